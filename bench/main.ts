@@ -4,6 +4,7 @@ import { Workspace } from "./data/workspace.ts";
 import { judge, type Measured, runRounds } from "./harness/rounds.ts";
 import type { Row } from "./harness/row.ts";
 import { formatRow } from "./harness/table.ts";
+import { measureGrowth } from "./growth.ts";
 import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { checkpoint } from "./rows/checkpoint.ts";
 import { fields } from "./rows/fields.ts";
@@ -57,6 +58,7 @@ async function main(): Promise<void> {
   const closing = closeAtSignal(workspace);
   const results: object[] = [];
   try {
+    if (options.grow !== undefined) return await measureGrowth(workspace, size, options.grow);
     for (const row of ROWS.filter(({ name }) => only.length === 0 || only.includes(name))) {
       const measured = await measure(row, workspace, options);
       process.stdout.write(`\n${formatRow(row, measured)}\n`);

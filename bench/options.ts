@@ -6,12 +6,15 @@ export interface BenchOptions {
   readonly only: readonly string[];
   readonly rounds: number;
   readonly size: number;
+  /** The file for a picture of how durations grow with the log. If it is given, no rows are run. */
+  readonly grow: string | undefined;
   readonly json: string | undefined;
   readonly profile: string | undefined;
 }
 
 /** The command's usage line. */
-export const USAGE = `pnpm bench [--only ROW]... [--rounds 3] [--size 1000000] [--json FILE] [--profile DIR]`;
+export const USAGE = `pnpm bench [--only ROW]... [--rounds 3] [--size 1000000] [--json FILE] [--profile DIR]
+       pnpm bench --grow FILE.svg [--size 1000000]`;
 
 /** Reads the command line. Throws a TypeError with a message for the user if it is invalid. */
 export function readOptions(args: readonly string[], rows: readonly string[]): BenchOptions {
@@ -21,6 +24,7 @@ export function readOptions(args: readonly string[], rows: readonly string[]): B
       only: { type: "string", multiple: true, default: [] },
       rounds: { type: "string", default: "3" },
       size: { type: "string", default: "1000000" },
+      grow: { type: "string" },
       json: { type: "string" },
       profile: { type: "string" },
     },
@@ -32,6 +36,7 @@ export function readOptions(args: readonly string[], rows: readonly string[]): B
     only: values.only,
     rounds: positive("--rounds", values.rounds),
     size: positive("--size", values.size.replaceAll(/[,_]/g, "")),
+    grow: values.grow,
     json: values.json,
     profile: values.profile,
   };

@@ -62,6 +62,13 @@ export async function fillBucket(url: string, records: Records): Promise<string>
   return BUCKET;
 }
 
+/** Removes a stream with its messages. */
+export async function dropStream(url: string, stream: string): Promise<void> {
+  await withConnection(url, async (connection) => {
+    await (await connection.jetstreamManager()).streams.delete(stream);
+  });
+}
+
 async function withConnection(
   url: string,
   work: (connection: NatsConnection) => Promise<void>,

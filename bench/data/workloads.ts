@@ -11,7 +11,8 @@ const STATES = ["open", "busy", "done"];
 /** How often the workloads that update documents write each of them. */
 const WRITES_PER_KEY = 5;
 const PUTS_PER_TRANSACTION = 100;
-const LARGE_BYTES = 60_000;
+const TEXT_LENGTH = 200;
+const LARGE_LENGTH = 60_000;
 
 /** A log of transactions of one kind. */
 export interface Workload {
@@ -25,39 +26,22 @@ export interface Workload {
 
 /** Returns the workloads whose size follows from the number of records of a run. */
 export function workloads(size: number): readonly Workload[] {
-  const pool = randomBytes(POOL_LENGTH).toString("base64").slice(0, POOL_LENGTH);
-  const text = (index: number, length: number): string => {
-    const at = (index * STRIDE) % (POOL_LENGTH - length);
-    return pool.slice(at, at + length);
-  };
-  const document = (index: number, length = 200): string =>
-    JSON.stringify({
-      n: index,
-      state: STATES[index % STATES.length],
-      name: `item ${index}`,
-      text: text(index, length),
-    });
+  const document = documentMaker();
   const keys = Math.ceil(size / WRITES_PER_KEY);
-  const put = (key: number): string => `["put","${BUCKET}","default/${keyName(key)}"]`;
   const one = (key: number, index: number, tag: string, id?: string): Buffer =>
     encode(tag, index, [put(key)], [document(index)], id);
-  const update = (index: number, tag: string): Buffer => one(scattered(index, keys), index, tag);
   const large = Math.ceil(size / 200);
+  const updated = { count: size, keys };
   return [
     { name: "rising", count: size, message: (index, tag) => one(index, index, tag) },
     { name: "scattered", count: size, message: (index, tag) => one(scattered(index, size), index, tag) },
-    { name: "updates", count: size, message: update },
+    { name: "updates", ...updates(updated) },
     {
       name: "ids",
       count: size,
       message: (index, tag) => one(scattered(index, keys), index, tag, `request-${index}`),
     },
-    {
-      name: "fields",
-      count: size,
-      policies: { indexes: { [BUCKET]: ["state", "name"] } },
-      message: update,
-    },
+    { name: "fields", policies: { indexes: { [BUCKET]: ["state", "name"] } }, ...updates(updated) },
     {
       name: "deletes",
       count: size,
@@ -84,17 +68,46 @@ export function workloads(size: number): readonly Workload[] {
     {
       name: "large",
       count: large,
-      message: (index, tag) =>
-        encode(
-          tag,
-          index,
-          [put(scattered(index, Math.ceil(large / WRITES_PER_KEY)))],
-          [document(index, LARGE_BYTES)],
-        ),
+      message: (index, tag) => {
+        const key = scattered(index, Math.ceil(large / WRITES_PER_KEY));
+        return encode(tag, index, [put(key)], [document(index, LARGE_LENGTH)]);
+      },
     },
-    { name: "expire", count: size, policies: { expire: { [BUCKET]: { after: "PT2S" } } }, message: update },
-    { name: "keep 1", count: size, policies: { history: { [BUCKET]: { keep: 1 } } }, message: update },
+    { name: "expire", policies: { expire: { [BUCKET]: { after: "PT2S" } } }, ...updates(updated) },
+    { name: "keep 1", policies: KEEP_ONE, ...updates(updated) },
   ];
+}
+
+/** Keeps only the newest superseded version of each document. */
+export const KEEP_ONE: Policies = { history: { [BUCKET]: { keep: 1 } } };
+
+/** Returns transactions that each write one of `keys` documents, in scattered order. */
+export function updates({
+  count,
+  keys,
+}: {
+  readonly count: number;
+  readonly keys: number;
+}): Pick<Workload, "count" | "message"> {
+  const document = documentMaker();
+  return {
+    count,
+    message: (index, tag) => encode(tag, index, [put(scattered(index, keys))], [document(index)]),
+  };
+}
+
+/** Returns a function that creates documents with a random text of the given length. */
+function documentMaker(): (index: number, length?: number) => string {
+  const pool = randomBytes(POOL_LENGTH).toString("base64").slice(0, POOL_LENGTH);
+  return (index, length = TEXT_LENGTH) => {
+    const at = (index * STRIDE) % (POOL_LENGTH - length);
+    const text = pool.slice(at, at + length);
+    return JSON.stringify({ n: index, state: STATES[index % STATES.length], name: `item ${index}`, text });
+  };
+}
+
+function put(key: number): string {
+  return `["put","${BUCKET}","default/${keyName(key)}"]`;
 }
 
 function keyName(key: number): string {

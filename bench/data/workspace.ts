@@ -7,7 +7,7 @@ import { settle } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { runStep } from "../harness/child-step.ts";
 import type { StepInput, StepName } from "../steps/steps.ts";
-import { fillBucket, fillLog, type LogContent } from "./fill-streams.ts";
+import { fillBucket, fillLog, type LogContent, dropStream } from "./fill-streams.ts";
 import { type FilledLog, indexDir, nodeConfig } from "./node-config.ts";
 import { Records } from "./records.ts";
 
@@ -97,6 +97,11 @@ export class Workspace {
   /** Creates a log with the given content; `what` names it in the progress. */
   fillLog(what: string, content: LogContent): Promise<FilledLog> {
     return this.#fill(what, (url) => fillLog(url, content));
+  }
+
+  /** Removes a log that {@link fillLog} created. */
+  async dropLog({ url, stream }: FilledLog): Promise<void> {
+    await dropStream(url, stream);
   }
 
   /** Registers a function that {@link close} calls. */

@@ -94,7 +94,7 @@ export const submit: Row = {
     ]);
     contestants.push(loading("embedded log", embedded), loading("NATS", onNats));
     const targets = [1, 32].map((connections) =>
-      ratioTarget("puts/s", on(EMBEDDED, connections), on(ETCD, connections)),
+      ratioTarget("tx/s", on(EMBEDDED, connections), on(ETCD, connections)),
     );
     return { contestants, targets: etcd === undefined ? [] : targets };
   },

@@ -29,12 +29,16 @@ export async function askWrites(load: AskedWrites): Promise<Figures> {
   const putAll = server === "cairn" ? submitTransaction : submitToEtcd;
   let count = begun;
   const nextKey = (): string => `k${(++count * STRIDE) % keys}`;
-  const figures = await timeCalls("puts/s", { callers: connections, seconds }, async (caller) => {
-    const socket = sockets[caller];
-    if (socket === undefined) throw new Error(`there is no connection ${caller}`);
-    const request = each === undefined ? put(nextKey()) : putAll(Array.from({ length: each }, nextKey));
-    await sendRequest(socket, request, CREATED);
-  });
+  const figures = await timeCalls(
+    each === undefined ? "puts/s" : "tx/s",
+    { callers: connections, seconds },
+    async (caller) => {
+      const socket = sockets[caller];
+      if (socket === undefined) throw new Error(`there is no connection ${caller}`);
+      const request = each === undefined ? put(nextKey()) : putAll(Array.from({ length: each }, nextKey));
+      await sendRequest(socket, request, CREATED);
+    },
+  );
   for (const socket of sockets) socket.destroy();
   return figures;
 }
