@@ -127,7 +127,13 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
 }
 
 /**
- * Reads at most `limit` of a key's versions, newest first. If `before` is given, reads only versions that are older
+ * The size of the rows of a page, in bytes, above which the page ends before its limit. A page is held in memory, and a
+ * thousand documents of the largest size would take a gigabyte.
+ */
+export const MAX_PAGE_BYTES = 8 << 20;
+
+/**
+ * Reads at most `limit` of a key's versions, and at most {@link MAX_PAGE_BYTES} and one more, newest first. If `before` is given, reads only versions that are older
  * than this revision.
  */
 export async function readHistory(
@@ -139,14 +145,23 @@ export async function readHistory(
   const versions: DocumentVersion[] = [];
   const newest = await readNewest(reader, rowKey);
   const isWanted = newest !== undefined && (before === undefined || versionValueRevision(newest) < before);
-  if (isWanted) versions.push(documentVersion(newest));
+  let bytes = 0;
+  if (isWanted) {
+    versions.push(documentVersion(newest));
+    bytes += newest.length;
+  }
   const first = asKind(rowKey, ROW.version);
   // Revisions are below 2^53, so this key is after every version.
   const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
   for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
-    for (const row of rows) versions.push(documentVersion(checkedVersion(...row)));
+    for (const row of rows) {
+      if (versions.length === limit || bytes >= MAX_PAGE_BYTES) return { versions, more: true };
+      const version = checkedVersion(...row);
+      versions.push(documentVersion(version));
+      bytes += version.length;
+    }
   }
-  return { versions: versions.slice(0, limit), more: versions.length > limit };
+  return { versions, more: false };
 }
 
 /** Decodes a version as a document; undefined for a deletion. */

@@ -1,7 +1,7 @@
 import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { StoredDocument } from "./documents.ts";
-import { checkFloor, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { checkFloor, MAX_PAGE_BYTES, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
@@ -63,6 +63,7 @@ async function collect(
 ): Promise<ListedDocuments> {
   const documents: StoredDocument[] = [];
   let after: Uint8Array | undefined;
+  let bytes = 0;
   // A prefix without a namespace filters the names of all namespaces.
   const filter = namespace === undefined && prefix !== undefined && prefix !== "" ? prefix : undefined;
   for await (const rows of source) {
@@ -71,8 +72,10 @@ async function collect(
       const value = await valueOf(row);
       const document = value === undefined ? undefined : storedDocumentRow(row[0], value);
       if (document === undefined) continue;
-      if (documents.length === limit && after !== undefined) return { documents, after };
+      const isFull = documents.length === limit || bytes >= MAX_PAGE_BYTES;
+      if (isFull && after !== undefined) return { documents, after };
       documents.push(document);
+      bytes += value?.length ?? 0;
       after = row[0];
     }
   }

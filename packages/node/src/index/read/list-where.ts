@@ -2,7 +2,14 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { StoredDocument } from "./documents.ts";
 import { qualifiedKey } from "../../text/document-key.ts";
-import { checkFloor, type PastFloors, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import {
+  checkFloor,
+  MAX_PAGE_BYTES,
+  type PastFloors,
+  readFloors,
+  storedDocumentRow,
+  valueAsOf,
+} from "./document-reads.ts";
 import {
   type FieldQuery,
   type IndexedValue,
@@ -64,7 +71,7 @@ export async function listWhere(
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
   const filter = { wanted, range, txId: isPast ? txId : undefined, floors };
-  const page: Page = { documents: [], after: undefined };
+  const page: Page = { documents: [], bytes: 0, after: undefined };
   const rarest = await rarestOf(reader, wanted);
   for await (const rowKeys of candidates(reader, rarest, range, changed)) {
     if (!(await fill(reader, filter, rowKeys, page)) || page.after === undefined) continue;
@@ -154,6 +161,7 @@ function hasFilter({ namespace, prefix }: WhereRange): boolean {
 
 interface Page {
   readonly documents: StoredDocument[];
+  bytes: number;
   after: Uint8Array | undefined;
 }
 
@@ -189,8 +197,9 @@ async function fill(
     if (value === undefined || !hasValues(filter.wanted, value)) continue;
     const document = storedDocumentRow(rowKey, value);
     if (document === undefined) continue;
-    if (page.documents.length === range.limit) return true;
+    if (page.documents.length === range.limit || page.bytes >= MAX_PAGE_BYTES) return true;
     page.documents.push(document);
+    page.bytes += value.length;
     page.after = rowKey;
   }
   return false;

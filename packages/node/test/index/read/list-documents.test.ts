@@ -4,6 +4,7 @@ import { memoryProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
 import { decodeListCursor, encodeListCursor } from "../../../src/index/read/cursor.ts";
+import type { DocumentPage } from "../../../src/index/read/documents.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
@@ -34,6 +35,33 @@ describe("a list", () => {
     await apply(["put", "b", "n/a", 1], ["put", "b", "n\0x/c", 2]);
     const { documents } = await index.list({ bucket: "b", namespace: "n", limit: 10 });
     expect(documents.map(({ namespace }) => namespace)).toEqual(["n"]);
+  });
+
+  it("ends a page once its documents have 8 MiB, whatever its limit, and continues without a gap", async () => {
+    const text = "x".repeat(900_000);
+    for (let n = 0; n < 25; n += 1) {
+      await apply(["put", "b", "n/overwritten", text], ["put", "b", `n/${100 + n}`, { state: "on", text }]);
+    }
+    await apply(["configure", { indexes: { b: ["state"] } }]);
+    while (await index.buildFields());
+    const listed = { bucket: "b", namespace: "n", prefix: "1", limit: 1_000 };
+    const pastList = { ...listed, asOf: { txId: position } };
+    const filtered = { ...listed, where: [{ field: "state", value: "on" }] };
+    for (const query of [listed, pastList, filtered]) {
+      const sizes: number[] = [];
+      const names: string[] = [];
+      for (let cursor: string | undefined = ""; cursor !== undefined;) {
+        const page: DocumentPage = await index.list(cursor === "" ? query : { ...query, cursor });
+        names.push(...page.documents.map(({ name }) => name));
+        sizes.push(page.documents.length);
+        cursor = page.cursor;
+      }
+      expect(sizes).toEqual([10, 10, 5]);
+      expect(names).toEqual(Array.from({ length: 25 }, (_, n) => String(100 + n)));
+    }
+    const first = await index.history(key("overwritten"), 1_000);
+    const rest = await index.history(key("overwritten"), 1_000, first.cursor);
+    expect([first.versions.length, rest.versions.length]).toEqual([10, 10]);
   });
 
   it("refuses to continue a list that began in another history of the log", async () => {
