@@ -75,7 +75,7 @@ async function relay(from: Socket, to: Socket, direction: Direction): Promise<vo
     }
     to.end();
   } catch {
-    // The other end sees the connection break, as over a network.
+    // The other end sees the connection break, as it would over a network.
     to.destroy();
   }
 }

@@ -37,7 +37,7 @@ export class SkewCluster {
   readonly nats: NatsTestServer;
   readonly store: StoreHistory;
   readonly members: Member[] = [];
-  /** Codes with which nodes may fail because of this round's actions. */
+  /** The error codes that nodes may fail with because of this round's actions. */
   readonly expected = new Set<string>();
   readonly figures: Figures;
   readonly #fold = new LogFold();

@@ -112,7 +112,7 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect([...seen]).toEqual(["old"]);
   });
 
-  it("can be left early, and then do not delay the store's closing", async () => {
+  it("can be abandoned early without delaying the close of the store", async () => {
     const store = await bench.open("store");
     await store.batch(Array.from({ length: 3000 }, (_, index) => put(numbered(index), "x")));
     for await (const rows of store.range({})) {

@@ -103,7 +103,7 @@ async function tidyUploads(
   if (live.includes(undefined)) return [];
   const isDead = (name: string): boolean =>
     parseCheckpointFile(name)?.part === "archive" && !live.includes(name);
-  // The holder of an ended lease will not publish anything, however recently its upload began.
+  // The holder of a lease that has ended will not publish anything, however recently its upload began.
   const ended = leases.filter((lease) => !lease.live && unfinishedOf(lease.record).length > 0);
   const unfinished = ended.flatMap(({ record }) => unfinishedOf(record)).filter(isDead);
   try {
@@ -121,8 +121,9 @@ async function tidyUploads(
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
   // The manifest is removed first, so that a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore creates a reservation and then reads the manifest again. Therefore, either the restore has found the
-  // manifest missing, or its reservation is visible by now, and the archive is kept until the reservation ends.
+  // A restore creates a reservation and then reads the manifest again. Therefore, either the restore will find
+  // the manifest missing, or its reservation is already visible here, in which case the archive is kept until the
+  // reservation ends.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
 }

@@ -24,7 +24,7 @@ const EXTENSIONS: Readonly<Record<CheckpointPart, string>> = {
   damaged: ".damaged.json",
 };
 
-// Transaction ids have at most the 16 digits of 2^53 - 1.
+// Transaction ids have at most 16 digits, because the largest is 2^53 - 1.
 const NAME =
   /^checkpoint-(0|[1-9]\d{0,15})-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2}\.\d{3})Z-([0-9a-f]{8})$/;
 

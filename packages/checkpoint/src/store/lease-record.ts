@@ -81,13 +81,16 @@ function unknownLease(modifiedAt: number): LeaseRecord {
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
-/** Returns the latest archives whose uploads the holders of an ended lease may have left unfinished. */
+/** Returns the latest archives whose uploads may have been left unfinished by the holders of a lease that has ended. */
 export function unfinishedOf(ended: LeaseRecord | undefined): string[] {
   const { archive, unfinished = [] } = ended ?? {};
   return [...unfinished, ...(archive === undefined ? [] : [archive])].slice(-MAX_UNFINISHED);
 }
 
-/** Records in an ended lease that `archives` have no unfinished uploads left. Does not change a lease acquired since. */
+/**
+ * Records in a lease that has ended that `archives` have no unfinished uploads left. Does not change a lease acquired
+ * since.
+ */
 export async function settleUnfinished(
   store: CheckpointStore,
   file: string,

@@ -197,7 +197,7 @@ test("a restore uses another store if one is unreachable, and reports the unreac
   expect(skipped).toMatchObject([{ store: "memory://away", error: { code: "STORE_UNREACHABLE" } }]);
 });
 
-test("a restore prefers the newest checkpoint of all stores, and the first store among equal ones", async () => {
+test("a restore prefers the newest checkpoint across all stores, and among equal ones the first store's", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const mirror = memoryStore({ name: "mirror" });

@@ -50,7 +50,7 @@ export function startFaults(parts: FaultParts): Faults {
   }
 
   function startAgain(node: SimulatedNode): void {
-    // The node is often restarted immediately, as by a supervisor, but sometimes only after days.
+    // The node is often restarted immediately, as a supervisor would restart it, but sometimes only after days.
     time.plan(random.magnitude(1_000, 3 * period), () => {
       exposure.advance();
       if (node.life() === undefined) node.start();

@@ -48,7 +48,7 @@ export class EarlierLogs {
     if (continuesAt(birth, end)) return [];
     const continues = birth?.continues;
     if (continues === undefined) return undefined;
-    // The index contains later transactions of the continued log, or another message at the anchor.
+    // The index contains later transactions of the continued log, or a different message at the anchor.
     if (continues.log === end.logId && end.txId >= continues.anchor.txId) return undefined;
     const earlier = await this.#find(continues);
     if (earlier === undefined) return undefined;

@@ -51,7 +51,7 @@ export interface CompareOptions {
   readonly waitMs: number;
   /** If true, the nodes are compared with a rebuild even if they all agree. */
   readonly always: boolean;
-  /** Builds an index up to a transaction from the log. */
+  /** Builds an index from the log, up to the given transaction. */
   readonly rebuild: (txId: TxId) => Promise<Rebuilt>;
   readonly onCheck?: (peer: Peer, done: number, total: number) => void;
 }

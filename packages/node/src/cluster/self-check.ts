@@ -91,7 +91,7 @@ export class SelfCheck {
   }
 
   /**
-   * Rebuilds the index up to a transaction from the log, and compares it with the node's index. If they differ, the
+   * Rebuilds the index from the log, up to a transaction, and compares it with the node's index. If they differ, the
    * node immediately leaves its index and continues from the rebuilt one. Claims of other nodes are not trusted. If the
    * log no longer has its beginning, the rebuild may begin from a checkpoint at or before transaction `agreeAt`.
    */

@@ -27,7 +27,7 @@ export interface LogBounds {
   readonly last: number;
 }
 
-/** The minimum time for which a log remembers message ids. It is the default of NATS. */
+/** The minimum time for which a log remembers message ids. This is the NATS default. */
 export const MESSAGE_ID_WINDOW_MS = 120_000;
 
 /** The backup from which a log is read if the log itself is inaccessible. */

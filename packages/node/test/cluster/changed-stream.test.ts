@@ -63,7 +63,7 @@ describe("the stream of a log under a running node", () => {
     expect((await node.list({ bucket: "things" })).documents).toHaveLength(6);
   });
 
-  it("that captures further subjects stores foreign messages, which is reported", async () => {
+  it("that captures additional subjects stores foreign messages, which is reported", async () => {
     const node = await watching("a");
     await node.ready;
     await operator(async (nats) => await nats.edit({ subjects: ["cairn.tx", "orders"] }));

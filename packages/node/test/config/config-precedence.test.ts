@@ -52,7 +52,7 @@ describe("precedence:", () => {
     });
     expect(config.txLog.id).toBe("cairn.embedded/->tx-log");
     expect(config.notices).toEqual([
-      "stream (object) has no effect: cairn.embedded/->tx-log has no such parameter, and -e chose it instead.",
+      "stream (object) has no effect: -e selects cairn.embedded/->tx-log, which has no such parameter.",
     ]);
   });
 

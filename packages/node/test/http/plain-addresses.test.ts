@@ -57,7 +57,7 @@ const likely = fc
   .tuple(fc.constantFrom("default", "%25zz", "%zz", "x%3F", "x?"), part)
   .map(([namespace, name]) => `/api/v1/pods/${namespace}/${name}`);
 
-it("an address names the document that the routes find, whichever address came before", () => {
+it("an address yields the same document key as the routes do, whichever addresses were read before it", () => {
   const several = fc.array(fc.oneof(address, likely), { minLength: 1, maxLength: 12 });
   fc.assert(
     fc.property(several, (urls) => {

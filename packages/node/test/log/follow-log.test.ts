@@ -52,7 +52,7 @@ describe("a follower of a log", () => {
     for (let n = from; n <= to; n += 1) await log.append(bytes(`message ${n}`));
   };
 
-  /** Follows until `last` was seen, or until the sequence throws. */
+  /** Follows until `last` has been seen, or until the sequence throws. */
   const follow = async (last: number, options: Partial<FollowLogOptions> = {}): Promise<number[]> => {
     const following = followLog(log, { signal: stop.signal, maxBackoffMs: 20, onState, ...options });
     for await (const messages of following) {

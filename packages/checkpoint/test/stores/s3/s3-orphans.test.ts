@@ -32,7 +32,7 @@ async function largeSource(): Promise<{ source: ReturnType<typeof testSource>; d
   return { source, dir: await temporaryDirectory() };
 }
 
-test("if uploads are listed only by their full key, a sweep finds those that an ended lease names, once", async () => {
+test("if uploads are listed only by their full key, a sweep finds those that a lease that has ended names, once", async () => {
   const server = await memoryS3({ uploadsByKey: true });
   const store = server.store();
   for (const name of [FIRST, SECOND, UNNAMED]) leaveUpload(server, name);

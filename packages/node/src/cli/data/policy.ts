@@ -46,7 +46,7 @@ export const addPolicy: AddCommand = (parent, terminal) => {
   )
     .option(
       "--if-revision <revision>",
-      "set them only if the policies are at this revision",
+      "set the policies only if they are at this revision",
       wholeNumber("--if-revision", 1),
     )
     .action(async (file: string, options: NodeOptions & { ifRevision?: number }) => {

@@ -11,9 +11,13 @@ const reactions = {
   regressed: withDefault(
     choice(["rebuild", "halt"]),
     "rebuild",
-    "The reaction to a log with the same log id that has lost messages which the index contains.",
+    "What the node does if the log has the same log id but has lost messages that the index contains.",
   ),
-  different: withDefault(choice(["rebuild", "halt"]), "halt", "The reaction to a log with another log id."),
+  different: withDefault(
+    choice(["rebuild", "halt"]),
+    "halt",
+    "What the node does if the log has a different log id.",
+  ),
 };
 
 const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);

@@ -95,7 +95,7 @@ function unknownKey(
     // No notice is necessary for overridden defaults.
     if (entry.value.origin.kind === "default") return;
     reading.notices.add(
-      `${entry.name} (${entry.value.origin.label}) has no effect: ${description.what} has no such parameter, and ${module.value.origin.label} chose it instead.`,
+      `${entry.name} (${entry.value.origin.label}) has no effect: ${module.value.origin.label} selects ${description.what}, which has no such parameter.`,
     );
     return;
   }

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { onTestFinished } from "vitest";
 
-/** A folder that is served as a read-only S3 bucket, without support for ranges, as by some services. */
+/** A folder that is served as a read-only S3 bucket without support for ranges, which some services lack. */
 export interface ServedBucket {
   /** The environment with which a command finds the bucket. */
   readonly env: Readonly<Record<string, string>>;

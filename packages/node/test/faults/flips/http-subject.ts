@@ -7,7 +7,7 @@ interface Page<T> {
   readonly next: string | undefined;
 }
 
-/** A node that is queried over HTTP, as by a user. `stop` ends its process. */
+/** A node that is queried over HTTP, as a user would query it. `stop` ends its process. */
 export class HttpSubject implements Subject {
   readonly #url: string;
   readonly stop: () => Promise<void>;
