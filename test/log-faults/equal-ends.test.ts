@@ -23,7 +23,7 @@ async function write(node: CairnNode, documents: Readonly<Record<string, unknown
 const LOST = { account: { balance: 100 }, "only-lost": 1 };
 const NEW = { account: { balance: 5 }, "never-seen": 2 };
 
-describe("another history that ends at the same position with the same transaction", () => {
+describe("a different history that ends at the same position with the same transaction", () => {
   let scene: FaultScene;
   let a: CairnNode;
   beforeEach(async () => {

@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 it(
-  `a cluster of three servers that loses its leader ${LOSSES} times neither loses nor duplicates a transaction, and no node sees another history`,
+  `a cluster of three servers that loses its leader ${LOSSES} times neither loses nor duplicates a transaction, and no node sees a different history`,
   { timeout: soakTimeout(LOSSES, 30_000) },
   async () => {
     const servers = { servers: cluster.urls, replicas: 3 };

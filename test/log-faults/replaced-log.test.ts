@@ -36,7 +36,7 @@ describe("a log whose server's store was replaced by an earlier copy, with other
     await scene.stopAndRestoreStore();
     await scene.nats.start();
     const b = await scene.ready("b");
-    // The writes extend beyond the lost part, so that every position of the lost history has another message.
+    // The writes extend beyond the lost part, so that every position of the lost history has a different message.
     await put(b, 20, 40, "new");
     const again = await scene.ready("a");
     expect((await again.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);

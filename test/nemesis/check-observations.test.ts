@@ -68,7 +68,7 @@ describe("violationsOf", () => {
       /never in this state/,
     ],
     [
-      "a key with another value",
+      "a key with a different value",
       saw(2, { of: "get", key: KEY, found: found(3, '"x"') }),
       /never in this state/,
     ],

@@ -200,7 +200,7 @@ async function scene(opened: () => Promise<CheckpointStore>): Promise<Scene> {
         retries: 0,
         accept: ({ format }) =>
           Promise.resolve(
-            format.index === FORMAT.index || new CairnError("INDEX_VERSION", "It has another version."),
+            format.index === FORMAT.index || new CairnError("INDEX_VERSION", "It has a different version."),
           ),
         ...(name === undefined ? {} : { name }),
         ...(verify === undefined ? {} : { verify }),

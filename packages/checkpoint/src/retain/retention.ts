@@ -68,7 +68,7 @@ export function decideRetention(
       return { name, keep: true, because: `there are fewer than ${atLeast} newer ones to restore from` };
     }
     if (!current && age < OTHER_FORMAT_GRACE_MS) {
-      return { name, keep: true, because: "it has another format, and is less than a day old" };
+      return { name, keep: true, because: "it has a different format, and is less than a day old" };
     }
     if (retainNewerThan === undefined) {
       return { name, keep: false, because: `it is not one of the newest ${atLeast}` };

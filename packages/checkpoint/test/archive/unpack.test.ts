@@ -86,7 +86,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await expect(unpacked).rejects.toThrow("000001.ldb is not in its archive");
   });
 
-  test("an archive with another digest is refused even if every file is correct", async () => {
+  test("an archive with a different digest is refused even if every file is correct", async () => {
     const changed = unpackForged(ENTRIES, threads, (manifest) => ({
       ...manifest,
       archive: { ...manifest.archive, sha256: "0".repeat(64) },

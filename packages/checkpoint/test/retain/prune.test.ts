@@ -159,7 +159,7 @@ test("checkpoints of another version follow the policy once they are a day old a
   const policy = { retainAtLeast: 1 };
   expect(said(await plan({ policy }))).toMatchObject([
     [7, true, expect.anything()],
-    [1, true, "it has another format, and is less than a day old"],
+    [1, true, "it has a different format, and is less than a day old"],
   ]);
   clock.now += DAY;
   expect((await plan({ policy })).map(({ keep }) => keep)).toEqual([true, false]);

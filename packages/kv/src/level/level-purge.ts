@@ -145,7 +145,7 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Makes the last compaction of each level end at another key, because the next manifest will name these keys as well.
+   * Makes the last compaction of each level end at a different key, because the next manifest will name these keys as well.
    * A row that is rewritten is flushed to the level above the first level that contains its key. If it is rewritten
    * once more, it is flushed to the level above that, so that it is eventually compacted through all levels.
    */

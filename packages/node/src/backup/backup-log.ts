@@ -187,7 +187,7 @@ export class BackupLog implements TxLog {
         continue;
       }
       // If the next segment is unreadable, the messages of this one are still returned, because the next segment is
-      // read again when it is needed. If the next segment belongs to another history, they are not returned.
+      // read again when it is needed. If the next segment belongs to a different history, they are not returned.
       const successor = await following(segment).catch((error: unknown) => {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });

@@ -6,7 +6,7 @@ import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
  * Identifies a message by its position and by the SHA-256 (in hex) of its position, the time that the log gave it, and
  * its payload. Indexes and manifests contain the anchor of their last message. If a log still holds that message, its
  * history up to the message is that of the index or manifest. A hash of the payload alone would not suffice, because
- * another history may have the same bytes at that position.
+ * a different history may have the same bytes at that position.
  */
 export interface Anchor {
   readonly position: number;
@@ -27,7 +27,7 @@ const HEAD_BYTES = 16;
 /**
  * Determines whether a log continues the history that ends at `anchor`, given the log's `bounds` and the `message` that
  * it holds at the anchor's position (undefined if there is none). Returns undefined if the log continues the history.
- * Otherwise, returns the reason: `LOG_REGRESSED` if the position is beyond the log's end or holds another message,
+ * Otherwise, returns the reason: `LOG_REGRESSED` if the position is beyond the log's end or holds a different message,
  * `LOG_TRIMMED` if it is before the first message, and `LOG_GAP` if it is within the log's bounds but holds no message.
  */
 export function judgeAnchor(
@@ -68,7 +68,7 @@ export function shortened(logName: string, last: number, position: number): Cair
   );
 }
 
-/** Returns `LOG_REGRESSED`: the anchor's position holds another message. */
+/** Returns `LOG_REGRESSED`: the anchor's position holds a different message. */
 export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",

@@ -64,7 +64,7 @@ const MAX_MISSING_TRIES = 7;
  * Yields the messages of `log` after the anchor, in order and without holes, in arrays that are never empty, and then
  * new messages as they arrive. Ends after the position `upTo` or when `signal` is aborted. After an interruption or
  * `LOG_UNREACHABLE`, it reads again. Every reading begins *at* the newest known message and compares it with the
- * anchor, because a consumer that resumes by position alone would continue in another history without an error.
+ * anchor, because a consumer that resumes by position alone would continue in a different history without an error.
  *
  * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before yielding anything that does not continue the previous
  * messages. Also throws `LOG_REGRESSED` if the log ends before `upTo`, because that message may never come, and

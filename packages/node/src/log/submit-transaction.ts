@@ -20,9 +20,8 @@ export interface SubmittedTransaction {
  * Appends a transaction to the log and returns its id once the log has stored it. Transactions are stored in the order
  * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, `CONFLICT` if the id
  * was used for other content, `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction
- * at or before `known`, the last transaction read from the log. The log then has another history, so the caller must
- * not wait for the id in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}, and
- * `by` is recorded in the message as its writer.
+ * at or before `known`, the last transaction read from the log. The log then has a different history, so the caller
+ * must not wait for the id in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}, and `by` is recorded in the message as its writer.
  */
 export async function submitTransaction(
   log: TxLog,
@@ -78,7 +77,7 @@ function storedAfter(known: TxId, log: TxLog, position: number, offset: number):
 function takenBefore(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
-    `The log "${logName}" stored the transaction as message ${position}, but another message ${position} was read from it earlier.`,
+    `The log "${logName}" stored the transaction as message ${position}, but a different message ${position} was read from it earlier.`,
     {
       hint: "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
     },

@@ -115,7 +115,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
   cairn_log_backup_segments: ["Segments of the log's backup.", ({ logBackup }) => logBackup?.segments],
   cairn_log_backup_bytes: ["Size of the log's backup.", ({ logBackup }) => logBackup?.bytes],
   cairn_log_backup_unusable_segments: [
-    "Segments of the log's backup that this node has found to be damaged or to belong to another history.",
+    "Segments of the log's backup that this node has found to be damaged or to belong to a different history.",
     ({ logBackup }) => logBackup?.warnings.length,
   ],
   cairn_log_backup_failed_looks: [

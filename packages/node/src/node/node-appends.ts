@@ -125,7 +125,7 @@ export class NodeAppends {
     return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
   }
 
-  /** Awaits an append, which may be the first operation to detect that the log has another history. */
+  /** Awaits an append, which may be the first operation to detect that the log has a different history. */
   async #guarded<T>(index: IndexStore, appended: Promise<T>): Promise<T> {
     try {
       return await appended;

@@ -128,7 +128,7 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Returns the index if it agrees with the log. In another history, the same id could belong to a different
+   * Returns the index if it agrees with the log. In a different history, the same id could belong to a different
    * transaction.
    */
   async #agreeing(): Promise<IndexStore> {
@@ -239,7 +239,7 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Returns the result of `answer`. If `index` proves to be damaged or to belong to another history than the log, the
+   * Returns the result of `answer`. If `index` proves to be damaged or to belong to a different history from the log, the
    * node leaves it.
    */
   async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {

@@ -15,7 +15,7 @@ export interface KnownLog {
 /**
  * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
  * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
- * transactions to another history. If a call returns, everything that the log stored before the call belongs to the
+ * transactions to a different history. If a call returns, everything that the log stored before the call belongs to the
  * node's history. Otherwise the call throws `LOG_REGRESSED`. Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {

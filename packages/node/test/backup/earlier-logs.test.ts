@@ -133,7 +133,7 @@ describe("a log that continues other logs with backups", () => {
     expect(await beyond.get({ bucket: "things", namespace: "default", name: "k9" })).toBeUndefined();
   });
 
-  it("makes a node move aside an index of another history of an earlier log, even if the index ends before the backup", async () => {
+  it("makes a node move aside an index with a different history of an earlier log, even if the index ends before the backup", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 3, "common");
     await scene.stop(a);

@@ -23,7 +23,7 @@ const WAYS: readonly (readonly [string, Part])[] = [
     },
   ],
   [
-    "has another message",
+    "has a different message",
     async (cluster, wrong) => {
       const position = Math.max(cluster.messages.length, wrong.txId) + 1;
       const payload = encodeTransaction({ ops: [["put", "things", "default/forked", 1]] }, "log-1");

@@ -90,7 +90,7 @@ async function hide(place: string, name: string): Promise<void> {
   await kv.close();
 }
 
-/** Replaces a stopped node's index with the index of another history of the log, in which one message differs. */
+/** Replaces a stopped node's index with the index of a different history of the log, in which one message differs. */
 async function forge(place: string, at: number): Promise<void> {
   const log = await openNatsTxLog({ servers: [scene.nats.url] });
   const identity = await readLogIdentity(log);
@@ -130,7 +130,7 @@ describe("nodes that reach each other", () => {
     }
   }, 60_000);
 
-  it("find the one that has another history with the same last message", async () => {
+  it("find the one that has a different history with the same last message", async () => {
     const a = await scene.ready("a", OFTEN);
     const c = await scene.ready("c", OFTEN);
     await c.await(await put(a, 0, 20, "right"));

@@ -85,7 +85,7 @@ describe("cairn status --cluster --digest over nodes of two index versions", () 
     expect(stderr).toContain("INDEX_CORRUPT: The nodes with index version 99 differ");
   });
 
-  it("does not compare nodes that all have another version with its own rebuild", async () => {
+  it("does not compare nodes that all have a different version with its own rebuild", async () => {
     const c = await nodeOfOtherVersion("c", DIGEST);
     const d = await nodeOfOtherVersion("d", DIGEST);
     await upToDate([c, d], await put(c, 0, 5, "right"));

@@ -181,7 +181,7 @@ class CrashRound {
 
   /**
    * Lets a log that has lost its end grow beyond the index before the index's node starts, so that only the content of a
-   * message shows that the index has another history.
+   * message shows that the index has a different history.
    */
   async #regrow(folder: string): Promise<void> {
     const index = path.join(folder, "n-index");
@@ -205,7 +205,7 @@ class CrashRound {
     }
   }
 
-  /** Requires that the node refuses an index of another history, and keeps any other. */
+  /** Requires that the node refuses an index of a different history, and keeps any other. */
   async #requireReaction({ node }: CrashNode, isForeign: boolean): Promise<void> {
     const { failure, join } = await node.status();
     const moved = join.movedAside.map(({ code }) => code);
@@ -219,7 +219,7 @@ class CrashRound {
         return;
       }
       throw new Error(
-        `the index has another history than the log, and the node's reaction is: ${reaction || "none"}`,
+        `the index has a different history from the log, and the node's reaction is: ${reaction || "none"}`,
       );
     }
     const isKept = moved.every((code) => code === "INDEX_CORRUPT" && this.#survivors.mayBeDamaged);
@@ -234,7 +234,7 @@ class CrashRound {
     const messages = await started.messages();
     const fold = this.#evidence.examine(messages);
     const { digest } = await node.digest({ minTx: fold.txId });
-    if (digest !== fold.digest()) throw new Error("the index has another digest than a fold of the log");
+    if (digest !== fold.digest()) throw new Error("the index has a different digest from a fold of the log");
     for (const { position } of messages.slice(1)) {
       const outcome = await node.outcome(position);
       requireSame("the outcome", outcome ?? { txId: position, committed: false }, fold);
@@ -300,7 +300,7 @@ async function requireRefused(node: CrashNode["node"]): Promise<void> {
     if (isCairnError(error, "NOT_READY")) return;
     throw error;
   }
-  throw new Error("an index with another history than the log was served");
+  throw new Error("an index with a different history from the log was served");
 }
 
 function hashOf(text: string): number {

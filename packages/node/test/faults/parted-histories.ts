@@ -26,7 +26,7 @@ const WAYS: Readonly<Record<string, (history: Stored[], at: number, random: () =
   "the same": (history) => history,
   "one message was replaced by another": (history, at, random) =>
     history.toSpliced(at, 1, written(at, random)),
-  "one payload was stored at another time": (history, at) => {
+  "one payload was stored at a different time": (history, at) => {
     const [found] = history.slice(at, at + 1);
     return found === undefined ? history : history.toSpliced(at, 1, { ...found, at: found.at + 1 });
   },

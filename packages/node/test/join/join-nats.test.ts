@@ -75,7 +75,7 @@ describe("a node that joins a log on NATS", () => {
     await expect(again.checkpoint().done).resolves.toMatchObject({ checkpoint: { txId: 26 } });
   });
 
-  it("detects at runtime that the log has another history, and never serves it", async () => {
+  it("detects at runtime that the log has a different history, and never serves it", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
     await scene.copyLog();

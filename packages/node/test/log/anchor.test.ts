@@ -33,7 +33,7 @@ describe("an anchor", () => {
     ["beyond the end of the log", { first: 1, last: 6 }, undefined, "LOG_REGRESSED", "ends at message 6"],
     ["in a log without messages", { first: 1, last: 0 }, undefined, "LOG_REGRESSED", "ends at message 0"],
     [
-      "where another message is",
+      "where a different message is",
       { first: 1, last: 9 },
       { ...message, payload: bytes("other") },
       "LOG_REGRESSED",

@@ -130,13 +130,13 @@ describe("a follower of a log", () => {
     await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("refuses a log that holds another message at the anchor", async () => {
+  it("refuses a log that holds a different message at the anchor", async () => {
     await append(2, 9);
     const anchor = { ...anchorOf(await messageAt(4)), position: 5 };
     await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("refuses another message at the anchor even when it changes after the first check", async () => {
+  it("refuses a different message at the anchor even when it changes after the first check", async () => {
     await append(2, 9);
     const anchor = anchorOf(await messageAt(5));
     let fetches = 0;
@@ -147,7 +147,7 @@ describe("a follower of a log", () => {
     await expect(follow(9, { anchor })).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("yields nothing of another history that begins while a reading is interrupted", async () => {
+  it("yields nothing of a different history that begins while a reading is interrupted", async () => {
     await append(2, 6);
     log.faults.arraysPerReading = 1;
     const seen: LogMessage[] = [];

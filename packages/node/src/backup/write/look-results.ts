@@ -10,7 +10,7 @@ export interface BackupMemory {
    */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
   /**
-   * The errors of unusable segments, by {@link versionOf}. These segments are damaged or belong to another history of
+   * The errors of unusable segments, by {@link versionOf}. These segments are damaged or belong to a different history of
    * the log.
    */
   readonly damaged: Map<string, CairnError>;

@@ -178,7 +178,12 @@ function joinNotes({ phase, join }: NodeStatus): Field[] {
     ...moved,
     ...(moved.length === 0 || !isOver
       ? []
-      : [["", "The node is ready with another index. This is shown until the node is restarted."] as const]),
+      : [
+          [
+            "",
+            "The node is ready with a different index. This is shown until the node is restarted.",
+          ] as const,
+        ]),
   ];
 }
 

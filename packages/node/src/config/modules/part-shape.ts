@@ -55,7 +55,7 @@ export function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }
 
-/** Returns the members of a kind that `value` lacks, or has with another type. */
+/** Returns the members of a kind that `value` lacks, or has with a different type. */
 export function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
   const shape: Readonly<Record<string, string>> = SHAPES[kind];
   return Object.entries(shape)

@@ -103,7 +103,7 @@ export async function expectedRevision(
   return revision ?? null;
 }
 
-/** Returns the error for a document that has another revision (status 412). */
+/** Returns the error for a document that has a different revision (status 412). */
 export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }

@@ -214,7 +214,7 @@ function firstConflict(
 
 /**
  * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends; any other log has
- * another history.
+ * a different history.
  */
 function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
   if (continuesAt(birth, { logId: log.id, txId, sha256 })) {

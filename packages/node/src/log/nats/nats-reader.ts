@@ -43,7 +43,7 @@ interface ReaderPlace {
  * always has a pull to serve.
  *
  * Anything other than the next message or the end of a pull ends the reading. The client's own consumers would resume
- * by position alone. After a loss on the server, they would continue in another history without an error.
+ * by position alone. After a loss on the server, they would continue in a different history without an error.
  */
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;

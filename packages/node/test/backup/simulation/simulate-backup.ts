@@ -168,7 +168,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
         for (const range of covered)
           for (const position of coverage.missing(range.first, Math.min(range.last, last)))
             problems.push(
-              `${life.node} reports that position ${position} is backed up, but only another history is`,
+              `${life.node} reports that position ${position} is backed up, but only a different history is`,
             );
       },
       onError: (error) => {

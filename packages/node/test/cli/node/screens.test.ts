@@ -200,7 +200,7 @@ describe("the status screen", () => {
       "Skipped       checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
       "              The node is ready without it. This is shown until the node is restarted.",
       "Moved aside   /q/1: INDEX_CORRUPT, Worse.",
-      "              The node is ready with another index. This is shown until the node is restarted.",
+      "              The node is ready with a different index. This is shown until the node is restarted.",
       `Checkpoint    ${name}, 80 KiB, 1 h old`,
       `Saved here    ${name}, in 1.5 s, 59 min 58 s ago`,
       `Verified      ${name}, by b, in 2.0 s, 50 min ago`,

@@ -103,7 +103,7 @@ describe("an index whose log is continued by another one", () => {
   const elsewhere: [string, readonly LogMessage[], LogIdentity?][] = [
     ["behind it", before],
     ["before it", before.slice(0, 2)],
-    ["there in another history", messages(OLD, [1, 99], 1_000)],
+    ["there in a different history", messages(OLD, [1, 99], 1_000)],
     [
       "there in another log",
       messages({ log: "other", offset: 0 }, [1, 2], 1_000),

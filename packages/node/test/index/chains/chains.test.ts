@@ -187,7 +187,7 @@ describe("two chains", () => {
     },
   );
 
-  it("differ for the same payload at another time of the log", async () => {
+  it("differ for the same payload at a different time in the log", async () => {
     const messages = logOf(20);
     const other = messages.map((one, index) => (index === 9 ? { ...one, nanoseconds: 1 } : one));
     expect(await compared(messages, other)).toEqual({ kind: "history", agreeAt: 0, differAt: 20 });

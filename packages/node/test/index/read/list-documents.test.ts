@@ -64,7 +64,7 @@ describe("a list", () => {
     expect([first.versions.length, rest.versions.length]).toEqual([10, 10]);
   });
 
-  it("refuses to continue a list that began in another history of the log", async () => {
+  it("refuses to continue a list that began in a different history of the log", async () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);
     const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
     const ours = await index.list({ bucket: "aaa", limit: 1, cursor });

@@ -86,7 +86,7 @@ describe("nodes with the same log on NATS", () => {
     expect(performance.now() - begun).toBeLessThan(60_000);
   });
 
-  it("do not hear from nodes of a log with another name, or from nodes that have stopped serving", async () => {
+  it("do not hear from nodes of a log with a different name, or from nodes that have stopped serving", async () => {
     const url = await server();
     const [asking, one] = [await open(url), await open(url)];
     await asking.log.create(() => bytes("birth"));
