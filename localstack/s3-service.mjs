@@ -1,5 +1,6 @@
-// A small S3 service for development and tests without containers or a real service: one bucket, objects in files, and only the requests
-// that a checkpoint store makes. It checks the access key but no signatures, so it must only be used on this machine.
+// A small S3 service for development and tests without containers or a real service: one bucket, objects in files, and
+// only the requests that a checkpoint store makes. It checks the access key but no signatures, so it must only be used
+// on this machine.
 import { randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
@@ -7,7 +8,7 @@ import { pipeline } from "node:stream/promises";
 import { begun, completed, errorDocument, listing, partsListing, uploadsListing } from "./s3-answers.mjs";
 import { openObjects } from "./s3-objects.mjs";
 
-/** An error response of S3. */
+/** An S3 error response. */
 class Refusal extends Error {
   constructor(status, word) {
     super(word);
@@ -20,7 +21,9 @@ const MAX_KEYS = 1_000;
 // S3 encodes keys in its listings, except for slashes.
 const encode = (key) => encodeURIComponent(key).replaceAll("%2F", "/");
 
-/** Starts the service and returns its port. With `conditions: false`, it ignores If-None-Match and If-Match of writes. */
+/**
+ * Starts the service and returns its port. With `conditions: false`, it ignores If-None-Match and If-Match of writes.
+ */
 export async function startS3Service({ dir, port = 0, bucket, accessKeyId, conditions = true }) {
   const store = await openObjects(dir);
   const { objects, uploads } = store;

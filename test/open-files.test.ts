@@ -64,7 +64,7 @@ async function putAll(url: string, round: number): Promise<(number | undefined)[
   return statuses;
 }
 
-/** Changes a running process's limit of open files. Files that are open stay open. */
+/** Changes a running process's limit on open files. Files that are open stay open. */
 async function limitOpenFiles(pid: number, openFiles: number): Promise<void> {
   await promisify(execFile)("prlimit", [`--pid=${pid}`, `--nofile=${openFiles}:${OPEN_FILES}`]);
 }
@@ -154,14 +154,14 @@ it("a program that cannot even open its own files names the limit to raise", asy
   );
   await expect(started).rejects.toMatchObject({
     stderr: expect.stringMatching(
-      /^SYSTEM_REFUSED: .*EMFILE[^]*hint: .*[Rr]aise the limit of open files/,
+      /^SYSTEM_REFUSED: .*EMFILE[^]*hint: .*[Rr]aise the limit on open files/,
     ) as string,
   });
   expect(await readdir(folder)).toEqual([]);
 });
 
 it.each([
-  [64, "SYSTEM_REFUSED", "Raise the limit of open files"],
+  [64, "SYSTEM_REFUSED", "Raise the limit on open files"],
   [OPEN_FILES, "INTERNAL", "--debug"],
 ])(
   "a command whose modules are not found with at most %i open files reports %s",

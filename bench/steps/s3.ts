@@ -95,7 +95,7 @@ export async function downloadPlainly(input: {
       }
     };
     await Promise.all(Array.from({ length: CONCURRENT_PARTS }, fetchRanges));
-    // The file is flushed, as in a restore.
+    // The file is flushed, as a restore would flush it.
     await file.sync();
     await file.close();
     return bytes;

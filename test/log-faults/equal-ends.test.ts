@@ -11,7 +11,9 @@ import {
   values,
 } from "../support/fault-scene.ts";
 
-/** Writes one transaction for each document. The last one is the same in both histories, including its idempotency id. */
+/**
+ * Writes one transaction for each document. The last one is the same in both histories, including its idempotency id.
+ */
 async function write(node: CairnNode, documents: Readonly<Record<string, unknown>>): Promise<void> {
   for (const [name, document] of [...Object.entries(documents), ["heartbeat", { ok: true }] as const]) {
     const ops = [["put", "things", `default/${name}`, document as string]] as const;

@@ -76,7 +76,7 @@ export interface NodeProcessOptions {
   readonly dir: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
-  /** The process's limit of open files. Defaults to the limit of this process. */
+  /** The process's limit on open files. Defaults to the limit of this process. */
   readonly openFiles?: number;
   /** The command of another build. Defaults to {@link CAIRN}. */
   readonly program?: string;

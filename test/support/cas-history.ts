@@ -9,7 +9,10 @@ export type Observation = { readonly client: number; readonly key: string } & (
       readonly value: string | null;
     }
   | {
-      /** A write that expected revision `expected` and became transaction `txId`: committed, or aborted because of another write. */
+      /**
+       * A write that expected revision `expected` and became transaction `txId`: committed, or aborted because of
+       * another write.
+       */
       readonly kind: "written" | "lost";
       readonly expected: number | null;
       readonly value: string;
@@ -26,8 +29,8 @@ export interface Version {
 /**
  * Compares `seen` with the versions of each key in the log, oldest first, and returns the contradictions. Every
  * committed write must be in the log once and follow the revision that it expected; every version in the log must have
- * been reported to its writer; a write may be lost only to a write in between; and a read must return a version of the
- * key that is not older than its `min-tx`.
+ * been reported to its writer; a write may be lost only to another write since that revision; and a read must return a
+ * version of the key that is not older than its `min-tx`.
  */
 export function checkHistory(
   seen: readonly Observation[],

@@ -16,7 +16,7 @@ export class RetryingSubmitters {
     this.#running.catch(() => {});
   }
 
-  /** Waits until more than `count` further submissions are acknowledged. */
+  /** Waits until more than `count` additional submissions are acknowledged. */
   async waitForMore(count: number): Promise<void> {
     const enough = this.acknowledged.size + count;
     await vi.waitFor(

@@ -131,7 +131,7 @@ export class TortureWatcher {
     this.#end(reason === "regressed" ? reason : { floor });
   }
 
-  /** Ends the segment. The next connection watches from the current position, as after a list. */
+  /** Ends the segment. The next connection watches from the current position, as a client does after a list. */
   #end(why: NonNullable<WatchedSegment["ended"]>): void {
     const segment = this.#segment();
     if (segment === undefined)

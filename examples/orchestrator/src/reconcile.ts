@@ -53,7 +53,7 @@ function missingPods(
   return ops;
 }
 
-/** Returns the number of further pods that each node can run. */
+/** Returns the number of additional pods that each node can run. */
 function roomOnNodes(state: ClusterState): Map<string, number> {
   const room = new Map([...state.nodes].map(([key, { document }]) => [nodeName(key), document.pods]));
   for (const { document } of state.pods.values()) {

@@ -27,7 +27,7 @@ export async function* readEventStream(text: AsyncIterable<string>): AsyncGenera
   }
 }
 
-/** Returns the event in a block; undefined if the block has no data, as with a comment. */
+/** Returns the event in a block; undefined if the block has no data, for example if it is a comment. */
 function parseEvent(block: string): SentEvent | undefined {
   let event = "message";
   const data: string[] = [];

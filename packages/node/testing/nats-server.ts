@@ -31,7 +31,7 @@ export interface NatsTestServer {
 
 /** Options for starting a {@link NatsTestServer}. */
 export interface NatsServerOptions {
-  /** Further arguments for the server, for example `["--user", "a", "--pass", "b"]`. */
+  /** Additional arguments for the server, for example `["--user", "a", "--pass", "b"]`. */
   readonly args?: readonly string[];
   /** Whether JetStream is enabled. Defaults to true. */
   readonly jetStream?: boolean;

@@ -7,7 +7,7 @@ import { bytes, takeMessages, text } from "./log-messages.ts";
  * harness created.
  */
 export interface TxLogHarness {
-  /** Opens the log. A further call, while the first log is open or after it was closed, opens the same log. */
+  /** Opens the log. Another call, while the first log is open or after it was closed, opens the same log. */
   open(): Promise<TxLog>;
   close(): Promise<void>;
 }

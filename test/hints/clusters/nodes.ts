@@ -106,7 +106,7 @@ export const NODES: readonly BrokenCluster[] = [
     async break(scene) {
       return { output: await scene.startRefused("a", { openFiles: 48 }) };
     },
-    hint: /Raise the limit of open files \(ulimit -n, .*and run the command again/,
+    hint: /Raise the limit on open files \(ulimit -n, .*and run the command again/,
     follow: async (scene) => await scene.restart("a", { openFiles: 1024 }),
   },
   {

@@ -56,7 +56,7 @@ export async function* findCandidates(
   if (first !== undefined && unreachable.length === stores.length) throw first.error;
   for (const one of unreachable) options.onUnreachable?.(one);
 
-  // Stores that failed after they were listed. Reading any further manifest from one of them would probably end in
+  // Stores that failed after they were listed. Reading another manifest from one of them would probably end in
   // another timeout.
   const lost = new Set<CheckpointStore>();
   for (const { files, store } of listed.toSorted(

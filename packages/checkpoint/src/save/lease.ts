@@ -233,8 +233,8 @@ class OwnLease implements Lease {
       if (this.#isSettled) record.progress = { bytes: 0 };
       const leavesUploads =
         this.#store.tidy !== undefined && (record.progress.archive ?? record.unfinished[0]) !== undefined;
-      // If files cannot be removed, or if sweeps have to find unfinished uploads, the file remains, and records that the
-      // lease has ended.
+      // If files cannot be removed, or if sweeps have to find unfinished uploads, the file remains, and records that
+      // the lease has ended.
       if (leavesUploads || this.#store.describe?.()?.canDelete === false) {
         await this.#store.replace(this.#file, record.ended(), this.#tag);
         return;

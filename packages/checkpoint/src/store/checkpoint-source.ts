@@ -15,9 +15,10 @@ export interface CheckpointSource {
   position(): Promise<{ readonly logId: string; readonly txId: number } | undefined>;
   /**
    * Creates `dir`, copies the files of the index into it, and returns the state that it reads from the copy. The files
-   * in `dir`, which must contain only regular files and no subfolders, become the checkpoint. LevelDB tables do not have to be
-   * compared with their checksums, because this is done when they are packed. The chains in the state include their
-   * values at `others`, the transactions at which other checkpoints end, as far as these values are known.
+   * in `dir`, which must contain only regular files and no subfolders, become the checkpoint. LevelDB tables do not
+   * have to be compared with their checksums, because this is done when they are packed. The chains in the state
+   * include their values at `others`, the transactions at which other checkpoints end, as far as these values are
+   * known.
    */
   capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
   /** Called when a copy, and therefore the index, turns out to be damaged (`INDEX_CORRUPT`). Nothing was published. */

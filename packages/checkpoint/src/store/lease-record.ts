@@ -14,7 +14,9 @@ const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
 
-/** Returns the file of a log's lease. Each log has its own, so that logs that share a store do not wait for each other. */
+/**
+ * Returns the file of a log's lease. Each log has its own, so that logs that share a store do not wait for each other.
+ */
 export function leaseFile(logId: string): string {
   return `${LEASE_PREFIX}-${idInName(logId)}.json`;
 }
@@ -75,7 +77,10 @@ export async function parseLease(
   return listed === undefined ? undefined : unknownLease(listed.modifiedAt);
 }
 
-/** Returns a stand-in for a lease that cannot be read, perhaps because a later version wrote it. It is valid for the longest credible lease time. */
+/**
+ * Returns a stand-in for a lease that cannot be read, perhaps because a later version wrote it. It is valid for the
+ * longest credible lease time.
+ */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
   return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };

@@ -34,7 +34,7 @@ test("an unreachable store is reported, and the others are read", async () => {
 });
 
 test("a process that lacks resources does not restore an older checkpoint from another store", async () => {
-  const refused = new CairnError("SYSTEM_REFUSED", "This process has reached its limit of open files.");
+  const refused = new CairnError("SYSTEM_REFUSED", "This process has reached its limit on open files.");
   const exhausted = faultyStore(memoryStore({ name: "exhausted" }), { fail: () => refused });
   const dir = await temporaryDirectory();
   const other = memoryStore({ name: "other" });

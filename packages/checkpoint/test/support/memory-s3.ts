@@ -20,7 +20,7 @@ export interface S3Quirks {
   noDelete?: boolean;
   /** Whether CompleteMultipartUpload responds without an ETag. */
   noEtagOnComplete?: boolean;
-  /** Whether unfinished uploads are listed only by their full key, as with MinIO. */
+  /** Whether unfinished uploads are listed only by their full key, as MinIO lists them. */
   uploadsByKey?: boolean;
   /** Replaces the response to a request. Returns whether it did so. */
   interfere?: (asked: S3Asked, response: ServerResponse) => boolean;

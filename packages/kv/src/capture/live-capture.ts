@@ -17,7 +17,10 @@ export interface CaptureOptions {
    */
   readonly maxStarts?: number;
   readonly maxReads?: number;
-  /** Whether the caller compares the tables with their checksums, which it must do before using the copy. Defaults to false. */
+  /**
+   * Whether the caller compares the tables with their checksums, which it must do before using the copy. Defaults to
+   * false.
+   */
   readonly unchecked?: boolean;
 }
 
@@ -104,9 +107,9 @@ interface CopiedLogs {
 }
 
 /**
- * Copies the logs before the manifest is read: a memtable that is flushed in between is then in both. In the opposite
- * order, its rows would be missing without any sign of it: the manifest would not name their table, and their log would
- * no longer exist.
+ * Copies the logs before the manifest is read: a memtable that is flushed between the two is then in both. In the
+ * opposite order, its rows would be missing without any sign of it: the manifest would not name their table, and their
+ * log would no longer exist.
  */
 async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
   const copied: number[] = [];

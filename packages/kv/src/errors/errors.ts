@@ -49,7 +49,7 @@ export const ERROR_CODES = [
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /**
- * The error class of Cairn. An error has a stable `code`, a one-sentence message that describes what happened, a `hint`
+ * Cairn's error class. An error has a stable `code`, a one-sentence message that describes what happened, a `hint`
  * that says what to do, and the underlying error, if any, as its `cause`. Tests and programs should depend only on
  * `code`.
  */

@@ -82,7 +82,7 @@ const MAX_CAUSES = 8;
 
 /**
  * Returns the error of the operating system that underlies `error`, which is recognized by its code or by LevelDB's
- * message; undefined for any other error, and for errors of Cairn.
+ * message; undefined for any other error, and for Cairn's errors.
  */
 export function systemErrorOf(error: unknown): SystemError | undefined {
   let at = error;
@@ -125,7 +125,7 @@ function saidBy(message: string): SystemError | undefined {
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
-    hint: "Wait: a running node continues by itself. If this happens again, raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory. Nothing is lost.",
+    hint: "Wait: a running node continues by itself. If this happens again, raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or of memory. Nothing is lost.",
   },
   full: {
     code: "DISK_FULL",
@@ -141,7 +141,10 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
 };
 
-/** Returns the error for users when the system refuses something; `subject` is a noun phrase such as "The index in /data/live". */
+/**
+ * Returns the error for users when the system refuses something; `subject` is a noun phrase such as "The index in
+ * /data/live".
+ */
 export function systemRefused(
   subject: string,
   { errno, meaning, what }: SystemError,
@@ -155,7 +158,9 @@ export function systemRefused(
   });
 }
 
-/** The reasons why a folder cannot be used that are not refusals by the system, as clauses. Each requires an operator. */
+/**
+ * The reasons why a folder cannot be used that are not refusals by the system, as clauses. Each requires an operator.
+ */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
   EEXIST: "a file or a dangling link with its name exists",

@@ -2,7 +2,7 @@ import { CairnError, isCairnError } from "../errors/errors.ts";
 import { LevelRecordReader, recordsOf } from "./level-records.ts";
 import { VarintReader } from "./varint-reader.ts";
 
-// The tags of a version edit (db/version_edit.cc of LevelDB). The tag 8 is no longer in use.
+// The tags of a version edit (db/version_edit.cc in LevelDB's source). The tag 8 is no longer in use.
 const COMPARATOR = 1;
 const LOG_NUMBER = 2;
 const NEXT_FILE = 3;

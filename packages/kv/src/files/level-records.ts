@@ -2,7 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { CairnError } from "../errors/errors.ts";
 
-// LevelDB's log format (doc/log_format.md of LevelDB) consists of blocks of 32 KiB. A block contains records, each with
+// LevelDB's log format (its doc/log_format.md) consists of blocks of 32 KiB. A block contains records, each with
 // a 7-byte header (masked CRC-32C, length, type) and a payload. A payload that does not fit into a block is split into
 // fragments, which continue in the next block.
 /** The size of every block except the last one of a file. */

@@ -13,7 +13,7 @@ import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 export interface PurgedLevel {
   readonly dir: string;
   readonly readers: OpenReaders;
-  /** Calls `CompactRange` of LevelDB. The range includes both keys. */
+  /** Calls LevelDB's `CompactRange`. The range includes both keys. */
   readonly compact: (begin: Uint8Array, end: Uint8Array) => Promise<void>;
   readonly store: Pick<KvStore, "getMany" | "batch">;
   /** Throws if the store may no longer be written to. */
@@ -125,7 +125,10 @@ export class LevelPurge implements KvPurge {
     );
   }
 
-  /** Removes keys from LevelDB's text log, and checks the manifest, which names the first and last keys of all tables that ever existed. */
+  /**
+   * Removes keys from LevelDB's text log, and checks the manifest, which names the first and last keys of all tables
+   * that ever existed.
+   */
   async #keysAreGone(alone: KvPurging["alone"]): Promise<boolean> {
     const ranges = this.#ranges.filter(({ keys }) => keys !== undefined);
     if (ranges.length === 0) return true;
@@ -145,9 +148,9 @@ export class LevelPurge implements KvPurge {
   }
 
   /**
-   * Makes the last compaction of each level end at a different key, because the next manifest will name these keys as well.
-   * A row that is rewritten is flushed to the level above the first level that contains its key. If it is rewritten
-   * once more, it is flushed to the level above that, so that it is eventually compacted through all levels.
+   * Makes the last compaction of each level end at a different key, because the next manifest will name these keys as
+   * well. A row that is rewritten is flushed to the level above the first level that contains its key. If it is
+   * rewritten once more, it is flushed to the level above that, so that it is eventually compacted through all levels.
    */
   async #movePointers(alone: KvPurging["alone"]): Promise<void> {
     const { bounds, levels } = await this.#manifest();

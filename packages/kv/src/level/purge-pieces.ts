@@ -1,7 +1,7 @@
 import type { LevelManifest } from "../files/level-manifest.ts";
 import type { KvPurgeRange } from "../store/kv-store.ts";
 
-/** A live table of LevelDB; `first` and `last` are keys of rows in it. */
+/** A live LevelDB table; `first` and `last` are keys of rows in it. */
 export interface LevelTable {
   readonly number: number;
   readonly bytes: number;

@@ -28,7 +28,10 @@ export interface KvRange {
   readonly limit?: number;
 }
 
-/** A value, undefined if there is none, or a promise of either. Await it, or distinguish the cases with `instanceof Promise`. */
+/**
+ * A value, undefined if there is none, or a promise of either. Await it, or distinguish the cases with `instanceof
+ * Promise`.
+ */
 export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
 /** Like {@link KvValue}, with the value as text. */
@@ -47,11 +50,14 @@ export interface KvReader {
    * their callers.
    */
   getText?(key: Uint8Array): KvText;
-  /** Returns the values of `keys` in the same order, all from one state of the store; undefined for keys that do not exist. */
+  /**
+   * Returns the values of `keys` in the same order, all from one state of the store; undefined for keys that do not
+   * exist.
+   */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
    * Yields the rows of `range` in order, in non-empty arrays of bounded size, all from the state at the time of the
-   * call. If the loop is left early, the iterator is released. If the range is never iterated, the iterator is held
+   * call. If the loop ends early, the iterator is released. If the range is never iterated, the iterator is held
    * until the store is closed.
    */
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
@@ -102,7 +108,7 @@ export interface KvStats {
  *   exists, all earlier ones also exist. The call resolves once readers of this process see the batch or, with `sync:
  *   true`, once it would also survive a power loss.
  * - If a batch fails because of the disk (`DISK_FULL`, `SYSTEM_REFUSED`, `INDEX_CORRUPT`), it is the last one: whether
- *   it exists is known only once the store has been opened again, and until then, every further batch throws the same
+ *   it exists is known only once the store has been opened again, and until then, every later batch throws the same
  *   error.
  * - Readers never see a part of a batch, and never wait for writers.
  * - Damaged data is never returned: reads and captures throw `INDEX_CORRUPT`, and the node rebuilds its index.
@@ -171,7 +177,7 @@ export interface KvPurge {
 
 /** Options for running a purge. */
 export interface KvPurging {
-  /** The time after which no further piece is started (ms). */
+  /** The time after which no more pieces are started (ms). */
   readonly withinMs: number;
   /** Runs `work`, a read and a batch, while nothing else writes to the store. */
   readonly alone: (work: () => Promise<void>) => Promise<void>;

@@ -5,7 +5,7 @@ import { CairnError } from "../errors/errors.ts";
 import { unsnappy } from "../files/snappy.ts";
 import { VarintReader } from "../files/varint-reader.ts";
 
-// LevelDB's table format (doc/table_format.md of LevelDB) consists of blocks, each with a trailer that contains its
+// LevelDB's table format (its doc/table_format.md) consists of blocks, each with a trailer that contains its
 // compression and its checksum, and a footer at the end, which names the index of the blocks and the index of the
 // filters. The footer consists of two block handles, padded to 40 bytes, and a magic number of 8 bytes, here in two
 // halves.

@@ -36,7 +36,7 @@ async function rowsAfterOpening(): Promise<number> {
 }
 
 describe("a store whose write-ahead log is damaged", () => {
-  it("is INDEX_CORRUPT with a page of zeros in the middle, as after a power loss, instead of losing its rows", async () => {
+  it("is INDEX_CORRUPT with a page of zeros in the middle, which a power loss can leave, instead of losing its rows", async () => {
     const { log } = await logOf(50);
     await overwrite(log, 40 * 4096, Buffer.alloc(4096));
     await expect(directory.open("store", {})).rejects.toMatchObject(CORRUPT);

@@ -153,7 +153,7 @@ test("once rows come from a disk, reads are passed to other threads until slow r
   expect(rows.asked).toEqual(["1", "2", "3", "b"]);
 });
 
-test("an occasional slow read, as during garbage collection, changes nothing", async () => {
+test("an occasional slow read, such as one during garbage collection, changes nothing", async () => {
   const { reads, rows } = rowsAtHand();
   for (let index = 0; index < 100; index++) {
     rows.slowMs = 3;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { nearestName } from "../text/nearest-name.ts";
 
-/** Words from other tools, and the equivalent commands of Cairn. */
+/** Words from other tools, and Cairn's equivalent commands. */
 export const SYNONYMS: readonly (readonly [words: string, commands: readonly string[]])[] = [
   ["write set insert add upsert", ["tx put", "policy apply"]],
   ["read fetch cat", ["get", "db get"]],

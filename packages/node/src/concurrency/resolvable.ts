@@ -1,4 +1,4 @@
-/** Returns a promise and the function that resolves it (`Promise.withResolvers` of newer versions of Node). */
+/** Returns a promise and the function that resolves it (`Promise.withResolvers` in newer versions of Node). */
 export function resolvable(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let resolve: (() => void) | undefined;
   const promise = new Promise<void>((done) => {

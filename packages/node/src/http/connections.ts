@@ -19,13 +19,14 @@ interface ConnectionState {
 /** The connections of a server and their requests in progress. */
 export interface Connections {
   /**
-   * Makes every further response close its connection. Requests that are pipelined behind such a response are not
+   * Makes every later response close its connection. Requests that are pipelined behind such a response are not
    * processed. New connections are still accepted.
    */
   drain(): void;
   /**
-   * Calls `begin` once the connection's earlier requests allow it. Pipelined requests may run concurrently only if none of them changes
-   * anything (RFC 9112, 9.3.2): a write waits for all requests before it, and all requests behind it wait for the write.
+   * Calls `begin` once the connection's earlier requests allow it. Pipelined requests may run concurrently only if none
+   * of them changes anything (RFC 9112, 9.3.2): a write waits for all requests before it, and all requests behind it
+   * wait for the write.
    */
   inOrder(request: IncomingMessage, begin: () => void): void;
   /** Counts a request as in progress. Returns false if it will get no response because its connection closes first. */
@@ -46,7 +47,9 @@ export interface Connections {
 
 /** The limit on the connections of a server. */
 export interface ConnectionLimit {
-  /** The maximum number of connections. Each further connection replaces the oldest idle one. Defaults to no limit. */
+  /**
+   * The maximum number of connections. Each additional connection replaces the oldest idle one. Defaults to no limit.
+   */
   readonly maxConnections: number | undefined;
   /** Called for each connection that is refused or closed because of the limit. */
   readonly onReached: () => void;
@@ -124,7 +127,7 @@ function remoteEnd({ remoteAddress, remotePort }: Socket): string {
 /**
  * Tracks the connections of `app`. It keeps their number within the limit and, when the server closes, ends each
  * connection once its requests have been answered. Node's own close method would keep connections with pending requests
- * open for further requests until a timeout, and would cut off responses that have been written but not sent. Pipelined
+ * open for more requests until a timeout, and would cut off responses that have been written but not sent. Pipelined
  * requests that were accepted get their responses before the connection closes. Later ones are not accepted, so no
  * change is made without a response.
  */

@@ -12,7 +12,7 @@ const TABLES_SHARE = 1 / 5;
 const MIN_CONNECTIONS_SHARE = 1 / 4;
 
 /**
- * Returns the maximum number of connections for a process with this limit of open files; undefined if there is no
+ * Returns the maximum number of connections for a process with this limit on open files; undefined if there is no
  * limit. Unlimited connections could use up the files that the index needs, and a write would fail. connections.ts
  * enforces the maximum.
  */
@@ -22,7 +22,7 @@ export function connectionLimit(openFiles: number | undefined): number | undefin
   return Math.max(left, Math.floor(openFiles * MIN_CONNECTIONS_SHARE), 1);
 }
 
-/** Returns this process's limit of open files; undefined if there is none, or if the system does not report it. */
+/** Returns this process's limit on open files; undefined if there is none, or if the system does not report it. */
 export function openFilesLimit(): number | undefined {
   try {
     // The file contains the current value, because Node raises the soft limit when it starts.

@@ -30,7 +30,7 @@ export interface HttpServer {
   /** The URL at which the server can be reached from this machine, such as `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
-  /** Makes every further response close its connection. Requests are still accepted. */
+  /** Makes every later response close its connection. Requests are still accepted. */
   drain(): void;
   /**
    * Stops accepting requests, gives those in progress some time to finish, and then closes every connection. May be
@@ -46,7 +46,7 @@ export interface HttpServerContext {
   readonly closeTimeoutMs?: number;
   /** The time that a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers alone. */
   readonly requestTimeoutMs?: number;
-  /** The maximum number of open connections. By default, it is derived from the system's limit of open files. */
+  /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
   /** Called for each response. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
@@ -178,7 +178,7 @@ function warnOfLimit(logger: HttpLogger, connections: number | undefined): () =>
     warnedAt = now;
     logger.warn(
       { connections },
-      "All connections that the limit of open files allows are in use, so the oldest idle connection is closed for each new one.",
+      "All connections that the limit on open files allows are in use, so the oldest idle connection is closed for each new one.",
     );
   };
 }

@@ -21,7 +21,8 @@ export interface SubmittedTransaction {
  * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, `CONFLICT` if the id
  * was used for other content, `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction
  * at or before `known`, the last transaction read from the log. The log then has a different history, so the caller
- * must not wait for the id in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}, and `by` is recorded in the message as its writer.
+ * must not wait for the id in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}, and `by` is
+ * recorded in the message as its writer.
  */
 export async function submitTransaction(
   log: TxLog,

@@ -58,7 +58,7 @@ export function followingMetrics(registry: Registry): FollowingMetrics {
   });
   const interruptions = new Counter({
     name: "cairn_node_interruptions_total",
-    help: "Errors that ended a node's joining or following, by code. The node then tries again or halts.",
+    help: "Errors that interrupted a node while it was joining or following the log, by code. The node then tries again or halts.",
     labelNames: ["code"],
     registers,
   });

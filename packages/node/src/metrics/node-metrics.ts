@@ -74,8 +74,8 @@ export class NodeMetrics {
   }
 
   /**
-   * Returns the metrics in the format of Prometheus. Concurrent scrapes share one result. Sources that do not respond within `limitMs` are
-   * omitted.
+   * Returns the metrics in the Prometheus format. Concurrent scrapes share one result. Sources that do not respond
+   * within `limitMs` are omitted.
    */
   async text(sources: ScrapeSources, limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
     this.#scraping ??= this.#scrape(sources, limitMs).finally(() => {

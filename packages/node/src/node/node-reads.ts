@@ -239,8 +239,8 @@ export class NodeReads implements Reads {
   }
 
   /**
-   * Returns the result of `answer`. If `index` proves to be damaged or to belong to a different history from the log, the
-   * node leaves it.
+   * Returns the result of `answer`. If `index` proves to be damaged or to belong to a different history from the log,
+   * the node leaves it.
    */
   async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {

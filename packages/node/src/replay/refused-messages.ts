@@ -5,7 +5,7 @@ const MIN_INTERVAL_MS = 60_000;
 
 /**
  * Logs the number of messages that were ignored because they were damaged or because no node wrote them for this log.
- * The first one is logged immediately, and further ones at most once a minute.
+ * The first one is logged immediately, and later ones at most once a minute.
  */
 export class RefusedMessageNotices {
   readonly #logger: Logger;

@@ -14,7 +14,8 @@ export interface WatchQuery {
   readonly from?: TxId;
   /**
    * The time of transaction `from`, as the watcher knows it. A log that lost its end contains other transactions with
-   * the same ids. If the time differs, the watch is therefore refused instead of being continued in a different history.
+   * the same ids. If the time differs, the watch is therefore refused instead of being continued in a different
+   * history.
    */
   readonly fromTime?: string;
   /** The time without an event after which a heartbeat is sent, in milliseconds. Defaults to 10,000. */

@@ -15,7 +15,7 @@ const HEARTBEAT_MS = 10_000;
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /**
- * The size of the first page. Each further page is twice as large as the previous one, up to the bounds above. Thus,
+ * The size of the first page. Each subsequent page is twice as large as the previous one, up to the bounds above. Thus,
  * even if a thousand readers connect at the same time, each of them soon receives its first events.
  */
 const FIRST_TRANSACTIONS = 32;

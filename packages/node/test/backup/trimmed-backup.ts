@@ -50,7 +50,7 @@ export async function damageSegment(
   return segment.name;
 }
 
-/** Turns the checkpoints of a scene into those of another index version, as after an upgrade. */
+/** Turns the checkpoints of a scene into those of another index version, as an upgrade would. */
 export async function ofOtherVersion(scene: TrimScene, name?: string): Promise<void> {
   const folder = path.join(scene.folder, "checkpoints");
   for (const file of await readdir(folder)) {

@@ -28,7 +28,7 @@ const PATIENT = { timeout: 20_000, interval: 50 };
 
 /** The options of nodes that cannot reach each other. */
 const ALONE = withPeers(() => undefined);
-/** The options of nodes that respond but query no other node, as on a server that does not permit it. */
+/** The options of nodes that respond but query no other node, as if their server did not permit it. */
 const MUTE = withPeers((peers) => peers && { ...answering(peers), ask: () => nobody() });
 
 function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | undefined): SceneOptions {

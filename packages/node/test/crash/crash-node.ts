@@ -14,8 +14,8 @@ const POLL_MS = 1;
 const PATIENCE_MS = 60_000;
 
 /**
- * What {@link CrashNode.start} starts: the folder, the database of the index, and what the node does if the log has lost
- * its end.
+ * What {@link CrashNode.start} starts: the folder, the database of the index, and what the node does if the log has
+ * lost its end.
  */
 export interface CrashNodeParts {
   readonly folder: string;

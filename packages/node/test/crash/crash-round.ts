@@ -180,8 +180,8 @@ class CrashRound {
   }
 
   /**
-   * Lets a log that has lost its end grow beyond the index before the index's node starts, so that only the content of a
-   * message shows that the index has a different history.
+   * Lets a log that has lost its end grow beyond the index before the index's node starts, so that only the content of
+   * a message shows that the index has a different history.
    */
   async #regrow(folder: string): Promise<void> {
     const index = path.join(folder, "n-index");
@@ -276,7 +276,9 @@ async function lastOf(started: CrashNode): Promise<number> {
   return (await started.log.bounds()).last;
 }
 
-/** Returns whether the log lacks the last transaction of the index that a node found, or holds another one in its place. */
+/**
+ * Returns whether the log lacks the last transaction of the index that a node found, or holds another one in its place.
+ */
 async function hasOtherHistory({ found, log }: CrashNode): Promise<boolean> {
   if (found?.sha256 === undefined || found.txId === 0) return false;
   const message = await log.fetch(found.txId);

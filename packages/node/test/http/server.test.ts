@@ -245,7 +245,7 @@ test.each([
   expect(connectionLimit(openFiles)).toBe(connections);
 });
 
-test("the limit of open files of this process can be read", () => {
+test("the limit on open files of this process can be read", () => {
   expect(openFilesLimit()).toBeGreaterThan(0);
 });
 

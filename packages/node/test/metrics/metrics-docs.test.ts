@@ -134,7 +134,7 @@ describe("docs/metrics.md", () => {
     }
   });
 
-  // For promtool's further checks, run promtool itself: pnpm test:outside promtool.
+  // For promtool's other checks, run promtool itself: pnpm test:outside promtool.
   it("names every metric as promtool requires", async () => {
     for (const { name, type } of await registered()) {
       expect([name, name.endsWith("_total")]).toEqual([name, type === "counter"]);

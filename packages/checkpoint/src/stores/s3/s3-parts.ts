@@ -34,7 +34,7 @@ export function partSizes(least: number, expectedBytes = 0): (number: number) =>
   const needed = Math.ceil(expectedBytes / EQUAL_PARTS / MIB) * MIB;
   const first = Math.min(MAX_PART_BYTES, Math.max(least, needed));
   const equal = Math.ceil(expectedBytes / first);
-  // Eleven sizes, each twice the previous one: 909 × 5 MiB × 2,047 exceeds the largest object of S3, 5 TiB.
+  // Eleven sizes, each twice the previous one: 909 × 5 MiB × 2,047 exceeds S3's largest object, 5 TiB.
   const step = Math.max(1, Math.floor((MAX_PARTS - equal) / 11));
   return (number) => {
     const doublings = Math.floor(Math.max(0, number - 1 - equal) / step);

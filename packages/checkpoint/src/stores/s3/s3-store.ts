@@ -19,7 +19,10 @@ import { uploadContent } from "./s3-upload.ts";
  */
 const CLOCK_TOLERANCE_MS = 5_000;
 
-/** Creates a checkpoint store in a bucket of S3 or a compatible service. Loads and requests nothing before the first call. */
+/**
+ * Creates a checkpoint store in a bucket in S3 or a compatible service. Loads and requests nothing before the first
+ * call.
+ */
 export function s3Store(options: S3StoreOptions): CheckpointStore {
   const settings = s3Settings(options);
   const { address, location } = settings;

@@ -51,7 +51,8 @@ export async function uploadContent(
   };
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;
-  // A reader receives the stream's error. If the stream is aborted before it is read, the error would otherwise end the process.
+  // A reader receives the stream's error. If the stream is aborted before it is read, the error would otherwise end the
+  // process.
   content.on("error", () => undefined);
   try {
     if (signal !== undefined) addAbortSignal(signal, content);
@@ -60,7 +61,7 @@ export async function uploadContent(
     if (first.done === true) return { bytes };
     signal?.throwIfAborted();
     // The check comes before anything is sent: not every service supports conditions, and none evaluates them before it
-    // has received the whole object. Only for a small object is that cheaper than a further request.
+    // has received the whole object. Only for a small object is that cheaper than another request.
     const isComparedThere = findings.creates && first.value.last;
     if (!isComparedThere && (await look(access, name, signal)) !== undefined)
       throw alreadyThere(name, location);

@@ -63,7 +63,7 @@ test("content is split into full parts and a remainder, whatever its chunks", as
   );
 });
 
-test("no more buffers are allocated than allowed, and further callers wait", async () => {
+test("no more buffers are allocated than allowed, and additional callers wait", async () => {
   const memory = partMemory(2);
   const first = await memory.take(10);
   await memory.take(10);

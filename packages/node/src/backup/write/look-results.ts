@@ -10,8 +10,8 @@ export interface BackupMemory {
    */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
   /**
-   * The errors of unusable segments, by {@link versionOf}. These segments are damaged or belong to a different history of
-   * the log.
+   * The errors of unusable segments, by {@link versionOf}. These segments are damaged or belong to a different history
+   * of the log.
    */
   readonly damaged: Map<string, CairnError>;
   /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */

@@ -20,7 +20,7 @@ export function formatTable(
   return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
 }
 
-/** Removes the heading from a further page of a table. */
+/** Removes the heading from a later page of a table. */
 export function withoutHeading(table: string): string {
   return table.slice(table.indexOf("\n") + 1);
 }

@@ -10,7 +10,7 @@ import type { Terminal } from "./terminal.ts";
 /** The input of a command, which is a file or standard input. */
 export interface Input {
   readonly stream: Readable;
-  /** The size of the input; undefined if unknown, as for pipes. */
+  /** The size of the input; undefined if it is unknown, which it is for pipes. */
   readonly bytes: number | undefined;
 }
 

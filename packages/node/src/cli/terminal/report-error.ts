@@ -158,7 +158,7 @@ function shortageBehind(error: unknown): unknown {
 
 /** The hint for a lack of resources. Unlike a running node, a command does not recover by itself. */
 const RUN_AGAIN =
-  "Raise the limit of open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run the command again. Nothing was done.";
+  "Raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run the command again. Nothing was done.";
 
 /** Turns a message from Commander into one line of sentences. Commander writes its suggestion on a separate line. */
 function sentence(text: string): string {

@@ -88,11 +88,11 @@ const tls: ValueType<Tls> = {
 
 const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
 
-/** The log on a stream of NATS JetStream. */
+/** The log on a NATS JetStream stream. */
 export const natsTxLog = defineModule({
   id: "cairn.nats/->tx-log",
   kind: "tx-log",
-  doc: "A log on a stream of NATS JetStream, for a cluster.",
+  doc: "A log on a NATS JetStream stream, for a cluster.",
   parameters: {
     servers: withDefault(
       servers,

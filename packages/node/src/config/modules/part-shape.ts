@@ -64,7 +64,8 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
 }
 
 /**
- * Returns `value` as a part of a kind. Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the module that created it.
+ * Returns `value` as a part of a kind. Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the
+ * module that created it.
  */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);

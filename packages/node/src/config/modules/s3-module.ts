@@ -56,7 +56,7 @@ const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 export const s3CheckpointStore = defineModule({
   id: "cairn.s3/->checkpoint-store",
   kind: "checkpoint-store",
-  doc: "Checkpoints in a bucket of S3 or a compatible service, which nodes in different places share.",
+  doc: "Checkpoints in a bucket in S3 or a compatible service, which nodes in different places share.",
   parameters: {
     bucket: required(
       textLike(/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}$/, "a bucket's name, without s3:// and without slashes"),

@@ -9,7 +9,7 @@ export const MIN_COMPRESSED_CHARACTERS = 4_096;
 export const VARY_CODING = "accept-encoding";
 
 /**
- * The maximum number of responses that are compressed concurrently. Further responses are sent uncompressed.
+ * The maximum number of responses that are compressed concurrently. Additional responses are sent uncompressed.
  * Compression shares its threads with LevelDB's reads.
  */
 const MAX_CONCURRENT = 2;

@@ -24,7 +24,7 @@ const LOG_INTERVAL_MS = 60_000;
 const MAX_CAUSES = 100;
 
 /**
- * Logs internal failures of requests by cause. The first failure is logged immediately, and the number of further ones
+ * Logs internal failures of requests by cause. The first failure is logged immediately, and the number of later ones
  * once a minute. Stack traces are logged at the level `debug`. The stack trace of an unknown error is in the message
  * itself, because there is no other clue.
  */
@@ -66,7 +66,7 @@ export class FailedRequests {
     });
   }
 
-  /** Returns the name under which a cause is counted. Beyond the limit, all further causes count as one. */
+  /** Returns the name under which a cause is counted. Beyond the limit, all additional causes count as one. */
   #nameOf(cause: string): string {
     return this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
   }

@@ -34,7 +34,7 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     path: "/metrics",
     id: "getMetrics",
     tag: "node",
-    summary: "Return metrics in the text format of Prometheus.",
+    summary: "Return metrics in the Prometheus text format.",
     answers: [{ status: 200, description: "The metrics.", schema: TEXT, mediaType: "text/plain" }],
   },
   {

@@ -67,7 +67,7 @@ export class BatchSubmission {
    * long the lines take to arrive. Throws an error in reading the body, unless a line was rejected before that.
    */
   async submitAll(body: Readable): Promise<Deadline> {
-    // The connection must not be destroyed if the loop is left early, because it is needed for the response.
+    // The connection must not be destroyed if the loop ends early, because it is needed for the response.
     let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {

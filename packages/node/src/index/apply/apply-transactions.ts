@@ -30,7 +30,10 @@ export interface RefusedMessages {
   readonly last?: { readonly txId: TxId; readonly reason: string };
 }
 
-/** The result of applying a batch: its rows, its state, and the numbers of committed transactions and of their operations. */
+/**
+ * The result of applying a batch: its rows, its state, and the numbers of committed transactions and of their
+ * operations.
+ */
 export interface Applied {
   readonly rows: KvOperation[];
   readonly state: IndexState;
@@ -64,7 +67,7 @@ export async function applyMessages(
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
-  // Policies are loaded before the keys are read, because policies may need further keys.
+  // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   await Promise.all([keys.load(reader), policies?.prepare(messages, touched, fields)]);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
@@ -213,8 +216,8 @@ function firstConflict(
 }
 
 /**
- * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends; any other log has
- * a different history.
+ * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends;
+ * any other log has a different history.
  */
 function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
   if (continuesAt(birth, { logId: log.id, txId, sha256 })) {

@@ -255,8 +255,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Removes rows. If this fails, it is unknown whether the rows remain, as after a failed {@link #write}; the next
-   * write resolves this.
+   * Removes rows. If this fails, it is unknown whether the rows remain, as it is after a failed {@link #write}; the
+   * next write resolves this.
    */
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
     try {

@@ -75,7 +75,7 @@ const HINTS: ReadonlyMap<number, string> = new Map([
   [10023, LIMITS],
   [
     10026,
-    "Raise max_consumers of the stream and the limits of the account, because every reader of the log, whether node or command, needs a consumer.",
+    "Raise the stream's max_consumers and the account's limits, because every reader of the log, whether node or command, needs a consumer.",
   ],
   [10027, "Raise the number of streams that the account may have, or remove an unused stream."],
   [10028, LIMITS],

@@ -20,7 +20,7 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   readonly replicas?: number;
   /** If false, `create` must not create the stream. Defaults to true. */
   readonly createStream?: boolean;
-  /** The maximum number of messages in flight. Further messages are queued. Defaults to 2,000. */
+  /** The maximum number of messages in flight. Additional messages are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
   /**
    * The time for which an append without its own limit is retried before it rejects with `LOG_UNREACHABLE` (ms).

@@ -133,7 +133,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
       coverage.onRemoved(name);
       const begin = beginOf(name) ?? 0;
       if (begin > 0 && begins().every((one) => one < begin))
-        problems.push(`${name} was removed, but no later one is there`);
+        problems.push(`${name} was removed, but no later one exists`);
     },
   };
   /** The store as an operator uses it: without a network. */

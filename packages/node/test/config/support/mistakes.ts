@@ -18,7 +18,7 @@ export const MISTAKES = mistakesOf("mistakes.txt");
 export const XTDB_EXAMPLES = mistakesOf("xtdb-examples.txt");
 
 /**
- * Reads a file of fixtures. Each fixture has a title, the source as `-e` or `-j` receives it (further lines are
+ * Reads a file of fixtures. Each fixture has a title, the source as `-e` or `-j` receives it (additional lines are
  * indented by three), and everything that is reported.
  */
 function mistakesOf(file: string): readonly Mistake[] {

@@ -8,7 +8,7 @@ import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from
 
 /**
  * Last groups, by the sizes of their messages: one that fits in one page, one that spans several pages, one that spans
- * several blocks of LevelDB, and one with many messages.
+ * several LevelDB blocks, and one with many messages.
  */
 const LAST_GROUPS = [[60], [20_000], [100_000], Array.from({ length: 120 }, () => 300)] as const;
 

@@ -220,7 +220,7 @@ describe("the permissions that docs/nats.md lists", () => {
   });
 });
 
-describe("a user of NATS without a permission that a log needs", () => {
+describe("a NATS user without a permission that a log needs", () => {
   it("receives an error that names it if nothing can be pulled, both for reading and for inspecting the log", async () => {
     const log = await openedWith(`publish: { deny: ["$JS.API.CONSUMER.MSG.NEXT.>"] }`);
     const failure = {
