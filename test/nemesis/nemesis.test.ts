@@ -86,7 +86,7 @@ async function configure(cluster: NemesisCluster): Promise<void> {
   if (!answer.ok) throw new Error(await answer.text());
 }
 
-/** Waits until all nodes are ready, after all faults were undone. */
+/** Waits until all nodes are ready, after all faults have been undone. */
 async function waitUntilAllReady(cluster: NemesisCluster): Promise<void> {
   const deadline = Date.now() + SETTLED_WITHIN_MS;
   for (;;) {
@@ -97,7 +97,7 @@ async function waitUntilAllReady(cluster: NemesisCluster): Promise<void> {
     if (all.every(({ phase, index }) => phase === "ready" && index.lag === 0)) return;
     if (Date.now() > deadline)
       throw new Error(
-        `not ready after all faults were undone: ${JSON.stringify(all.map(({ phase, failure }) => ({ phase, failure })))}`,
+        `not ready after all faults have been undone: ${JSON.stringify(all.map(({ phase, failure }) => ({ phase, failure })))}`,
       );
     await delay(100);
   }

@@ -8,7 +8,7 @@ import { checkpointCycleSuite } from "./checkpoint-cycle-suite.ts";
 export interface CheckpointStoreSuite {
   /** Creates a store to which nothing has been written, and removes it when the test ends. */
   readonly open: () => Promise<CheckpointStore>;
-  /** Opens the same store again, as another node would. Only for stores that can be shared. */
+  /** Opens the same store again, as another node would. It is omitted for stores that cannot be shared. */
   readonly reopen?: (store: CheckpointStore) => Promise<CheckpointStore>;
 }
 

@@ -42,7 +42,7 @@ export class CairnClient {
 
   constructor(options: ClientOptions) {
     const urls = (typeof options.urls === "string" ? [options.urls] : options.urls).map(checkedUrl);
-    if (urls.length === 0) throw new TypeError("A client needs the address of at least one node.");
+    if (urls.length === 0) throw new TypeError("A client must be given the address of at least one node.");
     this.#readsItsWrites = options.readYourWrites ?? true;
     this.#pool = new NodePool({
       urls,

@@ -109,7 +109,7 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     expect(await filesWith(bench.path("capture"), removed)).toEqual([]);
   });
 
-  it("refuses to purge a store that was closed", async () => {
+  it("refuses to purge a store that has been closed", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;
     await store.close();

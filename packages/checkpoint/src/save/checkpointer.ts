@@ -258,7 +258,7 @@ function alreadyRunning(): CairnError {
   });
 }
 
-/** Returns the reason with which `stop` aborts a round after `timeoutMs`. */
+/** Returns the reason that `stop` gives when it aborts a round after `timeoutMs`. */
 function stoppedAfter(timeoutMs: number): CairnError {
   return new CairnError(
     "NOT_READY",

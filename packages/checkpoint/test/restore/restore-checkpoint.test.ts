@@ -12,7 +12,7 @@ import { testSource } from "../support/test-source.ts";
 import { filesAt } from "../support/index-files.ts";
 import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
 
-/** A clock whose pauses between retries take no time. Waits of minutes last until they are aborted. */
+/** A clock whose pauses between retries take no time. A wait of minutes lasts until it is aborted. */
 const still = manualClock();
 const hurried: Clock = {
   ...still,
@@ -362,7 +362,7 @@ test.each(["list", "read", "create"] as const)(
   },
 );
 
-test("a reservation that a store makes after the restore was aborted is released", async () => {
+test("a reservation that a store makes after the restore has been aborted is released", async () => {
   const dir = await temporaryDirectory();
   const { store } = await threeCheckpoints(dir);
   const stop = new AbortController();

@@ -125,7 +125,7 @@ function saidBy(message: string): SystemError | undefined {
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",
-    hint: "Wait: a running node continues by itself. If this happens again, raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or of memory. Nothing is lost.",
+    hint: "Wait: a running node continues by itself. If this happens again, raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory. Nothing is lost.",
   },
   full: {
     code: "DISK_FULL",

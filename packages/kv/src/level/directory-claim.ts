@@ -84,7 +84,7 @@ export async function isLockedElsewhere(dir: string): Promise<boolean> {
 
 /**
  * Runs `work` while no other process can open the LevelDB database in `dir`. To that end, it opens an empty database
- * elsewhere, whose lock file is that of `dir`. Only for directories that this process has claimed. Throws
+ * elsewhere, whose lock file is that of `dir`. This process must have claimed `dir`. Throws
  * `INDEX_LOCKED` if another process has the database open.
  */
 export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {

@@ -29,8 +29,8 @@ export interface KvRange {
 }
 
 /**
- * A value, undefined if there is none, or a promise of either. Await it, or distinguish the cases with `instanceof
- * Promise`.
+ * A value, undefined if there is none, or a promise of either. Await it, or distinguish the cases with
+ * `instanceof Promise`.
  */
 export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
@@ -46,8 +46,8 @@ export interface KvReader {
    */
   get(key: Uint8Array): KvValue;
   /**
-   * Like `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Only for stores that decode faster than
-   * their callers.
+   * Like `get`, with the value decoded as UTF-8 (invalid bytes become U+FFFD). Only stores that decode faster
+   * than their callers implement it.
    */
   getText?(key: Uint8Array): KvText;
   /**
@@ -63,8 +63,8 @@ export interface KvReader {
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
   /**
    * Like `range`, with keys and values decoded as UTF-8 (invalid bytes become U+FFFD, so keys may become equal). It is
-   * meant for callers that examine many rows, because text costs a third as much as bytes. Only for stores that decode
-   * faster than their callers.
+   * meant for callers that examine many rows, because text costs a third as much as bytes. Only stores that decode
+   * faster than their callers implement it.
    */
   rangeText?(range: KvRange): AsyncIterable<readonly KvTextRow[]>;
 }
@@ -130,14 +130,14 @@ export interface KvStore extends KvReader {
   compact(): Promise<void>;
   /**
    * Prepares to overwrite the data of rows in `ranges` that were removed or replaced before this call but are still in
-   * the store's files. Live rows do not change. Only for stores that can determine when that data is gone.
+   * the store's files. Live rows do not change. Only stores that can determine when that data is gone implement it.
    */
   purge?(ranges: readonly KvPurgeRange[]): KvPurge;
   stats(): Promise<KvStats>;
   /**
    * Resolves when everything that {@link KvOpening.check} requested has been compared, and immediately if nothing was
    * requested. Throws `INDEX_CORRUPT` if something is damaged, and `SYSTEM_REFUSED` or a similar error if it could not
-   * be read. Calls `onProgress` with the number of bytes compared and the total. Only for stores on a disk.
+   * be read. Calls `onProgress` with the number of bytes compared and the total. Only stores on a disk implement it.
    */
   checked?(onProgress?: (done: number, total: number) => void): Promise<void>;
   /**

@@ -28,7 +28,7 @@ function token(name: string): ValueType<TokenOptions> {
     parameters,
     ({ file, env, rights, buckets }, fail): TokenOptions | undefined => {
       if (file === undefined ? env === undefined : env !== undefined)
-        return fail(`The token ${name} needs either file or env.`, SOURCE);
+        return fail(`The token ${name} must have either file or env.`, SOURCE);
       if (buckets !== undefined && rights.includes("operate")) {
         return fail(
           `The token ${name} has the right operate, which concerns the whole node, and buckets.`,

@@ -111,7 +111,7 @@ async function uncoveredBeginning(
     "LOG_TRIMMED",
     `The log "${log.name}" begins at message ${first}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`,
     {
-      hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what purges the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.",
+      hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.",
     },
   );
 }

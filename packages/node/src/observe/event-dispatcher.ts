@@ -91,7 +91,7 @@ export class EventDispatcher {
   }
 }
 
-/** Returns the error with which a task failed. Tasks are aborted only when the node stops or joins again. */
+/** Returns the error that made a task fail. Tasks are aborted only when the node stops or joins again. */
 function asWorkError(error: unknown): CairnError {
   if (!(error instanceof DOMException) || error.name !== "AbortError") return asCairnError(error);
   return new CairnError("NOT_READY", "The node stopped or left its index before the work was done.", {

@@ -54,9 +54,9 @@ describe("tokens", () => {
     [
       "neither file nor env",
       { app: { rights: ["read"] } },
-      /needs either file or env\.\n.*Set file to a file/,
+      /must have either file or env\.\n.*Set file to a file/,
     ],
-    ["both file and env", { app: { file: "a", env: "B", rights: ["read"] } }, /needs either file or env/],
+    ["both file and env", { app: { file: "a", env: "B", rights: ["read"] } }, /must have either file or env/],
     ["no rights", { app: { file: "a" } }, /requires the parameter rights/],
     ["an unknown right", { app: { file: "a", rights: ["reed"] } }, /Did you mean read\?/],
     [

@@ -14,7 +14,7 @@ async function failureOf(node: CairnNode) {
   return (await node.status()).failure;
 }
 
-/** Returns the error code with which this version refuses to open the index in a folder. */
+/** Returns the error code of this version's refusal to open the index in a folder. */
 async function codeOf(dir: string): Promise<string> {
   const kv = await levelProvider().open(dir);
   const error: unknown = await readState(kv).catch((thrown: unknown) => thrown);

@@ -27,7 +27,7 @@ const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 const TIMEOUT_MS = 60_000;
 const ZERO = Buffer.from([0]);
 
-/** Reads all keys of etcd, or those with a prefix, as of the revision at which the reading begins. */
+/** Reads all keys of etcd, or those with a prefix, as of the revision at which the read begins. */
 export async function openEtcd(options: EtcdOptions): Promise<KeyValueSource> {
   const gateway = new EtcdGateway(options);
   await gateway.authenticate();

@@ -23,10 +23,7 @@ export async function clientTls(
   };
   const [ca, cert, key] = [given("ca"), given("cert"), given("key")];
   if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError(
-      "A certificate needs its key, and a key its certificate.",
-      "Give both --cert and --key.",
-    );
+    throw new UsageError("A certificate and its key must be given together.", "Give both --cert and --key.");
   }
   const identity =
     cert === undefined || key === undefined

@@ -139,7 +139,7 @@ function describe(error: unknown): Described {
 const FILES_TO_LOAD = 256;
 
 /**
- * Returns the error with which the system currently refuses to open files, if that error may explain why a module of
+ * Returns the error that the system currently returns when a file is opened, if that error may explain why a module of
  * the program was not found. Node treats a `package.json` that it cannot open as one that does not exist.
  */
 function shortageBehind(error: unknown): unknown {
@@ -158,7 +158,7 @@ function shortageBehind(error: unknown): unknown {
 
 /** The hint for a lack of resources. Unlike a running node, a command does not recover by itself. */
 const RUN_AGAIN =
-  "Raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or of memory, and run the command again. Nothing was done.";
+  "Raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory, and run the command again. Nothing was done.";
 
 /** Turns a message from Commander into one line of sentences. Commander writes its suggestion on a separate line. */
 function sentence(text: string): string {

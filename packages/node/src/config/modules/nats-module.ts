@@ -64,10 +64,7 @@ const tlsFiles = mapOf(
   (values, fail): Tls | undefined => {
     const { "ca-file": caFile, "cert-file": certFile, "key-file": keyFile } = values;
     if ((certFile === undefined) !== (keyFile === undefined)) {
-      return fail(
-        "A certificate requires its key, and a key requires its certificate.",
-        "Set both cert-file and key-file.",
-      );
+      return fail("cert-file and key-file must be set together.", "Set both cert-file and key-file.");
     }
     const handshakeFirst = values["handshake-first?"] || undefined;
     return omitUndefined({ caFile, certFile, keyFile, handshakeFirst });

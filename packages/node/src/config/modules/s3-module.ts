@@ -41,7 +41,7 @@ const credentials: ValueType<S3Credentials> = mapOf(
     }
     return profile === undefined
       ? fail(
-          "An access key requires both its id and its secret.",
+          "An access key must have both an id and a secret.",
           "Set access-key-id and secret-access-key, or profile; omit credentials to use the SDK's default search.",
         )
       : fail("Both a profile and an access key are configured.", "Keep one.");

@@ -307,7 +307,7 @@ export class EdnReader {
 
 /** Returns the fault for a quote before something other than a symbol, as in Clojure code. */
 export function bareQuote(from: number): EdnFault {
-  return new EdnFault(from, "A quote may only precede a symbol.", "Remove the quote.", true);
+  return new EdnFault(from, "A quote must precede a symbol.", "Remove the quote.", true);
 }
 
 const NO_QUOTE = "Remove the backquote.";

@@ -351,7 +351,7 @@ function holes(name: string, deleted = 0): CairnError[] {
       "LOG_GAP",
       `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
       {
-        hint: "Save a checkpoint beyond the hole by running cairn checkpoint create on a ready node, because a node that reads the log from before the hole cannot continue without one. Find out what deletes messages. This warning remains as long as the log has the hole.",
+        hint: "Save a checkpoint beyond the hole by running cairn checkpoint create on a ready node, because a node that reads the log from before the hole cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the hole.",
       },
     ),
   ];

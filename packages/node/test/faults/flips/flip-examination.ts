@@ -8,8 +8,8 @@ import type { Answer, Question } from "./question.ts";
 const POLL_MS = 5;
 
 /**
- * The codes with which a node may refuse, after which it is queried again once it is ready. Any other code in place of
- * a response is a violation.
+ * The error codes that a node may return instead of a response. It is then queried again once it is ready. Any other
+ * code is a violation.
  */
 const REFUSALS = new Set([
   "NOT_READY",

@@ -20,7 +20,7 @@ const DOCUMENTED = [
   /^A key must be a keyword/,
   /is repeated\.$/,
   /^A list in parentheses must begin with a name/,
-  /^A quote may only precede a symbol/,
+  /^A quote must precede a symbol/,
   /^This is nested more than/,
   /^\\u must be followed by four digits/,
   // Clojure accepts the digits of other scripts as digits.
