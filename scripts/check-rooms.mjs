@@ -58,7 +58,7 @@ function checkRooms(name, rooms) {
     for (const [, specifier] of readFileSync(file, "utf8").matchAll(IMPORT)) {
       const target = normalize(join(dirname(file), specifier));
       if (!target.startsWith(`${root}/`)) {
-        problems.push(`${file} imports ${target}, outside of its package's sources.`);
+        problems.push(`${file} imports ${target}, outside its package's sources.`);
       } else if (rooms.indexOf(roomOf(target)) > rooms.indexOf(roomOf(file))) {
         problems.push(
           `${file} imports ${target}, but ${roomOf(target)} is below ${roomOf(file)} in the table of ${name}.`,

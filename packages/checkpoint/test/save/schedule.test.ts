@@ -131,7 +131,7 @@ test("an unchanged index is saved again once the newest checkpoint is older than
 describe("a changed index whose tail is replayed within the budget", () => {
   const short: RoundSituation = { ...situation, tail: { replayMs: 4_999.5, budgetMs: 5_000 } };
 
-  test("is not saved, with the reason in figures", () => {
+  test("is not saved, and the reason contains the figures", () => {
     expect(decideRound(short)).toEqual({
       save: false,
       reason: "short-tail",

@@ -138,7 +138,7 @@ async function unsavedTail(): Promise<Scene & { readonly url: string; readonly a
 }
 
 describe("a tail in a log on NATS", () => {
-  it("is saved once the log was trimmed past the newest checkpoint, and nodes can join again", async () => {
+  it("is saved once the log has been trimmed past the newest checkpoint, and nodes can join again", async () => {
     const { url, anchor, node, nextOutcome, saved, join } = await unsavedTail();
     // Cairn itself keeps the last message of the checkpoint when it trims.
     await NatsOperator.at(url, async (nats) => await nats.purgeBefore(anchor));

@@ -111,7 +111,7 @@ async function forge(place: string, at: number): Promise<void> {
 }
 
 describe("nodes that reach each other", () => {
-  it("find the one of three that derived another result from a transaction, and only that node is rebuilt", async () => {
+  it("find the one of three that derived a different result from a transaction, and only that node is rebuilt", async () => {
     const [a, b, c] = await Promise.all(["a", "b", "c"].map((id) => scene.ready(id, OFTEN)));
     if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
     const last = await put(a, 0, 5, "right");

@@ -107,7 +107,7 @@ test.each([
     '"credentials": {"profile": "p", "access-key-id": "i", "secret-access-key": "k"}',
     /Keep one/,
   ],
-  ["no way to log in", '"credentials": {}', /requires both its id and its secret/],
+  ["no way to log in", '"credentials": {}', /must have both an id and a secret/],
   ["a misspelt parameter", '"storage-clas": "STANDARD"', /storage-class/],
 ])("of a store in S3, %s is refused", async (_what, parameter, told) => {
   const problems = await problemsOf({ json: s3(parameter).replace('"bucket": "b-1", "bucket"', '"bucket"') });

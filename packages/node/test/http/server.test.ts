@@ -85,7 +85,7 @@ describe("checkpoints over HTTP", () => {
     expect(digest.headers.get("cairn-tx")).toBe("1");
   });
 
-  test("are begun with 202, or awaited on request", async () => {
+  test("are started with 202, or awaited on request", async () => {
     await using served = await serve();
     expect((await served.fetch("/api/v1/checkpoints", { method: "POST" })).status).toBe(202);
     const made = await served.fetch("/api/v1/checkpoints?await=true", { method: "POST" });

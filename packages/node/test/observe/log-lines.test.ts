@@ -107,7 +107,7 @@ it("a node logs once that the log refuses transactions, and once that it accepts
   ]);
 });
 
-it("a node warns once of a transaction whose time is in the future, which holds back the times of all that follow", async () => {
+it("a node warns once about a transaction whose time is in the future, which holds back the times of all that follow", async () => {
   const scene = await observedScene();
   const DAY_MS = 86_400_000;
   const { now } = Date;

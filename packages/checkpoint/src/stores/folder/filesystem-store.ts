@@ -226,7 +226,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 }
 
-/** Creates a folder of the store. Rejects a link, since files would be written through it outside of the store. */
+/** Creates a folder of the store. Rejects a link, since files would be written through it outside the store. */
 async function makeOwnFolder(path: string): Promise<void> {
   await makeFolder(path);
   if (await isLink(path)) throw linked(path);
