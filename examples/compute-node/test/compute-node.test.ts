@@ -116,7 +116,7 @@ describe("the compute node", () => {
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(2);
   });
 
-  it("makes ended executions expire, and counts the rest, even after kill -9", async () => {
+  it("makes executions that have ended expire, and counts the rest, even after kill -9", async () => {
     let node = await start("PT0.5S");
     await submit(node.greeting.ready, 60);
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);

@@ -141,7 +141,7 @@ export interface ReadMessage extends FirstLine {
   readonly documents: readonly string[];
 }
 
-/** Parses a message as in docs/log-format.md. Returns undefined if its first line or its checksum is invalid. */
+/** Parses a message as docs/log-format.md specifies. Returns undefined if its first line or its checksum is invalid. */
 export function readMessage(payload: Uint8Array): ReadMessage | undefined {
   const text = Buffer.from(payload).toString("utf8");
   const [head = "", checksum = "", logTag = ""] = HEAD.exec(text) ?? [];

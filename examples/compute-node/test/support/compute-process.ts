@@ -14,7 +14,7 @@ export interface Greeting {
   readonly counters: Readonly<Record<string, number>>;
 }
 
-/** A compute node in a separate process, started as in the README. */
+/** A compute node in a separate process, started as the README describes. */
 export class ComputeProcess {
   readonly greeting: Greeting;
   /** The number of executions that the previous process left running. */

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../../dist/src/main.js", import.meta.url));
 
-/** A controller or a kubelet in a separate process, started as in the README. */
+/** A controller or a kubelet in a separate process, started as the README describes. */
 export class RoleProcess {
   readonly #child: ChildProcess;
   readonly #closed: Promise<unknown>;

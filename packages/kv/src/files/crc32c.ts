@@ -3,7 +3,7 @@ import { crc32c as checksum } from "@node-rs/crc32";
 /**
  * Returns the CRC-32C (Castagnoli) of `bytes[start, end)` as an unsigned number. Every byte of a checkpoint is
  * processed here, so the function uses the processor's instruction, which reaches 6,000 MB/s; tables in JavaScript
- * reach 480 MB/s. node:zlib's CRC-32 uses another polynomial.
+ * reach 480 MB/s. node:zlib's CRC-32 uses a different polynomial.
  */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return checksum(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start));

@@ -63,7 +63,7 @@ describe("the manifest of a LevelDB database", () => {
     expect(Math.max(0, ...refused)).toBeLessThan(Math.min(...read));
   });
 
-  it("is INDEX_CORRUPT with any bit flipped before its last record, and never names another set of tables", async () => {
+  it("is INDEX_CORRUPT with any bit flipped before its last record, and never names a different set of tables", async () => {
     const { bytes } = await realManifest(10);
     const whole = decodeLevelManifest(bytes);
     for (let index = 0; index < bytes.length; index += 3) {

@@ -10,7 +10,7 @@ export interface FollowingMetrics {
   applied(counts: AppliedCounts, seconds: number): void;
   /** Counts each time that the node begins to read the log: at the start, and after each interruption. */
   reading(): void;
-  /** Counts an error that ended following or joining. */
+  /** Counts an error that interrupted joining or following. */
   left(code: string): void;
 }
 

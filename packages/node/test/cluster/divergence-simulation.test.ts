@@ -16,7 +16,7 @@ type Part = (cluster: SimulatedCluster, wrong: SimulatedNode) => Promise<void>;
 
 const WAYS: readonly (readonly [string, Part])[] = [
   [
-    "derives another result from a transaction",
+    "derives a different result from a transaction",
     async (_cluster, wrong) => {
       // The next transaction that reads the hidden document makes the difference visible.
       for (let n = 0; n < 20; n += 1) if (await wrong.hide(`default/k${n}`)) break;

@@ -158,7 +158,7 @@ describe("a watch", () => {
     await vi.waitFor(async () => expect(await watch.next()).toMatchObject({ type: "heartbeat", txId }));
   });
 
-  it("continues where it was cut off after a restart of the node", async () => {
+  it("continues where it was cut off once the node has been restarted", async () => {
     await using watch = WatchReader.of(node);
     await watch.next();
     const txId = await submit(node, ["put", "pods", "a", 1]);

@@ -132,7 +132,7 @@ describe("the values of indexed fields", () => {
     );
   });
 
-  it("are found in documents of megabytes, and after a value nested a hundred thousand deep", () => {
+  it("are found in documents of several megabytes, and after a value nested a hundred thousand deep", () => {
     const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;
     const large = JSON.stringify('\\"{['.repeat(500_000));
     const text = `{"before":${large},"deep":${deep},"spec":{"deep":{"more":${deep},"er":"x"}},"state":"on"}`;

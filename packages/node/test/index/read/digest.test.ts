@@ -28,7 +28,7 @@ async function submit(...ops: TxOperation[]): Promise<void> {
   await apply(encodeTransaction({ ops }, birth.log));
 }
 
-/** Encodes a number of a version's value as in docs/index-format.md. */
+/** Encodes a number of a version's value as docs/index-format.md specifies. */
 function number(value: number): Buffer {
   return Buffer.from(Array.from({ length: 8 }, (_, place) => Math.floor(value / 128 ** (7 - place)) % 128));
 }
@@ -39,7 +39,7 @@ function length(bytes: Uint8Array): Buffer {
   return size;
 }
 
-/** Encodes a version for the digest as in docs/index-format.md: checksum, flags, revision, time, document. */
+/** Encodes a version for the digest as docs/index-format.md specifies: checksum, flags, revision, time, document. */
 function version(stem: string, revision: number, json: string | undefined): Buffer {
   const key = Buffer.from(stem.replaceAll(" ", "\0"));
   const content = Buffer.concat([

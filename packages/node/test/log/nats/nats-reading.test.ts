@@ -98,7 +98,7 @@ describe("a reader of a log on NATS", () => {
     expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  it("removes its consumer at the end of a reading, however it ends", async () => {
+  it("removes its consumer at the end of a reading, however the reading ends", async () => {
     const log = await nats.open();
     await takeMessages(log, 1, 1);
     await readToEnd(log, 1, async () => nats.stop.abort());
