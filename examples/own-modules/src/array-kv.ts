@@ -158,7 +158,7 @@ class ArrayStore extends RowsReader implements KvStore {
     await Promise.allSettled([this.#writing, ...this.#captures]);
     await this.#file.close();
     await this.#lock.close();
-    // A captured copy is opened before it becomes a checkpoint, which must contain only plain files.
+    // A captured copy is opened before it becomes a checkpoint, which must contain only regular files.
     await rm(join(this.#dir, LOCK), { recursive: true, force: true });
   }
 

@@ -33,7 +33,7 @@ export function kvCaptureSuite(bench: KvStoreBench): void {
     expect(names).not.toContain("LOG");
   });
 
-  it("leaves only plain files with short names in a copy that has been opened and closed", async () => {
+  it("leaves only regular files with short names in a copy that has been opened and closed", async () => {
     const store = await bench.open("store");
     await store.batch([put("a", "1")]);
     await store.capture(bench.path("capture"));

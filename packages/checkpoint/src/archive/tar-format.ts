@@ -45,7 +45,7 @@ export function readHeader(
   if (!header.cksumValid) return { fault: "a header is damaged" };
   const { path = "", size } = header;
   if (header.type !== "File")
-    return { fault: `${JSON.stringify(path)} is a ${header.type}, not a plain file` };
+    return { fault: `${JSON.stringify(path)} is a ${header.type}, not a regular file` };
   if (size === undefined) return { fault: `the size of ${JSON.stringify(path)} cannot be read` };
   return { name: path, bytes: size };
 }

@@ -53,7 +53,7 @@ export function tooLarge(name: string, bytes: number): CairnError {
 
 /** Returns the error for a folder, pipe or device in place of a small file. */
 export function notAFile(name: string): CairnError {
-  return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a plain file.`, {
+  return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a regular file.`, {
     hint: "Remove it from the store: Cairn did not create it.",
   });
 }

@@ -18,7 +18,8 @@ export interface LevelManifest {
   /** The number of a log. All rows of logs with lower numbers are in tables. */
   readonly logNumber: number;
   /**
-   * The number of a log that is needed although it is below `logNumber`; 0 if there is none, as it always is in   * versions of LevelDB.
+   * The number of a log that is needed although it is below `logNumber`; 0 if there is none, as is always
+   * the case in current versions of LevelDB.
    */
   readonly previousLogNumber: number;
   /** A number higher than that of every file that the manifest names. */

@@ -90,8 +90,8 @@ export class Following {
   }
 
   /**
-   * Follows the log until `signal` is aborted. Throws the error that made the log or the index fail, or the error passed
-   * to {@link doubt}.
+   * Follows the log until `signal` is aborted. Throws the error that made the log or the index fail, or the error
+   * passed to {@link doubt}.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { index, identity, history, logger, observation, report, rate, distrust, onApplied } = this.#parts;

@@ -6,7 +6,7 @@ import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import type { Chance } from "../faults/odd-values.ts";
 
 /**
- * The part of the data that was written but not flushed which survives: all of it, as after the end of a process; none
+ * The part of the data that was written but not flushed which survives: all of it, as it does after a process ends; none
  * of it; the first bytes; or some of its pages.
  */
 export type Survival = "all" | "none" | "beginning" | "pages";

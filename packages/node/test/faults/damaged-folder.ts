@@ -18,7 +18,7 @@ export async function put({ store }: Damaged, name: string, content: string | Bu
   await writeFile(path.join(store, name), content);
 }
 
-/** Picks a plain file of the store. */
+/** Picks a regular file of the store. */
 export async function pickFile({ store, chance }: Damaged): Promise<string> {
   const files = (await readdir(store, { withFileTypes: true })).filter((entry) => entry.isFile());
   const [first = "", ...rest] = files.map(({ name }) => name).toSorted();

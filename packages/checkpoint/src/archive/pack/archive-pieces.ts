@@ -12,7 +12,7 @@ import { SLICE_BYTES, Throttle } from "./throttle.ts";
 /** The files to put into an archive. */
 export interface PackedFiles {
   readonly dir: string;
-  /** The names of plain files, in archive order. */
+  /** The names of regular files, in archive order. */
   readonly names: readonly string[];
   /** The shared memory of a {@link Throttle}. If it is absent, the rate is not limited. */
   readonly throttle?: Int32Array;
@@ -180,9 +180,9 @@ function changed(name: string, how: string): CairnError {
 export function notPlain(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
-    `The capture holds ${JSON.stringify(name)}, which is not a plain file.`,
+    `The capture holds ${JSON.stringify(name)}, which is not a regular file.`,
     {
-      hint: "Remove it from the captured directory: a checkpoint consists of plain files only.",
+      hint: "Remove it from the captured directory: a checkpoint must contain only regular files.",
     },
   );
 }

@@ -63,7 +63,7 @@ const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);
 
 /**
- * Packs the plain files of `dir` into one tar archive, in the order of their names, and computes the digests that its
+ * Packs the regular files of `dir` into one tar archive, in the order of their names, and computes the digests that its
  * manifest needs. Reading, hashing and, where the store supports it, writing are done by worker threads of low
  * priority, so that the node keeps serving. Packing fails with `CHECKPOINT_CORRUPT` at an entry that is not a plain
  * file, and with `CHECKPOINT_INCOMPLETE` at a file that is removed or truncated in the meantime.
