@@ -23,8 +23,7 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The maximum number of messages in flight. Additional messages are queued. Defaults to 2,000. */
   readonly maxInflight?: number;
   /**
-   * The time for which an append without its own limit is retried before it rejects with `LOG_UNREACHABLE` (ms).
-   * Defaults to 29,000.
+   * The maximum time for which an append is retried before it rejects with `LOG_UNREACHABLE` (ms). Defaults to 29,000.
    */
   readonly appendDeadlineMs?: number;
   /** The timing that determines how soon a reader notices a silent server. */
@@ -37,7 +36,8 @@ const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
 /**
  * The default of `appendDeadlineMs`. It is less than the 30 s that requests wait by default, so that callers receive
- * the log's own reason for a missing response.
+ * the log's own reason for a missing response. Longer waits are shortened to it: a message that is sent again after the
+ * stream's window for duplicates (two minutes) would be stored twice.
  */
 const APPEND_DEADLINE_MS = 29_000;
 
