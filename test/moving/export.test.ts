@@ -122,7 +122,7 @@ it("of several values of a key, the last one remains, even if it is the one that
   const url = await startNode();
   await submit(url, ["put", "people", "a", { name: "a", n: 0 }]);
   const lines = [1, 0, 2, 1, 0].map((n) => JSON.stringify({ name: "a", n }));
-  const command = ["import", "ndjson", "-", "--key", "name", "--bucket", "people", "--url", url];
+  const command = ["import", "ndjson", "-", "--key-member", "name", "--bucket", "people", "--url", url];
   await runCairnOrThrow(command, { input: textOf(lines.join("\n")) });
   expect(await (await fetch(`${url}/api/v1/people/default/a`)).json()).toEqual({ name: "a", n: 0 });
 });
@@ -136,7 +136,7 @@ it("plain documents are imported with a member as their key, and transactions th
     "import",
     "ndjson",
     "-",
-    "--key",
+    "--key-member",
     "email",
     "--bucket",
     "people",

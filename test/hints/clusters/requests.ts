@@ -4,7 +4,7 @@ import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
 
 /** The command that imports people by name. */
-const PEOPLE = "import ndjson - --key name --bucket people";
+const PEOPLE = "import ndjson - --key-member name --bucket people";
 
 /** Wrong requests. */
 export const REQUESTS: readonly BrokenCluster[] = [

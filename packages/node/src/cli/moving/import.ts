@@ -15,18 +15,24 @@ const addNdjson: AddCommand = (parent, terminal) => {
   describeImport(
     parent.command("ndjson <file>"),
     "Import documents from an NDJSON file (- for standard input): an export, or one document per line",
-    ["cairn import ndjson all.ndjson", "cairn import ndjson people.ndjson --key email --bucket people"],
+    [
+      "cairn import ndjson all.ndjson",
+      "cairn import ndjson people.ndjson --key-member email --bucket people",
+    ],
   )
-    .option("--key <member>", "each line is a document, and this member of it is its key")
-    .action(async (file: string, options: ImportOptions & { key?: string }) => {
-      const { key: keyMember, bucket } = options;
+    .option("--key-member <member>", "each line is a document, and this member of it is its key")
+    .action(async (file: string, options: ImportOptions & { keyMember?: string }) => {
+      const { keyMember, bucket } = options;
       if (keyMember === undefined && (bucket !== undefined || options.keyPattern !== undefined)) {
         throw new UsageError(
-          "--bucket and --key-pattern require --key: the lines of an export name their bucket.",
+          "--bucket and --key-pattern require --key-member: the lines of an export name their bucket.",
         );
       }
       if (keyMember !== undefined && bucket === undefined && options.keyPattern === undefined) {
-        throw new UsageError("--key requires --bucket.", "Name the bucket of the documents with --bucket.");
+        throw new UsageError(
+          "--key-member requires --bucket.",
+          "Name the bucket of the documents with --bucket.",
+        );
       }
       const { openNdjsonSource } = await import("./ndjson-source.ts");
       const placement = placementOf(options, "");

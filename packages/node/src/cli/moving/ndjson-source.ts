@@ -74,7 +74,7 @@ function putsOf(line: unknown): ImportRecord["result"][] {
 }
 
 const NOT_PUTS =
-  "The line is not a transaction that only puts documents. cairn load stores other transactions, and --key imports plain documents.";
+  "The line is not a transaction that only puts documents. cairn load stores other transactions, and --key-member imports plain documents.";
 
 type Put = readonly ["put", bucket: string, key: string, document: unknown];
 
