@@ -1,10 +1,12 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
-// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); and that every
-// source that docs/architecture.md names exists. Prints each problem, and exits with 1 if there are any.
+// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
+// source that docs/architecture.md names exists; and that docs/README.md lists every page of docs/. Prints each
+// problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { headingAnchor } from "./heading-anchor.mjs";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
@@ -14,21 +16,12 @@ const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclu
 const files = listed.split("\n").filter((file) => file !== "" && existsSync(file));
 const problems = [];
 
-/** Returns the anchor that GitHub creates for a heading. */
-function anchorOf(heading) {
-  const plain = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
-  return plain
-    .toLowerCase()
-    .replaceAll(/[^\p{L}\p{N}_\- ]/gu, "")
-    .replaceAll(" ", "-");
-}
-
 function readPage(file) {
   const prose = readFileSync(file, "utf8").replaceAll(/^\s*```.*?^\s*```\s*$/gms, "");
   const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
   const seen = new Map();
   const anchors = headings.map((heading) => {
-    const anchor = anchorOf(heading);
+    const anchor = headingAnchor(heading);
     const count = seen.get(anchor) ?? 0;
     seen.set(anchor, count + 1);
     return count === 0 ? anchor : `${anchor}-${count}`;
@@ -53,6 +46,17 @@ for (const [file, { prose }] of pages) {
     else if (anchor !== undefined && pages.get(target)?.anchors.includes(anchor) === false)
       problems.push(`${file} links to ${link}, but ${target} has no such heading.`);
   }
+}
+
+const indexes = ["docs/README.md", "docs/decisions/README.md"];
+const indexed = indexes.flatMap((file) =>
+  [...pages.get(file).prose.matchAll(/^\| \[[^\]]+\]\(([^)#]+)\) \|/gm)].map(([, link]) =>
+    normalize(join(dirname(file), link)),
+  ),
+);
+for (const file of pages.keys()) {
+  if (file.startsWith("docs/") && file !== indexes[0] && !indexed.includes(file))
+    problems.push(`No table of docs/README.md leads to ${file}, so the site does not contain it.`);
 }
 
 const sources = new Set(files.filter((file) => /^packages\/\w+\/src\//.test(file)).flatMap(tails));
