@@ -10,6 +10,7 @@ import {
   readConfiguration,
 } from "../options/configuration.ts";
 import { LOG_LEVELS, nodeLog } from "./node-log.ts";
+import { type ServiceState, tellServiceManager } from "./service-manager.ts";
 import { stopAtSignal } from "./stop-node.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -40,20 +41,27 @@ async function start(options: StartOptions, terminal: Terminal): Promise<void> {
   const onNotice = (notice: string): void => logger.warn(notice);
   for (const notice of config.notices) onNotice(notice);
   await tellOlderData(config, onNotice);
+  const tellService = (state: ServiceState): Promise<void> =>
+    tellServiceManager(state, terminal.env, onNotice);
   // Signals are caught before the node is created, so that a signal that arrives while the node is starting does not
   // kill the process in the middle of that.
   const stop = stopAtSignal(terminal, {
     limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
-    onSignal: (signal) => logger.info(`${signal}: stopping`),
+    onSignal: (signal) => {
+      logger.info(`${signal}: stopping`);
+      void tellService("STOPPING=1");
+    },
     onForced: (sentence) => logger.error(sentence),
   });
   const node = await runNode(await createSystem(config, { onNotice }), { logger });
   node.ready.then(
-    () =>
+    () => {
       logger.info(
         { node: node.id, url: node.url },
         `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
-      ),
+      );
+      return tellService("READY=1");
+    },
     // The node's log output and its status already contain the reason why it stopped before it was ready.
     () => undefined,
   );
