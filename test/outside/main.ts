@@ -10,6 +10,7 @@ import { ROOT } from "../support/cairn-process.ts";
  */
 const JUDGES: Readonly<Record<string, string>> = {
   clients: "test/dist/outside/clients/main.js",
+  deploy: "test/dist/outside/deploy/main.js",
   durations: "packages/node/dist/test/outside/durations/main.js",
   edn: "packages/node/dist/test/outside/edn/main.js",
   formats: "test/dist/outside/formats/main.js",

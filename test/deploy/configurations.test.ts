@@ -1,0 +1,148 @@
+import { spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse, parseAllDocuments } from "yaml";
+import { CAIRN, ROOT } from "../support/cairn-process.ts";
+
+const DEPLOY = path.join(ROOT, "deploy");
+
+type Environment = Record<string, string>;
+
+interface Compose {
+  readonly services: Record<
+    string,
+    { environment?: Environment; volumes: string[]; depends_on?: Record<string, { condition: string }> }
+  >;
+}
+
+interface Variable {
+  readonly name: string;
+  readonly value?: string;
+  readonly valueFrom?: { secretKeyRef?: { name: string; key: string } };
+}
+
+interface Resource {
+  readonly kind: string;
+  readonly metadata: { name: string };
+  readonly data?: Environment;
+  readonly stringData?: Environment;
+  readonly spec?: {
+    readonly serviceName?: string;
+    readonly selector?: { matchLabels?: Environment } & Environment;
+    readonly template?: {
+      readonly metadata: { labels: Environment };
+      readonly spec: {
+        readonly containers: readonly { env: Variable[]; ports: { name: string }[] }[];
+        readonly volumes: readonly { configMap?: { name: string } }[];
+      };
+    };
+  };
+}
+
+let folder = "";
+let compose: Compose = { services: {} };
+let resources: readonly Resource[] = [];
+
+const text = (name: string): Promise<string> => readFile(path.join(DEPLOY, name), "utf8");
+const one = (kind: string): Resource => {
+  const found = resources.find((resource) => resource.kind === kind);
+  if (found === undefined) throw new Error(`There is no ${kind}.`);
+  return found;
+};
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-deploy-"));
+  compose = parse(await text("compose.yaml"), { merge: true }) as Compose;
+  const { resources: files } = parse(await text("kubernetes/kustomization.yaml")) as { resources: string[] };
+  const pages = await Promise.all(
+    [...files, "secret.example.yaml"].map((name) => text(`kubernetes/${name}`)),
+  );
+  resources = pages.flatMap((page) => parseAllDocuments(page).map((document) => document.toJS() as Resource));
+});
+afterAll(async () => await rm(folder, { recursive: true, force: true }));
+
+/** Returns the output of `cairn config check` of a file, in nothing but the given environment. */
+async function check(config: string, env: Environment): Promise<string> {
+  const file = path.join(folder, "cairn.edn");
+  await writeFile(file, config);
+  const { stdout, stderr } = spawnSync(process.execPath, [CAIRN, "config", "check", "-f", file], {
+    cwd: folder,
+    env: { PATH: process.env["PATH"], ...env },
+    encoding: "utf8",
+  });
+  return stdout + stderr;
+}
+
+/** Expects that the configuration is correct, and that it is rejected without any of these variables. */
+async function expectNeeded(config: string, env: Environment, names: readonly string[]): Promise<void> {
+  expect(await check(config, env)).toBe("ok\n");
+  for (const name of names) {
+    const { [name]: _, ...others } = env;
+    expect(await check(config, others)).toMatch(new RegExp(`CONFIG_INVALID: .*\\b${name}\\b`));
+  }
+}
+
+describe("the configuration of the nodes", () => {
+  it("is correct in the environment of compose.yaml, and incorrect without its placeholders", async () => {
+    const nodes = Object.entries(compose.services).filter(([name]) => name.startsWith("node-"));
+    expect(nodes).toHaveLength(3);
+    const environments = nodes.map(([name, { environment = {}, volumes }]) => {
+      const env = Object.fromEntries(
+        Object.entries(environment).map(([key, value]) => [key, value.replace(/^\$\{\w+:\?.*\}$/, "secret")]),
+      );
+      expect(env["CAIRN_NODE_ID"]).toBe(name);
+      expect(volumes).toEqual(["./cairn.edn:/etc/cairn/cairn.edn:ro", `${name}:/var/lib/cairn`]);
+      return env;
+    });
+    // They differ only in the name of the node.
+    const [env = {}, ...others] = environments;
+    for (const other of others) expect({ ...other, CAIRN_NODE_ID: "node-1" }).toEqual(env);
+    await expectNeeded(await text("cairn.edn"), env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
+  });
+
+  it("is correct in the environment of the StatefulSet, with the values of the Secret", async () => {
+    const secret = one("Secret");
+    const [container] = one("StatefulSet").spec?.template?.spec.containers ?? [];
+    const env: Environment = {};
+    for (const { name, value, valueFrom } of container?.env ?? []) {
+      const key = valueFrom?.secretKeyRef;
+      if (key !== undefined) expect(key.name).toBe(secret.metadata.name);
+      const set = value ?? (key === undefined ? "cairn-0" : secret.stringData?.[key.key]);
+      if (set === undefined) throw new Error(`${name} has no value.`);
+      env[name] = set;
+    }
+    const config = one("ConfigMap").data?.["cairn.edn"] ?? "";
+    expect(config).toBe(await text("cairn.edn"));
+    await expectNeeded(config, env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
+  });
+});
+
+describe("the resources of Kubernetes", () => {
+  it("refer to one another", () => {
+    const { spec } = one("StatefulSet");
+    const labels = spec?.template?.metadata.labels;
+    const services = resources.filter(({ kind }) => kind === "Service");
+    expect(services.map(({ metadata }) => metadata.name)).toContain(spec?.serviceName);
+    for (const service of services) expect(service.spec?.selector).toEqual(labels);
+    for (const kind of ["StatefulSet", "PodDisruptionBudget"])
+      expect(one(kind).spec?.selector?.matchLabels).toEqual(labels);
+    expect(spec?.template?.spec.volumes).toContainEqual({
+      name: "config",
+      configMap: { name: one("ConfigMap").metadata.name },
+    });
+  });
+});
+
+describe("the services of compose.yaml", () => {
+  it("depend only on services that report their health, or that end", () => {
+    for (const { depends_on = {} } of Object.values(compose.services)) {
+      for (const [name, { condition }] of Object.entries(depends_on)) {
+        const needed = compose.services[name];
+        if (condition === "service_healthy") expect(needed).toHaveProperty("healthcheck");
+        else expect([condition, needed]).toEqual(["service_completed_successfully", expect.anything()]);
+      }
+    }
+  });
+});
