@@ -17,6 +17,17 @@ export type {
 export { isSamePlace } from "./store/checkpoint-store.ts";
 export { idInName, requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts";
 
+/** Encryption. */
+export { decodeRecipient, readEncryption, type StoreEncryption } from "./encryption/key-file.ts";
+export {
+  openSealed,
+  requireEncrypted,
+  type SealedHeader,
+  SealedHeaderSchema,
+  sealFile,
+} from "./encryption/sealed-file.ts";
+export { encryptedStore } from "./stores/encrypted-store.ts";
+
 /** The stores. */
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
 export { memoryStore } from "./stores/memory-store.ts";
@@ -28,6 +39,7 @@ export { s3Store } from "./stores/s3/s3-store.ts";
 export {
   type CheckpointList,
   type CheckpointListing,
+  isKeyMissing,
   listCheckpoints,
   type SkippedCheckpoint,
 } from "./store/list-checkpoints.ts";

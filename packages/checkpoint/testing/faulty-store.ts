@@ -54,6 +54,7 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
     location: store.location,
     ...(store.identity === undefined ? {} : { identity: store.identity }),
     ...(store.readOnly === undefined ? {} : { readOnly: store.readOnly }),
+    encryption: store.encryption,
     get exclusive() {
       return store.exclusive;
     },

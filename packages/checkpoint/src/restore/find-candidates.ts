@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { newestFirst } from "../store/checkpoint.ts";
-import { checkpointFiles, readCheckpoints } from "../store/list-checkpoints.ts";
+import { checkpointFiles, readCheckpoints, isKeyMissing } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles, SkippedCheckpoint, StoredCheckpoint } from "../store/list-checkpoints.ts";
 
 /** A checkpoint that could be restored, and its store. */
@@ -65,8 +65,11 @@ export async function* findCandidates(
     if (lost.has(store)) continue;
     try {
       for await (const found of readCheckpoints(store, [files], options.signal)) {
-        if ("error" in found) options.onSkipped?.(found, store);
-        else if (options.logId === undefined || found.manifest.log.id === options.logId)
+        if ("error" in found) {
+          // An older checkpoint would hide that this node lacks the keys of its cluster.
+          if (isKeyMissing(found, options.logId)) throw found.error;
+          options.onSkipped?.(found, store);
+        } else if (options.logId === undefined || found.manifest.log.id === options.logId)
           yield { ...found, store };
         else options.onSkipped?.({ name: found.name, store: store.location, error: otherLog(found) }, store);
       }

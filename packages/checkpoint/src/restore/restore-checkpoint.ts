@@ -189,6 +189,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     const total = manifest.archive.bytes;
     await unpackArchive(archive, dir, manifest, {
       background: options.background ?? false,
+      identities: store.encryption?.identities,
       onProgress: (done) => onProgress?.({ name, done, total }),
       ...(signal === undefined ? {} : { signal }),
     });

@@ -220,9 +220,12 @@ function decideUsable(options: PruneOptions, own: OwnDecision | undefined, enoug
     : decision;
 }
 
+/** The codes of errors that say nothing about the checkpoint itself: another process may be able to use it. */
+const NOT_DAMAGE = new Set<string>(["STORE_DENIED", "KEY_MISSING", "PLAIN_REFUSED"]);
+
 function decideDamaged({ damaged }: PruneOptions, { code }: CairnError, unwrittenMs: number): Decision {
   const because = `it cannot be used (${code})`;
-  if (damaged !== true || code === "STORE_DENIED") return { keep: true, because };
+  if (damaged !== true || NOT_DAMAGE.has(code)) return { keep: true, because };
   // A checkpoint that is being copied cannot be distinguished from a damaged one.
   return unwrittenMs < DAMAGE_GRACE_MS
     ? { keep: true, because: `${because}, but was written to within the last hour` }

@@ -3,9 +3,8 @@ import { CairnError, diskError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
 import { truncatedUpload } from "../archive/archive-errors.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
 import {
-  ARCHIVE_FORMATS,
+  archiveFormat,
   checkpointFile,
-  encodeManifest,
   formatCheckpointName,
   type CapturedState,
   type Manifest,
@@ -13,6 +12,7 @@ import {
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
+import { sealManifest } from "../store/sealed-manifest.ts";
 import { readReservations } from "../store/reservations.ts";
 import { backoffMs } from "../timing/backoff.ts";
 import type { Clock } from "../timing/clock.ts";
@@ -93,6 +93,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     if (store.tidy !== undefined) await lease.confirm();
     const packing = archiving.pack(capture.dir, {
       compression,
+      recipients: store.encryption?.recipients,
       tables: capture.state.format.kv === LEVEL_FORMAT,
       withinMs: uploadTime(options.approxFrequency),
       hurry: save.hurry,
@@ -112,12 +113,11 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     if (uploaded.bytes !== packed.bytes) throw truncatedUpload(archive, uploaded.bytes, packed.bytes);
     onStep("publishing", packed.bytes);
     const manifest = manifestOf(save, capture.state, takenAt, { ...packed, name: archive });
+    const text = await sealManifest(name, manifest, store.encryption);
     // A process that was suspended for longer than the lease must not publish in addition to its successor.
     await lease.confirm();
     signal.throwIfAborted();
-    await publishManifest(store, checkpointFile(name, "manifest"), encodeManifest(manifest), clock, () =>
-      lease.confirm(),
-    );
+    await publishManifest(store, checkpointFile(name, "manifest"), text, clock, () => lease.confirm());
     return { name, manifest, verified: false, damaged: false };
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
@@ -137,8 +137,9 @@ function manifestOf(
   takenAt: number,
   { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
 ): Manifest {
+  const encrypted = options.store.encryption !== undefined;
   return {
-    format: { ...state.format, archive: ARCHIVE_FORMATS[options.compression] },
+    format: { ...state.format, archive: archiveFormat({ compression: options.compression, encrypted }) },
     log: state.log,
     txId: state.txId,
     txTime: state.txTime,

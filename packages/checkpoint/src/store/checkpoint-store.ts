@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { StoreEncryption } from "../encryption/key-file.ts";
 
 /** A file in a listing of a checkpoint store. */
 export interface StoredFile {
@@ -107,6 +108,11 @@ export interface CheckpointStore {
   now(): Promise<number>;
   /** Whether only one of several concurrent calls of {@link create} succeeds. */
   readonly exclusive: boolean;
+  /**
+   * The keys with which the content of the store is encrypted. The callers of the store encrypt and decrypt, so that
+   * archives are encrypted on worker threads. If it is absent, nothing is encrypted.
+   */
+  readonly encryption?: StoreEncryption | undefined;
   /**
    * Whether every node of the cluster can read the files that one of them writes. If it is absent, this is unknown, and
    * the log is not trimmed on the basis of the store's checkpoints.

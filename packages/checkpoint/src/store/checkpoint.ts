@@ -143,14 +143,37 @@ export const DAMAGE_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** The archive formats that this version writes and reads (docs/checkpoint-format.md). */
-export const ARCHIVE_FORMATS = { none: "tar/1", gzip: "tar+gzip/1" } as const;
+export const ARCHIVE_FORMATS = {
+  none: "tar/1",
+  gzip: "tar+gzip/1",
+  "encrypted-none": "tar+age/1",
+  "encrypted-gzip": "tar+gzip+age/1",
+} as const;
+
+/** How an archive is packed. */
+export interface ArchivePacking {
+  readonly compression: "none" | "gzip";
+  /** An encrypted archive is compressed before. */
+  readonly encrypted: boolean;
+}
+
+/** Returns the name of an archive's format. */
+export function archiveFormat({ compression, encrypted }: ArchivePacking): string {
+  return encrypted ? ARCHIVE_FORMATS[`encrypted-${compression}`] : ARCHIVE_FORMATS[compression];
+}
+
+/** Returns how the archive of a manifest is packed. */
+export function archivePacking({ format: { archive } }: Pick<Manifest, "format">): ArchivePacking {
+  return { compression: archive.includes("+gzip") ? "gzip" : "none", encrypted: archive.includes("+age") };
+}
 
 const [COMMA, BRACKET, BRACE] = [0x2c, 0x5b, 0x7b];
 
 const HINT =
   "If no node is writing this checkpoint, remove its files from the store. Other checkpoints are not affected.";
 
-function corrupt(name: string, why: string, cause?: unknown): CairnError {
+/** Returns `CHECKPOINT_CORRUPT` for the manifest of the checkpoint `name`; `why` is a clause. */
+export function invalidManifest(name: string, why: string, cause?: unknown): CairnError {
   return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, {
     hint: HINT,
     ...(cause === undefined ? {} : { cause }),
@@ -186,25 +209,30 @@ function isWhole(text: string, value: unknown): boolean {
  * belongs to another checkpoint. Drops unknown fields, which a later version may have added.
  */
 export function decodeManifest(name: string, text: string): Manifest {
-  if (isTooIntricate(text)) throw corrupt(name, "it has far more entries than a manifest of its length");
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw corrupt(name, "it is not JSON", error);
-    throw error;
-  }
-  if (!isWhole(text, value)) throw corrupt(name, "its checksum does not match its text");
+  const value = parseManifestText(name, text);
+  if (!isWhole(text, value)) throw invalidManifest(name, "its checksum does not match its text");
   const parsed = ManifestSchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const where = issue === undefined ? "" : `${issue.path.join(".")}: ${issue.message}`;
-    throw corrupt(name, where.replace(/\.$/, ""), parsed.error);
+    throw invalidManifest(name, where.replace(/\.$/, ""), parsed.error);
   }
   const manifest = parsed.data;
   const fault = inconsistency(name, manifest);
-  if (fault !== undefined) throw corrupt(name, fault);
+  if (fault !== undefined) throw invalidManifest(name, fault);
   return manifest;
+}
+
+/** Parses the text of a manifest as JSON. Throws `CHECKPOINT_CORRUPT` if that fails or would take too much memory. */
+export function parseManifestText(name: string, text: string): unknown {
+  if (isTooIntricate(text))
+    throw invalidManifest(name, "it has far more entries than a manifest of its length");
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw invalidManifest(name, "it is not JSON", error);
+    throw error;
+  }
 }
 
 /** The minimum average number of characters per object or list entry in a manifest. */

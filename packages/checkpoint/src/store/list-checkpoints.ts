@@ -6,12 +6,13 @@ import {
   CHECKPOINT_PREFIX,
   checkpointFile,
   type CheckpointName,
-  decodeManifest,
   type Manifest,
   newestFirst,
   parseCheckpointFile,
   parseCheckpointName,
 } from "./checkpoint.ts";
+import { openManifest } from "./sealed-manifest.ts";
+import { sealedLogId } from "./sealed-text.ts";
 
 /** A checkpoint in a store. It has a manifest, and its archive has the size that the manifest gives. */
 export interface StoredCheckpoint {
@@ -29,6 +30,8 @@ export interface SkippedCheckpoint {
   /** The location of its store. */
   readonly store: string;
   readonly error: CairnError;
+  /** The id of its log, if it is encrypted and there is no key for it (`KEY_MISSING`). */
+  readonly logId?: string | undefined;
 }
 
 /** The files of one checkpoint, as listed. */
@@ -115,7 +118,12 @@ export async function findNewest(
 ): Promise<FoundNewest> {
   let isNewerDamaged = false;
   for await (const found of readCheckpoints(store, listed)) {
-    if ("error" in found || found.manifest.log.id !== logId) continue;
+    if ("error" in found) {
+      // A node without the keys of its cluster would otherwise save next to the others' checkpoints, perhaps in plain.
+      if (isKeyMissing(found, logId)) throw found.error;
+      continue;
+    }
+    if (found.manifest.log.id !== logId) continue;
     if (!isCurrentFormat(source.format, found.manifest)) continue;
     // If a damaged checkpoint counted as the newest, it would not be replaced before the next write.
     if (found.damaged || source.isDamaged?.(found.name) === true) {
@@ -146,13 +154,14 @@ async function readCheckpoint(
   files: CheckpointFiles,
 ): Promise<StoredCheckpoint | SkippedCheckpoint | undefined> {
   const { name } = files;
+  let text: string | undefined;
   try {
-    const manifest = await store.read(checkpointFile(name, "manifest"));
+    text = (await store.read(checkpointFile(name, "manifest")))?.text;
     // A sweep by another node has removed the manifest since the listing.
-    if (manifest === undefined) return undefined;
+    if (text === undefined) return undefined;
     const checkpoint = {
       name,
-      manifest: decodeManifest(name, manifest.text),
+      manifest: await openManifest(name, text, store.encryption),
       verified: files.verified !== undefined && files.damaged === undefined,
       damaged: files.damaged !== undefined,
     };
@@ -160,11 +169,27 @@ async function readCheckpoint(
     return error === undefined ? checkpoint : { name, store: store.location, error };
   } catch (error) {
     // A single file without read permission affects one checkpoint; an unresponsive store affects all.
-    if (isCairnError(error, "CHECKPOINT_CORRUPT") || isCairnError(error, "STORE_DENIED")) {
-      return { name, store: store.location, error };
-    }
-    throw error;
+    if (!isCairnError(error) || !ONE_CHECKPOINT.has(error.code)) throw error;
+    const skipped = { name, store: store.location, error };
+    if (error.code !== "KEY_MISSING" || text === undefined) return skipped;
+    return { ...skipped, logId: sealedLogId(text) };
   }
+}
+
+/** The codes of errors that affect a single checkpoint. */
+const ONE_CHECKPOINT = new Set<string>([
+  "CHECKPOINT_CORRUPT",
+  "STORE_DENIED",
+  "KEY_MISSING",
+  "PLAIN_REFUSED",
+]);
+
+/**
+ * Returns whether a checkpoint was skipped because it is encrypted with other keys, although it belongs to the log
+ * `logId` or, if none is given, to any log.
+ */
+export function isKeyMissing({ error, logId: of }: SkippedCheckpoint, logId: string | undefined): boolean {
+  return error.code === "KEY_MISSING" && (logId === undefined || of === logId);
 }
 
 function archiveFault(

@@ -1,9 +1,11 @@
+import { CairnError, isCairnError } from "@cairn/kv";
 import { z } from "zod";
 import type { Manifest } from "./checkpoint.ts";
 import { checkpointFile } from "./checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { type CheckpointFiles, checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
-import { readStoredRecord } from "./stored-record.ts";
+import { openText, sealText } from "./sealed-text.ts";
+import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored-record.ts";
 
 const VerificationSchema = z.object({
   verifiedAt: z.iso.datetime(),
@@ -30,7 +32,8 @@ export async function markVerified(
   const verifiedAt = new Date(await store.now()).toISOString();
   const { node, digest, archive } = found;
   const verification = VerificationSchema.parse({ verifiedAt, node, digest, archive: archive.sha256 });
-  const text = `${JSON.stringify(verification, null, 1)}\n`;
+  // The digest tells about the content, so it is encrypted as well.
+  const text = await sealText({ name: file }, `${JSON.stringify(verification, null, 1)}\n`, store.encryption);
   // If several nodes mark a checkpoint at once, it does not matter whose mark remains, because the marks are
   // equivalent.
   const before = await store.read(file);
@@ -72,12 +75,40 @@ async function createDamageMark(store: CheckpointStore, files: CheckpointFiles, 
   }
 }
 
+/** Reads a mark; undefined if it does not exist, or if no holder of a key wrote it. */
+async function readMark(store: CheckpointStore, file: string): Promise<Verification | undefined> {
+  const { encryption } = store;
+  if (encryption === undefined) return await readStoredRecord(store, file, VerificationSchema);
+  try {
+    const stored = await store.read(file);
+    if (stored === undefined || stored.text.length > MAX_RECORD_LENGTH) return undefined;
+    const corrupt = (why: string): CairnError => unreadableMark(file, why);
+    const { text } = await openText(file, stored.text, encryption, { parse: parseMark, corrupt });
+    return parseStoredRecord(VerificationSchema, text);
+  } catch (error) {
+    if (isCairnError(error) && UNREADABLE.has(error.code)) return undefined;
+    throw error;
+  }
+}
+
+const UNREADABLE = new Set<string>(["CHECKPOINT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
+
+function parseMark(text: string): unknown {
+  return parseStoredRecord(z.unknown(), text);
+}
+
+function unreadableMark(file: string, why: string): CairnError {
+  return new CairnError("CHECKPOINT_CORRUPT", `The mark ${file} is invalid: ${why}.`, {
+    hint: "Verify the checkpoint again: cairn checkpoint verify.",
+  });
+}
+
 /** Returns the mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another archive. */
 export async function readVerification(
   store: CheckpointStore,
   name: string,
   archive: Manifest["archive"],
 ): Promise<Verification | undefined> {
-  const mark = await readStoredRecord(store, checkpointFile(name, "verified"), VerificationSchema);
+  const mark = await readMark(store, checkpointFile(name, "verified"));
   return mark?.archive === archive.sha256 ? mark : undefined;
 }

@@ -23,6 +23,8 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_UNREACHABLE: { kind: "retry", failed: false },
   STORE_UNREACHABLE: { kind: "retry", failed: false },
   STORE_DENIED: { kind: "retry", failed: true },
+  KEY_MISSING: { kind: "retry", failed: true },
+  PLAIN_REFUSED: { kind: "retry", failed: true },
   DISK_FULL: { kind: "retry", failed: true },
   SYSTEM_REFUSED: { kind: "retry", failed: true },
   LOG_TRIMMED: { kind: "await-change", stores: true },

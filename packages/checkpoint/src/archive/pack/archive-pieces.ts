@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 import { CairnError, checkTable, checkTableBytes, systemErrorCode } from "@cairn/kv/tables";
+import { AgeWriter } from "../../encryption/age-payload.ts";
 import type { Manifest } from "../../store/checkpoint.ts";
 import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "../tar-format.ts";
@@ -20,9 +21,11 @@ export interface PackedFiles {
   readonly tables: ReadonlySet<string>;
 }
 
-/** The files to pack, and the compression. */
+/** The files to pack, the compression and the encryption. */
 export interface ArchiveOrder extends PackedFiles {
   readonly compression: "none" | "gzip";
+  /** The recipients to which the archive is encrypted. If it is absent, the archive is not encrypted. */
+  readonly recipients?: readonly Uint8Array[] | undefined;
 }
 
 /** The content of an archive, known once the archive has been read to its end. */
@@ -39,10 +42,14 @@ export interface PackedArchive {
  * computes the file's digest.
  */
 const READING_PASSES = 3;
+
 /**
- * The number of times the packing thread processes each byte: it computes the archive's digest, and writes the archive.
+ * Returns the number of times the packing thread processes each byte: it encrypts the archive if requested, computes
+ * its digest, and writes it.
  */
-export const PACKING_PASSES = 2;
+export function packingPasses({ recipients }: ArchiveOrder): number {
+  return recipients === undefined ? 2 : 3;
+}
 
 /** The plain tar pieces of an archive. A piece is valid until the next one is requested. */
 export type Pieces = AsyncIterable<Buffer>;
@@ -93,17 +100,20 @@ export async function* tarPieces(
 }
 
 /**
- * Compresses plain pieces if requested, and returns the archive's digests. `files` is complete once `plain` has ended.
+ * Compresses and encrypts plain pieces if requested, and returns the archive's digests. `files` is complete once `plain`
+ * has ended.
  */
 export async function* archivePieces(
   plain: Pieces,
-  { compression, throttle: shared }: ArchiveOrder,
+  order: ArchiveOrder,
   files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
+  const { compression, recipients } = order;
   const digest = createHash("sha256");
-  const throttle = new Throttle(shared, PACKING_PASSES);
+  const throttle = new Throttle(order.throttle, packingPasses(order));
   let bytes = 0;
-  for await (const piece of compression === "gzip" ? gzipped(plain) : plain) {
+  const packed = compression === "gzip" ? gzipped(plain) : plain;
+  for await (const piece of recipients === undefined ? packed : encrypted(packed, recipients, throttle)) {
     throttle.slices(piece, (slice) => digest.update(slice));
     bytes += piece.length;
     yield piece;
@@ -128,6 +138,30 @@ export async function* archiveHere(
     }
   }
   return yield* archivePieces(plain(), order, files);
+}
+
+/** Encrypts pieces in the age format. Each encrypted piece is in the same memory as the previous one. */
+async function* encrypted(
+  pieces: Pieces,
+  recipients: readonly Uint8Array[],
+  throttle: Throttle,
+): AsyncGenerator<Buffer, void, undefined> {
+  const writer = new AgeWriter(recipients);
+  yield writer.head;
+  let memory = Buffer.alloc(0);
+  const gather = (parts: readonly Buffer[]): Buffer => {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    if (memory.length < length) memory = Buffer.alloc(length);
+    let at = 0;
+    for (const part of parts) at += part.copy(memory, at);
+    return memory.subarray(0, length);
+  };
+  for await (const piece of pieces) {
+    const parts: Buffer[] = [];
+    throttle.slices(piece, (slice) => parts.push(...writer.update(slice)));
+    if (parts.length > 0) yield gather(parts);
+  }
+  yield gather(writer.end());
 }
 
 function gzipped(plain: Pieces): Pieces {

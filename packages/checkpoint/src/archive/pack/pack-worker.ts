@@ -14,9 +14,9 @@ import { PieceMemory } from "../piece-memory.ts";
 import {
   type ArchiveOrder,
   archivePieces,
-  PACKING_PASSES,
   type PackedArchive,
   type PackedFiles,
+  packingPasses,
   tarPieces,
 } from "./archive-pieces.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
@@ -111,7 +111,7 @@ async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive
   const target =
     order.file === undefined
       ? sendTo(port, order.pieces, () => done)
-      : writeTo(order.file, new Throttle(order.throttle, PACKING_PASSES));
+      : writeTo(order.file, new Throttle(order.throttle, packingPasses(order)));
   const pieces = archivePieces(plain(), order, files);
   for (;;) {
     const next = await pieces.next();

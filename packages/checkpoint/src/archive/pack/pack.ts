@@ -5,6 +5,7 @@ import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { CairnError, liveTableNames } from "@cairn/kv";
 import { receiveError, startThreadPair, type ThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
+import { encryptedSize } from "../../encryption/age-payload.ts";
 import { FileName } from "../../store/checkpoint.ts";
 import type { DirectContent } from "../../store/checkpoint-store.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
@@ -17,6 +18,8 @@ import { backgroundRate, throttleWhileBusy } from "./throttle.ts";
 export interface PackOptions {
   /** Defaults to `none`. */
   readonly compression?: "none" | "gzip";
+  /** The recipients to which the archive is encrypted. By default, it is not encrypted. */
+  readonly recipients?: readonly Uint8Array[] | undefined;
   /**
    * Whether the directory contains a LevelDB database. If so, every table is compared with its checksums as it is
    * packed (`INDEX_CORRUPT`), and tables that do not belong to the database are omitted. Defaults to false.
@@ -83,7 +86,7 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     const { names, bytes, live = new Set() } = await files();
     return {
       bytes,
-      order: { dir, names, compression, tables: live },
+      order: { dir, names, compression, recipients: options.recipients, tables: live },
       threads: options.threads ?? bytes >= MIN_BYTES_FOR_THREAD,
     };
   }
@@ -119,7 +122,8 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     async expectedBytes() {
       const { archiveBytes } = await files();
       // Incompressible content grows slightly when it is compressed.
-      return compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
+      const bytes = compression === "none" ? archiveBytes : Math.ceil(archiveBytes * 1.001) + 65_536;
+      return options.recipients === undefined ? bytes : encryptedSize(bytes, options.recipients.length);
     },
     result() {
       if (packed === undefined) {

@@ -3,20 +3,16 @@ import { readSync } from "node:fs";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { systemErrorCode } from "@cairn/kv/threads";
-import type { Manifest } from "../../store/checkpoint.ts";
+import { AgeError } from "../../encryption/age-error.ts";
+import { type ByteSource, decrypted } from "../../encryption/age-payload.ts";
+import { archivePacking, type Manifest } from "../../store/checkpoint.ts";
 import { corrupt, incomplete } from "../archive-errors.ts";
 import { PIECE_BYTES } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
 import type { FileSink } from "./file-sink.ts";
 
-/** The bytes of an archive, in order. */
-export interface ArchiveSource {
-  /** Fills `target`. Returns the number of bytes read, which is smaller than the length of `target` only at the end. */
-  fill(target: Buffer): Promise<number>;
-}
-
 /** Returns the content of the open file `file`, from its beginning. Reads synchronously. */
-export function fileSource(file: number): ArchiveSource {
+export function fileSource(file: number): ByteSource {
   let position = 0;
   return {
     fill(target) {
@@ -33,7 +29,7 @@ export function fileSource(file: number): ArchiveSource {
 }
 
 /** Returns the content of a stream of chunks. */
-export function chunkSource(chunks: AsyncIterable<Uint8Array>): ArchiveSource {
+export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
   const iterator = chunks[Symbol.asyncIterator]();
   let held: Uint8Array = new Uint8Array(0);
   return {
@@ -58,8 +54,9 @@ export function chunkSource(chunks: AsyncIterable<Uint8Array>): ArchiveSource {
 /** An archive to unpack. */
 export interface Receiving {
   readonly manifest: Manifest;
-  readonly compressed: boolean;
-  readonly source: ArchiveSource;
+  /** The secret keys with which an encrypted archive is decrypted. */
+  readonly identities: readonly Uint8Array[];
+  readonly source: ByteSource;
   readonly sink: FileSink;
   /** Called occasionally with the number of bytes of the archive read so far. */
   readonly onProgress: (bytes: number) => void;
@@ -78,7 +75,13 @@ export async function receiveArchive(receiving: Receiving): Promise<void> {
   const raw = ofExpectedLength(receiving, (bytes) => digest.update(bytes));
   let absent: string | undefined;
   try {
-    absent = await receiveEntries(receiving.compressed ? gunzipped(raw, manifest) : raw, sink, manifest);
+    const { compression, encrypted } = archivePacking(manifest);
+    const packed = encrypted ? unsealed(raw, receiving) : raw;
+    absent = await receiveEntries(
+      compression === "gzip" ? gunzipped(packed, manifest) : packed,
+      sink,
+      manifest,
+    );
   } catch (error) {
     // The caller removes the directory, so nothing may write to it any longer.
     await sink.end().catch(() => undefined);
@@ -95,7 +98,7 @@ export async function receiveArchive(receiving: Receiving): Promise<void> {
 function ofExpectedLength(
   { manifest, source, onProgress }: Receiving,
   digest: (bytes: Buffer) => void,
-): ArchiveSource {
+): ByteSource {
   const expected = manifest.archive.bytes;
   let bytes = 0;
   return {
@@ -112,7 +115,21 @@ function ofExpectedLength(
   };
 }
 
-function gunzipped(source: ArchiveSource, manifest: Manifest): ArchiveSource {
+function unsealed(source: ByteSource, { identities, manifest }: Receiving): ByteSource {
+  const content = decrypted(source, identities);
+  return {
+    async fill(target) {
+      try {
+        return await content.fill(target);
+      } catch (error) {
+        if (error instanceof AgeError) throw corrupt(manifest, error.message, error);
+        throw error;
+      }
+    },
+  };
+}
+
+function gunzipped(source: ByteSource, manifest: Manifest): ByteSource {
   const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const content = Readable.from(chunksOf(source), { objectMode: false });
   const plain = chunkSource(pipeline(content, gunzip, () => undefined));
@@ -128,7 +145,7 @@ function gunzipped(source: ArchiveSource, manifest: Manifest): ArchiveSource {
   };
 }
 
-async function* chunksOf(source: ArchiveSource): AsyncGenerator<Buffer, void, undefined> {
+async function* chunksOf(source: ByteSource): AsyncGenerator<Buffer, void, undefined> {
   for (;;) {
     const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
     const got = await source.fill(chunk);
@@ -139,7 +156,7 @@ async function* chunksOf(source: ArchiveSource): AsyncGenerator<Buffer, void, un
 
 /** Returns the name of a missing file, if there is one. */
 async function receiveEntries(
-  source: ArchiveSource,
+  source: ByteSource,
   sink: FileSink,
   manifest: Manifest,
 ): Promise<string | undefined> {
@@ -168,7 +185,7 @@ async function receiveEntries(
 }
 
 async function receiveFile(
-  source: ArchiveSource,
+  source: ByteSource,
   sink: FileSink,
   { name, bytes }: Manifest["files"][number],
   manifest: Manifest,
@@ -187,7 +204,7 @@ async function receiveFile(
   } while (at < bytes);
 }
 
-async function expectZeros(source: ArchiveSource, manifest: Manifest): Promise<void> {
+async function expectZeros(source: ByteSource, manifest: Manifest): Promise<void> {
   const rest = Buffer.alloc(END_OF_ARCHIVE);
   for (;;) {
     const got = await source.fill(rest);

@@ -18,7 +18,7 @@ export interface WriteOrder {
 export interface UnpackOrder {
   readonly role: "unpack";
   readonly manifest: Manifest;
-  readonly compressed: boolean;
+  readonly identities: readonly Uint8Array[];
   /** The source of the archive: an open file, or chunks that are announced one by one. */
   readonly archive: number | SharedChunks;
   readonly background: boolean;

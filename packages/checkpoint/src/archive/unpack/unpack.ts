@@ -1,6 +1,6 @@
 import { diskError, makeFolder, syncFolder } from "@cairn/kv";
 import { Inbox, receiveError, startThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
-import { ARCHIVE_FORMATS, type Manifest } from "../../store/checkpoint.ts";
+import type { Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
 import { fileWriter, sinkHere } from "./file-sink.ts";
@@ -14,6 +14,8 @@ export interface UnpackOptions {
   readonly signal?: AbortSignal;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
+  /** The secret keys with which an encrypted archive is decrypted. */
+  readonly identities?: readonly Uint8Array[] | undefined;
   /** Whether to use worker threads. By default, they are used for sufficiently large archives. */
   readonly threads?: boolean;
 }
@@ -28,7 +30,7 @@ const CHUNK_BYTES = 256 * 1024;
 interface Target {
   readonly dir: string;
   readonly manifest: Manifest;
-  readonly compressed: boolean;
+  readonly identities: readonly Uint8Array[];
   readonly background: boolean;
 }
 
@@ -45,10 +47,10 @@ export async function unpackArchive(
   options: UnpackOptions = {},
 ): Promise<void> {
   const { threads = manifest.archive.bytes >= MIN_BYTES_FOR_THREAD, background = false, signal } = options;
-  const compressed = manifest.format.archive === ARCHIVE_FORMATS.gzip;
+  const { identities = [] } = options;
   try {
     await makeFolder(dir);
-    const target = { dir, manifest, compressed, background };
+    const target = { dir, manifest, identities, background };
     await (threads ? unpackOnThreads(archive, target, options) : unpackHere(archive, target, options));
     await syncFolder(dir);
   } catch (error) {
@@ -61,12 +63,12 @@ export async function unpackArchive(
 
 async function unpackHere(
   archive: StoredContent,
-  { dir, manifest, compressed }: Target,
+  { dir, manifest, identities }: Target,
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   await receiveArchive({
     manifest,
-    compressed,
+    identities,
     source: chunkSource(archive),
     sink: sinkHere(fileWriter(dir, manifest)),
     onProgress(done) {
@@ -79,7 +81,7 @@ async function unpackHere(
 
 async function unpackOnThreads(
   archive: StoredContent,
-  { dir, manifest, compressed, background }: Target,
+  { dir, manifest, identities, background }: Target,
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
@@ -89,7 +91,7 @@ async function unpackOnThreads(
   const unpacking: UnpackOrder = {
     role: "unpack",
     manifest,
-    compressed,
+    identities,
     background,
     archive: file ?? chunks,
   };

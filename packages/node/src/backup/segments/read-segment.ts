@@ -1,6 +1,7 @@
 import { type CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import { corruptSegment, decodeSegment, MAX_SEGMENT_BYTES, type Segment } from "./segment.ts";
+import { openSegment } from "./sealed-segment.ts";
 import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
@@ -27,7 +28,12 @@ export async function readSegment(
       memory.set(chunk, length);
       length += chunk.length;
     }
-    return await decodeSegment(name, memory.subarray(0, length), () => buffers?.give(memory));
+    const stored = memory.subarray(0, length);
+    const release = (): void => buffers?.give(memory);
+    const plain = await openSegment(name, stored, store.encryption);
+    if (plain === stored) return await decodeSegment(name, stored, release);
+    release();
+    return await decodeSegment(name, plain);
   } catch (error) {
     if (isCairnError(error, "NOT_FOUND")) return undefined;
     throw error;

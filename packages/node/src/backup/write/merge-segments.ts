@@ -72,6 +72,9 @@ export function planMerge(
   return tinyRun(run);
 }
 
+/** The codes of errors that affect a single segment. */
+const UNUSABLE = new Set<string>(["SEGMENT_CORRUPT", "LOG_REGRESSED", "PLAIN_REFUSED"]);
+
 /** Called with each unusable segment and the reason. */
 export type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
@@ -149,7 +152,7 @@ async function readUsable(
     if (segment !== undefined) check(segment);
     return segment;
   } catch (error) {
-    if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "LOG_REGRESSED")) throw error;
+    if (!isCairnError(error) || !UNUSABLE.has(error.code)) throw error;
     onDamaged(file, error);
     return undefined;
   }

@@ -28,7 +28,7 @@ export class SegmentReads {
       this.#damaged.delete(place);
       return true;
     } catch (error) {
-      if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+      if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "PLAIN_REFUSED")) throw error;
       this.#damaged.set(place, error);
       return false;
     }

@@ -115,6 +115,9 @@ function missing({ location }: CheckpointStore, { first, last }: TxRange): Cairn
   });
 }
 
+/** The codes of errors that affect a single segment. */
+const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
+
 async function readOr(
   store: CheckpointStore,
   file: SegmentFile,
@@ -124,7 +127,7 @@ async function readOr(
   try {
     return await readSegment(store, file, signal);
   } catch (error) {
-    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    if (!isCairnError(error) || !PROBLEMS.has(error.code)) throw error;
     await onProblem(error);
     return undefined;
   }

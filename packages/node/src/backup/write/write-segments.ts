@@ -6,6 +6,7 @@ import { anchorOf, vanished } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
+import { sealSegment } from "../segments/sealed-segment.ts";
 import { parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
 
 /** The target size of a segment, in bytes. A single longer message results in a larger segment. */
@@ -103,16 +104,18 @@ export async function writeSegment(
   const { file, content } = await encodeSegment({ log: of, before, messages, node, at: storeNow(), codec });
   const name = parseSegmentName(file);
   if (name === undefined) throw new Error(`the segment ${file} has no valid name`);
+  const stored = await sealSegment(file, of.id, content, store.encryption);
+  const bytes = stored.length;
   try {
-    await store.upload(file, Readable.from([content]), { signal, expectedBytes: content.length });
-    return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), isNew: true };
+    await store.upload(file, Readable.from([stored]), { signal, expectedBytes: bytes });
+    return { ...name, name: file, bytes, modifiedAt: storeNow(), isNew: true };
   } catch (error) {
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
   // Each header names the node that wrote the segment, so the stored segment may have a different size. It is not
   // listed if it has since been merged.
-  const stored = (await store.list(file)).find((one) => one.name === file);
-  return { ...name, name: file, bytes: content.length, modifiedAt: storeNow(), ...stored, isNew: false };
+  const listed = (await store.list(file)).find((one) => one.name === file);
+  return { ...name, name: file, bytes, modifiedAt: storeNow(), ...listed, isNew: false };
 }
 
 /**

@@ -17,9 +17,10 @@ import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface DiffCommandOptions extends ConfiguredOptions {
+interface DiffCommandOptions extends ConfiguredOptions, StoreKeyOptions {
   readonly bucket?: string;
   readonly limit: number;
   readonly all?: boolean;
@@ -37,10 +38,12 @@ const DEFAULT_LIMIT = 100;
 
 /** Adds `cairn checkpoint diff`. */
 export const addCheckpointDiff: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
-    parent.command("diff <before> <after>"),
-    "Print the documents that differ between two checkpoints, given by path (for a folder, the newest one) or, with -f, by name in the configured store",
-    ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
+  keyOptions(
+    describeConfiguredCommand(
+      parent.command("diff <before> <after>"),
+      "Print the documents that differ between two checkpoints, given by path (for a folder, the newest one) or, with -f, by name in the configured store",
+      ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
+    ),
   )
     .option("--bucket <bucket>", "compare only this bucket")
     .option(

@@ -7,19 +7,22 @@ import { formatTable } from "../terminal/columns.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { formatBytes, formatCount, formatRelative } from "../terminal/quantities.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { printable, type Terminal, writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
 /** Adds `cairn checkpoint list`. */
 export const addCheckpointList: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("list [folder]"),
-    "List the checkpoints of a node's store, of the configured store without a node (-f), or of a folder, newest first",
-    [
-      "cairn checkpoint list",
-      "cairn checkpoint list -f cairn.edn",
-      "cairn checkpoint list ./cairn-data/checkpoints --json",
-    ],
-  ).action(async (folder: string | undefined, options: NodeOptions) => {
+  keyOptions(
+    describeNodeCommand(
+      parent.command("list [folder]"),
+      "List the checkpoints of a node's store, of the configured store without a node (-f), or of a folder, newest first",
+      [
+        "cairn checkpoint list",
+        "cairn checkpoint list -f cairn.edn",
+        "cairn checkpoint list ./cairn-data/checkpoints --json",
+      ],
+    ),
+  ).action(async (folder: string | undefined, options: NodeOptions & StoreKeyOptions) => {
     const isInNode = folder === undefined && checkpointSource(folder, options).kind === "node";
     const found = await (isInNode
       ? withNode(terminal, options, (node) => node.json({ path: "/api/v1/checkpoints" }))

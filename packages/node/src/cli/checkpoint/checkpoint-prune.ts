@@ -27,9 +27,10 @@ import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../ter
 import { UsageError } from "../terminal/report-error.ts";
 import { type Output, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noStore } from "../places/checkpoint-source.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
-interface PruneCommandOptions extends ConfiguredOptions {
+interface PruneCommandOptions extends ConfiguredOptions, StoreKeyOptions {
   readonly dryRun?: boolean;
   readonly log?: string;
   readonly otherLogs?: boolean;
@@ -41,13 +42,15 @@ interface PruneCommandOptions extends ConfiguredOptions {
 
 /** Adds `cairn checkpoint prune`. */
 export const addCheckpointPrune: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
-    parent.command("prune [folder]"),
-    "Remove old checkpoints and leftovers from a folder, or from the configured store after comparing each with the log",
-    [
-      "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
-      "cairn checkpoint prune -f cairn.edn --other-logs",
-    ],
+  keyOptions(
+    describeConfiguredCommand(
+      parent.command("prune [folder]"),
+      "Remove old checkpoints and leftovers from a folder, or from the configured store after comparing each with the log",
+      [
+        "cairn checkpoint prune ./cairn-data/checkpoints --retain-at-least 3 --dry-run",
+        "cairn checkpoint prune -f cairn.edn --other-logs",
+      ],
+    ),
   )
     .option("--dry-run", "only print what would be removed or kept, and why")
     .option(
@@ -70,7 +73,7 @@ export const addCheckpointPrune: AddCommand = (parent, terminal) => {
     .action(async (place: string | undefined, options: PruneCommandOptions) => {
       const done = await (place === undefined || isConfigured(options)
         ? withLog(options, terminal, (log, system) => pruneByLog(log, system, place, options, terminal))
-        : inFolder(place, terminal, async (store) => {
+        : inFolder(place, options, terminal, async (store) => {
             const logId = await chooseLog(store, options.log);
             const format = { index: INDEX_VERSION, kv: levelProvider().format };
             return await run({ store, format, ...policyOf(options), ...omitUndefined({ logId }) }, options);
@@ -98,7 +101,7 @@ async function pruneByLog(
     ...policyOf(options, checkpointer),
   };
   if (place !== undefined) {
-    return await inFolder(place, terminal, (store) => run({ store, ...asked }, options));
+    return await inFolder(place, options, terminal, (store) => run({ store, ...asked }, options));
   }
   if (checkpointer === undefined) throw noStore();
   return await run({ store: checkpointer.store, ...asked }, options);
@@ -106,10 +109,11 @@ async function pruneByLog(
 
 function inFolder(
   place: string,
+  keys: StoreKeyOptions,
   terminal: Terminal,
   use: (store: CheckpointStore) => Promise<Pruned>,
 ): Promise<Pruned> {
-  return withCheckpointPlace(place, terminal, async ({ store, name }) => {
+  return withCheckpointPlace(place, keys, terminal, async ({ store, name }) => {
     if (name !== undefined) throw singleCheckpoint(name);
     return await use(store);
   });

@@ -15,6 +15,7 @@ import {
 } from "../options/command-options.ts";
 import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { restoreAt } from "./checkpoint-restore-at.ts";
 import {
@@ -28,7 +29,7 @@ import {
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface RestoreCommandOptions extends ConfiguredOptions, PointOptions {
+interface RestoreCommandOptions extends ConfiguredOptions, StoreKeyOptions, PointOptions {
   readonly name?: string;
   readonly log?: string;
   readonly dryRun?: boolean;
@@ -46,7 +47,7 @@ export const addCheckpointRestore: AddCommand = (parent, terminal) => {
       "cairn checkpoint restore ./cairn-data/checkpoints --at-tx 1200 -o ./restored --dry-run",
     ],
   );
-  addPointOptions(command)
+  addPointOptions(keyOptions(command))
     .option("--name <name>", "restore this checkpoint instead of the newest one")
     .option(
       "--log <id>",

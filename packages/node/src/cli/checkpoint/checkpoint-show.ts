@@ -14,19 +14,22 @@ import {
   formatRelative,
   formatTime,
 } from "../terminal/quantities.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 
 /** Adds `cairn checkpoint show`. */
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("show [checkpoint]"),
-    "Show a checkpoint (default: the newest), given by name in the node's store or, with -f, in the configured store without a node, or by path",
-    [
-      "cairn checkpoint show ./cairn-data/checkpoints",
-      "cairn checkpoint show -f cairn.edn",
-      "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
-    ],
-  ).action(async (place: string | undefined, options: NodeOptions) => {
+  keyOptions(
+    describeNodeCommand(
+      parent.command("show [checkpoint]"),
+      "Show a checkpoint (default: the newest), given by name in the node's store or, with -f, in the configured store without a node, or by path",
+      [
+        "cairn checkpoint show ./cairn-data/checkpoints",
+        "cairn checkpoint show -f cairn.edn",
+        "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
+      ],
+    ),
+  ).action(async (place: string | undefined, options: NodeOptions & StoreKeyOptions) => {
     const from = checkpointSource(place, options);
     if (from.kind === "node") {
       const found = await withNode(terminal, options, (node) => findInNode(node, from.name));

@@ -28,9 +28,10 @@ import { showRestore } from "../places/restored-checkpoint.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-interface VerifyCommandOptions extends NodeOptions {
+interface VerifyCommandOptions extends NodeOptions, StoreKeyOptions {
   readonly mark: boolean;
   readonly log?: string;
   readonly staging?: string;
@@ -54,14 +55,16 @@ interface Target {
 
 /** Adds `cairn checkpoint verify`. */
 export const addCheckpointVerify: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("verify [checkpoint]"),
-    "Read a checkpoint back, open it, compute its digest and mark it as verified; a node does this unless a path (for a folder, the newest checkpoint in it) or a configuration (-f) is given",
-    [
-      "cairn checkpoint verify ./cairn-data/checkpoints",
-      "cairn checkpoint verify -f cairn.edn",
-      "cairn checkpoint verify --url http://10.0.0.7:3000",
-    ],
+  keyOptions(
+    describeNodeCommand(
+      parent.command("verify [checkpoint]"),
+      "Read a checkpoint back, open it, compute its digest and mark it as verified; a node does this unless a path (for a folder, the newest checkpoint in it) or a configuration (-f) is given",
+      [
+        "cairn checkpoint verify ./cairn-data/checkpoints",
+        "cairn checkpoint verify -f cairn.edn",
+        "cairn checkpoint verify --url http://10.0.0.7:3000",
+      ],
+    ),
   )
     .option("--no-mark", "without a node: write no mark into the store")
     .option(
@@ -100,13 +103,13 @@ function verifyWhere(
     return withNode(terminal, options, (node) => verifyInNode(node, from.name ?? "newest"));
   }
   if (from.kind === "path" && !isConfigured(options)) {
-    return withCheckpointPlace(from.path, terminal, (at) =>
+    return withCheckpointPlace(from.path, options, terminal, (at) =>
       verify({ place: at, provider: levelProvider() }, options, terminal),
     );
   }
   return withLog(options, terminal, async (log, { checkpointer, kvProvider: provider }) => {
     if (from.kind === "path") {
-      return await withCheckpointPlace(from.path, terminal, (at) =>
+      return await withCheckpointPlace(from.path, options, terminal, (at) =>
         verify({ place: at, log, provider }, options, terminal),
       );
     }

@@ -16,13 +16,14 @@ import { withCheckpoints } from "../places/checkpoint-source.ts";
 import type { ConfiguredOptions } from "../options/command-options.ts";
 import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
+import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
 /** The options for commands that inspect a database. */
-export interface DbOptions extends ConfiguredOptions {
+export interface DbOptions extends ConfiguredOptions, StoreKeyOptions {
   /** The folder for copies, relative to the working directory. {@link makeStaging} chooses the default. */
   readonly staging?: string;
   /** The id of the log whose checkpoint is read. It is required if a folder contains checkpoints of several logs. */

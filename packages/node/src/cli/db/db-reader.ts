@@ -14,6 +14,7 @@ import { type IndexState, readState } from "../../index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
 import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
 import { describeConfiguredCommand } from "../options/command-options.ts";
+import { keyOptions } from "../options/store-keys.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../terminal/quantities.ts";
 import { type Terminal } from "../terminal/terminal.ts";
@@ -24,7 +25,7 @@ export function describeDbCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  return describeConfiguredCommand(command, description, examples)
+  return keyOptions(describeConfiguredCommand(command, description, examples))
     .addHelpText("after", DEFAULT_PLACE)
     .option(
       "--staging <directory>",

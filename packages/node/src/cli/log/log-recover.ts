@@ -24,10 +24,11 @@ import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { requireLogItself, withLog } from "../places/log-place.ts";
 import { describeSource } from "../places/past-source.ts";
+import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { findSurvivor } from "./recovery-checkpoint.ts";
 import { lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
 
-interface RecoverOptions extends ConfiguredOptions, PointOptions {
+interface RecoverOptions extends ConfiguredOptions, StoreKeyOptions, PointOptions {
   readonly from?: string;
   readonly log?: string;
   readonly dryRun?: boolean;
@@ -57,7 +58,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     "--from <checkpoint>",
     "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
   );
-  addPointOptions(command)
+  addPointOptions(keyOptions(command))
     .option("--log <id>", "the id of the lost log, if the stores contain several of the same name")
     .option("--dry-run", "only print where the log would continue and which files would be read")
     .action(async (options: RecoverOptions) => {
@@ -71,7 +72,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
         const refusal = await whyNotReplaced(log, existing, at !== undefined);
         if (refusal !== undefined && options.dryRun !== true) throw refusal;
         if (from !== undefined) {
-          const found = await ofCheckpoint(system, from, terminal);
+          const found = await ofCheckpoint(system, from, options, terminal);
           return await write(await replace(log, existing, found), options, terminal);
         }
         const { signal, forget } = interruptible(terminal, "no log was begun");
@@ -88,8 +89,13 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     });
 };
 
-async function ofCheckpoint(system: System, from: string, terminal: Terminal): Promise<Continuation> {
-  const { name, store, manifest } = await findSurvivor(system, from, terminal);
+async function ofCheckpoint(
+  system: System,
+  from: string,
+  keys: StoreKeyOptions,
+  terminal: Terminal,
+): Promise<Continuation> {
+  const { name, store, manifest } = await findSurvivor(system, from, keys, terminal);
   const { txId, sha256 } = manifest.anchor;
   const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
   return { continues, checkpoint: name, store, beyond: 0 };

@@ -7,6 +7,7 @@ import { allStores, isOwnStore, restoreStores } from "../../checkpoints/checkpoi
 import type { System } from "../../api/system.ts";
 import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
+import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -21,7 +22,12 @@ interface Survivor {
  * Reads back and opens the checkpoint that `from` names, because nodes of the new log can begin only with that
  * checkpoint.
  */
-export async function findSurvivor(system: System, from: string, terminal: Terminal): Promise<Survivor> {
+export async function findSurvivor(
+  system: System,
+  from: string,
+  keys: StoreKeyOptions,
+  terminal: Terminal,
+): Promise<Survivor> {
   const configured = restoreStores(system);
   const known = configured.length > 0 ? configured : allStores(system);
   if (parseCheckpointName(from) !== undefined) {
@@ -33,7 +39,7 @@ export async function findSurvivor(system: System, from: string, terminal: Termi
     }
     return await inStores(system, known, from, terminal);
   }
-  const survivor = await withCheckpointPlace(from, terminal, async ({ store, name }) => {
+  const survivor = await withCheckpointPlace(from, keys, terminal, async ({ store, name }) => {
     const found = await findCheckpoint(store, name);
     return await inStores(system, [store], found.name, terminal);
   });

@@ -39,7 +39,12 @@ export function awaitedStore(
 
   return {
     location: store.location,
-    ...omitUndefined({ identity: store.identity, shared: store.shared, readOnly: store.readOnly }),
+    ...omitUndefined({
+      identity: store.identity,
+      shared: store.shared,
+      readOnly: store.readOnly,
+      encryption: store.encryption,
+    }),
     get exclusive() {
       return store.exclusive;
     },

@@ -10,6 +10,7 @@ import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { latestOf } from "../../replay/restored-index.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -25,7 +26,7 @@ export interface BackupPlace {
 }
 
 /** The options of commands that work with a log backup. */
-export interface BackupOptions extends ConfigurationOptions {
+export interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
   /** The id of the log. It is required if the store contains backups of several logs. */
   readonly log?: string;
 }
@@ -46,12 +47,12 @@ export async function withBackup<T>(
     const logId = await chooseBackup(store, options.log);
     return await use({ store, logId, configured: undefined });
   };
-  if (place !== undefined && !isConfigured(options)) return await inPlace(place, terminal, alone);
+  if (place !== undefined && !isConfigured(options)) return await inPlace(place, options, terminal, alone);
   const inStore = async (
     { checkpointer }: System,
     work: (store: CheckpointStore) => Promise<T>,
   ): Promise<T> => {
-    if (place !== undefined) return await inPlace(place, terminal, work);
+    if (place !== undefined) return await inPlace(place, options, terminal, work);
     if (checkpointer === undefined) throw noStore();
     return await work(checkpointer.store);
   };
@@ -76,10 +77,11 @@ export async function withBackup<T>(
 
 async function inPlace<T>(
   place: string,
+  keys: StoreKeyOptions,
   terminal: Terminal,
   use: (store: CheckpointStore) => Promise<T>,
 ): Promise<T> {
-  return await withCheckpointPlace(place, terminal, async ({ store, name }) => {
+  return await withCheckpointPlace(place, keys, terminal, async ({ store, name }) => {
     if (name === undefined) return await use(store);
     throw new UsageError(`The path names ${name}, not a store.`, "Name the folder or the bucket.");
   });

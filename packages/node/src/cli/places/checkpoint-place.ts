@@ -6,7 +6,9 @@ import {
   type CheckpointListing,
   type CheckpointStore,
   filesystemStore,
+  isKeyMissing,
   listCheckpoints,
+  newestFirst,
   parseCheckpointName,
   s3Store,
   type SkippedCheckpoint,
@@ -14,6 +16,7 @@ import {
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 import { awaitedStore } from "./awaited-store.ts";
+import { type StoreKeyOptions, withKeys } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -33,6 +36,7 @@ export interface CheckpointPlace {
  */
 export async function withCheckpointPlace<T>(
   place: string,
+  keys: StoreKeyOptions,
   terminal: Terminal,
   use: (place: CheckpointPlace) => Promise<T>,
 ): Promise<T> {
@@ -40,7 +44,8 @@ export async function withCheckpointPlace<T>(
     ? placeInBucket(place, terminal)
     : await placeInFolder(place, terminal);
   try {
-    return await use({ ...found, store: awaitedStore(found.store, terminal) });
+    const store = await withKeys(found.store, keys, terminal);
+    return await use({ ...found, store: awaitedStore(store, terminal) });
   } finally {
     await found.store.close();
   }
@@ -125,9 +130,17 @@ function pick(
   const found = checkpoints.find((checkpoint) =>
     name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
   );
+  const locked = name === undefined ? skipped.find((one) => isKeyMissing(one, logId)) : undefined;
+  // An older checkpoint would hide that the key is missing.
+  if (locked !== undefined && (found === undefined || isNewer(locked.name, found.name))) throw locked.error;
   if (found !== undefined) return found;
   const unusable = skipped.find((checkpoint) => checkpoint.name === name);
   throw unusable?.error ?? noCheckpoint([store], name, skipped);
+}
+
+function isNewer(name: string, other: string): boolean {
+  const [one, two] = [parseCheckpointName(name), parseCheckpointName(other)];
+  return one !== undefined && two !== undefined && newestFirst(one, two) < 0;
 }
 
 function chosenLog(

@@ -1,6 +1,7 @@
 import { allStores, closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { NodeOptions } from "../options/command-options.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
@@ -33,13 +34,13 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
  */
 export async function withCheckpoints<T>(
   place: string | undefined,
-  options: ConfigurationOptions,
+  options: ConfigurationOptions & StoreKeyOptions,
   terminal: Terminal,
   use: (place: CheckpointPlace) => Promise<T>,
 ): Promise<T> {
   return place === undefined || (isConfigured(options) && isCheckpointName(place))
     ? await withConfiguredStore(place, options, terminal, use)
-    : await withCheckpointPlace(place, terminal, use);
+    : await withCheckpointPlace(place, options, terminal, use);
 }
 
 /**

@@ -1,14 +1,15 @@
-import type { CheckpointerOptions, RetentionPolicy } from "@cairn/checkpoint";
+import type { CheckpointerOptions, CheckpointStore, RetentionPolicy } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration, durationOr } from "../types/duration-type.ts";
 import type { JsonSchema } from "../types/json-schema.ts";
 import { mapOf } from "../types/map-type.ts";
-import type { RestoreOnly } from "../types/module-kinds.ts";
+import type { ModuleUse, RestoreOnly } from "../types/module-kinds.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import { boolean, choice, integer, listOf, path } from "../types/value-types.ts";
 import { defineModule } from "./module-descriptor.ts";
+import { encryption, keyedStores } from "./encryption-parameters.ts";
 import { moduleOf } from "./module-type.ts";
 
 const retentionPolicy = mapOf(
@@ -107,6 +108,11 @@ export const checkpointer = defineModule({
       "Also backs the log up to the store, in segments.",
       "none: the store contains only checkpoints",
     ),
+    encryption: optional(
+      encryption,
+      "Encrypts checkpoints and segments before they are uploaded, in the age format.",
+      "none: nothing is encrypted",
+    ),
     "checkpoint-dir": optional(
       path(),
       "The folder of the local capture before it is uploaded; on the file system of the index, so that links work.",
@@ -181,10 +187,13 @@ export const checkpointer = defineModule({
     backup === undefined ? {} : { "log-backup": { ...backup, codec: compression } },
   async create(values, context): Promise<CheckpointerOptions | RestoreOnly> {
     const { "restore-from": restoreFrom } = values;
-    const restoring = restoreFrom && (await Promise.all(restoreFrom.map((one) => one.create(context))));
+    const keyed = await keyedStores(values.encryption);
+    const create = async (one: ModuleUse<"checkpoint-store">): Promise<CheckpointStore> =>
+      keyed(await one.create(context));
+    const restoring = restoreFrom && (await Promise.all(restoreFrom.map(create)));
     const { store: saving, "approx-frequency": approxFrequency } = values;
     if (saving === undefined || approxFrequency === undefined) return { restoreFrom: restoring ?? [] };
-    const store = await saving.create(context);
+    const store = await create(saving);
     // A store supplied by a program declares whether it is read-only.
     if (store.readOnly === true) {
       const { message, hint } = SAVES_TO_READ_ONLY;

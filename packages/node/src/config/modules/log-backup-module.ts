@@ -5,6 +5,7 @@ import type { TxLogOpener } from "../types/module-kinds.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import { textLike } from "../types/value-types.ts";
 import { txLogParameters } from "./common-parameters.ts";
+import { encryption, keyedStores } from "./encryption-parameters.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { moduleOf } from "./module-type.ts";
 
@@ -21,11 +22,17 @@ export const logBackupTxLog = defineModule({
       "the only one in the store, or the newest of several of which each was recovered from another",
     ),
     every: withDefault(duration(), 10_000, "How often the store is listed for new segments."),
+    encryption: optional(
+      encryption,
+      "The keys with which the segments are encrypted.",
+      "none: they are not encrypted",
+    ),
     "on-log-mismatch": txLogParameters["on-log-mismatch"],
   },
   common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: undefined }),
   async create(values, context) {
-    const store = await values.store.create(context);
+    const keyed = await keyedStores(values.encryption);
+    const store = keyed(await values.store.create(context));
     const options = omitUndefined({ store, logId: values["log-id"], every: values.every });
     const open: TxLogOpener = ({ signal }) => Promise.resolve(new BackupReader({ ...options, signal }));
     return open;

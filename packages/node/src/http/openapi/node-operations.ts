@@ -109,6 +109,8 @@ export const NODE_OPERATIONS: readonly Operation[] = [
       "CHECKPOINT_NOT_FOUND",
       "CHECKPOINT_CORRUPT",
       "CHECKPOINT_INCOMPLETE",
+      "KEY_MISSING",
+      "PLAIN_REFUSED",
       "INDEX_VERSION",
       "NOT_FOUND",
       "NOT_READY",

@@ -20,6 +20,7 @@ import { noLog } from "../../places/log-place.ts";
 import { interruptible } from "../../terminal/interrupt.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../terminal/quantities.ts";
 import { UsageError } from "../../terminal/report-error.ts";
+import { keyOptions } from "../../options/store-keys.ts";
 import { type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
 
 interface PruneOptions extends BackupOptions, OutputOptions {
@@ -30,13 +31,15 @@ interface PruneOptions extends BackupOptions, OutputOptions {
 
 /** Adds `cairn log backup prune`. */
 export const addLogBackupPrune: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
-    parent.command("prune [store]"),
-    "Remove segments of a log backup earlier than the keep parameter would: from the beginning, to remove evicted documents, or from the end, to remove what the log lost",
-    [
-      "cairn log backup prune --through 1200 --dry-run -f cairn.edn",
-      "cairn log backup prune --lost -f cairn.edn",
-    ],
+  keyOptions(
+    describeConfiguredCommand(
+      parent.command("prune [store]"),
+      "Remove segments of a log backup earlier than the keep parameter would: from the beginning, to remove evicted documents, or from the end, to remove what the log lost",
+      [
+        "cairn log backup prune --through 1200 --dry-run -f cairn.edn",
+        "cairn log backup prune --lost -f cairn.edn",
+      ],
+    ),
   )
     .option(
       "--through <transaction>",

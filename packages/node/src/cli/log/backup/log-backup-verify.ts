@@ -28,6 +28,7 @@ import { rangeText } from "../../terminal/backup-text.ts";
 import { interruptible } from "../../terminal/interrupt.ts";
 import { showProgress } from "../../terminal/progress-display.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../terminal/quantities.ts";
+import { keyOptions } from "../../options/store-keys.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
 
 interface VerifyOptions extends BackupOptions, OutputOptions {
@@ -53,14 +54,16 @@ type Verified = VerifiedBackup & {
 
 /** Adds `cairn log backup verify`. */
 export const addLogBackupVerify: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
-    parent.command("verify [store]"),
-    "Read every segment of a log backup and compare the segments with one another, with checkpoints and with the log; print problems and exit with 1 if there are any",
-    [
-      "cairn log backup verify -f cairn.edn",
-      "cairn log backup verify s3://bucket/prefix --rebuild",
-      "cairn log backup verify ./cairn-data/checkpoints --json",
-    ],
+  keyOptions(
+    describeConfiguredCommand(
+      parent.command("verify [store]"),
+      "Read every segment of a log backup and compare the segments with one another, with checkpoints and with the log; print problems and exit with 1 if there are any",
+      [
+        "cairn log backup verify -f cairn.edn",
+        "cairn log backup verify s3://bucket/prefix --rebuild",
+        "cairn log backup verify ./cairn-data/checkpoints --json",
+      ],
+    ),
   )
     .option("--log <id>", "the id of the log, if the store contains backups of several logs")
     .option(

@@ -1,0 +1,162 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { AgeError } from "./age-error.ts";
+import { createHeader, headerSize, MAX_HEADER_BYTES, openHeader } from "./age-header.ts";
+import { CIPHER, KEY_BYTES, TAG_BYTES } from "./x25519.ts";
+
+/**
+ * The payload of a file in the age format: chunks of 64 KiB, each encrypted and authenticated by itself. The nonce of a
+ * chunk contains its number, and whether it is the last one, so that no chunk can be moved, and none removed.
+ */
+
+const CHUNK_BYTES = 64 * 1024;
+const SEALED_BYTES = CHUNK_BYTES + TAG_BYTES;
+const NONCE_BYTES = 16;
+
+/** A sequence of bytes. */
+export interface ByteSource {
+  /** Fills `target`. Returns the number of bytes read, which is smaller than the length of `target` only at the end. */
+  fill(target: Buffer): Promise<number>;
+}
+
+/** Encrypts one file, piece by piece. The caller passes on what each method returns, in order. */
+export class AgeWriter {
+  /** The beginning of the file. */
+  readonly head: Buffer;
+  readonly #key: Uint8Array;
+  readonly #nonce = Buffer.alloc(12);
+  #chunks = 0;
+  /** The last bytes, which are encrypted once it is known whether more follow. */
+  readonly #held = Buffer.alloc(CHUNK_BYTES);
+  #heldBytes = 0;
+
+  constructor(recipients: readonly Uint8Array[]) {
+    const { fileKey, header } = createHeader(recipients);
+    const salt = randomBytes(NONCE_BYTES);
+    this.#key = payloadKey(fileKey, salt);
+    this.head = Buffer.concat([header, salt]);
+  }
+
+  /** Encrypts more of the content. Returns the encrypted parts that are complete. */
+  update(content: Buffer): Buffer[] {
+    const parts: Buffer[] = [];
+    let at = 0;
+    while (at < content.length) {
+      if (this.#heldBytes === CHUNK_BYTES) {
+        parts.push(...this.#seal(this.#held, false));
+        this.#heldBytes = 0;
+      }
+      // A chunk that does not have to be put together is not copied.
+      if (this.#heldBytes === 0 && content.length - at > CHUNK_BYTES) {
+        parts.push(...this.#seal(content.subarray(at, at + CHUNK_BYTES), false));
+        at += CHUNK_BYTES;
+        continue;
+      }
+      const taken = content.copy(this.#held, this.#heldBytes, at, at + CHUNK_BYTES - this.#heldBytes);
+      this.#heldBytes += taken;
+      at += taken;
+    }
+    return parts;
+  }
+
+  /** Encrypts the rest. Returns the end of the file. */
+  end(): Buffer[] {
+    return this.#seal(this.#held.subarray(0, this.#heldBytes), true);
+  }
+
+  #seal(chunk: Buffer, isLast: boolean): Buffer[] {
+    const nonce = chunkNonce(this.#nonce, this.#chunks++, isLast);
+    const cipher = createCipheriv(CIPHER, this.#key, nonce, { authTagLength: TAG_BYTES });
+    const sealed = cipher.update(chunk);
+    cipher.final();
+    return [sealed, cipher.getAuthTag()];
+  }
+}
+
+/** Returns the size of a file with `bytes` of content after its encryption. */
+export function encryptedSize(bytes: number, recipients: number): number {
+  return (
+    headerSize(recipients) + NONCE_BYTES + bytes + Math.max(1, Math.ceil(bytes / CHUNK_BYTES)) * TAG_BYTES
+  );
+}
+
+/** Decrypts a file. If it was changed, is truncated or has other recipients, the source throws {@link AgeError}. */
+export function decrypted(source: ByteSource, identities: readonly Uint8Array[]): ByteSource {
+  const chunks = openChunks(source, identities);
+  let held: Buffer = Buffer.alloc(0);
+  return {
+    async fill(target) {
+      let at = 0;
+      while (at < target.length) {
+        if (held.length === 0) {
+          const next = await chunks.next();
+          if (next.done === true) break;
+          held = next.value;
+        }
+        const taken = held.copy(target, at);
+        at += taken;
+        held = held.subarray(taken);
+      }
+      return at;
+    },
+  };
+}
+
+/** Yields the content chunk by chunk, each after it has been authenticated. */
+async function* openChunks(
+  source: ByteSource,
+  identities: readonly Uint8Array[],
+): AsyncGenerator<Buffer, void, undefined> {
+  const start = Buffer.alloc(MAX_HEADER_BYTES + NONCE_BYTES);
+  const beginning = start.subarray(0, await source.fill(start));
+  const { fileKey, bytes } = openHeader(beginning, identities);
+  const salt = beginning.subarray(bytes, bytes + NONCE_BYTES);
+  if (salt.length < NONCE_BYTES) throw new AgeError("header", "it ends after its age header");
+  const key = payloadKey(fileKey, salt);
+  let rest = beginning.subarray(bytes + NONCE_BYTES);
+  const fill = async (target: Buffer): Promise<number> => {
+    const taken = rest.copy(target);
+    rest = rest.subarray(taken);
+    return taken === target.length ? taken : taken + (await source.fill(target.subarray(taken)));
+  };
+
+  const nonce = Buffer.alloc(12);
+  let [current, next] = [Buffer.alloc(SEALED_BYTES), Buffer.alloc(SEALED_BYTES)];
+  let length = await fill(current);
+  for (let chunk = 0; ; chunk++) {
+    // Whether a chunk is the last one shows only in what follows it.
+    const following = length === SEALED_BYTES ? await fill(next) : 0;
+    const isLast = following === 0;
+    const content = openChunk(key, chunkNonce(nonce, chunk, isLast), current.subarray(0, length));
+    // Otherwise, there would be several encryptions of the same content.
+    if (content.length === 0 && chunk > 0) throw new AgeError("payload", "its last chunk is empty");
+    if (content.length > 0) yield content;
+    if (isLast) return;
+    [current, next] = [next, current];
+    length = following;
+  }
+}
+
+function openChunk(key: Uint8Array, nonce: Buffer, sealed: Buffer): Buffer {
+  if (sealed.length < TAG_BYTES) throw new AgeError("payload", "its last chunk is missing or truncated");
+  const decipher = createDecipheriv(CIPHER, key, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+  const content = decipher.update(sealed.subarray(0, -TAG_BYTES));
+  try {
+    decipher.final();
+  } catch {
+    // The only possible failure is that of the authentication.
+    throw new AgeError("payload", "an encrypted chunk was changed, moved or truncated");
+  }
+  return content;
+}
+
+/** Writes a chunk's nonce into `nonce`: 11 bytes for the number, and one that marks the last chunk. */
+function chunkNonce(nonce: Buffer, chunk: number, isLast: boolean): Buffer {
+  nonce.writeUIntBE(chunk, 5, 6);
+  nonce[11] = isLast ? 1 : 0;
+  return nonce;
+}
+
+function payloadKey(fileKey: Uint8Array, salt: Uint8Array): Uint8Array {
+  return new Uint8Array(hkdfSync("sha256", fileKey, salt, "payload", KEY_BYTES));
+}

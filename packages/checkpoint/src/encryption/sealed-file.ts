@@ -1,0 +1,150 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
+import { CairnError } from "@cairn/kv";
+import { z } from "zod";
+import { AgeError } from "./age-error.ts";
+import { AgeWriter, type ByteSource, decrypted } from "./age-payload.ts";
+import type { StoreEncryption } from "./key-file.ts";
+
+/**
+ * A file of a store that is encrypted as a whole. Its header names the file and authenticates it, because anyone who
+ * knows a recipient could have encrypted it.
+ */
+const FORMAT = "cairn-sealed/1";
+/** The number of bytes that are processed at a time, so that the event loop is not blocked. */
+const SLICE_BYTES = 1024 * 1024;
+
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** The schema of the header of an encrypted file (docs/encryption.md). */
+export const SealedHeaderSchema = z.object({
+  format: z.literal(FORMAT),
+  /** The name of the file in the store. */
+  name: z.string(),
+  /** The id of the log to which the file belongs; absent in marks, which belong to a checkpoint. */
+  log: z.string().min(1).optional(),
+  /** The size and the digest of the encrypted content. */
+  bytes: z.int().min(0),
+  sha256: Sha256,
+  macs: z.array(z.object({ key: z.string().regex(/^[0-9a-f]{16}$/), mac: Sha256 })).max(1000),
+});
+
+/** The header of an encrypted file. */
+export type SealedHeader = z.infer<typeof SealedHeaderSchema>;
+
+/** The place and the log of a file that is encrypted. */
+export interface SealedPlace {
+  readonly name: string;
+  readonly logId?: string;
+}
+
+/** Encrypts the content of a small file, and authenticates it and its name. */
+export async function sealFile(
+  { name, logId }: SealedPlace,
+  content: Buffer,
+  { recipients, macKeys }: StoreEncryption,
+): Promise<{ header: SealedHeader; encrypted: Buffer }> {
+  const writer = new AgeWriter(recipients);
+  const parts = [writer.head];
+  for (let at = 0; at < content.length; at += SLICE_BYTES) {
+    parts.push(...writer.update(content.subarray(at, at + SLICE_BYTES)));
+    if (at > 0) await setImmediate();
+  }
+  const encrypted = Buffer.concat([...parts, ...writer.end()]);
+  const signed = {
+    name,
+    ...(logId === undefined ? {} : { log: logId }),
+    bytes: encrypted.length,
+    sha256: await digestOf(encrypted),
+  };
+  const text = signedText(signed);
+  const macs = macKeys.map(({ id, mac }) => ({ key: id, mac: mac(text) }));
+  return { header: { format: FORMAT, ...signed, macs }, encrypted };
+}
+
+/**
+ * Decrypts a file, after it has been authenticated. If the file or its name was changed, throws the error that `corrupt`
+ * returns for the reason; throws `KEY_MISSING` if no identity fits.
+ */
+export async function openSealed(
+  file: string,
+  header: SealedHeader,
+  encrypted: Buffer,
+  encryption: StoreEncryption | undefined,
+  corrupt: (why: string) => CairnError,
+): Promise<Buffer> {
+  if (encryption === undefined) throw keyMissing(file, "is encrypted, but there is no key file");
+  const macKey = encryption.macKeys.find(({ id }) => header.macs.some(({ key }) => key === id));
+  if (macKey === undefined) throw keyMissing(file, "is encrypted with keys that are not in the key file");
+  const given = header.macs.find(({ key }) => key === macKey.id)?.mac ?? "";
+  const expected = macKey.mac(signedText(header));
+  if (!timingSafeEqual(Buffer.from(given), Buffer.from(expected)))
+    throw corrupt("its MAC does not match; it was changed, or not written by a holder of the key");
+  if (header.name !== file) throw corrupt(`it was written as ${header.name}`);
+  if (header.bytes !== encrypted.length)
+    throw corrupt(`its encrypted content has ${encrypted.length} bytes instead of ${header.bytes}`);
+  if ((await digestOf(encrypted)) !== header.sha256)
+    throw corrupt("the SHA-256 of its encrypted content does not match");
+  try {
+    return await decryptAll(encrypted, encryption.identities);
+  } catch (error) {
+    if (error instanceof AgeError) throw corrupt(error.message);
+    throw error;
+  }
+}
+
+/** Throws `PLAIN_REFUSED` for a file that is not encrypted, unless such files are accepted. */
+export function requireEncrypted(file: string, encryption: StoreEncryption | undefined): void {
+  if (encryption === undefined || encryption.acceptPlain) return;
+  throw new CairnError(
+    "PLAIN_REFUSED",
+    `${file} is not encrypted, so nothing shows that a node of this cluster wrote it.`,
+    {
+      hint: 'If it is from before the cluster had encryption, add "accept-plain?": true to encryption, or --accept-plain to the command, until such files have been removed. Otherwise, remove it.',
+    },
+  );
+}
+
+function keyMissing(file: string, what: string): CairnError {
+  return new CairnError("KEY_MISSING", `${file} ${what}.`, {
+    hint: "Set encryption of the checkpointer, or --key-file of the command, to a key file with an identity with which the file was written. Every node of a cluster needs the same identities.",
+  });
+}
+
+/** Returns the text that the MACs authenticate. The log's id is at its end, because it may contain any character. */
+function signedText({ name, log, bytes, sha256 }: Omit<SealedHeader, "format" | "macs">): string {
+  return [FORMAT, name, bytes, sha256, log ?? ""].join("\n");
+}
+
+async function decryptAll(encrypted: Buffer, identities: readonly Uint8Array[]): Promise<Buffer> {
+  const content = Buffer.allocUnsafeSlow(encrypted.length);
+  const source = decrypted(bufferSource(encrypted), identities);
+  let length = 0;
+  for (;;) {
+    const end = Math.min(length + SLICE_BYTES, content.length);
+    const got = await source.fill(content.subarray(length, end));
+    length += got;
+    if (got < SLICE_BYTES) return content.subarray(0, length);
+    await setImmediate();
+  }
+}
+
+function bufferSource(content: Buffer): ByteSource {
+  let at = 0;
+  return {
+    fill(target) {
+      const taken = content.copy(target, 0, at);
+      at += taken;
+      return Promise.resolve(taken);
+    },
+  };
+}
+
+async function digestOf(content: Buffer): Promise<string> {
+  const hash = createHash("sha256");
+  for (let at = 0; at < content.length; at += SLICE_BYTES) {
+    if (at > 0) await setImmediate();
+    hash.update(content.subarray(at, at + SLICE_BYTES));
+  }
+  return hash.digest("hex");
+}

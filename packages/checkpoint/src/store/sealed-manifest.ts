@@ -1,0 +1,45 @@
+import type { CairnError } from "@cairn/kv";
+import type { StoreEncryption } from "../encryption/key-file.ts";
+import {
+  archivePacking,
+  checkpointFile,
+  decodeManifest,
+  encodeManifest,
+  invalidManifest,
+  type Manifest,
+  parseManifestText,
+} from "./checkpoint.ts";
+import { openText, sealText } from "./sealed-text.ts";
+
+/** Encodes a manifest for the store, and encrypts it if there are keys. */
+export async function sealManifest(
+  name: string,
+  manifest: Manifest,
+  encryption: StoreEncryption | undefined,
+): Promise<string> {
+  const place = { name: checkpointFile(name, "manifest"), logId: manifest.log.id };
+  return await sealText(place, encodeManifest(manifest), encryption);
+}
+
+/**
+ * Decodes the manifest of the checkpoint `name`, and decrypts it if it is encrypted. Throws `CHECKPOINT_CORRUPT` for one
+ * that is invalid or was changed, `KEY_MISSING` for one that cannot be decrypted, and `PLAIN_REFUSED` for one that is
+ * not encrypted but must be.
+ */
+export async function openManifest(
+  name: string,
+  stored: string,
+  encryption: StoreEncryption | undefined,
+): Promise<Manifest> {
+  const corrupt = (why: string): CairnError => invalidManifest(name, why);
+  const parse = (text: string): unknown => parseManifestText(name, text);
+  const file = checkpointFile(name, "manifest");
+  const { text, header } = await openText(file, stored, encryption, { parse, corrupt });
+  const manifest = decodeManifest(name, text);
+  const isSealed = header !== undefined;
+  // A plain manifest could otherwise present an encrypted archive as its own.
+  if (archivePacking(manifest).encrypted !== isSealed)
+    throw corrupt(`its archive is ${isSealed ? "not " : ""}encrypted, unlike the manifest`);
+  if (isSealed && manifest.log.id !== header.log) throw corrupt(`it belongs to the log ${manifest.log.id}`);
+  return manifest;
+}
