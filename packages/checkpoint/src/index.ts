@@ -22,6 +22,7 @@ export { decodeRecipient, readEncryption, type StoreEncryption } from "./encrypt
 export {
   openSealed,
   requireEncrypted,
+  requireKey,
   type SealedHeader,
   SealedHeaderSchema,
   sealFile,

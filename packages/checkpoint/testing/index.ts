@@ -1,5 +1,6 @@
 export { checkpointStoreSuite } from "./checkpoint-store-suite.ts";
 export type { CheckpointStoreSuite } from "./checkpoint-store-suite.ts";
+export { encryptionWith, keyFile, newIdentity } from "./encryption-keys.ts";
 export { faultyStore, unreachable } from "./faulty-store.ts";
 export type { StoreCall, StoreFaults } from "./faulty-store.ts";
 export { manualClock } from "./manual-clock.ts";

@@ -4,7 +4,7 @@ import { CairnError } from "@cairn/kv";
 import { z } from "zod";
 import { AgeError } from "./age-error.ts";
 import { AgeWriter, type ByteSource, decrypted } from "./age-payload.ts";
-import type { StoreEncryption } from "./key-file.ts";
+import type { MacKey, StoreEncryption } from "./key-file.ts";
 
 /**
  * A file of a store that is encrypted as a whole. Its header names the file and authenticates it, because anyone who
@@ -73,9 +73,7 @@ export async function openSealed(
   encryption: StoreEncryption | undefined,
   corrupt: (why: string) => CairnError,
 ): Promise<Buffer> {
-  if (encryption === undefined) throw keyMissing(file, "is encrypted, but there is no key file");
-  const macKey = encryption.macKeys.find(({ id }) => header.macs.some(({ key }) => key === id));
-  if (macKey === undefined) throw keyMissing(file, "is encrypted with keys that are not in the key file");
+  const { macKey, identities } = requireKey(file, header, encryption);
   const given = header.macs.find(({ key }) => key === macKey.id)?.mac ?? "";
   const expected = macKey.mac(signedText(header));
   if (!timingSafeEqual(Buffer.from(given), Buffer.from(expected)))
@@ -86,11 +84,23 @@ export async function openSealed(
   if ((await digestOf(encrypted)) !== header.sha256)
     throw corrupt("the SHA-256 of its encrypted content does not match");
   try {
-    return await decryptAll(encrypted, encryption.identities);
+    return await decryptAll(encrypted, identities);
   } catch (error) {
     if (error instanceof AgeError) throw corrupt(error.message);
     throw error;
   }
+}
+
+/** Returns the keys for a file. Throws `KEY_MISSING` if no identity fits. */
+export function requireKey(
+  file: string,
+  { macs }: Pick<SealedHeader, "macs">,
+  encryption: StoreEncryption | undefined,
+): { readonly macKey: MacKey; readonly identities: readonly Uint8Array[] } {
+  if (encryption === undefined) throw keyMissing(file, "is encrypted, but there is no key file");
+  const macKey = encryption.macKeys.find(({ id }) => macs.some(({ key }) => key === id));
+  if (macKey === undefined) throw keyMissing(file, "is encrypted with keys that are not in the key file");
+  return { macKey, identities: encryption.identities };
 }
 
 /** Throws `PLAIN_REFUSED` for a file that is not encrypted, unless such files are accepted. */

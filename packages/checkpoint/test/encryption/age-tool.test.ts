@@ -8,7 +8,7 @@ import { encodeRecipient, readEncryption } from "../../src/encryption/key-file.t
 import { chunkSource } from "../../src/archive/unpack/receive-archive.ts";
 import { encryptedStore, filesystemStore } from "../../src/index.ts";
 import { streamOf } from "../support/archives.ts";
-import { readAll } from "../support/encryption.ts";
+import { readAll } from "../support/read-all.ts";
 import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
 import { takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

@@ -6,7 +6,7 @@ import { AgeError } from "../../src/encryption/age-error.ts";
 import { decrypted } from "../../src/encryption/age-payload.ts";
 import { decodeIdentity } from "../../src/encryption/key-file.ts";
 import { chunkSource } from "../../src/archive/unpack/receive-archive.ts";
-import { readAll } from "../support/encryption.ts";
+import { readAll } from "../support/read-all.ts";
 
 interface Vector {
   readonly name: string;

@@ -13,7 +13,7 @@ import {
 } from "../../src/index.ts";
 import { sealManifest } from "../../src/store/sealed-manifest.ts";
 import { checkpointCycleSuite } from "../../testing/checkpoint-cycle-suite.ts";
-import { encryptionWith, keyFile, newIdentity } from "../support/encryption.ts";
+import { encryptionWith, keyFile, newIdentity } from "../../testing/index.ts";
 import { digestsOf, temporaryDirectory } from "../support/places.ts";
 import { restore, restoredIn, take, takeAt } from "../support/rounds.ts";
 import { type TestSource, testSource } from "../support/test-source.ts";

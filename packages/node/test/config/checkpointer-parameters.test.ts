@@ -13,6 +13,8 @@ import { configOf, problemsOf } from "./support/read.ts";
 
 const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
 const DAY = 86_400_000;
+/** A key file with the identity of a test vector of age. */
+const KEY_FILE = join(import.meta.dirname, "fixtures", "age-identity.txt");
 
 /** The options that the node receives from the checkpointer's map. */
 type Options = CheckpointerOptions & Pick<System, "logBackup">;
@@ -25,9 +27,9 @@ interface Case {
   readonly edn: string;
   /** The value for a program, if it differs from the JSON. */
   readonly object?: unknown;
-  readonly got: Partial<Record<keyof Options, unknown>>;
+  readonly got: Partial<Record<keyof Options | "encryption", unknown>>;
   /** The options if the parameter is omitted. */
-  readonly byDefault: Partial<Record<keyof Options, unknown>>;
+  readonly byDefault: Partial<Record<keyof Options | "encryption", unknown>>;
   readonly wrong: unknown;
 }
 
@@ -69,6 +71,13 @@ const CASES: Readonly<Record<string, Case>> = {
     got: { logBackup: { every: 60_000, keep: 30 * DAY, codec: "none" } },
     byDefault: { logBackup: undefined },
     wrong: { every: "PT1M", keep: "some" },
+  },
+  encryption: {
+    json: { "key-file": KEY_FILE, "accept-plain?": true },
+    edn: `{:key-file "${KEY_FILE}" :accept-plain? true}`,
+    got: { encryption: { identities: 1, recipients: 1, acceptPlain: true } },
+    byDefault: { encryption: undefined },
+    wrong: { "key-file": KEY_FILE, recipients: ["age1nobody"] },
   },
   "checkpoint-dir": {
     json: "/captures",
@@ -150,6 +159,11 @@ async function optionsOf(input: Partial<ConfigInput>): Promise<Record<string, un
     ...rest,
     logBackup,
     store: store.location,
+    encryption: store.encryption && {
+      identities: store.encryption.identities.length,
+      recipients: store.encryption.recipients.length,
+      acceptPlain: store.encryption.acceptPlain,
+    },
     ...(restoreFrom === undefined ? {} : { restoreFrom: restoreFrom.map(({ location }) => location) }),
   };
 }

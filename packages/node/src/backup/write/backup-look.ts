@@ -14,6 +14,7 @@ import {
   type TxRange,
 } from "../segments/segment-name.ts";
 import { hasToMerge, tidyBackup } from "./tidy-backup.ts";
+import { requireSegmentKey } from "../segments/sealed-segment.ts";
 import {
   type BackupTarget,
   lastSegment,
@@ -105,6 +106,11 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     options.onBegun?.();
     await requireSameLog(log, of.id);
     let next = nextToWrite(coveredRanges(done.segments), range);
+    const newest = lastSegment(listing.segments);
+    if (next !== undefined && newest !== undefined && memory.keyFits !== true) {
+      await requireSegmentKey(store, newest.name);
+      memory.keyFits = true;
+    }
     while (next !== undefined && !options.signal.aborted) {
       const before = done.written.length;
       await writeSegments(target, next, (segment) => done.add("written", segment));

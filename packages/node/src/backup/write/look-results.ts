@@ -16,6 +16,8 @@ export interface BackupMemory {
   readonly damaged: Map<string, CairnError>;
   /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */
   removedAt?: number;
+  /** Whether this node has found that it has the key of the backup, or that the backup is not encrypted. */
+  keyFits?: boolean;
 }
 
 /** Returns whether a segment is known to be unusable. */
