@@ -1,5 +1,7 @@
-import { rm, truncate } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { newIdentity } from "@cairn/checkpoint/testing";
 import { newestArchive } from "../../support/watched-store.ts";
 import {
   changeBytes,
@@ -17,6 +19,14 @@ import type { HintScene } from "../scene/hint-scene.ts";
 function newestArchivePath(scene: HintScene): string {
   const store = scene.path("checkpoints");
   return path.join(store, newestArchive(store));
+}
+
+/** Writes a key file unless there is one, and returns the settings of a node that encrypts with it. */
+async function encrypting(scene: HintScene): Promise<object> {
+  const file = scene.path("cairn.key");
+  if (!existsSync(file)) await writeFile(file, `${newIdentity()}\n`);
+  const encryption = { "key-file": file };
+  return { "cairn/index-store": { "kv-store": { checkpointer: { encryption } } } };
 }
 
 /** Saves two checkpoints. */
@@ -69,6 +79,35 @@ export const STORES: readonly BrokenCluster[] = [
     },
     hint: /^Skipped +checkpoint-\S+: CHECKPOINT_INCOMPLETE/m,
     follow: byItself,
+  },
+  {
+    name: "key-missing",
+    failure: "the checkpoints are encrypted, and a joining node has no key file",
+    codes: ["KEY_MISSING"],
+    async break(scene) {
+      await scene.ready("a", { settings: await encrypting(scene) });
+      await scene.fill("a", 1, 5);
+      await scene.run("checkpoint create");
+      scene.start("b");
+      return { status: "b" };
+    },
+    hint: /KEY_MISSING[^]*Set encryption of the checkpointer, [^]* to a key file with an identity/,
+    follow: async (scene) => await scene.restart("b", { settings: await encrypting(scene) }),
+  },
+  {
+    name: "checkpoint-plain",
+    failure: "a checkpoint is from before the cluster had encryption",
+    codes: ["PLAIN_REFUSED"],
+    async break(scene) {
+      await saveTwice(scene);
+      await encrypting(scene);
+      const archive = newestArchivePath(scene);
+      return { output: await scene.runRefused(`checkpoint verify ${archive} --key-file cairn.key`) };
+    },
+    hint: /If it is from before the cluster had encryption, .* (--accept-plain) to the command/,
+    async follow(scene, [, option = ""]) {
+      await scene.runStep(`checkpoint verify ${newestArchivePath(scene)} --key-file cairn.key ${option}`);
+    },
   },
   {
     name: "checkpoint-typo",

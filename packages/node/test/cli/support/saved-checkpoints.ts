@@ -1,6 +1,12 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type CheckpointSource, filesystemStore, takeCheckpoint } from "@cairn/checkpoint";
+import {
+  type CheckpointSource,
+  encryptedStore,
+  filesystemStore,
+  type StoreEncryption,
+  takeCheckpoint,
+} from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../../src/index/rows/index-state.ts";
 
@@ -27,8 +33,14 @@ function sourceAt(txId: number, logId: string): CheckpointSource {
 }
 
 /** Saves a checkpoint of each transaction into the folder. Returns their names in the same order. */
-export async function saveTo(folder: string, txIds: readonly number[], logId = "log-1"): Promise<string[]> {
-  const store = filesystemStore({ path: folder });
+export async function saveTo(
+  folder: string,
+  txIds: readonly number[],
+  logId = "log-1",
+  encryption?: StoreEncryption,
+): Promise<string[]> {
+  const plain = filesystemStore({ path: folder });
+  const store = encryption === undefined ? plain : encryptedStore(plain, encryption);
   const checkpointDir = `${folder}-capture`;
   const names: string[] = [];
   for (const txId of txIds) {
