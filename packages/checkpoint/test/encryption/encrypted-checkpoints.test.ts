@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { copyFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -7,6 +8,7 @@ import {
   filesystemStore,
   listCheckpoints,
   markVerified,
+  memoryStore,
   readEncryption,
   readVerification,
   type StoreEncryption,
@@ -14,7 +16,10 @@ import {
 import { sealManifest } from "../../src/store/sealed-manifest.ts";
 import { checkpointCycleSuite } from "../../testing/checkpoint-cycle-suite.ts";
 import { encryptionWith, keyFile, newIdentity } from "../../testing/index.ts";
-import { digestsOf, temporaryDirectory } from "../support/places.ts";
+import { packDirectory } from "../../src/archive/pack/pack.ts";
+import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
+import { NAME, someManifest } from "../support/manifests.ts";
+import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
 import { restore, restoredIn, take, takeAt } from "../support/rounds.ts";
 import { type TestSource, testSource } from "../support/test-source.ts";
 import { filesAt } from "../support/index-files.ts";
@@ -264,4 +269,37 @@ describe("a key file", () => {
       code: "CONFIG_INVALID",
     });
   });
+});
+
+it("archives are encrypted and decrypted on worker threads, to a file and through a stream", async () => {
+  const dir = await temporaryDirectory();
+  const { identities, recipients } = await encryptionWith(dir, [newIdentity(), newIdentity()]);
+  const files = { ...someFiles(), "100000.ldb": randomBytes(9_000_001) };
+  await writeFiles(join(dir, "source"), files);
+  for (const compression of ["none", "gzip"] as const) {
+    for (const store of [filesystemStore({ path: join(dir, compression) }), memoryStore()]) {
+      const packing = packDirectory(join(dir, "source"), { compression, recipients, threads: true });
+      const expectedBytes = (await packing.expectedBytes?.()) ?? 0;
+      const { direct } = packing;
+      const name = `${NAME}.tar`;
+      await store.upload(name, packing.archive, direct === undefined ? {} : { direct });
+      const { files: packed, ...archive } = packing.result();
+      if (compression === "none") expect(archive.bytes).toBe(expectedBytes);
+      else expect(archive.bytes).toBeLessThanOrEqual(expectedBytes);
+      const format = {
+        ...someManifest().format,
+        archive: `tar${compression === "gzip" ? "+gzip" : ""}+age/1`,
+      };
+      const manifest = { ...someManifest(), format, archive: { name, ...archive }, files: packed };
+      for (const identity of identities) {
+        const target = join(dir, "target");
+        await unpackArchive(await store.open(name), target, manifest, {
+          identities: [identity],
+          threads: true,
+        });
+        expect(await contentsOf(target)).toEqual(digestsOf(files));
+        await rm(target, { recursive: true });
+      }
+    }
+  }
 });
