@@ -107,8 +107,8 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     await requireSameLog(log, of.id);
     let next = nextToWrite(coveredRanges(done.segments), range);
     const newest = lastSegment(listing.segments);
-    if (next !== undefined && newest !== undefined && memory.keyFits !== true) {
-      await requireSegmentKey(store, newest.name);
+    if (next !== undefined && memory.keyFits !== true) {
+      if (newest !== undefined) await requireSegmentKey(store, newest.name);
       memory.keyFits = true;
     }
     while (next !== undefined && !options.signal.aborted) {
