@@ -109,7 +109,9 @@ describe("cairn status --wait of a node whose log is behind its backup", () => {
       let shown = stdout;
       while (!shown.includes("Not backed up")) shown = (await status()).stdout;
       expect(shown).toMatch(/^Log backup +unknown until a look succeeds; exposed: unknown$/m);
-      expect(shown).toMatch(/^Not backed up +LOG_REGRESSED: .* transaction 9 .*\n +.*orphans --from-backup/m);
+      expect(shown).toMatch(
+        /^Not backed up +LOG_REGRESSED: .* transaction 9, .*\n +.*orphans --from-backup/m,
+      );
     } finally {
       await scene.close();
     }
