@@ -97,29 +97,33 @@ function growthChart(counts: readonly number[], lines: ReadonlyMap<string, reado
     categories: counts.map((count) => `${count / 1_000_000} million`),
     axis: "transactions",
     panels,
+    columns: 4,
   };
 }
 
 function growthPanel(figure: (typeof FIGURES)[number], lines: ReadonlyMap<string, readonly Grown[]>): Panel {
+  // The labels of the lower line are below it, so that they do not overlap.
+  const last = [...lines.values()].map((grown) => grown.at(-1)?.[figure] ?? 0);
+  const lowest = last.indexOf(Math.min(...last));
   const values = [...lines.values()].flatMap((grown) => grown.map((one) => one[figure]));
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const unit = figure === "size" || figure === "memory" ? "MB" : "s";
   const first = 10 ** Math.floor(Math.log10(low));
-  const last = 10 ** Math.ceil(Math.log10(high));
+  const top = 10 ** Math.ceil(Math.log10(high));
   const ticks: { at: number; label: string }[] = [];
-  for (let at = first; at <= last * 1.01; at *= 10) ticks.push({ at, label: `${Number(at.toPrecision(1))}` });
+  for (let at = first; at <= top * 1.01; at *= 10) ticks.push({ at, label: `${Number(at.toPrecision(1))}` });
   return {
     title: `${figure}, ${unit}`,
     scale: "log",
-    range: [first, last],
+    range: [first, top],
     ticks,
     limits: [],
     series: [...lines].map(([name, grown], at) => ({
       name,
       look: at === 0 ? "first" : "second",
       values: grown.map((one) => one[figure]),
-      label: (value) => value.toPrecision(2),
-      below: at > 0,
+      label: (value) => value.toLocaleString("en-US", { maximumSignificantDigits: 2 }),
+      below: at === lowest,
     })),
   };
 }

@@ -22,13 +22,15 @@ export interface Panel {
   readonly series: readonly Series[];
 }
 
-/** A picture of adjacent panels that share their categories. */
+/** A picture of panels that share their categories. */
 export interface Chart {
   /** The alternative text of the picture. */
   readonly says: string;
   readonly categories: readonly string[];
   readonly axis: string;
   readonly panels: readonly Panel[];
+  /** The number of panels in a row. By default, all of them are in one row. */
+  readonly columns?: number;
 }
 
 const WIDTH = 440;
@@ -52,14 +54,17 @@ const STYLE = `
 
 /** Returns the picture as SVG. It has its own background, so that it is readable on light and dark pages. */
 export function drawChart(chart: Chart): string {
-  const width = WIDTH * chart.panels.length;
+  const columns = chart.columns ?? chart.panels.length;
+  const width = WIDTH * columns;
+  const height = HEIGHT * Math.ceil(chart.panels.length / columns);
   const panels = chart.panels.map((panel, at) => {
-    return `<g transform="translate(${at * WIDTH} 0)">\n${drawPanel(panel, chart)}\n</g>`;
+    const [x, y] = [(at % columns) * WIDTH, Math.floor(at / columns) * HEIGHT];
+    return `<g transform="translate(${x} ${y})">\n${drawPanel(panel, chart)}\n</g>`;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${HEIGHT}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="14" role="img" aria-label="${escaped(chart.says)}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="system-ui, 'DejaVu Sans', sans-serif" font-size="14" role="img" aria-label="${escaped(chart.says)}">
   <style>${STYLE}
   </style>
-  <rect class="paper" width="${width}" height="${HEIGHT}"/>
+  <rect class="paper" width="${width}" height="${height}"/>
 ${panels.join("\n")}
 </svg>
 `;
