@@ -28,7 +28,7 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await limited(scene, { rights: ["read", "write"] });
       return { output: await scene.runRefused("status --token app-value") };
     },
-    hint: /add "(operate)" to the rights of this token in cairn\/http-server of the node's configuration and restart the node/,
+    hint: /add "(observe)" to the rights of this token in cairn\/http-server of the node's configuration and restart the node/,
     async follow(scene, [, right = ""]) {
       await scene.restart("a", withToken({ rights: ["read", "write", right] }));
       await scene.node("a").ready();

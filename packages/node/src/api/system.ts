@@ -22,11 +22,19 @@ export interface TrimPolicy {
 /** The parameters of a log backup, as configured. */
 export type LogBackupParameters = Omit<LogBackupOptions, "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
 
-/** A right of a token. Every route requires exactly one (http/access/route-rights.ts). */
-export type Right = "read" | "write" | "operate";
+/** A right of a token. Every route requires exactly one (http/permits/route-rights.ts). */
+export type Right = "read" | "write" | "observe" | "operate";
 
 /** All rights, as `auth-token` has them. */
-export const ALL_RIGHTS: readonly Right[] = ["read", "write", "operate"];
+export const ALL_RIGHTS: readonly Right[] = ["read", "write", "observe", "operate"];
+
+/** The rights that concern the whole node, and therefore cannot be limited to buckets. */
+export const NODE_RIGHTS: readonly Right[] = ["observe", "operate"];
+
+/** Returns whether a token with the configured `rights` has `right`: operating includes observing. */
+export function includesRight(rights: readonly Right[], right: Right): boolean {
+  return rights.includes(right) || (right === "observe" && rights.includes("operate"));
+}
 
 /** A token as configured: where its value comes from, and what it permits. */
 export interface TokenOptions {

@@ -1,4 +1,4 @@
-import { ALL_RIGHTS, type Right, type TokenOptions } from "../api/system.ts";
+import { ALL_RIGHTS, NODE_RIGHTS, type Right, type TokenOptions } from "../api/system.ts";
 import { BUCKET_PATTERN } from "../text/document-key.ts";
 import { omitUndefined } from "./source/omit-undefined.ts";
 import { mapByName, mapOf } from "./types/map-type.ts";
@@ -17,7 +17,7 @@ const parameters = {
   rights: required(listOf(choice<Right>(ALL_RIGHTS)), "What the token permits ([http.md](http.md#rights))."),
   buckets: optional(
     listOf(textLike(new RegExp(BUCKET_PATTERN), "the name of a bucket")),
-    "The only buckets that requests with the token may name. `operate` cannot be limited to buckets.",
+    "The only buckets that requests with the token may name. `observe` and `operate` cannot be limited to buckets.",
     "all",
   ),
 };
@@ -29,10 +29,11 @@ function token(name: string): ValueType<TokenOptions> {
     ({ file, env, rights, buckets }, fail): TokenOptions | undefined => {
       if (file === undefined ? env === undefined : env !== undefined)
         return fail(`The token ${name} must have either file or env.`, SOURCE);
-      if (buckets !== undefined && rights.includes("operate")) {
+      const whole = rights.find((right) => NODE_RIGHTS.includes(right));
+      if (buckets !== undefined && whole !== undefined) {
         return fail(
-          `The token ${name} has the right operate, which concerns the whole node, and buckets.`,
-          "Remove buckets, or remove operate from the rights and configure another token with it.",
+          `The token ${name} has the right ${whole}, which concerns the whole node, and buckets.`,
+          `Remove buckets, or remove ${whole} from the rights and configure another token with it.`,
         );
       }
       // The variable is looked up below, where the environment is known.

@@ -21,7 +21,7 @@ describe("precedence:", () => {
       host: "env",
       port: 3,
       maxBody: 1111,
-      tokens: [{ source: { text: "edn" }, rights: ["read", "write", "operate"] }],
+      tokens: [{ source: { text: "edn" }, rights: ["read", "write", "observe", "operate"] }],
     });
     expect(settingsOf(config)).toMatchObject({
       "cairn/http-server > host": ["env", "CAIRN_HTTP_HOST"],

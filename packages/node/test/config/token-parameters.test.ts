@@ -23,7 +23,7 @@ describe("tokens", () => {
     expect(config.http?.tokens).toEqual([
       { name: "app", source: { file: "/srv/secrets/app" }, rights: ["read", "write"], buckets: ["orders"] },
       { name: "ops", source: { env: "OPS_TOKEN", text: "ops-value" }, rights: ["operate"] },
-      { source: { text: "shorthand" }, rights: ["read", "write", "operate"] },
+      { source: { text: "shorthand" }, rights: ["read", "write", "observe", "operate"] },
     ]);
     const printed = printConfig(config);
     expect(printed).toContain('file = "/srv/secrets/app"');
@@ -62,6 +62,11 @@ describe("tokens", () => {
     [
       "operate within buckets",
       { app: { file: "a", rights: ["operate"], buckets: ["b"] } },
+      /concerns the whole node/,
+    ],
+    [
+      "observe within buckets",
+      { app: { file: "a", rights: ["observe"], buckets: ["b"] } },
       /concerns the whole node/,
     ],
     [

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ALL_RIGHTS, type HttpOptions } from "../../api/system.ts";
+import { ALL_RIGHTS, type HttpOptions, includesRight } from "../../api/system.ts";
 import { NodeClient } from "../requests/node-client.ts";
 import { clientTls } from "./client-tls.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -73,7 +73,8 @@ async function findNodes(
  */
 async function ownToken(http: HttpOptions | undefined): Promise<string | undefined> {
   const source = http?.tokens?.find(
-    ({ rights, buckets }) => buckets === undefined && ALL_RIGHTS.every((right) => rights.includes(right)),
+    ({ rights, buckets }) =>
+      buckets === undefined && ALL_RIGHTS.every((right) => includesRight(rights, right)),
   )?.source;
   if (source === undefined || !("file" in source)) return source?.text;
   try {

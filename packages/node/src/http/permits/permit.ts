@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { ALL_RIGHTS, type Right } from "../../api/system.ts";
+import { ALL_RIGHTS, includesRight, type Right } from "../../api/system.ts";
 
 /** What the sender of a request may do, as its token determines it. */
 export class Permit {
@@ -7,7 +7,7 @@ export class Permit {
   readonly name: string | undefined;
   /** The only buckets that the sender may use; undefined if it may use all. */
   readonly buckets: ReadonlySet<string> | undefined;
-  readonly #rights: ReadonlySet<Right>;
+  readonly #rights: readonly Right[];
   readonly #onRevoked = new Set<() => void>();
   #isRevoked = false;
 
@@ -21,7 +21,7 @@ export class Permit {
     readonly buckets?: readonly string[];
   }) {
     this.name = name;
-    this.#rights = new Set(rights);
+    this.#rights = rights;
     this.buckets = buckets === undefined ? undefined : new Set(buckets);
   }
 
@@ -31,7 +31,7 @@ export class Permit {
   }
 
   has(right: Right): boolean {
-    return this.#rights.has(right);
+    return includesRight(this.#rights, right);
   }
 
   mayUse(bucket: string): boolean {
