@@ -72,7 +72,7 @@ describe("a table", () => {
 describe("a store with a damaged table", () => {
   // The larger store is compared on a worker thread.
   it.each([3000, 70_000])(
-    "serves nothing from the table shortly after it is opened, with %i rows",
+    "stops serving from the table of %i rows soon after the store is opened",
     async (rows) => {
       const tables = await tablesOf(rows, false);
       await flip(tables.at(-1) ?? "", 2000);

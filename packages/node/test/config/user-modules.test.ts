@@ -138,7 +138,7 @@ test("an error of a module is the cause of an error that names the module", asyn
   });
 });
 
-test("a custom log is opened again each time, with a signal, and keeps on-log-mismatch", async () => {
+test("each opening of the log opens a custom log anew and passes it a signal; on-log-mismatch still applies", async () => {
   await write(
     "log.mjs",
     `let opened = 0;

@@ -65,7 +65,7 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   readonly kind: K;
   readonly doc: string;
   readonly parameters: Parameters;
-  /** Conditions between parameters that editors can check. */
+  /** Constraints between parameters, in a form that editors can check. */
   readonly constraint: JsonSchema;
   /** Reads the parameters. Returns undefined after adding problems. */
   use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
