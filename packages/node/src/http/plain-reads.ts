@@ -77,6 +77,8 @@ function isPlain({ method, headers }: IncomingMessage): boolean {
     method === "GET" &&
     headers["if-none-match"] === undefined &&
     headers["if-match"] === undefined &&
+    // The routes reject it.
+    headers["if-unmodified-since"] === undefined &&
     headers.origin === undefined
   );
 }

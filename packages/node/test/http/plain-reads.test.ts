@@ -40,6 +40,11 @@ const REQUESTS: [what: string, path: string, headers?: Headers][] = [
   ["a document at another host", "/api/v1/pods/web-0", { host: "page.example" }],
   ["a document that the client already has", "/api/v1/pods/web-0", { "if-none-match": '"2"' }],
   ["a document that has changed", "/api/v1/pods/web-0", { "if-match": '"1"' }],
+  [
+    "a document with a precondition that is not supported",
+    "/api/v1/pods/web-0",
+    { "if-unmodified-since": "Mon, 23 Nov 2026 00:00:00 GMT" },
+  ],
   ["a document on a connection that is about to end", "/api/v1/pods/web-0", { connection: "close" }],
   ["a missing document", "/api/v1/pods/default/nobody"],
   ["a document in a reserved bucket", "/api/v1/checkpoints/web-0"],
