@@ -8,7 +8,7 @@ import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { derived, optional } from "./types/parameter.ts";
 import { readParameters } from "./types/read-parameters.ts";
-import { expected, type Parameters, type ParameterValues } from "./types/reading.ts";
+import { expectedMap, type Parameters, type ParameterValues } from "./types/reading.ts";
 import type { Reading } from "./types/reading.ts";
 import { ALL_RIGHTS, type HttpOptions, type TokenOptions } from "../api/system.ts";
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
@@ -82,7 +82,7 @@ export function readTopLevel<P extends Parameters>(
   const node = findEntry(reading.root, name)?.value;
   const map = node === undefined || node.type === "null" ? emptyMap(reading.root.origin) : node;
   if (map.type !== "map")
-    return expected(map, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
+    return expectedMap(map, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
   return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
 }
 

@@ -79,4 +79,27 @@ describe("tokens", () => {
   ])("with %s are rejected", async (_what, tokens, told) => {
     expect(formatProblems(await problemsOf(server({ tokens })))).toMatch(told);
   });
+
+  it.each([
+    ["a token in place of its source", { tokens: { app: "5ecret" } }],
+    ["a token of digits", { tokens: { app: 53637265740 } }],
+    ["a token in place of all tokens", { tokens: "5ecret" }],
+    ["a token in place of the server", "5ecret"],
+  ])("are not printed if there is %s", async (_what, http) => {
+    const json = JSON.stringify({ "cairn/http-server": http });
+    const told = formatProblems(await problemsOf({ json, env: ENV }));
+    expect(told).toMatch(/found (?:text|a number)\./);
+    expect(told).not.toMatch(/5ecret|53637265740/);
+  });
+
+  it("do not print an identity of age in place of a recipient", async () => {
+    const encryption = { "key-file": "k", recipients: ["AGE-SECRET-KEY-1QQQQ"] };
+    const store = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "/c" };
+    const json = JSON.stringify({
+      "cairn/index-store": { "kv-store": { checkpointer: { store, encryption } } },
+    });
+    const told = formatProblems(await problemsOf({ json, env: ENV }));
+    expect(told).toMatch(/Expected a recipient of age/);
+    expect(told).not.toMatch(/AGE-SECRET-KEY/);
+  });
 });

@@ -1,5 +1,5 @@
 import { readParameters } from "./read-parameters.ts";
-import { expected, type Parameters, type ParameterValues, type ValueType } from "./reading.ts";
+import { expected, expectedMap, type Parameters, type ParameterValues, type ValueType } from "./reading.ts";
 import { omitUndefined } from "../source/omit-undefined.ts";
 import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
@@ -21,7 +21,7 @@ export function mapOf<P extends Parameters, T>(
     jsonSchema: { ...schemaOfParameters(parameters), ...constraint },
     read(node, path, reading) {
       if (node.type !== "map")
-        return expected(node, path, reading, `a map with ${Object.keys(parameters).join(", ")}`);
+        return expectedMap(node, path, reading, `a map with ${Object.keys(parameters).join(", ")}`);
       const values = readParameters(parameters, node, path, reading, { what });
       if (values === undefined) return undefined;
       return finish(
@@ -53,7 +53,7 @@ export function mapByName<T>(
       additionalProperties: eitherOf(any.jsonSchema, { type: "null" }),
     },
     read(node, path, reading) {
-      if (node.type !== "map") return expected(node, path, reading, "a map by name");
+      if (node.type !== "map") return expectedMap(node, path, reading, "a map by name");
       const entries = node.entries.filter(({ value }) => value.type !== "null");
       if (entries.length === 0) return expected(node, path, reading, "a map with at least one entry");
       const values = entries.map(({ name, nameOrigin, value }) => {

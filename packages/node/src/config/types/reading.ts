@@ -102,6 +102,17 @@ export interface Reading {
   readonly checks: (() => Promise<void>)[];
 }
 
+/**
+ * Adds the problem that a value is not a map. The message does not contain the value, because a text in place of a map
+ * may be a secret, such as a token in place of the map that names its file.
+ */
+export function expectedMap(node: ConfigNode, path: ConfigPath, reading: Reading, what: string): undefined {
+  const isText = node.type === "string" || node.type === "symbol" || node.type === "keyword";
+  if (!isText && node.type !== "number") return expected(node, path, reading, what);
+  reading.problems.add(node.origin, path, `Expected ${what}, found ${isText ? "text" : "a number"}.`);
+  return undefined;
+}
+
 /** Adds the problem that a value does not have the type of its parameter. */
 export function expected(
   node: ConfigNode,
