@@ -3,12 +3,16 @@ import { systemClock } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
 import { repeatEvery, type RepeatedWork } from "../../concurrency/repeated-work.ts";
 
-/** Files, and what to do with their contents. */
+/** Files that are only useful together, and what to do with their contents. */
 export interface ReloadedFilesOptions<T> {
   readonly paths: readonly string[];
   readonly read: () => Promise<T>;
   readonly apply: (contents: T) => void;
-  /** Called if changed files cannot be used. The contents that were applied last remain in use. */
+  /**
+   * Called if changed files cannot be used. The contents that were applied last remain in use. Other files are read
+   * by another call of {@link reloadFiles}, so that a file that cannot be used never delays the withdrawal of a token
+   * or an authority in another file.
+   */
   readonly onRefused: (error: unknown) => void;
 }
 

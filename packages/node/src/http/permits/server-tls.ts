@@ -7,20 +7,21 @@ import type { RepeatedWork } from "../../concurrency/repeated-work.ts";
 import type { HttpLogger } from "../answers/failed-requests.ts";
 import { reloadFiles } from "./reloaded-files.ts";
 
-/** The contents of a server's files, as Node's TLS accepts them, and when the certificate ceases to be valid. */
-export interface ServerTls {
-  readonly context: Pick<SecureContextOptions, "cert" | "key" | "ca">;
+/** The contents of a server's files, as Node's TLS accepts them. */
+type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
+
+/** A certificate and its key, and when the certificate ceases to be valid. */
+interface Identity {
+  readonly context: Pick<TlsContents, "cert" | "key">;
   readonly validUntil: Date;
 }
 
-/** Reads and checks the files of a server with TLS. Throws `CONFIG_INVALID`, which names the parameter and the file. */
-export async function readServerTls({ cert, key, clientCa }: ServerTlsFiles): Promise<ServerTls> {
+/** Reads and checks a certificate and its key. Throws `CONFIG_INVALID`, which names the parameter and the file. */
+async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
   const certs = await contentOf("cert", cert);
   const keys = await contentOf("key", key);
-  const ca = clientCa === undefined ? {} : { ca: await contentOf("client-ca", clientCa) };
   const certificate = certificateIn("cert", cert, certs);
   const privateKey = privateKeyIn(key, keys);
-  if (clientCa !== undefined && ca.ca !== undefined) certificateIn("client-ca", clientCa, ca.ca);
   if (!certificate.checkPrivateKey(privateKey)) {
     throw new CairnError(
       "CONFIG_INVALID",
@@ -30,17 +31,29 @@ export async function readServerTls({ cert, key, clientCa }: ServerTlsFiles): Pr
       },
     );
   }
-  const context = { cert: certs, key: keys, ...ca };
+  const context = { cert: certs, key: keys };
+  requireUsable(context, [cert, key]);
+  return { context, validUntil: new Date(certificate.validTo) };
+}
+
+/** Reads and checks the certificates of authorities. Throws `CONFIG_INVALID`, which names the parameter and the file. */
+async function readAuthorities(path: string): Promise<Pick<TlsContents, "ca">> {
+  const ca = await contentOf("client-ca", path);
+  certificateIn("client-ca", path, ca);
+  requireUsable({ ca }, [path]);
+  return { ca };
+}
+
+function requireUsable(context: TlsContents, paths: readonly string[]): void {
   try {
     createSecureContext(context);
   } catch (error) {
     throw new CairnError(
       "CONFIG_INVALID",
-      `The files of tls cannot be used (${errorMessage(error)}): ${[cert, key, clientCa].filter((file) => file !== undefined).join(", ")}.`,
+      `The files of tls cannot be used (${errorMessage(error)}): ${paths.join(", ")}.`,
       { hint: "Use complete certificates and an unencrypted key in PEM format.", cause: error },
     );
   }
-  return { context, validUntil: new Date(certificate.validTo) };
 }
 
 async function contentOf(parameter: string, path: string): Promise<Buffer> {
@@ -82,29 +95,48 @@ function unlike(parameter: string, path: string, what: string, cause?: unknown):
 
 /** The TLS of a server, which follows changes of its files. */
 export class ReloadedTls {
-  #current: ServerTls["context"] = {};
+  #current: TlsContents = {};
   #server: TlsServer | undefined;
-  #reloading: RepeatedWork | undefined;
+  readonly #reloading: RepeatedWork[] = [];
 
   /** Reads the files, and again whenever they change. Throws `CONFIG_INVALID`. */
   static async open(files: ServerTlsFiles, logger: HttpLogger): Promise<ReloadedTls> {
     const tls = new ReloadedTls();
     const { cert, key, clientCa } = files;
-    tls.#reloading = await reloadFiles({
-      paths: [cert, key, ...(clientCa === undefined ? [] : [clientCa])],
-      read: async () => await readServerTls(files),
-      apply: ({ context, validUntil }) => {
-        tls.#current = context;
-        // Connections that are open keep the certificate with which they began.
-        tls.#server?.setSecureContext(context);
-        if (validUntil.getTime() < Date.now()) logger.warn(...expired(cert, validUntil));
-      },
-      onRefused: (error) => logger.warn(...refusedFiles(error)),
-    });
+    const onRefused = (error: unknown): void => logger.warn(...refusedFiles(error));
+    try {
+      const identity = await reloadFiles({
+        paths: [cert, key],
+        read: async () => await readIdentity(files),
+        apply: ({ context, validUntil }) => {
+          tls.#use(context);
+          if (validUntil.getTime() < Date.now()) logger.warn(...expired(cert, validUntil));
+        },
+        onRefused,
+      });
+      tls.#reloading.push(identity);
+      if (clientCa === undefined) return tls;
+      const authorities = await reloadFiles({
+        paths: [clientCa],
+        read: async () => await readAuthorities(clientCa),
+        apply: (context) => tls.#use(context),
+        onRefused,
+      });
+      tls.#reloading.push(authorities);
+    } catch (error) {
+      await tls.close();
+      throw error;
+    }
     return tls;
   }
 
-  get context(): ServerTls["context"] {
+  #use(context: TlsContents): void {
+    this.#current = { ...this.#current, ...context };
+    // Connections that are open keep the certificate with which they began.
+    this.#server?.setSecureContext(this.#current);
+  }
+
+  get context(): TlsContents {
     return this.#current;
   }
 
@@ -115,7 +147,7 @@ export class ReloadedTls {
   }
 
   async close(): Promise<void> {
-    await this.#reloading?.stop();
+    await Promise.all(this.#reloading.map((work) => work.stop()));
   }
 }
 
@@ -135,6 +167,6 @@ function refusedFiles(error: unknown): [object, string] {
   const { code, message, hint = "" } = error;
   return [
     { code, message, hint: `${hint} The files are read again when they change.` },
-    "A file for TLS has changed, but cannot be used. The certificate and key that were valid before remain in use.",
+    "A file for TLS has changed, but cannot be used. What it contained before remains in use.",
   ];
 }

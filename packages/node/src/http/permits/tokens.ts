@@ -18,6 +18,12 @@ interface Grant extends TokenValue {
   readonly permit: Permit;
 }
 
+/** The values in a token's source, and those of them that are in use; undefined if the token has never been used. */
+interface TokenContents {
+  readonly values: readonly TokenValue[];
+  readonly used: readonly TokenValue[] | undefined;
+}
+
 /** The characters of which a token in the header Authorization consists. */
 const TOKEN = /^[\u0021-\u007E]+$/;
 
@@ -27,7 +33,9 @@ export class Tokens {
   #grants: readonly Grant[] = [];
   /** The token that was valid most recently. Computing a digest takes 2 us, and most requests have this token. */
   #latest: { readonly bytes: Buffer; readonly permit: Permit } | undefined;
-  #reloading: RepeatedWork | undefined;
+  /** What each configured token's source contained when it was last read, and the values in use. */
+  readonly #contents = new Map<TokenOptions, TokenContents>();
+  readonly #reloading: RepeatedWork[] = [];
 
   private constructor(areRequired: boolean) {
     this.#areRequired = areRequired;
@@ -37,12 +45,21 @@ export class Tokens {
   static async open(options: readonly TokenOptions[] | undefined, logger: HttpLogger): Promise<Tokens> {
     const tokens = new Tokens(options !== undefined);
     if (options === undefined) return tokens;
-    tokens.#reloading = await reloadFiles({
-      paths: options.flatMap(({ source }) => ("file" in source ? [source.file] : [])),
-      read: async () => distinct((await Promise.all(options.map(valuesOf))).flat()),
-      apply: (values) => tokens.#replace(values),
-      onRefused: (error) => logger.warn(...refusedTokens(error)),
-    });
+    try {
+      // Each file is read by itself, so that an unusable file does not keep the tokens in other files valid.
+      for (const one of options) {
+        const work = await reloadFiles({
+          paths: "file" in one.source ? [one.source.file] : [],
+          read: async () => await valuesOf(one),
+          apply: (values) => tokens.#use(one, values),
+          onRefused: (error) => logger.warn(...refusedTokens(error)),
+        });
+        tokens.#reloading.push(work);
+      }
+    } catch (error) {
+      await tokens.close();
+      throw error;
+    }
     return tokens;
   }
 
@@ -71,7 +88,20 @@ export class Tokens {
   }
 
   async close(): Promise<void> {
-    await this.#reloading?.stop();
+    await Promise.all(this.#reloading.map((work) => work.stop()));
+  }
+
+  /**
+   * Uses the values that a token's source contains. Throws `CONFIG_INVALID` if one of them is also a value of another
+   * token; the values of the tokens concerned then remain as they were until that is no longer the case.
+   */
+  #use(options: TokenOptions, values: readonly TokenValue[]): void {
+    this.#contents.set(options, { values, used: this.#contents.get(options)?.used });
+    const { used, refused } = usableContents(this.#contents);
+    for (const [one, { values: read }] of this.#contents)
+      this.#contents.set(one, { values: read, used: used.get(one) });
+    this.#replace([...used.values()].flat());
+    if (refused !== undefined) throw refused;
   }
 
   /** Keeps the permits of values that are still valid, because requests in progress have them. */
@@ -132,21 +162,43 @@ async function contentOf(file: string, name: string | undefined): Promise<string
   }
 }
 
-/** Rejects two tokens with one value, because the rights of one of them would be ignored. */
-function distinct(values: readonly TokenValue[]): readonly TokenValue[] {
+/**
+ * Returns the values to use. Two tokens must not have one value, because the rights of one of them would be ignored.
+ * If they do, those that have changed keep the values that were in use before, and all others change. Each step takes
+ * back at least one change, and the values before all changes are distinct.
+ */
+function usableContents(contents: ReadonlyMap<TokenOptions, TokenContents>): {
+  readonly used: ReadonlyMap<TokenOptions, readonly TokenValue[]>;
+  readonly refused: CairnError | undefined;
+} {
+  const used = new Map([...contents].map(([options, { values }]) => [options, values]));
+  let refused: CairnError | undefined;
+  for (;;) {
+    const same = repeatedValue([...used.values()].flat());
+    if (same === undefined) return { used, refused };
+    refused ??= new CairnError(
+      "CONFIG_INVALID",
+      `The tokens ${same.map(nameOf).join(" and ")} have the same value.`,
+      { hint: `Give each token a value of its own, such as the output of ${GENERATE}.` },
+    );
+    for (const options of same) {
+      const before = contents.get(options)?.used;
+      // No token has been used before: the server does not start.
+      if (before === undefined) throw refused;
+      used.set(options, before);
+    }
+  }
+}
+
+/** Returns two tokens with one value; undefined if all values are distinct. */
+function repeatedValue(values: readonly TokenValue[]): readonly [TokenOptions, TokenOptions] | undefined {
   const seen = new Map<string, TokenOptions>();
   for (const { digest, options } of values) {
     const other = seen.get(digest.toString("hex"));
-    if (other !== undefined) {
-      throw new CairnError(
-        "CONFIG_INVALID",
-        `The tokens ${nameOf(other)} and ${nameOf(options)} have the same value.`,
-        { hint: `Give each token a value of its own, such as the output of ${GENERATE}.` },
-      );
-    }
+    if (other !== undefined) return [other, options];
     seen.set(digest.toString("hex"), options);
   }
-  return values;
+  return undefined;
 }
 
 function nameOf({ name }: TokenOptions): string {
@@ -161,7 +213,7 @@ function refusedTokens(error: unknown): [object, string] {
       message: error.message,
       hint: `${error.hint ?? ""} It is read again when it changes.`.trim(),
     },
-    "A file with tokens has changed, but cannot be used. The tokens that were valid before remain valid.",
+    "A file with tokens has changed, but cannot be used. Those of its tokens that were valid before remain valid.",
   ];
 }
 

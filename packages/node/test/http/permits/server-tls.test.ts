@@ -130,7 +130,7 @@ describe("a server with TLS", () => {
         message: expect.stringContaining("does not belong to the certificate") as string,
         hint: expect.stringMatching(/Set key of tls.* read again when they change/) as string,
       },
-      message: expect.stringContaining("remain in use") as string,
+      message: expect.stringContaining("remains in use") as string,
     });
     expect(await nameOf(served)).toBe("server");
     expect((await get(served, "/health/live")).status).toBe(200);
@@ -148,6 +148,23 @@ describe("a server with TLS", () => {
     };
     await expect(get(served, "/health/live", stranger)).rejects.toThrow(/alert|ECONNRESET|EPIPE|socket/i);
     expect((await get(served, "/health/live", client)).status).toBe(200);
+  });
+
+  it("no longer accepts the clients of a removed authority, even while the certificate cannot be used", async () => {
+    const tls = await copied("server");
+    const clientCa = `${tls.cert}.authorities`;
+    await copyFile(fixture("authority"), clientCa);
+    await using served = await serve({ tls: { ...tls, clientCa } });
+    expect((await get(served, "/health/live", client)).status).toBe(200);
+    await writeFile(tls.cert, "");
+    await vi.waitFor(() => expect(served.warned).toHaveLength(1), PATIENT);
+    await copyFile(fixture("address"), clientCa);
+    await vi.waitFor(
+      async () =>
+        await expect(get(served, "/health/live", client)).rejects.toThrow(/alert|ECONNRESET|socket/i),
+      PATIENT,
+    );
+    expect(served.warned).toHaveLength(1);
   });
 
   it("stops at once, even if a client never begins its handshake", async () => {

@@ -105,6 +105,46 @@ it("a file of tokens that becomes unusable is refused with a warning, and the to
 });
 
 it.each([
+  ["is removed", async (file: string) => await rm(file)],
+  ["becomes empty", async (file: string) => await writeFile(file, "")],
+  ["contains the value of another token", async (file: string) => await writeFile(file, "of-third\n")],
+])("a token ceases to be valid although the file of another one %s", async (_what, spoil) => {
+  const path = await folder();
+  const file = (name: string): string => join(path, name);
+  const names = ["first", "second", "third"];
+  for (const name of names) await writeFile(file(name), `of-${name}\n`);
+  await using served = await serve({ tokens: names.map((name) => all(name, { file: file(name) })) });
+  const status = async (token: string): Promise<number> =>
+    (await served.fetch("/status", { headers: { authorization: `Bearer ${token}` } })).status;
+  await spoil(file("first"));
+  await vi.waitFor(() => expect(served.warned).toHaveLength(1), 10_000);
+
+  await writeFile(file("second"), "new\n");
+  await vi.waitFor(async () => expect(await status("of-second")).toBe(401), 10_000);
+  expect(await Promise.all(["new", "of-first", "of-third"].map(status))).toEqual([200, 200, 200]);
+
+  await writeFile(file("first"), "mended\n");
+  await vi.waitFor(async () => expect(await status("mended")).toBe(200), 10_000);
+  expect(await status("of-first")).toBe(401);
+});
+
+it("two tokens can exchange their values", async () => {
+  const path = await folder();
+  const [reader, writer] = [join(path, "reader"), join(path, "writer")];
+  await writeFile(reader, "one\n");
+  await writeFile(writer, "two\n");
+  const tokens = await Tokens.open(
+    [all("reader", { file: reader }), all("writer", { file: writer })],
+    logger,
+  );
+  await writeFile(reader, "two\n");
+  await writeFile(writer, "one\n");
+  await vi.waitFor(() => expect(tokens.permitOf("two")?.name).toBe("reader"), 10_000);
+  expect(tokens.permitOf("one")?.name).toBe("writer");
+  await tokens.close();
+});
+
+it.each([
   ["a missing file", { file: "/no/such/file" }, /cannot be read/],
   ["an unset variable", { env: "OPS_TOKEN", text: undefined }, /OPS_TOKEN.* is not set/],
   ["a variable with a blank", { env: "OPS_TOKEN", text: "a b" }, /OPS_TOKEN.* contains no token/],
