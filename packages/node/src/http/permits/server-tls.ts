@@ -39,6 +39,12 @@ async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
 /** Reads and checks the certificates of authorities. Throws `CONFIG_INVALID`, which names the parameter and the file. */
 async function readAuthorities(path: string): Promise<Pick<TlsContents, "ca">> {
   const ca = await contentOf("client-ca", path);
+  // Node would use the certificates up to the first one that it cannot read, and refuse the clients of all others.
+  for (const certificate of ca
+    .toString("latin1")
+    .split(/(?=-----BEGIN CERTIFICATE-----)/)
+    .slice(1))
+    certificateIn("client-ca", path, Buffer.from(certificate, "latin1"));
   certificateIn("client-ca", path, ca);
   requireUsable({ ca }, [path]);
   return { ca };

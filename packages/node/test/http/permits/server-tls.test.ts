@@ -167,6 +167,23 @@ describe("a server with TLS", () => {
     expect(served.warned).toHaveLength(1);
   });
 
+  it("refuses a file of authorities of which only the beginning can be used", async () => {
+    const tls = await copied("server");
+    const clientCa = `${tls.cert}.authorities`;
+    const [authority, address] = [await readFile(fixture("authority")), await readFile(fixture("address"))];
+    await writeFile(clientCa, Buffer.concat([address, authority]));
+    await using served = await serve({ tls: { ...tls, clientCa } });
+    expect((await get(served, "/health/live", client)).status).toBe(200);
+    await writeFile(clientCa, Buffer.concat([address, authority.subarray(0, authority.length / 2)]));
+    await vi.waitFor(() => expect(served.warned).toHaveLength(1), PATIENT);
+    expect(served.warned[0]).toMatchObject({
+      fields: {
+        message: expect.stringMatching(/client-ca of tls.* does not contain a certificate/) as string,
+      },
+    });
+    expect((await get(served, "/health/live", client)).status).toBe(200);
+  });
+
   it("stops at once, even if a client never begins its handshake", async () => {
     const served = await serve({ tls: SERVER, closeTimeoutMs: 60_000 });
     const silent = connectTcp(served.server.port, "127.0.0.1");
