@@ -14,6 +14,10 @@ interface ConnectionState {
   last?: IncomingMessage;
   /** The requests that are waiting for those in progress. */
   readonly waiting: { readonly isSafe: boolean; readonly begin: () => void }[];
+  /** The request that arrived last, until it is answered. Its body may be incomplete. */
+  newest?: IncomingMessage | undefined;
+  /** Responds to bytes behind all complete requests that are not a request. */
+  atEnd?: () => void;
 }
 
 /** The connections of a server and their requests in progress. */
@@ -38,6 +42,11 @@ export interface Connections {
   endsWith(request: IncomingMessage): boolean;
   /** Counts a request as answered. */
   answered(request: IncomingMessage): void;
+  /**
+   * Calls `respond` once all complete requests on the connection have been answered, because a client takes the first
+   * response for that of its first request. Only the first call has an effect: nothing that follows can be understood.
+   */
+  atEnd(socket: Socket, respond: () => void): void;
   /**
    * Announces that an accepted request will be passed on and counted again. The request keeps its place on its
    * connection.
@@ -74,6 +83,12 @@ function beginNext(state: ConnectionState): void {
     state.waiting.shift();
     next.begin();
   }
+}
+
+/** Returns whether all requests have been answered, except one that has not arrived completely. */
+function areCompleteAnswered({ underWay, waiting, newest }: ConnectionState): boolean {
+  const incomplete = newest?.complete === false ? 1 : 0;
+  return underWay + waiting.length === incomplete;
 }
 
 /** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
@@ -172,9 +187,10 @@ export function trackConnections(
   app.server.prependListener("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
   const requests: Connections = {
     drain: () => void (draining = true),
-    inOrder({ socket, method }, begin) {
-      const state = connections.get(socket);
-      const isSafe = isSafeMethod(method);
+    inOrder(request, begin) {
+      const state = connections.get(request.socket);
+      const isSafe = isSafeMethod(request.method);
+      if (state !== undefined) state.newest = request;
       if (state === undefined || (state.waiting.length === 0 && mayBegin(state, isSafe))) return void begin();
       state.waiting.push({ isSafe, begin });
     },
@@ -192,14 +208,24 @@ export function trackConnections(
     // A request that was rejected before it was accepted also closes its connection.
     endsWith: (request) =>
       (closing || draining) && (connections.get(request.socket)?.last ?? request) === request,
-    answered({ socket, method }) {
+    answered(request) {
+      const { socket, method } = request;
       const state = connections.get(socket);
       if (state === undefined) return;
+      if (state.newest === request) state.newest = undefined;
       if (closing && state.underWay === 1) endGently(socket);
       state.underWay = Math.max(0, state.underWay - 1);
       if (!isSafeMethod(method)) state.unsafe = Math.max(0, state.unsafe - 1);
       // Requests that have not begun by the time the connection closes are never processed.
       if (!closing && !draining) beginNext(state);
+      if (areCompleteAnswered(state)) state.atEnd?.();
+    },
+    atEnd(socket, respond) {
+      const state = connections.get(socket);
+      if (state === undefined) return respond();
+      if (state.atEnd !== undefined) return;
+      state.atEnd = respond;
+      if (areCompleteAnswered(state)) respond();
     },
     handOver: (request) => void handedOver.add(request),
   };

@@ -1,4 +1,4 @@
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { Readable } from "node:stream";
 import type { Server as TlsServer } from "node:tls";
 import { CairnError, systemErrorCode } from "@cairn/kv";
@@ -22,7 +22,7 @@ import { answerPlainReads } from "./plain-reads.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { requestId } from "./requests/request-head.ts";
 import { registerRoutes } from "./routes/routes.ts";
-import { answerExpectation, answerUnreadable } from "./unreadable-request.ts";
+import { answerConnect, answerExpectation, answerUnreadable } from "./unreadable-request.ts";
 import { refuseUnserved } from "./unserved-requests.ts";
 
 /** A running server. */
@@ -136,7 +136,7 @@ function createApp(
     // A stopping node still responds, and `api` rejects calls that it can no longer serve.
     return503OnClosing: false,
     frameworkErrors: handleError,
-    clientErrorHandler: answerUnreadable,
+    clientErrorHandler: (error, socket) => answerUnreadable(error, socket, connections),
     // The routes parse their queries themselves, and strictly (requests/address.ts).
     routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
     // No route has a schema, and schema compilers take 30 ms to load.
@@ -144,6 +144,7 @@ function createApp(
   });
   tls?.follow(app.server as unknown as TlsServer);
   app.server.on("checkExpectation", answerExpectation);
+  app.server.on("connect", (_request, socket: Socket) => answerConnect(socket, connections));
   continueWhenRead(app.server);
   app.setErrorHandler(handleError);
   app.addHook("onClose", () => failures.close());

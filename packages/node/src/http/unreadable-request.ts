@@ -4,18 +4,26 @@ import { systemErrorCode } from "@cairn/kv";
 import { errorForm, VARY_ACCEPT } from "./answers/error-answer.ts";
 import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
 import { BAD_REQUEST } from "./answers/request-error.ts";
+import type { Connections } from "./connections.ts";
 import { newRequestId, requestId } from "./requests/request-head.ts";
 
 /**
  * Responds directly on the socket to bytes that are not a valid HTTP request, because there is no request object for
  * them.
  */
-export function answerUnreadable(error: Error, socket: Socket): void {
-  if (systemErrorCode(error) === "ECONNRESET" || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const { status, message, hint } = unreadable(error);
+export function answerUnreadable(error: Error, socket: Socket, connections: Connections): void {
+  if (systemErrorCode(error) === "ECONNRESET") socket.destroy();
+  else connections.atEnd(socket, () => respond(socket, unreadable(error)));
+}
+
+/** Responds to CONNECT. Node passes on its socket instead of a request. */
+export function answerConnect(socket: Socket, connections: Connections): void {
+  socket.on("error", () => socket.destroy());
+  connections.atEnd(socket, () => respond(socket, NO_PROXY));
+}
+
+function respond(socket: Socket, { status, message, hint }: Unreadable): void {
+  if (!socket.writable) return void socket.destroy();
   const body = jsonAnswer({ error: { code: BAD_REQUEST, message, hint } });
   socket.end(
     `HTTP/1.1 ${status}\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n` +
@@ -44,12 +52,21 @@ export function answerExpectation(request: IncomingMessage, response: ServerResp
   response.end(body);
 }
 
-function unreadable(error: Error & { rawPacket?: Buffer }): Unreadable {
+/** An error of Node's parser, with the bytes that it received last and the number of them that it accepted. */
+type ParserError = Error & { readonly rawPacket?: Buffer; readonly bytesParsed?: number };
+
+function unreadable(error: ParserError): Unreadable {
   const code = systemErrorCode(error) ?? "";
-  // Bytes that do not begin with a request line do not contain a method.
-  if (code === "HPE_INVALID_METHOD" && REQUEST_LINE.test(error.rawPacket?.toString("latin1") ?? ""))
-    return UNKNOWN_METHOD;
+  if (code === "HPE_INVALID_METHOD" && isAtRequestLine(error)) return UNKNOWN_METHOD;
   return UNREADABLE[code] ?? NOT_HTTP;
+}
+
+/** Returns whether the parser rejected the method of a request line. Other bytes do not contain a method. */
+function isAtRequestLine({ rawPacket, bytesParsed = 0 }: ParserError): boolean {
+  // The same bytes may begin with other requests.
+  const before = rawPacket?.subarray(0, bytesParsed).toString("latin1") ?? "";
+  const from = rawPacket?.subarray(bytesParsed).toString("latin1") ?? "";
+  return REQUEST_LINE.test(`${METHOD_BEGIN.exec(before)?.[0] ?? ""}${from}`);
 }
 
 interface Unreadable {
@@ -60,10 +77,19 @@ interface Unreadable {
 
 const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
 
+/** The accepted characters of a rejected method. */
+const METHOD_BEGIN = /[\w!#$%&'*+.^`|~-]*$/;
+
 const UNKNOWN_METHOD = {
   status: "501 Not Implemented",
   message: "The request's method is unknown.",
   hint: "Use a method that GET /openapi.json lists for the address.",
+};
+
+const NO_PROXY = {
+  status: "501 Not Implemented",
+  message: "The node is not a proxy: it does not support CONNECT.",
+  hint: "Send requests to the node's own address, and exempt it from the client's proxy settings.",
 };
 
 const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };

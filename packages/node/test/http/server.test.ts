@@ -127,6 +127,43 @@ async function refused(served: ServedNode): Promise<void> {
   await vi.waitFor(() => expect(served.fetch("/health/live")).rejects.toThrow("fetch failed"));
 }
 
+describe.each([
+  ["bytes that are not HTTP", "\u0016\u0003\u0001\r\n\r\n", "400"],
+  ["CONNECT", "CONNECT example.net:443 HTTP/1.1\r\nHost: example.net:443\r\n\r\n", "501"],
+])("%s", (_what, bytes, status) => {
+  test("are answered, and the connection closes", async () => {
+    await using served = await serve();
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write(bytes);
+    const received = await text(socket);
+    expect(statusesIn(received)).toEqual([[status, true]]);
+    expect(received).toContain('"REQUEST_INVALID"');
+  });
+
+  test("are answered after the requests before them", async () => {
+    const node = new MemoryNode();
+    const gate = new EventEmitter();
+    let waiting = 0;
+    node.beforeSubmit = async () => {
+      waiting += 1;
+      await once(gate, "open");
+    };
+    await using served = await serve({ node });
+    const socket = connect(served.server.port, "127.0.0.1");
+    socket.write(put("a") + put("b") + bytes);
+    await vi.waitFor(() => expect(waiting).toBe(1));
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    gate.emit("open");
+    await vi.waitFor(() => expect(waiting).toBe(2));
+    gate.emit("open");
+    expect(statusesIn(await text(socket))).toEqual([
+      ["201", false],
+      ["201", false],
+      [status, true],
+    ]);
+  });
+});
+
 describe("closing", () => {
   test("waits for a request in progress, and accepts no new connections", async () => {
     const served = await serve({ closeTimeoutMs: NEVER });
