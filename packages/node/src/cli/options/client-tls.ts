@@ -1,7 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { checkServerIdentity, rootCertificates } from "node:tls";
+import {
+  checkServerIdentity,
+  createSecureContext,
+  rootCertificates,
+  type SecureContextOptions,
+} from "node:tls";
+import { errorMessage } from "@cairn/kv";
 import type { ClientTls } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -29,6 +35,7 @@ export async function clientTls(
     cert === undefined || key === undefined
       ? {}
       : { cert: await pem("--cert", cert), key: await pem("--key", key) };
+  if (cert !== undefined) requireUsable(identity, [cert, key]);
   const authorities = ca === undefined ? [] : [...rootCertificates, await pem("--ca", ca)];
   const own = ownCert === undefined ? undefined : await readOwn(ownCert);
   if (own === undefined) return ca === undefined ? identity : { ...identity, ca: authorities };
@@ -39,6 +46,18 @@ export async function clientTls(
     checkServerIdentity: (host, certificate) =>
       certificate.raw.equals(own.certificate.raw) ? undefined : checkServerIdentity(host, certificate),
   };
+}
+
+/** Throws a usage error if a certificate and key cannot be used together. */
+function requireUsable(identity: SecureContextOptions, files: readonly (string | undefined)[]): void {
+  try {
+    createSecureContext(identity);
+  } catch (error) {
+    throw new UsageError(
+      `The files of --cert and --key cannot be used (${errorMessage(error)}): ${files.join(", ")}.`,
+      "Give a certificate and its own key, unencrypted and in PEM format.",
+    );
+  }
 }
 
 async function pem(option: string, file: string): Promise<string> {

@@ -258,6 +258,11 @@ describe("a command for a node with TLS", () => {
     expect((await run(status)).stderr).toMatch(/with --cert and --key or CAIRN_CERT and CAIRN_KEY/);
     const identity = ["--cert", fixture("client"), "--key", fixture("client-key")];
     expect(await run([...status, ...identity])).toMatchObject({ code: 0 });
+    const unlike = await run([...status, "--cert", fixture("client"), "--key", fixture("name-key")]);
+    expect(unlike).toMatchObject({ code: 2 });
+    expect(unlike.stderr).toMatch(
+      /The files of --cert and --key cannot be used[^]*Give a certificate and its own key/,
+    );
   });
 
   it("reaches the node of its configuration over HTTPS, and trusts exactly its certificate", async () => {
