@@ -36,6 +36,9 @@ export function includesRight(rights: readonly Right[], right: Right): boolean {
   return rights.includes(right) || (right === "observe" && rights.includes("operate"));
 }
 
+/** The values that a token may have. Other characters cannot be sent in the header Authorization. */
+export const TOKEN_PATTERN = /^[\u0021-\u007E]+$/;
+
 /** A token as configured: where its value comes from, and what it permits. */
 export interface TokenOptions {
   /** The name that the log records with each transaction of the token. `auth-token` has none. */

@@ -1,3 +1,4 @@
+import { TOKEN_PATTERN } from "../api/system.ts";
 import { serverTlsType } from "./tls-parameters.ts";
 import { tokensType } from "./token-parameters.ts";
 import { duration } from "./types/duration-type.ts";
@@ -26,7 +27,10 @@ export const httpParameters = {
     "Tokens with rights, by name. Requests carry one as `Authorization: Bearer`.",
     "none: no token is required",
   ),
-  "auth-token": secret("A token with all rights and without a name; never printed.", "none"),
+  "auth-token": secret("A token with all rights and without a name; never printed.", "none", {
+    pattern: TOKEN_PATTERN,
+    expected: "visible ASCII characters without blanks, such as the output of openssl rand -hex 32,",
+  }),
   "max-body": withDefault(
     integer(1024, 256 * 1024 * 1024),
     1_048_576,

@@ -40,6 +40,15 @@ describe("tokens", () => {
     expect(config.http?.tls).toEqual({ cert: "/srv/c", key: "/srv/k", clientCa: "/srv/ca" });
   });
 
+  it.each(["two words", "line\n", "pässword", " "])("of which auth-token is %j are refused", async (text) => {
+    const problems = await problemsOf(server({ "auth-token": text }));
+    expect(problems).toHaveLength(1);
+    expect(formatProblems(problems)).toMatch(
+      /auth-token[^]*Expected visible ASCII characters without blanks/,
+    );
+    expect(formatProblems(problems)).not.toContain(text === " " ? '" "' : text);
+  });
+
   it("are removed by a null", async () => {
     const config = await configOf({
       ...server({

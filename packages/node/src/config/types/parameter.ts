@@ -47,14 +47,24 @@ export function withDefaults<T>(type: ValueType<T>, doc: string): Parameter<T> {
   return { ...OPTIONAL, type, doc, defaultText: "as below", fallback };
 }
 
-/** Returns a string parameter that is never printed, not even in messages about a wrong value. */
-export function secret(doc: string, defaultText?: string): Parameter<string | undefined> {
+/** The strings that a secret may be; `expected` describes them. */
+export interface SecretForm {
+  readonly pattern: RegExp;
+  readonly expected: string;
+}
+
+/** Returns a string parameter that is never printed, not even in messages about a wrong value. Defaults to any string that is not empty. */
+export function secret(
+  doc: string,
+  defaultText?: string,
+  { pattern, expected }: SecretForm = { pattern: /^[^]+$/, expected: "a non-empty string" },
+): Parameter<string | undefined> {
   const plain = text();
   const type: ValueType<string> = {
     ...plain,
     read(node, path, reading) {
-      if (node.type === "string" && node.text !== "") return node.text;
-      reading.problems.add(node.origin, path, "Expected a non-empty string in double quotes.");
+      if (node.type === "string" && pattern.test(node.text)) return node.text;
+      reading.problems.add(node.origin, path, `Expected ${expected} in double quotes.`);
       return undefined;
     },
   };

@@ -1,6 +1,8 @@
+import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { buffer } from "node:stream/consumers";
 import { systemClock } from "@cairn/checkpoint";
-import { systemErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { repeatEvery, type RepeatedWork } from "../../concurrency/repeated-work.ts";
 
 /** Files that are only useful together, and what to do with their contents. */
@@ -9,11 +11,13 @@ export interface ReloadedFilesOptions<T> {
   readonly read: () => Promise<T>;
   readonly apply: (contents: T) => void;
   /**
-   * Called if changed files cannot be used. The contents that were applied last remain in use. Other files are read
-   * by another call of {@link reloadFiles}, so that a file that cannot be used never delays the withdrawal of a token
-   * or an authority in another file.
+   * Called if changed files cannot be used, once for each reason. The contents that were applied last remain in use,
+   * and the files are read again at every look. Other files are read by another call of {@link reloadFiles}, so that a
+   * file that cannot be used never delays the withdrawal of a token or an authority in another file.
    */
   readonly onRefused: (error: unknown) => void;
+  /** The interval between looks (ms). Defaults to one second. */
+  readonly lookIntervalMs?: number;
 }
 
 const LOOK_INTERVAL_MS = 1_000;
@@ -28,19 +32,29 @@ export async function reloadFiles<T>({
   read,
   apply,
   onRefused,
+  lookIntervalMs = LOOK_INTERVAL_MS,
 }: ReloadedFilesOptions<T>): Promise<RepeatedWork> {
   let used = await stateOf(paths);
   let last = used;
   apply(await read());
+  let refusal: string | undefined;
   const look = async (): Promise<void> => {
     const now = await stateOf(paths);
     const isSettled = now === last;
     last = now;
     if (now === used || !isSettled) return;
-    used = now;
-    apply(await read());
+    try {
+      apply(await read());
+      used = now;
+      refusal = undefined;
+    } catch (error) {
+      const reason = `${now}\n${errorMessage(error)}`;
+      if (reason === refusal) return;
+      refusal = reason;
+      throw error;
+    }
   };
-  return repeatEvery(systemClock, LOOK_INTERVAL_MS, look, onRefused);
+  return repeatEvery(systemClock, lookIntervalMs, look, onRefused);
 }
 
 /** Returns a text that changes when one of the files is replaced or changed. */
@@ -56,4 +70,27 @@ async function stateOf(paths: readonly string[]): Promise<string> {
     }),
   );
   return states.join("\n");
+}
+
+/** The maximum size of a file with tokens, certificates or a key. */
+const MAX_FILE_BYTES = 1_048_576;
+
+/**
+ * Reads the file of `what`, for example of a token. Throws `CONFIG_INVALID` if it cannot be read or has more than a
+ * MiB.
+ */
+export async function readSmallFile(what: string, path: string): Promise<Buffer> {
+  let bytes: Buffer;
+  try {
+    bytes = await buffer(createReadStream(path, { end: MAX_FILE_BYTES }));
+  } catch (error) {
+    throw new CairnError("CONFIG_INVALID", `The file of ${what}, ${path}, cannot be read.`, {
+      hint: "Check the path and the permissions of the file.",
+      cause: error,
+    });
+  }
+  if (bytes.length <= MAX_FILE_BYTES) return bytes;
+  throw new CairnError("CONFIG_INVALID", `The file of ${what}, ${path}, is larger than 1 MiB.`, {
+    hint: "Check the path: it may name another file.",
+  });
 }

@@ -1,11 +1,10 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
 import { CairnError, errorMessage } from "@cairn/kv";
 import type { ServerTlsFiles } from "../../api/system.ts";
 import type { RepeatedWork } from "../../concurrency/repeated-work.ts";
 import type { HttpLogger } from "../answers/failed-requests.ts";
-import { reloadFiles } from "./reloaded-files.ts";
+import { readSmallFile, reloadFiles } from "./reloaded-files.ts";
 
 /** The contents of a server's files, as Node's TLS accepts them. */
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
@@ -18,8 +17,8 @@ interface Identity {
 
 /** Reads and checks a certificate and its key. Throws `CONFIG_INVALID`, which names the parameter and the file. */
 async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
-  const certs = await contentOf("cert", cert);
-  const keys = await contentOf("key", key);
+  const certs = await readSmallFile("cert of tls", cert);
+  const keys = await readSmallFile("key of tls", key);
   const certificate = certificateIn("cert", cert, certs);
   const privateKey = privateKeyIn(key, keys);
   if (!certificate.checkPrivateKey(privateKey)) {
@@ -38,7 +37,7 @@ async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
 
 /** Reads and checks the certificates of authorities. Throws `CONFIG_INVALID`, which names the parameter and the file. */
 async function readAuthorities(path: string): Promise<Pick<TlsContents, "ca">> {
-  const ca = await contentOf("client-ca", path);
+  const ca = await readSmallFile("client-ca of tls", path);
   // Node would use the certificates up to the first one that it cannot read, and refuse the clients of all others.
   for (const certificate of ca
     .toString("latin1")
@@ -59,17 +58,6 @@ function requireUsable(context: TlsContents, paths: readonly string[]): void {
       `The files of tls cannot be used (${errorMessage(error)}): ${paths.join(", ")}.`,
       { hint: "Use complete certificates and an unencrypted key in PEM format.", cause: error },
     );
-  }
-}
-
-async function contentOf(parameter: string, path: string): Promise<Buffer> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new CairnError("CONFIG_INVALID", `The file of ${parameter} of tls, ${path}, cannot be read.`, {
-      hint: "Check the path and the permissions of the file.",
-      cause: error,
-    });
   }
 }
 

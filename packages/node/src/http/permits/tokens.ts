@@ -1,11 +1,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { CairnError } from "@cairn/kv";
-import type { TokenOptions } from "../../api/system.ts";
+import { TOKEN_PATTERN, type TokenOptions } from "../../api/system.ts";
 import type { RepeatedWork } from "../../concurrency/repeated-work.ts";
 import type { HttpLogger } from "../answers/failed-requests.ts";
 import { EVERYTHING, Permit } from "./permit.ts";
-import { reloadFiles } from "./reloaded-files.ts";
+import { readSmallFile, reloadFiles } from "./reloaded-files.ts";
 
 /** A value that a token may have. Only its digest is kept. */
 interface TokenValue {
@@ -23,9 +22,6 @@ interface TokenContents {
   readonly values: readonly TokenValue[];
   readonly used: readonly TokenValue[] | undefined;
 }
-
-/** The characters of which a token in the header Authorization consists. */
-const TOKEN = /^[\u0021-\u007E]+$/;
 
 /** The tokens of a server. */
 export class Tokens {
@@ -125,7 +121,7 @@ async function valuesOf(options: TokenOptions): Promise<readonly TokenValue[]> {
 async function textsOf({ name, source }: TokenOptions): Promise<readonly string[]> {
   if ("env" in source) {
     const { env, text = "" } = source;
-    if (TOKEN.test(text.trim())) return [text.trim()];
+    if (TOKEN_PATTERN.test(text.trim())) return [text.trim()];
     throw new CairnError(
       "CONFIG_INVALID",
       `The environment variable ${env}, which should contain the token ${name}, ${text.trim() === "" ? "is not set" : "contains no token"}.`,
@@ -134,12 +130,16 @@ async function textsOf({ name, source }: TokenOptions): Promise<readonly string[
       },
     );
   }
-  // The configuration rejects an empty value.
+  // The configuration has checked the value.
   if ("text" in source) return [source.text];
   const { file } = source;
-  const lines = (await contentOf(file, name)).split("\n").map((line) => line.trim());
+  const content = await readSmallFile(`the token ${name}`, file);
+  const lines = content
+    .toString("utf8")
+    .split("\n")
+    .map((line) => line.trim());
   const texts = lines.filter((line) => line !== "");
-  if (texts.length > 0 && texts.every((text) => TOKEN.test(text))) return texts;
+  if (texts.length > 0 && texts.every((text) => TOKEN_PATTERN.test(text))) return texts;
   throw new CairnError(
     "CONFIG_INVALID",
     `The file of the token ${name}, ${file}, ${texts.length === 0 ? "is empty" : "contains a line that is not a token"}.`,
@@ -150,17 +150,6 @@ async function textsOf({ name, source }: TokenOptions): Promise<readonly string[
 }
 
 const GENERATE = "openssl rand -hex 32";
-
-async function contentOf(file: string, name: string | undefined): Promise<string> {
-  try {
-    return await readFile(file, "utf8");
-  } catch (error) {
-    throw new CairnError("CONFIG_INVALID", `The file of the token ${name}, ${file}, cannot be read.`, {
-      hint: "Check the path and the permissions of the file.",
-      cause: error,
-    });
-  }
-}
 
 /**
  * Returns the values to use. Two tokens must not have one value, because the rights of one of them would be ignored.

@@ -97,6 +97,11 @@ it("a file of tokens that becomes unusable is refused with a warning, and the to
     message: expect.stringContaining("remain valid") as string,
   });
   expect((await served.fetch("/status", { headers: { authorization: "Bearer old" } })).status).toBe(200);
+  await writeFile(file, "x".repeat(2_000_000));
+  await vi.waitFor(() => expect(served.warned).toHaveLength(2), 10_000);
+  expect(served.warned[1]?.fields).toMatchObject({
+    message: expect.stringContaining("larger than 1 MiB") as string,
+  });
   await writeFile(file, "mended\n");
   await vi.waitFor(async () => {
     const answer = await served.fetch("/status", { headers: { authorization: "Bearer mended" } });
