@@ -69,7 +69,9 @@ export async function applyMessages(
   );
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
-  await Promise.all([keys.load(reader), policies?.prepare(messages, touched, fields)]);
+  await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
+  policies?.collectSwept();
+  await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered);
   const outcomes: KvOperation[] = [];
   const results: AppliedTransaction[] = [];

@@ -29,6 +29,8 @@ export class BatchPolicies {
   #events: EventRows | undefined;
   #expiry: Expiry | undefined;
   #swept: Swept | undefined;
+  /** The transaction to which the batch's sweep belongs; undefined if the batch does not sweep. */
+  #sweeping: SweepingTransaction | undefined;
   #scanned: Scanned | undefined;
   /** The policies after the batch. `#active` contains those in force throughout the batch. */
   #policies: StatePolicies | undefined;
@@ -79,13 +81,21 @@ export class BatchPolicies {
     const [first] = messages;
     if (history.size > 0 && untilSweep(txId) === 0 && first !== undefined) {
       const { superseded = 0 } = before;
-      await batch.#sweep(history, { txId, time: lastTime([first], before), superseded });
+      batch.#sweeping = { txId, time: lastTime([first], before), superseded };
     }
     return batch;
   }
 
-  async #sweep(history: ActivePolicies["history"], now: SweepingTransaction): Promise<void> {
-    this.#swept = await sweepHistory(this.#reader, history, this.#before.sweep, now);
+  /** Sweeps history if the batch's first transaction does. The batch's keys may be loaded at the same time. */
+  async sweep(): Promise<void> {
+    if (this.#sweeping === undefined) return;
+    const { history } = this.#active ?? NOTHING_ACTIVE;
+    this.#swept = await sweepHistory(this.#reader, history, this.#before.sweep, this.#sweeping);
+  }
+
+  /** Collects the keys and buckets that the sweep changes. The caller must load them. */
+  collectSwept(): void {
+    if (this.#swept === undefined) return;
     for (const rowKey of this.#swept.tombstones) {
       const { bucket, namespace, name } = parseDocumentRowKey(rowKey);
       this.#tombstones.push(this.#keys.collectKey(bucket, `${namespace}/${name}`));

@@ -65,6 +65,9 @@ export interface KeyState {
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
   readonly #keys: KeyState[] = [];
+  /** The numbers of keys and buckets whose rows have been read. */
+  #loadedKeys = 0;
+  #loadedBuckets = 0;
   readonly #rows: KvOperation[] = [];
   #documents: number;
   #written = 0;
@@ -156,12 +159,15 @@ export class KeyStates {
   }
 
   /**
-   * Reads the collected keys and buckets. This takes two reads for any number of keys, and one more for each evicted
-   * key.
+   * Reads the keys and buckets that were collected since the last call. This takes two reads for any number of keys,
+   * and one more for each evicted key.
    */
   async load(reader: KvReader): Promise<void> {
-    const keys = this.#keys;
-    const buckets = [...this.#buckets.values()];
+    const keys = this.#keys.slice(this.#loadedKeys);
+    const buckets = [...this.#buckets.values()].slice(this.#loadedBuckets);
+    if (keys.length + buckets.length === 0) return;
+    this.#loadedKeys = this.#keys.length;
+    this.#loadedBuckets = this.#buckets.size;
     const counters = buckets.map(({ name }) => counterRowKey(name));
     const values = await readRows(reader, [...keys.map(({ rowKey }) => rowKey), ...counters]);
     for (const [index, key] of keys.entries()) {
@@ -173,20 +179,8 @@ export class KeyStates {
       const row = counters[index];
       if (row !== undefined && value !== undefined) Object.assign(bucket, decodeCounters(row, value));
     }
-    await this.#loadTombstones(reader);
+    await loadTombstones(keys, reader);
     for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
-  }
-
-  /** Reads tombstones, but only in buckets that have any. Most loads need no second read. */
-  async #loadTombstones(reader: KvReader): Promise<void> {
-    const absent = this.#keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
-    if (absent.length === 0) return;
-    const rowKeys = absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone));
-    const values = await readRows(reader, rowKeys);
-    for (const [index, key] of absent.entries()) {
-      key.tombstone = checkedVersion(rowKeys[index] ?? key.rowKey, values[index]);
-      key.storedTombstone = key.tombstone !== undefined;
-    }
   }
 
   /** Makes `document` the key's current version. The previous version becomes history. */
@@ -281,6 +275,18 @@ async function readRows(
 ): Promise<readonly (Uint8Array | undefined)[]> {
   if (keys.length > MAX_SINGLE_READS) return await reader.getMany(keys);
   return await Promise.all(keys.map((key) => reader.get(key)));
+}
+
+/** Reads tombstones, but only in buckets that have any. Most loads need no second read. */
+async function loadTombstones(keys: readonly KeyState[], reader: KvReader): Promise<void> {
+  const absent = keys.filter((key) => key.before === undefined && key.bucket.tombstones > 0);
+  if (absent.length === 0) return;
+  const rowKeys = absent.map(({ rowKey }) => asKind(rowKey, ROW.tombstone));
+  const values = await readRows(reader, rowKeys);
+  for (const [index, key] of absent.entries()) {
+    key.tombstone = checkedVersion(rowKeys[index] ?? key.rowKey, values[index]);
+    key.storedTombstone = key.tombstone !== undefined;
+  }
 }
 
 async function loadVersions(key: KeyState, versions: Uint8Array[], reader: KvReader): Promise<void> {
