@@ -6,6 +6,7 @@ import type { Row } from "./harness/row.ts";
 import { formatRow } from "./harness/table.ts";
 import { measureGrowth } from "./growth.ts";
 import { type BenchOptions, readOptions, USAGE } from "./options.ts";
+import { access } from "./rows/access.ts";
 import { checkpoint } from "./rows/checkpoint.ts";
 import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
@@ -37,6 +38,7 @@ const ROWS: readonly Row[] = [
   restart,
   reads,
   latest,
+  access,
   logBackup,
   logBackupBytes,
   logBackupWriter,

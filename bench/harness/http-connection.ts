@@ -1,12 +1,20 @@
 import { connect, type Socket } from "node:net";
+import { readFile } from "node:fs/promises";
+import { connect as connectTls } from "node:tls";
 import { setTimeout as delay } from "node:timers/promises";
 
-/** Opens a connection, as soon as a server listens on the port. */
-export async function openConnection(port: number): Promise<Socket> {
+/**
+ * Opens a connection, as soon as a server listens on the port. `cert` is the file of the server's certificate if the
+ * connection is encrypted.
+ */
+export async function openConnection(port: number, cert?: string): Promise<Socket> {
+  const ca = cert === undefined ? undefined : await readFile(cert);
   for (;;) {
-    const socket = connect(port, "127.0.0.1").setNoDelay();
+    const socket =
+      ca === undefined ? connect(port, "127.0.0.1") : connectTls({ port, host: "127.0.0.1", ca });
+    socket.setNoDelay();
     const connected = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
+      socket.once(ca === undefined ? "connect" : "secureConnect", () => resolve(true));
       socket.once("error", () => resolve(false));
     });
     if (connected) return socket;
@@ -17,11 +25,15 @@ export async function openConnection(port: number): Promise<Socket> {
 
 const LAST_CHUNK = "\r\n0\r\n\r\n";
 
-/** Sends a request and waits for the complete response. Throws if it does not match `expected`. */
+/**
+ * Sends a request and waits for the complete response, which it passes to `onAnswer`. Throws if the response does not
+ * match `expected`.
+ */
 export async function sendRequest(
   socket: Socket,
   request: string,
   expected = /^HTTP\/1.1 200/,
+  onAnswer: (answer: string) => void = () => {},
 ): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     let text = "";
@@ -38,6 +50,7 @@ export async function sendRequest(
       }
       if (text.length < length || (isChunked && !text.endsWith(LAST_CHUNK))) return;
       socket.off("data", take);
+      onAnswer(text);
       if (expected.test(text)) resolve();
       else reject(new Error(`the response is ${text.slice(0, 200)}`));
     };

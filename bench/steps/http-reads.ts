@@ -1,3 +1,5 @@
+import { EventEmitter, once } from "node:events";
+import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { startNode } from "@cairn/node";
@@ -14,6 +16,15 @@ export interface ServedReads {
   /** The servers of the log, unless it is embedded. */
   readonly servers?: readonly string[];
   readonly port: number;
+  /** How clients must connect. By default, they need neither TLS nor a token. */
+  readonly access?: Access;
+}
+
+/** The credentials of a server and its clients. */
+export interface Access {
+  /** The files of a certificate and its key, in PEM. Without them, connections are not encrypted. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  readonly token?: string;
 }
 
 /** The load of the clients. */
@@ -23,50 +34,74 @@ export interface AskedReads {
   readonly reads: number;
   /** Whether reads have `linearizable=true`. */
   readonly linearizable?: boolean;
+  readonly access?: Access;
 }
 
 const CONNECTIONS = 32;
 // After this number of reads, the compiler has finished in both processes.
 const WARMUP_READS = 100_000;
-// Puts the document that {@link serveReads} waits for.
-const STOP =
-  "PUT /api/v1/stop/now HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1";
+// The documents that {@link serveReads} waits for.
+const BEGIN = "begin";
+const END = "end";
 
-/** Serves until the client writes the document stop/now. */
-export async function serveReads({ dir, servers, port }: ServedReads): Promise<Figures> {
+function put(document: string, authorization: string): string {
+  return `PUT /api/v1/marks/${document} HTTP/1.1\r\nHost: localhost\r\n${authorization}Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1`;
+}
+
+/** Serves until the client writes the document marks/end. Returns the processor time since it wrote marks/begin. */
+export async function serveReads({ dir, servers, port, access = {} }: ServedReads): Promise<Figures> {
+  const { tls, token } = access;
   const constant = JSON.stringify(execution(0).document);
-  const app = fastify();
-  const stopping = new Promise<void>((resolve) => {
-    app.put("/api/v1/stop/now", (_request, reply) => {
-      void reply.code(201).send();
-      resolve();
-    });
+  const https = tls && { cert: await readFile(tls.cert), key: await readFile(tls.key) };
+  const app = fastify(https === undefined ? {} : ({ https } as object));
+  let measured = process.cpuUsage();
+  const marks = new EventEmitter();
+  const ended = once(marks, END);
+  const mark = (document: string): void => {
+    measured = process.cpuUsage(document === BEGIN ? undefined : measured);
+    marks.emit(document);
+  };
+  app.put<{ Params: { document: string } }>("/api/v1/marks/:document", (request, reply) => {
+    void reply.code(201).send();
+    mark(request.params.document);
   });
   app.get("/api/v1/executions/*", (_request, reply) =>
     reply.type("application/json; charset=utf-8").send(constant),
   );
   if (dir === undefined) {
     await app.listen({ host: "127.0.0.1", port });
-    await stopping;
+    await ended;
     await app.close();
-    return {};
+    return processorTime(measured);
   }
-  const config = { ...executionsConfig(dir, servers), "cairn/http-server": { host: "127.0.0.1", port } };
+  const http = { host: "127.0.0.1", port, ...(tls && { tls }), ...(token && { "auth-token": token }) };
+  const config = { ...executionsConfig(dir, servers), "cairn/http-server": http };
   const node = await startNode(config, { env: {} });
   try {
     await node.ready;
-    for await (const event of node.watch({ bucket: "stop" })) if (event.type === "tx") break;
-    return {};
+    for await (const event of node.watch({ bucket: "marks" })) {
+      if (event.type !== "tx") continue;
+      for (const { name } of event.changes) mark(name);
+      if (event.changes.some(({ name }) => name === END)) break;
+    }
+    return processorTime(measured);
   } finally {
     await node.close();
   }
 }
 
+function processorTime({ user, system }: NodeJS.CpuUsage): Figures {
+  return { "server cpu s": (user + system) / 1e6 };
+}
+
 /** Reads random documents over several connections, one after another on each. */
-export async function askReads({ port, count, reads, linearizable = false }: AskedReads): Promise<Figures> {
+export async function askReads(load: AskedReads): Promise<Figures> {
+  const { port, count, reads, linearizable = false, access = {} } = load;
+  const { tls, token } = access;
   const sockets = await Promise.all(
-    Array.from({ length: CONNECTIONS }, async () => await openConnection(port)),
+    Array.from({ length: CONNECTIONS }, async () => await openConnection(port, tls?.cert)),
   );
+  const authorization = token === undefined ? "" : `Authorization: Bearer ${token}\r\n`;
   const query = linearizable ? "?linearizable=true" : "";
   let state = 1;
   const many = async (total: number): Promise<void> => {
@@ -77,26 +112,33 @@ export async function askReads({ port, count, reads, linearizable = false }: Ask
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
         await sendRequest(
           socket,
-          `GET /api/v1/executions/${execution(state % count).key}${query} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+          `GET /api/v1/executions/${execution(state % count).key}${query} HTTP/1.1\r\nHost: localhost\r\n${authorization}\r\n`,
         );
       }
     };
     await Promise.all(sockets.map(caller));
   };
-  await waitUntilReady(port, count);
+  const [first] = sockets;
+  if (first === undefined) throw new Error("there are no connections");
+  const last = `GET /api/v1/executions/${execution(count - 1).key} HTTP/1.1\r\nHost: localhost\r\n${authorization}\r\n`;
+  await waitUntilReady(first, last);
   await many(Math.min(WARMUP_READS, reads));
+  await sendRequest(first, put(BEGIN, authorization), /^HTTP\/1.1 20[01]/);
   const begin = performance.now();
   await many(reads);
   const seconds = (performance.now() - begin) / 1000;
-  const [socket] = sockets;
   // Ends the server, whichever kind it is.
-  if (socket !== undefined) await sendRequest(socket, STOP, /^HTTP\/1.1 20[01]/);
+  await sendRequest(first, put(END, authorization), /^HTTP\/1.1 20[01]/);
   for (const one of sockets) one.destroy();
   return { "reads/s": reads / seconds };
 }
 
 /** Waits until the last document can be read: a node listens before its index is open. */
-async function waitUntilReady(port: number, count: number): Promise<void> {
-  const url = `http://127.0.0.1:${port}/api/v1/executions/${execution(count - 1).key}`;
-  while ((await fetch(url)).status !== 200) await delay(20);
+async function waitUntilReady(socket: Socket, request: string): Promise<void> {
+  let status = "";
+  for (;;) {
+    await sendRequest(socket, request, /^HTTP\/1.1 (?:200|503)/, (answer) => (status = answer.slice(9, 12)));
+    if (status === "200") return;
+    await delay(20);
+  }
 }
