@@ -6,6 +6,7 @@ import { AbsentRows } from "./apply/absent-rows.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
+import { OldestIds } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
@@ -70,6 +71,7 @@ export class IndexStore {
   readonly #turns = new Semaphore();
   readonly #purge: EvictionPurge;
   readonly #recent = new RecentOutcomes();
+  readonly #oldestIds = new OldestIds();
   /** Undefined unless the index was empty when it was opened. */
   readonly #absent: AbsentRows | undefined;
   /** Reads what applying needs. */
@@ -138,6 +140,7 @@ export class IndexStore {
             undefined,
             work,
             this.#chains,
+            this.#oldestIds,
           );
           committed += applied.committed;
           operations += applied.operations;

@@ -19,7 +19,7 @@ import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueRevision } from "../rows/version-values.ts";
-import { REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
+import { type OldestIds, REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
 /**
  * Damaged messages, and messages that no node wrote for this log. They keep their transaction ids but change nothing.
@@ -51,8 +51,8 @@ export interface Applied {
  * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
  * (as long as it is divided where {@link decodeBatches} and `batchLength` require it). The birth record creates no row
  * except its outcome. `remembered` is the number of transactions after which an idempotency id is forgotten (it is part
- * of the index version, and only tests set it), `fields` is the known state of the indexed fields, and `window`
- * contains the chains.
+ * of the index version, and only tests set it), `fields` is the known state of the indexed fields, `window`
+ * contains the chains, and `oldest` the ids to forget next.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -61,6 +61,7 @@ export async function applyMessages(
   remembered = REMEMBERED_TRANSACTIONS,
   fields: FieldKnowledge = noFieldWork(),
   window?: ChainWindow,
+  oldest?: OldestIds,
 ): Promise<Applied> {
   const chains = (window ?? (await ChainWindow.load(reader, before))).begin();
   const keys = new KeyStates(before.documents);
@@ -72,7 +73,7 @@ export async function applyMessages(
   await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
   policies?.collectSwept();
   await keys.load(reader);
-  const submissions = await Submissions.load(messages, before.txId, reader, remembered);
+  const submissions = await Submissions.load(messages, before.txId, reader, remembered, oldest);
   const outcomes: KvOperation[] = [];
   const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;

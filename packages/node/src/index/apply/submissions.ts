@@ -17,6 +17,58 @@ export interface Submission {
   readonly contentHash: Uint8Array;
 }
 
+/** An idempotency id, and the transaction that used it. */
+interface UsedId {
+  readonly txId: TxId;
+  readonly id: string;
+}
+
+/** The number of transactions whose ids are read ahead. */
+const READ_AHEAD = 1_000;
+
+/**
+ * The oldest ids in the store, which are forgotten next. They are read ahead, so that a single write, once the index
+ * has more transactions than it remembers ids, needs no range of the store.
+ */
+export class OldestIds {
+  /** The ids of the transactions up to `#readTo` that were in the store when they were read, oldest first. */
+  readonly #ids: UsedId[] = [];
+  #readTo: TxId = 0;
+
+  /**
+   * Returns the stored ids of transactions after `after`, which have not been removed yet, up to `floor`. `last` is the
+   * last transaction in the store.
+   */
+  async upTo(
+    floor: TxId,
+    { after, last }: { readonly after: TxId; readonly last: TxId },
+    reader: KvReader,
+  ): Promise<readonly UsedId[]> {
+    this.#ids.splice(0, countUpTo(after, this.#ids));
+    const from = Math.max(after, this.#readTo, 0);
+    if (floor > from) {
+      const to = Math.max(Math.min(floor + READ_AHEAD, last), floor);
+      // Reading past removed rows is slow.
+      const range = {
+        gte: txRowKey(ROW.submissionOrder, from + 1),
+        lt: txRowKey(ROW.submissionOrder, to + 1),
+      };
+      for await (const rows of reader.range(range))
+        for (const [key, value] of rows)
+          this.#ids.push({ txId: rowTxId(key), id: unsealed(key, value).toString("utf8") });
+      // Transactions after the last one in the store are still to come.
+      this.#readTo = Math.min(to, last);
+    }
+    return this.#ids.slice(0, countUpTo(floor, this.#ids));
+  }
+}
+
+/** Returns how many of `ids`, which are ordered, belong to transactions up to `txId`. */
+function countUpTo(txId: TxId, ids: readonly UsedId[]): number {
+  const first = ids.findIndex((one) => one.txId > txId);
+  return first < 0 ? ids.length : first;
+}
+
 /** The idempotency ids of a batch: those that the index remembers, and those that the batch adds or forgets. */
 export class Submissions {
   readonly #remembered: number;
@@ -26,9 +78,9 @@ export class Submissions {
   readonly #stored = new Set<string>();
   /** The ids that transactions of the batch used. */
   readonly #added = new Set<string>();
-  readonly #addedOrder: { readonly txId: TxId; readonly id: string }[] = [];
+  readonly #addedOrder: UsedId[] = [];
   /** The ids in the store whose transactions are too old once the batch is applied. */
-  readonly #expired: { readonly txId: TxId; readonly id: string }[] = [];
+  #expired: readonly UsedId[] = [];
 
   private constructor(remembered: number) {
     this.#remembered = remembered;
@@ -40,6 +92,7 @@ export class Submissions {
     before: TxId,
     reader: KvReader,
     remembered = REMEMBERED_TRANSACTIONS,
+    oldest = new OldestIds(),
   ): Promise<Submissions> {
     const submissions = new Submissions(remembered);
     const ids = new Set<string>();
@@ -47,7 +100,10 @@ export class Submissions {
       if (decoded.kind === "transaction" && decoded.id !== undefined) ids.add(decoded.id);
     }
     const floor = before + messages.length - remembered;
-    if (floor > 0) await submissions.#loadExpired({ after: before - remembered, floor }, reader, ids);
+    if (floor > 0) {
+      submissions.#expired = await oldest.upTo(floor, { after: before - remembered, last: before }, reader);
+      for (const { id } of submissions.#expired) ids.add(id);
+    }
     if (ids.size > 0) await submissions.#loadKnown([...ids], reader);
     return submissions;
   }
@@ -82,28 +138,6 @@ export class Submissions {
         if (this.#stored.has(id)) yield { type: "del", key };
       } else if (this.#added.has(id)) {
         yield { type: "put", key, value: encodeSubmission(key, current.txId, current.contentHash) };
-      }
-    }
-  }
-
-  /**
-   * Reads the ids of transactions up to `floor`. Skips those up to `after`, which have been removed, because reading
-   * past removed rows is slow.
-   */
-  async #loadExpired(
-    { after, floor }: { readonly after: TxId; readonly floor: TxId },
-    reader: KvReader,
-    ids: Set<string>,
-  ): Promise<void> {
-    const range = {
-      gte: txRowKey(ROW.submissionOrder, Math.max(after, 0) + 1),
-      lt: txRowKey(ROW.submissionOrder, floor + 1),
-    };
-    for await (const rows of reader.range(range)) {
-      for (const [key, value] of rows) {
-        const id = unsealed(key, value).toString("utf8");
-        this.#expired.push({ txId: rowTxId(key), id });
-        ids.add(id);
       }
     }
   }
