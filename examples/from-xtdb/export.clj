@@ -1,0 +1,272 @@
+;; Writes the transactions of an XTDB 1.x node as NDJSON for `cairn load`. README.md describes the options.
+(require '[xtdb.api :as xt] '[clojure.data.json :as json] '[clojure.java.io :as io] '[clojure.string :as str])
+(import '(java.io Writer) '(java.nio.charset StandardCharsets) '(java.time Instant) '(java.util Base64 Date PriorityQueue Comparator))
+
+(def max-safe-integer 9007199254740991)
+(def max-depth 500)
+(def max-name-bytes 1024)
+(def max-bucket-bytes 253)
+(def reserved-buckets #{"tx" "events" "watch" "buckets" "checkpoints" "digest" "policies"})
+
+(defn refuse [reason message] (throw (ex-info message {::reason reason})))
+
+(defn iso [^Date date] (str (.toInstant date)))
+
+(defn well-formed [^String text]
+  (if (.canEncode (.newEncoder StandardCharsets/UTF_8) text)
+    text
+    (refuse "value" "A text has half of a surrogate pair, which UTF-8 cannot contain.")))
+
+(def ^:dynamic *colons* false)
+
+(defn named [value]
+  (well-formed (if (and *colons* (keyword? value)) (str value) (subs (str (symbol value)) 0))))
+
+(defn number [value]
+  (cond
+    (or (ratio? value) (decimal? value)) (str value)
+    (integer? value) (if (<= (- max-safe-integer) value max-safe-integer) value (str value))
+    :else
+    (let [exact (double value)]
+      (cond
+        (or (Double/isNaN exact) (Double/isInfinite exact)) (refuse "value" (str "JSON has no number " exact "."))
+        (> (Math/abs exact) max-safe-integer) (str exact)
+        (== exact (Math/rint exact)) (long exact)
+        :else exact))))
+
+(defn member-name [value]
+  (cond
+    (string? value) (well-formed value)
+    (or (keyword? value) (symbol? value)) (named value)
+    (or (integer? value) (uuid? value)) (str value)
+    :else (refuse "value" (str "A map has a key of " (.getName (class value)) ", which has no counterpart in JSON."))))
+
+(defn json-value
+  "Returns the value in which JSON keeps an EDN value, by the table of README.md."
+  ([value] (json-value value 0))
+  ([value depth]
+   (when (> depth max-depth) (refuse "value" "The document has more than 500 nested lists and maps."))
+   (cond
+     (or (nil? value) (boolean? value)) value
+     (string? value) (well-formed value)
+     (or (keyword? value) (symbol? value)) (named value)
+     (char? value) (well-formed (str value))
+     (number? value) (number value)
+     (inst? value) (if (instance? Date value) (iso value) (str value))
+     (or (uuid? value) (uri? value) (instance? java.net.URL value)) (str value)
+     (instance? java.time.temporal.TemporalAccessor value) (str value)
+     (instance? java.time.temporal.TemporalAmount value) (str value)
+     (bytes? value) (.encodeToString (Base64/getEncoder) value)
+     (map? value)
+     (let [members (map (fn [[k v]] [(member-name k) (json-value v (inc depth))]) value)
+           object (into (sorted-map) members)]
+       (when (< (count object) (count value)) (refuse "value" "Two keys of a map have the same name in JSON."))
+       object)
+     (set? value) (vec (sort-by json/write-str (map #(json-value % (inc depth)) value)))
+     (sequential? value) (mapv #(json-value % (inc depth)) value)
+     :else (refuse "value" (str "A value of " (.getName (class value)) " has no counterpart in JSON.")))))
+
+(defn id-text [id]
+  (cond
+    (string? id) id
+    (or (keyword? id) (integer? id) (uuid? id) (uri? id) (instance? java.net.URL id)) (str id)
+    :else (pr-str id)))
+
+(defn key-of
+  "Returns the key of an entity. An id that is not a string gives way to a string of the same text."
+  [db {:keys [namespace]} id]
+  (let [text (well-formed (id-text id))]
+    (when-not (<= 1 (alength (.getBytes text "UTF-8")) max-name-bytes)
+      (refuse "key" "A name has 1 to 1,024 bytes."))
+    (when (and (not (string? id)) (seq (xt/entity-history db text :asc)))
+      (refuse "key" (str "The string " (pr-str text) " is the id of another entity and has the same key.")))
+    (str namespace "/" text)))
+
+(defn bucket-of [{:keys [bucket bucket-from]} document]
+  (if-not bucket-from
+    bucket
+    (let [value (get document bucket-from)
+          text (if (or (keyword? value) (symbol? value)) (name value) value)]
+      (if (and (string? text) (re-matches #"[a-z][a-z0-9-]*" text) (<= (count text) max-bucket-bytes)
+               (not (reserved-buckets text)))
+        text
+        (refuse "bucket" (str "The attribute " bucket-from " does not name a bucket: " (pr-str value) "."))))))
+
+(defn state
+  "Returns the version of an entity that is valid at a time, as of a transaction, or nil."
+  [node id valid-time tx]
+  (let [db (xt/db node {::xt/valid-time valid-time ::xt/tx tx})]
+    (when-let [found (xt/entity-tx db id)]
+      (when-let [document (xt/entity db id)]
+        (when-not (::xt/evicted? document) {:version [(::xt/valid-time found) (::xt/tx-id found) (::xt/content-hash found)] :document document :db db})))))
+
+(defn valid-to [{:keys [db version]} id]
+  (let [[from] version
+        later (xt/entity-history db id :asc {:start-valid-time (Date. (inc (.getTime ^Date from)))})]
+    (::xt/valid-time (first later))))
+
+(defn stored
+  "Returns the bucket and document of a version for Cairn. Throws if it has no counterpart."
+  [options id {:keys [document version] :as found}]
+  (when (:xt/fn document) (refuse "function" "A transaction function is code, not data."))
+  (let [[from tx-id] version
+        plain (json-value document)]
+    [(bucket-of options document)
+     (if (:times options)
+       {"document" plain "validFrom" (iso from) "validTo" (some-> (valid-to found id) iso) "xtdbTx" tx-id}
+       plain)]))
+
+(defn flat-ops
+  "Returns the operations of a transaction that have an effect, in their order, with those of its functions."
+  [ops]
+  (mapcat (fn [[kind & args :as op]]
+            (case kind
+              (::xt/put ::xt/delete ::xt/evict) [op]
+              ::xt/fn (flat-ops (:xtdb.api/tx-ops (second args)))
+              []))
+          ops))
+
+(defn op-id [[kind value]] (if (= kind ::xt/put) (:xt/id value) value))
+
+(defn report! [{:keys [^Writer report counts]} entry]
+  (swap! counts update :reported inc)
+  (.write report (str (json/write-str entry :escape-unicode false :escape-slash false) "\n")))
+
+(defn line! [{:keys [^Writer output counts]} id ops]
+  (swap! counts update :lines inc)
+  (.write output (str (json/write-str {"id" id "ops" ops} :escape-unicode false :escape-slash false) "\n"))
+  (.flush output))
+
+(defn attempt
+  "Returns what a function returns, or reports why it refused, and returns nil."
+  [run entry f]
+  (try (f)
+       (catch clojure.lang.ExceptionInfo e
+         (when-not (::reason (ex-data e)) (throw e))
+         (report! run (assoc entry "reason" (::reason (ex-data e)) "message" (ex-message e)))
+         nil)))
+
+(defn effects
+  "Returns the operations that lead from one version of an entity to another."
+  [{:keys [node options latest] :as run} tx-id id before after]
+  (let [entry {"tx" tx-id "id" (id-text id)}
+        key (attempt run entry #(key-of latest options id))
+        [bucket document :as put] (when (and key after) (attempt run entry #(stored options id after)))
+        was (when (and key before) (try (first (stored options id before)) (catch clojure.lang.ExceptionInfo _ nil)))]
+    (cond-> []
+      (and was (not= was bucket)) (conj ["delete" was key])
+      put (conj ["put" bucket key document]))))
+
+(defn valid-time-loss [tx-time [kind _ start end]]
+  (cond
+    (= kind ::xt/evict) nil
+    (and start (.after ^Date start tx-time)) "future"
+    (and start (.before ^Date start tx-time)) "past"
+    end "bounded"))
+
+(defn report-op
+  "Reports an operation whose valid time is not from its transaction onwards, with what is lost."
+  [run {::xt/keys [tx-id tx-time]} [kind value start end :as op]]
+  (when-let [reason (when-not (::xt/evicted? value) (valid-time-loss tx-time op))]
+    (let [entry {"tx" tx-id "id" (id-text (op-id op)) "op" (name kind) "reason" reason
+                 "validFrom" (some-> start iso) "validTo" (some-> end iso)}]
+      (report! run (cond-> entry
+                     (= kind ::xt/put)
+                     (assoc "document" (try (json-value value) (catch clojure.lang.ExceptionInfo _ (pr-str value)))))))))
+
+(defn due
+  "Takes the ids from the queue whose valid time began or ended by a time."
+  [^PriorityQueue queue ^Date time]
+  (loop [ids []]
+    (let [[at id] (.peek queue)]
+      (if (and at (not (.after ^Date at time)))
+        (do (.poll queue) (recur (conj ids id)))
+        ids))))
+
+(defn evict-unknown [{:keys [options] :as run} tx-id id]
+  ;; XTDB keeps only the hash of an evicted id. An export from the beginning never contained the document.
+  (when (pos? (:from options))
+    (report! run {"tx" tx-id "id" (str id) "op" "evict" "reason" "evict"
+                  "message" "XTDB keeps only the SHA-1 of this id. Evict its document in Cairn."})))
+
+(defn transaction! [{:keys [node options] :as run} previous {::xt/keys [tx-id tx-time] :as tx} ops ids]
+  (doseq [op ops]
+    (report-op run tx op)
+    (when (= (first op) ::xt/evict) (evict-unknown run tx-id (second op))))
+  (let [changed (for [id ids
+                      :let [before (when previous (state node id (::xt/tx-time previous) previous))
+                            after (state node id tx-time tx)]
+                      :when (not= (:version before) (:version after))
+                      :let [found (get-in (or after before) [:document :xt/id])]]
+                  (effects run tx-id found before after))
+        ops (vec (apply concat changed))]
+    (when (seq ops) (line! run (str "xtdb-" tx-id) ops))))
+
+(defn export-log! [{:keys [node options] :as run}]
+  (let [queue (PriorityQueue. 11 (reify Comparator (compare [_ [a] [b]] (.compareTo ^Date a b))))]
+    (with-open [log (xt/open-tx-log node nil true)]
+      (reduce
+       (fn [previous {::xt/keys [tx-id tx-time tx-ops]}]
+         (let [tx {::xt/tx-id tx-id ::xt/tx-time tx-time}
+               ops (flat-ops tx-ops)
+               begun (due queue tx-time)
+               ids (vals (into (array-map) (map (juxt #(str (xtdb.codec/new-id %)) identity))
+                               (concat begun (map op-id ops))))]
+           (doseq [[kind _ & times :as op] ops at times
+                   :when (and (inst? at) (not= kind ::xt/evict) (.after ^Date at tx-time))]
+             (.add queue [at (op-id op)]))
+           (when (>= tx-id (:from options)) (transaction! run previous tx ops ids))
+           tx))
+       nil (iterator-seq log)))))
+
+(defn export-state! [{:keys [node options] :as run} ^Date valid-time]
+  (let [tx (xt/latest-completed-tx node)
+        db (xt/db node {::xt/valid-time valid-time ::xt/tx tx})]
+    (with-open [found (xt/open-q db '{:find [e] :where [[e :xt/id]]})]
+      (doseq [[id] (iterator-seq found)
+              :let [after (state node id valid-time tx) ops (effects run (::xt/tx-id tx) id nil after)]
+              :when (seq ops)]
+        (line! run (str "xtdb-" (::xt/tx-id tx) "-" (iso valid-time) "-" (xtdb.codec/new-id id)) ops)))))
+
+(def usage "usage: export.clj --config FILE --output FILE [--report FILE] [--bucket NAME | --bucket-from ATTRIBUTE]
+  [--namespace NAME] [--from TX] [--as-of VALID_TIME] [--times] [--colons] [--skip]")
+
+(defn fail [message] (binding [*out* *err*] (println message)) (System/exit 2))
+
+(defn parse-tx [text] (when (re-matches #"\d{1,15}" text) (Long/parseLong text)))
+
+(defn parse [args]
+  (loop [options {:bucket "xtdb" :namespace "default" :from 0} [flag value & more :as left] args]
+    (let [option (keyword (str/replace-first (or flag "") "--" ""))]
+      (cond
+        (empty? left) options
+        (#{"--times" "--colons" "--skip"} flag) (recur (assoc options option true) (rest left))
+        (nil? value) (fail usage)
+        (#{"--config" "--output" "--report" "--namespace" "--bucket"} flag) (recur (assoc options option value) more)
+        (= flag "--bucket-from") (recur (assoc options option (keyword value)) more)
+        (= flag "--from") (recur (assoc options option (or (parse-tx value) (fail usage))) more)
+        (= flag "--as-of") (recur (assoc options option (Date/from (Instant/parse value))) more)
+        :else (fail usage)))))
+
+(let [{:keys [config output report as-of skip colons] :as options} (parse *command-line-args*)
+      report (or report (str output ".report"))]
+  (when-not (and config output (.isFile (io/file config))) (fail usage))
+  (with-open [node (xt/start-node (io/file config))
+              out (io/writer output :encoding "UTF-8")
+              told (io/writer report :encoding "UTF-8")]
+    (xt/sync node)
+    (let [counts (atom {:lines 0 :reported 0})
+          run {:node node :options options :output out :report told :counts counts :latest (xt/db node)}]
+      (binding [*colons* (boolean colons)]
+        (if as-of (export-state! run as-of) (export-log! run)))
+      (let [{:keys [lines reported]} @counts]
+        (binding [*out* *err*]
+          (println (format "exported %,d transactions through %s; %,d operations or documents did not fit"
+                           lines (::xt/tx-id (xt/latest-completed-tx node)) reported))
+          (when (pos? reported) (println (str report " names each of them, with the reason."))))
+        (.flush out)
+        (.flush told)
+        (when (and (pos? reported) (not skip))
+          (.close node)
+          (System/exit 1))))))
+(shutdown-agents)
