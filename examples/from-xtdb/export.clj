@@ -228,8 +228,8 @@
               :when (seq ops)]
         (line! run (str "xtdb-" (::xt/tx-id tx) "-" (iso valid-time) "-" (xtdb.codec/new-id id)) ops)))))
 
-(def usage "usage: export.clj --config FILE --output FILE [--report FILE] [--bucket NAME | --bucket-from ATTRIBUTE]
-  [--namespace NAME] [--from TX] [--as-of VALID_TIME] [--times] [--colons] [--skip]")
+(def usage "usage: export.clj --config FILE --output FILE [--report FILE] [--bucket NAME]
+  [--namespace NAME] [--from TX] [--skip]")
 
 (defn fail [message] (binding [*out* *err*] (println message)) (System/exit 2))
 
