@@ -1,13 +1,10 @@
-;; Writes the transactions of an XTDB 1.x node as NDJSON for `cairn load`. README.md describes the options.
+;; Writes the transactions of an XTDB 1.x node as NDJSON for `cairn load`, as docs/moving-from-xtdb.md describes.
 (require '[xtdb.api :as xt] '[clojure.data.json :as json] '[clojure.java.io :as io] '[clojure.string :as str])
-(import '(java.io Writer) '(java.nio.charset StandardCharsets) '(java.time Instant) '(java.util Base64 Date PriorityQueue Comparator))
+(import '(java.io Writer) '(java.nio.charset StandardCharsets) '(java.util Base64 Date PriorityQueue Comparator))
 
 (def max-safe-integer 9007199254740991)
 (def max-depth 500)
 (def max-name-bytes 1024)
-(def max-bucket-bytes 253)
-(def reserved-buckets #{"tx" "events" "watch" "buckets" "checkpoints" "digest" "policies"})
-
 (defn refuse [reason message] (throw (ex-info message {::reason reason})))
 
 (defn iso [^Date date] (str (.toInstant date)))
@@ -17,10 +14,7 @@
     text
     (refuse "value" "A text has half of a surrogate pair, which UTF-8 cannot contain.")))
 
-(def ^:dynamic *colons* false)
-
-(defn named [value]
-  (well-formed (if (and *colons* (keyword? value)) (str value) (subs (str (symbol value)) 0))))
+(defn named [value] (well-formed (str (symbol value))))
 
 (defn number [value]
   (cond
@@ -42,7 +36,7 @@
     :else (refuse "value" (str "A map has a key of " (.getName (class value)) ", which has no counterpart in JSON."))))
 
 (defn json-value
-  "Returns the value in which JSON keeps an EDN value, by the table of README.md."
+  "Returns the value in which JSON keeps an EDN value, by the table of docs/moving-from-xtdb.md."
   ([value] (json-value value 0))
   ([value depth]
    (when (> depth max-depth) (refuse "value" "The document has more than 500 nested lists and maps."))
@@ -66,55 +60,38 @@
      (sequential? value) (mapv #(json-value % (inc depth)) value)
      :else (refuse "value" (str "A value of " (.getName (class value)) " has no counterpart in JSON.")))))
 
-(defn id-text [id]
-  (cond
-    (string? id) id
-    (or (keyword? id) (integer? id) (uuid? id) (uri? id) (instance? java.net.URL id)) (str id)
-    :else (pr-str id)))
+(defn id-text
+  "Returns the text of an id for the report. XTDB's hash stands for an id that it does not contain (any more)."
+  [id]
+  (if (string? id) id (str id)))
 
 (defn key-of
   "Returns the key of an entity. An id that is not a string gives way to a string of the same text."
   [db {:keys [namespace]} id]
-  (let [text (well-formed (id-text id))]
+  (when (map? id) (refuse "key" "An id that is a map has no text of its own: the order of its entries is open."))
+  (let [text (well-formed (str id))]
     (when-not (<= 1 (alength (.getBytes text "UTF-8")) max-name-bytes)
       (refuse "key" "A name has 1 to 1,024 bytes."))
     (when (and (not (string? id)) (seq (xt/entity-history db text :asc)))
       (refuse "key" (str "The string " (pr-str text) " is the id of another entity and has the same key.")))
     (str namespace "/" text)))
 
-(defn bucket-of [{:keys [bucket bucket-from]} document]
-  (if-not bucket-from
-    bucket
-    (let [value (get document bucket-from)
-          text (if (or (keyword? value) (symbol? value)) (name value) value)]
-      (if (and (string? text) (re-matches #"[a-z][a-z0-9-]*" text) (<= (count text) max-bucket-bytes)
-               (not (reserved-buckets text)))
-        text
-        (refuse "bucket" (str "The attribute " bucket-from " does not name a bucket: " (pr-str value) "."))))))
-
 (defn state
-  "Returns the version of an entity that is valid at a time, as of a transaction, or nil."
+  "Returns the document of an entity that is valid at a time, as of a transaction, or nil."
   [node id valid-time tx]
   (let [db (xt/db node {::xt/valid-time valid-time ::xt/tx tx})]
     (when-let [found (xt/entity-tx db id)]
       (when-let [document (xt/entity db id)]
-        (when-not (::xt/evicted? document) {:version [(::xt/valid-time found) (::xt/tx-id found) (::xt/content-hash found)] :document document :db db})))))
-
-(defn valid-to [{:keys [db version]} id]
-  (let [[from] version
-        later (xt/entity-history db id :asc {:start-valid-time (Date. (inc (.getTime ^Date from)))})]
-    (::xt/valid-time (first later))))
+        (when-not (::xt/evicted? document)
+          {:hash (::xt/content-hash found) :document document})))))
 
 (defn stored
-  "Returns the bucket and document of a version for Cairn. Throws if it has no counterpart."
-  [options id {:keys [document version] :as found}]
+  "Returns a document in the form that Cairn stores. Throws if it has no counterpart."
+  [document]
   (when (:xt/fn document) (refuse "function" "A transaction function is code, not data."))
-  (let [[from tx-id] version
-        plain (json-value document)]
-    [(bucket-of options document)
-     (if (:times options)
-       {"document" plain "validFrom" (iso from) "validTo" (some-> (valid-to found id) iso) "xtdbTx" tx-id}
-       plain)]))
+  (json-value document))
+
+(defn fits? [document] (try (stored document) true (catch clojure.lang.ExceptionInfo _ false)))
 
 (defn flat-ops
   "Returns the operations of a transaction that have an effect, in their order, with those of its functions."
@@ -130,7 +107,8 @@
 
 (defn report! [{:keys [^Writer report counts]} entry]
   (swap! counts update :reported inc)
-  (.write report (str (json/write-str entry :escape-unicode false :escape-slash false) "\n")))
+  (.write report (str (json/write-str entry :escape-unicode false :escape-slash false) "\n"))
+  (.flush report))
 
 (defn line! [{:keys [^Writer output counts]} id ops]
   (swap! counts update :lines inc)
@@ -147,30 +125,33 @@
          nil)))
 
 (defn effects
-  "Returns the operations that lead from one version of an entity to another."
-  [{:keys [node options latest] :as run} tx-id id before after]
+  "Returns the operation that leads from one document of an entity to another, if there is one."
+  [{:keys [options latest] :as run} tx-id id before after]
   (let [entry {"tx" tx-id "id" (id-text id)}
         key (attempt run entry #(key-of latest options id))
-        [bucket document :as put] (when (and key after) (attempt run entry #(stored options id after)))
-        was (when (and key before) (try (first (stored options id before)) (catch clojure.lang.ExceptionInfo _ nil)))]
-    (cond-> []
-      (and was (not= was bucket)) (conj ["delete" was key])
-      put (conj ["put" bucket key document]))))
+        put (when (and key after) (attempt run entry #(vector "put" (:bucket options) key (stored after))))]
+    (cond
+      put [put]
+      (and key before (fits? before)) [["delete" (:bucket options) key]])))
 
 (defn valid-time-loss [tx-time [kind _ start end]]
   (cond
-    (= kind ::xt/evict) nil
-    (and start (.after ^Date start tx-time)) "future"
-    (and start (.before ^Date start tx-time)) "past"
-    end "bounded"))
+    (or (= kind ::xt/evict) (nil? start)) nil
+    (.after ^Date start tx-time) "future"
+    (or end (.before ^Date start tx-time)) "past"))
+
+(defn known-id
+  "Returns an id for which the log may have only the hash, from a document that has it."
+  [{:keys [latest]} id]
+  (or (some #(get-in % [::xt/doc :xt/id]) (xt/entity-history latest id :asc {:with-docs? true :with-corrections? true})) id))
 
 (defn report-op
   "Reports an operation whose valid time is not from its transaction onwards, with what is lost."
   [run {::xt/keys [tx-id tx-time]} [kind value start end :as op]]
   (when-let [reason (when-not (::xt/evicted? value) (valid-time-loss tx-time op))]
-    (let [entry {"tx" tx-id "id" (id-text (op-id op)) "op" (name kind) "reason" reason
-                 "validFrom" (some-> start iso) "validTo" (some-> end iso)}]
-      (report! run (cond-> entry
+    (let [id (if (= kind ::xt/put) (:xt/id value) (known-id run value))]
+      (report! run (cond-> {"tx" tx-id "id" (id-text id) "op" (name kind) "reason" reason
+                            "validFrom" (iso start) "validTo" (some-> end iso)}
                      (= kind ::xt/put)
                      (assoc "document" (try (json-value value) (catch clojure.lang.ExceptionInfo _ (pr-str value)))))))))
 
@@ -196,13 +177,13 @@
   (let [changed (for [id ids
                       :let [before (when previous (state node id (::xt/tx-time previous) previous))
                             after (state node id tx-time tx)]
-                      :when (not= (:version before) (:version after))
+                      :when (not= (:hash before) (:hash after))
                       :let [found (get-in (or after before) [:document :xt/id])]]
-                  (effects run tx-id found before after))
+                  (effects run tx-id found (:document before) (:document after)))
         ops (vec (apply concat changed))]
     (when (seq ops) (line! run (str "xtdb-" tx-id) ops))))
 
-(defn export-log! [{:keys [node options] :as run}]
+(defn export-log! [{:keys [node options through] :as run}]
   (let [queue (PriorityQueue. 11 (reify Comparator (compare [_ [a] [b]] (.compareTo ^Date a b))))]
     (with-open [log (xt/open-tx-log node nil true)]
       (reduce
@@ -217,18 +198,10 @@
              (.add queue [at (op-id op)]))
            (when (>= tx-id (:from options)) (transaction! run previous tx ops ids))
            tx))
-       nil (iterator-seq log)))))
+       ;; Another node may write further transactions, which this one has not indexed.
+       nil (take-while #(<= (::xt/tx-id %) through) (iterator-seq log))))))
 
-(defn export-state! [{:keys [node options] :as run} ^Date valid-time]
-  (let [tx (xt/latest-completed-tx node)
-        db (xt/db node {::xt/valid-time valid-time ::xt/tx tx})]
-    (with-open [found (xt/open-q db '{:find [e] :where [[e :xt/id]]})]
-      (doseq [[id] (iterator-seq found)
-              :let [after (state node id valid-time tx) ops (effects run (::xt/tx-id tx) id nil after)]
-              :when (seq ops)]
-        (line! run (str "xtdb-" (::xt/tx-id tx) "-" (iso valid-time) "-" (xtdb.codec/new-id id)) ops)))))
-
-(def usage "usage: export.clj --config FILE --output FILE [--report FILE] [--bucket NAME]
+(def usage "usage: clojure.main export.clj --config FILE --output FILE [--report FILE] [--bucket NAME]
   [--namespace NAME] [--from TX] [--skip]")
 
 (defn fail [message] (binding [*out* *err*] (println message)) (System/exit 2))
@@ -240,15 +213,13 @@
     (let [option (keyword (str/replace-first (or flag "") "--" ""))]
       (cond
         (empty? left) options
-        (#{"--times" "--colons" "--skip"} flag) (recur (assoc options option true) (rest left))
+        (= flag "--skip") (recur (assoc options :skip true) (rest left))
         (nil? value) (fail usage)
         (#{"--config" "--output" "--report" "--namespace" "--bucket"} flag) (recur (assoc options option value) more)
-        (= flag "--bucket-from") (recur (assoc options option (keyword value)) more)
         (= flag "--from") (recur (assoc options option (or (parse-tx value) (fail usage))) more)
-        (= flag "--as-of") (recur (assoc options option (Date/from (Instant/parse value))) more)
         :else (fail usage)))))
 
-(let [{:keys [config output report as-of skip colons] :as options} (parse *command-line-args*)
+(let [{:keys [config output report skip] :as options} (parse *command-line-args*)
       report (or report (str output ".report"))]
   (when-not (and config output (.isFile (io/file config))) (fail usage))
   (with-open [node (xt/start-node (io/file config))
@@ -256,16 +227,15 @@
               told (io/writer report :encoding "UTF-8")]
     (xt/sync node)
     (let [counts (atom {:lines 0 :reported 0})
-          run {:node node :options options :output out :report told :counts counts :latest (xt/db node)}]
-      (binding [*colons* (boolean colons)]
-        (if as-of (export-state! run as-of) (export-log! run)))
+          latest (xt/db node)
+          through (or (get-in (xt/db-basis latest) [::xt/tx ::xt/tx-id]) -1)
+          run {:node node :options options :output out :report told :counts counts :latest latest :through through}]
+      (export-log! run)
       (let [{:keys [lines reported]} @counts]
         (binding [*out* *err*]
-          (println (format "exported %,d transactions through %s; %,d operations or documents did not fit"
-                           lines (::xt/tx-id (xt/latest-completed-tx node)) reported))
+          (println (format "exported %,d transactions through %d; %,d operations or documents did not fit"
+                           lines through reported))
           (when (pos? reported) (println (str report " names each of them, with the reason."))))
-        (.flush out)
-        (.flush told)
         (when (and (pos? reported) (not skip))
           (.close node)
           (System/exit 1))))))
