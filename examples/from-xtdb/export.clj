@@ -1,6 +1,6 @@
 ;; Writes the transactions of an XTDB 1.x node as NDJSON for `cairn load`, as docs/moving-from-xtdb.md describes.
 (require '[xtdb.api :as xt] '[clojure.data.json :as json] '[clojure.java.io :as io] '[clojure.string :as str])
-(import '(java.io Writer) '(java.nio.charset StandardCharsets) '(java.util Base64 Date PriorityQueue Comparator))
+(import '(java.io Writer) '(java.math MathContext RoundingMode) '(java.nio.charset StandardCharsets) '(java.util Base64 Date PriorityQueue Comparator))
 
 (def max-safe-integer 9007199254740991)
 (def max-depth 500)
@@ -16,6 +16,15 @@
 
 (defn named [value] (well-formed (str (symbol value))))
 
+(defn shortest
+  "Returns the shortest decimal that is read as a number: Cairn refuses others, and Java may print a longer one."
+  [exact]
+  (first (for [digits (range 1 18)
+               mode [RoundingMode/HALF_EVEN RoundingMode/UP]
+               :let [decimal (.round (BigDecimal. (double exact)) (MathContext. digits mode))]
+               :when (== exact (.doubleValue decimal))]
+           decimal)))
+
 (defn number [value]
   (cond
     (or (ratio? value) (decimal? value)) (str value)
@@ -26,7 +35,7 @@
         (or (Double/isNaN exact) (Double/isInfinite exact)) (refuse "value" (str "JSON has no number " exact "."))
         (> (Math/abs exact) max-safe-integer) (str exact)
         (== exact (Math/rint exact)) (long exact)
-        :else exact))))
+        :else (shortest exact)))))
 
 (defn member-name [value]
   (cond
@@ -39,7 +48,7 @@
   "Returns the value in which JSON keeps an EDN value, by the table of docs/moving-from-xtdb.md."
   ([value] (json-value value 0))
   ([value depth]
-   (when (> depth max-depth) (refuse "value" "The document has more than 500 nested lists and maps."))
+   (when (and (coll? value) (>= depth max-depth)) (refuse "value" "The document has more than 500 nested lists and maps."))
    (cond
      (or (nil? value) (boolean? value)) value
      (string? value) (well-formed value)
@@ -233,7 +242,7 @@
       (export-log! run)
       (let [{:keys [lines reported]} @counts]
         (binding [*out* *err*]
-          (println (format "exported %,d transactions through %d; %,d operations or documents did not fit"
+          (println (format "transactions exported through %2$d: %1$,d; operations and documents reported: %3$,d"
                            lines through reported))
           (when (pos? reported) (println (str report " names each of them, with the reason."))))
         (when (and (pos? reported) (not skip))

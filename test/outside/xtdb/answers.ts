@@ -45,7 +45,8 @@ export async function readAnswers(file: string): Promise<Answers> {
   return {
     documents: of<[number, string | null]>("document").map(([, text]) => JSON.parse(text ?? "null")),
     entities: histories.map(([, text, kind, versions]) => {
-      const hasKey = kind !== "map" && text.length <= 1024 && (kind === "string" || !strings.has(text));
+      const hasKey =
+        kind !== "map" && text.length > 0 && text.length <= 1024 && (kind === "string" || !strings.has(text));
       const isFunction = versions.some(([, , document]) => document === -1);
       const refused = isFunction ? "function" : hasKey ? undefined : "key";
       return { text, visible: visibleVersions(versions, transactions), refused };

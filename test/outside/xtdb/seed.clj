@@ -21,9 +21,11 @@
           ;; These have the text of other ids.
           ["0" "1" ":k/id0"]
           ;; These have no key.
-          [(apply str (repeat 1025 "a")) {:a 1 :b 2}]))
+          ["" (apply str (repeat 1025 "a")) {:a 1 :b 2}]))
 
 (def functions [:change :refuse])
+
+(defn nested [depth] (nth (iterate vector 1) depth))
 
 (def values-with-json
   "Values, each with the JSON that docs/moving-from-xtdb.md promises, or nil if it is reported."
@@ -34,8 +36,10 @@
    [\x "\"x\""] [#{:b "a" 10 9} "[\"a\",\"b\",10,9]"] [[1 [2 {:c #{}}]] "[1,[2,{\"c\":[]}]]"] ['(1 2) "[1,2]"]
    [1/3 "\"1/3\""] [1.50M "\"1.50\""] [9007199254740991 "9007199254740991"] [9007199254740992 "\"9007199254740992\""]
    [-9007199254740992 "\"-9007199254740992\""] [123456789012345678901N "\"123456789012345678901\""] [7N "7"]
-   [1.5 "1.5"] [2.0 "2"] [-0.25 "-0.25"] [1e300 "\"1.0E300\""] [(byte-array [1 2 -1]) "\"AQL/\""]
+   [1.5 "1.5"] [2.0 "2"] [-0.25 "-0.25"] [1e300 "\"1.0E300\""] [Double/MIN_VALUE "5e-324"] [(Math/pow 2 -44) "5.684341886080802e-14"] [0.1 "0.1"] [-0.0 "0"] [(byte-array [1 2 -1]) "\"AQL/\""]
    [{:a/b 1 "c" 2 'd 3 4 5 (UUID. 0 1) 6} "{\"a/b\":1,\"c\":2,\"d\":3,\"4\":5,\"00000000-0000-0000-0000-000000000001\":6}"]
+   ["😀/\u0000" "\"😀/\\u0000\""] [{"" 1 "__proto__" {} "é😀" 2} "{\"\":1,\"__proto__\":{},\"é😀\":2}"]
+   [(nested 499) (str (apply str (repeat 499 "[")) 1 (apply str (repeat 499 "]")))] [(nested 500) nil]
    [##Inf nil] [##NaN nil] [#"pattern" nil] [{:a 1 "a" 2} nil] [{1.5 1} nil] [{[1] 2} nil]])
 
 (def fit (filterv second values-with-json))

@@ -24,7 +24,8 @@ export async function fetchXtdb(): Promise<void> {
 
 /** Starts a Clojure program with XTDB on its class path. */
 export function startXtdb(program: string, args: readonly string[]): ChildProcess {
-  const command = ["-cp", join(CACHE, "lib", "*"), "clojure.main", program, ...args];
+  // XTDB reads documents recursively, and those of the judge have up to 501 nested lists and maps.
+  const command = ["-Xss16m", "-cp", join(CACHE, "lib", "*"), "clojure.main", program, ...args];
   return spawn("java", command, { stdio: ["ignore", "ignore", "inherit"] });
 }
 
