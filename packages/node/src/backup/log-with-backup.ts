@@ -108,6 +108,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     ...(log.location === undefined ? {} : { location: log.location }),
     ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
     onRestored: (listener) => log.onRestored?.(listener) ?? (() => undefined),
+    onStoring: (listener) => log.onStoring?.(listener) ?? (() => undefined),
     maxPayload: log.maxPayload,
     id: () => log.id(),
     create: (birthRecord) => log.create(birthRecord),

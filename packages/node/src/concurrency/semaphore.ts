@@ -1,6 +1,7 @@
 /** A semaphore that admits `limit` holders at a time, in the order of their requests. The limit defaults to 1. */
 export class Semaphore {
   #free: number;
+  #admissions = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(limit = 1) {
@@ -12,6 +13,16 @@ export class Semaphore {
     return this.#waiting.length > 0;
   }
 
+  /** Returns whether a caller would have to wait. */
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
+  /** Returns the number of callers that have been admitted so far. */
+  get admissions(): number {
+    return this.#admissions;
+  }
+
   /**
    * Waits to be admitted. Returns a function that releases the semaphore and admits the next caller. The function must
    * be called exactly once.
@@ -19,6 +30,7 @@ export class Semaphore {
   async acquire(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#admissions += 1;
     return this.#release;
   }
 

@@ -61,6 +61,20 @@ export interface AppliedCounts {
   readonly refused: RefusedMessages;
 }
 
+/** The effects of messages that were computed before the log had stored the messages. */
+interface PreparedMessages {
+  readonly messages: readonly LogMessage[];
+  readonly applied: Applied;
+  /** The number of writers admitted so far. If there is another one, the effects may have changed. */
+  readonly admissions: number;
+}
+
+/**
+ * The maximum number of messages that are prepared. While a larger group is being stored, the processor is busy with
+ * the group before it and with the requests that form the next one.
+ */
+const MAX_PREPARED_MESSAGES = 8;
+
 /** The index in a key-value store. It applies the log's messages and serves reads. */
 export class IndexStore {
   readonly #kv: KvStore;
@@ -72,6 +86,10 @@ export class IndexStore {
   readonly #purge: EvictionPurge;
   readonly #recent = new RecentOutcomes();
   readonly #oldestIds = new OldestIds();
+  /** The newest messages that the log has begun to store. */
+  #storing: readonly LogMessage[] = [];
+  #preparing: Promise<void> | undefined;
+  #prepared: PreparedMessages | undefined;
   /** Undefined unless the index was empty when it was opened. */
   readonly #absent: AbsentRows | undefined;
   /** Reads what applying needs. */
@@ -121,10 +139,27 @@ export class IndexStore {
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
     let operations = 0;
-    let bytes = 0;
     let refused: RefusedMessages = { count: 0 };
+    const count = (applied: Applied): void => {
+      committed += applied.committed;
+      operations += applied.operations;
+      if (applied.refused.count > 0)
+        refused = { ...applied.refused, count: refused.count + applied.refused.count };
+    };
     let writing = Promise.resolve();
-    for (const batch of decodeBatches(messages)) {
+    await this.#preparing;
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    let begin = 0;
+    if (prepared?.messages.every((message, at) => message === messages[at]) === true) {
+      const done = await this.#turns.acquire();
+      if (this.#turns.admissions === prepared.admissions + 1) {
+        count(prepared.applied);
+        begin = prepared.messages.length;
+        writing = this.#write(prepared.applied).finally(done);
+      } else done();
+    }
+    for (const batch of decodeBatches(begin === 0 ? messages : messages.slice(begin))) {
       let rest: readonly IndexedMessage[] = batch;
       while (rest.length > 0) {
         await writing;
@@ -132,21 +167,8 @@ export class IndexStore {
         try {
           const length = await batchLength(rest, this.#state, this.#kv);
           const part = length === rest.length ? rest : rest.slice(0, length);
-          const work = await this.#fields.work();
-          const applied = await applyMessages(
-            part,
-            this.#state,
-            this.#applying,
-            undefined,
-            work,
-            this.#chains,
-            this.#oldestIds,
-          );
-          committed += applied.committed;
-          operations += applied.operations;
-          if (applied.refused.count > 0) {
-            refused = { ...applied.refused, count: refused.count + applied.refused.count };
-          }
+          const applied = await this.#compute(part);
+          count(applied);
           rest = rest.slice(length);
           writing = this.#write(applied).finally(done);
         } catch (error) {
@@ -154,10 +176,62 @@ export class IndexStore {
           throw error;
         }
       }
-      for (const { message } of batch) bytes += message.payload.length;
     }
     await writing;
+    this.#prepareNext();
+    let bytes = 0;
+    for (const { payload } of messages) bytes += payload.length;
     return { transactions: messages.length, committed, operations, bytes, refused };
+  }
+
+  /**
+   * Computes the effects of messages that the log has begun to store, while it does so. If {@link apply} gets the same
+   * messages next, it only writes the effects. Nothing else depends on whether the messages are stored.
+   */
+  prepare(messages: readonly LogMessage[]): void {
+    this.#storing = messages.length > MAX_PREPARED_MESSAGES ? [] : messages;
+    this.#prepareNext();
+  }
+
+  #prepareNext(): void {
+    const [first] = this.#storing;
+    // Messages that do not follow the index yet are prepared after those before them have been applied.
+    if (first === undefined || first.position + this.#state.log.offset !== this.#state.txId + 1) return;
+    if (this.#turns.isFull) return;
+    const messages = this.#storing;
+    this.#storing = [];
+    this.#preparing = this.#prepare(messages);
+  }
+
+  async #prepare(messages: readonly LogMessage[]): Promise<void> {
+    const done = await this.#turns.acquire();
+    try {
+      const { value: batch = [] } = decodeBatches(messages).next();
+      const isWhole =
+        batch.length === messages.length &&
+        (await batchLength(batch, this.#state, this.#kv)) === batch.length;
+      if (!isWhole) return;
+      const { admissions } = this.#turns;
+      this.#prepared = { messages, applied: await this.#compute(batch), admissions };
+    } catch {
+      // Applying the messages fails for the same reason, and reports it.
+    } finally {
+      done();
+      this.#preparing = undefined;
+    }
+  }
+
+  /** Computes the effects of a batch. The caller has the turn. */
+  async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
+    return await applyMessages(
+      batch,
+      this.#state,
+      this.#applying,
+      undefined,
+      await this.#fields.work(),
+      this.#chains,
+      this.#oldestIds,
+    );
   }
 
   async #write({ rows, state, chains, results }: Applied): Promise<void> {
@@ -342,6 +416,7 @@ export class IndexStore {
   }
 
   async close(): Promise<void> {
+    await this.#preparing;
     await this.#kv.close();
   }
 

@@ -119,6 +119,12 @@ export interface TxLog {
    */
   onRestored?(listener: () => void): () => void;
   /**
+   * Calls `listener` with each array of messages that the log has begun to store, until the returned function is
+   * called. If they are stored, {@link read} yields the same objects later, unless the reader is too far behind. If not,
+   * other messages may get their positions. Absent if the log does not know the positions of messages in advance.
+   */
+  onStoring?(listener: (messages: readonly LogMessage[]) => void): () => void;
+  /**
    * Permanently removes the messages below `upTo`. All others keep their positions, and the log keeps its id and still
    * {@link exists}. The operation is idempotent. Throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn
    * cannot trim the log.

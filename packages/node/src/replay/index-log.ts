@@ -68,6 +68,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       options.onReadable(reachable);
     },
   });
+  const stopPreparing = log.onStoring?.((messages) => index.prepare(messages));
   try {
     for await (const messages of following) {
       const begunAt = performance.now();
@@ -86,6 +87,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     // An aborted read ends without an error. If a failed build of fields caused the abort, its error is thrown here.
     failed.signal.throwIfAborted();
   } finally {
+    stopPreparing?.();
     // The caller may close the index only after the build has ended.
     done.abort();
     await building;

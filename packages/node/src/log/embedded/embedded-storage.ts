@@ -47,6 +47,7 @@ function nothing(): LogContents {
 export class EmbeddedStorage {
   readonly path: string;
   readonly #onChange: () => void;
+  readonly #onStoring: (messages: readonly LogMessage[]) => void;
   readonly #onNotice: (sentence: string) => void;
   readonly #names: FolderNames;
   #database: Database | undefined;
@@ -73,11 +74,23 @@ export class EmbeddedStorage {
 
   /**
    * `onChange` is called when messages have been added, or when the database has been closed, reopened or found to be
-   * damaged. For `onNotice`, see {@link OpeningOptions}.
+   * damaged, and `onStoring` when messages are being written. For `onNotice`, see {@link OpeningOptions}.
    */
-  constructor(path: string, onChange: () => void, onNotice: (sentence: string) => void) {
+  constructor(
+    path: string,
+    {
+      onChange,
+      onStoring,
+      onNotice,
+    }: {
+      readonly onChange: () => void;
+      readonly onStoring: (messages: readonly LogMessage[]) => void;
+      readonly onNotice: (sentence: string) => void;
+    },
+  ) {
     this.path = path;
     this.#onChange = onChange;
+    this.#onStoring = onStoring;
     this.#onNotice = onNotice;
     this.#names = new FolderNames(path);
   }
@@ -274,7 +287,9 @@ export class EmbeddedStorage {
    */
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {
-      await this.#batch(this.database, last, rows);
+      const writing = this.#batch(this.database, last, rows);
+      this.#onStoring(messages);
+      await writing;
     } catch (error) {
       this.#failure = databaseError(this.path, error);
       await this.#recover(this.#failure);

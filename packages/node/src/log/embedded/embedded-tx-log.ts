@@ -42,13 +42,18 @@ class EmbeddedTxLog implements TxLog {
   readonly #commit: GroupCommit;
   /** Callbacks that wake the readers at the end of the log. */
   readonly #atTail = new Set<() => void>();
+  readonly #storing = new Set<(messages: readonly LogMessage[]) => void>();
   #creating: Promise<void> | undefined;
   #closed = false;
 
   constructor(path: string, { name = basename(path), onNotice = () => undefined }: EmbeddedTxLogOptions) {
     this.name = name;
     this.location = path;
-    this.#storage = new EmbeddedStorage(path, () => this.#wakeReaders(), onNotice);
+    this.#storage = new EmbeddedStorage(path, {
+      onChange: () => this.#wakeReaders(),
+      onStoring: (messages) => this.#storing.forEach((listener) => listener(messages)),
+      onNotice,
+    });
     this.#commit = new GroupCommit((group) => this.#storage.store(group));
   }
 
@@ -112,6 +117,11 @@ class EmbeddedTxLog implements TxLog {
     } catch (error) {
       throw databaseError(path, error);
     }
+  }
+
+  onStoring(listener: (messages: readonly LogMessage[]) => void): () => void {
+    this.#storing.add(listener);
+    return () => void this.#storing.delete(listener);
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {

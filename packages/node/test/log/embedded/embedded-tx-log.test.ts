@@ -1,6 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect, it } from "vitest";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { describeTxLog, type TxLogHarness } from "../../../testing/tx-log-suite.ts";
 import { describeRemoval, describeTrimming } from "../../../testing/tx-log-trimming-suite.ts";
@@ -16,3 +18,31 @@ async function start(): Promise<TxLogHarness> {
 describeTxLog("the embedded log", start);
 describeTrimming("the embedded log", start);
 describeRemoval("the embedded log", start);
+
+it("announces the messages that it stores, as the objects that it yields later", async () => {
+  const harness = await start();
+  const log = await harness.open();
+  try {
+    await log.create(() => Buffer.from("birth"));
+    const announced: LogMessage[] = [];
+    let stored = 0;
+    const stop = log.onStoring?.((messages) => {
+      expect(stored).toBe(0);
+      announced.push(...messages);
+    });
+    await log.append(Buffer.from("first")).then(() => (stored += 1));
+    expect(announced.map(({ position }) => position)).toEqual([2]);
+    stop?.();
+    await log.append(Buffer.from("second"));
+    expect(announced).toHaveLength(1);
+    const reading = new AbortController();
+    for await (const [message] of log.read(2, { signal: reading.signal })) {
+      expect(message).toBe(announced[0]);
+      break;
+    }
+    reading.abort();
+  } finally {
+    await log.close();
+    await harness.close();
+  }
+});
