@@ -6,7 +6,7 @@ import type { TxId } from "./transaction.ts";
  */
 export type Phase = "restoring" | "replaying" | "ready" | "stopping" | "failed";
 
-/** A checkpoint as listed by GET /api/v1/checkpoints. */
+/** A checkpoint, as POST /api/v1/checkpoints returns it. */
 export interface CheckpointSummary {
   readonly name: string;
   readonly txId: TxId;
@@ -20,6 +20,20 @@ export interface CheckpointSummary {
   readonly documents: number;
   /** Present if a node or command read the checkpoint back and found it damaged. */
   readonly damaged?: true;
+}
+
+/** A checkpoint as listed by GET /api/v1/checkpoints. */
+export interface ListedCheckpoint extends CheckpointSummary {
+  /** The time from the beginning of the save to its manifest; null if an earlier version of Cairn saved the checkpoint. */
+  readonly durationMs: number | null;
+  /** The time of the last successful verification by the store's clock, and the node that performed it; null if there is none. */
+  readonly verifiedAt: string | null;
+  readonly verifiedBy: string | null;
+  /**
+   * Whether the next sweep by this node's retention policy keeps the checkpoint, and why, as a sentence. Null if the
+   * checkpoint belongs to another log.
+   */
+  readonly kept: { readonly keep: boolean; readonly because: string } | null;
 }
 
 /**
@@ -198,6 +212,11 @@ export interface NodeStatus {
      */
     readonly lastCheckAt?: string | null;
     readonly nextCheckAt: string | null;
+    /**
+     * The approximate interval at which the cluster saves a checkpoint (ms); null if the node has no checkpointer. Nodes
+     * running earlier versions do not report it.
+     */
+    readonly approxFrequencyMs?: number | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /**
      * The reason why the node's last round saved nothing. It is null if the round saved or failed, and before the first
@@ -247,6 +266,32 @@ export interface NodeStatus {
      */
     readonly nextTryAt?: string | null;
   } | null;
+  /** What the node's process uses. Nodes running earlier versions do not report it. */
+  readonly resources?: NodeResources;
+}
+
+/** What a node's process uses, as reported by GET /status. */
+export interface NodeResources {
+  /** The time since the start of the node. */
+  readonly uptimeMs: number;
+  /** The memory of the process that is in physical memory. */
+  readonly memoryBytes: number;
+  /** The processor time that the process has used since its start, of all its threads. */
+  readonly processorMs: number;
+  /** The space on the disk of `db-dir` that this user may still use, and its size; null if the system does not report it. */
+  readonly diskFreeBytes: number | null;
+  readonly diskTotalBytes: number | null;
+  /** The requests over HTTP that read documents, and those that write, within about the last minute. */
+  readonly reads: RequestRate;
+  readonly writes: RequestRate;
+}
+
+/** The requests of one kind within about the last minute. The durations are null if there were none. */
+export interface RequestRate {
+  readonly perSecond: number;
+  /** Half of the requests, and 99 % of them, took no longer than this. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
 }
 
 /** The backup of a log, as reported by GET /status. */

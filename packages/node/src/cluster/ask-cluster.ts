@@ -1,4 +1,4 @@
-import type { TxId } from "@cairn/client";
+import type { PeerStatus, TxId } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { withTimeout } from "../concurrency/time-limit.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
@@ -7,7 +7,6 @@ import {
   decodeAnswer,
   encodeMessage,
   type PeerChains,
-  type PeerStatus,
   type Question,
   type SilentNode,
 } from "./peer-messages.ts";

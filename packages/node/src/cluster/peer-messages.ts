@@ -35,6 +35,20 @@ const SilentSchema = z.object({ instance: Text, node: Text, forMs: Count });
 /** A node that another node has heard from. */
 export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
+/** The maximum number of items of a list in a status. */
+const MAX_ITEMS = 100;
+/** A field that some nodes do not report. A value that this version does not understand is dropped. */
+const reported = <T extends z.ZodType>(schema: T): z.ZodCatch<z.ZodOptional<T>> =>
+  schema.optional().catch(undefined);
+
+const Warning = z.object({ code: Text, message: Text, hint: Text });
+const DatedFailure = Failure.extend({ at: Text });
+const Rate = z.object({
+  perSecond: z.number().min(0),
+  p50Ms: z.number().min(0).nullable(),
+  p99Ms: z.number().min(0).nullable(),
+});
+
 const StatusSchema = z.object({
   version: Text,
   phase: Text,
@@ -44,29 +58,38 @@ const StatusSchema = z.object({
     lastTxId: Count.nullable(),
     reachable: z.boolean().nullable(),
     exists: z.boolean().nullable().optional(),
+    firstTxId: reported(Count.nullable()),
+    location: reported(Text.nullable()),
+    warnings: reported(z.array(Warning).max(MAX_ITEMS)),
   }),
   index: z.object({
     txId: Count.nullable(),
     txTime: Text.nullable(),
     documents: Count.nullable(),
+    bytes: reported(Count.nullable()),
     lag: Count.nullable(),
     /** The version of the index. Digests of different versions are not comparable. */
     version: Count.optional(),
     divergence: z
       .object({
+        since: reported(Text),
         code: Text,
         message: Text,
+        hint: reported(Text),
         from: Count,
         state: z.enum(["open", "waiting", "comparing"]),
       })
       .nullable()
       .optional(),
-    warning: z.object({ code: Text, message: Text, hint: Text }).optional().catch(undefined),
+    lastScrub: reported(z.object({ at: Text, durationMs: Count, bytes: Count }).nullable()),
+    warning: reported(Warning),
   }),
   join: z.object({
     restoredFrom: z.object({ name: Text }).nullable(),
     movedAside: z.array(z.object({ code: Text, message: Text })),
     orphans: Count,
+    replayed: reported(Count),
+    readyAfterMs: reported(Count.nullable()),
   }),
   progress: z
     .object({
@@ -76,28 +99,88 @@ const StatusSchema = z.object({
       etaMs: Count.nullable(),
     })
     .nullable(),
-  stalled: z.object({ forMs: Count, message: Text }).nullable().optional(),
+  stalled: z
+    .object({ since: reported(Text), forMs: Count, message: Text })
+    .nullable()
+    .optional(),
   checkpoints: z.object({
-    last: z.object({ name: Text, txId: Count, takenAt: Text }).nullable(),
-    lastVerified: z.object({ name: Text, txId: Count, verifiedAt: Text }).nullable(),
-    lastSaved: z.object({ at: Text }).nullish().catch(undefined),
-    lastFailure: z
-      .object({ at: Text, code: Text, message: Text, hint: Text.nullable() })
-      .nullish()
-      .catch(undefined),
+    last: z
+      .object({ name: Text, txId: Count, takenAt: Text, bytes: reported(Count), ageMs: reported(Count) })
+      .nullable(),
+    lastVerified: z
+      .object({ name: Text, txId: Count, verifiedAt: Text, node: reported(Text), ageMs: reported(Count) })
+      .nullable(),
+    lastSaved: reported(
+      z
+        .object({
+          name: reported(Text),
+          txId: reported(Count),
+          bytes: reported(Count),
+          at: Text,
+          durationMs: reported(Count),
+        })
+        .nullable(),
+    ),
+    lastDrill: reported(
+      z
+        .object({
+          at: Text,
+          durationMs: Count,
+          outcome: z.enum(["verified", "failed"]),
+          name: Text.nullable(),
+          code: Text.nullable(),
+          message: Text.nullable(),
+          hint: Text.nullable(),
+        })
+        .nullable(),
+    ),
+    approxFrequencyMs: reported(Count.nullable()),
+    lastCheckAt: reported(Text.nullable()),
+    nextCheckAt: reported(Text.nullable()),
+    running: reported(z.object({ startedAt: Text, step: Text, bytes: Count }).nullable()),
+    skipped: reported(
+      z
+        .object({
+          at: Text,
+          reason: z.enum(["empty", "unchanged", "recent", "leased", "short-tail"]),
+          because: Text,
+        })
+        .nullable(),
+    ),
+    warnings: reported(
+      z.array(z.object({ at: Text, about: Text, message: Text, hint: Text })).max(MAX_ITEMS),
+    ),
+    lastFailure: reported(DatedFailure.nullable()),
   }),
   logBackup: z
     .object({
+      location: reported(Text),
+      everyMs: reported(Count),
+      segments: reported(Count.nullable()),
+      bytes: reported(Count.nullable()),
       exposed: z.object({ transactions: Count.nullable(), since: Text.nullable() }),
+      lastLookAt: reported(Text.nullable()),
+      warnings: reported(z.array(Warning).max(MAX_ITEMS)),
       lastFailure: Failure.nullable(),
     })
     .nullable()
     .optional(),
-  failure: Failure.nullable(),
+  failure: Failure.extend({
+    retries: reported(z.boolean()),
+    nextTryAt: reported(Text.nullable()),
+  }).nullable(),
+  resources: reported(
+    z.object({
+      uptimeMs: Count,
+      memoryBytes: Count,
+      processorMs: Count,
+      diskFreeBytes: Count.nullable(),
+      diskTotalBytes: Count.nullable(),
+      reads: Rate,
+      writes: Rate,
+    }),
+  ),
 });
-
-/** The part of a node's GET /status that an overview of the cluster needs. Other fields of a response are dropped. */
-export type PeerStatus = Readonly<z.infer<typeof StatusSchema>>;
 
 /**
  * A request. A later version that changes the meaning of requests will use another number for `cairn`, which this
@@ -144,6 +227,7 @@ const AnswerSchema = z.object({
   host: Text,
   pid: Count,
   startedAt: Text,
+  /** The part of a node's GET /status that other nodes pass on. Other fields of a response are dropped. */
   status: StatusSchema.optional(),
   /**
    * Present while the node is working on the response: it has processed `done` of `total` transactions. Sent about once

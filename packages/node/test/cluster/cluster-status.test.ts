@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { s3Store } from "@cairn/checkpoint";
-import type { PeerStatus } from "../../src/cluster/peer-messages.ts";
+import type { PeerStatus } from "@cairn/client";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
