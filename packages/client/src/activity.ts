@@ -1,5 +1,5 @@
 /**
- * Something that happened on a node: an item of GET /api/v1/activity. It corresponds to a line of the node's log, or to
+ * Something that happened on a node: an item of GET /status/activity. It corresponds to a line of the node's log, or to
  * several equal ones in succession.
  */
 export interface Activity {

@@ -1,3 +1,4 @@
+import type { ClusterStatus } from "./cluster-status.ts";
 import type { NodeStatus } from "./node-status.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
 import { CairnClientError } from "./client-error.ts";
@@ -201,6 +202,16 @@ export class CairnClient {
   /** Returns the status of the current node. */
   async status(options: CallOptions = {}): Promise<NodeStatus> {
     return (await this.#json({ path: "/status", signal: options.signal })) as NodeStatus;
+  }
+
+  /**
+   * Returns the status of all nodes of the log, as the current node sees them. It waits at most `timeoutMs` (default
+   * 1,000) for nodes that do not respond.
+   */
+  async cluster(options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<ClusterStatus> {
+    const { timeoutMs: timeout, signal } = options;
+    const request = { path: "/status/cluster", query: { timeout }, signal, waitMs: 4 * (timeout ?? 1_000) };
+    return (await this.#json(request)) as ClusterStatus;
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */

@@ -1,7 +1,7 @@
 import type { ChainValue, NodeStatus } from "./node-status.ts";
 import type { TxId } from "./transaction.ts";
 
-/** The response to GET /api/v1/cluster: all nodes of a log, and what needs attention. */
+/** The response to GET /status/cluster: all nodes of a log, and what needs attention. */
 export interface ClusterStatus {
   /** The time at which the nodes were asked, by the clock of the node that asked them (ISO 8601). */
   readonly at: string;

@@ -1,6 +1,6 @@
 import type { TxId } from "./transaction.ts";
 
-/** The response to GET /api/v1/log: the log of a node, and how far it may be trimmed. */
+/** The response to GET /status/log: the log of a node, and how far it may be trimmed. */
 export interface LogOverview {
   readonly name: string | null;
   readonly id: string | null;

@@ -1,6 +1,7 @@
 import type { HeldLease } from "@cairn/checkpoint";
 import type {
   CheckpointSummary,
+  ClusterStatus,
   DocumentKey,
   NodeStatus,
   Phase,
@@ -21,6 +22,9 @@ import type { FieldQuery } from "../index/read/field-query.ts";
 
 /** The default limit on how long a read or a write waits (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
+/** The default limit on how long the status of a cluster waits for a node, and the maximum (ms). */
+export const DEFAULT_CLUSTER_WAIT_MS = 1_000;
+export const MAX_CLUSTER_WAIT_MS = 10_000;
 /** The number of items on a page if the caller names none, and the maximum number. */
 export const DEFAULT_PAGE_ITEMS = 100;
 export const MAX_PAGE_ITEMS = 1_000;
@@ -142,6 +146,11 @@ export interface NodeApi {
   readonly version: string;
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
+  /**
+   * Returns the status of all nodes of the log, in every phase. Waits at most `timeoutMs` (1,000 by default) for the
+   * responses to a request. A status that is less than a second old is returned again.
+   */
+  cluster(options?: { readonly timeoutMs?: number }): Promise<ClusterStatus>;
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**

@@ -1,4 +1,4 @@
-import type { Checkpointer, CheckpointerStatus, CheckpointStore } from "@cairn/checkpoint";
+import type { Checkpointer, CheckpointerOptions, CheckpointerStatus } from "@cairn/checkpoint";
 import type { NodeStatus, VerifiedSummary } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { isoTime } from "../text/iso-time.ts";
@@ -9,7 +9,7 @@ export interface CheckpointParts {
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
   readonly report: { readonly restoredCheckpoint: CheckpointerStatus["last"] };
   readonly observation: { readonly lastResults: LastResults };
-  readonly store?: CheckpointStore | undefined;
+  readonly options?: Pick<CheckpointerOptions, "store" | "approxFrequency"> | undefined;
 }
 
 /** The status while no checkpointer runs. */
@@ -53,11 +53,12 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
     skipped: skipped === null ? null : { ...skipped, at: isoTime(skipped.at) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
     lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
-    store: findingsOf(parts.store),
+    approxFrequencyMs: parts.options?.approxFrequency ?? null,
+    store: findingsOf(parts.options?.store),
   };
 }
 
-function findingsOf(store: CheckpointStore | undefined): NodeStatus["checkpoints"]["store"] {
+function findingsOf(store: CheckpointerOptions["store"] | undefined): NodeStatus["checkpoints"]["store"] {
   const findings = store?.describe?.();
   return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }

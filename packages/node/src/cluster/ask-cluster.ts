@@ -28,16 +28,35 @@ export interface AskOptions {
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 
+/** How long to wait for nodes that are not expected, once all the expected ones have responded (ms). */
+const SETTLE_MS = 100;
+
 /**
  * Returns the nodes that respond in time, ordered by id and then by start time. A node that does not respond cannot be
- * distinguished from an absent one.
+ * distinguished from an absent one. If `expected` is given, waits only a moment longer than until these instances have
+ * responded.
  */
-export async function askStatus(channel: PeerChannel, options: AskOptions): Promise<Peer[]> {
+export async function askStatus(
+  channel: PeerChannel,
+  options: AskOptions & { readonly expected?: ReadonlySet<string> | undefined },
+): Promise<Peer[]> {
+  const { timeoutMs, signal, expected } = options;
   const peers = new Map<string, Peer>();
-  const deadline = AbortSignal.timeout(options.timeoutMs);
-  for await (const answer of ask(channel, { cairn: 1, ask: "status" }, anyOf(deadline, options.signal))) {
-    const { instance, node, host, pid, startedAt, status } = answer;
-    if (status !== undefined) peers.set(instance, { instance, node, host, pid, startedAt, status });
+  const missing = new Set(expected);
+  const settled = new AbortController();
+  const deadline = setTimeout(() => settled.abort(), timeoutMs);
+  let settling: NodeJS.Timeout | undefined;
+  try {
+    for await (const answer of ask(channel, { cairn: 1, ask: "status" }, anyOf(settled.signal, signal))) {
+      const { instance, node, host, pid, startedAt, status } = answer;
+      if (status !== undefined) peers.set(instance, { instance, node, host, pid, startedAt, status });
+      missing.delete(instance);
+      if (expected !== undefined && missing.size === 0)
+        settling ??= setTimeout(() => settled.abort(), SETTLE_MS);
+    }
+  } finally {
+    clearTimeout(deadline);
+    clearTimeout(settling);
   }
   const order = ({ node, startedAt, instance }: Peer): string => `${node}\0${startedAt}\0${instance}`;
   return [...peers.values()].toSorted((a, b) => (order(a) < order(b) ? -1 : 1));

@@ -32,6 +32,12 @@ export class HeardNodes {
     if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
   }
 
+  /** Returns the instances that have sent an announcement within the last `withinMs`. */
+  recent(withinMs: number): string[] {
+    const now = this.#now();
+    return [...this.#heard].filter(([, { at }]) => now - at < withinMs).map(([instance]) => instance);
+  }
+
   /** Records that a node is stopping. */
   left(instance: string): void {
     this.#heard.delete(instance);

@@ -1,6 +1,9 @@
+import type { NodeStatus, PeerStatus } from "@cairn/client";
 import { z } from "zod";
 
 const Count = z.int().min(0);
+/** A duration (ms). */
+const Ms = z.number().min(0);
 /**
  * A string in a message. Any client that may publish to the log's server can send messages, so the size of what nodes
  * retain is limited.
@@ -45,8 +48,8 @@ const Warning = z.object({ code: Text, message: Text, hint: Text });
 const DatedFailure = Failure.extend({ at: Text });
 const Rate = z.object({
   perSecond: z.number().min(0),
-  p50Ms: z.number().min(0).nullable(),
-  p99Ms: z.number().min(0).nullable(),
+  p50Ms: Ms.nullable(),
+  p99Ms: Ms.nullable(),
 });
 
 const StatusSchema = z.object({
@@ -81,7 +84,7 @@ const StatusSchema = z.object({
       })
       .nullable()
       .optional(),
-    lastScrub: reported(z.object({ at: Text, durationMs: Count, bytes: Count }).nullable()),
+    lastScrub: reported(z.object({ at: Text, durationMs: Ms, bytes: Count }).nullable()),
     warning: reported(Warning),
   }),
   join: z.object({
@@ -89,7 +92,7 @@ const StatusSchema = z.object({
     movedAside: z.array(z.object({ code: Text, message: Text })),
     orphans: Count,
     replayed: reported(Count),
-    readyAfterMs: reported(Count.nullable()),
+    readyAfterMs: reported(Ms.nullable()),
   }),
   progress: z
     .object({
@@ -105,10 +108,10 @@ const StatusSchema = z.object({
     .optional(),
   checkpoints: z.object({
     last: z
-      .object({ name: Text, txId: Count, takenAt: Text, bytes: reported(Count), ageMs: reported(Count) })
+      .object({ name: Text, txId: Count, takenAt: Text, bytes: reported(Count), ageMs: reported(Ms) })
       .nullable(),
     lastVerified: z
-      .object({ name: Text, txId: Count, verifiedAt: Text, node: reported(Text), ageMs: reported(Count) })
+      .object({ name: Text, txId: Count, verifiedAt: Text, node: reported(Text), ageMs: reported(Ms) })
       .nullable(),
     lastSaved: reported(
       z
@@ -117,7 +120,7 @@ const StatusSchema = z.object({
           txId: reported(Count),
           bytes: reported(Count),
           at: Text,
-          durationMs: reported(Count),
+          durationMs: reported(Ms),
         })
         .nullable(),
     ),
@@ -125,7 +128,7 @@ const StatusSchema = z.object({
       z
         .object({
           at: Text,
-          durationMs: Count,
+          durationMs: Ms,
           outcome: z.enum(["verified", "failed"]),
           name: Text.nullable(),
           code: Text.nullable(),
@@ -134,7 +137,7 @@ const StatusSchema = z.object({
         })
         .nullable(),
     ),
-    approxFrequencyMs: reported(Count.nullable()),
+    approxFrequencyMs: reported(Ms.nullable()),
     lastCheckAt: reported(Text.nullable()),
     nextCheckAt: reported(Text.nullable()),
     running: reported(z.object({ startedAt: Text, step: Text, bytes: Count }).nullable()),
@@ -155,7 +158,7 @@ const StatusSchema = z.object({
   logBackup: z
     .object({
       location: reported(Text),
-      everyMs: reported(Count),
+      everyMs: reported(Ms),
       segments: reported(Count.nullable()),
       bytes: reported(Count.nullable()),
       exposed: z.object({ transactions: Count.nullable(), since: Text.nullable() }),
@@ -171,9 +174,9 @@ const StatusSchema = z.object({
   }).nullable(),
   resources: reported(
     z.object({
-      uptimeMs: Count,
+      uptimeMs: Ms,
       memoryBytes: Count,
-      processorMs: Count,
+      processorMs: Ms,
       diskFreeBytes: Count.nullable(),
       diskTotalBytes: Count.nullable(),
       reads: Rate,
@@ -260,6 +263,11 @@ export function decodeQuestion(bytes: Uint8Array): Question | undefined {
 /** Decodes a response. Returns undefined for anything else. */
 export function decodeAnswer(bytes: Uint8Array): Answer | undefined {
   return parseWith(AnswerSchema, bytes);
+}
+
+/** Returns the part of this node's status that other nodes would pass on. */
+export function passedOn(status: NodeStatus): PeerStatus {
+  return StatusSchema.safeParse(status).data ?? status;
 }
 
 function parseWith<T>(schema: z.ZodType<T>, bytes: Uint8Array): T | undefined {

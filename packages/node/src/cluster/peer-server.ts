@@ -50,6 +50,9 @@ const MAX_WAITING = 8;
  */
 const MAX_COMPARING = 1_000;
 
+/** How long a silent node is expected to respond (ms). Nodes announce themselves about every minute. */
+const EXPECTED_MS = 180_000;
+
 /** Responds to the requests of other processes that have a node's log open. */
 export class PeerServer {
   readonly #identity: PeerIdentity;
@@ -76,6 +79,15 @@ export class PeerServer {
   /** Returns the random id that was generated when this node started. */
   get instance(): string {
     return this.#identity.instance;
+  }
+
+  get identity(): PeerIdentity {
+    return this.#identity;
+  }
+
+  /** Returns the instances of this node and of those that it has heard from within the last few announcements. */
+  get expected(): ReadonlySet<string> {
+    return new Set([this.instance, ...this.#heard.recent(EXPECTED_MS)]);
   }
 
   /** Begins to respond to requests, if the nodes of the log can communicate. */

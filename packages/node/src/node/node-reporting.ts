@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { CairnError } from "@cairn/kv";
 import { tellLeaving } from "../cluster/ask-cluster.ts";
+import { ClusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
@@ -42,6 +43,8 @@ export interface ReportingParts {
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
+  /** The nodes that have this node's log open. */
+  readonly cluster: ClusterLook;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
@@ -70,6 +73,12 @@ export class NodeReporting {
       },
       logger,
     );
+    this.cluster = new ClusterLook({
+      identity: this.#peers.identity,
+      expected: () => this.#peers.expected,
+      status,
+      log: () => life.log,
+    });
     this.#past = new OnePast({
       life,
       check: this.#check,

@@ -1,4 +1,4 @@
-import type { CheckpointStore } from "@cairn/checkpoint";
+import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeStatus } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
@@ -40,7 +40,7 @@ export async function nodeStatus(
     logWarnings: warnings,
   }: Pick<NodeStatus, "stalled"> &
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
-  store?: CheckpointStore,
+  options?: Pick<CheckpointerOptions, "store" | "approxFrequency">,
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
@@ -82,7 +82,7 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     stalled,
-    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation, store }),
+    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation, options }),
     logBackup: (state === undefined ? undefined : logBackup?.status(state.txId)) ?? null,
     failure:
       failure === undefined

@@ -9,6 +9,7 @@ import { Deadline } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import {
   type CheckpointResult,
+  DEFAULT_CLUSTER_WAIT_MS,
   DEFAULT_WAIT_MS,
   type EvictionsPage,
   type ReadOptions,
@@ -170,9 +171,11 @@ class RunningNode implements CairnNode {
   }
 
   async status(): Promise<NodeStatus> {
-    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer?.store);
+    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer);
   }
 
+  readonly cluster: NodeApi["cluster"] = ({ timeoutMs = DEFAULT_CLUSTER_WAIT_MS } = {}) =>
+    this.#reporting.cluster.status(timeoutMs);
   readonly submit: NodeApi["submit"] = (transaction, options) => this.#appends.submit(transaction, options);
   readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
   readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);

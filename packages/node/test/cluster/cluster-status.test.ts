@@ -93,7 +93,7 @@ describe("cairn status --cluster", () => {
     await scene.ready("a", { place: "another-a" });
     const { stdout } = await scene.status();
     expect(stdout).toMatch(
-      /^Give each node a different id \(CAIRN_NODE_ID\): a is the id of 2 nodes, on .* and on /m,
+      /^a is the id of 2 nodes, on .* and on .*\. Give each node a different id \(CAIRN_NODE_ID\)\.$/m,
     );
     const { nodes, sameId } = await shown();
     expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);

@@ -55,7 +55,8 @@ async function heardOf(node: string, by: string): Promise<void> {
 }
 
 it("a frozen node is listed without a response and makes the command end with 3 until it continues", async () => {
-  await put(await scene.ready("a"), 0, 3, "x");
+  const a = await scene.ready("a", { parts: { http: { host: "127.0.0.1", port: 0, maxBody: 1_000 } } });
+  await put(a, 0, 3, "x");
   const { child } = await startProcess();
   await heardOf("frozen", "a");
   expect((await scene.status()).code).toBe(0);
@@ -63,7 +64,9 @@ it("a frozen node is listed without a response and makes the command end with 3 
   const frozen = await scene.status();
   expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
   expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no response( +unknown){4}$/m);
-  expect(frozen.stdout).toMatch(/^frozen: no response; last heard from \S+ \S+ ago\.$/m);
+  expect(frozen.stdout).toMatch(
+    /^frozen: no response; last heard from \S+ \S+ ago\. Resume or restart a node/m,
+  );
   expect([frozen.code, frozen.stderr]).toEqual([
     3,
     expect.stringMatching(/^NOT_READY: No response from frozen\.\n {2}hint: Resume or restart a node/),
@@ -71,7 +74,16 @@ it("a frozen node is listed without a response and makes the command end with 3 
   expect(JSON.parse((await scene.status("--json")).stdout)).toMatchObject({
     silent: [{ node: "frozen", forMs: expect.any(Number) }],
   });
+  expect(await (await fetch(`${a.url}/status/cluster`)).json()).toMatchObject({
+    verdict: { state: "failing", hint: expect.stringContaining("Resume or restart a node that is frozen") },
+    nodes: [{ node: "a" }],
+    silent: [{ node: "frozen", forMs: expect.any(Number) }],
+  });
   child.kill("SIGCONT");
+  await vi.waitFor(async () => {
+    const seen = (await (await fetch(`${a.url}/status/cluster`)).json()) as object;
+    expect(seen).toMatchObject({ nodes: [{ node: "a" }, { node: "frozen" }], silent: [] });
+  });
   await vi.waitFor(async () => expect((await scene.status()).code).toBe(0), { timeout: 30_000 });
 });
 
@@ -101,7 +113,7 @@ it("a failing store and removed files of an index are reported in the notes", as
   await expect(a.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
   const { stdout } = await scene.status();
-  expect(stdout).toMatch(/^a: no checkpoint was saved\. STORE_UNREACHABLE: The store does not respond\. /m);
+  expect(stdout).toMatch(/^a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m);
   expect(stdout).toMatch(/^a: INDEX_CORRUPT: .* start it again/m);
 });
 

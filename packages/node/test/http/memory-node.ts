@@ -1,5 +1,16 @@
 import { CairnError } from "@cairn/kv";
-import type { DocumentKey, NodeStatus, Phase, Transaction, TxId, TxOutcome } from "@cairn/client";
+import type {
+  ClusterStatus,
+  DocumentKey,
+  NodeStatus,
+  Phase,
+  Transaction,
+  TxId,
+  TxOutcome,
+} from "@cairn/client";
+import { clusterFindings, clusterVerdict } from "../../src/cluster/cluster-findings.ts";
+import { clusterStatus } from "../../src/cluster/cluster-view.ts";
+import { passedOn } from "../../src/cluster/peer-messages.ts";
 import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
 import type { DocumentVersion } from "../../src/index/read/documents.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
@@ -123,6 +134,28 @@ export class MemoryNode implements NodeApi {
     options: { timeoutMs?: number } = {},
   ): Promise<CommitResult> {
     return { outcome: await this.await(transaction, options), replaced: undefined };
+  }
+
+  async cluster(): Promise<ClusterStatus> {
+    const identity = {
+      instance: "i",
+      node: this.id,
+      host: "h",
+      pid: 1,
+      startedAt: "2026-11-20T06:00:00.000Z",
+    };
+    const status = passedOn(await this.status());
+    const { name, id, lastTxId } = status.log;
+    const view = {
+      log: { name, id, lastTxId },
+      peers: [{ ...identity, status }],
+      silent: [],
+      past: undefined,
+    };
+    const findings = clusterFindings(view, 0);
+    const at = "2026-11-20T06:00:00.000Z";
+    const askedBy = { node: this.id, instance: "i" };
+    return { ...clusterStatus(view, findings, clusterVerdict(view, findings), at), askedBy };
   }
 
   outcome(txId: TxId): Promise<TxOutcome | undefined> {

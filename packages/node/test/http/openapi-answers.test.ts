@@ -26,9 +26,18 @@ const json = (value: unknown): string => JSON.stringify(value);
 // The last test checks that those before it covered everything.
 describe("a node responds as its OpenAPI document describes", { shuffle: false }, () => {
   it("to its own operations", async () => {
-    for (const id of ["getLive", "getReady", "getStatus", "getMetrics", "getOpenApi", "getDigest"])
+    for (const id of [
+      "getLive",
+      "getReady",
+      "getStatus",
+      "getCluster",
+      "getMetrics",
+      "getOpenApi",
+      "getDigest",
+    ])
       await described.answerOf(id, 200);
     await described.answerOf("getStatus", 400, { at: "/status?x=1" });
+    await described.answerOf("getCluster", 400, { at: "/status/cluster?timeout=soon" });
     await described.answerOf("getStatus", 403, { headers: { host: "elsewhere.example" } });
     await described.answerOf("getDigest", 504, { at: "/api/v1/digest?min-tx=999999&timeout=PT0.01S" });
   });

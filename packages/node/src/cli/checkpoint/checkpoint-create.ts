@@ -9,7 +9,7 @@ import {
   formatNumberOf,
   formatRelative,
   formatTime,
-} from "../terminal/quantities.ts";
+} from "../../text/quantities.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
 

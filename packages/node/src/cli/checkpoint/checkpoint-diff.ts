@@ -14,7 +14,7 @@ import {
   wholeNumber,
 } from "../options/command-options.ts";
 import { showProgress } from "../terminal/progress-display.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";

@@ -6,7 +6,7 @@ import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.t
 import { formatTable } from "../terminal/columns.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
-import { formatBytes, formatCount, formatRelative } from "../terminal/quantities.ts";
+import { formatBytes, formatCount, formatRelative } from "../../text/quantities.ts";
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { printable, type Terminal, writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 

@@ -23,7 +23,7 @@ import {
   wholeNumber,
 } from "../options/command-options.ts";
 import { isConfigured } from "../options/configuration.ts";
-import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../terminal/quantities.ts";
+import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Output, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noStore } from "../places/checkpoint-source.ts";

@@ -18,7 +18,7 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { rebuildFromLog, requireBeginning } from "../../replay/rebuild-from-log.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
 import { showProgress } from "../terminal/progress-display.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";

@@ -15,7 +15,7 @@ import type { PointOptions } from "../options/past-point.ts";
 import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
 import { describeSource } from "../places/past-source.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { UsageError } from "../terminal/report-error.ts";

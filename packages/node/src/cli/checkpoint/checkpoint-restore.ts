@@ -14,7 +14,7 @@ import {
   describeConfiguredCommand,
 } from "../options/command-options.ts";
 import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
-import { formatBytes, formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { restoreAt } from "./checkpoint-restore-at.ts";

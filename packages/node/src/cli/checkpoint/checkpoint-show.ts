@@ -13,7 +13,7 @@ import {
   formatNumberOf,
   formatRelative,
   formatTime,
-} from "../terminal/quantities.ts";
+} from "../../text/quantities.ts";
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 

@@ -22,7 +22,7 @@ import { type AddCommand, describeNodeCommand, type NodeOptions } from "../optio
 import { withNode } from "../options/node-address.ts";
 import { isConfigured } from "../options/configuration.ts";
 import type { NodeClient } from "../requests/node-client.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { checkpointSource, noStore } from "../places/checkpoint-source.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { stagingFolder } from "../places/staging-folder.ts";

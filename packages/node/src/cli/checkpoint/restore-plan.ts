@@ -12,7 +12,7 @@ import { isoTime } from "../../text/iso-time.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
 import { formatTable } from "../terminal/columns.ts";
-import { formatBytes, formatCount } from "../terminal/quantities.ts";
+import { formatBytes, formatCount } from "../../text/quantities.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
 /** The checkpoints of a store that may be restored: the named one, or those of a log up to a point. */

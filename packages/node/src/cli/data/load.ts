@@ -12,7 +12,7 @@ import { loadTransactions } from "../requests/load-transactions.ts";
 import type { SendProgress } from "../requests/send-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { showProgress } from "../terminal/progress-display.ts";
-import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
 interface LoadCommandOptions extends NodeOptions {

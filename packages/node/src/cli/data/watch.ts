@@ -3,7 +3,7 @@ import { shorten } from "../terminal/columns.ts";
 import { type AddCommand, describeNodesCommand, wholeNumber } from "../options/command-options.ts";
 import { type NodesOptions, withNodes } from "../options/node-address.ts";
 import { followWatch } from "../requests/follow-watch.ts";
-import { formatTime } from "../terminal/quantities.ts";
+import { formatTime } from "../../text/quantities.ts";
 import { printable, writeLine, tell } from "../terminal/terminal.ts";
 
 interface WatchOptions extends NodesOptions {

@@ -5,7 +5,7 @@ import { formatTable } from "../terminal/columns.ts";
 import type { AddCommand } from "../options/command-options.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
 interface Bucket {

@@ -8,7 +8,7 @@ import { verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
 import { type AddCommand, wholeNumber } from "../options/command-options.ts";
 import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
 import { describeDbCommand, isUnusable, type OpenedDb, openCopy, tableDamage } from "./db-reader.ts";
-import { formatNumberOf } from "../terminal/quantities.ts";
+import { formatNumberOf } from "../../text/quantities.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
 interface CheckOptions extends DbOptions {

@@ -15,7 +15,7 @@ import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
 import type { AddCommand } from "../options/command-options.ts";
 import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, type OpenedDb, withDb } from "./db-reader.ts";
-import { formatBytes, formatNumberOf } from "../terminal/quantities.ts";
+import { formatBytes, formatNumberOf } from "../../text/quantities.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
 interface CompactOptions extends DbOptions {

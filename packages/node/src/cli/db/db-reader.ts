@@ -16,7 +16,7 @@ import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
 import { describeConfiguredCommand } from "../options/command-options.ts";
 import { keyOptions } from "../options/store-keys.ts";
 import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { type Terminal } from "../terminal/terminal.ts";
 
 /** Adds the options and the help text that all `cairn db` commands share. */

@@ -9,7 +9,7 @@ import { formatFields, formatTable } from "../terminal/columns.ts";
 import type { AddCommand } from "../options/command-options.ts";
 import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
 import { describeDbCommand, openCopy, requireWholeTables } from "./db-reader.ts";
-import { formatBytes, formatCount, formatNumberOf, formatTime } from "../terminal/quantities.ts";
+import { formatBytes, formatCount, formatNumberOf, formatTime } from "../../text/quantities.ts";
 import { type Output, printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 
 interface Stats {

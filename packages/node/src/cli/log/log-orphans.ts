@@ -21,7 +21,7 @@ import {
   describeConfiguredCommand,
   type ConfiguredOptions,
 } from "../options/command-options.ts";
-import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { printable, type Terminal, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { noLog, withLog } from "../places/log-place.ts";

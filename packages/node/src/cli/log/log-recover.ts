@@ -17,7 +17,7 @@ import {
   type ConfiguredOptions,
 } from "../options/command-options.ts";
 import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
-import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";

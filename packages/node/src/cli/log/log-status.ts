@@ -5,7 +5,7 @@ import {
   describeConfiguredCommand,
   type ConfiguredOptions,
 } from "../options/command-options.ts";
-import { formatCount, formatTime } from "../terminal/quantities.ts";
+import { formatCount, formatTime } from "../../text/quantities.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 

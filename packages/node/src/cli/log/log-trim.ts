@@ -8,7 +8,7 @@ import {
   durationOption,
   type ConfiguredOptions,
 } from "../options/command-options.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 

@@ -10,7 +10,7 @@ import { pages, pathOfBucket } from "../requests/documents.ts";
 import { ExportWriter } from "../requests/export-lines.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { showProgress } from "../terminal/progress-display.ts";
-import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { tell, type Terminal, write, writeJson, writeLine } from "../terminal/terminal.ts";
 import { PageSize } from "./page-size.ts";
 

@@ -6,7 +6,7 @@ import { awaitIndexed } from "../requests/await-indexed.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
-import { formatCount, formatNumberOf } from "../terminal/quantities.ts";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { tell, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { DEFAULT_NAMESPACE } from "../../text/document-key.ts";
 import { documentOf, type OtherValues } from "./document-value.ts";

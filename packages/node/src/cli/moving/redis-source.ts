@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import { formatBytes } from "../terminal/quantities.ts";
+import { formatBytes } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { stringOf } from "./document-value.ts";
 import type { KeyValue, KeyValueSource, ImportRefusal } from "./import-record.ts";

@@ -1,50 +1,21 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
-import type { SilentNode } from "../../cluster/peer-messages.ts";
-import type { Past, PastComparison } from "../../cluster/compare-pasts.ts";
+import { clusterFindings, findingText } from "../../cluster/cluster-findings.ts";
+import { type ClusterView, isMember } from "../../cluster/cluster-view.ts";
+import type { PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";
-import { sameIds } from "../../cluster/judge-digests.ts";
 import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
-import {
-  formatCount,
-  formatDuration,
-  formatNumberOf,
-  formatRelative,
-  formatTime,
-} from "../terminal/quantities.ts";
+import { formatCount, formatNumberOf, formatRelative } from "../../text/quantities.ts";
 import { printable } from "../terminal/terminal.ts";
 
-/** The state of a cluster. */
-export interface ClusterView {
-  /** The log; `id` and `lastTxId` are null if it does not exist. */
-  readonly log: { readonly name: string; readonly id: string | null; readonly lastTxId: number | null };
-  /** All nodes that responded, whether they belong to this cluster or to another one whose log has the same name. */
-  readonly peers: readonly Peer[];
-  /** The nodes of this log that did not respond although other nodes have heard from them within the last hour. */
-  readonly silent: readonly SilentNode[];
-  /** The comparison of the nodes' pasts; undefined if there are fewer than two nodes to compare. */
-  readonly past: PastComparison | undefined;
+/** The state of a cluster, and the comparison of its nodes if it was requested. */
+export interface ComparedView extends ClusterView {
   readonly comparison: Comparison | undefined;
 }
 
-/** Returns a predicate that is true for the nodes that have this log open. */
-export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
-  return ({ status }) => log.id !== null && status.log.id === log.id;
-}
-
-/**
- * Returns a predicate that is true for the nodes that belong to this cluster. A node that has not joined, or has
- * failed, knows at most the log of its index. Therefore only a node that follows another log belongs to another
- * cluster.
- */
-export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
-  return ({ status: { phase, log: its } }) =>
-    its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
-}
-
 /** Formats the nodes of a log as a table with notes below it. `now` is in milliseconds since 1970. */
-export function formatCluster(view: ClusterView, now: number, output: TableOutput): string {
+export function formatCluster(view: ComparedView, now: number, output: TableOutput): string {
   const isOwn = isMember(view);
   const own = view.peers.filter(isOwn);
   const others = view.peers.filter((peer) => !isOwn(peer));
@@ -66,12 +37,8 @@ export function formatCluster(view: ClusterView, now: number, output: TableOutpu
     parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
   }
   const notes = [
-    ...sameIdNotes(view.peers),
-    ...view.peers.flatMap(peerNotes),
-    ...view.silent.map(
-      ({ node, forMs }) => `${node}: no response; last heard from ${formatDuration(forMs)} ago.`,
-    ),
-    ...(view.past === undefined ? [] : pastNotes(view.past, own)),
+    ...clusterFindings(view, now).map(findingText),
+    ...(view.past === undefined ? [] : pastNotes(view.past)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];
   if (notes.length > 0) parts.push("", ...notes.map(printable));
@@ -79,13 +46,13 @@ export function formatCluster(view: ClusterView, now: number, output: TableOutpu
 }
 
 function logText({ name, id, lastTxId }: ClusterView["log"]): string {
-  if (id === null || lastTxId === null) return `${name} does not exist`;
+  if (id === null || lastTxId === null) return `${name ?? "name unknown"} does not exist`;
   return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
 }
 
 function table(
   peers: readonly Peer[],
-  { log, comparison, silent }: ClusterView,
+  { log, comparison, silent }: ComparedView,
   now: number,
   output: TableOutput,
 ): string {
@@ -158,69 +125,10 @@ function digestText({ answers, compared, rebuilt, checks }: Comparison, { instan
     : `${short} differs from the log`;
 }
 
-function sameIdNotes(peers: readonly Peer[]): string[] {
-  return sameIds(peers).map(({ node, peers: same }) => {
-    const where = same.map(
-      ({ host, pid, startedAt }) => `on ${host} (process ${pid}, since ${formatTime(startedAt)})`,
-    );
-    return `Give each node a different id (CAIRN_NODE_ID): ${node} is the id of ${same.length} nodes, ${where.join(" and ")}.`;
-  });
-}
-
-function peerNotes({ node, status }: Peer): string[] {
-  const { failure, stalled, join, index, checkpoints } = status;
-  const notes: string[] = [];
-  if (failure !== null) {
-    const hint = failure.hint === null ? "" : ` ${failure.hint}`;
-    notes.push(`${node}: ${failure.code}: ${failure.message}${hint}`);
-  }
-  const { divergence, warning } = index;
-  if (warning !== undefined) notes.push(`${node}: ${warning.code}: ${warning.message} ${warning.hint}`);
-  const { lastFailure, lastSaved } = checkpoints;
-  // A checkpoint saved since the failure shows that the failure is over.
-  if (lastFailure && !(lastSaved && lastSaved.at > lastFailure.at)) {
-    const { code, message, hint } = lastFailure;
-    notes.push(`${node}: no checkpoint was saved. ${code}: ${message}${hint === null ? "" : ` ${hint}`}`);
-  }
-  if (divergence !== null && divergence !== undefined) {
-    const doing = divergence.state === "comparing" ? " It is comparing its index with a rebuild." : "";
-    notes.push(`${node}: ${divergence.code}: ${divergence.message}${doing}`);
-  }
-  if (stalled !== null && stalled !== undefined) {
-    notes.push(`${node}: no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`);
-  }
-  const backupFailure = status.logBackup?.lastFailure ?? null;
-  if (backupFailure !== null) {
-    const { code, message, hint } = backupFailure;
-    notes.push(`${node}: the log is not backed up. ${code}: ${message} ${hint ?? ""}`.trimEnd());
-  }
-  for (const { code, message } of join.movedAside) {
-    notes.push(`${node}: moved its index aside and built another one. ${code}: ${message}`);
-  }
-  if (join.orphans > 0) {
-    const orphans = formatNumberOf(join.orphans, "transaction");
-    notes.push(`${node}: ${orphans} only in its quarantine; cairn log orphans prints them`);
-  }
-  return notes;
-}
-
-/** Returns notes on the comparison of the nodes' pasts. */
-function pastNotes({ txId, pasts, differ }: PastComparison, peers: readonly Peer[]): string[] {
-  const at = `at transaction ${formatCount(txId)}`;
-  if (differ === undefined) return [`The same past ${at} on ${formatNumberOf(pasts.size, "node")}.`];
-  const shown = peers.flatMap(({ node, instance }) => {
-    const past = pasts.get(instance);
-    return past === undefined ? [] : [`${node} has ${differ} ${digits(past, differ)}`];
-  });
-  const what =
-    differ === "history"
-      ? "have different transactions"
-      : "computed different results from the same transactions";
-  return [`The nodes ${what} ${at}: ${shown.join(", ")}.`];
-}
-
-function digits(past: Past, differ: "history" | "effects"): string {
-  return past[differ].slice(0, SHOWN_DIGITS);
+/** Returns a note on the comparison of the nodes' pasts; a difference is a finding. */
+function pastNotes({ txId, pasts, differ }: PastComparison): string[] {
+  if (differ !== undefined) return [];
+  return [`The same past at transaction ${formatCount(txId)} on ${formatNumberOf(pasts.size, "node")}.`];
 }
 
 function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string[] {

@@ -3,14 +3,20 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { askSilent, askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
 import { comparePasts, type PastComparison } from "../../cluster/compare-pasts.ts";
-import { sameIds } from "../../cluster/judge-digests.ts";
+import {
+  clusterFindings,
+  clusterVerdict,
+  DIFFERENT_PAST_HINT,
+  SILENT_HINT,
+} from "../../cluster/cluster-findings.ts";
+import { type ClusterView, clusterStatus, hasLog, isMember } from "../../cluster/cluster-view.ts";
 import { rebuildIndex } from "../../replay/rebuild-index.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
 import type { PeerChannel } from "../../log/peer-channel.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { type ClusterView, formatCluster, hasLog, isMember } from "./cluster-screen.ts";
-import { formatCount, formatDuration, formatNumberOf } from "../terminal/quantities.ts";
+import { type ComparedView, formatCluster } from "./cluster-screen.ts";
+import { formatCount, formatDuration, formatNumberOf } from "../../text/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
@@ -40,7 +46,7 @@ export async function viewCluster(
   system: System,
   query: ClusterQuery,
   terminal: Terminal,
-): Promise<ClusterView> {
+): Promise<ComparedView> {
   const identity = await readLogIdentity(log);
   const { timeoutMs } = query;
   const peers = await askStatus(channel, { timeoutMs });
@@ -82,7 +88,7 @@ export async function viewCluster(
  * log responded, or `NOT_READY` if a node has failed or did not respond.
  */
 export async function writeCluster(
-  view: ClusterView,
+  view: ComparedView,
   terminal: Terminal,
   { json, expect = 0 }: { readonly json: boolean; readonly expect?: number | undefined },
 ): Promise<void> {
@@ -137,7 +143,7 @@ function requireNoFailure(peers: readonly Peer[]): void {
 function requireNoneSilent({ silent }: ClusterView): void {
   if (silent.length === 0) return;
   throw new CairnError("NOT_READY", `No response from ${silent.map(({ node }) => node).join(", ")}.`, {
-    hint: "Resume or restart a node that is frozen, was killed, or is cut off from NATS. The other nodes forget it after an hour.",
+    hint: SILENT_HINT,
   });
 }
 
@@ -162,36 +168,28 @@ function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly 
   });
 }
 
-function clusterJson({ log, peers, silent, past, comparison }: ClusterView): object {
-  const nodes = peers.map((peer) => ({
-    ...peer,
-    sameLog: log.id === null || peer.status.log.id === null ? null : peer.status.log.id === log.id,
-    past: past?.pasts.get(peer.instance) ?? null,
-    ...comparison?.answers.get(peer.instance),
-    ...comparison?.checks.get(peer.instance),
+function clusterJson({ comparison, ...view }: ComparedView): object {
+  const now = Date.now();
+  const findings = clusterFindings(view, now);
+  const at = new Date(now).toISOString();
+  const status = { ...clusterStatus(view, findings, clusterVerdict(view, findings), at), askedBy: null };
+  if (comparison === undefined) return { ...status, comparison: null };
+  const { txId, verdict, rebuilt, others, answers, checks } = comparison;
+  const nodes = status.nodes.map((node) => ({
+    ...node,
+    ...answers.get(node.instance),
+    ...checks.get(node.instance),
   }));
-  const repeated = sameIds(peers).map(({ node }) => node);
-  const compared = past === undefined ? null : { txId: past.txId, differ: past.differ ?? null };
-  if (comparison === undefined)
-    return { log, nodes, silent, sameId: repeated, past: compared, comparison: null };
-  const { txId, verdict, rebuilt, others } = comparison;
   const built = isCairnError(rebuilt)
     ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
     : (rebuilt ?? null);
-  const wrong = wrongPeers(comparison, peers).map(({ instance }) => instance);
+  const wrong = wrongPeers(comparison, view.peers).map(({ instance }) => instance);
   const otherVersions = others.map(({ version = null, verdict: itsVerdict, peers: same }) => ({
     version,
     verdict: itsVerdict,
     nodes: same.map(({ instance }) => instance),
   }));
-  return {
-    log,
-    nodes,
-    silent,
-    sameId: repeated,
-    past: compared,
-    comparison: { txId, verdict, rebuilt: built, wrong, otherVersions },
-  };
+  return { ...status, nodes, comparison: { txId, verdict, rebuilt: built, wrong, otherVersions } };
 }
 
 async function rebuild(
@@ -239,8 +237,6 @@ function pastProblem({ txId, differ }: PastComparison): CairnError | undefined {
   if (differ === undefined) return undefined;
   const code = differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
   return new CairnError(code, `The nodes do not have the same past at transaction ${formatCount(txId)}.`, {
-    hint:
-      "Wait a few minutes and run the command again: one after another, the nodes compare their indexes with a rebuild from the log and replace a wrong one. " +
-      "To compare them now, run cairn status --cluster --digest.",
+    hint: DIFFERENT_PAST_HINT,
   });
 }

@@ -9,7 +9,7 @@ import {
   formatNumberOf,
   formatRelative,
   formatTime,
-} from "../terminal/quantities.ts";
+} from "../../text/quantities.ts";
 import { printable } from "../terminal/terminal.ts";
 
 type Warning = NodeStatus["log"]["warnings"][number];

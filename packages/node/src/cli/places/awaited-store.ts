@@ -1,7 +1,7 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { System } from "../../api/system.ts";
-import { formatDuration } from "../terminal/quantities.ts";
+import { formatDuration } from "../../text/quantities.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
 /** The time after which a call is reported, in ms. A working store responds earlier, even if it is far away. */

@@ -4,7 +4,7 @@ import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { recoverCommand } from "../../join/join-errors.ts";
 import { findLostLog, lastOf, type LostLog } from "../../join/lost-log.ts";
-import { formatCount } from "../terminal/quantities.ts";
+import { formatCount } from "../../text/quantities.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";

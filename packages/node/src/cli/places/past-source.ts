@@ -1,5 +1,5 @@
 import type { PastPlan } from "../../replay/past-plan.ts";
-import { formatBytes, formatNumberOf } from "../terminal/quantities.ts";
+import { formatBytes, formatNumberOf } from "../../text/quantities.ts";
 
 /** Describes the sources from which an index as of a point in the past is built. */
 export function describeSource({ checkpoint, history, segments, source, txId }: PastPlan): string {

@@ -1,5 +1,5 @@
 import type { LogBackupStatus, TxId } from "@cairn/client";
-import { formatCount, formatDuration, formatNumberOf } from "./quantities.ts";
+import { formatCount, formatDuration, formatNumberOf } from "../../text/quantities.ts";
 
 /**
  * Formats what would be lost if the log's servers were lost now: `3 transactions, 41 s`. After a failed look, the loss

@@ -1,5 +1,5 @@
 import cliProgress from "cli-progress";
-import { formatBytes, formatDuration } from "./quantities.ts";
+import { formatBytes, formatDuration } from "../../text/quantities.ts";
 import type { Output } from "./terminal.ts";
 
 /**

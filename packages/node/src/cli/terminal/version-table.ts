@@ -1,6 +1,6 @@
 import type { DocumentVersion } from "../../index/read/documents.ts";
 import { formatTable, shorten } from "./columns.ts";
-import { formatTime } from "./quantities.ts";
+import { formatTime } from "../../text/quantities.ts";
 import type { Output } from "./terminal.ts";
 
 /** A version of a document, with the document as a parsed JSON value. */

@@ -1,4 +1,4 @@
-import { CHECKPOINT_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
+import { CHECKPOINT_PARAMETERS, CLUSTER_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { found, type Operation, READ_ERRORS } from "./operation.ts";
 
@@ -28,6 +28,15 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     tag: "node",
     summary: "Return the node's status, in every phase.",
     answers: found("The node's status.", ref("Status")),
+  },
+  {
+    method: "get",
+    path: "/status/cluster",
+    id: "getCluster",
+    tag: "node",
+    summary: "Return the status of all nodes of the log, and what needs attention, in every phase.",
+    query: CLUSTER_PARAMETERS,
+    answers: found("The status of the cluster.", ref("ClusterStatus")),
   },
   {
     method: "get",

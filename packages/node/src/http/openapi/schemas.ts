@@ -21,7 +21,7 @@ import {
   TX_ID,
   withoutOthers,
 } from "../requests/schema-parts.ts";
-import { NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
+import { CLUSTER_STATUS, NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
 
 /**
  * The time of an event, in nanoseconds since 1970. The schema ends with 2261, but nodes also accept some months of
@@ -250,6 +250,7 @@ export const SCHEMAS = {
   Ready: object({ ready: FLAG, phase: TEXT }),
   Live: object({ live: FLAG, phase: TEXT }),
   Status: STATUS,
+  ClusterStatus: CLUSTER_STATUS,
 } as const satisfies Readonly<Record<string, OpenApiObject>>;
 
 /** The exact schemas of the responses of operations that have several successful responses. */

@@ -7,6 +7,7 @@ import {
   nullable,
   object,
   oneOf,
+  type OpenApiObject,
   TEXT,
   TIME,
   TX_ID,
@@ -82,7 +83,7 @@ const STALLED = object({
   message: TEXT,
 });
 
-const CHECKPOINTS = object({
+const CHECKPOINT_PROPERTIES = {
   last: nullable(object({ name: TEXT, txId: TX_ID, takenAt: TIME, bytes: BYTES, ageMs: MILLISECONDS })),
   lastSaved: nullable(object({ name: TEXT, txId: TX_ID, bytes: BYTES, at: TIME, durationMs: MILLISECONDS })),
   lastVerified: nullable(
@@ -122,7 +123,9 @@ const CHECKPOINTS = object({
   store: nullable(
     object({ location: TEXT, exclusive: FLAG, canDelete: FLAG, ranges: FLAG, checksums: TEXT }),
   ),
-});
+};
+
+const CHECKPOINTS = object({ ...CHECKPOINT_PROPERTIES, approxFrequencyMs: nullable(MILLISECONDS) });
 
 const LOG_BACKUP = object({
   location: TEXT,
@@ -138,6 +141,121 @@ const LOG_BACKUP = object({
   warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
   lastFailure: nullable(FAILURE),
 });
+
+const RATE = object({
+  perSecond: { type: "number", format: "double", minimum: 0 },
+  p50Ms: nullable(MILLISECONDS),
+  p99Ms: nullable(MILLISECONDS),
+});
+
+const RESOURCES = object({
+  uptimeMs: MILLISECONDS,
+  memoryBytes: BYTES,
+  processorMs: MILLISECONDS,
+  diskFreeBytes: nullable(BYTES),
+  diskTotalBytes: nullable(BYTES),
+  reads: RATE,
+  writes: RATE,
+});
+
+/** The properties of GET /status that other nodes pass on. */
+const PEER_PROPERTIES = {
+  version: TEXT,
+  phase: TEXT,
+  log: without(LOG, ["backup"], ["name", "id", "lastTxId", "reachable"]),
+  index: without(INDEX, ["chains"], ["txId", "txTime", "documents", "lag"]),
+  join: object(
+    {
+      restoredFrom: nullable(object({ name: TEXT })),
+      movedAside: array(object({ code: TEXT, message: TEXT })),
+      orphans: COUNT,
+      replayed: COUNT,
+      readyAfterMs: nullable(MILLISECONDS),
+    },
+    ["restoredFrom", "movedAside", "orphans"],
+  ),
+  progress: nullable(PROGRESS),
+  stalled: nullable(object({ since: TIME, forMs: MILLISECONDS, message: TEXT }, ["forMs", "message"])),
+  checkpoints: without(CHECKPOINTS, ["store"], ["last", "lastVerified"], {
+    last: nullable(
+      object({ name: TEXT, txId: TX_ID, takenAt: TIME, bytes: BYTES, ageMs: MILLISECONDS }, [
+        "name",
+        "txId",
+        "takenAt",
+      ]),
+    ),
+    lastVerified: nullable(
+      object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, ageMs: MILLISECONDS }, [
+        "name",
+        "txId",
+        "verifiedAt",
+      ]),
+    ),
+    lastSaved: nullable(
+      object({ name: TEXT, txId: TX_ID, bytes: BYTES, at: TIME, durationMs: MILLISECONDS }, ["at"]),
+    ),
+  }),
+  logBackup: nullable(
+    without(LOG_BACKUP, ["covered", "nextLookAt", "failedLooks", "written"], ["exposed", "lastFailure"]),
+  ),
+  failure: nullable(FAILURE),
+  resources: RESOURCES,
+};
+
+const FINDING = object({
+  severity: oneOf("failing", "attention", "notice"),
+  node: nullable(TEXT),
+  code: nullable(TEXT),
+  message: TEXT,
+  hint: nullable(TEXT),
+  since: nullable(TIME),
+});
+
+/** The body of GET /status/cluster. */
+export const CLUSTER_STATUS = object({
+  at: TIME,
+  askedBy: object({ node: TEXT, instance: TEXT }),
+  verdict: object({ state: oneOf("well", "attention", "failing"), message: TEXT, hint: nullable(TEXT) }),
+  log: object({ name: nullable(TEXT), id: nullable(TEXT), lastTxId: nullable(TX_ID) }),
+  nodes: array(
+    object({
+      instance: TEXT,
+      node: TEXT,
+      host: TEXT,
+      pid: COUNT,
+      startedAt: TIME,
+      status: object(PEER_PROPERTIES, [
+        "version",
+        "phase",
+        "log",
+        "index",
+        "join",
+        "progress",
+        "checkpoints",
+        "failure",
+      ]),
+      sameLog: nullable(FLAG),
+      past: nullable(object({ version: COUNT, txId: TX_ID, history: TEXT, effects: TEXT })),
+    }),
+  ),
+  silent: array(object({ instance: TEXT, node: TEXT, forMs: MILLISECONDS })),
+  sameId: array(TEXT),
+  past: nullable(object({ txId: TX_ID, differ: nullable(oneOf("history", "effects")) })),
+  findings: array(FINDING),
+});
+
+/** Returns the schema of an object without some properties, and with others that replace them. */
+function without(
+  schema: OpenApiObject,
+  omitted: readonly string[],
+  required: readonly string[],
+  replaced: OpenApiObject = {},
+): OpenApiObject {
+  const kept = Object.entries(schema["properties"] as OpenApiObject).filter(
+    ([name]) => !omitted.includes(name),
+  );
+  return object({ ...Object.fromEntries(kept), ...replaced }, required);
+}
 
 /** The body of GET /status. */
 export const STATUS = object({

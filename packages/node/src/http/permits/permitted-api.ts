@@ -107,6 +107,9 @@ class PermittedApi implements RouteApi {
 
   readonly status: NodeApi["status"] = async () => await this.#whole("the status concerns").status();
 
+  readonly cluster: NodeApi["cluster"] = async (options) =>
+    await this.#whole("the status of the cluster concerns").cluster(options);
+
   readonly metrics: NodeApi["metrics"] = async () => await this.#whole("metrics concern").metrics();
 
   readonly digest: NodeApi["digest"] = async (options) =>

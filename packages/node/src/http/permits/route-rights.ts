@@ -13,6 +13,7 @@ export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
   "GET /health/ready": "none",
   "GET /openapi.json": "read",
   "GET /status": "observe",
+  "GET /status/cluster": "observe",
   "GET /metrics": "observe",
   "GET /api/v1/digest": "observe",
   "GET /api/v1/checkpoints": "observe",

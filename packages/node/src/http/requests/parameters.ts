@@ -1,5 +1,5 @@
 import { DateTime, Duration } from "luxon";
-import { DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS } from "../../api/node-api.ts";
+import { DEFAULT_PAGE_ITEMS, MAX_CLUSTER_WAIT_MS, MAX_PAGE_ITEMS } from "../../api/node-api.ts";
 import type { AsOf } from "../../index/read/documents.ts";
 import type { FieldQuery } from "../../index/read/field-query.ts";
 import { MAX_FIELDS } from "../../policies/policy-problems.ts";
@@ -314,6 +314,16 @@ export const WATCH_PARAMETERS = {
     "ticket",
     TEXT,
     "A ticket from `POST /api/v1/watch/tickets`, in place of the header Authorization. It can be used once.",
+  ),
+};
+
+/** The parameters of a status of the cluster. */
+export const CLUSTER_PARAMETERS = {
+  timeout: parameter(
+    "timeoutMs",
+    (text, name) => Math.min(parseTimeout(text, name), MAX_CLUSTER_WAIT_MS),
+    DURATION,
+    "How long to wait for nodes that do not respond, as an ISO 8601 duration or in milliseconds: 1 s by default, and at most 10 s.",
   ),
 };
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { NodeStatus } from "@cairn/client";
-import { type ClusterView, formatCluster } from "../../../src/cli/node/cluster-screen.ts";
+import { type ComparedView, formatCluster } from "../../../src/cli/node/cluster-screen.ts";
 import { formatTable } from "../../../src/cli/terminal/columns.ts";
 import { showProgress } from "../../../src/cli/terminal/progress-display.ts";
 import {
@@ -9,7 +9,7 @@ import {
   formatNumberOf,
   formatRelative,
   formatTime,
-} from "../../../src/cli/terminal/quantities.ts";
+} from "../../../src/text/quantities.ts";
 import { formatStatus } from "../../../src/cli/node/status-screen.ts";
 import { printable } from "../../../src/cli/terminal/terminal.ts";
 import { MemoryNode } from "../../http/memory-node.ts";
@@ -267,7 +267,7 @@ describe("the screen of a cluster", () => {
     const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
     const status = { ...rest, failure, join: { ...join, movedAside: [] } };
     const silent = [{ instance: "j", node: "m\u001b", forMs: 1_000 }];
-    const view: ClusterView = {
+    const view: ComparedView = {
       log,
       silent,
       peers: [{ ...peer, status }],
@@ -298,7 +298,7 @@ describe("the screen of a cluster", () => {
     expect(lines[4]).toMatch(/^b .* unknown$/);
     const lastFailure = { code: "STORE_DENIED", message: "No.", hint: "Allow it." };
     const failed = shown({ ...BACKUP, lastFailure });
-    expect(failed).toContain("a: the log is not backed up. STORE_DENIED: No. Allow it.");
+    expect(failed).toContain("a: STORE_DENIED: The log is not backed up. No. Allow it.");
   });
 });
 

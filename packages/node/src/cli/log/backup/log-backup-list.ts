@@ -6,7 +6,7 @@ import {
 } from "../../options/command-options.ts";
 import { type BackupOptions, type BackupPlace, withBackup } from "../../places/backup-place.ts";
 import { formatTable } from "../../terminal/columns.ts";
-import { formatBytes, formatCount, formatRelative } from "../../terminal/quantities.ts";
+import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { writeJsonLines, writeLine, tell } from "../../terminal/terminal.ts";
 
 /** Adds `cairn log backup list`. */

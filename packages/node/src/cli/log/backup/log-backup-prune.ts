@@ -18,7 +18,7 @@ import {
 import { type BackupOptions, type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";
 import { noLog } from "../../places/log-place.ts";
 import { interruptible } from "../../terminal/interrupt.ts";
-import { formatBytes, formatCount, formatNumberOf } from "../../terminal/quantities.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { UsageError } from "../../terminal/report-error.ts";
 import { keyOptions } from "../../options/store-keys.ts";
 import { type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";

@@ -18,7 +18,7 @@ import { type BackupOptions, type BackupPlace, withBackup } from "../../places/b
 import { checkpointSource } from "../../places/checkpoint-source.ts";
 import { formatFields } from "../../terminal/columns.ts";
 import { exposedText, rangeText } from "../../terminal/backup-text.ts";
-import { formatBytes, formatCount, formatRelative } from "../../terminal/quantities.ts";
+import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { printable, writeJson, writeLine } from "../../terminal/terminal.ts";
 
 /** The output of the command. A field is null if the source of information does not provide it. */

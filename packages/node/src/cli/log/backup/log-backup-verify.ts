@@ -27,7 +27,7 @@ import { stagingFolder } from "../../places/staging-folder.ts";
 import { rangeText } from "../../terminal/backup-text.ts";
 import { interruptible } from "../../terminal/interrupt.ts";
 import { showProgress } from "../../terminal/progress-display.ts";
-import { formatBytes, formatCount, formatNumberOf } from "../../terminal/quantities.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { keyOptions } from "../../options/store-keys.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
 

@@ -1,0 +1,88 @@
+import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
+import { isCairnError } from "@cairn/kv";
+import { SharedResults } from "../concurrency/shared-results.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { askSilent, askStatus, type Peer } from "./ask-cluster.ts";
+import { clusterFindings, clusterVerdict, notAsked } from "./cluster-findings.ts";
+import { clusterStatus, type ClusterView, hasLog } from "./cluster-view.ts";
+import { comparePasts } from "./compare-pasts.ts";
+import { type PeerIdentity, passedOn } from "./peer-messages.ts";
+
+/** How long a status of the cluster is served again (ms), so that any number of pages cost one request to the nodes. */
+const KEEP_MS = 1_000;
+
+/** The parts of a node with which it looks at its cluster. */
+export interface ClusterLookParts {
+  readonly identity: PeerIdentity;
+  /** Returns the instances that are expected to respond. */
+  readonly expected: () => ReadonlySet<string>;
+  readonly status: () => Promise<NodeStatus>;
+  readonly log: () => TxLog | undefined;
+}
+
+/** The nodes of this node's log, as it asks them. A node whose log connects no nodes sees only itself. */
+export class ClusterLook {
+  readonly #parts: ClusterLookParts;
+  readonly #shared = new SharedResults<ClusterStatus>(KEEP_MS);
+
+  constructor(parts: ClusterLookParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Returns the status of the cluster. Waits for responses at most twice `timeoutMs`, and only a moment if all known
+   * nodes respond.
+   */
+  async status(timeoutMs: number): Promise<ClusterStatus> {
+    return await this.#shared.get(String(timeoutMs), async () => await this.#look(timeoutMs));
+  }
+
+  async #look(timeoutMs: number): Promise<ClusterStatus> {
+    const { identity } = this.#parts;
+    let refused: ClusterFinding[] = [];
+    let view: ClusterView;
+    try {
+      view = await this.#ask(timeoutMs, this.#parts.expected());
+      // A node that only others have heard from may just be slower than the others.
+      if (view.silent.some(({ instance }) => !this.#parts.expected().has(instance)))
+        view = await this.#ask(timeoutMs, undefined);
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+      refused = [notAsked(identity.node, error)];
+      view = alone(await this.#self());
+    }
+    const now = Date.now();
+    const findings = [...refused, ...clusterFindings(view, now)];
+    const { node, instance } = identity;
+    const status = clusterStatus(view, findings, clusterVerdict(view, findings), new Date(now).toISOString());
+    return { ...status, askedBy: { node, instance } };
+  }
+
+  async #ask(timeoutMs: number, expected: ReadonlySet<string> | undefined): Promise<ClusterView> {
+    const channel = this.#parts.log()?.peers;
+    if (channel === undefined) return alone(await this.#self());
+    const responded = await askStatus(channel, { timeoutMs, expected });
+    const self = responded.find(({ instance }) => instance === this.#parts.identity.instance);
+    // The server may not permit this node to respond, not even to itself.
+    const own = self ?? (await this.#self());
+    const peers = self === undefined ? [own, ...responded] : responded;
+    const { log } = alone(own);
+    if (log.id === null) return { log, peers, silent: [], past: undefined };
+    const options = { timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
+    const [past, silent] = await Promise.all([
+      comparePasts(channel, log.id, peers.filter(hasLog({ log })), options),
+      askSilent(channel, peers, log.id, options),
+    ]);
+    return { log, peers, silent, past };
+  }
+
+  async #self(): Promise<Peer> {
+    return { ...this.#parts.identity, status: passedOn(await this.#parts.status()) };
+  }
+}
+
+/** Returns the view of a node that knows of no other. */
+function alone(self: Peer): ClusterView {
+  const { name, id, lastTxId } = self.status.log;
+  return { log: { name, id, lastTxId }, peers: [self], silent: [], past: undefined };
+}

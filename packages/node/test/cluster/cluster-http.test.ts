@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { CairnClient, type ClusterStatus } from "@cairn/client";
+import { clusterFindings } from "../../src/cluster/cluster-findings.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
+import { ClusterScene, put } from "./cluster-scene.ts";
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(() => scene.close());
+
+const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+
+async function cluster(node: CairnNode, query = ""): Promise<ClusterStatus> {
+  const response = await fetch(`${node.url}/status/cluster${query}`);
+  expect(response.status).toBe(200);
+  return (await response.json()) as ClusterStatus;
+}
+
+it("every node returns all nodes, their histories and a verdict, as cairn status --cluster --json prints them", async () => {
+  const a = await scene.ready("a", { parts: { http } });
+  const b = await scene.ready("b", { parts: { http } });
+  const c = await scene.ready("c");
+  const txId = await put(a, 0, 5, "x");
+  await Promise.all([b.await(txId), c.await(txId)]);
+  const status = await cluster(b);
+  expect(status).toMatchObject({
+    askedBy: { node: "b" },
+    verdict: { state: "well", message: "3 nodes are ready.", hint: null },
+    log: { name: "cairn", lastTxId: txId },
+    nodes: [{ node: "a" }, { node: "b" }, { node: "c" }],
+    silent: [],
+    sameId: [],
+    past: { txId, differ: null },
+    findings: [],
+  });
+  for (const { sameLog, past, status: its } of status.nodes) {
+    expect([sameLog, past?.txId, its.phase, its.index.txId]).toEqual([true, txId, "ready", txId]);
+  }
+  const printed = JSON.parse((await scene.status("--json")).stdout) as object;
+  expect(Object.keys(printed).toSorted()).toEqual([...Object.keys(status), "comparison"].toSorted());
+  const viaClient = await new CairnClient({ urls: a.url ?? "" }).cluster();
+  expect(viaClient).toMatchObject({ askedBy: { node: "a" }, nodes: [{}, {}, {}] });
+});
+
+it("ten pages cost one question to the nodes, and so does each further second", async () => {
+  const a = await scene.ready("a", { parts: { http } });
+  await put(a, 0, 1, "x");
+  const statuses = await Promise.all(Array.from({ length: 10 }, async () => await cluster(a)));
+  expect(new Set(statuses.map(({ at }) => at)).size).toBe(1);
+  const again = await cluster(a);
+  expect(again.at).toBe(statuses[0]?.at);
+  await vi.waitFor(async () => expect((await cluster(a)).at).not.toBe(again.at));
+});
+
+it("a node that is not ready, or whose log is unreachable, returns what it knows and how to repair it", async () => {
+  const a = await scene.ready("a", { parts: { http } });
+  await put(a, 0, 1, "x");
+  await scene.nats.stop();
+  const status = await vi.waitFor(
+    async () => {
+      const seen = await cluster(a, "?timeout=PT0.5S");
+      expect(seen.verdict.state).toBe("failing");
+      return seen;
+    },
+    { timeout: 20_000 },
+  );
+  expect(status).toMatchObject({
+    nodes: [{ node: "a" }],
+    verdict: { message: expect.stringContaining("LOG_UNREACHABLE") },
+  });
+  // The hint is followed.
+  expect(status.verdict.hint).toContain("server is running");
+  await scene.nats.start();
+  await vi.waitFor(async () => expect((await cluster(a)).verdict.state).toBe("well"), { timeout: 20_000 });
+}, 60_000);
+
+it("an overdue checkpoint is no longer reported once its hint has been followed", async () => {
+  const a = await scene.ready("a", { parts: { http } });
+  await put(a, 0, 1, "x");
+  await a.checkpoint().done;
+  await put(a, 1, 2, "x");
+  const found = async (): Promise<readonly (string | null)[]> => {
+    const { log, nodes } = await cluster(a);
+    const peers = nodes.map((node) => {
+      const { checkpoints } = node.status;
+      expect(checkpoints.approxFrequencyMs).toBeGreaterThan(0);
+      const last = checkpoints.last === null ? null : { ...checkpoints.last, ageMs: Number.MAX_SAFE_INTEGER };
+      const aged = { ...checkpoints, approxFrequencyMs: 60_000, last };
+      return {
+        ...node,
+        startedAt: "2020-01-01T00:00:00.000Z",
+        status: { ...node.status, checkpoints: aged },
+      };
+    });
+    return clusterFindings({ log, peers, silent: [], past: undefined }, Date.now()).map(({ hint }) => hint);
+  };
+  const [hint, ...others] = await found();
+  expect(others).toEqual([]);
+  expect(hint).toMatch(/^Run cairn checkpoint create, /);
+  expect((await cairn(["checkpoint", "create", "--url", a.url ?? ""], new CapturedTerminal())).code).toBe(0);
+  await vi.waitFor(async () => expect(await found()).toEqual([]), { timeout: 10_000 });
+});
