@@ -65,6 +65,7 @@ export {
 } from "./restore/restore-checkpoint.ts";
 
 /** Removing. */
+export { listRetained, type RetainedListing } from "./retain/list-retained.ts";
 export { planPrune, prune, type PruneEntry, type PruneOptions } from "./retain/prune.ts";
 export type { RetentionPolicy } from "./retain/retention.ts";
 

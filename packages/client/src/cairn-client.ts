@@ -1,3 +1,4 @@
+import type { Activity } from "./activity.ts";
 import type { ClusterStatus } from "./cluster-status.ts";
 import type { NodeStatus } from "./node-status.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
@@ -212,6 +213,12 @@ export class CairnClient {
     const { timeoutMs: timeout, signal } = options;
     const request = { path: "/status/cluster", query: { timeout }, signal, waitMs: 4 * (timeout ?? 1_000) };
     return (await this.#json(request)) as ClusterStatus;
+  }
+
+  /** Returns what happened on the current node since its start, newest first. */
+  async activity(options: CallOptions & { readonly limit?: number } = {}): Promise<Activity[]> {
+    const { limit, signal } = options;
+    return (await this.#json({ path: "/status/activity", query: { limit }, signal })) as Activity[];
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */

@@ -148,8 +148,9 @@ type OwnDecision = Decision & {
   readonly damaged?: boolean;
 };
 
-async function decideOwn(
-  options: PruneOptions,
+/** Decides about the checkpoints of a log among `usable`, newest first. */
+export async function decideOwn(
+  options: Pick<PruneOptions, "store" | "logId" | "policy" | "agrees" | "format">,
   usable: readonly StoredCheckpoint[],
   now: number,
 ): Promise<Map<string, OwnDecision>> {

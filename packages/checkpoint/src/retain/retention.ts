@@ -74,7 +74,32 @@ export function decideRetention(
       return { name, keep: false, because: `it is not one of the newest ${atLeast}` };
     }
     return age < retainNewerThan
-      ? { name, keep: true, because: `it is ${age} ms old, younger than ${retainNewerThan} ms` }
-      : { name, keep: false, because: `it is ${age} ms old, not younger than ${retainNewerThan} ms` };
+      ? { name, keep: true, because: `it is ${amountOf(age)} old, younger than ${amountOf(retainNewerThan)}` }
+      : {
+          name,
+          keep: false,
+          because: `it is ${amountOf(age)} old, not younger than ${amountOf(retainNewerThan)}`,
+        };
   });
+}
+
+const UNITS = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["min", 60_000],
+  ["s", 1_000],
+  ["ms", 1],
+] as const;
+
+/** Formats a duration for people, in the largest unit that fits and the next smaller one: `9 d`, `1 d 1 h`, `812 ms`. */
+function amountOf(ms: number): string {
+  const first = Math.max(
+    0,
+    UNITS.findIndex(([, size]) => ms >= size),
+  );
+  const [[unit, size], smaller] = [UNITS[first] ?? (["ms", 1] as const), UNITS[first + 1]];
+  const whole = Math.floor(ms / size);
+  const rest =
+    smaller === undefined || smaller[0] === "ms" ? 0 : Math.floor((ms - whole * size) / smaller[1]);
+  return rest === 0 ? `${whole} ${unit}` : `${whole} ${unit} ${rest} ${smaller?.[0] ?? ""}`;
 }

@@ -73,6 +73,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
   // The index may have been closed while the store was slow to respond.
   signal.throwIfAborted();
   onStep("capturing", 0);
+  const beganAt = clock.now();
   const listed = await checkpointFiles(store, signal);
   signal.throwIfAborted();
   const others = listed.slice(0, MAX_OTHER_CHECKPOINTS).map(({ parsed }) => parsed.txId);
@@ -112,7 +113,8 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     const packed = packing.result();
     if (uploaded.bytes !== packed.bytes) throw truncatedUpload(archive, uploaded.bytes, packed.bytes);
     onStep("publishing", packed.bytes);
-    const manifest = manifestOf(save, capture.state, takenAt, { ...packed, name: archive });
+    const times = { takenAt, durationMs: Math.max(0, Math.round(clock.now() - beganAt)) };
+    const manifest = manifestOf(save, capture.state, times, { ...packed, name: archive });
     const text = await sealManifest(name, manifest, store.encryption);
     // A process that was suspended for longer than the lease must not publish in addition to its successor.
     await lease.confirm();
@@ -134,7 +136,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
 function manifestOf(
   { source, options }: SaveOptions,
   state: CapturedState,
-  takenAt: number,
+  { takenAt, durationMs }: { readonly takenAt: number; readonly durationMs: number },
   { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
 ): Manifest {
   const encrypted = options.store.encryption !== undefined;
@@ -147,6 +149,7 @@ function manifestOf(
     ...(state.chains === undefined ? {} : { chains: state.chains }),
     ...(state.purged === undefined ? {} : { purged: state.purged }),
     takenAt: new Date(takenAt).toISOString(),
+    durationMs,
     node: source.node,
     archive,
     files,

@@ -111,6 +111,8 @@ export const ManifestSchema = z.object({
    */
   purged: Position.optional(),
   takenAt: z.iso.datetime(),
+  /** The time from the beginning of the save to the manifest (ms). Earlier versions of Cairn did not record it. */
+  durationMs: Position.optional(),
   node: z.string(),
   archive: z.object({ name: FileName, bytes: Position, sha256: Sha256 }),
   files: z.array(z.object({ name: FileName, bytes: Position, sha256: Sha256 })).min(1),

@@ -86,8 +86,8 @@ test("every decision has a reason", () => {
   const decisions = decideRetention(aged(0, 1, 9), { retainAtLeast: 1, retainNewerThan: 2 * DAY }, NOW);
   expect(decisions.map(({ because }) => because)).toEqual([
     "it is one of the newest 1",
-    "it is 86400000 ms old, younger than 172800000 ms",
-    "it is 777600000 ms old, not younger than 172800000 ms",
+    "it is 1 d old, younger than 2 d",
+    "it is 9 d old, not younger than 2 d",
   ]);
 });
 

@@ -1,8 +1,10 @@
 import type { HeldLease } from "@cairn/checkpoint";
 import type {
+  Activity,
   CheckpointSummary,
   ClusterStatus,
   DocumentKey,
+  ListedCheckpoint,
   NodeStatus,
   Phase,
   PolicyState,
@@ -151,6 +153,11 @@ export interface NodeApi {
    * responses to a request. A status that is less than a second old is returned again.
    */
   cluster(options?: { readonly timeoutMs?: number }): Promise<ClusterStatus>;
+  /**
+   * Returns what happened on this node since its start, newest first: at most the last `limit` items (100 by default) of
+   * some hundred that it remembers.
+   */
+  activity(options?: { readonly limit?: number }): Promise<readonly Activity[]>;
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**
@@ -224,7 +231,7 @@ export interface NodeApi {
   /** Returns the digest of the logical content, and the transaction at which it was computed. */
   digest(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly digest: string }>;
   /** Returns the checkpoints in the node's store, newest first. Throws NOT_FOUND if no checkpointer is configured. */
-  checkpoints(): Promise<readonly CheckpointSummary[]>;
+  checkpoints(): Promise<readonly ListedCheckpoint[]>;
   /**
    * Saves a checkpoint now. `begun` resolves when the round begins (or rejects with CHECKPOINT_RUNNING while another
    * round is running), and `done` resolves when it ends.

@@ -1,14 +1,26 @@
-import type { CheckpointListing, TakeOutcome } from "@cairn/checkpoint";
-import type { CheckpointSummary } from "@cairn/client";
+import type { CheckpointListing, RetainedListing, TakeOutcome } from "@cairn/checkpoint";
+import type { CheckpointSummary, ListedCheckpoint } from "@cairn/client";
 import type { CheckpointResult } from "../api/node-api.ts";
 
-/** Returns a checkpoint in the form that GET /api/v1/checkpoints returns. */
+/** Returns a checkpoint in the form that POST /api/v1/checkpoints returns. */
 export function checkpointSummary(
   listing: Omit<CheckpointListing, "fileCount" | "verified" | "damaged"> & { readonly damaged?: boolean },
 ): CheckpointSummary {
   const { name, txId, takenAt, archive, node, log, documents, damaged } = listing;
   const summary = { name, txId, takenAt, bytes: archive.bytes, node, logId: log.id, documents };
   return damaged === true ? { ...summary, damaged: true } : summary;
+}
+
+/** Returns a checkpoint in the form in which GET /api/v1/checkpoints lists it. */
+export function listedCheckpoint(listing: RetainedListing): ListedCheckpoint {
+  const { durationMs = null, verification, kept = null } = listing;
+  return {
+    ...checkpointSummary(listing),
+    durationMs,
+    verifiedAt: verification?.verifiedAt ?? null,
+    verifiedBy: verification?.node ?? null,
+    kept,
+  };
 }
 
 /** Returns the outcome of a requested round in the form of POST /api/v1/checkpoints. */

@@ -42,6 +42,8 @@ export interface HttpServer {
 /** The dependencies of {@link startHttpServer}, in addition to the options. */
 export interface HttpServerContext {
   readonly logger: HttpLogger;
+  /** The logger for failures of single requests. Defaults to `logger`. */
+  readonly requestLogger?: HttpLogger;
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
   /** The time that a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers alone. */
@@ -106,7 +108,7 @@ function createApp(
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
 ): { app: FastifyInstance; connections: Connections } {
   const { logger, onAnswered, tokens, tls } = context;
-  const failures = new FailedRequests(logger);
+  const failures = new FailedRequests(context.requestLogger ?? logger);
   const handleError = errorHandler(failures, options.maxBody);
   const settings = {
     // access.ts rejects such a request with a reason.

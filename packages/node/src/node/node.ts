@@ -1,8 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { listCheckpoints } from "@cairn/checkpoint";
+import { listRetained } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
-import type { CheckpointSummary, NodeStatus, Phase, VerifiedSummary } from "@cairn/client";
+import type { ListedCheckpoint, NodeStatus, Phase, VerifiedSummary } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Deadline } from "../concurrency/time-limit.ts";
@@ -10,12 +10,15 @@ import { IndexDirectory } from "../db-dir/index-directory.ts";
 import {
   type CheckpointResult,
   DEFAULT_CLUSTER_WAIT_MS,
+  DEFAULT_PAGE_ITEMS,
   DEFAULT_WAIT_MS,
   type EvictionsPage,
   type ReadOptions,
   type NodeApi,
   type NodePolicies,
 } from "../api/node-api.ts";
+import { RecentActivity } from "../observe/recent-activity.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { NodeLife } from "./node-life.ts";
 import { NodeAppends } from "./node-appends.ts";
 import { NodeObservation } from "./node-observation.ts";
@@ -28,7 +31,7 @@ import { nodeStatus } from "./node-status.ts";
 import type { System } from "../api/system.ts";
 import { VERSION } from "../api/version.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
-import { checkpointResult, checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
+import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
 
 /** The time within which requests in progress may end (ms). A node must stop within 10 s. */
 const HTTP_STOP_MS = 2_000;
@@ -93,7 +96,10 @@ class RunningNode implements CairnNode {
   readonly ready: Promise<void>;
   readonly #system: System;
   readonly #directory: IndexDirectory;
+  /** The log for lines about requests, which are not part of the activity. */
+  readonly #requestLogger: Logger;
   readonly #logger: Logger;
+  readonly #activity = new RecentActivity();
   readonly #life: NodeLife;
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
@@ -106,12 +112,14 @@ class RunningNode implements CairnNode {
   constructor(
     system: System,
     directory: IndexDirectory,
-    logger: Logger,
+    requestLogger: Logger,
     { stall = {}, onEvent, compareEveryMs }: Omit<RunOptions, "logger">,
   ) {
     this.id = system.nodeId;
     this.#system = system;
     this.#directory = directory;
+    this.#requestLogger = requestLogger;
+    const logger = this.#activity.tap(requestLogger);
     this.#logger = logger;
     this.ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
@@ -149,6 +157,7 @@ class RunningNode implements CairnNode {
     if (http !== undefined) {
       this.#http = await startHttpServer(this, http, {
         logger: this.#logger,
+        requestLogger: this.#requestLogger,
         closeTimeoutMs: HTTP_STOP_MS,
         onAnswered: this.#life.observation.metrics.onRequest,
       });
@@ -176,6 +185,8 @@ class RunningNode implements CairnNode {
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = DEFAULT_CLUSTER_WAIT_MS } = {}) =>
     this.#reporting.cluster.status(timeoutMs);
+  readonly activity: NodeApi["activity"] = ({ limit = DEFAULT_PAGE_ITEMS } = {}) =>
+    Promise.resolve(this.#activity.newest(limit));
   readonly submit: NodeApi["submit"] = (transaction, options) => this.#appends.submit(transaction, options);
   readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
   readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);
@@ -200,9 +211,16 @@ class RunningNode implements CairnNode {
     return comparedPolicies(await this.#reads.policies(options), this.#system.policies);
   }
 
-  async checkpoints(): Promise<readonly CheckpointSummary[]> {
-    const { checkpoints } = await listCheckpoints(allStores(this.#system)[0] ?? requireStore(this.#system));
-    return checkpoints.map(checkpointSummary);
+  async checkpoints(): Promise<readonly ListedCheckpoint[]> {
+    const { checkpointer, kvProvider } = this.#system;
+    const { checkpoints } = await listRetained({
+      store: allStores(this.#system)[0] ?? requireStore(this.#system),
+      // A node without a checkpointer removes nothing.
+      logId: checkpointer === undefined ? undefined : this.#life.identity?.id,
+      policy: checkpointer?.retentionPolicy,
+      format: { index: INDEX_VERSION, kv: kvProvider.format },
+    });
+    return checkpoints.map(listedCheckpoint);
   }
 
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {

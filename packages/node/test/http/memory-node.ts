@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type {
+  Activity,
   ClusterStatus,
   DocumentKey,
   NodeStatus,
@@ -136,6 +137,10 @@ export class MemoryNode implements NodeApi {
     return { outcome: await this.await(transaction, options), replaced: undefined };
   }
 
+  activity(): Promise<readonly Activity[]> {
+    return Promise.resolve([]);
+  }
+
   async cluster(): Promise<ClusterStatus> {
     const identity = {
       instance: "i",
@@ -247,7 +252,8 @@ export class MemoryNode implements NodeApi {
   }
 
   checkpoints(): ReturnType<NodeApi["checkpoints"]> {
-    return Promise.resolve([CHECKPOINT]);
+    const unknown = { durationMs: null, verifiedAt: null, verifiedBy: null, kept: null };
+    return Promise.resolve([{ ...CHECKPOINT, ...unknown }]);
   }
 
   verifyCheckpoint(name: string = CHECKPOINT.name): ReturnType<NodeApi["verifyCheckpoint"]> {

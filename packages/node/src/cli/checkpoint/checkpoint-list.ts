@@ -1,6 +1,8 @@
-import { listCheckpoints } from "@cairn/checkpoint";
-import type { CheckpointSummary } from "@cairn/client";
-import { checkpointSummary } from "../../checkpoints/checkpoint-summary.ts";
+import { listRetained } from "@cairn/checkpoint";
+import type { ListedCheckpoint } from "@cairn/client";
+import { LEVEL_FORMAT } from "@cairn/kv";
+import { listedCheckpoint } from "../../checkpoints/checkpoint-summary.ts";
+import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import type { CheckpointPlace } from "../places/checkpoint-place.ts";
 import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
 import { formatTable } from "../terminal/columns.ts";
@@ -27,21 +29,24 @@ export const addCheckpointList: AddCommand = (parent, terminal) => {
     const found = await (isInNode
       ? withNode(terminal, options, (node) => node.json({ path: "/api/v1/checkpoints" }))
       : withCheckpoints(folder, options, terminal, (place) => listPlace(place, terminal)));
-    await writeList(terminal, found as CheckpointSummary[], options);
+    await writeList(terminal, found as ListedCheckpoint[], options);
   });
 };
 
-async function listPlace({ store, name }: CheckpointPlace, terminal: Terminal): Promise<CheckpointSummary[]> {
-  const { checkpoints, skipped } = await listCheckpoints(store);
+async function listPlace({ store, name }: CheckpointPlace, terminal: Terminal): Promise<ListedCheckpoint[]> {
+  const { checkpoints, skipped } = await listRetained({
+    store,
+    format: { index: INDEX_VERSION, kv: LEVEL_FORMAT },
+  });
   for (const one of skipped) {
     await tell(terminal, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
   }
-  return checkpoints.filter((one) => name === undefined || one.name === name).map(checkpointSummary);
+  return checkpoints.filter((one) => name === undefined || one.name === name).map(listedCheckpoint);
 }
 
 async function writeList(
   terminal: Terminal,
-  found: readonly CheckpointSummary[],
+  found: readonly ListedCheckpoint[],
   options: NodeOptions,
 ): Promise<void> {
   if (options.json === true) return writeJsonLines(terminal.stdout, found);

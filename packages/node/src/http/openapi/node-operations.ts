@@ -1,4 +1,9 @@
-import { CHECKPOINT_PARAMETERS, CLUSTER_PARAMETERS, READ_PARAMETERS } from "../requests/parameters.ts";
+import {
+  ACTIVITY_PARAMETERS,
+  CHECKPOINT_PARAMETERS,
+  CLUSTER_PARAMETERS,
+  READ_PARAMETERS,
+} from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { found, type Operation, READ_ERRORS } from "./operation.ts";
 
@@ -37,6 +42,15 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     summary: "Return the status of all nodes of the log, and what needs attention, in every phase.",
     query: CLUSTER_PARAMETERS,
     answers: found("The status of the cluster.", ref("ClusterStatus")),
+  },
+  {
+    method: "get",
+    path: "/status/activity",
+    id: "getActivity",
+    tag: "node",
+    summary: "Return what happened on the node since its start, newest first, in every phase.",
+    query: ACTIVITY_PARAMETERS,
+    answers: found("The activity.", array(ref("Activity"))),
   },
   {
     method: "get",

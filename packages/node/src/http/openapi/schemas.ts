@@ -11,6 +11,7 @@ import {
   described,
   dictionary,
   FLAG,
+  MILLISECONDS,
   nullable,
   object,
   oneOf,
@@ -110,6 +111,15 @@ const CHECKPOINT = {
   logId: TEXT,
   documents: COUNT,
 };
+const LISTED = {
+  durationMs: described(nullable(MILLISECONDS), "How long the save took; null if that is not recorded."),
+  verifiedAt: nullable(TIME),
+  verifiedBy: nullable(TEXT),
+  kept: described(
+    nullable(object({ keep: FLAG, because: TEXT })),
+    "Whether the next sweep by this node's retention policy keeps it; null if it belongs to another log.",
+  ),
+};
 const SKIPPED = {
   skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
   because: described(TEXT, "The reason as a sentence."),
@@ -208,8 +218,8 @@ export const SCHEMAS = {
   ]),
   Digest: object({ txId: TX_ID, digest: { ...TEXT, pattern: "^sha256:[0-9a-f]{64}$" } }),
   Checkpoint: object(
-    { ...CHECKPOINT, damaged: described(FLAG, "True if it was read back and found damaged.") },
-    Object.keys(CHECKPOINT),
+    { ...CHECKPOINT, ...LISTED, damaged: described(FLAG, "True if it was read back and found damaged.") },
+    [...Object.keys(CHECKPOINT), ...Object.keys(LISTED)],
   ),
   SavedCheckpoint: described(
     object({ ...BEGUN, ...SKIPPED, ...CHECKPOINT }, []),
@@ -251,6 +261,17 @@ export const SCHEMAS = {
   Live: object({ live: FLAG, phase: TEXT }),
   Status: STATUS,
   ClusterStatus: CLUSTER_STATUS,
+  Activity: object({
+    id: COUNT,
+    at: TIME,
+    level: oneOf("info", "warn", "error"),
+    message: TEXT,
+    code: nullable(TEXT),
+    hint: nullable(TEXT),
+    durationMs: nullable(MILLISECONDS),
+    bytes: nullable(BYTES),
+    times: COUNT,
+  }),
 } as const satisfies Readonly<Record<string, OpenApiObject>>;
 
 /** The exact schemas of the responses of operations that have several successful responses. */

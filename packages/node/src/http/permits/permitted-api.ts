@@ -110,6 +110,9 @@ class PermittedApi implements RouteApi {
   readonly cluster: NodeApi["cluster"] = async (options) =>
     await this.#whole("the status of the cluster concerns").cluster(options);
 
+  readonly activity: NodeApi["activity"] = async (options) =>
+    await this.#whole("the activity concerns").activity(options);
+
   readonly metrics: NodeApi["metrics"] = async () => await this.#whole("metrics concern").metrics();
 
   readonly digest: NodeApi["digest"] = async (options) =>

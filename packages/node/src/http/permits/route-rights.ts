@@ -14,6 +14,7 @@ export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
   "GET /openapi.json": "read",
   "GET /status": "observe",
   "GET /status/cluster": "observe",
+  "GET /status/activity": "observe",
   "GET /metrics": "observe",
   "GET /api/v1/digest": "observe",
   "GET /api/v1/checkpoints": "observe",

@@ -317,6 +317,9 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
+/** The parameters of the activity of a node. */
+export const ACTIVITY_PARAMETERS = { limit };
+
 /** The parameters of a status of the cluster. */
 export const CLUSTER_PARAMETERS = {
   timeout: parameter(

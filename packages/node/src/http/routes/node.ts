@@ -3,12 +3,12 @@ import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { openApiDocument } from "../openapi/document.ts";
 import { parseQuery } from "../requests/address.ts";
-import { CLUSTER_PARAMETERS } from "../requests/parameters.ts";
+import { ACTIVITY_PARAMETERS, CLUSTER_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /**
  * Registers the addresses that are served in every phase: /health/live and /health/ready, which never require a token,
- * /status, /status/cluster, /metrics and /openapi.json.
+ * /status, /status/cluster, /status/activity, /metrics and /openapi.json.
  */
 export const nodeRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/health/live", (request, reply) => {
@@ -34,6 +34,11 @@ export const nodeRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/status/cluster", async (request, reply) => {
     const query = parseQuery(request.url, CLUSTER_PARAMETERS);
     return reply.header("cache-control", "no-store").send(await apiFor(request).cluster(query));
+  });
+
+  app.get("/status/activity", async (request, reply) => {
+    const query = parseQuery(request.url, ACTIVITY_PARAMETERS);
+    return reply.header("cache-control", "no-store").send(await apiFor(request).activity(query));
   });
 
   app.get("/metrics", async (request, reply) => {

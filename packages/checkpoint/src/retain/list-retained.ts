@@ -1,0 +1,79 @@
+import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import type { CheckpointSource } from "../store/checkpoint-source.ts";
+import {
+  checkpointFiles,
+  type CheckpointListing,
+  readCheckpoints,
+  type SkippedCheckpoint,
+  type StoredCheckpoint,
+} from "../store/list-checkpoints.ts";
+import { readReservations } from "../store/reservations.ts";
+import { readVerification, type Verification } from "../store/verification.ts";
+import { decideOwn } from "./prune.ts";
+import type { RetentionDecision, RetentionPolicy } from "./retention.ts";
+
+/** The store, and the policy that applies to the checkpoints of one log in it. */
+export interface RetainedOptions {
+  readonly store: CheckpointStore;
+  /** If it is absent, nothing is decided. */
+  readonly logId?: string | undefined;
+  readonly policy?: RetentionPolicy | undefined;
+  /** The format that nodes of this version can restore. */
+  readonly format: NonNullable<CheckpointSource["format"]>;
+}
+
+/** A checkpoint, its verification, and the decision about it. */
+export interface RetainedListing extends CheckpointListing {
+  readonly verification: Verification | undefined;
+  /** Whether the next sweep keeps it, and why; undefined if it belongs to another log. */
+  readonly kept: Pick<RetentionDecision, "keep" | "because"> | undefined;
+}
+
+/**
+ * Lists the checkpoints of all logs in a store, newest first, with what a sweep of this log would decide. The log itself
+ * is not consulted. Reads every manifest once. Throws the store's errors (`STORE_*`).
+ */
+export async function listRetained({
+  store,
+  logId,
+  policy,
+  format,
+}: RetainedOptions): Promise<{ checkpoints: RetainedListing[]; skipped: SkippedCheckpoint[] }> {
+  const listed = await checkpointFiles(store);
+  const usable: StoredCheckpoint[] = [];
+  const fileCounts = new Map<string, number>();
+  const skipped: SkippedCheckpoint[] = [];
+  for await (const found of readCheckpoints(store, listed)) {
+    if ("error" in found) {
+      skipped.push(found);
+      continue;
+    }
+    fileCounts.set(found.name, found.manifest.files.length);
+    // The lists of files can be long, and nothing here needs them.
+    usable.push({ ...found, manifest: { ...found.manifest, files: [] } });
+  }
+  const own = await decideOwn(
+    { store, format, ...(logId === undefined ? {} : { logId }), ...(policy === undefined ? {} : { policy }) },
+    usable,
+    await store.now(),
+  );
+  const { reserved } = await readReservations(store);
+  const checkpoints: RetainedListing[] = [];
+  for (const { name, manifest, verified, damaged } of usable) {
+    const { files: _files, ...rest } = manifest;
+    const decision = own.get(name);
+    const isRestored = decision?.keep === false && reserved.has(name);
+    checkpoints.push({
+      ...rest,
+      name,
+      fileCount: fileCounts.get(name) ?? 0,
+      verified,
+      damaged,
+      verification: verified ? await readVerification(store, name, manifest.archive) : undefined,
+      kept: isRestored
+        ? { keep: true, because: "a node is restoring it" }
+        : decision && { keep: decision.keep, because: decision.because },
+    });
+  }
+  return { checkpoints, skipped };
+}
