@@ -1,5 +1,6 @@
 import type { Activity } from "./activity.ts";
 import type { ClusterStatus } from "./cluster-status.ts";
+import type { LogOverview } from "./log-overview.ts";
 import type { NodeStatus } from "./node-status.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
 import { CairnClientError } from "./client-error.ts";
@@ -213,6 +214,18 @@ export class CairnClient {
     const { timeoutMs: timeout, signal } = options;
     const request = { path: "/status/cluster", query: { timeout }, signal, waitMs: 4 * (timeout ?? 1_000) };
     return (await this.#json(request)) as ClusterStatus;
+  }
+
+  /** Returns the log of the current node, and how far it may be trimmed. */
+  async log(options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<LogOverview> {
+    const { timeoutMs, signal } = options;
+    const request = {
+      path: "/status/log",
+      query: { timeout: timeoutMs },
+      signal,
+      waitMs: timeoutMs ?? 30_000,
+    };
+    return (await this.#json(request)) as LogOverview;
   }
 
   /** Returns what happened on the current node since its start, newest first. */

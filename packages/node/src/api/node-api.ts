@@ -5,6 +5,7 @@ import type {
   ClusterStatus,
   DocumentKey,
   ListedCheckpoint,
+  LogOverview,
   NodeStatus,
   Phase,
   PolicyState,
@@ -153,6 +154,11 @@ export interface NodeApi {
    * responses to a request. A status that is less than a second old is returned again.
    */
   cluster(options?: { readonly timeoutMs?: number }): Promise<ClusterStatus>;
+  /**
+   * Returns the node's log, and how far it may be trimmed, in every phase. Reads the checkpoint store; the plan is
+   * returned again for 30 seconds. Throws LOG_UNREACHABLE or STORE_*.
+   */
+  log(): Promise<LogOverview>;
   /**
    * Returns what happened on this node since its start, newest first: at most the last `limit` items (100 by default) of
    * some hundred that it remembers.

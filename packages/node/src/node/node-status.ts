@@ -1,6 +1,6 @@
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
-import type { Chains, NodeStatus } from "@cairn/client";
+import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -41,6 +41,7 @@ export async function nodeStatus(
   }: Pick<NodeStatus, "stalled"> &
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
   options?: Pick<CheckpointerOptions, "store" | "approxFrequency">,
+  resources?: NodeResources,
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
@@ -94,6 +95,7 @@ export async function nodeStatus(
             retries: recovery.retries,
             nextTryAt: recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt),
           },
+    ...(resources === undefined ? {} : { resources }),
   };
 }
 

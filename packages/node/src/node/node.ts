@@ -17,6 +17,9 @@ import {
   type NodeApi,
   type NodePolicies,
 } from "../api/node-api.ts";
+import { LogOverviews } from "../upkeep/log-overview.ts";
+import { ResourceUse } from "../metrics/resource-use.ts";
+import { requestKind } from "../http/permits/route-rights.ts";
 import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { NodeLife } from "./node-life.ts";
@@ -100,6 +103,8 @@ class RunningNode implements CairnNode {
   readonly #requestLogger: Logger;
   readonly #logger: Logger;
   readonly #activity = new RecentActivity();
+  readonly #resources: ResourceUse;
+  readonly #logs: LogOverviews;
   readonly #life: NodeLife;
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
@@ -119,6 +124,8 @@ class RunningNode implements CairnNode {
     this.#system = system;
     this.#directory = directory;
     this.#requestLogger = requestLogger;
+    this.#resources = new ResourceUse(system.dbDir);
+    this.#logs = new LogOverviews(system);
     const logger = this.#activity.tap(requestLogger);
     this.#logger = logger;
     this.ready = new Promise((resolve, reject) => {
@@ -159,7 +166,11 @@ class RunningNode implements CairnNode {
         logger: this.#logger,
         requestLogger: this.#requestLogger,
         closeTimeoutMs: HTTP_STOP_MS,
-        onAnswered: this.#life.observation.metrics.onRequest,
+        onAnswered: (request) => {
+          this.#life.observation.metrics.onRequest(request);
+          const kind = requestKind(request);
+          if (kind !== undefined) this.#resources.note(kind, request);
+        },
       });
       this.#logger.info({ url: this.#http.url }, "listening");
     }
@@ -180,13 +191,15 @@ class RunningNode implements CairnNode {
   }
 
   async status(): Promise<NodeStatus> {
-    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer);
+    const resources = await this.#resources.current();
+    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer, resources);
   }
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = DEFAULT_CLUSTER_WAIT_MS } = {}) =>
     this.#reporting.cluster.status(timeoutMs);
   readonly activity: NodeApi["activity"] = ({ limit = DEFAULT_PAGE_ITEMS } = {}) =>
     Promise.resolve(this.#activity.newest(limit));
+  readonly log: NodeApi["log"] = async () => await this.#logs.of(this.#life.log, await this.status());
   readonly submit: NodeApi["submit"] = (transaction, options) => this.#appends.submit(transaction, options);
   readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
   readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);

@@ -137,6 +137,11 @@ export class MemoryNode implements NodeApi {
     return { outcome: await this.await(transaction, options), replaced: undefined };
   }
 
+  async log(): ReturnType<NodeApi["log"]> {
+    const { name, id, location = null, firstTxId, lastTxId } = (await this.status()).log;
+    return { name, id, location, firstTxId, lastTxId, trim: null };
+  }
+
   activity(): Promise<readonly Activity[]> {
     return Promise.resolve([]);
   }

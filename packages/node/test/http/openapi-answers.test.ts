@@ -32,12 +32,14 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
       "getStatus",
       "getCluster",
       "getActivity",
+      "getLog",
       "getMetrics",
       "getOpenApi",
       "getDigest",
     ])
       await described.answerOf(id, 200);
     await described.answerOf("getStatus", 400, { at: "/status?x=1" });
+    await described.answerOf("getLog", 400, { at: "/status/log?timeout=soon" });
     await described.answerOf("getActivity", 400, { at: "/status/activity?limit=0" });
     await described.answerOf("getCluster", 400, { at: "/status/cluster?timeout=soon" });
     await described.answerOf("getStatus", 403, { headers: { host: "elsewhere.example" } });

@@ -2,6 +2,7 @@ import {
   ACTIVITY_PARAMETERS,
   CHECKPOINT_PARAMETERS,
   CLUSTER_PARAMETERS,
+  LOG_PARAMETERS,
   READ_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
@@ -51,6 +52,16 @@ export const NODE_OPERATIONS: readonly Operation[] = [
     summary: "Return what happened on the node since its start, newest first, in every phase.",
     query: ACTIVITY_PARAMETERS,
     answers: found("The activity.", array(ref("Activity"))),
+  },
+  {
+    method: "get",
+    path: "/status/log",
+    id: "getLog",
+    tag: "node",
+    summary: "Return the node's log, and how far it may be trimmed, in every phase.",
+    query: LOG_PARAMETERS,
+    answers: found("The log.", ref("LogOverview")),
+    errors: ["LOG_UNREACHABLE", "STORE_UNREACHABLE", "STORE_DENIED"],
   },
   {
     method: "get",

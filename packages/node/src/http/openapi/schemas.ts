@@ -261,6 +261,16 @@ export const SCHEMAS = {
   Live: object({ live: FLAG, phase: TEXT }),
   Status: STATUS,
   ClusterStatus: CLUSTER_STATUS,
+  LogOverview: object({
+    name: nullable(TEXT),
+    id: nullable(TEXT),
+    location: nullable(TEXT),
+    firstTxId: nullable(TX_ID),
+    lastTxId: nullable(TX_ID),
+    trim: nullable(
+      object({ automatic: FLAG, upTo: nullable(TX_ID), because: TEXT, checkpoint: nullable(TEXT) }),
+    ),
+  }),
   Activity: object({
     id: COUNT,
     at: TIME,

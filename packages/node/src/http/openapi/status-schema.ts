@@ -257,8 +257,8 @@ function without(
   return object({ ...Object.fromEntries(kept), ...replaced }, required);
 }
 
-/** The body of GET /status. */
-export const STATUS = object({
+/** The properties of GET /status that all versions have. */
+const STATUS_PROPERTIES = {
   node: TEXT,
   version: TEXT,
   phase: PHASE,
@@ -270,7 +270,10 @@ export const STATUS = object({
   checkpoints: CHECKPOINTS,
   logBackup: nullable(LOG_BACKUP),
   failure: nullable(FAILURE),
-});
+};
+
+/** The body of GET /status. */
+export const STATUS = object({ ...STATUS_PROPERTIES, resources: RESOURCES }, Object.keys(STATUS_PROPERTIES));
 
 /** The fields next to the error of a node that is not ready. */
 export const NOT_READY_DETAILS = {

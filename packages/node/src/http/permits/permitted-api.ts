@@ -113,6 +113,8 @@ class PermittedApi implements RouteApi {
   readonly activity: NodeApi["activity"] = async (options) =>
     await this.#whole("the activity concerns").activity(options);
 
+  readonly log: NodeApi["log"] = async () => await this.#whole("the log concerns").log();
+
   readonly metrics: NodeApi["metrics"] = async () => await this.#whole("metrics concern").metrics();
 
   readonly digest: NodeApi["digest"] = async (options) =>

@@ -15,6 +15,7 @@ export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
   "GET /status": "observe",
   "GET /status/cluster": "observe",
   "GET /status/activity": "observe",
+  "GET /status/log": "observe",
   "GET /metrics": "observe",
   "GET /api/v1/digest": "observe",
   "GET /api/v1/checkpoints": "observe",
@@ -39,6 +40,22 @@ export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
   "PUT /api/v1/buckets/:bucket/document": "write",
   "DELETE /api/v1/buckets/:bucket/document": "write",
 };
+
+/** The routes that are not requests for documents, although they require the right to read. */
+const NOT_READS: ReadonlySet<string> = new Set(["/openapi.json", "/api/v1/watch", "/api/v1/watch/tickets"]);
+
+/** Returns whether a route reads or writes data; undefined if neither, and for a watch, which lasts as long as its client. */
+export function requestKind({
+  method,
+  route,
+}: {
+  readonly method: string;
+  readonly route: string;
+}): "read" | "write" | undefined {
+  const name = `${method === "HEAD" ? "GET" : method} ${route}`;
+  const right = Object.hasOwn(ROUTE_RIGHTS, name) ? ROUTE_RIGHTS[name] : undefined;
+  return (right === "read" || right === "write") && !NOT_READS.has(route) ? right : undefined;
+}
 
 declare module "fastify" {
   interface FastifyContextConfig {

@@ -317,6 +317,9 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
+/** The parameters of the overview of a log. */
+export const LOG_PARAMETERS = { timeout };
+
 /** The parameters of the activity of a node. */
 export const ACTIVITY_PARAMETERS = { limit };
 

@@ -3,12 +3,13 @@ import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { openApiDocument } from "../openapi/document.ts";
 import { parseQuery } from "../requests/address.ts";
-import { ACTIVITY_PARAMETERS, CLUSTER_PARAMETERS } from "../requests/parameters.ts";
+import { ACTIVITY_PARAMETERS, CLUSTER_PARAMETERS, LOG_PARAMETERS } from "../requests/parameters.ts";
+import { storeInTime, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /**
  * Registers the addresses that are served in every phase: /health/live and /health/ready, which never require a token,
- * /status, /status/cluster, /status/activity, /metrics and /openapi.json.
+ * /status, /status/cluster, /status/activity, /status/log, /metrics and /openapi.json.
  */
 export const nodeRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/health/live", (request, reply) => {
@@ -39,6 +40,12 @@ export const nodeRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/status/activity", async (request, reply) => {
     const query = parseQuery(request.url, ACTIVITY_PARAMETERS);
     return reply.header("cache-control", "no-store").send(await apiFor(request).activity(query));
+  });
+
+  app.get("/status/log", async (request, reply) => {
+    const limit = timeLimit(parseQuery(request.url, LOG_PARAMETERS).timeoutMs);
+    const overview = await storeInTime(apiFor(request).log(), limit);
+    return reply.header("cache-control", "no-store").send(overview);
   });
 
   app.get("/metrics", async (request, reply) => {
