@@ -32,7 +32,14 @@ describe("cairn status --watch", () => {
     const pipe = await cairn(["status", "--watch"]);
     expect([pipe.code, pipe.stderr]).toEqual([2, expect.stringContaining("--watch requires a terminal.")]);
     const terminal = new CapturedTerminal({ isTTY: true });
-    const both = await cairn(["status", "--watch", "--cluster"], terminal);
-    expect([both.code, both.stderr]).toEqual([2, expect.stringContaining("--cluster cannot be combined")]);
+    const both = await cairn(["status", "--watch", "--cluster", "--digest"], terminal);
+    expect([both.code, both.stderr]).toEqual([2, expect.stringContaining("--digest cannot be combined")]);
+    const embedded = await cairn(["status", "--watch", "--cluster"], new CapturedTerminal({ isTTY: true }));
+    expect([embedded.code, embedded.stderr]).toEqual([
+      2,
+      expect.stringMatching(/requires a log that connects nodes\.\n {2}hint: Run cairn status --watch, /),
+    ]);
+    const alone = await cairn(["status", "--watch", "--timeout", "PT1S"], terminal);
+    expect([alone.code, alone.stderr]).toEqual([2, expect.stringContaining("--timeout requires --cluster.")]);
   });
 });

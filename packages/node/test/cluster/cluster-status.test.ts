@@ -171,6 +171,24 @@ describe("cairn status --cluster", () => {
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
+  it("draws the nodes again with --watch until Ctrl-C, while nodes come and go", async () => {
+    const a = await scene.ready("a");
+    const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
+    const terminal = new CapturedTerminal({ cwd: scene.folder, env, isTTY: true });
+    const ended = cairn(["status", "--cluster", "--watch", "--timeout", "PT0.5S"], terminal);
+    const shows = async (text: string): Promise<void> =>
+      await vi.waitFor(() => expect(terminal.stdout.text).toContain(text), { timeout: 20_000 });
+    await shows("; 1 node responded");
+    await scene.ready("b");
+    await shows("; 2 nodes responded");
+    await scene.stop(a);
+    terminal.stdout.text = "";
+    await shows("; 1 node responded");
+    terminal.signal("SIGINT");
+    const { code, stderr } = await ended;
+    expect([code, stderr]).toEqual([0, ""]);
+  });
+
   it("has options that are refused without --cluster", async () => {
     const { code, stderr } = await cairn(["status", "--digest"]);
     expect(code).toBe(2);

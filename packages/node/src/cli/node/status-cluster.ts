@@ -28,6 +28,7 @@ export interface ClusterQuery {
   readonly digest: boolean;
   /** If true, the nodes are compared with a rebuild even if they all agree. */
   readonly rebuild: boolean;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -48,8 +49,9 @@ export async function viewCluster(
   terminal: Terminal,
 ): Promise<ComparedView> {
   const identity = await readLogIdentity(log);
-  const { timeoutMs } = query;
-  const peers = await askStatus(channel, { timeoutMs });
+  const { timeoutMs, signal } = query;
+  const options = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
+  const peers = await askStatus(channel, options);
   if (identity === undefined) {
     if (peers.length === 0) throw await noLog(log.name, system);
     const noIdentity = { name: log.name, id: null, lastTxId: null };
@@ -62,8 +64,8 @@ export async function viewCluster(
   if (!peers.some(isMember(about))) throw noAnswer(log.name, channel, timeoutMs);
   const own = peers.filter(hasLog(about));
   const [past, silent] = await Promise.all([
-    comparePasts(channel, identity.id, own, { timeoutMs }),
-    askSilent(channel, peers, identity.id, { timeoutMs }),
+    comparePasts(channel, identity.id, own, options),
+    askSilent(channel, peers, identity.id, options),
   ]);
   const view = { ...about, peers, silent, past, comparison: undefined };
   if (!query.digest || own.length === 0) return view;

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import { requireConfig } from "../../config/read-config.ts";
 import {
@@ -14,6 +14,7 @@ import { readConfiguration } from "../options/configuration.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { NoAnswerError } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
+import { formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
 import { redraw } from "../terminal/redraw.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
@@ -49,7 +50,10 @@ export const addStatus: AddCommand = (parent, terminal) => {
       "wait at most this long for the node to become ready and read its log",
       durationOption("--wait", 1),
     )
-    .option("--watch", "on a terminal: show the status again every two seconds until Ctrl-C")
+    .option(
+      "--watch",
+      "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
+    )
     .option("--cluster", "query all nodes that have the configured log open")
     .option("--digest", "with --cluster: compare their indexes at one transaction")
     .option(
@@ -80,7 +84,7 @@ export const addStatus: AddCommand = (parent, terminal) => {
 const WATCH_INTERVAL_MS = 2_000;
 
 async function watchNode(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const excluded = (["json", "wait", "cluster", "digest", "rebuild", "timeout", "expect"] as const).find(
+  const excluded = (["json", "wait", "digest", "rebuild", "expect"] as const).find(
     (name) => options[name] !== undefined,
   );
   if (excluded !== undefined) throw new UsageError(`--watch and --${excluded} cannot be combined.`);
@@ -91,6 +95,8 @@ async function watchNode(options: StatusOptions, terminal: Terminal): Promise<vo
       "In a pipe, run cairn status --json as often as you need the status.",
     );
   }
+  if (options.cluster === true) return await watchCluster(options, terminal);
+  if (options.timeout !== undefined) throw new UsageError("--timeout requires --cluster.");
   await withNode(terminal, options, (node) =>
     redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
       try {
@@ -101,6 +107,34 @@ async function watchNode(options: StatusOptions, terminal: Terminal): Promise<vo
         throw error;
       }
     }),
+  );
+}
+
+async function watchCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const { timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const config = requireConfig(await readConfiguration(options, terminal));
+  if (config.txLog.id === EMBEDDED_LOG) throw onlyNode();
+  await withLog(options, terminal, async (log, system) => {
+    const { peers } = log;
+    if (peers === undefined) throw onlyNode();
+    await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
+      try {
+        const query = { timeoutMs, digest: false, rebuild: false, signal };
+        const view = await viewCluster(log, peers, system, query, terminal);
+        return formatCluster(view, Date.now(), terminal.stdout);
+      } catch (error) {
+        // Nodes that do not respond now may do so again, and so may the log.
+        if (isCairnError(error)) return printable(`${error.code}: ${error.message}`);
+        throw error;
+      }
+    });
+  });
+}
+
+function onlyNode(): UsageError {
+  return new UsageError(
+    "--watch with --cluster requires a log that connects nodes.",
+    "Run cairn status --watch, which shows the only node of this log.",
   );
 }
 
