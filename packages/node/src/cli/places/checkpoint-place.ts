@@ -28,6 +28,8 @@ export interface CheckpointPlace {
   readonly name: string | undefined;
   /** Opens the log of the configuration that names the store. */
   readonly openLog?: System["openTxLog"];
+  /** The period of the cluster's checkpoints, if the configuration names it (ms). */
+  readonly periodMs?: number | undefined;
 }
 
 /**

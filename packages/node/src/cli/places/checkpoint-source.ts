@@ -57,7 +57,12 @@ async function withConfiguredStore<T>(
   const [store] = allStores(system);
   if (store === undefined) throw noStore();
   try {
-    return await use({ store, name, openLog: system.openTxLog });
+    return await use({
+      store,
+      name,
+      openLog: system.openTxLog,
+      periodMs: system.checkpointer?.approxFrequency,
+    });
   } finally {
     await closeStores(system);
   }
