@@ -1,6 +1,14 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { markDamaged, markVerified, memoryStore, planPrune, prune, systemClock } from "../../src/index.ts";
+import {
+  listRetained,
+  markDamaged,
+  markVerified,
+  memoryStore,
+  planPrune,
+  prune,
+  systemClock,
+} from "../../src/index.ts";
 import type { CheckpointStore, PruneEntry, PruneOptions } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import { reserve } from "../../src/store/reservations.ts";
@@ -75,6 +83,14 @@ test("the newest verified checkpoint and a checkpoint that is being restored are
     [3, false, "it is not one of the newest 1"],
     [2, true, "it is the newest that was verified"],
     [1, true, "a node is restoring it"],
+  ]);
+  const policy = { retainAtLeast: 1 };
+  const { checkpoints } = await listRetained({ store, logId: "log-a", policy, format: FORMAT });
+  expect(checkpoints.map(({ txId, kept, verification }) => [txId, kept, verification?.node])).toEqual([
+    [4, { keep: true, because: "it is one of the newest 1" }, undefined],
+    [3, { keep: false, because: "it is not one of the newest 1" }, undefined],
+    [2, { keep: true, because: "it is the newest that was verified" }, node],
+    [1, { keep: true, because: "a node is restoring it" }, undefined],
   ]);
   await reservation.release();
 });
