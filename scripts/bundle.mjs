@@ -1,5 +1,6 @@
 // Bundles the modules of each package into dist/bundle/: loading a few files instead of some three hundred takes two thirds of the time.
 // Other packages, including Cairn's own, stay external, so that each class exists once. The exceptions are INLINED.
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
@@ -37,6 +38,7 @@ const LICENSES = "licenses.txt";
 const nameOf = (entry) => (entry.endsWith("-worker") ? basename(entry) : entry);
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const PAGE = join(ROOT, "packages/page");
 const FLOOR = minVersion(JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")).engines.node);
 
 async function bundle(name, entries, clean) {
@@ -65,12 +67,14 @@ async function bundle(name, entries, clean) {
     (one, other) => Number(one.isEntry ?? false) - Number(other.isEntry ?? false),
   );
   const libraries = await Promise.all(inlined.map((library) => inline(at("."), ...library)));
-  const licenses = new Map(libraries.flatMap((library) => [...library.licenses]));
+  const page = name === "node" ? await bundlePage() : { files: [], licenses: [] };
+  const licenses = new Map([...libraries, page].flatMap((part) => [...part.licenses]));
   const files = new Map([
     ...libraries.map(({ file, code }) => [file, code]),
     ...(licenses.size === 0 ? [] : [[LICENSES, licenseText(licenses)]]),
     ...inOrder.map((file) => [file.fileName, file.code ?? file.source]),
   ]);
+  for (const [file, content] of page.files) files.set(join("page", file), content);
   await write(at("dist/bundle"), files);
   if (clean) await removeOthers(at("dist/bundle"), files);
 }
@@ -95,10 +99,46 @@ async function inline(cwd, library, { exports, dependencies, without }) {
   const { output } = await build.generate({ codeSplitting: false, minify: false });
   await build.close();
   const [{ code, moduleIds }] = output;
+  return { file: `${library}.js`, code, licenses: await licensesOf(moduleIds) };
+}
+
+/**
+ * Returns the files of the page, and the licenses of the packages that its script contains. Except for the document,
+ * the name of each file contains a digest of its content, so that browsers may keep it forever.
+ */
+async function bundlePage() {
+  const build = await rolldown({
+    cwd: PAGE,
+    input: { page: join(PAGE, "src/main.tsx") },
+    platform: "browser",
+    resolve: { conditionNames: ["cairn-source", "browser", "import", "default"] },
+  });
+  const { output } = await build.generate({ codeSplitting: false, minify: true });
+  await build.close();
+  const [{ code, moduleIds }] = output;
+  const style = await readFile(join(PAGE, "src/style.css"), "utf8");
+  const files = [
+    [named(code, "js"), code],
+    [named(style, "css"), style],
+  ];
+  const document = files.reduce(
+    (text, [file]) => text.replace(`page.${file.split(".").at(-1)}`, `page/${file}`),
+    await readFile(join(PAGE, "src/index.html"), "utf8"),
+  );
+  return { files: [...files, ["index.html", document]], licenses: await licensesOf(moduleIds) };
+}
+
+/** Returns a name that contains a digest of the content. */
+function named(content, ending) {
+  return `page-${createHash("sha256").update(content).digest("hex").slice(0, 12)}.${ending}`;
+}
+
+/** Returns the licenses of the packages that the modules with these paths belong to. */
+async function licensesOf(moduleIds) {
   const folders = new Set(
     moduleIds.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0] ?? []),
   );
-  return { file: `${library}.js`, code, licenses: await Promise.all([...folders].map(licenseOf)) };
+  return await Promise.all([...folders].map(licenseOf));
 }
 
 async function licenseOf(folder) {

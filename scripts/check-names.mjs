@@ -37,7 +37,7 @@ function check(file, source) {
 for (const name of readdirSync("packages")) {
   const root = join("packages", name, "src");
   const entries = readdirSync(root, { recursive: true, withFileTypes: true });
-  for (const entry of entries.filter(({ name: file }) => file.endsWith(".ts"))) {
+  for (const entry of entries.filter(({ name: file }) => /\.tsx?$/.test(file))) {
     const file = join(entry.parentPath, entry.name);
     check(file, readFileSync(file, "utf8"));
   }

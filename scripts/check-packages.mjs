@@ -15,7 +15,7 @@ import { minVersion, satisfies } from "semver";
 const PACKAGES = ["client", "kv", "checkpoint", "node"];
 const EVERY_PACKAGE = ["package.json", "README.md", "LICENSE"];
 const BELONGS =
-  /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/(?:licenses\.txt|.*\.js(?:\.map)?))$/;
+  /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/(?:licenses\.txt|page\/index\.html|page\/.*\.css|.*\.js(?:\.map)?))$/;
 
 async function pack(name, destination) {
   const args = ["-y", "pnpm@12", "pack", "--json", "--pack-destination", destination];

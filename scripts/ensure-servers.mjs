@@ -14,6 +14,7 @@ const SERVERS = [
   { program: "nats-server", needed: "nats-server 2.9 or later", image: "nats:2" },
   { program: "etcd", needed: "etcd 3.4 or later", debian: "etcd-server" },
   { program: "redis-server", needed: "redis-server 6 or later" },
+  { program: "chromium", needed: "Chromium" },
 ];
 
 const canInstall = succeeds("apt-get", ["--version"]) && process.getuid?.() === 0;

@@ -84,6 +84,8 @@ export interface HttpOptions {
    * How long a stopping node keeps responding while it reports that it is not ready, in milliseconds. Defaults to 0.
    */
   readonly drainMs?: number;
+  /** Whether the server serves the page at `/`. Defaults to true. */
+  readonly page?: boolean;
 }
 
 /**

@@ -3,7 +3,7 @@ import { serverTlsType } from "./tls-parameters.ts";
 import { tokensType } from "./token-parameters.ts";
 import { duration } from "./types/duration-type.ts";
 import { optional, secret, withDefault } from "./types/parameter.ts";
-import { integer, listOf, text, textLike } from "./types/value-types.ts";
+import { boolean, integer, listOf, text, textLike } from "./types/value-types.ts";
 
 /** The parameters of `cairn/http-server`. */
 export const httpParameters = {
@@ -50,6 +50,11 @@ export const httpParameters = {
     duration(),
     "How long a stopping node continues to serve requests, while `/health/ready` returns 503 and every response closes its connection, so that proxies move to other nodes.",
     "it stops immediately",
+  ),
+  page: withDefault(
+    boolean(),
+    true,
+    "Whether the server serves the page at `/`, which shows the cluster in a browser.",
   ),
 };
 

@@ -109,6 +109,7 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
     corsOrigins: values["cors-origins"],
     allowedHosts: values["allowed-hosts"],
     drainMs: values.drain,
+    page: values.page,
   });
 }
 

@@ -18,6 +18,7 @@ import { limitApi } from "./permits/permitted-api.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
 import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
+import { servePage } from "./page.ts";
 import { answerPlainReads } from "./plain-reads.ts";
 import { acceptBodies } from "./requests/request-body.ts";
 import { requestId } from "./requests/request-head.ts";
@@ -167,6 +168,7 @@ function createApp(
   omitLengthOfEmptyHead(app);
   refuseUnserved(app);
   registerRoutes(app, limitApi(api), { maxBody: options.maxBody, tickets });
+  if (options.page !== false) servePage(app, api, { requiresToken: tokens.areRequired });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   beginInOrder(app, connections);
   return { app, connections };

@@ -99,5 +99,10 @@ export function compressOnRequest(app: FastifyInstance): void {
 function isCompressible(reply: FastifyReply, payload: unknown): payload is string | Readable {
   const isLong =
     typeof payload === "string" ? payload.length >= MIN_COMPRESSED_CHARACTERS : payload instanceof Readable;
-  return isLong && /^(?:application\/json|text\/plain);/.test(String(reply.getHeader("content-type")));
+  return (
+    isLong &&
+    /^(?:application\/json|text\/(?:plain|html|css|javascript));/.test(
+      String(reply.getHeader("content-type")),
+    )
+  );
 }

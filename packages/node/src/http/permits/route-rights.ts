@@ -9,6 +9,8 @@ export type RouteRight = Right | "none";
  * `operate` as well (permitted-api.ts).
  */
 export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
+  "GET /": "none",
+  "GET /page/:file": "none",
   "GET /health/live": "none",
   "GET /health/ready": "none",
   "GET /openapi.json": "read",

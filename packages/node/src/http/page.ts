@@ -1,0 +1,126 @@
+import { readdir, readFile } from "node:fs/promises";
+import type { NodeStatus } from "@cairn/client";
+import { CairnError } from "@cairn/kv";
+import type { FastifyInstance, FastifyReply } from "fastify";
+import type { NodeApi } from "../api/node-api.ts";
+import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
+import { parseQuery } from "./requests/address.ts";
+
+/** The parts of the page that a build contains. */
+interface PageFiles {
+  /** The document, with {@link SENTENCE} in the place of its first sentence. */
+  readonly shell: string;
+  readonly assets: ReadonlyMap<string, { readonly type: string; readonly content: string }>;
+}
+
+const SHELL = "index.html";
+const SENTENCE = "<!-- sentence -->";
+const TYPES: Readonly<Record<string, string>> = {
+  js: "text/javascript; charset=utf-8",
+  css: "text/css; charset=utf-8",
+  txt: "text/plain; charset=utf-8",
+};
+
+/** The build puts the page next to the modules of the node. Tests run from the sources. */
+const PLACES = ["./page/", "../../dist/bundle/page/"];
+
+/** The time within which the page is sent. After that, it is sent without a sentence about the cluster. */
+const SENTENCE_MS = 300;
+
+const HEADERS = {
+  // Scripts and styles come only from files of the node, and the page connects only to the node.
+  "content-security-policy":
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "x-content-type-options": "nosniff",
+  "referrer-policy": "no-referrer",
+};
+
+/**
+ * Serves the page at `/` and its files below `/page/`. These addresses require no token, because the page asks for it.
+ * Only if the node requires none, the page contains the first sentence about the node before its script runs.
+ */
+export function servePage(
+  app: FastifyInstance,
+  api: NodeApi,
+  { requiresToken }: { readonly requiresToken: boolean },
+): void {
+  let reading: Promise<PageFiles> | undefined;
+  const files = (): Promise<PageFiles> => (reading ??= readPage());
+
+  app.get("/", async (request, reply) => {
+    parseQuery(request.url, {});
+    const { shell } = await files();
+    const sentence = requiresToken
+      ? "This node requires a token, which this page asks for."
+      : await firstSentence(api);
+    return reply
+      .headers(HEADERS)
+      .header("cache-control", "no-store")
+      .type("text/html; charset=utf-8")
+      .send(shell.replace(SENTENCE, () => escapeHtml(sentence)));
+  });
+
+  app.get<{ Params: { file: string } }>("/page/:file", async (request, reply): Promise<FastifyReply> => {
+    parseQuery(request.url, {});
+    const asset = (await files()).assets.get(request.params.file);
+    if (asset === undefined) {
+      throw new CairnError("NOT_FOUND", `The page has no file ${JSON.stringify(request.params.file)}.`, {
+        hint: "Open the page again at /: a file of another version of Cairn has another name.",
+      });
+    }
+    return (
+      reply
+        .headers(HEADERS)
+        // The name of a file contains a digest of its content.
+        .header("cache-control", "public, max-age=31536000, immutable")
+        .type(asset.type)
+        .send(asset.content)
+    );
+  });
+}
+
+async function readPage(): Promise<PageFiles> {
+  for (const place of PLACES) {
+    const folder = new URL(place, import.meta.url);
+    const names = await readdir(folder).catch((): string[] => []);
+    if (!names.includes(SHELL)) continue;
+    const assets = new Map<string, { type: string; content: string }>();
+    for (const name of names) {
+      const type = TYPES[name.split(".").at(-1) ?? ""];
+      if (type !== undefined)
+        assets.set(name, { type, content: await readFile(new URL(name, folder), "utf8") });
+    }
+    return { shell: await readFile(new URL(SHELL, folder), "utf8"), assets };
+  }
+  throw new CairnError("NOT_FOUND", "This build of Cairn does not contain the page.", {
+    hint: "In a checkout, run npx -y pnpm@12 run build, which builds it, and start the node again.",
+  });
+}
+
+async function firstSentence(api: NodeApi): Promise<string> {
+  try {
+    const status = await withTimeout(api.status(), SENTENCE_MS);
+    if (status !== TIMED_OUT) return sentenceOf(status);
+  } catch {
+    // The phase is always known.
+  }
+  return `${api.id} is ${api.phase}.`;
+}
+
+function sentenceOf({ node, phase, failure, progress }: NodeStatus): string {
+  if (failure !== null) return `${node} is ${phase}: ${failure.message}`;
+  if (progress === null || progress.total === 0) return `${node} is ${phase}.`;
+  return `${node} is ${phase}: ${progress.done} of ${progress.total} ${progress.unit} are done.`;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&#39;",
+};
+
+function escapeHtml(text: string): string {
+  return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? "");
+}

@@ -1,0 +1,116 @@
+import type { ClientDocument } from "@cairn/client";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { listIn, useAsked } from "../data/asked.ts";
+import { useFollowed } from "../data/followed.ts";
+import { addressOf } from "../data/place.ts";
+import { type Answered, nextCursorOf } from "../data/requests.ts";
+import { Panel } from "../parts/panel.tsx";
+import { Table } from "../parts/tables.tsx";
+import { count, counted, words } from "../text/amounts.ts";
+
+const PAGE = 50;
+const MAX_CHARACTERS = 160;
+/** The time after a change until the list is read again, together with the changes of that time. */
+const RELOAD_MS = 500;
+
+interface DocumentsProps {
+  readonly bucket: string;
+  readonly parameters: Readonly<Record<string, string>>;
+}
+
+interface Page {
+  readonly documents: readonly ClientDocument[];
+  readonly txId: number;
+  readonly next: string | undefined;
+}
+
+/** A page of the documents of a bucket. The first page follows changes, unless it is as of the past. */
+export function Documents({ bucket, parameters }: DocumentsProps) {
+  const { namespace, prefix, where, cursor, "as-of": asOf } = parameters;
+  const isLive = asOf === undefined && cursor === undefined;
+  const version = useChanges({ bucket, namespace, isLive });
+  const query = queryOf({ namespace, prefix, where, cursor, "as-of": asOf, limit: String(PAGE) });
+  const page = useAsked(`api/v1/${encodeURIComponent(bucket)}?${query}`, pageIn, version);
+  return (
+    <Panel id="documents" title={`Documents of ${bucket}`} source={page} aside={asideOf(page.value, isLive)}>
+      {() => (
+        <>
+          <Table caption="Documents in the order of their keys" columns={["Key", "Revision", "Document"]}>
+            {page.value?.documents.map(({ namespace: group, name, revision, document }) => (
+              <tr key={`${group}/${name}`}>
+                <th scope="row">
+                  <a
+                    href={addressOf("browse", {
+                      bucket,
+                      namespace: words(group),
+                      name: words(name),
+                      "as-of": asOf,
+                    })}
+                  >
+                    {words(group)}/{words(name)}
+                  </a>
+                </th>
+                <td class="number">{count(revision)}</td>
+                <td>
+                  <code class="preview">{(JSON.stringify(document) ?? "").slice(0, MAX_CHARACTERS)}</code>
+                </td>
+              </tr>
+            ))}
+          </Table>
+          {page.value?.documents.length === 0 ? <p class="quiet">No documents match.</p> : null}
+          <p>
+            {cursor === undefined ? null : (
+              <a href={addressOf("browse", { bucket, namespace, prefix, where, "as-of": asOf })}>
+                First page
+              </a>
+            )}{" "}
+            {page.value?.next === undefined ? null : (
+              <a href={addressOf("browse", { ...parameters, bucket, cursor: page.value.next })}>Next page</a>
+            )}
+          </p>
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function asideOf(page: Page | undefined, isLive: boolean): string {
+  if (page === undefined) return "";
+  return `${counted(page.documents.length, "document")} as of transaction ${count(page.txId)}${isLive ? ", follows changes" : ""}`;
+}
+
+/** Returns the parameters of a query that have a value. */
+export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
+  const given = Object.entries(parameters).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  );
+  return new URLSearchParams(given).toString();
+}
+
+function pageIn(answer: Answered): Page {
+  return {
+    documents: listIn<ClientDocument>(answer),
+    txId: Number(answer.headers.get("cairn-tx")),
+    next: nextCursorOf(answer),
+  };
+}
+
+interface Changing {
+  readonly bucket: string;
+  readonly namespace: string | undefined;
+  readonly isLive: boolean;
+}
+
+/** Returns a number that increases soon after each change. */
+export function useChanges({ bucket, namespace, isLive }: Changing): number {
+  const [version, setVersion] = useState(0);
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined);
+  useEffect(() => () => clearTimeout(timer.current), []);
+  useFollowed({ bucket, namespace, isOn: isLive }, () => {
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined;
+      setVersion((before) => before + 1);
+    }, RELOAD_MS);
+  });
+  return version;
+}

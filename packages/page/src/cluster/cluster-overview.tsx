@@ -1,0 +1,109 @@
+import type { Activity, ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus } from "@cairn/client";
+import { useMemo } from "preact/hooks";
+import { type PolledRequest, usePolled } from "../data/polled.ts";
+import { Rates } from "../data/rates.ts";
+import { instant } from "../text/times.ts";
+import { ActivityPanel } from "./activity-panel.tsx";
+import { CheckpointTimeline } from "./checkpoint-timeline.tsx";
+import { LogPanel } from "./log-panel.tsx";
+import { NodesPanel } from "./nodes-panel.tsx";
+import { ResourcesPanel } from "./resources-panel.tsx";
+import { StorePanel } from "./store-panel.tsx";
+import { Findings, Verdict } from "./verdict.tsx";
+
+const MOVING_MS = 1_000;
+const RESTING_MS = 2_000;
+
+const CLUSTER: PolledRequest<ClusterStatus> = {
+  path: "api/v1/cluster",
+  form: "map",
+  // A join is followed more closely.
+  everyMs: (cluster) =>
+    Array.isArray(cluster?.nodes) && cluster.nodes.some((node) => node?.status?.phase !== "ready")
+      ? MOVING_MS
+      : RESTING_MS,
+};
+const STATUS: PolledRequest<NodeStatus> = {
+  path: "status",
+  form: "map",
+  everyMs: (status) => (status?.phase === "ready" ? 2 * RESTING_MS : MOVING_MS),
+};
+const CHECKPOINTS: PolledRequest<readonly ListedCheckpoint[]> = {
+  path: "api/v1/checkpoints?timeout=PT5S&stale=true",
+  form: "list",
+  everyMs: () => 10_000,
+};
+const LOG: PolledRequest<LogOverview> = { path: "api/v1/log", form: "map", everyMs: () => 30_000 };
+const ACTIVITY: PolledRequest<readonly Activity[]> = {
+  path: "api/v1/activity?limit=100",
+  form: "list",
+  everyMs: () => 5_000,
+};
+
+/** The view of the cluster, in the order in which operators look at it. */
+export function ClusterOverview() {
+  const cluster = usePolled(CLUSTER);
+  const status = usePolled(STATUS);
+  const checkpoints = usePolled(CHECKPOINTS);
+  const log = usePolled(LOG);
+  const activity = usePolled(ACTIVITY);
+  const rates = useRates(cluster.value, status.value, status.at);
+  return (
+    <>
+      <Verdict cluster={cluster} status={status} />
+      <Findings cluster={cluster} />
+      <NodesPanel cluster={cluster} status={status} rates={rates} />
+      <CheckpointTimeline checkpoints={checkpoints} cluster={cluster} status={status} />
+      <div class="columns">
+        <LogPanel log={log} cluster={cluster} status={status} rates={rates} />
+        <ResourcesPanel status={status} rates={rates} />
+      </div>
+      <StorePanel checkpoints={checkpoints} status={status} />
+      <ActivityPanel activity={activity} />
+    </>
+  );
+}
+
+/** Returns the rates of the nodes, of the log and of this process, from the answers so far. */
+function useRates(
+  cluster: ClusterStatus | undefined,
+  status: NodeStatus | undefined,
+  statusAt: number | undefined,
+): Rates {
+  const ofCluster = useMemo(() => new Rates(), []);
+  const ofProcess = useMemo(() => new Rates(), []);
+  useMemo(() => ofCluster.record(instant(cluster?.at) ?? 0, countersOf(cluster)), [cluster]);
+  useMemo(() => {
+    if (statusAt !== undefined)
+      ofProcess.record(statusAt, new Map([["processor", status?.resources?.processorMs]]));
+  }, [status]);
+  return useMemo(() => new Both(ofCluster, ofProcess), []);
+}
+
+/** Rates of answers that arrive at different times. */
+class Both extends Rates {
+  readonly #all: readonly Rates[];
+
+  constructor(...all: readonly Rates[]) {
+    super();
+    this.#all = all;
+  }
+
+  override perSecond(name: string): number | undefined {
+    for (const rates of this.#all) {
+      const found = rates.perSecond(name);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+}
+
+function countersOf(cluster: ClusterStatus | undefined): Map<string, unknown> {
+  const counters = new Map<string, unknown>([["log", cluster?.log?.lastTxId]]);
+  for (const node of Array.isArray(cluster?.nodes) ? cluster.nodes : []) {
+    counters.set(`${node?.instance} tx`, node?.status?.index?.txId);
+    const { unit, done } = node?.status?.progress ?? {};
+    if (unit === "bytes") counters.set(`${node?.instance} bytes`, done);
+  }
+  return counters;
+}

@@ -1,0 +1,67 @@
+import type { ClusterStatus, LogOverview, NodeStatus } from "@cairn/client";
+import type { Polled } from "../data/polled.ts";
+import type { Rates } from "../data/rates.ts";
+import { Fact } from "../parts/marks.tsx";
+import { Panel } from "../parts/panel.tsx";
+import { count, rate, UNKNOWN, words } from "../text/amounts.ts";
+
+interface LogProps {
+  readonly log: Polled<LogOverview>;
+  readonly cluster: Polled<ClusterStatus>;
+  readonly status: Polled<NodeStatus>;
+  readonly rates: Rates;
+}
+
+/** The log: its range, the writes a second, and what may be trimmed. */
+export function LogPanel({ log, cluster, status, rates }: LogProps) {
+  return (
+    <Panel id="log" title="Log" source={status} aside={words(status.value?.log?.name)}>
+      {() => {
+        const ofNode = status.value?.log;
+        const last = cluster.failure === undefined ? cluster.value?.log.lastTxId : undefined;
+        return (
+          <>
+            <dl>
+              <Fact name="Reachable">{yesOrNo(ofNode?.reachable)}</Fact>
+              <Fact name="First transaction">{count(ofNode?.firstTxId)}</Fact>
+              <Fact name="Last transaction">{count(last ?? ofNode?.lastTxId)}</Fact>
+              <Fact name="Writes">{rate(rates.perSecond("log"))}</Fact>
+              <Fact name="May be trimmed">
+                <Trimming log={log} />
+              </Fact>
+              <Fact name="Location">{words(ofNode?.location)}</Fact>
+              <Fact name="Id">
+                <code>{words(ofNode?.id)}</code>
+              </Fact>
+            </dl>
+            {ofNode?.warnings.map(({ code, message, hint }) => (
+              <p class="problem" key={code}>
+                {words(message)} {words(hint)}
+              </p>
+            ))}
+          </>
+        );
+      }}
+    </Panel>
+  );
+}
+
+/** Returns `yes`, `no` or `unknown`. */
+export function yesOrNo(value: unknown): string {
+  if (typeof value !== "boolean") return UNKNOWN;
+  return value ? "yes" : "no";
+}
+
+function Trimming({ log: { value, failure } }: { readonly log: Polled<LogOverview> }) {
+  if (value === undefined)
+    return <>{failure === undefined ? UNKNOWN : `${UNKNOWN}: ${failure.error.message}`}</>;
+  const { trim } = value;
+  if (trim === null) return <>nothing: this node cannot plan a trim</>;
+  if (typeof trim !== "object") return <>{UNKNOWN}</>;
+  const upTo = trim.upTo === null ? "nothing" : `up to ${count(trim.upTo)}`;
+  return (
+    <>
+      {upTo}, {trim.automatic ? "automatically" : "with cairn log trim"}. {words(trim.because)}
+    </>
+  );
+}

@@ -1,0 +1,49 @@
+import type { NodeStatus, RequestRate } from "@cairn/client";
+import type { Polled } from "../data/polled.ts";
+import type { Rates } from "../data/rates.ts";
+import { Fact } from "../parts/marks.tsx";
+import { Panel } from "../parts/panel.tsx";
+import { amountOfBytes, count, rate, span, UNKNOWN, words } from "../text/amounts.ts";
+
+interface ResourcesProps {
+  readonly status: Polled<NodeStatus>;
+  readonly rates: Rates;
+}
+
+/** What this node uses, and how fast it answers. */
+export function ResourcesPanel({ status, rates }: ResourcesProps) {
+  return (
+    <Panel id="resources" title="This node" source={status} aside={words(status.value?.node)}>
+      {() => {
+        const { value } = status;
+        const used = value?.resources;
+        const busy = rates.perSecond("processor");
+        return (
+          <dl>
+            <Fact name="Version">{words(value?.version)}</Fact>
+            <Fact name="Running for">{span(used?.uptimeMs)}</Fact>
+            <Fact name="Documents">
+              {count(value?.index.documents)} in {amountOfBytes(value?.index.bytes)}
+            </Fact>
+            <Fact name="Memory">{amountOfBytes(used?.memoryBytes)}</Fact>
+            <Fact name="Processor">
+              {busy === undefined ? UNKNOWN : `${(busy / 10).toFixed(1)} % of one core`}
+            </Fact>
+            <Fact name="Disk">
+              {amountOfBytes(used?.diskFreeBytes)} free of {amountOfBytes(used?.diskTotalBytes)}
+            </Fact>
+            <Fact name="Reads">{requests(used?.reads)}</Fact>
+            <Fact name="Writes">{requests(used?.writes)}</Fact>
+          </dl>
+        );
+      }}
+    </Panel>
+  );
+}
+
+function requests(given: RequestRate | undefined): string {
+  if (given === undefined) return UNKNOWN;
+  const { perSecond, p50Ms, p99Ms } = given;
+  if (p50Ms === null) return `${rate(perSecond)}, none within the last minute`;
+  return `${rate(perSecond)}, half within ${span(p50Ms)}, 99 % within ${span(p99Ms)}`;
+}

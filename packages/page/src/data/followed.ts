@@ -1,0 +1,87 @@
+import { CairnClient, CairnClientError, type ClientTransaction, type Json } from "@cairn/client";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { NODE, tabToken } from "./requests.ts";
+
+/** The pause after an error with which a stream ends. */
+const RETRY_MS = 3_000;
+
+/** The changes to follow. `from` is the transaction after which they begin; by default, the current one. */
+export interface Followed {
+  readonly bucket: string | undefined;
+  readonly namespace: string | undefined;
+  readonly from?: number | undefined;
+  /** False to follow nothing for now. */
+  readonly isOn: boolean;
+}
+
+/** The state of a followed stream: the last transaction up to which nothing was missed, and why it was interrupted. */
+export interface FollowState {
+  readonly position: number | undefined;
+  readonly interruption: string | undefined;
+}
+
+/**
+ * Follows changes while the page is visible, and calls `onTransaction` for each transaction. After an interruption, it
+ * continues where it stopped.
+ */
+export function useFollowed(
+  { bucket, namespace, from, isOn }: Followed,
+  onTransaction: (transaction: ClientTransaction<Json>) => void,
+): FollowState {
+  const [state, setState] = useState<FollowState>({ position: undefined, interruption: undefined });
+  const latest = useRef(onTransaction);
+  latest.current = onTransaction;
+  useEffect(() => {
+    if (!isOn) return undefined;
+    let position = from;
+    let watching: AbortController | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const follow = async (signal: AbortSignal): Promise<void> => {
+      const token = tabToken.value;
+      const client = new CairnClient({
+        urls: NODE.href,
+        readYourWrites: false,
+        ...(token === undefined ? {} : { token }),
+      });
+      const query = {
+        signal,
+        ...(bucket === undefined || bucket === "" ? {} : { bucket }),
+        ...(namespace === undefined || namespace === "" ? {} : { namespace }),
+        ...(position === undefined ? {} : { from: position }),
+        onPosition: (txId: number) => {
+          position = txId;
+          setState({ position, interruption: undefined });
+        },
+        onReconnect: ({ message }: Error) => setState({ position, interruption: message }),
+      };
+      try {
+        for await (const transaction of client.watch(query)) latest.current(transaction);
+      } catch (error) {
+        if (signal.aborted) return;
+        setState({ position, interruption: error instanceof Error ? error.message : String(error) });
+        // Changes that the node no longer has are left out, and the state says so until the next one arrives.
+        if (error instanceof CairnClientError && error.code === "WATCH_COMPACTED") position = undefined;
+        timer = setTimeout(begin, RETRY_MS);
+      }
+    };
+    const begin = (): void => {
+      clearTimeout(timer);
+      watching?.abort();
+      if (document.hidden) return;
+      watching = new AbortController();
+      void follow(watching.signal);
+    };
+    begin();
+    const stopListening = tabToken.listen(() => {
+      if (!tabToken.isMissing) begin();
+    });
+    document.addEventListener("visibilitychange", begin);
+    return () => {
+      document.removeEventListener("visibilitychange", begin);
+      stopListening();
+      clearTimeout(timer);
+      watching?.abort();
+    };
+  }, [bucket, namespace, from, isOn]);
+  return state;
+}
