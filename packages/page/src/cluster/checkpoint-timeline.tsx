@@ -2,7 +2,7 @@ import type { ClusterStatus, ListedCheckpoint, NodeStatus } from "@cairn/client"
 import { useEffect, useState } from "preact/hooks";
 import type { Polled } from "../data/polled.ts";
 import { Panel } from "../parts/panel.tsx";
-import { amountOfBytes, counted, span, UNKNOWN, words } from "../text/amounts.ts";
+import { amountOfBytes, counted, numberOf, span, UNKNOWN, words } from "../text/amounts.ts";
 import { instant, localTime } from "../text/times.ts";
 
 /** The width in the units of the plot, on small screens and on others, so that its letters can be read on both. */
@@ -80,7 +80,7 @@ function Plot({ checkpoints, periodMs, next }: PlotProps) {
   const period = typeof periodMs === "number" && periodMs > 0 ? periodMs : undefined;
   const range = period === undefined ? Math.max(60_000, (now - oldest) * 1.05) : period * PERIODS;
   const x = (at: number): number => (1 - FUTURE) * width * (1 - (now - at) / range);
-  const largest = Math.max(1, ...checkpoints.map(({ bytes }) => Number(bytes) || 0));
+  const largest = Math.max(1, ...checkpoints.map(({ bytes }) => numberOf(bytes)));
   const shown = checkpoints.filter(({ takenAt }) => (instant(takenAt) ?? 0) >= now - range);
   const damaged = shown.filter((checkpoint) => checkpoint.damaged === true).length;
   const verified = shown.filter(({ verifiedAt }) => typeof verifiedAt === "string").length;
@@ -149,7 +149,7 @@ function Stem({
   readonly largest: number;
 }) {
   const { name, node, bytes, damaged, verifiedAt, durationMs } = checkpoint;
-  const y = FLOOR - ((Number(bytes) || 0) / largest) * (FLOOR - CEILING - 8);
+  const y = FLOOR - (numberOf(bytes) / largest) * (FLOOR - CEILING - 8);
   const kind = damaged === true ? "damaged" : typeof verifiedAt === "string" ? "verified" : "saved";
   const took = typeof durationMs === "number" ? `, in ${span(durationMs)}` : "";
   return (

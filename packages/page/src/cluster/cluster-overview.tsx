@@ -2,6 +2,7 @@ import type { Activity, ClusterStatus, ListedCheckpoint, LogOverview, NodeStatus
 import { useMemo } from "preact/hooks";
 import { type PolledRequest, usePolled } from "../data/polled.ts";
 import { Rates } from "../data/rates.ts";
+import { words } from "../text/amounts.ts";
 import { instant } from "../text/times.ts";
 import { ActivityPanel } from "./activity-panel.tsx";
 import { CheckpointTimeline } from "./checkpoint-timeline.tsx";
@@ -101,9 +102,10 @@ class Both extends Rates {
 function countersOf(cluster: ClusterStatus | undefined): Map<string, unknown> {
   const counters = new Map<string, unknown>([["log", cluster?.log?.lastTxId]]);
   for (const node of Array.isArray(cluster?.nodes) ? cluster.nodes : []) {
-    counters.set(`${node?.instance} tx`, node?.status?.index?.txId);
+    const instance = words(node?.instance);
+    counters.set(`${instance} tx`, node?.status?.index?.txId);
     const { unit, done } = node?.status?.progress ?? {};
-    if (unit === "bytes") counters.set(`${node?.instance} bytes`, done);
+    if (unit === "bytes") counters.set(`${instance} bytes`, done);
   }
   return counters;
 }

@@ -3,7 +3,7 @@ import type { Polled } from "../data/polled.ts";
 import { Fact, Mark } from "../parts/marks.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/tables.tsx";
-import { amountOfBytes, count, span, UNKNOWN, words } from "../text/amounts.ts";
+import { amountOfBytes, count, numberOf, span, UNKNOWN, words } from "../text/amounts.ts";
 import { instant, localTime } from "../text/times.ts";
 import { yesOrNo } from "./log-panel.tsx";
 
@@ -41,7 +41,7 @@ export function StorePanel({ checkpoints, status }: StoreProps) {
 
 function totals(checkpoints: readonly ListedCheckpoint[] | undefined): string {
   if (checkpoints === undefined) return UNKNOWN;
-  const bytes = checkpoints.reduce((sum, checkpoint) => sum + (Number(checkpoint?.bytes) || 0), 0);
+  const bytes = checkpoints.reduce((sum, checkpoint) => sum + numberOf(checkpoint?.bytes), 0);
   return `${count(checkpoints.length)} with ${amountOfBytes(bytes)}`;
 }
 

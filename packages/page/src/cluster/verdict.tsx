@@ -1,7 +1,7 @@
 import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
 import type { Polled } from "../data/polled.ts";
 import { Mark, type MarkState } from "../parts/marks.tsx";
-import { Panel } from "../parts/panel.tsx";
+import { Panel, Understood } from "../parts/panel.tsx";
 import { count, span, words } from "../text/amounts.ts";
 import { instant, localTime } from "../text/times.ts";
 
@@ -25,7 +25,15 @@ interface Sources {
 }
 
 /** The first sentence: whether everything is all right, and what to do if it is not. */
-export function Verdict({ cluster, status }: Sources) {
+export function Verdict(sources: Sources) {
+  return (
+    <Understood answer={sources.cluster.value ?? sources.status.value}>
+      {() => <VerdictText {...sources} />}
+    </Understood>
+  );
+}
+
+function VerdictText({ cluster, status }: Sources) {
   const { state, message, hint } = sentenceOf({ cluster, status });
   return (
     <div class={`verdict ${state}`} role="status">

@@ -59,7 +59,7 @@ interface UnderstoodProps {
  * Shows its children, or that the answer cannot be understood if they cannot be made from it. Thereby, an answer of
  * another form than the page expects hides one part of the page and not all of it.
  */
-class Understood extends Component<UnderstoodProps, { failedWith?: unknown }> {
+export class Understood extends Component<UnderstoodProps, { failedWith?: unknown }> {
   static override getDerivedStateFromError(): { failedWith: unknown } {
     return { failedWith: true };
   }

@@ -1,6 +1,11 @@
 /** What is shown in the place of a value that the node does not report. */
 export const UNKNOWN = "unknown";
 
+/** Returns a number from a node; 0 if it is anything else. */
+export function numberOf(value: unknown): number {
+  return isNumber(value) ? value : 0;
+}
+
 const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isFinite(value);
 
 /** Returns a text from a node; {@link UNKNOWN} if it is anything else. */

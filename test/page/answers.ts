@@ -1,0 +1,193 @@
+import type {
+  Activity,
+  ClusterStatus,
+  ListedCheckpoint,
+  LogOverview,
+  NodeStatus,
+  PeerStatus,
+} from "@cairn/client";
+
+const DAY = "2026-11-20";
+const STORE = "file:///data/checkpoints";
+
+/** Returns the status that a ready node passes on to others. */
+export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
+  return {
+    version: "0.1.0",
+    phase: "ready",
+    log: { name: "log", id: "f4d853ab", lastTxId: 1_200, reachable: true },
+    index: { txId: 1_200, txTime: `${DAY}T06:12:26.123Z`, documents: 300, lag: 0 },
+    join: {
+      restoredFrom: { name: "checkpoint-1000-a" },
+      movedAside: [],
+      orphans: 0,
+      replayed: 200,
+      readyAfterMs: 812,
+    },
+    progress: null,
+    stalled: null,
+    checkpoints: {
+      last: null,
+      lastVerified: null,
+      nextCheckAt: `${DAY}T12:05:10.000Z`,
+      lastFailure: null,
+      warnings: [],
+    },
+    failure: null,
+    ...changes,
+  };
+}
+
+/** Returns the answers of a node by path, as the page expects them. */
+export function answersOf(text: string) {
+  const at = new Date().toISOString();
+  const node = (instance: string, status: PeerStatus): ClusterStatus["nodes"][number] => ({
+    instance,
+    node: `${text}${instance}`,
+    host: text,
+    pid: 7,
+    startedAt: at,
+    status,
+    sameLog: true,
+    past: null,
+  });
+  const cluster: ClusterStatus = {
+    at,
+    askedBy: { node: `${text}a`, instance: "a" },
+    verdict: { state: "attention", message: `${text} needs attention.`, hint: `Do ${text}.` },
+    log: { name: text, id: text, lastTxId: 1_200 },
+    nodes: [
+      node("a", peerStatus()),
+      node(
+        "b",
+        peerStatus({ phase: "restoring", progress: { unit: "bytes", done: 400, total: 1_000, etaMs: 900 } }),
+      ),
+      node(
+        "c",
+        peerStatus({
+          phase: "failed",
+          failure: { code: "LOG_DIFFERENT", message: text, hint: text, retries: false },
+        }),
+      ),
+    ],
+    silent: [{ node: `${text}d`, instance: "d", forMs: 15_000 }],
+    sameId: [],
+    past: null,
+    findings: [
+      { severity: "attention", node: text, code: "LOG_UNSAFE", message: text, hint: text, since: at },
+      { severity: "notice", node: null, code: null, message: `also ${text}`, hint: null, since: null },
+    ],
+  };
+  const status: NodeStatus = {
+    node: `${text}a`,
+    version: "0.1.0",
+    phase: "ready",
+    log: {
+      name: text,
+      location: text,
+      id: text,
+      firstTxId: 1,
+      lastTxId: 1_200,
+      reachable: true,
+      exists: true,
+      backup: null,
+      warnings: [{ code: "LOG_UNSAFE", message: text, hint: text }],
+    },
+    index: {
+      txId: 1_200,
+      txTime: at,
+      documents: 300,
+      bytes: 81_920,
+      version: 7,
+      lag: 0,
+      chains: [],
+      divergence: null,
+      lastScrub: null,
+    },
+    join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 200, readyAfterMs: 812 },
+    progress: null,
+    stalled: null,
+    checkpoints: {
+      last: null,
+      lastSaved: null,
+      lastVerified: null,
+      lastDrill: null,
+      lastCheckAt: at,
+      nextCheckAt: at,
+      approxFrequencyMs: 60_000,
+      running: { startedAt: at, step: text, bytes: 7 },
+      skipped: null,
+      warnings: [{ at, about: "other-log", message: text, hint: text }],
+      lastFailure: { at, code: "STORE_UNREACHABLE", message: text, hint: text },
+      store: { location: STORE, exclusive: true, canDelete: true, ranges: true, checksums: "CRC32C" },
+    },
+    logBackup: null,
+    failure: null,
+    resources: {
+      uptimeMs: 60_000,
+      memoryBytes: 1e8,
+      processorMs: 700,
+      diskFreeBytes: 1e9,
+      diskTotalBytes: 1e10,
+      reads: { perSecond: 7, p50Ms: 0.4, p99Ms: 3 },
+      writes: { perSecond: 0, p50Ms: null, p99Ms: null },
+    },
+  };
+  const checkpoint = (name: string, changes: Partial<ListedCheckpoint>): ListedCheckpoint => ({
+    name: `${text}-${name}`,
+    txId: 1_000,
+    takenAt: at,
+    bytes: 81_920,
+    node: text,
+    logId: text,
+    documents: 300,
+    durationMs: 120,
+    verifiedAt: null,
+    verifiedBy: null,
+    kept: { keep: true, because: text },
+    ...changes,
+  });
+  const checkpoints = [
+    checkpoint("3", {}),
+    checkpoint("2", { verifiedAt: at, verifiedBy: text }),
+    checkpoint("1", { damaged: true, kept: null }),
+  ];
+  const log: LogOverview = {
+    name: text,
+    id: text,
+    location: text,
+    firstTxId: 1,
+    lastTxId: 1_200,
+    trim: { automatic: false, upTo: 900, because: text, checkpoint: text },
+  };
+  const activity: readonly Activity[] = [
+    { id: 2, at, level: "error", message: text, code: text, hint: text, durationMs: 7, bytes: 9, times: 3 },
+    {
+      id: 1,
+      at,
+      level: "info",
+      message: text,
+      code: null,
+      hint: null,
+      durationMs: null,
+      bytes: null,
+      times: 1,
+    },
+  ];
+  const document = { namespace: text, name: text, revision: 7, document: { [text]: text } };
+  return {
+    "/api/v1/cluster": cluster,
+    "/status": status,
+    "/api/v1/checkpoints": checkpoints,
+    "/api/v1/log": log,
+    "/api/v1/activity": activity,
+    "/api/v1/buckets": [
+      { name: text, documents: 7, fields: { [text]: { counts: { [text]: 7 }, more: true } } },
+    ],
+    "/api/v1/pods": [document],
+    "/api/v1/pods?history": [
+      { revision: 7, txTime: at, deleted: false, document: { [text]: text } },
+      { revision: 5, txTime: at, deleted: false, document: [text] },
+    ],
+  } as Readonly<Record<string, unknown>>;
+}
