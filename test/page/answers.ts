@@ -176,11 +176,11 @@ export function answersOf(text: string) {
   ];
   const document = { namespace: text, name: text, revision: 7, document: { [text]: text } };
   return {
-    "/api/v1/cluster": cluster,
+    "/status/cluster": cluster,
     "/status": status,
     "/api/v1/checkpoints": checkpoints,
-    "/api/v1/log": log,
-    "/api/v1/activity": activity,
+    "/status/log": log,
+    "/status/activity": activity,
     "/api/v1/buckets": [
       { name: text, documents: 7, fields: { [text]: { counts: { [text]: 7 }, more: true } } },
     ],

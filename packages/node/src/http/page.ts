@@ -1,5 +1,4 @@
 import { readdir, readFile } from "node:fs/promises";
-import type { NodeStatus } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import type { FastifyInstance, FastifyReply } from "fastify";
 import type { NodeApi } from "../api/node-api.ts";
@@ -97,20 +96,15 @@ async function readPage(): Promise<PageFiles> {
   });
 }
 
+/** Returns the verdict on the cluster if it is known soon enough, or else the phase of this node. */
 async function firstSentence(api: NodeApi): Promise<string> {
   try {
-    const status = await withTimeout(api.status(), SENTENCE_MS);
-    if (status !== TIMED_OUT) return sentenceOf(status);
+    const cluster = await withTimeout(api.cluster(), SENTENCE_MS);
+    if (cluster !== TIMED_OUT) return cluster.verdict.message;
   } catch {
     // The phase is always known.
   }
   return `${api.id} is ${api.phase}.`;
-}
-
-function sentenceOf({ node, phase, failure, progress }: NodeStatus): string {
-  if (failure !== null) return `${node} is ${phase}: ${failure.message}`;
-  if (progress === null || progress.total === 0) return `${node} is ${phase}.`;
-  return `${node} is ${phase}: ${progress.done} of ${progress.total} ${progress.unit} are done.`;
 }
 
 const ENTITIES: Readonly<Record<string, string>> = {

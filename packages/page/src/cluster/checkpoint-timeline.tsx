@@ -78,7 +78,9 @@ function Plot({ checkpoints, periodMs, next }: PlotProps) {
   const now = Date.now();
   const oldest = earliest(checkpoints.map(({ takenAt }) => takenAt)) ?? now - DEFAULT_RANGE_MS;
   const period = typeof periodMs === "number" && periodMs > 0 ? periodMs : undefined;
-  const range = period === undefined ? Math.max(60_000, (now - oldest) * 1.05) : period * PERIODS;
+  // A cluster that is younger than these periods is shown from its first checkpoint.
+  const lifetime = Math.max(60_000, (now - oldest) * 1.05);
+  const range = period === undefined ? lifetime : Math.min(period * PERIODS, lifetime);
   const x = (at: number): number => (1 - FUTURE) * width * (1 - (now - at) / range);
   const largest = Math.max(1, ...checkpoints.map(({ bytes }) => numberOf(bytes)));
   const shown = checkpoints.filter(({ takenAt }) => (instant(takenAt) ?? 0) >= now - range);

@@ -16,7 +16,7 @@ const MOVING_MS = 1_000;
 const RESTING_MS = 2_000;
 
 const CLUSTER: PolledRequest<ClusterStatus> = {
-  path: "api/v1/cluster",
+  path: "status/cluster",
   form: "map",
   // A join is followed more closely.
   everyMs: (cluster) =>
@@ -34,9 +34,9 @@ const CHECKPOINTS: PolledRequest<readonly ListedCheckpoint[]> = {
   form: "list",
   everyMs: () => 10_000,
 };
-const LOG: PolledRequest<LogOverview> = { path: "api/v1/log", form: "map", everyMs: () => 30_000 };
+const LOG: PolledRequest<LogOverview> = { path: "status/log", form: "map", everyMs: () => 30_000 };
 const ACTIVITY: PolledRequest<readonly Activity[]> = {
-  path: "api/v1/activity?limit=100",
+  path: "status/activity?limit=100",
   form: "list",
   everyMs: () => 5_000,
 };

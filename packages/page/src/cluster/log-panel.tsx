@@ -58,10 +58,12 @@ function Trimming({ log: { value, failure } }: { readonly log: Polled<LogOvervie
   const { trim } = value;
   if (trim === null) return <>nothing: this node cannot plan a trim</>;
   if (typeof trim !== "object") return <>{UNKNOWN}</>;
-  const upTo = trim.upTo === null ? "nothing" : `up to ${count(trim.upTo)}`;
+  const because = words(trim.because);
+  if (trim.upTo === null) return <>nothing: {because}</>;
+  const how = trim.automatic ? "automatically" : "with cairn log trim";
   return (
     <>
-      {upTo}, {trim.automatic ? "automatically" : "with cairn log trim"}. {words(trim.because)}
+      up to {count(trim.upTo)}, {how}. {because}
     </>
   );
 }

@@ -105,6 +105,8 @@ const SEVERITY_WORDS: Readonly<Record<ClusterFinding["severity"], string>> = {
 export function Findings({ cluster }: { readonly cluster: Polled<ClusterStatus> }) {
   const findings = cluster.value?.findings;
   if (Array.isArray(findings) && findings.length === 0) return null;
+  // The verdict is this finding, with its hint.
+  if (findings?.length === 1 && findings[0]?.severity !== "notice") return null;
   if (cluster.value === undefined) return null;
   return (
     <Panel id="findings" title="What needs attention" source={cluster} aside={count(findings?.length)}>

@@ -1,0 +1,83 @@
+// Takes the screenshots of docs/page.md: each state of a cluster of three real nodes, in docs/page/.
+// Run it with: npx -y pnpm@12 run screenshots
+import { mkdir } from "node:fs/promises";
+import path from "node:path";
+import type { Page } from "playwright-core";
+import { ROOT } from "../support/cairn-process.ts";
+import { openBrowser, openPage } from "./browser.ts";
+import { PageScene } from "./page-scene.ts";
+
+const FOLDER = path.join(ROOT, "docs/page");
+
+async function take(page: Page, name: string): Promise<void> {
+  // The values that are computed from successive answers are known after the second one.
+  await page.waitForResponse((response) => response.url().includes("/status/cluster"));
+  await page.screenshot({ path: path.join(FOLDER, `${name}.png`), fullPage: true });
+  console.log(`docs/page/${name}.png`);
+}
+
+async function main(): Promise<void> {
+  await mkdir(FOLDER, { recursive: true });
+  const browser = await openBrowser();
+  await using scene = await PageScene.start();
+  try {
+    await scene.verifyNewest();
+    await scene.checkpoint();
+    const url = await scene.node.url();
+    const { page } = await openPage(browser, url, { width: 1100 });
+    const { page: dark } = await openPage(browser, url, { width: 1100, dark: true });
+    const { page: small } = await openPage(browser, url, { width: 360, height: 740 });
+    for (const [shown, name] of [
+      [page, "cluster"],
+      [dark, "cluster-dark"],
+      [small, "cluster-small"],
+    ] as const) {
+      await shown.locator("#activity li").first().waitFor();
+      await shown.locator("#store tbody tr").first().waitFor();
+      await take(shown, name);
+    }
+    await dark.close();
+    await small.close();
+
+    const documents = await openPage(browser, `${url}/#/browse?bucket=deployments`, {
+      width: 1100,
+      height: 600,
+    });
+    await documents.page.locator("tbody tr").first().waitFor();
+    await documents.page.screenshot({ path: path.join(FOLDER, "documents.png") });
+    await documents.page.getByRole("link", { name: "default/web-1", exact: true }).click();
+    await documents.page.locator(".difference").waitFor();
+    await documents.page.screenshot({ path: path.join(FOLDER, "document.png") });
+    await documents.page.getByRole("link", { name: "Watch" }).click();
+    await documents.page.getByText(/up to transaction \d/).waitFor();
+    await scene.write(12);
+    await documents.page.locator(".changes li").nth(11).waitFor();
+    await documents.page.screenshot({ path: path.join(FOLDER, "watch.png") });
+
+    await scene.joinSlowly("d", async () => {
+      await page.locator('#nodes tr[data-node="d"] progress').waitFor();
+      await page.locator("#nodes").screenshot({ path: path.join(FOLDER, "join.png") });
+    });
+    const damaged = await scene.damageNewest();
+    await page.locator(`#store tr.damaged[data-checkpoint="${damaged}"]`).waitFor();
+    await page.locator("#timeline").screenshot({ path: path.join(FOLDER, "damaged.png") });
+    const bringBack = await scene.loseStore();
+    await page.locator("#store.old .problem").first().waitFor();
+    await page.locator("#store").screenshot({ path: path.join(FOLDER, "store-away.png") });
+    await bringBack();
+    await scene.cluster.nodes[1]?.kill();
+    await page.locator('#nodes tr[data-node="b"][data-state="gone"]').waitFor();
+    await page.locator(".verdict.failing, .verdict.attention").waitFor();
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.screenshot({ path: path.join(FOLDER, "gone.png") });
+    const halted = await scene.haltThird();
+    const other = await openPage(browser, await halted.url(), { width: 1100, height: 420 });
+    await other.page.locator(".verdict.failing .hint").waitFor();
+    await other.page.locator('#nodes tr[data-state="failed"]').waitFor();
+    await other.page.screenshot({ path: path.join(FOLDER, "halted.png") });
+  } finally {
+    await browser.close();
+  }
+}
+
+await main();
