@@ -15,9 +15,13 @@ import type { RetentionDecision, RetentionPolicy } from "./retention.ts";
 /** The store, and the policy that applies to the checkpoints of one log in it. */
 export interface RetainedOptions {
   readonly store: CheckpointStore;
-  /** If it is absent, nothing is decided. */
-  readonly logId?: string | undefined;
-  readonly policy?: RetentionPolicy | undefined;
+  /**
+   * The log, the policy for its checkpoints, and the time of the store's clock (ms since 1970), which the caller knows:
+   * reading the clock of a folder writes a file. If it is absent, nothing is decided.
+   */
+  readonly own?:
+    | { readonly logId: string; readonly policy: RetentionPolicy | undefined; readonly storeNow: number }
+    | undefined;
   /** The format that nodes of this version can restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
 }
@@ -31,12 +35,11 @@ export interface RetainedListing extends CheckpointListing {
 
 /**
  * Lists the checkpoints of all logs in a store, newest first, with what a sweep of this log would decide. The log itself
- * is not consulted. Reads every manifest once. Throws the store's errors (`STORE_*`).
+ * is not consulted. Reads every manifest once, and writes nothing. Throws the store's errors (`STORE_*`).
  */
 export async function listRetained({
   store,
-  logId,
-  policy,
+  own,
   format,
 }: RetainedOptions): Promise<{ checkpoints: RetainedListing[]; skipped: SkippedCheckpoint[] }> {
   const listed = await checkpointFiles(store);
@@ -52,16 +55,18 @@ export async function listRetained({
     // The lists of files can be long, and nothing here needs them.
     usable.push({ ...found, manifest: { ...found.manifest, files: [] } });
   }
-  const own = await decideOwn(
-    { store, format, ...(logId === undefined ? {} : { logId }), ...(policy === undefined ? {} : { policy }) },
-    usable,
-    await store.now(),
-  );
+  const decisions = await (own === undefined
+    ? undefined
+    : decideOwn(
+        { store, format, logId: own.logId, ...(own.policy === undefined ? {} : { policy: own.policy }) },
+        usable,
+        own.storeNow,
+      ));
   const { reserved } = await readReservations(store);
   const checkpoints: RetainedListing[] = [];
   for (const { name, manifest, verified, damaged } of usable) {
     const { files: _files, ...rest } = manifest;
-    const decision = own.get(name);
+    const decision = decisions?.get(name);
     const isRestored = decision?.keep === false && reserved.has(name);
     checkpoints.push({
       ...rest,

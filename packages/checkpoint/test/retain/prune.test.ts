@@ -85,7 +85,11 @@ test("the newest verified checkpoint and a checkpoint that is being restored are
     [1, true, "a node is restoring it"],
   ]);
   const policy = { retainAtLeast: 1 };
-  const { checkpoints } = await listRetained({ store, logId: "log-a", policy, format: FORMAT });
+  const { checkpoints } = await listRetained({
+    store,
+    own: { logId: "log-a", policy, storeNow: await store.now() },
+    format: FORMAT,
+  });
   expect(checkpoints.map(({ txId, kept, verification }) => [txId, kept, verification?.node])).toEqual([
     [4, { keep: true, because: "it is one of the newest 1" }, undefined],
     [3, { keep: false, because: "it is not one of the newest 1" }, undefined],

@@ -226,11 +226,15 @@ class RunningNode implements CairnNode {
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {
     const { checkpointer, kvProvider } = this.#system;
+    const logId = this.#life.identity?.id;
+    const { storeAhead } = this.#life.services?.checkpointer?.status() ?? {};
     const { checkpoints } = await listRetained({
       store: allStores(this.#system)[0] ?? requireStore(this.#system),
       // A node without a checkpointer removes nothing.
-      logId: checkpointer === undefined ? undefined : this.#life.identity?.id,
-      policy: checkpointer?.retentionPolicy,
+      own:
+        checkpointer === undefined || logId === undefined
+          ? undefined
+          : { logId, policy: checkpointer.retentionPolicy, storeNow: Date.now() + (storeAhead ?? 0) },
       format: { index: INDEX_VERSION, kv: kvProvider.format },
     });
     return checkpoints.map(listedCheckpoint);

@@ -21,6 +21,7 @@ describe("precedence:", () => {
       host: "env",
       port: 3,
       maxBody: 1111,
+      page: true,
       tokens: [{ source: { text: "edn" }, rights: ["read", "write", "observe", "operate"] }],
     });
     expect(settingsOf(config)).toMatchObject({
@@ -154,7 +155,7 @@ describe("the environment:", () => {
     const config = await configOf({
       env: { CAIRN_HTTP_PORT: "", CAIRN_AUTH_TOKEN: "", NATS_URL: "", CAIRN_NODE_ID: "a" },
     });
-    expect(config.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576 });
+    expect(config.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576, page: true });
   });
 
   test("a wrong variable is a problem that names the variable", async () => {
