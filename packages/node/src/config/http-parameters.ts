@@ -29,7 +29,7 @@ export const httpParameters = {
   ),
   "auth-token": secret("A token with all rights and without a name; never printed.", "none", {
     pattern: TOKEN_PATTERN,
-    expected: "visible ASCII characters without blanks, such as the output of openssl rand -hex 32,",
+    expected: "visible ASCII characters without blanks, such as the output of openssl rand -hex 32",
   }),
   "max-body": withDefault(
     integer(1024, 256 * 1024 * 1024),

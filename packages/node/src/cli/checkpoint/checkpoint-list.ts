@@ -60,6 +60,9 @@ async function listPlace({ store, name, periodMs }: CheckpointPlace, terminal: T
   for (const one of skipped) {
     await tell(terminal, `skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}`);
   }
+  // Checkpoints are usually skipped for the same reason, whose hint is printed once.
+  for (const hint of new Set(skipped.map(({ error }) => error.hint)))
+    if (hint !== undefined) await tell(terminal, `hint: ${hint}`);
   const found = checkpoints.filter((one) => name === undefined || one.name === name).map(listedCheckpoint);
   return { checkpoints: found, periodMs: name === undefined ? periodMs : undefined };
 }

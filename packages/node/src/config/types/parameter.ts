@@ -64,7 +64,8 @@ export function secret(
     ...plain,
     read(node, path, reading) {
       if (node.type === "string" && pattern.test(node.text)) return node.text;
-      reading.problems.add(node.origin, path, `Expected ${expected} in double quotes.`);
+      const form = node.type === "string" ? "" : " in double quotes";
+      reading.problems.add(node.origin, path, `Expected ${expected}${form}.`);
       return undefined;
     },
   };

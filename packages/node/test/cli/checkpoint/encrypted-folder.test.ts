@@ -52,6 +52,7 @@ describe("an encrypted folder", () => {
       const listed = await run("list", "store", ...options);
       expect(listed.stdout).toContain(older);
       expect(listed.stderr).toContain(`skipped ${newer}: KEY_MISSING`);
+      expect(listed.stderr.match(/^hint: .*--key-file/gm)).toHaveLength(1);
       for (const command of [
         ["restore", "store", "-o", "restored"],
         ["show", "store"],
