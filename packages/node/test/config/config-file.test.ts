@@ -23,7 +23,7 @@ test("without a file, the built-in default is used, and nothing is created on di
   expect(system.dbDir).toBe(join(cwd, "cairn-data/n1-index"));
   expect(system.checkpointer?.store.location).toBe(`file://${cwd}/cairn-data/checkpoints`);
   expect(system.checkpointer?.approxFrequency).toBe(6 * 3_600_000);
-  expect(system.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576 });
+  expect(system.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576, page: true });
   expect(await readdir(cwd)).toEqual([]);
 });
 

@@ -16,7 +16,7 @@ test.each(SEEDS)("%s starts a node unchanged", async (file) => {
   expect(system.nodeId).toBe("n1");
   expect(system.dbDir).toBe("/srv/cairn-data/n1-index");
   expect(system.kvProvider.format).toBe("leveldb/1");
-  expect(system.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576 });
+  expect(system.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576, page: true });
   expect(system.onLogMismatch).toEqual({ regressed: "rebuild", different: "halt" });
   expect(system.checkpointer).toEqual({
     store: system.checkpointer?.store,

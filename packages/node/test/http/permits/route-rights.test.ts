@@ -4,6 +4,7 @@ import { ALL_RIGHTS } from "../../../src/api/system.ts";
 import { limitApi } from "../../../src/http/permits/permitted-api.ts";
 import { requireRights, ROUTE_RIGHTS } from "../../../src/http/permits/route-rights.ts";
 import { Tickets } from "../../../src/http/permits/tickets.ts";
+import { servePage } from "../../../src/http/page.ts";
 import { registerRoutes } from "../../../src/http/routes/routes.ts";
 import { collectMethods } from "../../../src/http/unserved-requests.ts";
 import { MemoryNode } from "../memory-node.ts";
@@ -12,7 +13,9 @@ import { serve } from "../served-node.ts";
 async function registeredRoutes(): Promise<readonly string[]> {
   const app = fastify();
   const { routes } = collectMethods(app);
-  registerRoutes(app, limitApi(new MemoryNode()), { maxBody: 1, tickets: new Tickets() });
+  const api = new MemoryNode();
+  registerRoutes(app, limitApi(api), { maxBody: 1, tickets: new Tickets() });
+  servePage(app, api, { requiresToken: true });
   await app.ready();
   return routes;
 }
@@ -26,6 +29,7 @@ function addressOf(url: string): string {
   return url
     .replace(":bucket", "pods")
     .replace(":name", "newest")
+    .replace(":file", "page.js")
     .replace(":id", "2")
     .replace("*", "pods/default/a");
 }
