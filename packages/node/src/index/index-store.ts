@@ -34,6 +34,7 @@ import { listAsOf, listCurrent } from "./read/list-documents.ts";
 import type { FieldQuery } from "./read/field-query.ts";
 import { listWhere } from "./read/list-where.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
+import { SharedResults } from "../concurrency/shared-results.ts";
 import { transactionRowKey } from "./rows/row-keys.ts";
 import { decodeOutcome } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
@@ -74,10 +75,16 @@ interface PreparedMessages {
  * the group before it and with the requests that form the next one.
  */
 const MAX_PREPARED_MESSAGES = 8;
+/**
+ * The maximum age of the size of the files (ms). Each page that is open asks for it every few seconds, and measuring it
+ * takes longer than the rest of the status, because every file is looked at.
+ */
+const STATS_MS = 1_000;
 
 /** The index in a key-value store. It applies the log's messages and serves reads. */
 export class IndexStore {
   readonly #kv: KvStore;
+  readonly #stats = new SharedResults<KvStats>(STATS_MS);
   #state: IndexState;
   readonly #chains: ChainWindow;
   readonly #fields: FieldUpkeep;
@@ -401,8 +408,9 @@ export class IndexStore {
     return await this.#kv.capture(dir, options);
   }
 
+  /** Returns the size of the files, and whether they are still there. Both are at most {@link STATS_MS} old. */
   async stats(): Promise<KvStats> {
-    return await this.#kv.stats();
+    return await this.#stats.get("", async () => await this.#kv.stats());
   }
 
   /** Checks the store, like {@link KvStore.checked}. */

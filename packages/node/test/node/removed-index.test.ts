@@ -41,12 +41,18 @@ it("a running node reports removed files of its index in the status and once in 
   expect((await node.status()).index.warning).toBeUndefined();
   await rm(live, { recursive: true });
   expect(await node.get(KEY)).toMatchObject({ json: "1" });
-  const status = await node.status();
-  expect(status.index.warning).toMatchObject({
-    code: "INDEX_CORRUPT",
-    message: expect.stringContaining(live),
-    hint: expect.stringContaining("start it again"),
-  });
+  const status = await vi.waitFor(
+    async () => {
+      const newest = await node.status();
+      expect(newest.index.warning).toMatchObject({
+        code: "INDEX_CORRUPT",
+        message: expect.stringContaining(live),
+        hint: expect.stringContaining("start it again"),
+      });
+      return newest;
+    },
+    { timeout: 10_000, interval: 50 },
+  );
   expect(formatStatus(status, { now: Date.now(), colors: false })).toMatch(/^Warning +INDEX_CORRUPT: /m);
   const told = (): Line[] => lines.filter(({ code }) => code === "INDEX_CORRUPT");
   await vi.waitFor(() => expect(told()).toMatchObject([{ msg: expect.stringContaining("were removed") }]));
