@@ -17,6 +17,8 @@ interface Sentence {
   readonly state: MarkState;
   readonly message: string;
   readonly hint: string | null | undefined;
+  /** The time since which it has been so, if the node says so. */
+  readonly since?: string | null | undefined;
 }
 
 interface Sources {
@@ -34,13 +36,14 @@ export function Verdict(sources: Sources) {
 }
 
 function VerdictText({ cluster, status }: Sources) {
-  const { state, message, hint } = sentenceOf({ cluster, status });
+  const { state, message, hint, since } = sentenceOf({ cluster, status });
   return (
     <div class={`verdict ${state}`} role="status">
       <Mark state={state} />
       <div>
         <p class="sentence">
-          <strong>{WORDS[state]}</strong> <span>{message}</span>
+          <strong>{WORDS[state]}</strong> <span>{message}</span>{" "}
+          {typeof since === "string" ? <span class="quiet">since {localTime(instant(since))}</span> : null}
         </p>
         {typeof hint === "string" && hint !== "" ? <p class="hint">{hint}</p> : null}
       </div>
@@ -60,7 +63,8 @@ function sentenceOf({ cluster, status }: Sources): Sentence {
   }
   const verdict = cluster.failure === undefined ? cluster.value?.verdict : undefined;
   if (verdict !== undefined && typeof verdict === "object" && verdict !== null) {
-    return { state: stateOf(verdict.state), message: words(verdict.message), hint: verdict.hint };
+    const { since } = onlyFinding(cluster.value) ?? {};
+    return { state: stateOf(verdict.state), message: words(verdict.message), hint: verdict.hint, since };
   }
   const { value } = status;
   if (value === undefined) return { state: "unknown", message: "Asking the node …", hint: undefined };
@@ -72,6 +76,14 @@ function sentenceOf({ cluster, status }: Sources): Sentence {
     message: `${ofThis.message} The other nodes could not be asked: ${error.message}`,
     hint: error.hint,
   };
+}
+
+/** Returns the finding that the verdict states, with its hint, if there is no other one. */
+function onlyFinding(cluster: ClusterStatus | undefined): ClusterFinding | undefined {
+  const findings = cluster?.findings;
+  if (!Array.isArray(findings) || findings.length !== 1) return undefined;
+  const [only] = findings as readonly ClusterFinding[];
+  return only?.severity === "notice" ? undefined : only;
 }
 
 function stateOf(state: unknown): MarkState {
@@ -105,8 +117,7 @@ const SEVERITY_WORDS: Readonly<Record<ClusterFinding["severity"], string>> = {
 export function Findings({ cluster }: { readonly cluster: Polled<ClusterStatus> }) {
   const findings = cluster.value?.findings;
   if (Array.isArray(findings) && findings.length === 0) return null;
-  // The verdict is this finding, with its hint.
-  if (findings?.length === 1 && findings[0]?.severity !== "notice") return null;
+  if (onlyFinding(cluster.value) !== undefined) return null;
   if (cluster.value === undefined) return null;
   return (
     <Panel id="findings" title="What needs attention" source={cluster} aside={count(findings?.length)}>
