@@ -103,6 +103,30 @@ describe("the page of a node that lies", () => {
     expect(errors).toEqual([]);
   });
 
+  it("says the only finding once, in the verdict, with the time since which it holds", async () => {
+    const cluster = answersOf("calm")["/status/cluster"] as ClusterStatus;
+    const findings = cluster.findings.slice(0, 1);
+    await using server = await LyingServer.start(
+      truthful("calm", { "/status/cluster": { ...cluster, findings } }),
+    );
+    await using opened = await openPage(browser, server.url);
+    const { page, errors } = opened;
+    await page
+      .locator(".verdict")
+      .getByText(/^since /)
+      .waitFor();
+    expect(await page.locator("#findings").count()).toBe(0);
+    server.liar = truthful("calm");
+    await page.locator("#findings li").nth(1).waitFor();
+    expect(
+      await page
+        .locator(".verdict")
+        .getByText(/^since /)
+        .count(),
+    ).toBe(0);
+    expect(errors).toEqual([]);
+  });
+
   it("says since when a node does not answer, keeps what it said before, and shows when it is back", async () => {
     await using server = await LyingServer.start(truthful("calm"));
     await using opened = await openPage(browser, server.url);
