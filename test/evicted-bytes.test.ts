@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { filesWith, token } from "@cairn/kv/testing";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { createCheckpoint, runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
+import { fixtureConfig, NodeProcess, runCairnOrThrow, saveCheckpoint } from "./support/cairn-process.ts";
 
 interface EvictionReport {
   readonly files: { readonly goneSince: string | null; readonly waitsFor: string | null };
@@ -39,11 +39,6 @@ async function startReady(id: string): Promise<{ node: NodeProcess; url: string 
 async function write(url: string, ...transactions: (readonly unknown[])[]): Promise<void> {
   const lines = transactions.map((ops) => `${JSON.stringify({ ops })}\n`);
   await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: Readable.from(lines) });
-}
-
-async function saveCheckpoint(url: string): Promise<string> {
-  const { stdout } = await createCheckpoint(url);
-  return (JSON.parse(stdout) as { name: string }).name;
 }
 
 async function evictions(url: string): Promise<EvictionReport[]> {

@@ -4,7 +4,7 @@ import path from "node:path";
 import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { createCheckpoint, fixtureConfig, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { fixtureConfig, NodeProcess, runCairn, saveCheckpoint } from "./support/cairn-process.ts";
 import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
 
 const COMMITS = 3_200;
@@ -103,12 +103,9 @@ describe("a cluster that shares checkpoints of an index built from NATS", () => 
     const e = startNode("node-e", ["-f", fixtureConfig("crux.edn")]);
     await e.ready();
     const url = await e.url();
-    const created = await createCheckpoint(url);
-    expect(created.stderr).toBe("");
+    const newest = await saveCheckpoint(url);
     const archives = (await readdir(checkpoints)).filter((name) => name.endsWith(".tar"));
     expect(archives.length).toBeGreaterThanOrEqual(2);
-    const [first = ""] = (await runCairn(["checkpoint", "list", "--json", "--url", url])).stdout.split("\n");
-    const { name: newest } = JSON.parse(first) as { name: string };
     await flipMiddleByte(path.join(checkpoints, `${newest}.tar`));
     const f = startNode("node-f", ["-f", fixtureConfig("crux.json")]);
     await f.ready();

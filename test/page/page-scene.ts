@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { createCheckpoint, NodeProcess, runCairnOrThrow } from "../support/cairn-process.ts";
+import { NodeProcess, runCairnOrThrow, saveCheckpoint } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
 
 /** The time between two looks at the store, long enough that no checkpoint is saved by itself during a test. */
@@ -61,8 +61,7 @@ export class PageScene implements AsyncDisposable {
   /** Saves a checkpoint of something new, and returns its name. */
   async checkpoint(): Promise<string> {
     await this.write(1);
-    const { stdout } = await createCheckpoint(await this.node.url());
-    return (JSON.parse(stdout) as { name: string }).name;
+    return await saveCheckpoint(await this.node.url());
   }
 
   async verifyNewest(): Promise<void> {

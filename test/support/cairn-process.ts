@@ -69,6 +69,13 @@ export async function createCheckpoint(url: string): Promise<CommandResult> {
   }
 }
 
+/** Makes a node save a checkpoint unless its newest one contains everything, and returns the newest one's name. */
+export async function saveCheckpoint(url: string): Promise<string> {
+  await createCheckpoint(url);
+  const { stdout } = await runCairnOrThrow(["checkpoint", "list", "--json", "--url", url]);
+  return (JSON.parse(stdout.slice(0, stdout.indexOf("\n"))) as { name: string }).name;
+}
+
 /** Options for {@link NodeProcess.start}. */
 export interface NodeProcessOptions {
   readonly id: string;
