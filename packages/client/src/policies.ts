@@ -23,6 +23,18 @@ export interface BoundPolicy {
   readonly for?: PolicyDuration;
 }
 
+/** The rule that makes a bucket a queue, whose namespaces are its shards (docs/queues.md). */
+export interface QueuePolicy {
+  /** The number of shards, from 1 to 1,024. */
+  readonly shards: number;
+  /** The maximum number of entries of a shard. */
+  readonly cap: number;
+  /** An entry is finished once every one of these fields has one of its values. */
+  readonly terminal: { readonly [field: string]: FieldValues };
+  /** The duration for which a claim holds unless it is renewed. */
+  readonly lease: PolicyDuration;
+}
+
 /** Rules that affect the results of every node. They are stored in the log (docs/policies.md). */
 export interface Policies {
   /** For each bucket, the fields by which lists can be filtered. A nested field is written as `outer.inner`. */
@@ -33,6 +45,8 @@ export interface Policies {
   readonly history?: { readonly [bucket: string]: BoundPolicy };
   /** The bound on recorded events of all nodes and buckets together. Defaults to 100,000 events of any age. */
   readonly events?: BoundPolicy;
+  /** The queues, by bucket. */
+  readonly queues?: { readonly [bucket: string]: QueuePolicy };
 }
 
 /** The policies in force. `revision` is the transaction that set them; null if they were never set. */

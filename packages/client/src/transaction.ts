@@ -41,14 +41,27 @@ export interface EventRecord {
  * which is in the namespace `default`. `match` aborts the transaction unless the key is at that revision (null if it
  * does not exist). `configure` sets the policies. With a revision, it aborts the transaction unless the policies are at
  * that revision (null if they were never set).
+ *
+ * The other operations concern queues (docs/queues.md). An epoch is the id of the transaction that claimed a shard, or
+ * began to drain it. Entries are put and deleted like documents, with the epoch of their shard.
  */
 export type TxOperation =
-  | readonly ["put", bucket: string, key: string, document: Json]
-  | readonly ["delete", bucket: string, key: string]
+  | readonly ["put", bucket: string, key: string, document: Json, options?: EntryOptions]
+  | readonly ["delete", bucket: string, key: string, options?: EntryOptions]
   | readonly ["match", bucket: string, key: string, revision: Revision | null]
   | readonly ["evict", bucket: string, key: string]
   | readonly ["event", event: EventRecord]
-  | readonly ["configure", policies: Policies, revision?: Revision | null];
+  | readonly ["configure", policies: Policies, revision?: Revision | null]
+  | readonly ["claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
+  | readonly ["renew" | "release" | "retire", queue: string, shard: number, epoch: TxId]
+  | readonly ["enqueue", queue: string, name: string, document: Json]
+  | readonly ["move", queue: string, key: string, toShard: number, epoch: TxId];
+
+/** Options of a write to an entry of a queue. */
+export interface EntryOptions {
+  /** The epoch of the entry's shard. The transaction is aborted unless it is the newest. */
+  readonly epoch: TxId;
+}
 
 /**
  * Operations of which either all or none take effect. If the client chooses an `id`, they are applied once, however
@@ -69,6 +82,8 @@ export interface TxOutcome {
   readonly reason?: string;
   /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */
   readonly duplicateOf?: TxId;
+  /** The shards into which the transaction's enqueued entries went, in the order of its operations. */
+  readonly shards?: readonly number[];
   /**
    * The name of the token with which the transaction was submitted, if it was requested; null if the token has no name.
    * Absent if the log no longer contains the transaction.

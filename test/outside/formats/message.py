@@ -131,11 +131,11 @@ def _operation(parts):
         return Operation(op, revision=_revision(parts[-1]) if len(parts) == 2 else None, has_revision=len(parts) == 2)
     if op == "put":
         if len(parts) != 3:
-            raise Refused("put has 3 parts in the log")
+            raise Refused("put has 3 parts in the log, and 4 for an entry of a queue")
     elif not isinstance(op, str):
         raise Refused("an operation begins with its name")
     elif op not in PARTS:
-        raise Refused(f"unknown operation {quote(op)}; known are put, delete, match, evict, event and configure")
+        raise Refused(f"unknown operation {quote(op)}; known are put, delete, match, evict, event, configure, claim, renew, release, enqueue, drain, move and retire")
     elif len(parts) != PARTS[op]:
         raise Refused(f"{op} has {PARTS[op]} parts, this one has {len(parts)}")
     check_bucket(parts[1])

@@ -28,6 +28,16 @@ import {
 import { type EventPage, type EventQuery, readEvents } from "./read/event-reads.ts";
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
+import {
+  type OpenEntriesQuery,
+  type OpenEntry,
+  type QueueSummary,
+  readOpenEntries,
+  readPlace,
+  readQueue,
+  readQueues,
+} from "./read/queue-reads.ts";
+import type { EntryPlace } from "./rows/queue-rows.ts";
 import { FieldUpkeep } from "./fields/field-upkeep.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
@@ -347,13 +357,14 @@ export class IndexStore {
     const key = transactionRowKey(txId);
     const value = await this.#kv.get(key);
     if (value === undefined) return undefined;
-    const { time, kind, text } = decodeOutcome(key, value);
-    const outcome = { txId, txTime: isoTime(time), committed: kind === "committed" };
+    const { time, kind, text, shards } = decodeOutcome(key, value);
+    const head = { txId, txTime: isoTime(time), committed: kind === "committed" };
+    const outcome = shards === undefined ? head : { ...head, shards };
     if (kind === "committed") return outcome;
     if (kind === "aborted") return { ...outcome, reason: text };
     const first = Number(text);
-    const { committed = false, reason } = (await this.outcome(first)) ?? {};
-    return { ...outcome, committed, ...(reason === undefined ? {} : { reason }), duplicateOf: first };
+    const { txId: _, txTime: __, committed = false, ...rest } = (await this.outcome(first)) ?? {};
+    return { ...outcome, ...rest, committed, duplicateOf: first };
   }
 
   /**
@@ -383,6 +394,30 @@ export class IndexStore {
       const state = (await readState(reader)) ?? this.#state;
       return { txId: state.txId, buckets: await readBuckets(reader, state) };
     });
+  }
+
+  /** Returns all queues with their shards. */
+  async queues(): Promise<QueueSummary[]> {
+    return await this.read(
+      async (reader) => await readQueues(reader, (await readState(reader)) ?? this.#state),
+    );
+  }
+
+  /** Returns a queue with its shards; undefined if the bucket is not a queue. */
+  async queue(name: string): Promise<QueueSummary | undefined> {
+    return await this.read(
+      async (reader) => await readQueue(reader, (await readState(reader)) ?? this.#state, name),
+    );
+  }
+
+  /** Returns open entries of a shard, like {@link readOpenEntries}. */
+  async openEntries(query: OpenEntriesQuery): Promise<OpenEntry[]> {
+    return await this.read(async (reader) => await readOpenEntries(reader, query));
+  }
+
+  /** Returns where an entry of a queue is; undefined if there is no such entry. */
+  async place(queue: string, entry: string): Promise<EntryPlace | undefined> {
+    return await readPlace(this.#kv, queue, entry);
   }
 
   /** Returns recorded events, newest first. */

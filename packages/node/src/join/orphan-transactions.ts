@@ -15,6 +15,7 @@ import {
 import { unsealed } from "../index/rows/row-checksum.ts";
 import { decodeOutcome } from "../index/rows/row-values.ts";
 import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
+import { isQueueOperation } from "../transactions/queue-operation.ts";
 import { qualifiedKey } from "../text/document-key.ts";
 
 /** An orphan in the form that `cairn load` reads. */
@@ -24,12 +25,20 @@ export interface OrphanTransaction {
   readonly line: string | undefined;
   /** The keys whose documents were evicted later. Puts of these keys are omitted. */
   readonly evicted: readonly string[];
-  /** The number of omitted preconditions, whose revisions were lost with the end of the log. */
+  /**
+   * The number of omitted preconditions, whose revisions were lost with the end of the log. Operations with an epoch of
+   * a queue are omitted as a whole.
+   */
   readonly unmatched: number;
 }
 
 interface LoggedHeader {
-  readonly ops: readonly (readonly [op: string, bucket: string, key: string, revision?: number | null])[];
+  readonly ops: readonly (readonly [
+    op: string,
+    bucket: string,
+    key: string,
+    last?: number | object | null,
+  ])[];
   readonly id?: string;
 }
 
@@ -49,12 +58,12 @@ export async function* orphanTransactions(
   const range = { gt: transactionRowKey(after), lte: transactionRowKey(state.txId) };
   for await (const rows of kv.range(range)) {
     for (const [key, value] of rows) {
-      const { kind, time, text } = decodeOutcome(key, value);
+      const { kind, time, text, shards = [] } = decodeOutcome(key, value);
       // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
       const txId = rowTxId(key);
       const header = JSON.parse(text) as LoggedHeader;
-      yield await reconstruct(kv, header, { txId, time, shared }, contents);
+      yield await reconstruct(kv, header, { txId, time, shared, shards }, contents);
     }
   }
 }
@@ -63,6 +72,8 @@ interface Origin {
   readonly txId: TxId;
   readonly time: number;
   readonly shared: TxId;
+  /** The shards of the entries that the transaction enqueued. */
+  readonly shards: readonly number[];
 }
 
 async function reconstruct(
@@ -71,14 +82,15 @@ async function reconstruct(
   origin: Origin,
   contents: Contents,
 ): Promise<OrphanTransaction> {
-  const { txId, shared } = origin;
+  const { txId, shared, shards } = origin;
   const ops: string[] = [];
   const evicted: string[] = [];
   let unmatched = 0;
   let writes = 0;
   let events = 0;
+  let enqueued = 0;
   for (const op of header.ops) {
-    const [kind, bucket, key, revision = null] = op;
+    const [kind, bucket, key, last = null] = op;
     if (kind === "event" || kind === "configure") {
       const content =
         kind === "event" ? contents.events.get(`${txId}-${events}`) : contents.policies.get(txId);
@@ -89,13 +101,19 @@ async function reconstruct(
       ops.push(`["${kind}",${content}]`);
       continue;
     }
-    if (kind === "match" && revision !== null && revision > shared) {
+    // Epochs are transactions of the lost log, too, so of the writes to queues only new entries can be repeated.
+    const isPast = typeof last === "number" && last > shared;
+    const isOfEpoch =
+      (isQueueOperation(kind) && kind !== "enqueue") || (typeof last === "object" && last !== null);
+    if ((kind === "match" && isPast) || isOfEpoch) {
       unmatched += 1;
       continue;
     }
-    const document = kind === "put" ? await documentOf(kv, bucket, key, txId) : undefined;
-    if (kind === "put" && document === undefined) {
-      evicted.push(`${bucket} ${qualifiedKey(key)}`);
+    const isWrite = kind === "put" || kind === "enqueue";
+    const place = kind === "enqueue" ? `${shards[enqueued++]}/${key}` : key;
+    const document = isWrite ? await documentOf(kv, bucket, place, txId) : undefined;
+    if (isWrite && document === undefined) {
+      evicted.push(`${bucket} ${qualifiedKey(place)}`);
       continue;
     }
     if (kind !== "match") writes += 1;

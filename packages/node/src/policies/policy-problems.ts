@@ -17,6 +17,8 @@ export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
 export const MAX_KEEP = 1_000_000_000;
 const MAX_VALUES = 100;
+/** The maximum number of shards of a queue. */
+export const MAX_SHARDS = 1_024;
 
 /**
  * Returns the problems that keep `value` from being a valid set of policies; none if it can be applied. The rules and
@@ -64,12 +66,49 @@ class PolicyCheck {
   }
 
   policies(value: unknown): void {
-    const map = this.#map(value, [], ["indexes", "expire", "history", "events"]);
+    const map = this.#map(value, [], ["indexes", "expire", "history", "events", "queues"]);
     if (map === undefined) return;
     this.#byBucket(map["indexes"], ["indexes"], (fields, path) => this.#fields(fields, path));
     this.#byBucket(map["expire"], ["expire"], (rule, path) => this.#expire(rule, path));
     this.#byBucket(map["history"], ["history"], (bound, path) => this.#bound(bound, path, 0));
     if (map["events"] !== undefined) this.#bound(map["events"], ["events"], 1);
+    this.#byBucket(map["queues"], ["queues"], (queue, path) => this.#queue(queue, path));
+    this.#neverBoth(map["expire"], map["queues"]);
+  }
+
+  /** An entry leaves a queue only with its shard, so that no rule removes entries that nobody has finished. */
+  #neverBoth(expire: unknown, queues: unknown): void {
+    if (!isMap(expire) || !isMap(queues)) return;
+    for (const bucket of Object.keys(expire)) {
+      if (!Object.hasOwn(queues, bucket)) continue;
+      this.add(["expire", bucket], "The entries of a queue do not expire: retiring a shard removes them.");
+    }
+  }
+
+  #queue(value: unknown, path: Path): void {
+    const names = ["shards", "cap", "terminal", "lease"];
+    const queue = this.#map(value, path, names);
+    if (queue === undefined) return;
+    for (const name of names) if (queue[name] === undefined) this.add(path, `It lacks "${name}".`);
+    this.#count(queue["shards"], [...path, "shards"], MAX_SHARDS);
+    this.#count(queue["cap"], [...path, "cap"], MAX_KEEP);
+    if (queue["lease"] !== undefined) this.#duration(queue["lease"], [...path, "lease"]);
+    if (queue["terminal"] === undefined) return;
+    const at = [...path, "terminal"];
+    const terminal = this.#map(queue["terminal"], at);
+    if (terminal !== undefined && Object.keys(terminal).length === 0) {
+      this.add(at, 'Expected at least one field, such as {"state": ["done"]}.');
+    }
+    this.#fieldValues(terminal, at);
+  }
+
+  #count(value: unknown, path: Path, most: number): void {
+    if (
+      value === undefined ||
+      (Number.isSafeInteger(value) && (value as number) > 0 && (value as number) <= most)
+    )
+      return;
+    this.add(path, `Expected a whole number from 1 to ${most}.`);
   }
 
   #byBucket(value: unknown, path: Path, one: (value: unknown, path: Path) => void): void {
@@ -105,9 +144,13 @@ class PolicyCheck {
     if (rule["after"] === undefined) this.add(path, 'It lacks "after", such as "P30D".');
     else this.#duration(rule["after"], [...path, "after"]);
     if (rule["when"] === undefined) return;
-    const when = this.#map(rule["when"], [...path, "when"]);
-    for (const [field, values] of Object.entries(when ?? {})) {
-      const at = [...path, "when", field];
+    const at = [...path, "when"];
+    this.#fieldValues(this.#map(rule["when"], at), at);
+  }
+
+  #fieldValues(map: Record<string, unknown> | undefined, path: Path): void {
+    for (const [field, values] of Object.entries(map ?? {})) {
+      const at = [...path, field];
       const problem = fieldProblem(field);
       if (problem !== undefined) this.add(at, problem);
       this.#values(values, at);
@@ -150,7 +193,7 @@ class PolicyCheck {
   }
 
   #map(value: unknown, path: Path, known?: readonly string[]): Record<string, unknown> | undefined {
-    if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    if (!isMap(value)) {
       this.add(path, known === undefined ? "Expected a map." : `Expected a map with ${known.join(", ")}.`);
       return undefined;
     }
@@ -163,8 +206,12 @@ class PolicyCheck {
         `There is no ${path.length === 0 ? "such policy" : "such thing here"}. ${hint}`,
       );
     }
-    return value as Record<string, unknown>;
+    return value;
   }
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function fieldProblem(field: unknown): string | undefined {

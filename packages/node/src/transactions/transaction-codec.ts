@@ -1,9 +1,10 @@
 import { isUtf8 } from "node:buffer";
-import type { Revision, Transaction } from "@cairn/client";
+import type { EntryOptions, Revision, Transaction, TxId } from "@cairn/client";
 import { qualifiedKey } from "../text/document-key.ts";
 import { isJsonText } from "../text/json-text.ts";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { type Frame, frameMessage, isOfFirstVersion, logTagOf, readFrame } from "./message-frame.ts";
+import { isQueueOperation, type QueueOperation, queueWrite } from "./queue-operation.ts";
 import {
   loggedContentProblem,
   loggedIdProblem,
@@ -16,7 +17,7 @@ import {
  *
  *   cairn/2 …                    message-frame.ts
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
- *   {"image":"nginx"}            one line for each put, event or configure, in their order: the document, event or policies
+ *   {"image":"nginx"}            one line for each put, enqueue, event or configure, in their order: the document, event or policies
  *
  * A transaction without operations is a barrier. It has no id.
  *
@@ -29,17 +30,20 @@ const MAX_REASON_LENGTH = 300;
 
 /** An operation as decoded from the log. `key` is `namespace/name`, always with the namespace. */
 export interface LoggedOperation {
-  readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure";
-  /** The bucket. For events and policies, both this and `key` are empty. */
+  readonly op: "put" | "delete" | "match" | "evict" | "event" | "configure" | QueueOperation[0];
+  /** The bucket. For events, policies and operations on queues, both this and `key` are empty. */
   readonly bucket: string;
   readonly key: string;
-  /** The JSON of a put document, an event or policies, in UTF-8. */
+  /** The JSON of a put or enqueued document, an event or policies, in UTF-8. */
   readonly document: Uint8Array | undefined;
   /**
    * The expected revision of a match or of policies. Null means that there must be none. Undefined means that policies
    * are set unconditionally.
    */
   readonly revision: Revision | null | undefined;
+  /** The epoch of a put or a delete, which only entries of queues have. */
+  readonly epoch: TxId | undefined;
+  readonly queue: QueueOperation | undefined;
 }
 
 /** A transaction as decoded from the log. `header` is its line of operations, without documents. */
@@ -52,6 +56,8 @@ export interface LoggedTransaction {
   readonly logTag: string;
   /** True if the transaction has events or sets policies. */
   readonly hasContent: boolean;
+  /** True if the transaction has operations on queues, epochs or policies. */
+  readonly concernsQueues: boolean;
 }
 
 /**
@@ -77,6 +83,10 @@ export function encodeTransaction(
   const documents: string[] = [];
   const ops = operations.map((op) => {
     if (op[0] === "put") {
+      documents.push(JSON.stringify(op[3]));
+      return op.toSpliced(3, 1);
+    }
+    if (op[0] === "enqueue") {
       documents.push(JSON.stringify(op[3]));
       return op.slice(0, 3);
     }
@@ -125,20 +135,26 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
   const ops: LoggedOperation[] = [];
   const written = logged.length === 1 ? undefined : new Set<string>();
   let hasContent = false;
+  let concernsQueues = false;
   let position = end + 1;
   for (const parts of logged as unknown[]) {
     const problem = loggedOperationProblem(parts);
     if (problem !== undefined) return unreadable(problem);
     const known = parts as LoggedParts;
     const op = known[0];
-    const isKeyless = op === "event" || op === "configure";
+    const queue = isQueueOperation(op) ? (parts as QueueOperation) : undefined;
+    const isContent = op === "event" || op === "configure";
+    const isKeyless = isContent || queue !== undefined;
     const bucket = isKeyless ? "" : known[1];
     const key = isKeyless ? "" : qualifiedKey(known[2]);
-    if (isWrittenTwice(op, bucket, key, written)) {
+    if (queue === undefined && isWrittenTwice(op, bucket, key, written)) {
       return unreadable(isKeyless ? "the policies are set twice" : `${bucket} ${key} is written twice`);
     }
+    if (queue !== undefined && isChangedTwice(queue, written)) {
+      return unreadable(`${queueWrite(queue).shown} is changed twice`);
+    }
     let document: Uint8Array | undefined;
-    if (op === "put" || isKeyless) {
+    if (op === "put" || op === "enqueue" || isContent) {
       if (position > bytes.length) return unreadable("the message lacks a document");
       const documentEnd = lineEnd(bytes, position);
       if (!isJsonText(bytes, position, documentEnd))
@@ -146,12 +162,17 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
       document = bytes.subarray(position, documentEnd);
       position = documentEnd + 1;
     }
-    if (isKeyless && document !== undefined) {
+    let revision: Revision | null | undefined = null;
+    let epoch: TxId | undefined;
+    if (isContent && document !== undefined) {
       hasContent = true;
       const fault = loggedContentProblem(op, JSON.parse(Buffer.from(document).toString()) as unknown);
       if (fault !== undefined) return unreadable(fault);
-      ops.push({ op, bucket, key, document, revision: (parts as [string, Revision | null])[1] });
-    } else ops.push({ op, bucket, key, document, revision: known[3] ?? null });
+      revision = (parts as [string, Revision | null])[1];
+    } else if (op === "match") revision = known[3] as Revision | null;
+    else if (queue === undefined) epoch = (known[3] as EntryOptions | undefined)?.epoch;
+    concernsQueues ||= queue !== undefined || epoch !== undefined || op === "configure";
+    ops.push({ op, bucket, key, document, revision, epoch, queue });
   }
   if (position <= bytes.length) return unreadable("something follows the last document");
   return {
@@ -161,10 +182,18 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
     header: bytes.subarray(bodyAt, end),
     logTag,
     hasContent,
+    concernsQueues,
   };
 }
 
-type LoggedParts = [LoggedOperation["op"], string, string, (Revision | null)?];
+type LoggedParts = [LoggedOperation["op"], string, string, (Revision | EntryOptions | null)?];
+
+/** Returns whether a transaction changes the same shard, or the same entry of a queue, a second time. */
+function isChangedTwice(queue: QueueOperation, written: Set<string> | undefined): boolean {
+  if (written === undefined) return false;
+  const { size } = written;
+  return written.add(queueWrite(queue).id).size === size;
+}
 
 /** Returns whether a transaction writes the same key, or the policies (which have the empty key), a second time. */
 function isWrittenTwice(

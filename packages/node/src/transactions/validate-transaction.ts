@@ -6,6 +6,12 @@ import { bucketProblem, keyProblem, quote } from "../text/document-key.ts";
 import { MAX_JSON_DEPTH } from "../text/json-text.ts";
 import { eventProblem } from "./event-record.ts";
 import { eventRefusal } from "./event-refusal.ts";
+import {
+  entryOptionsProblem,
+  isQueueOperation,
+  queueOperationProblem,
+  queueWrite,
+} from "./queue-operation.ts";
 
 /** The maximum size of an idempotency id, in bytes of UTF-8. */
 export const MAX_ID_BYTES = 256;
@@ -61,13 +67,19 @@ function operationProblem(op: unknown): string | undefined {
   if (name === "configure") return configureProblem(op);
   // Values other than strings may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";
-  const length = OPERATION_LENGTH.get(name);
-  if (length === undefined) {
-    return `unknown operation ${quote(name)}; known are put, delete, match, evict, event and configure`;
+  if (isQueueOperation(name)) {
+    return queueOperationProblem(op, false) ?? (name === "enqueue" ? documentProblem(op[3]) : undefined);
   }
-  if (op.length !== length) return `${String(name)} has ${length} parts, this one has ${op.length}`;
+  const length = OPERATION_LENGTH.get(name);
+  if (length === undefined) return `unknown operation ${quote(name)}; known are ${KNOWN}`;
+  const hasOptions = op.length === length + 1 && isObject(op[length]);
+  const isEntry = hasOptions && (name === "put" || name === "delete");
+  if (op.length !== length && !isEntry)
+    return `${String(name)} has ${length} parts, this one has ${op.length}`;
   const keyIssue = operationKeyProblem(bucket, key);
   if (keyIssue !== undefined) return keyIssue;
+  const optionsIssue = isEntry ? entryOptionsProblem(op[length]) : undefined;
+  if (optionsIssue !== undefined) return optionsIssue;
   if (name === "put") return documentProblem(op[3]);
   if (name === "match") return revisionProblem(op[3]);
   return undefined;
@@ -81,11 +93,15 @@ export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {
     case "put":
-      return op.length === 3 ? operationKeyProblem(op[1], op[2]) : "put has 3 parts in the log";
+      if (op.length !== 3 && !(op.length === 4 && isObject(op[3])))
+        return "put has 3 parts in the log, and 4 for an entry of a queue";
+      return operationKeyProblem(op[1], op[2]) ?? (op.length === 4 ? entryOptionsProblem(op[3]) : undefined);
     case "event":
       return op.length === 1 ? undefined : "event has 1 part in the log";
     case "configure":
       return op.length === 1 ? undefined : expectedRevisionProblem(op, 2);
+    case "enqueue":
+      return queueOperationProblem(op, true);
     default:
       return operationProblem(op);
   }
@@ -108,6 +124,9 @@ function expectedRevisionProblem(op: readonly unknown[], length: number): string
   if (op.length !== length) return `configure has at most ${length} parts`;
   return revisionProblem(op[length - 1]);
 }
+
+const KNOWN =
+  "put, delete, match, evict, event, configure, claim, renew, release, enqueue, drain, move and retire";
 
 /** The number of parts of each operation, including its name. */
 const OPERATION_LENGTH: ReadonlyMap<string, number> = new Map([
@@ -141,9 +160,16 @@ function writtenTwice(op: TxOperation, written: Set<string>): string | undefined
     written.add("");
     return undefined;
   }
-  const { namespace, name } = splitKey(op[2]);
-  const key = `${op[1]}/${namespace}/${name}`;
-  if (written.has(key)) return `${quote(op[2])} is written twice in one transaction`;
+  if (isQueueOperation(op[0])) {
+    const { id, shown } = queueWrite(op as Parameters<typeof queueWrite>[0]);
+    if (written.has(id)) return `${shown} is changed twice in one transaction`;
+    written.add(id);
+    return undefined;
+  }
+  const [, bucket, quoted] = op as Extract<TxOperation, readonly ["put" | "delete" | "evict", ...unknown[]]>;
+  const { namespace, name } = splitKey(quoted);
+  const key = `${bucket}/${namespace}/${name}`;
+  if (written.has(key)) return `${quote(quoted)} is written twice in one transaction`;
   written.add(key);
   return undefined;
 }

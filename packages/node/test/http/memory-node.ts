@@ -79,7 +79,7 @@ export class MemoryNode implements NodeApi {
       return;
     }
     for (const op of ops) {
-      if (op[0] === "match" || op[0] === "event" || op[0] === "configure") continue;
+      if (op[0] !== "put" && op[0] !== "delete" && op[0] !== "evict") continue;
       const key = parseDocumentKey(op[1], op[2]);
       const versions = this.#entry(key).versions;
       if (op[0] === "put") {

@@ -1,5 +1,5 @@
 import { ERROR_CODES } from "@cairn/kv";
-import { MAX_FIELD_BYTES, MAX_FIELDS, MAX_KEEP } from "../../policies/policy-problems.ts";
+import { MAX_FIELD_BYTES, MAX_FIELDS, MAX_KEEP, MAX_SHARDS } from "../../policies/policy-problems.ts";
 import { EVENT_FIELDS } from "../../transactions/event-record.ts";
 import { MAX_ID_BYTES } from "../../transactions/validate-transaction.ts";
 import { ISO_DURATION_PATTERN } from "../requests/parameters.ts";
@@ -70,6 +70,14 @@ const POLICY_SCHEMAS = {
   HistoryBound: bound(0),
   EventsBound: bound(1),
   ExpireRule: withoutOthers(object({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"])),
+  Queue: withoutOthers(
+    object({
+      shards: { type: "integer", minimum: 1, maximum: MAX_SHARDS },
+      cap: { type: "integer", minimum: 1, maximum: MAX_KEEP },
+      terminal: dictionary({}),
+      lease: ref("PolicyDuration"),
+    }),
+  ),
   Policies: withoutOthers(
     object(
       {
@@ -77,6 +85,7 @@ const POLICY_SCHEMAS = {
         expire: dictionary(ref("ExpireRule")),
         history: dictionary(ref("HistoryBound")),
         events: ref("EventsBound"),
+        queues: dictionary(ref("Queue")),
       },
       [],
     ),
@@ -89,6 +98,7 @@ const OUTCOME = {
   committed: FLAG,
   reason: TEXT,
   duplicateOf: TX_ID,
+  shards: described(array(COUNT), "The shards of the entries that the transaction enqueued, in order."),
   by: described(
     nullable(TEXT),
     "With `by=true`: the name of the token with which the transaction was submitted; null if it has no name, absent if the log no longer contains the transaction.",
@@ -182,9 +192,9 @@ export const SCHEMAS = {
   Operation: {
     ...array({}),
     description:
-      '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies].',
+      '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies]. On queues: ["enqueue", queue, name, document], ["claim" or "drain", queue, shard, {"as": name}], ["renew", "release" or "retire", queue, shard, epoch], ["move", queue, "shard/name", shard, epoch]; put and delete of an entry have {"epoch": epoch} as their last part.',
     minItems: 2,
-    maxItems: 4,
+    maxItems: 5,
   },
   Transaction: withoutOthers(
     object(

@@ -12,13 +12,14 @@ import {
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { BatchPolicies } from "./batch-policies.ts";
+import { BatchQueues, type QueuePlan } from "./batch-queues.ts";
 import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
-import { encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
-import { versionValueRevision } from "../rows/version-values.ts";
+import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
+import { versionValueDocument, versionValueRevision } from "../rows/version-values.ts";
 import { type OldestIds, REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
 
 /**
@@ -70,6 +71,7 @@ export async function applyMessages(
   );
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
+  const queues = await BatchQueues.load(messages, before, keys, reader);
   await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
   policies?.collectSwept();
   await keys.load(reader);
@@ -86,35 +88,41 @@ export async function applyMessages(
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
-    const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies };
+    const isPlanned = decoded.kind === "transaction" && queues?.concerns(decoded) === true;
+    const plan = isPlanned ? await queues.plan(decoded, txId, time) : undefined;
+    const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies, queues, plan };
     const verdict = applyOne(decoded, message, log.id, context, submissions);
     if (verdict.refusedFor !== undefined) {
       refused = { count: refused.count + 1, last: { txId, reason: verdict.refusedFor } };
     }
     const looking = policies?.after(txId, time, touched[index] ?? NOTHING);
     if (looking !== undefined) await looking;
+    if (before.retiring !== undefined) await queues?.after(txId);
     if (verdict.kind === "committed") {
       committed += 1;
       operations += context.touched.length;
     }
     if (verdict.kind !== "duplicate") {
       const reason = verdict.kind === "aborted" ? verdict.text.toString() : undefined;
-      results.push({ txId, time, reason, replaced: verdict.replaced ?? 0 });
+      results.push({ txId, time, reason, replaced: verdict.replaced ?? 0, shards: verdict.shards });
     }
     const key = transactionRowKey(txId);
     const outcome = encodeOutcome(key, time, verdict.kind, verdict.text);
     outcomes.push({ type: "put", key, value: outcome });
-    const effect = { outcome, documents: keys.documents, written: keys.written - written };
+    const sum = keys.written + (queues?.written ?? 0);
+    const effect = { outcome, documents: keys.documents, written: sum - written };
     chains.add(message, decoded.kind !== "unreadable", effect);
-    written = keys.written;
+    written = sum;
   }
   const last = messages.at(-1);
   if (last === undefined) throw new Error("nothing to apply");
   const { sha256 } = anchorOf(last.message);
-  const held = policies === undefined ? before : { ...before, ...policies.state() };
+  const bounded = policies === undefined ? before : { ...before, ...policies.state() };
+  const held = queues === undefined ? bounded : { ...bounded, ...queues.state(bounded) };
   const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
   const rows = keys.rows();
   await policies?.addRows(rows, fields);
+  for (const row of queues?.rows() ?? NO_ROWS) rows.push(row);
   for (const row of outcomes) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   for (const row of chains.rows()) rows.push(row);
@@ -123,6 +131,7 @@ export async function applyMessages(
 }
 
 const NOTHING: (KeyState | undefined)[] = [];
+const NO_ROWS: readonly KvOperation[] = [];
 
 interface Context {
   readonly txId: TxId;
@@ -132,6 +141,9 @@ interface Context {
   readonly touched: readonly (KeyState | undefined)[];
   /** The policies and events of the batch; undefined if it contains only documents. */
   readonly policies: BatchPolicies | undefined;
+  /** The queues of the batch, and the effects of the transaction on them; undefined if there are none. */
+  readonly queues: BatchQueues | undefined;
+  readonly plan: QueuePlan | undefined;
 }
 
 interface Verdict {
@@ -139,6 +151,8 @@ interface Verdict {
   readonly text: Buffer;
   /** The number of keys that the transaction wrote and that had a document before. */
   readonly replaced?: number;
+  /** The shards of the entries that the transaction enqueued. */
+  readonly shards?: readonly number[] | undefined;
   /** The reason for rejecting the message, if no node of this log wrote it or it is damaged. */
   readonly refusedFor?: string;
 }
@@ -184,11 +198,11 @@ const FOR_ANOTHER_LOG = refusedFor("the message was written for another log");
 const BORN_LATE = refusedFor("only the first message of a log is its birth record");
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
-  const { txId, time, keys, touched, policies } = context;
+  const { txId, time, keys, touched, policies, queues, plan } = context;
   // Match operations are compared with the state before the transaction, regardless of their position among its
   // operations.
-  const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops);
-  if (conflict !== undefined) return aborted(conflict);
+  const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops) ?? plan?.reason;
+  if (conflict !== undefined) return aborted(`CONFLICT: ${conflict}`);
   let replaced = 0;
   for (const [index, { op, document }] of ops.entries()) {
     const key = touched[index];
@@ -201,7 +215,15 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
     else if (op === "evict") keys.evict(key, txId);
   }
   policies?.take(ops, txId, time);
-  return { kind: "committed", text: header, replaced };
+  if (queues === undefined || plan === undefined) return { kind: "committed", text: header, replaced };
+  for (const [at, { to, from }] of plan.writes) {
+    const document = from?.document === undefined ? ops[at]?.document : versionValueDocument(from.document);
+    if (from !== undefined) keys.delete(from, txId, time);
+    if (document !== undefined) keys.put(to, txId, time, document);
+  }
+  queues.commit(plan);
+  const { shards } = plan;
+  return { kind: "committed", text: committedText(header, shards), replaced, shards };
 }
 
 function firstConflict(
@@ -213,7 +235,7 @@ function firstConflict(
     const found = touched[index]?.document;
     const actual = found === undefined ? null : versionValueRevision(found);
     if (actual === revision) continue;
-    return `CONFLICT: ${bucket} ${key} is ${actual === null ? "absent" : `at revision ${actual}`}`;
+    return `${bucket} ${key} is ${actual === null ? "absent" : `at revision ${actual}`}`;
   }
   return undefined;
 }

@@ -122,7 +122,7 @@ export class BatchPolicies {
     const revision = this.#before.policies?.revision ?? null;
     const expected = ops.find(({ op }) => op === "configure")?.revision;
     if (expected === undefined || expected === revision) return undefined;
-    return `CONFLICT: the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
+    return `the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
   }
 
   /** Records that a document was written. */

@@ -19,7 +19,8 @@ const MAX_BYTES = 2 * 1024 * 1024;
 /**
  * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a separate batch,
  * because an eviction must read from the store the versions that it removes, and a batch follows a single set of
- * policies. A birth record is a separate batch, too.
+ * policies. A transaction that retires a shard is a separate batch, so that the removal of the shard's rows begins with
+ * the next one, and so is a birth record.
  */
 export function* decodeBatches(messages: readonly LogMessage[]): Generator<IndexedMessage[], void> {
   let batch: IndexedMessage[] = [];
@@ -44,7 +45,7 @@ export function* decodeBatches(messages: readonly LogMessage[]): Generator<Index
 
 function isAlone(decoded: DecodedMessage): boolean {
   if (decoded.kind !== "transaction") return decoded.kind === "birth";
-  return decoded.ops.some(({ op }) => op === "evict" || op === "configure");
+  return decoded.ops.some(({ op }) => op === "evict" || op === "configure" || op === "retire");
 }
 
 /**
@@ -56,7 +57,7 @@ const MAX_MESSAGES_WHILE_EXPIRING = 64;
 /**
  * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history. No
  * message may depend on changes that earlier messages of the batch made to history or to documents that are being
- * scanned, because these changes are not in the store yet.
+ * scanned or removed, because these changes are not in the store yet.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],
@@ -65,7 +66,7 @@ export async function batchLength(
 ): Promise<number> {
   const policies = activePolicies(state);
   if (policies === undefined) return messages.length;
-  if (scans(state).length > 0) return 1;
+  if (scans(state).length > 0 || state.retiring !== undefined) return 1;
   const [first] = messages;
   let most = messages.length;
   if (policies.history.size > 0 && first !== undefined) {

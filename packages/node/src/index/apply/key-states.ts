@@ -149,6 +149,25 @@ export class KeyStates {
     bucket.changed = true;
   }
 
+  /** Records that keys of `bucket` were removed by transaction `txId` together with their history. */
+  removedAt(bucket: BucketState, txId: TxId): void {
+    bucket.floor = txId;
+    bucket.gone = txId;
+    bucket.changed = true;
+  }
+
+  /** Removes the key's document or tombstone. The rows of its older versions must be removed as well. */
+  drop(key: KeyState): void {
+    if (key.document !== undefined) {
+      key.bucket.documents -= 1;
+      this.#documents -= 1;
+    } else if (key.tombstone === undefined) return;
+    else key.bucket.tombstones -= 1;
+    key.document = undefined;
+    key.tombstone = undefined;
+    touch(key);
+  }
+
   /** Removes the key's tombstone; the key must have no older versions. */
   dropTombstone(key: KeyState): void {
     if (key.tombstone === undefined) return;
@@ -212,18 +231,10 @@ export class KeyStates {
   /** Removes the key with its history. The key's versions must have been loaded, so an eviction is a separate batch. */
   evict(key: KeyState, txId: TxId): void {
     if (key.document === undefined && key.tombstone === undefined) return;
-    if (key.document === undefined) {
-      key.bucket.tombstones -= 1;
-    } else {
-      key.bucket.documents -= 1;
-      this.#documents -= 1;
-    }
+    this.drop(key);
     for (const version of key.versions ?? []) this.#rows.push({ type: "del", key: version });
     const eviction = evictionRowKey(txId, key.rowKey);
     this.#rows.push({ type: "put", key: eviction, value: sealed(eviction) });
-    key.document = undefined;
-    key.tombstone = undefined;
-    touch(key);
   }
 
   /** Returns all changes as operations of one batch. */

@@ -10,6 +10,8 @@ export interface AppliedTransaction {
   readonly reason: string | undefined;
   /** The number of keys put, deleted or evicted that had a document before. */
   readonly replaced: number;
+  /** The shards of the entries that the transaction enqueued. */
+  readonly shards: readonly number[] | undefined;
 }
 
 /** The result of a commit. `replaced` is undefined if the outcome was read from the index, whose rows do not contain it. */
@@ -40,8 +42,9 @@ export class RecentOutcomes {
   get(txId: TxId): CommitResult | undefined {
     const found = this.#ring[txId % REMEMBERED_OUTCOMES];
     if (found?.txId !== txId) return undefined;
-    const { time, reason, replaced } = found;
-    const outcome = { txId, txTime: isoTime(time), committed: reason === undefined };
+    const { time, reason, replaced, shards = [] } = found;
+    const head = { txId, txTime: isoTime(time), committed: reason === undefined };
+    const outcome = shards.length === 0 ? head : { ...head, shards };
     return { outcome: reason === undefined ? outcome : { ...outcome, reason }, replaced };
   }
 }

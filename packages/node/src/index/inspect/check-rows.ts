@@ -1,5 +1,6 @@
 import { isCairnError, type KvReader } from "@cairn/kv";
 import type { IndexState } from "../rows/index-state.ts";
+import { ShardCounts } from "./check-shards.ts";
 import { checkTransactions } from "./check-transactions.ts";
 import {
   asKind,
@@ -32,18 +33,19 @@ interface RowCounts {
 /**
  * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the
  * end of the index, and counters that differ from a full count. The index must not change during the check. Keeps one
- * page of rows, and two numbers for each bucket, in memory.
+ * page of rows, and some numbers for each bucket and each shard of a queue, in memory.
  */
 export async function* checkRows(
   reader: KvReader,
   state: IndexState,
 ): AsyncGenerator<RowProblem, RowCounts, void> {
   const buckets = new Buckets();
+  const shards = new ShardCounts(state);
   let rows = 0;
   for await (const page of reader.range({})) {
     rows += page.length;
     for (const [key, value] of page) {
-      const problem = judgeRow(key, value, state, buckets);
+      const problem = judgeRow(key, value, state, buckets) ?? shards.judge(key, value);
       if (problem !== undefined) yield { key, problem };
     }
     // The documents of all tombstones in a page are read at once.
@@ -61,6 +63,9 @@ export async function* checkRows(
       key: counterRowKey(bucket),
       problem: "the bucket has documents or tombstones, but no counters",
     };
+  }
+  for (const shard of shards.uncounted()) {
+    yield { key: STATE_ROW_KEY, problem: `the shard ${shard} has entries, but no row` };
   }
   try {
     await checkTransactions(reader, state);
@@ -109,6 +114,9 @@ function judgeRow(
     case ROW.event:
     case ROW.fieldBuild:
     case ROW.fieldCount:
+    case ROW.openEntry:
+    case ROW.place:
+    case ROW.shard:
     case ROW.link:
     case ROW.chainEntries:
       return isSealed(key, value) ? undefined : NOT_WRITTEN;

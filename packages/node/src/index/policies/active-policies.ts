@@ -1,4 +1,13 @@
-import type { BoundPolicy, ExpirePolicy, FieldValue, FieldValues, Json, Policies, TxId } from "@cairn/client";
+import type {
+  BoundPolicy,
+  ExpirePolicy,
+  FieldValue,
+  FieldValues,
+  Json,
+  Policies,
+  QueuePolicy,
+  TxId,
+} from "@cairn/client";
 import { nanoseconds } from "../rows/row-keys.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
@@ -12,11 +21,23 @@ export interface FieldIndex {
   readonly path: readonly string[];
 }
 
+/** Conditions on the fields of a document, all of which must hold. */
+interface Conditions {
+  readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
+}
+
 /** The rule by which documents expire. */
-export interface ExpireRule {
+export interface ExpireRule extends Conditions {
   /** The age at which a document expires (ms since its last write). */
   readonly after: number;
-  readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
+}
+
+/** The rule of a queue. Its conditions hold for finished entries. */
+export interface QueueRule extends Conditions {
+  readonly shards: number;
+  readonly cap: number;
+  /** The duration for which a claim holds (ms). */
+  readonly lease: number;
 }
 
 /** A bound that keeps at most `keep` items, and none older than `age` (ms); Infinity for no bound. */
@@ -31,6 +52,7 @@ export interface ActivePolicies {
   readonly expire: ReadonlyMap<string, ExpireRule>;
   readonly history: ReadonlyMap<string, Bound>;
   readonly events: Bound;
+  readonly queues: ReadonlyMap<string, QueueRule>;
 }
 
 /** Returns the time (ns) before which events are too old at `time` (ms); 0 if their age is not bounded. */
@@ -71,7 +93,10 @@ function activate({ value, indexes }: StatePolicies): ActivePolicies {
   const history = new Map(
     Object.entries(value.history ?? {}).map(([bucket, bound]) => [bucket, boundOf(bound, NO_BOUND)]),
   );
-  return { indexed, expire, history, events: boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND) };
+  const queues = new Map(
+    Object.entries(value.queues ?? {}).map(([bucket, queue]) => [bucket, queueOf(queue)]),
+  );
+  return { indexed, expire, history, events: boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND), queues };
 }
 
 const NO_BOUND: Bound = { keep: Infinity, age: Infinity };
@@ -84,21 +109,26 @@ function boundOf({ keep, for: age }: BoundPolicy, otherwise: Bound): Bound {
 }
 
 function ruleOf({ when = {}, after }: ExpirePolicy): ExpireRule {
-  return {
-    after: policyMilliseconds(after),
-    conditions: Object.entries(when).map(([field, values]) => ({
-      path: fieldPath(field),
-      values: new Set(listOf(values).flatMap((value) => comparableText(value) ?? [])),
-    })),
-  };
+  return { after: policyMilliseconds(after), conditions: conditionsOf(when) };
+}
+
+function queueOf({ shards, cap, terminal, lease }: QueuePolicy): QueueRule {
+  return { shards, cap, lease: policyMilliseconds(lease), conditions: conditionsOf(terminal) };
+}
+
+function conditionsOf(fields: Readonly<Record<string, FieldValues>>): Conditions["conditions"] {
+  return Object.entries(fields).map(([field, values]) => ({
+    path: fieldPath(field),
+    values: new Set(listOf(values).flatMap((value) => comparableText(value) ?? [])),
+  }));
 }
 
 function listOf(values: FieldValues): readonly FieldValue[] {
   return Array.isArray(values) ? (values as readonly FieldValue[]) : [values as FieldValue];
 }
 
-/** Returns whether a rule applies to a document. */
-export function appliesTo({ conditions }: ExpireRule, document: Json): boolean {
+/** Returns whether a rule applies to a document: whether it expires, or is a finished entry of a queue. */
+export function appliesTo({ conditions }: Conditions, document: Json): boolean {
   return conditions.every(({ path, values }) => {
     const text = comparableText(fieldValue(document, path));
     return text !== undefined && values.has(text);

@@ -12,7 +12,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 7;
+export const INDEX_VERSION = 8;
 
 const Id = z.int().min(0);
 
@@ -47,6 +47,7 @@ const StateSchema = z.object({
   sweep: z.object({ segment: z.string(), key: z.string(), stem: z.string(), seen: Id }).optional(),
   cleaned: Id.optional(),
   pruned: Id.optional(),
+  retiring: z.array(z.object({ queue: z.string(), shard: Id })).optional(),
 });
 
 /**
@@ -56,9 +57,11 @@ const StateSchema = z.object({
  * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a due document, because those rows
  * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
  * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
- * before this transaction may be incomplete.
+ * before this transaction may be incomplete; `retiring`: the shards of queues whose rows are being removed.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
+
+const MEMBERS = Object.keys(StateSchema.shape) as readonly (keyof IndexState)[];
 
 /** Returns the position in the log of the last message that an index holds. */
 export function statePosition(state: IndexState): number {
@@ -109,7 +112,9 @@ export const FIRST_TX_ID: TxId = 1;
  * member. Versions of Cairn without checksums can thus still read which version wrote the state.
  */
 export function encodeState(state: IndexState): Uint8Array {
-  const json = Buffer.from(JSON.stringify(state), "utf8");
+  // The order of the members must not depend on when a member was set first, or on restarts.
+  const ordered = Object.fromEntries(MEMBERS.map((name) => [name, state[name]]));
+  const json = Buffer.from(JSON.stringify(ordered), "utf8");
   return Buffer.concat([json.subarray(0, -1), checksumMember(json)]);
 }
 

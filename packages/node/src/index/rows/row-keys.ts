@@ -9,6 +9,7 @@ import type { DocumentKey, TxId } from "@cairn/client";
 
 /** The kinds of rows. docs/index-format.md describes the keys and values of each. */
 export const ROW = {
+  openEntry: 0x61, // a: queue, shard, the transaction that enqueued the entry, place in it
   fieldBuild: 0x62, // b: index; how far an indexed field is built
   document: 0x63, // c: stem; its current version
   tombstone: 0x64, // d: stem; its last write was a deletion
@@ -21,8 +22,10 @@ export const ROW = {
   meta: 0x6d, // m
   counter: 0x6e, // n: bucket; its documents and tombstones
   expired: 0x6f, // o: tx-id, then the stem whose document expired
+  place: 0x70, // p: queue, name; the shard of an entry
   due: 0x71, // q: time, then the stem of a document that may then expire
   chainEntries: 0x72, // r: tx-id; what some of the newest messages add to the chains
+  shard: 0x73, // s: queue, shard; its state and counts
   transaction: 0x74, // t: tx-id; its outcome
   fieldCount: 0x76, // v: index, value; number of documents that have it
   eviction: 0x78, // x: tx-id, then the stem that was evicted

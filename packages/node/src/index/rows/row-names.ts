@@ -13,6 +13,7 @@ const STEM_AT = new Map<number, number>([
   [ROW.document, 1],
   [ROW.tombstone, 1],
   [ROW.version, 1],
+  [ROW.place, 1],
   [ROW.due, 9],
   [ROW.expired, 9],
   [ROW.eviction, 9],
@@ -46,8 +47,18 @@ export function rowName(key: Uint8Array): string {
     const number = Buffer.from(key.subarray(1, 1 + ID_BYTES)).readBigUInt64BE();
     return [name, number, ...(stemAt === undefined ? [] : [stemText(key.subarray(stemAt))])].join(" ");
   }
+  if (key[0] === ROW.shard || key[0] === ROW.openEntry) return `${name} ${queueText(key.subarray(1))}`;
   if (stemAt === undefined || key.length <= stemAt) return `${name} ${bytesText(key.subarray(1))}`.trimEnd();
   return `${name} ${stemText(key.subarray(stemAt))}`;
+}
+
+/** Returns the queue and the shard of a row key's rest, and the origin of an open entry as it is. */
+function queueText(rest: Uint8Array): string {
+  const bytes = Buffer.from(rest);
+  const end = bytes.indexOf(END);
+  if (end < 0 || bytes.length < end + 5) return bytesText(bytes);
+  const queue = `${bytesText(bytes.subarray(0, end))}/${bytes.readUInt32BE(end + 1)}`;
+  return bytes.length < end + 13 ? queue : `${queue} ${bytes.readBigUInt64BE(end + 5)}`;
 }
 
 /** Returns the parts of a stem joined by slashes, without the bytes after the third part (a version's revision). */

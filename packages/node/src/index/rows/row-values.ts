@@ -42,11 +42,17 @@ export function encodeOutcome(key: Uint8Array, time: number, kind: OutcomeKind, 
   return seal(key, value);
 }
 
-/** The contents of a transaction row. */
+/** The contents of a transaction row. `shards` contains the shards of enqueued entries, if there are any. */
 export interface Outcome {
   readonly time: number;
   readonly kind: OutcomeKind;
   readonly text: string;
+  readonly shards: readonly number[] | undefined;
+}
+
+/** Returns the text of a committed transaction: its line of operations and, if it enqueued entries, their shards. */
+export function committedText(header: Buffer, shards: readonly number[]): Buffer {
+  return shards.length === 0 ? header : Buffer.concat([header, Buffer.from(`\n${JSON.stringify(shards)}`)]);
 }
 
 /** Decodes a transaction row's value. */
@@ -54,17 +60,39 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   const bytes = unsealed(key, value);
   const kind = OUTCOMES[bytes[0] ?? OUTCOMES.length];
   if (kind === undefined) throw damagedRow(key);
-  return { time: readId(bytes, 1), kind, text: textOf(bytes, 9) };
+  const time = readId(bytes, 1);
+  const text = textOf(bytes, 9);
+  // The line of operations of a message cannot contain a line break.
+  const end = kind === "committed" ? text.indexOf("\n") : -1;
+  if (end < 0) return { time, kind, text, shards: undefined };
+  return { time, kind, text: text.slice(0, end), shards: JSON.parse(text.slice(end + 1)) as number[] };
 }
 
 /** An operation in the row of a committed transaction. The row does not contain the operation's document. */
 export type OutcomeOperation = readonly [op: string, bucket: string, key: string];
 
-/** Returns the operations of a committed transaction; none for a birth record, a barrier or any other outcome. */
-export function outcomeOperations({ kind, text }: Outcome): readonly OutcomeOperation[] {
+/**
+ * Returns the operations of a committed transaction; none for a birth record, a barrier or any other outcome. Entries
+ * that were enqueued or moved are returned as the puts and deletes that this amounted to.
+ */
+export function outcomeOperations({ kind, text, shards }: Outcome): readonly OutcomeOperation[] {
   if (kind !== "committed" || text === "") return NO_OPERATIONS;
-  return (JSON.parse(text) as { readonly ops: readonly OutcomeOperation[] }).ops;
+  const { ops } = JSON.parse(text) as { readonly ops: readonly (OutcomeOperation | Moved)[] };
+  if (shards === undefined && !text.includes('"move"')) return ops as readonly OutcomeOperation[];
+  let enqueued = 0;
+  return ops.flatMap((operation): OutcomeOperation[] => {
+    const [op, queue, key, toShard] = operation;
+    if (op === "enqueue") return [["put", queue, `${shards?.[enqueued++]}/${key}`]];
+    if (op !== "move") return [[op, queue, key]];
+    const name = key.slice(key.indexOf("/"));
+    return [
+      ["delete", queue, key],
+      ["put", queue, `${toShard}${name}`],
+    ];
+  });
 }
+
+type Moved = readonly [op: "move", queue: string, key: string, toShard: number];
 
 const NO_OPERATIONS: readonly OutcomeOperation[] = [];
 

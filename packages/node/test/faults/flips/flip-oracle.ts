@@ -36,7 +36,7 @@ export class FlipOracle {
   add({ txId, transaction, time }: Acknowledged): void {
     if (txId !== this.txId + 1) throw new Error(`transaction ${txId} was acknowledged after ${this.txId}`);
     const evicted = transaction.ops.flatMap((op) => {
-      if (op[0] === "event" || op[0] === "configure") return [];
+      if (op[0] !== "put" && op[0] !== "delete" && op[0] !== "match" && op[0] !== "evict") return [];
       this.#asked.set(op[1], (this.#asked.get(op[1]) ?? new Set()).add(op[2]));
       return op[0] === "evict" && this.#model.keys.has(`${op[1]} ${op[2]}`) ? [op] : [];
     });

@@ -10,9 +10,8 @@ import { transaction } from "../support/transactions-arbitrary.ts";
 /** Returns the number of keys that a transaction writes and that have a document in the model. */
 function documentsOf(model: IndexModel, { ops }: Transaction): number {
   const has = (bucket: string, key: string): boolean => model.list(bucket).some(([id]) => id === key);
-  return ops.filter(
-    (op) => op[0] !== "match" && op[0] !== "event" && op[0] !== "configure" && has(op[1], op[2]),
-  ).length;
+  return ops.filter((op) => (op[0] === "put" || op[0] === "delete" || op[0] === "evict") && has(op[1], op[2]))
+    .length;
 }
 
 function put(at: number): Transaction {

@@ -62,10 +62,10 @@ async function told(page: Awaited<ReturnType<typeof readChanges>>): Promise<stri
   );
 }
 
-type Keyed = Exclude<TxOperation, readonly ["event" | "configure", ...unknown[]]>;
+type Keyed = Extract<TxOperation, readonly ["put" | "delete" | "match" | "evict", ...unknown[]]>;
 
 function isKeyed(op: TxOperation): op is Keyed {
-  return op[0] !== "event" && op[0] !== "configure";
+  return ["put", "delete", "match", "evict"].includes(op[0]);
 }
 
 function keysOf(transactions: readonly Transaction[]): (readonly [bucket: string, key: string])[] {

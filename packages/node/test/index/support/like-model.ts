@@ -32,7 +32,7 @@ export async function expectLikeModel(
   );
   await expectFieldsLikeModel(index, model);
   for (const op of transactions.flatMap(({ ops }) => ops)) {
-    if (op[0] === "event" || op[0] === "configure") continue;
+    if (op[0] !== "put" && op[0] !== "delete" && op[0] !== "match" && op[0] !== "evict") continue;
     const [, bucket, key] = op;
     const { versions } = await index.history(parseDocumentKey(bucket, key), 1_000);
     const told = versions.map(({ revision, json }) => ({

@@ -1,0 +1,380 @@
+import type { KvOperation, KvReader } from "@cairn/kv";
+import type { Json, Policies, TxId } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
+import type { IndexedMessage } from "./batches.ts";
+import type { KeyState, KeyStates } from "./key-states.ts";
+import { Retirement } from "./retirement.ts";
+import { type QueueRule, activePolicies, appliesTo } from "../policies/active-policies.ts";
+import { reconfigurationProblem } from "../queues/queue-changes.ts";
+import { QueueTransaction } from "../queues/queue-transaction.ts";
+import type { IndexState } from "../rows/index-state.ts";
+import {
+  decodePlace,
+  decodeShard,
+  encodePlace,
+  encodeShard,
+  openRowKey,
+  type EntryPlace,
+  placeRowKey,
+  type Shard,
+  shardNumber,
+  shardOfNamespace,
+  shardRowKey,
+  shardRows,
+} from "../rows/queue-rows.ts";
+import { sealed } from "../rows/row-checksum.ts";
+import type { LoggedOperation, LoggedTransaction } from "../../transactions/transaction-codec.ts";
+
+/** The rows of a queue that a batch needs, as read and as they will be. */
+export interface QueueState {
+  readonly name: string;
+  readonly rule: QueueRule | undefined;
+  readonly shards: Map<number, Shard>;
+  readonly places: Map<string, EntryPlace | undefined>;
+  /** The places as they were read. */
+  readonly stored: Map<string, EntryPlace | undefined>;
+  /** The encoded rows of the shards and places that the batch changes; undefined for rows that it removes. */
+  readonly shardRows: Map<number, Buffer | undefined>;
+  readonly placeRows: Map<string, Buffer | undefined>;
+}
+
+/** The effects of a transaction on queues, which take place only if it commits. */
+export interface QueuePlan {
+  /** The reason why the transaction is aborted; undefined if the rules of queues allow it. */
+  readonly reason?: string;
+  /** The shards of the enqueued entries, in the order of the operations. */
+  readonly shards: readonly number[];
+  /** The keys that operations on queues write, by the operation's place in the transaction. */
+  readonly writes: ReadonlyMap<number, QueueWriteKeys>;
+  readonly drafts: ReadonlyMap<string, QueueTransaction>;
+  /** The queue and shard that the transaction retires. */
+  readonly retired: readonly RetiredShard[];
+}
+
+/** The key that an operation puts and, if it moves an entry, the key that it deletes. */
+interface QueueWriteKeys {
+  readonly to: KeyState;
+  readonly from?: KeyState;
+}
+
+type RetiredShard = NonNullable<IndexState["retiring"]>[number];
+
+const NOTHING: ReadonlyMap<string, QueueRule> = new Map();
+
+/** The queues that a batch of transactions changes. */
+export class BatchQueues {
+  readonly #before: IndexState;
+  readonly #rules: ReadonlyMap<string, QueueRule>;
+  readonly #keys: KeyStates;
+  readonly #reader: KvReader;
+  readonly #queues = new Map<string, QueueState>();
+  readonly #retirement: Retirement | undefined;
+  #retiring: readonly RetiredShard[];
+  #written = 0;
+
+  private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {
+    this.#before = before;
+    this.#rules = activePolicies(before)?.queues ?? NOTHING;
+    this.#keys = keys;
+    this.#reader = reader;
+    this.#retiring = before.retiring ?? [];
+    const [first] = this.#retiring;
+    this.#retirement = first && new Retirement(first, keys, reader);
+  }
+
+  /**
+   * Loads the rows of queues that the batch requires. Returns undefined if there are no queues and no operations that
+   * concern them. Collects keys, which the caller must load.
+   */
+  static async load(
+    messages: readonly IndexedMessage[],
+    before: IndexState,
+    keys: KeyStates,
+    reader: KvReader,
+  ): Promise<BatchQueues | undefined> {
+    const isConcerned = messages.some(
+      ({ decoded }) => decoded.kind === "transaction" && decoded.concernsQueues,
+    );
+    if (!isConcerned && (activePolicies(before)?.queues.size ?? 0) === 0) return undefined;
+    const batch = new BatchQueues(before, keys, reader);
+    for (const { decoded } of messages) {
+      if (decoded.kind !== "transaction") continue;
+      for (const operation of decoded.ops) batch.#collect(operation);
+    }
+    const [retiring] = batch.#retiring;
+    if (retiring !== undefined) batch.#queue(retiring.queue);
+    await Promise.all([...batch.#queues.values()].map((queue) => batch.#load(queue)));
+    return batch;
+  }
+
+  /** The sum modulo 2^32 of the checksums of all rows of shards and entries written so far. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Returns whether a transaction may change a queue. */
+  concerns({ ops, concernsQueues }: LoggedTransaction): boolean {
+    return concernsQueues || ops.some(({ bucket }) => this.#rules.has(bucket));
+  }
+
+  /** Returns the effects of a transaction, without applying them. Reads the keys of entries that it enqueues. */
+  async plan({ ops }: LoggedTransaction, txId: TxId, time: number): Promise<QueuePlan> {
+    const drafts = new Map<string, QueueTransaction>();
+    const draftOf = (name: string): QueueTransaction | undefined => {
+      const rule = this.#rules.get(name);
+      let draft = drafts.get(name);
+      if (draft !== undefined || rule === undefined) return draft;
+      draft = new QueueTransaction(this.#queue(name), rule, { txId, time });
+      drafts.set(name, draft);
+      return draft;
+    };
+    const shards: number[] = [];
+    const retired: RetiredShard[] = [];
+    const writes = new Map<number, QueueWriteKeys>();
+    const plan = { shards, writes, drafts, retired };
+    for (const [at, operation] of ops.entries()) {
+      const name = operation.queue?.[1] ?? operation.bucket;
+      const draft = draftOf(name);
+      if (draft === undefined) {
+        const isForQueue = operation.queue !== undefined || operation.epoch !== undefined;
+        if (isForQueue) return { ...plan, reason: `${name} is not a queue` };
+        continue;
+      }
+      const result = this.#applyTo(draft, operation, at);
+      if (typeof result === "string") return { ...plan, reason: result };
+      const { queue } = operation;
+      if (queue?.[0] === "enqueue") {
+        shards.push(result ?? 0);
+        writes.set(at, { to: this.#keys.collectKey(name, `${result ?? 0}/${queue[2]}`) });
+      } else if (queue?.[0] === "move") {
+        const { name: entry } = splitKey(queue[2]);
+        writes.set(at, {
+          to: this.#keys.collectKey(name, `${queue[3]}/${entry}`),
+          from: this.#keys.collectKey(name, queue[2]),
+        });
+      } else if (queue?.[0] === "retire") retired.push({ queue: name, shard: queue[2] });
+    }
+    const reason = this.#reconfiguration(ops, drafts);
+    if (reason !== undefined) return { ...plan, reason };
+    if (writes.size > 0) await this.#keys.load(this.#reader);
+    return plan;
+  }
+
+  /** Applies the effects of a committed transaction, except those on documents. */
+  commit({ drafts, retired }: QueuePlan): void {
+    for (const [name, draft] of drafts) {
+      const queue = this.#queue(name);
+      for (const [number, shard] of draft.shards) this.#setShard(queue, number, shard);
+      for (const [entry, place] of draft.places) this.#setPlace(queue, entry, place);
+    }
+    if (retired.length > 0) this.#retiring = [...this.#retiring, ...retired];
+  }
+
+  /** Removes rows of the first retiring shard, after each transaction, whatever its outcome. */
+  async after(txId: TxId): Promise<void> {
+    const [first] = this.#retiring;
+    if (this.#retirement === undefined || first === undefined) return;
+    const queue = this.#queue(first.queue);
+    const shard = queue.shards.get(first.shard);
+    if (shard === undefined) return;
+    const { entries, isDone } = await this.#retirement.step(txId);
+    for (const entry of entries) {
+      // The place was not read, but every entry of a shard has one.
+      if (!queue.stored.has(entry)) queue.stored.set(entry, FINISHED);
+      this.#setPlace(queue, entry, undefined);
+    }
+    this.#setShard(
+      queue,
+      first.shard,
+      isDone ? undefined : { ...shard, entries: shard.entries - entries.length },
+    );
+    if (isDone) this.#retiring = this.#retiring.slice(1);
+  }
+
+  /** Returns the part of the state after the batch that queues determine. */
+  state({ cleaned, pruned }: IndexState): Pick<IndexState, "retiring" | "cleaned" | "pruned"> {
+    const retiring = this.#retiring.length === 0 ? undefined : this.#retiring;
+    const removed = this.#retirement?.removed ?? 0;
+    if (removed === 0) return { retiring: retiring && [...retiring], cleaned, pruned };
+    return {
+      retiring: retiring && [...retiring],
+      cleaned: this.#before.txId + 1,
+      pruned: Math.max(pruned ?? 0, removed),
+    };
+  }
+
+  /** Returns the changed rows of queues. */
+  *rows(): Generator<KvOperation> {
+    for (const { name, stored, places, shardRows: shards, placeRows } of this.#queues.values()) {
+      for (const [number, value] of shards) yield change(shardRowKey(name, number), value);
+      for (const [entry, value] of placeRows) {
+        const before = stored.get(entry);
+        const after = places.get(entry);
+        if (before !== undefined || value !== undefined) yield change(placeRowKey(name, entry), value);
+        // If the entry stays where it is, its row is removed and written again, in this order.
+        if (before?.isOpen === true) yield { type: "del", key: openRowKey(name, before) };
+        if (after?.isOpen !== true) continue;
+        const key = openRowKey(name, after);
+        yield { type: "put", key, value: sealed(key, Buffer.from(entry, "utf8")) };
+      }
+    }
+    yield* this.#retirement?.rows() ?? [];
+  }
+
+  /** Applies an operation to a draft. Returns a reason to abort, or the shard of an enqueued entry. */
+  #applyTo(draft: QueueTransaction, operation: LoggedOperation, at: number): string | number | undefined {
+    const { op, bucket, key, queue, document, epoch } = operation;
+    if (queue !== undefined) {
+      switch (queue[0]) {
+        case "claim":
+          return draft.claim(queue[2], queue[3].as);
+        case "drain":
+          return draft.drain(queue[2], queue[3].as);
+        case "renew":
+          return draft.renew(queue[2], queue[3]);
+        case "release":
+          return draft.release(queue[2], queue[3]);
+        case "retire":
+          return draft.retire(queue[2], queue[3]);
+        case "enqueue":
+          return draft.enqueue(queue[2], this.#isOpen(queue[1], document), at);
+        case "move": {
+          const { namespace, name } = splitKey(queue[2]);
+          const from = shardOfNamespace(namespace);
+          return from === undefined
+            ? `${queue[1]} has no shard ${namespace}`
+            : draft.move(name, from, queue[3], queue[4]);
+        }
+      }
+    }
+    if (op === "match") return undefined;
+    const { namespace, name } = splitKey(key);
+    const number = shardOfNamespace(namespace);
+    if (op === "evict") return draft.evict(name, number);
+    if (number === undefined) return `${bucket} has no shard ${namespace}`;
+    if (op === "delete") return draft.delete(name, number, epoch);
+    return draft.put(name, number, this.#isOpen(bucket, document), at, epoch);
+  }
+
+  #isOpen(queue: string, document: Uint8Array | undefined): boolean {
+    const rule = this.#rules.get(queue);
+    if (rule === undefined || document === undefined) return true;
+    return !appliesTo(rule, JSON.parse(Buffer.from(document).toString("utf8")) as Json);
+  }
+
+  /** Returns the reason why policies cannot be set because of the queues that they add, change or remove. */
+  #reconfiguration(
+    ops: readonly LoggedOperation[],
+    drafts: ReadonlyMap<string, QueueTransaction>,
+  ): string | undefined {
+    const set = ops.find(({ op }) => op === "configure")?.document;
+    if (set === undefined) return undefined;
+    const before = this.#before.policies?.value.queues ?? {};
+    const after = queuesOf(set);
+    for (const name of this.#reconfigured(after)) {
+      if (JSON.stringify(before[name]) === JSON.stringify(after[name])) continue;
+      if (drafts.has(name) || ops.some(({ bucket }) => bucket === name)) {
+        return `${name} is written by the transaction that changes its policy`;
+      }
+      const { documents, tombstones } = this.#keys.collectBucket(name);
+      const { shards } = this.#queue(name);
+      const queue = { name, before: before[name], after: after[name], shards, documents, tombstones };
+      const problem = reconfigurationProblem(queue);
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
+  }
+
+  #reconfigured(after: NonNullable<Policies["queues"]>): readonly string[] {
+    const before = this.#before.policies?.value.queues ?? {};
+    return [...new Set([...Object.keys(before), ...Object.keys(after)])].toSorted();
+  }
+
+  #collect({ op, bucket, key, queue, document }: LoggedOperation): void {
+    if (op === "configure" && document !== undefined) {
+      for (const name of this.#reconfigured(queuesOf(document))) {
+        this.#queue(name);
+        this.#keys.collectBucket(name);
+      }
+      return;
+    }
+    const name = queue?.[1] ?? bucket;
+    if (!this.#rules.has(name)) return;
+    const { stored } = this.#queue(name);
+    if (queue === undefined) {
+      if (op !== "match") stored.set(splitKey(key).name, undefined);
+    } else if (queue[0] === "enqueue") {
+      stored.set(queue[2], undefined);
+      this.#keys.collectBucket(name);
+    } else if (queue[0] === "move") {
+      const { name: entry } = splitKey(queue[2]);
+      stored.set(entry, undefined);
+      this.#keys.collectKey(name, queue[2]);
+      this.#keys.collectKey(name, `${queue[3]}/${entry}`);
+    }
+  }
+
+  #queue(name: string): QueueState {
+    let queue = this.#queues.get(name);
+    if (queue === undefined) {
+      queue = {
+        name,
+        rule: this.#rules.get(name),
+        shards: new Map(),
+        places: new Map(),
+        stored: new Map(),
+        shardRows: new Map(),
+        placeRows: new Map(),
+      };
+      this.#queues.set(name, queue);
+    }
+    return queue;
+  }
+
+  async #load({ name, shards, stored, places }: QueueState): Promise<void> {
+    for await (const rows of this.#reader.range(shardRows(name))) {
+      for (const [key, value] of rows) shards.set(shardNumber(key), decodeShard(key, value));
+    }
+    const entries = [...stored.keys()];
+    const keys = entries.map((entry) => placeRowKey(name, entry));
+    const values = keys.length === 0 ? [] : await this.#reader.getMany(keys);
+    for (const [at, entry] of entries.entries()) {
+      const [key, value] = [keys[at], values[at]];
+      const place = key === undefined || value === undefined ? undefined : decodePlace(key, value);
+      stored.set(entry, place);
+      places.set(entry, place);
+    }
+  }
+
+  #setShard(queue: QueueState, number: number, shard: Shard | undefined): void {
+    const key = shardRowKey(queue.name, number);
+    const row = shard && encodeShard(key, shard);
+    if (shard === undefined) queue.shards.delete(number);
+    else queue.shards.set(number, shard);
+    queue.shardRows.set(number, row);
+    this.#wrote(row);
+  }
+
+  #setPlace(queue: QueueState, entry: string, place: EntryPlace | undefined): void {
+    const row = place && encodePlace(placeRowKey(queue.name, entry), place);
+    queue.places.set(entry, place);
+    queue.placeRows.set(entry, row);
+    this.#wrote(row);
+  }
+
+  /** Adds the checksum with which a row begins. */
+  #wrote(row: Buffer | undefined): void {
+    if (row !== undefined) this.#written = (this.#written + row.readUInt32BE(0)) >>> 0;
+  }
+}
+
+/** Stands for the place of a finished entry that was not read. */
+const FINISHED: EntryPlace = { shard: 0, isOpen: false, txId: 0, at: 0, moved: undefined };
+
+function queuesOf(policies: Uint8Array): NonNullable<Policies["queues"]> {
+  return (JSON.parse(Buffer.from(policies).toString("utf8")) as Policies).queues ?? {};
+}
+
+function change(key: Uint8Array, value: Uint8Array | undefined): KvOperation {
+  return value === undefined ? { type: "del", key } : { type: "put", key, value };
+}

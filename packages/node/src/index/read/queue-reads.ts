@@ -1,0 +1,122 @@
+import type { KvReader } from "@cairn/kv";
+import type { QueuePolicy } from "@cairn/client";
+import type { StoredDocument } from "./documents.ts";
+import { MAX_PAGE_BYTES } from "./document-reads.ts";
+import type { IndexState } from "../rows/index-state.ts";
+import {
+  decodePlace,
+  decodeShard,
+  openRowKey,
+  openRowOrigin,
+  openRows,
+  type EntryPlace,
+  placeRowKey,
+  type Shard,
+  shardNumber,
+  shardRows,
+} from "../rows/queue-rows.ts";
+import { unsealed } from "../rows/row-checksum.ts";
+import { documentKeyRow } from "../rows/row-keys.ts";
+import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
+
+/** A shard of a queue that is not spare. */
+export interface QueueShard extends Shard {
+  readonly shard: number;
+}
+
+/** A queue with its policy and its shards, in the order of their numbers, except spare ones. */
+export interface QueueSummary {
+  readonly name: string;
+  readonly policy: QueuePolicy;
+  readonly shards: readonly QueueShard[];
+  /** The number of spare shards. */
+  readonly spare: number;
+}
+
+/** An open entry of a shard. */
+export interface OpenEntry {
+  readonly document: StoredDocument;
+  /** The transaction that created the entry, and the place of the operation in it. They order the entries. */
+  readonly origin: EntryOrigin;
+}
+
+type EntryOrigin = Pick<EntryPlace, "txId" | "at">;
+
+/** A query for the open entries of a shard. */
+export interface OpenEntriesQuery {
+  readonly queue: string;
+  readonly shard: number;
+  readonly limit: number;
+  /** The origin of the entry after which to continue. */
+  readonly after?: EntryOrigin;
+}
+
+/** Returns all queues, ordered by name. Reads a row for each shard that is not spare. */
+export async function readQueues(reader: KvReader, state: IndexState): Promise<QueueSummary[]> {
+  const queues: QueueSummary[] = [];
+  const policies = Object.entries(state.policies?.value.queues ?? {});
+  for (const [name, policy] of policies.toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    queues.push(await readSummary(reader, name, policy));
+  }
+  return queues;
+}
+
+/** Returns a queue; undefined if the bucket is not a queue. */
+export async function readQueue(
+  reader: KvReader,
+  state: IndexState,
+  name: string,
+): Promise<QueueSummary | undefined> {
+  const { queues = {} } = state.policies?.value ?? {};
+  const policy = Object.hasOwn(queues, name) ? queues[name] : undefined;
+  return policy === undefined ? undefined : await readSummary(reader, name, policy);
+}
+
+async function readSummary(reader: KvReader, name: string, policy: QueuePolicy): Promise<QueueSummary> {
+  const shards: QueueShard[] = [];
+  for await (const rows of reader.range(shardRows(name))) {
+    for (const [key, value] of rows) shards.push({ shard: shardNumber(key), ...decodeShard(key, value) });
+  }
+  return { name, policy, shards, spare: policy.shards - shards.length };
+}
+
+/** Returns where an entry is, by its name alone; undefined if there is no such entry. */
+export async function readPlace(
+  reader: KvReader,
+  queue: string,
+  entry: string,
+): Promise<EntryPlace | undefined> {
+  const key = placeRowKey(queue, entry);
+  const value = await reader.get(key);
+  return value === undefined ? undefined : decodePlace(key, value);
+}
+
+/**
+ * Returns the open entries of a shard in the order in which they were created, at most `limit` of them and not many
+ * more bytes than a page of documents. Reads nothing of the finished entries beside them. The reader must be a snapshot.
+ */
+export async function readOpenEntries(reader: KvReader, query: OpenEntriesQuery): Promise<OpenEntry[]> {
+  const { queue, shard, limit, after } = query;
+  const { gte, lt } = openRows(queue, shard);
+  const begin = after === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...after }) };
+  const entries: OpenEntry[] = [];
+  let bytes = 0;
+  for await (const rows of reader.range({ ...begin, lt, limit })) {
+    const keys = rows.map(([key, value]) => {
+      const name = unsealed(key, value).toString("utf8");
+      return { bucket: queue, namespace: String(shard), name };
+    });
+    const rowKeys = keys.map((key) => documentKeyRow(key));
+    const values = await reader.getMany(rowKeys);
+    for (const [at, key] of keys.entries()) {
+      const [rowKey, row] = [rowKeys[at], rows[at]];
+      const value = rowKey && checkedVersion(rowKey, values[at]);
+      if (value === undefined || row === undefined) continue;
+      const { revision, json = "null" } = decodeVersion(value);
+      entries.push({ document: { ...key, revision, json }, origin: openRowOrigin(row[0]) });
+      bytes += value.length;
+      if (bytes >= MAX_PAGE_BYTES) return entries;
+    }
+  }
+  return entries;
+}

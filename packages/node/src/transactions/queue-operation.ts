@@ -1,0 +1,106 @@
+import type { Revision } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
+import { MAX_SHARDS } from "../policies/policy-problems.ts";
+import { bucketProblem, keyProblem } from "../text/document-key.ts";
+
+/** An operation on a queue as the log contains it. The document of an enqueued entry is on its own line. */
+export type QueueOperation =
+  | readonly [op: "claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
+  | readonly [op: "renew" | "release" | "retire", queue: string, shard: number, epoch: Revision]
+  | readonly [op: "enqueue", queue: string, name: string]
+  | readonly [op: "move", queue: string, key: string, toShard: number, epoch: Revision];
+
+/** The maximum size of the name of a director or drainer, in bytes of UTF-8. */
+const MAX_AS_BYTES = 256;
+
+/** The number of parts of each operation, including its name. */
+const PARTS: ReadonlyMap<unknown, number> = new Map([
+  ["claim", 4],
+  ["renew", 4],
+  ["release", 4],
+  ["enqueue", 4],
+  ["drain", 4],
+  ["move", 5],
+  ["retire", 4],
+]);
+
+/** Returns whether a name is that of an operation on a queue. */
+export function isQueueOperation(name: unknown): name is QueueOperation[0] {
+  return PARTS.has(name);
+}
+
+/**
+ * Returns the reason why an operation with such a name is invalid, except for its document; undefined if it is valid.
+ * In the log, an enqueue has no document. The wording is part of the index version.
+ */
+export function queueOperationProblem(op: readonly unknown[], isLogged: boolean): string | undefined {
+  const [name, queue, shardOrKey, third, fourth] = op;
+  const parts = (PARTS.get(name) ?? 0) - (isLogged && name === "enqueue" ? 1 : 0);
+  if (op.length !== parts) return `${String(name)} has ${parts} parts, this one has ${op.length}`;
+  const queueIssue = bucketProblem(queue);
+  if (queueIssue !== undefined) return queueIssue;
+  switch (name) {
+    case "enqueue":
+      return typeof shardOrKey === "string" ? keyProblem("0", shardOrKey) : "the name of an entry is text";
+    case "move":
+      return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? epochProblem(fourth);
+    case "claim":
+    case "drain":
+      return shardProblem(shardOrKey) ?? asProblem(third);
+    default:
+      return shardProblem(shardOrKey) ?? epochProblem(third);
+  }
+}
+
+/** Returns the reason why the last part of a put or a delete is invalid. */
+export function entryOptionsProblem(options: unknown): string | undefined {
+  if (!isMapOf(options, "epoch")) return 'the last part of a write is {"epoch": number} if there is one';
+  return epochProblem(options["epoch"]);
+}
+
+/** A thing that an operation on a queue changes, and that only one operation of a transaction may change. */
+interface QueueWrite {
+  /** A text that no key of another bucket equals. */
+  readonly id: string;
+  readonly shown: string;
+}
+
+/** Returns what a valid operation on a queue changes. */
+export function queueWrite(op: readonly [name: QueueOperation[0], ...rest: unknown[]]): QueueWrite {
+  const [name, queue, target] = op as readonly [QueueOperation[0], string, string | number];
+  if (name === "move") return { id: `${queue}/${target}`, shown: `${queue} ${target}` };
+  if (name === "enqueue") return { id: `${queue}//${target}`, shown: `${queue} ${target}` };
+  return { id: `${queue}/${target}/`, shown: `${queue} shard ${target}` };
+}
+
+function movedKeyProblem(key: unknown): string | undefined {
+  if (typeof key !== "string" || !key.includes("/")) return "the key of an entry is text: shard/name";
+  const { namespace, name } = splitKey(key);
+  return keyProblem(namespace, name);
+}
+
+function shardProblem(shard: unknown): string | undefined {
+  const isShard = Number.isSafeInteger(shard) && (shard as number) >= 0 && (shard as number) < MAX_SHARDS;
+  return isShard ? undefined : `a shard is a whole number from 0 to ${MAX_SHARDS - 1}`;
+}
+
+function epochProblem(epoch: unknown): string | undefined {
+  return Number.isSafeInteger(epoch) && (epoch as number) > 0
+    ? undefined
+    : "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard";
+}
+
+function asProblem(options: unknown): string | undefined {
+  if (!isMapOf(options, "as")) return 'the last part is {"as": name}';
+  const { as } = options;
+  if (typeof as !== "string" || as.length === 0 || Buffer.byteLength(as) > MAX_AS_BYTES) {
+    return `"as" is text of 1 to ${MAX_AS_BYTES} bytes`;
+  }
+  return as.isWellFormed() ? undefined : '"as" must be valid Unicode';
+}
+
+/** Returns whether a value is a map with this name and no other. */
+function isMapOf(value: unknown, name: string): value is Record<string, unknown> {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return false;
+  return Object.keys(value).length === 1 && Object.hasOwn(value, name);
+}

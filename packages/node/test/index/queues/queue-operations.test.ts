@@ -1,0 +1,292 @@
+import { type KvStore, memoryProvider } from "@cairn/kv";
+import { afterEach, expect, it } from "vitest";
+import type { Policies, TxOperation } from "@cairn/client";
+import { IndexStore } from "../../../src/index/index-store.ts";
+import { checkRows } from "../../../src/index/inspect/check-rows.ts";
+import { readChanges } from "../../../src/index/read/transaction-changes.ts";
+import { placeRowKey } from "../../../src/index/rows/queue-rows.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
+import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+import { cut, empty } from "../support/cut-log.ts";
+
+const TERMINAL = { state: ["done"] };
+const jobs = (shards: number, cap: number, lease = 1_000): Policies => ({
+  queues: { jobs: { shards, cap, terminal: TERMINAL, lease } },
+});
+const OPEN = { state: "new" };
+const DONE = { state: "done" };
+const as = (name: string) => ({ as: name });
+
+const opened: KvStore[] = [];
+afterEach(async () => {
+  for (const kv of opened.splice(0)) await kv.close();
+});
+
+/** An index whose log is written one transaction at a time. */
+class Scene {
+  readonly messages: LogMessage[] = [];
+  readonly index: IndexStore;
+  readonly kv: KvStore;
+  time = 0;
+
+  private constructor(index: IndexStore, kv: KvStore) {
+    this.index = index;
+    this.kv = kv;
+  }
+
+  static async create(policies?: Policies): Promise<Scene> {
+    const kv = await memoryProvider().open("/nonexistent/in-memory");
+    opened.push(kv);
+    const scene = new Scene(await IndexStore.open(kv, empty), kv);
+    await scene.#append(encodeBirthRecord({ log: "log-1", offset: 0 }));
+    if (policies !== undefined) await scene.commit(["configure", policies]);
+    return scene;
+  }
+
+  /** Returns the reason why the transaction was aborted; undefined if it committed. */
+  async reason(...ops: TxOperation[]): Promise<string | undefined> {
+    await this.#append(encodeTransaction({ ops }, "log-1"));
+    return (await this.index.outcome(this.messages.length))?.reason;
+  }
+
+  /** Returns the transaction's id, which is the epoch of what it claims. */
+  async commit(...ops: TxOperation[]): Promise<number> {
+    const reason = await this.reason(...ops);
+    if (reason !== undefined) throw new Error(reason);
+    return this.messages.length;
+  }
+
+  async shard(shard: number) {
+    return (await this.index.queue("jobs"))?.shards.find((one) => one.shard === shard);
+  }
+
+  async problems(): Promise<string[]> {
+    const found: string[] = [];
+    for await (const { problem } of checkRows(this.kv, this.index.state)) found.push(problem);
+    return found;
+  }
+
+  async #append(payload: Uint8Array): Promise<void> {
+    this.messages.push({ position: this.messages.length + 1, time: this.time, payload });
+    await this.index.apply(this.messages.slice(-1));
+  }
+}
+
+it("each refusal names the queue and the reason", async () => {
+  const scene = await Scene.create(jobs(3, 2));
+  const refusals = async (...all: (readonly [TxOperation, string])[]): Promise<void> => {
+    for (const [op, reason] of all) expect(await scene.reason(op)).toBe(`CONFLICT: ${reason}`);
+  };
+  await refusals(
+    [["claim", "pods", 0, as("a")], "pods is not a queue"],
+    [["put", "pods", "a", 1, { epoch: 2 }], "pods is not a queue"],
+    [["claim", "jobs", 3, as("a")], "jobs has no shard 3"],
+    [["put", "jobs", "default/x", OPEN], "jobs has no shard default"],
+    [["put", "jobs", "00/x", OPEN], "jobs has no shard 00"],
+    [["put", "jobs", "0/x", OPEN], "jobs shard 0 is spare"],
+    [["drain", "jobs", 0, as("a")], "jobs shard 0 is spare"],
+    [["renew", "jobs", 0, 2], "jobs shard 0 is spare"],
+  );
+  const epoch = await scene.commit(["claim", "jobs", 0, as("a")], ["enqueue", "jobs", "x", OPEN]);
+  const until = `until 1970-01-01T00:00:01.000Z`;
+  await refusals(
+    [["claim", "jobs", 0, as("a")], `jobs shard 0 is directed by "a", epoch ${epoch}, ${until}`],
+    [["renew", "jobs", 0, epoch - 1], `jobs shard 0 epoch ${epoch - 1} was fenced by ${epoch}`],
+    [["renew", "jobs", 0, epoch + 1], `jobs shard 0 has no epoch ${epoch + 1}`],
+    [["retire", "jobs", 0, epoch], "jobs shard 0 is active"],
+    [["move", "jobs", "0/x", 1, epoch], "jobs shard 0 is active"],
+    [["enqueue", "jobs", "x", OPEN], "jobs x is in shard 0"],
+    [["put", "jobs", "1/x", OPEN], "jobs x is in shard 0"],
+    [["put", "jobs", "0/x", OPEN], "jobs 0/x is written only with the epoch of its shard"],
+    [["delete", "jobs", "0/x"], "jobs 0/x is written only with the epoch of its shard"],
+  );
+  expect(await scene.reason(["enqueue", "jobs", "y", OPEN], ["put", "jobs", "0/y", OPEN])).toBe(
+    "CONFLICT: jobs y is written twice",
+  );
+  await scene.commit(["put", "jobs", "0/y", OPEN]);
+  await refusals([["put", "jobs", "0/z", OPEN], "jobs shard 0 is full (2)"]);
+  const drain = await scene.commit(["drain", "jobs", 0, as("d")]);
+  await refusals(
+    [["renew", "jobs", 0, epoch], `jobs shard 0 epoch ${epoch} was fenced by ${drain}`],
+    [["drain", "jobs", 0, as("e")], `jobs shard 0 is drained by "d", epoch ${drain}, ${until}`],
+    [["retire", "jobs", 0, drain], "jobs shard 0 has 2 open"],
+    [["put", "jobs", "0/z", OPEN], "jobs shard 0 is draining"],
+    [["move", "jobs", "0/nothing", 1, drain], "jobs 0/nothing is absent"],
+    [["move", "jobs", "0/x", 2, drain], "jobs shard 2 is spare"],
+  );
+  await scene.commit(["release", "jobs", 0, drain]);
+  await refusals([["renew", "jobs", 0, drain], `jobs shard 0 epoch ${drain} has ended`]);
+  for (const name of ["p", "q", "r", "s"]) await scene.commit(["enqueue", "jobs", name, OPEN]);
+  await refusals([
+    ["enqueue", "jobs", "t", OPEN],
+    "jobs has no active shard below its cap (2) and no spare one",
+  ]);
+});
+
+it("a queue's policy changes only where no row must change, and says what to do first", async () => {
+  const scene = await Scene.create();
+  await scene.commit(["put", "jobs", "0/a", 1], ["put", "jobs", "0/b", 1]);
+  await scene.commit(["delete", "jobs", "0/b"]);
+  const refused = async (policies: Policies, reason: string, ...ops: TxOperation[]): Promise<void> =>
+    expect(await scene.reason(...ops, ["configure", policies])).toBe(`CONFLICT: ${reason}`);
+  await refused(
+    jobs(3, 2),
+    "jobs has 1 documents and 1 deleted keys: a queue begins in an empty bucket, so use another one or evict them",
+  );
+  await scene.commit(["evict", "jobs", "0/a"], ["evict", "jobs", "0/b"]);
+  await refused(jobs(3, 2), "jobs is written by the transaction that changes its policy", [
+    "put",
+    "jobs",
+    "0/a",
+    1,
+  ]);
+  await scene.commit(["configure", jobs(3, 2)]);
+  const epoch = await scene.commit(["claim", "jobs", 2, as("a")], ["enqueue", "jobs", "x", OPEN]);
+  await refused(jobs(2, 2), "jobs shard 2 is not spare: drain and retire it before reducing shards to 2");
+  await refused({}, "jobs has 1 shards that are not spare: drain and retire them before removing the queue");
+  await refused(
+    { queues: { jobs: { shards: 3, cap: 2, terminal: { state: "over" }, lease: 1_000 } } },
+    "jobs has 1 entries: terminal changes only while there are none",
+  );
+  await scene.commit(["configure", jobs(4, 1, 5)]);
+  await scene.commit(["put", "jobs", "2/x", DONE, { epoch }]);
+  const drain = await scene.commit(["drain", "jobs", 2, as("d")]);
+  await scene.commit(["retire", "jobs", 2, drain]);
+  await scene.commit(["put", "pods", "a", 1]);
+  await scene.commit(["put", "pods", "a", 2]);
+  expect(await scene.index.queue("jobs")).toMatchObject({ shards: [], spare: 4 });
+  await scene.commit(["configure", {}]);
+  expect(await scene.reason(["claim", "jobs", 0, as("a")])).toBe("CONFLICT: jobs is not a queue");
+});
+
+it("a claim is judged by the time of its own transaction, however long the log was idle", async () => {
+  const scene = await Scene.create(jobs(1, 2, 1_000));
+  const first = await scene.commit(["claim", "jobs", 0, as("a")]);
+  scene.time = 999;
+  expect(await scene.reason(["claim", "jobs", 0, as("b")])).toContain("directed by");
+  await scene.commit(["renew", "jobs", 0, first]);
+  scene.time = 1_998;
+  expect(await scene.reason(["claim", "jobs", 0, as("b")])).toContain("directed by");
+  scene.time = 1_999;
+  // Nobody has taken the shard yet, so the director may still write.
+  await scene.commit(["enqueue", "jobs", "x", OPEN]);
+  await scene.commit(["put", "jobs", "0/x", DONE, { epoch: first }]);
+  const second = await scene.commit(["claim", "jobs", 0, as("b")]);
+  expect(await scene.reason(["put", "jobs", "0/x", OPEN, { epoch: first }])).toBe(
+    `CONFLICT: jobs shard 0 epoch ${first} was fenced by ${second}`,
+  );
+});
+
+it("enqueued and moved entries are told to watchers and histories as the writes that they are, with the origin of a moved entry", async () => {
+  const scene = await Scene.create(jobs(2, 3));
+  const enqueued = await scene.commit(["enqueue", "jobs", "a", OPEN], ["enqueue", "jobs", "b/c", OPEN]);
+  expect(await scene.index.outcome(enqueued)).toMatchObject({ shards: [0, 0] });
+  const drain = await scene.commit(["claim", "jobs", 1, as("a")], ["drain", "jobs", 0, as("d")]);
+  const moved = await scene.commit(["move", "jobs", "0/b/c", 1, drain]);
+  const { transactions } = await scene.index.read(
+    async (reader) =>
+      await readChanges(reader, { after: 2, upTo: moved, maxTransactions: 100, maxBytes: 1 << 20 }),
+  );
+  const told = transactions.map(({ txId, changes }) => [
+    txId,
+    changes.map(({ op, namespace, name, json }) => `${op} ${namespace}/${name} ${json ?? ""}`),
+  ]);
+  expect(told).toEqual([
+    [enqueued, ['put 0/a {"state":"new"}', 'put 0/b/c {"state":"new"}']],
+    [moved, ["delete 0/b/c ", 'put 1/b/c {"state":"new"}']],
+  ]);
+  expect(await scene.index.place("jobs", "b/c")).toEqual({
+    shard: 1,
+    isOpen: true,
+    txId: enqueued,
+    at: 1,
+    moved: { from: 0, txId: moved },
+  });
+  const { versions } = await scene.index.history({ bucket: "jobs", namespace: "1", name: "b/c" }, 10);
+  expect(versions.map(({ revision }) => revision)).toEqual([moved]);
+});
+
+it("the rows of a retired shard go in slices of 256, whatever the batches, and reads of the past never miss them silently", async () => {
+  const scene = await Scene.create(jobs(2, 1_000));
+  const entries = Array.from({ length: 600 }, (_, at): TxOperation => ["enqueue", "jobs", `e${at}`, DONE]);
+  await scene.commit(...entries);
+  const epoch = await scene.commit(["drain", "jobs", 0, as("d")]);
+  await scene.commit(["put", "jobs", "0/e1", DONE, { epoch }], ["delete", "jobs", "0/e2", { epoch }]);
+  const before = scene.messages.length;
+  // 599 documents, 1 deletion, and 2 superseded versions.
+  await scene.commit(["retire", "jobs", 0, epoch]);
+  const left: (number | undefined)[] = [];
+  for (let n = 0; n < 5; n += 1) {
+    const name = n === 0 ? "e599" : `new-${n}`;
+    if (n === 0)
+      expect(await scene.reason(["enqueue", "jobs", name, OPEN])).toBe("CONFLICT: jobs e599 is in shard 0");
+    else await scene.commit(["enqueue", "jobs", name, OPEN]);
+    left.push((await scene.shard(0))?.entries);
+    expect(await scene.problems()).toEqual([]);
+  }
+  expect(left).toEqual([343, 87, 0, undefined, undefined]);
+  expect(scene.index.state.retiring).toBeUndefined();
+  await expect(
+    scene.index.get({ bucket: "jobs", namespace: "0", name: "e5" }, { txId: before }),
+  ).rejects.toMatchObject({ code: "WATCH_COMPACTED" });
+  await expect(scene.index.list({ bucket: "jobs", limit: 10, asOf: { txId: before } })).rejects.toMatchObject(
+    { code: "WATCH_COMPACTED" },
+  );
+  const digest = await scene.index.digest();
+  for (const lengths of [[], [3], [1, 1, 1, 5], [before - 1, 2]]) {
+    const kv = await memoryProvider().open("/nonexistent/in-memory");
+    opened.push(kv);
+    const other = await IndexStore.open(kv, empty);
+    for (const run of cut(scene.messages, lengths)) await other.apply(run);
+    expect(await other.digest()).toEqual(digest);
+    expect(await other.chains()).toEqual(await scene.index.chains());
+  }
+});
+
+it("an inspection finds a count that differs from the rows", async () => {
+  const scene = await Scene.create(jobs(2, 3));
+  await scene.commit(["enqueue", "jobs", "a", OPEN]);
+  expect(await scene.problems()).toEqual([]);
+  await scene.kv.batch([{ type: "del", key: placeRowKey("jobs", "a") }]);
+  expect(await scene.problems()).toEqual([
+    "it counts 1 entries and 1 open ones, but there are 1 documents, 0 places and 1 open entries",
+  ]);
+});
+
+/** Returns the error with which a transaction of this operation is refused; empty if it is not. */
+function refusalOf(...op: unknown[]): string {
+  try {
+    encodeTransaction({ ops: [op as unknown as TxOperation] }, "log-1");
+    return "";
+  } catch (error) {
+    return error instanceof Error ? error.message : "";
+  }
+}
+
+it("a transaction with an invalid operation on a queue cannot be submitted", () => {
+  expect([
+    refusalOf("claim", "jobs", 0),
+    refusalOf("claim", "jobs", 1_024, { as: "a" }),
+    refusalOf("claim", "jobs", 0, { as: "" }),
+    refusalOf("claim", "jobs", 0, { as: "a", until: 1 }),
+    refusalOf("renew", "jobs", 0, 0),
+    refusalOf("enqueue", "jobs", "", 1),
+    refusalOf("enqueue", "jobs", 1, 1),
+    refusalOf("move", "jobs", "x", 1, 2),
+    refusalOf("put", "jobs", "0/x", 1, { epoch: "2" }),
+    refusalOf("delete", "jobs", "0/x", {}),
+  ]).toEqual(
+    [
+      "claim has 4 parts, this one has 3",
+      "a shard is a whole number from 0 to 1023",
+      '"as" is text of 1 to 256 bytes',
+      'the last part is {"as": name}',
+      "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
+      "a name has 1 to 1024 bytes of UTF-8, this one has 0",
+      "the name of an entry is text",
+      "the key of an entry is text: shard/name",
+      "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
+      'the last part of a write is {"epoch": number} if there is one',
+    ].map((reason) => `Not a valid transaction: ops[0]: ${reason}.`),
+  );
+});
