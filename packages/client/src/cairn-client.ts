@@ -1,8 +1,8 @@
-import type { Activity } from "./activity.ts";
-import type { ClusterStatus } from "./cluster-status.ts";
-import type { LogOverview } from "./log-overview.ts";
-import type { NodeStatus } from "./node-status.ts";
-import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./transaction.ts";
+import type { Activity } from "./types/activity.ts";
+import type { ClusterStatus } from "./types/cluster-status.ts";
+import type { LogOverview } from "./types/log-overview.ts";
+import type { NodeStatus } from "./types/node-status.ts";
+import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./types/transaction.ts";
 import { CairnClientError } from "./client-error.ts";
 import type {
   CallOptions,
@@ -18,7 +18,7 @@ import type {
   PointInTime,
   WriteOptions,
   Written,
-} from "./client-types.ts";
+} from "./types/client-types.ts";
 import { NodePool, type PoolRequest } from "./node-pool.ts";
 import { type JsonAnswer, readJsonAnswer } from "./node-request.ts";
 import {

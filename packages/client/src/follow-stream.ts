@@ -1,6 +1,6 @@
-import type { ClientTransaction } from "./client-types.ts";
+import type { ClientTransaction } from "./types/client-types.ts";
 import { readEventStream } from "./event-stream-reader.ts";
-import type { TxId } from "./transaction.ts";
+import type { TxId } from "./types/transaction.ts";
 
 /** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;

@@ -1,4 +1,4 @@
-import type { PointInTime } from "./client-types.ts";
+import type { PointInTime } from "./types/client-types.ts";
 import type { AnswerHeaders } from "./node-request.ts";
 
 /** Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address. */

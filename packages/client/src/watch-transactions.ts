@@ -1,5 +1,5 @@
 import { CairnClientError, unreachable } from "./client-error.ts";
-import type { ClientTransaction, ClientWatchQuery } from "./client-types.ts";
+import type { ClientTransaction, ClientWatchQuery } from "./types/client-types.ts";
 import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from "./follow-stream.ts";
 import { roundBackoffMs, isTransient, type NodePool, wait } from "./node-pool.ts";
 

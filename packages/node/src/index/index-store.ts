@@ -1,5 +1,5 @@
 import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
-import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
+import type { Chains, ChainValue, DocumentKey, QueueStatus, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { AbsentRows } from "./apply/absent-rows.ts";
@@ -31,7 +31,6 @@ import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import {
   type OpenEntriesQuery,
   type OpenEntry,
-  type QueueSummary,
   readOpenEntries,
   readPlace,
   readQueue,
@@ -397,14 +396,14 @@ export class IndexStore {
   }
 
   /** Returns all queues with their shards. */
-  async queues(): Promise<QueueSummary[]> {
+  async queues(): Promise<QueueStatus[]> {
     return await this.read(
       async (reader) => await readQueues(reader, (await readState(reader)) ?? this.#state),
     );
   }
 
   /** Returns a queue with its shards; undefined if the bucket is not a queue. */
-  async queue(name: string): Promise<QueueSummary | undefined> {
+  async queue(name: string): Promise<QueueStatus | undefined> {
     return await this.read(
       async (reader) => await readQueue(reader, (await readState(reader)) ?? this.#state, name),
     );

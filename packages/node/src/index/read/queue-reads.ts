@@ -1,5 +1,6 @@
 import type { KvReader } from "@cairn/kv";
-import type { QueuePolicy } from "@cairn/client";
+import type { QueuePolicy, QueueShard, QueueStatus } from "@cairn/client";
+import { isoTime } from "../../text/iso-time.ts";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import type { IndexState } from "../rows/index-state.ts";
@@ -11,27 +12,12 @@ import {
   openRows,
   type EntryPlace,
   placeRowKey,
-  type Shard,
   shardNumber,
   shardRows,
 } from "../rows/queue-rows.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { documentKeyRow } from "../rows/row-keys.ts";
 import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
-
-/** A shard of a queue that is not spare. */
-export interface QueueShard extends Shard {
-  readonly shard: number;
-}
-
-/** A queue with its policy and its shards, in the order of their numbers, except spare ones. */
-export interface QueueSummary {
-  readonly name: string;
-  readonly policy: QueuePolicy;
-  readonly shards: readonly QueueShard[];
-  /** The number of spare shards. */
-  readonly spare: number;
-}
 
 /** An open entry of a shard. */
 export interface OpenEntry {
@@ -52,8 +38,8 @@ export interface OpenEntriesQuery {
 }
 
 /** Returns all queues, ordered by name. Reads a row for each shard that is not spare. */
-export async function readQueues(reader: KvReader, state: IndexState): Promise<QueueSummary[]> {
-  const queues: QueueSummary[] = [];
+export async function readQueues(reader: KvReader, state: IndexState): Promise<QueueStatus[]> {
+  const queues: QueueStatus[] = [];
   const policies = Object.entries(state.policies?.value.queues ?? {});
   for (const [name, policy] of policies.toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     queues.push(await readSummary(reader, name, policy));
@@ -66,18 +52,35 @@ export async function readQueue(
   reader: KvReader,
   state: IndexState,
   name: string,
-): Promise<QueueSummary | undefined> {
+): Promise<QueueStatus | undefined> {
   const { queues = {} } = state.policies?.value ?? {};
   const policy = Object.hasOwn(queues, name) ? queues[name] : undefined;
   return policy === undefined ? undefined : await readSummary(reader, name, policy);
 }
 
-async function readSummary(reader: KvReader, name: string, policy: QueuePolicy): Promise<QueueSummary> {
+async function readSummary(reader: KvReader, name: string, policy: QueuePolicy): Promise<QueueStatus> {
   const shards: QueueShard[] = [];
   for await (const rows of reader.range(shardRows(name))) {
-    for (const [key, value] of rows) shards.push({ shard: shardNumber(key), ...decodeShard(key, value) });
+    for (const [key, value] of rows) shards.push(shownShard(key, value));
   }
-  return { name, policy, shards, spare: policy.shards - shards.length };
+  const [entries, open] = [sumOf(shards, "entries"), sumOf(shards, "open")];
+  return { name, policy, entries, open, spare: policy.shards - shards.length, shards };
+}
+
+function shownShard(key: Uint8Array, value: Uint8Array): QueueShard {
+  const { state, entries, open, epoch, holder } = decodeShard(key, value);
+  return {
+    shard: shardNumber(key),
+    state,
+    entries,
+    open,
+    epoch: epoch === 0 ? null : epoch,
+    holder: holder === undefined ? null : { as: holder.as, until: isoTime(holder.until) },
+  };
+}
+
+function sumOf(shards: readonly QueueShard[], count: "entries" | "open"): number {
+  return shards.reduce((sum, shard) => sum + shard[count], 0);
 }
 
 /** Returns where an entry is, by its name alone; undefined if there is no such entry. */

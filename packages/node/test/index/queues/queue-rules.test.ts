@@ -5,7 +5,7 @@ import { type KvRow, type KvStore, levelProvider, memoryProvider } from "@cairn/
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { isCairnError } from "@cairn/kv";
-import type { TxOperation } from "@cairn/client";
+import type { QueueHolder, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
@@ -78,6 +78,10 @@ function encoded(ops: readonly TxOperation[]): Uint8Array | undefined {
   }
 }
 
+function shownHolder(holder: ReturnType<QueueOracle["holder"]>): QueueHolder | null {
+  return holder === undefined ? null : { as: holder.as, until: new Date(holder.until).toISOString() };
+}
+
 async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise<void> {
   const queue = await index.queue(QUEUE);
   expect(queue?.policy).toEqual(oracle.policy);
@@ -88,8 +92,8 @@ async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise
       state: oracle.state(shard),
       entries: oracle.within(shard).length,
       open: oracle.within(shard).filter(({ open }) => open).length,
-      epoch: oracle.epoch(shard),
-      holder: oracle.holder(shard),
+      epoch: oracle.epoch(shard) || null,
+      holder: shownHolder(oracle.holder(shard)),
     })),
   );
   const entries = oracle.entries();

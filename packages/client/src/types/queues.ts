@@ -1,0 +1,54 @@
+import type { QueuePolicy } from "./policies.ts";
+import type { Json, Revision, TxId } from "./transaction.ts";
+
+/** Who holds a shard of a queue: its director or, of a draining shard, its drainer. */
+export interface QueueHolder {
+  readonly as: string;
+  /** The end of the lease, which is compared with the times of transactions. */
+  readonly until: string;
+}
+
+/** A shard of a queue that is not spare. */
+export interface QueueShard {
+  readonly shard: number;
+  readonly state: "active" | "draining" | "retiring";
+  /** The number of entries, open or finished. */
+  readonly entries: number;
+  /** The number of open entries. */
+  readonly open: number;
+  /** The newest epoch; null if nobody ever held the shard since it was spare. */
+  readonly epoch: TxId | null;
+  /** Null if nobody holds the shard. A holder whose lease has ended holds it until somebody else claims it. */
+  readonly holder: QueueHolder | null;
+}
+
+/** A queue with its policy and its shards. */
+export interface QueueStatus {
+  readonly name: string;
+  readonly policy: QueuePolicy;
+  /** The number of entries of all shards, and how many of them are open. */
+  readonly entries: number;
+  readonly open: number;
+  /** The number of spare shards, which `shards` does not contain. */
+  readonly spare: number;
+  /** The other shards, in the order of their numbers. */
+  readonly shards: readonly QueueShard[];
+}
+
+/** An entry of a queue. */
+export interface QueueEntry<T = Json> {
+  readonly shard: number;
+  readonly name: string;
+  readonly revision: Revision;
+  readonly document: T;
+  /** The transaction that created the entry. */
+  readonly createdTx: TxId;
+}
+
+/** A page of the open entries of a shard as of `txId`, in the order in which they were created. */
+export interface OpenEntriesPage<T = Json> {
+  readonly txId: TxId;
+  readonly entries: readonly QueueEntry<T>[];
+  /** The cursor of the next page; undefined on the last one. */
+  readonly next: string | undefined;
+}
