@@ -2,6 +2,7 @@ import type { Activity } from "./types/activity.ts";
 import type { ClusterStatus } from "./types/cluster-status.ts";
 import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
+import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./types/transaction.ts";
 import { CairnClientError } from "./client-error.ts";
 import type {
@@ -27,6 +28,7 @@ import {
   nextCursor,
   pointText,
   qualified,
+  queuePath,
   revisionOf,
   splitKey,
 } from "./request-parts.ts";
@@ -182,6 +184,67 @@ export class CairnClient {
     return watchTransactions<T>(this.#pool, query);
   }
 
+  /** Returns the queues with their shards, ordered by name (docs/queues.md). */
+  async queues(options: ClientReadOptions = {}): Promise<QueueStatus[]> {
+    return (await this.#read("/api/v1/queues", {}, options)).body as QueueStatus[];
+  }
+
+  /** Returns a queue with its shards. Throws `NOT_FOUND` if the bucket is not a queue. */
+  async queue(name: string, options: ClientReadOptions = {}): Promise<QueueStatus> {
+    return (await this.#read(queuePath(name), {}, options)).body as QueueStatus;
+  }
+
+  /**
+   * Returns a page of the open entries of a shard; `cursor` is the `next` of the previous page. Each page is as of its
+   * own transaction.
+   */
+  async openEntries<T = Json>(
+    queue: string,
+    shard: number,
+    {
+      limit,
+      cursor,
+      ...options
+    }: ClientReadOptions & { readonly limit?: number; readonly cursor?: string | undefined } = {},
+  ): Promise<OpenEntriesPage<T>> {
+    const answer = await this.#read(`${queuePath(queue)}/shards/${shard}/open`, { limit, cursor }, options);
+    const txId = Number(answer.headers.get("cairn-tx"));
+    this.#saw(txId);
+    return { txId, entries: answer.body as QueueEntry<T>[], next: nextCursor(answer) };
+  }
+
+  /** Returns an entry of a queue, open or finished, in whichever shard it is; undefined if there is none. */
+  async entry<T = Json>(
+    queue: string,
+    name: string,
+    options: ClientReadOptions = {},
+  ): Promise<PlacedEntry<T> | undefined> {
+    try {
+      return (await this.#read(`${queuePath(queue)}/entry`, { name }, options)).body as PlacedEntry<T>;
+    } catch (error) {
+      if (!(error instanceof CairnClientError) || error.code !== "NOT_FOUND") throw error;
+      // This throws if it is the queue that does not exist.
+      await this.queue(queue, options);
+      return undefined;
+    }
+  }
+
+  /** Enqueues an entry, and returns its shard. Throws `CONFLICT` if there is an entry of that name, or no room. */
+  async enqueue(
+    queue: string,
+    name: string,
+    document: Json,
+    options: Omit<WriteOptions, "ifRevision"> = {},
+  ): Promise<Written & { readonly shard: number }> {
+    const hint = `Use another name, or look at the shards with cairn queue show ${queue}.`;
+    const outcome = await this.#committed(["enqueue", queue, name, document], options, hint);
+    // The outcome of a repetition does not contain the shard.
+    const first =
+      outcome.duplicateOf === undefined ? outcome : await this.await(outcome.duplicateOf, options);
+    const { txId, txTime, shards: [shard = 0] = [] } = first;
+    return { txId, txTime, shard };
+  }
+
   /** Records an application event. */
   async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["event", event], options);
@@ -241,6 +304,13 @@ export class CairnClient {
   }
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
+    const hint = "Read the document again before you write it.";
+    const { txId, txTime, duplicateOf = txId } = await this.#committed(operation, options, hint);
+    return { txId: duplicateOf, txTime };
+  }
+
+  /** Returns the outcome of an operation. Throws `CONFLICT` with the hint unless it was committed. */
+  async #committed(operation: TxOperation, options: WriteOptions, hint: string): Promise<TxOutcome> {
     const { ifRevision, id, ...rest } = options;
     const [kind, bucket, key] = operation;
     const ops: TxOperation[] = [operation];
@@ -249,11 +319,11 @@ export class CairnClient {
     }
     const transaction = id === undefined ? { ops } : { ops, id };
     const outcome = await this.transact(transaction, rest);
-    if (outcome.committed) return { txId: outcome.duplicateOf ?? outcome.txId, txTime: outcome.txTime };
+    if (outcome.committed) return outcome;
     const reason = outcome.reason ?? "another write came first";
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,
-      hint: "Read the document again before you write it.",
+      hint,
       details: { txId: outcome.txId },
     });
   }

@@ -13,6 +13,11 @@ export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 
+/** Returns the path of a queue. */
+export function queuePath(queue: string): string {
+  return `/api/v1/queues/${encodeURIComponent(queue)}`;
+}
+
 /** Splits `namespace/name` at the first `/`. A name alone is in the namespace `default`. Neither part is checked. */
 export function splitKey(key: string): { namespace: string; name: string } {
   const slash = key.indexOf("/");

@@ -45,6 +45,13 @@ export interface QueueEntry<T = Json> {
   readonly createdTx: TxId;
 }
 
+/** An entry, open or finished, and where it came from. */
+export interface PlacedEntry<T = Json> extends QueueEntry<T> {
+  readonly open: boolean;
+  /** The last move of the entry: the shard that it came from, and the transaction; null if it was never moved. */
+  readonly moved: { readonly from: number; readonly txId: TxId } | null;
+}
+
 /** A page of the open entries of a shard as of `txId`, in the order in which they were created. */
 export interface OpenEntriesPage<T = Json> {
   readonly txId: TxId;

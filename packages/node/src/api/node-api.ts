@@ -9,6 +9,7 @@ import type {
   NodeStatus,
   Phase,
   PolicyState,
+  QueueStatus,
   Transaction,
   TxId,
   TxOutcome,
@@ -22,6 +23,7 @@ import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
+import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
 
 /** The default limit on how long a read or a write waits (ms). */
 export const DEFAULT_WAIT_MS = 30_000;
@@ -72,6 +74,16 @@ export interface ListQuery extends ReadOptions {
 export interface BucketsPage {
   readonly txId: TxId;
   readonly buckets: readonly BucketSummary[];
+}
+
+/** Selects open entries of a shard of a queue. */
+export interface OpenEntriesList extends ReadOptions {
+  readonly queue: string;
+  readonly shard: number;
+  /** The maximum number of entries in a page: 1 to 1,000. Defaults to 100. */
+  readonly limit?: number;
+  /** The opaque cursor from the previous page. */
+  readonly cursor?: string;
 }
 
 /** Selects events. Defaults to all events. */
@@ -221,6 +233,25 @@ export interface NodeApi {
    * Returns every bucket with its number of documents, and the number of documents for each value of an indexed field.
    */
   buckets(options?: ReadOptions): Promise<BucketsPage>;
+  /** Returns all queues with their shards, ordered by name (docs/queues.md). */
+  queues(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly queues: readonly QueueStatus[] }>;
+  /** Returns a queue with its shards. Throws NOT_FOUND if the bucket is not a queue. */
+  queue(name: string, options?: ReadOptions): Promise<{ readonly txId: TxId; readonly queue: QueueStatus }>;
+  /**
+   * Returns the open entries of a shard in the order in which they were created, each page as of its own transaction.
+   * An entry that is moved into the shard between two pages may be missed, but a watch from the first page's transaction
+   * reports it. Throws NOT_FOUND if the bucket is not a queue, and REQUEST_INVALID for the cursor of another list.
+   */
+  openEntries(query: OpenEntriesList): Promise<OpenEntriesFound>;
+  /**
+   * Returns an entry of a queue, open or finished, in whichever shard it is; `entry` is undefined if there is none.
+   * Throws NOT_FOUND if the bucket is not a queue.
+   */
+  entry(
+    queue: string,
+    name: string,
+    options?: ReadOptions,
+  ): Promise<{ readonly txId: TxId; readonly entry: FoundEntry | undefined }>;
   /** Returns recorded events, newest first. */
   events(query?: EventListQuery): Promise<EventPage>;
   /** Returns evictions, newest first, each with the copies of its bytes that may still exist. */

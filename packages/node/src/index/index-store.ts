@@ -29,14 +29,14 @@ import { type EventPage, type EventQuery, readEvents } from "./read/event-reads.
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import {
+  type FoundEntry,
+  type OpenEntriesFound,
   type OpenEntriesQuery,
-  type OpenEntry,
+  readEntry,
   readOpenEntries,
-  readPlace,
   readQueue,
   readQueues,
 } from "./read/queue-reads.ts";
-import type { EntryPlace } from "./rows/queue-rows.ts";
 import { FieldUpkeep } from "./fields/field-upkeep.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
@@ -396,27 +396,34 @@ export class IndexStore {
   }
 
   /** Returns all queues with their shards. */
-  async queues(): Promise<QueueStatus[]> {
-    return await this.read(
-      async (reader) => await readQueues(reader, (await readState(reader)) ?? this.#state),
-    );
+  async queues(): Promise<{ txId: TxId; queues: QueueStatus[] }> {
+    return await this.read(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      return { txId: state.txId, queues: await readQueues(reader, state) };
+    });
   }
 
   /** Returns a queue with its shards; undefined if the bucket is not a queue. */
-  async queue(name: string): Promise<QueueStatus | undefined> {
-    return await this.read(
-      async (reader) => await readQueue(reader, (await readState(reader)) ?? this.#state, name),
-    );
+  async queue(name: string): Promise<{ txId: TxId; queue: QueueStatus | undefined }> {
+    return await this.read(async (reader) => {
+      const state = (await readState(reader)) ?? this.#state;
+      return { txId: state.txId, queue: await readQueue(reader, state, name) };
+    });
   }
 
   /** Returns open entries of a shard, like {@link readOpenEntries}. */
-  async openEntries(query: OpenEntriesQuery): Promise<OpenEntry[]> {
-    return await this.read(async (reader) => await readOpenEntries(reader, query));
+  async openEntries(query: OpenEntriesQuery): Promise<OpenEntriesFound> {
+    return await this.read(
+      async (reader) => await readOpenEntries(reader, (await readState(reader)) ?? this.#state, query),
+    );
   }
 
-  /** Returns where an entry of a queue is; undefined if there is no such entry. */
-  async place(queue: string, entry: string): Promise<EntryPlace | undefined> {
-    return await readPlace(this.#kv, queue, entry);
+  /** Returns an entry of a queue, by its name alone; undefined if there is no such entry. */
+  async entry(queue: string, name: string): Promise<{ txId: TxId; entry: FoundEntry | undefined }> {
+    return await this.read(async (reader) => {
+      const { txId } = (await readState(reader)) ?? this.#state;
+      return { txId, entry: await readEntry(reader, queue, name) };
+    });
   }
 
   /** Returns recorded events, newest first. */

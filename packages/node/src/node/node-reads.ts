@@ -16,8 +16,10 @@ import {
   type ListQuery,
   MAX_PAGE_ITEMS,
   type NodeApi,
+  type OpenEntriesList,
   type ReadOptions,
 } from "../api/node-api.ts";
+import type { OpenEntriesFound } from "../index/read/queue-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
@@ -38,6 +40,17 @@ function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
   );
 }
 
+/** Throws `NOT_FOUND` unless the bucket is a queue. */
+function requireQueue({ state }: IndexStore, name: string): void {
+  if (!Object.hasOwn(state.policies?.value.queues ?? {}, name)) throw noQueue(name);
+}
+
+function noQueue(name: string): CairnError {
+  return new CairnError("NOT_FOUND", `${JSON.stringify(name)} is not a queue.`, {
+    hint: 'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
+  });
+}
+
 /** The methods of the node API that {@link NodeReads} implements. */
 type Reads = Pick<
   NodeApi,
@@ -51,6 +64,10 @@ type Reads = Pick<
   | "list"
   | "history"
   | "digest"
+  | "queues"
+  | "queue"
+  | "openEntries"
+  | "entry"
 >;
 
 /**
@@ -205,6 +222,31 @@ export class NodeReads implements Reads {
   async buckets(options: ReadOptions = {}): Promise<BucketsPage> {
     const index = await this.#readable(options);
     return await this.guarded(index, index.buckets());
+  }
+
+  async queues(options: ReadOptions = {}): ReturnType<NodeApi["queues"]> {
+    const index = await this.#readable(options);
+    return await this.guarded(index, index.queues());
+  }
+
+  async queue(name: string, options: ReadOptions = {}): ReturnType<NodeApi["queue"]> {
+    const index = await this.#readable(options);
+    const { txId, queue } = await this.guarded(index, index.queue(name));
+    if (queue === undefined) throw noQueue(name);
+    return { txId, queue };
+  }
+
+  async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
+    const index = await this.#readable(options);
+    requireQueue(index, queue);
+    const query = { queue, shard, limit: checkedLimit(limit), cursor };
+    return await this.guarded(index, index.openEntries(query));
+  }
+
+  async entry(queue: string, name: string, options: ReadOptions = {}): ReturnType<NodeApi["entry"]> {
+    const index = await this.#readable(options);
+    requireQueue(index, queue);
+    return await this.guarded(index, index.entry(queue, name));
   }
 
   async events({ before, bucket, object, limit, ...options }: EventListQuery = {}): Promise<EventPage> {

@@ -211,6 +211,10 @@ class RunningNode implements CairnNode {
   readonly history: NodeApi["history"] = (...wanted) => this.#reads.history(...wanted);
   readonly watch: NodeApi["watch"] = (query) => this.#reads.watch(query);
   readonly buckets: NodeApi["buckets"] = (options) => this.#reads.buckets(options);
+  readonly queues: NodeApi["queues"] = (options) => this.#reads.queues(options);
+  readonly queue: NodeApi["queue"] = (name, options) => this.#reads.queue(name, options);
+  readonly openEntries: NodeApi["openEntries"] = (query) => this.#reads.openEntries(query);
+  readonly entry: NodeApi["entry"] = (queue, name, options) => this.#reads.entry(queue, name, options);
   readonly events: NodeApi["events"] = (query) => this.#reads.events(query);
   readonly digest: NodeApi["digest"] = (options) => this.#reads.digest(options);
 

@@ -11,6 +11,7 @@ export const RESERVED_BUCKETS: ReadonlySet<string> = new Set([
   "checkpoints",
   "digest",
   "policies",
+  "queues",
 ]);
 
 /** The namespace of keys that do not name one. */

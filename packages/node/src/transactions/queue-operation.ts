@@ -11,7 +11,7 @@ export type QueueOperation =
   | readonly [op: "move", queue: string, key: string, toShard: number, epoch: Revision];
 
 /** The maximum size of the name of a director or drainer, in bytes of UTF-8. */
-const MAX_AS_BYTES = 256;
+export const MAX_AS_BYTES = 256;
 
 /** The number of parts of each operation, including its name. */
 const PARTS: ReadonlyMap<unknown, number> = new Map([

@@ -240,6 +240,24 @@ export class MemoryNode implements NodeApi {
     return Promise.resolve({ txId: this.#txId, buckets: [] });
   }
 
+  queues(): ReturnType<NodeApi["queues"]> {
+    return Promise.resolve({ txId: this.#txId, queues: [QUEUE] });
+  }
+
+  queue(): ReturnType<NodeApi["queue"]> {
+    return Promise.resolve({ txId: this.#txId, queue: QUEUE });
+  }
+
+  openEntries(): ReturnType<NodeApi["openEntries"]> {
+    return Promise.resolve({ txId: this.#txId, entries: [], cursor: undefined });
+  }
+
+  entry(queue: string, name: string): ReturnType<NodeApi["entry"]> {
+    const document = { bucket: queue, namespace: "0", name, revision: 2, json: "{}" };
+    const place = { shard: 0, isOpen: true, txId: 2, at: 0, moved: { from: 1, txId: 3 } };
+    return Promise.resolve({ txId: this.#txId, entry: { document, place } });
+  }
+
   events(): ReturnType<NodeApi["events"]> {
     return Promise.resolve({ txId: this.#txId, events: [] });
   }
@@ -328,6 +346,26 @@ export class MemoryNode implements NodeApi {
     return Promise.resolve();
   }
 }
+
+/** The only queue of a MemoryNode. */
+const QUEUE = {
+  name: "deliveries",
+  policy: { shards: 4, cap: 100, terminal: { state: ["delivered"] }, lease: "PT30S" },
+  entries: 3,
+  open: 2,
+  spare: 2,
+  shards: [
+    {
+      shard: 0,
+      state: "active" as const,
+      entries: 3,
+      open: 2,
+      epoch: 7,
+      holder: { as: "director-a", until: "2026-11-20T06:12:26.123Z" },
+    },
+    { shard: 1, state: "retiring" as const, entries: 0, open: 0, epoch: null, holder: null },
+  ],
+};
 
 /** The only checkpoint of a MemoryNode. */
 export const CHECKPOINT = {

@@ -139,6 +139,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
       expire: { gone: { when: { x: 1 }, after: "PT1H" } },
       history: { pods: { keep: 1 } },
       events: { keep: 100, for: "P1D" },
+      queues: { jobs: { shards: 2, cap: 9, terminal: { state: ["done"] }, lease: "PT30S" } },
     };
     await described.answerOf("putPolicies", 202, { at: "/api/v1/policies?await=false", body: json({}) });
     await described.answerOf("putPolicies", 200, { body: json(policies) });
@@ -146,6 +147,28 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("putPolicies", 412, { body: json({}), headers: { "if-match": '"1"' } });
     await described.answerOf("getPolicies", 200);
     await described.answerOf("listBuckets", 200);
+  });
+
+  it("to requests for queues", async () => {
+    const entries = "/api/v1/queues/jobs/entries";
+    await described.answerOf("enqueue", 201, { at: entries, body: json({ name: "a", document: 1 }) });
+    await described.answerOf("enqueue", 202, { at: `${entries}?await=false`, body: json({ document: {} }) });
+    await described.answerOf("enqueue", 409, { at: entries, body: json({ name: "a", document: 1 }) });
+    await described.answerOf("enqueue", 400, { at: entries, body: json({ name: "a" }) });
+    const shard = "/api/v1/queues/jobs/shards/0";
+    const as = json({ as: "me" });
+    await described.answerOf("changeShard", 202, { at: `${shard}/claim?await=false`, body: as });
+    await described.answerOf("changeShard", 200, { at: `${shard}/drain`, body: as });
+    await described.answerOf("changeShard", 409, { at: `${shard}/claim`, body: as });
+    await described.answerOf("changeShard", 400, { at: `${shard}/renew`, body: as });
+    await described.answerOf("changeShard", 404, { at: "/api/v1/queues/none/shards/0/claim", body: as });
+    await described.answerOf("listQueues", 200);
+    await described.answerOf("getQueue", 200, { at: "/api/v1/queues/jobs" });
+    await described.answerOf("getQueue", 404, { at: "/api/v1/queues/none" });
+    await described.answerOf("listOpenEntries", 200, { at: `${shard}/open?limit=1` });
+    await described.answerOf("listOpenEntries", 400, { at: `${shard}/open?cursor=x` });
+    await described.answerOf("getEntry", 200, { at: "/api/v1/queues/jobs/entry?name=a" });
+    await described.answerOf("getEntry", 404, { at: "/api/v1/queues/jobs/entry?name=none" });
   });
 
   it("to requests for checkpoints", async () => {

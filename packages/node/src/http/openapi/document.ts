@@ -3,6 +3,7 @@ import { DOCUMENT_OPERATIONS } from "./document-operations.ts";
 import { NODE_OPERATIONS } from "./node-operations.ts";
 import { describeOperation } from "./operation.ts";
 import { EXACT_SCHEMAS, SCHEMAS } from "./schemas.ts";
+import { QUEUE_OPERATIONS } from "./queue-operations.ts";
 import { TRANSACTION_OPERATIONS } from "./transaction-operations.ts";
 
 const SECURITY_SCHEMES = {
@@ -34,7 +35,12 @@ export function exactOpenApiDocument(version: string): OpenApiObject {
 
 function describe(version: string, schemas: OpenApiObject, isExact: boolean): OpenApiObject {
   const paths: Record<string, Record<string, OpenApiObject>> = {};
-  for (const operation of [...NODE_OPERATIONS, ...TRANSACTION_OPERATIONS, ...DOCUMENT_OPERATIONS]) {
+  for (const operation of [
+    ...NODE_OPERATIONS,
+    ...TRANSACTION_OPERATIONS,
+    ...QUEUE_OPERATIONS,
+    ...DOCUMENT_OPERATIONS,
+  ]) {
     (paths[operation.path] ??= {})[operation.method] = describeOperation(operation, isExact);
   }
   return {

@@ -1,5 +1,7 @@
 import { ERROR_CODES } from "@cairn/kv";
 import { MAX_FIELD_BYTES, MAX_FIELDS, MAX_KEEP, MAX_SHARDS } from "../../policies/policy-problems.ts";
+import { MAX_NAME } from "../../text/document-key.ts";
+import { MAX_AS_BYTES } from "../../transactions/queue-operation.ts";
 import { EVENT_FIELDS } from "../../transactions/event-record.ts";
 import { MAX_ID_BYTES } from "../../transactions/validate-transaction.ts";
 import { ISO_DURATION_PATTERN } from "../requests/parameters.ts";
@@ -112,6 +114,9 @@ const WRITTEN = {
   ),
 };
 const EVENT_WRITTEN = { id: TEXT, txId: TX_ID, time: TEXT };
+const QUEUE_ENTRY = { shard: COUNT, name: TEXT, revision: TX_ID, createdTx: TX_ID, document: {} };
+const ENQUEUED = { txId: TX_ID, txTime: TIME, name: TEXT, shard: COUNT };
+const SHARD_CHANGED = { txId: TX_ID, txTime: TIME, epoch: TX_ID };
 const CHECKPOINT = {
   name: TEXT,
   txId: TX_ID,
@@ -267,6 +272,36 @@ export const SCHEMAS = {
     segments: nullable(array(TEXT)),
     segmentsUntil: nullable(TIME),
   }),
+  QueueStatus: object({
+    name: TEXT,
+    policy: ref("Queue"),
+    entries: COUNT,
+    open: COUNT,
+    spare: COUNT,
+    shards: array(
+      object({
+        shard: COUNT,
+        state: oneOf("active", "draining", "retiring"),
+        entries: COUNT,
+        open: COUNT,
+        epoch: nullable(TX_ID),
+        holder: nullable(object({ as: TEXT, until: TIME })),
+      }),
+    ),
+  }),
+  OpenEntry: object(QUEUE_ENTRY),
+  QueueEntry: object({
+    ...QUEUE_ENTRY,
+    open: FLAG,
+    moved: nullable(object({ from: COUNT, txId: TX_ID })),
+  }),
+  NewEntry: withoutOthers(object({ name: boundedText(MAX_NAME, 1), document: ref("Json") }, ["document"])),
+  Enqueued: described(object(ENQUEUED, ["txId"]), "A 202 response contains only `txId`."),
+  ShardChange: described(
+    withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1), epoch: TX_ID }, [])),
+    "`as` for `claim` and `drain`: who claims the shard. `epoch` for the others: the epoch that the claim returned.",
+  ),
+  ShardChanged: described(object(SHARD_CHANGED, ["txId"]), "A 202 response contains only `txId`."),
   Ready: object({ ready: FLAG, phase: TEXT }),
   Live: object({ live: FLAG, phase: TEXT }),
   Status: STATUS,
@@ -299,6 +334,8 @@ export const EXACT_SCHEMAS = {
   Decided: object(OUTCOME, ["txId", "txTime", "committed"]),
   Indexed: object(WRITTEN),
   Recorded: object(EVENT_WRITTEN),
+  EntryEnqueued: object(ENQUEUED),
+  ShardIsChanged: object(SHARD_CHANGED),
   Saved: { oneOf: [object(CHECKPOINT), object(SKIPPED, ["skipped"])] },
   Begun: object(BEGUN),
 } as const satisfies Readonly<Record<string, OpenApiObject>>;

@@ -105,6 +105,26 @@ class PermittedApi implements RouteApi {
     return await this.#api.buckets(options);
   };
 
+  readonly queues: NodeApi["queues"] = async (options) => {
+    this.#permit.requireAllBuckets("the list of queues concerns");
+    return await this.#api.queues(options);
+  };
+
+  readonly queue: NodeApi["queue"] = async (name, options) => {
+    this.#permit.requireBucket(name);
+    return await this.#api.queue(name, options);
+  };
+
+  readonly openEntries: NodeApi["openEntries"] = async (query) => {
+    this.#permit.requireBucket(query.queue);
+    return await this.#api.openEntries(query);
+  };
+
+  readonly entry: NodeApi["entry"] = async (queue, name, options) => {
+    this.#permit.requireBucket(queue);
+    return await this.#api.entry(queue, name, options);
+  };
+
   readonly status: NodeApi["status"] = async () => await this.#whole("the status concerns").status();
 
   readonly cluster: NodeApi["cluster"] = async (options) =>

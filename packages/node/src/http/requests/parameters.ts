@@ -246,6 +246,15 @@ export const PAGE_PARAMETERS = {
   cursor: textParameter("cursor", CURSOR, "The cursor in the Link of the previous page."),
 };
 
+/** The parameters for reading an entry of a queue. */
+export const ENTRY_PARAMETERS = {
+  ...READ_PARAMETERS,
+  name: {
+    ...textParameter("name", boundedText(MAX_NAME, 1), "The name of the entry."),
+    isRequired: true,
+  },
+} as const;
+
 /** The parameters for listing documents. */
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,

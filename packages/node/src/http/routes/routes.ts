@@ -6,6 +6,7 @@ import { bucketRoutes } from "./buckets.ts";
 import { eventRoutes } from "./events.ts";
 import { nodeRoutes } from "./node.ts";
 import { policyRoutes } from "./policies.ts";
+import { queueRoutes } from "./queues.ts";
 import { digestRoutes } from "./digest.ts";
 import { documentRoutes } from "./documents.ts";
 import { txRoutes } from "./tx.ts";
@@ -20,6 +21,7 @@ const RESOURCES: readonly RegisterRoutes[] = [
   bucketRoutes,
   eventRoutes,
   policyRoutes,
+  queueRoutes,
   watchRoutes,
   documentRoutes,
 ];

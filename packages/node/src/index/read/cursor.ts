@@ -55,6 +55,18 @@ export function decodeRevisionCursor(text: string): TxId {
   return revision;
 }
 
+/** Encodes the point at which a list of open entries continues: after the entry with this origin. */
+export function encodeOriginCursor({ txId, at }: { readonly txId: TxId; readonly at: number }): string {
+  return encode([txId, at]);
+}
+
+/** Decodes the cursor of a list of open entries. Throws `REQUEST_INVALID`. */
+export function decodeOriginCursor(text: string): { readonly txId: TxId; readonly at: number } {
+  const [txId, at] = decode(text);
+  if (!isId(txId) || !isId(at) || at >= 2 ** 32) throw invalid();
+  return { txId, at };
+}
+
 function encode(parts: readonly unknown[]): string {
   return Buffer.from(JSON.stringify(parts), "utf8").toString("base64url");
 }

@@ -1,8 +1,9 @@
 import type { KvReader } from "@cairn/kv";
-import type { QueuePolicy, QueueShard, QueueStatus } from "@cairn/client";
+import type { QueuePolicy, QueueShard, QueueStatus, TxId, DocumentKey } from "@cairn/client";
 import { isoTime } from "../../text/iso-time.ts";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
+import { decodeOriginCursor, encodeOriginCursor } from "./cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import {
   decodePlace,
@@ -15,7 +16,7 @@ import {
   shardNumber,
   shardRows,
 } from "../rows/queue-rows.ts";
-import { unsealed } from "../rows/row-checksum.ts";
+import { damagedRow, unsealed } from "../rows/row-checksum.ts";
 import { documentKeyRow } from "../rows/row-keys.ts";
 import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
 
@@ -33,8 +34,21 @@ export interface OpenEntriesQuery {
   readonly queue: string;
   readonly shard: number;
   readonly limit: number;
-  /** The origin of the entry after which to continue. */
-  readonly after?: EntryOrigin;
+  /** The cursor from the previous page. */
+  readonly cursor?: string | undefined;
+}
+
+/** A page of the open entries of a shard as of `txId`. `cursor` is undefined on the last page. */
+export interface OpenEntriesFound {
+  readonly txId: TxId;
+  readonly entries: readonly OpenEntry[];
+  readonly cursor: string | undefined;
+}
+
+/** An entry, open or finished, and its place. */
+export interface FoundEntry {
+  readonly document: StoredDocument;
+  readonly place: EntryPlace;
 }
 
 /** Returns all queues, ordered by name. Reads a row for each shard that is not spare. */
@@ -83,25 +97,45 @@ function sumOf(shards: readonly QueueShard[], count: "entries" | "open"): number
   return shards.reduce((sum, shard) => sum + shard[count], 0);
 }
 
+/** Returns an entry, by its name alone; undefined if there is no such entry. The reader must be a snapshot. */
+export async function readEntry(
+  reader: KvReader,
+  queue: string,
+  name: string,
+): Promise<FoundEntry | undefined> {
+  const place = await readPlace(reader, queue, name);
+  if (place === undefined) return undefined;
+  const key = { bucket: queue, namespace: String(place.shard), name };
+  const document = await readStored(reader, [key]);
+  return document[0] === undefined ? undefined : { document: document[0], place };
+}
+
 /** Returns where an entry is, by its name alone; undefined if there is no such entry. */
 export async function readPlace(
   reader: KvReader,
   queue: string,
-  entry: string,
+  name: string,
 ): Promise<EntryPlace | undefined> {
-  const key = placeRowKey(queue, entry);
+  const key = placeRowKey(queue, name);
   const value = await reader.get(key);
   return value === undefined ? undefined : decodePlace(key, value);
 }
 
 /**
- * Returns the open entries of a shard in the order in which they were created, at most `limit` of them and not many
- * more bytes than a page of documents. Reads nothing of the finished entries beside them. The reader must be a snapshot.
+ * Returns a page of the open entries of a shard, in the order in which they were created: at most `limit` of them, and
+ * not many more bytes than a page of documents. Reads nothing of the finished entries beside them. Each page is as of
+ * its own transaction: an entry that is moved into the shard between two pages may be missed, but a watch from the first
+ * page's transaction reports it. The reader must be a snapshot. Throws `REQUEST_INVALID` for a cursor of another list.
  */
-export async function readOpenEntries(reader: KvReader, query: OpenEntriesQuery): Promise<OpenEntry[]> {
-  const { queue, shard, limit, after } = query;
+export async function readOpenEntries(
+  reader: KvReader,
+  { txId }: IndexState,
+  query: OpenEntriesQuery,
+): Promise<OpenEntriesFound> {
+  const { queue, shard, limit, cursor } = query;
   const { gte, lt } = openRows(queue, shard);
-  const begin = after === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...after }) };
+  const begin =
+    cursor === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...decodeOriginCursor(cursor) }) };
   const entries: OpenEntry[] = [];
   let bytes = 0;
   for await (const rows of reader.range({ ...begin, lt, limit })) {
@@ -109,17 +143,33 @@ export async function readOpenEntries(reader: KvReader, query: OpenEntriesQuery)
       const name = unsealed(key, value).toString("utf8");
       return { bucket: queue, namespace: String(shard), name };
     });
-    const rowKeys = keys.map((key) => documentKeyRow(key));
-    const values = await reader.getMany(rowKeys);
-    for (const [at, key] of keys.entries()) {
-      const [rowKey, row] = [rowKeys[at], rows[at]];
-      const value = rowKey && checkedVersion(rowKey, values[at]);
-      if (value === undefined || row === undefined) continue;
-      const { revision, json = "null" } = decodeVersion(value);
-      entries.push({ document: { ...key, revision, json }, origin: openRowOrigin(row[0]) });
-      bytes += value.length;
-      if (bytes >= MAX_PAGE_BYTES) return entries;
+    const documents = await readStored(reader, keys);
+    for (const [at, [rowKey]] of rows.entries()) {
+      const document = documents[at];
+      if (document === undefined) throw damagedRow(rowKey);
+      const origin = openRowOrigin(rowKey);
+      entries.push({ document, origin });
+      bytes += document.json.length;
+      if (bytes >= MAX_PAGE_BYTES || entries.length === limit) {
+        return { txId, entries, cursor: encodeOriginCursor(origin) };
+      }
     }
   }
-  return entries;
+  return { txId, entries, cursor: undefined };
+}
+
+/** Returns the current documents of keys, in their order; undefined for keys without one. */
+async function readStored(
+  reader: KvReader,
+  keys: readonly DocumentKey[],
+): Promise<(StoredDocument | undefined)[]> {
+  const rowKeys = keys.map((key) => documentKeyRow(key));
+  const values = await reader.getMany(rowKeys);
+  return keys.map((key, at) => {
+    const rowKey = rowKeys[at];
+    const value = rowKey && checkedVersion(rowKey, values[at]);
+    if (value === undefined) return undefined;
+    const { revision, json = "null" } = decodeVersion(value);
+    return { ...key, revision, json };
+  });
 }

@@ -28,6 +28,9 @@ const TOKENS = ALL_RIGHTS.map((right) => ({ name: right, source: { text: right }
 function addressOf(url: string): string {
   return url
     .replace(":bucket", "pods")
+    .replace(":queue", "deliveries")
+    .replace(":shard", "0")
+    .replace(":action", "claim")
     .replace(":name", "newest")
     .replace(":file", "page.js")
     .replace(":id", "2")

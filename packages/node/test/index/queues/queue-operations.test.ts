@@ -57,7 +57,7 @@ class Scene {
   }
 
   async shard(shard: number) {
-    return (await this.index.queue("jobs"))?.shards.find((one) => one.shard === shard);
+    return (await this.index.queue("jobs")).queue?.shards.find((one) => one.shard === shard);
   }
 
   async problems(): Promise<string[]> {
@@ -154,7 +154,7 @@ it("a queue's policy changes only where no row must change, and says what to do 
   await scene.commit(["retire", "jobs", 2, drain]);
   await scene.commit(["put", "pods", "a", 1]);
   await scene.commit(["put", "pods", "a", 2]);
-  expect(await scene.index.queue("jobs")).toMatchObject({ shards: [], spare: 4 });
+  expect((await scene.index.queue("jobs")).queue).toMatchObject({ shards: [], spare: 4 });
   await scene.commit(["configure", {}]);
   expect(await scene.reason(["claim", "jobs", 0, as("a")])).toBe("CONFLICT: jobs is not a queue");
 });
@@ -195,7 +195,7 @@ it("enqueued and moved entries are told to watchers and histories as the writes 
     [enqueued, ['put 0/a {"state":"new"}', 'put 0/b/c {"state":"new"}']],
     [moved, ["delete 0/b/c ", 'put 1/b/c {"state":"new"}']],
   ]);
-  expect(await scene.index.place("jobs", "b/c")).toEqual({
+  expect((await scene.index.entry("jobs", "b/c")).entry?.place).toEqual({
     shard: 1,
     isOpen: true,
     txId: enqueued,

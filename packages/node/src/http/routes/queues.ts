@@ -1,0 +1,206 @@
+import { randomUUID } from "node:crypto";
+import { CairnError } from "@cairn/kv";
+import type { FastifyReply } from "fastify";
+import type { Json, TxOperation } from "@cairn/client";
+import type { FoundEntry } from "../../index/read/queue-reads.ts";
+import type { StoredDocument } from "../../index/read/documents.ts";
+import { MAX_SHARDS } from "../../policies/policy-problems.ts";
+import { sendPage } from "../answers/document-page.ts";
+import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
+import { badBody, badRequest, RequestError } from "../answers/request-error.ts";
+import type { RouteApi } from "../permits/permitted-api.ts";
+import { parseQuery, type Query } from "../requests/address.ts";
+import {
+  ENTRY_PARAMETERS,
+  PAGE_PARAMETERS,
+  READ_PARAMETERS,
+  WRITE_PARAMETERS,
+} from "../requests/parameters.ts";
+import { jsonBody } from "../requests/request-body.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+import type { RegisterRoutes } from "./register-routes.ts";
+
+const QUEUE = "/api/v1/queues/:queue";
+const ACTIONS: readonly unknown[] = ["claim", "drain", "renew", "release", "retire"];
+
+interface QueueParams {
+  readonly queue: string;
+}
+
+interface ShardParams extends QueueParams {
+  readonly shard: string;
+}
+
+interface ActionParams extends ShardParams {
+  readonly action: string;
+}
+
+/**
+ * Registers the routes of queues. They write nothing that a transaction could not write (docs/queues.md), but return
+ * what a program wants to know: the shard of an entry, or the epoch of a claim.
+ */
+export const queueRoutes: RegisterRoutes = (app, apiFor) => {
+  app.get("/api/v1/queues", async (request, reply) => {
+    const { txId, queues } = await apiFor(request).queues(parseQuery(request.url, READ_PARAMETERS));
+    return reply.header("cairn-tx", txId).send(queues);
+  });
+
+  app.get<{ Params: QueueParams }>(QUEUE, async (request, reply) => {
+    const query = parseQuery(request.url, READ_PARAMETERS);
+    const { txId, queue } = await apiFor(request).queue(request.params.queue, query);
+    return reply.header("cairn-tx", txId).send(queue);
+  });
+
+  app.get<{ Params: ShardParams }>(`${QUEUE}/shards/:shard/open`, async (request, reply) => {
+    const { queue } = request.params;
+    const query = parseQuery(request.url, PAGE_PARAMETERS);
+    const shard = parseShard(request.params.shard);
+    const { txId, entries, cursor } = await apiFor(request).openEntries({ queue, shard, ...query });
+    void reply.header("cairn-tx", txId);
+    const items = entries.map(({ document, origin }) => `${entryJson(document, origin.txId)}}`);
+    return sendPage(request, reply, items, cursor);
+  });
+
+  app.get<{ Params: QueueParams }>(`${QUEUE}/entry`, async (request, reply) => {
+    const { queue } = request.params;
+    const { name, ...query } = parseQuery(request.url, ENTRY_PARAMETERS);
+    if (name === undefined)
+      throw badRequest(
+        "The parameter name, the name of the entry, is missing.",
+        "Add ?name= and the escaped name.",
+      );
+    const { txId, entry } = await apiFor(request).entry(queue, name, query);
+    if (entry === undefined) throw noEntry(queue, name);
+    return reply
+      .header("cairn-tx", txId)
+      .type(JSON_TYPE)
+      .send(jsonLine(foundJson(entry)));
+  });
+
+  app.post<{ Params: QueueParams }>(`${QUEUE}/entries`, async (request, reply) => {
+    const { queue } = request.params;
+    const query = parseQuery(request.url, WRITE_PARAMETERS);
+    const { name = randomUUID(), document } = newEntry(jsonBody(request));
+    const written = await submit(apiFor(request), ["enqueue", queue, name, document], query, reply);
+    if (written === undefined) return reply;
+    const { txId, txTime, shards: [shard] = [] } = written;
+    return reply.code(201).send({ txId, txTime, name, shard });
+  });
+
+  app.post<{ Params: ActionParams }>(`${QUEUE}/shards/:shard/:action`, async (request, reply) => {
+    const { queue, action } = request.params;
+    const query = parseQuery(request.url, WRITE_PARAMETERS);
+    const shard = parseShard(request.params.shard);
+    const operation = shardOperation(action, queue, shard, jsonBody(request));
+    const written = await submit(apiFor(request), operation, query, reply);
+    if (written === undefined) return reply;
+    const { txId, txTime } = written;
+    const [, , , given] = operation;
+    return reply.send({ txId, txTime, epoch: typeof given === "number" ? given : txId });
+  });
+};
+
+type ShardOperation = Extract<
+  TxOperation,
+  readonly ["claim" | "drain" | "renew" | "release" | "retire", ...unknown[]]
+>;
+
+/**
+ * Submits an operation, and returns its outcome if it was committed. Returns undefined after it has responded with 202.
+ * Throws `CONFLICT` with the reason of the refusal, or `NOT_FOUND` if the bucket is not a queue.
+ */
+async function submit(
+  api: RouteApi,
+  operation: TxOperation & readonly [string, string, ...unknown[]],
+  query: Query<typeof WRITE_PARAMETERS>,
+  reply: FastifyReply,
+): Promise<{ txId: number; txTime: string; shards?: readonly number[] | undefined } | undefined> {
+  const limit = timeLimit(query.timeoutMs);
+  const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
+  if (query.await === false) {
+    void reply.code(202).send({ txId: submitted.txId });
+    return undefined;
+  }
+  const { outcome } = await awaitSubmitted(api, submitted, limit);
+  if (outcome.committed) {
+    void reply.header("cairn-tx", outcome.txId);
+    return outcome;
+  }
+  const [, queue] = operation;
+  // This throws NOT_FOUND with a better hint if that is the reason.
+  await api.queue(queue, { stale: true });
+  const words = (outcome.reason ?? "").replace(/^[A-Z_]+: /, "");
+  throw new RequestError("CONFLICT", `Nothing was changed: ${words}.`, {
+    hint: `Look at the shards of the queue, who holds them and until when, with cairn queue show ${queue} or GET /api/v1/queues/${queue}.`,
+    details: { txId: outcome.txId },
+  });
+}
+
+function parseShard(text: string): number {
+  const shard = /^\d{1,4}$/.test(text) ? Number(text) : MAX_SHARDS;
+  if (shard < MAX_SHARDS) return shard;
+  throw badRequest(
+    `A shard is a whole number from 0 to ${MAX_SHARDS - 1}, not ${JSON.stringify(text)}.`,
+    "GET /api/v1/queues/{queue} lists the shards.",
+  );
+}
+
+function shardOperation(action: string, queue: string, shard: number, body: unknown): ShardOperation {
+  const { as, epoch, ...others } = isMap(body) ? body : { other: body };
+  const isClaim = action === "claim" || action === "drain";
+  if (!ACTIONS.includes(action)) {
+    throw new CairnError(
+      "NOT_FOUND",
+      `There is nothing at /api/v1/queues/${queue}/shards/${shard}/${action}.`,
+      {
+        hint: `The last part of the address is one of ${ACTIONS.join(", ")}.`,
+      },
+    );
+  }
+  const isGiven = isClaim
+    ? typeof as === "string" && epoch === undefined
+    : typeof epoch === "number" && as === undefined;
+  if (!isGiven || Object.keys(others).length > 0) {
+    throw badBody(
+      `Not a valid ${action}: the body has another form.`,
+      isClaim
+        ? 'Send {"as": name}, where the name says who claims the shard.'
+        : 'Send {"epoch": epoch}, with the epoch that the claim returned.',
+    );
+  }
+  return isClaim
+    ? [action, queue, shard, { as: as as string }]
+    : [action as "renew" | "release" | "retire", queue, shard, epoch as number];
+}
+
+function newEntry(body: unknown): { readonly name?: string; readonly document: Json } {
+  const { name, document, ...others } = isMap(body) ? body : { other: body };
+  const isNamed = name === undefined || typeof name === "string";
+  if (isNamed && document !== undefined && Object.keys(others).length === 0) {
+    return { ...(name === undefined ? {} : { name }), document: document as Json };
+  }
+  throw badBody(
+    "Not a valid entry: the body has another form.",
+    'Send {"name": name, "document": document}. Without a name, the entry gets a random one.',
+  );
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+/** Returns the beginning of an entry as JSON, without the brace at its end. */
+function entryJson({ namespace, name, revision, json }: StoredDocument, createdTx: number): string {
+  return `{"shard":${namespace},"name":${JSON.stringify(name)},"revision":${revision},"createdTx":${createdTx},"document":${json}`;
+}
+
+function foundJson({ document, place }: FoundEntry): string {
+  const moved = place.moved === undefined ? "null" : JSON.stringify(place.moved);
+  return `${entryJson(document, place.txId)},"open":${place.isOpen},"moved":${moved}}`;
+}
+
+function noEntry(queue: string, name: string): CairnError {
+  return new CairnError("NOT_FOUND", `There is no entry ${JSON.stringify(name)} in ${queue}.`, {
+    hint: `List the entries with cairn list ${queue} or GET /api/v1/${queue}. Entries of retired shards are removed.`,
+  });
+}
