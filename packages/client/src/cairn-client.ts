@@ -5,6 +5,8 @@ import type { NodeStatus } from "./types/node-status.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./types/transaction.ts";
 import { CairnClientError } from "./client-error.ts";
+import { type Director, type DirectorOptions, directQueue } from "./queues/director.ts";
+import type { QueueAccess } from "./queues/queue-access.ts";
 import type {
   CallOptions,
   ClientDocument,
@@ -243,6 +245,27 @@ export class CairnClient {
       outcome.duplicateOf === undefined ? outcome : await this.await(outcome.duplicateOf, options);
     const { txId, txTime, shards: [shard = 0] = [] } = first;
     return { txId, txTime, shard };
+  }
+
+  /**
+   * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it is
+   * stopped, or with an error in `done`.
+   */
+  direct<T extends Json = Json>(
+    queue: string,
+    options: Omit<DirectorOptions<T>, "as"> & { readonly as?: string },
+  ): Director {
+    return directQueue(this.#queueAccess(), queue, { as: `director-${crypto.randomUUID()}`, ...options });
+  }
+
+  #queueAccess(): QueueAccess {
+    return {
+      transact: async (transaction, signal) => await this.transact(transaction, { signal }),
+      queue: async (name, signal) => await this.queue(name, { signal }),
+      openEntries: async ({ queue, shard, ...query }, signal) =>
+        await this.openEntries(queue, shard, { ...query, signal }),
+      watch: (bucket, from, signal) => this.watch({ bucket, from, signal }),
+    };
   }
 
   /** Records an application event. */

@@ -11,5 +11,8 @@ export type * from "./types/node-status.ts";
 export type * from "./types/policies.ts";
 /** Queues, their shards and entries. */
 export type * from "./types/queues.ts";
+/** Directors of queues. */
+export type { Director, DirectorOptions, EntryHandler } from "./queues/director.ts";
+export { GiveUp } from "./queues/entry-rules.ts";
 /** Transactions and their parts. */
 export type * from "./types/transaction.ts";

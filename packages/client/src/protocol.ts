@@ -1,4 +1,8 @@
 /** Requests, responses and streams of nodes, for programs with their own transport or errors. */
+export { type DrainAccess, drainShard, type DrainedShard, type DrainResult } from "./queues/drain-shard.ts";
+export { durationMs } from "./queues/entry-rules.ts";
+export { directQueue } from "./queues/director.ts";
+export type { OpenEntriesQuestion, QueueAccess } from "./queues/queue-access.ts";
 export { CairnClientError } from "./client-error.ts";
 export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
 export {

@@ -56,6 +56,8 @@ export type {
   TxOutcome,
   VerifiedSummary,
 } from "@cairn/client";
+/** Directors of queues. */
+export { type Director, type DirectorOptions, type EntryHandler, GiveUp } from "@cairn/client";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 /** The results of `watch`. */
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";

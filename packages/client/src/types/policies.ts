@@ -33,6 +33,20 @@ export interface QueuePolicy {
   readonly terminal: { readonly [field: string]: FieldValues };
   /** The duration for which a claim holds unless it is renewed. */
   readonly lease: PolicyDuration;
+  /** What directors do with entries whose handler fails. Defaults to pauses from PT1S to PT5M, without a limit. */
+  readonly retry?: RetryPolicy;
+}
+
+/** How often, and after which pauses, directors try an entry again. */
+export interface RetryPolicy {
+  /** The pause after the first failed attempt. Each further pause is twice as long. Defaults to PT1S. */
+  readonly first?: PolicyDuration;
+  /** The maximum pause. Defaults to PT5M. */
+  readonly max?: PolicyDuration;
+  /** The number of failed attempts after which the entry gets the fields of `dead`. */
+  readonly limit?: number;
+  /** Fields that finish an entry that is given up. */
+  readonly dead?: { readonly [field: string]: FieldValue };
 }
 
 /** Rules that affect the results of every node. They are stored in the log (docs/policies.md). */

@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   events: async () => (await import("./data/events.ts")).addEvents,
   evictions: async () => (await import("./data/evictions.ts")).addEvictions,
   policy: async () => (await import("./data/policy.ts")).addPolicy,
+  queue: async () => (await import("./queue/queue.ts")).addQueue,
   watch: async () => (await import("./data/watch.ts")).addWatch,
   checkpoint: async () => (await import("./checkpoint/checkpoint.ts")).addCheckpoint,
   db: async () => (await import("./db/db.ts")).addDb,

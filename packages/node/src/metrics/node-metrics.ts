@@ -1,6 +1,6 @@
 import { statfs } from "node:fs/promises";
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
-import type { NodeStatus, Phase } from "@cairn/client";
+import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -8,6 +8,7 @@ import type { System } from "../api/system.ts";
 import { VERSION } from "../api/version.ts";
 import { type FollowingMetrics, followingMetrics } from "./following-metrics.ts";
 import { type AnsweredRequest, httpMetrics } from "./http-metrics.ts";
+import { queueMetrics } from "./queue-metrics.ts";
 import { type StatusMetrics, statusMetrics } from "./status-metrics.ts";
 import { type WatchMetrics, watchMetrics } from "./watch-metrics.ts";
 import { workMetrics } from "./work-metrics.ts";
@@ -16,6 +17,8 @@ import { workMetrics } from "./work-metrics.ts";
 export interface ScrapeSources {
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
+  /** Returns the queues; none while there is no index. */
+  queues(): Promise<readonly QueueStatus[]>;
 }
 
 /** The parts of a node's system that appear in metrics. */
@@ -40,6 +43,7 @@ export class NodeMetrics {
   readonly onRequest: (request: AnsweredRequest) => void;
   readonly onBarrier: () => void;
   readonly #status: StatusMetrics;
+  readonly #queues: ReturnType<typeof queueMetrics>;
   readonly #disk: { readonly free: Gauge; readonly size: Gauge };
   readonly #failures: Counter<"source">;
   readonly #dbDir: string;
@@ -56,6 +60,7 @@ export class NodeMetrics {
     this.onEvent = workMetrics(registry);
     this.onRequest = httpMetrics(registry);
     this.#status = statusMetrics(registry);
+    this.#queues = queueMetrics(registry);
     this.#disk = diskMetrics(registry);
     this.#failures = new Counter({
       name: "cairn_scrape_failures_total",
@@ -63,7 +68,7 @@ export class NodeMetrics {
       labelNames: ["source"],
       registers: [registry],
     });
-    for (const source of ["status", "disk"]) this.#failures.inc({ source }, 0);
+    for (const source of ["status", "queues", "disk"]) this.#failures.inc({ source }, 0);
     const barriers = new Counter({
       name: "cairn_read_barriers_total",
       help: "Messages that this node appended to the log for linearizable reads.",
@@ -86,11 +91,13 @@ export class NodeMetrics {
 
   async #scrape(sources: ScrapeSources, limitMs: number): Promise<string> {
     this.#status.phase(sources.phase);
-    const [status, disk] = await Promise.all([
+    const [status, queues, disk] = await Promise.all([
       this.#ask("status", sources.status(), limitMs),
+      this.#ask("queues", sources.queues(), limitMs),
       this.#ask("disk", statfs(this.#dbDir), limitMs),
     ]);
     this.#status.status(status);
+    this.#queues(queues);
     setOrRemove(this.#disk.free, disk && disk.bavail * disk.bsize);
     setOrRemove(this.#disk.size, disk && disk.blocks * disk.bsize);
     return `${await this.registry.metrics()}\n${await processMetrics().metrics()}`;

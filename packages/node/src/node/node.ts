@@ -1,8 +1,18 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { listRetained } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { type Logger, pino } from "pino";
-import type { ListedCheckpoint, NodeStatus, Phase, VerifiedSummary } from "@cairn/client";
+import type {
+  Director,
+  DirectorOptions,
+  Json,
+  ListedCheckpoint,
+  NodeStatus,
+  Phase,
+  VerifiedSummary,
+} from "@cairn/client";
+import { directQueue } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { Deadline } from "../concurrency/time-limit.ts";
@@ -24,6 +34,7 @@ import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { NodeLife } from "./node-life.ts";
 import { NodeAppends } from "./node-appends.ts";
+import { queueAccess } from "./direct-queue.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
@@ -58,6 +69,14 @@ export interface RunOptions {
 
 /** A running node. */
 export interface CairnNode extends NodeApi {
+  /**
+   * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or
+   * the node is stopped, or with an error in `done`.
+   */
+  direct<T extends Json = Json>(
+    queue: string,
+    options: Omit<DirectorOptions<T>, "as"> & { readonly as?: string },
+  ): Director;
   /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
   readonly ready: Promise<void>;
   /** The address of the node's HTTP server; undefined if none is configured. */
@@ -110,6 +129,7 @@ class RunningNode implements CairnNode {
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
   #http: HttpServer | undefined;
+  readonly #directors = new Set<Director>();
   #resolveReady: () => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
   #closing: Promise<void> | undefined;
@@ -187,7 +207,11 @@ class RunningNode implements CairnNode {
   }
 
   async metrics(): Promise<string> {
-    return await this.#life.observation.metrics.text(this);
+    return await this.#life.observation.metrics.text({
+      phase: this.phase,
+      status: async () => await this.status(),
+      queues: async () => (this.#life.index === undefined ? [] : (await this.queues({ stale: true })).queues),
+    });
   }
 
   async status(): Promise<NodeStatus> {
@@ -259,6 +283,18 @@ class RunningNode implements CairnNode {
     return await upkeep.verify(store, name);
   }
 
+  direct<T extends Json = Json>(
+    queue: string,
+    options: Omit<DirectorOptions<T>, "as"> & { readonly as?: string },
+  ): Director {
+    if (this.#closing !== undefined) throw notReady(this.#life);
+    const director = directQueue(queueAccess(this), queue, { as: `${this.id}-${randomUUID()}`, ...options });
+    this.#directors.add(director);
+    const forget = (): boolean => this.#directors.delete(director);
+    director.done.then(forget, forget);
+    return director;
+  }
+
   #becomeReady(): void {
     this.#resolveReady();
     const { policies } = this.#system;
@@ -285,6 +321,7 @@ class RunningNode implements CairnNode {
   }
 
   async #close(): Promise<void> {
+    await Promise.allSettled([...this.#directors].map((director) => director.stop()));
     await this.#drain();
     const stopped = new CairnError("NOT_READY", "The node is stopping.", {
       hint: "Send the request to another node.",

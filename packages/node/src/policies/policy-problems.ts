@@ -87,7 +87,7 @@ class PolicyCheck {
 
   #queue(value: unknown, path: Path): void {
     const names = ["shards", "cap", "terminal", "lease"];
-    const queue = this.#map(value, path, names);
+    const queue = this.#map(value, path, [...names, "retry"]);
     if (queue === undefined) return;
     for (const name of names) if (queue[name] === undefined) this.add(path, `It lacks "${name}".`);
     this.#count(queue["shards"], [...path, "shards"], MAX_SHARDS);
@@ -100,6 +100,31 @@ class PolicyCheck {
       this.add(at, 'Expected at least one field, such as {"state": ["done"]}.');
     }
     this.#fieldValues(terminal, at);
+    if (queue["retry"] !== undefined) this.#retry(queue["retry"], [...path, "retry"], terminal);
+  }
+
+  /** Directors act on this part, so that all treat an entry alike. Whether an entry is finished does not depend on it. */
+  #retry(value: unknown, path: Path, terminal: Record<string, unknown> | undefined): void {
+    const retry = this.#map(value, path, ["first", "max", "limit", "dead"]);
+    if (retry === undefined) return;
+    for (const name of ["first", "max"] as const) {
+      if (retry[name] !== undefined) this.#duration(retry[name], [...path, name]);
+    }
+    this.#count(retry["limit"], [...path, "limit"], MAX_KEEP);
+    if (retry["limit"] !== undefined && retry["dead"] === undefined) {
+      this.add(path, 'With "limit", "dead" says which fields finish an entry after the last attempt.');
+    }
+    if (retry["dead"] === undefined) return;
+    const at = [...path, "dead"];
+    const dead = this.#map(retry["dead"], at);
+    if (dead === undefined) return;
+    this.#fieldValues(dead, at);
+    for (const [field, values] of Object.entries(terminal ?? {})) {
+      const among = [values].flat().map((one) => comparableText(one as Json));
+      if (Array.isArray(dead[field]) || !among.includes(comparableText(dead[field] as Json))) {
+        this.add(at, `It must finish an entry, so "${field}" must have one of its values in "terminal".`);
+      }
+    }
   }
 
   #count(value: unknown, path: Path, most: number): void {

@@ -65,6 +65,8 @@ describe("every command", () => {
 /** The arguments that a command needs besides its options. */
 const VALUES: Readonly<Record<string, string>> = {
   bucket: "pods",
+  queue: "deliveries",
+  shard: "0",
   key: "default/a",
   json: "1",
   file: "-",

@@ -196,6 +196,32 @@ describe("the queues over HTTP", () => {
     expect(await client.queue(queue)).toMatchObject({ entries: 1, open: 1, spare: 2 });
   });
 
+  it("are counted in the metrics, and no longer after they were removed", async () => {
+    const queue = await newQueue();
+    await client.enqueue(queue, "counted", OPEN);
+    const values = async (): Promise<string[]> => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return text.split("\n").filter((line) => line.includes(`queue="${queue}"`));
+    };
+    expect(await values()).toEqual([
+      `cairn_queue_open{queue="${queue}"} 1`,
+      `cairn_queue_entries{queue="${queue}"} 1`,
+      `cairn_queue_shards{queue="${queue}",state="active"} 1`,
+      `cairn_queue_shards{queue="${queue}",state="draining"} 0`,
+      `cairn_queue_shards{queue="${queue}",state="retiring"} 0`,
+      `cairn_queue_shards{queue="${queue}",state="spare"} 2`,
+    ]);
+    const other = await newQueue();
+    const kept = Object.fromEntries([...(await client.queues())].map(({ name, policy }) => [name, policy]));
+    await client.transact({ ops: [["configure", { queues: kept }]] });
+    delete kept[other];
+    expect(await client.transact({ ops: [["configure", { queues: kept }]] })).toMatchObject({
+      committed: true,
+    });
+    expect(await (await fetch(`${url}/metrics`)).text()).not.toContain(`queue="${other}"`);
+    await client.transact({ ops: [["configure", { queues: { ...kept, [other]: POLICY } }]] });
+  });
+
   it("show a moved entry where it is now, with where it came from", async () => {
     const queue = await newQueue();
     await client.enqueue(queue, "m", OPEN);

@@ -238,19 +238,23 @@ it("a scrape has no metrics of a checkpointer if none is configured", async () =
   }
 });
 
+const silent = (): Promise<never> => new Promise(() => {});
+const broken = (): Promise<never> => Promise.reject(new Error("broken"));
+
 it("a scrape omits a source that fails or is late, and counts the failure", async () => {
   const errors: [string, unknown][] = [];
   const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/nowhere/at/all" }, (...told) => errors.push(told));
-  const never = { phase: "restoring", status: () => new Promise<never>(() => {}) } as const;
+  const never = { phase: "restoring", status: silent, queues: silent } as const;
   const text = await metrics.text(never, 20);
   expect(valueOf(text, "cairn_node_phase", { phase: "restoring" })).toBe(1);
   expect(valueOf(text, "cairn_index_tx")).toBeUndefined();
   expect(valueOf(text, "cairn_index_disk_free_bytes")).toBeUndefined();
-  const fails = { phase: "failed", status: () => Promise.reject(new Error("broken")) } as const;
+  const fails = { phase: "failed", status: broken, queues: broken } as const;
   const second = await metrics.text(fails, 20);
-  expect(valueOf(second, "cairn_scrape_failures_total", { source: "status" })).toBe(2);
-  expect(valueOf(second, "cairn_scrape_failures_total", { source: "disk" })).toBe(2);
-  expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "disk"]));
+  for (const source of ["status", "queues", "disk"]) {
+    expect(valueOf(second, "cairn_scrape_failures_total", { source })).toBe(2);
+  }
+  expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "queues", "disk"]));
 });
 
 it("a node is queried once for concurrent scrapes, and again for the next one", async () => {
@@ -259,7 +263,7 @@ it("a node is queried once for concurrent scrapes, and again for the next one", 
   await node.ready;
   const metrics = new NodeMetrics({ nodeId: "a", dbDir: scene.folder }, () => undefined);
   const status = vi.fn<() => Promise<NodeStatus>>(() => node.status());
-  const sources = { phase: "ready", status } as const;
+  const sources = { phase: "ready", status, queues: () => Promise.resolve([]) } as const;
   const texts = await Promise.all(Array.from({ length: 10 }, () => metrics.text(sources)));
   expect([new Set(texts).size, status.mock.calls.length]).toEqual([1, 1]);
   await setImmediate();

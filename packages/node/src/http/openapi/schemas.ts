@@ -73,12 +73,26 @@ const POLICY_SCHEMAS = {
   EventsBound: bound(1),
   ExpireRule: withoutOthers(object({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"])),
   Queue: withoutOthers(
-    object({
-      shards: { type: "integer", minimum: 1, maximum: MAX_SHARDS },
-      cap: { type: "integer", minimum: 1, maximum: MAX_KEEP },
-      terminal: dictionary({}),
-      lease: ref("PolicyDuration"),
-    }),
+    object(
+      {
+        shards: { type: "integer", minimum: 1, maximum: MAX_SHARDS },
+        cap: { type: "integer", minimum: 1, maximum: MAX_KEEP },
+        terminal: dictionary({}),
+        lease: ref("PolicyDuration"),
+        retry: withoutOthers(
+          object(
+            {
+              first: ref("PolicyDuration"),
+              max: ref("PolicyDuration"),
+              limit: { type: "integer", minimum: 1, maximum: MAX_KEEP },
+              dead: dictionary({}),
+            },
+            [],
+          ),
+        ),
+      },
+      ["shards", "cap", "terminal", "lease"],
+    ),
   ),
   Policies: withoutOthers(
     object(

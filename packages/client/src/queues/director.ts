@@ -1,0 +1,374 @@
+import type { ClientTransaction } from "../types/client-types.ts";
+import type { QueuePolicy } from "../types/policies.ts";
+import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
+import type { Json, TxId } from "../types/transaction.ts";
+import { drainShard } from "./drain-shard.ts";
+import { durationMs, failed, finished } from "./entry-rules.ts";
+import { HeldShard, type ShardParts, transactUntil } from "./held-shard.ts";
+import { codeOf, mayPass, type QueueAccess } from "./queue-access.ts";
+import { Bell, pause } from "./timing.ts";
+
+/**
+ * Handles one entry. What it returns replaces the entry's document; if it returns nothing, the entry gets the first value
+ * of each terminal field. If it throws, the entry is tried again as the queue's `retry` policy says. The signal is
+ * aborted when the shard is lost or the director stops; then nothing is written (docs/queues.md#directors).
+ */
+export type EntryHandler<T extends Json = Json> = (
+  entry: QueueEntry<T>,
+  signal: AbortSignal,
+  // oxlint-disable-next-line typescript/no-invalid-void-type -- A handler that returns nothing finishes its entry.
+) => Promise<Json | void> | Json | void;
+
+/** Options for a director. */
+export interface DirectorOptions<T extends Json = Json> {
+  readonly handle: EntryHandler<T>;
+  /** Who the director is, for people to read. It differs from every other director's. */
+  readonly as: string;
+  /** The maximum number of entries that are handled at once. Defaults to 8. */
+  readonly concurrency?: number;
+  /** The maximum number of shards to hold. Defaults to the director's share of the active ones. */
+  readonly shards?: number;
+  /**
+   * The finished part of a full shard from which on the director drains it, from 0 to 1. Defaults to 0.5. If it is
+   * false, the director drains no shard.
+   */
+  readonly drainAt?: number | false;
+  /** How long {@link Director.stop} waits for handlers before it aborts their signals (ms). Defaults to 10,000. */
+  readonly stopMs?: number;
+  /** Called with errors that the director survives, and with those that handlers throw. */
+  readonly onError?: (error: Error, entry?: QueueEntry<T>) => void;
+}
+
+/** A program's part in finishing the entries of a queue. */
+export interface Director {
+  readonly as: string;
+  /** The shards that the director holds, in the order of their numbers. */
+  readonly shards: readonly number[];
+  /**
+   * Resolves when the director has stopped. Rejects if it cannot go on, as when the bucket is not a queue (`NOT_FOUND`)
+   * or a token lacks a right (`FORBIDDEN`).
+   */
+  readonly done: Promise<void>;
+  /** Hands out no more entries, waits for the handlers, writes their ends, and gives the shards back. */
+  stop(): Promise<void>;
+}
+
+const DEFAULT_CONCURRENCY = 8;
+const DEFAULT_DRAIN_AT = 0.5;
+const DEFAULT_STOP_MS = 10_000;
+/** The part of a lease after which it is renewed. A director looks at the queue more often than that. */
+const RENEW_AFTER = 1 / 4;
+const MAX_LOOK_MS = 5_000;
+const MIN_LOOK_MS = 50;
+
+/** Starts a director of a queue. */
+export function directQueue<T extends Json>(
+  access: QueueAccess,
+  queue: string,
+  options: DirectorOptions<T>,
+): Director {
+  return new QueueDirector(access, queue, options as unknown as DirectorOptions);
+}
+
+class QueueDirector implements Director {
+  readonly as: string;
+  readonly done: Promise<void>;
+  readonly #access: QueueAccess;
+  readonly #queue: string;
+  readonly #options: DirectorOptions;
+  readonly #held = new Map<number, HeldShard>();
+  readonly #bell = new Bell();
+  /** Aborted when the director stops looking at the queue, and when it has ended. */
+  readonly #stopping = new AbortController();
+  readonly #ended = new AbortController();
+  #policy: QueuePolicy | undefined;
+  #inHand = 0;
+  /** The shard after the one from which an entry was last handed out. */
+  #turn = 0;
+  #isDraining = false;
+
+  constructor(access: QueueAccess, queue: string, options: DirectorOptions) {
+    this.as = options.as;
+    this.#access = access;
+    this.#queue = queue;
+    this.#options = options;
+    this.done = this.#run();
+    // A rejection that no caller awaits must not end the process.
+    this.done.catch(() => {});
+  }
+
+  get shards(): readonly number[] {
+    return [...this.#held.keys()].toSorted((a, b) => a - b);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#bell.ring();
+    await this.done;
+  }
+
+  async #run(): Promise<void> {
+    const work = [this.#lookAgainAndAgain(), this.#handOut(), this.#follow()];
+    try {
+      // The first to end is the stop, or an error with which the director cannot go on.
+      await Promise.race(work);
+      await this.#finish();
+    } finally {
+      this.#stopping.abort();
+      this.#ended.abort();
+      for (const shard of this.#held.values()) shard.lose("its director has ended");
+      this.#bell.ring();
+      await Promise.allSettled(work);
+    }
+  }
+
+  /** Waits for the handlers, and gives the shards back. */
+  async #finish(): Promise<void> {
+    const { stopMs = DEFAULT_STOP_MS } = this.#options;
+    const patience = AbortSignal.any([AbortSignal.timeout(stopMs), this.#ended.signal]);
+    const held = [...this.#held.values()];
+    await Promise.race([
+      Promise.all(held.map((shard) => shard.idle())),
+      new Promise((resolve) => patience.addEventListener("abort", resolve, { once: true })),
+    ]);
+    await Promise.allSettled(held.map((shard) => this.#giveBack(shard)));
+  }
+
+  /** Looks at the queue at random instants: claims, renews, gives back, and drains. */
+  async #lookAgainAndAgain(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      let leaseMs = MAX_LOOK_MS;
+      try {
+        // The leases come first, because a look at the queue may take long.
+        if (this.#policy !== undefined) await this.#renewAll(durationMs(this.#policy.lease));
+        const status = await this.#access.queue(this.#queue, this.#ended.signal);
+        this.#policy = status.policy;
+        leaseMs = durationMs(status.policy.lease);
+        await this.#balance(status, leaseMs);
+        this.#drainOne(status, leaseMs);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (!mayPass(error) && codeOf(error) !== "CONFLICT") throw error;
+        this.#report(error);
+      }
+      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, leaseMs * RENEW_AFTER));
+      await pause(mean * (0.5 + Math.random() / 2), signal);
+    }
+  }
+
+  async #renewAll(leaseMs: number): Promise<void> {
+    const sentAt = performance.now();
+    const due = [...this.#held.values()].filter(({ heldAt }) => sentAt - heldAt >= leaseMs * RENEW_AFTER);
+    await Promise.all(
+      due.map(async (shard) => {
+        try {
+          const ops = [["renew", this.#queue, shard.shard, shard.epoch]] as const;
+          const { committed, reason = "" } = await transactUntil(this.#access, ops, shard.signal);
+          if (committed) shard.held(sentAt, leaseMs);
+          else shard.lose(`it could not be renewed (${reason})`);
+        } catch (error) {
+          if (!shard.signal.aborted) throw error;
+        }
+      }),
+    );
+  }
+
+  /** Claims shards up to this director's share of the active ones, and gives back what is more. */
+  async #balance(status: QueueStatus, leaseMs: number): Promise<void> {
+    const { shards: limit = Infinity } = this.#options;
+    const active = status.shards.filter(({ state }) => state !== "retiring");
+    const others = new Set(active.filter((one) => this.#isOthers(one)).map(({ holder }) => holder?.as));
+    const share = Math.min(limit, Math.ceil(active.length / (others.size + 1)));
+    // A queue without active shards, or whose shards all have directors, gets another one, so that others see this
+    // director and its share.
+    const wanted = Math.max(share, 1);
+    for (const shard of [...this.#held.values()].slice(wanted)) void this.#giveBackWhenIdle(shard);
+    for (const free of active) {
+      if (this.#held.size >= wanted) return;
+      if (!this.#isFree(free)) continue;
+      await this.#claim(free.shard, leaseMs);
+    }
+    if (this.#held.size > 0 || this.#isDraining || this.#stopping.signal.aborted) return;
+    const used = new Set(status.shards.map(({ shard }) => shard));
+    const spare = Array.from({ length: status.policy.shards }, (_, shard) => shard).find(
+      (one) => !used.has(one),
+    );
+    if (spare !== undefined) await this.#claim(spare, leaseMs);
+  }
+
+  #isOthers({ shard, holder }: QueueShard): boolean {
+    return holder !== null && !this.#held.has(shard) && Date.parse(holder.until) > Date.now();
+  }
+
+  #isFree(shard: QueueShard): boolean {
+    return !this.#held.has(shard.shard) && !this.#isOthers(shard);
+  }
+
+  /** Claims a shard. It is no error if somebody else was faster. */
+  async #claim(shard: number, leaseMs: number): Promise<void> {
+    const { signal } = this.#stopping;
+    if (signal.aborted) return;
+    const sentAt = performance.now();
+    const ops = [["claim", this.#queue, shard, { as: this.as }]] as const;
+    const {
+      committed,
+      txId,
+      duplicateOf: epoch = txId,
+    } = await transactUntil(this.#access, ops, this.#ended.signal);
+    if (!committed) return;
+    const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
+    const parts: ShardParts = {
+      access: this.#access,
+      queue: this.#queue,
+      ahead: 2 * concurrency,
+      policy: () => this.#policy ?? { shards: 1, cap: 1, terminal: {}, lease: leaseMs },
+      onChange: () => this.#bell.ring(),
+      onError: (error) => this.#report(error),
+    };
+    const held = new HeldShard(parts, { shard, epoch, sentAt, leaseMs });
+    if (held.signal.aborted) return;
+    this.#held.set(shard, held);
+    held.signal.addEventListener("abort", () => {
+      if (this.#held.get(shard) === held) this.#held.delete(shard);
+    });
+    this.#bell.ring();
+  }
+
+  async #giveBackWhenIdle(shard: HeldShard): Promise<void> {
+    if (shard.isPaused) return;
+    shard.isPaused = true;
+    await shard.idle();
+    await this.#giveBack(shard).catch((error: unknown) => this.#report(error));
+  }
+
+  async #giveBack(shard: HeldShard): Promise<void> {
+    if (shard.signal.aborted) return;
+    const ops = [["release", this.#queue, shard.shard, shard.epoch]] as const;
+    const released = transactUntil(this.#access, ops, AbortSignal.any([shard.signal, this.#ended.signal]));
+    await released.finally(() => shard.lose("it was given back"));
+  }
+
+  /** Drains one full shard of this director, if enough of it is finished. */
+  #drainOne({ shards, policy }: QueueStatus, leaseMs: number): void {
+    const { drainAt = DEFAULT_DRAIN_AT } = this.#options;
+    if (drainAt === false || this.#isDraining || shards.some(({ state }) => state === "draining")) return;
+    const full = shards.find(
+      ({ shard, entries, open }) =>
+        entries >= policy.cap &&
+        entries - open >= drainAt * entries &&
+        this.#held.get(shard)?.isPaused === false,
+    );
+    const held = full && this.#held.get(full.shard);
+    if (held === undefined) return;
+    this.#isDraining = true;
+    held.isPaused = true;
+    const work = async (): Promise<void> => {
+      await held.idle();
+      if (held.signal.aborted) return;
+      await drainShard(this.#access, {
+        queue: this.#queue,
+        shard: held.shard,
+        as: this.as,
+        signal: this.#stopping.signal,
+        leaseMs,
+        onDrained: () => held.lose("it is being drained"),
+      });
+    };
+    void work()
+      .catch((error: unknown) => this.#report(error))
+      .finally(() => {
+        this.#isDraining = false;
+        held.isPaused = false;
+        this.#bell.ring();
+      });
+  }
+
+  /** Hands out entries while there are fewer than `concurrency` in hand. */
+  async #handOut(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
+    while (!signal.aborted) {
+      const rung = this.#bell.next;
+      for (const shard of this.#held.values()) shard.wake(Date.now());
+      while (this.#inHand < concurrency && this.#handOutOne());
+      const due = Math.min(...[...this.#held.values()].map(({ dueAt }) => dueAt));
+      if (due === Infinity) await rung;
+      else {
+        const waiting = new AbortController();
+        await Promise.race([rung, pause(Math.max(1, due - Date.now()), waiting.signal)]);
+        waiting.abort();
+      }
+    }
+  }
+
+  /** Hands out an entry of the next shard that has one. Returns false if none has. */
+  #handOutOne(): boolean {
+    const held = [...this.#held.values()];
+    for (let tried = 0; tried < held.length; tried += 1) {
+      const at = (this.#turn + tried) % held.length;
+      const shard = held[at];
+      const entry = shard?.take();
+      if (shard === undefined || entry === undefined) continue;
+      this.#turn = at + 1;
+      this.#inHand += 1;
+      void this.#handle(shard, entry).finally(() => {
+        this.#inHand -= 1;
+        this.#bell.ring();
+      });
+      return true;
+    }
+    return false;
+  }
+
+  async #handle(shard: HeldShard, entry: QueueEntry): Promise<void> {
+    const policy = this.#policy;
+    try {
+      const result = await this.#options.handle(entry, shard.signal);
+      if (policy === undefined || shard.signal.aborted) shard.end(entry, undefined);
+      else shard.end(entry, result === undefined ? finished(entry.document, policy) : result);
+    } catch (thrown) {
+      const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+      if (!shard.signal.aborted) this.#options.onError?.(error, entry);
+      const isOver = policy === undefined || shard.signal.aborted;
+      shard.end(entry, isOver ? undefined : failed(entry.document, error, policy, Date.now()));
+    }
+  }
+
+  /** Follows the changes of the queue, for as long as the director lives. */
+  async #follow(): Promise<void> {
+    const { signal } = this.#ended;
+    while (!signal.aborted) {
+      try {
+        // Any shard's page says which transaction is indexed, and everything before it is read when it is claimed.
+        const query = { queue: this.#queue, shard: 0, limit: 1, cursor: undefined };
+        const { txId } = await this.#access.openEntries(query, signal);
+        for (const shard of this.#held.values()) shard.readAgain();
+        await this.#followFrom(txId, signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (
+          codeOf(error) === "NOT_FOUND" ||
+          codeOf(error) === "FORBIDDEN" ||
+          codeOf(error) === "UNAUTHORIZED"
+        )
+          throw error;
+        this.#report(error);
+      }
+      await pause(MIN_LOOK_MS + (Math.random() * MAX_LOOK_MS) / 10, signal);
+    }
+  }
+
+  async #followFrom(from: TxId, signal: AbortSignal): Promise<void> {
+    const transactions: AsyncIterable<ClientTransaction> = this.#access.watch(this.#queue, from, signal);
+    for await (const { changes } of transactions) {
+      for (const { op, namespace, name, revision, document } of changes) {
+        this.#held.get(Number(namespace))?.changed(name, revision, op === "put" ? document : undefined);
+      }
+    }
+  }
+
+  #report(error: unknown): void {
+    this.#options.onError?.(error instanceof Error ? error : new Error(String(error)));
+  }
+}

@@ -1,0 +1,132 @@
+import type { QueueShard, QueueStatus } from "../types/queues.ts";
+import type { TxId, TxOperation } from "../types/transaction.ts";
+import { transactUntil } from "./held-shard.ts";
+import type { QueueAccess } from "./queue-access.ts";
+
+/** The maximum number of entries that one transaction moves. */
+const MAX_MOVES = 256;
+
+/** The nodes as a drain uses them. */
+export type DrainAccess = Pick<QueueAccess, "transact" | "queue" | "openEntries">;
+
+/** A shard to drain. */
+export interface DrainedShard {
+  readonly queue: string;
+  readonly shard: number;
+  /** Who drains it, for people to read. */
+  readonly as: string;
+  readonly leaseMs: number;
+  readonly signal: AbortSignal;
+  /** Called once the shard's director, if any, is fenced off. */
+  readonly onDrained?: () => void;
+  /** Called with the number of entries moved so far, and the number still open. */
+  readonly onProgress?: (moved: number, open: number) => void;
+}
+
+/** What became of a drain. */
+export type DrainResult =
+  | { readonly retired: true; readonly moved: number }
+  /** The shard is active again, or somebody else holds it. `because` is a sentence. */
+  | { readonly retired: false; readonly moved: number; readonly because: string };
+
+/**
+ * Drains a shard: moves its open entries to active shards with room, and retires it. If there is no room, or the signal
+ * is aborted, it releases the shard, which then takes entries again.
+ */
+export async function drainShard(access: DrainAccess, drained: DrainedShard): Promise<DrainResult> {
+  const { queue, shard, as, signal, leaseMs } = drained;
+  const begun = await transactUntil(access, [["drain", queue, shard, { as }]], signal);
+  if (!begun.committed) return { retired: false, moved: 0, because: sentence(begun.reason) };
+  drained.onDrained?.();
+  const epoch = begun.duplicateOf ?? begun.txId;
+  let moved = 0;
+  let renewedAt = performance.now();
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const { entries, next } = await access.openEntries(
+        { queue, shard, limit: MAX_MOVES, cursor: undefined },
+        signal,
+      );
+      drained.onProgress?.(moved, entries.length);
+      if (entries.length === 0) break;
+      const status = await access.queue(queue, signal);
+      const {
+        shards,
+        policy: { cap },
+      } = status;
+      const target = roomiest(shards, cap);
+      if (target === undefined) {
+        if (await activateSpare(access, drained, status)) continue;
+        await release(access, drained, epoch);
+        return { retired: false, moved, because: `No other shard of ${queue} has room.` };
+      }
+      const count = Math.min(entries.length, cap - target.entries);
+      const ops: TxOperation[] = entries
+        .slice(0, count)
+        .map(({ name }) => ["move", queue, `${shard}/${name}`, target.shard, epoch]);
+      if (performance.now() - renewedAt > leaseMs / 3 || next !== undefined) {
+        ops.push(["renew", queue, shard, epoch]);
+        renewedAt = performance.now();
+      }
+      const outcome = await transactUntil(access, ops, signal);
+      if (outcome.committed) moved += count;
+      else if (!(await isMine(access, drained, epoch)))
+        return { retired: false, moved, because: sentence(outcome.reason) };
+    }
+    const retired = await transactUntil(access, [["retire", queue, shard, epoch]], signal);
+    if (retired.committed) return { retired: true, moved };
+    return { retired: false, moved, because: sentence(retired.reason) };
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    await release(access, drained, epoch);
+    return { retired: false, moved, because: "It was interrupted." };
+  }
+}
+
+/** Returns the active shard with the most room; undefined if all are full. */
+function roomiest(shards: readonly QueueShard[], cap: number): QueueShard | undefined {
+  const [first] = shards
+    .filter(({ state, entries }) => state === "active" && entries < cap)
+    .toSorted((a, b) => a.entries - b.entries);
+  return first;
+}
+
+/** Makes the lowest spare shard active, without a director. Returns false if there is none. */
+async function activateSpare(
+  access: DrainAccess,
+  { queue, as, signal }: DrainedShard,
+  { shards, policy }: QueueStatus,
+): Promise<boolean> {
+  const used = new Set(shards.map(({ shard }) => shard));
+  const spare = Array.from({ length: policy.shards }, (_, at) => at).find((one) => !used.has(one));
+  if (spare === undefined) return false;
+  const claimed = await transactUntil(access, [["claim", queue, spare, { as }]], signal);
+  const epoch = claimed.duplicateOf ?? claimed.txId;
+  // If it was not committed, somebody else has claimed the shard, which is just as good.
+  if (claimed.committed) await transactUntil(access, [["release", queue, spare, epoch]], signal);
+  return true;
+}
+
+async function isMine(
+  access: DrainAccess,
+  { queue, shard, signal }: DrainedShard,
+  epoch: TxId,
+): Promise<boolean> {
+  const { shards } = await access.queue(queue, signal);
+  return shards.find((one) => one.shard === shard)?.epoch === epoch;
+}
+
+/** Releases the shard, even if the drain was aborted. If that fails, the lease ends by itself. */
+async function release(
+  access: DrainAccess,
+  { queue, shard, leaseMs }: DrainedShard,
+  epoch: TxId,
+): Promise<void> {
+  const inTime = AbortSignal.timeout(Math.max(1, leaseMs));
+  await transactUntil(access, [["release", queue, shard, epoch]], inTime).catch(() => undefined);
+}
+
+function sentence(reason = "the transaction was aborted"): string {
+  return `${reason.replace(/^[A-Z_]+: /, "")}.`;
+}

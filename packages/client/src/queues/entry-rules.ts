@@ -1,0 +1,120 @@
+import type { FieldValues, QueuePolicy } from "../types/policies.ts";
+import type { Json } from "../types/transaction.ts";
+
+/**
+ * Thrown by a handler that will never finish its entry. The entry gets the `dead` fields of the queue's `retry` policy
+ * without further attempts.
+ */
+export class GiveUp extends Error {
+  constructor(reason: string) {
+    super(reason);
+    this.name = "GiveUp";
+  }
+}
+
+/** The failed attempts at an entry, in its field `retry`. */
+export interface Attempts {
+  /** The number of attempts that failed. */
+  readonly attempts: number;
+  /** The time of the next attempt; null if there is none. */
+  readonly at: string | null;
+  /** The message of the last error. */
+  readonly error: string;
+}
+
+const DEFAULT_RETRY = { first: "PT1S", max: "PT5M" } as const;
+const MAX_ERROR_CHARACTERS = 500;
+
+interface Fields {
+  readonly [name: string]: Json;
+}
+
+/** Returns whether an entry is finished, as every node decides it (docs/queues.md#the-policy). */
+export function isFinished(document: Json, { terminal }: QueuePolicy): boolean {
+  return Object.entries(terminal).every(([field, values]) => {
+    let value: Json | undefined = document;
+    for (const name of field.split(".")) value = fieldOf(value, name);
+    const text = comparable(value);
+    return text !== undefined && valuesOf(values).some((one) => String(one) === text);
+  });
+}
+
+/** Returns an entry with the first value of each terminal field, which finishes it. */
+export function finished(document: Json, { terminal }: QueuePolicy): Json {
+  return withFields(
+    document,
+    Object.fromEntries(
+      Object.entries(terminal).map(([field, values]) => [field, valuesOf(values)[0] ?? true]),
+    ),
+  );
+}
+
+/**
+ * Returns an entry after an attempt that failed at `now`: with the time of the next attempt or, after the last one, with
+ * the `dead` fields. Undefined if the entry cannot say so, because it is not a map.
+ */
+export function failed(document: Json, error: Error, policy: QueuePolicy, now: number): Json | undefined {
+  if (!isMap(document)) return undefined;
+  const { first, max, limit = Infinity, dead } = { ...DEFAULT_RETRY, ...policy.retry };
+  const attempts = (attemptsOf(document)?.attempts ?? 0) + 1;
+  const message = error.message.slice(0, MAX_ERROR_CHARACTERS);
+  if (dead !== undefined && (error instanceof GiveUp || attempts >= limit)) {
+    return withFields({ ...document, retry: { attempts, at: null, error: message } }, dead);
+  }
+  const pause = Math.min(durationMs(max), durationMs(first) * 2 ** Math.min(attempts - 1, 50));
+  return { ...document, retry: { attempts, at: new Date(now + pause).toISOString(), error: message } };
+}
+
+/** Returns the time before which an entry must not be attempted again (ms since 1970); 0 if it may be now. */
+export function dueAt(document: Json): number {
+  const at = Date.parse(attemptsOf(document)?.at ?? "");
+  return Number.isNaN(at) ? 0 : at;
+}
+
+/** Returns the failed attempts at an entry; undefined if there are none. */
+function attemptsOf(document: Json): Attempts | undefined {
+  const retry = fieldOf(document, "retry");
+  const [attempts, at, error] = ["attempts", "at", "error"].map((name) => fieldOf(retry, name));
+  if (typeof attempts !== "number" || typeof error !== "string") return undefined;
+  return { attempts, at: typeof at === "string" ? at : null, error };
+}
+
+const DURATION = /^P(?:([\d.]+)W)?(?:([\d.]+)D)?(?:T(?:([\d.]+)H)?(?:([\d.]+)M)?(?:([\d.]+)S)?)?$/;
+const UNITS_MS = [604_800_000, 86_400_000, 3_600_000, 60_000, 1_000];
+
+/** Returns a duration of a policy, which the nodes have checked, in milliseconds. */
+export function durationMs(duration: string | number): number {
+  if (typeof duration === "number") return duration;
+  const [, ...amounts] = DURATION.exec(duration) ?? [];
+  return amounts.reduce((sum, amount, at) => sum + Number(amount ?? 0) * (UNITS_MS[at] ?? 0), 0);
+}
+
+/** Returns a document with some fields replaced. A field's name may be a path. What is not a map becomes one. */
+function withFields(document: Json, fields: Fields): Json {
+  let changed = document;
+  for (const [field, value] of Object.entries(fields)) changed = withField(changed, field.split("."), value);
+  return changed;
+}
+
+function withField(document: Json, [name = "", ...rest]: readonly string[], value: Json): Json {
+  const map = isMap(document) ? document : {};
+  return { ...map, [name]: rest.length === 0 ? value : withField(fieldOf(map, name) ?? {}, rest, value) };
+}
+
+function fieldOf(document: Json | undefined, name: string): Json | undefined {
+  return isMap(document) && Object.hasOwn(document, name) ? document[name] : undefined;
+}
+
+function isMap(document: Json | undefined): document is Fields {
+  return typeof document === "object" && document !== null && !Array.isArray(document);
+}
+
+function valuesOf(values: FieldValues): readonly (string | number | boolean)[] {
+  return typeof values === "object" ? values : [values];
+}
+
+/** Returns a value in the form in which nodes compare it. */
+function comparable(value: Json | undefined): string | undefined {
+  if (typeof value === "string") return value;
+  return typeof value === "boolean" || typeof value === "number" ? String(value) : undefined;
+}

@@ -1,0 +1,323 @@
+import type { QueuePolicy } from "../types/policies.ts";
+import type { QueueEntry } from "../types/queues.ts";
+import type { Json, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
+import { codeOf, mayPass, type QueueAccess } from "./queue-access.ts";
+import { dueAt, failed, isFinished } from "./entry-rules.ts";
+import { Bell, pause } from "./timing.ts";
+
+const PAGE = 100;
+/** The maximum number of entries in one transaction, and the maximum number of characters of their documents. */
+const MAX_BATCH = 256;
+const MAX_BATCH_CHARACTERS = 262_144;
+/** The maximum number of entries that wait for their next attempt in memory. Others are read again when they are due. */
+const MAX_WAITING = 10_000;
+const MAX_PAUSE_MS = 2_000;
+
+/** What happened to an entry in hand: its new document. */
+interface End {
+  readonly entry: QueueEntry;
+  readonly document: Json;
+}
+
+/** What a held shard needs from its director. */
+export interface ShardParts {
+  readonly access: QueueAccess;
+  readonly queue: string;
+  /** The number of entries to have ready. */
+  readonly ahead: number;
+  /** The newest policy of the queue. */
+  readonly policy: () => QueuePolicy;
+  /** Called when there are entries to hand out, or one fewer in hand. */
+  readonly onChange: () => void;
+  readonly onError: (error: Error) => void;
+}
+
+/**
+ * A shard that this director has claimed: its lease, its entries that are ready, waiting or in hand, and the ends to be
+ * written. It is lost when its lease has ended by this machine's clock, or when a write shows that its epoch is not the
+ * newest any more; then nothing more of it is written.
+ */
+export class HeldShard {
+  readonly shard: number;
+  readonly epoch: TxId;
+  /** Aborted when the shard is lost or given back, with the reason. */
+  readonly #ending = new AbortController();
+  readonly #parts: ShardParts;
+  #heldAt = 0;
+  #leaseTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The entries to hand out next. */
+  readonly #ready = new Map<string, QueueEntry>();
+  readonly #inHand = new Set<string>();
+  /** When the entries that failed are due, and when the next one is due that is not among them. */
+  readonly #waiting = new Map<string, number>();
+  #readAgainAt = Infinity;
+  /** Whether there may be open entries that are neither ready nor in hand nor waiting. */
+  #hasMore = true;
+  /** The transaction as of which the last complete reading ended. Changes up to it are compared with the index. */
+  #readUpTo = Infinity;
+  #reading: Promise<void> | undefined;
+  /** The entries that ended since the current reading began, whose pages may still contain them as they were. */
+  readonly #endedWhileReading = new Set<string>();
+  #ends: End[] = [];
+  #isWriting = false;
+  readonly #changed = new Bell();
+  /** True if no further entries are handed out. */
+  isPaused = false;
+
+  /** `sentAt` is the time (by `performance.now()`) before the claim was sent, from which the lease is counted. */
+  constructor(parts: ShardParts, claim: { shard: number; epoch: TxId; sentAt: number; leaseMs: number }) {
+    this.#parts = parts;
+    this.shard = claim.shard;
+    this.epoch = claim.epoch;
+    this.held(claim.sentAt, claim.leaseMs);
+  }
+
+  get signal(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** The time (by `performance.now()`) before the claim or the last renewal was sent. */
+  get heldAt(): number {
+    return this.#heldAt;
+  }
+
+  /** Extends the lease, which was renewed by a transaction that was sent at `sentAt`. */
+  held(sentAt: number, leaseMs: number): void {
+    clearTimeout(this.#leaseTimer);
+    this.#heldAt = sentAt;
+    const left = sentAt + leaseMs - performance.now();
+    if (left <= 0) this.lose("its lease has ended");
+    else this.#leaseTimer = setTimeout(() => this.lose("its lease has ended"), Math.min(left, 2 ** 31 - 1));
+  }
+
+  /** Gives the shard up at once: aborts the signals of its handlers, and writes nothing more. */
+  lose(because: string): void {
+    clearTimeout(this.#leaseTimer);
+    if (this.signal.aborted) return;
+    this.#ending.abort(new Error(`Shard ${this.shard} of ${this.#parts.queue} was given up: ${because}.`));
+    this.#changed.ring();
+    this.#parts.onChange();
+  }
+
+  /** Returns the next entry to handle; undefined if there is none now. It is in hand until {@link end}. */
+  take(): QueueEntry | undefined {
+    if (this.isPaused || this.signal.aborted) return undefined;
+    const [first] = this.#ready;
+    if (this.#ready.size <= this.#parts.ahead / 2) this.#readMore();
+    if (first === undefined) return undefined;
+    const [name, entry] = first;
+    this.#ready.delete(name);
+    this.#inHand.add(name);
+    return entry;
+  }
+
+  /** Writes the new document of an entry in hand; undefined if it stays as it is, because its handler was aborted. */
+  end(entry: QueueEntry, document: Json | undefined): void {
+    if (document === undefined || this.signal.aborted) {
+      this.#inHand.delete(entry.name);
+      this.#hasMore = true;
+      this.#changed.ring();
+      return;
+    }
+    this.#ends.push({ entry, document });
+    if (!this.#isWriting) void this.#write();
+  }
+
+  /** Takes note of changes of the shard's entries by other transactions. */
+  changed(name: string, revision: TxId, document: Json | undefined): void {
+    if (this.#inHand.has(name) || this.#waiting.has(name)) return;
+    this.#ready.delete(name);
+    if (document === undefined || isFinished(document, this.#parts.policy())) return;
+    // What was read may be newer than this change.
+    const isNew = revision > this.#readUpTo && this.#reading === undefined;
+    if (isNew) this.#add({ shard: this.shard, name, revision, document, createdTx: revision });
+    else this.#hasMore = true;
+    this.#parts.onChange();
+  }
+
+  /** Forgets what was read, because changes may have been missed. */
+  readAgain(): void {
+    this.#ready.clear();
+    this.#hasMore = true;
+    this.#parts.onChange();
+  }
+
+  /** Resolves once no entry is in hand, and all ends are written, or the shard is lost. */
+  async idle(): Promise<void> {
+    while (this.#inHand.size > 0 && !this.signal.aborted) await this.#changed.next;
+  }
+
+  /** The time at which the next waiting entry is due (ms since 1970); Infinity if none waits. */
+  get dueAt(): number {
+    return Math.min(this.#readAgainAt, ...this.#waiting.values());
+  }
+
+  /** Makes the entries ready that are due. */
+  wake(now: number): void {
+    const due = [...this.#waiting].filter(([, at]) => at <= now);
+    for (const [name] of due) this.#waiting.delete(name);
+    if (this.#readAgainAt <= now) this.#readAgainAt = Infinity;
+    else if (due.length === 0) return;
+    this.#hasMore = true;
+    this.#parts.onChange();
+  }
+
+  #readMore(): void {
+    if (!this.#hasMore || this.#reading !== undefined || this.isPaused) return;
+    this.#reading = this.#read().finally(() => {
+      this.#reading = undefined;
+      this.#parts.onChange();
+    });
+  }
+
+  /**
+   * Reads open entries from the oldest one on, until enough are ready. Finished entries leave the list, so this reads
+   * little besides what is in hand or waiting.
+   */
+  async #read(): Promise<void> {
+    const { access, queue, ahead } = this.#parts;
+    let cursor: string | undefined;
+    this.#hasMore = false;
+    this.#endedWhileReading.clear();
+    try {
+      do {
+        const page = await access.openEntries({ queue, shard: this.shard, limit: PAGE, cursor }, this.signal);
+        this.#readUpTo = page.txId;
+        for (const entry of page.entries) if (!this.#isKnown(entry.name)) this.#add(entry);
+        cursor = page.next;
+      } while (cursor !== undefined && this.#ready.size < ahead && !this.signal.aborted);
+      if (cursor !== undefined) this.#hasMore = true;
+    } catch (error) {
+      this.#hasMore = true;
+      if (this.signal.aborted) return;
+      this.#parts.onError(error as Error);
+      await pause(MAX_PAUSE_MS, this.signal);
+    }
+  }
+
+  #isKnown(name: string): boolean {
+    return [this.#ready, this.#inHand, this.#waiting, this.#endedWhileReading].some((names) =>
+      names.has(name),
+    );
+  }
+
+  #add(entry: QueueEntry): void {
+    const at = dueAt(entry.document);
+    if (at > Date.now()) this.#wait(entry.name, at);
+    else if (this.#ready.size < 2 * this.#parts.ahead + PAGE) this.#ready.set(entry.name, entry);
+    else this.#hasMore = true;
+  }
+
+  #wait(name: string, at: number): void {
+    if (this.#waiting.size < MAX_WAITING) this.#waiting.set(name, at);
+    else this.#readAgainAt = Math.min(this.#readAgainAt, at);
+    this.#parts.onChange();
+  }
+
+  /** Writes ends, as many as there are meanwhile in one transaction. */
+  async #write(): Promise<void> {
+    this.#isWriting = true;
+    while (this.#ends.length > 0 && !this.signal.aborted) {
+      const batch = this.#nextBatch();
+      try {
+        await this.#writeBatch(batch);
+      } catch (error) {
+        if (!this.signal.aborted) this.#parts.onError(error as Error);
+      }
+      for (const { entry } of batch) this.#inHand.delete(entry.name);
+      this.#changed.ring();
+      this.#parts.onChange();
+    }
+    this.#isWriting = false;
+  }
+
+  #nextBatch(): End[] {
+    let characters = 0;
+    let count = 0;
+    for (const { document } of this.#ends) {
+      characters += JSON.stringify(document)?.length ?? 0;
+      if (count > 0 && (count >= MAX_BATCH || characters > MAX_BATCH_CHARACTERS)) break;
+      count += 1;
+    }
+    return this.#ends.splice(0, count);
+  }
+
+  async #writeBatch(batch: readonly End[]): Promise<void> {
+    const outcome = await this.#committedOrRefused(batch);
+    if (outcome === "committed") {
+      for (const { entry, document } of batch) this.#ended(entry.name, document);
+      return;
+    }
+    const { length, 0: only } = batch;
+    if (length > 1 || only === undefined) {
+      for (const end of batch) await this.#writeBatch([end]);
+      return;
+    }
+    if (outcome === "refused") {
+      // Either somebody else holds the shard now, or the entry itself was changed, as by an eviction.
+      if (await this.#isMine()) this.#hasMore = true;
+      else this.lose("somebody else has claimed it");
+      return;
+    }
+    // The document cannot be stored, so the attempt has failed.
+    const instead = failed(only.entry.document, outcome, this.#parts.policy(), Date.now());
+    this.#parts.onError(outcome);
+    if (instead === undefined || only.document === instead) this.#hasMore = true;
+    else if ((await this.#committedOrRefused([{ ...only, document: instead }])) === "committed") {
+      this.#ended(only.entry.name, instead);
+    }
+  }
+
+  #ended(name: string, document: Json): void {
+    if (this.#reading !== undefined) this.#endedWhileReading.add(name);
+    if (isFinished(document, this.#parts.policy())) return;
+    const at = dueAt(document);
+    if (at > Date.now()) this.#wait(name, at);
+    else this.#hasMore = true;
+  }
+
+  /** Submits ends as one transaction. Returns the error if they cannot be stored. */
+  async #committedOrRefused(batch: readonly End[]): Promise<"committed" | "refused" | Error> {
+    const { queue } = this.#parts;
+    const ops = batch.flatMap(({ entry, document }): TxOperation[] => {
+      const key = `${this.shard}/${entry.name}`;
+      return [
+        ["match", queue, key, entry.revision],
+        ["put", queue, key, document, { epoch: this.epoch }],
+      ];
+    });
+    try {
+      return (await transactUntil(this.#parts.access, ops, this.signal)).committed ? "committed" : "refused";
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === "TX_INVALID" || code === "TX_TOO_LARGE" || error instanceof TypeError)
+        return error as Error;
+      throw error;
+    }
+  }
+
+  async #isMine(): Promise<boolean> {
+    const { access, queue } = this.#parts;
+    const { shards } = await access.queue(queue, this.signal);
+    const shard = shards.find((one) => one.shard === this.shard);
+    return shard?.epoch === this.epoch && shard.holder !== null && shard.state !== "retiring";
+  }
+}
+
+/** Submits a transaction again and again, until it is indexed. It is applied once. Throws errors that will not pass. */
+export async function transactUntil(
+  access: Pick<QueueAccess, "transact">,
+  ops: readonly TxOperation[],
+  signal: AbortSignal,
+): Promise<TxOutcome> {
+  const transaction = { ops, id: crypto.randomUUID() };
+  for (let failures = 0; ; failures += 1) {
+    signal.throwIfAborted();
+    try {
+      return await access.transact(transaction, signal);
+    } catch (error) {
+      if (signal.aborted || !mayPass(error) || error instanceof TypeError) throw error;
+    }
+    await pause(Math.min(MAX_PAUSE_MS, 50 * 2 ** failures) * (0.5 + Math.random() / 2), signal);
+  }
+}

@@ -1,0 +1,84 @@
+import { hostname } from "node:os";
+import { CairnError } from "@cairn/kv";
+import type { QueueEntry, QueueStatus, TxOutcome } from "@cairn/client";
+import { type DrainAccess, drainShard, durationMs, nextCursor } from "@cairn/client/protocol";
+import { formatCount } from "../../text/quantities.ts";
+import {
+  type AddCommand,
+  describeNodeCommand,
+  type NodeOptions,
+  wholeNumber,
+} from "../options/command-options.ts";
+import { withNode } from "../options/node-address.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
+import { writeJson, writeLine } from "../terminal/terminal.ts";
+
+interface DrainOptions extends NodeOptions {
+  readonly as: string;
+}
+
+/** Adds `cairn queue drain`. */
+export const addQueueDrain: AddCommand = (parent, terminal) => {
+  describeNodeCommand(
+    parent.command("drain <queue> <shard>"),
+    "Move the open entries of a shard to other shards, and retire it",
+    ["cairn queue drain deliveries 7"],
+  )
+    .option("--as <name>", "who drains the shard, for people to read", `cairn queue drain on ${hostname()}`)
+    .action(async (queue: string, text: string, { as, ...options }: DrainOptions) => {
+      const shard = wholeNumber("<shard>", 0)(text);
+      const { signal, forget } = interruptible(terminal, "the shard takes entries again");
+      try {
+        await withNode(terminal, options, async (node) => {
+          const access = accessOf(node);
+          const { policy, shards } = await access.queue(queue, signal);
+          const rows = shards.find((one) => one.shard === shard)?.entries ?? 0;
+          const leaseMs = durationMs(policy.lease);
+          const result = await drainShard(access, { queue, shard, as, leaseMs, signal });
+          if (signal.aborted && signal.reason instanceof InterruptedError) throw signal.reason;
+          if (!result.retired) throw notDrained(queue, shard, result);
+          if (options.json === true) return writeJson(terminal.stdout, { shard, ...result });
+          const moved = formatCount(result.moved);
+          const left = formatCount(rows - result.moved);
+          return writeLine(
+            terminal.stdout,
+            `retired shard ${shard}: ${moved} open moved; the next transactions remove its ${left} finished entries`,
+          );
+        });
+      } finally {
+        forget();
+      }
+    });
+};
+
+function notDrained(
+  queue: string,
+  shard: number,
+  { moved, because }: { readonly moved: number; readonly because: string },
+): CairnError {
+  const sofar = moved === 0 ? "" : ` Entries moved before that: ${formatCount(moved)}.`;
+  return new CairnError("CONFLICT", `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`, {
+    hint: `Look at the shards with cairn queue show ${queue}. If none has room, raise "shards" or "cap" in the policy with cairn policy apply, and run the command again.`,
+  });
+}
+
+function accessOf(node: NodeClient): DrainAccess {
+  return {
+    transact: async (transaction) =>
+      (await node.json({
+        method: "POST",
+        path: "/api/v1/tx",
+        query: { await: true },
+        body: JSON.stringify(transaction),
+      })) as TxOutcome,
+    queue: async (name) =>
+      (await node.json({ path: `/api/v1/queues/${encodeURIComponent(name)}` })) as QueueStatus,
+    openEntries: async ({ queue, shard, limit, cursor }) => {
+      const path = `/api/v1/queues/${encodeURIComponent(queue)}/shards/${shard}/open`;
+      const answer = await node.send({ path, query: { limit, cursor } });
+      const txId = Number(answer.headers.get("cairn-tx"));
+      return { txId, entries: answer.body as QueueEntry[], next: nextCursor(answer) };
+    },
+  };
+}

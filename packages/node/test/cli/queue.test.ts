@@ -1,0 +1,113 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { QueueStatus } from "@cairn/client";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type CairnNode, startNode } from "../../src/index.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
+
+const POLICY = { shards: 1, cap: 3, terminal: { state: ["done"] }, lease: "PT30S" };
+
+let folder = "";
+let node: CairnNode | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-queue-"));
+  node = await startNode(
+    { "cairn/node": { id: "n", dir: folder }, "cairn/http-server": { port: 0 } },
+    { env: {} },
+  );
+  await node.ready;
+});
+afterAll(async () => {
+  await node?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function run(argv: readonly string[], stdin = ""): Promise<CommandResult> {
+  return await cairn(argv, new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, stdin }));
+}
+
+async function apply(queues: object): Promise<void> {
+  expect(await run(["policy", "apply", "-"], JSON.stringify({ queues }))).toMatchObject({ code: 0 });
+}
+
+async function done(...argv: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(argv);
+  expect([code, stderr]).toEqual([0, ""]);
+  return stdout;
+}
+
+it("the hint for a bucket that is no queue makes it one", async () => {
+  expect(await run(["queue", "list"])).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining("None found.") as string,
+  });
+  const refused = await run(["queue", "show", "jobs"]);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /NOT_FOUND: "jobs" is not a queue.*\n {2}hint: .*cairn queue list.*cairn policy show.*cairn policy apply/,
+  );
+  const policies = JSON.parse(await done("policy", "show", "--json")) as { policies?: object };
+  await apply({ ...(policies.policies as { queues?: object } | undefined)?.queues, jobs: POLICY });
+  expect(await done("queue", "show", "jobs")).toContain("1 spare");
+});
+
+it("queues, shards and entries are shown to people, and as JSON to programs", async () => {
+  await apply({ jobs: POLICY });
+  expect(await done("queue", "enqueue", "jobs", '{"state": "new"}', "--name", "a/b")).toMatch(
+    /^enqueued a\/b in shard 0 as transaction \d+\n$/,
+  );
+  const piped = await run(["queue", "enqueue", "jobs", "-", "--json"], '{"state": "done"}');
+  expect(JSON.parse(piped.stdout)).toMatchObject({
+    shard: 0,
+    name: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
+  });
+  await node?.await((await node.submit({ ops: [["claim", "jobs", 0, { as: "director-a" }]] })).txId);
+  expect(await done("queue", "list")).toMatch(/^QUEUE +OPEN +ENTRIES +SHARDS\njobs +1 +2 +1 active\n$/);
+  expect(await done("queue", "show", "jobs")).toMatch(
+    /^Queue +jobs\nEntries +2, of which 1 are open\nShards +1 active\nCap +3 entries a shard\nLease +PT30S\n\nSHARD +STATE +ENTRIES +OPEN +EPOCH +HELD BY +UNTIL\n +0 +active +2 +1 +\d+ +director-a +20\S+Z\n$/,
+  );
+  const [listed = ""] = (await done("queue", "list", "--json")).split("\n");
+  const shown = JSON.parse(await done("queue", "show", "jobs", "--json")) as QueueStatus;
+  expect(JSON.parse(listed)).toEqual(shown);
+  expect(shown).toMatchObject({
+    name: "jobs",
+    entries: 2,
+    open: 1,
+    spare: 0,
+    shards: [{ holder: { as: "director-a" } }],
+  });
+});
+
+it("a name that is taken, and a document that is not JSON, are refused with a hint", async () => {
+  const taken = await run(["queue", "enqueue", "jobs", "1", "--name", "a/b"]);
+  expect([taken.code, taken.stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /CONFLICT: Nothing was changed: jobs a\/b is in shard 0\.\n {2}hint: .*cairn queue show jobs/,
+    ),
+  ]);
+  expect(await run(["queue", "enqueue", "jobs", "{"])).toMatchObject({ code: 2 });
+  expect((await run(["queue", "drain", "jobs", "one"])).code).toBe(2);
+});
+
+it("a shard that cannot be drained for lack of room is drained after what the hint says", async () => {
+  const refused = await run(["queue", "drain", "jobs", "0"]);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /CONFLICT: Shard 0 of jobs was not retired: No other shard of jobs has room\.\n {2}hint: /,
+  );
+  expect(refused.stderr).toMatch(/raise "shards" or "cap" in the policy with cairn policy apply/);
+  expect(await done("queue", "show", "jobs")).toContain("1 active");
+  await apply({ jobs: { ...POLICY, shards: 2 } });
+  expect(await done("queue", "drain", "jobs", "0")).toBe(
+    "retired shard 0: 1 open moved; the next transactions remove its 1 finished entries\n",
+  );
+  expect(JSON.parse(await done("queue", "show", "jobs", "--json"))).toMatchObject({ open: 1 });
+  const again = await run(["queue", "drain", "jobs", "0"]);
+  expect([again.code, again.stderr]).toEqual([
+    1,
+    expect.stringMatching(/jobs shard 0 is (?:retiring|spare)/),
+  ]);
+});

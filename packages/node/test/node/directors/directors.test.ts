@@ -1,0 +1,294 @@
+import type { Json, QueueEntry } from "@cairn/client";
+import { CairnClient } from "@cairn/client";
+import { directQueue, type QueueAccess } from "@cairn/client/protocol";
+import { describe, expect, it, vi } from "vitest";
+import { GiveUp } from "../../../src/index.ts";
+import { resolvable } from "../../../src/concurrency/resolvable.ts";
+import { queueAccess } from "../../../src/node/direct-queue.ts";
+import { DirectorScene, names, OPEN, QUEUE } from "./director-scene.ts";
+
+const PATIENT = { timeout: 60_000, interval: 20 };
+
+async function allFinished(scene: DirectorScene): Promise<void> {
+  await vi.waitFor(async () => expect(await scene.queue()).toMatchObject({ open: 0 }), PATIENT);
+}
+
+/** Returns a handler that counts how often it was called with each entry. */
+function counting(handle: (entry: QueueEntry) => Promise<Json | void> | Json | void = () => undefined) {
+  const calls = new Map<string, number>();
+  return {
+    calls,
+    handle: async (entry: QueueEntry): Promise<Json | void> => {
+      calls.set(entry.name, (calls.get(entry.name) ?? 0) + 1);
+      return await handle(entry);
+    },
+  };
+}
+
+function once(entries: readonly string[]): Map<string, number> {
+  return new Map(entries.map((name) => [name, 1]));
+}
+
+function byName(calls: ReadonlyMap<string, number>): Map<string, number> {
+  return new Map([...calls].toSorted(([a], [b]) => Number(a.slice(1)) - Number(b.slice(1))));
+}
+
+describe("a director", () => {
+  it("handles every entry once, those from before its start first and in their order, and finishes it", async () => {
+    await using scene = await DirectorScene.start();
+    const before = names(300);
+    await scene.enqueue(before);
+    const { calls, handle } = counting();
+    const director = scene.node.direct(QUEUE, { concurrency: 1, handle });
+    await vi.waitFor(() => expect(calls.size).toBeGreaterThan(10), PATIENT);
+    const after = names(300).map((name) => `e3${name.slice(1).padStart(3, "0")}`);
+    await scene.enqueue(after);
+    await allFinished(scene);
+    expect([...calls.keys()].slice(0, 300)).toEqual(before);
+    expect(byName(calls)).toEqual(byName(once([...before, ...after])));
+    expect(await scene.document("e0")).toEqual({ state: "done" });
+    await director.stop();
+    expect((await scene.queue()).shards).toMatchObject([{ holder: null }]);
+  });
+
+  it("handles each entry once while others are enqueued, over HTTP as well", async () => {
+    await using scene = await DirectorScene.start({ cap: 100_000 });
+    const { calls, handle } = counting();
+    const client = new CairnClient({ urls: scene.node.url ?? "" });
+    const director = client.direct(QUEUE, { concurrency: 16, handle });
+    const all = names(4_000);
+    const quarters = [0, 1, 2, 3].map((at) => all.filter((_, n) => n % 4 === at));
+    await Promise.all(quarters.map((quarter) => scene.enqueue(quarter)));
+    await allFinished(scene);
+    expect(byName(calls)).toEqual(byName(once(all)));
+    await director.stop();
+  });
+
+  it.each<[what: string, handle: (entry: QueueEntry) => Json | void, document: unknown, attempts: number]>([
+    ["returns nothing", () => undefined, { state: "done", n: 1 }, 1],
+    ["returns a finished document", () => ({ state: "dead", by: "me" }), { state: "dead", by: "me" }, 1],
+    [
+      "returns an open document, and later a finished one",
+      ({ document }) => ((document as { step?: number }).step === 2 ? undefined : { step: 2 }),
+      { state: "done", step: 2 },
+      2,
+    ],
+    [
+      "throws, as often as the policy permits",
+      () => {
+        throw new Error("no");
+      },
+      { state: "dead", n: 1, retry: { attempts: 3, at: null, error: "no" } },
+      3,
+    ],
+    [
+      "gives up",
+      () => {
+        throw new GiveUp("never");
+      },
+      { state: "dead", n: 1, retry: { attempts: 1, at: null, error: "never" } },
+      1,
+    ],
+    [
+      "returns what cannot be stored",
+      () => ({ n: 2 ** 60 }),
+      { state: "dead", n: 1, retry: { attempts: 3, at: null, error: expect.any(String) as string } },
+      3,
+    ],
+  ])("leads to a finished entry if the handler %s", async (_what, handler, document, attempts) => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(["e1"], { state: "new", n: 1 });
+    const { calls, handle } = counting(handler);
+    const director = scene.node.direct(QUEUE, { handle });
+    await allFinished(scene);
+    expect(await scene.document("e1")).toEqual(document);
+    expect(calls.get("e1")).toBe(attempts);
+    await director.stop();
+  });
+
+  it("tries a failed entry again after the pause, even if its director has changed", async () => {
+    await using scene = await DirectorScene.start({ retry: { first: 1_500, max: "PT1M" } });
+    await scene.enqueue(["e1", "e2"]);
+    let failed = 0;
+    const first = scene.node.direct(QUEUE, {
+      handle: ({ name }) => {
+        if (name === "e2") return;
+        failed += 1;
+        throw new Error("busy");
+      },
+    });
+    await vi.waitFor(async () => expect(await scene.document("e1")).toHaveProperty("retry"), PATIENT);
+    const { at } = ((await scene.document("e1")) as { retry: { at: string } }).retry;
+    await first.stop();
+    expect(failed).toBe(1);
+    let handledAt = 0;
+    const second = scene.node.direct(QUEUE, { handle: () => void (handledAt = Date.now()) });
+    await allFinished(scene);
+    expect(handledAt).toBeGreaterThanOrEqual(Date.parse(at));
+    expect(await scene.document("e1")).toEqual({
+      state: "done",
+      retry: { attempts: 1, at, error: "busy" },
+    });
+    await second.stop();
+  });
+
+  it("shares the active shards with others, and takes over those of one that stops", async () => {
+    await using scene = await DirectorScene.start({ cap: 10 });
+    await scene.enqueue(names(40));
+    const hold = new Promise<void>(() => {});
+    const start = () => scene.node.direct(QUEUE, { handle: () => hold, stopMs: 1 });
+    const first = start();
+    await vi.waitFor(() => expect(first.shards).toEqual([0, 1, 2, 3]), PATIENT);
+    const second = scene.node.direct(QUEUE, { handle: () => undefined });
+    // The first director gives back only what is idle, and its handlers never end.
+    await vi.waitFor(() => expect(second.shards).toEqual([4]), PATIENT);
+    await first.stop();
+    await allFinished(scene);
+    expect(await scene.queue()).toMatchObject({ open: 0 });
+    await second.stop();
+  });
+
+  it("gives idle shards back until each director has its share", async () => {
+    await using scene = await DirectorScene.start({ cap: 10 });
+    await scene.enqueue(names(40));
+    const start = () => scene.node.direct(QUEUE, { handle: () => undefined, drainAt: false });
+    const first = start();
+    await allFinished(scene);
+    await vi.waitFor(() => expect(first.shards).toHaveLength(4), PATIENT);
+    const second = start();
+    await vi.waitFor(() => {
+      expect(first.shards.length + second.shards.length).toBe(5);
+      expect(Math.abs(first.shards.length - second.shards.length)).toBe(1);
+    }, PATIENT);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+
+  it("gives a shard up by its own clock when no node answers, and writes nothing of it afterwards", async () => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(["e1"]);
+    const access = queueAccess(scene.node);
+    let isCut = false;
+    const cut = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+      if (!isCut) return await work;
+      return await new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      });
+    };
+    const flaky: QueueAccess = {
+      ...access,
+      transact: async (transaction, signal) =>
+        await cut(isCut ? Promise.resolve({} as never) : access.transact(transaction, signal), signal),
+      queue: async (name, signal) => await cut(access.queue(name, signal), signal),
+    };
+    const held = resolvable();
+    let seen: AbortSignal | undefined;
+    const director = directQueue(flaky, QUEUE, {
+      as: "cut off",
+      handle: async (_entry, signal) => {
+        seen = signal;
+        await held.promise;
+      },
+    });
+    await vi.waitFor(() => expect(seen).toBeDefined(), PATIENT);
+    isCut = true;
+    await vi.waitFor(() => expect(seen?.aborted).toBe(true), PATIENT);
+    expect(director.shards).toEqual([]);
+    const { calls, handle } = counting();
+    const other = scene.node.direct(QUEUE, { handle });
+    await vi.waitFor(() => expect(calls.get("e1")).toBe(1), PATIENT);
+    isCut = false;
+    held.resolve();
+    await allFinished(scene);
+    expect(await scene.document("e1")).toEqual({ state: "done" });
+    const { versions } = await scene.node.history({ bucket: QUEUE, namespace: "0", name: "e1" });
+    expect(versions).toHaveLength(2);
+    await Promise.all([director.stop(), other.stop()]);
+  });
+
+  it("drains a full shard once enough of it is finished, and moves what is open", async () => {
+    await using scene = await DirectorScene.start({ cap: 20, retry: { first: "PT1H", max: "PT1H" } });
+    await scene.enqueue(names(20));
+    const director = scene.node.direct(QUEUE, {
+      handle: ({ name }) => {
+        if (Number(name.slice(1)) % 4 === 0) throw new Error("later");
+      },
+    });
+    await vi.waitFor(async () => {
+      const { shards, open } = await scene.queue();
+      expect(open).toBe(5);
+      expect(shards.map(({ shard, entries }) => [shard, entries])).toEqual([expect.anything(), [1, 5]]);
+      expect(shards[0]).toMatchObject({ shard: 0, state: "retiring" });
+    }, PATIENT);
+    expect(await scene.document("e4")).toMatchObject({ retry: { attempts: 1 } });
+    // Each transaction removes rows of the retired shard, until it is spare.
+    await vi.waitFor(async () => {
+      await scene.transact(["put", "other", "a", 1]);
+      expect((await scene.queue()).shards.map(({ shard }) => shard)).toEqual([1]);
+    }, PATIENT);
+    await director.stop();
+  });
+
+  it("goes on with the other entries when one is evicted while it is in hand", async () => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(names(10));
+    let isEvicted = false;
+    const director = scene.node.direct(QUEUE, {
+      handle: async () => {
+        if (!isEvicted) {
+          isEvicted = true;
+          await scene.transact(["evict", QUEUE, "0/e0"]);
+        }
+      },
+      concurrency: 10,
+    });
+    await allFinished(scene);
+    expect(await scene.queue()).toMatchObject({ entries: 9, open: 0 });
+    expect(await scene.document("e0")).toBeUndefined();
+    await director.stop();
+  });
+
+  it("is stopped with its node, and aborts handlers that do not end in time, whose entries stay open", async () => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(names(3));
+    const aborted: boolean[] = [];
+    const director = scene.node.direct(QUEUE, {
+      stopMs: 200,
+      handle: async (_entry, signal) => {
+        await new Promise<void>((resolve) =>
+          signal.addEventListener("abort", () => resolve(), { once: true }),
+        );
+        aborted.push(signal.aborted);
+      },
+    });
+    await vi.waitFor(() => expect(director.shards).toEqual([0]), PATIENT);
+    await vi.waitFor(async () => expect((await scene.queue()).open).toBe(3), PATIENT);
+    await director.stop();
+    await vi.waitFor(() => expect(aborted).toEqual([true, true, true]), PATIENT);
+    expect(await scene.queue()).toMatchObject({ open: 3, shards: [{ holder: null }] });
+    const last = scene.node.direct(QUEUE, { handle: () => undefined });
+    await scene.node.close();
+    await last.done;
+    expect(() => scene.node.direct(QUEUE, { handle: () => undefined })).toThrow(/not ready|stopping/);
+  });
+
+  it("says that a bucket is no queue", async () => {
+    await using scene = await DirectorScene.start();
+    const director = scene.node.direct("pods", { handle: () => undefined });
+    await expect(director.done).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const client = new CairnClient({ urls: scene.node.url ?? "" });
+    await expect(client.direct("pods", { handle: () => undefined }).done).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+  });
+
+  it("hands out what it does not remember, and forgets what it cannot hold", async () => {
+    await using scene = await DirectorScene.start({ cap: 100_000 });
+    const all = names(3_000);
+    await scene.enqueue(all, { ...OPEN, text: "x".repeat(2_000) });
+    const { calls, handle } = counting();
+    const director = scene.node.direct(QUEUE, { concurrency: 2, handle });
+    await allFinished(scene);
+    expect(byName(calls)).toEqual(byName(once(all)));
+    await director.stop();
+  });
+});
