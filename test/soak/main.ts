@@ -41,6 +41,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     crash: { file: "packages/node/test/crash/crash.test.ts", rounds: 1_000 },
     flips: { file: "packages/node/test/faults/flips/flips.test.ts", rounds: 1_000 },
     nemesis: { file: "test/nemesis/nemesis.test.ts", minutes: 60 },
+    deliveries: { file: "test/deliveries/deliveries.test.ts", minutes: 10 },
     "backup-reader": { file: "packages/node/test/backup/reader-soak.test.ts", minutes: 60 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };
