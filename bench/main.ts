@@ -12,6 +12,7 @@ import { fields } from "./rows/fields.ts";
 import { join } from "./rows/join.ts";
 import { latest } from "./rows/latest.ts";
 import { logBackup, logBackupBytes, logBackupWriter } from "./rows/log-backup.ts";
+import { queues } from "./rows/queues.ts";
 import { reads } from "./rows/reads.ts";
 import { replay } from "./rows/replay.ts";
 import { restart } from "./rows/restart.ts";
@@ -42,6 +43,7 @@ const ROWS: readonly Row[] = [
   logBackup,
   logBackupBytes,
   logBackupWriter,
+  queues,
 ];
 
 async function main(): Promise<void> {

@@ -4,6 +4,7 @@ import type {
   ListedCheckpoint,
   LogOverview,
   NodeStatus,
+  QueueStatus,
   PeerStatus,
 } from "@cairn/client";
 
@@ -174,6 +175,17 @@ export function answersOf(text: string) {
       times: 1,
     },
   ];
+  const queue: QueueStatus = {
+    name: text,
+    policy: { shards: 4, cap: 100, terminal: { [text]: [text] }, lease: "PT30S" },
+    entries: 60,
+    open: 7,
+    spare: 2,
+    shards: [
+      { shard: 0, state: "active", entries: 50, open: 7, epoch: 9, holder: { as: text, until: at } },
+      { shard: 1, state: "retiring", entries: 10, open: 0, epoch: null, holder: null },
+    ],
+  };
   const document = { namespace: text, name: text, revision: 7, document: { [text]: text } };
   return {
     "/status/cluster": cluster,
@@ -184,6 +196,7 @@ export function answersOf(text: string) {
     "/api/v1/buckets": [
       { name: text, documents: 7, fields: { [text]: { counts: { [text]: 7 }, more: true } } },
     ],
+    "/api/v1/queues": [queue],
     "/api/v1/pods": [document],
     "/api/v1/pods?history": [
       { revision: 7, txTime: at, deleted: false, document: { [text]: text } },

@@ -4,7 +4,7 @@ import path from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { NodeProcess } from "../support/cairn-process.ts";
-import { openBrowser, openPage } from "./browser.ts";
+import { accessibilityFindings, openBrowser, openPage } from "./browser.ts";
 
 async function keysOn(page: Page): Promise<string[]> {
   await page.locator("#documents tbody tr").first().waitFor();
@@ -79,6 +79,33 @@ describe("the views of documents and changes", () => {
     await page.getByText(`Revision ${first}`).waitFor();
     expect(await difference.innerText()).toContain('"one"');
     expect(await page.locator(".revisions li").count()).toBe(1);
+    expect(opened.errors).toEqual([]);
+  });
+
+  it("show the shards of each queue, and who holds them, as they change", async () => {
+    await using opened = await openPage(browser, `${url}/#/queues`);
+    const { page } = opened;
+    await page.getByText("There are no queues.").waitFor();
+    const policy = { shards: 4, cap: 10, terminal: { state: ["done"] }, lease: "PT30S" };
+    await submit(["configure", { queues: { tasks: policy } }]);
+    const epoch = await submit(
+      ["enqueue", "tasks", "a", { state: "new" }],
+      ["claim", "tasks", 0, { as: "me" }],
+    );
+    const row = page.locator('[data-queue="tasks"] tr[data-shard="0"]');
+    await row.waitFor();
+    expect((await row.locator("td").allInnerTexts()).map((text) => text.trim()).slice(0, 5)).toEqual([
+      "active",
+      "1",
+      "1",
+      String(epoch),
+      "me",
+    ]);
+    await submit(["put", "tasks", "0/a", { state: "done" }, { epoch }]);
+    await submit(["release", "tasks", 0, epoch]);
+    await row.getByText("nobody").waitFor();
+    await page.getByText("0 open of 1 entries, in 1 shard; 3 spare.").waitFor();
+    expect(await accessibilityFindings(page)).toEqual([]);
     expect(opened.errors).toEqual([]);
   });
 

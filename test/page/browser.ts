@@ -32,11 +32,11 @@ export interface OpenPage extends AsyncDisposable {
   readonly origins: ReadonlySet<string>;
 }
 
-/** Opens the page of a node. */
+/** Opens the page of a node. If a `folder` is given, the page shows /data instead of it. */
 export async function openPage(
   browser: Browser,
   url: string,
-  { width = 1280, height = 900, dark = false, javaScript = true } = {},
+  { width = 1280, height = 900, dark = false, javaScript = true, folder = "" } = {},
 ): Promise<OpenPage> {
   const context = await browser.newContext({
     viewport: { width, height },
@@ -56,6 +56,13 @@ export async function openPage(
   page.on("request", (request) => {
     if (!request.url().startsWith("data:")) origins.add(new URL(request.url()).origin);
   });
+  if (folder !== "") {
+    await page.route(/\/(?:status|api)/, async (route) => {
+      if (route.request().url().includes("/watch")) return await route.continue();
+      const response = await route.fetch();
+      return await route.fulfill({ response, body: (await response.text()).replaceAll(folder, "/data") });
+    });
+  }
   await page.goto(url, { waitUntil: "domcontentloaded" });
   return { page, errors, origins, [Symbol.asyncDispose]: async () => await context.close() };
 }

@@ -8,7 +8,14 @@ import { type Liar, LyingServer, sendJson } from "./lying-server.ts";
 
 const HTML =
   '<img src=x onerror="globalThis.executed = true"><script>globalThis.executed = true</script>\u202e';
-const PLACES = ["#/cluster", "#/browse", "#/browse?bucket=pods", "#/browse?bucket=pods&name=web", "#/watch"];
+const PLACES = [
+  "#/cluster",
+  "#/browse",
+  "#/browse?bucket=pods",
+  "#/browse?bucket=pods&name=web",
+  "#/queues",
+  "#/watch",
+];
 
 /** Returns a liar that tells the truth, except in the given answers. */
 function truthful(text: string, lies: Readonly<Record<string, unknown>> = {}): Liar {

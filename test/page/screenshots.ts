@@ -2,6 +2,7 @@
 // Run it with: npx -y pnpm@12 run screenshots
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
+import { CairnClient } from "@cairn/client";
 import type { Page } from "playwright-core";
 import { ROOT } from "../support/cairn-process.ts";
 import { openBrowser, openPage } from "./browser.ts";
@@ -24,9 +25,10 @@ async function main(): Promise<void> {
     await scene.verifyNewest();
     await scene.checkpoint();
     const url = await scene.node.url();
-    const { page } = await openPage(browser, url, { width: 1100 });
-    const { page: dark } = await openPage(browser, url, { width: 1100, dark: true });
-    const { page: small } = await openPage(browser, url, { width: 360, height: 740 });
+    const { folder } = scene.cluster;
+    const { page } = await openPage(browser, url, { width: 1100, folder });
+    const { page: dark } = await openPage(browser, url, { width: 1100, dark: true, folder });
+    const { page: small } = await openPage(browser, url, { width: 360, height: 740, folder });
     for (const [shown, name] of [
       [page, "cluster"],
       [dark, "cluster-dark"],
@@ -54,6 +56,23 @@ async function main(): Promise<void> {
     await documents.page.locator(".changes li").nth(11).waitFor();
     await documents.page.screenshot({ path: path.join(FOLDER, "watch.png") });
 
+    const client = new CairnClient({ urls: url });
+    const policy = { shards: 16, cap: 100, terminal: { state: ["delivered"] }, lease: "PT30S" };
+    await client.transact({ ops: [["configure", { queues: { deliveries: policy } }]] });
+    await client.transact({
+      ops: [
+        ["claim", "deliveries", 0, { as: "deliverer-a" }],
+        ["claim", "deliveries", 1, { as: "deliverer-b" }],
+      ],
+    });
+    for (let n = 0; n < 120; n += 1) {
+      const state = n % 5 === 0 ? "new" : "delivered";
+      await client.enqueue("deliveries", `order-${n}`, { state });
+    }
+    await documents.page.getByRole("link", { name: "Queues" }).click();
+    await documents.page.locator('tr[data-shard="1"]').waitFor();
+    await documents.page.locator("#queues").screenshot({ path: path.join(FOLDER, "queues.png") });
+
     await scene.joinSlowly("d", async () => {
       await page.locator('#nodes tr[data-node="d"] progress').waitFor();
       await page.locator("#nodes").screenshot({ path: path.join(FOLDER, "join.png") });
@@ -71,7 +90,7 @@ async function main(): Promise<void> {
     await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: path.join(FOLDER, "gone.png") });
     const halted = await scene.haltThird();
-    const other = await openPage(browser, await halted.url(), { width: 1100, height: 420 });
+    const other = await openPage(browser, await halted.url(), { width: 1100, height: 420, folder });
     await other.page.locator(".verdict.failing .hint").waitFor();
     await other.page.locator('#nodes tr[data-state="failed"]').waitFor();
     await other.page.screenshot({ path: path.join(FOLDER, "halted.png") });

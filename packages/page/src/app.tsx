@@ -4,11 +4,13 @@ import { BrowseView } from "./browse/browse-view.tsx";
 import { ClusterOverview } from "./cluster/cluster-overview.tsx";
 import { addressOf, type PagePlace, usePlace, VIEWS } from "./data/place.ts";
 import { tabToken } from "./data/requests.ts";
+import { QueuesView } from "./queues/queues-view.tsx";
 import { WatchView } from "./watch/watch-view.tsx";
 
 const TITLES: Readonly<Record<PagePlace["view"], string>> = {
   cluster: "Cluster",
   browse: "Browse",
+  queues: "Queues",
   watch: "Watch",
 };
 
@@ -43,6 +45,7 @@ export function App() {
 
 function viewOf({ view, parameters }: PagePlace): ComponentChildren {
   if (view === "browse") return <BrowseView parameters={parameters} />;
+  if (view === "queues") return <QueuesView />;
   if (view === "watch") return <WatchView parameters={parameters} />;
   return <ClusterOverview />;
 }

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 
 /** The views of the page. */
-export const VIEWS = ["cluster", "browse", "watch"] as const;
+export const VIEWS = ["cluster", "browse", "queues", "watch"] as const;
 
 /** A view, and what it shows. The address contains both, so that a place can be shared and Back returns to it. */
 export interface PagePlace {

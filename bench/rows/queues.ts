@@ -1,0 +1,93 @@
+import { randomUUID } from "node:crypto";
+import { spawnSync } from "node:child_process";
+import { mkdir } from "node:fs/promises";
+import { nodeConfig } from "../data/node-config.ts";
+import { startNodeProcess } from "../harness/node-process.ts";
+import { hasRedis, startRedis } from "../harness/redis.ts";
+import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
+
+const ENTRIES = 20_000;
+const AT_ONCE = 32;
+const FEW = 10_000;
+const MANY = 1_000_000;
+
+const CAIRN = "cairn, embedded log";
+const REDIS = "Redis, lists, appendfsync always";
+const SQLITE = "SQLite, a table, a commit for each change";
+const SQLITE_GROUPS = "SQLite, a table, a commit for 32 changes";
+const BESIDE_FEW = "cairn, a director's start, beside 10,000 finished";
+const BESIDE_MANY = "cairn, a director's start, beside 1,000,000 finished";
+const ONE = "cairn, NATS, one director";
+const THREE = "cairn, NATS, three directors";
+
+/** Entries from being enqueued until they are finished, compared with queues in Redis and SQLite. */
+export const queues: Row = {
+  name: "queues",
+  title:
+    "entries of a queue until they are finished, 32 at once; the start of a director; directors over HTTP",
+  async prepare(workspace) {
+    const load = { entries: ENTRIES, atOnce: AT_ONCE };
+    const { url } = await workspace.natsServer();
+    const dir = workspace.fresh("queues");
+    await mkdir(dir);
+    const onNats = await startNodeProcess({ dir, log: { url, stream: `queues-${randomUUID()}` } });
+    workspace.atClose(() => onNats.stop());
+    const filled = async (finished: number): Promise<object> => {
+      const config = nodeConfig({ dir: workspace.fresh("queue") });
+      workspace.onProgress(`a queue with ${finished} finished entries`);
+      await workspace.run("fill queue", { config, finished });
+      return config;
+    };
+    const [few, many] = [await filled(FEW), await filled(MANY)];
+    const directing = (name: string, directors: number): Contestant => ({
+      name,
+      run: () =>
+        workspace.run("direct over HTTP", {
+          port: onNats.port,
+          directors,
+          entries: ENTRIES,
+          concurrency: AT_ONCE,
+          waitMs: 20,
+          queue: `jobs-${randomUUID()}`,
+        }),
+    });
+    const contestants: Contestant[] = [
+      {
+        name: CAIRN,
+        run: () =>
+          workspace.run("queue in cairn", { ...load, config: nodeConfig({ dir: workspace.fresh("queue") }) }),
+      },
+      { name: BESIDE_FEW, run: () => workspace.run("start director", { config: few }) },
+      { name: BESIDE_MANY, run: () => workspace.run("start director", { config: many }) },
+      directing(ONE, 1),
+      directing(THREE, 3),
+    ];
+    const targets: Target[] = [
+      ratioTarget("ms to hand out", BESIDE_MANY, BESIDE_FEW, { atMost: 1.5 }),
+      ratioTarget("entries/s", THREE, ONE, { atLeast: 2 }),
+    ];
+    if (hasRedis()) {
+      const redis = await startRedis(workspace.fresh("redis"));
+      workspace.atClose(() => redis.stop());
+      contestants.push({
+        name: REDIS,
+        run: () => workspace.run("queue in redis", { ...load, port: redis.port }),
+      });
+      targets.push(ratioTarget("entries/s", CAIRN, REDIS, { atLeast: 1 }));
+    } else
+      workspace.onProgress("there is no redis-server on the PATH (Debian: redis-server), so it is left out");
+    if (spawnSync("python3", ["-c", "import sqlite3"]).status === 0) {
+      const run = (atOnce: number, entries: number) => () =>
+        workspace.run("queue in sqlite", { file: workspace.fresh("queue.sqlite"), entries, atOnce });
+      contestants.push(
+        { name: SQLITE, run: run(1, ENTRIES / 10) },
+        { name: SQLITE_GROUPS, run: run(AT_ONCE, ENTRIES) },
+      );
+      targets.push(
+        ratioTarget("entries/s", CAIRN, SQLITE, { atLeast: 1 }),
+        ratioTarget("entries/s", CAIRN, SQLITE_GROUPS),
+      );
+    } else workspace.onProgress("there is no python3 with sqlite3 on the PATH, so SQLite is left out");
+    return { contestants, targets };
+  },
+};
