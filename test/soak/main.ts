@@ -42,6 +42,7 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     flips: { file: "packages/node/test/faults/flips/flips.test.ts", rounds: 1_000 },
     nemesis: { file: "test/nemesis/nemesis.test.ts", minutes: 60 },
     deliveries: { file: "test/deliveries/deliveries.test.ts", minutes: 10 },
+    drains: { file: "test/deliveries/killed-drains.test.ts", rounds: 1_000 },
     "backup-reader": { file: "packages/node/test/backup/reader-soak.test.ts", minutes: 60 },
     fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };

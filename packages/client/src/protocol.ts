@@ -1,5 +1,11 @@
 /** Requests, responses and streams of nodes, for programs with their own transport or errors. */
-export { type DrainAccess, drainShard, type DrainedShard, type DrainResult } from "./queues/drain-shard.ts";
+export {
+  type DrainAccess,
+  drainShard,
+  type DrainedShard,
+  type DrainResult,
+  shardToDrain,
+} from "./queues/drain-shard.ts";
 export { durationMs } from "./queues/entry-rules.ts";
 export { directQueue } from "./queues/director.ts";
 export type { OpenEntriesQuestion, QueueAccess } from "./queues/queue-access.ts";

@@ -2,7 +2,7 @@ import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
 import type { Json, TxId } from "../types/transaction.ts";
-import { drainShard } from "./drain-shard.ts";
+import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { durationMs, failed, finished } from "./entry-rules.ts";
 import { HeldShard, type ShardParts, transactUntil } from "./held-shard.ts";
 import { codeOf, mayPass, type QueueAccess } from "./queue-access.ts";
@@ -249,18 +249,13 @@ class QueueDirector implements Director {
     await released.finally(() => shard.lose("it was given back"));
   }
 
-  /** Drains one full shard of this director, if enough of it is finished. */
-  #drainOne({ shards, policy }: QueueStatus, leaseMs: number): void {
+  /** Drains one shard of this director, if it should be drained. */
+  #drainOne(status: QueueStatus, leaseMs: number): void {
     const { drainAt = DEFAULT_DRAIN_AT } = this.#options;
-    if (drainAt === false || this.#isDraining || shards.some(({ state }) => state === "draining")) return;
-    const full = shards.find(
-      ({ shard, entries, open }) =>
-        entries >= policy.cap &&
-        entries - open >= drainAt * entries &&
-        this.#held.get(shard)?.isPaused === false,
-    );
-    const held = full && this.#held.get(full.shard);
-    if (held === undefined) return;
+    if (drainAt === false || this.#isDraining) return;
+    const chosen = shardToDrain(status, drainAt);
+    const held = chosen === undefined ? undefined : this.#held.get(chosen);
+    if (held === undefined || held.isPaused) return;
     this.#isDraining = true;
     held.isPaused = true;
     const work = async (): Promise<void> => {

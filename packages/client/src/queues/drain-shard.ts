@@ -23,6 +23,28 @@ export interface DrainedShard {
   readonly onProgress?: (moved: number, open: number) => void;
 }
 
+/**
+ * Returns the shard of a queue that should be drained next; undefined if none should. It is the fullest one, of which at
+ * least the part `drainAt` is finished: a full one, or one that is at least half full while no shard is spare. Otherwise,
+ * shards that fill evenly would all be full at once, and none would have room for the open entries of the others. While
+ * there is no such room, only a shard without open entries is drained.
+ */
+export function shardToDrain(
+  { shards, spare, policy: { cap } }: QueueStatus,
+  drainAt: number,
+): number | undefined {
+  if (shards.some(({ state }) => state === "draining")) return undefined;
+  const active = shards.filter(({ state }) => state === "active").toSorted((a, b) => b.entries - a.entries);
+  const roomIn = (others: readonly QueueShard[]): number =>
+    others.reduce((sum, { entries }) => sum + Math.max(0, cap - entries), spare * cap);
+  return active.find(({ shard, entries, open }) => {
+    const room = roomIn(active.filter((one) => one.shard !== shard));
+    const isFull = entries >= cap;
+    const isLarge = isFull || (spare === 0 && 2 * entries >= cap && room > open);
+    return isLarge && entries - open >= drainAt * entries && room >= open;
+  })?.shard;
+}
+
 /** What became of a drain. */
 export type DrainResult =
   | { readonly retired: true; readonly moved: number }

@@ -35,7 +35,7 @@ function byName(calls: ReadonlyMap<string, number>): Map<string, number> {
 
 describe("a director", () => {
   it("handles every entry once, those from before its start first and in their order, and finishes it", async () => {
-    await using scene = await DirectorScene.start();
+    await using scene = await DirectorScene.start({ lease: "PT1M" });
     const before = names(300);
     await scene.enqueue(before);
     const { calls, handle } = counting();
@@ -52,7 +52,8 @@ describe("a director", () => {
   });
 
   it("handles each entry once while others are enqueued, over HTTP as well", async () => {
-    await using scene = await DirectorScene.start({ cap: 100_000 });
+    // On a busy machine, a short lease could end in the meantime.
+    await using scene = await DirectorScene.start({ cap: 100_000, lease: "PT1M" });
     const { calls, handle } = counting();
     const client = new CairnClient({ urls: scene.node.url ?? "" });
     const director = client.direct(QUEUE, { concurrency: 16, handle });
@@ -282,7 +283,7 @@ describe("a director", () => {
   });
 
   it("hands out what it does not remember, and forgets what it cannot hold", async () => {
-    await using scene = await DirectorScene.start({ cap: 100_000 });
+    await using scene = await DirectorScene.start({ cap: 100_000, lease: "PT1M" });
     const all = names(3_000);
     await scene.enqueue(all, { ...OPEN, text: "x".repeat(2_000) });
     const { calls, handle } = counting();
