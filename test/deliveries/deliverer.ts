@@ -1,0 +1,42 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { ROOT } from "../support/cairn-process.ts";
+
+const PROGRAM = path.join(ROOT, "examples/deliveries/dist/src/main.js");
+
+/** A process of the example that delivers what is in the queue. */
+export class Deliverer {
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
+
+  constructor(name: string, urls: readonly string[]) {
+    this.#child = spawn(process.execPath, [PROGRAM, "deliver", name], {
+      env: { ...process.env, CAIRN_URLS: urls.join() },
+      // Each failed delivery is a line of the output.
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    this.#exited = once(this.#child, "exit");
+  }
+
+  /** Kills the process with SIGKILL, as in a crash, even if it is frozen. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#exited;
+  }
+
+  /** Stops the process with SIGSTOP, and lets it continue after `ms`. */
+  async freeze(ms: number): Promise<void> {
+    this.#child.kill("SIGSTOP");
+    await delay(ms);
+    this.#child.kill("SIGCONT");
+  }
+
+  /** Ends the process with SIGTERM, and returns its exit code. */
+  async stop(): Promise<number | null> {
+    this.#child.kill("SIGTERM");
+    await this.#exited;
+    return this.#child.exitCode;
+  }
+}
