@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { QueueStatus } from "@cairn/client";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
 
@@ -111,3 +111,41 @@ it("a shard that cannot be drained for lack of room is drained after what the hi
     expect.stringMatching(/jobs shard 0 is (?:retiring|spare)/),
   ]);
 });
+
+it("a drain that is interrupted gives the shard back, and the next one moves the rest", async () => {
+  const policies = JSON.parse(await done("policy", "show", "--json")) as { policies: { queues: object } };
+  await apply({ ...policies.policies.queues, many: { ...POLICY, shards: 2, cap: 1000 } });
+  const ops = Array.from({ length: 300 }, (_, n) => ["enqueue", "many", `e${n}`, { state: "new" }] as const);
+  await node?.await((await node.submit({ ops: [...ops, ["claim", "many", 1, { as: "b" }]] })).txId);
+
+  const first = await drainInterruptedAt("move", "many");
+  expect([first.code, first.stdout]).toEqual([130, ""]);
+  expect(first.stderr).toContain("moving ");
+  expect(first.stderr).toMatch(
+    /INTERRUPTED: Interrupted; the shard takes entries again, and 256 of its open entries were moved\.\n {2}hint: Run the command again/,
+  );
+  const shown = JSON.parse(await done("queue", "show", "many", "--json")) as QueueStatus;
+  expect(shown.shards[0]).toMatchObject({ shard: 0, state: "active", open: 44, holder: null });
+  // The retirement cannot be undone, so a signal that comes this late changes nothing.
+  const second = await drainInterruptedAt("retire", "many");
+  expect([second.code, second.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^retired shard 0: 44 open moved; /),
+  ]);
+});
+
+/** Drains shard 0 on a terminal, and sends it SIGINT when the node gets the first such operation. */
+async function drainInterruptedAt(operation: string, queue: string): Promise<CommandResult> {
+  const terminal = new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, isTTY: true });
+  const live = node as CairnNode;
+  const submit = live.submit.bind(live);
+  const spy = vi.spyOn(live, "submit").mockImplementation((transaction, options) => {
+    if (transaction.ops.some(([kind]) => kind === operation)) terminal.signal("SIGINT");
+    return submit(transaction, options);
+  });
+  try {
+    return await cairn(["queue", "drain", queue, "0"], terminal);
+  } finally {
+    spy.mockRestore();
+  }
+}

@@ -12,6 +12,7 @@ import {
 import { withNode } from "../options/node-address.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
+import { showProgress } from "../terminal/progress-display.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 
 interface DrainOptions extends NodeOptions {
@@ -33,11 +34,24 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
         await withNode(terminal, options, async (node) => {
           const access = accessOf(node);
           const { policy, shards } = await access.queue(queue, signal);
-          const rows = shards.find((one) => one.shard === shard)?.entries ?? 0;
+          const { entries: rows = 0, open } = shards.find((one) => one.shard === shard) ?? {};
           const leaseMs = durationMs(policy.lease);
-          const result = await drainShard(access, { queue, shard, as, leaseMs, signal });
-          if (signal.aborted && signal.reason instanceof InterruptedError) throw signal.reason;
-          if (!result.retired) throw notDrained(queue, shard, result);
+          const display = showProgress(terminal.stderr, "moving", open, Date.now, formatCount);
+          const onProgress = (done: number): void => display.update(done, `shard ${shard} of ${queue}`);
+          const result = await drainShard(access, {
+            queue,
+            shard,
+            as,
+            leaseMs,
+            signal,
+            onProgress,
+          }).finally(() => display.stop());
+          // A signal that comes while the shard is being retired is too late to interrupt anything.
+          if (!result.retired) {
+            if (signal.aborted && signal.reason instanceof InterruptedError)
+              throw interrupted(signal.reason, result.moved);
+            throw notDrained(queue, shard, result);
+          }
           if (options.json === true) return writeJson(terminal.stdout, { shard, ...result });
           const moved = formatCount(result.moved);
           const left = formatCount(rows - result.moved);
@@ -51,6 +65,13 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
       }
     });
 };
+
+function interrupted(error: InterruptedError, moved: number): InterruptedError {
+  return error.withOutcome(
+    `the shard takes entries again, and ${formatCount(moved)} of its open entries ${moved === 1 ? "was" : "were"} moved`,
+    "Run the command again to move the others.",
+  );
+}
 
 function notDrained(
   queue: string,
