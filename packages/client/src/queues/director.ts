@@ -56,6 +56,8 @@ export interface Director {
 const DEFAULT_CONCURRENCY = 8;
 const DEFAULT_DRAIN_AT = 0.5;
 const DEFAULT_STOP_MS = 10_000;
+/** The time for giving a shard back. After that, its lease ends by itself. */
+const RELEASE_MS = 5_000;
 /** The part of a lease after which it is renewed. A director looks at the queue more often than that. */
 const RENEW_AFTER = 1 / 4;
 const MAX_LOOK_MS = 5_000;
@@ -85,7 +87,8 @@ class QueueDirector implements Director {
   #inHand = 0;
   /** The shard after the one from which an entry was last handed out. */
   #turn = 0;
-  #isDraining = false;
+  /** The drain of one of the shards, if there is one. */
+  #drain: Promise<void> | undefined;
 
   constructor(access: QueueAccess, queue: string, options: DirectorOptions) {
     this.as = options.as;
@@ -125,13 +128,10 @@ class QueueDirector implements Director {
   /** Waits for the handlers, and gives the shards back. */
   async #finish(): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
-    const patience = AbortSignal.any([AbortSignal.timeout(stopMs), this.#ended.signal]);
+    const patience = AbortSignal.timeout(stopMs);
     const held = [...this.#held.values()];
-    await Promise.race([
-      Promise.all(held.map((shard) => shard.idle())),
-      new Promise((resolve) => patience.addEventListener("abort", resolve, { once: true })),
-    ]);
-    await Promise.allSettled(held.map((shard) => this.#giveBack(shard)));
+    await Promise.all(held.map((shard) => shard.idle(patience)));
+    await Promise.allSettled([...held.map((shard) => this.#giveBack(shard)), this.#drain]);
   }
 
   /** Looks at the queue at random instants: claims, renews, gives back, and drains. */
@@ -183,13 +183,13 @@ class QueueDirector implements Director {
     // A queue without active shards, or whose shards all have directors, gets another one, so that others see this
     // director and its share.
     const wanted = Math.max(share, 1);
-    for (const shard of [...this.#held.values()].slice(wanted)) void this.#giveBackWhenIdle(shard);
+    for (const shard of [...this.#held.values()].slice(wanted)) void this.#giveBackWhenIdle(shard, leaseMs);
     for (const free of active) {
       if (this.#held.size >= wanted) return;
       if (!this.#isFree(free)) continue;
       await this.#claim(free.shard, leaseMs);
     }
-    if (this.#held.size > 0 || this.#isDraining || this.#stopping.signal.aborted) return;
+    if (this.#held.size > 0 || this.#drain !== undefined || this.#stopping.signal.aborted) return;
     const used = new Set(status.shards.map(({ shard }) => shard));
     const spare = Array.from({ length: status.policy.shards }, (_, shard) => shard).find(
       (one) => !used.has(one),
@@ -235,32 +235,36 @@ class QueueDirector implements Director {
     this.#bell.ring();
   }
 
-  async #giveBackWhenIdle(shard: HeldShard): Promise<void> {
+  /** Gives a shard back once none of its entries is in hand. Goes on with it if that takes as long as a lease. */
+  async #giveBackWhenIdle(shard: HeldShard, leaseMs: number): Promise<void> {
     if (shard.isPaused) return;
     shard.isPaused = true;
-    await shard.idle();
-    await this.#giveBack(shard).catch((error: unknown) => this.#report(error));
+    if (await shard.idle(AbortSignal.timeout(leaseMs))) {
+      await this.#giveBack(shard).catch((error: unknown) => this.#report(error));
+    } else shard.isPaused = false;
   }
 
+  /** Aborts what is in hand, and then gives the shard back, so that nobody else handles the same meanwhile. */
   async #giveBack(shard: HeldShard): Promise<void> {
     if (shard.signal.aborted) return;
-    const ops = [["release", this.#queue, shard.shard, shard.epoch]] as const;
-    const released = transactUntil(this.#access, ops, AbortSignal.any([shard.signal, this.#ended.signal]));
-    await released.finally(() => shard.lose("it was given back"));
+    shard.lose("it is given back");
+    await transactUntil(
+      this.#access,
+      [["release", this.#queue, shard.shard, shard.epoch]],
+      AbortSignal.any([AbortSignal.timeout(RELEASE_MS), this.#ended.signal]),
+    );
   }
 
   /** Drains one shard of this director, if it should be drained. */
   #drainOne(status: QueueStatus, leaseMs: number): void {
     const { drainAt = DEFAULT_DRAIN_AT } = this.#options;
-    if (drainAt === false || this.#isDraining) return;
+    if (drainAt === false || this.#drain !== undefined) return;
     const chosen = shardToDrain(status, drainAt);
     const held = chosen === undefined ? undefined : this.#held.get(chosen);
     if (held === undefined || held.isPaused) return;
-    this.#isDraining = true;
     held.isPaused = true;
     const work = async (): Promise<void> => {
-      await held.idle();
-      if (held.signal.aborted) return;
+      if (!(await held.idle(AbortSignal.timeout(leaseMs))) || held.signal.aborted) return;
       await drainShard(this.#access, {
         queue: this.#queue,
         shard: held.shard,
@@ -270,10 +274,10 @@ class QueueDirector implements Director {
         onDrained: () => held.lose("it is being drained"),
       });
     };
-    void work()
+    this.#drain = work()
       .catch((error: unknown) => this.#report(error))
       .finally(() => {
-        this.#isDraining = false;
+        this.#drain = undefined;
         held.isPaused = false;
         this.#bell.ring();
       });

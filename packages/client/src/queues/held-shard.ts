@@ -12,6 +12,8 @@ const MAX_BATCH_CHARACTERS = 262_144;
 /** The maximum number of entries that wait for their next attempt in memory. Others are read again when they are due. */
 const MAX_WAITING = 10_000;
 const MAX_PAUSE_MS = 2_000;
+/** The pause before an entry is tried again that is not a map, so that it cannot contain its attempts. */
+const UNWRITTEN_PAUSE_MS = 1_000;
 
 /** What happened to an entry in hand: its new document. */
 interface End {
@@ -111,11 +113,14 @@ export class HeldShard {
     return entry;
   }
 
-  /** Writes the new document of an entry in hand; undefined if it stays as it is, because its handler was aborted. */
+  /**
+   * Writes the new document of an entry in hand. If it is undefined, the entry stays as it is, and is handed out again
+   * after a pause.
+   */
   end(entry: QueueEntry, document: Json | undefined): void {
     if (document === undefined || this.signal.aborted) {
       this.#inHand.delete(entry.name);
-      this.#hasMore = true;
+      this.#waitUnwritten(entry.name);
       this.#changed.ring();
       return;
     }
@@ -142,9 +147,16 @@ export class HeldShard {
     this.#parts.onChange();
   }
 
-  /** Resolves once no entry is in hand, and all ends are written, or the shard is lost. */
-  async idle(): Promise<void> {
-    while (this.#inHand.size > 0 && !this.signal.aborted) await this.#changed.next;
+  /**
+   * Resolves once no entry is in hand and all ends are written, or the shard is lost: with true. Resolves with false if
+   * `patience` is aborted before that.
+   */
+  async idle(patience: AbortSignal): Promise<boolean> {
+    const impatient = (): void => this.#changed.ring();
+    patience.addEventListener("abort", impatient);
+    while (this.#inHand.size > 0 && !this.signal.aborted && !patience.aborted) await this.#changed.next;
+    patience.removeEventListener("abort", impatient);
+    return this.#inHand.size === 0 || this.signal.aborted;
   }
 
   /** The time at which the next waiting entry is due (ms since 1970); Infinity if none waits. */
@@ -208,6 +220,11 @@ export class HeldShard {
     else this.#hasMore = true;
   }
 
+  /** Hands an entry out again after the default pause, because it cannot say when it is due. */
+  #waitUnwritten(name: string): void {
+    this.#wait(name, Date.now() + UNWRITTEN_PAUSE_MS);
+  }
+
   #wait(name: string, at: number): void {
     if (this.#waiting.size < MAX_WAITING) this.#waiting.set(name, at);
     else this.#readAgainAt = Math.min(this.#readAgainAt, at);
@@ -262,7 +279,7 @@ export class HeldShard {
     // The document cannot be stored, so the attempt has failed.
     const instead = failed(only.entry.document, outcome, this.#parts.policy(), Date.now());
     this.#parts.onError(outcome);
-    if (instead === undefined || only.document === instead) this.#hasMore = true;
+    if (instead === undefined) this.#waitUnwritten(only.entry.name);
     else if ((await this.#committedOrRefused([{ ...only, document: instead }])) === "committed") {
       this.#ended(only.entry.name, instead);
     }

@@ -293,3 +293,50 @@ describe("a director", () => {
     await director.stop();
   });
 });
+
+it("a handler that never ends keeps neither the other entries of its shard from being handled, nor the shard from being drained later", async () => {
+  const retry = { first: 1_000, max: 1_000 };
+  await using scene = await DirectorScene.start({ cap: 10, lease: 400, retry });
+  await scene.enqueue(names(10));
+  const failed = new Set<string>();
+  const director = scene.node.direct(QUEUE, {
+    stopMs: 1,
+    handle: async ({ name }, signal) => {
+      if (name === "e3") {
+        await new Promise<void>((resolve) =>
+          signal.addEventListener("abort", () => resolve(), { once: true }),
+        );
+      } else if (name === "e5" && failed.add(name).size === 1) {
+        failed.add("once");
+        throw new Error("later");
+      }
+    },
+  });
+  // The shard is full and mostly finished, but it cannot be drained while the entry is in hand.
+  await vi.waitFor(async () => expect(await scene.queue()).toMatchObject({ open: 1 }), PATIENT);
+  expect(await scene.document("e5")).toMatchObject({ state: "done", retry: { attempts: 1 } });
+  await director.stop();
+  const next = scene.node.direct(QUEUE, { handle: () => undefined });
+  await vi.waitFor(async () => {
+    const { open, shards } = await scene.queue();
+    expect([open, shards.some(({ shard, state }) => shard === 0 && state === "active")]).toEqual([0, false]);
+  }, PATIENT);
+  await next.stop();
+});
+
+it("an entry that is not a map is tried again after a pause, and not at once", async () => {
+  await using scene = await DirectorScene.start();
+  await scene.enqueue(["e1"], "text");
+  const times: number[] = [];
+  const director = scene.node.direct(QUEUE, {
+    handle: () => {
+      times.push(performance.now());
+      if (times.length < 3) throw new Error("not yet");
+      return { state: "done" };
+    },
+  });
+  await allFinished(scene);
+  expect(times).toHaveLength(3);
+  expect((times[2] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1_900);
+  await director.stop();
+});
