@@ -50,6 +50,8 @@ export class Retirement {
       }
     }
     if (left === REMOVED_PER_TRANSACTION) return { entries: [], isDone: true };
+    // The bucket's counters are read even if the slice contains only superseded versions, which are not keys to read.
+    const bucket = this.#keys.collectBucket(this.#bucket);
     await this.#keys.load(this.#reader);
     const entries: string[] = [];
     for (const key of found) {
@@ -57,7 +59,7 @@ export class Retirement {
       if (key.document !== undefined) entries.push(parseDocumentRowKey(key.rowKey).name);
       this.#keys.drop(key);
     }
-    this.#keys.removedAt(this.#keys.collectBucket(this.#bucket), txId);
+    this.#keys.removedAt(bucket, txId);
     return { entries, isDone: false };
   }
 

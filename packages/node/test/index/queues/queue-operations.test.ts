@@ -206,6 +206,23 @@ it("enqueued and moved entries are told to watchers and histories as the writes 
   expect(versions.map(({ revision }) => revision)).toEqual([moved]);
 });
 
+it("the counters stay right when transactions without keys remove a retired shard's rows", async () => {
+  const scene = await Scene.create(jobs(2, 1_000));
+  const names = Array.from({ length: 300 }, (_, number) => `e${number}`);
+  await scene.commit(...names.map((name) => ["enqueue", "jobs", name, OPEN] as const));
+  const epoch = await scene.commit(["claim", "jobs", 0, as("a")]);
+  await scene.commit(...names.map((name) => ["put", "jobs", `0/${name}`, DONE, { epoch }] as const));
+  const drain = await scene.commit(["drain", "jobs", 0, as("a")]);
+  const other = await scene.commit(["claim", "jobs", 1, as("b")]);
+  await scene.commit(["put", "jobs", "1/x", OPEN]);
+  await scene.commit(["retire", "jobs", 0, drain]);
+  // 300 documents and 300 superseded versions: the third slice has only versions.
+  while (scene.index.state.retiring !== undefined) await scene.commit(["renew", "jobs", 1, other]);
+  expect(await scene.problems()).toEqual([]);
+  expect((await scene.index.queue("jobs")).queue).toMatchObject({ entries: 1, open: 1, spare: 1 });
+  await scene.commit(["delete", "jobs", "1/x", { epoch: other }]);
+});
+
 it("the rows of a retired shard go in slices of 256, whatever the batches, and reads of the past never miss them silently", async () => {
   const scene = await Scene.create(jobs(2, 1_000));
   const entries = Array.from({ length: 600 }, (_, at): TxOperation => ["enqueue", "jobs", `e${at}`, DONE]);
