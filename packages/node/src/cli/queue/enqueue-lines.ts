@@ -1,0 +1,161 @@
+import { createHash } from "node:crypto";
+import type { TxOutcome } from "@cairn/client";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { parseJson } from "../../http/requests/faithful-json.ts";
+import { ndjsonLines } from "../../http/requests/ndjson-lines.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+
+/** How far an input has been enqueued. */
+export interface LinesEnqueued {
+  readonly enqueued: number;
+  /** The number of entries that an earlier run with this input had enqueued. */
+  readonly present: number;
+  /** The last transaction that enqueued entries; null if none did. */
+  readonly lastTxId: number | null;
+}
+
+/** Where to enqueue lines. */
+export interface LinesTarget {
+  readonly node: NodeClient;
+  readonly queue: string;
+  /** When it is aborted, nothing more is sent, and the progress is returned. */
+  readonly signal: AbortSignal;
+  /** Called after each transaction, with the bytes of the lines so far. */
+  readonly onProgress: (bytes: number, progress: LinesEnqueued) => void;
+}
+
+/** A line as an entry. */
+interface LineEntry {
+  readonly number: number;
+  readonly name: string;
+  readonly json: string;
+  /** The size of the input up to the end of the line. */
+  readonly end: number;
+}
+
+const MAX_ENTRIES = 256;
+const MAX_BYTES = 256 * 1024;
+const MAX_LINE_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Enqueues each line as an entry, in their order and many in a transaction. The name of an entry is the SHA-256 of all
+ * lines up to it, so a second run with the same lines, or with others after them, finds the entries of the first one.
+ */
+export async function enqueueLines(
+  target: LinesTarget,
+  source: AsyncIterable<Buffer>,
+): Promise<LinesEnqueued> {
+  const { node, queue, signal, onProgress } = target;
+  // A bucket that is no queue is refused before any of the input is read.
+  await node.json({ path: queuePath(queue) });
+  let progress: LinesEnqueued = { enqueued: 0, present: 0, lastTxId: null };
+  for await (const batch of batches(source)) {
+    if (signal.aborted) return progress;
+    progress = await enqueueBatch(target, batch, progress);
+    onProgress(batch.at(-1)?.end ?? 0, progress);
+  }
+  return progress;
+}
+
+/** Enqueues a batch in one transaction or, if that is refused, what of it is missing and finds room. */
+async function enqueueBatch(
+  target: LinesTarget,
+  batch: readonly LineEntry[],
+  before: LinesEnqueued,
+): Promise<LinesEnqueued> {
+  const { node, queue } = target;
+  const ops = batch.map(({ name, json }) => `["enqueue",${JSON.stringify(queue)},"${name}",${json}]`);
+  const outcome = (await node.json({
+    method: "POST",
+    path: "/api/v1/tx",
+    query: { await: true },
+    body: `{"ops":[${ops.join(",")}]}`,
+  })) as TxOutcome;
+  if (outcome.committed) {
+    return { ...before, enqueued: before.enqueued + batch.length, lastTxId: outcome.txId };
+  }
+  const present = await countPresent(target, batch);
+  const progress = { ...before, present: before.present + present };
+  if (present > 0) {
+    return present === batch.length ? progress : await enqueueBatch(target, batch.slice(present), progress);
+  }
+  const [first] = batch;
+  if (first === undefined || batch.length === 1) throw refused(queue, first?.number ?? 1, outcome, progress);
+  const half = Math.ceil(batch.length / 2);
+  return await enqueueBatch(
+    target,
+    batch.slice(half),
+    await enqueueBatch(target, batch.slice(0, half), progress),
+  );
+}
+
+/**
+ * Returns how many entries of the batch were enqueued earlier. Lines are enqueued in their order, so these are all up to
+ * the last one that exists; those before it may have been finished and removed since.
+ */
+async function countPresent({ node, queue }: LinesTarget, batch: readonly LineEntry[]): Promise<number> {
+  for (let count = batch.length; count > 0; count -= 1) {
+    const name = batch[count - 1]?.name;
+    try {
+      await node.json({ path: `${queuePath(queue)}/entry`, query: { name } });
+      return count;
+    } catch (error) {
+      if (!isCairnError(error, "NOT_FOUND")) throw error;
+    }
+  }
+  return 0;
+}
+
+function refused(
+  queue: string,
+  line: number,
+  { reason = "the transaction was aborted" }: { readonly reason?: string | undefined },
+  { enqueued, present }: LinesEnqueued,
+): CairnError {
+  const words = reason.replace(/^[A-Z_]+: /, "");
+  return new CairnError("CONFLICT", `Line ${line} was not enqueued: ${words}.`, {
+    hint: `Look at the shards with cairn queue show ${queue}. Once there is room, run the command again with the same input: the ${enqueued + present} lines before this one are not enqueued twice.`,
+  });
+}
+
+async function* batches(source: AsyncIterable<Buffer>): AsyncGenerator<readonly LineEntry[]> {
+  const hash = createHash("sha256");
+  let batch: LineEntry[] = [];
+  let bytes = 0;
+  let end = 0;
+  for await (const lines of ndjsonLines(source, MAX_LINE_BYTES, tooLong)) {
+    for (const { number, bytes: line } of lines) {
+      hash.update(line).update("\n");
+      end += line.length + 1;
+      if (batch.length === MAX_ENTRIES || (batch.length > 0 && bytes + line.length > MAX_BYTES)) {
+        yield batch;
+        [batch, bytes] = [[], 0];
+      }
+      batch.push({ number, name: hash.copy().digest("hex"), json: documentOf(number, line), end });
+      bytes += line.length;
+    }
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function documentOf(number: number, line: Buffer): string {
+  try {
+    return JSON.stringify(parseJson(line) ?? null);
+  } catch (error) {
+    if (!(error instanceof CairnError)) throw error;
+    throw new CairnError(error.code, `Line ${number}: ${error.message.replace(/^The body /, "The line ")}`, {
+      hint: "Write one document in JSON on each line. Run the command again with the corrected input: lines before the first changed one are not enqueued twice.",
+      cause: error,
+    });
+  }
+}
+
+function tooLong(line: number): CairnError {
+  return new CairnError("TX_TOO_LARGE", `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`, {
+    hint: "Write one document per line, as NDJSON requires.",
+  });
+}
+
+function queuePath(queue: string): string {
+  return `/api/v1/queues/${encodeURIComponent(queue)}`;
+}
