@@ -340,3 +340,21 @@ it("an entry that is not a map is tried again after a pause, and not at once", a
   expect((times[2] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1_900);
   await director.stop();
 });
+
+it("many more entries than all shards hold together go through them, because directors drain what is finished", async () => {
+  await using scene = await DirectorScene.start({ shards: 4, cap: 20, lease: "PT2S" });
+  const { calls, handle } = counting();
+  const directors = [1, 2, 3].map(() => scene.node.direct(QUEUE, { handle }));
+  const all = names(300);
+  let next = 0;
+  const produce = async (): Promise<void> => {
+    for (let name = all[next++]; name !== undefined;) {
+      const { committed } = await scene.transact(["enqueue", QUEUE, name, OPEN]);
+      if (committed) name = all[next++];
+    }
+  };
+  await Promise.all([produce(), produce()]);
+  await allFinished(scene);
+  expect(calls.size).toBe(300);
+  await Promise.all(directors.map((director) => director.stop()));
+});
