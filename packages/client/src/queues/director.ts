@@ -307,11 +307,11 @@ class QueueDirector implements Director {
     for (let tried = 0; tried < held.length; tried += 1) {
       const at = (this.#turn + tried) % held.length;
       const shard = held[at];
-      const entry = shard?.take();
-      if (shard === undefined || entry === undefined) continue;
+      const taken = shard?.take();
+      if (shard === undefined || taken === undefined) continue;
       this.#turn = at + 1;
       this.#inHand += 1;
-      void this.#handle(shard, entry).finally(() => {
+      void this.#handle(shard, taken.entry, taken.signal).finally(() => {
         this.#inHand -= 1;
         this.#bell.ring();
       });
@@ -320,10 +320,10 @@ class QueueDirector implements Director {
     return false;
   }
 
-  async #handle(shard: HeldShard, entry: QueueEntry): Promise<void> {
+  async #handle(shard: HeldShard, entry: QueueEntry, signal: AbortSignal): Promise<void> {
     const policy = this.#policy;
     try {
-      const result = await this.#options.handle(entry, shard.signal);
+      const result = await this.#options.handle(entry, signal);
       if (policy === undefined || shard.signal.aborted) shard.end(entry, undefined);
       else shard.end(entry, result === undefined ? finished(entry.document, policy) : result);
     } catch (thrown) {

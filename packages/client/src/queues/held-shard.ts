@@ -49,7 +49,11 @@ export class HeldShard {
   #leaseTimer: ReturnType<typeof setTimeout> | undefined;
   /** The entries to hand out next. */
   readonly #ready = new Map<string, QueueEntry>();
-  readonly #inHand = new Set<string>();
+  /**
+   * The entries in hand. Each has a signal of its own, because handlers add listeners to them: with one for all, Node
+   * would warn of a leak.
+   */
+  readonly #inHand = new Map<string, AbortController>();
   /** When the entries that failed are due, and when the next one is due that is not among them. */
   readonly #waiting = new Map<string, number>();
   #readAgainAt = Infinity;
@@ -96,21 +100,24 @@ export class HeldShard {
   lose(because: string): void {
     clearTimeout(this.#leaseTimer);
     if (this.signal.aborted) return;
-    this.#ending.abort(new Error(`Shard ${this.shard} of ${this.#parts.queue} was given up: ${because}.`));
+    const reason = new Error(`Shard ${this.shard} of ${this.#parts.queue} was given up: ${because}.`);
+    this.#ending.abort(reason);
+    for (const ending of this.#inHand.values()) ending.abort(reason);
     this.#changed.ring();
     this.#parts.onChange();
   }
 
   /** Returns the next entry to handle; undefined if there is none now. It is in hand until {@link end}. */
-  take(): QueueEntry | undefined {
+  take(): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
     if (this.isPaused || this.signal.aborted) return undefined;
     const [first] = this.#ready;
     if (this.#ready.size <= this.#parts.ahead / 2) this.#readMore();
     if (first === undefined) return undefined;
     const [name, entry] = first;
     this.#ready.delete(name);
-    this.#inHand.add(name);
-    return entry;
+    const ending = new AbortController();
+    this.#inHand.set(name, ending);
+    return { entry, signal: ending.signal };
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Json, QueueEntry } from "@cairn/client";
 import { CairnClient } from "@cairn/client";
 import { directQueue, type QueueAccess } from "@cairn/client/protocol";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { GiveUp } from "../../../src/index.ts";
 import { resolvable } from "../../../src/concurrency/resolvable.ts";
 import { queueAccess } from "../../../src/node/direct-queue.ts";
@@ -357,4 +357,27 @@ it("many more entries than all shards hold together go through them, because dir
   await allFinished(scene);
   expect(calls.size).toBe(300);
   await Promise.all(directors.map((director) => director.stop()));
+});
+
+it("handlers may listen to their signals, however many there are", async () => {
+  await using scene = await DirectorScene.start();
+  await scene.enqueue(names(40));
+  const warnings: string[] = [];
+  const listen = ({ message }: Error): void => void warnings.push(message);
+  process.on("warning", listen);
+  onTestFinished(() => void process.off("warning", listen));
+  let listening = 0;
+  const all = resolvable();
+  const director = scene.node.direct(QUEUE, {
+    concurrency: 40,
+    handle: async (_entry, signal) => {
+      signal.addEventListener("abort", () => {});
+      listening += 1;
+      if (listening === 40) all.resolve();
+      await all.promise;
+    },
+  });
+  await allFinished(scene);
+  await director.stop();
+  expect(warnings).toEqual([]);
 });
