@@ -251,11 +251,8 @@ export class CairnClient {
    * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it is
    * stopped, or with an error in `done`.
    */
-  direct<T extends Json = Json>(
-    queue: string,
-    options: Omit<DirectorOptions<T>, "as"> & { readonly as?: string },
-  ): Director {
-    return directQueue(this.#queueAccess(), queue, { as: `director-${crypto.randomUUID()}`, ...options });
+  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
+    return directQueue(this.#queueAccess(), queue, options);
   }
 
   #queueAccess(): QueueAccess {

@@ -6,7 +6,6 @@ export {
   type DrainResult,
   shardToDrain,
 } from "./queues/drain-shard.ts";
-export { durationMs } from "./queues/entry-rules.ts";
 export { directQueue } from "./queues/director.ts";
 export type { OpenEntriesQuestion, QueueAccess } from "./queues/queue-access.ts";
 export { CairnClientError } from "./client-error.ts";
@@ -28,5 +27,5 @@ export {
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, revisionOf, splitKey } from "./request-parts.ts";
+export { bucketPath, nextCursor, queuePath, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";

@@ -4,8 +4,8 @@ import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
 import type { Json, TxId } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { durationMs, failed, finished } from "./entry-rules.ts";
-import { HeldShard, type ShardParts, transactUntil } from "./held-shard.ts";
-import { codeOf, mayPass, type QueueAccess } from "./queue-access.ts";
+import { HeldShard, type ShardParts } from "./held-shard.ts";
+import { lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
 import { Bell, pause } from "./timing.ts";
 
 /**
@@ -22,15 +22,15 @@ export type EntryHandler<T extends Json = Json> = (
 /** Options for a director. */
 export interface DirectorOptions<T extends Json = Json> {
   readonly handle: EntryHandler<T>;
-  /** Who the director is, for people to read. It differs from every other director's. */
-  readonly as: string;
+  /** Who the director is, for people to read. Every director needs another name; by default, it is a random one. */
+  readonly as?: string;
   /** The maximum number of entries that are handled at once. Defaults to 8. */
   readonly concurrency?: number;
   /** The maximum number of shards to hold. Defaults to the director's share of the active ones. */
   readonly shards?: number;
   /**
-   * The finished part of a full shard from which on the director drains it, from 0 to 1. Defaults to 0.5. If it is
-   * false, the director drains no shard.
+   * The finished part of a shard, from 0 to 1, from which on the director may drain it (docs/queues.md#directors).
+   * Defaults to 0.5. If it is false, the director drains no shard.
    */
   readonly drainAt?: number | false;
   /** How long {@link Director.stop} waits for handlers before it aborts their signals (ms). Defaults to 10,000. */
@@ -83,7 +83,7 @@ class QueueDirector implements Director {
   /** Aborted when the director stops looking at the queue, and when it has ended. */
   readonly #stopping = new AbortController();
   readonly #ended = new AbortController();
-  #policy: QueuePolicy | undefined;
+  #leaseMs = MAX_LOOK_MS;
   #inHand = 0;
   /** The shard after the one from which an entry was last handed out. */
   #turn = 0;
@@ -91,7 +91,7 @@ class QueueDirector implements Director {
   #drain: Promise<void> | undefined;
 
   constructor(access: QueueAccess, queue: string, options: DirectorOptions) {
-    this.as = options.as;
+    this.as = options.as ?? `director-${crypto.randomUUID()}`;
     this.#access = access;
     this.#queue = queue;
     this.#options = options;
@@ -138,34 +138,35 @@ class QueueDirector implements Director {
   async #lookAgainAndAgain(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      let leaseMs = MAX_LOOK_MS;
       try {
         // The leases come first, because a look at the queue may take long.
-        if (this.#policy !== undefined) await this.#renewAll(durationMs(this.#policy.lease));
+        await this.#renewAll();
         const status = await this.#access.queue(this.#queue, this.#ended.signal);
-        this.#policy = status.policy;
-        leaseMs = durationMs(status.policy.lease);
-        await this.#balance(status, leaseMs);
-        this.#drainOne(status, leaseMs);
+        this.#leaseMs = durationMs(status.policy.lease);
+        for (const shard of this.#held.values()) shard.policy = status.policy;
+        await this.#balance(status);
+        this.#drainOne(status);
       } catch (error) {
         if (signal.aborted) return;
-        if (!mayPass(error) && codeOf(error) !== "CONFLICT") throw error;
+        if (!mayPass(error)) throw error;
         this.#report(error);
       }
-      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, leaseMs * RENEW_AFTER));
+      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));
       await pause(mean * (0.5 + Math.random() / 2), signal);
     }
   }
 
-  async #renewAll(leaseMs: number): Promise<void> {
+  async #renewAll(): Promise<void> {
     const sentAt = performance.now();
-    const due = [...this.#held.values()].filter(({ heldAt }) => sentAt - heldAt >= leaseMs * RENEW_AFTER);
+    const due = [...this.#held.values()].filter(
+      ({ heldAt }) => sentAt - heldAt >= this.#leaseMs * RENEW_AFTER,
+    );
     await Promise.all(
       due.map(async (shard) => {
         try {
           const ops = [["renew", this.#queue, shard.shard, shard.epoch]] as const;
           const { committed, reason = "" } = await transactUntil(this.#access, ops, shard.signal);
-          if (committed) shard.held(sentAt, leaseMs);
+          if (committed) shard.held(sentAt);
           else shard.lose(`it could not be renewed (${reason})`);
         } catch (error) {
           if (!shard.signal.aborted) throw error;
@@ -175,7 +176,7 @@ class QueueDirector implements Director {
   }
 
   /** Claims shards up to this director's share of the active ones, and gives back what is more. */
-  async #balance(status: QueueStatus, leaseMs: number): Promise<void> {
+  async #balance(status: QueueStatus): Promise<void> {
     const { shards: limit = Infinity } = this.#options;
     const active = status.shards.filter(({ state }) => state !== "retiring");
     const others = new Set(active.filter((one) => this.#isOthers(one)).map(({ holder }) => holder?.as));
@@ -183,18 +184,15 @@ class QueueDirector implements Director {
     // A queue without active shards, or whose shards all have directors, gets another one, so that others see this
     // director and its share.
     const wanted = Math.max(share, 1);
-    for (const shard of [...this.#held.values()].slice(wanted)) void this.#giveBackWhenIdle(shard, leaseMs);
+    for (const shard of [...this.#held.values()].slice(wanted)) void this.#giveBackWhenIdle(shard);
     for (const free of active) {
       if (this.#held.size >= wanted) return;
       if (!this.#isFree(free)) continue;
-      await this.#claim(free.shard, leaseMs);
+      await this.#claim(free.shard, status.policy);
     }
     if (this.#held.size > 0 || this.#drain !== undefined || this.#stopping.signal.aborted) return;
-    const used = new Set(status.shards.map(({ shard }) => shard));
-    const spare = Array.from({ length: status.policy.shards }, (_, shard) => shard).find(
-      (one) => !used.has(one),
-    );
-    if (spare !== undefined) await this.#claim(spare, leaseMs);
+    const spare = lowestSpare(status);
+    if (spare !== undefined) await this.#claim(spare, status.policy);
   }
 
   #isOthers({ shard, holder }: QueueShard): boolean {
@@ -206,7 +204,7 @@ class QueueDirector implements Director {
   }
 
   /** Claims a shard. It is no error if somebody else was faster. */
-  async #claim(shard: number, leaseMs: number): Promise<void> {
+  async #claim(shard: number, policy: QueuePolicy): Promise<void> {
     const { signal } = this.#stopping;
     if (signal.aborted) return;
     const sentAt = performance.now();
@@ -222,11 +220,10 @@ class QueueDirector implements Director {
       access: this.#access,
       queue: this.#queue,
       ahead: 2 * concurrency,
-      policy: () => this.#policy ?? { shards: 1, cap: 1, terminal: {}, lease: leaseMs },
       onChange: () => this.#bell.ring(),
       onError: (error) => this.#report(error),
     };
-    const held = new HeldShard(parts, { shard, epoch, sentAt, leaseMs });
+    const held = new HeldShard(parts, { shard, epoch, sentAt, policy });
     if (held.signal.aborted) return;
     this.#held.set(shard, held);
     held.signal.addEventListener("abort", () => {
@@ -236,10 +233,10 @@ class QueueDirector implements Director {
   }
 
   /** Gives a shard back once none of its entries is in hand. Goes on with it if that takes as long as a lease. */
-  async #giveBackWhenIdle(shard: HeldShard, leaseMs: number): Promise<void> {
+  async #giveBackWhenIdle(shard: HeldShard): Promise<void> {
     if (shard.isPaused) return;
     shard.isPaused = true;
-    if (await shard.idle(AbortSignal.timeout(leaseMs))) {
+    if (await shard.idle(AbortSignal.timeout(this.#leaseMs))) {
       await this.#giveBack(shard).catch((error: unknown) => this.#report(error));
     } else shard.isPaused = false;
   }
@@ -256,7 +253,7 @@ class QueueDirector implements Director {
   }
 
   /** Drains one shard of this director, if it should be drained. */
-  #drainOne(status: QueueStatus, leaseMs: number): void {
+  #drainOne(status: QueueStatus): void {
     const { drainAt = DEFAULT_DRAIN_AT } = this.#options;
     if (drainAt === false || this.#drain !== undefined) return;
     const chosen = shardToDrain(status, drainAt);
@@ -264,13 +261,13 @@ class QueueDirector implements Director {
     if (held === undefined || held.isPaused) return;
     held.isPaused = true;
     const work = async (): Promise<void> => {
-      if (!(await held.idle(AbortSignal.timeout(leaseMs))) || held.signal.aborted) return;
+      if (!(await held.idle(AbortSignal.timeout(this.#leaseMs))) || held.signal.aborted) return;
       await drainShard(this.#access, {
         queue: this.#queue,
         shard: held.shard,
         as: this.as,
         signal: this.#stopping.signal,
-        leaseMs,
+        leaseMs: this.#leaseMs,
         onDrained: () => held.lose("it is being drained"),
       });
     };
@@ -321,16 +318,13 @@ class QueueDirector implements Director {
   }
 
   async #handle(shard: HeldShard, entry: QueueEntry, signal: AbortSignal): Promise<void> {
-    const policy = this.#policy;
     try {
       const result = await this.#options.handle(entry, signal);
-      if (policy === undefined || shard.signal.aborted) shard.end(entry, undefined);
-      else shard.end(entry, result === undefined ? finished(entry.document, policy) : result);
+      shard.end(entry, result === undefined ? finished(entry.document, shard.policy) : result);
     } catch (thrown) {
       const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-      if (!shard.signal.aborted) this.#options.onError?.(error, entry);
-      const isOver = policy === undefined || shard.signal.aborted;
-      shard.end(entry, isOver ? undefined : failed(entry.document, error, policy, Date.now()));
+      if (!signal.aborted) this.#options.onError?.(error, entry);
+      shard.end(entry, failed(entry.document, error, shard.policy, Date.now()));
     }
   }
 
@@ -346,12 +340,7 @@ class QueueDirector implements Director {
         await this.#followFrom(txId, signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (
-          codeOf(error) === "NOT_FOUND" ||
-          codeOf(error) === "FORBIDDEN" ||
-          codeOf(error) === "UNAUTHORIZED"
-        )
-          throw error;
+        if (!mayPass(error)) throw error;
         this.#report(error);
       }
       await pause(MIN_LOOK_MS + (Math.random() * MAX_LOOK_MS) / 10, signal);

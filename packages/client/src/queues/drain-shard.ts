@@ -1,7 +1,6 @@
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
 import type { TxId, TxOperation } from "../types/transaction.ts";
-import { transactUntil } from "./held-shard.ts";
-import type { QueueAccess } from "./queue-access.ts";
+import { holds, lowestSpare, type QueueAccess, transactUntil } from "./queue-access.ts";
 
 /** The maximum number of entries that one transaction moves. */
 const MAX_MOVES = 256;
@@ -56,17 +55,16 @@ export type DrainResult =
  * is aborted, it releases the shard, which then takes entries again.
  */
 export async function drainShard(access: DrainAccess, drained: DrainedShard): Promise<DrainResult> {
-  const { queue, shard, as, signal, leaseMs } = drained;
+  const { queue, shard, as, signal } = drained;
   const begun = await transactUntil(access, [["drain", queue, shard, { as }]], signal);
   if (!begun.committed) return { retired: false, moved: 0, because: sentence(begun.reason) };
   drained.onDrained?.();
   const epoch = begun.duplicateOf ?? begun.txId;
   let moved = 0;
-  let renewedAt = performance.now();
   try {
     for (;;) {
       signal.throwIfAborted();
-      const { entries, next } = await access.openEntries(
+      const { entries } = await access.openEntries(
         { queue, shard, limit: MAX_MOVES, cursor: undefined },
         signal,
       );
@@ -84,16 +82,13 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
         return { retired: false, moved, because: `No other shard of ${queue} has room.` };
       }
       const count = Math.min(entries.length, cap - target.entries);
-      const ops: TxOperation[] = entries
+      const moves = entries
         .slice(0, count)
-        .map(({ name }) => ["move", queue, `${shard}/${name}`, target.shard, epoch]);
-      if (performance.now() - renewedAt > leaseMs / 3 || next !== undefined) {
-        ops.push(["renew", queue, shard, epoch]);
-        renewedAt = performance.now();
-      }
+        .map(({ name }): TxOperation => ["move", queue, `${shard}/${name}`, target.shard, epoch]);
+      const ops: TxOperation[] = [...moves, ["renew", queue, shard, epoch]];
       const outcome = await transactUntil(access, ops, signal);
       if (outcome.committed) moved += count;
-      else if (!(await isMine(access, drained, epoch)))
+      else if (!(await holds(access, queue, { shard, epoch }, signal)))
         return { retired: false, moved, because: sentence(outcome.reason) };
     }
     const retired = await transactUntil(access, [["retire", queue, shard, epoch]], signal);
@@ -118,25 +113,15 @@ function roomiest(shards: readonly QueueShard[], cap: number): QueueShard | unde
 async function activateSpare(
   access: DrainAccess,
   { queue, as, signal }: DrainedShard,
-  { shards, policy }: QueueStatus,
+  status: QueueStatus,
 ): Promise<boolean> {
-  const used = new Set(shards.map(({ shard }) => shard));
-  const spare = Array.from({ length: policy.shards }, (_, at) => at).find((one) => !used.has(one));
+  const spare = lowestSpare(status);
   if (spare === undefined) return false;
   const claimed = await transactUntil(access, [["claim", queue, spare, { as }]], signal);
   const epoch = claimed.duplicateOf ?? claimed.txId;
   // If it was not committed, somebody else has claimed the shard, which is just as good.
   if (claimed.committed) await transactUntil(access, [["release", queue, spare, epoch]], signal);
   return true;
-}
-
-async function isMine(
-  access: DrainAccess,
-  { queue, shard, signal }: DrainedShard,
-  epoch: TxId,
-): Promise<boolean> {
-  const { shards } = await access.queue(queue, signal);
-  return shards.find((one) => one.shard === shard)?.epoch === epoch;
 }
 
 /** Releases the shard, even if the drain was aborted. If that fails, the lease ends by itself. */

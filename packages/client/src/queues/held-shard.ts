@@ -1,9 +1,9 @@
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry } from "../types/queues.ts";
-import type { Json, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
-import { codeOf, mayPass, type QueueAccess } from "./queue-access.ts";
-import { dueAt, failed, isFinished } from "./entry-rules.ts";
-import { Bell, pause } from "./timing.ts";
+import type { Json, TxId, TxOperation } from "../types/transaction.ts";
+import { codeOf, holds, type QueueAccess, transactUntil } from "./queue-access.ts";
+import { dueAt, durationMs, failed, isFinished } from "./entry-rules.ts";
+import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
 
 const PAGE = 100;
 /** The maximum number of entries in one transaction, and the maximum number of characters of their documents. */
@@ -11,8 +11,9 @@ const MAX_BATCH = 256;
 const MAX_BATCH_CHARACTERS = 262_144;
 /** The maximum number of entries that wait for their next attempt in memory. Others are read again when they are due. */
 const MAX_WAITING = 10_000;
-const MAX_PAUSE_MS = 2_000;
-/** The pause before an entry is tried again that is not a map, so that it cannot contain its attempts. */
+/** The pause after a page that could not be read. */
+const UNREAD_PAUSE_MS = 2_000;
+/** The pause before an entry is tried again in which nothing about its attempts could be written. */
 const UNWRITTEN_PAUSE_MS = 1_000;
 
 /** What happened to an entry in hand: its new document. */
@@ -21,14 +22,21 @@ interface End {
   readonly document: Json;
 }
 
+/** A claim that was committed. */
+export interface Claim {
+  readonly shard: number;
+  readonly epoch: TxId;
+  /** The time (by `performance.now()`) before the claim was sent, from which the lease is counted. */
+  readonly sentAt: number;
+  readonly policy: QueuePolicy;
+}
+
 /** What a held shard needs from its director. */
 export interface ShardParts {
   readonly access: QueueAccess;
   readonly queue: string;
   /** The number of entries to have ready. */
   readonly ahead: number;
-  /** The newest policy of the queue. */
-  readonly policy: () => QueuePolicy;
   /** Called when there are entries to hand out, or one fewer in hand. */
   readonly onChange: () => void;
   readonly onError: (error: Error) => void;
@@ -54,12 +62,13 @@ export class HeldShard {
    * would warn of a leak.
    */
   readonly #inHand = new Map<string, AbortController>();
-  /** When the entries that failed are due, and when the next one is due that is not among them. */
+  /** When the entries that failed are due. */
   readonly #waiting = new Map<string, number>();
-  #readAgainAt = Infinity;
+  /** The earliest of these times, and of those of entries that were too many to remember. */
+  #dueAt = Infinity;
   /** Whether there may be open entries that are neither ready nor in hand nor waiting. */
   #hasMore = true;
-  /** The transaction as of which the last complete reading ended. Changes up to it are compared with the index. */
+  /** The transaction as of which the last page was read. Entries that were changed before it are read again. */
   #readUpTo = Infinity;
   #reading: Promise<void> | undefined;
   /** The entries that ended since the current reading began, whose pages may still contain them as they were. */
@@ -69,13 +78,15 @@ export class HeldShard {
   readonly #changed = new Bell();
   /** True if no further entries are handed out. */
   isPaused = false;
+  /** The policy of the queue, which the director replaces by a newer one. */
+  policy: QueuePolicy;
 
-  /** `sentAt` is the time (by `performance.now()`) before the claim was sent, from which the lease is counted. */
-  constructor(parts: ShardParts, claim: { shard: number; epoch: TxId; sentAt: number; leaseMs: number }) {
+  constructor(parts: ShardParts, claim: Claim) {
     this.#parts = parts;
     this.shard = claim.shard;
     this.epoch = claim.epoch;
-    this.held(claim.sentAt, claim.leaseMs);
+    this.policy = claim.policy;
+    this.held(claim.sentAt);
   }
 
   get signal(): AbortSignal {
@@ -88,12 +99,12 @@ export class HeldShard {
   }
 
   /** Extends the lease, which was renewed by a transaction that was sent at `sentAt`. */
-  held(sentAt: number, leaseMs: number): void {
+  held(sentAt: number): void {
     clearTimeout(this.#leaseTimer);
     this.#heldAt = sentAt;
-    const left = sentAt + leaseMs - performance.now();
+    const left = sentAt + durationMs(this.policy.lease) - performance.now();
     if (left <= 0) this.lose("its lease has ended");
-    else this.#leaseTimer = setTimeout(() => this.lose("its lease has ended"), Math.min(left, 2 ** 31 - 1));
+    else this.#leaseTimer = setTimeout(() => this.lose("its lease has ended"), Math.min(left, MAX_TIMER_MS));
   }
 
   /** Gives the shard up at once: aborts the signals of its handlers, and writes nothing more. */
@@ -139,7 +150,7 @@ export class HeldShard {
   changed(name: string, revision: TxId, document: Json | undefined): void {
     if (this.#inHand.has(name) || this.#waiting.has(name)) return;
     this.#ready.delete(name);
-    if (document === undefined || isFinished(document, this.#parts.policy())) return;
+    if (document === undefined || isFinished(document, this.policy)) return;
     // What was read may be newer than this change.
     const isNew = revision > this.#readUpTo && this.#reading === undefined;
     if (isNew) this.#add({ shard: this.shard, name, revision, document, createdTx: revision });
@@ -168,15 +179,17 @@ export class HeldShard {
 
   /** The time at which the next waiting entry is due (ms since 1970); Infinity if none waits. */
   get dueAt(): number {
-    return Math.min(this.#readAgainAt, ...this.#waiting.values());
+    return this.#dueAt;
   }
 
-  /** Makes the entries ready that are due. */
+  /** Has the entries read again that are due. */
   wake(now: number): void {
-    const due = [...this.#waiting].filter(([, at]) => at <= now);
-    for (const [name] of due) this.#waiting.delete(name);
-    if (this.#readAgainAt <= now) this.#readAgainAt = Infinity;
-    else if (due.length === 0) return;
+    if (this.#dueAt > now) return;
+    this.#dueAt = Infinity;
+    for (const [name, at] of this.#waiting) {
+      if (at <= now) this.#waiting.delete(name);
+      else this.#dueAt = Math.min(this.#dueAt, at);
+    }
     this.#hasMore = true;
     this.#parts.onChange();
   }
@@ -210,7 +223,7 @@ export class HeldShard {
       this.#hasMore = true;
       if (this.signal.aborted) return;
       this.#parts.onError(error as Error);
-      await pause(MAX_PAUSE_MS, this.signal);
+      await pause(UNREAD_PAUSE_MS, this.signal);
     }
   }
 
@@ -227,14 +240,14 @@ export class HeldShard {
     else this.#hasMore = true;
   }
 
-  /** Hands an entry out again after the default pause, because it cannot say when it is due. */
+  /** Hands an entry out again after a pause, because its document does not contain when it is due. */
   #waitUnwritten(name: string): void {
     this.#wait(name, Date.now() + UNWRITTEN_PAUSE_MS);
   }
 
   #wait(name: string, at: number): void {
     if (this.#waiting.size < MAX_WAITING) this.#waiting.set(name, at);
-    else this.#readAgainAt = Math.min(this.#readAgainAt, at);
+    this.#dueAt = Math.min(this.#dueAt, at);
     this.#parts.onChange();
   }
 
@@ -246,6 +259,7 @@ export class HeldShard {
       try {
         await this.#writeBatch(batch);
       } catch (error) {
+        for (const { entry } of batch) this.#waitUnwritten(entry.name);
         if (!this.signal.aborted) this.#parts.onError(error as Error);
       }
       for (const { entry } of batch) this.#inHand.delete(entry.name);
@@ -279,22 +293,24 @@ export class HeldShard {
     }
     if (outcome === "refused") {
       // Either somebody else holds the shard now, or the entry itself was changed, as by an eviction.
-      if (await this.#isMine()) this.#hasMore = true;
+      const { access, queue } = this.#parts;
+      if (await holds(access, queue, this, this.signal)) this.#hasMore = true;
       else this.lose("somebody else has claimed it");
       return;
     }
     // The document cannot be stored, so the attempt has failed.
-    const instead = failed(only.entry.document, outcome, this.#parts.policy(), Date.now());
+    const instead = failed(only.entry.document, outcome, this.policy, Date.now());
     this.#parts.onError(outcome);
-    if (instead === undefined) this.#waitUnwritten(only.entry.name);
-    else if ((await this.#committedOrRefused([{ ...only, document: instead }])) === "committed") {
-      this.#ended(only.entry.name, instead);
-    }
+    const isWritten =
+      instead !== undefined &&
+      (await this.#committedOrRefused([{ ...only, document: instead }])) === "committed";
+    if (isWritten) this.#ended(only.entry.name, instead);
+    else this.#waitUnwritten(only.entry.name);
   }
 
   #ended(name: string, document: Json): void {
     if (this.#reading !== undefined) this.#endedWhileReading.add(name);
-    if (isFinished(document, this.#parts.policy())) return;
+    if (isFinished(document, this.policy)) return;
     const at = dueAt(document);
     if (at > Date.now()) this.#wait(name, at);
     else this.#hasMore = true;
@@ -318,30 +334,5 @@ export class HeldShard {
         return error as Error;
       throw error;
     }
-  }
-
-  async #isMine(): Promise<boolean> {
-    const { access, queue } = this.#parts;
-    const { shards } = await access.queue(queue, this.signal);
-    const shard = shards.find((one) => one.shard === this.shard);
-    return shard?.epoch === this.epoch && shard.holder !== null && shard.state !== "retiring";
-  }
-}
-
-/** Submits a transaction again and again, until it is indexed. It is applied once. Throws errors that will not pass. */
-export async function transactUntil(
-  access: Pick<QueueAccess, "transact">,
-  ops: readonly TxOperation[],
-  signal: AbortSignal,
-): Promise<TxOutcome> {
-  const transaction = { ops, id: crypto.randomUUID() };
-  for (let failures = 0; ; failures += 1) {
-    signal.throwIfAborted();
-    try {
-      return await access.transact(transaction, signal);
-    } catch (error) {
-      if (signal.aborted || !mayPass(error) || error instanceof TypeError) throw error;
-    }
-    await pause(Math.min(MAX_PAUSE_MS, 50 * 2 ** failures) * (0.5 + Math.random() / 2), signal);
   }
 }

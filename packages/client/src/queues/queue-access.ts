@@ -1,6 +1,7 @@
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { OpenEntriesPage, QueueStatus } from "../types/queues.ts";
-import type { Transaction, TxId, TxOutcome } from "../types/transaction.ts";
+import type { Transaction, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
+import { pause } from "./timing.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
@@ -42,4 +43,42 @@ export function mayPass(error: unknown): boolean {
 /** Returns the code of an error of a node or a client; undefined for other errors. */
 export function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
+}
+
+const MAX_PAUSE_MS = 2_000;
+
+/** Submits a transaction again and again, until it is indexed. It is applied once. Throws errors that will not pass. */
+export async function transactUntil(
+  access: Pick<QueueAccess, "transact">,
+  ops: readonly TxOperation[],
+  signal: AbortSignal,
+): Promise<TxOutcome> {
+  const transaction = { ops, id: crypto.randomUUID() };
+  for (let failures = 0; ; failures += 1) {
+    signal.throwIfAborted();
+    try {
+      return await access.transact(transaction, signal);
+    } catch (error) {
+      if (signal.aborted || !mayPass(error) || error instanceof TypeError) throw error;
+    }
+    await pause(Math.min(MAX_PAUSE_MS, 50 * 2 ** failures) * (0.5 + Math.random() / 2), signal);
+  }
+}
+
+/** Returns whether an epoch is still the newest of its shard. */
+export async function holds(
+  access: Pick<QueueAccess, "queue">,
+  queue: string,
+  { shard, epoch }: { readonly shard: number; readonly epoch: TxId },
+  signal: AbortSignal,
+): Promise<boolean> {
+  const found = (await access.queue(queue, signal)).shards.find((one) => one.shard === shard);
+  return found?.epoch === epoch && found.holder !== null;
+}
+
+/** Returns the spare shard with the lowest number; undefined if none is spare. */
+export function lowestSpare({ shards, policy }: QueueStatus): number | undefined {
+  const used = new Set(shards.map(({ shard }) => shard));
+  for (let shard = 0; shard < policy.shards; shard += 1) if (!used.has(shard)) return shard;
+  return undefined;
 }

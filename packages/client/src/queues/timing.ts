@@ -1,3 +1,6 @@
+/** The longest time for which a timer can run. A longer one would run out at once. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /** Resolves after `ms`, or when the signal is aborted. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
@@ -7,7 +10,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
       signal.removeEventListener("abort", end);
       resolve();
     };
-    const timer = setTimeout(end, Math.min(ms, 2 ** 31 - 1));
+    const timer = setTimeout(end, Math.min(ms, MAX_TIMER_MS));
     signal.addEventListener("abort", end, { once: true });
   });
 }

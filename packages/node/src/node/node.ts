@@ -73,10 +73,7 @@ export interface CairnNode extends NodeApi {
    * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or
    * the node is stopped, or with an error in `done`.
    */
-  direct<T extends Json = Json>(
-    queue: string,
-    options: Omit<DirectorOptions<T>, "as"> & { readonly as?: string },
-  ): Director;
+  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director;
   /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
   readonly ready: Promise<void>;
   /** The address of the node's HTTP server; undefined if none is configured. */
@@ -283,10 +280,7 @@ class RunningNode implements CairnNode {
     return await upkeep.verify(store, name);
   }
 
-  direct<T extends Json = Json>(
-    queue: string,
-    options: Omit<DirectorOptions<T>, "as"> & { readonly as?: string },
-  ): Director {
+  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
     if (this.#closing !== undefined) throw notReady(this.#life);
     const director = directQueue(queueAccess(this), queue, { as: `${this.id}-${randomUUID()}`, ...options });
     this.#directors.add(director);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { TxOutcome } from "@cairn/client";
+import { queuePath } from "@cairn/client/protocol";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { parseJson } from "../../http/requests/faithful-json.ts";
 import { ndjsonLines } from "../../http/requests/ndjson-lines.ts";
@@ -154,8 +155,4 @@ function tooLong(line: number): CairnError {
   return new CairnError("TX_TOO_LARGE", `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`, {
     hint: "Write one document per line, as NDJSON requires.",
   });
-}
-
-function queuePath(queue: string): string {
-  return `/api/v1/queues/${encodeURIComponent(queue)}`;
 }

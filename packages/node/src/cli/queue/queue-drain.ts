@@ -1,7 +1,8 @@
 import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { QueueEntry, QueueStatus, TxOutcome } from "@cairn/client";
-import { type DrainAccess, drainShard, durationMs, nextCursor } from "@cairn/client/protocol";
+import { type DrainAccess, drainShard, nextCursor, queuePath } from "@cairn/client/protocol";
+import { policyMilliseconds } from "../../policies/policy-problems.ts";
 import { formatCount } from "../../text/quantities.ts";
 import {
   type AddCommand,
@@ -35,7 +36,7 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
           const access = accessOf(node);
           const { policy, shards } = await access.queue(queue, signal);
           const { entries: rows = 0, open } = shards.find((one) => one.shard === shard) ?? {};
-          const leaseMs = durationMs(policy.lease);
+          const leaseMs = policyMilliseconds(policy.lease);
           const display = showProgress(terminal.stderr, "moving", open, Date.now, formatCount);
           const onProgress = (done: number): void => display.update(done, `shard ${shard} of ${queue}`);
           const result = await drainShard(access, {
@@ -93,10 +94,9 @@ function accessOf(node: NodeClient): DrainAccess {
         query: { await: true },
         body: JSON.stringify(transaction),
       })) as TxOutcome,
-    queue: async (name) =>
-      (await node.json({ path: `/api/v1/queues/${encodeURIComponent(name)}` })) as QueueStatus,
+    queue: async (name) => (await node.json({ path: queuePath(name) })) as QueueStatus,
     openEntries: async ({ queue, shard, limit, cursor }) => {
-      const path = `/api/v1/queues/${encodeURIComponent(queue)}/shards/${shard}/open`;
+      const path = `${queuePath(queue)}/shards/${shard}/open`;
       const answer = await node.send({ path, query: { limit, cursor } });
       const txId = Number(answer.headers.get("cairn-tx"));
       return { txId, entries: answer.body as QueueEntry[], next: nextCursor(answer) };

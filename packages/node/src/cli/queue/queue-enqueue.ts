@@ -1,3 +1,4 @@
+import { queuePath } from "@cairn/client/protocol";
 import { formatCount } from "../../text/quantities.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
@@ -40,7 +41,7 @@ export const addQueueEnqueue: AddCommand = (parent, terminal) => {
       const enqueued = (await withNode(terminal, options, (node) =>
         node.json({
           method: "POST",
-          path: `/api/v1/queues/${encodeURIComponent(queue)}/entries`,
+          path: `${queuePath(queue)}/entries`,
           body: `{${named}"document":${document}}`,
         }),
       )) as { txId: number; name: string; shard: number };

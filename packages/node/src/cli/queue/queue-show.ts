@@ -1,4 +1,5 @@
 import type { QueueShard, QueueStatus } from "@cairn/client";
+import { queuePath } from "@cairn/client/protocol";
 import { formatCount } from "../../text/quantities.ts";
 import {
   type AddCommand,
@@ -39,13 +40,13 @@ export const addQueueShow: AddCommand = (parent, terminal) => {
     ["cairn queue show deliveries"],
   ).action(async (name: string, options: ReadCommandOptions) => {
     const queue = (await withNode(terminal, options, (node) =>
-      node.json({ path: `/api/v1/queues/${encodeURIComponent(name)}`, query: readQuery(options) }),
+      node.json({ path: queuePath(name), query: readQuery(options) }),
     )) as QueueStatus;
     if (options.json === true) return writeJson(terminal.stdout, queue);
     const { policy } = queue;
     const fields = formatFields([
       ["Queue", queue.name],
-      ["Entries", `${formatCount(queue.entries)}, of which ${formatCount(queue.open)} are open`],
+      ["Entries", `${formatCount(queue.entries)}, ${formatCount(queue.open)} of them open`],
       ["Shards", shardsText(queue)],
       ["Cap", `${formatCount(policy.cap)} entries a shard`],
       ["Lease", String(policy.lease)],

@@ -381,3 +381,26 @@ it("handlers may listen to their signals, however many there are", async () => {
   await director.stop();
   expect(warnings).toEqual([]);
 });
+
+it("an entry whose end a node refuses for good is handed out again", async () => {
+  await using scene = await DirectorScene.start();
+  await scene.enqueue(["e1"]);
+  const access = queueAccess(scene.node);
+  let refusals = 0;
+  const strict: QueueAccess = {
+    ...access,
+    transact: async (transaction, signal) => {
+      if (refusals === 0 && transaction.ops.some(([op]) => op === "put")) {
+        refusals += 1;
+        throw Object.assign(new Error("This token may not write."), { code: "FORBIDDEN" });
+      }
+      return await access.transact(transaction, signal);
+    },
+  };
+  const { calls, handle } = counting();
+  const errors: string[] = [];
+  const director = directQueue(strict, QUEUE, { handle, onError: ({ message }) => errors.push(message) });
+  await allFinished(scene);
+  expect([calls.get("e1"), errors]).toEqual([2, ["This token may not write."]]);
+  await director.stop();
+});
