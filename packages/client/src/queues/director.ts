@@ -351,7 +351,9 @@ class QueueDirector implements Director {
     const transactions: AsyncIterable<ClientTransaction> = this.#access.watch(this.#queue, from, signal);
     for await (const { changes } of transactions) {
       for (const { op, namespace, name, revision, document } of changes) {
-        this.#held.get(Number(namespace))?.changed(name, revision, op === "put" ? document : undefined);
+        this.#held
+          .get(Number(namespace))
+          ?.changed({ name, revision, document: op === "put" ? document : undefined });
       }
     }
   }

@@ -11,6 +11,8 @@ const MAX_BATCH = 256;
 const MAX_BATCH_CHARACTERS = 262_144;
 /** The maximum number of entries that wait for their next attempt in memory. Others are read again when they are due. */
 const MAX_WAITING = 10_000;
+/** The maximum number of changes that are remembered while a page is read. */
+const MAX_READ_BESIDE = 1_000;
 /** The pause after a page that could not be read. */
 const UNREAD_PAUSE_MS = 2_000;
 /** The pause before an entry is tried again in which nothing about its attempts could be written. */
@@ -20,6 +22,13 @@ const UNWRITTEN_PAUSE_MS = 1_000;
 interface End {
   readonly entry: QueueEntry;
   readonly document: Json;
+}
+
+/** A change of an entry by a transaction: its new document, or undefined if it was removed. */
+export interface Change {
+  readonly name: string;
+  readonly revision: TxId;
+  readonly document: Json | undefined;
 }
 
 /** A claim that was committed. */
@@ -68,9 +77,15 @@ export class HeldShard {
   #dueAt = Infinity;
   /** Whether there may be open entries that are neither ready nor in hand nor waiting. */
   #hasMore = true;
-  /** The transaction as of which the last page was read. Entries that were changed before it are read again. */
+  /**
+   * The transactions as of which the first and the last page were read. What changed up to the first is in the pages; an
+   * entry that was moved here between the two may be missing.
+   */
+  #readFrom = 0;
   #readUpTo = Infinity;
   #reading: Promise<void> | undefined;
+  /** The changes since the current reading began, which its pages may not contain. */
+  #changedWhileReading: Change[] = [];
   /** The entries that ended since the current reading began, whose pages may still contain them as they were. */
   readonly #endedWhileReading = new Set<string>();
   #ends: End[] = [];
@@ -146,15 +161,21 @@ export class HeldShard {
     if (!this.#isWriting) void this.#write();
   }
 
-  /** Takes note of changes of the shard's entries by other transactions. */
-  changed(name: string, revision: TxId, document: Json | undefined): void {
+  /** Takes note of a change of the shard's entries. */
+  changed(change: Change): void {
+    const { name, revision, document } = change;
     if (this.#inHand.has(name) || this.#waiting.has(name)) return;
+    if ((this.#ready.get(name)?.revision ?? 0) >= revision) return;
     this.#ready.delete(name);
+    if (this.#reading !== undefined) {
+      if (this.#changedWhileReading.length < MAX_READ_BESIDE) this.#changedWhileReading.push(change);
+      else this.#hasMore = true;
+      return;
+    }
     if (document === undefined || isFinished(document, this.policy)) return;
-    // What was read may be newer than this change.
-    const isNew = revision > this.#readUpTo && this.#reading === undefined;
-    if (isNew) this.#add({ shard: this.shard, name, revision, document, createdTx: revision });
-    else this.#hasMore = true;
+    if (revision > this.#readUpTo) {
+      this.#add({ shard: this.shard, name, revision, document, createdTx: revision });
+    } else if (revision > this.#readFrom) this.#hasMore = true;
     this.#parts.onChange();
   }
 
@@ -198,6 +219,9 @@ export class HeldShard {
     if (!this.#hasMore || this.#reading !== undefined || this.isPaused) return;
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
+      const changes = this.#changedWhileReading;
+      this.#changedWhileReading = [];
+      for (const change of changes) this.changed(change);
       this.#parts.onChange();
     });
   }
@@ -214,9 +238,11 @@ export class HeldShard {
     try {
       do {
         const page = await access.openEntries({ queue, shard: this.shard, limit: PAGE, cursor }, this.signal);
+        if (cursor === undefined) this.#readFrom = page.txId;
         this.#readUpTo = page.txId;
         for (const entry of page.entries) if (!this.#isKnown(entry.name)) this.#add(entry);
         cursor = page.next;
+        this.#parts.onChange();
       } while (cursor !== undefined && this.#ready.size < ahead && !this.signal.aborted);
       if (cursor !== undefined) this.#hasMore = true;
     } catch (error) {

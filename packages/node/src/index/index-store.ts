@@ -6,6 +6,7 @@ import { AbsentRows } from "./apply/absent-rows.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
+import type { KnownShards } from "./apply/batch-queues.ts";
 import { OldestIds } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
@@ -102,6 +103,7 @@ export class IndexStore {
   readonly #purge: EvictionPurge;
   readonly #recent = new RecentOutcomes();
   readonly #oldestIds = new OldestIds();
+  #shards: KnownShards | undefined;
   /** The newest messages that the log has begun to store. */
   #storing: readonly LogMessage[] = [];
   #preparing: Promise<void> | undefined;
@@ -247,16 +249,18 @@ export class IndexStore {
       await this.#fields.work(),
       this.#chains,
       this.#oldestIds,
+      this.#shards,
     );
   }
 
-  async #write({ rows, state, chains, results }: Applied): Promise<void> {
+  async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
     await this.#kv.batch(rows);
     chains.commit();
     this.#state = state;
     this.#recent.add(results);
+    this.#shards = shards;
     this.#fields.written(isConfigured);
   }
 

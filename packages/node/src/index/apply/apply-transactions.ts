@@ -12,7 +12,7 @@ import {
 import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { BatchPolicies } from "./batch-policies.ts";
-import { BatchQueues, type QueuePlan } from "./batch-queues.ts";
+import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts";
 import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
@@ -45,6 +45,8 @@ export interface Applied {
   readonly refused: RefusedMessages;
   /** The outcomes, except those of transactions that repeat an earlier one. */
   readonly results: readonly AppliedTransaction[];
+  /** The shards of queues, for the next batch; undefined if the batch does not concern queues. */
+  readonly shards: KnownShards | undefined;
 }
 
 /**
@@ -53,7 +55,7 @@ export interface Applied {
  * (as long as it is divided where {@link decodeBatches} and `batchLength` require it). The birth record creates no row
  * except its outcome. `remembered` is the number of transactions after which an idempotency id is forgotten (it is part
  * of the index version, and only tests set it), `fields` is the known state of the indexed fields, `window`
- * contains the chains, and `oldest` the ids to forget next.
+ * contains the chains, `oldest` the ids to forget next, and `shards` those after the preceding batch.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -63,6 +65,7 @@ export async function applyMessages(
   fields: FieldKnowledge = noFieldWork(),
   window?: ChainWindow,
   oldest?: OldestIds,
+  shards?: KnownShards,
 ): Promise<Applied> {
   const chains = (window ?? (await ChainWindow.load(reader, before))).begin();
   const keys = new KeyStates(before.documents);
@@ -71,7 +74,7 @@ export async function applyMessages(
   );
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
-  const queues = await BatchQueues.load(messages, before, keys, reader);
+  const queues = await BatchQueues.load(messages, before, keys, reader, shards);
   await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
   policies?.collectSwept();
   await keys.load(reader);
@@ -127,7 +130,8 @@ export async function applyMessages(
   for (const row of submissions.rows(txId)) rows.push(row);
   for (const row of chains.rows()) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  return { rows, state, chains, committed, operations, refused, results };
+  const counts = { committed, operations, refused };
+  return { rows, state, chains, ...counts, results, shards: queues?.known(txId) };
 }
 
 const NOTHING: (KeyState | undefined)[] = [];

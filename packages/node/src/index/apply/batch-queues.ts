@@ -25,17 +25,32 @@ import {
 import { sealed } from "../rows/row-checksum.ts";
 import type { LoggedOperation, LoggedTransaction } from "../../transactions/transaction-codec.ts";
 
-/** The rows of a queue that a batch needs, as read and as they will be. */
-export interface QueueState {
+/** The rows of a queue that a batch needs, as they will be. */
+interface QueueState {
   readonly name: string;
   readonly rule: QueueRule | undefined;
   readonly shards: Map<number, Shard>;
   readonly places: Map<string, EntryPlace | undefined>;
-  /** The places as they were read. */
-  readonly stored: Map<string, EntryPlace | undefined>;
-  /** The encoded rows of the shards and places that the batch changes; undefined for rows that it removes. */
+  /** The rows of the shards that the batch changes; undefined for rows that it removes. */
   readonly shardRows: Map<number, Buffer | undefined>;
-  readonly placeRows: Map<string, Buffer | undefined>;
+  readonly placeRows: Map<string, PlaceRow>;
+}
+
+/** The row of an entry's place. */
+interface PlaceRow {
+  readonly key: Buffer;
+  /** The place as it was read. */
+  before: EntryPlace | undefined;
+  /** The new value; undefined if the batch removes the row. */
+  value: Buffer | undefined;
+  isChanged: boolean;
+}
+
+/** The shards of queues after a batch, from which the next batch continues without reading them. */
+export interface KnownShards {
+  /** The last transaction of the batch. */
+  readonly txId: TxId;
+  readonly shards: ReadonlyMap<string, ReadonlyMap<number, Shard>>;
 }
 
 /** The effects of a transaction on queues, which take place only if it commits. */
@@ -60,10 +75,12 @@ interface QueueWriteKeys {
 type RetiredShard = NonNullable<IndexState["retiring"]>[number];
 
 const NOTHING: ReadonlyMap<string, QueueRule> = new Map();
+const NO_SHARDS: KnownShards["shards"] = new Map();
 
 /** The queues that a batch of transactions changes. */
 export class BatchQueues {
   readonly #before: IndexState;
+  readonly #known: KnownShards["shards"];
   readonly #rules: ReadonlyMap<string, QueueRule>;
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
@@ -72,8 +89,9 @@ export class BatchQueues {
   #retiring: readonly RetiredShard[];
   #written = 0;
 
-  private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {
+  private constructor(before: IndexState, keys: KeyStates, reader: KvReader, known: KnownShards | undefined) {
     this.#before = before;
+    this.#known = known?.txId === before.txId ? known.shards : NO_SHARDS;
     this.#rules = activePolicies(before)?.queues ?? NOTHING;
     this.#keys = keys;
     this.#reader = reader;
@@ -84,19 +102,20 @@ export class BatchQueues {
 
   /**
    * Loads the rows of queues that the batch requires. Returns undefined if there are no queues and no operations that
-   * concern them. Collects keys, which the caller must load.
+   * concern them. Collects keys, which the caller must load. `known` contains the shards after an earlier batch.
    */
   static async load(
     messages: readonly IndexedMessage[],
     before: IndexState,
     keys: KeyStates,
     reader: KvReader,
+    known?: KnownShards,
   ): Promise<BatchQueues | undefined> {
     const isConcerned = messages.some(
       ({ decoded }) => decoded.kind === "transaction" && decoded.concernsQueues,
     );
     if (!isConcerned && (activePolicies(before)?.queues.size ?? 0) === 0) return undefined;
-    const batch = new BatchQueues(before, keys, reader);
+    const batch = new BatchQueues(before, keys, reader, known);
     for (const { decoded } of messages) {
       if (decoded.kind !== "transaction") continue;
       for (const operation of decoded.ops) batch.#collect(operation);
@@ -180,7 +199,7 @@ export class BatchQueues {
     const { entries, isDone } = await this.#retirement.step(txId);
     for (const entry of entries) {
       // The place was not read, but every entry of a shard has one.
-      if (!queue.stored.has(entry)) queue.stored.set(entry, FINISHED);
+      if (!queue.placeRows.has(entry)) collectPlace(queue, entry).before = FINISHED;
       this.#setPlace(queue, entry, undefined);
     }
     this.#setShard(
@@ -203,14 +222,21 @@ export class BatchQueues {
     };
   }
 
+  /** Returns the shards after the batch, whose last transaction is `txId`. */
+  known(txId: TxId): KnownShards {
+    const shards = new Map(this.#known);
+    for (const queue of this.#queues.values()) shards.set(queue.name, queue.shards);
+    return { txId, shards };
+  }
+
   /** Returns the changed rows of queues. */
   *rows(): Generator<KvOperation> {
-    for (const { name, stored, places, shardRows: shards, placeRows } of this.#queues.values()) {
+    for (const { name, places, shardRows: shards, placeRows } of this.#queues.values()) {
       for (const [number, value] of shards) yield change(shardRowKey(name, number), value);
-      for (const [entry, value] of placeRows) {
-        const before = stored.get(entry);
+      for (const [entry, { key: placeKey, before, value, isChanged }] of placeRows) {
+        if (!isChanged) continue;
         const after = places.get(entry);
-        if (before !== undefined || value !== undefined) yield change(placeRowKey(name, entry), value);
+        if (before !== undefined || value !== undefined) yield change(placeKey, value);
         // If the entry stays where it is, its row is removed and written again, in this order.
         if (before?.isOpen === true) yield { type: "del", key: openRowKey(name, before) };
         if (after?.isOpen !== true) continue;
@@ -300,15 +326,15 @@ export class BatchQueues {
     }
     const name = queue?.[1] ?? bucket;
     if (!this.#rules.has(name)) return;
-    const { stored } = this.#queue(name);
+    const state = this.#queue(name);
     if (queue === undefined) {
-      if (op !== "match") stored.set(splitKey(key).name, undefined);
+      if (op !== "match") collectPlace(state, splitKey(key).name);
     } else if (queue[0] === "enqueue") {
-      stored.set(queue[2], undefined);
+      collectPlace(state, queue[2]);
       this.#keys.collectBucket(name);
     } else if (queue[0] === "move") {
       const { name: entry } = splitKey(queue[2]);
-      stored.set(entry, undefined);
+      collectPlace(state, entry);
       this.#keys.collectKey(name, queue[2]);
       this.#keys.collectKey(name, `${queue[3]}/${entry}`);
     }
@@ -322,7 +348,6 @@ export class BatchQueues {
         rule: this.#rules.get(name),
         shards: new Map(),
         places: new Map(),
-        stored: new Map(),
         shardRows: new Map(),
         placeRows: new Map(),
       };
@@ -331,18 +356,21 @@ export class BatchQueues {
     return queue;
   }
 
-  async #load({ name, shards, stored, places }: QueueState): Promise<void> {
-    for await (const rows of this.#reader.range(shardRows(name))) {
-      for (const [key, value] of rows) shards.set(shardNumber(key), decodeShard(key, value));
+  async #load({ name, shards, places, placeRows }: QueueState): Promise<void> {
+    const known = this.#known.get(name);
+    if (known !== undefined) for (const [number, shard] of known) shards.set(number, shard);
+    else {
+      for await (const rows of this.#reader.range(shardRows(name))) {
+        for (const [key, value] of rows) shards.set(shardNumber(key), decodeShard(key, value));
+      }
     }
-    const entries = [...stored.keys()];
-    const keys = entries.map((entry) => placeRowKey(name, entry));
-    const values = keys.length === 0 ? [] : await this.#reader.getMany(keys);
-    for (const [at, entry] of entries.entries()) {
-      const [key, value] = [keys[at], values[at]];
-      const place = key === undefined || value === undefined ? undefined : decodePlace(key, value);
-      stored.set(entry, place);
-      places.set(entry, place);
+    const entries = [...placeRows.keys()];
+    const rows = [...placeRows.values()];
+    const values = rows.length === 0 ? [] : await this.#reader.getMany(rows.map(({ key }) => key));
+    for (const [at, row] of rows.entries()) {
+      const value = values[at];
+      row.before = value === undefined ? undefined : decodePlace(row.key, value);
+      places.set(entries[at] ?? "", row.before);
     }
   }
 
@@ -356,16 +384,26 @@ export class BatchQueues {
   }
 
   #setPlace(queue: QueueState, entry: string, place: EntryPlace | undefined): void {
-    const row = place && encodePlace(placeRowKey(queue.name, entry), place);
+    const row = collectPlace(queue, entry);
+    row.value = place && encodePlace(row.key, place);
+    row.isChanged = true;
     queue.places.set(entry, place);
-    queue.placeRows.set(entry, row);
-    this.#wrote(row);
+    this.#wrote(row.value);
   }
 
   /** Adds the checksum with which a row begins. */
   #wrote(row: Buffer | undefined): void {
     if (row !== undefined) this.#written = (this.#written + row.readUInt32BE(0)) >>> 0;
   }
+}
+
+function collectPlace({ name, placeRows }: QueueState, entry: string): PlaceRow {
+  let row = placeRows.get(entry);
+  if (row === undefined) {
+    row = { key: placeRowKey(name, entry), before: undefined, value: undefined, isChanged: false };
+    placeRows.set(entry, row);
+  }
+  return row;
 }
 
 /** Stands for the place of a finished entry that was not read. */

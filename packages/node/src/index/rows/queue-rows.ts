@@ -1,6 +1,16 @@
 import type { TxId } from "@cairn/client";
-import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
-import { asBuffer, END, escape, ID_BYTES, readId, ROW, writeId } from "./row-keys.ts";
+import { damagedRow, seal, sealable, SUM_BYTES, unsealed } from "./row-checksum.ts";
+import {
+  asBuffer,
+  END,
+  escape,
+  ID_BYTES,
+  readId,
+  ROW,
+  type RowKind,
+  writeAsciiPart,
+  writeId,
+} from "./row-keys.ts";
 
 /** The states of shards that have a row. A spare shard has none. */
 export type ShardState = "active" | "draining" | "retiring";
@@ -37,14 +47,10 @@ export interface EntryPlace {
 }
 
 const SHARD_BYTES = 4;
+const PLACE_BYTES = 4;
 
-/** Returns the beginning of the row keys of a queue. */
-export function queuePrefix(
-  kind: typeof ROW.shard | typeof ROW.place | typeof ROW.openEntry,
-  queue: string,
-): Buffer {
-  return Buffer.concat([Buffer.from([kind]), Buffer.from(queue, "utf8"), Buffer.from([END])]);
-}
+/** The bytes of a place row's value, without its checksum, if the entry was not moved. */
+const PLACE_HEAD_BYTES = SHARD_BYTES + 1 + ID_BYTES + PLACE_BYTES;
 
 /** Returns the range of the rows of a queue's shards, in the order of their numbers. */
 export function shardRows(queue: string): { gte: Buffer; lt: Buffer } {
@@ -52,7 +58,9 @@ export function shardRows(queue: string): { gte: Buffer; lt: Buffer } {
 }
 
 export function shardRowKey(queue: string, shard: number): Buffer {
-  return Buffer.concat([queuePrefix(ROW.shard, queue), uint32(shard)]);
+  const key = keyOfQueue(ROW.shard, queue, SHARD_BYTES);
+  key.writeUInt32BE(shard, key.length - SHARD_BYTES);
+  return key;
 }
 
 /** Returns the number of the shard at the end of a shard row's key. */
@@ -61,7 +69,9 @@ export function shardNumber(key: Uint8Array): number {
 }
 
 export function placeRowKey(queue: string, name: string): Buffer {
-  return Buffer.concat([queuePrefix(ROW.place, queue), escape(name), Buffer.from([END])]);
+  const key = keyOfQueue(ROW.place, queue, name.length + 1);
+  if (writeAsciiPart(key, queue.length + 2, name) > 0) return key;
+  return Buffer.concat([keyOfQueue(ROW.place, queue, 0), escape(name), Buffer.from([END])]);
 }
 
 /** Returns the key of an open entry's row. Rows of a shard are in the order in which their entries were created. */
@@ -69,10 +79,20 @@ export function openRowKey(
   queue: string,
   { shard, txId, at }: Pick<EntryPlace, "shard" | "txId" | "at">,
 ): Buffer {
-  const order = Buffer.allocUnsafe(ID_BYTES + 4);
-  writeId(order, 0, txId);
-  order.writeUInt32BE(at, ID_BYTES);
-  return Buffer.concat([queuePrefix(ROW.openEntry, queue), uint32(shard), order]);
+  const key = keyOfQueue(ROW.openEntry, queue, SHARD_BYTES + ID_BYTES + PLACE_BYTES);
+  const shardAt = queue.length + 2;
+  key.writeUInt32BE(shard, shardAt);
+  writeId(key, shardAt + SHARD_BYTES, txId);
+  key.writeUInt32BE(at, shardAt + SHARD_BYTES + ID_BYTES);
+  return key;
+}
+
+/** Returns a key that begins with a kind and a queue's name, which is ASCII, and that has room for `more` bytes. */
+function keyOfQueue(kind: RowKind, queue: string, more: number): Buffer {
+  const key = Buffer.allocUnsafe(queue.length + 2 + more);
+  key[0] = kind;
+  writeAsciiPart(key, 1, queue);
+  return key;
 }
 
 /** Returns the range of the rows of a shard's open entries. */
@@ -84,25 +104,27 @@ export function openRows(queue: string, shard: number): { gte: Buffer; lt: Buffe
 /** Returns the origin of an entry at the end of an open entry's row key. */
 export function openRowOrigin(key: Uint8Array): Pick<EntryPlace, "txId" | "at"> {
   const bytes = asBuffer(key);
-  const at = bytes.length - ID_BYTES - 4;
+  const at = bytes.length - ID_BYTES - PLACE_BYTES;
   return { txId: readId(bytes, at), at: bytes.readUInt32BE(at + ID_BYTES) };
 }
 
 /** Returns the number of the shard in the key of an open entry's row. */
 export function openRowShard(key: Uint8Array): number {
-  return asBuffer(key).readUInt32BE(key.length - ID_BYTES - 4 - SHARD_BYTES);
+  return asBuffer(key).readUInt32BE(key.length - ID_BYTES - PLACE_BYTES - SHARD_BYTES);
 }
 
 /** Encodes a shard row's value: state, entries, open entries, epoch and, if the shard is held, until when and by whom. */
 export function encodeShard(key: Uint8Array, { state, entries, open, epoch, holder }: Shard): Buffer {
-  const as = Buffer.from(holder?.as ?? "", "utf8");
-  const content = Buffer.alloc(1 + 4 * ID_BYTES + as.length);
-  content[0] = STATES.indexOf(state);
-  for (const [at, number] of [entries, open, epoch, holder?.until ?? 0].entries()) {
-    writeId(content, 1 + at * ID_BYTES, number);
-  }
-  content.set(as, 1 + 4 * ID_BYTES);
-  return sealed(key, content);
+  const as = holder?.as ?? "";
+  const value = sealable(1 + 4 * ID_BYTES + Buffer.byteLength(as));
+  value[SUM_BYTES] = STATES.indexOf(state);
+  const at = SUM_BYTES + 1;
+  writeId(value, at, entries);
+  writeId(value, at + ID_BYTES, open);
+  writeId(value, at + 2 * ID_BYTES, epoch);
+  writeId(value, at + 3 * ID_BYTES, holder?.until ?? 0);
+  value.write(as, at + 4 * ID_BYTES, "utf8");
+  return seal(key, value);
 }
 
 /** Decodes a shard row's value. The name of a holder is never empty. */
@@ -119,41 +141,37 @@ export function decodeShard(key: Uint8Array, value: Uint8Array): Shard {
 
 /** Encodes a place row's value: shard, open or not, origin and, if the entry was moved, whence and when. */
 export function encodePlace(key: Uint8Array, { shard, isOpen, txId, at, moved }: EntryPlace): Buffer {
-  const head = Buffer.allocUnsafe(2 * SHARD_BYTES + 1 + ID_BYTES);
-  head.writeUInt32BE(shard, 0);
-  head[SHARD_BYTES] = isOpen ? 1 : 0;
-  writeId(head, SHARD_BYTES + 1, txId);
-  head.writeUInt32BE(at, SHARD_BYTES + 1 + ID_BYTES);
-  if (moved === undefined) return sealed(key, head);
-  const tail = Buffer.allocUnsafe(SHARD_BYTES + ID_BYTES);
-  tail.writeUInt32BE(moved.from, 0);
-  writeId(tail, SHARD_BYTES, moved.txId);
-  return sealed(key, Buffer.concat([head, tail]));
+  const value = sealable(PLACE_HEAD_BYTES + (moved === undefined ? 0 : SHARD_BYTES + ID_BYTES));
+  value.writeUInt32BE(shard, SUM_BYTES);
+  value[SUM_BYTES + SHARD_BYTES] = isOpen ? 1 : 0;
+  writeId(value, SUM_BYTES + SHARD_BYTES + 1, txId);
+  value.writeUInt32BE(at, SUM_BYTES + SHARD_BYTES + 1 + ID_BYTES);
+  if (moved !== undefined) {
+    value.writeUInt32BE(moved.from, SUM_BYTES + PLACE_HEAD_BYTES);
+    writeId(value, SUM_BYTES + PLACE_HEAD_BYTES + SHARD_BYTES, moved.txId);
+  }
+  return seal(key, value);
 }
 
 /** Decodes a place row's value. */
 export function decodePlace(key: Uint8Array, value: Uint8Array): EntryPlace {
   const content = unsealed(key, value);
-  const head = 2 * SHARD_BYTES + 1 + ID_BYTES;
   return {
     shard: content.readUInt32BE(0),
     isOpen: content[SHARD_BYTES] === 1,
     txId: readId(content, SHARD_BYTES + 1),
     at: content.readUInt32BE(SHARD_BYTES + 1 + ID_BYTES),
     moved:
-      content.length === head
+      content.length === PLACE_HEAD_BYTES
         ? undefined
-        : { from: content.readUInt32BE(head), txId: readId(content, head + SHARD_BYTES) },
+        : {
+            from: content.readUInt32BE(PLACE_HEAD_BYTES),
+            txId: readId(content, PLACE_HEAD_BYTES + SHARD_BYTES),
+          },
   };
 }
 
 /** Returns the number of a shard from the namespace of its entries; undefined if no shard has it. */
 export function shardOfNamespace(namespace: string): number | undefined {
   return /^(?:0|[1-9]\d{0,3})$/.test(namespace) ? Number(namespace) : undefined;
-}
-
-function uint32(number: number): Buffer {
-  const bytes = Buffer.allocUnsafe(SHARD_BYTES);
-  bytes.writeUInt32BE(number);
-  return bytes;
 }

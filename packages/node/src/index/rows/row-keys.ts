@@ -265,7 +265,7 @@ export function escape(part: string): Buffer {
  * Writes a part and its end if the part is ASCII without 0x00. The bytes are the same as with {@link escape}, but are
  * written in half the time. Returns the offset of the next part; -1 if the part has other characters.
  */
-function writeAsciiPart(target: Buffer, at: number, part: string): number {
+export function writeAsciiPart(target: Buffer, at: number, part: string): number {
   for (let index = 0; index < part.length; index += 1) {
     const code = part.charCodeAt(index);
     if (code === END || code > 0x7f) return -1;

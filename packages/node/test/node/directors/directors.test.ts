@@ -404,3 +404,79 @@ it("an entry whose end a node refuses for good is handed out again", async () =>
   expect([calls.get("e1"), errors]).toEqual([2, ["This token may not write."]]);
   await director.stop();
 });
+
+describe("while a director reads pages of open entries", () => {
+  /** What a director watches, which a test awaits or holds back. */
+  interface Watched {
+    upTo(txId: number): Promise<void>;
+    holdUntil(released: Promise<void>): void;
+  }
+
+  /** Starts a director, and calls `beside` after each page, before the director gets it. */
+  function readingBeside(scene: DirectorScene, beside: (page: number, watched: Watched) => Promise<void>) {
+    const access = queueAccess(scene.node);
+    let pages = 0;
+    let seen = 0;
+    let held = Promise.resolve();
+    const watched: Watched = {
+      upTo: async (txId) => await vi.waitFor(() => expect(seen).toBeGreaterThanOrEqual(txId), PATIENT),
+      holdUntil: (released) => (held = released),
+    };
+    const observed: QueueAccess = {
+      ...access,
+      openEntries: async (query, signal) => {
+        const page = await access.openEntries(query, signal);
+        // A director also reads one entry to learn from where to watch.
+        if (query.limit > 1) await beside((pages += 1), watched);
+        return page;
+      },
+      watch: async function* (bucket, from, signal) {
+        for await (const transaction of access.watch(bucket, from, signal)) {
+          await held;
+          yield transaction;
+          seen = transaction.txId;
+        }
+      },
+    };
+    const { calls, handle } = counting();
+    const director = directQueue(observed, QUEUE, { handle, concurrency: 200 });
+    return { calls, director, pagesRead: () => pages };
+  }
+
+  it("what is enqueued meanwhile is handed out without another page", async () => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(["e1"]);
+    const { calls, director, pagesRead } = readingBeside(scene, async (_page, watched) => {
+      if (await scene.document("e2")) return;
+      const { txId } = await scene.transact(["enqueue", QUEUE, "e2", OPEN]);
+      await watched.upTo(txId);
+    });
+    await allFinished(scene);
+    expect([byName(calls), pagesRead()]).toEqual([once(["e1", "e2"]), 1]);
+    await director.stop();
+  });
+
+  it("what a later page contains, and is finished before the last one, is not handed out twice", async () => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(names(150));
+    const end = resolvable();
+    const { calls, director } = readingBeside(scene, async (page, watched) => {
+      if (page === 1) {
+        await scene.enqueue(names(100, "f"));
+        const { txId } = await scene.transact(["enqueue", QUEUE, "g1", OPEN]);
+        await watched.upTo(txId);
+        watched.holdUntil(end.promise);
+      } else if (page === 3) {
+        const isDone = { state: "done" };
+        await vi.waitFor(async () => expect(await scene.document("f10")).toEqual(isDone), PATIENT);
+        // When this one is indexed, the director knows of the earlier ones.
+        await scene.transact(["put", "other", "a", 1]);
+      }
+    });
+    await allFinished(scene);
+    end.resolve();
+    await director.stop();
+    expect([...calls].filter(([, count]) => count !== 1)).toEqual([]);
+    expect(calls.size).toBe(251);
+  });
+});
