@@ -51,10 +51,11 @@ export function frameMessage(body: string, logTag: string, random = randomDigits
       },
     );
   }
-  const checked = Buffer.from(`${logTag} ${random}${by === undefined ? "" : ` ${by}`}\n${body}`, "utf8");
-  const message = Buffer.allocUnsafe(CHECKED + checked.length);
-  message.write(`${PREFIX}${crc32(checked).toString(16).padStart(CRC_DIGITS, "0")} `, 0, "latin1");
-  message.set(checked, CHECKED);
+  const text = `${logTag} ${random}${by === undefined ? "" : ` ${by}`}\n${body}`;
+  const message = Buffer.allocUnsafe(CHECKED + Buffer.byteLength(text, "utf8"));
+  message.write(text, CHECKED, "utf8");
+  const sum = crc32(message.subarray(CHECKED));
+  message.write(`${PREFIX}${sum.toString(16).padStart(CRC_DIGITS, "0")} `, 0, "latin1");
   return message;
 }
 

@@ -75,7 +75,10 @@ export const documentRoutes: RegisterRoutes = (app, apiFor) => {
 
 /** Parses the address; `isList` is true if neither the path nor the query names a document. */
 function parseAddress(url: string): DocumentPath & { readonly isList: boolean } {
-  const bucketByKey = /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1];
+  // Matching the pattern takes longer than everything else here.
+  const bucketByKey = url.startsWith("/api/v1/buckets/")
+    ? /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1]
+    : undefined;
   if (bucketByKey !== undefined) return { bucket: bucketByKey, isList: false };
   const path = parseDocumentPath(url);
   return { ...path, isList: path.key === undefined && !/[?&]key=/.test(url) };

@@ -113,7 +113,8 @@ export const FIRST_TX_ID: TxId = 1;
  */
 export function encodeState(state: IndexState): Uint8Array {
   // The order of the members must not depend on when a member was set first, or on restarts.
-  const ordered = Object.fromEntries(MEMBERS.map((name) => [name, state[name]]));
+  const ordered: Partial<Record<keyof IndexState, unknown>> = {};
+  for (const name of MEMBERS) ordered[name] = state[name];
   const json = Buffer.from(JSON.stringify(ordered), "utf8");
   return Buffer.concat([json.subarray(0, -1), checksumMember(json)]);
 }
