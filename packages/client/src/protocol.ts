@@ -27,5 +27,5 @@ export {
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, queuePath, revisionOf, splitKey } from "./request-parts.ts";
+export { bucketPath, nextCursor, queuePath, reasonWords, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";

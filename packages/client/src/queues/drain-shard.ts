@@ -1,3 +1,4 @@
+import { reasonWords } from "../request-parts.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
 import type { TxId, TxOperation } from "../types/transaction.ts";
 import { holds, lowestSpare, type QueueAccess, transactUntil } from "./queue-access.ts";
@@ -134,6 +135,6 @@ async function release(
   await transactUntil(access, [["release", queue, shard, epoch]], inTime).catch(() => undefined);
 }
 
-function sentence(reason = "the transaction was aborted"): string {
-  return `${reason.replace(/^[A-Z_]+: /, "")}.`;
+function sentence(reason: string | undefined): string {
+  return `${reasonWords(reason)}.`;
 }

@@ -100,11 +100,27 @@ it("a name that is taken, and a document that is not JSON, are refused with a hi
   expect([taken.code, taken.stderr]).toEqual([
     1,
     expect.stringMatching(
-      /CONFLICT: Nothing was changed: jobs a\/b is in shard 0\.\n {2}hint: .*cairn queue show jobs/,
+      /CONFLICT: Nothing was changed: jobs a\/b is in shard 0\.\n {2}hint: The entry exists already, and GET \/api\/v1\/queues\/jobs\/entry\?name=a%2Fb returns it\. Enqueue another one under another name\.\n$/,
     ),
   ]);
+  const found = await fetch(`${node?.url ?? ""}/api/v1/queues/jobs/entry?name=a%2Fb`);
+  expect(await found.json()).toMatchObject({ name: "a/b", shard: 0 });
   expect(await run(["queue", "enqueue", "jobs", "{"])).toMatchObject({ code: 2 });
   expect((await run(["queue", "drain", "jobs", "one"])).code).toBe(2);
+});
+
+it("an entry for which a queue has no room is enqueued after what the hint says", async () => {
+  await newQueue("full", { cap: 1 });
+  await done("queue", "enqueue", "full", '{"state": "new"}');
+  const refused = await run(["queue", "enqueue", "full", '{"state": "new"}', "--name", "b"]);
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /CONFLICT: Nothing was changed: full has no active shard below its cap \(1\) and no spare one\.\n {2}hint: .*raise "shards" or "cap" of full in the policies \(cairn policy show prints them\), and set them with cairn policy apply\.\n$/,
+    ),
+  ]);
+  await newQueue("full", { cap: 2 });
+  expect(await done("queue", "enqueue", "full", '{"state": "new"}', "--name", "b")).toContain("shard 0");
 });
 
 it("a shard that cannot be drained for lack of room is drained after what the hint says", async () => {
@@ -113,9 +129,11 @@ it("a shard that cannot be drained for lack of room is drained after what the hi
   expect(refused.stderr).toMatch(
     /CONFLICT: Shard 0 of jobs was not retired: No other shard of jobs has room\.\n {2}hint: /,
   );
-  expect(refused.stderr).toMatch(/raise "shards" or "cap" in the policy with cairn policy apply/);
+  expect(refused.stderr).toMatch(
+    /raise "shards" or "cap" of \w+ in the policies \(cairn policy show prints them\), set them with cairn policy apply, and run the command again/,
+  );
   expect(await done("queue", "show", "jobs")).toContain("1 active");
-  await apply({ jobs: { ...POLICY, shards: 2 } });
+  await newQueue("jobs", { shards: 2 });
   expect(await done("queue", "drain", "jobs", "0")).toBe(
     "retired shard 0: 1 open moved; the next transactions remove its 1 finished entries\n",
   );
@@ -199,7 +217,7 @@ describe("enqueue --lines", () => {
     const full = await enqueue("small", lines(310));
     expect([full.code, full.stdout]).toEqual([1, ""]);
     expect(full.stderr).toMatch(
-      /^CONFLICT: Line 301 was not enqueued: small has no active shard below its cap \(300\) and no spare one\.\n {2}hint: Look at the shards with cairn queue show small\. Once there is room, run the command again with the same input: the 300 lines before this one are not enqueued twice\.\n$/,
+      /^CONFLICT: Line 301 was not enqueued: small has no active shard below its cap \(300\) and no spare one\.\n {2}hint: Look at the shards with cairn queue show small\. Directors make room as entries are finished; to make room at once, raise "shards" or "cap" of small in the policies \(cairn policy show prints them\), and set them with cairn policy apply\. Then run the command again with the same input: the 300 lines before this one are not enqueued twice\.\n$/,
     );
     expect(await done("queue", "show", "small")).toContain("300, 300 of them open");
     await newQueue("small", { cap: 400 });

@@ -1,5 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { TxOutcome } from "@cairn/client";
+import { reasonWords } from "@cairn/client/protocol";
 import {
   type AddCommand,
   addGroup,
@@ -93,7 +94,7 @@ export const addTx: AddCommand = (parent, terminal) => {
 };
 
 function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOutcome): string {
-  const result = committed ? "committed" : `aborted: ${reasonText(reason)}`;
+  const result = committed ? "committed" : `aborted: ${reasonWords(reason)}`;
   const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
   const writer = by === undefined ? "no longer in the log" : by === null ? "none with a name" : by;
   return `Transaction  ${txId}\nTime         ${txTime}\nOutcome      ${result}${first}\nToken        ${writer}`;
@@ -112,14 +113,9 @@ async function submit(
   const { txId, committed, reason } = outcome;
   if (committed) return outcome;
   await onAborted?.(outcome);
-  throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${reasonText(reason)}.`, {
+  throw new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${reasonWords(reason)}.`, {
     hint: "Correct the transaction and submit it again. None of its operations took effect.",
   });
-}
-
-/** Returns the reason for an outcome without the error code. */
-function reasonText(reason = "a match failed"): string {
-  return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
 }
 
 async function writeDocument(

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { TxOutcome } from "@cairn/client";
-import { queuePath } from "@cairn/client/protocol";
+import { queuePath, reasonWords } from "@cairn/client/protocol";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { parseJson } from "../../http/requests/faithful-json.ts";
 import { ndjsonLines } from "../../http/requests/ndjson-lines.ts";
@@ -110,12 +110,11 @@ async function countPresent({ node, queue }: LinesTarget, batch: readonly LineEn
 function refused(
   queue: string,
   line: number,
-  { reason = "the transaction was aborted" }: { readonly reason?: string | undefined },
+  { reason }: { readonly reason?: string | undefined },
   { enqueued, present }: LinesEnqueued,
 ): CairnError {
-  const words = reason.replace(/^[A-Z_]+: /, "");
-  return new CairnError("CONFLICT", `Line ${line} was not enqueued: ${words}.`, {
-    hint: `Look at the shards with cairn queue show ${queue}. Once there is room, run the command again with the same input: the ${enqueued + present} lines before this one are not enqueued twice.`,
+  return new CairnError("CONFLICT", `Line ${line} was not enqueued: ${reasonWords(reason)}.`, {
+    hint: `Look at the shards with cairn queue show ${queue}. Directors make room as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), and set them with cairn policy apply. Then run the command again with the same input: the ${enqueued + present} lines before this one are not enqueued twice.`,
   });
 }
 

@@ -81,7 +81,7 @@ function notDrained(
 ): CairnError {
   const sofar = moved === 0 ? "" : ` Entries moved before that: ${formatCount(moved)}.`;
   return new CairnError("CONFLICT", `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`, {
-    hint: `Look at the shards with cairn queue show ${queue}. If none has room, raise "shards" or "cap" in the policy with cairn policy apply, and run the command again.`,
+    hint: `Look at the shards with cairn queue show ${queue}. If none has room, raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), set them with cairn policy apply, and run the command again.`,
   });
 }
 

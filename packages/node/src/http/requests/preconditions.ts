@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import type { Revision } from "@cairn/client";
+import { reasonWords } from "@cairn/client/protocol";
 import { badRequest, RequestError } from "../answers/request-error.ts";
 import { isSafeMethod } from "./request-head.ts";
 
@@ -116,6 +117,5 @@ export function lostBecause(
   reason = "the document was changed in the meantime",
   hint = "Read the document again and decide whether to write it.",
 ): RequestError {
-  const words = reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
-  return new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint });
+  return new RequestError("CONFLICT", `The precondition does not hold: ${reasonWords(reason)}.`, { status: 412, hint });
 }

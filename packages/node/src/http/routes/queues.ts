@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 import type { FastifyReply } from "fastify";
 import type { Json, TxOperation } from "@cairn/client";
+import { reasonWords } from "@cairn/client/protocol";
 import type { FoundEntry } from "../../index/read/queue-reads.ts";
 import type { StoredDocument } from "../../index/read/documents.ts";
 import { MAX_SHARDS } from "../../policies/policy-problems.ts";
@@ -126,14 +127,25 @@ async function submit(
     void reply.header("cairn-tx", outcome.txId);
     return outcome;
   }
-  const [, queue] = operation;
   // This throws NOT_FOUND with a better hint if that is the reason.
-  await api.queue(queue, { stale: true });
-  const words = (outcome.reason ?? "").replace(/^[A-Z_]+: /, "");
-  throw new RequestError("CONFLICT", `Nothing was changed: ${words}.`, {
-    hint: `Look at the shards of the queue, who holds them and until when, with cairn queue show ${queue} or GET /api/v1/queues/${queue}.`,
+  await api.queue(operation[1], { stale: true });
+  throw new RequestError("CONFLICT", `Nothing was changed: ${reasonWords(outcome.reason)}.`, {
+    hint: await refusalHint(api, operation),
     details: { txId: outcome.txId },
   });
+}
+
+async function refusalHint(
+  api: RouteApi,
+  [op, queue, name]: TxOperation & readonly [string, string, ...unknown[]],
+): Promise<string> {
+  if (op !== "enqueue") {
+    return `Look at the shards of the queue, who holds them and until when, with cairn queue show ${queue} or GET /api/v1/queues/${queue}.`;
+  }
+  const { entry } = await api.entry(queue, name, { stale: true });
+  return entry === undefined
+    ? `Directors make room: they drain shards as entries are finished. To make room at once, raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), and set them with cairn policy apply.`
+    : `The entry exists already, and GET /api/v1/queues/${queue}/entry?name=${encodeURIComponent(name)} returns it. Enqueue another one under another name.`;
 }
 
 function parseShard(text: string): number {
@@ -146,8 +158,6 @@ function parseShard(text: string): number {
 }
 
 function shardOperation(action: string, queue: string, shard: number, body: unknown): ShardOperation {
-  const { as, epoch, ...others } = isMap(body) ? body : { other: body };
-  const isClaim = action === "claim" || action === "drain";
   if (!ACTIONS.includes(action)) {
     throw new CairnError(
       "NOT_FOUND",
@@ -157,6 +167,8 @@ function shardOperation(action: string, queue: string, shard: number, body: unkn
       },
     );
   }
+  const { as, epoch, ...others } = isMap(body) ? body : { other: body };
+  const isClaim = action === "claim" || action === "drain";
   const isGiven = isClaim
     ? typeof as === "string" && epoch === undefined
     : typeof epoch === "number" && as === undefined;
