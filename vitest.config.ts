@@ -9,8 +9,9 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
-    // Tests wait for disks, servers and processes more than they compute: one at a time would leave a core idle. All share one disk.
-    maxWorkers: Math.min(4, Math.max(2, availableParallelism() - 1)),
+    // Tests wait for disks, servers and processes as much as they compute: two workers leave two cores idle for a
+    // quarter of the time. All share one disk.
+    maxWorkers: Math.min(4, availableParallelism() + 1),
     // Limits end what hangs. None may be near what a busy machine with a slow disk needs, which is many times what an
     // idle one does.
     testTimeout: 180_000,

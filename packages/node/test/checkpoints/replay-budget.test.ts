@@ -115,9 +115,10 @@ it("a tail that can be replayed within the budget is not uploaded, as /status re
   expect(older).toEqual([first]);
   expect(newest).toBeGreaterThanOrEqual(first + LIMIT);
 
-  // A request is not subject to the budget.
+  // A request is not subject to the budget. It is refused while the node saves a checkpoint by itself.
   const requested = await put(node, "requested");
-  expect(await node.checkpoint().done).toMatchObject({ checkpoint: { txId: requested } });
+  const request = await vi.waitFor(() => node.checkpoint(), { timeout: 30_000 });
+  expect(await request.done).toMatchObject({ checkpoint: { txId: requested } });
   expect((await node.status()).checkpoints.skipped?.reason).not.toBe("short-tail");
 });
 
