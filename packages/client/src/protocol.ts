@@ -7,7 +7,7 @@ export {
   shardToDrain,
 } from "./queues/drain-shard.ts";
 export { directQueue } from "./queues/director.ts";
-export type { OpenEntriesQuestion, QueueAccess } from "./queues/queue-access.ts";
+export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";
 export { CairnClientError } from "./client-error.ts";
 export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
 export {
@@ -27,5 +27,5 @@ export {
   sendRequest,
   type Transport,
 } from "./node-request.ts";
-export { bucketPath, nextCursor, queuePath, reasonWords, revisionOf, splitKey } from "./request-parts.ts";
+export { bucketPath, nextCursor, queuePath, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";

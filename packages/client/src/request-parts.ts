@@ -42,11 +42,6 @@ export function revisionOf(headers: AnswerHeaders): number {
   return Number(/^(?:W\/)?"(\d+)"$/.exec(headers.get("etag") ?? "")?.[1]);
 }
 
-/** Returns the reason in an outcome without its code and without a full stop, for a message with its own. */
-export function reasonWords(reason = "the transaction was aborted"): string {
-  return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
-}
-
 /** Returns the cursor in a response's link to the next page. */
 export function nextCursor({ headers }: { readonly headers: AnswerHeaders }): string | undefined {
   const cursor = /[?&]cursor=([^&>]*)[^>]*>; rel="next"/.exec(headers.get("link") ?? "")?.[1];

@@ -5,7 +5,7 @@ import type { Json, TxId } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { durationMs, failed, finished } from "./entry-rules.ts";
 import { HeldShard, type ShardParts } from "./held-shard.ts";
-import { lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
+import { codeOf, lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
 import { Bell, pause } from "./timing.ts";
 
 /**
@@ -340,7 +340,8 @@ class QueueDirector implements Director {
         await this.#followFrom(txId, signal);
       } catch (error) {
         if (signal.aborted) return;
-        if (!mayPass(error)) throw error;
+        // A watch from a transaction that the log has lost is refused, but the next one begins at what there is.
+        if (!mayPass(error) && codeOf(error) !== "REQUEST_INVALID") throw error;
         this.#report(error);
       }
       await pause(MIN_LOOK_MS + (Math.random() * MAX_LOOK_MS) / 10, signal);

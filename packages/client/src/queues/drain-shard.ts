@@ -1,7 +1,6 @@
-import { reasonWords } from "../request-parts.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
 import type { TxId, TxOperation } from "../types/transaction.ts";
-import { holds, lowestSpare, type QueueAccess, transactUntil } from "./queue-access.ts";
+import { holds, lowestSpare, type QueueAccess, reasonWords, transactUntil } from "./queue-access.ts";
 
 /** The maximum number of entries that one transaction moves. */
 const MAX_MOVES = 256;

@@ -32,7 +32,6 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "UNAUTHORIZED",
   "FORBIDDEN",
   "NOT_FOUND",
-  "CONFLICT",
 ]);
 
 /** Returns whether the same request may succeed later. */
@@ -63,6 +62,11 @@ export async function transactUntil(
     }
     await pause(Math.min(MAX_PAUSE_MS, 50 * 2 ** failures) * (0.5 + Math.random() / 2), signal);
   }
+}
+
+/** Returns the reason in an outcome without its code and without a full stop, for a message with its own. */
+export function reasonWords(reason = "the transaction was aborted"): string {
+  return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
 }
 
 /** Returns whether an epoch is still the newest of its shard. */

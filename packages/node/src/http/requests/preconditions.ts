@@ -117,5 +117,8 @@ export function lostBecause(
   reason = "the document was changed in the meantime",
   hint = "Read the document again and decide whether to write it.",
 ): RequestError {
-  return new RequestError("CONFLICT", `The precondition does not hold: ${reasonWords(reason)}.`, { status: 412, hint });
+  return new RequestError("CONFLICT", `The precondition does not hold: ${reasonWords(reason)}.`, {
+    status: 412,
+    hint,
+  });
 }

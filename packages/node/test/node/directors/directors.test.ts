@@ -405,6 +405,27 @@ it("an entry whose end a node refuses for good is handed out again", async () =>
   await director.stop();
 });
 
+it.each(["REQUEST_INVALID", "CONFLICT"])("a watch that is refused with %s is begun anew", async (code) => {
+  await using scene = await DirectorScene.start();
+  const access = queueAccess(scene.node);
+  let refusals = 0;
+  const refusing: QueueAccess = {
+    ...access,
+    watch(...query) {
+      refusals += 1;
+      if (refusals === 1) throw Object.assign(new Error("The log has another end."), { code });
+      return access.watch(...query);
+    },
+  };
+  const { calls, handle } = counting();
+  const director = directQueue(refusing, QUEUE, { handle });
+  await vi.waitFor(() => expect(refusals).toBe(2), PATIENT);
+  await scene.enqueue(["e1"]);
+  await allFinished(scene);
+  expect(calls).toEqual(once(["e1"]));
+  await director.stop();
+});
+
 describe("while a director reads pages of open entries", () => {
   /** What a director watches, which a test awaits or holds back. */
   interface Watched {
