@@ -11,6 +11,8 @@ const MAX_BATCH = 256;
 const MAX_BATCH_CHARACTERS = 262_144;
 /** The maximum number of entries that wait for their next attempt in memory. Others are read again when they are due. */
 const MAX_WAITING = 10_000;
+/** The number of pages after which a reading begins again with the oldest entry, if some may have been passed over. */
+const MAX_PAGES_ONWARD = 10;
 /** The maximum number of changes that are remembered while a page is read. */
 const MAX_READ_BESIDE = 1_000;
 /** The pause after a page that could not be read. */
@@ -75,8 +77,14 @@ export class HeldShard {
   readonly #waiting = new Map<string, number>();
   /** The earliest of these times, and of those of entries that were too many to remember. */
   #dueAt = Infinity;
-  /** Whether there may be open entries that are neither ready nor in hand nor waiting. */
-  #hasMore = true;
+  /** The cursor of the next page of open entries; undefined if the last one was read. */
+  #next: string | undefined;
+  /** Whether entries may be open before the next page that are neither ready nor in hand nor waiting. */
+  #hasGaps = true;
+  /** Whether an entry changed that may be before the next page, or in one of the pages to come. */
+  #isPassedOver = false;
+  /** The number of pages since the oldest entry. */
+  #pages = 0;
   /**
    * The transactions as of which the first and the last page were read. What changed up to the first is in the pages; an
    * entry that was moved here between the two may be missing.
@@ -161,28 +169,39 @@ export class HeldShard {
     if (!this.#isWriting) void this.#write();
   }
 
-  /** Takes note of a change of the shard's entries. */
+  /**
+   * Takes note of a change of the shard's entries. While older entries are unread, a new one waits to be read in its
+   * turn; otherwise, entries would be handled in any order, and some of them never, while more come in than can be
+   * handled.
+   */
   changed(change: Change): void {
     const { name, revision, document } = change;
     if (this.#inHand.has(name) || this.#waiting.has(name)) return;
-    if ((this.#ready.get(name)?.revision ?? 0) >= revision) return;
+    const known = this.#ready.get(name);
+    if (known !== undefined && known.revision >= revision) return;
+    const isOpen = document !== undefined && !isFinished(document, this.policy);
+    if (known !== undefined && isOpen) {
+      this.#add({ ...known, revision, document });
+      return;
+    }
     this.#ready.delete(name);
     if (this.#reading !== undefined) {
       if (this.#changedWhileReading.length < MAX_READ_BESIDE) this.#changedWhileReading.push(change);
-      else this.#hasMore = true;
+      else this.#hasGaps = true;
       return;
     }
-    if (document === undefined || isFinished(document, this.policy)) return;
-    if (revision > this.#readUpTo) {
+    if (!isOpen) return;
+    if (this.#isUnread) this.#isPassedOver = true;
+    else if (revision > this.#readUpTo) {
       this.#add({ shard: this.shard, name, revision, document, createdTx: revision });
-    } else if (revision > this.#readFrom) this.#hasMore = true;
+    } else if (revision > this.#readFrom) this.#hasGaps = true;
     this.#parts.onChange();
   }
 
   /** Forgets what was read, because changes may have been missed. */
   readAgain(): void {
     this.#ready.clear();
-    this.#hasMore = true;
+    this.#hasGaps = true;
     this.#parts.onChange();
   }
 
@@ -211,12 +230,12 @@ export class HeldShard {
       if (at <= now) this.#waiting.delete(name);
       else this.#dueAt = Math.min(this.#dueAt, at);
     }
-    this.#hasMore = true;
+    this.#hasGaps = true;
     this.#parts.onChange();
   }
 
   #readMore(): void {
-    if (!this.#hasMore || this.#reading !== undefined || this.isPaused) return;
+    if (!this.#isUnread || this.#reading !== undefined || this.isPaused) return;
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
       const changes = this.#changedWhileReading;
@@ -227,30 +246,38 @@ export class HeldShard {
   }
 
   /**
-   * Reads open entries from the oldest one on, until enough are ready. Finished entries leave the list, so this reads
-   * little besides what is in hand or waiting.
+   * Reads open entries until enough are ready: onward from the last page, or from the oldest one. Finished entries leave
+   * the list, so this reads little besides what is in hand or waiting.
    */
   async #read(): Promise<void> {
     const { access, queue, ahead } = this.#parts;
-    let cursor: string | undefined;
-    this.#hasMore = false;
+    const isOnward = !this.#hasGaps && !(this.#isPassedOver && this.#pages >= MAX_PAGES_ONWARD);
+    if (!isOnward) [this.#next, this.#pages, this.#isPassedOver] = [undefined, 0, false];
+    this.#hasGaps = false;
     this.#endedWhileReading.clear();
     try {
       do {
-        const page = await access.openEntries({ queue, shard: this.shard, limit: PAGE, cursor }, this.signal);
-        if (cursor === undefined) this.#readFrom = page.txId;
+        const query = { queue, shard: this.shard, limit: PAGE, cursor: this.#next };
+        const page = await access.openEntries(query, this.signal);
+        if (this.#next === undefined) this.#readFrom = page.txId;
         this.#readUpTo = page.txId;
         for (const entry of page.entries) if (!this.#isKnown(entry.name)) this.#add(entry);
-        cursor = page.next;
+        this.#next = page.next;
+        this.#pages += 1;
         this.#parts.onChange();
-      } while (cursor !== undefined && this.#ready.size < ahead && !this.signal.aborted);
-      if (cursor !== undefined) this.#hasMore = true;
+      } while (this.#next !== undefined && this.#ready.size < ahead && !this.signal.aborted);
+      if (this.#next === undefined && this.#isPassedOver) this.#hasGaps = true;
     } catch (error) {
-      this.#hasMore = true;
+      this.#hasGaps = true;
       if (this.signal.aborted) return;
       this.#parts.onError(error as Error);
       await pause(UNREAD_PAUSE_MS, this.signal);
     }
+  }
+
+  /** Whether there may be open entries that are neither ready nor in hand nor waiting. */
+  get #isUnread(): boolean {
+    return this.#hasGaps || this.#next !== undefined;
   }
 
   #isKnown(name: string): boolean {
@@ -261,9 +288,12 @@ export class HeldShard {
 
   #add(entry: QueueEntry): void {
     const at = dueAt(entry.document);
-    if (at > Date.now()) this.#wait(entry.name, at);
-    else if (this.#ready.size < 2 * this.#parts.ahead + PAGE) this.#ready.set(entry.name, entry);
-    else this.#hasMore = true;
+    if (at > Date.now()) {
+      this.#ready.delete(entry.name);
+      this.#wait(entry.name, at);
+    } else if (this.#ready.has(entry.name) || this.#ready.size < 2 * this.#parts.ahead + PAGE)
+      this.#ready.set(entry.name, entry);
+    else this.#hasGaps = true;
   }
 
   /** Hands an entry out again after a pause, because its document does not contain when it is due. */
@@ -320,7 +350,7 @@ export class HeldShard {
     if (outcome === "refused") {
       // Either somebody else holds the shard now, or the entry itself was changed, as by an eviction.
       const { access, queue } = this.#parts;
-      if (await holds(access, queue, this, this.signal)) this.#hasMore = true;
+      if (await holds(access, queue, this, this.signal)) this.#hasGaps = true;
       else this.lose("somebody else has claimed it");
       return;
     }
@@ -339,7 +369,7 @@ export class HeldShard {
     if (isFinished(document, this.policy)) return;
     const at = dueAt(document);
     if (at > Date.now()) this.#wait(name, at);
-    else this.#hasMore = true;
+    else this.#hasGaps = true;
   }
 
   /** Submits ends as one transaction. Returns the error if they cannot be stored. */

@@ -1,6 +1,6 @@
 import type { Json, QueueEntry } from "@cairn/client";
 import { CairnClient } from "@cairn/client";
-import { directQueue, type QueueAccess } from "@cairn/client/protocol";
+import { directQueue, drainShard, type QueueAccess } from "@cairn/client/protocol";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { GiveUp } from "../../../src/index.ts";
 import { resolvable } from "../../../src/concurrency/resolvable.ts";
@@ -49,6 +49,48 @@ describe("a director", () => {
     expect(await scene.document("e0")).toEqual({ state: "done" });
     await director.stop();
     expect((await scene.queue()).shards).toMatchObject([{ holder: null }]);
+  });
+
+  it("handles entries in the order of their creation while more are enqueued than it can handle", async () => {
+    await using scene = await DirectorScene.start({ shards: 1, cap: 10_000, lease: "PT1M" });
+    const all = names(2_000);
+    let enqueued = 0;
+    const more = async (count: number): Promise<void> => {
+      const next = all.slice(enqueued, enqueued + count);
+      enqueued += next.length;
+      await scene.enqueue(next);
+    };
+    await more(300);
+    const { calls, handle } = counting(() => more(2));
+    const director = scene.node.direct(QUEUE, { concurrency: 1, handle });
+    await allFinished(scene);
+    expect(calls.size).toBe(all.length);
+    expect([...calls.keys()]).toEqual(all);
+    await director.stop();
+  });
+
+  it("handles older entries that are moved into its shard before it has handled all newer ones there", async () => {
+    await using scene = await DirectorScene.start({ shards: 2, cap: 2_000, lease: "PT1M" });
+    const [older, newer] = [names(10), names(1_800, "f")];
+    await scene.enqueue(older);
+    await scene.enqueue(names(1_990, "d"), { state: "done" });
+    await scene.enqueue(newer);
+    await scene.transact(["claim", QUEUE, 0, { as: "test" }]);
+    let draining: Promise<unknown> | undefined;
+    const drain = async (): Promise<unknown> => {
+      const { signal } = new AbortController();
+      const drained = { queue: QUEUE, shard: 0, as: "test", leaseMs: 60_000, signal };
+      return await drainShard(queueAccess(scene.node), drained);
+    };
+    const { calls, handle } = counting(() => {
+      if (calls.size === 200) draining = drain();
+    });
+    const director = scene.node.direct(QUEUE, { shards: 1, drainAt: false, handle });
+    await allFinished(scene);
+    await expect(draining).resolves.toMatchObject({ retired: true, moved: 10 });
+    expect(byName(calls)).toEqual(byName(once([...older, ...newer])));
+    expect([...calls.keys()].indexOf("e9")).toBeLessThan(1_500);
+    await director.stop();
   });
 
   it("handles each entry once while others are enqueued, over HTTP as well", async () => {
