@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import type { QueueStatus } from "@cairn/client";
+import type { QueueStatus, TxOperation } from "@cairn/client";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
@@ -164,6 +164,37 @@ it("a drain that is interrupted gives the shard back, and the next one moves the
     0,
     expect.stringMatching(/^retired shard 0: 44 open moved; /),
   ]);
+});
+
+it("a drain says that no node responds, and continues when one does", async () => {
+  const config = (port: number) => ({
+    "cairn/node": { id: "away", dir: path.join(folder, "away") },
+    "cairn/http-server": { port },
+  });
+  let away = await startNode(config(0), { env: {} });
+  await away.ready;
+  const url = away.url ?? "";
+  const operations: TxOperation[] = [
+    ["configure", { queues: { jobs: { ...POLICY, shards: 2 } } }],
+    ["enqueue", "jobs", "e1", { state: "new" }],
+  ];
+  for (const operation of operations) await away.await((await away.submit({ ops: [operation] })).txId);
+  const terminal = new CapturedTerminal({ env: { CAIRN_URL: url }, isTTY: true });
+  let closing: Promise<void> | undefined;
+  const submit = away.submit.bind(away);
+  vi.spyOn(away, "submit").mockImplementation(async (transaction, options) => {
+    if (transaction.ops.some(([kind]) => kind === "move")) await (closing ??= away.close());
+    return await submit(transaction, options);
+  });
+  const draining = cairn(["queue", "drain", "jobs", "0"], terminal);
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("No node responds"), { timeout: 30_000 });
+  await closing;
+  away = await startNode(config(Number(new URL(url).port)), { env: {} });
+  expect(await draining).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^retired shard 0: 1 open moved;/) as string,
+  });
+  await away.close();
 });
 
 async function drainInterruptedAt(operation: string, queue: string): Promise<CommandResult> {

@@ -38,15 +38,22 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
           const { entries: rows = 0, open } = shards.find((one) => one.shard === shard) ?? {};
           const leaseMs = policyMilliseconds(policy.lease);
           const display = showProgress(terminal.stderr, "moving", open, Date.now, formatCount);
-          const onProgress = (done: number): void => display.update(done, `shard ${shard} of ${queue}`);
-          const result = await drainShard(access, {
-            queue,
-            shard,
-            as,
-            leaseMs,
-            signal,
-            onProgress,
-          }).finally(() => display.stop());
+          let movedSoFar = 0;
+          const onProgress = (done: number): void => {
+            movedSoFar = done;
+            display.update(done, `shard ${shard} of ${queue}`);
+          };
+          const transact: DrainAccess["transact"] = async (transaction, ending) => {
+            try {
+              return await access.transact(transaction, ending);
+            } catch (error) {
+              // The drain sends the transaction again, or ends with this error.
+              display.update(movedSoFar, (error as Error).message.replace(/\.$/, ""));
+              throw error;
+            }
+          };
+          const drained = { queue, shard, as, leaseMs, signal, onProgress };
+          const result = await drainShard({ ...access, transact }, drained).finally(() => display.stop());
           // A signal that comes while the shard is being retired is too late to interrupt anything.
           if (!result.retired) {
             if (signal.aborted && signal.reason instanceof InterruptedError)
