@@ -166,12 +166,16 @@ it("a drain that is interrupted gives the shard back, and the next one moves the
   ]);
 });
 
-it("a drain says that no node responds, and continues when one does", async () => {
-  const config = (port: number) => ({
+/** Returns the configuration of a node that ends and starts again. */
+function awayConfig(port: number): object {
+  return {
     "cairn/node": { id: "away", dir: path.join(folder, "away") },
     "cairn/http-server": { port },
-  });
-  let away = await startNode(config(0), { env: {} });
+  };
+}
+
+it("a drain says that no node responds, and continues when one does", async () => {
+  let away = await startNode(awayConfig(0), { env: {} });
   await away.ready;
   const url = away.url ?? "";
   const operations: TxOperation[] = [
@@ -189,7 +193,7 @@ it("a drain says that no node responds, and continues when one does", async () =
   const draining = cairn(["queue", "drain", "jobs", "0"], terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("No node responds"), { timeout: 30_000 });
   await closing;
-  away = await startNode(config(Number(new URL(url).port)), { env: {} });
+  away = await startNode(awayConfig(Number(new URL(url).port)), { env: {} });
   expect(await draining).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(/^retired shard 0: 1 open moved;/) as string,
