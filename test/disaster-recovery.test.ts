@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
-import { afterEach, beforeEach, describe, expect, it, onTestFailed } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, onTestFailed, onTestFinished } from "vitest";
 import { CAIRN, ROOT } from "./support/cairn-process.ts";
 import { freePorts, movePorts } from "./support/moved-ports.ts";
 import { fencedBlocks } from "./support/readme-blocks.ts";
@@ -51,6 +51,10 @@ describe("docs/disaster-recovery.md", () => {
     });
     let output = "";
     onTestFailed(() => console.error(output));
+    onTestFinished(async () => {
+      // A test whose time is up leaves its shell, which ends what it started.
+      if (shell.exitCode === null && shell.kill()) await once(shell, "close");
+    });
     for (const stream of [shell.stdout, shell.stderr])
       stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
     const [code] = (await once(shell, "close")) as [number | null];

@@ -54,19 +54,9 @@ export async function runCairnOrThrow(...command: Parameters<typeof runCairn>): 
   return result;
 }
 
-/**
- * Makes a node save a checkpoint. Retries while the node saves a checkpoint by itself, as it does at a random instant
- * after its start.
- */
+/** Makes a node save a checkpoint. */
 export async function createCheckpoint(url: string): Promise<CommandResult> {
-  const deadline = Date.now() + 60_000;
-  for (;;) {
-    const result = await runCairn(["checkpoint", "create", "--json", "--url", url]);
-    if (result.code === 0) return result;
-    if (!result.stderr.includes("CHECKPOINT_RUNNING") || Date.now() > deadline)
-      throw new Error(result.stderr);
-    await delay(100);
-  }
+  return await runCairnOrThrow(["checkpoint", "create", "--json", "--url", url]);
 }
 
 /** Makes a node save a checkpoint unless its newest one contains everything, and returns the newest one's name. */

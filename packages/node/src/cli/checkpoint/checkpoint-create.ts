@@ -1,4 +1,5 @@
-import { CairnError } from "@cairn/kv";
+import { setTimeout as delay } from "node:timers/promises";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { CheckpointSummary } from "@cairn/client";
 import type { CheckpointResult } from "../../api/node-api.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
@@ -10,13 +11,18 @@ import {
   formatRelative,
   formatTime,
 } from "../../text/quantities.ts";
+import type { NodeClient } from "../requests/node-client.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
+
+/** The pause before a node that is saving a checkpoint is asked again. */
+const POLL_MS = 250;
 
 interface CreateOptions extends NodeOptions {
   readonly rebuild?: boolean;
 }
 
+type Created = CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
 type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 
 /** Adds `cairn checkpoint create`. */
@@ -40,9 +46,7 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
           `rebuilt ${what}; saved ${checkpoint.name} (${formatBytes(checkpoint.bytes)})`,
         );
       }
-      const result = (await withNode(terminal, options, (node) =>
-        node.json({ method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } }),
-      )) as CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
+      const result = await withNode(terminal, options, createdCheckpoint);
       if (options.json === true) await writeJson(terminal.stdout, result);
       if ("skipped" in result && result.skipped === "leased") throw nothingSaved(result, Date.now());
       if (options.json === true) return;
@@ -50,6 +54,19 @@ export const addCheckpointCreate: AddCommand = (parent, terminal) => {
       return writeLine(terminal.stdout, `saved ${result.name} (${formatBytes(result.bytes)})`);
     });
 };
+
+/** Has a checkpoint saved. If the node is already saving one, which may lack the newest transactions, waits for it. */
+async function createdCheckpoint(node: NodeClient): Promise<Created> {
+  const request = { method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } } as const;
+  for (;;) {
+    try {
+      return (await node.json(request)) as Created;
+    } catch (error) {
+      if (!isCairnError(error, "CHECKPOINT_RUNNING")) throw error;
+    }
+    await delay(POLL_MS);
+  }
+}
 
 const SKIPPED = {
   empty: "the log has no transactions yet, so there is nothing to save",
