@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { stat, truncate, writeFile } from "node:fs/promises";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
 
@@ -91,7 +91,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForLog("a");
       return { status: "a" };
     },
-    hint: /Print them with cairn (log orphans) > FILE, review the file, and submit them again with cairn (load) FILE/,
+    hint: /Print them with cairn (log orphans) > FILE \(.*?\), review the file, and submit them again with cairn (load) FILE/,
     async follow(scene, [, print = "", submit = ""]) {
       const { stdout } = await scene.runStep(print);
       await writeFile(scene.path("FILE"), stdout);
@@ -145,6 +145,35 @@ export const LOGS: readonly BrokenCluster[] = [
     async follow(scene) {
       await scene.step("restore the log's folder from its copy", () => copyFolder(scene, "copy", "a/a-log"));
       await scene.restart("a");
+    },
+  },
+  {
+    name: "embedded-log-lost-end",
+    failure: "an embedded log lost its end",
+    codes: ["LOG_REGRESSED", "INDEX_LOCKED"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.stop("a");
+      for (const file of await filesBelow(scene, "a/a-log", /\.log$/))
+        await truncate(file, Math.max(0, (await stat(file)).size - 10));
+      await scene.ready("a");
+      return { status: "a" };
+    },
+    hint: /Print them with cairn (log orphans) > FILE \(if the log is embedded, stop the node for that, and start it again\), review the file, and submit them again with cairn (load) FILE/,
+    async follow(scene, [, print = "", submit = ""]) {
+      const refused = await scene.runRefused(print);
+      if (!refused.includes("To run this command, stop the node")) throw new Error(refused);
+      await scene.step(`stop the node, cairn ${print} > FILE, start the node`, async () => {
+        await scene.stop("a");
+        await writeFile(scene.path("FILE"), (await scene.run(print)).stdout);
+        await scene.ready("a");
+      });
+      await scene.runStep(`${submit} FILE`);
+      const { stdout: found } = await scene.run("get things default/k5");
+      if ((JSON.parse(found) as { n: number }).n !== 5)
+        throw new Error(`the lost document was not restored: ${found}`);
     },
   },
   {

@@ -14,7 +14,7 @@ import nats
 import frame
 import values
 
-STEPS = 220
+STEPS = 300
 BATCH = 300
 STRANGE = 5
 READS = 100
@@ -107,6 +107,47 @@ def configure(node, random, history):
         submit(node, [{"ops": [["configure", one]]}] + [values.during_a_scan(random) for _ in range(random.randrange(6))])
 
 
+def on_queues(node, random, epochs):
+    """Submits a transaction on queues, and notes the epochs that it begins."""
+    said = values.queue_transaction(random, epochs)
+    status, answer = node.ask("POST", "/api/v1/tx?await=true", said)
+    if status not in (200, 400, 409):
+        raise RuntimeError(f"POST /api/v1/tx: {status} {answer}")
+    if status == 200 and answer["committed"]:
+        for op, queue, *rest in said["ops"]:
+            if op in ("claim", "drain"):
+                epochs.setdefault((queue, rest[0]), []).append(answer["txId"])
+
+
+def retire(node, random):
+    """Fills a shard of a queue with more rows than one transaction removes, drains it, and retires it."""
+    queue = random.choice(("w-2", "w-2", "work"))
+    active = []
+    for _ in range(2):
+        status, found = node.ask("GET", f"/api/v1/queues/{queue}?linearizable=true")
+        if status != 200:
+            return
+        active = [one["shard"] for one in found["shards"] if one["state"] == "active"]
+        names = [f"r{random.getrandbits(40)}" for _ in range(300 if queue == "w-2" else 4)]
+        submit(node, [{"ops": [["enqueue", queue, name, random.choice((values.DONE,) * 9 + ({},))]]} for name in names])
+    if not active:
+        return
+    shard = random.choice(active)
+    status, answer = node.ask("POST", "/api/v1/tx?await=true", {"ops": [["drain", queue, shard, {"as": "retire"}]]})
+    if status != 200 or not answer["committed"]:
+        return
+    epoch = answer["txId"]
+    open_ones = node.must("GET", f"/api/v1/queues/{queue}/shards/{shard}/open?limit=1000")
+    ops = [["put", queue, f"{shard}/{one['name']}", values.DONE, {"epoch": epoch}] for one in open_ones if random.random() < 0.5]
+    others = [one["name"] for one in open_ones if ["put", queue, f"{shard}/{one['name']}", values.DONE, {"epoch": epoch}] not in ops]
+    to = [one for one in active if one != shard]
+    ops += [["move", queue, f"{shard}/{name}", to[0] if to else 1 - shard, epoch] for name in others]
+    if not to and others:
+        submit(node, [{"ops": [["claim", queue, 1 - shard, {"as": "retire"}]]}])
+    submit(node, [{"ops": [*ops, ["retire", queue, shard, epoch]]}])
+    submit(node, [values.during_a_scan(random) for _ in range(random.randrange(6))])
+
+
 async def main(task):
     random = randoms.Random(task["seed"])
     node = Node(task["url"])
@@ -115,7 +156,9 @@ async def main(task):
     # The same bounds for the node's whole life: other bounds would remove other versions.
     bounds = {"pods": random.choice(values.HISTORIES), "jobs": random.choice(values.HISTORIES)}
     history = bounds if task["history"] else None
-    last = []
+    last, epochs = [], {}
+    # A bucket becomes a queue only while it is empty.
+    submit(node, [{"ops": [["configure", {"queues": values.QUEUES}]]}])
     for step in range(STEPS):
         kind = random.random()
         if step % 70 == 30:
@@ -124,11 +167,15 @@ async def main(task):
             configure(node, random, history)
         elif step == STEPS // 2:
             save(node)
+        elif step % 70 in (45, 69):
+            retire(node, random)
         elif kind < 0.03 or (task["history"] and kind < 0.06):
             submit(node, batch(random, BATCH))
         elif kind < 0.45 and connection:
             for _ in range(STRANGE):
                 await strange(connection, task["name"], random, log_id, last)
+        elif kind < 0.75:
+            on_queues(node, random, epochs)
         else:
             status, answer = node.ask("POST", "/api/v1/tx", values.transaction(random))
             if status not in (202, 400, 409):
@@ -137,6 +184,7 @@ async def main(task):
         await connection.close()
     # The requests end while documents are being scanned.
     last_policies = {"indexes": {"jobs": ["state"]}, "expire": {"jobs": {"after": 10**9 + random.randrange(10**6)}}}
+    last_policies["queues"] = node.must("GET", "/api/v1/policies")["policies"].get("queues", {})
     submit(node, [*values.flood(random), {"ops": [["configure", last_policies]]}, {"ops": [["put", "pods", "end", 1]]}])
     while any(field["counts"] is None for one in node.must("GET", "/api/v1/buckets?linearizable=true") for field in one.get("fields", {}).values()):
         time.sleep(0.05)

@@ -10,6 +10,7 @@ from chains import INDEX_VERSION, Chains
 from expiry import Expiry
 from frame import Refused
 from json_text import field_of, parse
+from queues import Aborted, Queues
 from rows import is_deletion, number, part, sealed, short, stem, version_revision, version_sum, version_value
 
 COMMITTED, ABORTED, DUPLICATE = range(3)
@@ -32,6 +33,8 @@ class Fold:
         """`events_from`: the time before which there is no event; None until there is one."""
         self.policies, self.all_policies = None, []
         self.chains = Chains()
+        self.queues, self.retired = Queues(self), {}
+        """`retired`: by bucket, the last transaction that removed rows of a retired shard."""
 
     def go_on(self, birth):
         """Continues the fold with the log that continues the current one."""
@@ -49,9 +52,12 @@ class Fold:
         in_force = self.policies
         self.expiry.begin(in_force)
         self.named, self.touched = set(), set()
+        taken = self.queues.next_slice()
         kind, text = self._outcome(position, payload, told)
         if in_force is not None and in_force.rules:
             self.expiry.end(in_force)
+        if taken is not None:
+            self.written += self.queues.remove(taken)
         key = b"t" + number(self.tx_id)
         self.outcomes[key] = sealed(key, bytes([kind]) + number(self.time) + text)
         self.sha256 = frame.anchor(position, nanoseconds, payload)
@@ -60,7 +66,7 @@ class Fold:
     def _outcome(self, position, payload, told):
         try:
             said = message.decode(payload)
-            self.named = {stem(one.bucket, one.key) for one in said.ops if one.bucket}
+            self.named = {stem(one.bucket, one.key) for one in said.ops if one.bucket and "/" in (one.key or "")}
             if said.tag != frame.log_tag(self.log["id"]):
                 raise Refused("the message was written for another log")
             if said.birth is not None and position != 1:
@@ -82,8 +88,25 @@ class Fold:
         conflict = self._conflict(said.ops)
         if conflict is not None:
             return ABORTED, f"CONFLICT: {conflict}".encode()
-        self._commit(said.ops)
-        return COMMITTED, said.line
+        is_on_queue = any(one.bucket and self._queue_policy(one.bucket) for one in said.ops)
+        queues = self.queues.copy() if is_on_queue else self.queues
+        try:
+            queues.apply(said.ops, self._queue_policy)
+            self._check_queues(queues, said.ops)
+        except Aborted as aborted:
+            return ABORTED, f"CONFLICT: {aborted}".encode()
+        self._commit(said.ops, queues)
+        shards = json.dumps(queues.enqueued, separators=(",", ":")).encode()
+        return COMMITTED, said.line + (b"\n" + shards if queues.enqueued else b"")
+
+    def _queue_policy(self, bucket):
+        return self.policies.queues.get(bucket) if self.policies else None
+
+    def _check_queues(self, queues, ops):
+        for one in ops:
+            if one.op == "configure":
+                before = self.policies.queues if self.policies else {}
+                queues.check_policies(before, parse(one.document.decode()).get("queues", {}), ops)
 
     def _conflict(self, ops):
         for one in ops:
@@ -99,16 +122,25 @@ class Fold:
                 return "the policies are " + ("not set" if revision is None else f"at revision {revision}")
         return None
 
-    def _commit(self, ops):
+    def _commit(self, ops, queues):
         events = []
         policies_set = None
-        for one in ops:
+        writes = {}
+        for at, own, document in queues.writes:
+            writes.setdefault(at, []).append((own, document))
+        for at, one in enumerate(ops):
+            if one.bucket and one.op not in ("match", "evict") and self._queue_policy(one.bucket) is not None:
+                for own, document in writes.get(at, ()):
+                    self.write(own, document)
+                continue
             if one.op == "event":
                 events.append(one.document)
             elif one.op == "configure":
                 policies_set = one.document
             elif one.op != "match":
                 getattr(self, f"_{one.op}")(stem(one.bucket, one.key), one)
+        self.queues = queues
+        self.written += queues.effects()
         self._record(events)
         if policies_set is not None:
             self.policies = policies.Policies(parse(policies_set.decode()), self.tx_id, self.policies)
@@ -127,7 +159,7 @@ class Fold:
     def _evict(self, own, _):
         if own not in self.newest:
             return
-        self._count(own, self.newest.pop(own), -1)
+        self.count(own, self.newest.pop(own), -1)
         self.versions.pop(own, None)
         self.evictions.append(b"x" + number(self.tx_id) + own)
         self.touched.add(own)
@@ -136,14 +168,14 @@ class Fold:
         before = self.newest.get(own)
         if before is not None:
             self.versions.setdefault(own, {})[version_revision(before)] = before
-            self._count(own, before, -1)
+            self.count(own, before, -1)
         value = version_value(own, self.tx_id, self.time, document)
         self.newest[own] = value
-        self._count(own, value, 1)
+        self.count(own, value, 1)
         self.written += version_sum(value)
         self.touched.add(own)
 
-    def _count(self, own, value, by):
+    def count(self, own, value, by):
         counts = self.buckets.setdefault(own[: own.index(0)], [0, 0])
         counts[1 if is_deletion(value) else 0] += by
         if not is_deletion(value):
@@ -189,8 +221,9 @@ class Fold:
         for key in self.evictions:
             rows[key] = sealed(key)
         for bucket, (documents, tombstones) in self.buckets.items():
-            rows[b"n" + bucket] = sealed(b"n" + bucket, number(documents) + number(tombstones))
-        return {**rows, **self.expiry.rows(), **self.events, **self._fields(), **self.chains.rows()}
+            removed = number(self.retired[bucket]) * 2 if bucket in self.retired else b""
+            rows[b"n" + bucket] = sealed(b"n" + bucket, number(documents) + number(tombstones) + removed)
+        return {**rows, **self.queues.rows(), **self.expiry.rows(), **self.events, **self._fields(), **self.chains.rows()}
 
     def _fields(self):
         rows, counts = {}, {}
@@ -214,6 +247,8 @@ class Fold:
             state.update(events=len(self.event_keys), eventsFrom=self.events_from)
         if self.expiry.due_from is not None:
             state["dueFrom"] = self.expiry.due_from
+        if self.queues.retiring:
+            state["retiring"] = [{"queue": queue, "shard": shard} for queue, shard in self.queues.retiring]
         if self.policies:
             indexes = [{"id": index, "bucket": bucket, "field": field} for index, bucket, field in self.policies.indexes]
             scan = [{"bucket": bucket, "after": after} for bucket, after in self.policies.scan]

@@ -7,8 +7,10 @@ import policies
 from frame import Refused
 from json_text import byte_length, cut_units, is_document, is_well_formed, parse, stringify
 
-RESERVED = {"tx", "events", "watch", "buckets", "checkpoints", "digest", "policies"}
-PARTS = {"delete": 3, "match": 4, "evict": 3}
+HELD = ("claim", "renew", "release", "drain", "retire")
+RESERVED = {"tx", "events", "watch", "buckets", "checkpoints", "digest", "policies", "queues"}
+PARTS = {"delete": 3, "match": 4, "evict": 3, "claim": 4, "renew": 4, "release": 4, "drain": 4, "retire": 4, "enqueue": 3, "move": 5}
+EPOCH = "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard"
 EVENT = {"object": 1536, "reason": 256, "message": 16384, "bucket": 253, "time": 19, "type": 64, "source": 256}
 NEEDED = ("object", "reason")
 
@@ -24,6 +26,7 @@ class Operation:
     def __init__(self, op, bucket=None, key=None, revision=None, has_revision=False):
         self.op, self.bucket, self.key = op, bucket, key
         self.revision, self.has_revision, self.document = revision, has_revision, None
+        self.shard = self.epoch = self.holder = None
 
 
 def decode(payload):
@@ -59,13 +62,18 @@ def _decode(payload):
     ops, written = [], set()
     for parts in listed:
         operation = _operation(parts)
+        changed = _changed_once(operation)
+        if changed is not None:
+            if changed in written:
+                raise Refused(f"{changed} is changed twice")
+            written.add(changed)
         if operation.op in ("put", "delete", "evict", "configure"):
             key = (operation.bucket, operation.key)
             if key in written:
                 named = f"{operation.bucket} {operation.key} is written twice"
                 raise Refused("the policies are set twice" if operation.op == "configure" else named)
             written.add(key)
-        if operation.op in ("put", "event", "configure"):
+        if operation.op in ("put", "enqueue", "event", "configure"):
             if not documents:
                 raise Refused("the message lacks a document")
             operation.document = documents.pop(0)
@@ -129,18 +137,74 @@ def _operation(parts):
         if len(parts) > 2:
             raise Refused("configure has at most 2 parts")
         return Operation(op, revision=_revision(parts[-1]) if len(parts) == 2 else None, has_revision=len(parts) == 2)
+    has_epoch = op in ("put", "delete") and len(parts) == 4 and isinstance(parts[3], dict)
     if op == "put":
-        if len(parts) != 3:
+        if len(parts) != 3 and not has_epoch:
             raise Refused("put has 3 parts in the log, and 4 for an entry of a queue")
     elif not isinstance(op, str):
         raise Refused("an operation begins with its name")
     elif op not in PARTS:
         raise Refused(f"unknown operation {quote(op)}; known are put, delete, match, evict, event, configure, claim, renew, release, enqueue, drain, move and retire")
-    elif len(parts) != PARTS[op]:
+    elif len(parts) != PARTS[op] and not has_epoch:
         raise Refused(f"{op} has {PARTS[op]} parts, this one has {len(parts)}")
     check_bucket(parts[1])
+    if op in HELD or op in ("enqueue", "move"):
+        return _of_queue(op, parts)
     key = _key(parts[2])
+    if has_epoch:
+        operation = Operation(op, parts[1], key)
+        if set(parts[3]) != {"epoch"}:
+            raise Refused('the last part of a write is {"epoch": number} if there is one')
+        operation.epoch = _epoch(parts[3]["epoch"])
+        return operation
     return Operation(op, parts[1], key, _revision(parts[3]) if op == "match" else None)
+
+
+def _of_queue(op, parts):
+    operation = Operation(op, parts[1])
+    if op == "enqueue":
+        if not isinstance(parts[2], str):
+            raise Refused("the name of an entry is text")
+        operation.key = _key(f"0/{parts[2]}")[2:]
+        return operation
+    if op == "move":
+        if not isinstance(parts[2], str) or "/" not in parts[2]:
+            raise Refused("the key of an entry is text: shard/name")
+        operation.key = _key(parts[2])
+    operation.shard = _shard(parts[3 if op == "move" else 2])
+    if op in ("claim", "drain"):
+        operation.holder = _holder(parts[3])
+    else:
+        operation.epoch = _epoch(parts[-1])
+    return operation
+
+
+def _shard(value):
+    if not is_whole(value) or value > 1023:
+        raise Refused("a shard is a whole number from 0 to 1023")
+    return int(value)
+
+
+def _holder(value):
+    if not isinstance(value, dict) or set(value) != {"as"}:
+        raise Refused('the last part is {"as": name}')
+    if not isinstance(value["as"], str) or not 1 <= byte_length(value["as"]) <= 256:
+        raise Refused('"as" is text of 1 to 256 bytes')
+    if not is_well_formed(value["as"]):
+        raise Refused('"as" must be valid Unicode')
+    return value["as"]
+
+
+def _epoch(value):
+    if not is_whole(value, 1):
+        raise Refused(EPOCH)
+    return int(value)
+
+
+def _changed_once(one):
+    if one.op in HELD:
+        return f"{one.bucket} shard {one.shard}"
+    return f"{one.bucket} {one.key}" if one.op in ("enqueue", "move") else None
 
 
 def check_bucket(bucket):

@@ -55,7 +55,7 @@ def check(value):
     """Raises Refused unless these are policies. Does not check their size: no test sets 64 KiB."""
     from message import check_bucket
 
-    _map(value, ("indexes", "expire", "history", "events"))
+    _map(value, ("indexes", "expire", "history", "events", "queues"))
     for part in ("indexes", "expire", "history"):
         for bucket, rule in _map(value.get(part, {})).items():
             try:
@@ -76,6 +76,22 @@ def check(value):
                 _bound(rule, 0)
     if "events" in value:
         _bound(value["events"], 1)
+    for bucket, queue in _map(value.get("queues", {})).items():
+        _need(bucket not in value.get("expire", {}))
+        _check_queue(queue)
+
+
+def _check_queue(queue):
+    """Does not check `retry`, which has no effect on an index: no test sets it."""
+    _map(queue, ("shards", "cap", "terminal", "lease"))
+    for name, most in (("shards", 1024), ("cap", 1e9)):
+        _need(isinstance(queue.get(name), float) and queue[name].is_integer() and 1 <= queue[name] <= most)
+    _need(milliseconds(queue.get("lease")) is not None)
+    _need(_map(queue.get("terminal")))
+    for field, values in queue["terminal"].items():
+        listed = values if isinstance(values, list) else [values]
+        _need(_is_field(field) and 1 <= len(listed) <= 100)
+        _need(all(field_text(one) is not None for one in listed))
 
 
 class Rule:
@@ -98,6 +114,7 @@ class Policies:
 
     def __init__(self, value, revision, before=None):
         self.value, self.revision = value, revision
+        self.queues = value.get("queues", {})
         self.rules = {bucket: Rule(rule) for bucket, rule in value.get("expire", {}).items()}
         self.next_index = before.next_index if before else 1
         known = {(bucket, field): number for number, bucket, field in before.indexes} if before else {}

@@ -88,7 +88,7 @@ def problem(key, value):
         return None if state(value) is not None else "its checksum is wrong"
     elif kind in b"fz":
         return "it has a value" if value else None
-    elif key != b"mpurged" and kind not in b"beijknoqrtvx":
+    elif key != b"mpurged" and kind not in b"abeijknopqrstvx":
         return "there is no such kind"
     elif not is_sealed(key, value):
         return "its checksum is wrong"

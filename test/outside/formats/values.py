@@ -75,6 +75,55 @@ def flood(random):
     yield {"ops": [["event", event(random)] for _ in range(350)]}
 
 
+QUEUES = {
+    "work": {"shards": 3, "cap": 6, "terminal": {"state": ["done", 3]}, "lease": "PT0.1S"},
+    "w-2": {"shards": 2, "cap": 400, "terminal": {"state": "done", "spec.node": [True, "3"]}, "lease": "PT1H"},
+}
+ENTRIES = ("e/1", "ü", "zero\0byte", "\0", "日本", "a b", *(f"e{place}" for place in range(20)))
+DONE = {"state": "done", "spec": {"node": True}}
+
+
+def queues(random):
+    """Returns policies of queues, which differ a little each time."""
+    said = json.loads(json.dumps(QUEUES))
+    work = said["work"]
+    if random.random() < 0.5:
+        work["cap"] = random.randrange(3, 9)
+    if random.random() < 0.3:
+        work["shards"] = random.randrange(2, 5)
+    if random.random() < 0.2:
+        work["terminal"] = {"state": "done"}
+    if random.random() < 0.05:
+        del said["w-2"]
+    if random.random() < 0.05:
+        said["x-1"] = said["work"]
+    return said
+
+
+def queue_operation(random, epochs):
+    """Returns an operation on a queue. `epochs`: by queue and shard, the transactions that claimed it."""
+    queue = random.choice(("work",) * 12 + ("w-2",) * 4 + ("pods",))
+    shard, name = random.randrange(4), random.choice(ENTRIES)
+    known = epochs.get((queue, shard), [1])
+    epoch = known[-1] if random.random() < 0.85 else random.choice((*known, known[-1] + 1))
+    key, with_epoch = f"{shard}/{name}", {"epoch": epoch}
+    done = random.choice((DONE, DONE, document(random)))
+    return random.choice(
+        [["enqueue", queue, name, done], ["enqueue", queue, name, {"state": "open"}]] * 3
+        + [["put", queue, key, done, with_epoch]] * 4
+        + [["put", queue, key, {"state": 3}], ["delete", queue, key, with_epoch], ["delete", queue, key], ["evict", queue, key]]
+        + [["claim", queue, shard, {"as": random.choice(("a", "ü \"b\""))}]] * 3
+        + [["drain", queue, shard, {"as": "d"}], ["drain", queue, shard, {"as": "d"}], ["release", queue, shard, epoch]]
+        + [["renew", queue, shard, epoch], ["put", queue, f"0{key}", 1], ["put", queue, "x/y", 1], ["match", queue, key, None]]
+        + [["move", queue, key, random.randrange(4), epoch]] * 4
+        + [["retire", queue, shard, epoch]] * 2
+    )
+
+
+def queue_transaction(random, epochs):
+    return {"ops": [queue_operation(random, epochs) for _ in range(random.choice((1, 1, 1, 1, 2, 4)))]}
+
+
 def during_a_scan(random):
     """Returns a transaction on documents that are being scanned."""
     place = f"w{random.randrange(450):03}"
@@ -94,6 +143,7 @@ def policies(random, history):
         said["expire"]["pods"] = {"when": {"v": [0, "", True]}, "after": 60}
     if random.random() < 0.7:
         said["events"] = random.choice(({"keep": 5}, {"for": "PT1S"}, {"keep": 20, "for": "P1D"}))
+    said["queues"] = queues(random)
     if history is not None:
         said["history"] = history
     return said
@@ -103,7 +153,7 @@ def lines(random):
     """Returns the bytes after the first line of a foreign message; most of them are slightly wrong."""
     header = random.choice((random.choice(HEADERS), {"ops": [["put", "pods", key(random)]]}, {"ops": [["event"]]}, {"ops": [["configure"]]}))
     listed = header.get("ops") or []
-    needed = sum(isinstance(one, list) and one[:1] in (["put"], ["event"], ["configure"]) for one in listed)
+    needed = sum(isinstance(one, list) and one[:1] in (["put"], ["enqueue"], ["event"], ["configure"]) for one in listed)
     text = json.dumps(header)
     if random.random() < 0.2:
         text = random.choice((text.replace(" ", " \t\r"), text + " x", "\ufeff" + text, "[" * 400, "", text[:-1] + ', "id": "a", "id": "a"}'))
@@ -154,6 +204,42 @@ HEADERS = [
     {"ops": [["configure", 1]]},
     {"ops": [["configure", 1, 2]]},
     {"ops": [["configure", -1]]},
+    {"ops": [["claim", "work", 0, {"as": "s"}]]},
+    {"ops": [["claim", "work", 1024, {"as": "s"}]]},
+    {"ops": [["claim", "work", "0", {"as": "s"}]]},
+    {"ops": [["claim", "work", 0.0, {"as": ""}]]},
+    {"ops": [["claim", "work", 0, {"as": "\ud800"}]]},
+    {"ops": [["claim", "work", 0, {"as": "s", "by": 1}]]},
+    {"ops": [["claim", "work", 0, "s"]]},
+    {"ops": [["claim", "work", 0]]},
+    {"ops": [["claim", "Work", 0, {"as": "s"}]]},
+    {"ops": [["drain", "work", 1, {"as": "s"}], ["renew", "work", 1.0, 5]]},
+    {"ops": [["claim", "work", 0, {"as": "s"}], ["enqueue", "work", "of two"], ["put", "work", "0/and"]]},
+    {"ops": [["renew", "work", 0, 0]]},
+    {"ops": [["renew", "work", 0, None]]},
+    {"ops": [["release", "work", 0, 2.5]]},
+    {"ops": [["retire", "work", -1, 5]]},
+    {"ops": [["enqueue", "work", "strange"]]},
+    {"ops": [["enqueue", "work", "a/b"], ["enqueue", "work", "a/b"]]},
+    {"ops": [["enqueue", "work", ""]]},
+    {"ops": [["enqueue", "work", 5]]},
+    {"ops": [["enqueue", "work", "ä" * 513]]},
+    {"ops": [["enqueue", "work", "\ud800"]]},
+    {"ops": [["enqueue", "work", "a", {}]]},
+    {"ops": [["enqueue", "queues", "a"]]},
+    {"ops": [["move", "work", "a", 1, 5]]},
+    {"ops": [["move", "work", "0/a", 1024, 5]]},
+    {"ops": [["move", "work", "0/a", 1]]},
+    {"ops": [["move", "work", "0/a", 1, "5"]]},
+    {"ops": [["move", "work", "0/a", 1, 5], ["move", "work", "0/a", 2, 5]]},
+    {"ops": [["put", "work", "0/a", {"epoch": 5}], ["delete", "work", "0/b", {"epoch": 5}]]},
+    {"ops": [["put", "work", "0/a", {"epoch": 5}], ["delete", "work", "0/a", {"epoch": 5}]]},
+    {"ops": [["put", "work", "0/a", {}]]},
+    {"ops": [["put", "work", "0/a", {"epoch": 0}]]},
+    {"ops": [["delete", "work", "a", {"epoch": 5}]]},
+    {"ops": [["delete", "work", "0/a", {"epoch": 5, "as": 1}]]},
+    {"ops": [["delete", "work", "0/a", 5]]},
+    {"ops": [["put", "pods", "0/a", {"epoch": 5}]]},
     {"birth": {"log": "x", "offset": 0}},
     {"birth": 5},
     {"birth": {"log": "x", "offset": 0}, "ops": []},

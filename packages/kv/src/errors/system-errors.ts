@@ -17,6 +17,8 @@ export interface SystemError {
   readonly errno: string;
   readonly meaning: SystemErrorMeaning;
   readonly what: string;
+  /** What to do, if it is not what the others with this meaning require. */
+  readonly hint?: string;
 }
 
 /**
@@ -54,6 +56,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
     errno: "EFBIG",
     meaning: "full",
     what: "the file would exceed the file size limit of this process",
+    hint: "Raise the limit on the size of files (ulimit -f, LimitFSIZE of systemd), and restart the node. Nothing is lost.",
     text: /File too large/,
   },
   { errno: "EACCES", meaning: "denied", what: "this user may not use it", text: /Permission denied/ },
@@ -147,10 +150,10 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
  */
 export function systemRefused(
   subject: string,
-  { errno, meaning, what }: SystemError,
+  { errno, meaning, what, hint = ANSWERS[meaning].hint }: SystemError,
   cause: unknown,
 ): CairnError {
-  const { code, hint } = ANSWERS[meaning];
+  const { code } = ANSWERS[meaning];
   const said = errorMessage(cause);
   return new CairnError(code, `${subject} cannot be used: ${what} (${errno}). What failed: ${said}.`, {
     hint,

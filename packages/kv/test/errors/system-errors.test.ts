@@ -40,6 +40,11 @@ it.each(TABLE)("%s, the name that Node uses, has the same meaning", (errno, _tex
   expect(explainOperation(named, DIR)).toMatchObject({ code });
 });
 
+it("a limit on the size of files is not a full disk, so the hint names the limit", () => {
+  const refused = explainOperation(saidByLevelDb("File too large"), DIR);
+  expect(refused).toMatchObject({ hint: expect.stringMatching(/ulimit -f/) as string });
+});
+
 it("an exceeded quota is recognized although Node knows only its number", () => {
   const unnamed = Object.assign(new Error("Unknown system error -122"), {
     code: "Unknown system error -122",

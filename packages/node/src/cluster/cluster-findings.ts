@@ -174,7 +174,7 @@ function joinFindings({ join: { movedAside, orphans } }: PeerStatus): NodeFindin
   if (orphans > 0) {
     const message = `${formatNumberOf(orphans, "transaction")} lost by the log ${orphans === 1 ? "is" : "are"} only in quarantine.`;
     const hint =
-      "Print them with cairn log orphans > FILE, review the file, and submit them again with cairn load FILE. They are counted until their folder is removed from quarantine/ and the node is restarted.";
+      "Print them with cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again), review the file, and submit them again with cairn load FILE. They are counted until their folder is removed from quarantine/ and the node is restarted.";
     findings.push(finding("attention", null, message, hint));
   }
   return findings;

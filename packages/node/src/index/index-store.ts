@@ -7,7 +7,7 @@ import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import type { KnownShards } from "./apply/batch-queues.ts";
-import { OldestIds } from "./apply/submissions.ts";
+import { OldestIds, type Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
@@ -45,8 +45,8 @@ import type { FieldQuery } from "./read/field-query.ts";
 import { listWhere } from "./read/list-where.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { SharedResults } from "../concurrency/shared-results.ts";
-import { transactionRowKey } from "./rows/row-keys.ts";
-import { decodeOutcome } from "./rows/row-values.ts";
+import { submissionRowKey, transactionRowKey } from "./rows/row-keys.ts";
+import { decodeOutcome, decodeSubmission } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
 /** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
@@ -368,6 +368,13 @@ export class IndexStore {
     const first = Number(text);
     const { txId: _, txTime: __, committed = false, ...rest } = (await this.outcome(first)) ?? {};
     return { ...outcome, ...rest, committed, duplicateOf: first };
+  }
+
+  /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
+  async ownerOf(id: string): Promise<Submission | undefined> {
+    const key = submissionRowKey(id);
+    const value = await this.#kv.get(key);
+    return value === undefined ? undefined : decodeSubmission(key, value);
   }
 
   /**

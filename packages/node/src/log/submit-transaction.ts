@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import type { ValidTransaction } from "../transactions/validate-transaction.ts";
 import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
 import { contentHash, logTagOf, messageChecksum } from "../transactions/message-frame.ts";
-import type { LogMessage, TxLog } from "./tx-log.ts";
+import type { TxLog } from "./tx-log.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 
 /** A transaction that the log has stored. */
@@ -16,20 +16,36 @@ export interface SubmittedTransaction {
   readonly checksum: number;
 }
 
+/** The transaction to which an idempotency id belongs, and the hash of its content ({@link contentHash}). */
+export interface IdOwner {
+  readonly txId: TxId;
+  readonly contentHash: Uint8Array;
+}
+
+/** What a node knows when it submits a transaction. */
+export interface Submitter {
+  /** The last transaction read from the log. */
+  readonly known: TxId;
+  /** Passed to {@link TxLog.append}. */
+  readonly timeoutMs: number;
+  /** Recorded in the message as its writer. */
+  readonly by: string | undefined;
+  /** Returns the owner of an id once the index contains a transaction; undefined if there is none, or not in time. */
+  ownerOf(id: string, indexed: TxId): Promise<IdOwner | undefined>;
+}
+
 /**
  * Appends a transaction to the log and returns its id once the log has stored it. Transactions are stored in the order
  * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, `CONFLICT` if the id
  * was used for other content, `LOG_UNREACHABLE` or `LOG_FULL`. Throws `LOG_REGRESSED` if the log stored the transaction
- * at or before `known`, the last transaction read from the log. The log then has a different history, so the caller
- * must not wait for the id in the history that it knows. `timeoutMs` is passed to {@link TxLog.append}, and `by` is
- * recorded in the message as its writer.
+ * at or before the last one read from it. The log then has a different history, so the caller must not wait for the id in
+ * the history that it knows.
  */
 export async function submitTransaction(
   log: TxLog,
   { id: logId, offset }: { readonly id: string; readonly offset: number },
   transaction: ValidTransaction,
-  known: TxId,
-  { timeoutMs, by }: { readonly timeoutMs: number; readonly by: string | undefined },
+  { known, timeoutMs, by, ownerOf }: Submitter,
 ): Promise<SubmittedTransaction> {
   const payload = encodeTransaction(transaction, logId, undefined, by);
   if (payload.length > log.maxPayload) {
@@ -39,16 +55,18 @@ export async function submitTransaction(
       { hint: "Split the transaction into several smaller ones." },
     );
   }
-  const messageId = transaction.id === undefined ? {} : { messageId: transaction.id };
+  const { id } = transaction;
+  const messageId = id === undefined ? {} : { messageId: id };
   let appended = await log.append(payload, { ...messageId, timeoutMs });
-  if (appended.duplicate) {
-    const { position } = appended;
-    const first = await judgeFirst(log, position, payload, { logId, id: transaction.id });
-    if (typeof first === "object")
-      return { txId: position + offset, checksum: messageChecksum(first.payload) };
-    if (first === "other content") throw sameId(position + offset);
-    // The log compared message ids, which any client can set. Only the id in the message itself counts, because the
-    // index remembers that id in order to apply nothing twice.
+  if (appended.duplicate && id !== undefined) {
+    const txId = appended.position + offset;
+    const first = await log.fetch(appended.position);
+    if (first !== undefined && isRepetition(first.payload, payload, { logId, id }))
+      return { txId, checksum: messageChecksum(first.payload) };
+    // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does not
+    // belong: the index decides, which also applies nothing twice.
+    const owner = await ownerOf(id, txId);
+    if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) throw sameId(owner.txId);
     appended = await log.append(payload, { timeoutMs });
   }
   const { txId } = storedAfter(known, log, appended.position, offset);
@@ -85,23 +103,15 @@ function takenBefore(logName: string, position: number): CairnError {
   );
 }
 
-/**
- * Returns the stored message with the same message id if it contains the same transaction, and otherwise the reason why
- * it does not count. The log itself compares only ids.
- */
-async function judgeFirst(
-  log: TxLog,
-  position: number,
+/** Returns whether a message is the same transaction of the same log, with the same id. */
+function isRepetition(
+  stored: Uint8Array,
   payload: Uint8Array,
-  { logId, id }: { readonly logId: string; readonly id: string | undefined },
-): Promise<LogMessage | "other content" | "not of this id"> {
-  const first = await log.fetch(position);
-  // The message has since been trimmed, so the index decides by the ids that it remembers.
-  if (first === undefined) return "not of this id";
-  const decoded = decodeMessage(first.payload);
+  { logId, id }: { readonly logId: string; readonly id: string },
+): boolean {
+  const decoded = decodeMessage(stored);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
-  if (!isOfId) return "not of this id";
-  return contentHash(first.payload).equals(contentHash(payload)) ? first : "other content";
+  return isOfId && contentHash(stored).equals(contentHash(payload));
 }
 
 function sameId(txId: TxId): CairnError {

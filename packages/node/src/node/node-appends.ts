@@ -7,6 +7,7 @@ import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import {
+  type IdOwner,
   type SubmittedTransaction,
   submitBarrier,
   submitTransaction,
@@ -73,7 +74,15 @@ export class NodeAppends {
   ): Promise<SubmittedTransaction> {
     const valid = validTransaction(transaction);
     const { log, index, of } = this.#target();
-    const stored = submitTransaction(log, of, valid, index.state.txId, { timeoutMs, by });
+    const ownerOf = async (id: string, indexed: TxId): Promise<IdOwner | undefined> => {
+      const isIndexed = this.#life.position.reached(indexed, timeoutMs / 2).then(
+        () => true,
+        () => false,
+      );
+      return (await isIndexed) ? await index.ownerOf(id) : undefined;
+    };
+    const known = index.state.txId;
+    const stored = submitTransaction(log, of, valid, { known, timeoutMs, by, ownerOf });
     const submitted = stored.then(async (answer) => {
       await this.#confirmHistory();
       return answer;

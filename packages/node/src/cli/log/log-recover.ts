@@ -213,7 +213,10 @@ async function writePlan(
     );
     if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
   }
-  if (refusal !== undefined) throw refusal;
+  if (refusal !== undefined)
+    terminal.stderr.write(
+      `notice: without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}\n`,
+    );
 }
 
 function leftOut(beyond: number): string {

@@ -44,7 +44,7 @@ export async function whyNotReplaced(
 }
 
 const REPLACE_ON_PURPOSE =
-  "Run the command with --dry-run to see what it would do; nothing was changed. To replace a working log on purpose, remove it first: nats stream rm STREAM " +
+  "Nothing was changed; --dry-run shows what the command would do. To replace a working log on purpose, remove it first: nats stream rm STREAM " +
   "(embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.";
 
 /**

@@ -193,7 +193,7 @@ function orphanFields({ join }: NodeStatus): Field[] {
     ["Orphans", `${formatNumberOf(join.orphans, "transaction")} lost by the log, only in quarantine`],
     [
       "",
-      "Print them with cairn log orphans > FILE, review the file, and submit them again with cairn load FILE.",
+      "Print them with cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again), review the file, and submit them again with cairn load FILE.",
     ],
     ["", "They are counted until their folder is removed from quarantine/ and the node is restarted."],
   ];

@@ -1,5 +1,5 @@
 import { type FileHandle, open, readdir, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-rows.ts";
 
@@ -14,18 +14,25 @@ const MAX_ASIDE_ENTRIES = 10;
 const MESSAGE_BYTES = 19;
 
 /**
- * Returns a path below the log's folder `path` at which `name` can be kept. Creates the subfolder for it, and removes
- * the oldest entries there.
+ * Keeps something below the log's folder `path`: `keep` creates it at the path that it is given. Then removes the oldest
+ * entries there. If `keep` fails, nothing of it remains, so that a full disk does not push out what was kept before.
  */
-export async function asidePath(path: string, name: string): Promise<string> {
+export async function keepAside(
+  path: string,
+  name: string,
+  keep: (aside: string) => Promise<void>,
+): Promise<string> {
   const folder = join(path, ASIDE);
   if ((await makeFolder(folder)) !== undefined) await syncFolder(path);
+  const aside = join(folder, `${new Date().toISOString().replaceAll(":", "-")}-${name}`);
+  await keep(aside);
+  await syncFolder(folder);
   // Names begin with the time, so sorting by name sorts by age.
   const names = (await readdir(folder)).toSorted();
-  for (const oldest of names.slice(0, Math.max(0, names.length + 1 - MAX_ASIDE_ENTRIES))) {
+  for (const oldest of names.slice(0, Math.max(0, names.length - MAX_ASIDE_ENTRIES))) {
     await rm(join(folder, oldest), { recursive: true });
   }
-  return join(folder, `${new Date().toISOString().replaceAll(":", "-")}-${name}`);
+  return aside;
 }
 
 /**
@@ -44,7 +51,7 @@ export async function cutTorn(path: string, keepsCopies: boolean): Promise<strin
     const copy = await cut(path, tail, keepsCopies);
     const held = basename(tail.path).startsWith("MANIFEST")
       ? "They held no message."
-      : `They held at most ${Math.floor(bytes / MESSAGE_BYTES)} messages, none of which was acknowledged.`;
+      : `They held at most ${Math.floor(bytes / MESSAGE_BYTES)} messages. None of them was acknowledged, unless the disk lost what it had flushed.`;
     sentences.push(
       `${basename(tail.path)} of the log in ${path} ended in ${bytes} bytes of a write that a power loss or the end of the process interrupted. They were cut off. ` +
         `${held}${copy === undefined ? "" : ` A copy was kept in ${copy}.`}`,
@@ -73,14 +80,16 @@ async function cut(path: string, tail: TornTail, keepsCopy: boolean): Promise<st
 async function copyOf(path: string, tail: TornTail, file: FileHandle): Promise<string> {
   const content = Buffer.alloc(tail.end - tail.start);
   await file.read(content, 0, content.length, tail.start);
-  const copy = await asidePath(path, `${basename(tail.path)}-from-${tail.start}`);
-  const target = await open(copy, "wx");
-  try {
-    await target.writeFile(content);
-    await target.sync();
-  } finally {
-    await target.close();
-  }
-  await syncFolder(dirname(copy));
-  return copy;
+  return await keepAside(path, `${basename(tail.path)}-from-${tail.start}`, async (copy) => {
+    const target = await open(copy, "wx");
+    try {
+      await target.writeFile(content);
+      await target.sync();
+    } catch (error) {
+      await rm(copy);
+      throw error;
+    } finally {
+      await target.close();
+    }
+  });
 }

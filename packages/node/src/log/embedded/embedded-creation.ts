@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
-import { asidePath } from "./cut-torn-writes.ts";
+import { keepAside } from "./cut-torn-writes.ts";
 
 /**
  * A marker file that is created before a log's first file and removed once all files are durable. No append is
@@ -40,9 +40,10 @@ export async function beginCreation(path: string): Promise<string | undefined> {
     : [];
   let aside: string | undefined;
   if (left.length > 0) {
-    aside = await asidePath(path, "begun");
-    await mkdir(aside);
-    for (const name of left) await rename(join(path, name), join(aside, name));
+    aside = await keepAside(path, "begun", async (folder) => {
+      await mkdir(folder);
+      for (const name of left) await rename(join(path, name), join(folder, name));
+    });
   }
   const mark = await open(join(path, MARK), "w");
   try {

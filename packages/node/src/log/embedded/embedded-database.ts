@@ -170,14 +170,10 @@ export function databaseError(path: string, error: unknown): CairnError {
   }
   const system = systemErrorOf(error);
   if (system?.meaning === "full") {
-    return new CairnError(
-      "DISK_FULL",
-      `The log in ${path} cannot be written because there is no space left.`,
-      {
-        hint: "Free some space on the disk. The log then continues by itself.",
-        cause: error,
-      },
-    );
+    return new CairnError("DISK_FULL", `The log in ${path} cannot be written because ${system.what}.`, {
+      hint: system.hint ?? "Free some space on the disk. The log then continues by itself.",
+      cause: error,
+    });
   }
   if (system?.meaning === "wait") return systemRefused(`The log in ${path}`, system, error);
   return new CairnError("LOG_UNREACHABLE", `The log in ${path} cannot be used: ${reason}.`, {
@@ -224,7 +220,7 @@ const DAMAGED_HINT =
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
-    hint: "Stop the other node, or configure another log folder for this one.",
+    hint: "An embedded log belongs to one process. To run this command, stop the node, and start it again afterwards. To start another node, configure another folder for its log.",
     cause,
   });
 }

@@ -1,8 +1,9 @@
 import { appendFile, cp, link, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { keepAside } from "../../../src/log/embedded/cut-torn-writes.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 import { openWith, PAGE, pagesBetween, type WrittenLog, without, writeLog } from "./torn-states.ts";
 
@@ -91,6 +92,21 @@ describe("an embedded log after a power loss during its last append", () => {
     const [copy = ""] = await readdir(join(log.path, "torn"));
     expect(notices[0]).toContain(copy);
     expect(await readFile(join(log.path, "torn", copy))).toEqual(content.subarray(answered.bytes));
+  });
+
+  it("keeps its earlier copies while a further one cannot be written", async () => {
+    const { path } = await written([1]);
+    const kept = await keepAside(path, "kept", async (copy) => await writeFile(copy, "bytes"));
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      const failing = keepAside(path, "failed", () => Promise.reject(new Error("ENOSPC")));
+      await expect(failing).rejects.toThrow("ENOSPC");
+    }
+    expect(await readdir(join(path, "torn"))).toEqual([basename(kept)]);
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      await keepAside(path, String(attempt + 10), async (copy) => await writeFile(copy, "bytes"));
+    }
+    const names = (await readdir(join(path, "torn"))).map((name) => name.slice(-2)).toSorted();
+    expect(names).toEqual(Array.from({ length: 10 }, (_, n) => String(n + 20)));
   });
 
   it("has every acknowledged message when the removal of old messages was torn", async () => {

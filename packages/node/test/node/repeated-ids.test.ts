@@ -1,0 +1,47 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { connect, nanos } from "nats";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { type CairnNode, startNode } from "../../src/index.ts";
+import { startNatsServer } from "../../testing/nats-server.ts";
+
+/** Starts a node whose log remembers ids for one and a half seconds only. */
+async function forgetfulNode(): Promise<CairnNode> {
+  const nats = await startNatsServer();
+  onTestFinished(() => nats.close());
+  const operator = await connect({ servers: nats.url });
+  const manager = await operator.jetstreamManager();
+  await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"], duplicate_window: nanos(1_500) });
+  await operator.close();
+  const cwd = await mkdtemp(path.join(tmpdir(), "cairn-repeated-"));
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }));
+  const config = {
+    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+    "cairn/http-server": null,
+  };
+  const node = await startNode(config, { env: {}, cwd });
+  onTestFinished(() => node.close());
+  await node.ready;
+  return node;
+}
+
+it("an id belongs to its first transaction, even if the log has forgotten that one and remembers another", async () => {
+  const node = await forgetfulNode();
+  const sent = (value: number) => node.submit({ id: "x1", ops: [["put", "orders", "default/z", value]] });
+  const first = await sent(1);
+  await expect(sent(2)).rejects.toMatchObject({ code: "CONFLICT" });
+  // Once the log has forgotten the id, it stores the other transaction, which the index refuses.
+  const other = await vi.waitFor(() => sent(2), { timeout: 10_000, interval: 50 });
+  expect(await node.await(other)).toMatchObject({
+    committed: false,
+    reason: `CONFLICT: transaction ${first.txId} has the same id and another content`,
+  });
+  const repeated = await sent(1);
+  expect(await node.await(repeated)).toMatchObject({ committed: true, duplicateOf: first.txId });
+  await expect(sent(3)).rejects.toMatchObject({
+    code: "CONFLICT",
+    message: `Transaction ${first.txId} has the same id but different content.`,
+  });
+  expect((await node.get({ bucket: "orders", namespace: "default", name: "z" }))?.json).toBe("1");
+});
