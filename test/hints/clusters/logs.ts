@@ -1,4 +1,4 @@
-import { stat, truncate, writeFile } from "node:fs/promises";
+import { rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
 
@@ -174,6 +174,36 @@ export const LOGS: readonly BrokenCluster[] = [
       const { stdout: found } = await scene.run("get things default/k5");
       if ((JSON.parse(found) as { n: number }).n !== 5)
         throw new Error(`the lost document was not restored: ${found}`);
+    },
+  },
+  {
+    name: "log-shorter-than-checkpoint",
+    failure: "an embedded log lost its end, and the index that had it is gone as well",
+    codes: ["LOG_REGRESSED"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.run("checkpoint create");
+      await scene.stop("a");
+      for (const file of await filesBelow(scene, "a/a-log", /\.log$/))
+        await truncate(file, Math.max(0, (await stat(file)).size - 10));
+      await rm(scene.path("a", "a-index"), { recursive: true });
+      await scene.ready("a");
+      await scene.waitForStatus("a", ({ log }) => log.warnings.length > 0);
+      return { status: "a" };
+    },
+    hint: /save what was written since \(cairn (export)\), remove the log \(.*?move the log's folder away\), run cairn (log recover --from \S+), and start the nodes/,
+    async follow(scene, [, save = "", recover = ""]) {
+      await scene.step(`cairn ${save} > FILE, stop the node, mv a-log away`, async () => {
+        await writeFile(scene.path("FILE"), (await scene.run(save)).stdout);
+        await scene.stop("a");
+        await rename(scene.path("a", "a-log"), scene.path("away"));
+      });
+      await scene.runStep(recover);
+      await scene.ready("a");
+      const { stdout: found } = await scene.run("get things default/k5");
+      if ((JSON.parse(found) as { n: number }).n !== 5) throw new Error(`k5 was not restored: ${found}`);
     },
   },
   {

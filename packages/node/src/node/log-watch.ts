@@ -1,11 +1,12 @@
-import type { NodeStatus } from "@cairn/client";
+import type { NodeStatus, TxId } from "@cairn/client";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import { coalesced } from "../concurrency/coalesced.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
-import type { LogBounds } from "../log/tx-log.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
@@ -20,6 +21,8 @@ export class LogWatch {
   readonly #life: NodeLife;
   readonly #logger: Logger;
   #found: readonly CairnError[] = [];
+  /** The log with which checkpoints were compared after joining, and the number of those that contradict it. */
+  #compared: { readonly logId: string; readonly contradicting: number } | undefined;
 
   constructor(system: System, life: NodeLife, logger: Logger) {
     this.#system = system;
@@ -56,9 +59,11 @@ export class LogWatch {
   /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
-    if (log?.inspect === undefined) return [];
+    if (log === undefined) return [];
     try {
-      return [...(await log.inspect(agrees ? identity?.id : undefined)), ...(await this.#beginning())];
+      if (log.inspect === undefined) return await this.#end();
+      const found = await log.inspect(agrees ? identity?.id : undefined);
+      return [...found, ...(await this.#beginning()), ...(await this.#end())];
     } catch (error) {
       // An unreachable log or store is reported by the code that needs it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
@@ -77,6 +82,55 @@ export class LogWatch {
     const missing = await uncoveredBeginning({ name: log.name, id: identity.id, bounds }, stores);
     return missing === undefined ? [] : [missing];
   }
+
+  /**
+   * A node whose index contains what the log has lost notices that by itself. If that index is gone as well, checkpoints
+   * may show it. They are compared once after joining, and again for as long as there is such a checkpoint.
+   */
+  async #end(): Promise<readonly CairnError[]> {
+    const { log, identity, agrees } = this.#life;
+    if (log === undefined || identity === undefined || !agrees) return [];
+    if (this.#compared?.logId === identity.id && this.#compared.contradicting === 0) return [];
+    const lost = await contradicting(log, identity.id, restoreStores(this.#system));
+    this.#compared = { logId: identity.id, contradicting: lost.length };
+    const furthest = lost.toSorted((a, b) => b.txId - a.txId)[0];
+    return furthest === undefined ? [] : [lostEnd(log.name, furthest)];
+  }
+}
+
+/** A checkpoint of transactions that its log has lost. */
+interface Contradicting {
+  readonly name: string;
+  readonly store: string;
+  readonly txId: TxId;
+}
+
+async function contradicting(
+  log: TxLog,
+  logId: string,
+  stores: readonly CheckpointStore[],
+): Promise<Contradicting[]> {
+  const lost: Contradicting[] = [];
+  for (const store of stores) {
+    const { checkpoints } = await listCheckpoints(store);
+    for (const { name, anchor, log: of } of checkpoints) {
+      if (of.id !== logId) continue;
+      const { txId, sha256 } = anchor;
+      const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
+      if (problem?.code === "LOG_REGRESSED") lost.push({ name, store: store.location, txId });
+    }
+  }
+  return lost;
+}
+
+function lostEnd(logName: string, { name, store, txId }: Contradicting): CairnError {
+  return new CairnError(
+    "LOG_REGRESSED",
+    `The log "${logName}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}.`,
+    {
+      hint: `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm STREAM; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`,
+    },
+  );
 }
 
 /**

@@ -143,6 +143,11 @@ export class NodeReporting {
     void this.#lookAtLog();
   }
 
+  /** Compares the log with the checkpoints, now that the node has joined. */
+  joined(): void {
+    void this.#lookAtLog();
+  }
+
   async close(): Promise<void> {
     await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
     // This comes last, so that no announcement follows the message that this node is leaving.

@@ -290,6 +290,7 @@ class RunningNode implements CairnNode {
   }
 
   #becomeReady(): void {
+    this.#reporting.joined();
     this.#resolveReady();
     const { policies } = this.#system;
     const isReadOnly = this.#life.log?.backup !== undefined;
