@@ -148,6 +148,26 @@ export const LOGS: readonly BrokenCluster[] = [
     },
   },
   {
+    name: "embedded-log-moved",
+    failure: "the folder of an embedded log was moved away",
+    codes: ["LOG_DIFFERENT"],
+    async break(scene) {
+      scene.shared["NATS_URL"] = "";
+      await scene.ready("a");
+      await scene.fill("a", 1, 5);
+      await scene.stop("a");
+      await rename(scene.path("a", "a-log"), scene.path("away"));
+      scene.start("a");
+      await scene.waitForStatus("a", ({ failure }) => failure?.retries === false);
+      return { status: "a" };
+    },
+    hint: /If the folder was moved, put it back, and restart the node/,
+    async follow(scene) {
+      await scene.step("mv away a-log", () => rename(scene.path("away"), scene.path("a", "a-log")));
+      await scene.restart("a");
+    },
+  },
+  {
     name: "embedded-log-lost-end",
     failure: "an embedded log lost its end",
     codes: ["LOG_REGRESSED", "INDEX_LOCKED"],

@@ -72,7 +72,7 @@ function isAtRequestLine({ rawPacket, bytesParsed = 0 }: ParserError): boolean {
 interface Unreadable {
   readonly status: string;
   readonly message: string;
-  readonly hint: string | null;
+  readonly hint: string;
 }
 
 const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
@@ -92,14 +92,18 @@ const NO_PROXY = {
   hint: "Send requests to the node's own address, and exempt it from the client's proxy settings.",
 };
 
-const NOT_HTTP = { status: "400 Bad Request", message: "The request is not valid HTTP.", hint: null };
+const NOT_HTTP = {
+  status: "400 Bad Request",
+  message: "The request is not valid HTTP.",
+  hint: "Send a request of HTTP/1.1. A node with TLS requires an address that begins with https.",
+};
 
 /** The responses to requests that Node's parser rejects, by the parser's error codes. */
 const UNREADABLE: Record<string, Unreadable | undefined> = {
   HPE_HEADER_OVERFLOW: {
     status: "431 Request Header Fields Too Large",
     message: "The request's headers or address are too long.",
-    hint: null,
+    hint: "Send fewer and shorter headers, such as cookies, which the node does not need, and a shorter address.",
   },
   ERR_HTTP_REQUEST_TIMEOUT: {
     status: "408 Request Timeout",

@@ -15,15 +15,19 @@ type Join = NodeStatus["join"];
  * be read, it is the error.
  */
 export function emptyLog(
-  { name, location }: Pick<TxLog, "name" | "location">,
+  { name, location, hasOneWriter }: Pick<TxLog, "name" | "location" | "hasOneWriter">,
   evidence: string,
   lost?: LostLog | CairnError,
   { isThere = false }: { readonly isThere?: boolean } = {},
 ): CairnError {
   const where = location === undefined ? "" : ` at ${location}`;
   const state = isThere ? `The log "${name}"${where} is empty` : `There is no log "${name}"${where}`;
+  const check =
+    hasOneWriter === true
+      ? "Check the path of the log's folder. If the folder was moved, put it back, and restart the node"
+      : "Check the log's address and name";
   return new CairnError("LOG_DIFFERENT", `${state}, but ${evidence}.`, {
-    hint: `Check the log's address and name. If the log is permanently lost, ${howToContinue(lost)}. Nothing was deleted.`,
+    hint: `${check}. If the log is permanently lost, ${howToContinue(lost)}. Nothing was deleted.`,
   });
 }
 
@@ -31,7 +35,7 @@ function howToContinue(lost: LostLog | CairnError | undefined): string {
   if (lost instanceof CairnError)
     return `it can be continued from a checkpoint or a log backup, but no store could be read (${lost.code}: ${lost.message}); once one can, cairn log status names the command`;
   if (lost === undefined)
-    return 'and the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index';
+    return 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
   const where =
     lost.backup === undefined ? "it" : `transaction ${lost.backup.txId}, the last one in its backup`;
   return `${recoverCommand(lost)} creates one that continues after ${where}, and the nodes follow it (with an embedded log, stop the node first)`;

@@ -17,12 +17,16 @@ import type { NodeLife } from "./node-life.ts";
 export class LogWatch {
   /** Inspects the log now. Calls that arrive during an inspection share the next one. */
   readonly look = coalesced(async () => await this.#look());
+  /** Compares the log with the checkpoints, which the node does once it has joined. */
+  readonly compare = coalesced(async () => await this.#compare());
   readonly #system: System;
   readonly #life: NodeLife;
   readonly #logger: Logger;
   #found: readonly CairnError[] = [];
-  /** The log with which checkpoints were compared after joining, and the number of those that contradict it. */
-  #compared: { readonly logId: string; readonly contradicting: number } | undefined;
+  /** What the last comparison found; undefined if there is nothing to report. */
+  #lost: CairnError | undefined;
+  /** The log that was compared. */
+  #compared: string | undefined;
 
   constructor(system: System, life: NodeLife, logger: Logger) {
     this.#system = system;
@@ -36,16 +40,16 @@ export class LogWatch {
    */
   get warnings(): NodeStatus["log"]["warnings"] {
     const { wrongLog } = this.#life.report;
-    return [...(wrongLog === undefined ? [] : [wrongLog]), ...this.#found].map(
-      ({ code, message, hint = "" }) => ({
-        code,
-        message,
-        hint,
-      }),
-    );
+    const lasting = [wrongLog, this.#lost].filter((one) => one !== undefined);
+    return [...lasting, ...this.#found].map(({ code, message, hint = "" }) => ({
+      code,
+      message,
+      hint,
+    }));
   }
 
   async #look(): Promise<void> {
+    if (this.#lost !== undefined || this.#compared !== this.#life.identity?.id) await this.compare();
     const found = await this.#inspect();
     if (found === undefined) return;
     const known = new Set(this.#found.map(kindOf));
@@ -59,11 +63,10 @@ export class LogWatch {
   /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
-    if (log === undefined) return [];
+    if (log?.inspect === undefined) return [];
     try {
-      if (log.inspect === undefined) return await this.#end();
       const found = await log.inspect(agrees ? identity?.id : undefined);
-      return [...found, ...(await this.#beginning()), ...(await this.#end())];
+      return [...found, ...(await this.#beginning())];
     } catch (error) {
       // An unreachable log or store is reported by the code that needs it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
@@ -84,17 +87,26 @@ export class LogWatch {
   }
 
   /**
-   * A node whose index contains what the log has lost notices that by itself. If that index is gone as well, checkpoints
-   * may show it. They are compared once after joining, and again for as long as there is such a checkpoint.
+   * Looks for checkpoints of transactions that the log has lost. A node whose index contains such transactions notices
+   * the loss by itself, but that index may be gone as well.
    */
-  async #end(): Promise<readonly CairnError[]> {
+  async #compare(): Promise<void> {
     const { log, identity, agrees } = this.#life;
-    if (log === undefined || identity === undefined || !agrees) return [];
-    if (this.#compared?.logId === identity.id && this.#compared.contradicting === 0) return [];
-    const lost = await contradicting(log, identity.id, restoreStores(this.#system));
-    this.#compared = { logId: identity.id, contradicting: lost.length };
-    const furthest = lost.toSorted((a, b) => b.txId - a.txId)[0];
-    return furthest === undefined ? [] : [lostEnd(log.name, furthest)];
+    if (log === undefined || identity === undefined || !agrees) return;
+    const furthest = await furthestLost(log, identity.id, restoreStores(this.#system)).catch(
+      (error: unknown) => {
+        // An unreachable log or store is reported by the code that needs it, and the next look compares.
+        if (isCairnError(error)) return "unknown" as const;
+        throw error;
+      },
+    );
+    if (furthest === "unknown") return;
+    const isKnown = this.#lost !== undefined;
+    this.#compared = identity.id;
+    this.#lost = furthest === undefined ? undefined : lostEnd(log.name, furthest);
+    if (this.#lost === undefined || isKnown) return;
+    const { code, hint, message } = this.#lost;
+    this.#logger.warn({ code, hint }, message);
   }
 }
 
@@ -105,22 +117,23 @@ interface Contradicting {
   readonly txId: TxId;
 }
 
-async function contradicting(
+/** Returns the furthest checkpoint of transactions that the log has lost; undefined if there is none. */
+async function furthestLost(
   log: TxLog,
   logId: string,
   stores: readonly CheckpointStore[],
-): Promise<Contradicting[]> {
-  const lost: Contradicting[] = [];
+): Promise<Contradicting | undefined> {
+  let furthest: Contradicting | undefined;
   for (const store of stores) {
     const { checkpoints } = await listCheckpoints(store);
     for (const { name, anchor, log: of } of checkpoints) {
-      if (of.id !== logId) continue;
       const { txId, sha256 } = anchor;
+      if (of.id !== logId || txId <= (furthest?.txId ?? 0)) continue;
       const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
-      if (problem?.code === "LOG_REGRESSED") lost.push({ name, store: store.location, txId });
+      if (problem?.code === "LOG_REGRESSED") furthest = { name, store: store.location, txId };
     }
   }
-  return lost;
+  return furthest;
 }
 
 function lostEnd(logName: string, { name, store, txId }: Contradicting): CairnError {

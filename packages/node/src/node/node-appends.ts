@@ -130,7 +130,7 @@ export class NodeAppends {
   #target(): Target {
     const { log, identity, index, phase } = this.#life;
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
-    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life);
+    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life, { isRead: false });
     return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
   }
 

@@ -272,6 +272,10 @@ export class NodeLife implements ComparedNode {
 
   #reactionTo(error: CairnError): FailureReaction {
     if (error === this.#halted) return HALT;
+    // An embedded log is not opened while an operator may be putting its folder back: a partly restored one could be
+    // altered.
+    if (error.code === "LOG_DIFFERENT" && this.#following === undefined && this.#log?.hasOneWriter === true)
+      return HALT;
     if (this.#following !== undefined) return reactionTo(error, "following");
     return reactionTo(error, this.#log === undefined ? "opening" : "joining");
   }

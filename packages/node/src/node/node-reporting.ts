@@ -145,7 +145,9 @@ export class NodeReporting {
 
   /** Compares the log with the checkpoints, now that the node has joined. */
   joined(): void {
-    void this.#lookAtLog();
+    this.#log.compare().catch((error: unknown) => {
+      this.#parts.logger.warn({ err: error }, "the log could not be compared with the checkpoints");
+    });
   }
 
   async close(): Promise<void> {

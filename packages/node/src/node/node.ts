@@ -268,7 +268,7 @@ class RunningNode implements CairnNode {
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
     requireStore(this.#system);
     const checkpointer = this.#life.services?.checkpointer;
-    if (checkpointer === undefined) throw notReady(this.#life);
+    if (checkpointer === undefined) throw notReady(this.#life, { isRead: false });
     const { begun, done } = checkpointer.checkpointNow();
     return { begun, done: done.then(checkpointResult) };
   }
@@ -276,12 +276,12 @@ class RunningNode implements CairnNode {
   async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
     const store = requireStore(this.#system);
     const upkeep = this.#life.services?.upkeep;
-    if (upkeep === undefined) throw notReady(this.#life);
+    if (upkeep === undefined) throw notReady(this.#life, { isRead: false });
     return await upkeep.verify(store, name);
   }
 
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
-    if (this.#closing !== undefined) throw notReady(this.#life);
+    if (this.#closing !== undefined) throw notReady(this.#life, { isRead: false });
     const director = directQueue(queueAccess(this), queue, { as: `${this.id}-${randomUUID()}`, ...options });
     this.#directors.add(director);
     const forget = (): boolean => this.#directors.delete(director);

@@ -69,7 +69,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
       await withLog(options, terminal, async (log, system) => {
         requireLogItself(log);
         const existing = await readLogIdentity(log);
-        const refusal = await whyNotReplaced(log, existing, at !== undefined);
+        const refusal = await whyNotReplaced(log, existing);
         if (refusal !== undefined && options.dryRun !== true) throw refusal;
         if (from !== undefined) {
           const found = await ofCheckpoint(system, from, options, terminal);

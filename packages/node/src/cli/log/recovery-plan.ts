@@ -18,17 +18,14 @@ const ASK_MS = 2_000;
 
 /**
  * Returns the error for a log that must not be replaced because it is in use; undefined if it may be replaced.
- * `goesBack` is true if the new log continues from an earlier point. In that case an operator may want to replace even
- * a working log.
  */
 export async function whyNotReplaced(
   log: TxLog,
   existing: LogIdentity | undefined,
-  goesBack: boolean,
 ): Promise<CairnError | undefined> {
   if (existing === undefined) return undefined;
   if (!isUnused(existing) || log.removeUnused === undefined)
-    return usedLog(log.name, existing.bounds.last, goesBack ? REPLACE_ON_PURPOSE : undefined);
+    return usedLog(log.name, existing.bounds.last, REPLACE_ON_PURPOSE);
   const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
   const writers = peers.filter(({ status }) => status.log.id === existing.id && status.phase !== "failed");
   if (writers.length === 0) return undefined;

@@ -71,13 +71,15 @@ export class RequestError extends CairnError {
   }
 }
 
+const DESCRIBED = "GET /openapi.json of a node describes every request, with its parameters and its body.";
+
 /** Returns the error for a request that cannot be understood (status 400). */
-export function badRequest(message: string, hint?: string): RequestError {
+export function badRequest(message: string, hint = DESCRIBED): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
 /** Returns the error for a body that cannot be stored (status 400). */
-export function badBody(message: string, hint?: string): RequestError {
+export function badBody(message: string, hint = DESCRIBED): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
 }
 
