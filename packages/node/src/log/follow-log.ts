@@ -40,6 +40,11 @@ export interface FollowLogOptions {
   readonly onState?: (state: LogState) => void;
   /** Called whenever a reading begins, that is, at the start and after each interruption. */
   readonly onReading?: () => void;
+  /**
+   * Called whenever a reading ends too early. Until the next reading begins, the log may be a different one than
+   * before.
+   */
+  readonly onInterrupted?: () => void;
   /** The bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
@@ -89,6 +94,7 @@ export async function* followLog(
       if (missing === MAX_MISSING_TRIES) throw vanished(log.name);
     }
     if (follower.lastPosition >= upTo) return;
+    options.onInterrupted?.();
     failures = follower.lastPosition > before ? 0 : failures + 1;
     // Exponential backoff with jitter, so that nodes do not all return at the same moment.
     const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
@@ -200,8 +206,8 @@ class Follower {
     const anchor = this.#currentAnchor();
     const error = anchor === undefined ? await this.#checkStart() : await checkAnchor(this.#log, anchor);
     const shorter = error ?? (await this.#checkEnd());
-    this.report({ reachable: true });
     if (shorter !== undefined) throw shorter;
+    this.report({ reachable: true });
   }
 
   async #checkStart(): Promise<CairnError | undefined> {

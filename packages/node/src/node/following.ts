@@ -79,7 +79,10 @@ export class Following {
     return this.#services;
   }
 
-  /** Returns whether reading the log currently fails. The failure has been logged. */
+  /**
+   * Returns whether the log is currently not being read, because it is unreachable or, after an interruption, has not
+   * yet been compared with the index.
+   */
   get isLogAway(): boolean {
     return this.#isLogAway;
   }

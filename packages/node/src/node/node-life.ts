@@ -165,7 +165,10 @@ export class NodeLife implements ComparedNode {
     return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
   }
 
-  /** Returns whether reading the log currently fails. The failure has been logged. */
+  /**
+   * Returns whether the log is currently not being read, because it is unreachable or, after an interruption, has not
+   * yet been compared with the index.
+   */
   get isLogAway(): boolean {
     return this.#following?.isLogAway === true;
   }

@@ -30,7 +30,10 @@ interface IndexLogOptions {
   readonly onReady: () => void;
   /** Called when the index contains everything up to `txId`, with the counts of the messages just applied. */
   readonly onApplied: (txId: TxId, counts: AppliedCounts) => void;
-  /** Reports whether the log can be read. If it cannot, the reason has already been logged. */
+  /**
+   * Reports whether the log is being read. It is not while it is unreachable, or while it has not yet been compared with
+   * the index after an interruption.
+   */
   readonly onReadable: (isReadable: boolean) => void;
 }
 
@@ -61,11 +64,12 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     onReading: () => {
       figures.reading();
       rate.begun(index.state.txId);
+      options.onReadable(true);
     },
+    onInterrupted: () => options.onReadable(false),
     onState: ({ reachable, error }) => {
       if (reachable) logger.info({ log: log.name }, "reading the log");
       else if (error !== undefined) logFailure(logger, "warn", error, "The node will try again.");
-      options.onReadable(reachable);
     },
   });
   const stopPreparing = log.onStoring?.((messages) => index.prepare(messages));

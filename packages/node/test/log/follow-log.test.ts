@@ -107,6 +107,25 @@ describe("a follower of a log", () => {
     await following;
   });
 
+  it("reports an interruption until the log has been compared, and a different log as neither read nor reachable", async () => {
+    await append(2, 3);
+    log.faults.arraysPerReading = 1;
+    const readings: string[] = [];
+    const following = follow(99, {
+      onReading: () => readings.push("reading"),
+      onInterrupted: () => {
+        readings.push("interrupted");
+        log.faults.unreachable = true;
+      },
+    });
+    await vi.waitFor(() => expect(states).toHaveLength(2));
+    log.faults.replace = (message) => ({ ...message, payload: bytes("other") });
+    log.faults.unreachable = false;
+    await expect(following).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+    expect(new Set(readings.slice(1))).toEqual(new Set(["interrupted"]));
+    expect(states.map(({ reachable }) => reachable)).toEqual([true, false]);
+  });
+
   it("reads again as soon as the connection is restored, without waiting for its backoff", async () => {
     await append(2, 3);
     log.faults.unreachable = true;

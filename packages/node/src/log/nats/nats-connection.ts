@@ -1,6 +1,7 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
+import { resolvable } from "../../concurrency/resolvable.ts";
 import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
 import { type NatsServer, parseServer } from "./nats-server-url.ts";
 import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
@@ -112,11 +113,22 @@ export class NatsLink {
 
   /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
   check(): void {
-    if (this.#connected && !this.connection.isClosed()) return;
-    if (this.#cause !== undefined) throw this.#cause;
-    throw new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
-      hint: "Make sure that the server is running. Cairn keeps trying to reconnect.",
-    });
+    if (!this.connected) throw this.#down();
+  }
+
+  /**
+   * Returns the response to a request that changes nothing. Rejects with `LOG_UNREACHABLE` as soon as the connection is
+   * lost: the response is then lost as well, and the client would wait for it until its timeout.
+   */
+  async answer<T>(request: Promise<T>): Promise<T> {
+    const lost = resolvable();
+    const listener = { interrupted: lost.resolve };
+    this.add(listener);
+    try {
+      return await Promise.race([request, lost.promise.then(() => Promise.reject(this.#down()))]);
+    } finally {
+      this.remove(listener);
+    }
   }
 
   get connected(): boolean {
@@ -138,6 +150,15 @@ export class NatsLink {
   /** Returns a new subject below the prefix, for replies. */
   createInbox(): string {
     return createInbox(this.inboxPrefix);
+  }
+
+  #down(): CairnError {
+    return (
+      this.#cause ??
+      new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
+        hint: "Make sure that the server is running. Cairn keeps trying to reconnect.",
+      })
+    );
   }
 
   async #watch(): Promise<void> {

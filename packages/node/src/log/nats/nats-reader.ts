@@ -156,15 +156,17 @@ export class NatsReader implements LinkListener {
 
   async #makeConsumer(): Promise<string> {
     try {
-      const { name, config } = await this.#manager.consumers.add(this.#stream, {
-        deliver_policy: DeliverPolicy.StartSequence,
-        opt_start_seq: this.#from,
-        ack_policy: AckPolicy.None,
-        replay_policy: ReplayPolicy.Instant,
-        // The consumer need not survive its server, because the next reading creates another one.
-        mem_storage: true,
-        inactive_threshold: nanos(this.#inactiveMs),
-      });
+      const { name, config } = await this.#link.answer(
+        this.#manager.consumers.add(this.#stream, {
+          deliver_policy: DeliverPolicy.StartSequence,
+          opt_start_seq: this.#from,
+          ack_policy: AckPolicy.None,
+          replay_policy: ReplayPolicy.Instant,
+          // The consumer need not survive its server, because the next reading creates another one.
+          mem_storage: true,
+          inactive_threshold: nanos(this.#inactiveMs),
+        }),
+      );
       // The server may set its own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;

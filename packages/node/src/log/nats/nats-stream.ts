@@ -90,7 +90,7 @@ export class NatsStream {
     this.#link.check();
     let info: StreamInfo;
     try {
-      info = await this.#manager.streams.info(this.name);
+      info = await this.#link.answer(this.#manager.streams.info(this.name));
     } catch (error) {
       if (apiCode(error) === NO_STREAM) return undefined;
       throw this.#error(error);
@@ -134,9 +134,9 @@ export class NatsStream {
     this.#link.check();
     if (position < 1) return undefined;
     try {
-      const { seq, data, time, timestamp } = await this.#manager.streams.getMessage(this.name, {
-        seq: position,
-      });
+      const { seq, data, time, timestamp } = await this.#link.answer(
+        this.#manager.streams.getMessage(this.name, { seq: position }),
+      );
       return { position: seq, time: time.getTime(), nanoseconds: belowMillisecond(timestamp), payload: data };
     } catch (error) {
       if (apiCode(error) === NO_MESSAGE) return undefined;

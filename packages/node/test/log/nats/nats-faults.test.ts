@@ -1,3 +1,4 @@
+import type { CairnError } from "@cairn/kv";
 import { describe, expect, it } from "vitest";
 import { followLog } from "../../../src/log/follow-log.ts";
 import { bytes, text } from "../../../testing/log-messages.ts";
@@ -94,6 +95,29 @@ describe("a writer to a log on NATS", () => {
     await expect(log.bounds()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
     await expect(log.exists()).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
     await other.close();
+  });
+
+  it("stops waiting for a response as soon as the connection over which it would come is lost", async () => {
+    const proxy = await startMutableProxy(nats.server.port);
+    const log = await nats.open({ servers: `nats://127.0.0.1:${proxy.port}` });
+    const events: string[] = [];
+    const restored = new Promise<void>((resolve) => {
+      log.onRestored?.(() => {
+        events.push("restored");
+        resolve();
+      });
+    });
+    proxy.mute();
+    const refused = [log.bounds(), log.fetch(1)].map(async (request) => {
+      const { code } = await request.then(() => ({ code: "none" })).catch((error: CairnError) => error);
+      events.push(code);
+    });
+    proxy.cut();
+    await Promise.all([...refused, restored]);
+    expect(events).toEqual(["LOG_UNREACHABLE", "LOG_UNREACHABLE", "restored"]);
+    expect(await log.bounds()).toEqual({ first: 1, last: 1 });
+    await log.close();
+    await proxy.close();
   });
 
   it("reports a full log when the stream's limit is reached, and continues when the limit is raised", async () => {
