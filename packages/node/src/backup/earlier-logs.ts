@@ -85,6 +85,17 @@ export class EarlierLogs {
     return ends;
   }
 
+  /** Returns an earlier log of the log with the birth record `birth`; undefined if no backup holds it. */
+  async find(logId: string, birth: BirthRecord | undefined): Promise<EarlierLog | undefined> {
+    let continues = birth?.continues;
+    while (continues !== undefined) {
+      const earlier = await this.#find(continues);
+      if (continues.log === logId) return earlier;
+      continues = earlier?.identity.birth?.continues;
+    }
+    return undefined;
+  }
+
   /**
    * Returns the last transaction that the log `logId` has in common with the log with the birth record `birth`, if both
    * continue the same earlier log, directly or indirectly. This happens when a log is recovered twice, at different

@@ -164,6 +164,15 @@ export async function lastOfEarlier(
   return end?.last ?? (await earlier?.commonWith(logId, birth));
 }
 
+/** Returns a log that this log continues, from its backup; undefined if no backup that can be read holds it. */
+export async function earlierLog(
+  { earlier }: Pick<LogHistory, "earlier">,
+  { birth }: LogIdentity,
+  logId: string,
+): Promise<EarlierLog | undefined> {
+  return earlier === undefined ? undefined : await unlessUnreadable(earlier.find(logId, birth));
+}
+
 /**
  * Returns the result of reading a backup; undefined if the backup does not respond or is damaged. Such an error is
  * reported only by callers that need the backup.

@@ -1,6 +1,6 @@
 import { isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
+import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { rowTxId, transactionRowKey } from "../index/rows/row-keys.ts";
 import { decodeOutcome } from "../index/rows/row-values.ts";
@@ -11,32 +11,53 @@ import { continuesAt } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
 
+/** The transactions that an index and the log have in common: all up to `txId`. */
+export interface SharedTransactions {
+  readonly txId: TxId;
+  /** True if a message that both contain shows it. Otherwise, transactions without a message count as common. */
+  readonly isProven: boolean;
+}
+
 /**
- * Returns the last transaction that an index and the log have in common. Later transactions of the index are orphans.
+ * Returns the transactions that an index and the log have in common. Later transactions of the index are orphans.
  * Undefined if that cannot be determined, because the log is not the index's own log and does not continue that log.
- * Transactions that the log has trimmed count as common.
+ * Transactions that neither the log nor a backup holds count as common.
  */
 export async function lastShared(
   kv: KvReader,
   state: IndexState,
   log: Pick<LogHistory, "fetch" | "earlier">,
   identity: LogIdentity,
-): Promise<TxId | undefined> {
+): Promise<SharedTransactions | undefined> {
   const { id, birth, bounds } = identity;
   const { txId, sha256 } = state;
   const { id: logId, offset } = state.log;
   if (logId !== id) {
-    if (continuesAt(birth, { logId, txId, sha256 })) return txId;
+    if (continuesAt(birth, { logId, txId, sha256 })) return { txId, isProven: true };
     const last = await lastOfEarlier(log, identity, logId);
     // An index that ends at that transaction with a different message diverged from the other log at an unknown,
     // earlier point.
-    return last === undefined || txId === last ? undefined : Math.min(txId, last);
+    if (last === undefined || txId === last) return undefined;
+    const end = Math.min(txId, last);
+    const earlier = await earlierLog(log, identity, logId);
+    if (earlier === undefined) return { txId: end, isProven: false };
+    return await compared(kv, earlier.log, { offset, first: earlier.first - offset, end });
   }
+  return await compared(kv, log, { offset, first: bounds.first, end: Math.min(txId, bounds.last + offset) });
+}
+
+/** Compares the transactions up to `end` with a log whose messages begin at the position `first`. */
+async function compared(
+  kv: KvReader,
+  log: Pick<TxLog, "fetch">,
+  { offset, first, end }: { readonly offset: number; readonly first: number; readonly end: TxId },
+): Promise<SharedTransactions> {
   // The birth record is common to both, because it contains the log's id.
-  const low = Math.min(txId, Math.max(1, bounds.first - 1) + offset);
-  return await lastInCommon(low, Math.min(txId, bounds.last + offset), (upTo, after) =>
+  const low = Math.min(end, Math.max(1, first - 1) + offset);
+  const txId = await lastInCommon(low, end, (upTo, after) =>
     newestDifference(kv, log, offset, { after, upTo }),
   );
+  return { txId, isProven: first <= 1 || txId > low };
 }
 
 /**
@@ -50,7 +71,7 @@ export async function heldTransactions(
   identity: LogIdentity,
 ): Promise<HeldTransactions | undefined> {
   try {
-    return { txId: state.txId, shared: await lastShared(kv, state, log, identity) };
+    return { txId: state.txId, shared: (await lastShared(kv, state, log, identity))?.txId };
   } catch (error) {
     if (isCairnError(error) && error.code !== "LOG_UNREACHABLE") return undefined;
     throw error;

@@ -3,7 +3,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
-import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
+import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
 
@@ -41,6 +41,16 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     return lines;
   }
 
+  /** Prints the transactions that only indexes which the node `id` moved aside contain. */
+  async function orphansIn(id: string): Promise<CommandResult> {
+    const env = {
+      NATS_URL: scene.nats.url,
+      CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints"),
+      CAIRN_INDEX_PATH: scene.dbDir(id),
+    };
+    return await cairn(["log", "orphans"], new CapturedTerminal({ cwd: scene.folder, env }));
+  }
+
   it("gets back the transactions that only the backup still contains", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
@@ -70,6 +80,40 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     for (const name of ["k0", "k7"]) expect(await b.get(key(name))).toMatchObject({ json: '"lost"' });
     expect(await b.get(key("k8"))).toMatchObject({ json: '"new"' });
   });
+
+  it.each([
+    { place: "a backup", parts: BACKED_UP, says: /only it contains transactions 7 to 8; printed 2 / },
+    {
+      place: "a checkpoint",
+      parts: {},
+      says: /: neither the log nor a backup holds the messages .* up to 8, so it is unknown/,
+    },
+  ])(
+    "does not pass over other transactions in its place if it was recovered from $place",
+    async ({ parts, says }) => {
+      const a = await scene.ready("a", { parts });
+      await put(a, 0, 5, "kept");
+      await scene.stop(a);
+      await scene.copyLog();
+      const again = await scene.ready("a", { parts });
+      const last = await put(again, 5, 13, "lost");
+      await again.checkpoint().done;
+      if ("logBackup" in parts) await backedUp(again, last);
+      await scene.stop(again);
+      await scene.rollBackLog();
+      const b = await scene.ready("b");
+      await put(b, 5, 7, "instead");
+      await scene.stop(b);
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      expect(await done(scene, "log", "recover")).toContain(`continues after transaction ${last} of `);
+      const moved = await scene.ready("b");
+      expect((await moved.status()).join.movedAside).toHaveLength(1);
+      expect(await moved.get(key("k12"))).toMatchObject({ json: '"lost"' });
+      const { code, stdout, stderr } = await orphansIn("b");
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(says) });
+      expect(stdout.match(/"instead"/g) ?? []).toHaveLength("logBackup" in parts ? 2 : 0);
+    },
+  );
 
   it("gets a new backup if the log has lost everything in its present backup", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
@@ -169,12 +213,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     expect(printed.stderr).toContain(`only it contains transactions 11 to ${second}; `);
     // The node's own index, which was moved aside, contains the same transactions with the same ids, so loading both
     // outputs applies each transaction once.
-    const env = {
-      NATS_URL: scene.nats.url,
-      CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints"),
-      CAIRN_INDEX_PATH: scene.dbDir("a"),
-    };
-    const moved = await cairn(["log", "orphans"], new CapturedTerminal({ cwd: scene.folder, env }));
+    const moved = await orphansIn("a");
     expect(new Set(moved.stdout.trimEnd().split("\n"))).toEqual(new Set(lines));
 
     await scene.loseLog();

@@ -54,7 +54,7 @@ async function orphansOf(
   const fetch = (position: number) => Promise.resolve(position < firstLeft ? undefined : log[position - 1]);
   const shared = await lastShared(kv, state, { fetch }, { id: "log-1", name: "cairn", bounds, birth });
   const found: OrphanTransaction[] = [];
-  for await (const one of orphanTransactions(kv, state, shared ?? 0)) found.push(one);
+  for await (const one of orphanTransactions(kv, state, shared?.txId ?? 0)) found.push(one);
   await kv.close();
   return found;
 }

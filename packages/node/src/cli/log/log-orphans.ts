@@ -160,7 +160,8 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
   const { kv, state } = await openIndex(provider, index.live);
   try {
     if (state === undefined) return;
-    const known = leastOf(await lastShared(kv, state, log, identity), index.held.shared);
+    const now = await lastShared(kv, state, log, identity);
+    const known = leastOf(now?.txId, index.held.shared);
     if (known === undefined) {
       tell(
         terminal,
@@ -187,20 +188,22 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
       await writeLine(terminal.stdout, line);
     }
     const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
-    const isTrimmed = known !== undefined && state.txId < identity.bounds.first + state.log.offset;
-    const all = isTrimmed ? TRIMMED_PAST : "the log has all its transactions";
-    const only = state.txId > shared ? `only it contains transactions ${range}` : all;
-    tell(
-      terminal,
-      `${index.folder}: ${only}; printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
-    );
+    const isProven = now === undefined || now.isProven || shared < now.txId;
+    const sentences = [
+      ...(state.txId > shared ? [`only it contains transactions ${range}`] : []),
+      ...(isProven ? [] : [unproven(shared)]),
+      ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
+      `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
+    ];
+    tell(terminal, `${index.folder}: ${sentences.join("; ")}`);
   } finally {
     await kv.close();
   }
 }
 
-const TRIMMED_PAST =
-  "the log was trimmed past the end of this index, so it is unknown whether the log lost any of its transactions (cairn db can read the index)";
+function unproven(shared: TxId): string {
+  return `neither the log nor a backup holds the messages of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (cairn db can read the index)`;
+}
 
 /**
  * Returns the smaller of two ids, or the only one that is known. `then`, which was recorded when the index was moved
