@@ -49,10 +49,8 @@ export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: C
 `;
 
 const INSTALL = "npm install --ignore-scripts ./tarballs/*.tgz";
-const LIMIT_MS = 30_000;
 
 let folder = "";
-let installMs = 0;
 let installWarnings: readonly string[] = [];
 const place = (name: string): string => path.join(folder, name);
 
@@ -67,7 +65,6 @@ beforeAll(async () => {
   // Fails if a package contains anything that does not belong in it.
   await run(process.execPath, ["scripts/check-packages.mjs", place("tarballs")], { cwd: ROOT });
   await writeFile(place("package.json"), '{"private": true, "type": "module"}');
-  const begun = performance.now();
   // As the README says. npm's own options keep the test away from other services.
   const { stderr } = await run(
     "sh",
@@ -76,7 +73,6 @@ beforeAll(async () => {
       cwd: folder,
     },
   );
-  installMs = performance.now() - begun;
   installWarnings = ofPackages(stderr);
 }, 600_000);
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
@@ -91,12 +87,11 @@ describe("the packages, when installed from their tarballs into an empty folder"
     expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
   });
 
-  it("are ready within 30 seconds, without a warning: one npm install, and one npx cairn start", async () => {
+  it("are ready without a warning: one npm install, and one npx cairn start", async () => {
     expect(await readFile(path.join(ROOT, "README.md"), "utf8")).toContain(
       INSTALL.replace("./tarballs/", "CAIRN/dist/release/"),
     );
     expect(installWarnings).toEqual([]);
-    const begun = performance.now();
     const env = { ...process.env, CAIRN_HTTP_PORT: "0" };
     const node = spawn("npx", ["cairn", "start"], { cwd: folder, env, detached: true });
     try {
@@ -104,8 +99,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
       let errors = "";
       node.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
       node.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
-      await expect.poll(() => output, { timeout: LIMIT_MS }).toContain(" is ready at ");
-      expect(installMs + performance.now() - begun).toBeLessThan(LIMIT_MS);
+      await expect.poll(() => output).toContain(" is ready at ");
       expect(ofPackages(errors)).toEqual([]);
       expect(output).not.toMatch(/"level":"(?:warn|error|fatal)"/);
     } finally {
