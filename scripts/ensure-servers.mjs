@@ -1,4 +1,4 @@
-// Makes sure that the tests have the real servers that they need: on the PATH, or else from the system's packages. For nats-server, a
+// Makes sure that the tests have the real servers and programs that they need: on the PATH, or else from the system's packages. For nats-server, a
 // container image will do, too. Otherwise prints what to install.
 import { spawnSync } from "node:child_process";
 
@@ -10,11 +10,12 @@ const run = (command, args) =>
   }).status === 0;
 
 /** The programs, each with the Debian package that contains it. */
-const SERVERS = [
+const PROGRAMS = [
   { program: "nats-server", needed: "nats-server 2.9 or later", image: "nats:2" },
   { program: "etcd", needed: "etcd 3.4 or later", debian: "etcd-server" },
   { program: "redis-server", needed: "redis-server 6 or later" },
   { program: "chromium", needed: "Chromium" },
+  { program: "age", needed: "age 1.0 or later" },
 ];
 
 const canInstall = succeeds("apt-get", ["--version"]) && process.getuid?.() === 0;
@@ -32,7 +33,7 @@ function ensure({ program, debian = program, image }) {
   return image !== undefined && succeeds("docker", ["info"]) && run("docker", ["pull", image]);
 }
 
-const missing = SERVERS.filter((server) => !ensure(server));
+const missing = PROGRAMS.filter((server) => !ensure(server));
 for (const { program, needed, debian = program } of missing) {
   console.error(
     `The tests need ${needed}: install it (Debian: apt-get install ${debian}) so that it is on the PATH.`,
