@@ -12,7 +12,8 @@ export type * from "./types/policies.ts";
 /** Queues, their shards and entries. */
 export type * from "./types/queues.ts";
 /** Directors of queues. */
-export type { Director, DirectorOptions, EntryHandler } from "./queues/director.ts";
+export type { Director } from "./queues/director.ts";
+export type { DirectorOptions, EntryHandler } from "./queues/director-options.ts";
 export { GiveUp } from "./queues/entry-rules.ts";
 /** Transactions and their parts. */
 export type * from "./types/transaction.ts";

@@ -3,41 +3,12 @@ import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
 import type { Json, TxId } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
+import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
 import { durationMs, failed, finished } from "./entry-rules.ts";
+import { asError, handleEntry } from "./handle-entry.ts";
 import { HeldShard, type ShardParts } from "./held-shard.ts";
 import { codeOf, lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
-import { Bell, pause } from "./timing.ts";
-
-/**
- * Handles one entry. What it returns replaces the entry's document; if it returns nothing, the entry gets the first value
- * of each terminal field. If it throws, the entry is tried again as the queue's `retry` policy says. The signal is
- * aborted when the shard is lost or the director stops; then nothing is written (docs/queues.md#directors).
- */
-export type EntryHandler<T extends Json = Json> = (
-  entry: QueueEntry<T>,
-  signal: AbortSignal,
-  // oxlint-disable-next-line typescript/no-invalid-void-type -- A handler that returns nothing finishes its entry.
-) => Promise<Json | void> | Json | void;
-
-/** Options for a director. */
-export interface DirectorOptions<T extends Json = Json> {
-  readonly handle: EntryHandler<T>;
-  /** Who the director is, for people to read. Every director needs another name; by default, it is a random one. */
-  readonly as?: string;
-  /** The maximum number of entries that are handled at once. Defaults to 8. */
-  readonly concurrency?: number;
-  /** The maximum number of shards to hold. Defaults to the director's share of the active ones. */
-  readonly shards?: number;
-  /**
-   * The finished part of a shard, from 0 to 1, from which on the director may drain it (docs/queues.md#directors).
-   * Defaults to 0.5. If it is false, the director drains no shard.
-   */
-  readonly drainAt?: number | false;
-  /** How long {@link Director.stop} waits for handlers before it aborts their signals (ms). Defaults to 10,000. */
-  readonly stopMs?: number;
-  /** Called with errors that the director survives, and with those that handlers throw. */
-  readonly onError?: (error: Error, entry?: QueueEntry<T>) => void;
-}
+import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
 
 /** A program's part in finishing the entries of a queue. */
 export interface Director {
@@ -63,12 +34,13 @@ const RENEW_AFTER = 1 / 4;
 const MAX_LOOK_MS = 5_000;
 const MIN_LOOK_MS = 50;
 
-/** Starts a director of a queue. */
+/** Starts a director of a queue. Throws a `TypeError` if it cannot work with the options. */
 export function directQueue<T extends Json>(
   access: QueueAccess,
   queue: string,
   options: DirectorOptions<T>,
 ): Director {
+  checkDirectorOptions(options);
   return new QueueDirector(access, queue, options as unknown as DirectorOptions);
 }
 
@@ -128,7 +100,7 @@ class QueueDirector implements Director {
   /** Waits for the handlers, and gives the shards back. */
   async #finish(): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
-    const patience = AbortSignal.timeout(stopMs);
+    const patience = AbortSignal.timeout(Math.min(stopMs, MAX_TIMER_MS));
     const held = [...this.#held.values()];
     await Promise.all(held.map((shard) => shard.idle(patience)));
     await Promise.allSettled([...held.map((shard) => this.#giveBack(shard)), this.#drain]);
@@ -221,7 +193,7 @@ class QueueDirector implements Director {
       queue: this.#queue,
       ahead: 2 * concurrency,
       onChange: () => this.#bell.ring(),
-      onError: (error) => this.#report(error),
+      onError: (error, entry) => this.#report(error, entry),
     };
     const held = new HeldShard(parts, { shard, epoch, sentAt, policy });
     if (held.signal.aborted) return;
@@ -318,14 +290,14 @@ class QueueDirector implements Director {
   }
 
   async #handle(shard: HeldShard, entry: QueueEntry, signal: AbortSignal): Promise<void> {
-    try {
-      const result = await this.#options.handle(entry, signal);
-      shard.end(entry, result === undefined ? finished(entry.document, shard.policy) : result);
-    } catch (thrown) {
-      const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-      if (!signal.aborted) this.#options.onError?.(error, entry);
-      shard.end(entry, failed(entry.document, error, shard.policy, Date.now()));
+    const handled = await handleEntry(this.#options.handle, entry, signal);
+    if ("document" in handled) {
+      shard.end(entry, handled.document ?? finished(entry.document, shard.policy));
+      return;
     }
+    const { error } = handled;
+    if (!signal.aborted) this.#report(error, entry);
+    shard.end(entry, failed(entry.document, error, shard.policy, Date.now()));
   }
 
   /** Follows the changes of the queue, for as long as the director lives. */
@@ -359,7 +331,9 @@ class QueueDirector implements Director {
     }
   }
 
-  #report(error: unknown): void {
-    this.#options.onError?.(error instanceof Error ? error : new Error(String(error)));
+  /** Reports an error. What the caller's function throws must not end the director. */
+  #report(error: unknown, entry?: QueueEntry): void {
+    const report = async (): Promise<void> => await this.#options.onError?.(asError(error), entry);
+    report().catch(() => {});
   }
 }

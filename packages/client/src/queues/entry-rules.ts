@@ -42,7 +42,7 @@ export function isFinished(document: Json, { terminal }: QueuePolicy): boolean {
 /** Returns an entry with the first value of each terminal field, which finishes it. */
 export function finished(document: Json, { terminal }: QueuePolicy): Json {
   return withFields(
-    document,
+    asMap(document),
     Object.fromEntries(
       Object.entries(terminal).map(([field, values]) => [field, valuesOf(values)[0] ?? true]),
     ),
@@ -51,16 +51,16 @@ export function finished(document: Json, { terminal }: QueuePolicy): Json {
 
 /**
  * Returns an entry after an attempt that failed at `now`: with the time of the next attempt or, after the last one, with
- * the `dead` fields. Undefined if the entry cannot say so, because it is not a map.
+ * the `dead` fields. Undefined if the entry stays as it is: what is not a map cannot count attempts.
  */
 export function failed(document: Json, error: Error, policy: QueuePolicy, now: number): Json | undefined {
-  if (!isMap(document)) return undefined;
   const { first, max, limit = Infinity, dead } = { ...DEFAULT_RETRY, ...policy.retry };
   const attempts = (attemptsOf(document)?.attempts ?? 0) + 1;
   const message = error.message.slice(0, MAX_ERROR_CHARACTERS);
   if (dead !== undefined && (error instanceof GiveUp || attempts >= limit)) {
-    return withFields({ ...document, retry: { attempts, at: null, error: message } }, dead);
+    return withFields({ ...asMap(document), retry: { attempts, at: null, error: message } }, dead);
   }
+  if (!isMap(document)) return undefined;
   const pause = Math.min(durationMs(max), durationMs(first) * 2 ** Math.min(attempts - 1, 50));
   return { ...document, retry: { attempts, at: new Date(now + pause).toISOString(), error: message } };
 }
@@ -87,6 +87,11 @@ export function durationMs(duration: string | number): number {
   if (typeof duration === "number") return duration;
   const [, ...amounts] = DURATION.exec(duration) ?? [];
   return amounts.reduce((sum, amount, at) => sum + Number(amount ?? 0) * (UNITS_MS[at] ?? 0), 0);
+}
+
+/** Returns the document of an entry as a map, so that it can be given fields. */
+function asMap(document: Json): Fields {
+  return isMap(document) ? document : { document };
 }
 
 /** Returns a document with some fields replaced. A field's name may be a path. What is not a map becomes one. */

@@ -17,8 +17,10 @@ const MAX_PAGES_ONWARD = 10;
 const MAX_READ_BESIDE = 1_000;
 /** The pause after a page that could not be read. */
 const UNREAD_PAUSE_MS = 2_000;
-/** The pause before an entry is tried again in which nothing about its attempts could be written. */
-const UNWRITTEN_PAUSE_MS = 1_000;
+/** The pause before an entry is handed out again whose document does not say when it is due. */
+const AGAIN_PAUSE_MS = 1_000;
+/** The pause before an entry is handed out again of which nothing can be written: it will fail again. */
+const UNWRITABLE_PAUSE_MS = 300_000;
 
 /** What happened to an entry in hand: its new document. */
 interface End {
@@ -50,7 +52,7 @@ export interface ShardParts {
   readonly ahead: number;
   /** Called when there are entries to hand out, or one fewer in hand. */
   readonly onChange: () => void;
-  readonly onError: (error: Error) => void;
+  readonly onError: (error: Error, entry?: QueueEntry) => void;
 }
 
 /**
@@ -161,7 +163,7 @@ export class HeldShard {
   end(entry: QueueEntry, document: Json | undefined): void {
     if (document === undefined || this.signal.aborted) {
       this.#inHand.delete(entry.name);
-      this.#waitUnwritten(entry.name);
+      this.#pause(entry.name);
       this.#changed.ring();
       return;
     }
@@ -297,8 +299,8 @@ export class HeldShard {
   }
 
   /** Hands an entry out again after a pause, because its document does not contain when it is due. */
-  #waitUnwritten(name: string): void {
-    this.#wait(name, Date.now() + UNWRITTEN_PAUSE_MS);
+  #pause(name: string, ms = AGAIN_PAUSE_MS): void {
+    this.#wait(name, Date.now() + ms);
   }
 
   #wait(name: string, at: number): void {
@@ -315,7 +317,7 @@ export class HeldShard {
       try {
         await this.#writeBatch(batch);
       } catch (error) {
-        for (const { entry } of batch) this.#waitUnwritten(entry.name);
+        for (const { entry } of batch) this.#pause(entry.name);
         if (!this.signal.aborted) this.#parts.onError(error as Error);
       }
       for (const { entry } of batch) this.#inHand.delete(entry.name);
@@ -356,12 +358,12 @@ export class HeldShard {
     }
     // The document cannot be stored, so the attempt has failed.
     const instead = failed(only.entry.document, outcome, this.policy, Date.now());
-    this.#parts.onError(outcome);
+    this.#parts.onError(outcome, only.entry);
     const isWritten =
       instead !== undefined &&
       (await this.#committedOrRefused([{ ...only, document: instead }])) === "committed";
     if (isWritten) this.#ended(only.entry.name, instead);
-    else this.#waitUnwritten(only.entry.name);
+    else this.#pause(only.entry.name, UNWRITABLE_PAUSE_MS);
   }
 
   #ended(name: string, document: Json): void {
@@ -369,7 +371,7 @@ export class HeldShard {
     if (isFinished(document, this.policy)) return;
     const at = dueAt(document);
     if (at > Date.now()) this.#wait(name, at);
-    else this.#hasGaps = true;
+    else this.#pause(name);
   }
 
   /** Submits ends as one transaction. Returns the error if they cannot be stored. */
