@@ -35,7 +35,10 @@ describe("POST /api/v1/tx/batch", () => {
   test("accepts CRLF, blank lines, a byte order mark and a last line without a line break", async () => {
     await using served = await serve();
     const answer = await post(served, `\ufeff${line(0)}\r\n\r\n  \n\n${line(1)}\n${line(2)}`, "?await=true");
-    expect([answer.status, await answer.json()]).toEqual([200, { accepted: 3, firstTxId: 2, lastTxId: 4 }]);
+    expect([answer.status, await answer.json()]).toEqual([
+      200,
+      { accepted: 3, firstTxId: 2, lastTxId: 4, aborted: 0, abortedLines: [] },
+    ]);
   });
 
   test.each([
@@ -60,7 +63,13 @@ describe("POST /api/v1/tx/batch", () => {
     await using served = await serve();
     for (const body of ["", "\n", "\r\n \n"]) {
       const answer = await post(served, body, "?await=true");
-      expect(await answer.json()).toEqual({ accepted: 0, firstTxId: null, lastTxId: null });
+      expect(await answer.json()).toEqual({
+        accepted: 0,
+        firstTxId: null,
+        lastTxId: null,
+        aborted: 0,
+        abortedLines: [],
+      });
     }
   });
 

@@ -6,10 +6,11 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
-import { awaitIndexed } from "../requests/await-indexed.ts";
+import { reasonWords } from "@cairn/client/protocol";
+import { CairnError } from "@cairn/kv";
 import { openNdjson } from "../requests/ndjson-input.ts";
 import { loadTransactions } from "../requests/load-transactions.ts";
-import type { SendProgress } from "../requests/send-chunks.ts";
+import type { AbortedLine, SendProgress } from "../requests/send-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
@@ -28,28 +29,37 @@ export const addLoad: AddCommand = (parent, terminal) => {
     ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
   )
     .option("--from-line <number>", "skip the lines before this line", wholeNumber("--from-line", 1), 1)
-    .option("--await", "wait until the node has indexed the last transaction")
+    .option("--await", "wait until the node has indexed all transactions, and report those that were aborted")
     .action(async (file: string, options: LoadCommandOptions) => {
       const begun = performance.now();
       await withNode(terminal, options, async (node) => {
         const loaded = await loadFile(node, file, options, terminal);
-        if (options.await === true && loaded.lastTxId !== undefined)
-          await awaitIndexed(node, loaded.lastTxId);
         await writeSummary(terminal, loaded, (performance.now() - begun) / 1000, options);
+        if (loaded.aborted.count > 0) throw abortedError(loaded);
       });
     });
 };
+
+/** What was loaded, and how many of these transactions were aborted, as far as that was awaited. */
+interface Loaded extends SendProgress {
+  readonly aborted: { readonly count: number; readonly first: AbortedLine | undefined };
+}
 
 async function loadFile(
   node: NodeClient,
   file: string,
   options: LoadCommandOptions,
   terminal: Terminal,
-): Promise<SendProgress> {
+): Promise<Loaded> {
   const input = await openNdjson(file, terminal);
   const { signal, forget } = interruptible(terminal, "some lines were stored");
   const display = showProgress(terminal.stderr, "loading", input.bytes);
   let waiting = false;
+  let aborted: Loaded["aborted"] = { count: 0, first: undefined };
+  const noteAborted = (_chunk: unknown, count: number, [first]: readonly AbortedLine[]): Promise<void> => {
+    aborted = { count: aborted.count + count, first: aborted.first ?? first };
+    return Promise.resolve();
+  };
   try {
     const loaded = await loadTransactions(node, input.lines, {
       fromLine: options.fromLine,
@@ -62,10 +72,11 @@ async function loadFile(
         if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
         waiting = true;
       },
+      onAborted: options.await === true ? noteAborted : undefined,
     });
     if (signal.aborted && signal.reason instanceof InterruptedError)
       throw interruptedAt(signal.reason, loaded);
-    return loaded;
+    return { ...loaded, aborted };
   } finally {
     display.stop();
     forget();
@@ -80,14 +91,26 @@ function interruptedAt(error: InterruptedError, { transactions, nextLine }: Send
   );
 }
 
+function abortedError({ transactions, aborted: { count, first } }: Loaded): CairnError {
+  const { line = 0, txId = 0, reason } = first ?? {};
+  return new CairnError(
+    "CONFLICT",
+    `${formatCount(count)} of ${formatNumberOf(transactions, "transaction")} ${count === 1 ? "was" : "were"} aborted, and changed nothing; the first one is transaction ${txId} in line ${line}: ${reasonWords(reason)}.`,
+    {
+      hint: 'cairn tx show ID shows the reason of a transaction. Make what was refused possible, and load these lines again, each with another "id", or without one: an id stays with its aborted transaction.',
+    },
+  );
+}
+
 async function writeSummary(
   terminal: Terminal,
-  { transactions, lastTxId }: SendProgress,
+  { transactions, lastTxId, aborted }: Loaded,
   seconds: number,
   options: LoadCommandOptions,
 ): Promise<void> {
   if (options.json === true) {
-    return writeJson(terminal.stdout, { transactions, seconds, lastTxId: lastTxId ?? null });
+    const counts = { transactions, ...(options.await === true ? { aborted: aborted.count } : {}) };
+    return writeJson(terminal.stdout, { ...counts, seconds, lastTxId: lastTxId ?? null });
   }
   const rate = formatCount(transactions / Math.max(seconds, 0.001));
   const last = lastTxId === undefined ? "" : `, last tx-id ${lastTxId}`;

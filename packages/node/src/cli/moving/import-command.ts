@@ -2,7 +2,6 @@ import { CairnError } from "@cairn/kv";
 import type { Command } from "commander";
 import { describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
-import { awaitIndexed } from "../requests/await-indexed.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
@@ -128,9 +127,7 @@ export async function runImport(
     await node.json({ path: "/api/v1/buckets" });
     const source = await open();
     try {
-      const done = await transfer(node, source, report, terminal);
-      if (done.lastTxId !== undefined) await awaitIndexed(node, done.lastTxId);
-      return done;
+      return await transfer(node, source, report, terminal);
     } finally {
       await source.close();
       await report.close();

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { reasonWords } from "@cairn/client/protocol";
 import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
 import type { BucketSummary } from "../../index/read/bucket-reads.ts";
 import { documentRequest } from "../requests/documents.ts";
@@ -34,6 +35,8 @@ interface RecordChunk extends NdjsonChunk {
   readonly records: readonly ImportRecord[];
 }
 
+/** The maximum number of lines of a chunk. Not more than a node names if all of them are aborted. */
+const MAX_CHUNK_LINES = 5_000;
 /** The number of documents that are compared at a time. */
 const CONCURRENT_READS = 16;
 
@@ -49,6 +52,7 @@ export async function importRecords(
 ): Promise<ImportProgress> {
   const filled = await filledBuckets(node);
   const counts = { read: 0, unchanged: 0, expiring: 0 };
+  let aborted = 0;
   let sent: Pick<SendProgress, "transactions" | "lastTxId" | "nextLine"> = {
     transactions: 0,
     lastTxId: undefined,
@@ -56,7 +60,7 @@ export async function importRecords(
   };
   const progress = (): ImportProgress => ({
     ...counts,
-    written: sent.transactions,
+    written: sent.transactions - aborted,
     lastTxId: sent.lastTxId,
   });
   const chunks = recordChunks(source, {
@@ -67,6 +71,12 @@ export async function importRecords(
     onPage: () => options.onProgress(progress()),
     onRefused: options.onRefused,
   });
+  const refuse = async (chunk: RecordChunk, line: number, refusal: ImportRefusal): Promise<void> => {
+    const record = chunk.records[line - chunk.firstLine];
+    if (record === undefined) throw new Error(`no record has line ${line}`);
+    if (record.expires === true) counts.expiring -= 1;
+    await options.onRefused(record, refusal);
+  };
   sent = await sendChunks(node, chunks, {
     fromLine: 1,
     signal: options.signal,
@@ -75,12 +85,18 @@ export async function importRecords(
       options.onProgress(progress());
     },
     onRetry: options.onRetry,
-    onRefused: async ({ records, firstLine }, line, error) => {
-      const record = records[line - firstLine];
-      if (record === undefined) throw error;
-      if (record.expires === true) counts.expiring -= 1;
+    onRefused: async (chunk, line, error) => {
       const { code, message } = error;
-      await options.onRefused(record, { code, message: message.replace(/^Line \d+: /, "") });
+      await refuse(chunk, line, { code, message: message.replace(/^Line \d+: /, "") });
+    },
+    // A put without a condition is aborted only by the rules of a bucket, such as those of a queue.
+    onAborted: async (chunk, count, lines) => {
+      aborted += count;
+      for (const { line, reason } of lines)
+        await refuse(chunk, line, {
+          code: "CONFLICT",
+          message: `The transaction was aborted: ${reasonWords(reason)}.`,
+        });
     },
   });
   return progress();
@@ -167,7 +183,8 @@ async function* recordChunks(
       const number = firstLine + lines.length;
       const line = transactionLine(result, `${run}-${number}`);
       const lineBytes = Buffer.byteLength(line);
-      if (lines.length > 0 && bytes + lineBytes > CHUNK_BYTES) yield take();
+      const isFull = bytes + lineBytes > CHUNK_BYTES || lines.length === MAX_CHUNK_LINES;
+      if (lines.length > 0 && isFull) yield take();
       lines.push(line);
       records.push(record);
       bytes += lineBytes;

@@ -14,6 +14,13 @@ export interface SendProgress {
   readonly nextLine: number;
 }
 
+/** A line whose transaction is stored, but was aborted. */
+export interface AbortedLine {
+  readonly line: number;
+  readonly txId: number;
+  readonly reason: string;
+}
+
 /** The options for {@link sendChunks}. */
 export interface SendOptions<C extends NdjsonChunk> {
   readonly fromLine: number;
@@ -26,6 +33,13 @@ export interface SendOptions<C extends NdjsonChunk> {
    * every line has an id. If this is missing, such a line ends the sending.
    */
   readonly onRefused?: (chunk: C, line: number, error: NodeError) => Promise<void>;
+  /**
+   * Called with the aborted transactions of a chunk: their number, and the lines of at most 10,000 of them. If present,
+   * each chunk is indexed before the next one is sent.
+   */
+  readonly onAborted?:
+    | ((chunk: C, count: number, lines: readonly AbortedLine[]) => Promise<void>)
+    | undefined;
   /** Returns the error to throw for one that ends the sending. */
   readonly onStop?: (error: unknown, chunk: C, progress: SendProgress) => unknown;
 }
@@ -76,6 +90,8 @@ export async function sendChunks<C extends NdjsonChunk>(
 interface BatchAnswer {
   readonly accepted: number;
   readonly lastTxId: number | null;
+  readonly aborted?: number;
+  readonly abortedLines?: readonly AbortedLine[];
 }
 
 /** Sends a chunk, and the lines after each refused one as another chunk. */
@@ -91,8 +107,10 @@ async function sendChunk<C extends NdjsonChunk>(
   while (rest.lines > 0) {
     try {
       const answer = await sendWithRetries(client, rest, options);
+      await noteAborted(chunk, answer, options);
       return { accepted: accepted + answer.accepted, lastTxId: answer.lastTxId ?? lastTxId };
     } catch (error) {
+      if (error instanceof NodeError) await noteAborted(chunk, error.details, options);
       const refusal = options.onRefused === undefined ? undefined : refusalOf(error);
       if (refusal === undefined) throw options.onStop?.(error, chunk, progress) ?? error;
       await options.onRefused?.(chunk, refusal.line, refusal.error);
@@ -102,6 +120,14 @@ async function sendChunk<C extends NdjsonChunk>(
     }
   }
   return { accepted, lastTxId };
+}
+
+async function noteAborted<C extends NdjsonChunk>(
+  chunk: C,
+  { aborted = 0, abortedLines = [] }: Partial<BatchAnswer>,
+  { onAborted }: Pick<SendOptions<C>, "onAborted">,
+): Promise<void> {
+  if (aborted > 0) await onAborted?.(chunk, aborted, abortedLines);
 }
 
 /** The codes of errors that concern the content of a line. Sending the line again would not help. */
@@ -129,12 +155,12 @@ function after(chunk: NdjsonChunk, line: number): NdjsonChunk {
 async function sendWithRetries(
   client: NodeClient,
   chunk: NdjsonChunk,
-  { signal, onRetry }: Pick<SendOptions<NdjsonChunk>, "signal" | "onRetry">,
+  { signal, onRetry, onAborted }: Pick<SendOptions<never>, "signal" | "onRetry" | "onAborted">,
 ): Promise<BatchAnswer> {
   const deadline = Date.now() + RETRY_FOR_MS;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
     try {
-      return await send(client, chunk);
+      return await send(client, chunk, onAborted !== undefined);
     } catch (error) {
       const isInTime = Date.now() + pause < deadline && !signal.aborted;
       if (!isInTime || !mayRepeat(error, chunk)) throw error;
@@ -144,11 +170,11 @@ async function sendWithRetries(
   }
 }
 
-async function send(client: NodeClient, chunk: NdjsonChunk): Promise<BatchAnswer> {
+async function send(client: NodeClient, chunk: NdjsonChunk, awaits: boolean): Promise<BatchAnswer> {
   const answer = await client.json({
     method: "POST",
     path: "/api/v1/tx/batch",
-    query: { "first-line": chunk.firstLine },
+    query: { "first-line": chunk.firstLine, ...(awaits ? { await: true, timeout: "PT1H" } : {}) },
     body: chunk.bytes,
     headers: { "content-type": NDJSON },
   });

@@ -233,11 +233,22 @@ export const SCHEMAS = {
     object(OUTCOME, ["txId"]),
     "A 202 response contains only `txId`: the transaction is in the log, but its outcome is not known yet.",
   ),
-  BatchResult: object({
-    accepted: COUNT,
-    firstTxId: nullable(TX_ID),
-    lastTxId: nullable(TX_ID),
-  }),
+  BatchResult: described(
+    object(
+      {
+        accepted: COUNT,
+        firstTxId: nullable(TX_ID),
+        lastTxId: nullable(TX_ID),
+        aborted: described(COUNT, "The number of accepted transactions that were aborted."),
+        abortedLines: described(
+          array(object({ line: COUNT, txId: TX_ID, reason: TEXT })),
+          "Their lines, in order; at most 10,000 of them.",
+        ),
+      },
+      ["accepted", "firstTxId", "lastTxId"],
+    ),
+    "A 202 response does not contain `aborted` and `abortedLines`: the outcomes are not known yet.",
+  ),
   Written: described(object(WRITTEN, ["txId"]), "A 202 response contains only `txId`."),
   Document: object({ namespace: TEXT, name: TEXT, revision: TX_ID, document: {} }),
   Version: object({ revision: TX_ID, txTime: TIME, deleted: FLAG, document: {} }, [

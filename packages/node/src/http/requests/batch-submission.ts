@@ -1,6 +1,6 @@
 import type { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import type { TxId, TxOutcome } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { Deadline } from "../../concurrency/time-limit.ts";
@@ -9,11 +9,22 @@ import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
 import { parseJson } from "./faithful-json.ts";
 
+/** An accepted line whose transaction was aborted. */
+interface AbortedLine {
+  readonly line: number;
+  readonly txId: TxId;
+  readonly reason: string;
+}
+
 /** The summary of a batch. Ids are null if the batch had no transactions. */
 export interface BatchResult {
   readonly accepted: number;
   readonly firstTxId: TxId | null;
   readonly lastTxId: TxId | null;
+  /** The number of accepted transactions that were aborted; absent if the outcomes were not awaited. */
+  readonly aborted?: number;
+  /** Their lines, in order; at most 10,000 of them. */
+  readonly abortedLines?: readonly AbortedLine[];
 }
 
 /** The options for a batch. */
@@ -21,11 +32,10 @@ export interface BatchOptions {
   readonly maxLineBytes: number;
   /** The number that the first line has in error messages. */
   readonly firstLine: number;
-  /**
-   * Starts a time limit. There is one for storing each line in the log, and one for indexing the transactions after the
-   * last line.
-   */
+  /** Starts a time limit. There is one for storing each line in the log. */
   readonly startLimit: () => Deadline;
+  /** Returns the outcome of an accepted transaction once it is indexed. If absent, outcomes are not awaited. */
+  readonly outcomeOf?: ((submitted: SubmittedTransaction) => Promise<TxOutcome>) | undefined;
 }
 
 /**
@@ -33,6 +43,7 @@ export interface BatchOptions {
  * make a log faster.
  */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+const MAX_ABORTED_LINES = 10_000;
 
 /**
  * Submits a stream of lines in order, many of them concurrently, and stops at the first rejected line. Lines are
@@ -52,7 +63,9 @@ export class BatchSubmission {
   #submitted = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;
-  #last: SubmittedTransaction | undefined;
+  #lastTxId: TxId | null = null;
+  #aborted = 0;
+  readonly #abortedLines: AbortedLine[] = [];
   /** The failure of the earliest line; `before` counts the transactions before that line. */
   #failure: { error: unknown; line: number; before: number } | undefined;
 
@@ -62,13 +75,12 @@ export class BatchSubmission {
   }
 
   /**
-   * Submits the lines up to the first rejected one, and resolves once each submitted line has been acknowledged or
-   * rejected. Returns the time limit for indexing, which starts after the last line, because the client determines how
-   * long the lines take to arrive. Throws an error in reading the body, unless a line was rejected before that.
+   * Submits the lines up to the first rejected one, and resolves once each submitted line has been acknowledged and, if
+   * outcomes are awaited, indexed, or rejected. Throws an error in reading the body, unless a line was rejected before
+   * that.
    */
-  async submitAll(body: Readable): Promise<Deadline> {
+  async submitAll(body: Readable): Promise<void> {
     // The connection must not be destroyed if the loop ends early, because it is needed for the response.
-    let limit: Deadline;
     const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
     try {
       for await (const lines of ndjsonLines(chunks, this.#options.maxLineBytes, (line) =>
@@ -81,15 +93,8 @@ export class BatchSubmission {
     } catch (error) {
       if (this.#failure === undefined) throw error;
     } finally {
-      limit = this.#options.startLimit();
       while (this.#waiting.length > 0) await this.#awaitOldest();
     }
-    return limit;
-  }
-
-  /** Returns the accepted transaction with the highest id. */
-  get last(): SubmittedTransaction | undefined {
-    return this.#last;
   }
 
   /**
@@ -100,7 +105,13 @@ export class BatchSubmission {
     const summary = {
       accepted: this.#accepted,
       firstTxId: this.#firstTxId,
-      lastTxId: this.#last?.txId ?? null,
+      lastTxId: this.#lastTxId,
+      ...(this.#options.outcomeOf === undefined
+        ? {}
+        : {
+            aborted: this.#aborted,
+            abortedLines: this.#abortedLines.toSorted((a, b) => a.line - b.line),
+          }),
     };
     if (this.#failure === undefined) return summary;
     const { error, line, before } = this.#failure;
@@ -135,10 +146,18 @@ export class BatchSubmission {
       this.#accepted += 1;
       const { txId } = submitted;
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
-      if (this.#last === undefined || txId >= this.#last.txId) this.#last = submitted;
+      this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
+      const outcome = await this.#options.outcomeOf?.(submitted);
+      if (outcome?.committed === false) this.#noteAborted(line.number, outcome);
     } catch (error) {
       this.#fail(error, line.number, before);
     }
+  }
+
+  #noteAborted(line: number, { txId, reason = "" }: TxOutcome): void {
+    this.#aborted += 1;
+    if (this.#abortedLines.length >= MAX_ABORTED_LINES) return;
+    this.#abortedLines.push({ line: line + this.#options.firstLine - 1, txId, reason });
   }
 
   #tooLong(line: number): Error {

@@ -73,12 +73,13 @@ const batchRoute: RegisterRoutes = (app, apiFor, { maxBody }) => {
       maxLineBytes: maxBody,
       firstLine: query.firstLine ?? 1,
       startLimit: () => timeLimit(query.timeoutMs),
+      outcomeOf:
+        query.await === true
+          ? async (submitted) => (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs))).outcome
+          : undefined,
     });
-    const limit = await batch.submitAll(body);
-    const result = batch.result();
-    const { last } = batch;
-    if (query.await === true && last !== undefined) await awaitSubmitted(api, last, limit);
-    return reply.code(query.await === true ? 200 : 202).send(result);
+    await batch.submitAll(body);
+    return reply.code(query.await === true ? 200 : 202).send(batch.result());
   });
 };
 

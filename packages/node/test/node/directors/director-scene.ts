@@ -18,11 +18,11 @@ export const POLICY: QueuePolicy = {
 /** A node with an embedded log and a queue. */
 export class DirectorScene {
   readonly node: CairnNode;
-  readonly #folder: string;
+  readonly folder: string;
 
   private constructor(node: CairnNode, folder: string) {
     this.node = node;
-    this.#folder = folder;
+    this.folder = folder;
   }
 
   static async start(policy: Partial<QueuePolicy> = {}): Promise<DirectorScene> {
@@ -67,7 +67,7 @@ export class DirectorScene {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.node.close();
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 
