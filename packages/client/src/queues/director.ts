@@ -7,7 +7,7 @@ import { checkDirectorOptions, type DirectorOptions } from "./director-options.t
 import { durationMs, failed, finished } from "./entry-rules.ts";
 import { asError, handleEntry } from "./handle-entry.ts";
 import { HeldShard, type ShardParts } from "./held-shard.ts";
-import { codeOf, lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
+import { codeOf, isHeld, lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
 import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
 
 /** A program's part in finishing the entries of a queue. */
@@ -115,7 +115,11 @@ class QueueDirector implements Director {
         await this.#renewAll();
         const status = await this.#access.queue(this.#queue, this.#ended.signal);
         this.#leaseMs = durationMs(status.policy.lease);
-        for (const shard of this.#held.values()) shard.policy = status.policy;
+        for (const shard of this.#held.values()) {
+          shard.policy = status.policy;
+          if (!isHeld(status, shard))
+            shard.lose("somebody else has claimed it, or the log has lost the claim");
+        }
         await this.#balance(status);
         this.#drainOne(status);
       } catch (error) {
@@ -195,7 +199,7 @@ class QueueDirector implements Director {
       onChange: () => this.#bell.ring(),
       onError: (error, entry) => this.#report(error, entry),
     };
-    const held = new HeldShard(parts, { shard, epoch, sentAt, policy });
+    const held = new HeldShard(parts, { shard, epoch, as: this.as, sentAt, policy });
     if (held.signal.aborted) return;
     this.#held.set(shard, held);
     held.signal.addEventListener("abort", () => {

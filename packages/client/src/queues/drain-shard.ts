@@ -88,7 +88,7 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
       const ops: TxOperation[] = [...moves, ["renew", queue, shard, epoch]];
       const outcome = await transactUntil(access, ops, signal);
       if (outcome.committed) moved += count;
-      else if (!(await holds(access, queue, { shard, epoch }, signal)))
+      else if (!(await holds(access, queue, { shard, epoch, as }, signal)))
         return { retired: false, moved, because: sentence(outcome.reason) };
     }
     const retired = await transactUntil(access, [["retire", queue, shard, epoch]], signal);

@@ -1,7 +1,7 @@
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry } from "../types/queues.ts";
 import type { Json, TxId, TxOperation } from "../types/transaction.ts";
-import { codeOf, holds, type QueueAccess, transactUntil } from "./queue-access.ts";
+import { codeOf, type Hold, holds, type QueueAccess, transactUntil } from "./queue-access.ts";
 import { dueAt, durationMs, failed, isFinished } from "./entry-rules.ts";
 import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
 
@@ -36,9 +36,7 @@ export interface Change {
 }
 
 /** A claim that was committed. */
-export interface Claim {
-  readonly shard: number;
-  readonly epoch: TxId;
+export interface Claim extends Hold {
   /** The time (by `performance.now()`) before the claim was sent, from which the lease is counted. */
   readonly sentAt: number;
   readonly policy: QueuePolicy;
@@ -60,9 +58,10 @@ export interface ShardParts {
  * written. It is lost when its lease has ended by this machine's clock, or when a write shows that its epoch is not the
  * newest any more; then nothing more of it is written.
  */
-export class HeldShard {
+export class HeldShard implements Hold {
   readonly shard: number;
   readonly epoch: TxId;
+  readonly as: string;
   /** Aborted when the shard is lost or given back, with the reason. */
   readonly #ending = new AbortController();
   readonly #parts: ShardParts;
@@ -110,6 +109,7 @@ export class HeldShard {
     this.#parts = parts;
     this.shard = claim.shard;
     this.epoch = claim.epoch;
+    this.as = claim.as;
     this.policy = claim.policy;
     this.held(claim.sentAt);
   }

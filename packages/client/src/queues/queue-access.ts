@@ -69,15 +69,31 @@ export function reasonWords(reason = "the transaction was aborted"): string {
   return reason.replace(/^[A-Z_]+: /, "").replace(/\.$/, "");
 }
 
-/** Returns whether an epoch is still the newest of its shard. */
+/** A claim of a shard, or the beginning of its drain. */
+export interface Hold {
+  readonly shard: number;
+  readonly epoch: TxId;
+  /** Who holds the shard. */
+  readonly as: string;
+}
+
+/**
+ * Returns whether a hold is still the newest of its shard. Its epoch alone does not say so: once a log has lost its end,
+ * the claim of somebody else may have the same transaction id as the lost one.
+ */
+export function isHeld({ shards }: QueueStatus, { shard, epoch, as }: Hold): boolean {
+  const found = shards.find((one) => one.shard === shard);
+  return found?.epoch === epoch && found.holder?.as === as;
+}
+
+/** Asks whether a hold is still the newest of its shard. */
 export async function holds(
   access: Pick<QueueAccess, "queue">,
   queue: string,
-  { shard, epoch }: { readonly shard: number; readonly epoch: TxId },
+  hold: Hold,
   signal: AbortSignal,
 ): Promise<boolean> {
-  const found = (await access.queue(queue, signal)).shards.find((one) => one.shard === shard);
-  return found?.epoch === epoch && found.holder !== null;
+  return isHeld(await access.queue(queue, signal), hold);
 }
 
 /** Returns the spare shard with the lowest number; undefined if none is spare. */
