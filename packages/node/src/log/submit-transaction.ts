@@ -22,12 +22,17 @@ export interface IdOwner {
   readonly contentHash: Uint8Array;
 }
 
+/** What the end of an entry has beside its document, at most: its name, twice, the message of an error, and fields. */
+const END_BYTES = 16 * 1024;
+
 /** What a node knows when it submits a transaction. */
 export interface Submitter {
   /** The last transaction read from the log. */
   readonly known: TxId;
   /** Passed to {@link TxLog.append}. */
   readonly timeoutMs: number;
+  /** The maximum size of a request to the nodes (bytes). */
+  readonly maxBody: number;
   /** Recorded in the message as its writer. */
   readonly by: string | undefined;
   /** Returns the owner of an id once the index contains a transaction; undefined if there is none, or not in time. */
@@ -45,9 +50,10 @@ export async function submitTransaction(
   log: TxLog,
   { id: logId, offset }: { readonly id: string; readonly offset: number },
   transaction: ValidTransaction,
-  { known, timeoutMs, by, ownerOf }: Submitter,
+  { known, timeoutMs, maxBody, by, ownerOf }: Submitter,
 ): Promise<SubmittedTransaction> {
   const payload = encodeTransaction(transaction, logId, undefined, by);
+  checkEntries(transaction, payload.length, Math.min(maxBody, log.maxPayload));
   if (payload.length > log.maxPayload) {
     throw new CairnError(
       "TX_TOO_LARGE",
@@ -71,6 +77,26 @@ export async function submitTransaction(
   }
   const { txId } = storedAfter(known, log, appended.position, offset);
   return { txId, checksum: messageChecksum(payload) };
+}
+
+/**
+ * Throws `TX_TOO_LARGE` if a director could not write the end of an enqueued entry: that transaction contains the whole
+ * entry again, with what its handler says, and it, too, must be at most `limit` bytes.
+ */
+function checkEntries({ ops }: ValidTransaction, bytes: number, limit: number): void {
+  const max = limit - Math.min(END_BYTES, Math.floor(limit / 2));
+  // Few transactions are large enough to contain such an entry.
+  if (bytes <= max) return;
+  for (const [op, queue, name, document] of ops) {
+    if (op !== "enqueue") continue;
+    const size = Buffer.byteLength(JSON.stringify(document));
+    if (size <= max) continue;
+    throw new CairnError(
+      "TX_TOO_LARGE",
+      `The entry ${name} of ${queue} has ${size} bytes; an entry has at most ${max}, so that its end can be written, which contains it again.`,
+      { hint: "Put the large part into a document of another bucket, and its key into the entry." },
+    );
+  }
 }
 
 /**

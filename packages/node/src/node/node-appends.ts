@@ -55,6 +55,7 @@ function mayLack(location: string): CairnError {
 /** Appends to a node's log: transactions, and barriers for linearizable reads. */
 export class NodeAppends {
   readonly #life: NodeLife;
+  readonly #maxBody: number;
   readonly #confirmHistory = sameHistory(() => {
     const { log, identity, index } = this.#life;
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
@@ -63,8 +64,10 @@ export class NodeAppends {
   /** Concurrent reads share an append, but a read never shares an append that began before the read. */
   readonly #sharedBarrier = coalesced(async () => await this.#appendBarrier(), gatherReads);
 
-  constructor(life: NodeLife) {
+  /** `maxBody` is the maximum size of a request to the node (bytes). */
+  constructor(life: NodeLife, maxBody: number) {
     this.#life = life;
+    this.#maxBody = maxBody;
   }
 
   /** Appends a transaction. Throws the same errors as {@link NodeApi.submit}. */
@@ -82,7 +85,13 @@ export class NodeAppends {
       return (await isIndexed) ? await index.ownerOf(id) : undefined;
     };
     const known = index.state.txId;
-    const stored = submitTransaction(log, of, valid, { known, timeoutMs, by, ownerOf });
+    const stored = submitTransaction(log, of, valid, {
+      known,
+      timeoutMs,
+      maxBody: this.#maxBody,
+      by,
+      ownerOf,
+    });
     const submitted = stored.then(async (answer) => {
       await this.#confirmHistory();
       return answer;

@@ -161,7 +161,7 @@ class RunningNode implements CairnNode {
       onOpened: (log) => this.#reporting.opened(log),
       onReady: () => this.#becomeReady(),
     });
-    this.#appends = new NodeAppends(this.#life);
+    this.#appends = new NodeAppends(this.#life, system.http?.maxBody ?? Number.POSITIVE_INFINITY);
     this.#reads = new NodeReads(this.#life, (timeoutMs) => this.#appends.barrier(timeoutMs));
     const status = async (): Promise<NodeStatus> => await this.status();
     this.#reporting = new NodeReporting({

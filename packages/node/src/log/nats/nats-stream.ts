@@ -150,18 +150,15 @@ export class NatsStream {
     if (info === undefined) return [];
     const { config, state } = info;
     const warnings = [...unsafeSettings(config), ...holes(this.name, state.num_deleted)];
-    if (logId === undefined || describedLogId(config.description) === logId) return warnings;
-    return (await this.#describeAgain(info, logId)) ? warnings : [...warnings, undescribed(this.name, logId)];
-  }
-
-  /**
-   * Restores the description, but only if the stream is known to be this log, because another stream may have taken its
-   * place.
-   */
-  async #describeAgain({ created, config }: StreamInfo, logId: string): Promise<boolean> {
+    const described = describedLogId(config.description);
+    if (logId === undefined || described === logId) return warnings;
     const { created: seen, id } = this.#described ?? {};
-    const isKnown = (seen === created && id === logId) || (await this.#birthId()) === logId;
-    return isKnown && (await this.#describe(logId, config.description));
+    const known = seen === info.created && id === logId ? logId : ((await this.#birthId()) ?? described);
+    // Another log has taken the place of the node's own, which the node will notice. This id is not to be written there.
+    if (state.last_seq === 0 || (known !== undefined && known !== logId)) return warnings;
+    // The description is restored only if the stream is known to be this log.
+    const isRestored = known === logId && (await this.#describe(logId, config.description));
+    return isRestored ? warnings : [...warnings, undescribed(this.name, logId)];
   }
 
   async #birthId(): Promise<string | undefined> {

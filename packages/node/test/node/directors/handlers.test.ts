@@ -1,4 +1,5 @@
 import type { DirectorOptions, Json, QueueEntry } from "@cairn/client";
+import { CairnClient } from "@cairn/client";
 import { describe, expect, it, vi } from "vitest";
 import { GiveUp } from "../../../src/index.ts";
 import { DirectorScene, names, OPEN, QUEUE } from "./director-scene.ts";
@@ -164,4 +165,35 @@ describe("a director is refused", () => {
     await allFinished(scene);
     await director.stop();
   });
+});
+
+it("an entry that is too large to be ended is refused, and the largest other one is ended in every way", async () => {
+  await using scene = await DirectorScene.start();
+  const limit = 1_048_576 - 16_384;
+  const sized = (bytes: number): Json => ({
+    ...OPEN,
+    x: "x".repeat(bytes - '{"state":"new","x":""}'.length),
+  });
+  await expect(scene.transact(["enqueue", QUEUE, "large", sized(limit + 1)])).rejects.toMatchObject({
+    code: "TX_TOO_LARGE",
+    message: `The entry large of jobs has ${limit + 1} bytes; an entry has at most ${limit}, so that its end can be written, which contains it again.`,
+  });
+  const all = ["done", "dead", "x".repeat(1_000)];
+  for (const name of all) await scene.transact(["enqueue", QUEUE, name, sized(limit)]);
+  const client = new CairnClient({ urls: scene.node.url ?? "" });
+  const errors: (string | undefined)[] = [];
+  const director = client.direct(QUEUE, {
+    handle: ({ name }) => {
+      if (name !== "done") throw new Error("\u0001".repeat(1_000));
+    },
+    onError: (_error, entry) => errors.push(entry?.name),
+  });
+  await allFinished(scene);
+  expect(await Promise.all(all.map((name) => scene.document(name)))).toMatchObject([
+    { state: "done" },
+    { state: "dead", retry: { attempts: 3 } },
+    { state: "dead", retry: { attempts: 3 } },
+  ]);
+  expect(errors).toHaveLength(6);
+  await director.stop();
 });
