@@ -239,7 +239,7 @@ export class CairnClient {
     document: Json,
     options: Omit<WriteOptions, "ifRevision"> = {},
   ): Promise<Written & { readonly shard: number }> {
-    const hint = `Use another name, or look at the shards with cairn queue show ${queue}.`;
+    const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
     const outcome = await this.#committed(["enqueue", queue, name, document], options, hint);
     // The outcome of a repetition does not contain the shard.
     const first =

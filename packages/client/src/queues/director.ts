@@ -335,9 +335,16 @@ class QueueDirector implements Director {
     }
   }
 
-  /** Reports an error. What the caller's function throws must not end the director. */
   #report(error: unknown, entry?: QueueEntry): void {
-    const report = async (): Promise<void> => await this.#options.onError?.(asError(error), entry);
-    report().catch(() => {});
+    void this.#call(asError(error), entry);
+  }
+
+  /** Calls the caller's function, which may throw or reject without ending the director. */
+  async #call(error: Error, entry: QueueEntry | undefined): Promise<void> {
+    try {
+      await this.#options.onError?.(error, entry);
+    } catch {
+      // There is nobody else to tell.
+    }
   }
 }

@@ -130,12 +130,12 @@ it("a shard that cannot be drained for lack of room is drained after what the hi
     /CONFLICT: Shard 0 of jobs was not retired: No other shard of jobs has room\.\n {2}hint: /,
   );
   expect(refused.stderr).toMatch(
-    /raise "shards" or "cap" of \w+ in the policies \(cairn policy show prints them\), set them with cairn policy apply, and run the command again/,
+    /Raise "shards" or "cap" of \w+ in the policies \(cairn policy show prints them\), set them with cairn policy apply, and run the command again/,
   );
   expect(await done("queue", "show", "jobs")).toContain("1 active");
   await newQueue("jobs", { shards: 2 });
   expect(await done("queue", "drain", "jobs", "0")).toBe(
-    "retired shard 0: 1 open moved; the next transactions remove its 1 finished entries\n",
+    "retired shard 0: moved 1 entry; the next transactions remove its rows\n",
   );
   expect(JSON.parse(await done("queue", "show", "jobs", "--json"))).toMatchObject({ open: 1 });
   const again = await run(["queue", "drain", "jobs", "0"]);
@@ -162,7 +162,7 @@ it("a drain that is interrupted gives the shard back, and the next one moves the
   const second = await drainInterruptedAt("retire", "many");
   expect([second.code, second.stdout]).toEqual([
     0,
-    expect.stringMatching(/^retired shard 0: 44 open moved; /),
+    expect.stringMatching(/^retired shard 0: moved 44 entries; /),
   ]);
 });
 
@@ -196,7 +196,7 @@ it("a drain says that no node responds, and continues when one does", async () =
   away = await startNode(awayConfig(Number(new URL(url).port)), { env: {} });
   expect(await draining).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/^retired shard 0: 1 open moved;/) as string,
+    stdout: expect.stringMatching(/^retired shard 0: moved 1 entry;/) as string,
   });
   await away.close();
 });

@@ -70,11 +70,12 @@ export class MemoryNode implements NodeApi {
     const txTime = new Date(Date.UTC(2026, 0, 1) + txId).toISOString();
     const lost = ops.find((op) => op[0] === "match" && this.#revision(op[1], op[2]) !== op[3]);
     if (lost !== undefined) {
+      const revision = this.#revision(String(lost[1]), String(lost[2])) ?? null;
       this.#outcomes.set(txId, {
         txId,
         txTime,
         committed: false,
-        reason: `${lost[2]} is not at that revision.`,
+        reason: `CONFLICT: ${lost[1]} ${lost[2]} is ${revision === null ? "absent" : `at revision ${revision}`}`,
       });
       return;
     }

@@ -179,6 +179,44 @@ describe("the queues over HTTP", () => {
     expect(answer.body.error?.hint).toMatch(/\w+/);
   });
 
+  it.each<[what: string, method: string, address: string, body: unknown, status: number, told: RegExp]>([
+    ["an empty name", "POST", "/jobs-1/entries", { name: "", document: 1 }, 400, /^Send {"name": name, "doc/],
+    ["a nameless claim", "POST", "/jobs-1/shards/0/claim", { as: "" }, 400, /^Send {"as": name}/],
+    ["a negative epoch", "POST", "/jobs-1/shards/0/renew", { epoch: -1 }, 400, /^Send {"epoch": epoch}/],
+    ["leading zeros", "GET", "/jobs-1/shards/00/open", undefined, 400, /lists the shards/],
+    ["shards without one", "GET", "/jobs-1/shards", undefined, 404, /queues\/{queue} returns the shards/],
+    [
+      "a put into a queue",
+      "PUT",
+      "/../jobs-1/2/new",
+      1,
+      409,
+      /^The bucket is a queue.*\(cairn queue enqueue/,
+    ],
+    ["a delete of nothing", "DELETE", "/../jobs-1/2/new", undefined, 409, /^The bucket is a queue/],
+    ["its policy", "PUT", "/../policies", {}, 409, /^Do first what the reason says/],
+  ])("refuse %s with a hint of its own", async (_what, method, address, body, status, told) => {
+    if (made === 0) await newQueue();
+    await ask("POST", "/jobs-1/entries", { document: OPEN });
+    const answer = await ask(method, address, body);
+    expect([answer.status, answer.body.error?.hint]).toEqual([status, expect.stringMatching(told)]);
+  });
+
+  it("return the name of an entry whose outcome is unknown", async () => {
+    const queue = await newQueue();
+    const sent = await ask("POST", `/${queue}/entries?await=false`, { document: OPEN });
+    expect([sent.status, sent.body["name"]]).toEqual([202, expect.stringMatching(/^[0-9a-f-]{36}$/)]);
+    await node?.await(Number(sent.body["txId"]));
+    const late = await ask("POST", `/${queue}/entries?timeout=0`, { document: OPEN });
+    const { name } = late.body;
+    expect(late.body).toMatchObject({
+      error: { code: "TX_TIMEOUT" },
+      name: expect.stringMatching(/^[0-9a-f-]{36}$/),
+    });
+    const [, told = ""] = /GET \/api\/v1\/queues(\S+) shows it/.exec(late.body.error?.hint ?? "") ?? [];
+    await expect.poll(async () => (await ask("GET", told)).body["name"]).toBe(name);
+  });
+
   it("say which shard has an entry, also to a client that sends it again", async () => {
     const queue = await newQueue();
     const id = `enqueue-${queue}`;

@@ -179,7 +179,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
           `${of}: omitted the document that it put to ${printable(key)}, which was evicted afterwards`,
         );
       }
-      if (unmatched > 0) {
+      if (unmatched > 0 && line !== undefined) {
         const conditions = formatNumberOf(unmatched, "precondition");
         tell(terminal, `${of}: omitted ${conditions} on revisions that the log lost`);
       }

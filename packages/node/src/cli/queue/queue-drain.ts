@@ -35,7 +35,7 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
         await withNode(terminal, options, async (node) => {
           const access = accessOf(node);
           const { policy, shards } = await access.queue(queue, signal);
-          const { entries: rows = 0, open } = shards.find((one) => one.shard === shard) ?? {};
+          const { open } = shards.find((one) => one.shard === shard) ?? {};
           const leaseMs = policyMilliseconds(policy.lease);
           const display = showProgress(terminal.stderr, "moving", open, Date.now, formatCount);
           let movedSoFar = 0;
@@ -61,11 +61,9 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
             throw notDrained(queue, shard, result);
           }
           if (options.json === true) return writeJson(terminal.stdout, { shard, ...result });
-          const moved = formatCount(result.moved);
-          const left = formatCount(rows - result.moved);
           return writeLine(
             terminal.stdout,
-            `retired shard ${shard}: ${moved} open moved; the next transactions remove its ${left} finished entries`,
+            `retired shard ${shard}: moved ${formatEntries(result.moved)}; the next transactions remove its rows`,
           );
         });
       } finally {
@@ -73,6 +71,10 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
       }
     });
 };
+
+function formatEntries(count: number): string {
+  return `${formatCount(count)} ${count === 1 ? "entry" : "entries"}`;
+}
 
 function interrupted(error: InterruptedError, moved: number): InterruptedError {
   return error.withOutcome(
@@ -88,7 +90,9 @@ function notDrained(
 ): CairnError {
   const sofar = moved === 0 ? "" : ` Entries moved before that: ${formatCount(moved)}.`;
   return new CairnError("CONFLICT", `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`, {
-    hint: `Look at the shards with cairn queue show ${queue}. If none has room, raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), set them with cairn policy apply, and run the command again.`,
+    hint: because.endsWith(" has room.")
+      ? `Raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), set them with cairn policy apply, and run the command again.`
+      : `Look at the shards, and who holds them until when, with cairn queue show ${queue}.`,
   });
 }
 

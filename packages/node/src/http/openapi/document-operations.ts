@@ -26,7 +26,7 @@ const WRITE_DOCUMENT = {
   inPath: DOCUMENT_PATH,
   requestHeaders: ["If-Match", "If-None-Match"],
   query: WRITE_PARAMETERS,
-  errors: [...SUBMIT_ERRORS, ["CONFLICT", 412], "NOT_FOUND"],
+  errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412], "NOT_FOUND"],
 } as const satisfies Partial<Operation>;
 const PUT_DOCUMENT = {
   ...WRITE_DOCUMENT,

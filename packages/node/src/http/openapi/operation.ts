@@ -52,10 +52,11 @@ export function written(
   exact: OpenApiObject,
   headers: readonly HeaderName[],
   status = 200,
+  submitted: OpenApiObject = ref("Submitted"),
 ): Success[] {
   return [
     { status, description: "Indexed.", schema, exact, headers },
-    { status: 202, description: "The write is in the log.", schema, exact: ref("Submitted") },
+    { status: 202, description: "The write is in the log.", schema, exact: submitted },
   ];
 }
 

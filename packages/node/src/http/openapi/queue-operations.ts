@@ -61,7 +61,7 @@ export const QUEUE_OPERATIONS: readonly Operation[] = [
     summary: "Enqueue an entry into the active shard with the fewest entries.",
     query: WRITE_PARAMETERS,
     body: json(ref("NewEntry")),
-    answers: written(ref("Enqueued"), ref("EntryEnqueued"), ["Cairn-Tx"], 201),
+    answers: written(ref("Enqueued"), ref("EntryEnqueued"), ["Cairn-Tx"], 201, ref("EntrySubmitted")),
     errors: [...SUBMIT_ERRORS, "CONFLICT", "NOT_FOUND"],
   },
   {

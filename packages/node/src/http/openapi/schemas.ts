@@ -321,7 +321,7 @@ export const SCHEMAS = {
     moved: nullable(object({ from: COUNT, txId: TX_ID })),
   }),
   NewEntry: withoutOthers(object({ name: boundedText(MAX_NAME, 1), document: ref("Json") }, ["document"])),
-  Enqueued: described(object(ENQUEUED, ["txId"]), "A 202 response contains only `txId`."),
+  Enqueued: described(object(ENQUEUED, ["txId", "name"]), "A 202 response contains only `txId` and `name`."),
   ShardChange: described(
     withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1), epoch: TX_ID }, [])),
     "`as` for `claim` and `drain`: who claims the shard. `epoch` for the others: the epoch that the claim returned.",
@@ -360,6 +360,7 @@ export const EXACT_SCHEMAS = {
   Indexed: object(WRITTEN),
   Recorded: object(EVENT_WRITTEN),
   EntryEnqueued: object(ENQUEUED),
+  EntrySubmitted: object({ txId: TX_ID, name: TEXT }),
   ShardIsChanged: object(SHARD_CHANGED),
   Saved: { oneOf: [object(CHECKPOINT), object(SKIPPED, ["skipped"])] },
   Begun: object(BEGUN),

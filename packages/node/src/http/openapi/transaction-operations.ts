@@ -138,6 +138,6 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
     requestHeaders: ["If-Match", "If-None-Match"],
     body: json(ref("Policies")),
     answers: written(ref("Submitted"), ref("Submitted"), ["Cairn-Tx", "ETag"]),
-    errors: [...SUBMIT_ERRORS, ["CONFLICT", 412]],
+    errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412]],
   },
 ];

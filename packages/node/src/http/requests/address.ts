@@ -139,6 +139,9 @@ function notFound(path: string): CairnError {
 
 function reserved(bucket: string): CairnError {
   return new CairnError("NOT_FOUND", `There is nothing at ${API}${bucket} for this method.`, {
-    hint: `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
+    hint:
+      bucket === "queues"
+        ? "GET /api/v1/queues/{queue} returns the shards of a queue, and …/shards/{shard}/open the open entries of one. GET /openapi.json lists all addresses with their methods."
+        : `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
   });
 }

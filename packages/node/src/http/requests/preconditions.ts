@@ -109,16 +109,30 @@ export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
 
+/** The words of a reason that name the revision, or the lack, of what a precondition concerns. */
+const OF_PRECONDITION = / (?:is|are) (?:at revision \d+|absent|not set|not the expected one)$/;
+
+/** The hints for writes that were aborted. */
+interface AbortHints {
+  /** For a precondition that failed. */
+  readonly lost?: string;
+  /** For a rule that refused the write. */
+  readonly refused?: string;
+}
+
 /**
- * Returns the error for a write that was aborted (status 412). `reason` is the outcome's reason: a code followed by
- * words.
+ * Returns the error for a write that was aborted: because of a precondition (status 412), or because of a rule, such as
+ * those of queues (status 409). `reason` is the outcome's reason: a code followed by words.
  */
 export function lostBecause(
-  reason = "the document was changed in the meantime",
-  hint = "Read the document again and decide whether to write it.",
+  reason = "the document is not the expected one",
+  {
+    lost = "Read the document again and decide whether to write it.",
+    refused = "The bucket is a queue, whose rules refuse this write. Enqueue new entries (cairn queue enqueue, POST /api/v1/queues/{queue}/entries), and write others with the epoch of their shard. cairn queue show prints the shards.",
+  }: AbortHints = {},
 ): RequestError {
-  return new RequestError("CONFLICT", `The precondition does not hold: ${reasonWords(reason)}.`, {
-    status: 412,
-    hint,
-  });
+  const words = reasonWords(reason);
+  return OF_PRECONDITION.test(words)
+    ? new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint: lost })
+    : new RequestError("CONFLICT", `Nothing was changed: ${words}.`, { hint: refused });
 }

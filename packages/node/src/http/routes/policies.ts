@@ -34,7 +34,7 @@ export const policyRoutes: RegisterRoutes = (app, apiFor) => {
       const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
       if (query.await === false) return reply.code(202).send({ txId: submitted.txId });
       const { txId, committed, reason } = (await awaitSubmitted(api, submitted, limit)).outcome;
-      if (!committed) throw lostBecause(reason, READ_AGAIN);
+      if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });
       return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
     },
   );
@@ -56,7 +56,7 @@ function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
     "TX_INVALID",
     `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
     {
-      hint: "Correct the policies, which are a map of indexes, expire, history and events. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.",
+      hint: "Correct the policies, which are a map of indexes, expire, history, events and queues. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.",
       details: { problems },
     },
   );
@@ -65,9 +65,11 @@ function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
 const READ_AGAIN =
   "Read the policies again (cairn policy show, GET /api/v1/policies) and decide whether to set them.";
 
+const AFTER_THAT =
+  "Do first what the reason says (cairn queue show prints the shards of a queue), and then set the policies again.";
+
 function policiesChanged(revision: Revision | undefined): RequestError {
-  return lostBecause(
-    `the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`,
-    READ_AGAIN,
-  );
+  return lostBecause(`the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`, {
+    lost: READ_AGAIN,
+  });
 }

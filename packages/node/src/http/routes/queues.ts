@@ -1,11 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyReply } from "fastify";
 import type { Json, TxOperation } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import type { FoundEntry } from "../../index/read/queue-reads.ts";
 import type { StoredDocument } from "../../index/read/documents.ts";
 import { MAX_SHARDS } from "../../policies/policy-problems.ts";
+import { type ValidTransaction, validTransaction } from "../../transactions/validate-transaction.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
 import { badBody, badRequest, RequestError } from "../answers/request-error.ts";
@@ -82,7 +83,12 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
     const { queue } = request.params;
     const query = parseQuery(request.url, WRITE_PARAMETERS);
     const { name = randomUUID(), document } = newEntry(jsonBody(request));
-    const written = await submit(apiFor(request), ["enqueue", queue, name, document], query, reply);
+    const operation = ["enqueue", queue, name, document] as const;
+    const written = await submit(apiFor(request), operation, query, reply, { name }).catch(
+      (error: unknown) => {
+        throw withName(error, queue, name);
+      },
+    );
     if (written === undefined) return reply;
     const { txId, txTime, shards: [shard] = [] } = written;
     return reply.code(201).send({ txId, txTime, name, shard });
@@ -106,6 +112,21 @@ type ShardOperation = Extract<
   readonly ["claim" | "drain" | "renew" | "release" | "retire", ...unknown[]]
 >;
 
+/** The codes of errors after which a transaction may be stored. */
+const UNDECIDED: ReadonlySet<string> = new Set(["TX_TIMEOUT", "LOG_UNREACHABLE"]);
+
+/** Returns the error of an enqueue whose outcome is unknown, with the name of the entry, which may be a random one. */
+function withName(error: unknown, queue: string, name: string): unknown {
+  if (!isCairnError(error) || !UNDECIDED.has(error.code)) return error;
+  const { status, details } = error instanceof RequestError ? error : { status: undefined, details: {} };
+  return new RequestError(error.code, error.message, {
+    ...(status === undefined ? {} : { status }),
+    hint: `The entry may exist or come to exist: GET /api/v1/queues/${queue}/entry?name=${encodeURIComponent(name)} shows it. To try again safely, send it with this name. ${error.hint ?? ""}`.trim(),
+    cause: error,
+    details: { ...details, name },
+  });
+}
+
 /**
  * Submits an operation, and returns its outcome if it was committed. Returns undefined after it has responded with 202.
  * Throws `CONFLICT` with the reason of the refusal, or `NOT_FOUND` if the bucket is not a queue.
@@ -115,11 +136,12 @@ async function submit(
   operation: TxOperation & readonly [string, string, ...unknown[]],
   query: Query<typeof WRITE_PARAMETERS>,
   reply: FastifyReply,
+  known: { readonly name?: string } = {},
 ): Promise<{ txId: number; txTime: string; shards?: readonly number[] | undefined } | undefined> {
   const limit = timeLimit(query.timeoutMs);
-  const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
+  const submitted = await api.submit(validOperation(operation), { timeoutMs: limit.leftMs });
   if (query.await === false) {
-    void reply.code(202).send({ txId: submitted.txId });
+    void reply.code(202).send({ txId: submitted.txId, ...known });
     return undefined;
   }
   const { outcome } = await awaitSubmitted(api, submitted, limit);
@@ -133,6 +155,24 @@ async function submit(
     hint: await refusalHint(api, operation),
     details: { txId: outcome.txId },
   });
+}
+
+const FORMS: Readonly<Record<string, string>> = {
+  enqueue: 'Send {"name": name, "document": document}. Without a name, the entry gets a random one.',
+  claim: 'Send {"as": name}, where the name says who claims the shard.',
+  drain: 'Send {"as": name}, where the name says who drains the shard.',
+};
+const EPOCH_FORM = 'Send {"epoch": epoch}, with the epoch that the claim returned.';
+
+/** Returns the transaction. Throws `TX_INVALID` with the form of the request's own body. */
+function validOperation(operation: TxOperation): ValidTransaction {
+  try {
+    return validTransaction({ ops: [operation] });
+  } catch (error) {
+    if (!isCairnError(error, "TX_INVALID")) throw error;
+    const problem = error.message.replace("Not a valid transaction: ops[0]: ", "");
+    throw badBody(`Not a valid ${operation[0]}: ${problem}`, FORMS[operation[0]] ?? EPOCH_FORM);
+  }
 }
 
 async function refusalHint(
@@ -149,7 +189,7 @@ async function refusalHint(
 }
 
 function parseShard(text: string): number {
-  const shard = /^\d{1,4}$/.test(text) ? Number(text) : MAX_SHARDS;
+  const shard = /^(?:0|[1-9]\d{0,3})$/.test(text) ? Number(text) : MAX_SHARDS;
   if (shard < MAX_SHARDS) return shard;
   throw badRequest(
     `A shard is a whole number from 0 to ${MAX_SHARDS - 1}, not ${JSON.stringify(text)}.`,
@@ -173,12 +213,7 @@ function shardOperation(action: string, queue: string, shard: number, body: unkn
     ? typeof as === "string" && epoch === undefined
     : typeof epoch === "number" && as === undefined;
   if (!isGiven || Object.keys(others).length > 0) {
-    throw badBody(
-      `Not a valid ${action}: the body has another form.`,
-      isClaim
-        ? 'Send {"as": name}, where the name says who claims the shard.'
-        : 'Send {"epoch": epoch}, with the epoch that the claim returned.',
-    );
+    throw badBody(`Not a valid ${action}: the body has another form.`, FORMS[action] ?? EPOCH_FORM);
   }
   return isClaim
     ? [action, queue, shard, { as: as as string }]
@@ -191,10 +226,7 @@ function newEntry(body: unknown): { readonly name?: string; readonly document: J
   if (isNamed && document !== undefined && Object.keys(others).length === 0) {
     return { ...(name === undefined ? {} : { name }), document: document as Json };
   }
-  throw badBody(
-    "Not a valid entry: the body has another form.",
-    'Send {"name": name, "document": document}. Without a name, the entry gets a random one.',
-  );
+  throw badBody("Not a valid entry: the body has another form.", FORMS["enqueue"] ?? "");
 }
 
 function isMap(value: unknown): value is Record<string, unknown> {

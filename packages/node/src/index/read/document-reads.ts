@@ -121,7 +121,7 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
     "WATCH_COMPACTED",
     `The history of ${bucket} no longer reaches back to transaction ${txId}. It is complete from transaction ${floor} onwards.`,
     {
-      hint: `Use transaction ${floor} or a later one. The policy "history" determines how much history is kept.`,
+      hint: `Use transaction ${floor} or a later one. The policy "history" determines how much history is kept, and the entries of a queue's retired shards are removed with their history.`,
     },
   );
 }

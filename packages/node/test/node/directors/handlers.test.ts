@@ -117,8 +117,9 @@ it.each<[string, Json]>([
   await director.stop();
 });
 
+function handle(): void {}
+
 describe("a director is refused", () => {
-  const handle = (): void => {};
   it.each<[string, unknown, string]>([
     ["without options", undefined, "A director needs a handler"],
     ["without a handler", { concurrency: 1 }, "A director needs a handler"],
@@ -167,13 +168,13 @@ describe("a director is refused", () => {
   });
 });
 
+function sized(bytes: number): Json {
+  return { ...OPEN, x: "x".repeat(bytes - '{"state":"new","x":""}'.length) };
+}
+
 it("an entry that is too large to be ended is refused, and the largest other one is ended in every way", async () => {
   await using scene = await DirectorScene.start();
   const limit = 1_048_576 - 16_384;
-  const sized = (bytes: number): Json => ({
-    ...OPEN,
-    x: "x".repeat(bytes - '{"state":"new","x":""}'.length),
-  });
   await expect(scene.transact(["enqueue", QUEUE, "large", sized(limit + 1)])).rejects.toMatchObject({
     code: "TX_TOO_LARGE",
     message: `The entry large of jobs has ${limit + 1} bytes; an entry has at most ${limit}, so that its end can be written, which contains it again.`,
