@@ -1,5 +1,5 @@
 import { CairnClientError, unreachable } from "./client-error.ts";
-import { jsonProblem } from "./json-problem.ts";
+import { jsonProblem } from "./types/json-problem.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
 
 /** A request to any node of the pool. */

@@ -17,7 +17,7 @@ export {
   WatchEndedError,
   type WatchPosition,
 } from "./follow-stream.ts";
-export { jsonProblem } from "./json-problem.ts";
+export { jsonProblem } from "./types/json-problem.ts";
 export {
   ForeignAnswerError,
   type JsonAnswer,

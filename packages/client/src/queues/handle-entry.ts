@@ -1,4 +1,4 @@
-import { jsonProblem } from "../json-problem.ts";
+import { jsonProblem } from "../types/json-problem.ts";
 import type { QueueEntry } from "../types/queues.ts";
 import type { Json } from "../types/transaction.ts";
 import type { EntryHandler } from "./director-options.ts";
