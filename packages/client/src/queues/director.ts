@@ -27,6 +27,8 @@ export interface Director {
 const DEFAULT_CONCURRENCY = 8;
 const DEFAULT_DRAIN_AT = 0.5;
 const DEFAULT_STOP_MS = 10_000;
+/** The time that a director which stops waits for a claim that is on its way. */
+const CLAIM_MS = 1_000;
 /** The time for giving a shard back. After that, its lease ends by itself. */
 const RELEASE_MS = 5_000;
 /** The part of a lease after which it is renewed. A director looks at the queue more often than that. */
@@ -83,11 +85,12 @@ class QueueDirector implements Director {
   }
 
   async #run(): Promise<void> {
-    const work = [this.#lookAgainAndAgain(), this.#handOut(), this.#follow()];
+    const looking = this.#lookAgainAndAgain();
+    const work = [looking, this.#handOut(), this.#follow()];
     try {
       // The first to end is the stop, or an error with which the director cannot go on.
       await Promise.race(work);
-      await this.#finish();
+      await this.#finish(looking);
     } finally {
       this.#stopping.abort();
       this.#ended.abort();
@@ -98,11 +101,14 @@ class QueueDirector implements Director {
   }
 
   /** Waits for the handlers, and gives the shards back. */
-  async #finish(): Promise<void> {
+  async #finish(looking: Promise<void>): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
     const patience = AbortSignal.timeout(Math.min(stopMs, MAX_TIMER_MS));
+    await Promise.all([...this.#held.values()].map((shard) => shard.idle(patience)));
+    // A claim that was on its way when the director was stopped is given back as well.
+    const ended = new AbortController();
+    await Promise.race([looking.finally(() => ended.abort()), pause(CLAIM_MS, ended.signal)]);
     const held = [...this.#held.values()];
-    await Promise.all(held.map((shard) => shard.idle(patience)));
     await Promise.allSettled([...held.map((shard) => this.#giveBack(shard)), this.#drain]);
   }
 

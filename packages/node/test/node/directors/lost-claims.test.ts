@@ -3,7 +3,7 @@ import { expect, it, vi } from "vitest";
 import { resolvable } from "../../../src/concurrency/resolvable.ts";
 import { queueAccess } from "../../../src/node/direct-queue.ts";
 import { ClusterScene } from "../../cluster/cluster-scene.ts";
-import { OPEN, POLICY, QUEUE } from "./director-scene.ts";
+import { DirectorScene, OPEN, POLICY, QUEUE } from "./director-scene.ts";
 
 const PATIENT = { timeout: 60_000, interval: 20 };
 
@@ -55,4 +55,28 @@ it("a director whose claim the log has lost gives its shard up, although a later
   } finally {
     await scene.close();
   }
+});
+
+it("a claim that is on its way when its director is stopped is given back", async () => {
+  await using scene = await DirectorScene.start({ lease: "PT10M" });
+  const real = queueAccess(scene.node);
+  const [sent, stopped] = [resolvable(), resolvable()];
+  const access: QueueAccess = {
+    ...real,
+    transact: async (transaction, signal) => {
+      const outcome = await real.transact(transaction, signal);
+      if (transaction.ops[0]?.[0] === "claim") {
+        sent.resolve();
+        await stopped.promise;
+      }
+      return outcome;
+    },
+  };
+  const director = directQueue(access, QUEUE, { handle: () => undefined });
+  await sent.promise;
+  expect(await scene.queue()).toMatchObject({ shards: [{ holder: { as: director.as } }] });
+  const stopping = director.stop();
+  stopped.resolve();
+  await stopping;
+  expect(await scene.queue()).toMatchObject({ shards: [{ holder: null }] });
 });
