@@ -12,9 +12,11 @@ export interface QueueTransaction {
 }
 
 type Taking = readonly ["claim" | "drain", shard: number, options: { readonly as: string }];
-type Holding = readonly ["renew" | "release" | "retire", shard: number, epoch: number];
-type Put = readonly ["put", key: string, options?: { readonly epoch: number }];
-type Move = readonly ["move", key: string, toShard: number, epoch: number];
+/** An epoch, or a map of an epoch and who holds the shard. */
+type Hold = number | { readonly epoch: number; readonly as?: string };
+type Holding = readonly ["renew" | "release" | "retire", shard: number, hold: Hold];
+type Put = readonly ["put", key: string, options?: Exclude<Hold, number>];
+type Move = readonly ["move", key: string, toShard: number, hold: Hold];
 
 /** An operation of the log. The documents of puts and enqueues are not part of it. */
 export type QueueOperation =
@@ -90,8 +92,8 @@ export class ShardLedger {
     this.#holders.set(shard, { as, epoch: txId, isDrainer, until: time + this.#leaseMs });
   }
 
-  #hold([kind, shard, epoch]: Holding, { txId, time }: Pick<QueueTransaction, "txId" | "time">): void {
-    const holder = this.#checkedHolder(shard, epoch, txId, kind);
+  #hold([kind, shard, hold]: Holding, { txId, time }: Pick<QueueTransaction, "txId" | "time">): void {
+    const holder = this.#checkedHolder(shard, hold, txId, kind);
     if (kind === "renew") {
       if (holder !== undefined) holder.until = time + this.#leaseMs;
       return;
@@ -107,7 +109,7 @@ export class ShardLedger {
   #put([, key, options]: Put, document: string | undefined, txId: number): void {
     const [shard, name] = splitKey(key);
     const place = this.#places.get(name);
-    if (options !== undefined) this.#checkedHolder(shard, options.epoch, txId, `put of ${name}`);
+    if (options !== undefined) this.#checkedHolder(shard, options, txId, `put of ${name}`);
     else if (place !== undefined) this.#violated(txId, `put of ${name} without an epoch`);
     if (place !== undefined && place.shard !== shard)
       this.#violated(txId, `put of ${name} in shard ${shard}, though it was in shard ${place.shard}`);
@@ -115,9 +117,9 @@ export class ShardLedger {
     if (this.#places.get(name)?.isOpen === false) this.finished.set(name, (this.finished.get(name) ?? 0) + 1);
   }
 
-  #move([, key, to, epoch]: Move, txId: number): void {
+  #move([, key, to, hold]: Move, txId: number): void {
     const [from, name] = splitKey(key);
-    const holder = this.#checkedHolder(from, epoch, txId, `move of ${name}`);
+    const holder = this.#checkedHolder(from, hold, txId, `move of ${name}`);
     if (holder?.isDrainer === false) this.#violated(txId, `move of ${name} without a drain`);
     const place = this.#places.get(name);
     if (place?.shard === from) place.shard = to;
@@ -129,10 +131,14 @@ export class ShardLedger {
     this.#places.set(name, { shard, isOpen: !FINISHED.has(state) });
   }
 
-  #checkedHolder(shard: number, epoch: number, txId: number, what: string): Holder | undefined {
+  #checkedHolder(shard: number, hold: Hold, txId: number, what: string): Holder | undefined {
     const holder = this.#holders.get(shard);
-    if (holder?.epoch === epoch) return holder;
-    this.#violated(txId, `${what} with epoch ${epoch}, while shard ${shard} had ${holder?.epoch ?? "none"}`);
+    const { epoch, as } = typeof hold === "number" ? { epoch: hold, as: undefined } : hold;
+    if (holder?.epoch === epoch && (as ?? holder.as) === holder.as) return holder;
+    const of = (one: string | undefined): string =>
+      as === undefined || one === undefined ? "" : ` of ${one}`;
+    const had = `${holder?.epoch ?? "none"}${of(holder?.as)}`;
+    this.#violated(txId, `${what} with epoch ${epoch}${of(as)}, while shard ${shard} had ${had}`);
     return undefined;
   }
 

@@ -153,9 +153,11 @@ def _operation(parts):
     key = _key(parts[2])
     if has_epoch:
         operation = Operation(op, parts[1], key)
-        if set(parts[3]) != {"epoch"}:
+        if set(parts[3]) not in ({"epoch"}, {"epoch", "as"}):
             raise Refused('the last part of a write is {"epoch": number} if there is one')
         operation.epoch = _epoch(parts[3]["epoch"])
+        if "as" in parts[3]:
+            operation.holder = _name(parts[3]["as"])
         return operation
     return Operation(op, parts[1], key, _revision(parts[3]) if op == "match" else None)
 
@@ -174,6 +176,8 @@ def _of_queue(op, parts):
     operation.shard = _shard(parts[3 if op == "move" else 2])
     if op in ("claim", "drain"):
         operation.holder = _holder(parts[3])
+    elif isinstance(parts[-1], dict) and set(parts[-1]) == {"epoch", "as"}:
+        operation.epoch, operation.holder = _epoch(parts[-1]["epoch"]), _name(parts[-1]["as"])
     else:
         operation.epoch = _epoch(parts[-1])
     return operation
@@ -188,11 +192,15 @@ def _shard(value):
 def _holder(value):
     if not isinstance(value, dict) or set(value) != {"as"}:
         raise Refused('the last part is {"as": name}')
-    if not isinstance(value["as"], str) or not 1 <= byte_length(value["as"]) <= 256:
+    return _name(value["as"])
+
+
+def _name(value):
+    if not isinstance(value, str) or not 1 <= byte_length(value) <= 256:
         raise Refused('"as" is text of 1 to 256 bytes')
-    if not is_well_formed(value["as"]):
+    if not is_well_formed(value):
         raise Refused('"as" must be valid Unicode')
-    return value["as"]
+    return value
 
 
 def _epoch(value):

@@ -252,6 +252,8 @@ class Queues:
             raise Aborted(f"{where} has no epoch {one.epoch}")
         if not shard.holder:
             raise Aborted(f"{where} epoch {one.epoch} has ended")
+        if one.holder is not None and one.holder != shard.holder:
+            raise Aborted(f"{where} epoch {one.epoch} belongs to {stringify(shard.holder)}")
 
     def _check_target(self, policy, queue, shard):
         if shard >= policy["shards"]:

@@ -106,7 +106,11 @@ def queue_operation(random, epochs):
     shard, name = random.randrange(4), random.choice(ENTRIES)
     known = epochs.get((queue, shard), [1])
     epoch = known[-1] if random.random() < 0.85 else random.choice((*known, known[-1] + 1))
+    holder = random.choice((None, None, "d", "e", "\u00fc"))
     key, with_epoch = f"{shard}/{name}", {"epoch": epoch}
+    if holder is not None:
+        with_epoch["as"] = holder
+        epoch = dict(with_epoch)
     done = random.choice((DONE, DONE, document(random)))
     return random.choice(
         [["enqueue", queue, name, done], ["enqueue", queue, name, {"state": "open"}]] * 3
@@ -238,6 +242,13 @@ HEADERS = [
     {"ops": [["put", "work", "0/a", {"epoch": 0}]]},
     {"ops": [["delete", "work", "a", {"epoch": 5}]]},
     {"ops": [["delete", "work", "0/a", {"epoch": 5, "as": 1}]]},
+    {"ops": [["delete", "work", "0/a", {"epoch": 5, "as": ""}]]},
+    {"ops": [["delete", "work", "0/a", {"epoch": 0, "as": "x"}]]},
+    {"ops": [["delete", "work", "0/a", {"epoch": 5, "as": "x", "of": 1}]]},
+    {"ops": [["renew", "work", 0, {"epoch": 5, "as": "x"}]]},
+    {"ops": [["renew", "work", 0, {"epoch": 5, "as": "\ud800"}]]},
+    {"ops": [["renew", "work", 0, {"epoch": 5}]]},
+    {"ops": [["move", "work", "0/a", 1, {"epoch": -1, "as": "x"}]]},
     {"ops": [["delete", "work", "0/a", 5]]},
     {"ops": [["put", "pods", "0/a", {"epoch": 5}]]},
     {"birth": {"log": "x", "offset": 0}},

@@ -7,7 +7,15 @@ import { checkDirectorOptions, type DirectorOptions } from "./director-options.t
 import { durationMs, failed, finished } from "./entry-rules.ts";
 import { asError, handleEntry } from "./handle-entry.ts";
 import { HeldShard, type ShardParts } from "./held-shard.ts";
-import { codeOf, isHeld, lowestSpare, mayPass, type QueueAccess, transactUntil } from "./queue-access.ts";
+import {
+  codeOf,
+  holdOf,
+  isHeld,
+  lowestSpare,
+  mayPass,
+  type QueueAccess,
+  transactUntil,
+} from "./queue-access.ts";
 import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
 
 /** A program's part in finishing the entries of a queue. */
@@ -146,7 +154,7 @@ class QueueDirector implements Director {
     await Promise.all(
       due.map(async (shard) => {
         try {
-          const ops = [["renew", this.#queue, shard.shard, shard.epoch]] as const;
+          const ops = [["renew", this.#queue, shard.shard, holdOf(shard)]] as const;
           const { committed, reason = "" } = await transactUntil(this.#access, ops, shard.signal);
           if (committed) shard.held(sentAt);
           else shard.lose(`it could not be renewed (${reason})`);
@@ -229,7 +237,7 @@ class QueueDirector implements Director {
     shard.lose("it is given back");
     await transactUntil(
       this.#access,
-      [["release", this.#queue, shard.shard, shard.epoch]],
+      [["release", this.#queue, shard.shard, holdOf(shard)]],
       AbortSignal.any([AbortSignal.timeout(RELEASE_MS), this.#ended.signal]),
     );
   }

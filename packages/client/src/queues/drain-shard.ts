@@ -84,14 +84,14 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
       const count = Math.min(entries.length, cap - target.entries);
       const moves = entries
         .slice(0, count)
-        .map(({ name }): TxOperation => ["move", queue, `${shard}/${name}`, target.shard, epoch]);
-      const ops: TxOperation[] = [...moves, ["renew", queue, shard, epoch]];
+        .map(({ name }): TxOperation => ["move", queue, `${shard}/${name}`, target.shard, { epoch, as }]);
+      const ops: TxOperation[] = [...moves, ["renew", queue, shard, { epoch, as }]];
       const outcome = await transactUntil(access, ops, signal);
       if (outcome.committed) moved += count;
       else if (!(await holds(access, queue, { shard, epoch, as }, signal)))
         return { retired: false, moved, because: sentence(outcome.reason) };
     }
-    const retired = await transactUntil(access, [["retire", queue, shard, epoch]], signal);
+    const retired = await transactUntil(access, [["retire", queue, shard, { epoch, as }]], signal);
     if (retired.committed) return { retired: true, moved };
     return { retired: false, moved, because: sentence(retired.reason) };
   } catch (error) {
@@ -120,18 +120,18 @@ async function activateSpare(
   const claimed = await transactUntil(access, [["claim", queue, spare, { as }]], signal);
   const epoch = claimed.duplicateOf ?? claimed.txId;
   // If it was not committed, somebody else has claimed the shard, which is just as good.
-  if (claimed.committed) await transactUntil(access, [["release", queue, spare, epoch]], signal);
+  if (claimed.committed) await transactUntil(access, [["release", queue, spare, { epoch, as }]], signal);
   return true;
 }
 
 /** Releases the shard, even if the drain was aborted. If that fails, the lease ends by itself. */
 async function release(
   access: DrainAccess,
-  { queue, shard, leaseMs }: DrainedShard,
+  { queue, shard, as, leaseMs }: DrainedShard,
   epoch: TxId,
 ): Promise<void> {
   const inTime = AbortSignal.timeout(Math.max(1, leaseMs));
-  await transactUntil(access, [["release", queue, shard, epoch]], inTime).catch(() => undefined);
+  await transactUntil(access, [["release", queue, shard, { epoch, as }]], inTime).catch(() => undefined);
 }
 
 function sentence(reason: string | undefined): string {

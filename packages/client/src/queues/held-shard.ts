@@ -1,7 +1,7 @@
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry } from "../types/queues.ts";
 import type { Json, TxId, TxOperation } from "../types/transaction.ts";
-import { codeOf, type Hold, holds, type QueueAccess, transactUntil } from "./queue-access.ts";
+import { codeOf, type Hold, holdOf, holds, type QueueAccess, transactUntil } from "./queue-access.ts";
 import { dueAt, durationMs, failed, isFinished } from "./entry-rules.ts";
 import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
 
@@ -381,7 +381,7 @@ export class HeldShard implements Hold {
       const key = `${this.shard}/${entry.name}`;
       return [
         ["match", queue, key, entry.revision],
-        ["put", queue, key, document, { epoch: this.epoch }],
+        ["put", queue, key, document, holdOf(this)],
       ];
     });
     try {

@@ -86,6 +86,11 @@ export function isHeld({ shards }: QueueStatus, { shard, epoch, as }: Hold): boo
   return found?.epoch === epoch && found.holder?.as === as;
 }
 
+/** Returns a hold as operations contain it. */
+export function holdOf({ epoch, as }: Hold): { readonly epoch: TxId; readonly as: string } {
+  return { epoch, as };
+}
+
 /** Asks whether a hold is still the newest of its shard. */
 export async function holds(
   access: Pick<QueueAccess, "queue">,

@@ -43,7 +43,8 @@ export interface EventRecord {
  * that revision (null if they were never set).
  *
  * The other operations concern queues (docs/queues.md). An epoch is the id of the transaction that claimed a shard, or
- * began to drain it. Entries are put and deleted like documents, with the epoch of their shard.
+ * began to drain it; a hold also names who did. Entries are put and deleted like documents, with the hold of their
+ * shard.
  */
 export type TxOperation =
   | readonly ["put", bucket: string, key: string, document: Json, options?: EntryOptions]
@@ -53,14 +54,19 @@ export type TxOperation =
   | readonly ["event", event: EventRecord]
   | readonly ["configure", policies: Policies, revision?: Revision | null]
   | readonly ["claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
-  | readonly ["renew" | "release" | "retire", queue: string, shard: number, epoch: TxId]
+  | readonly ["renew" | "release" | "retire", queue: string, shard: number, hold: TxId | EntryOptions]
   | readonly ["enqueue", queue: string, name: string, document: Json]
-  | readonly ["move", queue: string, key: string, toShard: number, epoch: TxId];
+  | readonly ["move", queue: string, key: string, toShard: number, hold: TxId | EntryOptions];
 
-/** Options of a write to an entry of a queue. */
+/** The hold of a shard of a queue with which an operation is written. */
 export interface EntryOptions {
-  /** The epoch of the entry's shard. The transaction is aborted unless it is the newest. */
+  /** The epoch of the shard. The transaction is aborted unless it is the newest. */
   readonly epoch: TxId;
+  /**
+   * Who holds the shard. If present, the transaction is aborted unless this is still so. Once a log has lost its end, the
+   * claim of somebody else may have the same epoch.
+   */
+  readonly as?: string;
 }
 
 /**

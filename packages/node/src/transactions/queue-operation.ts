@@ -1,4 +1,4 @@
-import type { Revision } from "@cairn/client";
+import type { EntryOptions, Revision } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import { MAX_SHARDS } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem } from "../text/document-key.ts";
@@ -6,9 +6,9 @@ import { bucketProblem, keyProblem } from "../text/document-key.ts";
 /** An operation on a queue as the log contains it. The document of an enqueued entry is on its own line. */
 export type QueueOperation =
   | readonly [op: "claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
-  | readonly [op: "renew" | "release" | "retire", queue: string, shard: number, epoch: Revision]
+  | readonly [op: "renew" | "release" | "retire", queue: string, shard: number, hold: Revision | EntryOptions]
   | readonly [op: "enqueue", queue: string, name: string]
-  | readonly [op: "move", queue: string, key: string, toShard: number, epoch: Revision];
+  | readonly [op: "move", queue: string, key: string, toShard: number, hold: Revision | EntryOptions];
 
 /** The maximum size of the name of a director or drainer, in bytes of UTF-8. */
 export const MAX_AS_BYTES = 256;
@@ -43,19 +43,25 @@ export function queueOperationProblem(op: readonly unknown[], isLogged: boolean)
     case "enqueue":
       return typeof shardOrKey === "string" ? keyProblem("0", shardOrKey) : "the name of an entry is text";
     case "move":
-      return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? epochProblem(fourth);
+      return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? holdProblem(fourth);
     case "claim":
     case "drain":
-      return shardProblem(shardOrKey) ?? asProblem(third);
+      return shardProblem(shardOrKey) ?? optionsProblem(third);
     default:
-      return shardProblem(shardOrKey) ?? epochProblem(third);
+      return shardProblem(shardOrKey) ?? holdProblem(third);
   }
 }
 
 /** Returns the reason why the last part of a put or a delete is invalid. */
 export function entryOptionsProblem(options: unknown): string | undefined {
+  if (isMapOf(options, "epoch", "as")) return holdProblem(options);
   if (!isMapOf(options, "epoch")) return 'the last part of a write is {"epoch": number} if there is one';
   return epochProblem(options["epoch"]);
+}
+
+/** Returns what an operation contains as an epoch or a hold as a hold. */
+export function asHold(hold: Revision | EntryOptions): EntryOptions {
+  return typeof hold === "number" ? { epoch: hold } : hold;
 }
 
 /** A thing that an operation on a queue changes, and that only one operation of a transaction may change. */
@@ -84,23 +90,31 @@ function shardProblem(shard: unknown): string | undefined {
   return isShard ? undefined : `a shard is a whole number from 0 to ${MAX_SHARDS - 1}`;
 }
 
+/** A hold is an epoch, or a map of an epoch and the name of the holder. */
+function holdProblem(hold: unknown): string | undefined {
+  if (!isMapOf(hold, "epoch", "as")) return epochProblem(hold);
+  return epochProblem(hold["epoch"]) ?? asProblem(hold["as"]);
+}
+
 function epochProblem(epoch: unknown): string | undefined {
   return Number.isSafeInteger(epoch) && (epoch as number) > 0
     ? undefined
     : "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard";
 }
 
-function asProblem(options: unknown): string | undefined {
-  if (!isMapOf(options, "as")) return 'the last part is {"as": name}';
-  const { as } = options;
+function optionsProblem(options: unknown): string | undefined {
+  return isMapOf(options, "as") ? asProblem(options["as"]) : 'the last part is {"as": name}';
+}
+
+function asProblem(as: unknown): string | undefined {
   if (typeof as !== "string" || as.length === 0 || Buffer.byteLength(as) > MAX_AS_BYTES) {
     return `"as" is text of 1 to ${MAX_AS_BYTES} bytes`;
   }
   return as.isWellFormed() ? undefined : '"as" must be valid Unicode';
 }
 
-/** Returns whether a value is a map with this name and no other. */
-function isMapOf(value: unknown, name: string): value is Record<string, unknown> {
+/** Returns whether a value is a map with these names and no other. */
+function isMapOf(value: unknown, ...names: readonly string[]): value is Record<string, unknown> {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return false;
-  return Object.keys(value).length === 1 && Object.hasOwn(value, name);
+  return Object.keys(value).length === names.length && names.every((name) => Object.hasOwn(value, name));
 }

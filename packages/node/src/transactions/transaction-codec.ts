@@ -1,5 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import type { EntryOptions, Revision, Transaction, TxId } from "@cairn/client";
+import type { EntryOptions, Revision, Transaction } from "@cairn/client";
 import { qualifiedKey } from "../text/document-key.ts";
 import { isJsonText } from "../text/json-text.ts";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
@@ -41,8 +41,8 @@ export interface LoggedOperation {
    * are set unconditionally.
    */
   readonly revision: Revision | null | undefined;
-  /** The epoch of a put or a delete, which only entries of queues have. */
-  readonly epoch: TxId | undefined;
+  /** The hold of a put or a delete, which only entries of queues have. */
+  readonly hold: EntryOptions | undefined;
   readonly queue: QueueOperation | undefined;
 }
 
@@ -163,16 +163,16 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
       position = documentEnd + 1;
     }
     let revision: Revision | null | undefined = null;
-    let epoch: TxId | undefined;
+    let hold: EntryOptions | undefined;
     if (isContent && document !== undefined) {
       hasContent = true;
       const fault = loggedContentProblem(op, JSON.parse(Buffer.from(document).toString()) as unknown);
       if (fault !== undefined) return unreadable(fault);
       revision = (parts as [string, Revision | null])[1];
     } else if (op === "match") revision = known[3] as Revision | null;
-    else if (queue === undefined) epoch = (known[3] as EntryOptions | undefined)?.epoch;
-    concernsQueues ||= queue !== undefined || epoch !== undefined || op === "configure";
-    ops.push({ op, bucket, key, document, revision, epoch, queue });
+    else if (queue === undefined) hold = known[3] as EntryOptions | undefined;
+    concernsQueues ||= queue !== undefined || hold !== undefined || op === "configure";
+    ops.push({ op, bucket, key, document, revision, hold, queue });
   }
   if (position <= bytes.length) return unreadable("something follows the last document");
   return {

@@ -182,7 +182,14 @@ describe("the queues over HTTP", () => {
   it.each<[what: string, method: string, address: string, body: unknown, status: number, told: RegExp]>([
     ["an empty name", "POST", "/jobs-1/entries", { name: "", document: 1 }, 400, /^Send {"name": name, "doc/],
     ["a nameless claim", "POST", "/jobs-1/shards/0/claim", { as: "" }, 400, /^Send {"as": name}/],
-    ["a negative epoch", "POST", "/jobs-1/shards/0/renew", { epoch: -1 }, 400, /^Send {"epoch": epoch}/],
+    [
+      "a negative epoch",
+      "POST",
+      "/jobs-1/shards/0/renew",
+      { epoch: -1 },
+      400,
+      /^Send {"epoch": epoch, "as": name}/,
+    ],
     ["leading zeros", "GET", "/jobs-1/shards/00/open", undefined, 400, /lists the shards/],
     ["shards without one", "GET", "/jobs-1/shards", undefined, 404, /queues\/{queue} returns the shards/],
     [
@@ -200,6 +207,20 @@ describe("the queues over HTTP", () => {
     await ask("POST", "/jobs-1/entries", { document: OPEN });
     const answer = await ask(method, address, body);
     expect([answer.status, answer.body.error?.hint]).toEqual([status, expect.stringMatching(told)]);
+  });
+
+  it("compare the name of the holder if a request contains it", async () => {
+    const queue = await newQueue();
+    const { epoch } = (await ask("POST", `/${queue}/shards/1/claim`, { as: "me" })).body;
+    for (const action of ["renew", "release"]) {
+      const other = await ask("POST", `/${queue}/shards/1/${action}`, { epoch, as: "you" });
+      expect([other.status, other.body.error?.message]).toEqual([
+        409,
+        `Nothing was changed: ${queue} shard 1 epoch ${String(epoch)} belongs to "me".`,
+      ]);
+      const own = await ask("POST", `/${queue}/shards/1/${action}`, { epoch, as: "me" });
+      expect([own.status, own.body["epoch"]]).toEqual([200, epoch]);
+    }
   });
 
   it("return the name of an entry whose outcome is unknown", async () => {

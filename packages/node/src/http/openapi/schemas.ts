@@ -211,7 +211,7 @@ export const SCHEMAS = {
   Operation: {
     ...array({}),
     description:
-      '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies]. On queues: ["enqueue", queue, name, document], ["claim" or "drain", queue, shard, {"as": name}], ["renew", "release" or "retire", queue, shard, epoch], ["move", queue, "shard/name", shard, epoch]; put and delete of an entry have {"epoch": epoch} as their last part.',
+      '["put", bucket, key, document], ["delete", bucket, key], ["match", bucket, key, revision or null], ["evict", bucket, key], ["event", event], ["configure", policies]. On queues: ["enqueue", queue, name, document], ["claim" or "drain", queue, shard, {"as": name}], ["renew", "release" or "retire", queue, shard, hold], ["move", queue, "shard/name", shard, hold], where a hold is {"epoch": epoch, "as": name}, or an epoch alone; put and delete of an entry have {"epoch": epoch, "as": name} or {"epoch": epoch} as their last part.',
     minItems: 2,
     maxItems: 5,
   },
@@ -324,7 +324,7 @@ export const SCHEMAS = {
   Enqueued: described(object(ENQUEUED, ["txId", "name"]), "A 202 response contains only `txId` and `name`."),
   ShardChange: described(
     withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1), epoch: TX_ID }, [])),
-    "`as` for `claim` and `drain`: who claims the shard. `epoch` for the others: the epoch that the claim returned.",
+    "`as` for `claim` and `drain`: who claims the shard. `epoch` for the others: the epoch that the claim returned, with `as` if the name of the holder is to be compared as well.",
   ),
   ShardChanged: described(object(SHARD_CHANGED, ["txId"]), "A 202 response contains only `txId`."),
   Ready: object({ ready: FLAG, phase: TEXT }),

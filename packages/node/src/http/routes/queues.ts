@@ -103,9 +103,15 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
     if (written === undefined) return reply;
     const { txId, txTime } = written;
     const [, , , given] = operation;
-    return reply.send({ txId, txTime, epoch: typeof given === "number" ? given : txId });
+    return reply.send({ txId, txTime, epoch: epochOf(given) ?? txId });
   });
 };
+
+/** Returns the epoch of an operation's last part; undefined for a claim, whose epoch is its transaction. */
+function epochOf(given: ShardOperation[3]): number | undefined {
+  if (typeof given === "number") return given;
+  return "epoch" in given ? given.epoch : undefined;
+}
 
 type ShardOperation = Extract<
   TxOperation,
@@ -162,7 +168,7 @@ const FORMS: Readonly<Record<string, string>> = {
   claim: 'Send {"as": name}, where the name says who claims the shard.',
   drain: 'Send {"as": name}, where the name says who drains the shard.',
 };
-const EPOCH_FORM = 'Send {"epoch": epoch}, with the epoch that the claim returned.';
+const EPOCH_FORM = 'Send {"epoch": epoch, "as": name}, with the epoch that the claim returned, and its name.';
 
 /** Returns the transaction. Throws `TX_INVALID` with the form of the request's own body. */
 function validOperation(operation: TxOperation): ValidTransaction {
@@ -211,13 +217,18 @@ function shardOperation(action: string, queue: string, shard: number, body: unkn
   const isClaim = action === "claim" || action === "drain";
   const isGiven = isClaim
     ? typeof as === "string" && epoch === undefined
-    : typeof epoch === "number" && as === undefined;
+    : typeof epoch === "number" && (as === undefined || typeof as === "string");
   if (!isGiven || Object.keys(others).length > 0) {
     throw badBody(`Not a valid ${action}: the body has another form.`, FORMS[action] ?? EPOCH_FORM);
   }
   return isClaim
     ? [action, queue, shard, { as: as as string }]
-    : [action as "renew" | "release" | "retire", queue, shard, epoch as number];
+    : [
+        action as "renew" | "release" | "retire",
+        queue,
+        shard,
+        as === undefined ? (epoch as number) : { epoch: epoch as number, as: as as string },
+      ];
 }
 
 function newEntry(body: unknown): { readonly name?: string; readonly document: Json } {

@@ -23,6 +23,7 @@ import {
   shardRows,
 } from "../rows/queue-rows.ts";
 import { sealed } from "../rows/row-checksum.ts";
+import { asHold } from "../../transactions/queue-operation.ts";
 import type { LoggedOperation, LoggedTransaction } from "../../transactions/transaction-codec.ts";
 
 /** The rows of a queue that a batch needs, as they will be. */
@@ -155,7 +156,7 @@ export class BatchQueues {
       const name = operation.queue?.[1] ?? operation.bucket;
       const draft = draftOf(name);
       if (draft === undefined) {
-        const isForQueue = operation.queue !== undefined || operation.epoch !== undefined;
+        const isForQueue = operation.queue !== undefined || operation.hold !== undefined;
         if (isForQueue) return { ...plan, reason: `${name} is not a queue` };
         continue;
       }
@@ -249,7 +250,7 @@ export class BatchQueues {
 
   /** Applies an operation to a draft. Returns a reason to abort, or the shard of an enqueued entry. */
   #applyTo(draft: QueueTransaction, operation: LoggedOperation, at: number): string | number | undefined {
-    const { op, bucket, key, queue, document, epoch } = operation;
+    const { op, bucket, key, queue, document, hold } = operation;
     if (queue !== undefined) {
       switch (queue[0]) {
         case "claim":
@@ -257,11 +258,11 @@ export class BatchQueues {
         case "drain":
           return draft.drain(queue[2], queue[3].as);
         case "renew":
-          return draft.renew(queue[2], queue[3]);
+          return draft.renew(queue[2], asHold(queue[3]));
         case "release":
-          return draft.release(queue[2], queue[3]);
+          return draft.release(queue[2], asHold(queue[3]));
         case "retire":
-          return draft.retire(queue[2], queue[3]);
+          return draft.retire(queue[2], asHold(queue[3]));
         case "enqueue":
           return draft.enqueue(queue[2], this.#isOpen(queue[1], document), at);
         case "move": {
@@ -269,7 +270,7 @@ export class BatchQueues {
           const from = shardOfNamespace(namespace);
           return from === undefined
             ? `${queue[1]} has no shard ${namespace}`
-            : draft.move(name, from, queue[3], queue[4]);
+            : draft.move(name, from, queue[3], asHold(queue[4]));
         }
       }
     }
@@ -278,8 +279,8 @@ export class BatchQueues {
     const number = shardOfNamespace(namespace);
     if (op === "evict") return draft.evict(name, number);
     if (number === undefined) return `${bucket} has no shard ${namespace}`;
-    if (op === "delete") return draft.delete(name, number, epoch);
-    return draft.put(name, number, this.#isOpen(bucket, document), at, epoch);
+    if (op === "delete") return draft.delete(name, number, hold);
+    return draft.put(name, number, this.#isOpen(bucket, document), at, hold);
   }
 
   #isOpen(queue: string, document: Uint8Array | undefined): boolean {

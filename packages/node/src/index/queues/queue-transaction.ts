@@ -1,4 +1,4 @@
-import type { TxId } from "@cairn/client";
+import type { EntryOptions, TxId } from "@cairn/client";
 import type { QueueRule } from "../policies/active-policies.ts";
 import type { EntryPlace, Shard } from "../rows/queue-rows.ts";
 import { isoTime } from "../../text/iso-time.ts";
@@ -55,17 +55,17 @@ export class QueueTransaction {
     return undefined;
   }
 
-  renew(number: number, epoch: TxId): Reason {
-    const refused = this.#refusedEpoch(number, epoch);
+  renew(number: number, hold: EntryOptions): Reason {
+    const refused = this.#refusedHold(number, hold);
     const shard = this.#shard(number);
     if (refused !== undefined || shard?.holder === undefined) return refused;
-    this.#hold(number, shard, shard.holder.as, epoch);
+    this.#hold(number, shard, shard.holder.as, hold.epoch);
     return undefined;
   }
 
   /** A shard whose drainer releases it takes entries again. */
-  release(number: number, epoch: TxId): Reason {
-    const refused = this.#refusedEpoch(number, epoch);
+  release(number: number, hold: EntryOptions): Reason {
+    const refused = this.#refusedHold(number, hold);
     const shard = this.#shard(number);
     if (refused !== undefined || shard === undefined) return refused;
     this.#set(number, { ...shard, state: "active", holder: undefined });
@@ -87,8 +87,8 @@ export class QueueTransaction {
   }
 
   /** Sends the shard, which has no open entries, on its way to being spare. */
-  retire(number: number, epoch: TxId): Reason {
-    const refused = this.#refusedDrainer(number, epoch);
+  retire(number: number, hold: EntryOptions): Reason {
+    const refused = this.#refusedDrainer(number, hold);
     const shard = this.#shard(number);
     if (refused !== undefined || shard === undefined) return refused;
     const { name } = this.#queue;
@@ -109,11 +109,11 @@ export class QueueTransaction {
     return number;
   }
 
-  put(entry: string, number: number, isOpen: boolean, at: number, epoch: TxId | undefined): Reason {
+  put(entry: string, number: number, isOpen: boolean, at: number, hold: EntryOptions | undefined): Reason {
     const refused =
       this.#writtenTwice(entry) ??
       this.#isElsewhere(entry, number) ??
-      (epoch === undefined ? undefined : this.#refusedEpoch(number, epoch));
+      (hold === undefined ? undefined : this.#refusedHold(number, hold));
     if (refused !== undefined) return refused;
     const place = this.#place(entry);
     if (place === undefined) {
@@ -122,18 +122,18 @@ export class QueueTransaction {
         this.#add(entry, { shard: number, isOpen, txId: this.#clock.txId, at, moved: undefined });
       return full;
     }
-    if (epoch === undefined) return this.#needsEpoch(entry, number);
+    if (hold === undefined) return this.#needsEpoch(entry, number);
     this.#count(number, 0, (isOpen ? 1 : 0) - (place.isOpen ? 1 : 0));
     this.places.set(entry, { ...place, isOpen });
     return undefined;
   }
 
   /** Deleting an entry that does not exist changes nothing, but the epoch must be the newest all the same. */
-  delete(entry: string, number: number, epoch: TxId | undefined): Reason {
+  delete(entry: string, number: number, hold: EntryOptions | undefined): Reason {
     const refused =
       this.#writtenTwice(entry) ??
       this.#isElsewhere(entry, number) ??
-      (epoch === undefined ? this.#needsEpoch(entry, number) : this.#refusedEpoch(number, epoch));
+      (hold === undefined ? this.#needsEpoch(entry, number) : this.#refusedHold(number, hold));
     if (refused !== undefined) return refused;
     this.#remove(entry);
     return undefined;
@@ -147,9 +147,9 @@ export class QueueTransaction {
     return undefined;
   }
 
-  move(entry: string, from: number, to: number, epoch: TxId): Reason {
+  move(entry: string, from: number, to: number, hold: EntryOptions): Reason {
     const refused =
-      this.#writtenTwice(entry) ?? this.#isElsewhere(entry, from) ?? this.#refusedDrainer(from, epoch);
+      this.#writtenTwice(entry) ?? this.#isElsewhere(entry, from) ?? this.#refusedDrainer(from, hold);
     if (refused !== undefined) return refused;
     const place = this.#place(entry);
     if (place === undefined) return `${this.#queue.name} ${from}/${entry} is absent`;
@@ -249,18 +249,21 @@ export class QueueTransaction {
     return `${this.#queue.name} shard ${number} is full (${this.#rule.cap})`;
   }
 
-  /** Returns the reason why an epoch is not the newest of a shard that is held. */
-  #refusedEpoch(number: number, epoch: TxId): Reason {
+  /** Returns the reason why a hold is not the newest of a shard that is held. */
+  #refusedHold(number: number, { epoch, as }: EntryOptions): Reason {
     const shard = this.#shard(number);
     if (shard === undefined || shard.state === "retiring") return this.#isIn(number, shard);
     const { name } = this.#queue;
     if (epoch < shard.epoch) return `${name} shard ${number} epoch ${epoch} was fenced by ${shard.epoch}`;
     if (epoch > shard.epoch) return `${name} shard ${number} has no epoch ${epoch}`;
-    return shard.holder === undefined ? `${name} shard ${number} epoch ${epoch} has ended` : undefined;
+    const { holder } = shard;
+    if (holder === undefined) return `${name} shard ${number} epoch ${epoch} has ended`;
+    if (as === undefined || as === holder.as) return undefined;
+    return `${name} shard ${number} epoch ${epoch} belongs to ${JSON.stringify(holder.as)}`;
   }
 
-  #refusedDrainer(number: number, epoch: TxId): Reason {
-    const refused = this.#refusedEpoch(number, epoch);
+  #refusedDrainer(number: number, hold: EntryOptions): Reason {
+    const refused = this.#refusedHold(number, hold);
     const shard = this.#shard(number);
     return refused ?? (shard?.state === "draining" ? undefined : this.#isIn(number, shard));
   }

@@ -94,6 +94,10 @@ it("each refusal names the queue and the reason", async () => {
     [["renew", "jobs", 0, epoch - 1], `jobs shard 0 epoch ${epoch - 1} was fenced by ${epoch}`],
     [["renew", "jobs", 0, epoch + 1], `jobs shard 0 has no epoch ${epoch + 1}`],
     [["retire", "jobs", 0, epoch], "jobs shard 0 is active"],
+    [["renew", "jobs", 0, { epoch, as: "b" }], `jobs shard 0 epoch ${epoch} belongs to "a"`],
+    [["move", "jobs", "0/x", 1, { epoch, as: "b" }], `jobs shard 0 epoch ${epoch} belongs to "a"`],
+    [["put", "jobs", "0/x", OPEN, { epoch, as: "b" }], `jobs shard 0 epoch ${epoch} belongs to "a"`],
+    [["delete", "jobs", "0/x", { epoch, as: "b" }], `jobs shard 0 epoch ${epoch} belongs to "a"`],
     [["move", "jobs", "0/x", 1, epoch], "jobs shard 0 is active"],
     [["enqueue", "jobs", "x", OPEN], "jobs x is in shard 0"],
     [["put", "jobs", "1/x", OPEN], "jobs x is in shard 0"],
@@ -292,6 +296,9 @@ it("a transaction with an invalid operation on a queue cannot be submitted", () 
     refusalOf("move", "jobs", "x", 1, 2),
     refusalOf("put", "jobs", "0/x", 1, { epoch: "2" }),
     refusalOf("delete", "jobs", "0/x", {}),
+    refusalOf("delete", "jobs", "0/x", { epoch: 2, as: "" }),
+    refusalOf("renew", "jobs", 0, { epoch: 0, as: "a" }),
+    refusalOf("renew", "jobs", 0, { epoch: 2, as: "a", until: 1 }),
   ]).toEqual(
     [
       "claim has 4 parts, this one has 3",
@@ -304,6 +311,9 @@ it("a transaction with an invalid operation on a queue cannot be submitted", () 
       "the key of an entry is text: shard/name",
       "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
       'the last part of a write is {"epoch": number} if there is one',
+      '"as" is text of 1 to 256 bytes',
+      "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
+      "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
     ].map((reason) => `Not a valid transaction: ops[0]: ${reason}.`),
   );
 });

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { Json, QueuePolicy, TxOperation } from "@cairn/client";
+import type { EntryOptions, Json, QueuePolicy, TxOperation } from "@cairn/client";
 import type { QueueOracle } from "./queue-oracle.ts";
 
 export const QUEUE = "jobs";
@@ -29,6 +29,13 @@ function epochOf(oracle: QueueOracle, at: number, right: boolean, otherwise: num
   return right && epoch > 0 ? epoch : otherwise;
 }
 
+/** Returns the hold of a shard: an epoch alone or, in half of the cases, with the name of a holder. */
+function holdOf(oracle: QueueOracle, at: number, right: boolean, otherwise: number): number | EntryOptions {
+  const epoch = epochOf(oracle, at, right, otherwise);
+  if (otherwise % 2 === 0) return epoch;
+  return { epoch, as: otherwise % 10 === 1 ? "one" : (oracle.holder(at)?.as ?? "one") };
+}
+
 /** Chooses a shard in this state, or any shard if there is none. */
 function shardIn(oracle: QueueOracle, state: string, otherwise: number): number {
   const found = oracle.shards().filter((one) => oracle.state(one) === state);
@@ -44,10 +51,10 @@ const drain = fc.tuple(shard, who, isRight).map(([at, as, right]): Intent => (or
 ]);
 const held = fc
   .tuple(fc.constantFrom("renew" as const, "release" as const), shard, isRight, wrongEpoch)
-  .map(([op, at, right, wrong]): Intent => (oracle) => [op, QUEUE, at, epochOf(oracle, at, right, wrong)]);
+  .map(([op, at, right, wrong]): Intent => (oracle) => [op, QUEUE, at, holdOf(oracle, at, right, wrong)]);
 const retire = fc.tuple(shard, isRight, wrongEpoch).map(([at, right, wrong]): Intent => (oracle) => {
   const drained = right ? shardIn(oracle, "draining", at) : at;
-  return ["retire", QUEUE, drained, epochOf(oracle, drained, right, wrong)];
+  return ["retire", QUEUE, drained, holdOf(oracle, drained, right, wrong)];
 });
 const enqueue = fc.tuple(name, document).map(([entry, value]): Intent => () => [
   "enqueue",
@@ -65,7 +72,8 @@ const write = fc
   .map(([entry, value, at, { place, epoch, plain, remove, wrong }]): Intent => (oracle) => {
     const found = place ? (oracle.entries().get(entry)?.shard ?? at) : at;
     const key = `${found}/${entry}`;
-    const options = { epoch: epochOf(oracle, found, epoch, wrong) };
+    const hold = holdOf(oracle, found, epoch, wrong);
+    const options = typeof hold === "number" ? { epoch: hold } : hold;
     if (!remove) return plain ? ["delete", QUEUE, key, options] : ["delete", QUEUE, key];
     return plain ? ["put", QUEUE, key, value, options] : ["put", QUEUE, key, value];
   });
@@ -76,7 +84,7 @@ const move = fc
     const [open] = oracle.within(drained).filter(({ open: isOpen }) => isOpen);
     const [from, moved] = right && open !== undefined ? [drained, open.name] : [at, entry];
     const target = right ? shardIn(oracle, "active", to) : to;
-    return ["move", QUEUE, `${from}/${moved}`, target, epochOf(oracle, from, right, wrong)];
+    return ["move", QUEUE, `${from}/${moved}`, target, holdOf(oracle, from, right, wrong)];
   });
 const evict = fc.tuple(name, shard, isRight).map(([entry, at, right]): Intent => (oracle) => [
   "evict",

@@ -1,4 +1,4 @@
-import type { Json, QueuePolicy, TxOperation } from "@cairn/client";
+import type { EntryOptions, Json, QueuePolicy, TxOperation } from "@cairn/client";
 import { textOf } from "./policies-model.ts";
 
 type Fact =
@@ -159,8 +159,13 @@ export class QueueOracle {
     const [tx] = origin;
     const until = time + Number(policy.lease);
     const isFree = (shard: number): boolean => (this.holder(shard)?.until ?? 0) <= time;
-    const requireEpoch = (shard: number, epoch: unknown): void =>
-      require(this.holder(shard) !== undefined && this.epoch(shard) === epoch);
+    /** Requires the newest epoch and, if a holder is named, that holder. Returns the epoch. */
+    const requireHold = (shard: number, hold: number | EntryOptions | undefined): number => {
+      const { epoch, as } = typeof hold === "object" ? hold : { epoch: hold, as: undefined };
+      const holder = this.holder(shard);
+      require(holder !== undefined && this.epoch(shard) === epoch && (as ?? holder.as) === holder.as);
+      return this.epoch(shard);
+    };
     const once = (name: string): void => {
       require(!written.has(name));
       written.add(name);
@@ -187,15 +192,14 @@ export class QueueOracle {
         return;
       }
       case "renew":
-        requireEpoch(op[2], op[3]);
+        requireHold(op[2], op[3]);
         this.facts.push({ kind: "renewed", shard: op[2], until });
         return;
       case "release":
-        requireEpoch(op[2], op[3]);
-        this.facts.push({ kind: "freed", shard: op[2], tx: op[3] });
+        this.facts.push({ kind: "freed", shard: op[2], tx: requireHold(op[2], op[3]) });
         return;
       case "retire":
-        requireEpoch(op[2], op[3]);
+        requireHold(op[2], op[3]);
         require(this.state(op[2]) === "draining" && this.within(op[2]).every(({ open }) => !open));
         this.facts.push({ kind: "retired", shard: op[2] });
         return;
@@ -217,7 +221,7 @@ export class QueueOracle {
       case "put": {
         const [entry, name, shard] = entryAt(op[2]);
         require(entry === undefined || (entry.shard === shard && op[4] !== undefined));
-        if (op[4] !== undefined) requireEpoch(shard, op[4].epoch);
+        if (op[4] !== undefined) requireHold(shard, op[4]);
         if (entry === undefined) requireRoom(shard);
         this.facts.push({
           ...(entry ?? { kind: "put", name, shard, born: origin }),
@@ -228,7 +232,7 @@ export class QueueOracle {
       case "delete": {
         const [entry, name, shard] = entryAt(op[2]);
         require(entry === undefined || entry.shard === shard);
-        requireEpoch(shard, op[3]?.epoch);
+        requireHold(shard, op[3]);
         if (entry !== undefined) this.facts.push({ kind: "gone", name, shard, evicted: false });
         return;
       }
@@ -245,7 +249,7 @@ export class QueueOracle {
       case "move": {
         const [entry, name, shard] = entryAt(op[2]);
         require(entry?.shard === shard && this.state(shard) === "draining");
-        requireEpoch(shard, op[4]);
+        requireHold(shard, op[4]);
         requireRoom(op[3]);
         this.facts.push({ kind: "gone", name, shard, evicted: false });
         if (entry !== undefined)

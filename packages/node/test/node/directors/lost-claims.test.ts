@@ -46,6 +46,18 @@ it("a director whose claim the log has lost gives its shard up, although a later
     );
     const claim = await node.await(await node.submit({ ops: [["claim", QUEUE, 0, { as: "y" }]] }));
     expect(claim).toMatchObject({ committed: true, txId: shards[0]?.epoch });
+    // The rule refuses what the lost claim would write, even before its director has looked.
+    const hold = { epoch: claim.txId, as: "x" };
+    for (const operation of [
+      ["renew", QUEUE, 0, hold],
+      ["release", QUEUE, 0, hold],
+      ["put", QUEUE, "0/e1", { state: "done" }, hold],
+    ] as const) {
+      expect(await node.await(await node.submit({ ops: [operation] }))).toMatchObject({
+        committed: false,
+        reason: `CONFLICT: ${QUEUE} shard 0 epoch ${claim.txId} belongs to "y"`,
+      });
+    }
     open.resolve();
     await vi.waitFor(() => expect(signal?.aborted).toBe(true), PATIENT);
     released.resolve();
