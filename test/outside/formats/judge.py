@@ -11,7 +11,7 @@ import logs
 from compare import differences, read_index
 from fold import Fold
 from json_text import parse
-from rows import digest, is_deletion, state, stem, version_revision
+from rows import digest, is_deletion, outcomes_in, state, stem, version_revision
 
 
 def birth_of(messages):
@@ -21,12 +21,13 @@ def birth_of(messages):
 def fold_of(messages, name, rows, last=None):
     """Returns the fold up to a transaction. `rows`: an index, for reasons that docs/log-format.md leaves to nodes."""
     fold = Fold(birth_of(messages)["log"], name)
+    outcomes = outcomes_in(rows)
     for at, (position, nanoseconds, payload) in enumerate(messages):
         if last is not None and fold.tx_id >= last:
             break
         if position == 1 and at > 0:
             fold.go_on(birth_of(messages[at:]))
-        outcome = rows.get(b"t" + (position + fold.log["offset"]).to_bytes(8, "big"))
+        outcome = outcomes.get(b"t" + (position + fold.log["offset"]).to_bytes(8, "big"))
         fold.apply(position, nanoseconds, payload, outcome and outcome[13:])
     return fold
 

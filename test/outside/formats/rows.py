@@ -95,6 +95,39 @@ def problem(key, value):
     return None
 
 
+IN_ROW, LARGEST_SHARED, SHARED = 32, 16 * 1024, b"\xff"
+
+
+def shared(outcomes):
+    """Returns the rows of outcomes, given as if each had a row of its own: 32 share a row unless they are large."""
+    rows, group = {}, {}
+    for key in sorted(outcomes):
+        group[key] = outcomes[key]
+        if int.from_bytes(key[1:], "big") % IN_ROW == 0:
+            content = SHARED + b"".join(short(len(value)) + value for value in group.values())
+            rows |= {key: sealed(key, content)} if len(content) <= LARGEST_SHARED else group
+            group = {}
+    return rows | group
+
+
+def outcomes_in(rows):
+    """Returns the outcomes as if each had a row of its own."""
+    found = {}
+    for key, value in rows.items():
+        if key[:1] != b"t":
+            continue
+        values, rest = [value], b""
+        if value[4:5] == SHARED:
+            values, rest = [], value[5:]
+        while rest:
+            end = 4 + int.from_bytes(rest[:4], "big")
+            values.append(rest[4:end])
+            rest = rest[end:]
+        last = int.from_bytes(key[1:], "big")
+        found |= {b"t" + number(last - len(values) + 1 + at): one for at, one in enumerate(values)}
+    return found
+
+
 ENDING = len(b',"crc32c":"00000000"}')
 
 

@@ -45,8 +45,9 @@ import type { FieldQuery } from "./read/field-query.ts";
 import { listWhere } from "./read/list-where.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { SharedResults } from "../concurrency/shared-results.ts";
-import { submissionRowKey, transactionRowKey } from "./rows/row-keys.ts";
-import { decodeOutcome, decodeSubmission } from "./rows/row-values.ts";
+import { readOutcome } from "./rows/outcome-rows.ts";
+import { submissionRowKey } from "./rows/row-keys.ts";
+import { decodeSubmission } from "./rows/row-values.ts";
 import { isoTime } from "../text/iso-time.ts";
 
 /** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
@@ -357,10 +358,9 @@ export class IndexStore {
 
   /** Returns the outcome of a transaction; undefined if the index does not contain it. */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    const key = transactionRowKey(txId);
-    const value = await this.#kv.get(key);
-    if (value === undefined) return undefined;
-    const { time, kind, text, shards } = decodeOutcome(key, value);
+    const found = await readOutcome(this.#kv, txId);
+    if (found === undefined) return undefined;
+    const { time, kind, text, shards } = found;
     const head = { txId, txTime: isoTime(time), committed: kind === "committed" };
     const outcome = shards === undefined ? head : { ...head, shards };
     if (kind === "committed") return outcome;

@@ -2,8 +2,8 @@ import { isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
-import { rowTxId, transactionRowKey } from "../index/rows/row-keys.ts";
-import { decodeOutcome } from "../index/rows/row-values.ts";
+import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
+import type { Outcome } from "../index/rows/row-values.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { HeldTransactions } from "../db-dir/quarantine.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
@@ -88,25 +88,25 @@ async function newestDifference(
   offset: number,
   { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
 ): Promise<TxId | undefined> {
-  const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), reverse: true };
-  for await (const rows of kv.range(range)) {
-    for (const [key, value] of rows) {
-      const { kind } = decodeOutcome(key, value);
-      if (kind !== "committed") continue;
-      const txId = rowTxId(key);
+  for await (const outcomes of readOutcomes(kv, { after, upTo, reverse: true })) {
+    for (const { txId, outcome } of outcomes) {
+      if (outcome.kind !== "committed") continue;
       const message = await log.fetch(txId - offset);
-      if (message !== undefined) return (await isOf(kv, txId, value, message)) ? undefined : txId;
+      if (message !== undefined) return (await isOf(kv, txId, outcome, message)) ? undefined : txId;
     }
   }
   return undefined;
 }
 
-/** Returns whether the row of a committed transaction was derived from this message. */
-async function isOf(kv: KvReader, txId: TxId, row: Uint8Array, message: LogMessage): Promise<boolean> {
-  const { time, text } = decodeOutcome(transactionRowKey(txId), row);
+/** Returns whether the outcome of a committed transaction was derived from this message. */
+async function isOf(
+  kv: KvReader,
+  txId: TxId,
+  { time, text }: Outcome,
+  message: LogMessage,
+): Promise<boolean> {
   const decoded = decodeMessage(message.payload);
   if (decoded.kind !== "transaction" || Buffer.from(decoded.header).toString("utf8") !== text) return false;
-  const keyBefore = transactionRowKey(txId - 1);
-  const before = await kv.get(keyBefore);
-  return time === Math.max(message.time, before === undefined ? 0 : decodeOutcome(keyBefore, before).time);
+  const before = await readOutcome(kv, txId - 1);
+  return time === Math.max(message.time, before?.time ?? 0);
 }

@@ -6,14 +6,12 @@ import {
   documentRowKey,
   ROW,
   rowsOfKind,
-  rowTxId,
-  transactionRowKey,
   versionRowKey,
   eventRowOrigin,
   eventRowTime,
 } from "../index/rows/row-keys.ts";
 import { unsealed } from "../index/rows/row-checksum.ts";
-import { decodeOutcome } from "../index/rows/row-values.ts";
+import { readOutcomes } from "../index/rows/outcome-rows.ts";
 import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
 import { isQueueOperation } from "../transactions/queue-operation.ts";
 import { qualifiedKey } from "../text/document-key.ts";
@@ -55,13 +53,11 @@ export async function* orphanTransactions(
   after: TxId = shared,
 ): AsyncGenerator<OrphanTransaction, void, void> {
   const contents = await readContents(kv, state, shared);
-  const range = { gt: transactionRowKey(after), lte: transactionRowKey(state.txId) };
-  for await (const rows of kv.range(range)) {
-    for (const [key, value] of rows) {
-      const { kind, time, text, shards = [] } = decodeOutcome(key, value);
+  for await (const outcomes of readOutcomes(kv, { after, upTo: state.txId })) {
+    for (const { txId, outcome } of outcomes) {
+      const { kind, time, text, shards = [] } = outcome;
       // A birth record has no operations.
       if (kind !== "committed" || text === "") continue;
-      const txId = rowTxId(key);
       const header = JSON.parse(text) as LoggedHeader;
       yield await reconstruct(kv, header, { txId, time, shared, shards }, contents);
     }

@@ -16,6 +16,7 @@ import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts
 import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
+import { OutcomeBatch } from "./outcome-batch.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
@@ -75,11 +76,15 @@ export async function applyMessages(
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   const queues = await BatchQueues.load(messages, before, keys, reader, shards);
-  await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
+  const [outcomes] = await Promise.all([
+    OutcomeBatch.load(reader, before, messages.length),
+    keys.load(reader),
+    policies?.sweep(),
+    policies?.prepare(messages, touched, fields),
+  ]);
   policies?.collectSwept();
   await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered, oldest);
-  const outcomes: KvOperation[] = [];
   const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;
   let committed = 0;
@@ -111,7 +116,7 @@ export async function applyMessages(
     }
     const key = transactionRowKey(txId);
     const outcome = encodeOutcome(key, time, verdict.kind, verdict.text);
-    outcomes.push({ type: "put", key, value: outcome });
+    outcomes.add(txId, key, outcome);
     const sum = keys.written + (queues?.written ?? 0);
     const effect = { outcome, documents: keys.documents, written: sum - written };
     chains.add(message, decoded.kind !== "unreadable", effect);
@@ -126,7 +131,7 @@ export async function applyMessages(
   const rows = keys.rows();
   await policies?.addRows(rows, fields);
   for (const row of queues?.rows() ?? NO_ROWS) rows.push(row);
-  for (const row of outcomes) rows.push(row);
+  for (const row of outcomes.rows()) rows.push(row);
   for (const row of submissions.rows(txId)) rows.push(row);
   for (const row of chains.rows()) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });

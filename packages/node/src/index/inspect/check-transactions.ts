@@ -1,7 +1,6 @@
 import { type CairnError, type KvReader } from "@cairn/kv";
 import type { IndexState } from "../rows/index-state.ts";
-import { ROW, rowsOfKind, rowTxId } from "../rows/row-keys.ts";
-import { unsealed } from "../rows/row-checksum.ts";
+import { readOutcomes } from "../rows/outcome-rows.ts";
 import { unusableIndex } from "../rows/unusable-index.ts";
 
 /**
@@ -11,10 +10,8 @@ import { unusableIndex } from "../rows/unusable-index.ts";
  */
 export async function checkTransactions(reader: KvReader, { txId, log }: IndexState): Promise<void> {
   let next: number | undefined;
-  for await (const rows of reader.range(rowsOfKind(ROW.transaction))) {
-    for (const [key, value] of rows) {
-      unsealed(key, value);
-      const found = rowTxId(key);
+  for await (const outcomes of readOutcomes(reader, { after: 0, upTo: txId })) {
+    for (const { txId: found } of outcomes) {
       // A log that does not continue another one may begin with a transaction id other than 1.
       const isNext = next === undefined ? found === 1 || found === log.offset + 1 : found === next;
       if (!isNext) throw missing(next ?? 1);

@@ -8,10 +8,10 @@ import {
   documentKeyRow,
   parseDocumentRowKey,
   ROW,
-  transactionRowKey,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { type BucketCounters, decodeCounters, decodeOutcome } from "../rows/row-values.ts";
+import { readOutcome } from "../rows/outcome-rows.ts";
+import { type BucketCounters, decodeCounters } from "../rows/row-values.ts";
 import {
   checkedVersion,
   decodeVersion,
@@ -196,10 +196,9 @@ async function transactionAt(
   let high = last;
   while (low <= high) {
     const middle = Math.floor((low + high) / 2);
-    const key = transactionRowKey(middle);
-    const value = await reader.get(key);
-    // Only the earliest transactions, before the first one of a continued log, have no rows.
-    if (value === undefined || decodeOutcome(key, value).time <= time) low = middle + 1;
+    const outcome = await readOutcome(reader, middle);
+    // Only the earliest transactions, before the first one of a continued log, have no outcomes.
+    if (outcome === undefined || outcome.time <= time) low = middle + 1;
     else high = middle - 1;
   }
   return high < first ? undefined : high;

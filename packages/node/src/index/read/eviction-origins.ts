@@ -2,8 +2,8 @@ import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
 import { qualifiedKey } from "../../text/document-key.ts";
 import { FIRST_TX_ID } from "../rows/index-state.ts";
-import { rowTxId, transactionRowKey } from "../rows/row-keys.ts";
-import { decodeOutcome, type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
+import { readOutcomes } from "../rows/outcome-rows.ts";
+import { type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 
 /** The bounds of the scan for one result. Beyond them, the result is less exact. */
 const MAX_TRANSACTIONS = 20_000;
@@ -30,15 +30,14 @@ export async function earliestWrites(
   const last = evictions.reduce((latest, { txId }) => Math.max(latest, txId), 0);
   let scanned = FIRST_TX_ID - 1;
   let bytes = 0;
-  const range = { gt: transactionRowKey(scanned), lte: transactionRowKey(last), limit: MAX_TRANSACTIONS };
-  scan: for await (const rows of reader.range(range)) {
-    for (const [key, value] of rows) {
-      const txId = rowTxId(key);
-      bytes += value.length;
+  const range = { after: scanned, upTo: last, limit: MAX_TRANSACTIONS };
+  scan: for await (const outcomes of readOutcomes(reader, range)) {
+    for (const { txId, outcome, bytes: size } of outcomes) {
+      bytes += size;
       // After a missing transaction, the scan would no longer be reliable.
       if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
       scanned = txId;
-      follow(origins, exact, txId, outcomeOperations(decodeOutcome(key, value)));
+      follow(origins, exact, txId, outcomeOperations(outcome));
     }
   }
   return evictions.map((eviction) => {

@@ -4,8 +4,8 @@ import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { earliestWrites } from "./eviction-origins.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { parseNumberedStem, parseStem, ROW, rowsOfKind, transactionRowKey } from "../rows/row-keys.ts";
-import { decodeOutcome } from "../rows/row-values.ts";
+import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.ts";
+import { readOutcome } from "../rows/outcome-rows.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
 /** An evicted key. */
@@ -70,9 +70,7 @@ export async function readEvictions(
       }
       unsealed(key, value);
       const { number: txId, stem } = parseNumberedStem(key);
-      const row = transactionRowKey(txId);
-      const outcome = await reader.get(row);
-      const time = outcome === undefined ? 0 : decodeOutcome(row, outcome).time;
+      const time = (await readOutcome(reader, txId))?.time ?? 0;
       const files = evictedFiles(txId, marks, held);
       evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem), files });
       last = key;

@@ -30,12 +30,12 @@ import {
   parseNumberedStem,
   prefixEnd,
   ROW,
-  transactionRowKey,
   NO_STEM,
   rowsOfKind,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { decodeOutcome, outcomeOperations } from "../rows/row-values.ts";
+import { readOutcomes } from "../rows/outcome-rows.ts";
+import { outcomeOperations } from "../rows/row-values.ts";
 import { checkedVersion } from "../rows/version-values.ts";
 
 interface WhereRange extends ListRange {
@@ -97,10 +97,9 @@ async function changedKeys(
     if (range.after !== undefined && Buffer.compare(rowKey, range.after) <= 0) return;
     found.set(rowKey.toString("latin1"), rowKey);
   };
-  const outcomes = { gt: transactionRowKey(after), lte: transactionRowKey(last) };
-  for await (const rows of reader.range(outcomes)) {
-    for (const [key, value] of rows) {
-      for (const [op, bucket, name] of outcomeOperations(decodeOutcome(key, value))) {
+  for await (const outcomes of readOutcomes(reader, { after, upTo: last })) {
+    for (const { outcome } of outcomes) {
+      for (const [op, bucket, name] of outcomeOperations(outcome)) {
         // An evicted key no longer has any history.
         if ((op !== "put" && op !== "delete") || bucket !== range.bucket) continue;
         note(documentRowKey(bucket, qualifiedKey(name)));

@@ -14,14 +14,12 @@ import {
   parseNumberedStem,
   parseStem,
   ROW,
-  rowTxId,
-  transactionRowKey,
   versionRowKey,
   NO_STEM,
-  rowsOfKind,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { decodeOutcome, type Outcome, outcomeOperations } from "../rows/row-values.ts";
+import { readOutcome, readOutcomes } from "../rows/outcome-rows.ts";
+import { type Outcome, outcomeOperations } from "../rows/row-values.ts";
 import {
   checkedVersion,
   decodeVersion,
@@ -107,11 +105,8 @@ export async function changesFloor(
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
 ): Promise<TxId> {
   const pruned = await prunedUpTo(reader, bucket);
-  for await (const rows of reader.range({ ...rowsOfKind(ROW.transaction), limit: 1 })) {
-    for (const [key, value] of rows) {
-      unsealed(key, value);
-      return Math.max(pruned, rowTxId(key) - 1);
-    }
+  for await (const outcomes of readOutcomes(reader, { after: 0, upTo, limit: 1 })) {
+    for (const { txId } of outcomes) return Math.max(pruned, txId - 1);
   }
   return upTo;
 }
@@ -128,9 +123,8 @@ async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise
 
 /** Returns the time of a transaction; undefined if the index does not contain it. */
 export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
-  const key = transactionRowKey(txId);
-  const value = await reader.get(key);
-  return value === undefined ? undefined : isoTime(decodeOutcome(key, value).time);
+  const outcome = await readOutcome(reader, txId);
+  return outcome === undefined ? undefined : isoTime(outcome.time);
 }
 
 async function* wantedTransactions(
@@ -139,14 +133,11 @@ async function* wantedTransactions(
 ): AsyncGenerator<WantedTransaction, void> {
   const { after, upTo, maxTransactions } = query;
   let expected = after + 1;
-  const range = { gt: transactionRowKey(after), lte: transactionRowKey(upTo), limit: maxTransactions };
-  for await (const rows of reader.range(range)) {
-    const expired = await expiredWithin(reader, query, expected, expected + rows.length - 1);
-    for (const [key, value] of rows) {
-      const txId = rowTxId(key);
+  for await (const outcomes of readOutcomes(reader, { after, upTo, limit: maxTransactions })) {
+    const expired = await expiredWithin(reader, query, expected, expected + outcomes.length - 1);
+    for (const { txId, outcome } of outcomes) {
       if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
       expected += 1;
-      const outcome = decodeOutcome(key, value);
       const operations = wantedOperations(outcome, query);
       const expirations = expired.get(txId) ?? NOTHING;
       const all = expirations.length === 0 ? operations : [...operations, ...expirations];
