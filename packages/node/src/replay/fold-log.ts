@@ -28,7 +28,7 @@ export async function foldLog(options: FoldOptions): Promise<void> {
   if (index.state.txId >= upTo) return;
   const following = followHistory(log, identity, index.state, {
     upTo: upTo - logOffset(identity, index.state),
-    maxMessages: 500,
+    maxMessages: 512,
     signal,
     ...(onLogState === undefined ? {} : { onState: onLogState }),
   });

@@ -58,8 +58,9 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
     (error: unknown) => failed.abort(error),
   );
   const following = followHistory(log, identity, index.state, {
-    // Two arrays are in memory at a time: one is being applied, and the other is being fetched.
-    maxMessages: 500,
+    // Two arrays are in memory at a time: one is being applied, and the other is being fetched. Their size is a multiple
+    // of OUTCOMES_IN_ROW, so that an array rarely leaves outcomes to be moved to a shared row.
+    maxMessages: 512,
     signal: AbortSignal.any([signal, failed.signal]),
     onReading: () => {
       figures.reading();
