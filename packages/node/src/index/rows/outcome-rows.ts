@@ -51,16 +51,9 @@ export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Bu
 }
 
 /**
- * Returns the outcomes in a row, in the order of their transactions. Throws `INDEX_CORRUPT` if the row or one of them is
- * not what was written.
+ * Returns the values in a row in the order of their transactions, each as it would be in a row of its own. Throws
+ * `INDEX_CORRUPT` if the row is not what was written.
  */
-function decodeOutcomes(key: Uint8Array, row: Uint8Array): readonly StoredOutcome[] {
-  return valuesIn(key, row).map(([txId, value]) => {
-    return { txId, outcome: decodeOutcome(transactionRowKey(txId), value), bytes: value.length };
-  });
-}
-
-/** Returns the values in a row, each as it would be in a row of its own, with their transactions. */
 function valuesIn(key: Uint8Array, row: Uint8Array): readonly (readonly [TxId, Uint8Array])[] {
   const last = rowTxId(key);
   // The checksum is compared first, because a damaged first byte would hide the other outcomes.
@@ -110,8 +103,10 @@ export async function* readOutcomes(
   const rows = reader.range({ ...bounds, ...limited, reverse });
   for await (const page of rows) {
     const outcomes = page.flatMap(([key, row]) => {
-      const found = decodeOutcomes(key, row).filter(({ txId }) => txId > after && txId <= upTo);
-      return reverse ? found.toReversed() : found;
+      const values = valuesIn(key, row).filter(([txId]) => txId > after && txId <= upTo);
+      return (reverse ? values.toReversed() : values).map(([txId, value]) => {
+        return { txId, outcome: decodeOutcome(transactionRowKey(txId), value), bytes: value.length };
+      });
     });
     if (outcomes.length > 0) yield outcomes.slice(0, left);
     left -= outcomes.length;
