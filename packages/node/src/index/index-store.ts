@@ -7,6 +7,7 @@ import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import type { KnownShards } from "./apply/batch-queues.ts";
+import type { OpenOutcomes } from "./apply/outcome-batch.ts";
 import { OldestIds, type Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
@@ -105,6 +106,7 @@ export class IndexStore {
   readonly #recent = new RecentOutcomes();
   readonly #oldestIds = new OldestIds();
   #shards: KnownShards | undefined;
+  #outcomes: OpenOutcomes | undefined;
   /** The newest messages that the log has begun to store. */
   #storing: readonly LogMessage[] = [];
   #preparing: Promise<void> | undefined;
@@ -242,19 +244,15 @@ export class IndexStore {
 
   /** Computes the effects of a batch. The caller has the turn. */
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
-    return await applyMessages(
-      batch,
-      this.#state,
-      this.#applying,
-      undefined,
-      await this.#fields.work(),
-      this.#chains,
-      this.#oldestIds,
-      this.#shards,
-    );
+    return await applyMessages(batch, this.#state, this.#applying, undefined, await this.#fields.work(), {
+      chains: this.#chains,
+      oldest: this.#oldestIds,
+      shards: this.#shards,
+      outcomes: this.#outcomes,
+    });
   }
 
-  async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
+  async #write({ rows, state, chains, results, shards, outcomes }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
     await this.#kv.batch(rows);
@@ -262,6 +260,7 @@ export class IndexStore {
     this.#state = state;
     this.#recent.add(results);
     this.#shards = shards;
+    this.#outcomes = outcomes;
     this.#fields.written(isConfigured);
   }
 

@@ -16,7 +16,7 @@ import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts
 import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
-import { OutcomeBatch } from "./outcome-batch.ts";
+import { type OpenOutcomes, OutcomeBatch } from "./outcome-batch.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
@@ -46,8 +46,18 @@ export interface Applied {
   readonly refused: RefusedMessages;
   /** The outcomes, except those of transactions that repeat an earlier one. */
   readonly results: readonly AppliedTransaction[];
-  /** The shards of queues, for the next batch; undefined if the batch does not concern queues. */
+  /** The shards of queues and the open outcomes, for the next batch. Without queues, there are no shards. */
   readonly shards: KnownShards | undefined;
+  readonly outcomes: OpenOutcomes;
+}
+
+/** What is kept in memory from the preceding batches. Whatever is absent is read. */
+export interface BatchMemory {
+  readonly chains?: ChainWindow;
+  /** The idempotency ids to forget next. */
+  readonly oldest?: OldestIds;
+  readonly shards?: KnownShards | undefined;
+  readonly outcomes?: OpenOutcomes | undefined;
 }
 
 /**
@@ -55,8 +65,8 @@ export interface Applied {
  * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
  * (as long as it is divided where {@link decodeBatches} and `batchLength` require it). The birth record creates no row
  * except its outcome. `remembered` is the number of transactions after which an idempotency id is forgotten (it is part
- * of the index version, and only tests set it), `fields` is the known state of the indexed fields, `window`
- * contains the chains, `oldest` the ids to forget next, and `shards` those after the preceding batch.
+ * of the index version, and only tests set it), `fields` is the known state of the indexed fields, and `memory`
+ * replaces reads.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
@@ -64,27 +74,25 @@ export async function applyMessages(
   reader: KvReader,
   remembered = REMEMBERED_TRANSACTIONS,
   fields: FieldKnowledge = noFieldWork(),
-  window?: ChainWindow,
-  oldest?: OldestIds,
-  shards?: KnownShards,
+  memory: BatchMemory = {},
 ): Promise<Applied> {
-  const chains = (window ?? (await ChainWindow.load(reader, before))).begin();
+  const chains = (memory.chains ?? (await ChainWindow.load(reader, before))).begin();
   const keys = new KeyStates(before.documents);
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
   );
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
-  const queues = await BatchQueues.load(messages, before, keys, reader, shards);
+  const queues = await BatchQueues.load(messages, before, keys, reader, memory.shards);
   const [outcomes] = await Promise.all([
-    OutcomeBatch.load(reader, before, messages.length),
+    OutcomeBatch.load(reader, before, memory.outcomes),
     keys.load(reader),
     policies?.sweep(),
     policies?.prepare(messages, touched, fields),
   ]);
   policies?.collectSwept();
   await keys.load(reader);
-  const submissions = await Submissions.load(messages, before.txId, reader, remembered, oldest);
+  const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
   const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;
   let committed = 0;
@@ -136,7 +144,15 @@ export async function applyMessages(
   for (const row of chains.rows()) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
   const counts = { committed, operations, refused };
-  return { rows, state, chains, ...counts, results, shards: queues?.known(txId) };
+  return {
+    rows,
+    state,
+    chains,
+    ...counts,
+    results,
+    shards: queues?.known(txId),
+    outcomes: outcomes.known(txId),
+  };
 }
 
 const NOTHING: (KeyState | undefined)[] = [];

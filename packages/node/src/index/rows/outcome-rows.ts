@@ -12,8 +12,9 @@ import { decodeOutcome, type Outcome } from "./row-values.ts";
 
 /** The number of transactions whose outcomes share a row. The last of them has an id that is divisible by it. */
 export const OUTCOMES_IN_ROW = 32;
-/** The maximum size of a shared row's content, in bytes. */
-const MAX_SHARED_BYTES = 16 * 1024;
+/** The maximum size of a shared row's content, and its size before the first outcome, in bytes. */
+export const MAX_SHARED_BYTES = 16 * 1024;
+export const EMPTY_SHARED_BYTES = 1;
 /** The first byte of a shared row's content; in a row of its own, an outcome begins with its kind. */
 const SHARED = 0xff;
 const LENGTH_BYTES = 4;
@@ -30,15 +31,17 @@ export function lastInRow(txId: TxId): TxId {
   return Math.ceil(txId / OUTCOMES_IN_ROW) * OUTCOMES_IN_ROW;
 }
 
+/** Returns by how many bytes a shared row grows with an outcome, given the value that a row of its own would have. */
+export function sharedBytes(value: Uint8Array): number {
+  return LENGTH_BYTES + value.length;
+}
+
 /**
- * Returns the value of the row that successive transactions share, given the values that rows of their own would have;
- * undefined if it would be too large. `key` is the row key of the last of them.
+ * Returns the value of the row that successive transactions share, given the values that rows of their own would have.
+ * `key` is the row key of the last of them.
  */
-export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Buffer | undefined {
-  let length = 1;
-  for (const value of values) length += LENGTH_BYTES + value.length;
-  if (length > MAX_SHARED_BYTES) return undefined;
-  const row = sealable(length);
+export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Buffer {
+  const row = sealable(values.reduce((bytes, value) => bytes + sharedBytes(value), EMPTY_SHARED_BYTES));
   let at = SUM_BYTES;
   row[at] = SHARED;
   at += 1;
