@@ -66,6 +66,7 @@ async function rowsOf(kv: KvStore): Promise<(readonly [txId: TxId, value: string
 const lengths = fc.array(fc.oneof({ weight: 50, arbitrary: fc.nat(200) }, fc.nat(20_000)), {
   minLength: 1,
   maxLength: 150,
+  size: "max",
 });
 const batches = fc.array(fc.integer({ min: 1, max: 70 }), { minLength: 1, maxLength: 5 });
 const offsets = fc.constantFrom(0, 5, 31, 32, 1_000);
