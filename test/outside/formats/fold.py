@@ -11,7 +11,7 @@ from expiry import Expiry
 from frame import Refused
 from json_text import field_of, parse
 from queues import Aborted, Queues
-from rows import is_deletion, number, part, sealed, shared, short, stem, version_revision, version_sum, version_value
+from rows import is_deletion, number, part, sealed, short, stem, version_revision, version_sum, version_value
 
 COMMITTED, ABORTED, DUPLICATE = range(3)
 REMEMBERED = 1_000_000
@@ -208,8 +208,8 @@ class Fold:
         self.events_from = min([max(begin, latest), *times])
 
     def rows(self):
-        """Returns all rows except the state's."""
-        rows = shared(self.outcomes)
+        """Returns all rows except the state's, each outcome in a row of its own."""
+        rows = dict(self.outcomes)
         for own, value in self.newest.items():
             rows[(b"d" if is_deletion(value) else b"c") + own] = value
         for own, values in self.versions.items():

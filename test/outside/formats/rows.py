@@ -95,19 +95,7 @@ def problem(key, value):
     return None
 
 
-IN_ROW, LARGEST_SHARED, SHARED = 32, 16 * 1024, b"\xff"
-
-
-def shared(outcomes):
-    """Returns the rows of outcomes, given as if each had a row of its own: 32 share a row unless they are large."""
-    rows, group = {}, {}
-    for key in sorted(outcomes):
-        group[key] = outcomes[key]
-        if int.from_bytes(key[1:], "big") % IN_ROW == 0:
-            content = SHARED + b"".join(short(len(value)) + value for value in group.values())
-            rows |= {key: sealed(key, content)} if len(content) <= LARGEST_SHARED else group
-            group = {}
-    return rows | group
+SHARED = b"\xff"
 
 
 def outcomes_in(rows):

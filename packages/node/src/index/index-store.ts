@@ -7,7 +7,6 @@ import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import type { KnownShards } from "./apply/batch-queues.ts";
-import type { OpenOutcomes } from "./apply/outcome-batch.ts";
 import { OldestIds, type Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
@@ -106,7 +105,6 @@ export class IndexStore {
   readonly #recent = new RecentOutcomes();
   readonly #oldestIds = new OldestIds();
   #shards: KnownShards | undefined;
-  #outcomes: OpenOutcomes | undefined;
   /** The newest messages that the log has begun to store. */
   #storing: readonly LogMessage[] = [];
   #preparing: Promise<void> | undefined;
@@ -248,11 +246,10 @@ export class IndexStore {
       chains: this.#chains,
       oldest: this.#oldestIds,
       shards: this.#shards,
-      outcomes: this.#outcomes,
     });
   }
 
-  async #write({ rows, state, chains, results, shards, outcomes }: Applied): Promise<void> {
+  async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
     await this.#kv.batch(rows);
@@ -260,7 +257,6 @@ export class IndexStore {
     this.#state = state;
     this.#recent.add(results);
     this.#shards = shards;
-    this.#outcomes = outcomes;
     this.#fields.written(isConfigured);
   }
 

@@ -59,7 +59,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   );
   const following = followHistory(log, identity, index.state, {
     // Two arrays are in memory at a time: one is being applied, and the other is being fetched. Their size is a multiple
-    // of OUTCOMES_IN_ROW, so that an array rarely leaves outcomes to be moved to a shared row.
+    // of OUTCOMES_IN_ROW, so that nearly all outcomes of a replay share rows.
     maxMessages: 512,
     signal: AbortSignal.any([signal, failed.signal]),
     onReading: () => {

@@ -2,6 +2,7 @@ import { type KvReader, memoryProvider } from "@cairn/kv";
 import { INDEX_VERSION } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
+import { separateRows } from "../index/support/separate-rows.ts";
 
 /** Throws unless an index has exactly the rows of a new index to which these messages were applied. */
 export async function requireReplayed(
@@ -25,7 +26,7 @@ export async function requireReplayed(
 
 async function allRows(reader: KvReader): Promise<string[]> {
   const all: string[] = [];
-  for await (const some of reader.range({})) {
+  for await (const some of separateRows(reader)) {
     for (const [key, value] of some) {
       all.push(`${Buffer.from(key).toString("latin1")} ${Buffer.from(value).toString("latin1")}`);
     }

@@ -6,6 +6,7 @@ import { IndexStore } from "../../src/index/index-store.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { FOREIGN_LOG_ID, foreignLog } from "./foreign-log.ts";
 import { seededRandom } from "./seeded-log.ts";
+import { separateRows } from "../index/support/separate-rows.ts";
 
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 20);
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
@@ -29,7 +30,7 @@ async function rowsAfter(
     while (await index.buildFields());
   }
   const hash = createHash("sha256");
-  for await (const rows of kv.range({})) {
+  for await (const rows of separateRows(kv)) {
     for (const [key, value] of rows) hash.update(`${key.length} ${value.length} `).update(key).update(value);
   }
   await kv.close();

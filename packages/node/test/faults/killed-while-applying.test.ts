@@ -12,6 +12,7 @@ import { readState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { SEEDED_LOG_ID, seededMessageWithFields, seededRandom } from "./seeded-log.ts";
+import { separateRows } from "../index/support/separate-rows.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/faults/applying-child.js", import.meta.url));
 /** The number of seeds. `pnpm soak` runs more. */
@@ -124,7 +125,7 @@ async function expectSameRows(found: KvReader, wanted: KvReader, context: string
 
 async function allRows(reader: KvReader): Promise<string[]> {
   const all: string[] = [];
-  for await (const some of reader.range({})) {
+  for await (const some of separateRows(reader)) {
     for (const [key, value] of some) {
       all.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
     }

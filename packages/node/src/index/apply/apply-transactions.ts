@@ -16,7 +16,7 @@ import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts
 import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
-import { type OpenOutcomes, OutcomeBatch } from "./outcome-batch.ts";
+import { OutcomeBatch } from "./outcome-batch.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
@@ -46,9 +46,8 @@ export interface Applied {
   readonly refused: RefusedMessages;
   /** The outcomes, except those of transactions that repeat an earlier one. */
   readonly results: readonly AppliedTransaction[];
-  /** The shards of queues and the open outcomes, for the next batch. Without queues, there are no shards. */
+  /** The shards of queues, for the next batch; undefined if the batch does not concern queues. */
   readonly shards: KnownShards | undefined;
-  readonly outcomes: OpenOutcomes;
 }
 
 /** What is kept in memory from the preceding batches. Whatever is absent is read. */
@@ -57,13 +56,12 @@ export interface BatchMemory {
   /** The idempotency ids to forget next. */
   readonly oldest?: OldestIds;
   readonly shards?: KnownShards | undefined;
-  readonly outcomes?: OpenOutcomes | undefined;
 }
 
 /**
  * Computes the effects of a batch of messages on an index. They are a pure function of the messages and of the
  * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
- * (as long as it is divided where {@link decodeBatches} and `batchLength` require it). The birth record creates no row
+ * (as long as it is divided where {@link decodeBatches} and `batchLength` require it), except that outcomes of one batch may share a row. The birth record creates no row
  * except its outcome. `remembered` is the number of transactions after which an idempotency id is forgotten (it is part
  * of the index version, and only tests set it), `fields` is the known state of the indexed fields, and `memory`
  * replaces reads.
@@ -84,15 +82,11 @@ export async function applyMessages(
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   const queues = await BatchQueues.load(messages, before, keys, reader, memory.shards);
-  const [outcomes] = await Promise.all([
-    OutcomeBatch.load(reader, before, memory.outcomes),
-    keys.load(reader),
-    policies?.sweep(),
-    policies?.prepare(messages, touched, fields),
-  ]);
+  await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
   policies?.collectSwept();
   await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
+  const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;
   let committed = 0;
@@ -151,7 +145,6 @@ export async function applyMessages(
     ...counts,
     results,
     shards: queues?.known(txId),
-    outcomes: outcomes.known(txId),
   };
 }
 

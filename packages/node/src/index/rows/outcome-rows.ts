@@ -5,16 +5,16 @@ import { rowTxId, transactionRowKey } from "./row-keys.ts";
 import { decodeOutcome, type Outcome } from "./row-values.ts";
 
 /*
- * The outcomes of 32 successive transactions share a row once all of them are known, because a row costs LevelDB more
+ * The outcomes of 32 successive transactions that are applied in one batch share a row, because a row costs LevelDB more
  * than its content does. The row has the key of the last of them. Outcomes that are large together keep rows of their
- * own, so that reading one never means reading much more.
+ * own, so that reading one never means reading much more. The outcomes are the same on every node, but which of them
+ * share a row depends on how the log was divided into batches.
  */
 
 /** The number of transactions whose outcomes share a row. The last of them has an id that is divisible by it. */
 export const OUTCOMES_IN_ROW = 32;
-/** The maximum size of a shared row's content, and its size before the first outcome, in bytes. */
-export const MAX_SHARED_BYTES = 16 * 1024;
-export const EMPTY_SHARED_BYTES = 1;
+/** The maximum size of a shared row's content, in bytes. */
+const MAX_SHARED_BYTES = 16 * 1024;
 /** The first byte of a shared row's content; in a row of its own, an outcome begins with its kind. */
 const SHARED = 0xff;
 const LENGTH_BYTES = 4;
@@ -27,21 +27,24 @@ export interface StoredOutcome {
 }
 
 /** Returns the id of the last transaction whose outcome shares a row with that of `txId`. */
-export function lastInRow(txId: TxId): TxId {
+function lastInRow(txId: TxId): TxId {
   return Math.ceil(txId / OUTCOMES_IN_ROW) * OUTCOMES_IN_ROW;
 }
 
-/** Returns by how many bytes a shared row grows with an outcome, given the value that a row of its own would have. */
-export function sharedBytes(value: Uint8Array): number {
-  return LENGTH_BYTES + value.length;
+/** Returns whether a transaction is the last one of those that can share a row. */
+export function isLastInRow(txId: TxId): boolean {
+  return txId % OUTCOMES_IN_ROW === 0;
 }
 
 /**
- * Returns the value of the row that successive transactions share, given the values that rows of their own would have.
- * `key` is the row key of the last of them.
+ * Returns the value of the row that successive transactions share, given the values that rows of their own would have;
+ * undefined if it would be too large. `key` is the row key of the last of them.
  */
-export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Buffer {
-  const row = sealable(values.reduce((bytes, value) => bytes + sharedBytes(value), EMPTY_SHARED_BYTES));
+export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Buffer | undefined {
+  let length = 1;
+  for (const value of values) length += LENGTH_BYTES + value.length;
+  if (length > MAX_SHARED_BYTES) return undefined;
+  const row = sealable(length);
   let at = SUM_BYTES;
   row[at] = SHARED;
   at += 1;
@@ -57,7 +60,7 @@ export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Bu
  * Returns the values in a row in the order of their transactions, each as it would be in a row of its own. Throws
  * `INDEX_CORRUPT` if the row is not what was written.
  */
-function valuesIn(key: Uint8Array, row: Uint8Array): readonly (readonly [TxId, Uint8Array])[] {
+export function valuesIn(key: Uint8Array, row: Uint8Array): readonly (readonly [TxId, Uint8Array])[] {
   const last = rowTxId(key);
   // The checksum is compared first, because a damaged first byte would hide the other outcomes.
   const content = unsealed(key, row);
@@ -79,7 +82,6 @@ export async function readOutcome(reader: KvReader, txId: TxId): Promise<Outcome
   const key = transactionRowKey(txId);
   const own = await reader.get(key);
   if (own !== undefined) return outcomeIn(key, own, txId);
-  // The outcome may be moved to the shared row between the two reads, but never back.
   const last = transactionRowKey(lastInRow(txId));
   const shared = await reader.get(last);
   return shared === undefined ? undefined : outcomeIn(last, shared, txId);

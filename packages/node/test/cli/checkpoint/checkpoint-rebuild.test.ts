@@ -10,6 +10,7 @@ import type { CairnNode } from "../../../src/node/node.ts";
 import { saveAltered } from "../../upkeep/altered-index.ts";
 import { put, type TrimScene, trimScene } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+import { separateRows } from "../../index/support/separate-rows.ts";
 
 /** Runs the command in its own folder, on the scene's NATS server and store, as an operator would next to running nodes. */
 function create(scene: TrimScene, terminal = terminalOf(scene)): Promise<CommandResult> {
@@ -91,7 +92,7 @@ it("a rebuild includes the built fields that the log defines, so that joining no
   expect((await cairn(args, terminalOf(scene))).code).toBe(0);
   const kv = await levelProvider().open(path.join(scene.folder, "restored"));
   const kinds = new Set<string>();
-  for await (const rows of kv.range({}))
+  for await (const rows of separateRows(kv))
     for (const [key] of rows) kinds.add(String.fromCharCode(key[0] ?? 0));
   await kv.close();
   // These are the rows of the field and its counts, without anything that is still being built.

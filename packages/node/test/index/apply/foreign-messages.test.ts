@@ -6,6 +6,7 @@ import { IndexStore } from "../../../src/index/index-store.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { framed } from "../../transactions/framed.ts";
 import { cut, empty } from "../support/cut-log.ts";
+import { separateRows } from "../support/separate-rows.ts";
 
 const birth = { log: "log-1", offset: 0 };
 const FIRST = encodeBirthRecord(birth);
@@ -20,7 +21,7 @@ async function open(): Promise<{ kv: KvStore; index: IndexStore }> {
 
 async function allRows(kv: KvStore): Promise<string[]> {
   const found: string[] = [];
-  for await (const rows of kv.range({})) {
+  for await (const rows of separateRows(kv)) {
     for (const [key, value] of rows)
       found.push(`${Buffer.from(key).toString("hex")}=${Buffer.from(value).toString("hex")}`);
   }

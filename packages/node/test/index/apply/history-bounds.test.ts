@@ -6,6 +6,7 @@ import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
+import { separateRows } from "../support/separate-rows.ts";
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
@@ -55,7 +56,7 @@ async function indexOf(log: readonly LogMessage[], run: number): Promise<{ index
 
 async function rowsOf(kv: KvStore, kinds = "bcdefhijmnoqtvxz"): Promise<string[]> {
   const found: string[] = [];
-  for await (const rows of kv.range({})) {
+  for await (const rows of separateRows(kv)) {
     for (const [key, value] of rows) {
       if (!kinds.includes(String.fromCharCode(key[0] ?? 0))) continue;
       found.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);

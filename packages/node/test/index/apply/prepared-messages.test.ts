@@ -7,6 +7,7 @@ import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import { FaultyKv, NONE } from "../support/faulty-kv.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
+import { separateRows } from "../support/separate-rows.ts";
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
@@ -37,7 +38,7 @@ async function turns(count: number): Promise<void> {
 
 async function rowsOf(kv: KvStore): Promise<string[]> {
   const found: string[] = [];
-  for await (const rows of kv.range({})) {
+  for await (const rows of separateRows(kv)) {
     for (const [key, value] of rows)
       found.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
   }

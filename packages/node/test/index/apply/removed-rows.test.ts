@@ -6,6 +6,7 @@ import { batchLength, decodeBatches, type IndexedMessage } from "../../../src/in
 import { emptyState, type IndexState, readState } from "../../../src/index/rows/index-state.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
+import { separateRows } from "../support/separate-rows.ts";
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
@@ -131,7 +132,7 @@ describe("rows that are removed in the order of their times", () => {
 
 async function rowsOf(kv: KvStore): Promise<string[]> {
   const found: string[] = [];
-  for await (const rows of kv.range({}))
+  for await (const rows of separateRows(kv))
     for (const [key, value] of rows)
       found.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
   return found;

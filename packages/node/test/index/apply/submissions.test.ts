@@ -12,6 +12,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { IndexModel } from "../support/index-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
+import { separateRows } from "../support/separate-rows.ts";
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
@@ -47,7 +48,7 @@ async function applied(messages: readonly LogMessage[], run: number, remembered:
 
 async function rowsOf(kv: KvStore): Promise<string[]> {
   const found: string[] = [];
-  for await (const rows of kv.range({})) {
+  for await (const rows of separateRows(kv)) {
     for (const [key, value] of rows)
       found.push(`${Buffer.from(key).toString("hex")} ${Buffer.from(value).toString("hex")}`);
   }

@@ -13,6 +13,7 @@ import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/
 import { cut, empty } from "../support/cut-log.ts";
 import { type IntendedTransaction, intended, POLICY, QUEUE } from "../support/queue-intents.ts";
 import { QueueOracle } from "../support/queue-oracle.ts";
+import { separateRows } from "../support/separate-rows.ts";
 
 let folder = "";
 let counter = 0;
@@ -151,7 +152,7 @@ async function expectInvariants(index: IndexStore, kv: KvStore, { policy }: Queu
 
 async function allRows(kv: KvStore): Promise<KvRow[]> {
   const found: KvRow[] = [];
-  for await (const rows of kv.range({})) found.push(...rows.map(([key, value]) => [key, value] as KvRow));
+  for await (const rows of separateRows(kv)) found.push(...rows.map(([key, value]) => [key, value] as KvRow));
   return found;
 }
 
