@@ -61,10 +61,10 @@ export interface BatchMemory {
 /**
  * Computes the effects of a batch of messages on an index. They are a pure function of the messages and of the
  * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
- * (as long as it is divided where {@link decodeBatches} and `batchLength` require it), except that outcomes of one batch may share a row. The birth record creates no row
- * except its outcome. `remembered` is the number of transactions after which an idempotency id is forgotten (it is part
- * of the index version, and only tests set it), `fields` is the known state of the indexed fields, and `memory`
- * replaces reads.
+ * (as long as it is divided where {@link decodeBatches} and `batchLength` require it), except that outcomes of one
+ * batch may share a row. The birth record creates no row except its outcome. `remembered` is the number of transactions
+ * after which an idempotency id is forgotten (it is part of the index version, and only tests set it), `fields` is the
+ * known state of the indexed fields, and `memory` replaces reads.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
