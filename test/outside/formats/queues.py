@@ -312,11 +312,11 @@ class Queues:
             shards = self.shards.get(queue, {})
             if new is None:
                 if shards:
-                    raise Aborted(f"{queue} has {len(shards)} shards that are not spare: drain and retire them before removing the queue")
+                    raise Aborted(f"{queue} has shards that are not spare ({len(shards)}): drain and retire them before removing the queue")
             elif old is None:
                 documents, tombstones = self.fold.buckets.get(queue.encode(), (0, 0))
                 if documents or tombstones:
-                    raise Aborted(f"{queue} has {documents} documents and {tombstones} deleted keys: a queue begins in an empty bucket, so use another one or evict them")
+                    raise Aborted(f"{queue} is not empty (documents: {documents}, deleted keys: {tombstones}): a queue begins in an empty bucket, so use another one or evict them")
             else:
                 self._check_change(queue, old, new, shards)
 
@@ -326,7 +326,7 @@ class Queues:
             raise Aborted(f"{queue} shard {max(gone)} is not spare: drain and retire it before reducing shards to {int(new['shards'])}")
         entries = sum(shard.entries for shard in shards.values())
         if terminal_of(old) != terminal_of(new) and entries:
-            raise Aborted(f"{queue} has {entries} entries: terminal changes only while there are none")
+            raise Aborted(f"{queue} has entries ({entries}): terminal changes only while there are none")
 
     def next_slice(self):
         """Returns the rows of the first retired shard that are removed with the next transaction; None if there is none."""

@@ -45,6 +45,14 @@ function requireQueue({ state }: IndexStore, name: string): void {
   if (!Object.hasOwn(state.policies?.value.queues ?? {}, name)) throw noQueue(name);
 }
 
+function requireShard({ state }: IndexStore, queue: string, shard: number): void {
+  const { shards = 0 } = state.policies?.value.queues?.[queue] ?? {};
+  if (shard >= 0 && shard < shards) return;
+  throw new CairnError("NOT_FOUND", `${JSON.stringify(queue)} has no shard ${shard}.`, {
+    hint: `The policy of the queue has ${shards} shards, numbered from 0. cairn queue show ${queue} or GET /api/v1/queues/${queue} lists those that are not spare.`,
+  });
+}
+
 function noQueue(name: string): CairnError {
   return new CairnError("NOT_FOUND", `${JSON.stringify(name)} is not a queue.`, {
     hint: 'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
@@ -239,6 +247,7 @@ export class NodeReads implements Reads {
   async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
     const index = await this.#readable(options);
     requireQueue(index, queue);
+    requireShard(index, queue, shard);
     const query = { queue, shard, limit: checkedLimit(limit), cursor };
     return await this.guarded(index, index.openEntries(query));
   }

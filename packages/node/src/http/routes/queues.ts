@@ -215,9 +215,8 @@ function shardOperation(action: string, queue: string, shard: number, body: unkn
   }
   const { as, epoch, ...others } = isMap(body) ? body : { other: body };
   const isClaim = action === "claim" || action === "drain";
-  const isGiven = isClaim
-    ? typeof as === "string" && epoch === undefined
-    : typeof epoch === "number" && (as === undefined || typeof as === "string");
+  // What the parts must be is said by the check of the transaction.
+  const isGiven = isClaim ? as !== undefined && epoch === undefined : epoch !== undefined;
   if (!isGiven || Object.keys(others).length > 0) {
     throw badBody(`Not a valid ${action}: the body has another form.`, FORMS[action] ?? EPOCH_FORM);
   }

@@ -21,11 +21,11 @@ export function reconfigurationProblem(queue: ReconfiguredQueue): string | undef
   const { name, before, after, shards, documents, tombstones } = queue;
   if (after === undefined) {
     if (shards.size === 0) return undefined;
-    return `${name} has ${shards.size} shards that are not spare: drain and retire them before removing the queue`;
+    return `${name} has shards that are not spare (${shards.size}): drain and retire them before removing the queue`;
   }
   if (before === undefined) {
     if (documents + tombstones === 0) return undefined;
-    return `${name} has ${documents} documents and ${tombstones} deleted keys: a queue begins in an empty bucket, so use another one or evict them`;
+    return `${name} is not empty (documents: ${documents}, deleted keys: ${tombstones}): a queue begins in an empty bucket, so use another one or evict them`;
   }
   const beyond = Math.max(-1, ...shards.keys());
   if (beyond >= after.shards) {
@@ -33,5 +33,5 @@ export function reconfigurationProblem(queue: ReconfiguredQueue): string | undef
   }
   const entries = [...shards.values()].reduce((sum, shard) => sum + shard.entries, 0);
   if (entries === 0 || JSON.stringify(before.terminal) === JSON.stringify(after.terminal)) return undefined;
-  return `${name} has ${entries} entries: terminal changes only while there are none`;
+  return `${name} has entries (${entries}): terminal changes only while there are none`;
 }

@@ -135,7 +135,7 @@ it("a queue's policy changes only where no row must change, and says what to do 
     expect(await scene.reason(...ops, ["configure", policies])).toBe(`CONFLICT: ${reason}`);
   await refused(
     jobs(3, 2),
-    "jobs has 1 documents and 1 deleted keys: a queue begins in an empty bucket, so use another one or evict them",
+    "jobs is not empty (documents: 1, deleted keys: 1): a queue begins in an empty bucket, so use another one or evict them",
   );
   await scene.commit(["evict", "jobs", "0/a"], ["evict", "jobs", "0/b"]);
   await refused(jobs(3, 2), "jobs is written by the transaction that changes its policy", [
@@ -147,10 +147,13 @@ it("a queue's policy changes only where no row must change, and says what to do 
   await scene.commit(["configure", jobs(3, 2)]);
   const epoch = await scene.commit(["claim", "jobs", 2, as("a")], ["enqueue", "jobs", "x", OPEN]);
   await refused(jobs(2, 2), "jobs shard 2 is not spare: drain and retire it before reducing shards to 2");
-  await refused({}, "jobs has 1 shards that are not spare: drain and retire them before removing the queue");
+  await refused(
+    {},
+    "jobs has shards that are not spare (1): drain and retire them before removing the queue",
+  );
   await refused(
     { queues: { jobs: { shards: 3, cap: 2, terminal: { state: "over" }, lease: 1_000 } } },
-    "jobs has 1 entries: terminal changes only while there are none",
+    "jobs has entries (1): terminal changes only while there are none",
   );
   await scene.commit(["configure", jobs(4, 1, 5)]);
   await scene.commit(["put", "jobs", "2/x", DONE, { epoch }]);
