@@ -240,7 +240,8 @@ export interface NodeApi {
   /**
    * Returns the open entries of a shard in the order in which they were created, each page as of its own transaction.
    * An entry that is moved into the shard between two pages may be missed, but a watch from the first page's transaction
-   * reports it. Throws NOT_FOUND if the bucket is not a queue or has no such shard, and REQUEST_INVALID for the cursor of another list.
+   * reports it. Throws NOT_FOUND if the bucket is not a queue or has no such shard, and REQUEST_INVALID for the cursor
+   * of another list.
    */
   openEntries(query: OpenEntriesList): Promise<OpenEntriesFound>;
   /**

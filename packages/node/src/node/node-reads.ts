@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import type { DocumentKey, PolicyState, TxId, TxOutcome } from "@cairn/client";
+import type { DocumentKey, PolicyState, QueuePolicy, TxId, TxOutcome } from "@cairn/client";
 import { TimeSlice } from "../concurrency/time-slice.ts";
 import { decodeListCursor } from "../index/read/cursor.ts";
 import type { SubmittedTransaction } from "../log/submit-transaction.ts";
@@ -41,15 +41,16 @@ function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
 }
 
 /** Throws `NOT_FOUND` unless the bucket is a queue. */
-function requireQueue({ state }: IndexStore, name: string): void {
-  if (!Object.hasOwn(state.policies?.value.queues ?? {}, name)) throw noQueue(name);
+function requireQueue({ state }: IndexStore, name: string): QueuePolicy {
+  const { queues = {} } = state.policies?.value ?? {};
+  const policy = Object.hasOwn(queues, name) ? queues[name] : undefined;
+  if (policy === undefined) throw noQueue(name);
+  return policy;
 }
 
-function requireShard({ state }: IndexStore, queue: string, shard: number): void {
-  const { shards = 0 } = state.policies?.value.queues?.[queue] ?? {};
-  if (shard >= 0 && shard < shards) return;
-  throw new CairnError("NOT_FOUND", `${JSON.stringify(queue)} has no shard ${shard}.`, {
-    hint: `The policy of the queue has ${shards} shards, numbered from 0. cairn queue show ${queue} or GET /api/v1/queues/${queue} lists those that are not spare.`,
+function noShard(queue: string, shard: number): CairnError {
+  return new CairnError("NOT_FOUND", `${JSON.stringify(queue)} has no shard ${shard}.`, {
+    hint: `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
   });
 }
 
@@ -246,8 +247,8 @@ export class NodeReads implements Reads {
 
   async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
     const index = await this.#readable(options);
-    requireQueue(index, queue);
-    requireShard(index, queue, shard);
+    const { shards } = requireQueue(index, queue);
+    if (!(shard >= 0 && shard < shards)) throw noShard(queue, shard);
     const query = { queue, shard, limit: checkedLimit(limit), cursor };
     return await this.guarded(index, index.openEntries(query));
   }

@@ -157,6 +157,14 @@ describe("the queues over HTTP", () => {
       400,
       /^Not a valid renew: an epoch is a positive integer/,
     ],
+    [
+      "a hold as an epoch",
+      "POST",
+      "/jobs-1/shards/0/renew",
+      { epoch: { epoch: 3, as: "me" } },
+      400,
+      /another form/,
+    ],
     ["a name that is no text", "POST", "/jobs-1/shards/0/claim", { as: 3 }, 400, /1 to 256 bytes/],
     ["a claim with an epoch", "POST", "/jobs-1/shards/0/claim", { epoch: 3 }, 400, /Not a valid claim/],
     ["a claim without a name", "POST", "/jobs-1/shards/0/claim", { as: "" }, 400, /1 to 256 bytes/],
@@ -217,6 +225,14 @@ describe("the queues over HTTP", () => {
     await ask("POST", "/jobs-1/entries", { document: OPEN });
     const answer = await ask(method, address, body);
     expect([answer.status, answer.body.error?.hint]).toEqual([status, expect.stringMatching(told)]);
+  });
+
+  it("answer the request that the hint about an absent shard names", async () => {
+    const queue = await newQueue();
+    const { hint } = (await ask("GET", `/${queue}/shards/3/open`)).body.error ?? {};
+    const address = /GET \/api\/v1\/queues(\/\S+)/.exec(hint ?? "")?.[1];
+    const shown = await ask("GET", address ?? "");
+    expect([shown.status, shown.body["policy"]]).toEqual([200, expect.objectContaining({ shards: 3 })]);
   });
 
   it("compare the name of the holder if a request contains it", async () => {

@@ -215,19 +215,13 @@ function shardOperation(action: string, queue: string, shard: number, body: unkn
   }
   const { as, epoch, ...others } = isMap(body) ? body : { other: body };
   const isClaim = action === "claim" || action === "drain";
-  // What the parts must be is said by the check of the transaction.
-  const isGiven = isClaim ? as !== undefined && epoch === undefined : epoch !== undefined;
+  // A map would be taken for a hold. Everything else about the parts is checked with the transaction.
+  const isGiven = isClaim ? as !== undefined && epoch === undefined : epoch !== undefined && !isMap(epoch);
   if (!isGiven || Object.keys(others).length > 0) {
     throw badBody(`Not a valid ${action}: the body has another form.`, FORMS[action] ?? EPOCH_FORM);
   }
-  return isClaim
-    ? [action, queue, shard, { as: as as string }]
-    : [
-        action as "renew" | "release" | "retire",
-        queue,
-        shard,
-        as === undefined ? (epoch as number) : { epoch: epoch as number, as: as as string },
-      ];
+  const hold = as === undefined ? epoch : { epoch, as };
+  return [action, queue, shard, isClaim ? { as } : hold] as unknown as ShardOperation;
 }
 
 function newEntry(body: unknown): { readonly name?: string; readonly document: Json } {
