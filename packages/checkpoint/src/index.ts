@@ -1,5 +1,11 @@
 /** Checkpoints, and the index state that they contain. */
-export { ARCHIVE_FORMATS, DAMAGE_CODES, type CapturedState, type Manifest } from "./store/checkpoint.ts";
+export {
+  ARCHIVE_FORMATS,
+  DAMAGE_CODES,
+  type CapturedState,
+  type Manifest,
+  type StoredManifest,
+} from "./store/checkpoint.ts";
 export { CHECKPOINT_PREFIX, newestFirst, parseCheckpointName } from "./store/checkpoint.ts";
 export type { CheckpointSource } from "./store/checkpoint-source.ts";
 

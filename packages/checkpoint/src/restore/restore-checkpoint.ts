@@ -12,7 +12,7 @@ import {
 } from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { ARCHIVE_FORMATS, checkpointFile, type Manifest } from "../store/checkpoint.ts";
+import { ARCHIVE_FORMATS, checkpointFile, type Manifest, type StoredManifest } from "../store/checkpoint.ts";
 import type { SkippedCheckpoint } from "../store/list-checkpoints.ts";
 import { type Reservation, reserve } from "../store/reservations.ts";
 import { type Clock, systemClock } from "../timing/clock.ts";
@@ -71,7 +71,7 @@ export interface RestoreOptions {
  */
 export interface RestoreResult {
   readonly restored:
-    | { readonly name: string; readonly store: string; readonly manifest: Manifest }
+    | { readonly name: string; readonly store: string; readonly manifest: StoredManifest }
     | undefined;
   readonly skipped: readonly SkippedCheckpoint[];
 }

@@ -74,7 +74,7 @@ export async function listRetained({
       fileCount: fileCounts.get(name) ?? 0,
       verified,
       damaged,
-      verification: verified ? await readVerification(store, name, manifest.archive) : undefined,
+      verification: verified ? await readVerification(store, name, manifest) : undefined,
       kept: isRestored
         ? { keep: true, because: "a node is restoring it" }
         : decision && { keep: decision.keep, because: decision.because },

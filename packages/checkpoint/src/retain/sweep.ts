@@ -204,8 +204,7 @@ export async function ownCheckpoints(
       continue;
     }
     for (const { txId, history } of chains) known.set(txId, history);
-    const verified =
-      checkpoint.verified && (await readVerification(store, name, manifest.archive)) !== undefined;
+    const verified = checkpoint.verified && (await readVerification(store, name, manifest)) !== undefined;
     const current = isCurrentFormat(format, manifest);
     const { damaged } = checkpoint;
     own.push({ name, takenAt: Date.parse(manifest.takenAt), current, verified, damaged });

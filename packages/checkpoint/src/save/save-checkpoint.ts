@@ -115,12 +115,12 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     onStep("publishing", packed.bytes);
     const times = { takenAt, durationMs: Math.max(0, Math.round(clock.now() - beganAt)) };
     const manifest = manifestOf(save, capture.state, times, { ...packed, name: archive });
-    const text = await sealManifest(name, manifest, store.encryption);
+    const { text, sha256 } = await sealManifest(name, manifest, store.encryption);
     // A process that was suspended for longer than the lease must not publish in addition to its successor.
     await lease.confirm();
     signal.throwIfAborted();
     await publishManifest(store, checkpointFile(name, "manifest"), text, clock, () => lease.confirm());
-    return { name, manifest, verified: false, damaged: false };
+    return { name, manifest: { ...manifest, sha256 }, verified: false, damaged: false };
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
     if (name !== undefined) {

@@ -114,7 +114,7 @@ export const ManifestSchema = z.object({
   /** The time from the beginning of the save to the manifest (ms). Earlier versions of Cairn did not record it. */
   durationMs: Position.optional(),
   node: z.string(),
-  archive: z.object({ name: FileName, bytes: Position, sha256: Sha256 }),
+  archive: z.object({ name: FileName, bytes: Position }),
   files: z.array(z.object({ name: FileName, bytes: Position, sha256: Sha256 })).min(1),
   documents: Position,
   version: z.string(),
@@ -125,6 +125,12 @@ export const ManifestSchema = z.object({
  * lower-case hexadecimal.
  */
 export type Manifest = z.infer<typeof ManifestSchema>;
+
+/** A manifest that was read from a store. */
+export interface StoredManifest extends Manifest {
+  /** The checksum at its end, which identifies the checkpoint: it covers the digests of all files. */
+  readonly sha256: string;
+}
 
 /**
  * The part of a manifest that comes from the index itself. It is read from the captured copy, never from the live
@@ -182,11 +188,18 @@ export function invalidManifest(name: string, why: string, cause?: unknown): Cai
   });
 }
 
-/** Encodes a manifest as JSON for the store. */
-export function encodeManifest(manifest: Manifest): string {
+/** A manifest as JSON, and the checksum at its end. */
+export interface EncodedManifest {
+  readonly text: string;
+  readonly sha256: string;
+}
+
+/** Encodes a manifest for the store. */
+export function encodeManifest(manifest: Manifest): EncodedManifest {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);
-  return `${checked}${checksumMember(checked)}${ENDING}\n`;
+  const sha256 = checksumOf(checked);
+  return { text: `${checked}${checksumMember(sha256)}${ENDING}\n`, sha256 };
 }
 
 const ENDING = "\n}";
@@ -195,24 +208,36 @@ const ENDING = "\n}";
  * Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would go
  * unnoticed.
  */
-function checksumMember(checked: string): string {
-  return `,\n "sha256": "${createHash("sha256").update(checked).digest("hex")}"`;
+function checksumMember(checksum: string): string {
+  return `,\n "sha256": "${checksum}"`;
 }
 
-/** Returns whether a manifest's text is unchanged. Early versions wrote neither a checksum nor chains. */
-function isWhole(text: string, value: unknown): boolean {
-  if (typeof value !== "object" || value === null || !("chains" in value || "sha256" in value)) return true;
+function checksumOf(checked: string): string {
+  return createHash("sha256").update(checked).digest("hex");
+}
+
+/**
+ * Returns the checksum of a manifest's text; undefined if the text was changed. Early versions wrote neither a checksum
+ * nor chains.
+ */
+function verifiedChecksum(text: string, value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null || !("chains" in value || "sha256" in value))
+    return checksumOf(text);
   const end = text.lastIndexOf(',\n "sha256"');
-  return end >= 0 && text.trimEnd() === `${text.slice(0, end)}${checksumMember(text.slice(0, end))}${ENDING}`;
+  if (end < 0) return undefined;
+  const checksum = checksumOf(text.slice(0, end));
+  const whole = `${text.slice(0, end)}${checksumMember(checksum)}${ENDING}`;
+  return text.trimEnd() === whole ? checksum : undefined;
 }
 
 /**
  * Decodes the manifest of the checkpoint `name`. Throws `CHECKPOINT_CORRUPT` if the text is not a valid manifest or
  * belongs to another checkpoint. Drops unknown fields, which a later version may have added.
  */
-export function decodeManifest(name: string, text: string): Manifest {
+export function decodeManifest(name: string, text: string): StoredManifest {
   const value = parseManifestText(name, text);
-  if (!isWhole(text, value)) throw invalidManifest(name, "its checksum does not match its text");
+  const sha256 = verifiedChecksum(text, value);
+  if (sha256 === undefined) throw invalidManifest(name, "its checksum does not match its text");
   const parsed = ManifestSchema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
@@ -222,7 +247,7 @@ export function decodeManifest(name: string, text: string): Manifest {
   const manifest = parsed.data;
   const fault = inconsistency(name, manifest);
   if (fault !== undefined) throw invalidManifest(name, fault);
-  return manifest;
+  return { ...manifest, sha256 };
 }
 
 /** Parses the text of a manifest as JSON. Throws `CHECKPOINT_CORRUPT` if that fails or would take too much memory. */

@@ -6,10 +6,10 @@ import {
   CHECKPOINT_PREFIX,
   checkpointFile,
   type CheckpointName,
-  type Manifest,
   newestFirst,
   parseCheckpointFile,
   parseCheckpointName,
+  type StoredManifest,
 } from "./checkpoint.ts";
 import { openManifest } from "./sealed-manifest.ts";
 import { sealedLogId } from "./sealed-text.ts";
@@ -17,7 +17,7 @@ import { sealedLogId } from "./sealed-text.ts";
 /** A checkpoint in a store. It has a manifest, and its archive has the size that the manifest gives. */
 export interface StoredCheckpoint {
   readonly name: string;
-  readonly manifest: Manifest;
+  readonly manifest: StoredManifest;
   /** Whether it has a mark of verification and no mark of damage. */
   readonly verified: boolean;
   /** Whether it has a mark of damage. Neither its manifest nor the size of its archive shows such damage. */
@@ -45,7 +45,7 @@ export interface CheckpointFiles {
 }
 
 /** A checkpoint without its list of files, which can be long. */
-export interface CheckpointListing extends Omit<Manifest, "files"> {
+export interface CheckpointListing extends Omit<StoredManifest, "files"> {
   readonly name: string;
   /** The number of files in the archive. */
   readonly fileCount: number;

@@ -4,21 +4,24 @@ import {
   archivePacking,
   checkpointFile,
   decodeManifest,
+  type EncodedManifest,
   encodeManifest,
   invalidManifest,
   type Manifest,
   parseManifestText,
+  type StoredManifest,
 } from "./checkpoint.ts";
 import { openText, sealText } from "./sealed-text.ts";
 
-/** Encodes a manifest for the store, and encrypts it if there are keys. */
+/** Encodes a manifest for the store, and encrypts its text if there are keys. */
 export async function sealManifest(
   name: string,
   manifest: Manifest,
   encryption: StoreEncryption | undefined,
-): Promise<string> {
+): Promise<EncodedManifest> {
   const place = { name: checkpointFile(name, "manifest"), logId: manifest.log.id };
-  return await sealText(place, encodeManifest(manifest), encryption);
+  const { text, sha256 } = encodeManifest(manifest);
+  return { text: await sealText(place, text, encryption), sha256 };
 }
 
 /**
@@ -30,7 +33,7 @@ export async function openManifest(
   name: string,
   stored: string,
   encryption: StoreEncryption | undefined,
-): Promise<Manifest> {
+): Promise<StoredManifest> {
   const corrupt = (why: string): CairnError => invalidManifest(name, why);
   const parse = (text: string): unknown => parseManifestText(name, text);
   const file = checkpointFile(name, "manifest");

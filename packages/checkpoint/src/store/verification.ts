@@ -1,7 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { z } from "zod";
-import type { Manifest } from "./checkpoint.ts";
-import { checkpointFile } from "./checkpoint.ts";
+import { checkpointFile, type StoredManifest } from "./checkpoint.ts";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { type CheckpointFiles, checkpointFiles, readCheckpoints } from "./list-checkpoints.ts";
 import { openText, sealText } from "./sealed-text.ts";
@@ -11,13 +10,17 @@ const VerificationSchema = z.object({
   verifiedAt: z.iso.datetime(),
   node: z.string(),
   digest: z.string().regex(/^sha256:[0-9a-f]{64}$/),
-  archive: z.string().regex(/^[0-9a-f]{64}$/),
+  manifest: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
 /**
- * The mark of a successful verification: its time by the store's clock, the node, the digest of the content, and the SHA-256 of the archive.
+ * The mark of a successful verification: its time by the store's clock, the node, the digest of the content, and the
+ * checksum of the manifest.
  */
 export type Verification = z.infer<typeof VerificationSchema>;
+
+/** The identity of a checkpoint that was verified. */
+type VerifiedManifest = Pick<StoredManifest, "sha256">;
 
 /**
  * Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces any existing mark,
@@ -26,12 +29,12 @@ export type Verification = z.infer<typeof VerificationSchema>;
 export async function markVerified(
   store: CheckpointStore,
   name: string,
-  found: { readonly node: string; readonly digest: string; readonly archive: Manifest["archive"] },
+  found: { readonly node: string; readonly digest: string; readonly manifest: VerifiedManifest },
 ): Promise<Verification> {
   const file = checkpointFile(name, "verified");
   const verifiedAt = new Date(await store.now()).toISOString();
-  const { node, digest, archive } = found;
-  const verification = VerificationSchema.parse({ verifiedAt, node, digest, archive: archive.sha256 });
+  const { node, digest, manifest } = found;
+  const verification = VerificationSchema.parse({ verifiedAt, node, digest, manifest: manifest.sha256 });
   // The digest tells about the content, so it is encrypted as well.
   const text = await sealText({ name: file }, `${JSON.stringify(verification, null, 1)}\n`, store.encryption);
   // If several nodes mark a checkpoint at once, it does not matter whose mark remains, because the marks are
@@ -103,12 +106,14 @@ function unreadableMark(file: string, why: string): CairnError {
   });
 }
 
-/** Returns the mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another archive. */
+/**
+ * Returns the mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another manifest.
+ */
 export async function readVerification(
   store: CheckpointStore,
   name: string,
-  archive: Manifest["archive"],
+  manifest: VerifiedManifest,
 ): Promise<Verification | undefined> {
   const mark = await readMark(store, checkpointFile(name, "verified"));
-  return mark?.archive === archive.sha256 ? mark : undefined;
+  return mark?.manifest === manifest.sha256 ? mark : undefined;
 }

@@ -8,7 +8,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { packDirectory } from "../../src/archive/pack/pack.ts";
 import { archiveSize } from "../../src/archive/tar-format.ts";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
-import { manifestOf, sha256, streamOf } from "../support/archives.ts";
+import { manifestOf, streamOf } from "../support/archives.ts";
 import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
 
 function explainAsOwner(error: unknown): Error {
@@ -47,7 +47,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     const packing = packDirectory(join(dir, "in"), { threads });
     const archive = await buffer(packing.archive);
     const { files, ...rest } = packing.result();
-    expect(rest).toEqual({ bytes: archive.length, sha256: sha256(archive) });
+    expect(rest).toEqual({ bytes: archive.length });
     expect(Object.fromEntries(files.map((file) => [file.name, file.sha256]))).toEqual(digestsOf(someFiles()));
   });
 
@@ -127,7 +127,7 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
       expect(await packing.direct?.writeTo(file.fd, { explain: explainNothing })).toBe(streamed.length);
       await file.close();
       expect((await readFile(join(dir, compression))).equals(streamed)).toBe(true);
-      expect(packing.result()).toMatchObject({ bytes: streamed.length, sha256: sha256(streamed) });
+      expect(packing.result()).toMatchObject({ bytes: streamed.length });
     }
   });
 

@@ -180,7 +180,7 @@ describe("a store with encryption", () => {
     const stranger = await encryptionWith(dir, [newIdentity()]);
     const macKeys = encryption.macKeys.map(({ id }) => ({ id, mac: stranger.macKeys[0]?.mac ?? (() => "") }));
     const forged = await sealManifest(name, { ...manifest, documents: 7 }, { ...encryption, macKeys });
-    await writeFile(join(folder, `${name}.json`), forged);
+    await writeFile(join(folder, `${name}.json`), forged.text);
     const { skipped } = await listCheckpoints(store);
     expect(skipped).toMatchObject([{ error: { code: "CHECKPOINT_CORRUPT" } }]);
     expect(skipped[0]?.error.message).toContain("its MAC does not match");
@@ -207,18 +207,17 @@ describe("a store with encryption", () => {
     const name = await takeAt(1, store, source, dir);
     const [listed] = (await listCheckpoints(store)).checkpoints;
     if (listed === undefined) throw new Error("nothing is listed");
-    const { archive } = listed;
-    const found = { node: "node-1", digest: `sha256:${"5".repeat(64)}`, archive };
+    const found = { node: "node-1", digest: `sha256:${"5".repeat(64)}`, manifest: listed };
     const stranger = encryptedStore(plain, await encryptionWith(dir, [newIdentity()]));
     for (const other of [plain, stranger]) {
       await markVerified(other, name, found);
-      expect(await readVerification(other, name, archive)).toMatchObject({ node: "node-1" });
-      expect(await readVerification(store, name, archive)).toBeUndefined();
+      expect(await readVerification(other, name, listed)).toMatchObject({ node: "node-1" });
+      expect(await readVerification(store, name, listed)).toBeUndefined();
     }
     await markVerified(store, name, found);
-    expect(await readVerification(store, name, archive)).toMatchObject({ digest: found.digest });
+    expect(await readVerification(store, name, listed)).toMatchObject({ digest: found.digest });
     expect(await readFile(join(folder, `${name}.verified.json`), "utf8")).not.toContain("5555");
-    expect(await readVerification(store, name, { ...archive, sha256: "0".repeat(64) })).toBeUndefined();
+    expect(await readVerification(store, name, { sha256: "0".repeat(64) })).toBeUndefined();
   });
 
   it("uses plain checkpoints only if they are accepted, and then replaces them", async () => {

@@ -90,7 +90,7 @@ const damages: [string, string, (store: CheckpointStore, name: string) => Promis
   ],
   [
     "an archive of zeros",
-    "CHECKPOINT_CORRUPT",
+    "CHECKPOINT_INCOMPLETE",
     async (store, name) => {
       const [{ bytes = 0 } = {}] = await store.list(`${name}.tar`);
       await overwrite(store, `${name}.tar`, Buffer.alloc(bytes));

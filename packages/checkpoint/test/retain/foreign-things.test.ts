@@ -102,7 +102,7 @@ test("oversized files in place of a reservation or a mark are ignored, and do no
   const report = await sweep(store, testSource(), { policy: { retainAtLeast: 1 } });
   expect(report).toMatchObject({ removed: [{ name }], failed: [] });
   await writeFile(join(folder, `${second}.verified.json`), "[".repeat(1_000_000));
-  expect(await readVerification(store, second, someManifest().archive)).toBeUndefined();
+  expect(await readVerification(store, second, { sha256: "0".repeat(64) })).toBeUndefined();
 });
 
 test("a manifest that would take many times its size to parse is refused without parsing it", () => {
@@ -125,6 +125,6 @@ test("the manifest of a very large index is read, however it is formatted", () =
     sha256: sha256(Buffer.from(String(n))),
   }));
   const large = { ...manifest, files };
-  expect(decodeManifest(NAME, encodeManifest(large)).files).toHaveLength(100_000);
+  expect(decodeManifest(NAME, encodeManifest(large).text).files).toHaveLength(100_000);
   expect(decodeManifest(NAME, JSON.stringify(large)).files).toHaveLength(100_000);
 });

@@ -11,6 +11,7 @@ import {
 } from "../../src/index.ts";
 import type { CheckpointStore, PruneEntry, PruneOptions } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
+import { decodeManifest } from "../../src/store/checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
 import { faultyStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
@@ -73,10 +74,8 @@ test("the newest verified checkpoint and a checkpoint that is being restored are
   const { store, save, plan } = await scene();
   const [reserved = "", verified = ""] = await save(1, 2, 3, 4);
   const node = "n";
-  const archive = JSON.parse((await store.read(`${verified}.json`))?.text ?? "") as {
-    archive: { name: string; bytes: number; sha256: string };
-  };
-  await markVerified(store, verified, { node, digest: `sha256:${"0".repeat(64)}`, archive: archive.archive });
+  const manifest = decodeManifest(verified, (await store.read(`${verified}.json`))?.text ?? "");
+  await markVerified(store, verified, { node, digest: `sha256:${"0".repeat(64)}`, manifest });
   const reservation = await reserve(store, reserved, node, systemClock);
   expect(said(await plan({ policy: { retainAtLeast: 1 } }))).toEqual([
     [4, true, "it is one of the newest 1"],

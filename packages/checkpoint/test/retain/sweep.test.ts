@@ -242,15 +242,13 @@ test("the newest verified checkpoint outlives newer unverified ones, unless its 
   const names: string[] = [];
   for (const txId of [1, 2, 3, 4]) names.push(await takeAt(txId, store, source, dir));
   const [, second = "", third = ""] = names;
-  const archives = new Map(
-    (await listCheckpoints(store)).checkpoints.map(({ name, archive }) => [name, archive]),
-  );
+  const { checkpoints } = await listCheckpoints(store);
   const digest = `sha256:${"0".repeat(64)}`;
   for (const name of [second, third]) {
-    const archive = archives.get(name);
-    if (archive === undefined) throw new Error("not listed");
-    const marked = name === third ? { ...archive, sha256: "f".repeat(64) } : archive;
-    await markVerified(store, name, { node: "n", digest, archive: marked });
+    const listed = checkpoints.find((one) => one.name === name);
+    if (listed === undefined) throw new Error("not listed");
+    const manifest = name === third ? { sha256: "f".repeat(64) } : listed;
+    await markVerified(store, name, { node: "n", digest, manifest });
   }
   await sweep(store, source, { policy: { retainAtLeast: 1 } });
   expect(await txIdsIn(store)).toEqual([4, 2]);

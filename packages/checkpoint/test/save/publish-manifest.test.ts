@@ -74,9 +74,9 @@ test("a round that does not know that its manifest was written keeps the checkpo
   const dir = await temporaryDirectory();
   const memory = memoryStore();
   const store = silentAfterPublishing(memory, async (name) => {
-    const archive = (await listCheckpoints(memory)).checkpoints[0]?.archive;
-    if (archive === undefined) throw new Error("It is not published.");
-    await markVerified(memory, name, { node: "node-2", digest: `sha256:${"0".repeat(64)}`, archive });
+    const [manifest] = (await listCheckpoints(memory)).checkpoints;
+    if (manifest === undefined) throw new Error("It is not published.");
+    await markVerified(memory, name, { node: "node-2", digest: `sha256:${"0".repeat(64)}`, manifest });
   });
   await expect(take(store, testSource(), dir)).rejects.toMatchObject({ code: "STORE_FULL" });
   expect((await listCheckpoints(memory)).checkpoints).toMatchObject([{ verified: true }]);

@@ -32,6 +32,8 @@ export interface RestorerParts {
   readonly onMissing: (name: string) => void;
 }
 
+const NO_DIGEST = `sha256:${"0".repeat(64)}`;
+
 /** Begins restoring from the store that `open` returns. */
 export function startRestorer(
   parts: RestorerParts,
@@ -57,7 +59,7 @@ export function startRestorer(
     const { checkpoints } = await listCheckpoints(store);
     const chosen = random.chance(0.7) ? checkpoints[0] : random.pick(checkpoints);
     if (chosen === undefined) return;
-    const { name, archive } = chosen;
+    const { name } = chosen;
     const reservation = await reserve(store, name, life.node, clock);
     try {
       // A reservation is best effort, and may have failed silently.
@@ -67,8 +69,7 @@ export function startRestorer(
       await clock.wait(random.magnitude(...lasts));
       const isThere = contents.files.has(checkpointFile(name, "archive"));
       if (counted === name && !isThere) onMissing(name);
-      if (isThere)
-        await markVerified(store, name, { node: life.node, digest: `sha256:${"0".repeat(64)}`, archive });
+      if (isThere) await markVerified(store, name, { node: life.node, digest: NO_DIGEST, manifest: chosen });
     } finally {
       counted = undefined;
       await reservation.release();

@@ -81,7 +81,7 @@ export function simulatedIndex(
         const bytes = content.length;
         return {
           archive: Readable.from(pieces(content, onProgress), { objectMode: false, highWaterMark: 1 }),
-          result: () => ({ bytes, sha256, files: [{ name: "000001.ldb", bytes, sha256 }] }),
+          result: () => ({ bytes, files: [{ name: "000001.ldb", bytes, sha256 }] }),
         };
       },
     },

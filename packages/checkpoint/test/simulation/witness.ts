@@ -99,7 +99,7 @@ export function witness({ contents, time, period, isRestored, onPublished }: Wit
     // Every reader skips such a checkpoint.
     if (!exclusive && archive === undefined) return;
     const sha256 = archive === undefined ? "" : createHash("sha256").update(archive).digest("hex");
-    if (sha256 !== manifest.archive.sha256) violate("every listed checkpoint is complete", name);
+    if (sha256 !== manifest.files[0]?.sha256) violate("every listed checkpoint is complete", name);
     if (archive !== undefined && manifest.txId > transactionIn(archive)) {
       violate("no checkpoint claims more than its data holds", name);
     }

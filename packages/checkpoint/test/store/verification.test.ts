@@ -18,30 +18,30 @@ import { namesIn, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
 const NAME = "checkpoint-7-2026-11-20T06-12-26.123Z-1f3a9c0e";
-const ARCHIVE = { name: `${NAME}.tar`, bytes: 3, sha256: "a".repeat(64) };
-const FOUND = { node: "node-1", digest: `sha256:${"b".repeat(64)}`, archive: ARCHIVE };
+const MANIFEST = { sha256: "a".repeat(64) };
+const FOUND = { node: "node-1", digest: `sha256:${"b".repeat(64)}`, manifest: MANIFEST };
 
 test("a mark states the time, the node and the digest", async () => {
   const store = filesystemStore({ path: await temporaryDirectory() });
-  expect(await readVerification(store, NAME, ARCHIVE)).toBeUndefined();
+  expect(await readVerification(store, NAME, MANIFEST)).toBeUndefined();
   const before = await store.now();
   const mark = await markVerified(store, NAME, FOUND);
   expect(mark).toMatchObject({ node: "node-1", digest: FOUND.digest });
   expect(Date.parse(mark.verifiedAt)).toBeGreaterThanOrEqual(before);
-  expect(await readVerification(store, NAME, ARCHIVE)).toEqual(mark);
+  expect(await readVerification(store, NAME, MANIFEST)).toEqual(mark);
 });
 
 test("a later mark replaces the earlier one", async () => {
   const store = filesystemStore({ path: await temporaryDirectory() });
   await markVerified(store, NAME, FOUND);
   await markVerified(store, NAME, { ...FOUND, node: "node-2" });
-  expect(await readVerification(store, NAME, ARCHIVE)).toMatchObject({ node: "node-2" });
+  expect(await readVerification(store, NAME, MANIFEST)).toMatchObject({ node: "node-2" });
 });
 
-test("a mark for another archive does not count", async () => {
+test("a mark for another manifest does not count", async () => {
   const store = filesystemStore({ path: await temporaryDirectory() });
   await markVerified(store, NAME, FOUND);
-  expect(await readVerification(store, NAME, { ...ARCHIVE, sha256: "c".repeat(64) })).toBeUndefined();
+  expect(await readVerification(store, NAME, { sha256: "c".repeat(64) })).toBeUndefined();
 });
 
 test.each(["", "{", "null", '{"verifiedAt": "yesterday"}'])(
@@ -49,7 +49,7 @@ test.each(["", "{", "null", '{"verifiedAt": "yesterday"}'])(
   async (text) => {
     const path = await temporaryDirectory();
     await writeFile(join(path, checkpointFile(NAME, "verified")), text);
-    expect(await readVerification(filesystemStore({ path }), NAME, ARCHIVE)).toBeUndefined();
+    expect(await readVerification(filesystemStore({ path }), NAME, MANIFEST)).toBeUndefined();
   },
 );
 
@@ -67,8 +67,8 @@ async function saved(faults: StoreFaults = {}) {
   const store: CheckpointStore = faultyStore(memory, faults);
   const name = await takeAt(7, memory, testSource(), await temporaryDirectory());
   const listed = async () => (await listCheckpoints(store)).checkpoints[0];
-  const { archive } = (await listed()) ?? { archive: ARCHIVE };
-  const verify = () => markVerified(memory, name, { ...FOUND, archive });
+  const manifest = (await listed()) ?? MANIFEST;
+  const verify = () => markVerified(memory, name, { ...FOUND, manifest });
   return { memory, store, name, listed, verify };
 }
 

@@ -14,7 +14,7 @@ export function someManifest(change: { archiveName?: string; files?: string[] } 
     anchor: { txId: 1000, sha256 },
     takenAt: "2026-11-20T06:12:26.123Z",
     node: "node-1",
-    archive: { name: change.archiveName ?? `${NAME}.tar`, bytes: 2048, sha256 },
+    archive: { name: change.archiveName ?? `${NAME}.tar`, bytes: 2048 },
     files: (change.files ?? ["CURRENT"]).map((name) => ({ name, bytes: 16, sha256 })),
     documents: 300,
     version: "0.1.0",

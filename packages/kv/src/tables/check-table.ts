@@ -81,13 +81,20 @@ export async function checkTableSync(path: string, pause: Pause): Promise<void> 
   }
 }
 
-/** Like {@link checkTable}, for a table whose content is already in memory. `path` is used only in messages. */
-export async function checkTableBytes(path: string, bytes: Buffer, pause?: Pause): Promise<void> {
-  const read = (position: number, length: number): Buffer => {
-    if (position + length > bytes.length) throw truncatedTable(path);
-    return bytes.subarray(position, position + length);
-  };
-  await checkBlocks(path, bytes.length, read, pause);
+/**
+ * Like {@link checkTable}, for a table whose content is already in memory. `path` is used only in messages. Calls
+ * `pause` after each block with the number of bytes that were checked.
+ */
+export function checkTableBytes(path: string, bytes: Buffer, pause: (bytes: number) => void): void {
+  const size = bytes.length;
+  for (const root of findRoots(path, bytes.subarray(-FOOTER_BYTES), size)) {
+    const rootBytes = bytes.subarray(root.offset, root.offset + root.size + TRAILER_BYTES);
+    forEachBlock(path, rootBytes, false, (offset, length) => {
+      if (offset + length + TRAILER_BYTES > size) throw truncatedTable(path);
+      checkBlock(path, bytes, offset, length);
+      pause(length + TRAILER_BYTES);
+    });
+  }
 }
 
 async function checkBlocks(path: string, size: number, read: Read, pause?: Pause): Promise<void> {
@@ -107,30 +114,43 @@ async function checkBlocks(path: string, size: number, read: Read, pause?: Pause
  * callers need them.
  */
 export async function findBlocks(path: string, size: number, read: Read, withKeys = false): Promise<Block[]> {
-  if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
-  const footer = await read(size - FOOTER_BYTES, FOOTER_BYTES);
+  if (size < FOOTER_BYTES) throw tooShort(path);
+  const roots = findRoots(path, await read(size - FOOTER_BYTES, FOOTER_BYTES), size);
+  const blocks: Block[] = [];
+  for (const [at, root] of roots.entries()) {
+    const bytes = await read(root.offset, root.size + TRAILER_BYTES);
+    // A filter has no rows.
+    forEachBlock(path, bytes, withKeys && at === INDEX_ROOT, (offset, length, upTo) => {
+      blocks.push({ offset, size: length, upTo });
+    });
+  }
+  return blocks.toSorted((a, b) => a.offset - b.offset);
+}
+
+/** Returns the blocks that the footer of a table names: the index of the filters, and the index of the rows. */
+function findRoots(path: string, footer: Buffer, size: number): Handle[] {
+  if (footer.length < FOOTER_BYTES) throw tooShort(path);
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
     throw damaged(path, "it has no valid footer");
   }
   const reader = new VarintReader(footer, () => unreadable(path));
   const roots = [blockHandle(reader), blockHandle(reader)];
-  const blocks: Block[] = [];
-  for (const [at, root] of roots.entries()) {
-    if (root.offset + root.size + TRAILER_BYTES > size) throw truncatedTable(path);
-    const bytes = await read(root.offset, root.size + TRAILER_BYTES);
-    checkBlock(path, bytes, 0, root.size);
-    // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
-    const content = Uint8Array.prototype.slice.call(bytes, 0, root.size);
-    // A filter has no rows.
-    const keys = withKeys && at === INDEX_ROOT;
-    const plain = bytes[root.size] === COMPRESSED ? unsnappy(content) : content;
-    for (const block of entries(plain, path, keys)) blocks.push(block);
-  }
-  return blocks.toSorted((a, b) => a.offset - b.offset);
+  if (roots.some((root) => root.offset + root.size + TRAILER_BYTES > size)) throw truncatedTable(path);
+  return roots;
 }
 
-/** Yields the blocks that an index block names. */
-function* entries(content: Uint8Array | undefined, path: string, withKeys: boolean): Generator<Block> {
+/** Checks an index, and calls `found` with the offset and the size of each block that it names. */
+function forEachBlock(
+  path: string,
+  index: Buffer,
+  withKeys: boolean,
+  found: (offset: number, size: number, upTo: Uint8Array | undefined) => void,
+): void {
+  const size = index.length - TRAILER_BYTES;
+  checkBlock(path, index, 0, size);
+  // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
+  const stored = Uint8Array.prototype.slice.call(index, 0, size);
+  const content = index[size] === COMPRESSED ? unsnappy(stored) : stored;
   if (content === undefined || content.length < 4) throw unreadable(path);
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   // A block ends with the offsets of its restart points and their number, each of 4 bytes. Only binary searches use
@@ -149,12 +169,15 @@ function* entries(content: Uint8Array | undefined, path: string, withKeys: boole
       const rest = reader.bytes(restBytes);
       key = shared === 0 ? rest : Buffer.concat([key.subarray(0, shared), rest]);
     } else reader.position += restBytes;
-    yield { ...blockHandle(reader), upTo: withKeys ? key : undefined };
+    found(reader.number(), reader.number(), withKeys ? key : undefined);
   }
 }
 
-/** Returns the offset and size of a block, as the footer and the indexes store them: two varints. */
-function blockHandle(reader: VarintReader): Pick<Block, "offset" | "size"> {
+/** A block's offset and size in bytes, without the trailer. */
+type Handle = Pick<Block, "offset" | "size">;
+
+/** Returns a handle as the footer stores it: two varints. */
+function blockHandle(reader: VarintReader): Handle {
   const offset = reader.number();
   return { offset, size: reader.number() };
 }
@@ -186,6 +209,10 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
 /** Returns the error for a read beyond the end of a table. */
 export function truncatedTable(path: string): CairnError {
   return damaged(path, "it is truncated");
+}
+
+function tooShort(path: string): CairnError {
+  return damaged(path, "it is too short");
 }
 
 function unreadable(path: string): CairnError {

@@ -1,7 +1,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it, vi } from "vitest";
 import { checkLiveTables } from "../../src/tables/check-named-tables.ts";
-import { checkTable } from "../../src/tables/check-table.ts";
+import { checkTable, checkTableBytes } from "../../src/tables/check-table.ts";
 import { isCairnError } from "../../src/errors/errors.ts";
 import type { KvStore } from "../../src/store/kv-store.ts";
 import { unsnappy } from "../../src/files/snappy.ts";
@@ -38,13 +38,19 @@ async function readAll(store: KvStore): Promise<unknown> {
   }
 }
 
-describe("a table", () => {
+/** Compares a table with its checksums, on disk and in memory. */
+const checks: readonly [string, (table: string) => Promise<void>][] = [
+  ["on disk", checkTable],
+  ["in memory", async (table) => checkTableBytes(table, await readFile(table), () => undefined)],
+];
+
+describe.each(checks)("a table %s", (_where, check) => {
   it.each([true, false])(
     "is intact in the state in which LevelDB wrote it, compressed: %s",
     async (compression) => {
       const tables = await tablesOf(3000, compression);
       expect(tables.length).toBeGreaterThan(0);
-      for (const table of tables) await checkTable(table);
+      for (const table of tables) await check(table);
     },
   );
 
@@ -56,16 +62,16 @@ describe("a table", () => {
     for (let at = 7; at < footer; at += Math.ceil(length / 150)) places.push(at);
     for (const at of places) {
       await flip(table, at);
-      await expect(checkTable(table), `byte ${at} of ${length}`).rejects.toMatchObject(CORRUPT);
+      await expect(check(table), `byte ${at} of ${length}`).rejects.toMatchObject(CORRUPT);
       await flip(table, at);
     }
-    await checkTable(table);
+    await check(table);
   });
 
   it.each([0, 20, 48, 5000])("is INDEX_CORRUPT if only %i bytes remain", async (bytes) => {
     const [table = ""] = await tablesOf(500);
     await writeFile(table, (await readFile(table)).subarray(0, bytes));
-    await expect(checkTable(table)).rejects.toMatchObject(CORRUPT);
+    await expect(check(table)).rejects.toMatchObject(CORRUPT);
   });
 });
 

@@ -4,6 +4,7 @@ import path from "node:path";
 import {
   type CheckpointStore,
   type Manifest,
+  type StoredManifest,
   markDamaged,
   markVerified,
   restoreCheckpoint,
@@ -44,7 +45,7 @@ export interface VerifyOptions {
 /** A checkpoint that was found intact, and the digest of its content. */
 export interface ReadCheckpoint {
   readonly name: string;
-  readonly manifest: Manifest;
+  readonly manifest: StoredManifest;
   readonly digest: string;
   /**
    * The result of comparing the checkpoint's last message with the log. "trimmed" means that the log no longer holds
@@ -113,7 +114,7 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
     throw error;
   }
   const { digest, manifest } = found;
-  const verification = await markVerified(store, name, { node, digest, archive: manifest.archive });
+  const verification = await markVerified(store, name, { node, digest, manifest });
   return { ...found, verification };
 }
 

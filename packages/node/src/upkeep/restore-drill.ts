@@ -165,8 +165,9 @@ async function look({ store, logId, log: txLog, provider }: VerifierParts): Prom
     ({ log, format }) => log.id === logId && format.index === INDEX_VERSION && format.kv === provider.format,
   );
   let last: LastVerified | undefined;
-  for (const { name, txId, verified, archive } of own) {
-    const mark = verified ? await readVerification(store, name, archive) : undefined;
+  for (const listing of own) {
+    const { name, txId, verified } = listing;
+    const mark = verified ? await readVerification(store, name, listing) : undefined;
     if (mark === undefined || (last !== undefined && last.verifiedAt >= mark.verifiedAt)) continue;
     last = { name, txId, verifiedAt: mark.verifiedAt, node: mark.node, digest: mark.digest };
   }

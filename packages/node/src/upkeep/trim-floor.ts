@@ -90,7 +90,7 @@ async function refusalReason(
   if (!isCurrent || !Object.values<string>(ARCHIVE_FORMATS).includes(format.archive))
     return "of another version";
   if (identity.birth !== undefined && identity.birth.offset !== of.offset) return "with another offset";
-  if (!listing.verified || (await readVerification(store, listing.name, listing.archive)) === undefined)
+  if (!listing.verified || (await readVerification(store, listing.name, listing)) === undefined)
     return "not verified";
   const { position } = floorOf(one);
   const problem = await checkAnchor(log, { position, sha256: anchor.sha256 });

@@ -102,7 +102,7 @@ export async function forge(damaged: Damaged): Promise<string> {
     `${name}.json`,
     sealedManifest({
       ...manifest,
-      archive: { name: `${name}.tar`, bytes: archive.length, sha256: sha256(archive) },
+      archive: { name: `${name}.tar`, bytes: archive.length },
       files: chance.next() < 0.5 || listed.length === 0 ? manifest.files : listed,
     }),
   );
@@ -147,12 +147,12 @@ export async function mangleReservations(damaged: Damaged): Promise<string> {
 /** Writes a mark for a checkpoint that was never verified. */
 export async function mangleMarks(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
-  const { archive } = await readManifest(damaged, name);
+  const { sha256: manifest } = await readManifest(damaged, name);
   const mark = {
     verifiedAt: damaged.chance.pick(["2026-11-20T06:12:26.123Z", "9999-12-31T23:59:59.999Z"]),
     node: "other",
     digest: `sha256:${"0".repeat(64)}`,
-    archive: archive?.sha256,
+    manifest,
   };
   const text = spoilRecord(JSON.stringify(mark), damaged.chance);
   await put(damaged, `${name}.verified.json`, text);
@@ -160,7 +160,8 @@ export async function mangleMarks(damaged: Damaged): Promise<string> {
 }
 
 interface LooseManifest {
-  readonly archive?: { readonly sha256?: string };
+  readonly archive?: object;
+  readonly sha256?: string;
   readonly anchor?: { readonly txId?: number };
   readonly files?: unknown;
 }

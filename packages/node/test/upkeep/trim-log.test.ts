@@ -141,13 +141,13 @@ describe("the part of a log that may be trimmed", () => {
     );
   });
 
-  it("does not depend on marks of other archives, or on checkpoints of other versions", async () => {
+  it("does not depend on marks of other manifests, or on checkpoints of other versions", async () => {
     const scene = await trimScene("embedded");
     const [older, newer] = await twoCheckpoints(scene);
     await scene.verify(older);
     await scene.verify(newer);
     const mark = path.join(scene.folder, "checkpoints", `${older}.verified.json`);
-    await writeFile(mark, (await readFile(mark, "utf8")).replace(/"archive": "./, '"archive": "'));
+    await writeFile(mark, (await readFile(mark, "utf8")).replace(/"manifest": "./, '"manifest": "'));
     const log = await open(scene);
     expect(await planTrim(trimOptions(scene, log))).toMatchObject({ upTo: 21, checkpoint: { name: newer } });
     const others = { ...trimOptions(scene, log), kvFormat: "leveldb/2" };
@@ -234,7 +234,7 @@ describe("the verification of a checkpoint", () => {
     const [name = ""] = await scene.checkpoints();
     const { manifest, verification } = await scene.verify(name);
     expect(verification).toMatchObject({ digest, node: "verifier" });
-    expect(await readVerification(scene.store, name, manifest.archive)).toEqual(verification);
+    expect(await readVerification(scene.store, name, manifest)).toEqual(verification);
     expect(await readdir(path.join(scene.folder, "staging"))).toEqual([]);
     expect(await readdir(path.join(scene.folder, "checkpoints", "reservations"))).toEqual([]);
   });

@@ -32,38 +32,51 @@ export interface ArchiveOrder extends PackedFiles {
 export interface PackedArchive {
   /** The size of the archive as stored, after compression, in bytes. */
   readonly bytes: number;
-  readonly sha256: string;
   /** The files in archive order. Digests are in lower-case hexadecimal. */
   readonly files: Manifest["files"];
 }
 
-/**
- * The number of times the reading thread processes each byte: it reads the byte, checks the table's checksum, and
- * computes the file's digest.
- */
-const READING_PASSES = 3;
+/** The number of times the reading thread processes each byte: it reads the byte, and checks the table's checksum. */
+const READING_PASSES = 2;
 
 /**
- * Returns the number of times the packing thread processes each byte: it encrypts the archive if requested, computes
- * its digest, and writes it.
+ * Returns the number of times the packing thread processes each byte: it computes the file's digest, encrypts the
+ * archive if requested, and writes it.
  */
 export function packingPasses({ recipients }: ArchiveOrder): number {
   return recipients === undefined ? 2 : 3;
 }
 
-/** The plain tar pieces of an archive. A piece is valid until the next one is requested. */
-export type Pieces = AsyncIterable<Buffer>;
+/** A piece of a plain tar archive. It is valid until the next one is requested. */
+export interface TarPiece {
+  /** The memory of the piece, which begins with it. */
+  readonly memory: ArrayBuffer;
+  /** The size of the piece in bytes. */
+  readonly bytes: number;
+  /** The file to which the piece belongs, and the file's content in it. The end of the archive belongs to no file. */
+  readonly of?: FilePart;
+}
+
+/** A part of a file's content, in a piece. */
+interface FilePart {
+  readonly name: string;
+  /** The positions in the piece at which the part begins and ends. */
+  readonly from: number;
+  readonly to: number;
+  /** Whether the file ends with this part. */
+  readonly last: boolean;
+}
+
+type Pieces = AsyncIterable<Buffer>;
 
 /**
  * Reads files as the pieces of a tar archive. The memory of each piece is taken from `memory` and returned by the
- * receiver. Appends the packed files to `files`. Reads synchronously, so it is meant for a worker thread, or for small
- * amounts of data.
+ * receiver. Reads synchronously, so it is meant for a worker thread, or for small amounts of data.
  */
 export async function* tarPieces(
   { dir, names, tables, throttle: shared }: PackedFiles,
   memory: PieceMemory,
-  files: Manifest["files"],
-): AsyncGenerator<Buffer<ArrayBuffer>, void, undefined> {
+): AsyncGenerator<TarPiece, void, undefined> {
   const throttle = new Throttle(shared, READING_PASSES);
   const pause = async (_ms: number, bytes: number): Promise<void> => throttle.pause(bytes);
   for (const name of names) {
@@ -74,51 +87,70 @@ export async function* tarPieces(
       const isTable = tables.has(name);
       // A table that is larger than a piece is read twice, because its blocks do not end where pieces do.
       if (isTable && size > PIECE_BYTES) await checkTable(path, pause);
-      const digest = createHash("sha256");
       let at = 0;
       do {
         // Header and padding are sent with the content, because each would otherwise cost a write.
         const head = at === 0 ? BLOCK : 0;
         const length = Math.min(PIECE_BYTES, size - at);
-        const tail = at + length === size ? paddingOf(size) : 0;
-        const piece = Buffer.from(await memory.take(), 0, head + length + tail);
+        const last = at + length === size;
+        const taken = await memory.take();
+        const piece = Buffer.from(taken, 0, head + length + (last ? paddingOf(size) : 0));
         const content = piece.subarray(head, head + length);
         if (head > 0) writeHeader(piece, name, size);
         readFully(file, content, name, throttle);
         piece.fill(0, head + length);
-        if (isTable && length === size) await checkTableBytes(path, content, pause);
-        throttle.slices(content, (slice) => digest.update(slice));
+        if (isTable && length === size) checkTableBytes(path, content, (bytes) => throttle.pause(bytes));
         at += length;
-        yield piece;
+        yield { memory: taken, bytes: piece.length, of: { name, from: head, to: head + length, last } };
       } while (at < size);
-      files.push({ name, bytes: size, sha256: digest.digest("hex") });
     } finally {
       closeSync(file);
     }
   }
-  yield Buffer.from(await memory.take(), 0, END_OF_ARCHIVE).fill(0);
+  const end = await memory.take();
+  Buffer.from(end, 0, END_OF_ARCHIVE).fill(0);
+  yield { memory: end, bytes: END_OF_ARCHIVE };
 }
 
-/**
- * Compresses and encrypts plain pieces if requested, and returns the archive's digests. `files` is complete once `plain`
- * has ended.
- */
+/** Compresses and encrypts plain pieces if requested, and returns the files with their digests. */
 export async function* archivePieces(
-  plain: Pieces,
+  plain: AsyncIterable<TarPiece>,
   order: ArchiveOrder,
-  files: PackedArchive["files"],
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
   const { compression, recipients } = order;
-  const digest = createHash("sha256");
   const throttle = new Throttle(order.throttle, packingPasses(order));
+  const files: PackedArchive["files"] = [];
+  const digested = withDigests(plain, throttle, files);
+  const packed = compression === "gzip" ? gzipped(digested) : digested;
   let bytes = 0;
-  const packed = compression === "gzip" ? gzipped(plain) : plain;
   for await (const piece of recipients === undefined ? packed : encrypted(packed, recipients, throttle)) {
-    throttle.slices(piece, (slice) => digest.update(slice));
     bytes += piece.length;
     yield piece;
   }
-  return { bytes, sha256: digest.digest("hex"), files };
+  return { bytes, files };
+}
+
+/** Yields the content of pieces, and appends their files to `files`, whose digests it computes. */
+async function* withDigests(
+  pieces: AsyncIterable<TarPiece>,
+  throttle: Throttle,
+  files: PackedArchive["files"],
+): AsyncGenerator<Buffer, void, undefined> {
+  let digest = createHash("sha256");
+  let bytes = 0;
+  for await (const { memory, bytes: length, of } of pieces) {
+    const piece = Buffer.from(memory, 0, length);
+    if (of !== undefined) {
+      throttle.slices(piece.subarray(of.from, of.to), (slice) => digest.update(slice));
+      bytes += of.to - of.from;
+      if (of.last) {
+        files.push({ name: of.name, bytes, sha256: digest.digest("hex") });
+        digest = createHash("sha256");
+        bytes = 0;
+      }
+    }
+    yield piece;
+  }
 }
 
 /** Packs on this thread, for archives that are too small for worker threads. */
@@ -126,18 +158,17 @@ export async function* archiveHere(
   order: ArchiveOrder,
   onProgress: (bytes: number) => void,
 ): AsyncGenerator<Buffer, PackedArchive, undefined> {
-  const files: PackedArchive["files"] = [];
-  async function* plain(): AsyncGenerator<Buffer, void, undefined> {
+  async function* plain(): AsyncGenerator<TarPiece, void, undefined> {
     const memory = new PieceMemory(1);
     let done = 0;
-    for await (const piece of tarPieces(order, memory, files)) {
-      done += piece.length;
+    for await (const piece of tarPieces(order, memory)) {
+      done += piece.bytes;
       onProgress(done);
       yield piece;
-      memory.giveBack(piece.buffer);
+      memory.giveBack(piece.memory);
     }
   }
-  return yield* archivePieces(plain(), order, files);
+  return yield* archivePieces(plain(), order);
 }
 
 /** Encrypts pieces in the age format. Each encrypted piece is in the same memory as the previous one. */

@@ -9,7 +9,6 @@ import {
   type SentError,
   lowerThreadPriority,
 } from "@cairn/kv/threads";
-import type { Manifest } from "../../store/checkpoint.ts";
 import { PieceMemory } from "../piece-memory.ts";
 import {
   type ArchiveOrder,
@@ -18,6 +17,7 @@ import {
   type PackedFiles,
   packingPasses,
   tarPieces,
+  type TarPiece,
 } from "./archive-pieces.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
@@ -52,13 +52,8 @@ export type PackMessage =
   | { readonly packed: PackedArchive }
   | { readonly failed: SentError; readonly writing: boolean };
 
-/**
- * Sent by the reading thread: pieces, whose memory is sent back; finally a description of the files, or the failure.
- */
-type ReadMessage =
-  | { readonly memory: ArrayBuffer; readonly bytes: number }
-  | { readonly files: Manifest["files"] }
-  | { readonly failed: SentError };
+/** Sent by the reading thread: pieces, whose memory is sent back; finally the end, or the failure. */
+type ReadMessage = TarPiece | "end" | { readonly failed: SentError };
 
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
@@ -89,21 +84,19 @@ class WriteFailure extends Error {}
 async function read({ peer, ...order }: Paired<ReadOrder>): Promise<void> {
   const memory = new PieceMemory(PIECES);
   peer.on("message", (returned: ArrayBuffer) => memory.giveBack(returned));
-  const files: Manifest["files"] = [];
-  for await (const { buffer, length } of tarPieces(order, memory, files)) {
-    peer.postMessage({ memory: buffer, bytes: length } satisfies ReadMessage, [buffer]);
+  for await (const piece of tarPieces(order, memory)) {
+    peer.postMessage(piece satisfies ReadMessage, [piece.memory]);
   }
-  peer.postMessage({ files } satisfies ReadMessage, []);
+  peer.postMessage("end" satisfies ReadMessage, []);
 }
 
 async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive> {
-  const files: PackedArchive["files"] = [];
   let done = 0;
   let reported = 0;
 
-  async function* plain(): AsyncGenerator<Buffer, void, undefined> {
-    for await (const piece of piecesFrom(order.peer, files)) {
-      done += piece.length;
+  async function* plain(): AsyncGenerator<TarPiece, void, undefined> {
+    for await (const piece of piecesFrom(order.peer)) {
+      done += piece.bytes;
       yield piece;
     }
   }
@@ -112,7 +105,7 @@ async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive
     order.file === undefined
       ? sendTo(port, order.pieces, () => done)
       : writeTo(order.file, new Throttle(order.throttle, packingPasses(order)));
-  const pieces = archivePieces(plain(), order, files);
+  const pieces = archivePieces(plain(), order);
   for (;;) {
     const next = await pieces.next();
     if (next.done === true) {
@@ -129,21 +122,15 @@ async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive
 }
 
 /** Yields the pieces that the reading thread sends. If that thread ends early, the thread that started both ends this one too. */
-async function* piecesFrom(
-  reader: MessagePort,
-  files: PackedArchive["files"],
-): AsyncGenerator<Buffer, void, undefined> {
+async function* piecesFrom(reader: MessagePort): AsyncGenerator<TarPiece, void, undefined> {
   const sent = new Inbox<ReadMessage>();
   reader.on("message", (message: ReadMessage) => sent.put(message));
   for (;;) {
     const message = await sent.take();
-    if ("memory" in message) {
-      yield Buffer.from(message.memory, 0, message.bytes);
-      reader.postMessage(message.memory, [message.memory]);
-    } else if ("files" in message) {
-      files.push(...message.files);
-      return;
-    } else throw receiveError(message.failed);
+    if (message === "end") return;
+    if ("failed" in message) throw receiveError(message.failed);
+    yield message;
+    reader.postMessage(message.memory, [message.memory]);
   }
 }
 

@@ -161,7 +161,7 @@ async function writeHere(
 /** Ends the generator, which would otherwise leave the file that it is reading open. */
 async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void> {
   // The generator requires a return value, but it is not used.
-  await pieces.return({ bytes: 0, sha256: "", files: [] });
+  await pieces.return({ bytes: 0, files: [] });
 }
 
 /**
@@ -215,7 +215,7 @@ async function* archiveOnThreads(
   }
 }
 
-/** Starts one thread that reads and one that packs, so that both digests are computed at once. */
+/** Starts one thread that reads and one that packs, so that checksums and digests are computed at once. */
 function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
   const { dir, names, tables, throttle } = order;
   const reading = { dir, names, tables, ...(throttle === undefined ? {} : { throttle }) };

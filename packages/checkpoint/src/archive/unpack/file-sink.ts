@@ -1,12 +1,8 @@
-import type { Hash } from "node:crypto";
-import { createHash } from "node:crypto";
 import { close, fsync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { MessagePort } from "node:worker_threads";
 import { Inbox, receiveError, type SentError } from "@cairn/kv/threads";
-import type { Manifest } from "../../store/checkpoint.ts";
-import { corrupt } from "../archive-errors.ts";
 import { PieceMemory } from "../piece-memory.ts";
 
 /** A piece of a file's content, at the beginning of `memory`. */
@@ -59,15 +55,14 @@ const flush = promisify(fsync);
 const closeFile = promisify(close);
 
 /**
- * Returns a writer that creates the files of `manifest` in `dir`, and flushes each file while the next ones are
- * written. Throws `CHECKPOINT_CORRUPT` for a file with a different SHA-256. Writes synchronously.
+ * Returns a writer that creates files in `dir`, and flushes each file while the next ones are written. Writes
+ * synchronously.
  */
-export function fileWriter(dir: string, manifest: Manifest): FileWriter {
-  const digests = new Map(manifest.files.map(({ name, sha256 }) => [name, sha256]));
+export function fileWriter(dir: string): FileWriter {
   const running = new Set<Promise<void>>();
   // The first failure of a background flush; it is thrown by the next `begin`, or at the end.
   let failure: { readonly error: unknown } | undefined;
-  let current: { readonly file: number; readonly digest: Hash } | undefined;
+  let current: number | undefined;
 
   /** Closes the file, after flushing it if it is complete. */
   function finish(file: number, whole: boolean): void {
@@ -80,30 +75,25 @@ export function fileWriter(dir: string, manifest: Manifest): FileWriter {
     running.add(one);
   }
 
-  async function begin(name: string): Promise<{ file: number; digest: Hash }> {
+  async function begin(name: string): Promise<number> {
     while (running.size >= MAX_FLUSHES) await Promise.race(running);
     if (failure !== undefined) throw failure.error;
-    return { file: openSync(join(dir, name), "wx"), digest: createHash("sha256") };
+    return openSync(join(dir, name), "wx");
   }
 
   return {
     async write({ name, memory, bytes, first, last }) {
       if (first) current = await begin(name);
       if (current === undefined) throw new Error(`The first piece of ${name} is missing.`);
-      const { file, digest } = current;
       const content = Buffer.from(memory, 0, bytes);
-      digest.update(content);
-      for (let at = 0; at < bytes;) at += writeSync(file, content, at);
+      for (let at = 0; at < bytes;) at += writeSync(current, content, at);
       if (!last) return;
-      if (digest.digest("hex") !== digests.get(name)) {
-        throw corrupt(manifest, `the SHA-256 of ${name} does not match`);
-      }
+      finish(current, true);
       current = undefined;
-      finish(file, true);
     },
     async end() {
       // A file can be open here only after a failure.
-      if (current !== undefined) finish(current.file, false);
+      if (current !== undefined) finish(current, false);
       current = undefined;
       while (running.size > 0) await Promise.race(running);
       if (failure !== undefined) throw failure.error;

@@ -71,34 +71,21 @@ const CHUNK_BYTES = 256 * 1024;
  */
 export async function receiveArchive(receiving: Receiving): Promise<void> {
   const { manifest, sink } = receiving;
-  const digest = createHash("sha256");
-  const raw = ofExpectedLength(receiving, (bytes) => digest.update(bytes));
-  let absent: string | undefined;
+  const raw = ofExpectedLength(receiving);
   try {
     const { compression, encrypted } = archivePacking(manifest);
     const packed = encrypted ? unsealed(raw, receiving) : raw;
-    absent = await receiveEntries(
-      compression === "gzip" ? gunzipped(packed, manifest) : packed,
-      sink,
-      manifest,
-    );
+    await receiveEntries(compression === "gzip" ? gunzipped(packed, manifest) : packed, sink, manifest);
   } catch (error) {
     // The caller removes the directory, so nothing may write to it any longer.
     await sink.end().catch(() => undefined);
     throw error;
   }
   await sink.end();
-  if (digest.digest("hex") !== manifest.archive.sha256)
-    throw corrupt(manifest, "the archive's SHA-256 does not match");
-  // This is checked last, because an archive with a different digest is damaged, whatever seems to be missing.
-  if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
 /** Returns the archive unchanged, as a source that throws if the length differs from the one in the manifest. */
-function ofExpectedLength(
-  { manifest, source, onProgress }: Receiving,
-  digest: (bytes: Buffer) => void,
-): ByteSource {
+function ofExpectedLength({ manifest, source, onProgress }: Receiving): ByteSource {
   const expected = manifest.archive.bytes;
   let bytes = 0;
   return {
@@ -108,7 +95,6 @@ function ofExpectedLength(
       if (bytes > expected) throw corrupt(manifest, `the archive is longer than ${expected} bytes`);
       if (got < target.length && bytes < expected)
         throw incomplete(manifest, `the archive ends after ${bytes} of ${expected} bytes`);
-      digest(target.subarray(0, got));
       onProgress(bytes);
       return got;
     },
@@ -154,12 +140,7 @@ async function* chunksOf(source: ByteSource): AsyncGenerator<Buffer, void, undef
   }
 }
 
-/** Returns the name of a missing file, if there is one. */
-async function receiveEntries(
-  source: ByteSource,
-  sink: FileSink,
-  manifest: Manifest,
-): Promise<string | undefined> {
+async function receiveEntries(source: ByteSource, sink: FileSink, manifest: Manifest): Promise<void> {
   const missing = new Map(manifest.files.map((file) => [file.name, file]));
   const header = Buffer.alloc(BLOCK);
   for (;;) {
@@ -181,15 +162,17 @@ async function receiveEntries(
     await receiveFile(source, sink, file, manifest);
   }
   await expectZeros(source, manifest);
-  return missing.keys().next().value;
+  const [absent] = missing.keys();
+  if (absent !== undefined) throw incomplete(manifest, `${absent} is not in its archive`);
 }
 
 async function receiveFile(
   source: ByteSource,
   sink: FileSink,
-  { name, bytes }: Manifest["files"][number],
+  { name, bytes, sha256 }: Manifest["files"][number],
   manifest: Manifest,
 ): Promise<void> {
+  const digest = createHash("sha256");
   let at = 0;
   do {
     const length = Math.min(PIECE_BYTES, bytes - at);
@@ -199,6 +182,12 @@ async function receiveFile(
     const memory = await sink.memory();
     if ((await source.fill(Buffer.from(memory, 0, room))) < room)
       throw incomplete(manifest, `its archive ends within ${name}`);
+    digest.update(Buffer.from(memory, 0, length));
+    // The file is complete only once the sink has its last piece.
+    if (last && digest.digest("hex") !== sha256)
+      throw corrupt(manifest, `the SHA-256 of ${name} does not match`);
+    if (Buffer.from(memory, length, room - length).some((byte) => byte !== 0))
+      throw corrupt(manifest, `the padding of ${name} is damaged`);
     await sink.take({ name, memory, bytes: length, first: at === 0, last });
     at += length;
   } while (at < bytes);

@@ -10,7 +10,6 @@ import { chunkSource, fileSource, receiveArchive } from "./receive-archive.ts";
 export interface WriteOrder {
   readonly role: "write";
   readonly dir: string;
-  readonly manifest: Manifest;
   readonly background: boolean;
 }
 
@@ -75,8 +74,8 @@ async function* chunksSentTo(
   }
 }
 
-function serveWrites({ dir, manifest }: WriteOrder, peer: MessagePort): void {
-  const writer = fileWriter(dir, manifest);
+function serveWrites({ dir }: WriteOrder, peer: MessagePort): void {
+  const writer = fileWriter(dir);
   let failed: SentError | undefined;
   // Requests arrive while another one is being served. Each waits for the previous one, because the pieces of a file
   // must stay in order.

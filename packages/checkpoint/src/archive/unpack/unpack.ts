@@ -70,7 +70,7 @@ async function unpackHere(
     manifest,
     identities,
     source: chunkSource(archive),
-    sink: sinkHere(fileWriter(dir, manifest)),
+    sink: sinkHere(fileWriter(dir)),
     onProgress(done) {
       signal?.throwIfAborted();
       onProgress?.(done);
@@ -95,7 +95,7 @@ async function unpackOnThreads(
     background,
     archive: file ?? chunks,
   };
-  const writing: WriteOrder = { role: "write", dir, manifest, background };
+  const writing: WriteOrder = { role: "write", dir, background };
   const threads = startThreadPair<UnpackMessage>(
     import.meta.url,
     { name: "unpack-worker", order: unpacking },

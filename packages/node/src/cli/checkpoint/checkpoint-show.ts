@@ -85,7 +85,6 @@ function listingFields(found: CheckpointListing): Fields {
     ["Taken", `${formatTime(found.takenAt)}, ${formatRelative(found.takenAt, Date.now())}, by ${found.node}`],
     ["Documents", formatCount(found.documents)],
     ["Archive", `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`],
-    ["SHA-256", archive.sha256],
     found.damaged ? DAMAGED : ["Verified", found.verified ? "yes" : "never"],
     ["Log", `${log.name} (id ${log.id})`],
     ["Anchor", `transaction ${formatCount(found.anchor.txId)}, ${found.anchor.sha256}`],
