@@ -39,9 +39,9 @@ export function writeHeader(target: Buffer, name: string, bytes: number): void {
 export function readHeader(
   block: Buffer,
 ): { readonly name: string; readonly bytes: number } | "end" | { readonly fault: string } {
+  if (block.every((byte) => byte === 0)) return "end";
   const header = parse(block);
   if (header === undefined) return { fault: "a header cannot be read" };
-  if (header.nullBlock) return "end";
   if (!header.cksumValid) return { fault: "a header is damaged" };
   const { path = "", size } = header;
   if (header.type !== "File")

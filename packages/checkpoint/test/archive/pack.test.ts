@@ -7,6 +7,7 @@ import { levelProvider } from "@cairn/kv";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { packDirectory } from "../../src/archive/pack/pack.ts";
 import { archiveSize } from "../../src/archive/tar-format.ts";
+import { recipientOf } from "../../src/encryption/x25519.ts";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { manifestOf, streamOf } from "../support/archives.ts";
 import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
@@ -147,9 +148,16 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     await expect(strange).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   });
 
-  test.each(["none", "gzip"] as const)(
-    "if packing is abandoned by either side, no file stays open, with compression %s",
-    async (compression) => {
+  test.each([
+    { compression: "none", encrypted: false },
+    { compression: "none", encrypted: true },
+    { compression: "gzip", encrypted: false },
+    { compression: "gzip", encrypted: true },
+  ] as const)(
+    "if packing is abandoned by either side, no file stays open, with $compression, encrypted: $encrypted",
+    async ({ compression, encrypted }) => {
+      const recipients = encrypted ? [recipientOf(randomBytes(32))] : undefined;
+      const options = { threads, compression, ...(recipients === undefined ? {} : { recipients }) };
       const dir = await temporaryDirectory();
       const input = join(dir, "in");
       await writeFiles(input, { a: randomBytes(9_000_000), b: randomBytes(9_000_000) });
@@ -159,15 +167,15 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
         await full.close();
         await file.close();
       });
-      const toFull = packDirectory(input, { threads, compression }).direct;
+      const toFull = packDirectory(input, options).direct;
       await expect(toFull?.writeTo(full.fd, { explain: explainAsOwner })).rejects.toThrow("the owner says");
       const stop = new AbortController();
       const onProgress = (): void => stop.abort(new Error("enough"));
-      const aborted = packDirectory(input, { threads, compression, onProgress }).direct;
+      const aborted = packDirectory(input, { ...options, onProgress }).direct;
       await expect(
         aborted?.writeTo(file.fd, { explain: explainNothing, signal: stop.signal }),
       ).rejects.toThrow("enough");
-      const { archive } = packDirectory(input, { threads, compression });
+      const { archive } = packDirectory(input, options);
       for await (const _piece of archive) break;
       await expect.poll(() => openBelow(input)).toEqual([]);
     },

@@ -86,7 +86,8 @@ describe.each([false, true])("on worker threads: %s;", (threads) => {
     const manifest = manifestOf(archive, FILES);
     const [padding, header, end] = [512 + 40_000, 512 + 40_448 + 300, archive.length - 600];
     expect([padding, header, end].map((at) => archive[at])).toEqual([0, 0, 0]);
-    for (const at of [padding, 512 + 40_447, header, end, archive.length - 1]) {
+    const beginningOfEnd = archive.length - 1024 + 150;
+    for (const at of [padding, 512 + 40_447, header, beginningOfEnd, end, archive.length - 1]) {
       const spoiled = Buffer.from(archive);
       spoiled[at] = 1;
       const unpacked = unpackArchive(streamOf(spoiled), join(await temporaryDirectory(), "out"), manifest, {

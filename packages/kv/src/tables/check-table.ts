@@ -89,8 +89,7 @@ export function checkTableBytes(path: string, bytes: Buffer, pause: (bytes: numb
   const size = bytes.length;
   for (const root of findRoots(path, bytes.subarray(-FOOTER_BYTES), size)) {
     const rootBytes = bytes.subarray(root.offset, root.offset + root.size + TRAILER_BYTES);
-    forEachBlock(path, rootBytes, false, (offset, length) => {
-      if (offset + length + TRAILER_BYTES > size) throw truncatedTable(path);
+    forEachBlock({ path, size }, rootBytes, false, (offset, length) => {
       checkBlock(path, bytes, offset, length);
       pause(length + TRAILER_BYTES);
     });
@@ -120,7 +119,7 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
   for (const [at, root] of roots.entries()) {
     const bytes = await read(root.offset, root.size + TRAILER_BYTES);
     // A filter has no rows.
-    forEachBlock(path, bytes, withKeys && at === INDEX_ROOT, (offset, length, upTo) => {
+    forEachBlock({ path, size }, bytes, withKeys && at === INDEX_ROOT, (offset, length, upTo) => {
       blocks.push({ offset, size: length, upTo });
     });
   }
@@ -139,13 +138,18 @@ function findRoots(path: string, footer: Buffer, size: number): Handle[] {
   return roots;
 }
 
-/** Checks an index, and calls `found` with the offset and the size of each block that it names. */
+/**
+ * Checks an index, and calls `found` with the offset and the size of each block that it names. A checksum does not show
+ * who computed it, so a table may be forged: each block must be in the table, and all of them together must not be
+ * larger than the table, which limits the work.
+ */
 function forEachBlock(
-  path: string,
+  table: { readonly path: string; readonly size: number },
   index: Buffer,
   withKeys: boolean,
   found: (offset: number, size: number, upTo: Uint8Array | undefined) => void,
 ): void {
+  const { path } = table;
   const size = index.length - TRAILER_BYTES;
   checkBlock(path, index, 0, size);
   // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
@@ -157,6 +161,8 @@ function forEachBlock(
   // them.
   const restarts = view.getUint32(content.length - 4, true);
   const end = content.length - 4 - 4 * restarts;
+  if (end < 0) throw unreadable(path);
+  let unnamed = table.size;
   const reader = new VarintReader(content, () => unreadable(path));
   let key: Uint8Array = new Uint8Array(0);
   while (reader.position < end) {
@@ -169,7 +175,12 @@ function forEachBlock(
       const rest = reader.bytes(restBytes);
       key = shared === 0 ? rest : Buffer.concat([key.subarray(0, shared), rest]);
     } else reader.position += restBytes;
-    found(reader.number(), reader.number(), withKeys ? key : undefined);
+    const offset = reader.number();
+    const length = reader.number();
+    if (offset + length + TRAILER_BYTES > table.size) throw truncatedTable(path);
+    unnamed -= length + TRAILER_BYTES;
+    if (unnamed < 0) throw unreadable(path);
+    found(offset, length, withKeys ? key : undefined);
   }
 }
 

@@ -1,8 +1,9 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it, vi } from "vitest";
 import { checkLiveTables } from "../../src/tables/check-named-tables.ts";
-import { checkTable, checkTableBytes } from "../../src/tables/check-table.ts";
+import { checkTable, checkTableBytes, TRAILER_BYTES } from "../../src/tables/check-table.ts";
 import { isCairnError } from "../../src/errors/errors.ts";
+import { crc32c } from "../../src/files/crc32c.ts";
 import type { KvStore } from "../../src/store/kv-store.ts";
 import { unsnappy } from "../../src/files/snappy.ts";
 import { countedBatch, expectWhole } from "../../testing/counted-rows.ts";
@@ -36,6 +37,45 @@ async function readAll(store: KvStore): Promise<unknown> {
   } catch (error) {
     return error;
   }
+}
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  for (let rest = value; ; rest = Math.floor(rest / 128)) {
+    if (rest < 128) return Buffer.from([...bytes, rest]);
+    bytes.push((rest % 128) + 128);
+  }
+}
+
+/** Returns a block with its checksum. */
+function sealed(content: Buffer): Buffer {
+  const block = Buffer.concat([content, Buffer.alloc(TRAILER_BYTES)]);
+  const crc = crc32c(block, 0, content.length + 1);
+  // LevelDB rotates and offsets checksums (kMaskDelta of its util/crc32c.h).
+  const masked = (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+  block.writeUInt32LE(masked, content.length + 1);
+  return block;
+}
+
+/** Returns an index that names `blocks`, as LevelDB writes it, with one restart point. */
+function indexOf(blocks: readonly { readonly offset: number; readonly size: number }[]): Buffer {
+  const entries = blocks.map(({ offset, size }) => {
+    const handle = Buffer.concat([varint(offset), varint(size)]);
+    return Buffer.concat([Buffer.from([0, 0, handle.length]), handle]);
+  });
+  return Buffer.concat([...entries, Buffer.from([0, 0, 0, 0, 1, 0, 0, 0])]);
+}
+
+/** Returns a table with an empty block of 4 bytes, and with `index`. */
+function forgedTable(index: Buffer): Buffer {
+  const empty = Buffer.from([0, 0, 0, 0]);
+  const blocks = Buffer.concat([sealed(empty), sealed(index)]);
+  const roots = [0, empty.length, empty.length + TRAILER_BYTES, index.length].map((number) => varint(number));
+  const footer = Buffer.alloc(FOOTER_BYTES);
+  Buffer.concat(roots).copy(footer);
+  footer.writeUInt32LE(0x8b80fb57, 40);
+  footer.writeUInt32LE(0xdb477524, 44);
+  return Buffer.concat([blocks, footer]);
 }
 
 /** Compares a table with its checksums, on disk and in memory. */
@@ -72,6 +112,25 @@ describe.each(checks)("a table %s", (_where, check) => {
     const [table = ""] = await tablesOf(500);
     await writeFile(table, (await readFile(table)).subarray(0, bytes));
     await expect(check(table)).rejects.toMatchObject(CORRUPT);
+  });
+
+  // The checksums of all of them are correct.
+  it.each<[string, Buffer]>([
+    ["a block of 2 GiB", indexOf([{ offset: 0, size: 2 ** 31 }])],
+    ["a block beyond its end", indexOf([{ offset: 1000, size: 5 }])],
+    ["one block many times", indexOf(Array.from({ length: 20_000 }, () => ({ offset: 0, size: 15_000 })))],
+    ["more restart points than it has bytes", Buffer.from([0xff, 0xff, 0xff, 0xff])],
+    ["less than a number", Buffer.from([0])],
+  ])("is INDEX_CORRUPT if a forged index names %s", async (_what, index) => {
+    const table = directory.path("000005.ldb");
+    await writeFile(table, forgedTable(index));
+    await expect(check(table)).rejects.toMatchObject(CORRUPT);
+  });
+
+  it("is intact if a forged index names its own block", async () => {
+    const table = directory.path("000005.ldb");
+    await writeFile(table, forgedTable(indexOf([{ offset: 0, size: 4 }])));
+    await check(table);
   });
 });
 

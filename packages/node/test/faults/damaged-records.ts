@@ -46,7 +46,7 @@ function resealed(text: string): string {
   }
 }
 
-/** Replaces an archive with a forbidden one, and puts its digest into the manifest. */
+/** Replaces an archive with a forbidden one, and puts its size into the manifest. */
 export async function forge(damaged: Damaged): Promise<string> {
   const name = await pickCheckpoint(damaged);
   const manifest = await readManifest(damaged, name);

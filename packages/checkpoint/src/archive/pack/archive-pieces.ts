@@ -178,7 +178,6 @@ async function* encrypted(
   throttle: Throttle,
 ): AsyncGenerator<Buffer, void, undefined> {
   const writer = new AgeWriter(recipients);
-  yield writer.head;
   let memory = Buffer.alloc(0);
   const gather = (parts: readonly Buffer[]): Buffer => {
     const length = parts.reduce((sum, part) => sum + part.length, 0);
@@ -187,12 +186,15 @@ async function* encrypted(
     for (const part of parts) at += part.copy(memory, at);
     return memory.subarray(0, length);
   };
+  // The head waits for the first content. If it could not be stored before any piece was requested, nothing would close
+  // the files that are read meanwhile.
+  let parts = [writer.head];
   for await (const piece of pieces) {
-    const parts: Buffer[] = [];
     throttle.slices(piece, (slice) => parts.push(...writer.update(slice)));
     if (parts.length > 0) yield gather(parts);
+    parts = [];
   }
-  yield gather(writer.end());
+  yield gather([...parts, ...writer.end()]);
 }
 
 function gzipped(plain: Pieces): Pieces {
