@@ -5,7 +5,7 @@ import { CairnClient } from "@cairn/client";
 import { testS3 } from "@cairn/localstack";
 import { startNatsCluster } from "@cairn/node/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { NodeProcess, ROOT, runCairnOrThrow } from "../support/cairn-process.ts";
+import { createCheckpoint, NodeProcess, ROOT, runCairnOrThrow } from "../support/cairn-process.ts";
 
 const TOKEN = "token-of-this-test";
 const NAMES = ["node-1", "node-2", "node-3"];
@@ -60,7 +60,7 @@ describe("three nodes with the configuration of compose.yaml and of the ConfigMa
       new CairnClient({ urls: await node.url(), token: TOKEN });
     const [first = start("none")] = cluster.values();
     const { txId } = await (await clientOf(first)).put("pods", "web-0", { image: "nginx" });
-    await runCairnOrThrow(["checkpoint", "create", "--url", await first.url(), "--token", TOKEN]);
+    await createCheckpoint(await first.url(), "--token", TOKEN);
 
     for (const [name, node] of cluster) {
       expect(await node.stop()).toBe(0);

@@ -49,14 +49,25 @@ export async function runCairn(
 
 /** Runs a cairn command. Throws with its stderr unless it exits with 0. */
 export async function runCairnOrThrow(...command: Parameters<typeof runCairn>): Promise<CommandResult> {
-  const result = await runCairn(...command);
-  if (result.code !== 0) throw new Error(`cairn ${command[0].join(" ")}: ${result.stderr}`);
+  return succeeded(command[0], await runCairn(...command));
+}
+
+function succeeded(args: readonly string[], result: CommandResult): CommandResult {
+  if (result.code !== 0) throw new Error(`cairn ${args.join(" ")}: ${result.stderr}`);
   return result;
 }
 
-/** Makes a node save a checkpoint. */
-export async function createCheckpoint(url: string): Promise<CommandResult> {
-  return await runCairnOrThrow(["checkpoint", "create", "--json", "--url", url]);
+/**
+ * Makes a node save a checkpoint. While another process is saving one, which a node also does by itself soon after it has
+ * started, the command is run again, as its hint says.
+ */
+export async function createCheckpoint(url: string, ...options: readonly string[]): Promise<CommandResult> {
+  const args = ["checkpoint", "create", "--json", "--url", url, ...options];
+  for (;;) {
+    const result = await runCairn(args);
+    if (!result.stderr.includes("CHECKPOINT_RUNNING")) return succeeded(args, result);
+    await delay(500);
+  }
 }
 
 /** Makes a node save a checkpoint unless its newest one contains everything, and returns the newest one's name. */
