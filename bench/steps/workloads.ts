@@ -1,10 +1,10 @@
 import { levelProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "@cairn/node";
 import { ClassicLevel } from "classic-level";
-import { connect } from "nats";
 import { type FilledLog, nodeConfig } from "../data/node-config.ts";
 import type { Figures } from "../harness/figures.ts";
 import { AnonymousMemory } from "../harness/peak-memory.ts";
+import { drainMessages } from "./drain.ts";
 import { readTrace, type TracedRequest, tracing } from "./store-trace.ts";
 
 /** Cairn's options (docs/configuration.md), which the node uses too. */
@@ -66,7 +66,9 @@ export async function writeTrace({
   });
   await level.open();
   const drained = new Drained();
-  const draining = drain(log, drained);
+  const draining = drainMessages(log, (_, received, total) => {
+    if (received % 500 === 0 || received === total) drained.advance(received / total);
+  });
   let done = 0;
   for (const request of readTrace(trace)) {
     if (done >= requests) break;
@@ -141,17 +143,4 @@ class Drained {
       this.#onReached = resolve;
     });
   }
-}
-
-async function drain({ url, stream }: FilledLog, drained: Drained): Promise<void> {
-  const connection = await connect({ servers: url });
-  const consumer = await connection.jetstream().consumers.get(stream);
-  const { num_pending: total } = await consumer.info();
-  let count = 0;
-  for await (const _ of await consumer.consume({ max_messages: 5_000 })) {
-    count += 1;
-    if (count % 500 === 0 || count === total) drained.advance(count / total);
-    if (count >= total) break;
-  }
-  await connection.close();
 }
