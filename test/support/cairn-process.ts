@@ -58,8 +58,8 @@ function succeeded(args: readonly string[], result: CommandResult): CommandResul
 }
 
 /**
- * Makes a node save a checkpoint. While another process is saving one, which a node also does by itself soon after it has
- * started, the command is run again, as its hint says.
+ * Makes a node save a checkpoint. If one is already being saved, which a node does by itself soon after it has started,
+ * the command is run again, as its hint says.
  */
 export async function createCheckpoint(url: string, ...options: readonly string[]): Promise<CommandResult> {
   const args = ["checkpoint", "create", "--json", "--url", url, ...options];

@@ -118,7 +118,7 @@ describe.each(checks)("a table %s", (_where, check) => {
   it.each<[string, Buffer]>([
     ["a block of 2 GiB", indexOf([{ offset: 0, size: 2 ** 31 }])],
     ["a block beyond its end", indexOf([{ offset: 1000, size: 5 }])],
-    ["one block many times", indexOf(Array.from({ length: 20_000 }, () => ({ offset: 0, size: 15_000 })))],
+    ["one block many times", indexOf(Array.from({ length: 20_000 }, () => ({ offset: 0, size: 4 })))],
     ["more restart points than it has bytes", Buffer.from([0xff, 0xff, 0xff, 0xff])],
     ["less than a number", Buffer.from([0])],
   ])("is INDEX_CORRUPT if a forged index names %s", async (_what, index) => {
