@@ -43,7 +43,7 @@ export interface LogBackupSource {
 /** Options for {@link TxLog.read}. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;
-  /** The bounds of one array. They default to 5,000 messages and 8 MiB. */
+  /** The bounds of one array. They default to 5,000 messages, and 2 MiB (NATS) or 8 MiB (other logs). */
   readonly maxMessages?: number;
   readonly maxBytes?: number;
 }

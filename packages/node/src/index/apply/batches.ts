@@ -14,7 +14,7 @@ export interface IndexedMessage {
 
 /** The bounds of a batch. All rows of a batch are in memory, and short-lived objects cost less than long-lived ones. */
 const MAX_MESSAGES = 1_000;
-const MAX_BYTES = 2 * 1024 * 1024;
+const MAX_BYTES = 768 * 1024;
 
 /**
  * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a separate batch,

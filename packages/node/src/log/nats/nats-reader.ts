@@ -7,6 +7,11 @@ import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 
 const MISSED_HEARTBEATS = 3;
 const DEFAULT_INACTIVE_MS = 300_000;
+/**
+ * Two pulls are open while an array is buffered and another one is applied, so up to four times this much is in memory.
+ * With 8 MiB, a replay of messages of 60 kB took 1.2 times as long (bench row workloads).
+ */
+const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
 
 /**
  * The timing of pulls: their lifetime, the interval between the server's heartbeats, and the time after which the
@@ -86,7 +91,7 @@ export class NatsReader implements LinkListener {
     this.#from = Math.max(1, from);
     this.#signal = options.signal;
     this.#maxMessages = options.maxMessages ?? 5_000;
-    this.#maxBytes = options.maxBytes ?? 8 * 1024 * 1024;
+    this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     this.#timing = options;
     this.#inactiveMs = Math.min(options.inactiveMs ?? DEFAULT_INACTIVE_MS, maxInactiveMs);
     this.#inbox = link.createInbox();
