@@ -248,7 +248,7 @@ export class NodeReads implements Reads {
   async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
     const index = await this.#readable(options);
     const { shards } = requireQueue(index, queue);
-    if (!(shard >= 0 && shard < shards)) throw noShard(queue, shard);
+    if (!Number.isInteger(shard) || shard < 0 || shard >= shards) throw noShard(queue, shard);
     const query = { queue, shard, limit: checkedLimit(limit), cursor };
     return await this.guarded(index, index.openEntries(query));
   }

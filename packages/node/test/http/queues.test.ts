@@ -235,6 +235,13 @@ describe("the queues over HTTP", () => {
     expect([shown.status, shown.body["policy"]]).toEqual([200, expect.objectContaining({ shards: 3 })]);
   });
 
+  it("refuse a shard that is no whole number, also from an embedding program", async () => {
+    const queue = await newQueue();
+    for (const shard of [1.5, Number.NaN, -1, 3]) {
+      await expect(node?.openEntries({ queue, shard })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    }
+  });
+
   it("compare the name of the holder if a request contains it", async () => {
     const queue = await newQueue();
     const { epoch } = (await ask("POST", `/${queue}/shards/1/claim`, { as: "me" })).body;
