@@ -252,6 +252,9 @@ export class EmbeddedStorage {
 
   /** Removes the messages below `upTo`, oldest first, so that a crash leaves no hole. */
   async trim(upTo: number): Promise<void> {
+    await this.#exclusively(async () => {
+      if (this.#failure !== undefined) await this.#recover(this.#failure);
+    });
     const { database } = this;
     // The bounds change before the rows are removed, because a message missing within the bounds would be mistaken for
     // a hole.
@@ -269,9 +272,10 @@ export class EmbeddedStorage {
 
   /**
    * Removes rows. If this fails, it is unknown whether the rows remain, as it is after a failed {@link #write}; the
-   * next write resolves this.
+   * next write or trim resolves this. Nothing may be written behind a record that may be incomplete.
    */
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
     try {
       await this.#batch(this.database, this.#last, removalOf(keys));
     } catch (error) {

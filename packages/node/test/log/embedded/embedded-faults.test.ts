@@ -1,15 +1,17 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcessByStdio, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 import type { Readable } from "node:stream";
 import { ClassicLevel } from "classic-level";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { bytes, takeMessages, text } from "../../../testing/log-messages.ts";
 
+const run = promisify(execFile);
 const moduleUrl = (name: string): string => new URL(`../../../dist/src/log/${name}.js`, import.meta.url).href;
 
 describe("an embedded log", () => {
@@ -137,6 +139,36 @@ describe("an embedded log", () => {
     );
     expect(await log.append(bytes("after"))).toEqual({ position: last + 1, duplicate: false });
     await log.close();
+  });
+
+  it("writes no removal behind a record that a full disk has cut off", async () => {
+    await mkdir(path);
+    await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", path]);
+    try {
+      const disk = join(path, "log");
+      const ballast = join(path, "ballast");
+      let log = await openEmbeddedTxLog({ path: disk });
+      await log.create(bytes);
+      await writeFile(ballast, Buffer.alloc(22 * 1024 * 1024));
+      let last = 1;
+      const fill = async (): Promise<void> => {
+        for (;;) ({ position: last } = await log.append(Buffer.alloc(100_000, last)));
+      };
+      await expect(fill()).rejects.toMatchObject({ code: "DISK_FULL" });
+      // Enough for a removal, but not for opening the database again.
+      await truncate(ballast, 21 * 1024 * 1024);
+      await expect(log.trim?.(3)).rejects.toMatchObject({ code: "DISK_FULL" });
+      await log.close();
+      await rm(ballast);
+      log = await openEmbeddedTxLog({ path: disk });
+      const messages = await takeMessages(log, 1, last);
+      expect(messages.map(({ position }) => position)).toEqual(Array.from({ length: last }, (_, n) => n + 1));
+      await log.trim?.(3);
+      expect(await log.bounds()).toEqual({ first: 3, last });
+      await log.close();
+    } finally {
+      await run("umount", ["-l", path]);
+    }
   });
 
   it("counts as damaged, not as empty, when some of its files are missing", async () => {
