@@ -36,6 +36,15 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   return { id, name: log.name, bounds, birth: undefined };
 }
 
+/**
+ * Returns whether a log has this id. If the id is not stored with the log, as in a stream whose description nodes may not
+ * change, its birth record is read. Throws like {@link readLogIdentity}.
+ */
+export async function hasLogId(log: TxLog, id: string): Promise<boolean> {
+  const stored = await log.id();
+  return (stored ?? (await readLogIdentity(log))?.id) === id;
+}
+
 /** Returns whether the log has never held anything but its birth record. */
 export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;

@@ -1,6 +1,7 @@
 import { type CheckpointStore, type Clock, isTooSoon } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import { vanished } from "../../log/anchor.ts";
+import { hasLogId } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
@@ -160,7 +161,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
 
 /** Throws `LOG_DIFFERENT` if the log is no longer the one to which this backup belongs. */
 async function requireSameLog(log: TxLog, id: string): Promise<void> {
-  if ((await log.id()) !== id) throw vanished(log.name);
+  if (!(await hasLogId(log, id))) throw vanished(log.name);
 }
 
 async function removeOld(options: BackupLookOptions, now: number, done: LookResults): Promise<void> {

@@ -4,6 +4,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { anchorOf, vanished } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
+import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
 import { sealSegment } from "../segments/sealed-segment.ts";
@@ -142,7 +143,7 @@ export async function requireSameHistory(
   const other = ends.find((segment) => !agrees(segment));
   if (other === undefined) return;
   // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
-  if ((await log.id()) !== of.id) throw vanished(log.name);
+  if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
   throw regressedBeforeBackup(log.name, other, store.location, hint);
 }

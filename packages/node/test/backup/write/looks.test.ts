@@ -6,11 +6,16 @@ import {
   type StoreFaults,
   unreachable,
 } from "@cairn/checkpoint/testing";
+import { systemClock } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
+import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { lookAtBackup } from "../../../src/backup/write/backup-look.ts";
 import type { BackupMemory } from "../../../src/backup/write/look-results.ts";
 import { takeMessages, text } from "../../../testing/log-messages.ts";
+import { put, trimScene } from "../../upkeep/trim-scene.ts";
 import { BackupScene, noMemory } from "../backup-scene.ts";
+import { backupTarget } from "../trimmed-backup.ts";
 
 const LEASE = "in-progress.json";
 
@@ -258,4 +263,30 @@ describe("a look at a log's backup", () => {
     await scene.look({ clock, store: counted() });
     expect(calls).toContain("now");
   });
+});
+
+it("backs up a stream whose description does not contain the log's id", async () => {
+  const scene = await trimScene("nats");
+  const node = await scene.start("first");
+  await node.ready;
+  await put(node, 0, 10);
+  await node.close();
+  const client = await connect({ servers: scene.natsUrl ?? "" });
+  await (await client.jetstreamManager()).streams.update("cairn", { description: "ours" });
+  await client.close();
+  const log = await scene.openLog();
+  try {
+    expect(await log.id()).toBeUndefined();
+    const target = await backupTarget(scene, log);
+    const { written } = await lookAtBackup({
+      ...target,
+      every: 60_000,
+      forced: true,
+      memory: noMemory(),
+      clock: systemClock,
+    });
+    expect(written.map(({ first, last }) => `${first}-${last}`)).toEqual(["1-11"]);
+  } finally {
+    await log.close();
+  }
 });
