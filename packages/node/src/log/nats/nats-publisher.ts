@@ -35,6 +35,8 @@ interface Flight {
   readonly ownId: boolean;
   /** The deadline. Like `sentAt`, it is a time of `performance.now()`. */
   readonly deadline: number;
+  /** The time of `Date.now()` after which the message is not sent again. */
+  readonly expiresAt: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
   sentAt: number;
@@ -54,6 +56,12 @@ interface PubAck extends Acknowledger {
  */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
+/**
+ * The step of the system's clock that is tolerated (ms). Deadlines are measured by a clock that stands still while the
+ * machine is suspended. A message that was stored before must not be sent again after the server has forgotten its id,
+ * so its deadline is also compared with the system's clock.
+ */
+const CLOCK_STEP_MS = 60_000;
 
 /**
  * Publishes with many messages in flight. Each message has an id, so a message whose acknowledgement is missing
@@ -112,12 +120,14 @@ export class NatsPublisher implements LinkListener {
       const fields = headers();
       fields.append("Nats-Msg-Id", messageId === undefined ? randomUUID() : headerValue(messageId));
       fields.append("Nats-Expected-Stream", this.#options.stream);
-      const deadline = performance.now() + Math.min(timeoutMs, this.#options.deadlineMs);
+      const withinMs = Math.min(timeoutMs, this.#options.deadlineMs);
+      const deadline = performance.now() + withinMs;
+      const expiresAt = Date.now() + withinMs + CLOCK_STEP_MS;
       const ownId = messageId === undefined;
       this.#foreign.domain = target.domain;
       if (!this.#closed) this.#subscription ??= this.#subscribe();
       const pending = { resolve, reject, sentAt: 0, refusal: undefined };
-      this.#waiting.push({ target, payload, headers: fields, ownId, deadline, ...pending });
+      this.#waiting.push({ target, payload, headers: fields, ownId, deadline, expiresAt, ...pending });
       this.#pumpSoon();
       this.#tick ??= setInterval(() => this.#checkTimes(), TICK_MS);
     });
@@ -271,6 +281,7 @@ export class NatsPublisher implements LinkListener {
 
   #sendAll(): void {
     this.#paused = false;
+    this.#rejectOverdue();
     for (const [number, flight] of this.#flights) this.#send(number, flight);
     this.#pump();
   }
@@ -290,18 +301,24 @@ export class NatsPublisher implements LinkListener {
     for (const flight of [...this.#flights.values(), ...this.#waiting]) flight.target = now;
   }
 
-  #checkTimes(): void {
-    const now = performance.now();
-    let late = false;
+  /** Rejects messages whose time has passed, on either clock. */
+  #rejectOverdue(): void {
+    const [now, time] = [performance.now(), Date.now()];
+    const isOverdue = ({ deadline, expiresAt }: Flight): boolean => deadline <= now || expiresAt <= time;
     for (const [number, flight] of this.#flights) {
-      if (flight.deadline <= now) {
-        this.#land(number, flight);
-        flight.reject(this.#overdue(flight));
-      } else if (now - flight.sentAt > this.#options.ackTimeoutMs) late = true;
+      if (!isOverdue(flight)) continue;
+      this.#land(number, flight);
+      flight.reject(this.#overdue(flight));
     }
-    const overdue = this.#waiting.filter(({ deadline }) => deadline <= now);
-    if (overdue.length > 0) this.#waiting = this.#waiting.filter(({ deadline }) => deadline > now);
+    const overdue = this.#waiting.filter(isOverdue);
+    if (overdue.length > 0) this.#waiting = this.#waiting.filter((flight) => !isOverdue(flight));
     for (const flight of overdue) flight.reject(this.#overdue(flight));
+  }
+
+  #checkTimes(): void {
+    this.#rejectOverdue();
+    const now = performance.now();
+    const late = [...this.#flights.values()].some(({ sentAt }) => now - sentAt > this.#options.ackTimeoutMs);
     if (late && this.#link.connected) this.#retrySoon();
     else this.#pump();
     if (this.#flights.size + this.#waiting.length === 0) {

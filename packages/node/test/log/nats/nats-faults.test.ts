@@ -1,5 +1,5 @@
 import type { CairnError } from "@cairn/kv";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { followLog } from "../../../src/log/follow-log.ts";
 import { bytes, text } from "../../../testing/log-messages.ts";
 import { startNatsServer } from "../../../testing/nats-server.ts";
@@ -58,6 +58,27 @@ describe("a writer to a log on NATS", () => {
     proxy.cut();
     expect(await appending).toEqual(names.map((_, n) => ({ position: n + 3, duplicate: false })));
     expect(await log.bounds()).toEqual({ first: 1, last: 52 });
+    await log.close();
+    await proxy.close();
+  });
+
+  it("does not send a message again after a suspension for longer than its id is remembered", async () => {
+    const proxy = await startMutableProxy(nats.server.port);
+    const log = await nats.open({ servers: `nats://127.0.0.1:${proxy.port}` });
+    await log.append(bytes("known"));
+    vi.useFakeTimers({ toFake: ["Date"] });
+    try {
+      proxy.mute();
+      const appending = expect(log.append(bytes("sent"))).rejects.toMatchObject({ code: "LOG_UNREACHABLE" });
+      await expect.poll(async () => (await nats.manager.streams.info(nats.stream)).state.last_seq).toBe(3);
+      // The clock of deadlines stands still during a suspension, and the system's clock does not.
+      vi.setSystemTime(Date.now() + 180_000);
+      proxy.cut();
+      await appending;
+      expect(await log.bounds()).toEqual({ first: 1, last: 3 });
+    } finally {
+      vi.useRealTimers();
+    }
     await log.close();
     await proxy.close();
   });
