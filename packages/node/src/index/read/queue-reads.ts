@@ -121,6 +121,9 @@ export async function readPlace(
   return value === undefined ? undefined : decodePlace(key, value);
 }
 
+/** Entries may be large, so only some of those that a page may contain are read at once. */
+const ENTRIES_PER_READ = 64;
+
 /**
  * Returns a page of the open entries of a shard, in the order in which they were created: at most `limit` of them, and
  * not many more bytes than a page of documents. Reads nothing of the finished entries beside them. Each page is as of
@@ -143,9 +146,11 @@ export async function readOpenEntries(
       const name = unsealed(key, value).toString("utf8");
       return { bucket: queue, namespace: String(shard), name };
     });
-    const documents = await readStored(reader, keys);
+    let documents: readonly (StoredDocument | undefined)[] = [];
     for (const [at, [rowKey]] of rows.entries()) {
-      const document = documents[at];
+      const place = at % ENTRIES_PER_READ;
+      if (place === 0) documents = await readStored(reader, keys.slice(at, at + ENTRIES_PER_READ));
+      const document = documents[place];
       if (document === undefined) throw damagedRow(rowKey);
       const origin = openRowOrigin(rowKey);
       entries.push({ document, origin });

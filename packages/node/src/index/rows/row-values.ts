@@ -78,7 +78,7 @@ export type OutcomeOperation = readonly [op: string, bucket: string, key: string
 export function outcomeOperations({ kind, text, shards }: Outcome): readonly OutcomeOperation[] {
   if (kind !== "committed" || text === "") return NO_OPERATIONS;
   const { ops } = JSON.parse(text) as { readonly ops: readonly (OutcomeOperation | Moved)[] };
-  if (shards === undefined && !text.includes('"move"')) return ops as readonly OutcomeOperation[];
+  if (shards === undefined && !ops.some(([op]) => op === "move")) return ops as readonly OutcomeOperation[];
   let enqueued = 0;
   return ops.flatMap((operation): OutcomeOperation[] => {
     const [op, queue, key, toShard] = operation;

@@ -1,8 +1,9 @@
-import { type KvStore, memoryProvider } from "@cairn/kv";
+import { type KvReader, type KvStore, memoryProvider } from "@cairn/kv";
 import { afterEach, expect, it } from "vitest";
 import type { Policies, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
+import { readOpenEntries } from "../../../src/index/read/queue-reads.ts";
 import { readChanges } from "../../../src/index/read/transaction-changes.ts";
 import { placeRowKey } from "../../../src/index/rows/queue-rows.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
@@ -319,4 +320,32 @@ it("a transaction with an invalid operation on a queue cannot be submitted", () 
       "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard",
     ].map((reason) => `Not a valid transaction: ops[0]: ${reason}.`),
   );
+});
+
+it("reads few documents more than a page of open entries contains, however large they are", async () => {
+  const scene = await Scene.create(jobs(1, 200));
+  await scene.commit(["claim", "jobs", 0, as("d")]);
+  const text = "x".repeat(200_000);
+  for (let n = 0; n < 150; n += 1) await scene.commit(["enqueue", "jobs", `e${n}`, { state: "new", text }]);
+  const names: string[] = [];
+  let read = 0;
+  let cursor: string | undefined;
+  do {
+    const page = await scene.index.read((reader) => {
+      const counting: KvReader = {
+        get: (key) => reader.get(key),
+        range: (range) => reader.range(range),
+        getMany: (keys) => {
+          read += keys.length;
+          return reader.getMany(keys);
+        },
+      };
+      return readOpenEntries(counting, scene.index.state, { queue: "jobs", shard: 0, limit: 150, cursor });
+    });
+    names.push(...page.entries.map(({ document }) => document.name));
+    ({ cursor } = page);
+  } while (cursor !== undefined);
+  expect(names).toEqual(Array.from({ length: 150 }, (_, n) => `e${n}`));
+  // A page contains 42 entries, and reads 64.
+  expect(read).toBeLessThan(250);
 });

@@ -18,6 +18,7 @@ import {
   encodeNumber,
   encodeOutcome,
   encodeSubmission,
+  outcomeOperations,
 } from "../../../src/index/rows/row-values.ts";
 import { flipped } from "./flipped.ts";
 
@@ -82,6 +83,18 @@ async function readAs(value: Uint8Array) {
     await kv.close();
   }
 }
+
+describe("the operations of an outcome", () => {
+  it("are the puts and deletes that moves amounted to, even if the message escapes the name of a move", () => {
+    for (const name of ["move", "m\\u006fve"]) {
+      const text = `{"ops":[["${name}","jobs","0/a",1,5]]}`;
+      expect(outcomeOperations({ kind: "committed", time: 1, text, shards: undefined })).toEqual([
+        ["delete", "jobs", "0/a"],
+        ["put", "jobs", "1/a"],
+      ]);
+    }
+  });
+});
 
 describe("the state row", () => {
   const state = emptyState({
