@@ -7,6 +7,7 @@ export {
   shardToDrain,
 } from "./queues/drain-shard.ts";
 export { directQueue } from "./queues/director.ts";
+export { durationMs } from "./queues/entry-rules.ts";
 export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";
 export { CairnClientError } from "./client-error.ts";
 export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
@@ -17,6 +18,7 @@ export {
   WatchEndedError,
   type WatchPosition,
 } from "./follow-stream.ts";
+export { isoDuration } from "./types/iso-duration.ts";
 export { jsonProblem } from "./types/json-problem.ts";
 export {
   ForeignAnswerError,

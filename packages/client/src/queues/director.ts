@@ -4,7 +4,7 @@ import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
 import type { Json, TxId } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
-import { durationMs, failed, finished } from "./entry-rules.ts";
+import { checkedLease, failed, finished } from "./entry-rules.ts";
 import { asError, handleEntry } from "./handle-entry.ts";
 import { HeldShard, type ShardParts } from "./held-shard.ts";
 import {
@@ -128,7 +128,7 @@ class QueueDirector implements Director {
         // The leases come first, because a look at the queue may take long.
         await this.#renewAll();
         const status = await this.#access.queue(this.#queue, this.#ended.signal);
-        this.#leaseMs = durationMs(status.policy.lease);
+        this.#leaseMs = checkedLease(status.policy);
         for (const shard of this.#held.values()) {
           shard.policy = status.policy;
           if (!isHeld(status, shard))

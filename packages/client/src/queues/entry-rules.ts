@@ -1,4 +1,5 @@
-import type { FieldValues, QueuePolicy } from "../types/policies.ts";
+import { isoDuration } from "../types/iso-duration.ts";
+import type { FieldValues, PolicyDuration, QueuePolicy } from "../types/policies.ts";
 import type { Json } from "../types/transaction.ts";
 
 /**
@@ -79,14 +80,22 @@ function attemptsOf(document: Json): Attempts | undefined {
   return { attempts, at: typeof at === "string" ? at : null, error };
 }
 
-const DURATION = /^P(?:([\d.]+)W)?(?:([\d.]+)D)?(?:T(?:([\d.]+)H)?(?:([\d.]+)M)?(?:([\d.]+)S)?)?$/;
-const UNITS_MS = [604_800_000, 86_400_000, 3_600_000, 60_000, 1_000];
+/** Returns the lease of a queue in milliseconds. Throws if this program cannot read all durations of the policy. */
+export function checkedLease({ lease, retry }: QueuePolicy): number {
+  for (const pause of [retry?.first, retry?.max]) if (pause !== undefined) durationMs(pause);
+  return durationMs(lease);
+}
 
-/** Returns a duration of a policy, which the nodes have checked, in milliseconds. */
-export function durationMs(duration: string | number): number {
-  if (typeof duration === "number") return duration;
-  const [, ...amounts] = DURATION.exec(duration) ?? [];
-  return amounts.reduce((sum, amount, at) => sum + Number(amount ?? 0) * (UNITS_MS[at] ?? 0), 0);
+/**
+ * Returns a duration of a policy in milliseconds, rounded as by the nodes, which have checked it. Throws if this program
+ * cannot read it, as when it is older than the nodes: with a lease of 0, for example, a director would do nothing.
+ */
+export function durationMs(duration: PolicyDuration): number {
+  const ms = Math.round((typeof duration === "number" ? duration : isoDuration(duration)?.ms) ?? NaN);
+  if (ms > 0 && ms < Infinity) return ms;
+  throw new Error(
+    `This program cannot read the duration ${JSON.stringify(duration)} in the policy of the queue.`,
+  );
 }
 
 /** Returns the document of an entry as a map, so that it can be given fields. */

@@ -1,3 +1,4 @@
+import { isoDuration } from "@cairn/client/protocol";
 import { Duration } from "luxon";
 
 /** A number of milliseconds, or the reason why a value is not a duration. */
@@ -13,9 +14,6 @@ export const DURATION_CALLS: ReadonlyMap<string, number> = new Map([
 ]);
 
 const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
-const ISO = new RegExp(
-  `^P(?=.)(?:(${NUMBER})Y)?(?:(${NUMBER})M)?(?:(${NUMBER})W)?(?:(${NUMBER})D)?(T(?=.)(?:(${NUMBER})H)?(?:(${NUMBER})M)?(?:(${NUMBER})S)?)?$`,
-);
 /** Matches durations with signs before the whole duration or its parts, as java.time allows. */
 const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HMS])*)?$/;
 const PLAIN = new RegExp(
@@ -32,33 +30,21 @@ const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such
  * stores the first problem of such policies (docs/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
-  const upper = text.toUpperCase();
-  const match = ISO.exec(upper);
-  if (match === null) {
+  const duration = isoDuration(text);
+  if (duration === undefined) {
     const hint =
       options.bare === true ? (bareNumber(text) ?? suggestDuration(text, ISO_ALONE)) : suggestDuration(text);
     return { fault: `${JSON.stringify(text)} is not a duration.`, hint };
   }
-  const [, years, months, weeks, days, , hours, minutes, seconds] = match;
-  if (years !== undefined || months !== undefined) {
+  const { years, months, weeks, ms } = duration;
+  if (ms === undefined) {
     const minutesMeant = months !== undefined && years === undefined && weeks === undefined;
     const hint = minutesMeant
       ? `${NO_FIXED_LENGTH} Or did you mean PT${months}M? Minutes stand after the T.`
       : NO_FIXED_LENGTH;
     return { fault: `${JSON.stringify(text)} counts years or months.`, hint };
   }
-  return wholeMilliseconds(
-    part(weeks, 604_800_000) +
-      part(days, 86_400_000) +
-      part(hours, 3_600_000) +
-      part(minutes, 60_000) +
-      part(seconds, 1000),
-    JSON.stringify(text),
-  );
-}
-
-function part(digits: string | undefined, ms: number): number {
-  return digits === undefined ? 0 : Number(digits.replace(",", ".")) * ms;
+  return wholeMilliseconds(ms, JSON.stringify(text));
 }
 
 /** Converts a luxon Duration (of any copy of luxon). */
@@ -133,11 +119,15 @@ function suggestDuration(
     return `Did you mean P${noT[1] ?? ""}T${noT[2] ?? ""}? Hours, minutes and seconds stand after the T.`;
   }
   if (SIGNED.test(upper)) return "It has a sign: write it without one, above zero, such as PT6H.";
-  if (ISO.test(upper.replace(/T$/, ""))) return `It ends with T: write ${upper.replace(/T$/, "")}.`;
-  if (ISO.test(upper.replaceAll(/([.,])(?=[A-Z])/g, "$10")))
+  if (isIso(upper.replace(/T$/, ""))) return `It ends with T: write ${upper.replace(/T$/, "")}.`;
+  if (isIso(upper.replaceAll(/([.,])(?=[A-Z])/g, "$10")))
     return "A digit is missing behind the point, as in PT1.5S.";
   for (const repaired of [upper, `P${upper}`, `P${upper.replace(/^([0-9.,]+[HMS])/, "T$1")}`]) {
-    if (ISO.test(repaired) && repaired !== text) return `Did you mean ${repaired}?`;
+    if (isIso(repaired) && repaired !== text) return `Did you mean ${repaired}?`;
   }
   return otherwise;
+}
+
+function isIso(text: string): boolean {
+  return isoDuration(text) !== undefined;
 }

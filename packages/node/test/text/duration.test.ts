@@ -1,6 +1,8 @@
+import { durationMs } from "@cairn/client/protocol";
 import fc from "fast-check";
 import { Duration } from "luxon";
 import { expect, test } from "vitest";
+import { isPolicies, policyMilliseconds } from "../../src/policies/policy-problems.ts";
 import { luxonDuration, parseDuration } from "../../src/text/duration.ts";
 
 test.each<[string, number]>([
@@ -67,6 +69,35 @@ test("an ISO duration without years and months has the length that luxon compute
       const text = Duration.fromObject({ weeks, days, hours, minutes, seconds }).toISO();
       expect(parseDuration(text)).toEqual({ ms: Duration.fromISO(text).toMillis() });
     }),
+  );
+});
+
+test("a director reads every duration that policies accept, and as the nodes read it", () => {
+  const amount = fc.oneof(
+    fc.nat(400).map(String),
+    fc.tuple(fc.nat(400), fc.constantFrom(".", ","), fc.nat(99_999)).map((parts) => parts.join("")),
+  );
+  const part = (unit: string) =>
+    fc.oneof(
+      fc.constant(""),
+      amount.map((text) => `${text}${unit}`),
+    );
+  const date = fc.tuple(...["Y", "M", "W", "D"].map(part)).map((parts) => parts.join(""));
+  const time = fc.tuple(...["H", "M", "S"].map(part)).map((parts) => parts.join(""));
+  const text = fc.tuple(fc.oneof({ weight: 3, arbitrary: fc.constant("") }, date), time);
+  const upper = text.map(([days, rest]) => `P${days}${rest === "" ? "" : `T${rest}`}`);
+  const iso = fc.oneof(
+    upper,
+    upper.map((one) => one.toLowerCase()),
+  );
+  const duration = fc.oneof(iso, fc.string(), fc.nat(), fc.double({ noNaN: true, min: 0, max: 10_000 }));
+  const queue = { shards: 1, cap: 1, terminal: { state: "done" } };
+  fc.assert(
+    fc.property(duration, (lease) => {
+      if (isPolicies({ queues: { jobs: { ...queue, lease } } }))
+        expect(durationMs(lease)).toBe(policyMilliseconds(lease));
+    }),
+    { numRuns: 2_000 },
   );
 });
 

@@ -1,8 +1,7 @@
 import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { QueueEntry, QueueStatus, TxOutcome } from "@cairn/client";
-import { type DrainAccess, drainShard, nextCursor, queuePath } from "@cairn/client/protocol";
-import { policyMilliseconds } from "../../policies/policy-problems.ts";
+import { type DrainAccess, drainShard, durationMs, nextCursor, queuePath } from "@cairn/client/protocol";
 import { formatCount } from "../../text/quantities.ts";
 import {
   type AddCommand,
@@ -36,7 +35,7 @@ export const addQueueDrain: AddCommand = (parent, terminal) => {
           const access = accessOf(node);
           const { policy, shards } = await access.queue(queue, signal);
           const { open } = shards.find((one) => one.shard === shard) ?? {};
-          const leaseMs = policyMilliseconds(policy.lease);
+          const leaseMs = durationMs(policy.lease);
           const display = showProgress(terminal.stderr, "moving", open, Date.now, formatCount);
           let movedSoFar = 0;
           const onProgress = (done: number): void => {

@@ -1,4 +1,4 @@
-import type { Json, QueueEntry } from "@cairn/client";
+import type { Json, QueueEntry, QueuePolicy } from "@cairn/client";
 import { CairnClient } from "@cairn/client";
 import { directQueue, drainShard, type QueueAccess } from "@cairn/client/protocol";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
@@ -174,6 +174,67 @@ describe("a director", () => {
     });
     await second.stop();
   });
+
+  it.each(["pt30s", "PT30,0S", "PT0.5m"])(
+    "holds its shards under a lease that is written %s",
+    async (lease) => {
+      await using scene = await DirectorScene.start({ lease });
+      await scene.enqueue(names(3));
+      const { calls, handle } = counting();
+      const director = scene.node.direct(QUEUE, { handle });
+      await allFinished(scene);
+      const [shard] = (await scene.queue()).shards;
+      // It was claimed once, and not over and over.
+      expect([calls, shard?.epoch]).toEqual([once(names(3)), 4]);
+      await director.stop();
+    },
+  );
+
+  it("pauses for as long as the policy says, in lower case and with a comma as well", async () => {
+    await using scene = await DirectorScene.start({ retry: { first: "PT1,5H", max: "pt2h" } });
+    await scene.enqueue(["e1"]);
+    let failedAt = NaN;
+    const director = scene.node.direct(QUEUE, {
+      handle: () => {
+        failedAt = Date.now();
+        throw new Error("busy");
+      },
+    });
+    await vi.waitFor(async () => expect(await scene.document("e1")).toHaveProperty("retry"), PATIENT);
+    const { at } = ((await scene.document("e1")) as { retry: { at: string } }).retry;
+    const pauseMinutes = (Date.parse(at) - failedAt) / 60_000;
+    expect(pauseMinutes).toBeGreaterThanOrEqual(90);
+    expect(pauseMinutes).toBeLessThan(91);
+    await director.stop();
+  });
+
+  it.each<Partial<QueuePolicy>>([{ lease: "PT1X" }, { retry: { first: "PT1X" } }, { retry: { max: 0 } }])(
+    "reports a duration of the policy that it cannot read, and claims nothing until it can: %j",
+    async (unreadable) => {
+      await using scene = await DirectorScene.start();
+      await scene.enqueue(["e1"]);
+      const access = queueAccess(scene.node);
+      let isNewer = true;
+      const newer: QueueAccess = {
+        ...access,
+        queue: async (name, signal) => {
+          const status = await access.queue(name, signal);
+          return isNewer ? { ...status, policy: { ...status.policy, ...unreadable } } : status;
+        },
+      };
+      const { calls, handle } = counting();
+      const errors: string[] = [];
+      const director = directQueue(newer, QUEUE, { handle, onError: ({ message }) => errors.push(message) });
+      await vi.waitFor(() => expect(errors).not.toEqual([]), PATIENT);
+      expect(errors[0]).toMatch(
+        /^This program cannot read the duration ("PT1X"|0) in the policy of the queue\.$/,
+      );
+      expect([director.shards, calls.size]).toEqual([[], 0]);
+      isNewer = false;
+      await allFinished(scene);
+      await director.stop();
+    },
+  );
 
   it("shares the active shards with others, and takes over those of one that stops", async () => {
     await using scene = await DirectorScene.start({ cap: 10 });
