@@ -28,7 +28,10 @@ export interface Director {
    * or a token lacks a right (`FORBIDDEN`).
    */
   readonly done: Promise<void>;
-  /** Hands out no more entries, waits for the handlers, writes their ends, and gives the shards back. */
+  /**
+   * Hands out no more entries, waits for the handlers while it renews the leases, writes their ends, and gives the shards
+   * back.
+   */
   stop(): Promise<void>;
 }
 
@@ -62,8 +65,9 @@ class QueueDirector implements Director {
   readonly #options: DirectorOptions;
   readonly #held = new Map<number, HeldShard>();
   readonly #bell = new Bell();
-  /** Aborted when the director stops looking at the queue, and when it has ended. */
+  /** Aborted when the director stops, when it gives its shards back after that, and when it has ended. */
   readonly #stopping = new AbortController();
+  readonly #leaving = new AbortController();
   readonly #ended = new AbortController();
   #leaseMs = MAX_LOOK_MS;
   #inHand = 0;
@@ -101,6 +105,7 @@ class QueueDirector implements Director {
       await this.#finish(looking);
     } finally {
       this.#stopping.abort();
+      this.#leaving.abort();
       this.#ended.abort();
       for (const shard of this.#held.values()) shard.lose("its director has ended");
       this.#bell.ring();
@@ -113,6 +118,7 @@ class QueueDirector implements Director {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
     const patience = AbortSignal.timeout(Math.min(stopMs, MAX_TIMER_MS));
     await Promise.all([...this.#held.values()].map((shard) => shard.idle(patience)));
+    this.#leaving.abort();
     // A claim that was on its way when the director was stopped is given back as well.
     const ended = new AbortController();
     await Promise.race([looking.finally(() => ended.abort()), pause(CLAIM_MS, ended.signal)]);
@@ -120,9 +126,13 @@ class QueueDirector implements Director {
     await Promise.allSettled([...held.map((shard) => this.#giveBack(shard)), this.#drain]);
   }
 
-  /** Looks at the queue at random instants: claims, renews, gives back, and drains. */
+  /**
+   * Looks at the queue at random instants: renews, claims, gives back, and drains. While the director stops, it only
+   * renews, so that nobody else claims a shard whose entries are still in hand.
+   */
   async #lookAgainAndAgain(): Promise<void> {
-    const { signal } = this.#stopping;
+    const { signal } = this.#leaving;
+    const { signal: stopping } = this.#stopping;
     while (!signal.aborted) {
       try {
         // The leases come first, because a look at the queue may take long.
@@ -134,11 +144,12 @@ class QueueDirector implements Director {
           if (!isHeld(status, shard))
             shard.lose("somebody else has claimed it, or the log has lost the claim");
         }
-        await this.#balance(status);
-        this.#drainOne(status);
+        if (!stopping.aborted) await this.#balance(status);
+        if (!stopping.aborted) this.#drainOne(status);
       } catch (error) {
         if (signal.aborted) return;
-        if (!mayPass(error)) throw error;
+        // While the director stops, its handlers may still end in time.
+        if (!mayPass(error) && !stopping.aborted) throw error;
         this.#report(error);
       }
       const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));

@@ -375,6 +375,42 @@ describe("a director", () => {
     expect(() => scene.node.direct(QUEUE, { handle: () => undefined })).toThrow(/not ready|stopping/);
   });
 
+  it("keeps its shards while it waits for handlers to stop, but takes neither entries nor shards", async () => {
+    await using scene = await DirectorScene.start({ lease: "PT2S" });
+    await scene.enqueue(["e1"]);
+    const [taken, released] = [resolvable(), resolvable()];
+    let seen: AbortSignal | undefined;
+    const calls: string[] = [];
+    const director = scene.node.direct(QUEUE, {
+      stopMs: 60_000,
+      handle: async ({ name }, signal) => {
+        calls.push(name);
+        seen = signal;
+        taken.resolve();
+        await released.promise;
+      },
+    });
+    await taken.promise;
+    const stopping = director.stop();
+    const { txId: epoch } = await scene.transact(["claim", QUEUE, 5, { as: "test" }]);
+    await scene.transact(["release", QUEUE, 5, epoch], ["put", QUEUE, "0/e2", OPEN]);
+    const shardOf = async (shard: number) => (await scene.queue()).shards.find((one) => one.shard === shard);
+    const until = async () => Date.parse((await shardOf(0))?.holder?.until ?? "");
+    const first = await until();
+    await vi.waitFor(
+      async () => expect(seen?.aborted || (await until()) > first + 2_000).toBe(true),
+      PATIENT,
+    );
+    expect(seen?.aborted).toBe(false);
+    expect(await shardOf(0)).toMatchObject({ holder: { as: director.as } });
+    expect(await shardOf(5)).toMatchObject({ holder: null });
+    released.resolve();
+    await stopping;
+    expect([await scene.document("e1"), await scene.document("e2")]).toEqual([{ state: "done" }, OPEN]);
+    expect(calls).toEqual(["e1"]);
+    expect(await shardOf(0)).toMatchObject({ holder: null });
+  });
+
   it("says that a bucket is no queue", async () => {
     await using scene = await DirectorScene.start();
     const director = scene.node.direct("pods", { handle: () => undefined });
