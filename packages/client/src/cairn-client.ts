@@ -262,8 +262,16 @@ export class CairnClient {
       queue: async (name, signal) => await this.queue(name, { signal }),
       openEntries: async ({ queue, shard, ...query }, signal) =>
         await this.openEntries(queue, shard, { ...query, signal }),
-      watch: (bucket, from, signal) => this.watch({ bucket, from, signal }),
+      watch: (bucket, from, signal) => this.#watchAndSee({ bucket, from, signal }),
     };
+  }
+
+  /** Watches, and has later reads include what was yielded, from whichever node they come. */
+  async *#watchAndSee(query: ClientWatchQuery): AsyncGenerator<ClientTransaction, void, void> {
+    for await (const transaction of this.watch(query)) {
+      this.#saw(transaction.txId);
+      yield transaction;
+    }
   }
 
   /** Records an application event. */

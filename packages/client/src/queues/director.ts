@@ -352,10 +352,15 @@ class QueueDirector implements Director {
   async #followFrom(from: TxId, signal: AbortSignal): Promise<void> {
     const transactions: AsyncIterable<ClientTransaction> = this.#access.watch(this.#queue, from, signal);
     for await (const { changes } of transactions) {
+      // A move deletes the entry in one shard and puts it in another one.
+      const left = new Set(changes.filter(({ op }) => op === "delete").map(({ name }) => name));
       for (const { op, namespace, name, revision, document } of changes) {
-        this.#held
-          .get(Number(namespace))
-          ?.changed({ name, revision, document: op === "put" ? document : undefined });
+        this.#held.get(Number(namespace))?.changed({
+          name,
+          revision,
+          document: op === "put" ? document : undefined,
+          isMoved: op === "put" && left.has(name),
+        });
       }
     }
   }

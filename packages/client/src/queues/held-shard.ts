@@ -33,6 +33,8 @@ export interface Change {
   readonly name: string;
   readonly revision: TxId;
   readonly document: Json | undefined;
+  /** Whether the transaction moved the entry here, so that an earlier one created it. */
+  readonly isMoved: boolean;
 }
 
 /** A claim that was committed. */
@@ -174,10 +176,10 @@ export class HeldShard implements Hold {
   /**
    * Takes note of a change of the shard's entries. While older entries are unread, a new one waits to be read in its
    * turn; otherwise, entries would be handled in any order, and some of them never, while more come in than can be
-   * handled.
+   * handled. One that was moved here is always read, because only its place says which transaction created it.
    */
   changed(change: Change): void {
-    const { name, revision, document } = change;
+    const { name, revision, document, isMoved } = change;
     if (this.#inHand.has(name) || this.#waiting.has(name)) return;
     const known = this.#ready.get(name);
     if (known !== undefined && known.revision >= revision) return;
@@ -194,7 +196,7 @@ export class HeldShard implements Hold {
     }
     if (!isOpen) return;
     if (this.#isUnread) this.#isPassedOver = true;
-    else if (revision > this.#readUpTo) {
+    else if (revision > this.#readUpTo && !isMoved) {
       this.#add({ shard: this.shard, name, revision, document, createdTx: revision });
     } else if (revision > this.#readFrom) this.#hasGaps = true;
     this.#parts.onChange();

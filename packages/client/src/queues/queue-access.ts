@@ -5,7 +5,7 @@ import { pause } from "./timing.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
- * include everything that this director wrote before. Errors have a `code`.
+ * include everything that this director wrote before, and what its watch has yielded. Errors have a `code`.
  */
 export interface QueueAccess {
   /** Submits a transaction, and returns its outcome once it is indexed. It has an id, so it may be sent again. */

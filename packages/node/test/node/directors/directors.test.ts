@@ -1,4 +1,4 @@
-import type { Json, QueueEntry, QueuePolicy } from "@cairn/client";
+import type { DirectorOptions, Json, QueueEntry, QueuePolicy } from "@cairn/client";
 import { CairnClient } from "@cairn/client";
 import { directQueue, drainShard, type QueueAccess } from "@cairn/client/protocol";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
@@ -90,6 +90,64 @@ describe("a director", () => {
     await expect(draining).resolves.toMatchObject({ retired: true, moved: 10 });
     expect(byName(calls)).toEqual(byName(once([...older, ...newer])));
     expect([...calls.keys()].indexOf("e9")).toBeLessThan(1_500);
+    await director.stop();
+  });
+
+  it.each(["in the process of the node", "over HTTP"])(
+    "hands an entry that was moved into its shard out with the transaction that created it, %s",
+    async (where) => {
+      await using scene = await DirectorScene.start({ shards: 2, lease: "PT1M" });
+      const { txId: older } = await scene.transact(["enqueue", QUEUE, "e1", OPEN]);
+      await scene.transact(["claim", QUEUE, 0, { as: "test" }]);
+      const created = new Map<string, number>();
+      const options: DirectorOptions = {
+        drainAt: false,
+        handle: ({ name, createdTx }) => void created.set(name, createdTx),
+      };
+      const director =
+        where === "over HTTP"
+          ? new CairnClient({ urls: scene.node.url ?? "" }).direct(QUEUE, options)
+          : scene.node.direct(QUEUE, options);
+      await vi.waitFor(() => expect(director.shards).toEqual([1]), PATIENT);
+      const { txId: newer } = await scene.transact(["put", QUEUE, "1/f1", OPEN]);
+      // Once it is finished, the director has nothing more to read, and learns of entries by its watch.
+      await vi.waitFor(async () => expect(await scene.document("f1")).toEqual({ state: "done" }), PATIENT);
+      const { signal } = new AbortController();
+      const drained = { queue: QUEUE, shard: 0, as: "test", leaseMs: 60_000, signal };
+      await drainShard(queueAccess(scene.node), drained);
+      await allFinished(scene);
+      expect(Object.fromEntries(created)).toEqual({ e1: older, f1: newer });
+      await director.stop();
+    },
+  );
+
+  it("reads a moved entry from no node that has not yet indexed the move", async () => {
+    await using scene = await DirectorScene.start({ shards: 2, lease: "PT1M" });
+    await scene.enqueue(["e1"]);
+    await scene.transact(["claim", QUEUE, 0, { as: "test" }]);
+    // A node waits with its response until it has indexed this transaction.
+    let awaited = 0;
+    const client = new CairnClient({
+      urls: scene.node.url ?? "",
+      fetch: async (input, init) => {
+        const { pathname, searchParams } = new URL(input instanceof Request ? input.url : input);
+        if (pathname.endsWith("/shards/1/open")) awaited = Number(searchParams.get("min-tx"));
+        return await fetch(input, init);
+      },
+    });
+    const seen = new Map<string, boolean>();
+    const director = client.direct(QUEUE, {
+      drainAt: false,
+      handle: ({ name, revision }) => void seen.set(name, awaited >= revision),
+    });
+    await vi.waitFor(() => expect(director.shards).toEqual([1]), PATIENT);
+    await scene.transact(["put", QUEUE, "1/f1", OPEN]);
+    await vi.waitFor(async () => expect(await scene.document("f1")).toEqual({ state: "done" }), PATIENT);
+    const { signal } = new AbortController();
+    const drained = { queue: QUEUE, shard: 0, as: "test", leaseMs: 60_000, signal };
+    await drainShard(queueAccess(scene.node), drained);
+    await allFinished(scene);
+    expect(seen.get("e1")).toBe(true);
     await director.stop();
   });
 
