@@ -29,6 +29,8 @@ const MAX_SEAMS = 100;
  * continues, as far as backups hold them.
  */
 export interface LogHistory extends TxLog {
+  /** The log's last position, for which no backup is read. Absent if the log itself is a backup. */
+  readonly end?: () => Promise<number>;
   /** Absent if there are no backups. */
   readonly earlier?: EarlierLogs;
 }
@@ -56,9 +58,12 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       known = { logId, backups };
       searched = undefined;
     }
-    // A follower requests the bounds every few seconds, and each search lists the stores.
-    if (searched?.of !== first || performance.now() - searched.at >= SEARCH_MS)
-      searched = { of: first, at: performance.now(), result: await search(known.backups, first) };
+    // The bounds may be requested every few seconds, and each search lists the stores.
+    if (searched?.of !== first || performance.now() - searched.at >= SEARCH_MS) {
+      const result = await search(known.backups, first);
+      // A search may take longer than its result stays valid.
+      searched = { of: first, at: performance.now(), result };
+    }
     return searched.result;
   };
   const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
@@ -118,6 +123,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       const bounds = await log.bounds();
       return { first: (await beginning(bounds)).first, last: bounds.last };
     },
+    end: async () => (await log.bounds()).last,
     async fetch(position) {
       const message = await log.fetch(position);
       if (message !== undefined || position < 1) return message;

@@ -48,7 +48,10 @@ export function judgeAnchor(
 /**
  * Applies {@link judgeAnchor} to the current content of `log`. Throws `LOG_UNREACHABLE` if the log does not respond.
  */
-export async function checkAnchor(log: TxLog, anchor: Anchor): Promise<CairnError | undefined> {
+export async function checkAnchor(
+  log: Pick<TxLog, "name" | "bounds" | "fetch">,
+  anchor: Anchor,
+): Promise<CairnError | undefined> {
   const message = await log.fetch(anchor.position);
   // The bounds only explain the error. They are read after the message, so that they are never older than the
   // observation that the message is missing.

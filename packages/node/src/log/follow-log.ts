@@ -22,6 +22,18 @@ export interface LogState {
   readonly error?: CairnError;
 }
 
+/** The part of a log that {@link followLog} needs. */
+export interface FollowedLog extends Pick<
+  TxLog,
+  "name" | "exists" | "bounds" | "fetch" | "read" | "onRestored"
+> {
+  /**
+   * Returns the last position, without determining the first one. Absent if `bounds` costs no more. A follower that has
+   * everything asks only for this.
+   */
+  end?(): Promise<number>;
+}
+
 /** Options for {@link followLog}. */
 export interface FollowLogOptions {
   /**
@@ -76,7 +88,7 @@ const MAX_MISSING_TRIES = 7;
  * `LOG_DIFFERENT` if the log no longer exists although its server responds.
  */
 export async function* followLog(
-  log: TxLog,
+  log: FollowedLog,
   options: FollowLogOptions,
 ): AsyncGenerator<readonly LogMessage[], void, void> {
   const follower = new Follower(log, options);
@@ -103,7 +115,7 @@ export async function* followLog(
 }
 
 class Follower {
-  readonly #log: TxLog;
+  readonly #log: FollowedLog;
   readonly #options: FollowLogOptions;
   #anchor: Anchor | undefined;
   // The last yielded message. It is hashed only if it must be compared.
@@ -112,7 +124,7 @@ class Follower {
   // The position at which no message arrived, although the log's bounds include later ones.
   #silentAt: number | undefined;
 
-  constructor(log: TxLog, options: FollowLogOptions) {
+  constructor(log: FollowedLog, options: FollowLogOptions) {
     this.#log = log;
     this.#options = options;
     this.#anchor = options.anchor;
@@ -147,7 +159,7 @@ class Follower {
         const result = await withTimeout(next, this.#patience(idleCheckMs));
         if (result === TIMED_OUT) {
           await this.#check();
-          const { last } = await this.#log.bounds();
+          const last = await this.#end();
           if (last <= this.lastPosition) continue;
           await this.#explainSilence(last);
           // Messages exist but do not arrive. A new reading recovers from this, whatever the cause.
@@ -216,10 +228,14 @@ class Follower {
     return first > from ? trimmed(this.#log.name, from, first - 1) : undefined;
   }
 
+  async #end(): Promise<number> {
+    return (await this.#log.end?.()) ?? (await this.#log.bounds()).last;
+  }
+
   async #checkEnd(): Promise<CairnError | undefined> {
     const { upTo } = this.#options;
     if (upTo === undefined) return undefined;
-    const { last } = await this.#log.bounds();
+    const last = await this.#end();
     return last < upTo ? shortened(this.#log.name, last, upTo) : undefined;
   }
 
@@ -250,7 +266,7 @@ class Follower {
 }
 
 /** Waits for `ms` or until the connection to the log is restored. Returns whether it was restored. */
-async function isRestoredWithin(log: TxLog, ms: number, signal: AbortSignal): Promise<boolean> {
+async function isRestoredWithin(log: FollowedLog, ms: number, signal: AbortSignal): Promise<boolean> {
   const restored = new AbortController();
   const stopListening = log.onRestored?.(() => restored.abort());
   await systemClock.wait(ms, AbortSignal.any([signal, restored.signal]));
@@ -259,7 +275,7 @@ async function isRestoredWithin(log: TxLog, ms: number, signal: AbortSignal): Pr
 }
 
 /** Returns whether the log's server reports that there is no such log. */
-async function isMissing(log: TxLog): Promise<boolean> {
+async function isMissing(log: FollowedLog): Promise<boolean> {
   try {
     return !(await log.exists());
   } catch (error) {
