@@ -6,8 +6,15 @@ import { coalesced } from "../concurrency/coalesced.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { checkAnchor } from "../log/anchor.ts";
-import type { LogBounds, TxLog } from "../log/tx-log.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
+
+/**
+ * How long a checkpoint or backup that contains the beginning of the log counts as present (ms). A search for it lists
+ * the stores, and nodes never remove the last one. An operator or another program may, and that need not be reported
+ * sooner.
+ */
+const COVERED_MS = 3_600_000;
 
 /**
  * Watches a log that is in use for problems that need an operator's attention, such as unsafe settings or messages
@@ -27,6 +34,8 @@ export class LogWatch {
   #lost: CairnError | undefined;
   /** The log that was compared. */
   #compared: string | undefined;
+  /** The last position with which the log may begin, given the checkpoint or backup that was found at a time. */
+  #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
 
   constructor(system: System, life: NodeLife, logger: Logger) {
     this.#system = system;
@@ -77,13 +86,25 @@ export class LogWatch {
   }
 
   async #beginning(): Promise<readonly CairnError[]> {
-    const { history: log, identity, index, agrees } = this.#life;
+    const { log, history, identity, index, agrees } = this.#life;
     // The node itself reports a disagreement with the log.
-    if (log === undefined || identity === undefined || index === undefined || !agrees) return [];
-    const bounds = await log.bounds();
+    if (log === undefined || history === undefined || identity === undefined) return [];
+    if (index === undefined || !agrees) return [];
+    const { id } = identity;
+    const { first } = await log.bounds();
+    if (first <= 1 || this.#isCovered(id, first)) return [];
+    const { first: readable } = await history.bounds();
     const stores = restoreStores(this.#system);
-    const missing = await uncoveredBeginning({ name: log.name, id: identity.id, bounds }, stores);
-    return missing === undefined ? [] : [missing];
+    const end = readable <= 1 ? readable : await leadingCheckpoint({ id, first: readable }, stores);
+    if (end === undefined) return [uncoveredBeginning(log.name, readable)];
+    this.#covered = { logId: id, upTo: Math.max(first, end), at: performance.now() };
+    return [];
+  }
+
+  #isCovered(logId: string, first: number): boolean {
+    const known = this.#covered;
+    if (known === undefined || known.logId !== logId || first > known.upTo) return false;
+    return performance.now() - known.at < COVERED_MS;
   }
 
   /**
@@ -155,28 +176,34 @@ function kindOf({ code, message }: CairnError): string {
 }
 
 /**
- * Returns `LOG_TRIMMED` if the beginning of the log is missing from both the log and its backup, and no checkpoint in
- * `stores` both contains the beginning and ends within the rest. Cairn trims only messages that a checkpoint or a
- * backup contains, so something else removed the messages, the checkpoint or the backup. Returns undefined if there is
- * no such problem. Throws if a store does not respond.
+ * Returns the end of a checkpoint in `stores` that contains the transactions before the beginning of the log, as a
+ * position of the log; undefined if there is none. `first` is the log's first position. Throws if a store does not
+ * respond.
  */
-async function uncoveredBeginning(
-  log: { readonly name: string; readonly id: string; readonly bounds: LogBounds },
+async function leadingCheckpoint(
+  log: { readonly id: string; readonly first: number },
   stores: readonly CheckpointStore[],
-): Promise<CairnError | undefined> {
-  const { first } = log.bounds;
-  if (first <= 1) return undefined;
+): Promise<number | undefined> {
   for (const store of stores) {
     const { checkpoints } = await listCheckpoints(store);
-    // The log must still have the checkpoint's last message, so that the two can be compared.
-    const covers = checkpoints.some(
-      ({ log: of, anchor }) => of.id === log.id && anchor.txId - of.offset >= first,
-    );
-    if (covers) return undefined;
+    for (const { log: of, anchor } of checkpoints) {
+      const end = anchor.txId - of.offset;
+      // The log must still have the checkpoint's last message, so that the two can be compared.
+      if (of.id === log.id && end >= log.first) return end;
+    }
   }
+  return undefined;
+}
+
+/**
+ * Returns `LOG_TRIMMED`: the beginning of the log is missing from both the log and its backup, and no checkpoint both
+ * contains the beginning and ends within the rest. Cairn trims only messages that a checkpoint or a backup contains, so
+ * something else removed the messages, the checkpoint or the backup.
+ */
+function uncoveredBeginning(logName: string, first: number): CairnError {
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${log.name}" begins at message ${first}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`,
+    `The log "${logName}" begins at message ${first}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`,
     {
       hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.",
     },

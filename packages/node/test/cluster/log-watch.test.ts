@@ -1,4 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { faultyStore } from "@cairn/checkpoint/testing";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { pino } from "pino";
 import { formatStatus } from "../../src/cli/node/status-screen.ts";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -21,9 +24,10 @@ beforeEach(async () => {
 afterEach(() => scene.close());
 
 /** Starts a node that checks its log continuously, and waits until it is ready. */
-async function watching(parts: SceneOptions["parts"] = {}): Promise<CairnNode> {
+async function watching(parts: SceneOptions["parts"] = {}, store?: CheckpointStore): Promise<CairnNode> {
   const logger = pino({ base: null }, { write: note });
-  return await scene.ready("a", { stall: { afterMs: 50 }, logger, parts });
+  const options = { stall: { afterMs: 50 }, logger, parts };
+  return await scene.ready("a", store === undefined ? options : { ...options, store });
 }
 
 function note(line: string): void {
@@ -82,6 +86,60 @@ describe("a change of the log by others while a node runs", () => {
     expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_UNSAFE" }]);
     expect(told("LOG_TRIMMED")).toEqual([]);
   });
+
+  it.each(["a checkpoint", "a log backup"])(
+    "costs no requests of the store while %s contains the removed messages, and is reported once it is gone",
+    async (which) => {
+      let [requests, isRemoved, aheadMs] = [0, false, 0];
+      const now = performance.now.bind(performance);
+      vi.spyOn(performance, "now").mockImplementation(() => now() + aheadMs);
+      onTestFinished(() => void vi.restoreAllMocks());
+      const folder = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+      const before = async (): Promise<void> => {
+        requests += 1;
+      };
+      const counting = faultyStore(folder, { before });
+      const store = {
+        ...counting,
+        list: async (prefix: string) => (isRemoved ? [] : await counting.list(prefix)),
+      };
+      // The log backup is written by another node, so that this one has no reason of its own to list the store.
+      const other = await scene.ready("b", {
+        parts: which === "a checkpoint" ? {} : { logBackup: { every: 200, keep: "all", codec: "none" } },
+      });
+      const node = await watching({}, store);
+      const last = await put(node, 0, 5, "v");
+      if (which === "a checkpoint") await node.checkpoint().done;
+      else {
+        const covered = [{ first: 1, last }];
+        await vi.waitFor(async () => expect((await other.status()).logBackup?.covered).toEqual(covered));
+      }
+      /** Waits until the node has begun and ended an inspection of the log. */
+      const inspected = async (): Promise<void> => {
+        for (const [edit, warnings] of [
+          [{ max_msgs: 1_000 }, 1],
+          [{ max_msgs: -1 }, 0],
+        ] as const) {
+          await operator(async (nats) => await nats.edit(edit));
+          await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(warnings));
+        }
+      };
+      await operator(async (nats) => await nats.purgeBefore(last));
+      await inspected();
+      const searched = requests;
+      aheadMs = 120_000;
+      await inspected();
+      expect(requests).toBe(searched);
+      isRemoved = true;
+      aheadMs = 3_700_000;
+      await vi.waitFor(async () =>
+        expect((await node.status()).log.warnings).toMatchObject([{ code: "LOG_TRIMMED" }]),
+      );
+      isRemoved = false;
+      aheadMs += 120_000;
+      await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
+    },
+  );
 
   it("is not reported for removed messages that a log backup contains", async () => {
     const node = await watching({ logBackup: { every: 200, keep: "all", codec: "none" } });
