@@ -38,15 +38,18 @@ export function repeatWork(
   };
 }
 
-/** Runs `work` every `everyMs` milliseconds, whether it succeeds or fails. */
+/**
+ * Runs `work` every `everyMs` milliseconds, whether it succeeds or fails. The signal that it receives is aborted when
+ * the work is stopped.
+ */
 export function repeatEvery(
   clock: Clock,
   everyMs: number,
-  work: () => Promise<void>,
+  work: (signal: AbortSignal) => Promise<void>,
   onError: (error: unknown) => void,
 ): RepeatedWork {
-  const run = async (): Promise<number> => {
-    await work();
+  const run = async (signal: AbortSignal): Promise<number> => {
+    await work(signal);
     return everyMs;
   };
   return repeatWork(clock, { firstDelay: everyMs, retryDelay: () => everyMs }, run, onError);

@@ -1,4 +1,10 @@
-import { backoffMs, CHECKPOINT_PREFIX, type CheckpointStore, systemClock } from "@cairn/checkpoint";
+import {
+  backoffMs,
+  CHECKPOINT_PREFIX,
+  type CheckpointStore,
+  systemClock,
+  unlessAborted,
+} from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -24,7 +30,7 @@ export class JoinSources {
    */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
     for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
-      const found = await this.#look(stores);
+      const found = await this.#look(stores, signal);
       if (found !== undefined && found !== this.#seen) {
         this.#seen = found;
         return;
@@ -32,20 +38,27 @@ export class JoinSources {
     }
   }
 
-  /** Returns the current state of the sources as a string; undefined if the log or a store does not respond. */
-  async #look(stores: readonly CheckpointStore[]): Promise<string | undefined> {
+  /**
+   * Returns the current state of the sources as a string; undefined if the log or a store does not respond, or `signal`
+   * is aborted first.
+   */
+  async #look(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<string | undefined> {
     try {
-      const lines = [await this.#lookAtLog()];
-      for (const store of stores) {
-        for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_PREFIX)) {
-          lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
-        }
-      }
-      return lines.join("\n");
+      return await unlessAborted(this.#describe(stores), signal);
     } catch (error) {
-      if (isCairnError(error)) return undefined;
+      if (signal.aborted || isCairnError(error)) return undefined;
       throw error;
     }
+  }
+
+  async #describe(stores: readonly CheckpointStore[]): Promise<string> {
+    const lines = [await this.#lookAtLog()];
+    for (const store of stores) {
+      for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_PREFIX)) {
+        lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
+      }
+    }
+    return lines.join("\n");
   }
 
   async #lookAtLog(): Promise<string> {

@@ -11,6 +11,7 @@ import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
 import { replayTime } from "../checkpoints/replay-time.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
+import { withTimeout } from "../concurrency/time-limit.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import type { JoinReport } from "../join/join-report.ts";
@@ -157,6 +158,11 @@ export class Following {
 
 /** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
 const CHECKPOINTER_STOP_MS = 5_000;
+/**
+ * The time within which other work with stores must end once it has been aborted. Most of it ends at once, but a store
+ * may never respond.
+ */
+const STORE_WORK_STOP_MS = 5_000;
 
 const LEFT: FeedEnd = {
   reason: "not-ready",
@@ -197,8 +203,9 @@ export class ReadyServices {
   }
 
   /**
-   * Stops the services, and waits until none of them reads the index, the log or the staging folder. If `save` is true,
-   * a last checkpoint is saved.
+   * Stops the services, and waits until none of them reads the index, the log or the staging folder, except those that
+   * wait in vain for a store; they have been told to end as soon as it responds. If `save` is true, a last checkpoint is
+   * saved.
    */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);
@@ -206,8 +213,7 @@ export class ReadyServices {
       // The purge is told to stop before the checkpointer, so that the last capture does not wait for it.
       this.#purge.stop(),
       this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
-      this.upkeep.stop(),
-      this.logBackup?.stop(),
+      withTimeout(Promise.all([this.upkeep.stop(), this.logBackup?.stop()]), STORE_WORK_STOP_MS),
       this.#scrub?.stop(),
     ]);
   }

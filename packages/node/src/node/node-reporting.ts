@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from "@cairn/checkpoint";
+import { type Clock, systemClock, unlessAborted } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { CairnError } from "@cairn/kv";
@@ -107,10 +107,11 @@ export class NodeReporting {
     this.#watch.start();
     this.#past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
-    const look = async (): Promise<void> => {
+    const look = async (signal: AbortSignal): Promise<void> => {
       this.#lookAtTime();
       await this.#lookAtFiles();
-      await this.#lookAtLog();
+      // The log is compared with stores, which may never respond. Nothing is left undone if nobody waits for them.
+      await unlessAborted(this.#lookAtLog(), signal);
     };
     this.#looks = repeatEvery(systemClock, every, look, (error) =>
       this.#parts.logger.warn({ err: error }, "the files of the index could not be checked"),

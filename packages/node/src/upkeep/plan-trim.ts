@@ -79,6 +79,8 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
 /** Trims according to {@link planTrim}, and returns the plan. */
 export async function trimLog(options: TrimOptions): Promise<TrimPlan> {
   const plan = await planTrim(options);
+  // The node may have left this log while a store did not respond, and another log may have taken its place.
+  options.signal?.throwIfAborted();
   if (plan.upTo > plan.first) await options.log.trim?.(plan.upTo);
   return plan;
 }

@@ -1,0 +1,68 @@
+import path from "node:path";
+import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { faultyStore } from "@cairn/checkpoint/testing";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { JoinSources } from "../../src/join/join-sources.ts";
+import { NatsOperator } from "../../testing/nats-operator.ts";
+import { ClusterScene, put, type SceneOptions } from "../cluster/cluster-scene.ts";
+import { BackupScene } from "../backup/backup-scene.ts";
+
+/** A store that no longer responds once it is silent. */
+class SilentStore {
+  /** The prefixes of the listings for which callers wait in vain. */
+  readonly awaited: string[] = [];
+  isSilent = false;
+  readonly store: CheckpointStore;
+
+  constructor(folder: string) {
+    const store = faultyStore(filesystemStore({ path: folder }), {
+      before: ({ method, name }) => {
+        if (!this.isSilent) return Promise.resolve();
+        if (method === "list") this.awaited.push(name);
+        return new Promise(() => undefined);
+      },
+    });
+    // Otherwise, the log would not be trimmed on the basis of its checkpoints.
+    this.store = Object.assign(store, { shared: true });
+  }
+}
+
+describe("a node whose store does not respond", () => {
+  let scene: ClusterScene;
+  beforeEach(async () => {
+    scene = await ClusterScene.open();
+  });
+  afterEach(() => scene.close());
+
+  it.each<[string, NonNullable<SceneOptions["parts"]>]>([
+    ["the log backup", { logBackup: { every: 200, keep: "all", codec: "none" } }],
+    ["the trimming of the log", { trim: { keep: 1_000 } }],
+    ["a search for what contains the purged beginning of its log", {}],
+  ])("stops within ten seconds although %s waits for the store", async (_waiting, parts) => {
+    const silent = new SilentStore(path.join(scene.folder, "checkpoints"));
+    const node = await scene.ready("a", { store: silent.store, stall: { afterMs: 50 }, parts });
+    const last = await put(node, 0, 5, "v");
+    if (Object.keys(parts).length === 0) {
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last));
+      await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(1));
+    }
+    silent.isSilent = true;
+    await put(node, 5, 6, "v");
+    await vi.waitFor(() => expect(silent.awaited).not.toEqual([]));
+    const closing = performance.now();
+    await scene.stop(node);
+    expect(performance.now() - closing).toBeLessThan(10_000);
+  });
+});
+
+it("a node that waits for another checkpoint can be stopped although the store does not respond", async () => {
+  const scene = await BackupScene.open();
+  const silent = new SilentStore(path.join(scene.folder, "store"));
+  silent.isSilent = true;
+  const stop = new AbortController();
+  const changed = new JoinSources(scene.log).changed([silent.store], stop.signal);
+  await vi.waitFor(() => expect(silent.awaited).not.toEqual([]));
+  stop.abort();
+  await changed;
+  await scene.close();
+});
