@@ -9,7 +9,7 @@ import { BackupScene } from "../backup/backup-scene.ts";
 
 /** A store that no longer responds once it is silent. */
 class SilentStore {
-  /** The prefixes of the listings for which callers wait in vain. */
+  /** The requests that get no response, of any method, because a look may already have listed the store. */
   readonly awaited: string[] = [];
   isSilent = false;
   readonly store: CheckpointStore;
@@ -18,7 +18,7 @@ class SilentStore {
     const store = faultyStore(filesystemStore({ path: folder }), {
       before: ({ method, name }) => {
         if (!this.isSilent) return Promise.resolve();
-        if (method === "list") this.awaited.push(name);
+        this.awaited.push(`${method} ${name}`);
         return new Promise(() => undefined);
       },
     });
