@@ -4,6 +4,7 @@ import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { checkAnchor } from "../../log/anchor.ts";
+import { hasLogId } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { buildPast, type PastIndex, placePast } from "../../replay/past-index.ts";
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
@@ -200,7 +201,7 @@ async function noticeLostHistory(
   let log: TxLog | undefined;
   try {
     log = await openLog?.({ signal });
-    if (log === undefined || (await log.id()) !== of.id) return;
+    if (log === undefined || !(await hasLogId(log, of.id))) return;
     const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
     if (problem?.code !== "LOG_REGRESSED") return;
     terminal.stderr.write(
