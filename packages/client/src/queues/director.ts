@@ -128,7 +128,7 @@ class QueueDirector implements Director {
 
   /**
    * Looks at the queue at random instants: renews, claims, gives back, and drains. While the director stops, it only
-   * renews, so that nobody else claims a shard whose entries are still in hand.
+   * renews, so that no other director claims a shard whose entries are still in hand.
    */
   async #lookAgainAndAgain(): Promise<void> {
     const { signal } = this.#leaving;

@@ -204,8 +204,8 @@ export class ReadyServices {
 
   /**
    * Stops the services, and waits until none of them reads the index, the log or the staging folder, except those that
-   * wait in vain for a store; they have been told to end as soon as it responds. If `save` is true, a last checkpoint is
-   * saved.
+   * wait for a store that does not respond; they have been aborted, and end once it does. If `save` is true, a last
+   * checkpoint is saved.
    */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);

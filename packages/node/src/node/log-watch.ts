@@ -34,7 +34,7 @@ export class LogWatch {
   #lost: CairnError | undefined;
   /** The log that was compared. */
   #compared: string | undefined;
-  /** The last position with which the log may begin, given the checkpoint or backup that was found at a time. */
+  /** The last position at which the log may begin, given the checkpoint or backup that the last search found. */
   #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
 
   constructor(system: System, life: NodeLife, logger: Logger) {

@@ -110,7 +110,7 @@ export class NodeReporting {
     const look = async (signal: AbortSignal): Promise<void> => {
       this.#lookAtTime();
       await this.#lookAtFiles();
-      // The log is compared with stores, which may never respond. Nothing is left undone if nobody waits for them.
+      // The log is compared with stores, which may never respond. The comparison writes nothing, so it can be abandoned.
       await unlessAborted(this.#lookAtLog(), signal);
     };
     this.#looks = repeatEvery(systemClock, every, look, (error) =>

@@ -1,4 +1,5 @@
 import { readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { systemClock } from "@cairn/checkpoint";
 import {
   faultyStore,
   manualClock,
@@ -6,7 +7,6 @@ import {
   type StoreFaults,
   unreachable,
 } from "@cairn/checkpoint/testing";
-import { systemClock } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { connect } from "nats";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -265,7 +265,7 @@ describe("a look at a log's backup", () => {
   });
 });
 
-it("backs up a stream whose description does not contain the log's id", async () => {
+it("a look backs up a stream whose description does not contain the log's id", async () => {
   const scene = await trimScene("nats");
   const node = await scene.start("first");
   await node.ready;

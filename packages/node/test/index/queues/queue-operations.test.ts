@@ -322,7 +322,7 @@ it("a transaction with an invalid operation on a queue cannot be submitted", () 
   );
 });
 
-it("reads few documents more than a page of open entries contains, however large they are", async () => {
+it("a page of open entries reads few documents more than it contains, however large they are", async () => {
   const scene = await Scene.create(jobs(1, 200));
   await scene.commit(["claim", "jobs", 0, as("d")]);
   const text = "x".repeat(200_000);
