@@ -37,6 +37,7 @@ export type ErrorCode =
   | "NOT_FOUND"
   | "CONFLICT"
   | "WATCH_COMPACTED"
+  | "OUTCOME_REMOVED"
   | "UNAUTHORIZED"
   | "FORBIDDEN"
   | "EXPORT_DAMAGED"

@@ -1,4 +1,6 @@
-"""The fold of a log, which an index must equal (docs/index-format.md, "Applying a transaction"). compare.py handles history bounds."""
+"""The fold of a log, which an index must equal (docs/index-format.md, "Applying a transaction"). compare.py handles history bounds.
+
+It keeps all outcomes, because nodes keep those of the newest 2,000,000 transactions, and it reads shorter logs."""
 
 import bisect
 import json
@@ -27,7 +29,7 @@ class Fold:
         self.buckets = {}
         self.outcomes, self.times, self.submissions = {}, {}, {}
         self.documents = self.written = 0
-        self.evictions = []
+        self.evictions = {}
         self.expiry = Expiry(self)
         self.events, self.event_keys, self.events_from = {}, [], None
         """`events_from`: the time before which there is no event; None until there is one."""
@@ -161,7 +163,7 @@ class Fold:
             return
         self.count(own, self.newest.pop(own), -1)
         self.versions.pop(own, None)
-        self.evictions.append(b"x" + number(self.tx_id) + own)
+        self.evictions[b"x" + number(self.tx_id) + own] = number(self.time)
         self.touched.add(own)
 
     def write(self, own, document):
@@ -218,8 +220,8 @@ class Fold:
         for name, (first, content) in self.submissions.items():
             for key, value in ((b"i" + name.encode(), number(first) + content), (b"j" + number(first), name.encode())):
                 rows[key] = sealed(key, value)
-        for key in self.evictions:
-            rows[key] = sealed(key)
+        for key, time in self.evictions.items():
+            rows[key] = sealed(key, time)
         for bucket, (documents, tombstones) in self.buckets.items():
             removed = number(self.retired[bucket]) * 2 if bucket in self.retired else b""
             rows[b"n" + bucket] = sealed(b"n" + bucket, number(documents) + number(tombstones) + removed)

@@ -46,7 +46,7 @@ def _is_field(field):
 def _bound(bound, least):
     _map(bound, ("keep", "for"))
     _need(bound)
-    keep = bound.get("keep", 1.0)
+    keep = bound.get("keep", float(least))
     _need(isinstance(keep, float) and keep.is_integer() and least <= keep <= 1e9)
     _need("for" not in bound or milliseconds(bound["for"]) is not None)
 
@@ -55,7 +55,7 @@ def check(value):
     """Raises Refused unless these are policies. Does not check their size: no test sets 64 KiB."""
     from message import check_bucket
 
-    _map(value, ("indexes", "expire", "history", "events", "queues"))
+    _map(value, ("indexes", "expire", "history", "events", "outcomes", "queues"))
     for part in ("indexes", "expire", "history"):
         for bucket, rule in _map(value.get(part, {})).items():
             try:
@@ -76,6 +76,8 @@ def check(value):
                 _bound(rule, 0)
     if "events" in value:
         _bound(value["events"], 1)
+    if "outcomes" in value:
+        _bound(value["outcomes"], 2_000_000)
     for bucket, queue in _map(value.get("queues", {})).items():
         _need(bucket not in value.get("expire", {}))
         _check_queue(queue)

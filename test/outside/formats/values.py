@@ -147,6 +147,8 @@ def policies(random, history):
         said["expire"]["pods"] = {"when": {"v": [0, "", True]}, "after": 60}
     if random.random() < 0.7:
         said["events"] = random.choice(({"keep": 5}, {"for": "PT1S"}, {"keep": 20, "for": "P1D"}))
+    if random.random() < 0.3:
+        said["outcomes"] = random.choice(({"keep": 2_000_000}, {"for": "PT1S"}))
     said["queues"] = queues(random)
     if history is not None:
         said["history"] = history

@@ -79,6 +79,7 @@ def policies(given):
         "expire": {"pods": {"after": duration, "when": {"a.b": some(["x", 7, True, ["x", "y"]])}}},
         "history": {"pods": some([{"keep": 0}, {"for": duration}, {"keep": 3, "for": duration}])},
         "events": some([{"keep": 1}, {"for": duration}]),
+        "outcomes": some([{"keep": 2_000_000}, {"for": duration}]),
     }
     return {"indexes": {"jobs": ["state"]}, **{name: made[name] for name in given if name in made}}
 

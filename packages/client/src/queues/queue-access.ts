@@ -32,6 +32,7 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "UNAUTHORIZED",
   "FORBIDDEN",
   "NOT_FOUND",
+  "OUTCOME_REMOVED",
 ]);
 
 /** Returns whether the same request may succeed later. */

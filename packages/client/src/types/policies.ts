@@ -59,6 +59,11 @@ export interface Policies {
   readonly history?: { readonly [bucket: string]: BoundPolicy };
   /** The bound on recorded events of all nodes and buckets together. Defaults to 100,000 events of any age. */
   readonly events?: BoundPolicy;
+  /**
+   * The bound on the outcomes of transactions. The outcomes of the newest 2,000,000 are always kept, so `keep` is at
+   * least that.
+   */
+  readonly outcomes?: BoundPolicy;
   /** The queues, by bucket. */
   readonly queues?: { readonly [bucket: string]: QueuePolicy };
 }

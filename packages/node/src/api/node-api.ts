@@ -205,7 +205,10 @@ export interface NodeApi {
     transaction: SubmittedTransaction | TxId,
     options?: { readonly timeoutMs?: number },
   ): Promise<CommitResult>;
-  /** Returns the outcome of an indexed transaction; undefined if no transaction has that id, or if it is not indexed yet. */
+  /**
+   * Returns the outcome of an indexed transaction; undefined if no transaction has that id, or if it is not indexed yet.
+   * Throws OUTCOME_REMOVED if a policy has removed it.
+   */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
   /**
    * Returns the name that {@link submit} recorded as the writer of a transaction; null if it recorded none. Reads the
@@ -216,7 +219,7 @@ export interface NodeApi {
   prepareRead(options: ReadOptions): Promise<void>;
   /**
    * Returns a document; undefined if there is none. With `asOf`, throws WATCH_COMPACTED if a history policy has removed
-   * that version.
+   * that version, and OUTCOME_REMOVED if it is a time of which only removed outcomes knew the transactions.
    */
   get(
     key: DocumentKey,

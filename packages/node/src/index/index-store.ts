@@ -1,4 +1,13 @@
-import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
+import {
+  CairnError,
+  isCairnError,
+  type KvCapture,
+  type KvPurging,
+  type KvReader,
+  type KvScrub,
+  type KvStats,
+  type KvStore,
+} from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, QueueStatus, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
@@ -114,8 +123,17 @@ export class IndexStore {
   /** Reads what applying needs. */
   readonly #applying: KvReader;
 
-  private constructor(kv: KvStore, state: IndexState, chains: ChainWindow, absent: AbsentRows | undefined) {
+  readonly #remembered: number | undefined;
+
+  private constructor(
+    kv: KvStore,
+    state: IndexState,
+    chains: ChainWindow,
+    absent: AbsentRows | undefined,
+    remembered: number | undefined,
+  ) {
     this.#kv = kv;
+    this.#remembered = remembered;
     this.#absent = absent;
     this.#applying = absent?.reader(kv) ?? kv;
     this.#state = state;
@@ -126,18 +144,18 @@ export class IndexStore {
 
   /**
    * Opens the index in `kv`. `empty` is the state of an empty index of the log that will be applied. Throws
-   * `INDEX_VERSION` or `INDEX_CORRUPT`. If it throws, it first closes `kv`.
+   * `INDEX_VERSION` or `INDEX_CORRUPT`. If it throws, it first closes `kv`. `remembered` is as in {@link applyMessages}.
    */
-  static async open(kv: KvStore, empty: IndexState): Promise<IndexStore> {
+  static async open(kv: KvStore, empty: IndexState, remembered?: number): Promise<IndexStore> {
     try {
       const stored = await readState(kv);
       const absent = stored === undefined ? new AbsentRows() : undefined;
       const state = stored ?? empty;
       const chains = await ChainWindow.load(kv, state);
-      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains, absent);
+      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains, absent, remembered);
       // A log that continues another one may have a different name, which its birth record does not contain.
       const named = { ...state, log: { ...state.log, name: empty.log.name } };
-      return new IndexStore(kv, named, chains, absent);
+      return new IndexStore(kv, named, chains, absent, remembered);
     } catch (error) {
       // An open store would prevent another index from replacing this one.
       await kv.close();
@@ -242,11 +260,18 @@ export class IndexStore {
 
   /** Computes the effects of a batch. The caller has the turn. */
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
-    return await applyMessages(batch, this.#state, this.#applying, undefined, await this.#fields.work(), {
-      chains: this.#chains,
-      oldest: this.#oldestIds,
-      shards: this.#shards,
-    });
+    return await applyMessages(
+      batch,
+      this.#state,
+      this.#applying,
+      this.#remembered,
+      await this.#fields.work(),
+      {
+        chains: this.#chains,
+        oldest: this.#oldestIds,
+        shards: this.#shards,
+      },
+    );
   }
 
   async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
@@ -351,18 +376,36 @@ export class IndexStore {
     return this.#chains.checksumAt(txId);
   }
 
-  /** Returns the outcome of a transaction; undefined if the index does not contain it. */
+  /**
+   * Returns the outcome of a transaction; undefined if the index does not contain it. Throws `OUTCOME_REMOVED` if a
+   * policy removed it, or the one of the transaction that it repeats.
+   */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const found = await readOutcome(this.#kv, txId);
-    if (found === undefined) return undefined;
+    if (found === undefined) {
+      const { outcomesAfter = 0 } = (await readState(this.#kv)) ?? {};
+      if (txId > 0 && txId <= outcomesAfter) throw outcomeRemoved(txId, outcomesAfter);
+      return undefined;
+    }
     const { time, kind, text, shards } = found;
     const head = { txId, txTime: isoTime(time), committed: kind === "committed" };
     const outcome = shards === undefined ? head : { ...head, shards };
     if (kind === "committed") return outcome;
     if (kind === "aborted") return { ...outcome, reason: text };
     const first = Number(text);
-    const { txId: _, txTime: __, committed = false, ...rest } = (await this.outcome(first)) ?? {};
+    const { txId: _, txTime: __, committed = false, ...rest } = (await this.#repeated(txId, first)) ?? {};
     return { ...outcome, ...rest, committed, duplicateOf: first };
+  }
+
+  /** Returns the outcome of the transaction that `txId` repeats. */
+  async #repeated(txId: TxId, first: TxId): Promise<TxOutcome | undefined> {
+    try {
+      return await this.outcome(first);
+    } catch (error) {
+      if (!isCairnError(error, "OUTCOME_REMOVED")) throw error;
+      const message = `Transaction ${txId} repeats transaction ${first}. ${error.message}`;
+      throw new CairnError(error.code, message, { hint: error.hint ?? "", cause: error });
+    }
   }
 
   /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
@@ -484,4 +527,14 @@ export class IndexStore {
       await snapshot.close();
     }
   }
+}
+
+function outcomeRemoved(txId: TxId, last: TxId): CairnError {
+  return new CairnError(
+    "OUTCOME_REMOVED",
+    `The outcome of transaction ${txId} was removed: outcomes are kept from transaction ${last + 1} onwards.`,
+    {
+      hint: 'To find out whether it took effect, read the history of a document that it wrote, which names the transaction that wrote each version. The policy "outcomes" determines how many outcomes are kept.',
+    },
+  );
 }

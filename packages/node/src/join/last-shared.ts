@@ -30,7 +30,7 @@ export async function lastShared(
   identity: LogIdentity,
 ): Promise<SharedTransactions | undefined> {
   const { id, birth, bounds } = identity;
-  const { txId, sha256 } = state;
+  const { txId, sha256, outcomesAfter = 0 } = state;
   const { id: logId, offset } = state.log;
   if (logId !== id) {
     if (continuesAt(birth, { logId, txId, sha256 })) return { txId, isProven: true };
@@ -41,23 +41,42 @@ export async function lastShared(
     const end = Math.min(txId, last);
     const earlier = await earlierLog(log, identity, logId);
     if (earlier === undefined) return { txId: end, isProven: false };
-    return await compared(kv, earlier.log, { offset, first: earlier.first - offset, end });
+    return await compared(kv, earlier.log, { offset, first: earlier.first - offset, end, outcomesAfter });
   }
-  return await compared(kv, log, { offset, first: bounds.first, end: Math.min(txId, bounds.last + offset) });
+  const end = Math.min(txId, bounds.last + offset);
+  return await compared(kv, log, { offset, first: bounds.first, end, outcomesAfter });
 }
 
-/** Compares the transactions up to `end` with a log whose messages begin at the position `first`. */
+/**
+ * Compares the transactions up to `end` with a log whose messages begin at the position `first`. Transactions whose
+ * outcomes were removed cannot be compared, nor can the first one after them, whose time depends on the one before.
+ */
 async function compared(
   kv: KvReader,
   log: Pick<TxLog, "fetch">,
-  { offset, first, end }: { readonly offset: number; readonly first: number; readonly end: TxId },
+  {
+    offset,
+    first,
+    end,
+    outcomesAfter,
+  }: {
+    readonly offset: number;
+    readonly first: number;
+    readonly end: TxId;
+    readonly outcomesAfter: TxId;
+  },
 ): Promise<SharedTransactions> {
+  const removed = outcomesAfter === 0 ? 0 : outcomesAfter + 1;
   // The birth record is common to both, because it contains the log's id.
-  const low = Math.min(end, Math.max(1, first - 1) + offset);
-  const txId = await lastInCommon(low, end, (upTo, after) =>
-    newestDifference(kv, log, offset, { after, upTo }),
-  );
-  return { txId, isProven: first <= 1 || txId > low };
+  const low = Math.min(end, Math.max(Math.max(1, first - 1) + offset, removed));
+  let isProven = first <= 1 && low > removed;
+  const txId = await lastInCommon(low, end, async (upTo, after) => {
+    const newest = await newestComparable(kv, log, offset, { after, upTo });
+    if (newest === undefined || newest.differs) return newest?.txId;
+    isProven = true;
+    return undefined;
+  });
+  return { txId, isProven };
 }
 
 /**
@@ -79,20 +98,20 @@ export async function heldTransactions(
 }
 
 /**
- * Compares the newest comparable transaction in a range with the log, and returns its id if the two differ. Rows of
- * aborted transactions and duplicates do not identify their message.
+ * Compares the newest comparable transaction in a range with the log. Rows of aborted transactions and duplicates do not
+ * identify their message. Returns undefined if no transaction is comparable.
  */
-async function newestDifference(
+async function newestComparable(
   kv: KvReader,
   log: Pick<TxLog, "fetch">,
   offset: number,
   { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
-): Promise<TxId | undefined> {
+): Promise<{ readonly txId: TxId; readonly differs: boolean } | undefined> {
   for await (const outcomes of readOutcomes(kv, { after, upTo, reverse: true })) {
     for (const { txId, outcome } of outcomes) {
       if (outcome.kind !== "committed") continue;
       const message = await log.fetch(txId - offset);
-      if (message !== undefined) return (await isOf(kv, txId, outcome, message)) ? undefined : txId;
+      if (message !== undefined) return { txId, differs: !(await isOf(kv, txId, outcome, message)) };
     }
   }
   return undefined;

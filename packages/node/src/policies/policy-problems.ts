@@ -16,6 +16,16 @@ export const MAX_FIELDS = 16;
 export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
 export const MAX_KEEP = 1_000_000_000;
+/**
+ * The number of transactions for which an idempotency id is remembered. A repetition within that range is not applied
+ * again. The number is part of the index version, because every node must forget an id at the same transaction.
+ */
+export const REMEMBERED_TRANSACTIONS = 1_000_000;
+/**
+ * The number of newest transactions whose outcomes are always kept. A repetition is answered with the outcome of the
+ * first transaction, so each of the newest 1,000,000 transactions may need one that is up to 1,000,000 older.
+ */
+export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
 const MAX_VALUES = 100;
 /** The maximum number of shards of a queue. */
 export const MAX_SHARDS = 1_024;
@@ -66,12 +76,13 @@ class PolicyCheck {
   }
 
   policies(value: unknown): void {
-    const map = this.#map(value, [], ["indexes", "expire", "history", "events", "queues"]);
+    const map = this.#map(value, [], ["indexes", "expire", "history", "events", "outcomes", "queues"]);
     if (map === undefined) return;
     this.#byBucket(map["indexes"], ["indexes"], (fields, path) => this.#fields(fields, path));
     this.#byBucket(map["expire"], ["expire"], (rule, path) => this.#expire(rule, path));
     this.#byBucket(map["history"], ["history"], (bound, path) => this.#bound(bound, path, 0));
     if (map["events"] !== undefined) this.#bound(map["events"], ["events"], 1);
+    if (map["outcomes"] !== undefined) this.#bound(map["outcomes"], ["outcomes"], MIN_OUTCOMES);
     this.#byBucket(map["queues"], ["queues"], (queue, path) => this.#queue(queue, path));
     this.#neverBoth(map["expire"], map["queues"]);
   }

@@ -187,11 +187,15 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
       printed += 1;
       await writeLine(terminal.stdout, line);
     }
+    const removed = state.outcomesAfter ?? 0;
     const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
-    const isProven = now === undefined || now.isProven || shared < now.txId;
+    // The transactions recorded when the index was moved aside may have ended where outcomes had been removed.
+    const isRecorded = now !== undefined && shared < now.txId && (removed === 0 || shared > removed + 1);
+    const isProven = now === undefined || now.isProven || isRecorded;
     const sentences = [
       ...(state.txId > shared ? [`only it contains transactions ${range}`] : []),
-      ...(isProven ? [] : [unproven(shared)]),
+      ...(removed > after ? [forgotten(after, removed)] : []),
+      ...(isProven ? [] : [unproven(shared, removed)]),
       ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
     ];
@@ -201,8 +205,16 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
   }
 }
 
-function unproven(shared: TxId): string {
-  return `neither the log nor a backup holds the messages of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (cairn db can read the index)`;
+function forgotten(after: TxId, removed: TxId): string {
+  return `transactions ${formatCount(after + 1)} to ${formatCount(removed)} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
+}
+
+function unproven(shared: TxId, removed: TxId): string {
+  const why =
+    removed > 0 && shared <= removed + 1
+      ? `the policy "outcomes" removed the outcomes`
+      : "neither the log nor a backup holds the messages";
+  return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (cairn db can read the index)`;
 }
 
 /**

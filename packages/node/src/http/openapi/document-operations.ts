@@ -18,7 +18,7 @@ const READ_DOCUMENT = {
     ...found("The document, or its versions.", ref("Json"), ["ETag", "Link"]),
     { status: 304, description: "The client already has this revision.", headers: ["ETag"] },
   ],
-  errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", ["CONFLICT", 412]],
+  errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED", ["CONFLICT", 412]],
 } as const satisfies Partial<Operation>;
 const WRITTEN = written(ref("Written"), ref("Indexed"), ["Cairn-Tx", "ETag"]);
 const WRITE_DOCUMENT = {
@@ -65,7 +65,7 @@ export const DOCUMENT_OPERATIONS: readonly Operation[] = [
     inPath: DOCUMENT_PATH,
     query: LIST_PARAMETERS,
     answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Link"]),
-    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED"],
+    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED"],
   },
   {
     ...READ_DOCUMENT,

@@ -1,5 +1,11 @@
 import { ERROR_CODES } from "@cairn/kv";
-import { MAX_FIELD_BYTES, MAX_FIELDS, MAX_KEEP, MAX_SHARDS } from "../../policies/policy-problems.ts";
+import {
+  MAX_FIELD_BYTES,
+  MAX_FIELDS,
+  MAX_KEEP,
+  MAX_SHARDS,
+  MIN_OUTCOMES,
+} from "../../policies/policy-problems.ts";
 import { MAX_NAME } from "../../text/document-key.ts";
 import { MAX_AS_BYTES } from "../../transactions/queue-operation.ts";
 import { EVENT_FIELDS } from "../../transactions/event-record.ts";
@@ -71,6 +77,7 @@ const POLICY_SCHEMAS = {
   },
   HistoryBound: bound(0),
   EventsBound: bound(1),
+  OutcomesBound: bound(MIN_OUTCOMES),
   ExpireRule: withoutOthers(object({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"])),
   Queue: withoutOthers(
     object(
@@ -101,6 +108,7 @@ const POLICY_SCHEMAS = {
         expire: dictionary(ref("ExpireRule")),
         history: dictionary(ref("HistoryBound")),
         events: ref("EventsBound"),
+        outcomes: ref("OutcomesBound"),
         queues: dictionary(ref("Queue")),
       },
       [],

@@ -54,7 +54,7 @@ export const TRANSACTION_OPERATIONS: readonly Operation[] = [
         exact: ref("Decided"),
       },
     ],
-    errors: [...READ_ERRORS, "NOT_FOUND"],
+    errors: [...READ_ERRORS, "NOT_FOUND", "OUTCOME_REMOVED"],
   },
   {
     method: "get",

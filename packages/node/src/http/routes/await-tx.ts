@@ -25,7 +25,8 @@ export async function awaitSubmitted(
   try {
     return await api.commitResult(submitted, { timeoutMs: limit.leftMs });
   } catch (error) {
-    if (!isCairnError(error) || error.code === "LOG_REGRESSED") throw error;
+    if (!isCairnError(error) || error.code === "LOG_REGRESSED" || error.code === "OUTCOME_REMOVED")
+      throw error;
     const message =
       error.code === "TX_TIMEOUT"
         ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`

@@ -21,7 +21,8 @@ import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueDocument, versionValueRevision } from "../rows/version-values.ts";
-import { type OldestIds, REMEMBERED_TRANSACTIONS, type Submission, Submissions } from "./submissions.ts";
+import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
+import { type OldestIds, type Submission, Submissions } from "./submissions.ts";
 
 /**
  * Damaged messages, and messages that no node wrote for this log. They keep their transaction ids but change nothing.
@@ -82,7 +83,11 @@ export async function applyMessages(
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
   const queues = await BatchQueues.load(messages, before, keys, reader, memory.shards);
-  await Promise.all([keys.load(reader), policies?.sweep(), policies?.prepare(messages, touched, fields)]);
+  await Promise.all([
+    keys.load(reader),
+    policies?.sweep(remembered),
+    policies?.prepare(messages, touched, fields),
+  ]);
   policies?.collectSwept();
   await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
@@ -230,7 +235,7 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
       keys.put(key, txId, time, document);
       policies?.written(key, txId, time, document);
     } else if (op === "delete") keys.delete(key, txId, time);
-    else if (op === "evict") keys.evict(key, txId);
+    else if (op === "evict") keys.evict(key, txId, time);
   }
   policies?.take(ops, txId, time);
   if (queues === undefined || plan === undefined) return { kind: "committed", text: header, replaced };

@@ -7,6 +7,7 @@ import { FieldChanges } from "../fields/field-changes.ts";
 import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
 import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
 import { untilSweep, type Swept, sweepHistory, type SweepingTransaction } from "./history-sweep.ts";
+import { type SweptOutcomes, sweepOutcomes } from "./outcome-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import {
@@ -29,6 +30,7 @@ export class BatchPolicies {
   #events: EventRows | undefined;
   #expiry: Expiry | undefined;
   #swept: Swept | undefined;
+  #sweptOutcomes: SweptOutcomes | undefined;
   /** The transaction to which the batch's sweep belongs; undefined if the batch does not sweep. */
   #sweeping: SweepingTransaction | undefined;
   #scanned: Scanned | undefined;
@@ -36,6 +38,8 @@ export class BatchPolicies {
   #policies: StatePolicies | undefined;
   /** The keys of `#swept.tombstones`. */
   readonly #tombstones: KeyState[] = [];
+  /** The latest revision of a tombstone that the sweep removed. */
+  #dropped: TxId = 0;
 
   private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {
     this.#before = before;
@@ -69,7 +73,7 @@ export class BatchPolicies {
         counts,
       );
     }
-    const { expire, history } = batch.#active ?? NOTHING_ACTIVE;
+    const { expire, history, outcomes } = batch.#active ?? NOTHING_ACTIVE;
     if (expire.size > 0) {
       batch.#expiry = await Expiry.load(expire, reader, keys, {
         from: before.dueFrom ?? 0,
@@ -79,18 +83,31 @@ export class BatchPolicies {
     }
     const txId = before.txId + 1;
     const [first] = messages;
-    if (history.size > 0 && untilSweep(txId) === 0 && first !== undefined) {
+    const isBounded = history.size > 0 || outcomes !== undefined;
+    if (isBounded && untilSweep(txId) === 0 && first !== undefined) {
       const { superseded = 0 } = before;
       batch.#sweeping = { txId, time: lastTime([first], before), superseded };
     }
     return batch;
   }
 
-  /** Sweeps history if the batch's first transaction does. The batch's keys may be loaded at the same time. */
-  async sweep(): Promise<void> {
+  /**
+   * Sweeps history and outcomes if the batch's first transaction does. The batch's keys may be loaded at the same time.
+   * `remembered` is as in {@link sweepOutcomes}.
+   */
+  async sweep(remembered: number): Promise<void> {
     if (this.#sweeping === undefined) return;
-    const { history } = this.#active ?? NOTHING_ACTIVE;
-    this.#swept = await sweepHistory(this.#reader, history, this.#before.sweep, this.#sweeping);
+    const { history, outcomes } = this.#active ?? NOTHING_ACTIVE;
+    const { sweep, outcomesAfter = 0 } = this.#before;
+    if (history.size > 0) this.#swept = await sweepHistory(this.#reader, history, sweep, this.#sweeping);
+    if (outcomes === undefined) return;
+    this.#sweptOutcomes = await sweepOutcomes(
+      this.#reader,
+      outcomes,
+      outcomesAfter,
+      this.#sweeping,
+      remembered,
+    );
   }
 
   /** Collects the keys and buckets that the sweep changes. The caller must load them. */
@@ -164,18 +181,28 @@ export class BatchPolicies {
   #clean({ floors }: Swept, touched: readonly (KeyState | undefined)[]): void {
     for (const [name, floor] of floors) this.#keys.raiseFloor(this.#keys.collectBucket(name), floor);
     for (const key of this.#tombstones) {
-      if (!touched.includes(key)) this.#keys.dropTombstone(key);
+      if (touched.includes(key)) continue;
+      this.#dropped = Math.max(this.#dropped, this.#keys.dropTombstone(key));
     }
   }
 
   /** Returns the part of the state after the batch that policies determine. */
   state(): Pick<
     IndexState,
-    "policies" | "events" | "eventsFrom" | "dueFrom" | "superseded" | "sweep" | "cleaned" | "pruned"
+    | "policies"
+    | "events"
+    | "eventsFrom"
+    | "dueFrom"
+    | "superseded"
+    | "sweep"
+    | "cleaned"
+    | "pruned"
+    | "outcomesAfter"
   > {
-    const { cleaned, pruned = 0, sweep, txId } = this.#before;
+    const { cleaned, pruned = 0, sweep, txId, outcomesAfter = 0 } = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
+    const removedUpTo = this.#sweptOutcomes?.upTo ?? outcomesAfter;
     const policies = this.#stillScanned(this.#policies);
     const events = this.#events?.count ?? this.#before.events;
     return {
@@ -187,6 +214,7 @@ export class BatchPolicies {
       sweep: swept === undefined ? sweep : swept.cursor,
       cleaned: isCleaned ? txId + 1 : cleaned,
       pruned: this.#pruned(pruned),
+      outcomesAfter: removedUpTo > 0 ? removedUpTo : undefined,
     };
   }
 
@@ -199,8 +227,7 @@ export class BatchPolicies {
   }
 
   #pruned(before: TxId): TxId | undefined {
-    const deletions = this.#tombstones.map(({ bucket }) => bucket.gone);
-    const pruned = Math.max(before, this.#swept?.pruned ?? 0, ...deletions);
+    const pruned = Math.max(before, this.#swept?.pruned ?? 0, this.#dropped);
     return pruned > 0 ? pruned : undefined;
   }
 
@@ -220,6 +247,7 @@ export class BatchPolicies {
   /** Adds the rows of events and policies to `rows`. */
   async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
+    for (const key of this.#sweptOutcomes?.rowKeys ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);
     for (const row of this.#expiry?.rows() ?? []) rows.push(row);
     const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, fields.builds);
@@ -233,10 +261,11 @@ export class BatchPolicies {
   }
 }
 
-const NOTHING_ACTIVE: Pick<ActivePolicies, "indexed" | "expire" | "history"> = {
+const NOTHING_ACTIVE: Pick<ActivePolicies, "indexed" | "expire" | "history" | "outcomes"> = {
   indexed: new Map(),
   expire: new Map(),
   history: new Map(),
+  outcomes: undefined,
 };
 
 function countExtras(messages: readonly IndexedMessage[]) {

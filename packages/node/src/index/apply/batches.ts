@@ -58,7 +58,7 @@ function isAlone(decoded: DecodedMessage): boolean {
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
- * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history. No
+ * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history or outcomes. No
  * message may depend on changes that earlier messages of the batch made to history or to documents that are being
  * scanned or removed, because these changes are not in the store yet.
  */
@@ -72,7 +72,8 @@ export async function batchLength(
   if (scans(state).length > 0 || state.retiring !== undefined) return 1;
   const [first] = messages;
   let most = messages.length;
-  if (policies.history.size > 0 && first !== undefined) {
+  const isSwept = policies.history.size > 0 || policies.outcomes !== undefined;
+  if (isSwept && first !== undefined) {
     const next = first.message.position + state.log.offset + 1;
     most = Math.min(most, untilSweep(next) + 1);
   }

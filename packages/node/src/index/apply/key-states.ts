@@ -11,8 +11,7 @@ import {
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
-import { sealed } from "../rows/row-checksum.ts";
-import { decodeCounters, encodeCounters } from "../rows/row-values.ts";
+import { decodeCounters, encodeCounters, encodeNumber } from "../rows/row-values.ts";
 import {
   checkedVersion,
   encodeVersion,
@@ -169,12 +168,14 @@ export class KeyStates {
   }
 
   /** Removes the key's tombstone; the key must have no older versions. */
-  dropTombstone(key: KeyState): void {
-    if (key.tombstone === undefined) return;
-    key.bucket.gone = Math.max(key.bucket.gone, versionValueRevision(key.tombstone));
+  dropTombstone(key: KeyState): TxId {
+    if (key.tombstone === undefined) return 0;
+    const revision = versionValueRevision(key.tombstone);
+    key.bucket.gone = Math.max(key.bucket.gone, revision);
     key.bucket.tombstones -= 1;
     key.tombstone = undefined;
     touch(key);
+    return revision;
   }
 
   /**
@@ -229,12 +230,12 @@ export class KeyStates {
   }
 
   /** Removes the key with its history. The key's versions must have been loaded, so an eviction is a separate batch. */
-  evict(key: KeyState, txId: TxId): void {
+  evict(key: KeyState, txId: TxId, time: number): void {
     if (key.document === undefined && key.tombstone === undefined) return;
     this.drop(key);
     for (const version of key.versions ?? []) this.#rows.push({ type: "del", key: version });
     const eviction = evictionRowKey(txId, key.rowKey);
-    this.#rows.push({ type: "put", key: eviction, value: sealed(eviction) });
+    this.#rows.push({ type: "put", key: eviction, value: encodeNumber(eviction, time) });
   }
 
   /** Returns all changes as operations of one batch. */

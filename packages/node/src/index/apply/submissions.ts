@@ -1,15 +1,10 @@
 import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
+import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
-
-/**
- * The number of transactions for which an idempotency id is remembered. A repetition within that range is not applied
- * again. The number is part of the index version, because every node must forget an id at the same transaction.
- */
-export const REMEMBERED_TRANSACTIONS = 1_000_000;
 
 /** The record that the index keeps of an idempotency id. */
 export interface Submission {

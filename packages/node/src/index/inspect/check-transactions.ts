@@ -4,13 +4,16 @@ import { readOutcomes } from "../rows/outcome-rows.ts";
 import { unusableIndex } from "../rows/unusable-index.ts";
 
 /**
- * Checks that the index has an intact outcome for every transaction up to its last one. Policies never remove outcomes.
+ * Checks that the index has an intact outcome for every transaction up to its last one, except those that a policy removed.
  * Throws `INDEX_CORRUPT` with the first missing transaction. This check detects the loss of part of a batch, which
  * checksums cannot detect.
  */
-export async function checkTransactions(reader: KvReader, { txId, log }: IndexState): Promise<void> {
-  let next: number | undefined;
-  for await (const outcomes of readOutcomes(reader, { after: 0, upTo: txId })) {
+export async function checkTransactions(
+  reader: KvReader,
+  { txId, log, outcomesAfter }: IndexState,
+): Promise<void> {
+  let next = outcomesAfter === undefined ? undefined : outcomesAfter + 1;
+  for await (const outcomes of readOutcomes(reader, { after: outcomesAfter ?? 0, upTo: txId })) {
     for (const { txId: found } of outcomes) {
       // A log that does not continue another one may begin with a transaction id other than 1.
       const isNext = next === undefined ? found === 1 || found === log.offset + 1 : found === next;

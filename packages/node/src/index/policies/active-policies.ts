@@ -52,6 +52,8 @@ export interface ActivePolicies {
   readonly expire: ReadonlyMap<string, ExpireRule>;
   readonly history: ReadonlyMap<string, Bound>;
   readonly events: Bound;
+  /** Undefined if outcomes are not bounded. */
+  readonly outcomes: Bound | undefined;
   readonly queues: ReadonlyMap<string, QueueRule>;
 }
 
@@ -96,7 +98,9 @@ function activate({ value, indexes }: StatePolicies): ActivePolicies {
   const queues = new Map(
     Object.entries(value.queues ?? {}).map(([bucket, queue]) => [bucket, queueOf(queue)]),
   );
-  return { indexed, expire, history, events: boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND), queues };
+  const events = boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND);
+  const outcomes = value.outcomes === undefined ? undefined : boundOf(value.outcomes, NO_BOUND);
+  return { indexed, expire, history, events, outcomes, queues };
 }
 
 const NO_BOUND: Bound = { keep: Infinity, age: Infinity };

@@ -206,7 +206,8 @@ async function transactionAt(
 
 /**
  * Resolves a point in time to a transaction: 0 before the first transaction, and undefined if `asOf` is undefined.
- * Throws `REQUEST_INVALID` for an invalid time.
+ * Throws `REQUEST_INVALID` for an invalid time, and `OUTCOME_REMOVED` for one before the first transaction
+ * whose outcome is kept, because only outcomes contain the times of all transactions.
  */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;
@@ -217,9 +218,24 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
       hint: "Write the time in the form 2026-11-20T06:12:26.123Z, or use a transaction id.",
     });
   }
+  const { txId: last = 0, outcomesAfter } = (await readState(reader)) ?? {};
+  const found = await transactionAt(reader, time, { first: (outcomesAfter ?? 0) + 1, last });
+  if (found === undefined && outcomesAfter !== undefined) {
+    const first = (await readOutcome(reader, outcomesAfter + 1))?.time ?? 0;
+    throw timeForgotten(asOf.time, isoTime(first));
+  }
   // Transaction 0 stands for the time before the first one.
-  const last = (await readState(reader))?.txId ?? 0;
-  return (await transactionAt(reader, time, { first: 1, last })) ?? 0;
+  return found ?? 0;
+}
+
+function timeForgotten(time: string, first: string): CairnError {
+  return new CairnError(
+    "OUTCOME_REMOVED",
+    `Which transactions were before ${time} is no longer known: the times of transactions before ${first} were removed with their outcomes.`,
+    {
+      hint: `Use ${first} or a later time, or a transaction id. The policy "outcomes" determines how many outcomes are kept.`,
+    },
+  );
 }
 
 function documentVersion(value: VersionValue): DocumentVersion {

@@ -17,18 +17,22 @@ interface Origin {
 /**
  * For each of `evictions` (keys with the transaction that evicted them), returns a transaction at or after which all
  * content removed by the eviction was written. The results are in the order of `evictions`. The index keeps no versions
- * of evicted keys, so this function scans the operations of all transactions, starting with the first. Within the
- * scanned range, the result is exact. Beyond it, the result may be earlier than necessary.
+ * of evicted keys, so this function scans the operations of all transactions, starting with the first whose outcome is
+ * kept. Within the scanned range, the result is exact. Beyond it, the result may be earlier than necessary.
+ * `removed` is the last transaction whose outcome was removed.
  */
 export async function earliestWrites(
   reader: KvReader,
   evictions: readonly (DocumentKey & { readonly txId: TxId })[],
+  removed: TxId = 0,
 ): Promise<TxId[]> {
   const origins = new Map<string, Origin>();
-  for (const eviction of evictions) origins.set(nameOf(eviction), { first: undefined });
+  // A transaction whose outcome was removed may have written any key.
+  const first = removed === 0 ? undefined : FIRST_TX_ID;
+  for (const eviction of evictions) origins.set(nameOf(eviction), { first });
   const exact = new Map<string, TxId>();
   const last = evictions.reduce((latest, { txId }) => Math.max(latest, txId), 0);
-  let scanned = FIRST_TX_ID - 1;
+  let scanned = Math.max(removed, FIRST_TX_ID - 1);
   let bytes = 0;
   const range = { after: scanned, upTo: last, limit: MAX_TRANSACTIONS };
   scan: for await (const outcomes of readOutcomes(reader, range)) {
@@ -41,6 +45,7 @@ export async function earliestWrites(
     }
   }
   return evictions.map((eviction) => {
+    if (eviction.txId <= removed) return FIRST_TX_ID;
     const name = nameOf(eviction);
     return exact.get(`${eviction.txId} ${name}`) ?? origins.get(name)?.first ?? scanned + 1;
   });

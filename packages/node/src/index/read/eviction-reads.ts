@@ -3,9 +3,9 @@ import type { DocumentKey, TxId } from "@cairn/client";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { earliestWrites } from "./eviction-origins.ts";
-import { unsealed } from "../rows/row-checksum.ts";
+import { readState } from "../rows/index-state.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.ts";
-import { readOutcome } from "../rows/outcome-rows.ts";
+import { decodeNumber } from "../rows/row-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
 /** An evicted key. */
@@ -68,9 +68,8 @@ export async function readEvictions(
       if (evictions.length === limit && last !== undefined) {
         return { evictions: await dated(reader, evictions), cursor: Buffer.from(last).toString("base64url") };
       }
-      unsealed(key, value);
       const { number: txId, stem } = parseNumberedStem(key);
-      const time = (await readOutcome(reader, txId))?.time ?? 0;
+      const time = decodeNumber(key, value);
       const files = evictedFiles(txId, marks, held);
       evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem), files });
       last = key;
@@ -87,6 +86,7 @@ function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld =
 }
 
 async function dated(reader: KvReader, evictions: readonly Eviction[]): Promise<DatedEviction[]> {
-  const writes = await earliestWrites(reader, evictions);
+  const { outcomesAfter } = (await readState(reader)) ?? {};
+  const writes = await earliestWrites(reader, evictions, outcomesAfter);
   return evictions.map((eviction, index) => ({ ...eviction, notBefore: writes[index] ?? 0 }));
 }

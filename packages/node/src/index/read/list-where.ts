@@ -63,7 +63,7 @@ export async function listWhere(
   txId: TxId,
 ): Promise<ListedDocuments> {
   const wanted = await wantedFields(reader, range.bucket, range.where, state);
-  if (txId < state.txId - MAX_TRANSACTIONS_BACK) {
+  if (txId < Math.max(state.txId - MAX_TRANSACTIONS_BACK, state.outcomesAfter ?? 0)) {
     return await listAsOf(reader, range, txId, (bytes) => hasValues(wanted, bytes));
   }
   const isPast = txId < state.txId;

@@ -74,7 +74,7 @@ const VERSIONS_PER_READ = 64;
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
   const pruned = await prunedUpTo(reader, query.bucket);
-  if (after < pruned) throw compacted(after, await changesFloor(reader, query));
+  if (after < pruned.changes) throw compacted(after, await changesFloor(reader, query));
   const transactions: TransactionEvent[] = [];
   let upTo = after;
   let txTime: string | null = null;
@@ -105,20 +105,27 @@ export async function changesFloor(
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
 ): Promise<TxId> {
   const pruned = await prunedUpTo(reader, bucket);
-  for await (const outcomes of readOutcomes(reader, { after: 0, upTo, limit: 1 })) {
-    for (const { txId } of outcomes) return Math.max(pruned, txId - 1);
+  // No range begins among removed rows, because reading past these is slow.
+  for await (const outcomes of readOutcomes(reader, { after: pruned.outcomes, upTo, limit: 1 })) {
+    for (const { txId } of outcomes) return Math.max(pruned.changes, txId - 1);
   }
   return upTo;
 }
 
 /**
- * Returns the last transaction whose changes may be incomplete in the given bucket or, if none is given, in any bucket.
+ * Returns the last transaction after which no watch can begin in the given bucket or, if none is given, in any bucket,
+ * and the last one whose outcome was removed.
  */
-async function prunedUpTo(reader: KvReader, bucket: string | undefined): Promise<TxId> {
-  const pruned = (await readState(reader))?.pruned ?? 0;
-  if (pruned === 0 || bucket === undefined) return pruned;
-  const { floor, gone } = await readFloors(reader, bucket);
-  return Math.min(pruned, Math.max(floor, gone));
+async function prunedUpTo(
+  reader: KvReader,
+  bucket: string | undefined,
+): Promise<{ readonly changes: TxId; readonly outcomes: TxId }> {
+  const { pruned = 0, outcomesAfter: outcomes = 0 } = (await readState(reader)) ?? {};
+  // A watch begins after a transaction whose time is known, so that a watcher of a lost history is recognised.
+  const floor = outcomes === 0 ? 0 : outcomes + 1;
+  if (pruned === 0 || bucket === undefined) return { changes: Math.max(pruned, floor), outcomes };
+  const past = await readFloors(reader, bucket);
+  return { changes: Math.max(floor, Math.min(pruned, Math.max(past.floor, past.gone))), outcomes };
 }
 
 /** Returns the time of a transaction; undefined if the index does not contain it. */

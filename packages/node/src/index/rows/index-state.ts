@@ -12,7 +12,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 11;
+export const INDEX_VERSION = 12;
 
 const Id = z.int().min(0);
 
@@ -47,6 +47,7 @@ const StateSchema = z.object({
   sweep: z.object({ segment: z.string(), key: z.string(), stem: z.string(), seen: Id }).optional(),
   cleaned: Id.optional(),
   pruned: Id.optional(),
+  outcomesAfter: Id.optional(),
   retiring: z.array(z.object({ queue: z.string(), shard: Id })).optional(),
 });
 
@@ -57,7 +58,7 @@ const StateSchema = z.object({
  * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a due document, because those rows
  * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
  * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
- * before this transaction may be incomplete; `retiring`: the shards of queues whose rows are being removed.
+ * before this transaction may be incomplete; `outcomesAfter`: the last transaction whose outcome was removed; `retiring`: the shards of queues whose rows are being removed.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 

@@ -349,3 +349,23 @@ it("a page of open entries reads few documents more than it contains, however la
   // A page contains 42 entries, and reads 64.
   expect(read).toBeLessThan(250);
 });
+
+it("watches are refused only from before a removed version, also after a sweep that follows a retirement", async () => {
+  const scene = await Scene.create({ ...jobs(2, 1_000), history: { jobs: { for: 1 } } });
+  await scene.commit(["enqueue", "jobs", "e0", DONE]);
+  const epoch = await scene.commit(["claim", "jobs", 1, as("a")]);
+  await scene.commit(["put", "jobs", "1/x", DONE]);
+  const deleted = await scene.commit(["delete", "jobs", "1/x", { epoch }]);
+  const drain = await scene.commit(["drain", "jobs", 0, as("d")]);
+  const retired = await scene.commit(["retire", "jobs", 0, drain]);
+  while (scene.messages.length < 1_536) {
+    scene.time += 10;
+    await scene.commit(["renew", "jobs", 1, epoch]);
+  }
+  const { retiring, pruned, cleaned = 0 } = scene.index.state;
+  expect(retiring).toBeUndefined();
+  expect(cleaned).toBeGreaterThan(retired + 10);
+  // The deletion was the newest version that was removed, after the entry of the retired shard.
+  expect(pruned).toBe(deleted);
+  expect(deleted).toBeLessThan(retired);
+});
