@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyRequest } from "fastify";
@@ -27,12 +28,22 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
   app.get("/api/v1/watch", { config: { acceptsTicket: true } }, async (request, reply) => {
     const { ticket: _, ...parameters } = parseQuery(request.url, WATCH_PARAMETERS);
     const query = watchQuery(request, parameters);
+    const { socket } = request.raw;
     const closed = new AbortController();
     const stopListening = request.permit.onRevoked(() => closed.abort());
-    reply.raw.once("close", () => {
+    let body: Readable | undefined;
+    const end = (): void => {
+      socket.off("close", end);
       stopListening();
       closed.abort();
-    });
+      // Otherwise, a watch whose last events were not written would wait forever for that.
+      body?.destroy();
+    };
+    reply.raw.once("close", end);
+    // A pipelined watch has no connection until the responses before it have been sent. If the connection closes before
+    // that, Node does not close the response. A connection may carry any number of such watches.
+    socket.setMaxListeners(0).once("close", end);
+    if (socket.destroyed) end();
     // An error in the first step is sent as the response. After that, the response is the stream.
     const watched = apiFor(request)
       .watch({ ...query, signal: closed.signal })
@@ -50,13 +61,14 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
       "x-accel-buffering": "no",
     });
     if (first instanceof CairnError) return reply.send(`retry: ${RETRY_MS}\n: ${first.message}\n\n`);
-    if (request.method === "HEAD" || first.done === true) {
+    if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
       closed.abort();
       await batches.return?.();
       return reply.send();
     }
-    endWhenGone(reply.raw, query.heartbeatMs ?? 0);
-    return reply.send(Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 }));
+    endWhenGone(reply.raw, socket, query.heartbeatMs ?? 0);
+    body = Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 });
+    return reply.send(body);
   });
 };
 
@@ -68,13 +80,14 @@ function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
 }
 
-/** Closes the connection of a client that no longer reads its heartbeats. */
-function endWhenGone(response: ServerResponse, heartbeatMs: number): void {
-  const { socket } = response;
-  const end = (): void => void socket?.destroy();
-  socket?.setTimeout(Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS), end);
-  // The connection may serve other requests afterwards.
-  response.once("close", () => socket?.off("timeout", end));
+/**
+ * Closes the connection of a client that no longer reads its heartbeats. For a pipelined watch, the time begins once the
+ * responses before it have been sent: until then, none of its heartbeats can be read.
+ */
+function endWhenGone(response: ServerResponse, socket: Socket, heartbeatMs: number): void {
+  const ms = Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS);
+  // The response reports the timeout only while the connection is its own.
+  response.setTimeout(ms, () => socket.destroy());
 }
 
 async function* stream(
