@@ -73,7 +73,8 @@ async function collect(
       const document = value === undefined ? undefined : storedDocumentRow(row[0], value);
       if (document === undefined) continue;
       const isFull = documents.length === limit || bytes >= MAX_PAGE_BYTES;
-      if (isFull && after !== undefined) return { documents, after };
+      // The row may be a tombstone, but another way to list may continue after it, and compares document row keys.
+      if (isFull && after !== undefined) return { documents, after: asKind(after, ROW.document) };
       documents.push(document);
       bytes += value?.length ?? 0;
       after = row[0];

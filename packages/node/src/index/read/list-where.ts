@@ -48,6 +48,11 @@ interface WhereRange extends ListRange {
  * that have changed since.
  */
 const MAX_TRANSACTIONS_BACK = 10_000;
+/**
+ * If more keys than this have changed since, everything is listed as of that time as well. The keys are held in memory,
+ * for each page and each reader, and 10,000 transactions can change ten million of them.
+ */
+const MAX_CHANGED_KEYS = 50_000;
 const KEYS_PER_READ = 128;
 
 /**
@@ -63,11 +68,14 @@ export async function listWhere(
   txId: TxId,
 ): Promise<ListedDocuments> {
   const wanted = await wantedFields(reader, range.bucket, range.where, state);
+  const listEverything = async (): Promise<ListedDocuments> =>
+    await listAsOf(reader, range, txId, (bytes) => hasValues(wanted, bytes));
   if (txId < Math.max(state.txId - MAX_TRANSACTIONS_BACK, state.outcomesAfter ?? 0)) {
-    return await listAsOf(reader, range, txId, (bytes) => hasValues(wanted, bytes));
+    return await listEverything();
   }
   const isPast = txId < state.txId;
   const changed = isPast ? await changedKeys(reader, range, txId, state.txId) : NOTHING;
+  if (changed === undefined) return await listEverything();
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
   const filter = { wanted, range, txId: isPast ? txId : undefined, floors };
@@ -82,13 +90,16 @@ export async function listWhere(
 
 const NOTHING: readonly Buffer[] = [];
 
-/** Returns the keys of the range that transactions after `after` may have changed, as ordered document row keys. */
+/**
+ * Returns the keys of the range that transactions after `after` may have changed, as ordered document row keys;
+ * undefined if there are more than {@link MAX_CHANGED_KEYS}.
+ */
 async function changedKeys(
   reader: KvReader,
   range: WhereRange,
   after: TxId,
   last: TxId,
-): Promise<readonly Buffer[]> {
+): Promise<readonly Buffer[] | undefined> {
   const begin = documentRowPrefix(range.bucket, range.namespace, range.prefix);
   const end = prefixEnd(begin);
   const found = new Map<string, Buffer>();
@@ -104,6 +115,7 @@ async function changedKeys(
         if ((op !== "put" && op !== "delete") || bucket !== range.bucket) continue;
         note(documentRowKey(bucket, qualifiedKey(name)));
       }
+      if (found.size > MAX_CHANGED_KEYS) return undefined;
     }
   }
   const expired = { gte: expiredRowKey(after + 1, NO_STEM), lt: rowsOfKind(ROW.expired).lt };
@@ -113,6 +125,7 @@ async function changedKeys(
       const { stem } = parseNumberedStem(key);
       note(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
+    if (found.size > MAX_CHANGED_KEYS) return undefined;
   }
   return [...found.values()].toSorted((a, b) => Buffer.compare(a, b));
 }

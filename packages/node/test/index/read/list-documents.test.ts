@@ -1,19 +1,21 @@
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { memoryProvider } from "@cairn/kv";
+import { type KvStore, memoryProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
 import { decodeListCursor, encodeListCursor } from "../../../src/index/read/cursor.ts";
 import type { DocumentPage } from "../../../src/index/read/documents.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
+import { ROW } from "../../../src/index/rows/row-keys.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 
 const birth = { log: "log-1", offset: 0 };
+let kv: KvStore;
 let index: IndexStore;
 let position = 0;
 beforeEach(async () => {
-  const kv = await memoryProvider().open(path.join(tmpdir(), "cairn-no-such-folder"));
+  kv = await memoryProvider().open(path.join(tmpdir(), "cairn-no-such-folder"));
   const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth };
   index = await IndexStore.open(kv, emptyState(identity));
   await index.apply([{ position: 1, time: 1, payload: encodeBirthRecord(birth) }]);
@@ -24,6 +26,33 @@ afterEach(async () => await index.close());
 async function apply(...ops: TxOperation[]): Promise<void> {
   position += 1;
   await index.apply([{ position, time: position, payload: encodeTransaction({ ops }, birth.log) }]);
+}
+
+/**
+ * Returns a function that returns whether a range of tombstones has been read from `kv` since its last call, as is done
+ * to list everything as of an earlier time.
+ */
+function watchForTombstones(store: KvStore): () => boolean {
+  let wereRead = false;
+  const snapshot = store.snapshot.bind(store);
+  store.snapshot = () => {
+    const reader = snapshot();
+    const range = reader.range.bind(reader);
+    reader.range = (rows) => {
+      wereRead ||= (rows.gte ?? rows.gt)?.[0] === ROW.tombstone;
+      return range(rows);
+    };
+    return reader;
+  };
+  return () => {
+    const were = wereRead;
+    wereRead = false;
+    return were;
+  };
+}
+
+function putOn(name: string): TxOperation {
+  return ["put", "b", `n/${name}`, { state: "on" }];
 }
 
 function key(name: string): { bucket: string; namespace: string; name: string } {
@@ -62,6 +91,30 @@ describe("a list", () => {
     const first = await index.history(key("overwritten"), 1_000);
     const rest = await index.history(key("overwritten"), 1_000, first.cursor);
     expect([first.versions.length, rest.versions.length]).toEqual([10, 10]);
+  });
+
+  it("by a field continues with the same documents, however many keys have changed since", async () => {
+    const names = ["a0", "a1", "a2", "a3", "a4", "z0", "z1", "z2", "z3", "z4"];
+    await apply(["configure", { indexes: { b: ["state"] } }], ...names.map(putOn));
+    while (await index.buildFields());
+    const query = { bucket: "b", namespace: "n", limit: 2, where: [{ field: "state", value: "on" }] };
+    let page: DocumentPage = await index.list(query);
+    const pages = [page.documents.map(({ name }) => name)];
+    // The first page ends before 50,000 new keys, and everything that follows it is deleted.
+    for (let n = 0; n < 51; n += 1) {
+      await apply(...Array.from({ length: 1_000 }, (_, at) => putOn(`m${n}-${at}`)));
+    }
+    await apply(...names.map((name): TxOperation => ["delete", "b", `n/${name}`]));
+    const listedEverything = watchForTombstones(kv);
+    const ways: boolean[] = [];
+    while (page.cursor !== undefined) {
+      page = await index.list({ ...query, cursor: page.cursor });
+      pages.push(page.documents.map(({ name }) => name));
+      ways.push(listedEverything());
+    }
+    expect(pages.map((found) => found.join(" "))).toEqual(["a0 a1", "a2 a3", "a4 z0", "z1 z2", "z3 z4"]);
+    // Only a few keys after z0 have changed, so they are examined one by one again.
+    expect(ways).toEqual([true, true, false, false]);
   });
 
   it("refuses to continue a list that began in a different history of the log", async () => {
