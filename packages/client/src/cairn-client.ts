@@ -241,10 +241,7 @@ export class CairnClient {
   ): Promise<Written & { readonly shard: number }> {
     const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
     const outcome = await this.#committed(["enqueue", queue, name, document], options, hint);
-    // The outcome of a repetition does not contain the shard.
-    const first =
-      outcome.duplicateOf === undefined ? outcome : await this.await(outcome.duplicateOf, options);
-    const { txId, txTime, shards: [shard = 0] = [] } = first;
+    const { txId, txTime, shards: [shard = 0] = [] } = outcome;
     return { txId, txTime, shard };
   }
 
@@ -334,11 +331,14 @@ export class CairnClient {
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
     const hint = "Read the document again before you write it.";
-    const { txId, txTime, duplicateOf = txId } = await this.#committed(operation, options, hint);
-    return { txId: duplicateOf, txTime };
+    const { txId, txTime } = await this.#committed(operation, options, hint);
+    return { txId, txTime };
   }
 
-  /** Returns the outcome of an operation. Throws `CONFLICT` with the hint unless it was committed. */
+  /**
+   * Returns the outcome of the transaction that applied an operation. Throws `CONFLICT` with the hint unless it was
+   * committed.
+   */
   async #committed(operation: TxOperation, options: WriteOptions, hint: string): Promise<TxOutcome> {
     const { ifRevision, id, ...rest } = options;
     const [kind, bucket, key] = operation;
@@ -348,6 +348,9 @@ export class CairnClient {
     }
     const transaction = id === undefined ? { ops } : { ops, id };
     const outcome = await this.transact(transaction, rest);
+    // The outcome of a repetition has its own time, and no shards.
+    if (outcome.committed && outcome.duplicateOf !== undefined)
+      return await this.await(outcome.duplicateOf, rest);
     if (outcome.committed) return outcome;
     const reason = outcome.reason ?? "another write came first";
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {

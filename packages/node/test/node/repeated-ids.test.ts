@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { CairnClient } from "@cairn/client";
 import { connect, nanos } from "nats";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
@@ -18,7 +19,7 @@ async function forgetfulNode(): Promise<CairnNode> {
   onTestFinished(() => rm(cwd, { recursive: true, force: true }));
   const config = {
     "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
-    "cairn/http-server": null,
+    "cairn/http-server": { host: "127.0.0.1", port: 0 },
   };
   const node = await startNode(config, { env: {}, cwd });
   onTestFinished(() => node.close());
@@ -44,4 +45,28 @@ it("an id belongs to its first transaction, even if the log has forgotten that o
     message: `Transaction ${first.txId} has the same id but different content.`,
   });
   expect((await node.get({ bucket: "orders", namespace: "default", name: "z" }))?.json).toBe("1");
+});
+
+it("a client that repeats a write after the log has forgotten its id gets the id and the time of the first one", async () => {
+  const node = await forgetfulNode();
+  const cairn = new CairnClient({ urls: node.url ?? "" });
+  const event = { object: "default/z", reason: "Written", message: "once" };
+  const writes = [
+    () => cairn.put("orders", "z", 1, { id: "put" }),
+    () => cairn.delete("orders", "z", { id: "delete" }),
+    () => cairn.recordEvent(event, { id: "event" }),
+  ];
+  for (const write of writes) {
+    const first = await write();
+    const repeated = await vi.waitFor(
+      async () => {
+        const written = await write();
+        // The log stores a repetition only once it has forgotten the id.
+        expect(cairn.lastTx).toBeGreaterThan(first.txId);
+        return written;
+      },
+      { interval: 50 },
+    );
+    expect(repeated).toEqual(first);
+  }
 });
