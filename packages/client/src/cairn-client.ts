@@ -336,6 +336,22 @@ export class CairnClient {
   }
 
   /**
+   * Returns the outcome of the transaction that `outcome` repeats, because a repetition has an id and a time of its own.
+   * Without the right to read it, or if a policy removed it, returns the outcome of the repetition.
+   */
+  async #first(outcome: TxOutcome, options: Omit<WriteOptions, "ifRevision" | "id">): Promise<TxOutcome> {
+    if (outcome.duplicateOf === undefined) return outcome;
+    try {
+      return await this.await(outcome.duplicateOf, options);
+    } catch (error) {
+      const isRefused =
+        error instanceof CairnClientError && (error.code === "FORBIDDEN" || error.code === "OUTCOME_REMOVED");
+      if (isRefused) return outcome;
+      throw error;
+    }
+  }
+
+  /**
    * Returns the outcome of the transaction that applied an operation. Throws `CONFLICT` with the hint unless it was
    * committed.
    */
@@ -348,10 +364,7 @@ export class CairnClient {
     }
     const transaction = id === undefined ? { ops } : { ops, id };
     const outcome = await this.transact(transaction, rest);
-    // The outcome of a repetition has its own time, and no shards.
-    if (outcome.committed && outcome.duplicateOf !== undefined)
-      return await this.await(outcome.duplicateOf, rest);
-    if (outcome.committed) return outcome;
+    if (outcome.committed) return await this.#first(outcome, rest);
     const reason = outcome.reason ?? "another write came first";
     throw new CairnClientError("CONFLICT", `Nothing was written: ${reason.replace(/^CONFLICT: /, "")}.`, {
       status: 412,

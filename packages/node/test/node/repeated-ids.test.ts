@@ -8,7 +8,7 @@ import { type CairnNode, startNode } from "../../src/index.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 
 /** Starts a node whose log remembers ids for one and a half seconds only. */
-async function forgetfulNode(): Promise<CairnNode> {
+async function forgetfulNode(http: object = {}): Promise<CairnNode> {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const operator = await connect({ servers: nats.url });
@@ -19,9 +19,9 @@ async function forgetfulNode(): Promise<CairnNode> {
   onTestFinished(() => rm(cwd, { recursive: true, force: true }));
   const config = {
     "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
-    "cairn/http-server": { host: "127.0.0.1", port: 0 },
+    "cairn/http-server": { host: "127.0.0.1", port: 0, ...http },
   };
-  const node = await startNode(config, { env: {}, cwd });
+  const node = await startNode(config, { env: { WRITER: "only-writes-and-is-long-enough" }, cwd });
   onTestFinished(() => node.close());
   await node.ready;
   return node;
@@ -69,4 +69,20 @@ it("a client that repeats a write after the log has forgotten its id gets the id
     );
     expect(repeated).toEqual(first);
   }
+});
+
+it("a client that may not read outcomes gets the id and the time of the repetition", async () => {
+  const node = await forgetfulNode({ tokens: { writer: { env: "WRITER", rights: ["write"] } } });
+  const cairn = new CairnClient({ urls: node.url ?? "", token: "only-writes-and-is-long-enough" });
+  const write = () => cairn.put("orders", "z", 1, { id: "put" });
+  const first = await write();
+  const repeated = await vi.waitFor(
+    async () => {
+      const written = await write();
+      expect(written.txId).toBeGreaterThan(first.txId);
+      return written;
+    },
+    { interval: 50 },
+  );
+  expect(repeated.txTime).toBe((await node.outcome(repeated.txId))?.txTime);
 });
