@@ -88,6 +88,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
     ttlMs: take.leaseMs ?? leaseDuration(options.approxFrequency),
     clock,
     ...(signal === undefined ? {} : { signal }),
+    onNonce: (nonce) => take.memory?.acquiring(nonce),
     onHeld: (record, storeNow) => {
       take.memory?.sawLease(record, storeNow);
       held = heldLease(record, take.memory?.leftBehind(record, storeNow) ?? false);
@@ -102,7 +103,6 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
       ...(held === undefined ? {} : { lease: held }),
     };
   }
-  take.memory?.held(lease.nonce);
   try {
     // Another node may have saved a checkpoint after the first look and before this node acquired the lease.
     const now = await look(take);
@@ -117,6 +117,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
       signal: stop,
       hurry,
       onStep,
+      onName: (name) => take.memory?.saving(name),
     });
     take.memory?.saved(checkpoint);
     const takenAt = Date.parse(checkpoint.manifest.takenAt);

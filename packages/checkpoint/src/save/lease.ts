@@ -68,7 +68,12 @@ export interface LeaseOptions {
   readonly clock: Clock;
   /** Once this is aborted, the lease is no longer renewed, but it is not released. */
   readonly signal?: AbortSignal;
-  /** Called if another process holds the lease. */
+  /**
+   * Called with the nonce before anything is written, because the store may hold the lease even though acquiring it
+   * fails.
+   */
+  readonly onNonce?: (nonce: string) => void;
+  /** Called if the lease is held: by another process, or by an attempt of this one whose response was lost. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
 }
 
@@ -88,6 +93,7 @@ export async function acquireLease(
   const shared = await store.read(SHARED_LEASE);
   if (shared !== undefined && (await isHeld(SHARED_LEASE, shared))) return undefined;
   const record = new OwnRecord(store, options);
+  options.onNonce?.(record.nonce);
   if (!(await store.create(file, await record.renewed()))) {
     const current = await store.read(file);
     if (current === undefined || (await isHeld(file, current))) return undefined;

@@ -22,11 +22,19 @@ export interface LookMemory {
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
   /** Records a look. Reads the manifests of checkpoints that were taken since this process started, but only a few. */
   sawStore(seen: SeenStore): Promise<void>;
+  /**
+   * Records the name under which this process is about to save a checkpoint. If the store's responses are lost, the
+   * checkpoint may exist although it counts as failed.
+   */
+  saving(name: string): void;
   /** Records a checkpoint that this process saved. */
   saved(checkpoint: StoredCheckpoint): void;
-  /** Records that this process acquired the lease with this nonce. */
-  held(nonce: string): void;
-  /** Records that another process holds the lease. */
+  /**
+   * Records the nonce with which this process is about to acquire the lease. If the store's response is lost, the lease
+   * may exist although it counts as not acquired.
+   */
+  acquiring(nonce: string): void;
+  /** Records that the lease is held. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
   /**
    * Returns whether an earlier process of this node left a held lease behind: the lease has the node's id, and was not
@@ -58,6 +66,29 @@ const CLOCK_TOLERANCE_MS = 2_000;
 /** The maximum number of new manifests read per look. Usually, about one checkpoint is saved between two looks. */
 const MAX_MANIFESTS_PER_LOOK = 4;
 
+/** The number of names and of nonces of this process that are remembered. One is added by each attempt. */
+const MAX_OWN = 16;
+
+/** The newest names or nonces of this process. One that is still found in the store counts as new. */
+class RecentlyOwn {
+  readonly #values = new Set<string>();
+
+  add(value: string): void {
+    this.#values.delete(value);
+    this.#values.add(value);
+    const [oldest] = this.#values;
+    if (this.#values.size > MAX_OWN && oldest !== undefined) this.#values.delete(oldest);
+  }
+
+  /** Returns whether this process has used `value`. */
+  found(value: string): boolean {
+    if (!this.#values.has(value)) return false;
+    // As long as it is in the store, further attempts must not displace it.
+    this.add(value);
+    return true;
+  }
+}
+
 /** Creates the memory of one checkpointer. */
 export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookMemory {
   const startedAt = clock.now();
@@ -67,8 +98,8 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
   let lastTakenAt = 0;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
-  let lastSaved: string | undefined;
-  let ownNonce: string | undefined;
+  const ownNames = new RecentlyOwn();
+  const ownNonces = new RecentlyOwn();
   let sameId = false;
   /** Names of checkpoints taken since this process started whose log is known. */
   let known = new Set<string>();
@@ -79,7 +110,7 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
   const startAt = (storeNow: number): number =>
     (start ??= storeNow - Math.max(0, clock.now() - startedAt) + CLOCK_TOLERANCE_MS);
 
-  const isNamesake = ({ owner, nonce }: LeaseRecord): boolean => owner === node && nonce !== ownNonce;
+  const isNamesake = ({ owner, nonce }: LeaseRecord): boolean => owner === node && !ownNonces.found(nonce);
 
   /**
    * Returns whether a lease was renewed since this process started, so that no earlier process of this node left it. A
@@ -104,9 +135,8 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
     takenAt({ name, manifest }, storeNow) {
       const takenAt = Date.parse(manifest.takenAt);
       const after = Math.max(startAt(storeNow), lastTakenAt);
-      if (manifest.node === node && name !== lastSaved && takenAt > after && takenAt <= storeNow) {
-        warnOfSameId(`it saved ${name}`);
-      }
+      const isNamesakes = manifest.node === node && !ownNames.found(name);
+      if (isNamesakes && takenAt > after && takenAt <= storeNow) warnOfSameId(`it saved ${name}`);
       if (takenAt <= storeNow) return takenAt;
       if (future?.name !== name) {
         future = { name, seenAt: storeNow };
@@ -117,7 +147,9 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
     async sawStore({ store, listed, newest, logId, storeNow }) {
       // Older checkpoints may belong to a log that this one continues.
       const since = listed.filter(({ parsed }) => parsed.takenAt > startAt(storeNow));
-      const unknown = since.filter(({ name }) => ![...known, lastSaved, newest?.name].includes(name));
+      const unknown = since.filter(
+        ({ name }) => !known.has(name) && name !== newest?.name && !ownNames.found(name),
+      );
       const read = unknown
         .toSorted((a, b) => b.parsed.takenAt - a.parsed.takenAt)
         .slice(0, MAX_MANIFESTS_PER_LOOK);
@@ -130,13 +162,12 @@ export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookM
       }
       known = new Set(since.map(({ name }) => name).filter((name) => !unread.has(name)));
     },
+    saving: (name) => ownNames.add(name),
     saved({ name, manifest }) {
-      lastSaved = name;
+      ownNames.add(name);
       lastTakenAt = Date.parse(manifest.takenAt);
     },
-    held(nonce) {
-      ownNonce = nonce;
-    },
+    acquiring: (nonce) => ownNonces.add(nonce),
     sawLease(lease, storeNow) {
       if (isNamesake(lease) && renewed(lease, storeNow)) warnOfSameId("it is uploading a checkpoint");
     },

@@ -40,6 +40,11 @@ export interface SaveOptions {
   /** Once this is aborted, the upload no longer yields to the other work of this process. */
   readonly hurry: AbortSignal | undefined;
   readonly onStep: (step: SaveStep, bytes: number) => void;
+  /**
+   * Called with the checkpoint's name before anything is uploaded, because the store may hold the checkpoint even though
+   * saving it fails.
+   */
+  readonly onName?: (name: string) => void;
 }
 
 /**
@@ -88,6 +93,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
       takenAt,
       suffix: randomBytes(4).toString("hex"),
     });
+    save.onName?.(name);
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
     // Unlisted unfinished uploads can be found only by name, so the name must be stored before the upload begins.

@@ -3,11 +3,17 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { listCheckpoints, markDamaged, memoryStore, startCheckpointer } from "../../src/index.ts";
 import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../../src/index.ts";
-import { HOUR, start } from "../support/bench.ts";
+import { leaseFile } from "../../src/store/lease-record.ts";
+import { unreachable } from "../../testing/index.ts";
+import { HOUR, start, types } from "../support/bench.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
+
+const LEASE = leaseFile("log-a");
+
+const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
 
 /** Saves a checkpoint into `store` while the store's clock is `ahead` ms fast. */
 async function saveAhead(store: CheckpointStore, source: TestSource, ahead = 0): Promise<void> {
@@ -105,6 +111,61 @@ test("neither earlier processes of the node nor its own checkpoints count as a s
   await vi.waitFor(() => expect(restarted.status().running).toBeNull());
   expect(await restarted.checkpointNow().done).toMatchObject({ outcome: "taken" });
   expect([...warnings(events), ...warnings(again)]).toEqual([]);
+});
+
+test("a lease of this process does not count as that of a second one if the store's responses to it were lost", async () => {
+  let isAway = true;
+  const { clock, checkpointer, events, look, store } = await start(
+    {},
+    { failAfter: ({ name }) => (isAway && name === LEASE ? unreachable() : undefined) },
+  );
+  // The process has been running for longer than the tolerance for clocks.
+  clock.advance(10_000);
+  await look();
+  expect(events.at(-1)).toMatchObject({ type: "failed", error: { code: "STORE_UNREACHABLE" } });
+  isAway = false;
+  expect(await store.read(LEASE)).toBeDefined();
+  expect(await checkpointer.checkpointNow().done).toMatchObject({ reason: "leased" });
+  // Many requests during the time of the lease must not displace it from the memory.
+  for (let again = 0; again < 40; again += 1) await checkpointer.checkpointNow().done;
+  clock.advance(60_000);
+  expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
+  expect(warnings(events)).toEqual([]);
+});
+
+test("a checkpoint of this process does not count as that of a second one if the store's responses to it were lost", async () => {
+  let condition: "well" | "away" | "well again" = "well";
+  const { clock, checkpointer, source, events, store } = await start(
+    { firstLookAfter: 10 * HOUR },
+    {
+      failAfter: ({ method, name }) => {
+        if (condition === "well" && method === "create" && isManifest(name)) condition = "away";
+        return condition === "away" ? unreachable() : undefined;
+      },
+      fail: ({ method }) => (condition === "away" && method === "remove" ? unreachable() : undefined),
+    },
+  );
+  clock.advance(10_000);
+  const round = checkpointer.checkpointNow().done.catch((error: unknown) => error);
+  // Publishing is retried after pauses.
+  await vi.waitFor(() => {
+    clock.advance(100);
+    expect(types(events)).toContain("failed");
+  });
+  expect(await round).toMatchObject({ code: "STORE_UNREACHABLE" });
+  condition = "well again";
+  const [stored] = (await listCheckpoints(store)).checkpoints;
+  expect(stored).toMatchObject({ txId: 1, node: source.node });
+  clock.advance(HOUR / 2);
+  expect(await checkpointer.checkpointNow().done).toMatchObject({ reason: "unchanged" });
+  expect(warnings(events)).toEqual([]);
+
+  // A second process is still recognised.
+  const twin = testSource(source.node);
+  twin.txId = 7;
+  await saveAhead(store, twin);
+  await checkpointer.checkpointNow().done;
+  expect(warnings(events)).toEqual(["same-node-id"]);
 });
 
 test("two processes with the same node id and the same store keep saving, and both report the problem", async () => {
