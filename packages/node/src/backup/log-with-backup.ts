@@ -1,5 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { anchorOf } from "../log/anchor.ts";
+import { LastKnown } from "../concurrency/last-known.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { TxId } from "@cairn/client";
@@ -19,6 +20,8 @@ interface Beginning {
 
 /** How long the result of a search for a backup stays valid (ms). */
 const SEARCH_MS = 60_000;
+/** How long the listing of one backup is awaited before its last one is used (ms). */
+const LISTING_LIMIT_MS = 3_000;
 /**
  * The maximum number of times that a reader starts over because the log was trimmed while the backup was being read.
  */
@@ -48,6 +51,8 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   let known: { readonly logId: string | undefined; readonly backups: readonly BackupLog[] } | undefined;
   /** The backup, and the position at which the log was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
+  /** The segments in each store, when it last responded. */
+  let listings: { readonly logId: string | undefined; readonly of: readonly LastKnown<string>[] } | undefined;
   let searched: { readonly of: number; readonly at: number; readonly result: Beginning } | undefined;
   const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
     if (first <= 1) return { first };
@@ -134,9 +139,15 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     read,
     async contents() {
       const logId = await log.id();
-      const backups = logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId }));
-      const listings = backups.map(async (backup) => await unlessUnreadable(backup.contents()));
-      return (await Promise.all(listings)).join("\n");
+      if (listings === undefined || listings.logId !== logId) {
+        const backups = logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId }));
+        listings = {
+          logId,
+          of: backups.map((backup) => new LastKnown(() => backup.contents(), LISTING_LIMIT_MS)),
+        };
+      }
+      const found = listings.of.map(async (listing) => await listing.current());
+      return (await Promise.all(found)).join("\n");
     },
     // The code that opened the stores closes them.
     close: () => Promise.resolve(),

@@ -6,10 +6,15 @@ import {
   unlessAborted,
 } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
+import { LastKnown } from "../concurrency/last-known.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** The pauses between checks, which grow because each check lists every store. */
 const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
+
+/** How long a check waits for one store (ms). */
+const STORE_LIMIT_MS = 5_000;
 
 /**
  * The sources from which a node could join: its log and the checkpoints in its stores. A node that could not join waits for these to
@@ -17,16 +22,27 @@ const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
  */
 export class JoinSources {
   readonly #log: TxLog;
+  /** The first position that can be read from the log or a backup. */
+  readonly #first: LastKnown<number>;
+  readonly #contents: LastKnown<string>;
+  /**
+   * The checkpoints in each store. What a store held when it last responded stays valid while it does not: that it is
+   * away is no change, and must not hide the changes in the other stores.
+   */
+  readonly #stored = new Map<CheckpointStore, LastKnown<string>>();
   /** The result of the last check, as a string. */
   #seen = "";
 
-  constructor(log: TxLog) {
+  /** `history` is the log combined with its backups. */
+  constructor(log: TxLog, history: LogHistory) {
     this.#log = log;
+    this.#first = new LastKnown(async () => (await history.bounds()).first, STORE_LIMIT_MS);
+    this.#contents = new LastKnown(async () => (await history.contents?.()) ?? "", STORE_LIMIT_MS);
   }
 
   /**
    * Resolves when the log, its first message, the segments of its backup or the checkpoints in `stores` have changed
-   * since the last check, or when `signal` is aborted.
+   * since the last check, or when `signal` is aborted. A store that does not respond counts as unchanged.
    */
   async changed(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<void> {
     for (let looks = 0; await systemClock.wait(backoffMs(looks, PAUSES), signal); looks += 1) {
@@ -39,8 +55,8 @@ export class JoinSources {
   }
 
   /**
-   * Returns the current state of the sources as a string; undefined if the log or a store does not respond, or `signal`
-   * is aborted first.
+   * Returns the current state of the sources as a string; undefined if the log does not respond, or `signal` is aborted
+   * first.
    */
   async #look(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<string | undefined> {
     try {
@@ -52,18 +68,28 @@ export class JoinSources {
   }
 
   async #describe(stores: readonly CheckpointStore[]): Promise<string> {
-    const lines = [await this.#lookAtLog()];
-    for (const store of stores) {
-      for (const { name, bytes, modifiedAt } of await store.list(CHECKPOINT_PREFIX)) {
-        lines.push(`${store.location} ${name} ${bytes} ${modifiedAt}`);
-      }
-    }
-    return lines.join("\n");
+    const listings = stores.map(async (store) => await this.#storedIn(store).current());
+    return (await Promise.all([this.#lookAtLog(), ...listings])).join("\n");
+  }
+
+  #storedIn(store: CheckpointStore): LastKnown<string> {
+    const known = this.#stored.get(store) ?? new LastKnown(() => listed(store), STORE_LIMIT_MS);
+    this.#stored.set(store, known);
+    return known;
   }
 
   async #lookAtLog(): Promise<string> {
     if (!(await this.#log.exists())) return "no log";
-    const { first } = await this.#log.bounds();
-    return `log ${await this.#log.id()} ${first} ${(await this.#log.contents?.()) ?? ""}`;
+    const [id, { first }] = [await this.#log.id(), await this.#log.bounds()];
+    // Both of these wait for the stores that contain backups.
+    const [readable, contents] = await Promise.all([this.#first.current(), this.#contents.current()]);
+    return `log ${id} ${first} ${readable} ${contents}`;
   }
+}
+
+async function listed(store: CheckpointStore): Promise<string> {
+  const files = await store.list(CHECKPOINT_PREFIX);
+  return files
+    .map(({ name, bytes, modifiedAt }) => `${store.location} ${name} ${bytes} ${modifiedAt}`)
+    .join("\n");
 }

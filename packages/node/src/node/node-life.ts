@@ -256,8 +256,8 @@ export class NodeLife implements ComparedNode {
         last = error;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
-        if (reaction.kind === "await-change" && this.#history !== undefined) {
-          sources ??= new JoinSources(this.#history);
+        if (reaction.kind === "await-change" && this.#log !== undefined && this.#history !== undefined) {
+          sources ??= new JoinSources(this.#log, this.#history);
           await sources.changed(reaction.stores ? restoreStores(system) : [], signal);
           await this.#closeIndex();
           continue;

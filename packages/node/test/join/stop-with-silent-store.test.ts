@@ -2,6 +2,7 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { faultyStore } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { logWithBackup } from "../../src/backup/log-with-backup.ts";
 import { JoinSources } from "../../src/join/join-sources.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put, type SceneOptions } from "../cluster/cluster-scene.ts";
@@ -60,7 +61,10 @@ it("a node that waits for another checkpoint can be stopped although the store d
   const silent = new SilentStore(path.join(scene.folder, "store"));
   silent.isSilent = true;
   const stop = new AbortController();
-  const changed = new JoinSources(scene.log).changed([silent.store], stop.signal);
+  const changed = new JoinSources(scene.log, logWithBackup(scene.log, [silent.store])).changed(
+    [silent.store],
+    stop.signal,
+  );
   await vi.waitFor(() => expect(silent.awaited).not.toEqual([]));
   stop.abort();
   await changed;
