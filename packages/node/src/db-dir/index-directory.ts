@@ -28,7 +28,7 @@ const DISTRUSTED = "distrusted.json";
 
 /**
  * The transactions of an index that is moved aside. With `holdsLost`, the index holds transactions that the log has
- * lost, and is never removed.
+ * lost, or may hold some, and is never removed.
  */
 export interface MovedContents {
   readonly holdsLost: boolean;

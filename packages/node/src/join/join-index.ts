@@ -14,7 +14,7 @@ import { beginningOf } from "../replay/follow-history.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
-import { heldTransactions } from "./last-shared.ts";
+import { movedContents } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { evidenceOfLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
@@ -157,11 +157,9 @@ async function keepLocal(
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
-  const leave = async (): Promise<void> => {
-    const held = await heldTransactions(local.kv, state, context.log, identity);
+  const leave = async (newer?: OpenedIndex): Promise<void> => {
+    const contents = await movedContents({ kv: local.kv, state }, context.log, identity, newer);
     await closeLocal(context, local);
-    // The index may be the only copy of transactions that the log has lost, has trimmed or never had.
-    const contents = { holdsLost: true, ...(held === undefined ? {} : { held }) };
     await moveAside(context, problem, contents);
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());

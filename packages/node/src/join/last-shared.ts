@@ -1,15 +1,21 @@
-import { isCairnError, type KvReader } from "@cairn/kv";
+import { isDeepStrictEqual } from "node:util";
+import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { Outcome } from "../index/rows/row-values.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import type { HeldTransactions } from "../db-dir/quarantine.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
+
+/**
+ * Returns whether another history has the same transaction as an index, given its outcome in the index; undefined if
+ * that cannot be determined.
+ */
+type HasSame = (txId: TxId, outcome: Outcome) => Promise<boolean | undefined>;
 
 /** The transactions that an index and the log have in common: all up to `txId`. */
 export interface SharedTransactions {
@@ -66,12 +72,16 @@ async function compared(
     readonly outcomesAfter: TxId;
   },
 ): Promise<SharedTransactions> {
-  const removed = outcomesAfter === 0 ? 0 : outcomesAfter + 1;
+  const removed = afterRemoved(outcomesAfter);
   // The birth record is common to both, because it contains the log's id.
   const low = Math.min(end, Math.max(Math.max(1, first - 1) + offset, removed));
   let isProven = first <= 1 && low > removed;
+  const hasSame: HasSame = async (id, outcome) => {
+    const message = await log.fetch(id - offset);
+    return message === undefined ? undefined : await isOf(kv, id, outcome, message);
+  };
   const txId = await lastInCommon(low, end, async (upTo, after) => {
-    const newest = await newestComparable(kv, log, offset, { after, upTo });
+    const newest = await newestComparable(kv, hasSame, { after, upTo });
     if (newest === undefined || newest.differs) return newest?.txId;
     isProven = true;
     return undefined;
@@ -79,39 +89,46 @@ async function compared(
   return { txId, isProven };
 }
 
-/**
- * Returns the range of transactions in an index that is about to be moved aside. Undefined if the index or the log
- * cannot be read, which does not keep a node from joining.
- */
-export async function heldTransactions(
-  kv: KvReader,
-  state: IndexState,
-  log: LogHistory,
-  identity: LogIdentity,
-): Promise<HeldTransactions | undefined> {
-  try {
-    return { txId: state.txId, shared: (await lastShared(kv, state, log, identity))?.txId };
-  } catch (error) {
-    if (isCairnError(error) && error.code !== "LOG_UNREACHABLE") return undefined;
-    throw error;
-  }
+/** Returns the first transaction that can be compared with another history if outcomes were removed. */
+function afterRemoved(outcomesAfter: TxId): TxId {
+  return outcomesAfter === 0 ? 0 : outcomesAfter + 1;
 }
 
 /**
- * Compares the newest comparable transaction in a range with the log. Rows of aborted transactions and duplicates do not
+ * Returns the last transaction that an index and a newer index of the same log have in common, like {@link lastShared}.
+ * Transactions whose outcomes were removed from either count as common.
+ */
+export async function lastSharedWith(
+  { kv, state }: { readonly kv: KvReader; readonly state: IndexState },
+  newer: { readonly kv: KvReader; readonly state: IndexState },
+): Promise<TxId> {
+  const end = Math.min(state.txId, newer.state.txId);
+  const removed = Math.max(state.outcomesAfter ?? 0, newer.state.outcomesAfter ?? 0);
+  const low = Math.min(end, Math.max(state.log.offset + 1, afterRemoved(removed)));
+  const hasSame: HasSame = async (id, outcome) => {
+    const other = await readOutcome(newer.kv, id);
+    return other === undefined ? undefined : isDeepStrictEqual(other, outcome);
+  };
+  return await lastInCommon(low, end, async (upTo, after) => {
+    const newest = await newestComparable(kv, hasSame, { after, upTo });
+    return newest?.differs === true ? newest.txId : undefined;
+  });
+}
+
+/**
+ * Compares the newest comparable transaction in a range with another history. Rows of aborted transactions and duplicates do not
  * identify their message. Returns undefined if no transaction is comparable.
  */
 async function newestComparable(
   kv: KvReader,
-  log: Pick<TxLog, "fetch">,
-  offset: number,
+  hasSame: HasSame,
   { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
 ): Promise<{ readonly txId: TxId; readonly differs: boolean } | undefined> {
   for await (const outcomes of readOutcomes(kv, { after, upTo, reverse: true })) {
     for (const { txId, outcome } of outcomes) {
       if (outcome.kind !== "committed") continue;
-      const message = await log.fetch(txId - offset);
-      if (message !== undefined) return { txId, differs: !(await isOf(kv, txId, outcome, message)) };
+      const isSame = await hasSame(txId, outcome);
+      if (isSame !== undefined) return { txId, differs: !isSame };
     }
   }
   return undefined;

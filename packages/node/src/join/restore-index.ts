@@ -19,7 +19,7 @@ import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState } from "../index/rows/index-state.ts";
-import { openIndex } from "../index/local-index.ts";
+import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 
 /** The parts that restoring an index needs. */
@@ -40,8 +40,8 @@ const MARK_MS = 5_000;
 
 /** A local index that a restored index replaces. */
 export interface Replaced {
-  /** Moves the local index aside; called once another index exists to replace it. */
-  readonly leave: () => Promise<void>;
+  /** Moves the local index aside; called with the index that replaces it, which is closed afterwards. */
+  readonly leave: (newer: OpenedIndex) => Promise<void>;
   /** Only checkpoints after this transaction are restored. */
   readonly beyond?: TxId;
 }
@@ -122,7 +122,12 @@ async function restoreFromStores(
   if (restored === undefined) return undefined;
   const { name, store, manifest } = restored;
   if (local !== undefined) {
-    await local.leave();
+    const newer = await openIndex(fileReader(provider), targetDir);
+    try {
+      await local.leave(newer);
+    } finally {
+      await newer.kv.close();
+    }
     await directory.place(targetDir);
   }
   const { kv } = await openIndex(provider, local === undefined ? targetDir : live);

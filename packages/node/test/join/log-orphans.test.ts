@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -159,6 +159,14 @@ describe("cairn log orphans", () => {
     await saveCheckpoint(b);
     await trim(8);
     await started("a");
+    // The restored index shows that the log had all of them.
+    expect((await orphans("a")).stderr).toContain("no index in");
+    // Earlier builds did not compare the two, and recorded that they did not know.
+    const quarantine = path.join(folder, "index-a", "quarantine");
+    const [moved = ""] = await readdir(quarantine);
+    const note = path.join(quarantine, moved, "why.json");
+    const known = JSON.parse(await readFile(note, "utf8")) as object;
+    await writeFile(note, JSON.stringify({ ...known, holdsLost: true }));
     const { code, stdout, stderr } = await orphans("a");
     expect([code, stdout]).toEqual([0, ""]);
     expect(stderr).toContain(
