@@ -70,7 +70,10 @@ export function faultyStore(store: CheckpointStore, faults: StoreFaults): Checkp
     open: (name, options) =>
       call("open", name, async () => {
         const content = await store.open(name, options);
-        return Readable.from(spoiled(content, name, faults), { objectMode: false });
+        // If the result is destroyed before it is read, nothing else handles an error of the content, nor releases it.
+        content.on("error", () => undefined);
+        const result = Readable.from(spoiled(content, name, faults), { objectMode: false });
+        return result.once("close", () => content.destroy());
       }),
     read: (name) => call("read", name, () => store.read(name)),
     create: (name, text, options) => call("create", name, () => store.create(name, text, options)),

@@ -161,18 +161,8 @@ async function reserveUnlessAborted(
   { store, name }: Candidate,
   clock: Clock,
 ): Promise<Reservation> {
-  const reserving = reserve(store, name, node, clock);
-  try {
-    return await unlessAborted(reserving, signal);
-  } catch (error) {
-    // If the reservation is created after all, it must not be renewed forever. If it is not, the error thrown here
-    // suffices.
-    void reserving.then(
-      (late) => late.release(),
-      () => undefined,
-    );
-    throw error;
-  }
+  // A reservation that is created after all must not be renewed forever.
+  return await unlessAborted(reserve(store, name, node, clock), signal, (late) => void late.release());
 }
 
 async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }: Candidate): Promise<void> {
@@ -183,7 +173,11 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     // manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined) throw sweptAway(name);
-    const archive = await store.open(manifest.archive.name, signal === undefined ? {} : { signal });
+    const opening = store.open(manifest.archive.name, signal === undefined ? {} : { signal });
+    const archive = await unlessAborted(opening, signal, (late) => {
+      late.on("error", () => undefined);
+      late.destroy();
+    });
     // The stream may fail before unpacking listens for errors; unpacking then finds it destroyed.
     archive.on("error", () => undefined);
     const total = manifest.archive.bytes;

@@ -21,7 +21,8 @@ export interface TaggedText {
 export interface DirectContent {
   /**
    * Writes all of the content to the descriptor `file`, and returns the number of bytes. If writing fails, throws the
-   * error that `explain` returns for the failure. Nothing is written to the file after the promise settles.
+   * error that `explain` returns for the failure. Nothing is written to the file after the promise settles, except by a
+   * call that was hanging when the signal was aborted.
    */
   writeTo(
     file: number,

@@ -1,5 +1,12 @@
-/** Waits for `work`. As soon as the signal is aborted, throws its reason and discards the result of `work`. */
-export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/**
+ * Waits for `work`. As soon as the signal is aborted, throws its reason. If `work` has a result after all, it is passed
+ * to `discard`.
+ */
+export async function unlessAborted<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  discard?: (late: T) => void,
+): Promise<T> {
   if (signal === undefined) return work;
   let onAbort: (() => void) | undefined;
   const aborted = new Promise<never>((_resolve, reject) => {
@@ -9,6 +16,10 @@ export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | u
   });
   try {
     return await Promise.race([work, aborted]);
+  } catch (error) {
+    // If `work` fails as well, the error thrown here suffices.
+    if (discard !== undefined) void work.then(discard, () => undefined);
+    throw error;
   } finally {
     if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
   }

@@ -339,7 +339,7 @@ test("an aborted restore ends with the signal's reason, and leaves nothing behin
   expect((await namesIn(store)).filter((name) => name.startsWith("reservations/"))).toEqual([]);
 });
 
-test.each(["list", "read", "create"] as const)(
+test.each(["list", "read", "create", "open"] as const)(
   "a restore that is aborted while a store does not respond to %s ends immediately, and a late response leaves nothing behind",
   async (silent) => {
     const dir = await temporaryDirectory();
@@ -361,6 +361,23 @@ test.each(["list", "read", "create"] as const)(
     expect(await readdir(dir)).not.toContain("live");
   },
 );
+
+test("an archive that a store opens after the restore has been aborted is closed", async () => {
+  const dir = await temporaryDirectory();
+  const { store } = await threeCheckpoints(dir);
+  const stop = new AbortController();
+  const opened: Readable[] = [];
+  const late: CheckpointStore = {
+    ...store,
+    async open(name) {
+      stop.abort(new Error("the node stops"));
+      opened.push(await store.open(name));
+      return opened[0] as Readable;
+    },
+  };
+  await expect(restore([late], dir, { signal: stop.signal })).rejects.toThrow("the node stops");
+  await vi.waitFor(() => expect(opened.map(({ destroyed }) => destroyed)).toEqual([true]));
+});
 
 test("a reservation that a store makes after the restore has been aborted is released", async () => {
   const dir = await temporaryDirectory();

@@ -16,9 +16,16 @@ export interface ThreadPair<Message> {
   readonly worker: Worker;
   /** The messages of the first thread. Fails with the error that ended either thread. */
   readonly sent: Inbox<Message>;
-  /** Terminates both threads, and waits until they have exited. */
-  terminate(): Promise<void>;
+  /**
+   * Terminates both threads, and waits until they have exited. Once `signal` is aborted, waits only a second longer: a
+   * thread cannot be interrupted in a system call, which may never return if a volume hangs. Such a thread does nothing
+   * more once its call has returned.
+   */
+  terminate(signal?: AbortSignal): Promise<void>;
 }
+
+/** How long an exit is awaited after an abort (ms). A thread that is not in a system call exits within milliseconds. */
+const EXIT_WHEN_ABORTED_MS = 1_000;
 
 /**
  * Starts two threads, each with one end of a channel between them. Both start at the same time. Starting a thread takes
@@ -54,5 +61,23 @@ export function startThreadPair<Message>(
   for (const one of [worker, other]) {
     one.on("exit", () => void endBoth().then(() => sent.fail(endedEarly())));
   }
-  return { worker, sent, terminate: endBoth };
+  return { worker, sent, terminate: (signal) => untilLate(endBoth(), signal) };
+}
+
+/** Waits for `ended`. Once `signal` is aborted, waits only {@link EXIT_WHEN_ABORTED_MS} longer. */
+async function untilLate(ended: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return ended;
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: (() => void) | undefined;
+  const late = new Promise<void>((resolve) => {
+    onAbort = () => (timer = setTimeout(resolve, EXIT_WHEN_ABORTED_MS));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });
+  try {
+    await Promise.race([ended, late]);
+  } finally {
+    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
+    clearTimeout(timer);
+  }
 }

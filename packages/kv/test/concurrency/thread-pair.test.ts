@@ -1,7 +1,9 @@
+import { execFileSync } from "node:child_process";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
-import { expect, test, vi } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { startThreadPair } from "../../src/concurrency/thread-pair.ts";
 import { testDirectory } from "../support/test-directory.ts";
 
@@ -87,4 +89,26 @@ test("terminating a pair waits for both threads", async () => {
   await again.terminate();
   expect(own[0]).toBe(ended);
   expect(worker.threadId).toBe(-1);
+});
+
+test("after an abort, terminating a pair does not wait for a thread whose system call does not return", async () => {
+  execFileSync("mkfifo", [directory.path("pipe")]);
+  const pipe = openSync(directory.path("pipe"), "r+");
+  const { sent, terminate } = await pair(
+    "peer.on('message', tell);",
+    "peer.postMessage(1); require('node:fs').readSync(start, Buffer.alloc(1));",
+    pipe,
+  );
+  onTestFinished(async () => {
+    // The call returns, so that the thread ends.
+    writeSync(pipe, "x");
+    await terminate();
+    closeSync(pipe);
+  });
+  await sent.take();
+  const stop = new AbortController();
+  const stopped = terminate(stop.signal);
+  stop.abort();
+  await stopped;
+  await terminate(stop.signal);
 });

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { endProcess, endProcessIfStuck } from "./terminal/end-process.ts";
 import { reportError } from "./terminal/report-error.ts";
 import { runCli } from "./run-cli.ts";
 import type { Terminal } from "./terminal/terminal.ts";
@@ -17,7 +18,7 @@ const terminal: Terminal = {
       for (const signal of signals) process.off(signal, listener);
     };
   },
-  forceExit: (code) => process.exit(code),
+  forceExit: endProcess,
 };
 
 // The writing code receives the error and cleans up before the command ends. A node keeps running even if no process
@@ -26,9 +27,11 @@ for (const output of [process.stdout, process.stderr]) output.on("error", () => 
 
 async function endWith(error: Error): Promise<void> {
   const options = { json: argv.includes("--json"), debug: argv.includes("--debug") };
-  process.exit(await reportError(error, terminal, options));
+  endProcess(await reportError(error, terminal, options));
 }
 
 process.on("uncaughtException", (error) => void endWith(error));
 
-process.exitCode = await runCli(argv, terminal);
+const code = await runCli(argv, terminal);
+process.exitCode = code;
+endProcessIfStuck(code);

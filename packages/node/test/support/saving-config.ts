@@ -2,9 +2,17 @@ import path from "node:path";
 
 /**
  * Returns the configuration of a node in `folder`, as in a file: its index is in LevelDB, and its checkpoints are in
- * `checkpoints`. The node saves no checkpoints by itself while a test runs.
+ * `checkpoints`, unless the test chooses another store. The node saves no checkpoints by itself while a test runs.
  */
-export function savingConfig(folder: string, id: string, httpServer: object | null): object {
+export function savingConfig(
+  folder: string,
+  id: string,
+  httpServer: object | null,
+  store: object = {
+    "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+    path: path.join(folder, "checkpoints"),
+  },
+): object {
   return {
     "cairn/node": { id, dir: folder },
     "cairn/index-store": {
@@ -12,10 +20,7 @@ export function savingConfig(folder: string, id: string, httpServer: object | nu
         "cairn/module": "cairn.leveldb/->kv-store",
         checkpointer: {
           "cairn/module": "cairn.checkpoint/->checkpointer",
-          store: {
-            "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-            path: path.join(folder, "checkpoints"),
-          },
+          store,
           "approx-frequency": "PT6H",
         },
       },

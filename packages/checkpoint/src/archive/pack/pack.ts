@@ -166,7 +166,7 @@ async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void
 
 /**
  * Packs and writes on worker threads, at `bytesPerSecond` while this thread is busy. Nothing is written to `file` after
- * the promise settles.
+ * the promise settles, except by a call that was hanging when the signal was aborted.
  */
 async function writeOnThreads(
   order: ArchiveOrder,
@@ -189,7 +189,7 @@ async function writeOnThreads(
     }
   } finally {
     throttling.stop();
-    await threads.terminate();
+    await threads.terminate(signal);
   }
 }
 

@@ -11,17 +11,15 @@ import { PIECE_BYTES } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
 import type { FileSink } from "./file-sink.ts";
 
-/** Returns the content of the open file `file`, from its beginning. Reads synchronously. */
+/** Returns the rest of the content of the open file `file`. Reads synchronously. */
 export function fileSource(file: number): ByteSource {
-  let position = 0;
   return {
     fill(target) {
       let at = 0;
       while (at < target.length) {
-        const bytesRead = readSync(file, target, at, target.length - at, position);
+        const bytesRead = readSync(file, target, at, target.length - at, null);
         if (bytesRead === 0) break;
         at += bytesRead;
-        position += bytesRead;
       }
       return Promise.resolve(at);
     },

@@ -135,7 +135,7 @@ async function unpackOnThreads(
     await unlessAborted(unpacked, signal);
   } finally {
     // Nothing may write to the directory after the end.
-    await threads.terminate();
+    await threads.terminate(signal);
     // Ends `feed`, which holds the archive.
     free.fail(new Error("The archive is no longer read."));
   }

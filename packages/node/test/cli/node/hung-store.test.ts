@@ -1,0 +1,179 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { lstat, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { startNode } from "../../../src/node/start-node.ts";
+import { savingConfig } from "../../support/saving-config.ts";
+
+const MAIN = fileURLToPath(new URL("../../../dist/bundle/cli/main.js", import.meta.url));
+const CHECKPOINT = new URL("../../../../checkpoint/dist/bundle/index.js", import.meta.url).href;
+
+/**
+ * A store in a folder on a volume that hangs: as soon as an archive is opened or written, a pipe is in its place. A
+ * system call that waits for a pipe does not return either, and Node cannot interrupt it.
+ */
+const HANGING_STORE = `
+import { open, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { filesystemStore } from ${JSON.stringify(CHECKPOINT)};
+export function create({ path, pipe }) {
+  const store = filesystemStore({ path });
+  let written;
+  return {
+    ...store,
+    async open(name, options) {
+      await rename(pipe, join(path, name));
+      return store.open(name, options);
+    },
+    async upload(name, content, { direct, signal }) {
+      written = await open(pipe, "r+");
+      return { bytes: await direct.writeTo(written.fd, { explain: (error) => error, signal }) };
+    },
+  };
+}
+`;
+
+let dir = "";
+let child: ChildProcess | undefined;
+let output = "";
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "cairn-hung-store-"));
+  execFileSync("mkfifo", [join(dir, "pipe")]);
+  await writeFile(join(dir, "store.mjs"), HANGING_STORE);
+});
+
+afterEach(async () => {
+  if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** Saves a checkpoint that is large enough for threads. Returns the path of its archive. */
+async function saveLargeCheckpoint(): Promise<string> {
+  const node = await startNode(savingConfig(dir, "n", null));
+  await node.ready;
+  for (let n = 0; n < 24; n++) {
+    // Random, so that it stays as large when the index compresses it.
+    const ops = [["put", "blobs", `b${n}`, randomBytes(600_000).toString("base64")]] as const;
+    const { txId } = await node.submit({ ops });
+    await node.await(txId);
+  }
+  // Soon after its start, the node saves by itself, perhaps before it has everything.
+  await vi.waitFor(() => node.checkpoint().done, { timeout: 60_000 });
+  await node.close();
+  const store = join(dir, "checkpoints");
+  const archives = (await readdir(store)).filter((name) => name.endsWith(".tar"));
+  const sizes = await Promise.all(archives.map(async (name) => (await lstat(join(store, name))).size));
+  const largest = Math.max(...sizes);
+  expect(largest).toBeGreaterThan(16 * 1024 * 1024);
+  return join(store, archives[sizes.indexOf(largest)] ?? "");
+}
+
+/** Starts a node whose store hangs, in a separate process. */
+async function startWithHangingStore(): Promise<{ node: ChildProcess; url: string }> {
+  const store = {
+    "cairn/module": "./store.mjs#create",
+    path: join(dir, "checkpoints"),
+    pipe: join(dir, "pipe"),
+  };
+  const file = join(dir, "cairn.json");
+  await writeFile(file, JSON.stringify(savingConfig(dir, "n", { port: 0 }, store)));
+  output = "";
+  const node = spawn(process.execPath, [MAIN, "start", "-f", file], { cwd: dir });
+  child = node;
+  for (const stream of [node.stdout, node.stderr]) stream.on("data", (chunk) => (output += String(chunk)));
+  const url = await vi.waitFor(
+    () => {
+      const found = /http:\/\/127\.0\.0\.1:\d+/.exec(output)?.[0];
+      if (found === undefined) throw new Error(`no address: ${output}`);
+      return found;
+    },
+    { timeout: 60_000 },
+  );
+  return { node, url };
+}
+
+/** The result of a process that is to end with `code` while a system call hangs. Node 20 cannot choose the code. */
+function endWith(code: number): unknown[] {
+  return "execve" in process ? [code, null] : [null, "SIGKILL"];
+}
+
+/** Stops the node, and requires that the process ends in time. */
+async function expectToStop(node: ChildProcess): Promise<void> {
+  const begun = performance.now();
+  const exited = once(node, "exit");
+  node.kill("SIGTERM");
+  expect(await exited).toEqual(endWith(0));
+  expect(performance.now() - begun).toBeLessThan(12_000);
+  expect(output).not.toContain("did not stop within");
+}
+
+/** Sends signals until the second one counts, and requires that the process then ends at once. */
+async function expectToEndAtSecondSignal(node: ChildProcess): Promise<void> {
+  const exited = once(node, "exit");
+  await vi.waitFor(
+    () => {
+      if (!output.includes("A second SIGTERM arrived")) node.kill("SIGTERM");
+      expect(output).toContain("A second SIGTERM arrived");
+    },
+    { timeout: 5_000, interval: 200 },
+  );
+  const forced = performance.now();
+  expect(await exited).toEqual(endWith(1));
+  expect(performance.now() - forced).toBeLessThan(4_000);
+}
+
+test("a node stops although opening an archive of its store hangs", async () => {
+  const archive = await saveLargeCheckpoint();
+  await rm(join(dir, "n-index"), { recursive: true });
+  const { node } = await startWithHangingStore();
+  await vi.waitFor(async () => expect((await lstat(archive)).isFIFO()).toBe(true), { timeout: 60_000 });
+  await expectToStop(node);
+});
+
+test("a node stops although a thread hangs while it reads an archive of its store", async () => {
+  const archive = await saveLargeCheckpoint();
+  const content = await readFile(archive);
+  await rm(join(dir, "n-index"), { recursive: true });
+  const pipe = openSync(join(dir, "pipe"), constants.O_RDWR | constants.O_NONBLOCK);
+  onTestFinished(() => closeSync(pipe));
+  const { node } = await startWithHangingStore();
+  // More than fits into the pipe, so that the thread has begun to read.
+  let at = 0;
+  await vi.waitFor(
+    () => {
+      at += writeSync(pipe, content, at, 4096);
+      expect(at).toBeGreaterThan(1024 * 1024);
+    },
+    { timeout: 60_000, interval: 1 },
+  );
+  await expectToStop(node);
+});
+
+test.each([
+  ["stops", expectToStop],
+  ["ends at a second signal", expectToEndAtSecondSignal],
+])("a node %s although a thread hangs while it writes an archive to its store", async (_what, expectEnd) => {
+  await saveLargeCheckpoint();
+  const { node, url } = await startWithHangingStore();
+  await vi.waitFor(() => expect(output).toContain("n is ready"), { timeout: 60_000 });
+  await fetch(`${url}/api/v1/pods/default/x`, { method: "PUT", body: "1" });
+  const saving = fetch(`${url}/api/v1/checkpoints`, { method: "POST" }).catch(() => undefined);
+  await vi.waitFor(
+    async () => {
+      const status: unknown = await (await fetch(`${url}/status`)).json();
+      expect(status).toMatchObject({ checkpoints: { running: { step: "uploading" } } });
+    },
+    { timeout: 60_000 },
+  );
+  await expectEnd(node);
+  await saving;
+});
