@@ -34,6 +34,8 @@ export interface DirectContent {
 export type StoredContent = Readable & {
   /** Present when the content is a local file: its descriptor, so that callers can read from the file directly. */
   readonly file?: number;
+  /** Converts an error of reading from {@link file} to the store's error, as the stream does. By default, it is unchanged. */
+  readonly explain?: (error: unknown) => unknown;
 };
 
 /** Options for an upload. */

@@ -1,4 +1,4 @@
-import { access, readdir } from "node:fs/promises";
+import { access, mkdir, readdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
@@ -246,6 +246,34 @@ test("a local file is read without its stream, and unpacked correctly or refused
     unpackArchive(await store.open(name), join(dir, `out-${name}`), manifest, { threads: true });
   await expect(unpack("damaged")).rejects.toMatchObject({ code: "CHECKPOINT_CORRUPT" });
   await expect(unpack("cut")).rejects.toMatchObject({ code: "CHECKPOINT_INCOMPLETE" });
+});
+
+/** Things in place of an archive that can be opened, but fail as an archive on a failing volume does when it is read. */
+const UNREADABLE: [string, (path: string) => Promise<unknown>][] = [
+  ["EIO", (path) => symlink("/proc/self/mem", path)],
+  ["EISDIR", (path) => mkdir(path)],
+];
+
+describe.each(["tar/1", "tar+gzip/1"])("in the format %s,", (format) => {
+  test.each(UNREADABLE)(
+    "the error %s of reading a local file is the store's, and names the store instead of the folder of the index",
+    async (errno, put) => {
+      const dir = await temporaryDirectory();
+      const store = filesystemStore({ path: join(dir, "store") });
+      await mkdir(join(dir, "store"));
+      await put(join(dir, "store", "a.tar"));
+      const manifest = manifestOf(forgeArchive(ENTRIES), FILES);
+      const formatted = { ...manifest, format: { ...manifest.format, archive: format } };
+      const unpacking = unpackArchive(await store.open("a.tar"), join(dir, "out"), formatted, {
+        threads: true,
+      });
+      await expect(unpacking).rejects.toMatchObject({
+        code: "STORE_UNREACHABLE",
+        message: expect.stringMatching(`^The checkpoint store ${store.location} .* reading a.tar: ${errno}`),
+        cause: { code: errno },
+      });
+    },
+  );
 });
 
 type Damage = { kind: string; at: number; bit?: number; with?: number };

@@ -10,7 +10,7 @@ import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
 import { digestsOf, temporaryDirectory } from "../support/places.ts";
 import { testSource } from "../support/test-source.ts";
 import { filesAt } from "../support/index-files.ts";
-import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
+import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts";
 
 /** A clock whose pauses between retries take no time. A wait of minutes lasts until it is aborted. */
 const still = manualClock();
@@ -237,6 +237,59 @@ test("a restore fails if its stream is interrupted every time, and leaves nothin
   expect(await readdir(join(dir, "staging"))).toEqual([]);
   await expect(readdir(join(dir, "live"))).rejects.toMatchObject({ code: "ENOENT" });
   expect((await namesIn(store)).filter((name) => name.startsWith("reservations/"))).toEqual([]);
+});
+
+/** A checkpoint that is large enough to be read by a thread. */
+async function largeCheckpoint(
+  store: CheckpointStore,
+  dir: string,
+): Promise<{ files: object; name: string }> {
+  const source = testSource();
+  source.txId = 10;
+  source.files = { CURRENT: Buffer.from("MANIFEST-1\n"), "000001.ldb": Buffer.alloc(17 * 1024 * 1024, "x") };
+  const outcome = await take(store, source, dir);
+  if (outcome.outcome !== "taken") throw new Error("nothing was saved");
+  return { files: source.files, name: outcome.checkpoint.name };
+}
+
+/**
+ * Returns the store in `folder`, whose archives cannot be read the first `times` times: a folder can be opened, but
+ * reading it fails with an error that is not in any list.
+ */
+function unreadable(folder: string, times: number): CheckpointStore {
+  const store = filesystemStore({ path: folder });
+  let left = times;
+  return {
+    ...store,
+    open: (name, options) => {
+      left -= 1;
+      if (left < 0) return store.open(name, options);
+      return filesystemStore({ path: join(folder, "..", "folders") }).open(name, options);
+    },
+  };
+}
+
+test("a restore retries a large checkpoint while its archive in a folder cannot be read", async () => {
+  const dir = await temporaryDirectory();
+  const folder = join(dir, "store");
+  const { files, name } = await largeCheckpoint(filesystemStore({ path: folder }), dir);
+  await mkdir(join(dir, "folders", `${name}.tar`), { recursive: true });
+  const { restored, skipped } = await restore([unreadable(folder, 2)], dir, { clock: hurried });
+  expect([restored?.name, skipped]).toEqual([name, []]);
+  expect(await restoredIn(dir)).toEqual(digestsOf(files as Record<string, Buffer>));
+});
+
+test("a restore uses another store if a large archive in a folder can never be read", async () => {
+  const dir = await temporaryDirectory();
+  const folder = join(dir, "store");
+  const { name } = await largeCheckpoint(filesystemStore({ path: folder }), dir);
+  await mkdir(join(dir, "folders", `${name}.tar`), { recursive: true });
+  const other = memoryStore({ name: "other" });
+  await takeAt(1, other, testSource(), dir);
+  const first = unreadable(folder, Infinity);
+  const { restored, skipped } = await restore([first, other], dir, { clock: hurried });
+  expect(restored?.store).toBe("memory://other");
+  expect(skipped).toMatchObject([{ name, store: first.location, error: { code: "STORE_UNREACHABLE" } }]);
 });
 
 test("bytes that change or are lost in transit lead to an older checkpoint, never to wrong files", async () => {

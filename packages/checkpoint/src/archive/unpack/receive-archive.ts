@@ -11,19 +11,30 @@ import { PIECE_BYTES } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
 import type { FileSink } from "./file-sink.ts";
 
-/** Returns the rest of the content of the open file `file`. Reads synchronously. */
+/** A failure to read an archive's file, which the store that owns the file can explain. */
+export class ReadFailure extends Error {}
+
+/** Returns the rest of the content of the open file `file`. Reads synchronously. Throws {@link ReadFailure}. */
 export function fileSource(file: number): ByteSource {
   return {
     fill(target) {
       let at = 0;
       while (at < target.length) {
-        const bytesRead = readSync(file, target, at, target.length - at, null);
+        const bytesRead = readSome(file, target, at);
         if (bytesRead === 0) break;
         at += bytesRead;
       }
       return Promise.resolve(at);
     },
   };
+}
+
+function readSome(file: number, target: Uint8Array, at: number): number {
+  try {
+    return readSync(file, target, at, target.length - at, null);
+  } catch (error) {
+    throw new ReadFailure("", { cause: error });
+  }
 }
 
 /** Returns the content of a stream of chunks. */

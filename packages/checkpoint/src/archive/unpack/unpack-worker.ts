@@ -2,7 +2,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { Inbox, type Paired, sendError, type SentError, lowerThreadPriority } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
 import { fileWriter, sinkOnThread, type WriteMessage, type WriteRequest } from "./file-sink.ts";
-import { chunkSource, fileSource, receiveArchive } from "./receive-archive.ts";
+import { chunkSource, fileSource, ReadFailure, receiveArchive } from "./receive-archive.ts";
 
 // Two threads run this module: one takes the archive apart and verifies it, and the other writes and flushes its files.
 
@@ -34,12 +34,12 @@ export type UnpackRequest = { readonly chunk: number; readonly bytes: number } |
 
 /**
  * Sent by the unpacking thread: the number of bytes of the archive read so far, chunks that are free again, and the
- * outcome.
+ * outcome. `reading` means that the archive's file could not be read.
  */
 export type UnpackMessage =
   | { readonly done: number }
   | { readonly freed: number }
-  | { readonly failed: SentError }
+  | { readonly failed: SentError; readonly reading: boolean }
   | { readonly unpacked: true };
 
 /** The minimum number of bytes between two progress reports, except before the last. */
@@ -120,7 +120,8 @@ if (parentPort !== null) {
       await unpack(order, port);
       port.postMessage({ unpacked: true } satisfies UnpackMessage);
     } catch (error) {
-      port.postMessage({ failed: sendError(error) } satisfies UnpackMessage);
+      const reading = error instanceof ReadFailure;
+      port.postMessage({ failed: sendError(reading ? error.cause : error), reading } satisfies UnpackMessage);
     }
   }
 }

@@ -37,8 +37,9 @@ interface Target {
 /**
  * Creates `dir`, writes the files of an archive into it, and verifies everything against the manifest while streaming.
  * Throws `CHECKPOINT_CORRUPT` for content that is not in the manifest, `CHECKPOINT_INCOMPLETE` for missing content, and
- * errors of the disk with their codes, such as `DISK_FULL`. After a failure, the caller removes `dir`. Never writes
- * more than the manifest lists. After a success, everything has been flushed.
+ * errors of the disk with their codes, such as `DISK_FULL`, and errors of the archive's store as the store explains
+ * them. After a failure, the caller removes `dir`. Never writes more than the manifest lists. After a success,
+ * everything has been flushed.
  */
 export async function unpackArchive(
   archive: StoredContent,
@@ -85,7 +86,7 @@ async function unpackOnThreads(
   { onProgress, signal }: UnpackOptions,
 ): Promise<void> {
   signal?.throwIfAborted();
-  const { file } = archive;
+  const { file, explain = (error: unknown) => error } = archive;
   const memory = new SharedArrayBuffer(file === undefined ? CHUNKS * CHUNK_BYTES : 0);
   const chunks = { memory, size: CHUNK_BYTES };
   const unpacking: UnpackOrder = {
@@ -112,7 +113,10 @@ async function unpackOnThreads(
     for (;;) {
       const message = await sent.take();
       if ("unpacked" in message) return;
-      if ("failed" in message) throw receiveError(message.failed);
+      if ("failed" in message) {
+        const error = receiveError(message.failed);
+        throw message.reading ? explain(error) : error;
+      }
       if ("done" in message) onProgress?.(message.done);
       else free.put(message.freed);
     }

@@ -94,6 +94,7 @@ export function readFileStream(
   location: string,
   signal: AbortSignal | undefined,
 ): StoredContent {
+  const explain = (error: unknown): unknown => folderError(error, doing, location);
   // This is not a generator, because one that is never started would never close the file.
   const stream = new Readable({
     highWaterMark: 4 * READ_BYTES,
@@ -108,7 +109,7 @@ export function readFileStream(
         );
         this.push(bytesRead === 0 ? null : buffer.subarray(0, bytesRead));
       } catch (error) {
-        const failure = folderError(error, doing, location);
+        const failure = explain(error);
         this.destroy(failure instanceof Error ? failure : new Error(String(failure)));
       }
     },
@@ -123,5 +124,5 @@ export function readFileStream(
   });
   // A stream that is aborted before it is read would otherwise end the process; a reader receives the error in any case.
   stream.on("error", () => undefined);
-  return Object.assign(stream, { file: handle.fd });
+  return Object.assign(stream, { file: handle.fd, explain });
 }
