@@ -77,7 +77,8 @@ export interface RestoreResult {
 }
 
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
-const RELEASE_TIMEOUT_MS = 1_000;
+const RELEASE_TIMEOUT_MS = 5_000;
+const ABORTED_RELEASE_TIMEOUT_MS = 1_000;
 /**
  * Codes of errors that are not caused by a candidate. After such an error, the store is not tried again, and the
  * restore does not end as if there were no candidate.
@@ -150,9 +151,29 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
       }
     }
   } finally {
-    const released = reservation?.release();
-    // A store that no longer responds must not delay an aborted restore; the reservation expires.
-    await Promise.race([released, ...(signal?.aborted === true ? [clock.wait(RELEASE_TIMEOUT_MS)] : [])]);
+    if (reservation !== undefined) await releaseInTime(reservation, clock, signal);
+  }
+}
+
+/**
+ * Releases a reservation. Does not wait long for a store that no longer responds, and less once the restore is aborted:
+ * the reservation expires by itself.
+ */
+async function releaseInTime(
+  reservation: Reservation,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const released = new AbortController();
+  const limit = async (): Promise<void> => {
+    const either = AbortSignal.any([released.signal, ...(signal === undefined ? [] : [signal])]);
+    const elapsed = await clock.wait(RELEASE_TIMEOUT_MS, either);
+    if (!elapsed) await clock.wait(ABORTED_RELEASE_TIMEOUT_MS, released.signal);
+  };
+  try {
+    await Promise.race([reservation.release(), limit()]);
+  } finally {
+    released.abort();
   }
 }
 

@@ -12,11 +12,11 @@ import { testSource } from "../support/test-source.ts";
 import { filesAt } from "../support/index-files.ts";
 import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts";
 
-/** A clock whose pauses between retries take no time. A wait of minutes lasts until it is aborted. */
+/** A clock whose pauses between retries take no time. A longer wait lasts until it is aborted. */
 const still = manualClock();
 const hurried: Clock = {
   ...still,
-  wait: async (ms, signal) => (ms < 10_000 ? signal?.aborted !== true : still.wait(ms, signal)),
+  wait: async (ms, signal) => (ms < 1_000 ? signal?.aborted !== true : still.wait(ms, signal)),
 };
 
 /** Returns a store with checkpoints of transactions 1, 2 and 10. */
@@ -445,6 +445,47 @@ test("a reservation that a store makes after the restore has been aborted is rel
   });
   await expect(restore([late], dir, { signal: stop.signal })).rejects.toThrow("the node stops");
   await vi.waitFor(() => expect(removed).toEqual([expect.stringMatching(/^reservations\//)]));
+});
+
+/** Returns a store that never responds to the removal of a file. `asked` resolves when one is removed. */
+function neverRemoving(store: CheckpointStore): { silent: CheckpointStore; asked: Promise<void> } {
+  let ask: (() => void) | undefined;
+  const asked = new Promise<void>((resolve) => (ask = resolve));
+  const silent: CheckpointStore = {
+    ...store,
+    remove: () => {
+      ask?.();
+      return new Promise(() => undefined);
+    },
+  };
+  return { silent, asked };
+}
+
+test("a restore ends although its store never responds to the removal of the reservation", async () => {
+  const dir = await temporaryDirectory();
+  const { store, names } = await threeCheckpoints(dir);
+  const clock = manualClock();
+  const { silent, asked } = neverRemoving(store);
+  const restoring = restore([silent], dir, { clock });
+  await asked;
+  await vi.waitFor(() => expect(clock.waits()).not.toEqual([]));
+  clock.advance(5_000);
+  expect((await restoring).restored?.name).toBe(names[2]);
+  expect(clock.waits()).toEqual([]);
+});
+
+test("a restore that is aborted while the reservation is removed soon ends, whatever the store does", async () => {
+  const dir = await temporaryDirectory();
+  const { store, names } = await threeCheckpoints(dir);
+  const clock = manualClock();
+  const { silent, asked } = neverRemoving(store);
+  const stop = new AbortController();
+  const restoring = restore([silent], dir, { clock, signal: stop.signal });
+  await asked;
+  stop.abort(new Error("the node stops"));
+  await vi.waitFor(() => expect(clock.waits()).toEqual([clock.now() + 1_000]));
+  clock.advance(1_000);
+  expect((await restoring).restored?.name).toBe(names[2]);
 });
 
 test("a store still works after it is copied to another location or kind of store", async () => {
