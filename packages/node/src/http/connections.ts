@@ -18,6 +18,10 @@ interface ConnectionState {
   newest?: IncomingMessage | undefined;
   /** Responds to bytes behind all complete requests that are not a request. */
   atEnd?: () => void;
+  /** Whether the last response has been sent, so that nothing else that arrives is processed. */
+  isOver: boolean;
+  /** The request whose body had not arrived when the last response refused it. */
+  refused?: IncomingMessage | undefined;
 }
 
 /** The connections of a server and their requests in progress. */
@@ -45,8 +49,12 @@ export interface Connections {
   /**
    * Calls `respond` once all complete requests on the connection have been answered, because a client takes the first
    * response for that of its first request. Only the first call has an effect: nothing that follows can be understood.
+   * Nothing that arrives after the response is processed, not even the rest of an incomplete request, because its client
+   * may send it again.
    */
   atEnd(socket: Socket, respond: () => void): void;
+  /** Returns the request whose body is arriving on a connection; undefined if there is none. */
+  arriving(socket: Socket): IncomingMessage | undefined;
   /**
    * Announces that an accepted request will be passed on and counted again. The request keeps its place on its
    * connection.
@@ -101,10 +109,21 @@ const LINGER_MS = 500;
 function endGently(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
+  linger(socket);
+}
+
+function linger(socket: Socket): void {
   // After a stall of the event loop, this timer runs before the sockets are read, so they are read once more before the
   // connection is destroyed.
-  const linger = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
-  socket.once("close", () => clearTimeout(linger));
+  const timer = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
+  socket.once("close", () => clearTimeout(timer));
+}
+
+/** Like {@link endGently}, but however long it takes to send the responses. */
+function endOnceSent(socket: Socket): void {
+  if (!socket.writableEnded) socket.end();
+  if (socket.writableFinished) linger(socket);
+  else socket.once("finish", () => linger(socket));
 }
 
 /**
@@ -170,7 +189,7 @@ export function trackConnections(
     return !socket.destroyed;
   };
   const register = (socket: Socket): void => {
-    connections.set(socket, { underWay: 0, unsafe: 0, waiting: [] });
+    connections.set(socket, { underWay: 0, unsafe: 0, waiting: [], isOver: false });
     socket.once("close", () => connections.delete(socket));
   };
   app.server.on("connection", (socket: Socket) => {
@@ -190,6 +209,7 @@ export function trackConnections(
     inOrder(request, begin) {
       const state = connections.get(request.socket);
       const isSafe = isSafeMethod(request.method);
+      if (state?.isOver === true) return;
       if (state !== undefined) state.newest = request;
       if (state === undefined || (state.waiting.length === 0 && mayBegin(state, isSafe))) return void begin();
       state.waiting.push({ isSafe, begin });
@@ -216,16 +236,27 @@ export function trackConnections(
       if (closing && state.underWay === 1) endGently(socket);
       state.underWay = Math.max(0, state.underWay - 1);
       if (!isSafeMethod(method)) state.unsafe = Math.max(0, state.unsafe - 1);
+      // The last response may refuse the incomplete request that would begin next.
+      if (state.atEnd !== undefined && areCompleteAnswered(state)) state.atEnd();
       // Requests that have not begun by the time the connection closes are never processed.
-      if (!closing && !draining) beginNext(state);
-      if (areCompleteAnswered(state)) state.atEnd?.();
+      else if (!closing && !draining && !state.isOver) beginNext(state);
     },
     atEnd(socket, respond) {
       const state = connections.get(socket);
       if (state === undefined) return respond();
       if (state.atEnd !== undefined) return;
-      state.atEnd = respond;
-      if (areCompleteAnswered(state)) respond();
+      state.atEnd = () => {
+        if (state.isOver) return;
+        state.isOver = true;
+        state.refused = state.newest;
+        respond();
+        endOnceSent(socket);
+      };
+      if (areCompleteAnswered(state)) state.atEnd();
+    },
+    arriving(socket) {
+      const newest = connections.get(socket)?.newest;
+      return newest?.complete === false ? newest : undefined;
     },
     handOver: (request) => void handedOver.add(request),
   };
@@ -236,8 +267,18 @@ export function trackConnections(
     if (closing) reply.raw.removeHeader("connection");
     done();
   });
+  app.addHook("preHandler", ({ raw }, reply, done) => {
+    if (connections.get(raw.socket)?.refused === raw) return void reply.hijack();
+    done();
+  });
   app.addHook("onSend", ({ raw }, reply, _payload, done) => {
     if (requests.endsWith(raw)) void reply.header("connection", "close");
+    const state = connections.get(raw.socket);
+    if (state !== undefined && !raw.complete && reply.getHeader("connection") === "close") {
+      state.isOver = true;
+      // Node calls this after the response. The client may still be sending the rest of the body.
+      raw.socket.destroySoon = () => endOnceSent(raw.socket);
+    }
     done();
   });
   app.addHook("onResponse", ({ raw }, _reply, done) => {

@@ -47,7 +47,10 @@ export interface HttpServerContext {
   readonly requestLogger?: HttpLogger;
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
-  /** The time that a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers alone. */
+  /**
+   * The time that a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers alone. For a
+   * batch, it limits the wait for each part ({@link PacedBody}).
+   */
   readonly requestTimeoutMs?: number;
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
@@ -97,7 +100,7 @@ export async function startHttpServer(
   };
 }
 
-// This is Node's own default, which the framework removes. It is long enough for a large batch.
+// This is Node's own default, which the framework removes. A batch may take longer (requests/paced-body.ts).
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const HANDSHAKE_TIMEOUT_MS = 15_000;
@@ -108,14 +111,14 @@ function createApp(
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
 ): { app: FastifyInstance; connections: Connections } {
-  const { logger, onAnswered, tokens, tls } = context;
+  const { logger, onAnswered, tokens, tls, requestTimeoutMs = REQUEST_TIMEOUT_MS } = context;
   const failures = new FailedRequests(context.requestLogger ?? logger);
   const handleError = errorHandler(failures, options.maxBody);
   const settings = {
     // access.ts rejects such a request with a reason.
     requireHostHeader: false,
-    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, context.requestTimeoutMs ?? HEADERS_TIMEOUT_MS),
-    connectionsCheckingInterval: Math.min(5000, context.requestTimeoutMs ?? 5000),
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
+    connectionsCheckingInterval: Math.min(5000, requestTimeoutMs),
   };
   const isClientKnown = options.tls?.clientCa !== undefined;
   const transport =
@@ -135,7 +138,7 @@ function createApp(
     bodyLimit: options.maxBody,
     genReqId: requestId,
     // Without a timeout, a client that sends an occasional byte would hold a connection forever.
-    requestTimeout: context.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+    requestTimeout: requestTimeoutMs,
     // A stopping node still responds, and `api` rejects calls that it can no longer serve.
     return503OnClosing: false,
     frameworkErrors: handleError,
@@ -167,7 +170,7 @@ function createApp(
   compressOnRequest(app);
   omitLengthOfEmptyHead(app);
   refuseUnserved(app);
-  registerRoutes(app, limitApi(api), { maxBody: options.maxBody, tickets });
+  registerRoutes(app, limitApi(api), { maxBody: options.maxBody, requestTimeoutMs, tickets });
   if (options.page !== false) servePage(app, api, { requiresToken: tokens.areRequired });
   answerPlainReads(app, api, { guard: access, connections, onAnswered });
   beginInOrder(app, connections);

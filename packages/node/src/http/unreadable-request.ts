@@ -3,17 +3,31 @@ import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
 import { errorForm, VARY_ACCEPT } from "./answers/error-answer.ts";
 import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
-import { BAD_REQUEST } from "./answers/request-error.ts";
+import { BAD_REQUEST, RequestError } from "./answers/request-error.ts";
+import { closeAfterAnswer } from "./answers/unread-body.ts";
 import type { Connections } from "./connections.ts";
+import { pacedBody } from "./requests/paced-body.ts";
 import { newRequestId, requestId } from "./requests/request-head.ts";
 
 /**
- * Responds directly on the socket to bytes that are not a valid HTTP request, because there is no request object for
- * them.
+ * Responds to bytes that are not a valid HTTP request, and to requests that take too long to arrive. If they are a part
+ * of a body that a route has begun to process, the route responds, because only the route knows what it has processed.
+ * Otherwise, the response is sent directly on the socket.
  */
 export function answerUnreadable(error: Error, socket: Socket, connections: Connections): void {
-  if (systemErrorCode(error) === "ECONNRESET") socket.destroy();
-  else connections.atEnd(socket, () => respond(socket, unreadable(error)));
+  const code = systemErrorCode(error);
+  if (code === "ECONNRESET") return void socket.destroy();
+  const request = connections.arriving(socket);
+  const body = request === undefined ? undefined : pacedBody(request);
+  if (request === undefined || body === undefined) {
+    connections.atEnd(socket, () => respond(socket, unreadable(error)));
+  } else if (code === REQUEST_TIMEOUT) {
+    // The body has its own limit. Node has now ended its limit, which the rest of the body would need after an error.
+    closeAfterAnswer(request);
+  } else {
+    const { status, message, hint } = unreadable(error);
+    body.refuse(new RequestError(BAD_REQUEST, message, { status: Number.parseInt(status, 10), hint }));
+  }
 }
 
 /** Responds to CONNECT. Node passes on its socket instead of a request. */
@@ -98,6 +112,9 @@ const NOT_HTTP = {
   hint: "Send a request of HTTP/1.1. A node with TLS requires an address that begins with https.",
 };
 
+/** The code of Node's error for a request that takes too long to arrive. */
+const REQUEST_TIMEOUT = "ERR_HTTP_REQUEST_TIMEOUT";
+
 /** The responses to requests that Node's parser rejects, by the parser's error codes. */
 const UNREADABLE: Record<string, Unreadable | undefined> = {
   HPE_HEADER_OVERFLOW: {
@@ -105,10 +122,10 @@ const UNREADABLE: Record<string, Unreadable | undefined> = {
     message: "The request's headers or address are too long.",
     hint: "Send fewer and shorter headers, such as cookies, which the node does not need, and a shorter address.",
   },
-  ERR_HTTP_REQUEST_TIMEOUT: {
+  [REQUEST_TIMEOUT]: {
     status: "408 Request Timeout",
     message: "The request did not arrive in time.",
-    hint: "Send the request again, and split a large batch into several requests.",
+    hint: "Send the request again. Nothing was done, because it had not arrived completely.",
   },
   HPE_INVALID_URL: {
     status: "400 Bad Request",

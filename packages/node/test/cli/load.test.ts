@@ -8,6 +8,8 @@ import { CairnError } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import { type NdjsonChunk, ndjsonChunks } from "../../src/cli/requests/ndjson-chunks.ts";
+import { NodeClient } from "../../src/cli/requests/node-client.ts";
+import { sendChunks } from "../../src/cli/requests/send-chunks.ts";
 import { MemoryNode } from "../http/memory-node.ts";
 import { serve, type ServedNode } from "../http/served-node.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
@@ -118,6 +120,46 @@ describe("load", () => {
       expect([single.code, connections]).toEqual([3, 3]);
       expect(single.stderr).toContain("Some of the lines 1 to 1 may be stored");
     } finally {
+      proxy.close();
+    }
+  });
+
+  test("resends lines that did not arrive in time, and does not mistake the first of them for an invalid one", async () => {
+    await using served = await serve({ requestTimeoutMs: 300 });
+    const stdin = lines(10);
+    let connections = 0;
+    // Withholds the end of the first request.
+    const proxy = createServer((client) => {
+      const isFirst = connections++ === 0;
+      const node = connect(served.server.port, "127.0.0.1");
+      for (const socket of [client, node]) socket.on("error", () => undefined);
+      node.pipe(client);
+      client.on("data", (bytes: Buffer) => {
+        const end = isFirst ? bytes.indexOf(line(9)) : -1;
+        node.write(end < 0 ? bytes : bytes.subarray(0, end));
+      });
+    }).listen(0, "127.0.0.1");
+    await once(proxy, "listening");
+    const client = new NodeClient(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, undefined);
+    const retried: string[] = [];
+    const refused: number[] = [];
+    try {
+      const { transactions } = await sendChunks(
+        client,
+        ndjsonChunks(Readable.from([Buffer.from(stdin)]), { size: 65_536, fromLine: 1 }),
+        {
+          fromLine: 1,
+          signal: new AbortController().signal,
+          onProgress: () => undefined,
+          onRetry: ({ message }) => void retried.push(message),
+          onRefused: (_chunk, number) => Promise.resolve(void refused.push(number)),
+        },
+      );
+      expect([transactions, refused]).toEqual([10, []]);
+      expect(retried).toEqual(["Line 10: The rest of the batch did not arrive in time."]);
+      expect(served.node.submitted).toHaveLength(19);
+    } finally {
+      client.close();
       proxy.close();
     }
   });

@@ -56,7 +56,11 @@ describe("GET /openapi.json", () => {
   it("describes every route, and no other", async () => {
     const app = fastify();
     const methods = collectMethods(app);
-    registerRoutes(app, limitApi(new MemoryNode()), { maxBody: 1, tickets: new Tickets() });
+    registerRoutes(app, limitApi(new MemoryNode()), {
+      maxBody: 1,
+      requestTimeoutMs: 1,
+      tickets: new Tickets(),
+    });
     await app.ready();
     const routes = methods.routes.filter((route) => !route.startsWith("HEAD "));
     const described = operations.map(({ path, method }) => {

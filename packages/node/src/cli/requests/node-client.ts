@@ -12,10 +12,13 @@ import { type ClientTls, NodeConnections, type StreamedAnswer } from "./node-con
 
 /** An error that a node returned, with the other fields of the response's body. */
 export class NodeError extends CairnError {
+  /** The status of the response; 0 if there was none. */
+  readonly status: number;
   readonly details: Readonly<Record<string, unknown>>;
 
-  constructor(code: ErrorCode, { message, hint, details }: CairnClientError) {
+  constructor(code: ErrorCode, { status, message, hint, details }: CairnClientError) {
     super(code, message, hint === undefined ? {} : { hint });
+    this.status = status;
     this.details = details;
   }
 }

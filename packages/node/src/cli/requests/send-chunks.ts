@@ -133,10 +133,14 @@ async function noteAborted<C extends NdjsonChunk>(
 /** The codes of errors that concern the content of a line. Sending the line again would not help. */
 const REFUSALS = ["TX_INVALID", "TX_TOO_LARGE", "REQUEST_INVALID"] as const;
 
+/** The status of the response to lines that did not arrive in time, which does not concern the content of any. */
+const LATE = 408;
+
 function refusalOf(
   error: unknown,
 ): { line: number; accepted: number; lastTxId: number | null; error: NodeError } | undefined {
   if (!(error instanceof NodeError) || !REFUSALS.some((code) => code === error.code)) return undefined;
+  if (error.status === LATE) return undefined;
   const { line, accepted = 0, lastTxId = null } = error.details as Partial<BatchAnswer> & { line?: number };
   return line === undefined ? undefined : { line, accepted, lastTxId, error };
 }
@@ -188,8 +192,9 @@ async function send(client: NodeClient, chunk: NdjsonChunk, awaits: boolean): Pr
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;
-  if (!isCairnError(error, "NOT_READY") && !isCairnError(error, "LOG_UNREACHABLE")) return false;
-  return everyLineHasId(chunk);
+  const isTemporary =
+    error.status === LATE || isCairnError(error, "NOT_READY") || isCairnError(error, "LOG_UNREACHABLE");
+  return isTemporary && everyLineHasId(chunk);
 }
 
 function everyLineHasId({ bytes }: NdjsonChunk): boolean {

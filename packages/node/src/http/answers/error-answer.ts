@@ -5,7 +5,7 @@ import type { FailedRequests } from "./failed-requests.ts";
 import { JSON_TYPE, jsonAnswer } from "./json-answer.ts";
 import { accepted, varyBy } from "./negotiation.ts";
 import { badRequest, bodyTooLarge, RequestError, statusOf, unsupportedMediaType } from "./request-error.ts";
-import { drainBody, isHeldBack } from "./unread-body.ts";
+import { closesAfterAnswer, drainBody, isHeldBack } from "./unread-body.ts";
 
 /** The parts of an error response. */
 interface ErrorParts {
@@ -32,7 +32,10 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
     // The rest of the body is read, so that the requests after it can also be answered.
     void reply.removeHeader("connection");
     if (isHeldBack(request.raw)) void reply.header("connection", "close");
-    else if (!request.raw.complete) drainBody(request.raw);
+    else if (!request.raw.complete) {
+      if (closesAfterAnswer(request.raw)) void reply.header("connection", "close");
+      drainBody(request.raw);
+    }
     const known = error instanceof CairnError ? error : frameworkError(error, maxBody);
     if (known === undefined) {
       // A client that disconnected while it was sending its body is not a failure of this node.

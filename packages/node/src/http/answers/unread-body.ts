@@ -27,6 +27,19 @@ export function isHeldBack(request: IncomingMessage): boolean {
   return waiting.has(request);
 }
 
+/** Requests whose connections close after their responses, because the rest of their bodies is not awaited. */
+const closing = new WeakSet<IncomingMessage>();
+
+/** Makes the connection of a request close after an error response that is sent before the body has ended. */
+export function closeAfterAnswer(request: IncomingMessage): void {
+  closing.add(request);
+}
+
+/** Returns whether {@link closeAfterAnswer} was called for a request. */
+export function closesAfterAnswer(request: IncomingMessage): boolean {
+  return closing.has(request);
+}
+
 const MAX_DRAINED_BYTES = 64 * 1024 * 1024;
 
 /**

@@ -1,4 +1,3 @@
-import type { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
@@ -61,6 +60,8 @@ export class BatchSubmission {
   #waitingBytes = 0;
   /** The number of submitted lines, regardless of their outcome. */
   #submitted = 0;
+  /** The number of the last submitted line in the body. */
+  #lastLine = 0;
   #accepted = 0;
   #firstTxId: TxId | null = null;
   #lastTxId: TxId | null = null;
@@ -76,14 +77,12 @@ export class BatchSubmission {
 
   /**
    * Submits the lines up to the first rejected one, and resolves once each submitted line has been acknowledged and, if
-   * outcomes are awaited, indexed, or rejected. Throws an error in reading the body, unless a line was rejected before
-   * that.
+   * outcomes are awaited, indexed, or rejected. If the rest of the body is refused, the first line that has not arrived
+   * completely counts as rejected. Throws any other error in reading the body, unless a line was rejected before that.
    */
-  async submitAll(body: Readable): Promise<void> {
-    // The connection must not be destroyed if the loop ends early, because it is needed for the response.
-    const chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+  async submitAll(body: AsyncIterable<Buffer>): Promise<void> {
     try {
-      for await (const lines of ndjsonLines(chunks, this.#options.maxLineBytes, (line) =>
+      for await (const lines of ndjsonLines(body, this.#options.maxLineBytes, (line) =>
         this.#tooLong(line),
       )) {
         this.#submitLines(lines);
@@ -91,6 +90,7 @@ export class BatchSubmission {
         if (this.#failure !== undefined) break;
       }
     } catch (error) {
+      if (error instanceof RequestError) this.#fail(error, this.#lastLine + 1, this.#submitted);
       if (this.#failure === undefined) throw error;
     } finally {
       while (this.#waiting.length > 0) await this.#awaitOldest();
@@ -132,6 +132,7 @@ export class BatchSubmission {
       bytes += line.bytes.length;
       acknowledged.push(this.#submit(line, this.#submitted));
       this.#submitted += 1;
+      this.#lastLine = line.number;
     }
     this.#waiting.push({ bytes, done: Promise.all(acknowledged) });
     this.#waitingBytes += bytes;

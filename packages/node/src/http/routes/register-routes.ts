@@ -6,6 +6,8 @@ import type { Tickets } from "../permits/tickets.ts";
 export interface RouteParts {
   /** The largest request body in bytes. */
   readonly maxBody: number;
+  /** The time that a request may take to arrive (ms). */
+  readonly requestTimeoutMs: number;
   readonly tickets: Tickets;
 }
 

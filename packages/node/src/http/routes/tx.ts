@@ -7,6 +7,7 @@ import { sendPage } from "../answers/document-page.ts";
 import { linesExpected } from "../answers/request-error.ts";
 import { parseQuery } from "../requests/address.ts";
 import { BatchSubmission } from "../requests/batch-submission.ts";
+import { PacedBody } from "../requests/paced-body.ts";
 import {
   BATCH_PARAMETERS,
   OUTCOME_PARAMETERS,
@@ -63,12 +64,11 @@ export const txRoutes: RegisterRoutes = (app, apiFor, parts) => {
 };
 
 /** Registers POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
-const batchRoute: RegisterRoutes = (app, apiFor, { maxBody }) => {
+const batchRoute: RegisterRoutes = (app, apiFor, { maxBody, requestTimeoutMs }) => {
   app.post("/api/v1/tx/batch", async (request, reply) => {
     const api = apiFor(request);
     const query = parseQuery(request.url, BATCH_PARAMETERS);
-    const { body } = request;
-    if (!(body instanceof Readable)) throw linesExpected();
+    if (!(request.body instanceof Readable)) throw linesExpected();
     const batch = new BatchSubmission(api, {
       maxLineBytes: maxBody,
       firstLine: query.firstLine ?? 1,
@@ -78,7 +78,7 @@ const batchRoute: RegisterRoutes = (app, apiFor, { maxBody }) => {
           ? async (submitted) => (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs))).outcome
           : undefined,
     });
-    await batch.submitAll(body);
+    await batch.submitAll(new PacedBody(request.raw, requestTimeoutMs));
     return reply.code(query.await === true ? 200 : 202).send(batch.result());
   });
 };

@@ -14,7 +14,7 @@ async function registeredRoutes(): Promise<readonly string[]> {
   const app = fastify();
   const { routes } = collectMethods(app);
   const api = new MemoryNode();
-  registerRoutes(app, limitApi(api), { maxBody: 1, tickets: new Tickets() });
+  registerRoutes(app, limitApi(api), { maxBody: 1, requestTimeoutMs: 1, tickets: new Tickets() });
   servePage(app, api, { requiresToken: true });
   await app.ready();
   return routes;
