@@ -18,6 +18,12 @@ interface ConnectionState {
   newest?: IncomingMessage | undefined;
   /** Responds to bytes behind all complete requests that are not a request. */
   atEnd?: () => void;
+  /** Whether nothing is read because too many requests have not been answered. */
+  isHeld: boolean;
+  /** What has come too late while nothing was read: `body` is the incomplete body, unless headers are incomplete. */
+  late?: { readonly body: IncomingMessage | undefined; readonly refuse: () => void } | undefined;
+  /** Runs until something late is refused. */
+  grace?: NodeJS.Timeout | undefined;
   /** Whether the last response has been sent, so that nothing else that arrives is processed. */
   isOver: boolean;
   /** The request whose body had not arrived when the last response refused it. */
@@ -56,6 +62,12 @@ export interface Connections {
   /** Returns the request whose body is arriving on a connection; undefined if there is none. */
   arriving(socket: Socket): IncomingMessage | undefined;
   /**
+   * Returns whether a connection is not being read, so that it is not the client's fault if the rest of a request does
+   * not arrive in time. If it is, `refuse` is called if the rest does not arrive within the time limit after the
+   * connection is read again.
+   */
+  excuses(socket: Socket, refuse: () => void): boolean;
+  /**
    * Announces that an accepted request will be passed on and counted again. The request keeps its place on its
    * connection.
    */
@@ -72,6 +84,8 @@ export interface ConnectionLimit {
   readonly onReached: () => void;
   /** Whether a connection begins with a TLS handshake. Defaults to false. */
   readonly isEncrypted?: boolean;
+  /** The time that a request may take to arrive (ms). */
+  readonly requestTimeoutMs: number;
 }
 
 function firstIdle(connections: ReadonlyMap<Socket, ConnectionState>): Socket | undefined {
@@ -93,10 +107,22 @@ function beginNext(state: ConnectionState): void {
   }
 }
 
+/**
+ * The number of unanswered requests of a connection beyond which nothing more is read from it. Without a limit, a client
+ * could fill the memory with requests that take long, because nothing else slows it down: Node stops reading only
+ * because of bodies that are not read and responses that are not received. All requests in the bytes that have been read
+ * (at most 64 KiB at a time) are accepted, so their number may be larger.
+ */
+const MAX_UNANSWERED = 100;
+
+function unanswered({ underWay, waiting }: ConnectionState): number {
+  return underWay + waiting.length;
+}
+
 /** Returns whether all requests have been answered, except one that has not arrived completely. */
-function areCompleteAnswered({ underWay, waiting, newest }: ConnectionState): boolean {
-  const incomplete = newest?.complete === false ? 1 : 0;
-  return underWay + waiting.length === incomplete;
+function areCompleteAnswered(state: ConnectionState): boolean {
+  const incomplete = state.newest?.complete === false ? 1 : 0;
+  return unanswered(state) === incomplete;
 }
 
 /** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
@@ -113,6 +139,10 @@ function endGently(socket: Socket): void {
 }
 
 function linger(socket: Socket): void {
+  // Nothing that arrives is processed any more, and there may be more of it than could be parsed in this time.
+  socket.removeAllListeners("data");
+  socket.on("data", () => undefined);
+  socket.resume();
   // After a stall of the event loop, this timer runs before the sockets are read, so they are read once more before the
   // connection is destroyed.
   const timer = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
@@ -167,7 +197,12 @@ function remoteEnd({ remoteAddress, remotePort }: Socket): string {
  */
 export function trackConnections(
   app: FastifyInstance,
-  { maxConnections = Number.POSITIVE_INFINITY, onReached, isEncrypted = false }: ConnectionLimit,
+  {
+    maxConnections = Number.POSITIVE_INFINITY,
+    onReached,
+    isEncrypted = false,
+    requestTimeoutMs,
+  }: ConnectionLimit,
 ): Connections {
   const handshakes = new Handshakes();
   const connections = new Map<Socket, ConnectionState>();
@@ -189,8 +224,26 @@ export function trackConnections(
     return !socket.destroyed;
   };
   const register = (socket: Socket): void => {
-    connections.set(socket, { underWay: 0, unsafe: 0, waiting: [], isOver: false });
-    socket.once("close", () => connections.delete(socket));
+    const state: ConnectionState = { underWay: 0, unsafe: 0, waiting: [], isHeld: false, isOver: false };
+    connections.set(socket, state);
+    socket.once("close", () => {
+      connections.delete(socket);
+      clearTimeout(state.grace);
+    });
+    // Node resumes reading after each request, even if it was paused.
+    socket.on("resume", () => {
+      if (state.isHeld && !socket.writableEnded) socket.pause();
+    });
+  };
+  const readAgain = (socket: Socket, state: ConnectionState): void => {
+    state.isHeld = false;
+    socket.resume();
+    const { late } = state;
+    state.late = undefined;
+    if (late === undefined) return;
+    state.grace = setTimeout(() => {
+      if (late.body?.complete !== true) late.refuse();
+    }, requestTimeoutMs);
   };
   app.server.on("connection", (socket: Socket) => {
     if (!admit(socket)) return;
@@ -199,20 +252,31 @@ export function trackConnections(
   });
   app.server.on("secureConnection", (socket: Socket) => {
     handshakes.end(socket);
-    if (closing) socket.destroy();
-    else register(socket);
+    if (closing) return void socket.destroy();
+    register(socket);
+    // With this listener, Node passes decrypted bytes through the stream, which keeps them while it is paused. Without
+    // it, its parser would get them even while it is paused, and would refuse them (HPE_PAUSED).
+    socket.on("data", () => undefined);
   });
   // There is no way to respond before the handshake has succeeded.
   app.server.prependListener("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
   const requests: Connections = {
     drain: () => void (draining = true),
     inOrder(request, begin) {
-      const state = connections.get(request.socket);
-      const isSafe = isSafeMethod(request.method);
-      if (state?.isOver === true) return;
-      if (state !== undefined) state.newest = request;
-      if (state === undefined || (state.waiting.length === 0 && mayBegin(state, isSafe))) return void begin();
-      state.waiting.push({ isSafe, begin });
+      const { socket, method } = request;
+      const state = connections.get(socket);
+      if (state === undefined) return void begin();
+      if (state.isOver || closing) return;
+      state.newest = request;
+      clearTimeout(state.grace);
+      const isSafe = isSafeMethod(method);
+      if (state.waiting.length === 0 && mayBegin(state, isSafe)) begin();
+      else state.waiting.push({ isSafe, begin });
+      if (state.isHeld || unanswered(state) <= MAX_UNANSWERED) return;
+      state.isHeld = true;
+      socket.pause();
+      // Node calls this after a response that announces the end of the connection. Many bytes may be unread.
+      socket.destroySoon = () => endOnceSent(socket);
     },
     take(request) {
       if (handedOver.delete(request)) return true;
@@ -240,6 +304,7 @@ export function trackConnections(
       if (state.atEnd !== undefined && areCompleteAnswered(state)) state.atEnd();
       // Requests that have not begun by the time the connection closes are never processed.
       else if (!closing && !draining && !state.isOver) beginNext(state);
+      if (state.isHeld && !closing && unanswered(state) < MAX_UNANSWERED / 2) readAgain(socket, state);
     },
     atEnd(socket, respond) {
       const state = connections.get(socket);
@@ -257,6 +322,12 @@ export function trackConnections(
     arriving(socket) {
       const newest = connections.get(socket)?.newest;
       return newest?.complete === false ? newest : undefined;
+    },
+    excuses(socket, refuse) {
+      const state = connections.get(socket);
+      if (state?.isHeld !== true) return false;
+      state.late = { body: requests.arriving(socket), refuse };
+      return true;
     },
     handOver: (request) => void handedOver.add(request),
   };

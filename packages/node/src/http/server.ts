@@ -162,7 +162,12 @@ function createApp(
   });
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
   const onReached = warnOfLimit(logger, maxConnections);
-  const connections = trackConnections(app, { maxConnections, onReached, isEncrypted: tls !== undefined });
+  const connections = trackConnections(app, {
+    maxConnections,
+    onReached,
+    isEncrypted: tls !== undefined,
+    requestTimeoutMs,
+  });
   const tickets = new Tickets();
   const access = guard(app, options, { tokens, tickets });
   acceptBodies(app);

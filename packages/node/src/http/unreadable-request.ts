@@ -17,6 +17,8 @@ import { newRequestId, requestId } from "./requests/request-head.ts";
 export function answerUnreadable(error: Error, socket: Socket, connections: Connections): void {
   const code = systemErrorCode(error);
   if (code === "ECONNRESET") return void socket.destroy();
+  const again = (): void => answerUnreadable(error, socket, connections);
+  if (code === REQUEST_TIMEOUT && connections.excuses(socket, again)) return;
   const request = connections.arriving(socket);
   const body = request === undefined ? undefined : pacedBody(request);
   if (request === undefined || body === undefined) {
