@@ -199,17 +199,23 @@ describe("compare-and-set", () => {
     expect(statuses.filter((status) => status === 412)).toHaveLength(19);
   });
 
-  test("is evaluated again if the document changes between the read and the write", async () => {
-    await using served = await serve();
-    await served.put(WEB, 0);
-    served.node.beforeSubmit = async ({ ops }) => {
-      if (ops[0]?.[0] !== "match") return;
-      served.node.beforeSubmit = () => Promise.resolve();
-      await served.node.submit({ ops: [["put", "pods", "default/web-0", "other"]] });
-    };
-    expect((await served.put(WEB, 1, { "if-match": "*" })).status).toBe(412);
-    expect(await (await served.fetch(WEB)).json()).toBe("other");
-  });
+  test.each([
+    ["*", 200, 1],
+    ['"2", "1"', 412, "other"],
+  ])(
+    "is evaluated again if the document changes between the read and the write (%s)",
+    async (match, status, content) => {
+      await using served = await serve();
+      await served.put(WEB, 0);
+      served.node.beforeSubmit = async ({ ops }) => {
+        if (ops[0]?.[0] !== "match") return;
+        served.node.beforeSubmit = () => Promise.resolve();
+        await served.node.submit({ ops: [["put", "pods", "default/web-0", "other"]] });
+      };
+      expect((await served.put(WEB, 1, { "if-match": match })).status).toBe(status);
+      expect(await (await served.fetch(WEB)).json()).toBe(content);
+    },
+  );
 
   test("responds to reads with 304 for a revision that the client has, and with 412 for an unexpected one", async () => {
     await using served = await serve();

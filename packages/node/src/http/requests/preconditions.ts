@@ -85,23 +85,13 @@ export function readDecision(
 }
 
 /**
- * Returns the revision that a conditional write requires, which the transaction then compares; null if there must be no
- * document. A single revision, or "absent", is taken from the headers directly. Any other precondition is evaluated
- * against the current revision, which the transaction then requires. `lost` creates the error if the precondition does
- * not hold now.
+ * Returns the revision that a transaction can require in place of the preconditions of a write; null if there must be no
+ * document. Returns undefined for preconditions that several revisions fulfil, which must be evaluated.
  */
-export async function expectedRevision(
-  preconditions: Preconditions,
-  current: () => Promise<Revision | undefined>,
-  lost: (revision: Revision | undefined) => RequestError = conflict,
-): Promise<Revision | null> {
-  const { match, noneMatch } = preconditions;
+export function comparedRevision({ match, noneMatch }: Preconditions): Revision | null | undefined {
   if (noneMatch === "any" && match === undefined) return null;
   const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
-  if (only !== undefined && only > 0) return only;
-  const revision = await current();
-  if (readDecision(preconditions, revision) !== "send") throw lost(revision);
-  return revision ?? null;
+  return only !== undefined && only > 0 ? only : undefined;
 }
 
 /** Returns the error for a document that has a different revision (status 412). */
@@ -111,6 +101,11 @@ export function conflict(revision: Revision | undefined): RequestError {
 
 /** The words of a reason that name the revision, or the lack, of what a precondition concerns. */
 const OF_PRECONDITION = / (?:is|are) (?:at revision \d+|absent|not set|not the expected one)$/;
+
+/** Returns whether a transaction was aborted because of a precondition. `reason` is the outcome's reason. */
+export function isLost(reason = ""): boolean {
+  return OF_PRECONDITION.test(reasonWords(reason));
+}
 
 /** The hints for writes that were aborted. */
 interface AbortHints {
@@ -132,7 +127,7 @@ export function lostBecause(
   }: AbortHints = {},
 ): RequestError {
   const words = reasonWords(reason);
-  return OF_PRECONDITION.test(words)
+  return isLost(reason)
     ? new RequestError("CONFLICT", `The precondition does not hold: ${words}.`, { status: 412, hint: lost })
     : new RequestError("CONFLICT", `Nothing was changed: ${words}.`, { hint: refused });
 }

@@ -25,7 +25,6 @@ import {
 import {
   conflict,
   etag,
-  expectedRevision,
   lostBecause,
   parsePreconditions,
   preconditionProblem,
@@ -33,7 +32,8 @@ import {
 } from "../requests/preconditions.ts";
 import { jsonBody } from "../requests/request-body.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
-import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+import { timeLimit } from "./await-tx.ts";
+import { type ConditionalWrite, writeConditionally } from "./conditional-write.ts";
 
 const BY_KEY = "/api/v1/buckets/:bucket/document";
 const CONDITIONAL = { preconditions: true };
@@ -165,17 +165,21 @@ async function write(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const wait = timeLimit(query.timeoutMs);
-  const preconditions = parsePreconditions(request.headers);
-  const ops = [operation];
-  if (preconditions !== undefined) {
-    // This read merely determines the revision to compare. The transaction compares it again, in the log's order.
-    const expected = await expectedRevision(preconditions, async () => (await api.get(key))?.revision);
-    ops.unshift(["match", key.bucket, `${key.namespace}/${key.name}`, expected]);
-  }
-  const submitted = await api.submit({ ops }, { timeoutMs: wait.leftMs });
-  if (query.await === false) return reply.code(202).send({ txId: submitted.txId });
-  const { outcome, replaced } = await awaitSubmitted(api, submitted, wait);
+  const conditional: ConditionalWrite = {
+    preconditions: parsePreconditions(request.headers),
+    current: async (options) => (await api.get(key, options))?.revision,
+    operations: (expected) =>
+      expected === undefined
+        ? [operation]
+        : [["match", key.bucket, `${key.namespace}/${key.name}`, expected], operation],
+    lost: conflict,
+  };
+  const { submitted, result } = await writeConditionally(api, conditional, {
+    awaits: query.await !== false,
+    limit: timeLimit(query.timeoutMs),
+  });
+  if (result === undefined) return reply.code(202).send({ txId: submitted.txId });
+  const { outcome, replaced } = result;
   const { txId, committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
   const existed = replaced === undefined ? await existedBefore(api, key, txId) : replaced > 0;

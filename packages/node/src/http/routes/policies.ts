@@ -1,12 +1,13 @@
-import type { Policies, Revision, TxOperation } from "@cairn/client";
+import type { Policies, Revision } from "@cairn/client";
 import { formatPolicyProblem, type PolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { parseQuery } from "../requests/address.ts";
 import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
-import { etag, expectedRevision, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
+import { etag, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
 import { jsonBody } from "../requests/request-body.ts";
-import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+import { timeLimit } from "./await-tx.ts";
+import { type ConditionalWrite, writeConditionally } from "./conditional-write.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 /** Registers GET and PUT /api/v1/policies. */
@@ -23,17 +24,21 @@ export const policyRoutes: RegisterRoutes = (app, apiFor) => {
     async (request, reply) => {
       const api = apiFor(request);
       const query = parseQuery(request.url, WRITE_PARAMETERS);
-      const limit = timeLimit(query.timeoutMs);
       const policies = checkedPolicies(jsonBody(request));
-      const preconditions = parsePreconditions(request.headers);
-      const current = async (): Promise<Revision | undefined> => (await api.policies()).revision ?? undefined;
-      const operation: TxOperation =
-        preconditions === undefined
-          ? ["configure", policies]
-          : ["configure", policies, await expectedRevision(preconditions, current, policiesChanged)];
-      const submitted = await api.submit({ ops: [operation] }, { timeoutMs: limit.leftMs });
-      if (query.await === false) return reply.code(202).send({ txId: submitted.txId });
-      const { txId, committed, reason } = (await awaitSubmitted(api, submitted, limit)).outcome;
+      const write: ConditionalWrite = {
+        preconditions: parsePreconditions(request.headers),
+        current: async (options) => (await api.policies(options)).revision ?? undefined,
+        operations: (expected) => [
+          expected === undefined ? ["configure", policies] : ["configure", policies, expected],
+        ],
+        lost: policiesChanged,
+      };
+      const { submitted, result } = await writeConditionally(api, write, {
+        awaits: query.await !== false,
+        limit: timeLimit(query.timeoutMs),
+      });
+      if (result === undefined) return reply.code(202).send({ txId: submitted.txId });
+      const { txId, committed, reason } = result.outcome;
       if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });
       return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
     },
