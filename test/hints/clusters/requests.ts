@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { withoutOutcomes } from "@cairn/node/testing";
 import { connect } from "nats";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
@@ -185,6 +186,22 @@ export const REQUESTS: readonly BrokenCluster[] = [
       await scene.runStep(`${list} things`);
       await scene.runStep(`${watch} things ${from} --limit 1`);
     },
+  },
+  {
+    name: "outcome-gone",
+    failure: "a policy has removed the outcome of a transaction",
+    codes: ["OUTCOME_REMOVED"],
+    async break(scene) {
+      await scene.ready("a");
+      const lines = Array.from({ length: 100 }, (_, n) => `{"ops":[["put","things","default/k${n}",${n}]]}`);
+      await scene.run("load - --await", { input: `${lines.join("\n")}\n` });
+      await scene.stop("a");
+      await withoutOutcomes(scene.path("a", "a-index", "live"), 64);
+      await scene.ready("a");
+      return { output: await scene.runRefused("tx show 3") };
+    },
+    hint: /read the (history) of a document that it wrote/,
+    follow: async (scene, [, history]) => await scene.runStep(`${history} things default/k1`),
   },
   {
     name: "export-truncated",

@@ -81,7 +81,7 @@ export async function openKeepingLogs(
   dir: string,
   { exists, end }: BeforeOpening,
 ): Promise<Database> {
-  const kept = exists ? await keepLogs(dir, end) : undefined;
+  const kept = exists ? await keepLogsUnlessLocked(dir, end) : undefined;
   // The database is not constructed earlier, because a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
@@ -98,6 +98,16 @@ export async function openKeepingLogs(
     throw error;
   }
   return level;
+}
+
+/** Like {@link keepLogs}. Throws `INDEX_LOCKED` if another process has the database open and removes the logs meanwhile. */
+async function keepLogsUnlessLocked(dir: string, end: number | undefined): Promise<KeptLogs> {
+  try {
+    return await keepLogs(dir, end);
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT" && (await isLockedElsewhere(dir))) throw locked(dir, error);
+    throw error;
+  }
 }
 
 /**
