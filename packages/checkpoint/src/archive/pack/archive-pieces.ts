@@ -36,15 +36,15 @@ export interface PackedArchive {
   readonly files: Manifest["files"];
 }
 
-/** The number of times the reading thread processes each byte: it reads the byte, and checks the table's checksum. */
-const READING_PASSES = 2;
-
 /**
- * Returns the number of times the packing thread processes each byte: it computes the file's digest, encrypts the
- * archive if requested, and writes it.
+ * The number of times the reading thread processes each byte: it reads the byte, checks the table's checksum, and
+ * computes the file's digest.
  */
+const READING_PASSES = 3;
+
+/** Returns the number of times the packing thread processes each byte: it encrypts the archive if requested, and writes it. */
 export function packingPasses({ recipients }: ArchiveOrder): number {
-  return recipients === undefined ? 2 : 3;
+  return recipients === undefined ? 1 : 2;
 }
 
 /** A piece of a plain tar archive. It is valid until the next one is requested. */
@@ -53,18 +53,8 @@ export interface TarPiece {
   readonly memory: ArrayBuffer;
   /** The size of the piece in bytes. */
   readonly bytes: number;
-  /** The file to which the piece belongs, and the file's content in it. The end of the archive belongs to no file. */
-  readonly of?: FilePart;
-}
-
-/** A part of a file's content, in a piece. */
-interface FilePart {
-  readonly name: string;
-  /** The positions in the piece at which the part begins and ends. */
-  readonly from: number;
-  readonly to: number;
-  /** Whether the file ends with this part. */
-  readonly last: boolean;
+  /** The file that ends with the piece. */
+  readonly ended?: Manifest["files"][number];
 }
 
 type Pieces = AsyncIterable<Buffer>;
@@ -87,6 +77,7 @@ export async function* tarPieces(
       const isTable = tables.has(name);
       // A table that is larger than a piece is read twice, because its blocks do not end where pieces do.
       if (isTable && size > PIECE_BYTES) await checkTable(path, pause);
+      const digest = createHash("sha256");
       let at = 0;
       do {
         // Header and padding are sent with the content, because each would otherwise cost a write.
@@ -100,8 +91,10 @@ export async function* tarPieces(
         readFully(file, content, name, throttle);
         piece.fill(0, head + length);
         if (isTable && length === size) checkTableBytes(path, content, (bytes) => throttle.pause(bytes));
+        throttle.slices(content, (slice) => digest.update(slice));
         at += length;
-        yield { memory: taken, bytes: piece.length, of: { name, from: head, to: head + length, last } };
+        const ended = last ? { ended: { name, bytes: size, sha256: digest.digest("hex") } } : {};
+        yield { memory: taken, bytes: piece.length, ...ended };
       } while (at < size);
     } finally {
       closeSync(file);
@@ -112,7 +105,7 @@ export async function* tarPieces(
   yield { memory: end, bytes: END_OF_ARCHIVE };
 }
 
-/** Compresses and encrypts plain pieces if requested, and returns the files with their digests. */
+/** Compresses and encrypts plain pieces if requested, and returns the size of the result and the files. */
 export async function* archivePieces(
   plain: AsyncIterable<TarPiece>,
   order: ArchiveOrder,
@@ -120,37 +113,19 @@ export async function* archivePieces(
   const { compression, recipients } = order;
   const throttle = new Throttle(order.throttle, packingPasses(order));
   const files: PackedArchive["files"] = [];
-  const digested = withDigests(plain, throttle, files);
-  const packed = compression === "gzip" ? gzipped(digested) : digested;
+  async function* contents(): AsyncGenerator<Buffer, void, undefined> {
+    for await (const { memory, bytes: length, ended } of plain) {
+      if (ended !== undefined) files.push(ended);
+      yield Buffer.from(memory, 0, length);
+    }
+  }
+  const packed = compression === "gzip" ? gzipped(contents()) : contents();
   let bytes = 0;
   for await (const piece of recipients === undefined ? packed : encrypted(packed, recipients, throttle)) {
     bytes += piece.length;
     yield piece;
   }
   return { bytes, files };
-}
-
-/** Yields the content of pieces, and appends their files to `files`, whose digests it computes. */
-async function* withDigests(
-  pieces: AsyncIterable<TarPiece>,
-  throttle: Throttle,
-  files: PackedArchive["files"],
-): AsyncGenerator<Buffer, void, undefined> {
-  let digest = createHash("sha256");
-  let bytes = 0;
-  for await (const { memory, bytes: length, of } of pieces) {
-    const piece = Buffer.from(memory, 0, length);
-    if (of !== undefined) {
-      throttle.slices(piece.subarray(of.from, of.to), (slice) => digest.update(slice));
-      bytes += of.to - of.from;
-      if (of.last) {
-        files.push({ name: of.name, bytes, sha256: digest.digest("hex") });
-        digest = createHash("sha256");
-        bytes = 0;
-      }
-    }
-    yield piece;
-  }
 }
 
 /** Packs on this thread, for archives that are too small for worker threads. */

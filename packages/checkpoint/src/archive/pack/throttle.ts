@@ -90,6 +90,8 @@ export interface Throttling {
 }
 
 const SAMPLE_MS = 25;
+/** The duration of each of the first {@link SAMPLES}, so that work on an idle node soon runs at full speed. */
+const FIRST_SAMPLE_MS = 5;
 /** The utilization up to which this thread counts as idle. Sampling and receiving progress messages alone take 1 %. */
 const IDLE_UTILIZATION = 0.02;
 /** The number of samples. Their majority decides, so that a single task does not change the result. */
@@ -106,7 +108,8 @@ export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): 
   throttle.setBusy(hurry?.aborted !== true);
   let before = performance.eventLoopUtilization();
   let samples: boolean[] = [];
-  const timer = setInterval(() => {
+  let taken = 0;
+  const sample = (): void => {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, before);
     samples = [...samples.slice(1 - SAMPLES), utilization > IDLE_UTILIZATION];
@@ -115,6 +118,11 @@ export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): 
     if (hurry?.aborted === true) throttle.setBusy(false);
     else if (busy > SAMPLES / 2) throttle.setBusy(true);
     else if (samples.length - busy > SAMPLES / 2) throttle.setBusy(false);
-  }, SAMPLE_MS).unref();
+    taken += 1;
+    if (taken !== SAMPLES) return;
+    clearInterval(timer);
+    timer = setInterval(sample, SAMPLE_MS).unref();
+  };
+  let timer = setInterval(sample, FIRST_SAMPLE_MS).unref();
   return { shared: throttle.shared, stop: () => clearInterval(timer) };
 }
