@@ -1,13 +1,4 @@
-import {
-  CairnError,
-  isCairnError,
-  type KvCapture,
-  type KvPurging,
-  type KvReader,
-  type KvScrub,
-  type KvStats,
-  type KvStore,
-} from "@cairn/kv";
+import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, QueueStatus, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
@@ -48,16 +39,15 @@ import {
   readQueues,
 } from "./read/queue-reads.ts";
 import { FieldUpkeep } from "./fields/field-upkeep.ts";
+import { readTxOutcome } from "./read/outcome-reads.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
 import type { FieldQuery } from "./read/field-query.ts";
 import { listWhere } from "./read/list-where.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { SharedResults } from "../concurrency/shared-results.ts";
-import { readOutcome } from "./rows/outcome-rows.ts";
 import { submissionRowKey } from "./rows/row-keys.ts";
 import { decodeSubmission } from "./rows/row-values.ts";
-import { isoTime } from "../text/iso-time.ts";
 
 /** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
 interface IndexListQuery {
@@ -122,7 +112,7 @@ export class IndexStore {
   readonly #absent: AbsentRows | undefined;
   /** Reads what applying needs. */
   readonly #applying: KvReader;
-
+  /** Undefined except in tests. */
   readonly #remembered: number | undefined;
 
   private constructor(
@@ -376,36 +366,9 @@ export class IndexStore {
     return this.#chains.checksumAt(txId);
   }
 
-  /**
-   * Returns the outcome of a transaction; undefined if the index does not contain it. Throws `OUTCOME_REMOVED` if a
-   * policy removed it, or the one of the transaction that it repeats.
-   */
+  /** Returns the outcome of a transaction ({@link readTxOutcome}). */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    const found = await readOutcome(this.#kv, txId);
-    if (found === undefined) {
-      const { outcomesAfter = 0 } = (await readState(this.#kv)) ?? {};
-      if (txId > 0 && txId <= outcomesAfter) throw outcomeRemoved(txId, outcomesAfter);
-      return undefined;
-    }
-    const { time, kind, text, shards } = found;
-    const head = { txId, txTime: isoTime(time), committed: kind === "committed" };
-    const outcome = shards === undefined ? head : { ...head, shards };
-    if (kind === "committed") return outcome;
-    if (kind === "aborted") return { ...outcome, reason: text };
-    const first = Number(text);
-    const { txId: _, txTime: __, committed = false, ...rest } = (await this.#repeated(txId, first)) ?? {};
-    return { ...outcome, ...rest, committed, duplicateOf: first };
-  }
-
-  /** Returns the outcome of the transaction that `txId` repeats. */
-  async #repeated(txId: TxId, first: TxId): Promise<TxOutcome | undefined> {
-    try {
-      return await this.outcome(first);
-    } catch (error) {
-      if (!isCairnError(error, "OUTCOME_REMOVED")) throw error;
-      const message = `Transaction ${txId} repeats transaction ${first}. ${error.message}`;
-      throw new CairnError(error.code, message, { hint: error.hint ?? "", cause: error });
-    }
+    return await readTxOutcome(this.#kv, txId);
   }
 
   /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
@@ -527,14 +490,4 @@ export class IndexStore {
       await snapshot.close();
     }
   }
-}
-
-function outcomeRemoved(txId: TxId, last: TxId): CairnError {
-  return new CairnError(
-    "OUTCOME_REMOVED",
-    `The outcome of transaction ${txId} was removed: outcomes are kept from transaction ${last + 1} onwards.`,
-    {
-      hint: 'To find out whether it took effect, read the history of a document that it wrote, which names the transaction that wrote each version. The policy "outcomes" determines how many outcomes are kept.',
-    },
-  );
 }

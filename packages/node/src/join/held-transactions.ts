@@ -7,16 +7,9 @@ import type { HeldTransactions } from "../db-dir/quarantine.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
 import type { OpenedIndex } from "../index/local-index.ts";
-import type { IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { lastShared, lastSharedWith } from "./last-shared.ts";
-
-/** An index with a state. */
-export interface FilledIndex {
-  readonly kv: KvReader;
-  readonly state: IndexState;
-}
+import { type FilledIndex, lastShared, lastSharedWith } from "./last-shared.ts";
 
 /**
  * Returns the transactions of an index that is about to be moved aside. The index may be the only copy of transactions
@@ -33,7 +26,7 @@ export async function movedContents(
   if (held === undefined) return { holdsLost: true };
   if (newer?.state === undefined) return { holdsLost: true, held };
   const other = { kv: newer.kv, state: newer.state };
-  const compared = await unlessUnreadable(async () =>
+  const compared = await ifReadable(async () =>
     (await isContainedIn(index, other))
       ? { holdsLost: held.shared !== held.txId, held }
       : { holdsLost: true, held: { ...held, shared: await leastShared(held, index, other) } },
@@ -50,7 +43,7 @@ async function heldTransactions(
   log: LogHistory,
   identity: LogIdentity,
 ): Promise<HeldTransactions | undefined> {
-  return await unlessUnreadable(async () => ({
+  return await ifReadable(async () => ({
     txId: state.txId,
     shared: (await lastShared(kv, state, log, identity))?.txId,
   }));
@@ -114,8 +107,11 @@ async function haveSameOutcomes(
   return last === upTo;
 }
 
-/** Returns the result of `reading`; undefined if something other than the log's connection keeps it from being read. */
-async function unlessUnreadable<T>(reading: () => Promise<T>): Promise<T | undefined> {
+/**
+ * Returns the result of `reading`; undefined after an error that a repetition would not resolve, such as damage. A log
+ * that does not respond may respond later, so that error is thrown.
+ */
+async function ifReadable<T>(reading: () => Promise<T>): Promise<T | undefined> {
   try {
     return await reading();
   } catch (error) {

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
-import type { IndexState } from "../index/rows/index-state.ts";
+import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { Outcome } from "../index/rows/row-values.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
@@ -10,6 +10,12 @@ import { lastInCommon } from "../log/last-in-common.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
+
+/** An index with a state. */
+export interface FilledIndex {
+  readonly kv: KvReader;
+  readonly state: IndexState;
+}
 
 /**
  * Returns whether another history has the same transaction as an index, given its outcome in the index; undefined if
@@ -36,7 +42,7 @@ export async function lastShared(
   identity: LogIdentity,
 ): Promise<SharedTransactions | undefined> {
   const { id, birth, bounds } = identity;
-  const { txId, sha256, outcomesAfter = 0 } = state;
+  const { txId, sha256 } = state;
   const { id: logId, offset } = state.log;
   if (logId !== id) {
     if (continuesAt(birth, { logId, txId, sha256 })) return { txId, isProven: true };
@@ -47,10 +53,10 @@ export async function lastShared(
     const end = Math.min(txId, last);
     const earlier = await earlierLog(log, identity, logId);
     if (earlier === undefined) return { txId: end, isProven: false };
-    return await compared(kv, earlier.log, { offset, first: earlier.first - offset, end, outcomesAfter });
+    return await compared({ kv, state }, earlier.log, { first: earlier.first - offset, end });
   }
   const end = Math.min(txId, bounds.last + offset);
-  return await compared(kv, log, { offset, first: bounds.first, end, outcomesAfter });
+  return await compared({ kv, state }, log, { first: bounds.first, end });
 }
 
 /**
@@ -58,24 +64,15 @@ export async function lastShared(
  * outcomes were removed cannot be compared, nor can the first one after them, whose time depends on the one before.
  */
 async function compared(
-  kv: KvReader,
+  { kv, state }: FilledIndex,
   log: Pick<TxLog, "fetch">,
-  {
-    offset,
-    first,
-    end,
-    outcomesAfter,
-  }: {
-    readonly offset: number;
-    readonly first: number;
-    readonly end: TxId;
-    readonly outcomesAfter: TxId;
-  },
+  { first, end }: { readonly first: number; readonly end: TxId },
 ): Promise<SharedTransactions> {
-  const removed = afterRemoved(outcomesAfter);
+  const { offset } = state.log;
+  const kept = firstKept(state);
   // The birth record is common to both, because it contains the log's id.
-  const low = Math.min(end, Math.max(Math.max(1, first - 1) + offset, removed));
-  let isProven = first <= 1 && low > removed;
+  const low = Math.min(end, Math.max(Math.max(1, first - 1) + offset, kept));
+  let isProven = first <= 1 && low > kept;
   const hasSame: HasSame = async (id, outcome) => {
     const message = await log.fetch(id - offset);
     return message === undefined ? undefined : await isOf(kv, id, outcome, message);
@@ -89,22 +86,13 @@ async function compared(
   return { txId, isProven };
 }
 
-/** Returns the first transaction that can be compared with another history if outcomes were removed. */
-function afterRemoved(outcomesAfter: TxId): TxId {
-  return outcomesAfter === 0 ? 0 : outcomesAfter + 1;
-}
-
 /**
  * Returns the last transaction that an index and a newer index of the same log have in common, like {@link lastShared}.
  * Transactions whose outcomes were removed from either count as common.
  */
-export async function lastSharedWith(
-  { kv, state }: { readonly kv: KvReader; readonly state: IndexState },
-  newer: { readonly kv: KvReader; readonly state: IndexState },
-): Promise<TxId> {
+export async function lastSharedWith({ kv, state }: FilledIndex, newer: FilledIndex): Promise<TxId> {
   const end = Math.min(state.txId, newer.state.txId);
-  const removed = Math.max(state.outcomesAfter ?? 0, newer.state.outcomesAfter ?? 0);
-  const low = Math.min(end, Math.max(state.log.offset + 1, afterRemoved(removed)));
+  const low = Math.min(end, Math.max(state.log.offset + 1, firstKept(state), firstKept(newer.state)));
   const hasSame: HasSame = async (id, outcome) => {
     const other = await readOutcome(newer.kv, id);
     return other === undefined ? undefined : isDeepStrictEqual(other, outcome);
@@ -116,8 +104,8 @@ export async function lastSharedWith(
 }
 
 /**
- * Compares the newest comparable transaction in a range with another history. Rows of aborted transactions and duplicates do not
- * identify their message. Returns undefined if no transaction is comparable.
+ * Compares the newest comparable transaction in a range with another history. Rows of aborted transactions and
+ * duplicates do not identify their message. Returns undefined if no transaction is comparable.
  */
 async function newestComparable(
   kv: KvReader,

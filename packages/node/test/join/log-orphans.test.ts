@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
+import { withoutOutcomes } from "../../testing/removed-outcomes.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 
@@ -172,6 +173,23 @@ describe("cairn log orphans", () => {
     expect(stderr).toContain(
       "of its transactions up to 5, so it is unknown whether the log's history contains all of these",
     );
+  });
+
+  it("reports transactions whose outcomes a policy has removed, instead of omitting them silently", async () => {
+    await regressed(async (node) => {
+      for (let n = 13; n <= 44; n += 1) await put(node, `k${n}`, n);
+    });
+    const quarantine = path.join(folder, "index-a", "quarantine");
+    const [moved = ""] = await readdir(quarantine);
+    await withoutOutcomes(path.join(quarantine, moved, "live"), 32);
+    const { code, stdout, stderr } = await orphans("a");
+    expect(code).toBe(0);
+    const printed = stdout.trim().split("\n");
+    expect(stderr).toContain("only it contains transactions 10 to 45");
+    expect(stderr).toContain("transactions 10 to 32 cannot be printed, because the policy");
+    expect(stderr).toContain('the policy "outcomes" removed the outcomes of its transactions up to 9');
+    expect(stderr).toContain(`printed ${printed.length} transactions`);
+    expect(printed).toHaveLength(13);
   });
 
   it("prints the transactions after the checkpoint from which a lost log was recovered", async () => {

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CairnClient } from "@cairn/client";
+import { CairnClient, type Written } from "@cairn/client";
 import { connect, nanos } from "nats";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
@@ -25,6 +25,20 @@ async function forgetfulNode(http: object = {}): Promise<CairnNode> {
   onTestFinished(() => node.close());
   await node.ready;
   return node;
+}
+
+/** Repeats a write until the log stores it again, because it has forgotten the id. */
+async function repeatedOnceForgotten(cairn: CairnClient, write: () => Promise<Written>) {
+  const first = await write();
+  const repeated = await vi.waitFor(
+    async () => {
+      const written = await write();
+      expect(cairn.lastTx).toBeGreaterThan(first.txId);
+      return written;
+    },
+    { interval: 50 },
+  );
+  return { first, repeated };
 }
 
 it("an id belongs to its first transaction, even if the log has forgotten that one and remembers another", async () => {
@@ -57,16 +71,7 @@ it("a client that repeats a write after the log has forgotten its id gets the id
     () => cairn.recordEvent(event, { id: "event" }),
   ];
   for (const write of writes) {
-    const first = await write();
-    const repeated = await vi.waitFor(
-      async () => {
-        const written = await write();
-        // The log stores a repetition only once it has forgotten the id.
-        expect(cairn.lastTx).toBeGreaterThan(first.txId);
-        return written;
-      },
-      { interval: 50 },
-    );
+    const { first, repeated } = await repeatedOnceForgotten(cairn, write);
     expect(repeated).toEqual(first);
   }
 });
@@ -74,15 +79,9 @@ it("a client that repeats a write after the log has forgotten its id gets the id
 it("a client that may not read outcomes gets the id and the time of the repetition", async () => {
   const node = await forgetfulNode({ tokens: { writer: { env: "WRITER", rights: ["write"] } } });
   const cairn = new CairnClient({ urls: node.url ?? "", token: "only-writes-and-is-long-enough" });
-  const write = () => cairn.put("orders", "z", 1, { id: "put" });
-  const first = await write();
-  const repeated = await vi.waitFor(
-    async () => {
-      const written = await write();
-      expect(written.txId).toBeGreaterThan(first.txId);
-      return written;
-    },
-    { interval: 50 },
+  const { first, repeated } = await repeatedOnceForgotten(cairn, () =>
+    cairn.put("orders", "z", 1, { id: "put" }),
   );
+  expect(repeated.txId).toBeGreaterThan(first.txId);
   expect(repeated.txTime).toBe((await node.outcome(repeated.txId))?.txTime);
 });

@@ -108,7 +108,6 @@ export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): 
   throttle.setBusy(hurry?.aborted !== true);
   let before = performance.eventLoopUtilization();
   let samples: boolean[] = [];
-  let taken = 0;
   const sample = (): void => {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, before);
@@ -118,11 +117,8 @@ export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): 
     if (hurry?.aborted === true) throttle.setBusy(false);
     else if (busy > SAMPLES / 2) throttle.setBusy(true);
     else if (samples.length - busy > SAMPLES / 2) throttle.setBusy(false);
-    taken += 1;
-    if (taken !== SAMPLES) return;
-    clearInterval(timer);
-    timer = setInterval(sample, SAMPLE_MS).unref();
+    timer = setTimeout(sample, samples.length < SAMPLES ? FIRST_SAMPLE_MS : SAMPLE_MS).unref();
   };
-  let timer = setInterval(sample, FIRST_SAMPLE_MS).unref();
-  return { shared: throttle.shared, stop: () => clearInterval(timer) };
+  let timer = setTimeout(sample, FIRST_SAMPLE_MS).unref();
+  return { shared: throttle.shared, stop: () => clearTimeout(timer) };
 }

@@ -8,6 +8,7 @@ import { type BackupBeyond, backupsBeyond } from "../../backup/beyond-log.ts";
 import { type LogHistory, logWithBackup } from "../../backup/log-with-backup.ts";
 import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { fileReader, openIndex } from "../../index/local-index.ts";
+import { firstKept } from "../../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
@@ -187,15 +188,15 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
       printed += 1;
       await writeLine(terminal.stdout, line);
     }
-    const removed = state.outcomesAfter ?? 0;
+    const kept = firstKept(state);
     const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
     // The transactions recorded when the index was moved aside may have ended where outcomes had been removed.
-    const isRecorded = now !== undefined && shared < now.txId && (removed === 0 || shared > removed + 1);
+    const isRecorded = now !== undefined && shared < now.txId && shared > kept;
     const isProven = now === undefined || now.isProven || isRecorded;
     const sentences = [
       ...(state.txId > shared ? [`only it contains transactions ${range}`] : []),
-      ...(removed > after ? [forgotten(after, removed)] : []),
-      ...(isProven ? [] : [unproven(shared, removed)]),
+      ...(kept > after + 1 ? [forgotten(after, kept)] : []),
+      ...(isProven ? [] : [unproven(shared, kept)]),
       ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
     ];
@@ -205,13 +206,13 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
   }
 }
 
-function forgotten(after: TxId, removed: TxId): string {
-  return `transactions ${formatCount(after + 1)} to ${formatCount(removed)} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
+function forgotten(after: TxId, kept: TxId): string {
+  return `transactions ${formatCount(after + 1)} to ${formatCount(kept - 1)} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
 }
 
-function unproven(shared: TxId, removed: TxId): string {
+function unproven(shared: TxId, kept: TxId): string {
   const why =
-    removed > 0 && shared <= removed + 1
+    shared <= kept
       ? `the policy "outcomes" removed the outcomes`
       : "neither the log nor a backup holds the messages";
   return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (cairn db can read the index)`;

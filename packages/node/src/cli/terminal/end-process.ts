@@ -30,7 +30,8 @@ export function endProcess(code: number): void {
  * run while `process.exit` waits. SIGKILL is safe at any time.
  */
 function killLater(): void {
-  const kill = `setTimeout(() => process.kill(${process.pid}, "SIGKILL"), ${END_MS})`;
+  // Once this process has ended, the other one has another parent, and the id may belong to another process.
+  const kill = `setTimeout(() => process.ppid === ${process.pid} && process.kill(${process.pid}, "SIGKILL"), ${END_MS})`;
   const killer = spawn(process.execPath, ["--eval", kill], {
     detached: true,
     env: {},

@@ -58,9 +58,9 @@ function isAlone(decoded: DecodedMessage): boolean {
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
 /**
- * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history or outcomes. No
- * message may depend on changes that earlier messages of the batch made to history or to documents that are being
- * scanned or removed, because these changes are not in the store yet.
+ * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history or
+ * outcomes. No message may depend on changes that earlier messages of the batch made to history or to documents that are
+ * being scanned or removed, because these changes are not in the store yet.
  */
 export async function batchLength(
   messages: readonly IndexedMessage[],

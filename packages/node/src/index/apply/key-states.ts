@@ -167,7 +167,10 @@ export class KeyStates {
     touch(key);
   }
 
-  /** Removes the key's tombstone; the key must have no older versions. */
+  /**
+   * Removes the key's tombstone; the key must have no older versions. Returns the tombstone's revision; 0 if there is no
+   * tombstone.
+   */
   dropTombstone(key: KeyState): TxId {
     if (key.tombstone === undefined) return 0;
     const revision = versionValueRevision(key.tombstone);

@@ -7,10 +7,10 @@ import { expiredRowKey, NO_STEM, ROW, rowsOfKind, rowTxId, transactionRowKey } f
 import { decodeOutcome } from "../rows/row-values.ts";
 
 /**
- * Outcomes are removed from the oldest on, in groups of those that can share a row, because which of them do differs
+ * Outcomes are removed from the oldest on, in groups of those that can share a row, because whether they do differs
  * between nodes. This is the maximum number of outcomes that a sweep removes. It is part of the index version. There is
- * one sweep for every 256 transactions, so a new bound takes effect with about a seventh as many transactions as it
- * removes.
+ * one sweep for every 256 transactions, so a new bound takes effect within about a seventh as many transactions as there
+ * are outcomes to remove.
  */
 const MAX_OUTCOMES = 2_048;
 /**
@@ -39,7 +39,7 @@ export async function sweepOutcomes(
   remembered: number,
 ): Promise<SweptOutcomes> {
   const kept = now.txId - keep;
-  // Each remembered transaction may repeat one that was just remembered when it was applied.
+  // Each of the transactions whose ids are remembered may repeat one that is as much older.
   const allowed = lastOfGroup(age === Infinity ? kept : now.txId - 2 * remembered);
   if (allowed <= after) return { rowKeys: [], upTo: after };
   const from = after === 0 ? await beforeFirst(reader) : after;

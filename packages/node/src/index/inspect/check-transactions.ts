@@ -4,9 +4,9 @@ import { readOutcomes } from "../rows/outcome-rows.ts";
 import { unusableIndex } from "../rows/unusable-index.ts";
 
 /**
- * Checks that the index has an intact outcome for every transaction up to its last one, except those that a policy removed.
- * Throws `INDEX_CORRUPT` with the first missing transaction. This check detects the loss of part of a batch, which
- * checksums cannot detect.
+ * Checks that the index has an intact outcome for every transaction up to its last one, except those that a policy
+ * removed. Throws `INDEX_CORRUPT` with the first missing transaction. This check detects the loss of part of a batch,
+ * which checksums cannot detect.
  */
 export async function checkTransactions(
   reader: KvReader,

@@ -1,7 +1,8 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 import type { AsOf, DocumentVersion, StoredDocument } from "./documents.ts";
-import { readState } from "../rows/index-state.ts";
+import { firstKept, readState } from "../rows/index-state.ts";
+import { timeRemoved } from "./outcome-reads.ts";
 import {
   asKind,
   counterRowKey,
@@ -206,8 +207,8 @@ async function transactionAt(
 
 /**
  * Resolves a point in time to a transaction: 0 before the first transaction, and undefined if `asOf` is undefined.
- * Throws `REQUEST_INVALID` for an invalid time, and `OUTCOME_REMOVED` for one before the first transaction
- * whose outcome is kept, because only outcomes contain the times of all transactions.
+ * Throws `REQUEST_INVALID` for an invalid time, and `OUTCOME_REMOVED` for one before the first transaction whose outcome
+ * is kept, because only outcomes contain the times of all transactions.
  */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;
@@ -218,24 +219,14 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
       hint: "Write the time in the form 2026-11-20T06:12:26.123Z, or use a transaction id.",
     });
   }
-  const { txId: last = 0, outcomesAfter } = (await readState(reader)) ?? {};
-  const found = await transactionAt(reader, time, { first: (outcomesAfter ?? 0) + 1, last });
-  if (found === undefined && outcomesAfter !== undefined) {
-    const first = (await readOutcome(reader, outcomesAfter + 1))?.time ?? 0;
-    throw timeForgotten(asOf.time, isoTime(first));
+  const state = await readState(reader);
+  const kept = firstKept(state ?? {});
+  const found = await transactionAt(reader, time, { first: Math.max(kept, 1), last: state?.txId ?? 0 });
+  if (found === undefined && kept > 0) {
+    throw timeRemoved(asOf.time, isoTime((await readOutcome(reader, kept))?.time ?? 0));
   }
   // Transaction 0 stands for the time before the first one.
   return found ?? 0;
-}
-
-function timeForgotten(time: string, first: string): CairnError {
-  return new CairnError(
-    "OUTCOME_REMOVED",
-    `Which transactions were before ${time} is no longer known: the times of transactions before ${first} were removed with their outcomes.`,
-    {
-      hint: `Use ${first} or a later time, or a transaction id. The policy "outcomes" determines how many outcomes are kept.`,
-    },
-  );
 }
 
 function documentVersion(value: VersionValue): DocumentVersion {

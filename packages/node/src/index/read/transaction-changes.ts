@@ -5,7 +5,7 @@ import { qualifiedKey } from "../../text/document-key.ts";
 import { compacted } from "./watch-compacted.ts";
 import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
 import { readFloors } from "./document-reads.ts";
-import { readState } from "../rows/index-state.ts";
+import { firstKept, readState } from "../rows/index-state.ts";
 import {
   asKind,
   documentRowKey,
@@ -120,9 +120,10 @@ async function prunedUpTo(
   reader: KvReader,
   bucket: string | undefined,
 ): Promise<{ readonly changes: TxId; readonly outcomes: TxId }> {
-  const { pruned = 0, outcomesAfter: outcomes = 0 } = (await readState(reader)) ?? {};
+  const { pruned = 0, outcomesAfter } = (await readState(reader)) ?? {};
+  const outcomes = outcomesAfter ?? 0;
   // A watch begins after a transaction whose time is known, so that a watcher of a lost history is recognised.
-  const floor = outcomes === 0 ? 0 : outcomes + 1;
+  const floor = firstKept({ outcomesAfter });
   if (pruned === 0 || bucket === undefined) return { changes: Math.max(pruned, floor), outcomes };
   const past = await readFloors(reader, bucket);
   return { changes: Math.max(floor, Math.min(pruned, Math.max(past.floor, past.gone))), outcomes };

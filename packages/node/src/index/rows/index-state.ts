@@ -58,11 +58,17 @@ const StateSchema = z.object({
  * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a due document, because those rows
  * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
  * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
- * before this transaction may be incomplete; `outcomesAfter`: the last transaction whose outcome was removed; `retiring`: the shards of queues whose rows are being removed.
+ * before this transaction may be incomplete; `outcomesAfter`: the last transaction whose outcome was removed;
+ * `retiring`: the shards of queues whose rows are being removed.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 
 const MEMBERS = Object.keys(StateSchema.shape) as readonly (keyof IndexState)[];
+
+/** Returns the first transaction whose outcome a policy has kept; 0 if no outcome was removed. */
+export function firstKept({ outcomesAfter }: Pick<IndexState, "outcomesAfter">): TxId {
+  return outcomesAfter === undefined ? 0 : outcomesAfter + 1;
+}
 
 /** Returns the position in the log of the last message that an index holds. */
 export function statePosition(state: IndexState): number {

@@ -89,6 +89,14 @@ it("a batch whose client only drips is refused with the line at which to continu
     },
   });
   expect(served.node.submitted).toHaveLength(2);
+  // The hint: send the batch again beginning with that line.
+  const again = await served.raw("POST", "/api/v1/tx/batch?first-line=4", {
+    body: line(3) + line(4),
+    headers: { "content-type": "application/x-ndjson" },
+  });
+  expect([again.status, JSON.parse(again.text)]).toEqual([202, { accepted: 2, firstTxId: 4, lastTxId: 5 }]);
+  const keys = served.node.submitted.map(({ ops: [op] }) => op?.[2]);
+  expect(keys).toEqual([1, 2, 3, 4].map((n) => `default/${n}`));
 });
 
 it("a batch that keeps bringing lines is not limited in total", async () => {

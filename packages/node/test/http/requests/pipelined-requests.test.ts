@@ -1,23 +1,14 @@
-import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { text } from "node:stream/consumers";
-import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { type CairnNode, startNode } from "../../../src/index.ts";
+import { describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "../../../src/index.ts";
+import { startedNode } from "./started-node.ts";
 
 const DOCUMENTS = 20;
 
 /** Starts a node with documents `d0` to `d19`, each containing its number. */
 async function start(): Promise<{ node: CairnNode; port: number }> {
-  const folder = await mkdtemp(path.join(tmpdir(), "cairn-pipelined-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const node = await startNode(
-    { "cairn/node": { id: "n1", dir: folder }, "cairn/http-server": { port: 0 } },
-    { env: {}, cwd: folder },
-  );
-  onTestFinished(() => node.close());
-  await node.ready;
+  const node = await startedNode();
   for (let n = 0; n < DOCUMENTS; n += 1) {
     await node.await((await node.submit({ ops: [["put", "pods", `d${n}`, n]] })).txId);
   }
