@@ -26,6 +26,8 @@ export const REMEMBERED_TRANSACTIONS = 1_000_000;
  * first transaction, so each of the newest 1,000,000 transactions may need one that is up to 1,000,000 older.
  */
 export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
+/** The names of the policies. */
+export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
 const MAX_VALUES = 100;
 /** The maximum number of shards of a queue. */
 export const MAX_SHARDS = 1_024;
@@ -76,7 +78,7 @@ class PolicyCheck {
   }
 
   policies(value: unknown): void {
-    const map = this.#map(value, [], ["indexes", "expire", "history", "events", "outcomes", "queues"]);
+    const map = this.#map(value, [], POLICY_NAMES);
     if (map === undefined) return;
     this.#byBucket(map["indexes"], ["indexes"], (fields, path) => this.#fields(fields, path));
     this.#byBucket(map["expire"], ["expire"], (rule, path) => this.#expire(rule, path));

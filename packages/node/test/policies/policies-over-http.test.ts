@@ -183,6 +183,17 @@ describe("policies", () => {
     ]);
     expect((await call(`${url}/api/v1/policies`)).json).toMatchObject({ revision: null });
   });
+
+  it("are refused with a hint that names all policies, each of which /openapi.json describes", async () => {
+    const { url } = await start();
+    const refused = await fetch(`${url}/api/v1/policies`, { method: "PUT", body: '{"outcome":{}}' });
+    const { error } = (await refused.json()) as { error: { hint: string } };
+    const [, named = ""] = /which are a map with ([\w, ]+)\./.exec(error.hint) ?? [];
+    const openApi = (await (await fetch(`${url}/openapi.json`)).json()) as {
+      components: { schemas: { Policies: { properties: object } } };
+    };
+    expect(named.split(", ")).toEqual(Object.keys(openApi.components.schemas.Policies.properties));
+  });
 });
 
 /** Returns the names in a list. */

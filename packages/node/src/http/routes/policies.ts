@@ -1,5 +1,10 @@
 import type { Policies, Revision } from "@cairn/client";
-import { formatPolicyProblem, type PolicyProblem, policyProblems } from "../../policies/policy-problems.ts";
+import {
+  formatPolicyProblem,
+  POLICY_NAMES,
+  type PolicyProblem,
+  policyProblems,
+} from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { parseQuery } from "../requests/address.ts";
@@ -61,7 +66,7 @@ function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
     "TX_INVALID",
     `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
     {
-      hint: "Correct the policies, which are a map of indexes, expire, history, events and queues. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.",
+      hint: `Correct the policies, which are a map with ${POLICY_NAMES.join(", ")}. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.`,
       details: { problems },
     },
   );
