@@ -6,6 +6,7 @@ from json_text import parse
 from rows import is_deletion, number, sealed, version_revision, version_time
 
 DUE, SCANNED = 100, 200
+DUE_BYTES = 8 * 2**20
 
 
 class Expiry:
@@ -40,13 +41,17 @@ class Expiry:
 
     def _expire(self, in_force):
         fold = self.fold
+        examined = 0
         for _ in range(DUE):
+            if examined >= DUE_BYTES:
+                return
             if not self.due or int.from_bytes(self.due[0][0][:8], "big") > fold.time:
                 return
             key, revision = self.due.pop(0)
             self.due_from = int.from_bytes(key[:8], "big")
             own = key[8:]
             value = fold.newest.get(own)
+            examined += 0 if value is None or is_deletion(value) else len(value)
             rule = in_force.rules.get(own[: own.index(0)].decode())
             if rule is None or value is None or is_deletion(value) or version_revision(value) != revision:
                 continue

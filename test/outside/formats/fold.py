@@ -18,12 +18,14 @@ from rows import is_deletion, number, part, sealed, short, stem, version_revisio
 COMMITTED, ABORTED, DUPLICATE = range(3)
 REMEMBERED = 1_000_000
 EVENTS_BESIDES, EVENTS_KEPT = 100, 100_000
+TRANSACTION_BYTES = 64 * 2**20
+TOO_LARGE = b"TX_TOO_LARGE: the present documents of its keys have more than 64 MiB together; nothing was changed, split the transaction"
 
 
 class Fold:
     def __init__(self, log_id, name):
         self.log = {"id": log_id, "name": name, "offset": 0}
-        self.tx_id, self.time, self.sha256 = 0, 0, "0" * 64
+        self.tx_id, self.time, self.sha256, self.largest = 0, 0, "0" * 64, 0
         self.newest, self.versions = {}, {}
         """By stem: the value of a key's current version, and those of the earlier versions by revision."""
         self.buckets = {}
@@ -87,6 +89,8 @@ class Fold:
                     return DUPLICATE, b"%d" % first
                 return ABORTED, b"CONFLICT: transaction %d has the same id and another content" % first
             self.submissions[said.id] = (self.tx_id, content)
+        if self._is_too_large(said.ops):
+            return ABORTED, TOO_LARGE
         conflict = self._conflict(said.ops)
         if conflict is not None:
             return ABORTED, f"CONFLICT: {conflict}".encode()
@@ -109,6 +113,18 @@ class Fold:
             if one.op == "configure":
                 before = self.policies.queues if self.policies else {}
                 queues.check_policies(before, parse(one.document.decode()).get("queues", {}), ops)
+
+    def _is_too_large(self, ops):
+        keys = set()
+        for one in ops:
+            if one.op in ("put", "delete", "match", "evict"):
+                keys.add(stem(one.bucket, one.key))
+            elif one.op == "move" and self._queue_policy(one.bucket) is not None:
+                name = one.key.split("/", 1)[1]
+                keys.update((stem(one.bucket, one.key), stem(one.bucket, f"{one.shard}/{name}")))
+        found = [self.newest[own] for own in keys if own in self.newest]
+        size = sum(len(value) for value in found if not is_deletion(value))
+        return len(keys) > 1 and size > TRANSACTION_BYTES
 
     def _conflict(self, ops):
         for one in ops:
@@ -172,6 +188,8 @@ class Fold:
             self.versions.setdefault(own, {})[version_revision(before)] = before
             self.count(own, before, -1)
         value = version_value(own, self.tx_id, self.time, document)
+        if document is not None:
+            self.largest = max(self.largest, len(value))
         self.newest[own] = value
         self.count(own, value, 1)
         self.written += version_sum(value)
@@ -244,7 +262,7 @@ class Fold:
     def state(self):
         """Returns the state row's members, except those of history bounds."""
         state = {"version": INDEX_VERSION, "log": self.log, "txId": self.tx_id, "time": self.time}
-        state.update(sha256=self.sha256, documents=self.documents)
+        state.update(sha256=self.sha256, documents=self.documents, largest=self.largest)
         if self.events_from is not None:
             state.update(events=len(self.event_keys), eventsFrom=self.events_from)
         if self.expiry.due_from is not None:

@@ -10,7 +10,7 @@ from rows import number, part, sealed, short, stem
 
 ACTIVE, DRAINING, RETIRING = range(3)
 STATES = ("active", "draining", "retiring")
-SLICE = 256
+SLICE, SLICE_BYTES = 256, 8 * 2**20
 
 
 class Aborted(Exception):
@@ -338,7 +338,14 @@ class Queues:
         owns = sorted(own for own in newest if own.startswith(begin))
         rows = [(b"c", own, None) for own in owns if newest[own][5] == 0] + [(b"d", own, None) for own in owns if newest[own][5] == 1]
         old = sorted((own, revision) for own in versions if own.startswith(begin) for revision in versions[own])
-        return (queue, shard, [*rows, *((b"h", own, revision) for own, revision in old)][:SLICE])
+        rows += [(b"h", own, revision) for own, revision in old]
+        taken, size = [], 0
+        for kind, own, revision in rows[:SLICE]:
+            if size >= SLICE_BYTES:
+                break
+            taken.append((kind, own, revision))
+            size += len(newest[own] if revision is None else versions[own][revision])
+        return (queue, shard, taken)
 
     def remove(self, taken):
         """Removes those rows. Returns the checksum of the shard's row as it is then."""

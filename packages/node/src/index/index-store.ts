@@ -196,7 +196,7 @@ export class IndexStore {
           const part = length === rest.length ? rest : rest.slice(0, length);
           const applied = await this.#compute(part);
           count(applied);
-          rest = rest.slice(length);
+          rest = rest.slice(applied.messages);
           writing = this.#write(applied).finally(done);
         } catch (error) {
           done();
@@ -239,7 +239,8 @@ export class IndexStore {
         (await batchLength(batch, this.#state, this.#kv)) === batch.length;
       if (!isWhole) return;
       const { admissions } = this.#turns;
-      this.#prepared = { messages, applied: await this.#compute(batch), admissions };
+      const applied = await this.#compute(batch);
+      if (applied.messages === messages.length) this.#prepared = { messages, applied, admissions };
     } catch {
       // Applying the messages fails for the same reason, and reports it.
     } finally {

@@ -11,7 +11,7 @@ export async function requireReplayed(
   messages: readonly LogMessage[],
 ): Promise<void> {
   const kv = await memoryProvider().open("replayed");
-  const none = { txId: 0, time: 0, sha256: "0".repeat(64), documents: 0 };
+  const none = { txId: 0, time: 0, sha256: "0".repeat(64), documents: 0, largest: 0 };
   const index = await IndexStore.open(kv, { version: INDEX_VERSION, log: { ...log, offset: 0 }, ...none });
   await index.apply(messages);
   const [rows, wanted] = [await allRows(found), await allRows(kv)];

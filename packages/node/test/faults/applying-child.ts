@@ -17,6 +17,7 @@ const empty = {
   time: 0,
   sha256: "0".repeat(64),
   documents: 0,
+  largest: 0,
 };
 for (;;) {
   const index = await IndexStore.open(await provider.open(dir), empty);

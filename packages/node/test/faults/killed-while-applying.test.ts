@@ -110,7 +110,7 @@ async function expectWhole(dir: string, seed: number, acknowledged: number): Pro
 async function freshIndex(seed: number, upTo: number): Promise<KvStore> {
   const kv = await memoryProvider().open("fresh");
   const log = { id: SEEDED_LOG_ID, name: "seeded", offset: 0 };
-  const empty = { version: 1, log, txId: 0, time: 0, sha256: "0".repeat(64), documents: 0 };
+  const empty = { version: 1, log, txId: 0, time: 0, sha256: "0".repeat(64), documents: 0, largest: 0 };
   const index = await IndexStore.open(kv, empty);
   await index.apply(Array.from({ length: upTo }, (_, n) => seededMessageWithFields(seed, n + 1)));
   while (await index.buildFields());

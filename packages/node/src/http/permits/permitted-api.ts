@@ -1,6 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import type { Transaction, TxOutcome } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
+import { TOO_LARGE } from "../../index/apply/apply-transactions.ts";
 import type { Permit } from "./permit.ts";
 
 /** The node as the routes use it. */
@@ -187,7 +188,7 @@ class PermittedApi implements RouteApi {
    */
   #visible(outcome: TxOutcome): TxOutcome {
     const { reason, ...others } = outcome;
-    if (reason === undefined || this.#permit.buckets === undefined) return outcome;
+    if (reason === undefined || reason === TOO_LARGE || this.#permit.buckets === undefined) return outcome;
     const bucket = /^CONFLICT: (\S+) \S/.exec(reason)?.[1];
     return bucket !== undefined && this.#permit.mayUse(bucket) ? outcome : others;
   }

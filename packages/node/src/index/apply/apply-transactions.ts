@@ -34,10 +34,11 @@ export interface RefusedMessages {
 }
 
 /**
- * The result of applying a batch: its rows, its state, and the numbers of committed transactions and of their
- * operations.
+ * The result of applying a batch: how many of the messages were applied, the rows, the state, and the numbers of
+ * committed transactions and of their operations.
  */
 export interface Applied {
+  readonly messages: number;
   readonly rows: KvOperation[];
   readonly state: IndexState;
   /** The chains' batch, to be committed after the rows are written. */
@@ -60,7 +61,20 @@ export interface BatchMemory {
 }
 
 /**
- * Computes the effects of a batch of messages on an index. They are a pure function of the messages and of the
+ * The maximum number of bytes of the documents of a transaction's keys. A few bytes in the log can name gigabytes of
+ * documents, which the batch would have to hold. Part of the index version.
+ */
+const MAX_TRANSACTION_BYTES = 64 * 1024 * 1024;
+/** A batch of several transactions ends before one with which its documents would have more bytes. */
+const MAX_BATCH_BYTES = 16 * 1024 * 1024;
+
+/** The reason of a transaction that changes more than {@link MAX_TRANSACTION_BYTES}. */
+export const TOO_LARGE =
+  "TX_TOO_LARGE: the present documents of its keys have more than 64 MiB together; nothing was changed, split the transaction";
+
+/**
+ * Computes the effects of a batch of messages on an index, or of the first of them if the documents that all of them
+ * concern are too large to be held together. They are a pure function of the messages and of the
  * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
  * (as long as it is divided where {@link decodeBatches} and `batchLength` require it), except that outcomes of one
  * batch may share a row. The birth record creates no row except its outcome. `remembered` is the number of transactions
@@ -75,21 +89,12 @@ export async function applyMessages(
   fields: FieldKnowledge = noFieldWork(),
   memory: BatchMemory = {},
 ): Promise<Applied> {
+  const loaded = await load(messages, before, reader, { remembered, fields, shards: memory.shards });
+  if (typeof loaded === "number") {
+    return await applyMessages(messages.slice(0, loaded), before, reader, remembered, fields, memory);
+  }
+  const { keys, touched, policies, queues } = loaded;
   const chains = (memory.chains ?? (await ChainWindow.load(reader, before))).begin();
-  const keys = new KeyStates(before.documents);
-  const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
-    decoded.kind === "transaction" ? keys.collect(decoded.ops) : NOTHING,
-  );
-  // Policies are loaded before the keys are read, because policies may need additional keys.
-  const policies = await BatchPolicies.load(messages, before, keys, reader);
-  const queues = await BatchQueues.load(messages, before, keys, reader, memory.shards);
-  await Promise.all([
-    keys.load(reader),
-    policies?.sweep(remembered),
-    policies?.prepare(messages, touched, fields),
-  ]);
-  policies?.collectSwept();
-  await keys.load(reader);
   const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
   const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
@@ -103,9 +108,19 @@ export async function applyMessages(
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
-    const isPlanned = decoded.kind === "transaction" && queues?.concerns(decoded) === true;
+    const isTooLarge = loaded.isTooLarge || exceeds(touched[index] ?? NOTHING, queues?.moved(index), keys);
+    const isPlanned = decoded.kind === "transaction" && !isTooLarge && queues?.concerns(decoded) === true;
     const plan = isPlanned ? await queues.plan(decoded, txId, time) : undefined;
-    const context = { txId, time, keys, touched: touched[index] ?? NOTHING, policies, queues, plan };
+    const context = {
+      txId,
+      time,
+      keys,
+      touched: touched[index] ?? NOTHING,
+      policies,
+      queues,
+      plan,
+      isTooLarge,
+    };
     const verdict = applyOne(decoded, message, log.id, context, submissions);
     if (verdict.refusedFor !== undefined) {
       refused = { count: refused.count + 1, last: { txId, reason: verdict.refusedFor } };
@@ -134,7 +149,8 @@ export async function applyMessages(
   const { sha256 } = anchorOf(last.message);
   const bounded = policies === undefined ? before : { ...before, ...policies.state() };
   const held = queues === undefined ? bounded : { ...bounded, ...queues.state(bounded) };
-  const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents: keys.documents };
+  const { documents, largest } = keys;
+  const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents, largest };
   const rows = keys.rows();
   await policies?.addRows(rows, fields);
   for (const row of queues?.rows() ?? NO_ROWS) rows.push(row);
@@ -144,6 +160,7 @@ export async function applyMessages(
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
   const counts = { committed, operations, refused };
   return {
+    messages: messages.length,
     rows,
     state,
     chains,
@@ -156,6 +173,77 @@ export async function applyMessages(
 const NOTHING: (KeyState | undefined)[] = [];
 const NO_ROWS: readonly KvOperation[] = [];
 
+/** What is read before a batch is applied. */
+interface Loaded {
+  readonly keys: KeyStates;
+  /** The keys of each message, in the order of its operations. */
+  readonly touched: readonly (KeyState | undefined)[][];
+  readonly policies: BatchPolicies | undefined;
+  readonly queues: BatchQueues | undefined;
+  /** The batch is a single transaction whose documents are too large. They were not read. */
+  readonly isTooLarge: boolean;
+}
+
+interface LoadOptions {
+  readonly remembered: number;
+  readonly fields: FieldKnowledge;
+  readonly shards: KnownShards | undefined;
+}
+
+/**
+ * Reads what a batch of messages requires. Returns a smaller number of messages if their documents are too large to be
+ * held together.
+ */
+async function load(
+  messages: readonly IndexedMessage[],
+  before: IndexState,
+  reader: KvReader,
+  options: LoadOptions,
+  isTooLarge = false,
+): Promise<Loaded | number> {
+  const { remembered, fields, shards } = options;
+  const keys = new KeyStates(before);
+  const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
+    decoded.kind === "transaction" && !isTooLarge ? keys.collect(decoded.ops) : NOTHING,
+  );
+  const queues = await BatchQueues.load(isTooLarge ? [] : messages, before, keys, reader, shards);
+  const own = keys.all.length;
+  // Policies are loaded before the keys are read, because policies may need additional keys.
+  const policies = await BatchPolicies.load(messages, before, keys, reader);
+  const isSingle = messages.length === 1;
+  // A single document may be larger, so that it can always be replaced and removed.
+  const most = own <= 1 ? Infinity : isSingle ? MAX_TRANSACTION_BYTES : MAX_BATCH_BYTES;
+  const [read] = await Promise.all([
+    keys.load(reader, { most, of: own }),
+    policies?.sweep(remembered),
+    policies?.prepare(messages, touched, fields),
+  ]);
+  if (read < own) {
+    if (isSingle) return await load(messages, before, reader, options, true);
+    return Math.min(messages.length - 1, Math.max(1, Math.floor((messages.length * read) / own)));
+  }
+  policies?.collectSwept();
+  await keys.load(reader);
+  return { keys, touched, policies, queues, isTooLarge };
+}
+
+/** Returns whether the present documents of a transaction's keys are too large. */
+function exceeds(
+  touched: readonly (KeyState | undefined)[],
+  moved: readonly KeyState[] = NO_KEYS,
+  { largest }: KeyStates,
+): boolean {
+  if ((touched.length + moved.length) * largest <= MAX_TRANSACTION_BYTES) return false;
+  const keys = new Set([...touched, ...moved]);
+  keys.delete(undefined);
+  if (keys.size <= 1) return false;
+  let bytes = 0;
+  for (const key of keys) bytes += key?.document?.length ?? 0;
+  return bytes > MAX_TRANSACTION_BYTES;
+}
+
+const NO_KEYS: readonly KeyState[] = [];
+
 interface Context {
   readonly txId: TxId;
   readonly time: number;
@@ -167,6 +255,7 @@ interface Context {
   /** The queues of the batch, and the effects of the transaction on them; undefined if there are none. */
   readonly queues: BatchQueues | undefined;
   readonly plan: QueuePlan | undefined;
+  readonly isTooLarge: boolean;
 }
 
 interface Verdict {
@@ -221,7 +310,8 @@ const FOR_ANOTHER_LOG = refusedFor("the message was written for another log");
 const BORN_LATE = refusedFor("only the first message of a log is its birth record");
 
 function applyOperations({ ops, header }: LoggedTransaction, context: Context): Verdict {
-  const { txId, time, keys, touched, policies, queues, plan } = context;
+  const { txId, time, keys, touched, policies, queues, plan, isTooLarge } = context;
+  if (isTooLarge) return aborted(TOO_LARGE);
   // Match operations are compared with the state before the transaction, regardless of their position among its
   // operations.
   const conflict = firstConflict(ops, touched) ?? policies?.conflict(ops) ?? plan?.reason;

@@ -163,7 +163,13 @@ export class BatchPolicies {
    * there is nothing to wait for.
    */
   after(txId: TxId, time: number, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
-    this.#expiry?.expire(txId, time);
+    const expiring = this.#expiry?.expire(txId, time);
+    return expiring === undefined
+      ? this.#afterExpiry(txId, touched)
+      : expiring.then(() => this.#afterExpiry(txId, touched));
+  }
+
+  #afterExpiry(txId: TxId, touched: readonly (KeyState | undefined)[]): Promise<void> | undefined {
     // A sweep belongs to the first transaction of its batch.
     if (this.#swept !== undefined && txId === this.#before.txId + 1) this.#clean(this.#swept, touched);
     const [scan] = scans(this.#before);

@@ -86,6 +86,8 @@ export class BatchQueues {
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
   readonly #queues = new Map<string, QueueState>();
+  /** The keys of entries that operations move, by the message's place in the batch. */
+  readonly #moved = new Map<number, readonly KeyState[]>();
   readonly #retirement: Retirement | undefined;
   #retiring: readonly RetiredShard[];
   #written = 0;
@@ -117,9 +119,9 @@ export class BatchQueues {
     );
     if (!isConcerned && (activePolicies(before)?.queues.size ?? 0) === 0) return undefined;
     const batch = new BatchQueues(before, keys, reader, known);
-    for (const { decoded } of messages) {
+    for (const [at, { decoded }] of messages.entries()) {
       if (decoded.kind !== "transaction") continue;
-      for (const operation of decoded.ops) batch.#collect(operation);
+      for (const operation of decoded.ops) batch.#collect(operation, at);
     }
     const [retiring] = batch.#retiring;
     if (retiring !== undefined) batch.#queue(retiring.queue);
@@ -130,6 +132,11 @@ export class BatchQueues {
   /** The sum modulo 2^32 of the checksums of all rows of shards and entries written so far. */
   get written(): number {
     return this.#written;
+  }
+
+  /** Returns the keys from which and to which the message at a place in the batch moves entries. */
+  moved(at: number): readonly KeyState[] {
+    return this.#moved.get(at) ?? [];
   }
 
   /** Returns whether a transaction may change a queue. */
@@ -317,7 +324,7 @@ export class BatchQueues {
     return [...new Set([...Object.keys(before), ...Object.keys(after)])].toSorted();
   }
 
-  #collect({ op, bucket, key, queue, document }: LoggedOperation): void {
+  #collect({ op, bucket, key, queue, document }: LoggedOperation, at: number): void {
     if (op === "configure" && document !== undefined) {
       for (const name of this.#reconfigured(queuesOf(document))) {
         this.#queue(name);
@@ -336,8 +343,11 @@ export class BatchQueues {
     } else if (queue[0] === "move") {
       const { name: entry } = splitKey(queue[2]);
       collectPlace(state, entry);
-      this.#keys.collectKey(name, queue[2]);
-      this.#keys.collectKey(name, `${queue[3]}/${entry}`);
+      const moved = [
+        this.#keys.collectKey(name, queue[2]),
+        this.#keys.collectKey(name, `${queue[3]}/${entry}`),
+      ];
+      this.#moved.set(at, [...(this.#moved.get(at) ?? []), ...moved]);
     }
   }
 

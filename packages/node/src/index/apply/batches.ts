@@ -3,7 +3,7 @@ import type { LogMessage } from "../../log/tx-log.ts";
 import { type DecodedMessage, decodeMessage } from "../../transactions/transaction-codec.ts";
 import { activePolicies } from "../policies/active-policies.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
-import { hasDue } from "./expiry.ts";
+import { hasDue, messagesWhileExpiring } from "./expiry.ts";
 import { untilSweep } from "./history-sweep.ts";
 
 /** A message of the log and its decoded form. */
@@ -52,13 +52,7 @@ function isAlone(decoded: DecodedMessage): boolean {
 }
 
 /**
- * The maximum number of messages in a batch while documents expire. Such batches are short, because all of these
- * documents are in memory.
- */
-const MAX_MESSAGES_WHILE_EXPIRING = 64;
-
-/**
- * Returns how many of `messages` may be applied as one batch. Only the first message of a batch may sweep history or
+ * Returns how many of `messages` may be applied as one batch, as far as this depends on policies. Only the first message of a batch may sweep history or
  * outcomes. No message may depend on changes that earlier messages of the batch made to history or to documents that are
  * being scanned or removed, because these changes are not in the store yet.
  */
@@ -77,10 +71,10 @@ export async function batchLength(
     const next = first.message.position + state.log.offset + 1;
     most = Math.min(most, untilSweep(next) + 1);
   }
-  if (policies.expire.size === 0 || most <= MAX_MESSAGES_WHILE_EXPIRING) return most;
-  return (await hasDue(reader, lastTime(messages.slice(0, most), state), state.dueFrom))
-    ? MAX_MESSAGES_WHILE_EXPIRING
-    : most;
+  const whileExpiring = messagesWhileExpiring(state.largest);
+  if (policies.expire.size === 0 || most <= whileExpiring) return most;
+  const isExpiring = await hasDue(reader, lastTime(messages.slice(0, most), state), state.dueFrom);
+  return isExpiring ? whileExpiring : most;
 }
 
 export function scans({ policies }: IndexState): StatePolicies["scan"] {

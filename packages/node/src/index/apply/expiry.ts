@@ -1,7 +1,7 @@
 import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { Json, TxId } from "@cairn/client";
 import { type ActivePolicies, type ExpireRule, appliesTo } from "../policies/active-policies.ts";
-import type { KeyState, KeyStates } from "./key-states.ts";
+import { type KeyState, type KeyStates, keysPerRead } from "./key-states.ts";
 import {
   dueRowKey,
   expiredRowKey,
@@ -24,6 +24,22 @@ import type { StatePolicies } from "../rows/index-state.ts";
 
 /** The maximum number of due rows that a transaction examines. It is part of the index version. */
 const DUE_PER_TRANSACTION = 100;
+/**
+ * A transaction examines no further due row once the documents of those that it has examined have this number of bytes.
+ * It is part of the index version.
+ */
+const DUE_BYTES = 8 * 1024 * 1024;
+
+const MAX_MESSAGES_WHILE_EXPIRING = 64;
+
+/**
+ * Returns the maximum number of messages in a batch while documents of at most `largest` bytes expire. Such batches are
+ * short, because all of these documents are in memory.
+ */
+export function messagesWhileExpiring(largest: number): number {
+  const atOnce = Math.floor(keysPerRead(largest) / DUE_PER_TRANSACTION);
+  return Math.min(MAX_MESSAGES_WHILE_EXPIRING, Math.max(1, atOnce));
+}
 
 /** Returns whether any document may be due at `time`. For `from`, see {@link IndexState}. */
 export async function hasDue(reader: KvReader, time: number, from = 0): Promise<boolean> {
@@ -45,6 +61,7 @@ export class Expiry {
   readonly #rules: ActivePolicies["expire"];
   readonly #queue: RowQueue;
   readonly #keys: KeyStates;
+  readonly #reader: KvReader;
   readonly #states = new Map<string, KeyState>();
   readonly #expired: KvOperation[] = [];
   #from: number;
@@ -53,11 +70,13 @@ export class Expiry {
     rules: ActivePolicies["expire"],
     stored: readonly KvRow[],
     keys: KeyStates,
+    reader: KvReader,
     from: number,
   ) {
     this.#rules = rules;
     this.#queue = new RowQueue(stored);
     this.#keys = keys;
+    this.#reader = reader;
     this.#from = from;
   }
 
@@ -66,7 +85,10 @@ export class Expiry {
     return this.#from;
   }
 
-  /** Reads the documents that may be due up to `time` in `transactions` transactions, and collects their keys. */
+  /**
+   * Reads the rows of documents that may be due up to `time` in `transactions` transactions. Collects the keys of as
+   * many documents as may be read at once; {@link expire} reads the others.
+   */
   static async load(
     rules: ActivePolicies["expire"],
     reader: KvReader,
@@ -82,8 +104,8 @@ export class Expiry {
         stored.push(row);
       }
     }
-    const expiry = new Expiry(rules, stored, keys, from);
-    for (const [key] of stored) expiry.#stateOf(key);
+    const expiry = new Expiry(rules, stored, keys, reader, from);
+    for (const [key] of stored.slice(0, keysPerRead(keys.largest))) expiry.#stateOf(key);
     return expiry;
   }
 
@@ -103,9 +125,24 @@ export class Expiry {
     this.#queue.add(key, encodeNumber(key, revision));
   }
 
-  /** Deletes a bounded number of documents that are due at `time`. */
-  expire(txId: TxId, time: number): void {
-    for (let looked = 0; looked < DUE_PER_TRANSACTION; looked += 1) {
+  /**
+   * Deletes a bounded number of documents that are due at `time`. Returns undefined if there is nothing to wait for,
+   * because all of them were read.
+   */
+  expire(txId: TxId, time: number): Promise<void> | undefined {
+    const steps = this.#expire(txId, time);
+    return steps.next().done === true ? undefined : this.#readAndContinue(steps);
+  }
+
+  async #readAndContinue(steps: Iterator<void>): Promise<void> {
+    do await this.#keys.load(this.#reader);
+    while (steps.next().done !== true);
+  }
+
+  /** Yields whenever a collected key must be read. */
+  *#expire(txId: TxId, time: number): Generator<void, void> {
+    let bytes = 0;
+    for (let looked = 0; looked < DUE_PER_TRANSACTION && bytes < DUE_BYTES; looked += 1) {
       const row = this.#queue.peek();
       if (row === undefined) return;
       const { number: due } = parseNumberedStem(row[0]);
@@ -113,6 +150,8 @@ export class Expiry {
       this.#queue.shift();
       this.#from = due;
       const key = this.#stateOf(row[0]);
+      if (!key.isLoaded) yield;
+      bytes += key.document?.length ?? 0;
       if (!this.#isDue(key, decodeNumber(...row), time)) continue;
       this.#keys.delete(key, txId, time);
       const expired = expiredRowKey(txId, key.rowKey);

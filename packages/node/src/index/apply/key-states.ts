@@ -2,6 +2,7 @@ import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { RowsAhead } from "../fields/field-changes.ts";
+import type { IndexState } from "../rows/index-state.ts";
 import {
   asKind,
   counterRowKey,
@@ -54,6 +55,7 @@ export interface KeyState {
   ahead: RowsAhead | undefined;
   /** True if the store has a tombstone row, which must be removed when the key no longer has a tombstone. */
   storedTombstone: boolean;
+  isLoaded: boolean;
   changed: boolean;
 }
 
@@ -69,15 +71,22 @@ export class KeyStates {
   #loadedBuckets = 0;
   readonly #rows: KvOperation[] = [];
   #documents: number;
+  #largest: number;
   #written = 0;
 
-  constructor(documents: number) {
+  constructor({ documents, largest }: Pick<IndexState, "documents" | "largest">) {
     this.#documents = documents;
+    this.#largest = largest;
   }
 
   /** Returns the number of current documents of all buckets. */
   get documents(): number {
     return this.#documents;
+  }
+
+  /** Returns the number of bytes of the largest value that a document's row may have. */
+  get largest(): number {
+    return this.#largest;
   }
 
   /** Returns the sum modulo 2^32 of the checksums of all versions written so far. */
@@ -182,20 +191,36 @@ export class KeyStates {
   }
 
   /**
-   * Reads the keys and buckets that were collected since the last call. This takes two reads for any number of keys,
-   * and one more for each evicted key.
+   * Reads the keys and buckets that were collected since the last call. Unless documents are large, this takes two reads
+   * for any number of keys, and one more for each evicted key. Stops if the first `of` collected keys have documents of
+   * more than `most` bytes together. Returns the number of keys whose documents were within that limit.
    */
-  async load(reader: KvReader): Promise<void> {
-    const keys = this.#keys.slice(this.#loadedKeys);
+  async load(reader: KvReader, { most, of }: { most: number; of: number } = NO_LIMIT): Promise<number> {
     const buckets = [...this.#buckets.values()].slice(this.#loadedBuckets);
-    if (keys.length + buckets.length === 0) return;
-    this.#loadedKeys = this.#keys.length;
     this.#loadedBuckets = this.#buckets.size;
+    const perRead = keysPerRead(this.#largest);
+    let unread: readonly BucketState[] = buckets;
+    let bytes = 0;
+    while (this.#loadedKeys < this.#keys.length || unread.length > 0) {
+      const keys = this.#keys.slice(this.#loadedKeys, this.#loadedKeys + perRead);
+      await this.#read(keys, unread, reader);
+      unread = [];
+      for (const { document } of keys) {
+        bytes += this.#loadedKeys < of ? (document?.length ?? 0) : 0;
+        if (bytes > most) return this.#loadedKeys;
+        this.#loadedKeys += 1;
+      }
+    }
+    return this.#loadedKeys;
+  }
+
+  async #read(keys: readonly KeyState[], buckets: readonly BucketState[], reader: KvReader): Promise<void> {
     const counters = buckets.map(({ name }) => counterRowKey(name));
     const values = await readRows(reader, [...keys.map(({ rowKey }) => rowKey), ...counters]);
     for (const [index, key] of keys.entries()) {
       key.document = checkedVersion(key.rowKey, values[index]);
       key.before = key.document;
+      key.isLoaded = true;
     }
     for (const [index, bucket] of buckets.entries()) {
       const value = values[keys.length + index];
@@ -215,6 +240,7 @@ export class KeyStates {
     }
     this.#supersede(key);
     key.document = encodeVersion(key.rowKey, txId, time, document);
+    this.#largest = Math.max(this.#largest, key.document.length);
     key.written = document;
     key.tombstone = undefined;
     this.#wrote(key, key.document);
@@ -279,6 +305,19 @@ export class KeyStates {
 }
 
 /**
+ * The maximum number of bytes of documents that are read at once. The store returns all values of a read together, so
+ * the number of keys depends on the largest document that there may be.
+ */
+const MAX_READ_BYTES = 16 * 1024 * 1024;
+
+const NO_LIMIT = { most: Infinity, of: 0 };
+
+/** Returns how many keys may be read at once if no document has more than `largest` bytes. */
+export function keysPerRead(largest: number): number {
+  return Math.max(1, Math.floor(MAX_READ_BYTES / Math.max(largest, 1)));
+}
+
+/**
  * The maximum number of rows that are read one by one. If the rows are in memory, this takes microseconds, whereas a
  * request to another thread would account for a large part of the latency of a single write.
  */
@@ -327,6 +366,7 @@ function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
     written: undefined,
     ahead: undefined,
     storedTombstone: false,
+    isLoaded: false,
     changed: false,
   };
 }

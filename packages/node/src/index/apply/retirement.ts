@@ -6,6 +6,8 @@ import { checkedVersion, versionValueRevision } from "../rows/version-values.ts"
 
 /** The maximum number of rows that a transaction removes from a retiring shard. It is part of the index version. */
 const REMOVED_PER_TRANSACTION = 256;
+/** A transaction removes no further row once those that it removes have this number of bytes. It is part of the index version. */
+const REMOVED_BYTES = 8 * 1024 * 1024;
 
 /**
  * The removal of a retired shard's rows: documents, deletions, then superseded versions, in slices, so that no
@@ -37,16 +39,20 @@ export class Retirement {
     const prefix = documentRowPrefix(this.#bucket, this.#namespace);
     const found: KeyState[] = [];
     let left = REMOVED_PER_TRANSACTION;
+    let bytes = 0;
     for (const kind of [ROW.document, ROW.tombstone, ROW.version] as const) {
-      if (left === 0) break;
+      if (left === 0 || bytes >= REMOVED_BYTES) break;
       const gte = asKind(prefix, kind);
       for await (const rows of this.#reader.range({ gte, lt: prefixEnd(gte), limit: left })) {
-        left -= rows.length;
         for (const [key, value] of rows) {
+          if (bytes >= REMOVED_BYTES) break;
+          left -= 1;
+          bytes += value.length;
           this.removed = Math.max(this.removed, versionValueRevision(checkedVersion(key, value)));
           if (kind === ROW.version) this.#versions.push(key);
           else found.push(this.#collect(key));
         }
+        if (bytes >= REMOVED_BYTES) break;
       }
     }
     if (left === REMOVED_PER_TRANSACTION) return { entries: [], isDone: true };

@@ -12,7 +12,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 12;
+export const INDEX_VERSION = 13;
 
 const Id = z.int().min(0);
 
@@ -39,6 +39,7 @@ const StateSchema = z.object({
   time: Id,
   sha256: z.string().length(64),
   documents: Id,
+  largest: Id,
   policies: PoliciesSchema.optional(),
   events: Id.optional(),
   eventsFrom: Id.optional(),
@@ -54,7 +55,8 @@ const StateSchema = z.object({
 /**
  * The state of an index: the log and the prefix of it that the index holds. It is written in the same batch as the rows
  * of its last message. `txId`: the last message applied; `time`: its transaction's time (ms since 1970); `sha256`: its
- * anchor's hash; `documents`: number of current documents; `events`: number of recorded events; `eventsFrom` and
+ * anchor's hash; `documents`: number of current documents; `largest`: bytes of the largest value of a document's row that
+ * was ever written; `events`: number of recorded events; `eventsFrom` and
  * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a due document, because those rows
  * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
  * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
@@ -86,6 +88,7 @@ export function emptyState(identity: LogIdentity): IndexState {
     // This is a placeholder rather than a hash, because an empty index has no anchor (see `lastKnown`).
     sha256: "0".repeat(64),
     documents: 0,
+    largest: 0,
   };
 }
 
