@@ -189,6 +189,11 @@ export interface NodeApi {
     options?: { readonly timeoutMs?: number; readonly by?: string },
   ): Promise<SubmittedTransaction>;
   /**
+   * Waits until this node's index contains everything up to `txId`, and returns the last transaction that it contains.
+   * Returns it early after `timeoutMs` (30,000 by default), and at once if the node is not ready.
+   */
+  indexed(txId: TxId, options?: { readonly timeoutMs?: number }): Promise<TxId>;
+  /**
    * Waits until this node has indexed a transaction: the one that {@link submit} returned, or any transaction with this
    * id. Throws TX_TIMEOUT after `timeoutMs` (30,000 by default), and LOG_REGRESSED if the log lost the submitted
    * transaction and another one has its id.

@@ -64,6 +64,7 @@ function noQueue(name: string): CairnError {
 type Reads = Pick<
   NodeApi,
   | "watch"
+  | "indexed"
   | "await"
   | "commitResult"
   | "prepareRead"
@@ -91,6 +92,12 @@ export class NodeReads implements Reads {
   constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
     this.#place = new ReadPlace(life, barrier);
+  }
+
+  async indexed(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<TxId> {
+    const { position, phase } = this.#life;
+    if (phase === "ready") await position.reached(txId, timeoutMs).catch(() => undefined);
+    return position.txId;
   }
 
   async await(

@@ -222,6 +222,7 @@ class RunningNode implements CairnNode {
     Promise.resolve(this.#activity.newest(limit));
   readonly log: NodeApi["log"] = async () => await this.#logs.of(this.#life.log, await this.status());
   readonly submit: NodeApi["submit"] = (transaction, options) => this.#appends.submit(transaction, options);
+  readonly indexed: NodeApi["indexed"] = (...wanted) => this.#reads.indexed(...wanted);
   readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
   readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);
   readonly prepareRead: NodeApi["prepareRead"] = (options) => this.#reads.prepareRead(options);

@@ -107,6 +107,10 @@ export class MemoryNode implements NodeApi {
     return this.#waiters.size;
   }
 
+  indexed(): Promise<TxId> {
+    return Promise.resolve(this.#txId);
+  }
+
   async await(
     transaction: SubmittedTransaction | TxId,
     options: { timeoutMs?: number } = {},

@@ -56,6 +56,8 @@ class PermittedApi implements RouteApi {
 
   readonly prepareRead: NodeApi["prepareRead"] = (options) => this.#api.prepareRead(options);
 
+  readonly indexed: NodeApi["indexed"] = (...wanted) => this.#api.indexed(...wanted);
+
   /** Throws `FORBIDDEN` at once, so that a batch submits nothing behind a line with such an error. */
   readonly submit: NodeApi["submit"] = (transaction, options) => {
     this.#requireOperations(transaction);

@@ -3,8 +3,10 @@ import type { TxId, TxOutcome } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { Deadline } from "../../concurrency/time-limit.ts";
+import type { TimeSlice } from "../../concurrency/time-slice.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
+import type { IndexBacklog } from "./index-backlog.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
 import { parseJson } from "./faithful-json.ts";
 
@@ -35,28 +37,36 @@ export interface BatchOptions {
   readonly startLimit: () => Deadline;
   /** Returns the outcome of an accepted transaction once it is indexed. If absent, outcomes are not awaited. */
   readonly outcomeOf?: ((submitted: SubmittedTransaction) => Promise<TxOutcome>) | undefined;
+  /** The time slice and the backlog that all batches of the node share. */
+  readonly slice: TimeSlice;
+  readonly backlog: IndexBacklog;
 }
 
 /**
- * The maximum number of bytes that wait for the log at a time. It bounds the memory in use. A larger number would not
- * make a log faster.
+ * The bounds of what waits for the log at a time. They bound the memory in use, and the time for which other writes wait
+ * behind a batch. Larger numbers would not make a log faster.
  */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+const MAX_WAITING_LINES = 4_096;
+/** The maximum number of lines that are submitted before the batch looks whether it has to wait. */
+const MAX_PIECE_LINES = 64;
 const MAX_ABORTED_LINES = 10_000;
 
 /**
- * Submits a stream of lines in order, many of them concurrently, and stops at the first rejected line. Lines are
- * checked before they are submitted, so no line after an invalid one is stored. If the log itself rejects a line,
- * however, later lines that are already in flight may be stored.
+ * Submits a stream of lines in order, many of them concurrently, and stops at the first rejected line. A batch leaves
+ * time and room for the index and for other requests: it waits for an {@link IndexBacklog}, and submits only for a slice
+ * of time in each turn of the event loop. Lines are checked before they are submitted, so no line after an invalid one
+ * is stored. If the log itself rejects a line, however, later lines that are already in flight may be stored.
  */
 export class BatchSubmission {
-  readonly #api: Pick<NodeApi, "submit">;
+  readonly #api: Pick<NodeApi, "submit" | "indexed">;
   readonly #options: BatchOptions;
   /**
    * Arrays of submitted lines, oldest first. `done` resolves once all lines of an array have been acknowledged or
    * rejected; the promise itself never rejects.
    */
-  readonly #waiting: { bytes: number; done: Promise<unknown> }[] = [];
+  readonly #waiting: { lines: number; bytes: number; done: Promise<unknown> }[] = [];
+  #waitingLines = 0;
   #waitingBytes = 0;
   /** The number of submitted lines, regardless of their outcome. */
   #submitted = 0;
@@ -70,7 +80,7 @@ export class BatchSubmission {
   /** The failure of the earliest line; `before` counts the transactions before that line. */
   #failure: { error: unknown; line: number; before: number } | undefined;
 
-  constructor(api: Pick<NodeApi, "submit">, options: BatchOptions) {
+  constructor(api: Pick<NodeApi, "submit" | "indexed">, options: BatchOptions) {
     this.#api = api;
     this.#options = options;
   }
@@ -85,8 +95,10 @@ export class BatchSubmission {
       for await (const lines of ndjsonLines(body, this.#options.maxLineBytes, (line) =>
         this.#tooLong(line),
       )) {
-        this.#submitLines(lines);
-        while (this.#waitingBytes > MAX_WAITING_BYTES) await this.#awaitOldest();
+        for (let at = 0; at < lines.length && this.#failure === undefined; at += MAX_PIECE_LINES) {
+          this.#submitLines(lines.slice(at, at + MAX_PIECE_LINES));
+          await this.#turn();
+        }
         if (this.#failure !== undefined) break;
       }
     } catch (error) {
@@ -124,6 +136,15 @@ export class BatchSubmission {
     });
   }
 
+  /** Waits until more lines may be submitted. */
+  async #turn(): Promise<void> {
+    while (this.#waitingBytes > MAX_WAITING_BYTES || this.#waitingLines > MAX_WAITING_LINES)
+      await this.#awaitOldest();
+    const { backlog, slice } = this.#options;
+    await backlog.room(this.#api);
+    await slice.yieldIfOver();
+  }
+
   #submitLines(lines: readonly NdjsonLine[]): void {
     const acknowledged: Promise<void>[] = [];
     let bytes = 0;
@@ -134,7 +155,8 @@ export class BatchSubmission {
       this.#submitted += 1;
       this.#lastLine = line.number;
     }
-    this.#waiting.push({ bytes, done: Promise.all(acknowledged) });
+    this.#waiting.push({ lines: acknowledged.length, bytes, done: Promise.all(acknowledged) });
+    this.#waitingLines += acknowledged.length;
     this.#waitingBytes += bytes;
   }
 
@@ -176,6 +198,8 @@ export class BatchSubmission {
     const oldest = this.#waiting.shift();
     if (oldest === undefined) return;
     await oldest.done;
+    this.#waitingLines -= oldest.lines;
     this.#waitingBytes -= oldest.bytes;
+    if (this.#lastTxId !== null) this.#options.backlog.add(this.#lastTxId, oldest.bytes);
   }
 }

@@ -2,11 +2,13 @@ import { Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
+import { TimeSlice } from "../../concurrency/time-slice.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { linesExpected } from "../answers/request-error.ts";
 import { parseQuery } from "../requests/address.ts";
 import { BatchSubmission } from "../requests/batch-submission.ts";
+import { IndexBacklog } from "../requests/index-backlog.ts";
 import { PacedBody } from "../requests/paced-body.ts";
 import {
   BATCH_PARAMETERS,
@@ -65,6 +67,8 @@ export const txRoutes: RegisterRoutes = (app, apiFor, parts) => {
 
 /** Registers POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
 const batchRoute: RegisterRoutes = (app, apiFor, { maxBody, requestTimeoutMs }) => {
+  const slice = new TimeSlice();
+  const backlog = new IndexBacklog();
   app.post("/api/v1/tx/batch", async (request, reply) => {
     const api = apiFor(request);
     const query = parseQuery(request.url, BATCH_PARAMETERS);
@@ -77,6 +81,8 @@ const batchRoute: RegisterRoutes = (app, apiFor, { maxBody, requestTimeoutMs }) 
         query.await === true
           ? async (submitted) => (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs))).outcome
           : undefined,
+      slice,
+      backlog,
     });
     await batch.submitAll(new PacedBody(request.raw, requestTimeoutMs));
     return reply.code(query.await === true ? 200 : 202).send(batch.result());
