@@ -9,9 +9,9 @@ export default defineConfig({
   test: {
     include: ["packages/*/test/**/*.test.ts", "test/**/*.test.ts", "examples/*/test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
-    // Tests wait for disks, servers and processes as much as they compute: two workers leave two cores idle for a
+    // Tests wait for disks, servers and processes as much as they compute: with two workers, two cores are idle for a
     // quarter of the time. All share one disk.
-    maxWorkers: Math.min(4, availableParallelism() + 1),
+    maxWorkers: Math.min(4, availableParallelism() + 2),
     // A worker runs one file after the other with the modules that it has loaded and compiled. With a new process for
     // each file, 48 of them took 145 s of processor time instead of 112 s. A test therefore restores what it changes
     // in its process.

@@ -31,6 +31,7 @@ export type ErrorCode =
   | "SYSTEM_REFUSED"
   | "PORT_IN_USE"
   | "NOT_READY"
+  | "OVERLOADED"
   | "STORE_UNREACHABLE"
   | "STORE_DENIED"
   | "STORE_FULL"

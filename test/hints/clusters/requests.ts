@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { connect as connectTcp, type Socket } from "node:net";
 import { withoutOutcomes } from "@cairn/node/testing";
 import { connect } from "nats";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
@@ -6,6 +7,10 @@ import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
 
 /** The command that imports people by name. */
 const PEOPLE = "import ndjson - --key-member name --bucket people";
+
+const LIST = "/api/v1/things?limit=1000";
+/** The connections of the cluster `unread-responses` whose responses are not read. */
+const unread: Socket[] = [];
 
 /** Wrong requests. */
 export const REQUESTS: readonly BrokenCluster[] = [
@@ -118,6 +123,32 @@ export const REQUESTS: readonly BrokenCluster[] = [
     async follow(scene) {
       await scene.runStep("tx submit -", { input: transaction(1) });
       await scene.runStep("tx submit -", { input: transaction(1, "b") });
+    },
+  },
+  {
+    name: "unread-responses",
+    failure: "clients do not read the long responses to their requests",
+    codes: ["OVERLOADED"],
+    async break(scene) {
+      const url = await (await scene.ready("a")).url();
+      await scene.fillWith("a", 10, 900_000);
+      unread.push(...Array.from({ length: 12 }, () => sendUnread(url)));
+      for (let attempt = 0; attempt < 100; attempt += 1) {
+        const answer = await fetch(`${url}${LIST}&timeout=PT0.1S`);
+        const text = await answer.text();
+        if (answer.status === 503) return { output: scene.record(text) };
+      }
+      throw new Error("The node has memory for all responses.");
+    },
+    hint: /Clients must read the responses to their requests, or close their connections/,
+    async follow(scene) {
+      await scene.step("close the connections of these clients, and send the request again", async () => {
+        const url = await scene.node("a").url();
+        for (const socket of unread.splice(0)) socket.destroy();
+        const answer = await fetch(url + LIST);
+        if (!answer.ok) throw new Error(await answer.text());
+        await answer.text();
+      });
     },
   },
   {
@@ -254,6 +285,16 @@ export const REQUESTS: readonly BrokenCluster[] = [
     },
   },
 ];
+
+/** Sends a request for a list, and does not read the response. */
+function sendUnread(url: string): Socket {
+  const socket = connectTcp(Number(new URL(url).port), "127.0.0.1");
+  // The node may end the connection.
+  socket.on("error", () => undefined);
+  socket.pause();
+  socket.write(`GET ${LIST} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+  return socket;
+}
 
 /** Returns the options of a node with the token `app-value`, in addition to the one with all rights. */
 function withToken(token: object): NodeStart {

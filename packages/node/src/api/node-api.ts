@@ -50,6 +50,11 @@ export interface ReadOptions {
    * REQUEST_INVALID if combined with `stale`.
    */
   readonly linearizable?: boolean;
+  /**
+   * Called once the read waits for nothing else, with the maximum size of its result in bytes and the read's time limit.
+   * The read begins when the returned promise resolves, and fails if it rejects.
+   */
+  readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
 }
 
 /** Selects documents of a bucket. */

@@ -2,25 +2,23 @@ import type { IncomingMessage, RequestListener } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { toOriginForm } from "./requests/address.ts";
-import { isSafeMethod } from "./requests/request-head.ts";
+import type { UnsentResponses } from "./answers/unsent-responses.ts";
 
 /** The requests of one connection. */
 interface ConnectionState {
-  /** The number of requests that have been accepted but not yet answered. */
-  underWay: number;
-  /** The number of those requests that may change something. */
-  unsafe: number;
-  /** The request that was accepted last. Its response will be the last one. */
-  last?: IncomingMessage;
-  /** The requests that are waiting for those in progress. */
-  readonly waiting: { readonly isSafe: boolean; readonly begin: () => void }[];
+  /** The request that has been accepted but not yet answered. */
+  current?: IncomingMessage | undefined;
+  /** The requests that are waiting for it. */
+  readonly waiting: (() => void)[];
   /** The request that arrived last, until it is answered. Its body may be incomplete. */
   newest?: IncomingMessage | undefined;
   /** Responds to bytes behind all complete requests that are not a request. */
   atEnd?: () => void;
   /** Whether nothing is read because too many requests have not been answered. */
   isHeld: boolean;
-  /** What has come too late while nothing was read: `body` is the incomplete body, unless headers are incomplete. */
+  /** Ends the connection if nothing is answered while nothing is read. */
+  abandoned?: NodeJS.Timeout | undefined;
+  /** What has come too late while the node did not read it: `body` is the incomplete body, unless headers are incomplete. */
   late?: { readonly body: IncomingMessage | undefined; readonly refuse: () => void } | undefined;
   /** Runs until something late is refused. */
   grace?: NodeJS.Timeout | undefined;
@@ -38,19 +36,19 @@ export interface Connections {
    */
   drain(): void;
   /**
-   * Calls `begin` once the connection's earlier requests allow it. Pipelined requests may run concurrently only if none
-   * of them changes anything (RFC 9112, 9.3.2): a write waits for all requests before it, and all requests behind it
-   * wait for the write.
+   * Calls `begin` once all earlier requests of the connection have been answered and their responses have been sent.
+   * Pipelined requests would be allowed to run concurrently if none of them changes anything (RFC 9112, 9.3.2), but then
+   * a client could make the node hold any number of responses.
    */
   inOrder(request: IncomingMessage, begin: () => void): void;
-  /** Counts a request as in progress. Returns false if it will get no response because its connection closes first. */
-  take(request: IncomingMessage): boolean;
   /**
-   * Returns whether the connection closes after the response to this request. If it does, the response must announce
-   * that.
+   * Records that a request is in progress, which may be repeated. Returns false if it will get no response because its
+   * connection closes first.
    */
-  endsWith(request: IncomingMessage): boolean;
-  /** Counts a request as answered. */
+  take(request: IncomingMessage): boolean;
+  /** Whether every connection closes after its next response. If it does, the response must announce that. */
+  readonly areEnding: boolean;
+  /** Records that the response to a request has been sent. */
   answered(request: IncomingMessage): void;
   /**
    * Calls `respond` once all complete requests on the connection have been answered, because a client takes the first
@@ -62,16 +60,11 @@ export interface Connections {
   /** Returns the request whose body is arriving on a connection; undefined if there is none. */
   arriving(socket: Socket): IncomingMessage | undefined;
   /**
-   * Returns whether a connection is not being read, so that it is not the client's fault if the rest of a request does
-   * not arrive in time. If it is, `refuse` is called if the rest does not arrive within the time limit after the
-   * connection is read again.
+   * Returns whether the node does not read the rest of a request, so that it is not the client's fault if the rest does
+   * not arrive in time. In that case, `refuse` is called if it does not arrive within the time limit after the node
+   * begins to read it.
    */
   excuses(socket: Socket, refuse: () => void): boolean;
-  /**
-   * Announces that an accepted request will be passed on and counted again. The request keeps its place on its
-   * connection.
-   */
-  handOver(request: IncomingMessage): void;
 }
 
 /** The limit on the connections of a server. */
@@ -86,24 +79,26 @@ export interface ConnectionLimit {
   readonly isEncrypted?: boolean;
   /** The time that a request may take to arrive (ms). */
   readonly requestTimeoutMs: number;
+  /**
+   * The time after which a connection from which nothing is read ends if no response can be sent on it (ms). Its client
+   * may have gone, which only reading would show.
+   */
+  readonly goneAfterMs: number;
+  /** Learns which responses have been sent, and which never will be. */
+  readonly unsent: UnsentResponses;
 }
 
 function firstIdle(connections: ReadonlyMap<Socket, ConnectionState>): Socket | undefined {
-  for (const [socket, { underWay }] of connections) if (underWay === 0) return socket;
+  for (const [socket, { current }] of connections) if (current === undefined) return socket;
   return undefined;
-}
-
-function mayBegin({ underWay, unsafe }: ConnectionState, isSafe: boolean): boolean {
-  return isSafe ? unsafe === 0 : underWay === 0;
 }
 
 /** Begins the waiting requests in order, as long as the next one may begin. */
 function beginNext(state: ConnectionState): void {
-  for (;;) {
-    const [next] = state.waiting;
-    if (next === undefined || !mayBegin(state, next.isSafe)) return;
-    state.waiting.shift();
-    next.begin();
+  while (state.current === undefined) {
+    const begin = state.waiting.shift();
+    if (begin === undefined) return;
+    begin();
   }
 }
 
@@ -115,8 +110,8 @@ function beginNext(state: ConnectionState): void {
  */
 const MAX_UNANSWERED = 100;
 
-function unanswered({ underWay, waiting }: ConnectionState): number {
-  return underWay + waiting.length;
+function unanswered({ current, waiting }: ConnectionState): number {
+  return (current === undefined ? 0 : 1) + waiting.length;
 }
 
 /** Returns whether all requests have been answered, except one that has not arrived completely. */
@@ -202,11 +197,12 @@ export function trackConnections(
     onReached,
     isEncrypted = false,
     requestTimeoutMs,
+    goneAfterMs,
+    unsent,
   }: ConnectionLimit,
 ): Connections {
   const handshakes = new Handshakes();
   const connections = new Map<Socket, ConnectionState>();
-  const handedOver = new WeakSet<IncomingMessage>();
   let closing = false;
   let draining = false;
   const admit = (socket: Socket): boolean => {
@@ -224,23 +220,36 @@ export function trackConnections(
     return !socket.destroyed;
   };
   const register = (socket: Socket): void => {
-    const state: ConnectionState = { underWay: 0, unsafe: 0, waiting: [], isHeld: false, isOver: false };
+    const state: ConnectionState = { waiting: [], isHeld: false, isOver: false };
     connections.set(socket, state);
     socket.once("close", () => {
       connections.delete(socket);
       clearTimeout(state.grace);
+      clearTimeout(state.abandoned);
+      if (state.current !== undefined) unsent.release(state.current);
     });
     // Node resumes reading after each request, even if it was paused.
     socket.on("resume", () => {
       if (state.isHeld && !socket.writableEnded) socket.pause();
     });
   };
+  const hold = (socket: Socket, state: ConnectionState): void => {
+    state.isHeld = true;
+    state.abandoned = setTimeout(() => socket.destroy(), goneAfterMs);
+    socket.pause();
+    // Node calls this after a response that announces the end of the connection. Many bytes may be unread.
+    socket.destroySoon = () => endOnceSent(socket);
+  };
   const readAgain = (socket: Socket, state: ConnectionState): void => {
     state.isHeld = false;
+    clearTimeout(state.abandoned);
     socket.resume();
+  };
+  /** Gives what has come too late time to arrive, once the node reads it. */
+  const endExcuse = (state: ConnectionState): void => {
     const { late } = state;
+    if (late === undefined || state.isHeld || state.waiting.length > 0) return;
     state.late = undefined;
-    if (late === undefined) return;
     state.grace = setTimeout(() => {
       if (late.body?.complete !== true) late.refuse();
     }, requestTimeoutMs);
@@ -263,48 +272,41 @@ export function trackConnections(
   const requests: Connections = {
     drain: () => void (draining = true),
     inOrder(request, begin) {
-      const { socket, method } = request;
+      const { socket } = request;
       const state = connections.get(socket);
       if (state === undefined) return void begin();
       if (state.isOver || closing) return;
       state.newest = request;
       clearTimeout(state.grace);
-      const isSafe = isSafeMethod(method);
-      if (state.waiting.length === 0 && mayBegin(state, isSafe)) begin();
-      else state.waiting.push({ isSafe, begin });
-      if (state.isHeld || unanswered(state) <= MAX_UNANSWERED) return;
-      state.isHeld = true;
-      socket.pause();
-      // Node calls this after a response that announces the end of the connection. Many bytes may be unread.
-      socket.destroySoon = () => endOnceSent(socket);
+      if (state.waiting.length === 0 && state.current === undefined) begin();
+      else state.waiting.push(begin);
+      if (!state.isHeld && unanswered(state) > MAX_UNANSWERED) hold(socket, state);
     },
     take(request) {
-      if (handedOver.delete(request)) return true;
-      if (closing) return false;
       const state = connections.get(request.socket);
-      if (state !== undefined) {
-        state.underWay += 1;
-        if (!isSafeMethod(request.method)) state.unsafe += 1;
-        state.last = request;
-      }
+      if (state?.current === request) return true;
+      if (closing) return false;
+      if (state !== undefined) state.current = request;
       return true;
     },
-    // A request that was rejected before it was accepted also closes its connection.
-    endsWith: (request) =>
-      (closing || draining) && (connections.get(request.socket)?.last ?? request) === request,
+    get areEnding() {
+      return closing || draining;
+    },
     answered(request) {
-      const { socket, method } = request;
+      unsent.release(request);
+      const { socket } = request;
       const state = connections.get(socket);
       if (state === undefined) return;
       if (state.newest === request) state.newest = undefined;
-      if (closing && state.underWay === 1) endGently(socket);
-      state.underWay = Math.max(0, state.underWay - 1);
-      if (!isSafeMethod(method)) state.unsafe = Math.max(0, state.unsafe - 1);
+      if (closing && state.current === request) endGently(socket);
+      if (state.current === request) state.current = undefined;
+      state.abandoned?.refresh();
       // The last response may refuse the incomplete request that would begin next.
       if (state.atEnd !== undefined && areCompleteAnswered(state)) state.atEnd();
       // Requests that have not begun by the time the connection closes are never processed.
       else if (!closing && !draining && !state.isOver) beginNext(state);
       if (state.isHeld && !closing && unanswered(state) < MAX_UNANSWERED / 2) readAgain(socket, state);
+      endExcuse(state);
     },
     atEnd(socket, respond) {
       const state = connections.get(socket);
@@ -325,11 +327,14 @@ export function trackConnections(
     },
     excuses(socket, refuse) {
       const state = connections.get(socket);
-      if (state?.isHeld !== true) return false;
-      state.late = { body: requests.arriving(socket), refuse };
+      if (state === undefined) return false;
+      const body = requests.arriving(socket);
+      // The body of a request that has not begun is not read.
+      const isWaiting = body !== undefined && state.waiting.length > 0;
+      if (!state.isHeld && !isWaiting) return false;
+      state.late = { body, refuse };
       return true;
     },
-    handOver: (request) => void handedOver.add(request),
   };
   app.addHook("onRequest", ({ raw }, reply, done) => {
     if (!requests.take(raw)) return void reply.hijack();
@@ -343,7 +348,7 @@ export function trackConnections(
     done();
   });
   app.addHook("onSend", ({ raw }, reply, _payload, done) => {
-    if (requests.endsWith(raw)) void reply.header("connection", "close");
+    if (requests.areEnding) void reply.header("connection", "close");
     const state = connections.get(raw.socket);
     if (state !== undefined && !raw.complete && reply.getHeader("connection") === "close") {
       state.isOver = true;
@@ -359,10 +364,10 @@ export function trackConnections(
   app.addHook("preClose", (done) => {
     closing = true;
     handshakes.destroy();
-    for (const [socket, { underWay }] of connections) {
+    for (const [socket, { current }] of connections) {
       // Node calls this after a response that announces the end of the connection.
       socket.destroySoon = () => endGently(socket);
-      if (underWay === 0) endGently(socket);
+      if (current === undefined) endGently(socket);
     }
     done();
   });

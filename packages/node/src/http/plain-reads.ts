@@ -11,6 +11,7 @@ import { PlainAddresses } from "./plain-addresses.ts";
 import { API } from "./requests/address.ts";
 import { etag } from "./requests/preconditions.ts";
 import { requestId } from "./requests/request-head.ts";
+import { overloaded, type UnsentResponses } from "./answers/unsent-responses.ts";
 
 /** The route that handles all other reads of documents. */
 const ROUTE = `${API}*`;
@@ -27,6 +28,7 @@ const LINEARIZABLE_READ = { linearizable: true, timeoutMs: 100 };
 export interface PlainReads {
   readonly guard: Guard;
   readonly connections: Connections;
+  readonly unsent: UnsentResponses;
   readonly onAnswered?: ((request: AnsweredRequest) => void) | undefined;
 }
 
@@ -39,7 +41,7 @@ export interface PlainReads {
  */
 export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: PlainReads): void {
   const { server } = app;
-  const { guard, connections } = reads;
+  const { guard, connections, unsent } = reads;
   const addresses = new PlainAddresses();
   const others = server.listeners("request") as RequestListener[];
   server.removeAllListeners("request");
@@ -53,19 +55,18 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
     if (key === undefined || permit?.has("read") !== true || !permit.mayUse(key.bucket)) return toRoutes();
     if (!connections.take(request)) return toRoutes();
     const begin = performance.now();
-    const handOver = (): void => {
-      connections.handOver(request);
-      toRoutes();
-    };
+    // If the response has to wait for memory, the routes take over.
+    const admit = (bytes: number): Promise<void> | undefined =>
+      unsent.isFree(bytes) ? unsent.admit(request, bytes) : Promise.reject(overloaded());
     atEndOfTurn(() => {
       api
-        .get(key, isLinearizable ? LINEARIZABLE_READ : undefined)
+        .get(key, isLinearizable ? { ...LINEARIZABLE_READ, admit } : { admit })
         .then(
           (document) =>
             document === undefined || isCompressed(document, request)
-              ? handOver()
+              ? toRoutes()
               : answer(document, request, response, begin, reads),
-          handOver,
+          toRoutes,
         );
     });
   });
@@ -116,7 +117,7 @@ function answer(
   request: IncomingMessage,
   response: ServerResponse,
   begin: number,
-  { guard, connections, onAnswered }: PlainReads,
+  { guard, connections, unsent, onAnswered }: PlainReads,
 ): void {
   const body = jsonLine(json);
   const headers = [
@@ -131,7 +132,7 @@ function answer(
     ...guard.headers,
   ];
   if (isLarge(body)) headers.push("vary", VARY_CODING);
-  if (connections.endsWith(request)) headers.push("connection", "close");
+  if (connections.areEnding) headers.push("connection", "close");
   response.writeHead(200, headers);
   response.end(body);
   const answered = (): void => {
@@ -142,5 +143,9 @@ function answer(
   // The kernel has usually accepted the whole response by now. Otherwise the response waits for the client or for
   // earlier responses.
   if (response.writableLength === 0) answered();
-  else response.once("finish", answered);
+  else {
+    unsent.ready(request, body.length);
+    unsent.disconnectWhenGone(response);
+    response.once("finish", answered);
+  }
 }

@@ -24,6 +24,7 @@ import { acceptBodies } from "./requests/request-body.ts";
 import { requestId } from "./requests/request-head.ts";
 import { registerRoutes } from "./routes/routes.ts";
 import { answerConnect, answerExpectation, answerUnreadable } from "./unreadable-request.ts";
+import { GONE_AFTER_MS, limitUnsent, UnsentResponses } from "./answers/unsent-responses.ts";
 import { refuseUnserved } from "./unserved-requests.ts";
 
 /** A running server. */
@@ -52,6 +53,8 @@ export interface HttpServerContext {
    * batch, it limits the wait for each part ({@link PacedBody}).
    */
   readonly requestTimeoutMs?: number;
+  /** The time after which a client that receives nothing is considered gone (ms). Defaults to 60,000. */
+  readonly goneAfterMs?: number;
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
   /** Called for each response. */
@@ -111,7 +114,14 @@ function createApp(
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
 ): { app: FastifyInstance; connections: Connections } {
-  const { logger, onAnswered, tokens, tls, requestTimeoutMs = REQUEST_TIMEOUT_MS } = context;
+  const {
+    logger,
+    onAnswered,
+    tokens,
+    tls,
+    requestTimeoutMs = REQUEST_TIMEOUT_MS,
+    goneAfterMs = GONE_AFTER_MS,
+  } = context;
   const failures = new FailedRequests(context.requestLogger ?? logger);
   const handleError = errorHandler(failures, options.maxBody);
   const settings = {
@@ -162,12 +172,16 @@ function createApp(
   });
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
   const onReached = warnOfLimit(logger, maxConnections);
+  const unsent = new UnsentResponses(goneAfterMs, warnOfSlowClients(logger));
   const connections = trackConnections(app, {
     maxConnections,
     onReached,
     isEncrypted: tls !== undefined,
     requestTimeoutMs,
+    goneAfterMs,
+    unsent,
   });
+  limitUnsent(app, unsent);
   const tickets = new Tickets();
   const access = guard(app, options, { tokens, tickets });
   acceptBodies(app);
@@ -177,22 +191,37 @@ function createApp(
   refuseUnserved(app);
   registerRoutes(app, limitApi(api), { maxBody: options.maxBody, requestTimeoutMs, tickets });
   if (options.page !== false) servePage(app, api, { requiresToken: tokens.areRequired });
-  answerPlainReads(app, api, { guard: access, connections, onAnswered });
+  answerPlainReads(app, api, { guard: access, connections, unsent, onAnswered });
   beginInOrder(app, connections);
   return { app, connections };
 }
 
-/** Returns a function that warns at most once a minute. */
 function warnOfLimit(logger: HttpLogger, connections: number | undefined): () => void {
+  return atIntervals(() =>
+    logger.warn(
+      { connections },
+      "All connections that the limit on open files allows are in use, so the oldest idle connection is closed for each new one.",
+    ),
+  );
+}
+
+function warnOfSlowClients(logger: HttpLogger): () => void {
+  return atIntervals(() =>
+    logger.warn(
+      {},
+      "Clients that have not received their responses within 10 s are disconnected, because other requests wait for the memory.",
+    ),
+  );
+}
+
+/** Returns a function that calls `warn` at most once a minute. */
+function atIntervals(warn: () => void): () => void {
   let warnedAt = Number.NEGATIVE_INFINITY;
   return () => {
     const now = performance.now();
     if (now - warnedAt < WARNING_INTERVAL_MS) return;
     warnedAt = now;
-    logger.warn(
-      { connections },
-      "All connections that the limit on open files allows are in use, so the oldest idle connection is closed for each new one.",
-    );
+    warn();
   };
 }
 

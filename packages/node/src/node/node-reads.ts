@@ -24,6 +24,7 @@ import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/r
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
 import { ReadPlace } from "./read-place.ts";
+import { MAX_PAGE_BYTES } from "../index/read/document-reads.ts";
 import { documentKey } from "../text/document-key.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import { watch } from "../watch/watch-session.ts";
@@ -176,13 +177,16 @@ export class NodeReads implements Reads {
     options: ReadOptions & { asOf?: AsOf } = {},
   ): Promise<StoredDocument | undefined> {
     // Most reads need not wait, so no promise is created for them.
-    const index =
-      this.#life.phase === "ready" &&
-      options.minTx === undefined &&
-      options.asOf === undefined &&
-      options.linearizable !== true
-        ? this.#life.index
-        : await this.#readable(options);
+    const waits =
+      this.#life.phase !== "ready" ||
+      options.minTx !== undefined ||
+      options.asOf !== undefined ||
+      options.linearizable === true;
+    let { index } = this.#life;
+    const admitted =
+      waits || index === undefined ? undefined : options.admit?.(index.state.largest, options.timeoutMs);
+    if (waits) index = await this.#readable(options);
+    else if (admitted !== undefined) index = await this.#admitted(admitted, options);
     if (index === undefined) throw notReady(this.#life);
     try {
       const document = index.get(key, options.asOf);
@@ -204,6 +208,7 @@ export class NodeReads implements Reads {
       ...query,
       minTx: Math.max(minTx, began),
       linearizable: linearizable && cursor === undefined,
+      items: query.limit ?? DEFAULT_PAGE_ITEMS,
     });
     // This checks the name of the bucket and, if one is given, the name of the namespace.
     documentKey(query.bucket, query.namespace ?? "default", "any");
@@ -216,8 +221,9 @@ export class NodeReads implements Reads {
     key: DocumentKey,
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<HistoryPage> {
-    const index = await this.#readable(options);
-    return await this.guarded(index, index.history(key, checkedLimit(options.limit), options.cursor));
+    const limit = checkedLimit(options.limit);
+    const index = await this.#readable({ ...options, items: limit });
+    return await this.guarded(index, index.history(key, limit, options.cursor));
   }
 
   watch(query: WatchQuery = {}): Watch {
@@ -253,7 +259,7 @@ export class NodeReads implements Reads {
   }
 
   async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
-    const index = await this.#readable(options);
+    const index = await this.#readable({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS });
     const { shards } = requireQueue(index, queue);
     if (!Number.isInteger(shard) || shard < 0 || shard >= shards) throw noShard(queue, shard);
     const query = { queue, shard, limit: checkedLimit(limit), cursor };
@@ -277,7 +283,7 @@ export class NodeReads implements Reads {
         },
       );
     }
-    const index = await this.#readable(options);
+    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
     const query = { limit: checkedLimit(limit), bucket, object, before: place };
     return await this.guarded(index, index.events(query));
   }
@@ -286,7 +292,7 @@ export class NodeReads implements Reads {
   async evictions(
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<{ index: IndexStore; page: EvictionPage }> {
-    const index = await this.#readable(options);
+    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
     const page = await this.guarded(index, index.evictions(checkedLimit(options.limit), options.cursor));
     return { index, page };
   }
@@ -314,15 +320,33 @@ export class NodeReads implements Reads {
     return error;
   }
 
-  /** Returns the index for a read, once it contains the requested transactions. */
-  async #readable(options: ReadOptions & { asOf?: AsOf }): Promise<IndexStore> {
-    const { stale = false } = options;
+  /**
+   * Returns the index for a read, once it contains the requested transactions. `items` is the maximum number of items
+   * that the read returns.
+   */
+  async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
+    const { stale = false, items = 1 } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
     await this.prepareRead(options);
+    const largest = this.#life.index?.state.largest ?? 0;
+    return await this.#admitted(options.admit?.(resultBytes(items, largest), options.timeoutMs), options);
+  }
+
+  /** Returns the index for a read that may begin once `admitted` resolves. */
+  async #admitted(admitted: Promise<void> | undefined, { stale = false }: ReadOptions): Promise<IndexStore> {
+    await admitted;
     await this.#slice.yieldIfOver();
     // The index is looked up again, because the node may have left the previous one during the wait.
     const { index, phase } = this.#life;
     if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
     return index;
   }
+}
+
+/** The maximum size of what is returned for an item in addition to its document: names, ids and times (bytes). */
+const ITEM_BYTES = 2_048;
+
+/** Returns the maximum size of `items` items in bytes, if no document has more than `largest`. A page may end early. */
+function resultBytes(items: number, largest: number): number {
+  return Math.min(items * ITEM_BYTES, MAX_PAGE_BYTES) + Math.min(items * largest, MAX_PAGE_BYTES + largest);
 }

@@ -70,8 +70,8 @@ function comparable({ status, headers, text: body }: RawAnswer, given: Headers):
 }
 
 /**
- * Requests documents of the namespace `default` ahead of the responses, and closes the server while it reads all of
- * them. Returns the status of each response, and whether the response announces the end of the connection.
+ * Requests documents of the namespace `default` ahead of the responses, and closes the server while it reads the first
+ * one. Returns the status of each response, and whether the response announces the end of the connection.
  */
 async function answersWhileClosing(
   names: readonly string[],
@@ -84,12 +84,12 @@ async function answersWhileClosing(
   one.node.get = async (key, options) => {
     asked += 1;
     const isAbsent = absentAtFirst && asked === 1;
-    if (asked <= names.length) await once(gate, "open");
+    if (asked === 1) await once(gate, "open");
     return isAbsent ? undefined : await get(key, options);
   };
   const socket = connect(one.server.port, "127.0.0.1");
   socket.write(names.map((name) => `GET /api/v1/pods/${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join(""));
-  await vi.waitFor(() => expect(asked).toBe(names.length));
+  await vi.waitFor(() => expect(asked).toBe(1));
   const closing = one.server.close();
   await vi.waitFor(() => expect(one.fetch("/health/live")).rejects.toThrow("fetch failed"));
   gate.emit("open");
@@ -145,41 +145,19 @@ describe("a connection that reads documents", () => {
     expect(await text(socket)).not.toMatch(/^connection: close/im);
   });
 
-  it("receives the responses that it waits for when the server closes, and the last one announces the end", async () => {
-    expect(await answersWhileClosing(["web-0", "nobody", "web-0"])).toEqual([
-      ["200", false],
-      ["404", false],
-      ["200", true],
-    ]);
-  });
+  it.each([
+    ["web-0", "200"],
+    ["nobody", "404"],
+  ])(
+    "receives the response for %s that it waits for when the server closes, which announces the end",
+    async (name, status) => {
+      expect(await answersWhileClosing([name, "web-0"])).toEqual([[status, true]]);
+    },
+  );
 
-  it("does not end with a document that appears after its first read, if more responses follow", async () => {
-    expect(await answersWhileClosing(["web-0", "web-0"], { absentAtFirst: true })).toEqual([
-      ["200", false],
-      ["200", true],
-    ]);
+  it("ends with a document that appears after its first read", async () => {
+    expect(await answersWhileClosing(["web-0", "web-0"], { absentAtFirst: true })).toEqual([["200", true]]);
   });
-});
-
-it("a response that waits for the previous one is sent even if the server closes in the meantime", async () => {
-  const one = await served({ closeTimeoutMs: NEVER });
-  const gate = new EventEmitter();
-  const get = one.node.get.bind(one.node);
-  const found: string[] = [];
-  one.node.get = async (key, options) => {
-    if (key.name === "web-0") await once(gate, "open");
-    found.push(key.name);
-    return await get(key, options);
-  };
-  const socket = connect(one.server.port, "127.0.0.1");
-  const received = text(socket);
-  const names = ["web-0", "gr%C3%BC%C3%9Fe"];
-  socket.write(names.map((name) => `GET /api/v1/pods/${name} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join(""));
-  await vi.waitFor(() => expect(found).toEqual(["grüße"]));
-  const closing = one.server.close();
-  gate.emit("open");
-  expect((await received).match(/\{.*\}|"·-·"/g)).toEqual(['{"image":"nginx"}', '"·-·"']);
-  await closing;
 });
 
 it("a response is counted once the client has received it", async () => {

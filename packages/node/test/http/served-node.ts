@@ -95,6 +95,7 @@ export async function serve(
     authToken?: string;
     closeTimeoutMs?: number;
     requestTimeoutMs?: number;
+    goneAfterMs?: number;
     maxConnections?: number;
   } = {},
 ): Promise<ServedNode> {
@@ -102,6 +103,7 @@ export async function serve(
     node = new MemoryNode(),
     closeTimeoutMs = 1000,
     requestTimeoutMs,
+    goneAfterMs,
     maxConnections,
     authToken,
     ...http
@@ -123,6 +125,7 @@ export async function serve(
       onAnswered: (request) => answered.push(request),
       closeTimeoutMs,
       ...(requestTimeoutMs === undefined ? {} : { requestTimeoutMs }),
+      ...(goneAfterMs === undefined ? {} : { goneAfterMs }),
       ...(maxConnections === undefined ? {} : { maxConnections }),
     },
   );

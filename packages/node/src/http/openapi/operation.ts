@@ -116,6 +116,7 @@ const ANY_BODY: NonNullable<Operation["errors"]> = ["TX_INVALID", ["REQUEST_INVA
 /** The errors of every read. They include those of the log, because a linearizable read appends to it. */
 export const READ_ERRORS = [
   "NOT_READY",
+  "OVERLOADED",
   "INDEX_CORRUPT",
   "SYSTEM_REFUSED",
   "TX_TIMEOUT",

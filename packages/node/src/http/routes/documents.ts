@@ -114,7 +114,7 @@ async function readDocument(
   if (query.history === true) return readHistory(api, key, query, request, reply);
   for (const name of ["limit", "cursor"] as const)
     if (query[name] !== undefined) throw badRequest(`The parameter ${name} requires history=true.`);
-  const document = await api.get(key, query);
+  const document = await api.get(key, { ...query, admit: request.admit });
   const preconditions = parsePreconditions(request.headers);
   if (preconditions !== undefined) {
     const decision = readDecision(preconditions, document?.revision);
@@ -139,7 +139,7 @@ async function readHistory(
 ): Promise<FastifyReply> {
   if (query.asOf !== undefined) throw badRequest("The parameter as-of cannot be combined with history=true.");
   refusePreconditions(request);
-  const page = await api.history(key, query);
+  const page = await api.history(key, { ...query, admit: request.admit });
   if (page.versions.length === 0 && query.cursor === undefined) throw absent(key);
   return sendPage(request, reply, versionsJson(page.versions), page.cursor);
 }
@@ -152,7 +152,7 @@ async function listDocuments(
 ): Promise<FastifyReply> {
   const query = parseQuery(request.url, LIST_PARAMETERS);
   refusePreconditions(request);
-  const page = await api.list({ bucket, ...query });
+  const page = await api.list({ bucket, ...query, admit: request.admit });
   void reply.header("cairn-tx", page.txId);
   return sendPage(request, reply, documentsJson(page.documents), page.cursor);
 }

@@ -12,7 +12,8 @@ import type { RegisterRoutes } from "./register-routes.ts";
 /** Registers GET and POST /api/v1/events, for events that applications record separately from their documents. */
 export const eventRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/events", async (request, reply) => {
-    const { txId, events, before } = await apiFor(request).events(parseQuery(request.url, EVENT_PARAMETERS));
+    const query = parseQuery(request.url, EVENT_PARAMETERS);
+    const { txId, events, before } = await apiFor(request).events({ ...query, admit: request.admit });
     void reply.header("cairn-tx", txId);
     const items = events.map((event) => JSON.stringify(event));
     return sendPage(request, reply, items, before, "before");

@@ -57,7 +57,12 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
     const { queue } = request.params;
     const query = parseQuery(request.url, PAGE_PARAMETERS);
     const shard = parseShard(request.params.shard);
-    const { txId, entries, cursor } = await apiFor(request).openEntries({ queue, shard, ...query });
+    const { txId, entries, cursor } = await apiFor(request).openEntries({
+      queue,
+      shard,
+      ...query,
+      admit: request.admit,
+    });
     void reply.header("cairn-tx", txId);
     const items = entries.map(({ document, origin }) => `${entryJson(document, origin.txId)}}`);
     return sendPage(request, reply, items, cursor);
@@ -71,7 +76,7 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
         "The parameter name, the name of the entry, is missing.",
         "Add ?name= and the escaped name.",
       );
-    const { txId, entry } = await apiFor(request).entry(queue, name, query);
+    const { txId, entry } = await apiFor(request).entry(queue, name, { ...query, admit: request.admit });
     if (entry === undefined) throw noEntry(queue, name);
     return reply
       .header("cairn-tx", txId)

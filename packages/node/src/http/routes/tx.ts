@@ -42,7 +42,10 @@ export const txRoutes: RegisterRoutes = (app, apiFor, parts) => {
   });
 
   app.get("/api/v1/tx/evictions", async (request, reply) => {
-    const { evictions, cursor } = await apiFor(request).evictions(parseQuery(request.url, PAGE_PARAMETERS));
+    const { evictions, cursor } = await apiFor(request).evictions({
+      ...parseQuery(request.url, PAGE_PARAMETERS),
+      admit: request.admit,
+    });
     const items = evictions.map((eviction) => JSON.stringify(eviction));
     return sendPage(request, reply, items, cursor);
   });

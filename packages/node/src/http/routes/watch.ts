@@ -1,5 +1,3 @@
-import type { ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { FastifyRequest } from "fastify";
@@ -9,10 +7,10 @@ import { RequestError } from "../answers/request-error.ts";
 import { eventStreamText } from "../answers/event-stream.ts";
 import { parseQuery, type Query } from "../requests/address.ts";
 import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
+import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** A client that reads nothing for this long, and for this many heartbeats, is considered disconnected. */
-const GONE_AFTER_MS = 60_000;
+/** A client that reads none of this many heartbeats, and nothing for a minute, is considered disconnected. */
 const GONE_AFTER_HEARTBEATS = 3;
 
 /** The time after which an EventSource reconnects to a node that was not ready. */
@@ -66,7 +64,7 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
       await batches.return?.();
       return reply.send();
     }
-    endWhenGone(reply.raw, socket, query.heartbeatMs ?? 0);
+    disconnectWhenGone(reply.raw, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
     body = Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 });
     return reply.send(body);
   });
@@ -78,16 +76,6 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
  */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
-}
-
-/**
- * Closes the connection of a client that no longer reads its heartbeats. For a pipelined watch, the time begins once the
- * responses before it have been sent: until then, none of its heartbeats can be read.
- */
-function endWhenGone(response: ServerResponse, socket: Socket, heartbeatMs: number): void {
-  const ms = Math.max(GONE_AFTER_MS, heartbeatMs * GONE_AFTER_HEARTBEATS);
-  // The response reports the timeout only while the connection is its own.
-  response.setTimeout(ms, () => socket.destroy());
 }
 
 async function* stream(

@@ -2,6 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { activePolicies, DEFAULT_EVENT_BOUND, oldestEventTime } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 
@@ -64,15 +65,18 @@ export async function readEvents(
     ...(bucket === undefined && object === undefined ? { limit: limit + 1 } : {}),
   };
   const events: RecordedEvent[] = [];
+  let bytes = 0;
   for await (const rows of reader.range(range)) {
     for (const [key, value] of rows) {
       const event = JSON.parse(unsealed(key, value).toString("utf8")) as EventRecord;
       if (bucket !== undefined && event.bucket !== bucket) continue;
       if (object !== undefined && event.object !== object) continue;
       const last = events.at(-1);
-      if (events.length === limit && last !== undefined) return { txId: state.txId, events, before: last.id };
+      if (last !== undefined && (events.length === limit || bytes >= MAX_PAGE_BYTES))
+        return { txId: state.txId, events, before: last.id };
       const { txId, place } = eventRowOrigin(key);
       const time = String(eventRowTime(key));
+      bytes += value.length;
       events.push({ id: `${time}-${txId}-${place}`, txId, ...event, time });
     }
   }

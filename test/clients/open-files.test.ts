@@ -8,7 +8,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { CAIRN, NodeProcess, ROOT } from "./support/cairn-process.ts";
+import { CAIRN, NodeProcess, ROOT } from "../support/cairn-process.ts";
 
 const REPORT_ERROR = path.join(ROOT, "packages/node/dist/src/cli/terminal/report-error.js");
 const OPEN_FILES = 400;

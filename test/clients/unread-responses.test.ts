@@ -1,0 +1,109 @@
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { get as httpGet, type IncomingMessage } from "node:http";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { text } from "node:stream/consumers";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { NodeProcess } from "../support/cairn-process.ts";
+
+const DOCUMENTS = 10;
+const DOCUMENT_BYTES = 900_000;
+const LIST = "/api/v1/things?limit=1000";
+const DOCUMENT = "/api/v1/things/default/d0";
+/** Four times what a node may hold for responses, because each is held as text and as bytes, and Node needs memory. */
+const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
+
+interface Victim {
+  readonly node: NodeProcess;
+  readonly url: string;
+  readonly memoryBefore: number;
+}
+
+/** Starts a node whose documents are many times longer than a request for them. */
+async function start(): Promise<Victim> {
+  const dir = await mkdtemp(path.join(tmpdir(), "cairn-unread-"));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  const node = NodeProcess.start({ id: "victim", dir });
+  onTestFinished(() => node.kill());
+  await node.ready();
+  const url = await node.url();
+  for (let n = 0; n < DOCUMENTS; n += 1) {
+    const body = JSON.stringify("x".repeat(DOCUMENT_BYTES));
+    expect((await fetch(`${url}/api/v1/things/default/d${n}`, { method: "PUT", body })).status).toBe(201);
+  }
+  // What a first list loads and compiles is not part of what responses hold.
+  await (await fetch(url + LIST)).text();
+  return { node, url, memoryBefore: await peakMemory(node) };
+}
+
+/** Returns the largest physical memory that a process has had (bytes). */
+async function peakMemory({ pid }: NodeProcess): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
+
+/** Opens a connection that sends requests and never reads. */
+function sendUnread({ url }: Victim, requests: string): Socket {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  socket.on("error", () => undefined);
+  onTestFinished(() => void socket.destroy());
+  socket.pause();
+  socket.write(requests);
+  return socket;
+}
+
+/** Sends a request from another address of this machine. */
+async function readElsewhere(
+  { url }: Victim,
+  address: string,
+): Promise<{ status: number | undefined; body: string }> {
+  const sent = httpGet(url + address, { localAddress: "127.0.0.2", agent: false });
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  return { status: response.statusCode, body: await text(response) };
+}
+
+function get(address: string): string {
+  return `GET ${address} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+}
+
+describe.each([
+  ["lists", LIST],
+  ["documents", DOCUMENT],
+])("clients that read no responses (%s)", (_, address) => {
+  it.each([
+    ["on one connection", 1, 600],
+    ["on many connections", 300, 1],
+    ["on many connections that send requests ahead", 40, 100],
+  ])("neither fill the memory of a node nor keep others waiting (%s)", async (__, connections, requests) => {
+    const victim = await start();
+    for (let n = 0; n < connections; n += 1) sendUnread(victim, get(address).repeat(requests));
+    const deadline = performance.now() + 2_000;
+    while (performance.now() < deadline) {
+      const alive = await fetch(`${victim.url}/health/ready`, { signal: AbortSignal.timeout(5_000) });
+      expect(alive.status).toBe(200);
+      const written = await fetch(`${victim.url}/api/v1/things/default/small`, { method: "PUT", body: "1" });
+      expect(written.status).toBeLessThan(300);
+    }
+    // Another sender is next, before the many requests that wait already.
+    const { status, body } = await readElsewhere(victim, address);
+    expect([status, body.length > DOCUMENT_BYTES]).toEqual([200, true]);
+    expect((await peakMemory(victim.node)) - victim.memoryBefore).toBeLessThan(MAX_GROWTH_BYTES);
+  });
+});
+
+it("a list gets the memory of a client that has not read its response for 10 s", async () => {
+  const victim = await start();
+  for (let n = 0; n < 12; n += 1) sendUnread(victim, get(LIST));
+  const refused = await vi.waitFor(async () => {
+    const response = await fetch(`${victim.url}${LIST}&timeout=PT0.5S`);
+    const body = (await response.json()) as { error?: { code: string } };
+    expect(response.status).toBe(503);
+    return body;
+  });
+  expect(refused).toMatchObject({ error: { code: "OVERLOADED" } });
+  const answered = await fetch(victim.url + LIST);
+  expect([answered.status, ((await answered.json()) as unknown[]).length]).toEqual([200, DOCUMENTS]);
+  expect(victim.node.output()).toContain("have not received their responses within 10 s");
+});
