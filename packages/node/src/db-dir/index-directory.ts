@@ -12,7 +12,14 @@ import {
   systemErrorCode,
 } from "@cairn/kv";
 import { type DbDirLayout, dbDirLayout } from "./layout.ts";
-import { countOrphans, type HeldTransactions, readQuarantine, writeNote } from "./quarantine.ts";
+import {
+  countOrphans,
+  type HeldTransactions,
+  type QuarantinedIndex,
+  readQuarantine,
+  renewNote,
+  writeNote,
+} from "./quarantine.ts";
 
 /**
  * The number of newest folders of `quarantine/` that are kept. Older folders are removed unless they hold transactions
@@ -101,10 +108,20 @@ export class IndexDirectory {
     await explained(folder, async () => await rm(folder, { recursive: true, force: true }));
   }
 
-  /** Returns the number of transactions that only indexes in quarantine still contain. */
-  async countOrphans(): Promise<number> {
+  /** Returns the number of transactions that only indexes in quarantine still contain, see {@link countOrphans}. */
+  async countOrphans(logId?: string): Promise<number> {
+    return countOrphans(await this.readQuarantine(), logId);
+  }
+
+  /** Returns the indexes in quarantine, oldest first. */
+  async readQuarantine(): Promise<QuarantinedIndex[]> {
     const { quarantine } = this.layout;
-    return await explained(quarantine, async () => countOrphans(await readQuarantine(quarantine)));
+    return await explained(quarantine, async () => await readQuarantine(quarantine));
+  }
+
+  /** Records with an index in quarantine what a comparison with the log has shown. */
+  async note(folder: string, { holdsLost, held }: MovedContents): Promise<void> {
+    await explained(folder, async () => await renewNote(folder, { holdsLost, ...held }));
   }
 
   /** Records in the folder of the local index that the index must not be used, even after a restart. */

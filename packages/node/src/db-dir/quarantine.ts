@@ -1,4 +1,4 @@
-import { open, readdir, readFile } from "node:fs/promises";
+import { open, readdir, readFile, rename } from "node:fs/promises";
 import path from "node:path";
 import { namesIn, systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
@@ -7,13 +7,17 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 const NOTE = "why.json";
 
 /**
- * The transactions in an index in quarantine: all up to `txId`. When the index was moved, the log held the same
- * transactions up to `shared`.
+ * The transactions in an index in quarantine: all up to `txId`. When the index was last compared with the log, the log's
+ * history had the same transactions up to `shared`.
  */
 export interface HeldTransactions {
   readonly txId: TxId;
   /** The last transaction that the index and the log shared; undefined if it could not be determined. */
   readonly shared?: TxId | undefined;
+  /** The id of the log that was compared. Another log may have a different history, even if it continues that log. */
+  readonly comparedWith?: string | undefined;
+  /** False if transactions that could not be compared count as shared. */
+  readonly isProven?: boolean | undefined;
 }
 
 /**
@@ -38,15 +42,26 @@ export interface QuarantinedIndex {
   readonly held: Partial<HeldTransactions>;
 }
 
-/** Writes and flushes the note of an index. */
+/** Writes and flushes the note of an index. An earlier note remains until this one is complete. */
 export async function writeNote(folder: string, note: QuarantineNote): Promise<void> {
-  const file = await open(path.join(folder, NOTE), "w");
+  const place = path.join(folder, NOTE);
+  const file = await open(`${place}.new`, "w");
   try {
     await file.writeFile(`${JSON.stringify(note, null, 2)}\n`);
     await file.sync();
   } finally {
     await file.close();
   }
+  await rename(`${place}.new`, place);
+}
+
+/** Records in the note of an index what a later comparison has shown, and keeps the rest. */
+export async function renewNote(
+  folder: string,
+  renewed: Pick<QuarantineNote, keyof HeldTransactions | "holdsLost">,
+): Promise<void> {
+  const note = JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) as QuarantineNote;
+  await writeNote(folder, { ...note, ...renewed });
 }
 
 /** Returns the indexes in quarantine, oldest first. */
@@ -62,12 +77,17 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   return found;
 }
 
-/** Returns the number of transactions that only indexes in quarantine contain, according to their notes. */
-export function countOrphans(indexes: readonly QuarantinedIndex[]): number {
+/**
+ * Returns the number of transactions that only indexes in quarantine contain, according to their notes. Notes about
+ * another log than `logId` say nothing about this one.
+ */
+export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: string): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
-    // If `shared` is unknown, only the birth record is assumed to be shared.
-    if (holdsLost && held.txId !== undefined) orphans += held.txId - (held.shared ?? FIRST_TX_ID);
+    const { txId, shared = FIRST_TX_ID, comparedWith = logId } = held;
+    const isOfLog = logId === undefined || comparedWith === logId;
+    // A birth record is not a transaction that can be printed.
+    if (holdsLost && isOfLog && txId !== undefined) orphans += txId - Math.max(shared, FIRST_TX_ID);
   }
   return orphans;
 }
@@ -93,10 +113,12 @@ async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLo
       string,
       unknown
     > | null;
-    const { txId, shared, holdsLost } = note ?? {};
+    const { txId, shared, comparedWith, isProven, holdsLost } = note ?? {};
     const held = {
       ...(typeof txId === "number" ? { txId } : {}),
       ...(typeof shared === "number" ? { shared } : {}),
+      ...(typeof comparedWith === "string" ? { comparedWith } : {}),
+      ...(typeof isProven === "boolean" ? { isProven } : {}),
     };
     return { holdsLost: holdsLost !== false, held };
   } catch (error) {

@@ -158,6 +158,11 @@ export class IndexStore {
     return this.#state;
   }
 
+  /** Returns the rows, for comparisons with other indexes. They change with every batch. */
+  get rows(): KvReader {
+    return this.#kv;
+  }
+
   /**
    * Applies the messages that follow the index, in batches, and decodes each batch while the previous one is being
    * written. Readers see only whole batches. After an error, the index ends with the last whole batch. Returns the

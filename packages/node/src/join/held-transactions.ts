@@ -1,66 +1,119 @@
 import { isDeepStrictEqual } from "node:util";
-import { isCairnError, type KvReader } from "@cairn/kv";
+import { isCairnError, type KvProvider, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
-import type { MovedContents } from "../db-dir/index-directory.ts";
+import type { IndexDirectory, MovedContents } from "../db-dir/index-directory.ts";
 import type { HeldTransactions } from "../db-dir/quarantine.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
-import type { OpenedIndex } from "../index/local-index.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { type FilledIndex, lastShared, lastSharedWith } from "./last-shared.ts";
+import {
+  bothKnown,
+  commonWithIndex,
+  type CommonHistory,
+  type FilledIndex,
+  nothingCompared,
+  sharedOf,
+  type SharedTransactions,
+} from "./common-history.ts";
+import { commonWithLog } from "./last-shared.ts";
 
 /**
- * Returns the transactions of an index that is about to be moved aside. The index may be the only copy of transactions
- * that the log has lost, has trimmed or never had, so it counts as one unless `newer`, an index that agrees with the log
- * and replaces it, shows that the log's history contains all of its transactions.
+ * Returns the transactions of an index that is in quarantine, or is about to be moved there. The index may be the only
+ * copy of transactions that the log has lost, has trimmed or never had, so it counts as one unless `newer`, an index that
+ * agrees with the log, shows that the log's history contains all of its transactions. Without such an index, only
+ * messages are compared, and `recorded` is what an earlier comparison showed.
  */
 export async function movedContents(
   index: FilledIndex,
   log: LogHistory,
   identity: LogIdentity,
-  newer?: OpenedIndex,
+  newer?: FilledIndex,
+  recorded: Partial<HeldTransactions> = {},
 ): Promise<MovedContents> {
-  const held = await heldTransactions(index, log, identity);
-  if (held === undefined) return { holdsLost: true };
-  if (newer?.state === undefined) return { holdsLost: true, held };
-  const other = { kv: newer.kv, state: newer.state };
-  const compared = await ifReadable(async () =>
-    (await isContainedIn(index, other))
-      ? { holdsLost: held.shared !== held.txId, held }
-      : { holdsLost: true, held: { ...held, shared: await leastShared(held, index, other) } },
-  );
-  return compared ?? { holdsLost: true, held };
+  const { txId } = index.state;
+  const comparedWith = identity.id;
+  const byIndex = newer && (await ifReadable(async () => await judgedBy(index, newer)));
+  if (byIndex === "contained")
+    return { holdsLost: false, held: { txId, shared: txId, comparedWith, isProven: true } };
+  const found = await ifReadable(async () => {
+    let common = byIndex ?? nothingCompared(index.state);
+    const known = await sharedOf(index, common);
+    if (known.isProven) return known;
+    common = bothKnown(common, await commonWithLog(index.kv, index.state, log, identity));
+    return await withRecorded(index, common, recorded, identity);
+  });
+  if (found === undefined) return { holdsLost: true };
+  return { holdsLost: true, held: { txId, shared: found.txId, comparedWith, isProven: found.isProven } };
+}
+
+async function judgedBy(index: FilledIndex, newer: FilledIndex): Promise<CommonHistory | "contained"> {
+  return (await isContainedIn(index, newer)) ? "contained" : await commonWithIndex(index, newer);
 }
 
 /**
- * Returns the range of transactions in an index. Undefined if the index or the log cannot be read, which does not keep a
- * node from joining.
+ * Compares all indexes in quarantine with `joined`, the index with which a node continues, and records the result with
+ * them. The log may have got back transactions that it lacked when they were moved aside: because it was continued from a
+ * checkpoint that has them, or because its server's data was restored. It may also have lost other ones since then.
+ * Indexes that cannot be read keep what was recorded.
  */
-async function heldTransactions(
-  { kv, state }: FilledIndex,
+export async function reassessQuarantine(
+  directory: IndexDirectory,
+  provider: KvProvider,
+  joined: FilledIndex,
   log: LogHistory,
   identity: LogIdentity,
-): Promise<HeldTransactions | undefined> {
-  return await ifReadable(async () => ({
-    txId: state.txId,
-    shared: (await lastShared(kv, state, log, identity))?.txId,
-  }));
-}
-
-/** Where the log was trimmed, only the newer index shows that the two histories diverge before the index's end. */
-async function leastShared(
-  { shared }: HeldTransactions,
-  index: FilledIndex,
-  newer: FilledIndex,
-): Promise<TxId | undefined> {
-  if (shared === undefined || index.state.log.id !== newer.state.log.id) return shared;
-  return Math.min(shared, await lastSharedWith(index, newer));
+): Promise<void> {
+  for (const { folder, live, holdsLost, held } of await directory.readQuarantine()) {
+    // Damaged indexes are not evidence of anything, and an index that this log was seen to contain is not needed: if the
+    // log loses its end, the index that shows it is moved aside as well.
+    if (held.txId === undefined) continue;
+    if (!holdsLost && held.comparedWith === identity.id && held.isProven === true) continue;
+    try {
+      const { kv, state } = await openIndex(fileReader(provider), live);
+      try {
+        if (state === undefined) continue;
+        const contents = await movedContents({ kv, state }, log, identity, joined, held);
+        if (contents.held !== undefined && !isDeepStrictEqual(contents, { holdsLost, held }))
+          await directory.note(folder, contents);
+      } finally {
+        await kv.close();
+      }
+    } catch (error) {
+      // The index may be open elsewhere, and the log or a backup may be unreachable. Neither keeps the node from joining.
+      if (!isCairnError(error)) throw error;
+    }
+  }
 }
 
 /**
- * Returns whether it is certain that the history of a newer index of the same log contains all transactions of `index`.
+ * Returns the transactions that count as common, given what an earlier comparison showed. It is needed because messages
+ * that were trimmed afterwards can no longer be compared. It counts only for the log that was compared, and only where
+ * nothing else is known.
+ */
+export async function withRecorded(
+  index: FilledIndex,
+  common: CommonHistory,
+  { shared, comparedWith, isProven }: Partial<HeldTransactions>,
+  { id }: Pick<LogIdentity, "id">,
+): Promise<SharedTransactions> {
+  const now = await sharedOf(index, common);
+  // Earlier builds did not record which log they had compared.
+  const isOfLog = comparedWith === id || (comparedWith === undefined && index.state.log.id === id);
+  if (now.isProven || shared === undefined || !isOfLog) return now;
+  const txId = Math.max(common.same, Math.min(shared, now.txId));
+  // Transactions whose outcomes were removed could not be compared then either.
+  const kept = firstKept(index.state);
+  const wasCompared = txId === shared && (kept === 0 || txId > kept);
+  return { txId, isProven: wasCompared && (isProven ?? txId < now.txId) };
+}
+
+/**
+ * Returns whether it is certain that the history in a newer index contains all transactions of `index`, whichever logs the
+ * two were built from.
  *
  * The chains show it at the end of `index`, unless the newer index is far ahead: it then knows them only at the last
  * link before that end, and the outcomes of the transactions after that link, of which there are fewer than 1,024, are
@@ -68,8 +121,6 @@ async function leastShared(
  */
 export async function isContainedIn(index: FilledIndex, newer: FilledIndex): Promise<boolean> {
   const { kv, state } = index;
-  const { id, offset } = state.log;
-  if (newer.state.log.id !== id || newer.state.log.offset !== offset) return false;
   if (newer.state.txId < state.txId) return false;
   const [window, newerWindow] = [
     await ChainWindow.load(kv, state),
@@ -84,10 +135,18 @@ export async function isContainedIn(index: FilledIndex, newer: FilledIndex): Pro
   const link = linkBefore(state.txId);
   const [atLink, newerAtLink] = await historiesAt(link);
   if (atLink !== newerAtLink) return false;
-  // If there is no link yet, the first transaction is that of the log, whose id both indexes have in common.
-  if (atLink === undefined && link > offset) return false;
-  const after = atLink === undefined ? offset : link;
+  const first = firstOf(state, newer.state);
+  // If there is no link yet, all outcomes are compared.
+  if (atLink === undefined && link > first) return false;
+  const after = atLink === undefined ? first : link;
   return await haveSameOutcomes(kv, newer.kv, { after, upTo: state.txId });
+}
+
+/**
+ * Returns the transaction after which two indexes can differ: the first one of a log is the same in all indexes of it.
+ */
+function firstOf({ log }: IndexState, { log: other }: IndexState): TxId {
+  return log.id === other.id && log.offset === other.offset ? log.offset : 0;
 }
 
 /** Returns whether both indexes have the outcomes of all these transactions, and the same ones. */

@@ -14,7 +14,7 @@ import { beginningOf } from "../replay/follow-history.ts";
 import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
-import { movedContents } from "./held-transactions.ts";
+import { movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { evidenceOfLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
@@ -54,10 +54,7 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   try {
     const identity = await identifyLog(context, local?.state);
     const index = await keepLocal(context, identity, local);
-    if (index !== undefined) {
-      await warnOfWrongLog(context, identity);
-      return { index, identity };
-    }
+    if (index !== undefined) return await withQuarantine(context, { index, identity });
   } catch (error) {
     // An index with a state has been handed over; its receiver closes it.
     if (local?.state === undefined) await local?.kv.close();
@@ -65,8 +62,17 @@ export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
   }
   // The identity is read again, because it can take a long time to judge the local index, and the log may have been
   // trimmed in the meantime.
-  const joined = await joinWithoutLocal(context, await reidentify(context));
-  await warnOfWrongLog(context, joined.identity);
+  return await withQuarantine(context, await joinWithoutLocal(context, await reidentify(context)));
+}
+
+/** Determines the orphans, because only an index that agrees with the log shows what the log's history contains. */
+async function withQuarantine(context: JoinContext, joined: JoinedIndex): Promise<JoinedIndex> {
+  const { index, identity } = joined;
+  const { system, directory, log, report } = context;
+  const filled = { kv: index.rows, state: index.state };
+  await reassessQuarantine(directory, system.kvProvider, filled, log, identity);
+  report.orphans = await directory.countOrphans(identity.id);
+  await warnOfWrongLog(context, identity);
   return joined;
 }
 
@@ -158,9 +164,10 @@ async function keepLocal(
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
   const leave = async (newer?: OpenedIndex): Promise<void> => {
-    const contents = await movedContents({ kv: local.kv, state }, context.log, identity, newer);
+    const other = newer?.state === undefined ? undefined : { kv: newer.kv, state: newer.state };
+    const contents = await movedContents({ kv: local.kv, state }, context.log, identity, other);
     await closeLocal(context, local);
-    await moveAside(context, problem, contents);
+    await moveAside(context, problem, contents, identity.id);
   };
   if (problem.code !== "LOG_TRIMMED") return void (await leave());
   // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
@@ -183,7 +190,7 @@ async function leapGap(
   const leave = async (): Promise<void> => {
     await closeLocal(context, local);
     // The index agrees with the log, and so do checkpoints beyond it.
-    await moveAside(context, reason, { holdsLost: false });
+    await moveAside(context, reason, { holdsLost: false }, identity.id);
   };
   return await restoreNewest(context, identity, { leave, beyond: txId });
 }
@@ -218,9 +225,10 @@ async function moveAside(
   { directory, report, logger }: JoinContext,
   reason: CairnError,
   contents: MovedContents,
+  logId?: string,
 ): Promise<void> {
   const moved = await directory.moveAside(reason, contents);
-  const orphans = await directory.countOrphans();
+  const orphans = await directory.countOrphans(logId);
   report.movedAside.push(moved);
   report.orphans = orphans;
   const hint =

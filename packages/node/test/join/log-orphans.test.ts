@@ -7,6 +7,7 @@ import { startNode } from "../../src/node/start-node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { withoutOutcomes } from "../../testing/removed-outcomes.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
+import type { Transaction } from "@cairn/client";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 
 let folder = "";
@@ -65,6 +66,17 @@ async function stopServer(change: () => Promise<void>): Promise<void> {
   await nats.start();
 }
 
+async function copyStore(to: string): Promise<void> {
+  await stopServer(async () => await cp(store(), to, { recursive: true }));
+}
+
+async function restoreStore(from: string): Promise<void> {
+  await stopServer(async () => {
+    await rm(store(), { recursive: true });
+    await cp(from, store(), { recursive: true });
+  });
+}
+
 async function orphans(id: string): Promise<CommandResult> {
   return await cairn(["log", "orphans"], new CapturedTerminal({ cwd: folder, env: environment(id) }));
 }
@@ -97,15 +109,12 @@ async function trim(upTo: number): Promise<void> {
 async function regressed(beforeLoss?: (node: CairnNode) => Promise<void>): Promise<CairnNode> {
   const a = await started("a");
   for (let n = 2; n <= 9; n += 1) await put(a, `k${n}`, n);
-  await stopServer(async () => await cp(store(), copy(), { recursive: true }));
+  await copyStore(copy());
   for (let n = 10; n <= 12; n += 1) await put(a, `k${n}`, n);
   await put(a, "k2", 200);
   await beforeLoss?.(a);
   await a.close();
-  await stopServer(async () => {
-    await rm(store(), { recursive: true });
-    await cp(copy(), store(), { recursive: true });
-  });
+  await restoreStore(copy());
   const b = await started("b");
   await put(b, "new", 1);
   await put(b, "k10", 0);
@@ -167,7 +176,10 @@ describe("cairn log orphans", () => {
     const [moved = ""] = await readdir(quarantine);
     const note = path.join(quarantine, moved, "why.json");
     const known = JSON.parse(await readFile(note, "utf8")) as object;
-    await writeFile(note, JSON.stringify({ ...known, holdsLost: true }));
+    await writeFile(
+      note,
+      JSON.stringify({ ...known, holdsLost: true, comparedWith: undefined, isProven: undefined }),
+    );
     const { code, stdout, stderr } = await orphans("a");
     expect([code, stdout]).toEqual([0, ""]);
     expect(stderr).toContain(
@@ -209,6 +221,62 @@ describe("cairn log orphans", () => {
     expect(await Promise.all(["k5", "k6", "k8"].map((name) => value(again, name)))).toEqual(["5", "6", "8"]);
     expect((await again.status()).index.txId).toBe(5 + 1 + 3);
   });
+
+  it.each(["the same log", "a log that was recovered from a checkpoint"])(
+    "omits transactions that %s has got back, and prints those that it lost instead",
+    async (recovery) => {
+      const a = await started("a");
+      for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
+      const events = async () => (await a.events()).events.length;
+      await copyStore(copy());
+      for (let n = 6; n <= 9; n += 1) await put(a, `k${n}`, n);
+      await a.submit({ ops: [["event", { object: "k9", reason: "Written" }]] });
+      const whole = await saveCheckpoint(a);
+      expect(await events()).toBe(1);
+      await a.close();
+      await copyStore(`${copy()}-2`);
+      await restoreStore(copy());
+      const regressedNode = await started("a");
+      expect((await regressedNode.status()).join.orphans).toBe(5);
+      for (let n = 6; n <= 8; n += 1) await put(regressedNode, `other${n}`, n);
+      await regressedNode.close();
+      if (recovery === "the same log") await restoreStore(`${copy()}-2`);
+      else {
+        await stopServer(async () => await rm(store(), { recursive: true }));
+        const recover = async (...more: string[]) => {
+          const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
+          return await cairn(["log", "recover", "--from", whole, ...more], terminal);
+        };
+        expect(await recover("--dry-run")).toMatchObject({
+          code: 0,
+          stdout: expect.stringContaining(`continues after transaction 10: from ${whole} in file://`),
+        });
+        expect((await recover()).stdout).toContain("continues after transaction 10 of");
+      }
+
+      for (let round = 0; round < 2; round += 1) {
+        const again = await started("a", "rebuild");
+        await put(again, "k9", 90 + round);
+        expect((await again.status()).join.orphans).toBe(3);
+        const { stdout, stderr } = await orphans("a");
+        expect(
+          stdout
+            .trim()
+            .split("\n")
+            .map((line) => (JSON.parse(line) as Transaction).ops),
+        ).toEqual([6, 7, 8].map((n) => [["put", "things", `default/other${n}`, n]]));
+        expect(stderr).toContain("printed 3 transactions");
+        expect((await load(again, stdout)).code).toBe(0);
+        expect(await Promise.all(["k8", "k9", "other8"].map((name) => value(again, name)))).toEqual([
+          "8",
+          `${90 + round}`,
+          "8",
+        ]);
+        expect((await again.events()).events).toHaveLength(1);
+        await again.close();
+      }
+    },
+  );
 
   it("reports that there are none, and which index cannot be read", async () => {
     const a = await started("a");

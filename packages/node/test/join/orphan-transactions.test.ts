@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Transaction } from "@cairn/client";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { type IndexState, readState, emptyState } from "../../src/index/rows/index-state.ts";
-import { lastShared } from "../../src/join/last-shared.ts";
+import { sharedOf } from "../../src/join/common-history.ts";
+import { commonWithLog } from "../../src/join/last-shared.ts";
 import { type OrphanTransaction, orphanTransactions } from "../../src/join/orphan-transactions.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
@@ -52,9 +53,10 @@ async function orphansOf(
   const log = [first, ...before, ...instead];
   const bounds = { first: firstLeft, last: log.length };
   const fetch = (position: number) => Promise.resolve(position < firstLeft ? undefined : log[position - 1]);
-  const shared = await lastShared(kv, state, { fetch }, { id: "log-1", name: "cairn", bounds, birth });
+  const identity = { id: "log-1", name: "cairn", bounds, birth };
+  const shared = await sharedOf({ kv, state }, await commonWithLog(kv, state, { fetch }, identity));
   const found: OrphanTransaction[] = [];
-  for await (const one of orphanTransactions(kv, state, shared?.txId ?? 0)) found.push(one);
+  for await (const one of orphanTransactions(kv, state, shared.txId)) found.push(one);
   await kv.close();
   return found;
 }

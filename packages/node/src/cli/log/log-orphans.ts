@@ -8,11 +8,12 @@ import { type BackupBeyond, backupsBeyond } from "../../backup/beyond-log.ts";
 import { type LogHistory, logWithBackup } from "../../backup/log-with-backup.ts";
 import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { fileReader, openIndex } from "../../index/local-index.ts";
-import { firstKept } from "../../index/rows/index-state.ts";
+import { FIRST_TX_ID, firstKept } from "../../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
-import { lastShared } from "../../join/last-shared.ts";
+import { withRecorded } from "../../join/held-transactions.ts";
+import { commonWithLog } from "../../join/last-shared.ts";
 import { orphanTransactions } from "../../join/orphan-transactions.ts";
 import type { TxId } from "@cairn/client";
 import { buildPast } from "../../replay/past-index.ts";
@@ -81,7 +82,11 @@ async function tellOfBackups(
 }
 
 async function printFromQuarantine(quarantine: string, printing: Printing): Promise<void> {
-  const indexes = (await readQuarantine(quarantine)).filter(({ holdsLost }) => holdsLost);
+  const logId = printing.identity.id;
+  // What was recorded about another log says nothing about this one.
+  const indexes = (await readQuarantine(quarantine)).filter(
+    ({ holdsLost, held }) => holdsLost || (held.comparedWith ?? logId) !== logId,
+  );
   if (indexes.length === 0)
     tell(printing.terminal, `no index in ${quarantine} holds transactions that the log lost`);
   const unreadable: CairnError[] = [];
@@ -123,7 +128,8 @@ async function printFromBackups(
         signal,
       });
       const folder = `the backup of the log ${logId} in ${store.location}`;
-      await printReadable({ folder, live, holdsLost: true, held: { shared } }, printing, listed);
+      const held = { shared, comparedWith: printing.identity.id };
+      await printReadable({ folder, live, holdsLost: true, held }, printing, listed);
     }
   } finally {
     forget();
@@ -161,15 +167,14 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
   const { kv, state } = await openIndex(provider, index.live);
   try {
     if (state === undefined) return;
-    const now = await lastShared(kv, state, log, identity);
-    const known = leastOf(now?.txId, index.held.shared);
-    if (known === undefined) {
+    const common = await commonWithLog(kv, state, log, identity);
+    const { txId: shared, isProven } = await withRecorded({ kv, state }, common, index.held, identity);
+    if (shared < FIRST_TX_ID) {
       tell(
         terminal,
         `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed`,
       );
     }
-    const shared = known ?? 0;
     const after = Math.max(shared, listed);
     let printed = 0;
     for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared, after)) {
@@ -190,13 +195,10 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
     }
     const kept = firstKept(state);
     const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
-    // The transactions recorded when the index was moved aside may have ended where outcomes had been removed.
-    const isRecorded = now !== undefined && shared < now.txId && shared > kept;
-    const isProven = now === undefined || now.isProven || isRecorded;
     const sentences = [
       ...(state.txId > shared ? [`only it contains transactions ${range}`] : []),
       ...(kept > after + 1 ? [forgotten(after, kept)] : []),
-      ...(isProven ? [] : [unproven(shared, kept)]),
+      ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),
       ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
     ];
@@ -210,20 +212,12 @@ function forgotten(after: TxId, kept: TxId): string {
   return `transactions ${formatCount(after + 1)} to ${formatCount(kept - 1)} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
 }
 
-function unproven(shared: TxId, kept: TxId): string {
+function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {
   const why =
     shared <= kept
       ? `the policy "outcomes" removed the outcomes`
       : "neither the log nor a backup holds the messages";
-  return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (cairn db can read the index)`;
-}
-
-/**
- * Returns the smaller of two ids, or the only one that is known. `then`, which was recorded when the index was moved
- * aside, is necessary because messages that were trimmed afterwards can no longer be compared.
- */
-function leastOf(now: TxId | undefined, then: TxId | undefined): TxId | undefined {
-  return now === undefined || then === undefined ? (now ?? then) : Math.min(now, then);
+  return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (${isUncompared ? "a node compares them with its own index when it starts" : "cairn db can read the index"})`;
 }
 
 function tell(terminal: Terminal, sentence: string): void {

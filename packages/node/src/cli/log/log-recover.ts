@@ -64,7 +64,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
     .action(async (options: RecoverOptions) => {
       const at = pointOf(options);
       const { from, log: logId } = options;
-      if (from !== undefined && (at !== undefined || logId !== undefined || options.dryRun === true))
+      if (from !== undefined && (at !== undefined || logId !== undefined))
         throw new UsageError("--from cannot be combined with another option that chooses where to continue.");
       await withLog(options, terminal, async (log, system) => {
         requireLogItself(log);
@@ -73,6 +73,8 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
         if (refusal !== undefined && options.dryRun !== true) throw refusal;
         if (from !== undefined) {
           const found = await ofCheckpoint(system, from, options, terminal);
+          if (options.dryRun === true)
+            return await writePlan(planOf(found), log.name, refusal, options, terminal);
           return await write(await replace(log, existing, found), options, terminal);
         }
         const { signal, forget } = interruptible(terminal, "no log was begun");
@@ -94,11 +96,26 @@ async function ofCheckpoint(
   from: string,
   keys: StoreKeyOptions,
   terminal: Terminal,
-): Promise<Continuation> {
+): Promise<Continuation & { checkpoint: string; store: string }> {
   const { name, store, manifest } = await findSurvivor(system, from, keys, terminal);
   const { txId, sha256 } = manifest.anchor;
   const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
   return { continues, checkpoint: name, store, beyond: 0 };
+}
+
+/** Returns the plan that consists of restoring a checkpoint. */
+function planOf({ continues, checkpoint, store }: Awaited<ReturnType<typeof ofCheckpoint>>): PastPlan {
+  const { txId } = continues.anchor;
+  return {
+    txId,
+    exact: true,
+    checkpoint: { name: checkpoint, store, txId },
+    history: undefined,
+    source: undefined,
+    segments: { count: 0, bytes: 0 },
+    known: txId,
+    covered: [],
+  };
 }
 
 /**

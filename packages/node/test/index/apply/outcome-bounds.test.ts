@@ -8,7 +8,8 @@ import { changesFloor, readChanges } from "../../../src/index/read/transaction-c
 import { emptyState, type IndexState } from "../../../src/index/rows/index-state.ts";
 import { ROW, rowsOfKind, rowTxId } from "../../../src/index/rows/row-keys.ts";
 import { policyProblems } from "../../../src/policies/policy-problems.ts";
-import { lastShared } from "../../../src/join/last-shared.ts";
+import { sharedOf } from "../../../src/join/common-history.ts";
+import { commonWithLog } from "../../../src/join/last-shared.ts";
 import { orphanTransactions } from "../../../src/join/orphan-transactions.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
@@ -276,7 +277,11 @@ describe("readers of an index whose old outcomes were removed", () => {
       );
       const fetch = async (position: number) => held[position - 1];
       const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: TRANSACTIONS }, birth };
-      return await lastShared(kv, index.state, { fetch, earlier: async () => undefined } as never, identity);
+      const history = { fetch, earlier: async () => undefined } as never;
+      return await sharedOf(
+        { kv, state: index.state },
+        await commonWithLog(kv, index.state, history, identity),
+      );
     };
     expect(await shared(1_000)).toEqual({ txId: TRANSACTIONS - 1_000, isProven: true });
     // The time of the first kept transaction depends on the one before, and the next one (2,466) was aborted.
