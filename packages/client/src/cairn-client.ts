@@ -238,10 +238,10 @@ export class CairnClient {
     name: string,
     document: Json,
     options: Omit<WriteOptions, "ifRevision"> = {},
-  ): Promise<Written & { readonly shard: number }> {
+  ): Promise<Written & { readonly shard: number | undefined }> {
     const hint = `If there is an entry of that name, use another name. If no shard has room, directors make some as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies.`;
     const outcome = await this.#committed(["enqueue", queue, name, document], options, hint);
-    const { txId, txTime, shards: [shard = 0] = [] } = outcome;
+    const { txId, txTime, shards: [shard] = [] } = outcome;
     return { txId, txTime, shard };
   }
 
@@ -337,7 +337,7 @@ export class CairnClient {
 
   /**
    * Returns the outcome of the transaction that `outcome` repeats, because a repetition has an id and a time of its own.
-   * Without the right to read it, or if a policy removed it, returns the outcome of the repetition.
+   * Without the right to read it, or if a policy removed it, returns its id with the time of the repetition.
    */
   async #first(outcome: TxOutcome, options: Omit<WriteOptions, "ifRevision" | "id">): Promise<TxOutcome> {
     if (outcome.duplicateOf === undefined) return outcome;
@@ -346,7 +346,7 @@ export class CairnClient {
     } catch (error) {
       const isRefused =
         error instanceof CairnClientError && (error.code === "FORBIDDEN" || error.code === "OUTCOME_REMOVED");
-      if (isRefused) return outcome;
+      if (isRefused) return { ...outcome, txId: outcome.duplicateOf };
       throw error;
     }
   }

@@ -1,7 +1,10 @@
 import { isCairnError } from "@cairn/kv";
 import type { Revision, TxOperation } from "@cairn/client";
 import type { ReadOptions } from "../../api/node-api.ts";
-import type { Deadline } from "../../concurrency/time-limit.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { backoffMs } from "@cairn/checkpoint";
+import { type Deadline, TIMED_OUT } from "../../concurrency/time-limit.ts";
+import { Turns } from "../../concurrency/turns.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import { RequestError } from "../answers/request-error.ts";
@@ -11,6 +14,8 @@ import { awaitSubmitted } from "./await-tx.ts";
 
 /** A write that may have preconditions. */
 export interface ConditionalWrite {
+  /** What the write changes. Writes of the same subject on this node do not compete with each other. */
+  readonly subject: string;
   readonly preconditions: Preconditions | undefined;
   /** Returns the present revision of what the preconditions concern; undefined if there is none. */
   readonly current: (options: ReadOptions) => Promise<Revision | undefined>;
@@ -26,12 +31,20 @@ export interface SubmittedWrite {
   readonly result?: CommitResult;
 }
 
+/** The pauses before a write that was overtaken by one of another node is tried again. */
+const RETRY = { firstMs: 5, maxMs: 500 };
+
+const turns = new Turns();
+
 /**
  * Submits a write and, if `awaits` is true, waits until it is indexed. A transaction can require only a single revision,
  * or none. Any other precondition (such as `If-Match: *`) is evaluated against the present revision, which the
  * transaction then requires. If another write comes before the transaction, the precondition may still hold. Therefore,
  * it is evaluated again and another transaction is submitted, until the precondition fails or the limit ends. Nothing is
  * applied twice, because each transaction but the last one is known to have been aborted.
+ *
+ * Such writes take turns on a node, and pause if a write of another node came first. Otherwise, most of the transactions
+ * of n concurrent writes would be aborted, and there would be about n² of them.
  */
 export async function writeConditionally(
   api: RouteApi,
@@ -40,23 +53,39 @@ export async function writeConditionally(
 ): Promise<SubmittedWrite> {
   const { preconditions } = write;
   const compared = preconditions === undefined ? undefined : comparedRevision(preconditions);
-  const evaluated = compared === undefined ? preconditions : undefined;
+  if (preconditions !== undefined && compared === undefined) {
+    const written = await turns.take(
+      write.subject,
+      limit,
+      async () => await writeEvaluated(api, write, preconditions, { awaits, limit }),
+    );
+    if (written === TIMED_OUT) throw tooLate("because other writes came first", limit);
+    return written;
+  }
+  const submitted = await api.submit({ ops: write.operations(compared) }, { timeoutMs: limit.leftMs });
+  return awaits ? { submitted, result: await awaitSubmitted(api, submitted, limit) } : { submitted };
+}
+
+async function writeEvaluated(
+  api: RouteApi,
+  write: ConditionalWrite,
+  preconditions: Preconditions,
+  { awaits, limit }: { readonly awaits: boolean; readonly limit: Deadline },
+): Promise<SubmittedWrite> {
   // The index of this node may lack writes that another node has acknowledged.
   let state: ReadOptions = { linearizable: true };
-  for (;;) {
-    let expected = compared;
-    if (evaluated !== undefined) {
-      const revision = await currentInTime(write, state, limit);
-      if (readDecision(evaluated, revision) !== "send") throw write.lost(revision);
-      expected = revision ?? null;
-    }
-    const submitted = await api.submit({ ops: write.operations(expected) }, { timeoutMs: limit.leftMs });
+  for (let overtaken = 0; ; overtaken += 1) {
+    const revision = await currentInTime(write, state, limit);
+    if (readDecision(preconditions, revision) !== "send") throw write.lost(revision);
+    const ops = write.operations(revision ?? null);
+    const submitted = await api.submit({ ops }, { timeoutMs: limit.leftMs });
     if (!awaits) return { submitted };
     const result = await awaitSubmitted(api, submitted, limit);
     const { txId, committed, reason } = result.outcome;
-    if (committed || evaluated === undefined || !isLost(reason)) return { submitted, result };
+    if (committed || !isLost(reason)) return { submitted, result };
     if (limit.leftMs === 0) throw tooLate("because others wrote before it each time", limit);
     state = { minTx: txId };
+    await delay(Math.min(limit.leftMs, backoffMs(overtaken, RETRY, Math.random())));
   }
 }
 

@@ -166,6 +166,7 @@ async function write(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   const conditional: ConditionalWrite = {
+    subject: JSON.stringify(key),
     preconditions: parsePreconditions(request.headers),
     current: async (options) => (await api.get(key, options))?.revision,
     operations: (expected) =>

@@ -31,6 +31,7 @@ export const policyRoutes: RegisterRoutes = (app, apiFor) => {
       const query = parseQuery(request.url, WRITE_PARAMETERS);
       const policies = checkedPolicies(jsonBody(request));
       const write: ConditionalWrite = {
+        subject: "policies",
         preconditions: parsePreconditions(request.headers),
         current: async (options) => (await api.policies(options)).revision ?? undefined,
         operations: (expected) => [

@@ -31,16 +31,12 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
     const stopListening = request.permit.onRevoked(() => closed.abort());
     let body: Readable | undefined;
     const end = (): void => {
-      socket.off("close", end);
       stopListening();
       closed.abort();
       // Otherwise, a watch whose last events were not written would wait forever for that.
       body?.destroy();
     };
     reply.raw.once("close", end);
-    // A pipelined watch has no connection until the responses before it have been sent. If the connection closes before
-    // that, Node does not close the response. A connection may carry any number of such watches.
-    socket.setMaxListeners(0).once("close", end);
     if (socket.destroyed) end();
     // An error in the first step is sent as the response. After that, the response is the stream.
     const watched = apiFor(request)

@@ -33,10 +33,13 @@ describe("concurrent writes", () => {
       await put(node, "/api/v1/pods/other", 1);
       await put(node, WEB, 0);
       const writes = 30;
+      const before = Number((await node.status()).index.txId);
       const statuses = await Promise.all(
         Array.from({ length: writes }, (_, i) => put(node, WEB, i, headers)),
       );
       expect(new Set(statuses)).toEqual(new Set([200]));
+      // A barrier of the linearizable read, and the write itself.
+      expect((await node.status()).index.txId).toBeLessThanOrEqual(before + 2 * writes);
       const { versions } = await node.history({ bucket: "pods", namespace: "default", name: "web-0" });
       expect(versions).toHaveLength(1 + writes);
       expect(new Set(versions.map(({ json }) => json)).size).toBe(writes);
