@@ -11,6 +11,7 @@ import {
   values,
   saveCheckpoint,
 } from "../support/fault-scene.ts";
+import { startPausingProxy } from "../support/pausing-proxy.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };
 /**
@@ -143,13 +144,20 @@ describe("a stream that was deleted", () => {
   });
 
   it("and created again with the same messages never confirms a transaction, and the refusal recommends searching for it", async () => {
+    await a.close();
+    const proxy = await startPausingProxy(scene.nats.url);
+    a = await scene.ready("a", { servers: [proxy.url] });
+    // The server must receive the transaction before the node learns of the replacement.
+    proxy.pause();
     await scene.operate(async (operator) => {
       const messages: string[] = [];
       for await (const { payload } of operator.messages()) messages.push(Buffer.from(payload).toString());
       await operator.deleteStream();
       await operator.makeForeignStream(messages);
     });
-    await expect(a.submit({ ops: [["put", "things", "default/found", "once"]] })).rejects.toMatchObject({
+    const submitted = a.submit({ ops: [["put", "things", "default/found", "once"]] });
+    proxy.resume();
+    await expect(submitted).rejects.toMatchObject({
       code: "LOG_REGRESSED",
       hint: expect.stringContaining(
         "Then check whether the transaction exists before you send it again.",
