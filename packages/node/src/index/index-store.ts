@@ -16,6 +16,7 @@ import {
   decodeRevisionCursor,
   encodeListCursor,
   encodeRevisionCursor,
+  historyMark,
   requireExistingHistory,
 } from "./read/cursor.ts";
 import { digestIndex } from "./read/digest.ts";
@@ -324,8 +325,10 @@ export class IndexStore {
     return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
       const now = state.txId;
-      const cursor = query.cursor === undefined ? undefined : decodeListCursor(query.cursor);
-      if (cursor !== undefined) requireExistingHistory(cursor, await this.chainsAt(cursor.txId));
+      const cursor = query.cursor === undefined ? undefined : decodeListCursor(query, query.cursor);
+      if (cursor !== undefined) {
+        await requireExistingHistory(reader, cursor, await this.chainsAt(cursor.txId));
+      }
       const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
       const range = cursor === undefined ? query : { ...query, after: cursor.after };
       const { where } = query;
@@ -337,18 +340,18 @@ export class IndexStore {
             : await listAsOf(reader, range, txId);
       const page = { txId: Math.min(txId, now), documents };
       if (after === undefined) return page;
-      const history = (await this.chainsAt(page.txId))?.history;
-      return { ...page, cursor: encodeListCursor({ txId: page.txId, after, history }) };
+      const mark = cursor?.mark ?? (await historyMark(reader, page.txId, await this.chainsAt(page.txId)));
+      return { ...page, cursor: encodeListCursor(query, { txId: page.txId, after, mark }) };
     });
   }
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
-    const before = cursor === undefined ? {} : { before: decodeRevisionCursor(cursor) };
+    const before = cursor === undefined ? {} : { before: decodeRevisionCursor(key, cursor) };
     return await this.read(async (reader) => {
       const { versions, more } = await readHistory(reader, key, { limit, ...before });
       const oldest = versions.at(-1);
       return more && oldest !== undefined
-        ? { versions, cursor: encodeRevisionCursor(oldest.revision) }
+        ? { versions, cursor: encodeRevisionCursor(key, oldest.revision) }
         : { versions };
     });
   }

@@ -202,7 +202,7 @@ export class NodeReads implements Reads {
 
   async list(query: ListQuery): Promise<DocumentPage> {
     // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
-    const began = query.cursor === undefined ? 0 : decodeListCursor(query.cursor).txId;
+    const began = query.cursor === undefined ? 0 : decodeListCursor(query, query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
     const index = await this.#readable({
       ...query,

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
-import { ClusterScene } from "../cluster/cluster-scene.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 
 const KEY = { bucket: "things", namespace: "default", name: "k0" };
 
@@ -92,4 +92,20 @@ describe("a read as of a transaction that the node does not have", () => {
     });
     scene.nats.thaw();
   });
+});
+
+it("continues a list only once the node has the transaction at which the list began", async () => {
+  const ahead = await scene.ready("a");
+  await put(ahead, 0, 3, "old");
+  const { node: behind, faults } = await scene.withheld("b");
+  faults.stalled = true;
+  await put(ahead, 1, 2, "new");
+  const { cursor = "", txId } = await ahead.list({ bucket: "things", limit: 1 });
+  const early = behind.list({ bucket: "things", cursor, timeoutMs: 10 });
+  await expect(early).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+  const waiting = behind.list({ bucket: "things", cursor });
+  await put(ahead, 1, 2, "newer");
+  faults.stalled = false;
+  const page = await waiting;
+  expect([page.txId, page.documents.map(({ json }) => json)]).toEqual([txId, ['"new"', '"old"']]);
 });

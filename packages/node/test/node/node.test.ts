@@ -5,7 +5,6 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import type { System } from "../../src/api/system.ts";
-import { decodeListCursor, encodeListCursor } from "../../src/index/read/cursor.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 
@@ -117,25 +116,6 @@ describe("a node on the embedded log", () => {
     }
     const { documents, cursor } = await node.list({ bucket: "pods", limit: 2 });
     expect([documents.length, cursor === undefined]).toEqual([2, false]);
-  });
-
-  it("continues a list only once it has the transaction at which the list began", async () => {
-    const node = await start();
-    await node.ready;
-    for (const name of ["a", "b", "c"]) await put(node, name, 1);
-    const first = await node.list({ bucket: "pods", limit: 1 });
-    const [after] = [decodeListCursor(first.cursor ?? "").after];
-    // Another node, two transactions ahead, would have returned this cursor.
-    const cursor = encodeListCursor({ txId: first.txId + 2, after });
-    const early = node.list({ bucket: "pods", cursor, timeoutMs: 10 });
-    await expect(early).rejects.toMatchObject({ code: "TX_TIMEOUT" });
-    const waiting = node.list({ bucket: "pods", cursor });
-    await put(node, "d", 1);
-    await put(node, "b", 2);
-    await put(node, "b", 3);
-    const page = await waiting;
-    expect(page.txId).toBe(first.txId + 2);
-    expect(page.documents.map(({ name, json }) => `${name}${json}`)).toEqual(["b2", "c1", "d1"]);
   });
 
   it("reports why it is not ready while it waits for its checkpoint store", async () => {

@@ -1,5 +1,6 @@
 import { CairnError, type KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
+import { decodeEvictionCursor, encodeEvictionCursor } from "./cursor.ts";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { earliestWrites } from "./eviction-origins.ts";
@@ -55,7 +56,7 @@ export async function readEvictions(
 ): Promise<EvictionPage> {
   const marks = await readPurgeMarks(reader);
   const { gte, lt } = rowsOfKind(ROW.eviction);
-  const end = cursor === undefined ? lt : Buffer.from(cursor, "base64url");
+  const end = cursor === undefined ? lt : decodeEvictionCursor(cursor);
   if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
     throw new CairnError("REQUEST_INVALID", "The cursor was not returned by a list of evictions.", {
       hint: "Start again without a cursor, or follow the Link header unchanged.",
@@ -66,7 +67,7 @@ export async function readEvictions(
   for await (const rows of reader.range({ gte, lt: end, reverse: true, limit: limit + 1 })) {
     for (const [key, value] of rows) {
       if (evictions.length === limit && last !== undefined) {
-        return { evictions: await dated(reader, evictions), cursor: Buffer.from(last).toString("base64url") };
+        return { evictions: await dated(reader, evictions), cursor: encodeEvictionCursor(last) };
       }
       const { number: txId, stem } = parseNumberedStem(key);
       const time = decodeNumber(key, value);

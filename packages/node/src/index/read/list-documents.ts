@@ -1,5 +1,6 @@
-import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
+import type { KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import { foreignCursor } from "./cursor.ts";
 import type { StoredDocument } from "./documents.ts";
 import { checkFloor, MAX_PAGE_BYTES, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
@@ -94,13 +95,6 @@ function bounds(
   // A cursor of another list is rejected, because this list would otherwise include documents outside its range.
   if (Buffer.compare(gt, begin) < 0 || Buffer.compare(gt, lt) >= 0) throw foreignCursor();
   return { gt, lt };
-}
-
-/** Returns `REQUEST_INVALID`: the cursor belongs to another list. */
-export function foreignCursor(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor belongs to a different list.", {
-    hint: "Follow the Link header unchanged, because a cursor is valid only with the bucket, namespace and prefix for which it was returned.",
-  });
 }
 
 /** Merges two sequences of rows of different kinds, each in key order, by their stems. */

@@ -19,7 +19,8 @@ import {
   wantedFields,
 } from "./field-query.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { foreignCursor, listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
+import { foreignCursor } from "./cursor.ts";
+import { listAsOf, type ListedDocuments, type ListRange } from "./list-documents.ts";
 import { fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
 import {
   asKind,

@@ -138,7 +138,9 @@ export async function readOpenEntries(
   const { queue, shard, limit, cursor } = query;
   const { gte, lt } = openRows(queue, shard);
   const begin =
-    cursor === undefined ? { gte } : { gt: openRowKey(queue, { shard, ...decodeOriginCursor(cursor) }) };
+    cursor === undefined
+      ? { gte }
+      : { gt: openRowKey(queue, { shard, ...decodeOriginCursor(query, cursor) }) };
   const entries: OpenEntry[] = [];
   let bytes = 0;
   for await (const rows of reader.range({ ...begin, lt, limit })) {
@@ -156,7 +158,7 @@ export async function readOpenEntries(
       entries.push({ document, origin });
       bytes += document.json.length;
       if (bytes >= MAX_PAGE_BYTES || entries.length === limit) {
-        return { txId, entries, cursor: encodeOriginCursor(origin) };
+        return { txId, entries, cursor: encodeOriginCursor(query, origin) };
       }
     }
   }

@@ -7,6 +7,7 @@ import { decodeListCursor, encodeListCursor } from "../../../src/index/read/curs
 import type { DocumentPage } from "../../../src/index/read/documents.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
+import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { ROW } from "../../../src/index/rows/row-keys.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 
@@ -14,18 +15,32 @@ const birth = { log: "log-1", offset: 0 };
 let kv: KvStore;
 let index: IndexStore;
 let position = 0;
+let messages: LogMessage[] = [];
 beforeEach(async () => {
   kv = await memoryProvider().open(path.join(tmpdir(), "cairn-no-such-folder"));
-  const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth };
-  index = await IndexStore.open(kv, emptyState(identity));
-  await index.apply([{ position: 1, time: 1, payload: encodeBirthRecord(birth) }]);
+  index = await emptyIndex(kv);
+  messages = [{ position: 1, time: 1, payload: encodeBirthRecord(birth) }];
+  await index.apply(messages);
   position = 1;
 });
 afterEach(async () => await index.close());
 
+async function emptyIndex(store?: KvStore): Promise<IndexStore> {
+  const own = store ?? (await memoryProvider().open(path.join(tmpdir(), "cairn-no-such-folder-either")));
+  const identity = { id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth };
+  return await IndexStore.open(own, emptyState(identity));
+}
+
 async function apply(...ops: TxOperation[]): Promise<void> {
+  await applyTo(index, 0, ...ops);
+}
+
+/** Applies a message with a time after `from` (ms). */
+async function applyTo(to: IndexStore, from: number, ...ops: TxOperation[]): Promise<void> {
   position += 1;
-  await index.apply([{ position, time: position, payload: encodeTransaction({ ops }, birth.log) }]);
+  const message = { position, time: from + position, payload: encodeTransaction({ ops }, birth.log) };
+  messages.push(message);
+  await to.apply([message]);
 }
 
 /**
@@ -119,16 +134,28 @@ describe("a list", () => {
 
   it("refuses to continue a list that began in a different history of the log", async () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);
-    const { cursor = "" } = await index.list({ bucket: "aaa", limit: 1 });
-    const ours = await index.list({ bucket: "aaa", limit: 1, cursor });
-    expect(ours.documents).toHaveLength(1);
-    const { txId, after, history = "" } = decodeListCursor(cursor);
-    expect(history).toHaveLength(12);
-    const lost = encodeListCursor({ txId, after, history: "0".repeat(12) });
-    await expect(index.list({ bucket: "aaa", limit: 1, cursor: lost })).rejects.toMatchObject({
+    const shared = position;
+    const lost = await emptyIndex();
+    await lost.apply(messages.slice(0, shared));
+    for (const [at, one] of [index, lost].entries()) {
+      // The log lost the second transaction, and later stored the same one again.
+      position = shared;
+      await applyTo(one, 10_000 * (at + 1), ["put", "aaa", "x/2", 3]);
+    }
+    const { cursor = "" } = await lost.list({ bucket: "aaa", limit: 1 });
+    const refused = {
       code: "REQUEST_INVALID",
       hint: expect.stringContaining("Start the list again") as string,
-    });
+    };
+    await expect(index.list({ bucket: "aaa", limit: 1, cursor })).rejects.toMatchObject(refused);
+    // The chains are no longer known at the transaction at which the list began.
+    for (const one of [index, lost]) {
+      position = shared + 1;
+      for (let n = 0; n < 4_000; n += 1) await applyTo(one, 30_000, ["put", "bbb", "x/1", n]);
+    }
+    await expect(index.list({ bucket: "aaa", limit: 1, cursor })).rejects.toMatchObject(refused);
+    expect((await lost.list({ bucket: "aaa", limit: 1, cursor })).documents).toMatchObject([{ json: "3" }]);
+    await lost.close();
   });
 
   it("refuses the cursor of another list", async () => {
@@ -139,8 +166,10 @@ describe("a list", () => {
     await expect(index.list({ bucket: "bbb", limit: 9, cursor })).rejects.toMatchObject(refused);
     const other = { bucket: "aaa", namespace: "y", limit: 9, cursor };
     await expect(index.list(other)).rejects.toMatchObject(refused);
-    const forged = encodeListCursor({ txId: 2, after: new Uint8Array(0) });
-    await expect(index.list({ bucket: "bbb", limit: 9, cursor: forged })).rejects.toMatchObject(refused);
+    const ours = { bucket: "bbb", limit: 9 };
+    const { mark } = decodeListCursor({ bucket: "aaa" }, cursor);
+    const forged = encodeListCursor(ours, { txId: 2, after: new Uint8Array(0), mark });
+    await expect(index.list({ ...ours, cursor: forged })).rejects.toMatchObject(refused);
     expect((await index.list({ bucket: "aaa", limit: 9, cursor })).documents).toHaveLength(2);
   });
 });
