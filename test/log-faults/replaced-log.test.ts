@@ -11,7 +11,7 @@ import {
   values,
   saveCheckpoint,
 } from "../support/fault-scene.ts";
-import { startPausingProxy } from "../support/pausing-proxy.ts";
+import { startPausingProxy } from "./pausing-proxy.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };
 /**

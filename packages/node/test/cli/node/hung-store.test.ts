@@ -127,7 +127,8 @@ async function expectToEndAtSecondSignal(node: ChildProcess): Promise<void> {
     { timeout: 5_000, interval: 200 },
   );
   const forced = performance.now();
-  expect(await exited).toEqual(endWith(1));
+  // The thread may not have begun to write, so that nothing hangs.
+  expect([endWith(1), [1, null]]).toContainEqual(await exited);
   expect(performance.now() - forced).toBeLessThan(4_000);
 }
 
