@@ -77,13 +77,16 @@ export async function parseLease(
   return listed === undefined ? undefined : unknownLease(listed.modifiedAt);
 }
 
+/** The owner of a lease that cannot be read. */
+const UNKNOWN_OWNER = "unknown";
+
 /**
  * Returns a stand-in for a lease that cannot be read, perhaps because a later version wrote it. It is valid for the
  * longest credible lease time.
  */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
-  return { owner: "unknown", nonce: "", progress: { bytes: 0 }, expiresAt };
+  return { owner: UNKNOWN_OWNER, nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
 /** Returns the latest archives whose uploads may have been left unfinished by the holders of a lease that has ended. */
@@ -138,10 +141,18 @@ export function heldLease(record: LeaseRecord, leftBehind: boolean): HeldLease {
   return { owner, bytes: progress.bytes, since, expiresAt, leftBehind };
 }
 
+/** Returns whether the lease could not be read, so that only its end is known. */
+export function isUnreadable({ owner }: Pick<HeldLease, "owner">): boolean {
+  return owner === UNKNOWN_OWNER;
+}
+
 /** Returns the reason for skipping a round while another process holds the lease, as a sentence. */
 export function describeHolder(held: HeldLease | undefined): string {
   if (held === undefined) return "Another node has just begun to upload a checkpoint.";
   const { owner, bytes, since, expiresAt, leftBehind } = held;
+  if (isUnreadable(held)) {
+    return `Another process may be uploading a checkpoint: the lease in the store cannot be read, perhaps because another version of Cairn wrote it; it ends at ${expiresAt}.`;
+  }
   const began = since === null ? "" : ` since ${since}`;
   if (!leftBehind) {
     return `${owner} is uploading a checkpoint${began}, ${bytes} bytes so far; unless it is renewed, its lease ends at ${expiresAt}.`;

@@ -302,7 +302,13 @@ test("an unreadable lease is valid for ten minutes", async () => {
   let now = Date.parse("2026-11-20T06:00:00.000Z");
   const store = memoryStore({ now: () => now });
   await store.create("in-progress-log-a.json", "half a le");
-  expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "skipped", reason: "leased" });
+  expect(await take(store, testSource(), dir)).toMatchObject({
+    outcome: "skipped",
+    reason: "leased",
+    because: expect.stringMatching(
+      /^Another process may be uploading a checkpoint: the lease in the store cannot be read, .* it ends at 2026-11-20T06:10:00\.000Z\.$/,
+    ) as string,
+  });
   now += 600_001;
   expect(await take(store, testSource(), dir)).toMatchObject({ outcome: "taken" });
 });

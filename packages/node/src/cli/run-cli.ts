@@ -1,10 +1,10 @@
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import type { AddCommand } from "./options/command-options.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../api/version.ts";
 import { adviceInstead, suggestCommands, suggestInGroup } from "./suggest-command.ts";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
-import { ReaderGoneError, type Terminal } from "./terminal/terminal.ts";
+import { ReaderGoneError, type Terminal, write } from "./terminal/terminal.ts";
 
 /**
  * Runs one command and returns its exit code: 0 for success, 1 for a negative result, 2 for incorrect usage or
@@ -15,9 +15,7 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
   // Each command prints its own help for --help.
   const argv = given[0] === "help" ? [...given.slice(1), "--help"] : given;
   try {
-    const program = createProgram(terminal, await loadCommands(argv[0]));
-    await refuseUnknown(program, argv, terminal);
-    await program.parseAsync(argv, { from: "user" });
+    await run(argv, terminal);
     return 0;
   } catch (error) {
     if (error instanceof ReaderGoneError) return 0;
@@ -30,7 +28,24 @@ export async function runCli(given: readonly string[], terminal: Terminal): Prom
   }
 }
 
-function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Command {
+async function run(argv: readonly string[], terminal: Terminal): Promise<void> {
+  const help: string[] = [];
+  const program = createProgram(terminal, await loadCommands(argv[0]), (text) => help.push(text));
+  await refuseUnknown(program, argv, terminal);
+  try {
+    await program.parseAsync(argv, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error;
+    // Commander itself would not notice that nothing was written.
+    await write(terminal.stdout, help.join(""));
+  }
+}
+
+function createProgram(
+  terminal: Terminal,
+  commands: readonly AddCommand[],
+  onHelp: (text: string) => void = () => undefined,
+): Command {
   const program = new Command("cairn")
     .description(
       "A checkpointing index store for clusters. Nodes join by restoring a checkpoint and replaying the rest of the log.",
@@ -38,7 +53,7 @@ function createProgram(terminal: Terminal, commands: readonly AddCommand[]): Com
     .version(VERSION)
     .exitOverride()
     .configureOutput({
-      writeOut: (text) => terminal.stdout.write(text),
+      writeOut: onHelp,
       writeErr: (text) => terminal.stderr.write(text),
       // reportError prints all errors in the same format.
       outputError: () => undefined,

@@ -131,6 +131,6 @@ function notKnownYet(time: string, known: number): CairnError {
 function refuseFuture(txId: TxId, end: TxId | undefined): void {
   if (end === undefined || txId <= end) return;
   throw new CairnError("REQUEST_INVALID", `Transaction ${txId} does not exist yet: the log ends at ${end}.`, {
-    hint: `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, add min-tx=${txId} and timeout=PT5S.`,
+    hint: `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
   });
 }

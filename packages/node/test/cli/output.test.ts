@@ -84,6 +84,23 @@ describe("a command whose output cannot be written", () => {
   });
 });
 
+describe("a command whose output cannot be written because its disk is full", () => {
+  it.each(["help", "--version", "status --help"])(
+    "says so instead of succeeding: cairn %s",
+    async (command) => {
+      const full = await open("/dev/full", "w");
+      onTestFinished(() => full.close());
+      const child = spawn(process.execPath, [MAIN, ...command.split(" ")], {
+        stdio: ["ignore", full.fd, "pipe"],
+      });
+      let stderr = "";
+      child.stderr?.on("data", (chunk) => (stderr += String(chunk)));
+      expect((await once(child, "close"))[0]).toBe(3);
+      expect(stderr).toMatch(/^DISK_FULL: /);
+    },
+  );
+});
+
 describe("a node whose log output cannot be written because its disk is full", () => {
   it("continues to serve, and stops cleanly", async () => {
     const full = await open("/dev/full", "w");

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
+import { isUnreadable } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
 import type { CheckpointResult } from "../../api/node-api.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
@@ -90,6 +91,11 @@ function nothingSaved({ because, lease }: Leased, now: number): CairnError {
   const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
   const amount = `${formatBytes(bytes)}${began}`;
   const ends = `ends at ${formatTime(expiresAt)} (${formatRelative(expiresAt, now)})`;
+  if (isUnreadable(lease)) {
+    return new CairnError("CHECKPOINT_RUNNING", `Nothing was saved: ${because}`, {
+      hint: `Run the command again when the lease has ended: it ${ends}.`,
+    });
+  }
   return leftBehind
     ? new CairnError(
         "CHECKPOINT_RUNNING",

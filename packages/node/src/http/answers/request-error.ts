@@ -121,6 +121,14 @@ export function unsupportedEncoding(encoding: string): RequestError {
   );
 }
 
+/** Returns the error for a body in another encoding than UTF-8 (status 415). */
+export function unsupportedCharset(charset: string): RequestError {
+  return new RequestError(BAD_REQUEST, `Bodies must be UTF-8, not ${charset}.`, {
+    status: 415,
+    hint: "Encode the body as UTF-8, and send Content-Type: application/json.",
+  });
+}
+
 /** Returns the error for a body that is not JSON (status 415). */
 export function unsupportedMediaType(): RequestError {
   return new RequestError(BAD_REQUEST, "A body must be JSON.", {

@@ -203,12 +203,11 @@ function place(levels: readonly Level[]): string {
 
 function changedNumber(number: string, where: string): RequestError {
   const value = Number(number);
-  const becomes = Number.isFinite(value)
-    ? `would become ${value}`
-    : "is larger than any number that can be stored";
+  const isFinite = Number.isFinite(value);
+  const becomes = isFinite ? `would become ${value}` : "is larger than any number that can be stored";
   return badBody(
     `The number ${shown(number)}${where} ${becomes}.`,
-    "Write a number with more digits as a string: numbers are stored as 64-bit floating-point values. Nothing was stored.",
+    `Write it as a string: numbers are stored as 64-bit floating-point values, which ${isFinite ? "have fewer digits" : "end at 1.8e308"}. Nothing was stored.`,
   );
 }
 

@@ -4,6 +4,7 @@ import {
   badBody,
   badRequest,
   linesExpected,
+  unsupportedCharset,
   unsupportedEncoding,
   unsupportedMediaType,
 } from "../answers/request-error.ts";
@@ -28,6 +29,9 @@ const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/
  */
 const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
+/** The names of UTF-8 and of its subset. */
+const UTF_8 = /^(?:utf-?8|(?:us-)?ascii)$/i;
+
 /** Makes a server read bodies as JSON and reject unsupported media types. */
 export function acceptBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
@@ -51,6 +55,8 @@ export function acceptLines(app: FastifyInstance): void {
 }
 
 function encodingProblem({ headers }: FastifyRequest): Error | null {
+  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers["content-type"] ?? "")?.[1];
+  if (charset !== undefined && !UTF_8.test(charset)) return unsupportedCharset(charset);
   const encoding = headers["content-encoding"] ?? "";
   return encoding === "" || /^identity$/i.test(encoding) ? null : unsupportedEncoding(encoding);
 }

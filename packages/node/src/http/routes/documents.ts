@@ -5,7 +5,7 @@ import type { RouteApi } from "../permits/permitted-api.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { describeCoding } from "../answers/compression.ts";
 import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
-import { badRequest, methodNotAllowed } from "../answers/request-error.ts";
+import { badBody, badRequest, methodNotAllowed } from "../answers/request-error.ts";
 import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
 import {
   type DocumentPath,
@@ -178,6 +178,8 @@ async function write(
   const { submitted, result } = await writeConditionally(api, conditional, {
     awaits: query.await !== false,
     limit: timeLimit(query.timeoutMs),
+  }).catch((error: unknown) => {
+    throw ofDocument(error);
   });
   if (result === undefined) return reply.code(202).send({ txId: submitted.txId });
   const { outcome, replaced } = result;
@@ -188,6 +190,16 @@ async function write(
   if (isPut) void reply.header("etag", etag(txId));
   if (isPut && existed === false) void reply.code(201).header("location", documentUrl(key));
   return reply.header("cairn-tx", txId).send({ txId, existed });
+}
+
+/** Returns an error about a transaction as one about the document, because the client did not send a transaction. */
+function ofDocument(error: unknown): unknown {
+  if (!isCairnError(error, "TX_INVALID")) return error;
+  const problem = error.message.replace(/^Not a valid transaction: ops\[\d+\]: /, "");
+  return badBody(
+    `The document cannot be stored: ${problem}`,
+    "Correct the document, and send it again. Nothing was stored.",
+  );
 }
 
 /**
