@@ -82,15 +82,12 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
   });
 
   it.each([
-    { place: "a backup", parts: BACKED_UP, says: /only it contains transactions 7 to 8; printed 2 / },
-    {
-      place: "a checkpoint",
-      parts: {},
-      says: /: neither the log nor a backup holds the messages .* up to 8, so it is unknown/,
-    },
+    { place: "a backup", parts: BACKED_UP },
+    // Neither the log nor a backup holds the lost messages, but the index with which the node continues shows them.
+    { place: "a checkpoint", parts: {} },
   ])(
     "does not pass over other transactions in its place if it was recovered from $place",
-    async ({ parts, says }) => {
+    async ({ parts }) => {
       const a = await scene.ready("a", { parts });
       await put(a, 0, 5, "kept");
       await scene.stop(a);
@@ -110,8 +107,11 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       expect((await moved.status()).join.movedAside).toHaveLength(1);
       expect(await moved.get(key("k12"))).toMatchObject({ json: '"lost"' });
       const { code, stdout, stderr } = await orphansIn("b");
-      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(says) });
-      expect(stdout.match(/"instead"/g) ?? []).toHaveLength("logBackup" in parts ? 2 : 0);
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringContaining("only it contains transactions 7 to 8; printed 2 "),
+      });
+      expect(stdout.match(/"instead"/g) ?? []).toHaveLength(2);
     },
   );
 
