@@ -283,10 +283,13 @@ export function trackConnections(
       if (!state.isHeld && unanswered(state) > MAX_UNANSWERED) hold(socket, state);
     },
     take(request) {
-      const state = connections.get(request.socket);
+      const { socket } = request;
+      const state = connections.get(socket);
       if (state?.current === request) return true;
       if (closing) return false;
       if (state !== undefined) state.current = request;
+      // The time limit for receiving the response before it does not apply to this request.
+      if (socket.timeout !== undefined && socket.timeout > 0) socket.setTimeout(0);
       return true;
     },
     get areEnding() {

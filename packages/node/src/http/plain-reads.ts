@@ -11,7 +11,7 @@ import { PlainAddresses } from "./plain-addresses.ts";
 import { API } from "./requests/address.ts";
 import { etag } from "./requests/preconditions.ts";
 import { requestId } from "./requests/request-head.ts";
-import { overloaded, type UnsentResponses } from "./answers/unsent-responses.ts";
+import type { UnsentResponses } from "./answers/unsent-responses.ts";
 
 /** The route that handles all other reads of documents. */
 const ROUTE = `${API}*`;
@@ -23,6 +23,9 @@ const LINEARIZABLE = "?linearizable=true";
  * as long as the request allows.
  */
 const LINEARIZABLE_READ = { linearizable: true, timeoutMs: 100 };
+
+/** The time after which the routes take over the wait for memory for the response (ms). */
+const PLAIN_WAIT_MS = 1_000;
 
 /** The objects that {@link answerPlainReads} shares with the routes. */
 export interface PlainReads {
@@ -55,9 +58,7 @@ export function answerPlainReads(app: FastifyInstance, api: NodeApi, reads: Plai
     if (key === undefined || permit?.has("read") !== true || !permit.mayUse(key.bucket)) return toRoutes();
     if (!connections.take(request)) return toRoutes();
     const begin = performance.now();
-    // If the response has to wait for memory, the routes take over.
-    const admit = (bytes: number): Promise<void> | undefined =>
-      unsent.isFree(bytes) ? unsent.admit(request, bytes) : Promise.reject(overloaded());
+    const admit = (bytes: number): Promise<void> | undefined => unsent.admit(request, bytes, PLAIN_WAIT_MS);
     atEndOfTurn(() => {
       api
         .get(key, isLinearizable ? { ...LINEARIZABLE_READ, admit } : { admit })

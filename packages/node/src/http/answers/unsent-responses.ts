@@ -79,7 +79,7 @@ export class UnsentResponses {
     if (request.socket.destroyed) return Promise.reject(disconnected());
     const wanted = Math.min(bytes, MAX_RESERVED_BYTES);
     const sender = senderOf(request, wanted);
-    if (this.isFree(wanted)) {
+    if (this.#isFree(wanted)) {
       this.#reserve(request, { sender, bytes: wanted });
       return undefined;
     }
@@ -88,11 +88,6 @@ export class UnsentResponses {
       this.#waiting.set(request, { sender, bytes: wanted, until, begin, refuse });
       this.#check ??= setInterval(() => this.#disconnectSlow(), CHECK_INTERVAL_MS);
     });
-  }
-
-  /** Returns whether a response of this size need not wait for memory. */
-  isFree(bytes: number): boolean {
-    return bytes <= SMALL_BYTES || (this.#waiting.size === 0 && this.#bytes + bytes <= MAX_BYTES);
   }
 
   /** Records the size of a response that is ready to be sent. The size is undefined if it is not known. */
@@ -124,6 +119,10 @@ export class UnsentResponses {
     clearInterval(this.#check);
   }
 
+  #isFree(bytes: number): boolean {
+    return bytes <= SMALL_BYTES || (this.#waiting.size === 0 && this.#bytes + bytes <= MAX_BYTES);
+  }
+
   #reserve(request: IncomingMessage, reserved: Reserved): void {
     const { sender, bytes } = reserved;
     this.#reserved.set(request, reserved);
@@ -150,6 +149,7 @@ export class UnsentResponses {
       this.#reserve(request, { sender, bytes });
       begin();
     }
+    if (this.#check === undefined) return;
     clearInterval(this.#check);
     this.#check = undefined;
   }
@@ -198,8 +198,7 @@ function disconnected(): CairnError {
   return badRequest("The client has closed the connection.");
 }
 
-/** Returns `OVERLOADED`: there was no memory for a response in time. */
-export function overloaded(): CairnError {
+function overloaded(): CairnError {
   return new CairnError(
     "OVERLOADED",
     "The node has no memory for the response until other clients have received theirs.",

@@ -205,6 +205,17 @@ it("a connection that is not read ends if its client has gone or nothing is answ
   await vi.waitFor(() => expect(served.node.waiting).toBe(0));
 });
 
+it("a request that takes long does not end its connection after an earlier response", async () => {
+  await using served = await serve({ requestTimeoutMs: LIMIT_MS, goneAfterMs: LIMIT_MS / 3 });
+  const socket = open(served);
+  const received = text(socket);
+  socket.write(request("GET /health/live") + WAITING_READ + request("GET /health/live", "Connection: close"));
+  await settled(() => served.node.waiting);
+  await limitPassed(served);
+  await served.put("/api/v1/pods/x", 1);
+  expect(statuses(await received)).toEqual(["200", "404", "200"]);
+});
+
 it("a connection whose responses are not read ends", async () => {
   const node = new MemoryNode();
   node.get = (key) => Promise.resolve({ ...key, revision: 1, json: JSON.stringify("x".repeat(1 << 26)) });
