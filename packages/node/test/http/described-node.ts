@@ -42,6 +42,18 @@ export const operations = operationsOf(document);
 /** The same operations in the document from which clients are generated. */
 export const publishedOperations = operationsOf(published);
 
+/** Returns an address that matches the path of an operation. */
+export function example(path: string): string {
+  return path
+    .replace("{bucket}", "pods")
+    .replace("{namespace}", "team")
+    .replace("{name}", path.includes("checkpoints") ? "newest" : "web")
+    .replace("{id}", "7")
+    .replace("{queue}", "jobs")
+    .replace("{shard}", "0")
+    .replace("{action}", "claim");
+}
+
 /** Returns a schema of OpenAPI 3.0 as JSON Schema that allows no unnamed properties. */
 function strict(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(strict);

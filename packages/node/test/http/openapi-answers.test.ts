@@ -1,10 +1,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { connect } from "node:net";
 import path from "node:path";
+import { text } from "node:stream/consumers";
+import { CairnError } from "@cairn/kv";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
 import { savingConfig } from "../support/saving-config.ts";
-import { DescribedNode, operations, publishedOperations, validator } from "./described-node.ts";
+import { DescribedNode, example, operations, publishedOperations, validator } from "./described-node.ts";
+import { MemoryNode } from "./memory-node.ts";
+import { serve } from "./served-node.ts";
 
 let folder = "";
 let node: CairnNode;
@@ -185,6 +190,41 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await vi.waitFor(async () => await described.answerOf("saveCheckpoint", 202));
     await described.answerOf("getStatus", 200);
     await described.answerOf("listEvictions", 200);
+  });
+
+  it("to requests that no operation can execute", async () => {
+    for (const { operationId: id, path: address } of operations.values()) {
+      const at = example(address);
+      await described.answerOf(id, 417, { at, headers: { expect: "a miracle" } });
+      await described.answerOf(id, 431, { at, headers: { "x-padding": "x".repeat(20_000) } });
+      await described.answerOf(id, 501, { at, headers: { "transfer-encoding": "gzip, chunked" } });
+    }
+  });
+
+  it("to requests that arrive too late", async () => {
+    await using served = await serve({ requestTimeoutMs: 200 });
+    const late = [...operations.values()].map(async ({ method, path: address, responses }) => {
+      const socket = connect(served.server.port, "127.0.0.1");
+      socket.write(`${method} ${example(address)} HTTP/1.1\r\n`);
+      expect(await text(socket)).toMatch(/^HTTP\/1\.1 408 [^]*"REQUEST_INVALID"/);
+      expect(responses["408"]?.description).toBe("`REQUEST_INVALID`");
+    });
+    await Promise.all(late);
+  });
+
+  it("to requests with a method of another resource, or that a read-only node refuses", async () => {
+    await described.answerOf("listDocuments", 405, { at: "/api/v1/tx" });
+    await described.answerOf("getDocument", 405, { at: "/api/v1/checkpoints/newest/verify" });
+    await described.answerOf("putDefaultDocument", 405, { at: "/api/v1/tx/batch", body: "1" });
+    await described.answerOf("deleteDefaultDocument", 405, { at: "/api/v1/queues/jobs" });
+    const refusing = new MemoryNode();
+    refusing.submitError = new CairnError("LOG_READ_ONLY", "This node accepts no transactions.");
+    refusing.list = () => Promise.reject(new CairnError("LOG_READ_ONLY", "No linearizable reads here."));
+    await using served = await serve({ node: refusing });
+    const reader = new DescribedNode(served.url);
+    await reader.answerOf("submitTransaction", 405, { body: json({ ops: [["delete", "pods", "a"]] }) });
+    await reader.answerOf("putDefaultDocument", 405, { at: "/api/v1/pods/a", body: "1" });
+    await reader.answerOf("listDocuments", 421, { at: "/api/v1/pods?linearizable=true" });
   });
 
   it("to requests for history that a policy has removed", async () => {

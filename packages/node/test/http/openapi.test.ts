@@ -6,6 +6,7 @@ import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { limitApi } from "../../src/http/permits/permitted-api.ts";
 import { Tickets } from "../../src/http/permits/tickets.ts";
 import { registerRoutes } from "../../src/http/routes/routes.ts";
+import { example } from "./described-node.ts";
 import { MemoryNode } from "./memory-node.ts";
 import { serve } from "./served-node.ts";
 
@@ -22,15 +23,6 @@ const document = openApiDocument("0.1.0") as {
 const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, described]) => ({ path, method: method.toUpperCase(), described })),
 );
-
-/** Returns an address that matches the path. */
-function example(path: string): string {
-  return path
-    .replace("{bucket}", "pods")
-    .replace("{namespace}", "team")
-    .replace("{name}", path.includes("checkpoints") ? "newest" : "web")
-    .replace("{id}", "7");
-}
 
 describe("GET /openapi.json", () => {
   it("returns a document that an OpenAPI validator accepts", async () => {

@@ -108,13 +108,15 @@ const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "UNAUTHORIZED",
   "FORBIDDEN",
   "INTERNAL",
+  // The request is late, expects something, has too many headers, or has an unknown transfer coding.
+  ...[408, 417, 431, 501].map((status): readonly [ErrorCode, number] => ["REQUEST_INVALID", status]),
 ];
 
 /** The errors of every operation that may have a body, whether it requires one or not. */
 const ANY_BODY: NonNullable<Operation["errors"]> = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
 
-/** The errors of every read. They include those of the log, because a linearizable read appends to it. */
-export const READ_ERRORS = [
+/** The errors of reads and writes. They include those of the log, because a linearizable read appends to it. */
+const INDEX_ERRORS = [
   "NOT_READY",
   "OVERLOADED",
   "INDEX_CORRUPT",
@@ -125,8 +127,10 @@ export const READ_ERRORS = [
   "LOG_DIFFERENT",
   "LOG_FULL",
 ] as const;
+/** The errors of every read. */
+export const READ_ERRORS = [...INDEX_ERRORS, ["LOG_READ_ONLY", 421]] as const;
 /** The errors of every write. */
-export const SUBMIT_ERRORS = [...READ_ERRORS, "DISK_FULL"] as const;
+export const SUBMIT_ERRORS = [...INDEX_ERRORS, "LOG_READ_ONLY", "DISK_FULL"] as const;
 
 /** Returns an operation as an OpenAPI object, with the exact schema of each success if `isExact`. */
 export function describeOperation(operation: Operation, isExact: boolean): OpenApiObject {
@@ -169,7 +173,13 @@ export function describeOperation(operation: Operation, isExact: boolean): OpenA
     ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
     responses: {
       ...Object.fromEntries(answers.map((answer) => success(answer, isExact))),
-      ...failures([...ANY_REQUEST, ...(method === "get" ? [] : ANY_BODY), ...errors]),
+      ...failures([
+        ...ANY_REQUEST,
+        ...(method === "get" ? [] : ANY_BODY),
+        // Addresses of other resources have this form as well, and do not support every method.
+        ...(path.startsWith("/api/v1/{bucket}") ? (["METHOD_NOT_ALLOWED"] as const) : []),
+        ...errors,
+      ]),
     },
     ...(right === "none" ? { security: [] } : { "x-right": right }),
     ...(acceptsTicket === true ? { security: [{ token: [] }, { ticket: [] }, {}] } : {}),
