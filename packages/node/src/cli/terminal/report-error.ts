@@ -33,6 +33,9 @@ export class UsageError extends Error {
   }
 }
 
+/** The error for problems that a command was asked to look for, which leads to exit code 1, whatever its code. */
+export class ProblemsFoundError extends CairnError {}
+
 /**
  * The exit codes for error codes. All other error codes mean that a service, a store or a disk failed, and lead to exit
  * code 3.
@@ -107,7 +110,8 @@ interface Described {
 function describe(error: unknown): Described {
   if (error instanceof CairnError) {
     const { code, message, hint } = error;
-    return { code, message, hint, exitCode: EXIT_BY_CODE[code] ?? EXIT.unavailable };
+    const usual = EXIT_BY_CODE[code] ?? EXIT.unavailable;
+    return { code, message, hint, exitCode: error instanceof ProblemsFoundError ? EXIT.no : usual };
   }
   if (error instanceof UsageError) {
     return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };

@@ -156,10 +156,11 @@ describe("cairn log backup", () => {
     expect((await run("verify", store)).code).toBe(0);
     await rollBack(scene);
     const lost = await configured("verify");
-    expect([lost.code, lost.stdout]).toEqual([
-      1,
-      expect.stringMatching(/^LOG_REGRESSED: Transaction 36 in /),
-    ]);
+    expect(lost).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^LOG_REGRESSED: Transaction 36 in /),
+      stderr: expect.stringMatching(/^LOG_REGRESSED: The log backup in .* has 1 problem\.\n/),
+    });
     await writeMore(scene, 50, 55);
     await withTarget((target) => writeRuns(target, 30, 36));
     const both = await run("verify", store);
@@ -189,9 +190,11 @@ describe("cairn log backup", () => {
     expect(decided.stdout.trim().split("\n")).toHaveLength(1);
     expect(named).toMatch(/0015-\d+0036-/);
     await rm(path.join(store, named));
-    expect((await configured("verify")).stdout).toMatch(
-      /^LOG_GAP: Transactions 21 to 29 are missing[^\n]*\n$/,
-    );
+    expect(await configured("verify")).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/^LOG_GAP: Transactions 21 to 29 are missing[^\n]*\n$/),
+      stderr: expect.stringMatching(/^LOG_GAP: /),
+    });
     await withTarget((target) => writeRuns(target, 21, 30));
     expect(await configured("verify")).toMatchObject({ code: 0, stderr: "" });
   });

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
-import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { CairnError, type ErrorCode, isCairnError, levelProvider } from "@cairn/kv";
 import {
   type BackupBeginning,
   type BeginningOptions,
@@ -27,6 +27,7 @@ import { stagingFolder } from "../../places/staging-folder.ts";
 import { rangeText } from "../../terminal/backup-text.ts";
 import { interruptible } from "../../terminal/interrupt.ts";
 import { showProgress } from "../../terminal/progress-display.ts";
+import { ProblemsFoundError } from "../../terminal/report-error.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { keyOptions } from "../../options/store-keys.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
@@ -72,12 +73,12 @@ export const addLogBackupVerify: AddCommand = (parent, terminal) => {
     )
     .option("--staging <directory>", "the folder in which to build the index (default: the temporary folder)")
     .action(async (place: string | undefined, options: VerifyOptions) => {
-      let problems = 0;
+      const problems: ErrorCode[] = [];
       const onProblem = async ({
         file,
         error: { code, message, hint = "" },
       }: BackupProblem): Promise<void> => {
-        problems += 1;
+        problems.push(code);
         await (options.json === true
           ? writeJson(terminal.stdout, { file, code, message, hint })
           : writeLine(terminal.stdout, printable(`${code}: ${message} ${hint}`)));
@@ -85,9 +86,10 @@ export const addLogBackupVerify: AddCommand = (parent, terminal) => {
       const found = await withBackup(place, options, terminal, (backup) =>
         verify(backup, options, terminal, onProblem),
       );
-      if (problems > 0) {
-        const count = formatNumberOf(problems, "problem");
-        throw new CairnError("SEGMENT_CORRUPT", `The log backup in ${found.location} has ${count}.`, {
+      const [first] = problems;
+      if (first !== undefined) {
+        const count = formatNumberOf(problems.length, "problem");
+        throw new ProblemsFoundError(first, `The log backup in ${found.location} has ${count}.`, {
           hint: "Follow the advice that is printed with each problem. Nothing was changed.",
         });
       }
