@@ -159,7 +159,11 @@ async function findReadable(
   { stores, logId, log }: PastOptions,
   checkpoints: readonly StoredCheckpoint[],
 ): Promise<Readable | undefined> {
-  const backup = await furthestBackup(stores, logId);
+  const backup = await furthestBackup(stores, logId).catch((error: unknown) => {
+    // The log may hold everything that is needed.
+    if (log === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    return undefined;
+  });
   const ofLog = log === undefined ? undefined : await readLogIdentity(log);
   if (log !== undefined && ofLog?.id === logId) {
     const offset =

@@ -20,7 +20,7 @@ import { formatCount } from "../../text/quantities.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 import { showProgress } from "../terminal/progress-display.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { occupied } from "./restore-plan.ts";
 
 interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
@@ -72,7 +72,7 @@ export async function restoreAt(
 
 /**
  * Runs `use` with a plan if one leads to the point. The configured log is opened only if its backup ends before the
- * point.
+ * point, or if a damaged segment keeps the backup from leading there.
  */
 async function withPlan(
   wanted: PastOptions,
@@ -81,8 +81,14 @@ async function withPlan(
   terminal: Terminal,
   use: (plan: PastPlan) => Promise<boolean>,
 ): Promise<boolean> {
-  const plan = await planned(wanted, isBackupOnly && openLog === undefined);
-  if (plan?.exact === true || openLog === undefined) return plan === undefined ? false : await use(plan);
+  let damage: CairnError | undefined;
+  try {
+    const plan = await planned(wanted, isBackupOnly && openLog === undefined);
+    if (plan?.exact === true || openLog === undefined) return plan === undefined ? false : await use(plan);
+  } catch (error) {
+    if (openLog === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    damage = error;
+  }
   let log;
   try {
     log = await openLog({ signal: wanted.signal });
@@ -92,6 +98,12 @@ async function withPlan(
   }
   try {
     const further = await planned({ ...wanted, log }, isBackupOnly);
+    if (damage !== undefined) {
+      if (further?.source !== "log") throw damage;
+      terminal.stderr.write(
+        `notice: the log itself is read, because its backup is damaged: ${printable(damage.message)}\n`,
+      );
+    }
     return further === undefined ? false : await use(further);
   } finally {
     await log?.close();

@@ -103,6 +103,42 @@ describe("cairn log backup", () => {
     expect(JSON.parse(before.stdout)).toMatchObject({ txId: 4, exact: true });
   });
 
+  it.each([
+    ["one of several segments", [1, 6, 11, 32], 6],
+    ["the only segment", [1, 32], 1],
+  ])("restores a point from the log itself if the backup is damaged: %s", async (_, bounds, first) => {
+    const { scene, store, edn, withTarget } = await backupCommands(...bounds);
+    let count = 0;
+    const restore = (...args: string[]): Promise<CommandResult> =>
+      cairn(
+        ["checkpoint", "restore", "--at-tx", "8", "-o", `restored-${(count += 1)}`, "--json", ...args],
+        new CapturedTerminal({ cwd: scene.folder }),
+      );
+    const intact = await restore(store);
+    const damaged = await withTarget(async (target) => await damageSegment(scene, target, first));
+    const restored = await restore("-e", edn);
+    expect(restored).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(
+        new RegExp(`^notice: the log itself is read, because its backup is damaged: .*${damaged}`),
+      ),
+    });
+    const { digest } = JSON.parse(intact.stdout) as { digest: string };
+    expect(JSON.parse(restored.stdout)).toMatchObject({ txId: 8, exact: true, digest });
+    // Without the log, or if it does not hold the transaction, nothing else leads there.
+    const alone = await restore(store, "--log", (await listedLog(scene)) ?? "");
+    expect(alone).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^\{"error":\{"code":"SEGMENT_CORRUPT"/),
+    });
+    await withTarget(async ({ log }) => await log.trim?.(11));
+    const trimmed = await restore("-e", edn, "--log", (await listedLog(scene)) ?? "");
+    expect(trimmed).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^\{"error":\{"code":"SEGMENT_CORRUPT"/m),
+    });
+  });
+
   it("verify finds no problems in an intact backup, and compares it with checkpoints and with a rebuild", async () => {
     const { store, configured, run, newer } = await backupCommands(1, 6, 15, 32);
     const { code, stdout } = await configured("verify");
