@@ -29,6 +29,7 @@ import {
 } from "./read/document-reads.ts";
 import { type EventPage, type EventQuery, readEvents } from "./read/event-reads.ts";
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
+import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import {
   type FoundEntry,
@@ -109,6 +110,8 @@ export class IndexStore {
   #storing: readonly LogMessage[] = [];
   #preparing: Promise<void> | undefined;
   #prepared: PreparedMessages | undefined;
+  /** Whether the store may contain versions of evicted keys. */
+  #mayHoldEvicted = false;
   /** Undefined unless the index was empty when it was opened. */
   readonly #absent: AbsentRows | undefined;
   /** Reads what applying needs. */
@@ -141,7 +144,7 @@ export class IndexStore {
     try {
       const stored = await readState(kv);
       const absent = stored === undefined ? new AbsentRows() : undefined;
-      const state = stored ?? empty;
+      const state = stored?.evicting === true ? await removeEvicted(kv, stored) : (stored ?? empty);
       const chains = await ChainWindow.load(kv, state);
       if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains, absent, remembered);
       // A log that continues another one may have a different name, which its birth record does not contain.
@@ -257,6 +260,8 @@ export class IndexStore {
 
   /** Computes the effects of a batch. The caller has the turn. */
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
+    // The last attempt may have failed.
+    if (this.#mayHoldEvicted) await this.#removeEvicted();
     return await applyMessages(
       batch,
       this.#state,
@@ -274,12 +279,20 @@ export class IndexStore {
   async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
+    if (state.evicting === true) this.#mayHoldEvicted = true;
     await this.#kv.batch(rows);
     chains.commit();
     this.#state = state;
     this.#recent.add(results);
     this.#shards = shards;
     this.#fields.written(isConfigured);
+    if (state.evicting === true) await this.#removeEvicted();
+  }
+
+  /** Removes the versions that the last batch evicted. The caller has the turn. */
+  async #removeEvicted(): Promise<void> {
+    if (this.#state.evicting === true) this.#state = await removeEvicted(this.#kv, this.#state);
+    this.#mayHoldEvicted = false;
   }
 
   /**
@@ -494,7 +507,7 @@ export class IndexStore {
   async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
     const snapshot = this.#kv.snapshot();
     try {
-      return await read(snapshot);
+      return await read(this.#mayHoldEvicted ? await withoutEvicted(snapshot) : snapshot);
     } finally {
       await snapshot.close();
     }

@@ -150,7 +150,8 @@ export async function applyMessages(
   const bounded = policies === undefined ? before : { ...before, ...policies.state() };
   const held = queues === undefined ? bounded : { ...bounded, ...queues.state(bounded) };
   const { documents, largest } = keys;
-  const state = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents, largest };
+  const reached = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents, largest };
+  const state = keys.evicts ? { ...reached, evicting: true as const } : reached;
   const rows = keys.rows();
   await policies?.addRows(rows, fields);
   for (const row of queues?.rows() ?? NO_ROWS) rows.push(row);

@@ -21,7 +21,7 @@ const MAX_BYTES = 768 * 1024;
 
 /**
  * Decodes messages lazily, in batches of bounded size. A transaction that evicts or sets policies is a separate batch,
- * because an eviction must read from the store the versions that it removes, and a batch follows a single set of
+ * because the evicted versions are removed before anything else is applied, and a batch follows a single set of
  * policies. A transaction that retires a shard is a separate batch, so that the removal of the shard's rows begins with
  * the next one, and so is a birth record.
  */

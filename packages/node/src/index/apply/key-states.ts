@@ -8,7 +8,6 @@ import {
   counterRowKey,
   documentRowKey,
   evictionRowKey,
-  prefixEnd,
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
@@ -48,8 +47,6 @@ export interface KeyState {
   /** The current value within the batch. A key has a document, a tombstone or neither, but never both. */
   document: VersionValue | undefined;
   tombstone: VersionValue | undefined;
-  /** The row keys of superseded versions. They are read only if the key is evicted. */
-  versions: Uint8Array[] | undefined;
   /** The JSON of the last document that was put, taken from its message. */
   written: Uint8Array | undefined;
   ahead: RowsAhead | undefined;
@@ -73,6 +70,7 @@ export class KeyStates {
   #documents: number;
   #largest: number;
   #written = 0;
+  #evicts = false;
 
   constructor({ documents, largest }: Pick<IndexState, "documents" | "largest">) {
     this.#documents = documents;
@@ -89,6 +87,11 @@ export class KeyStates {
     return this.#largest;
   }
 
+  /** Returns whether any key was evicted. */
+  get evicts(): boolean {
+    return this.#evicts;
+  }
+
   /** Returns the sum modulo 2^32 of the checksums of all versions written so far. */
   get written(): number {
     return this.#written;
@@ -99,12 +102,7 @@ export class KeyStates {
    * operations without a key.
    */
   collect(ops: readonly LoggedOperation[]): (KeyState | undefined)[] {
-    return ops.map(({ op, bucket, key }) => {
-      if (bucket === "") return undefined;
-      const state = this.collectKey(bucket, key);
-      if (op === "evict") state.versions ??= [];
-      return state;
-    });
+    return ops.map(({ bucket, key }) => (bucket === "" ? undefined : this.collectKey(bucket, key)));
   }
 
   /** Collects a key for {@link load}. */
@@ -192,7 +190,7 @@ export class KeyStates {
 
   /**
    * Reads the keys and buckets that were collected since the last call. Unless documents are large, this takes two reads
-   * for any number of keys, and one more for each evicted key. Stops if the first `of` collected keys have documents of
+   * for any number of keys. Stops if the first `of` collected keys have documents of
    * more than `most` bytes together. Returns the number of keys whose documents were within that limit.
    */
   async load(reader: KvReader, { most, of }: { most: number; of: number } = NO_LIMIT): Promise<number> {
@@ -228,7 +226,6 @@ export class KeyStates {
       if (row !== undefined && value !== undefined) Object.assign(bucket, decodeCounters(row, value));
     }
     await loadTombstones(keys, reader);
-    for (const key of keys) if (key.versions !== undefined) await loadVersions(key, key.versions, reader);
   }
 
   /** Makes `document` the key's current version. The previous version becomes history. */
@@ -258,11 +255,11 @@ export class KeyStates {
     this.#wrote(key, key.tombstone);
   }
 
-  /** Removes the key with its history. The key's versions must have been loaded, so an eviction is a separate batch. */
+  /** Removes the key. Its older versions must be removed after the batch, which is therefore a separate one. */
   evict(key: KeyState, txId: TxId, time: number): void {
     if (key.document === undefined && key.tombstone === undefined) return;
     this.drop(key);
-    for (const version of key.versions ?? []) this.#rows.push({ type: "del", key: version });
+    this.#evicts = true;
     const eviction = evictionRowKey(txId, key.rowKey);
     this.#rows.push({ type: "put", key: eviction, value: encodeNumber(eviction, time) });
   }
@@ -343,13 +340,6 @@ async function loadTombstones(keys: readonly KeyState[], reader: KvReader): Prom
   }
 }
 
-async function loadVersions(key: KeyState, versions: Uint8Array[], reader: KvReader): Promise<void> {
-  const prefix = asKind(key.rowKey, ROW.version);
-  for await (const rows of reader.range({ gte: prefix, lt: prefixEnd(prefix) })) {
-    for (const [versionKey] of rows) versions.push(versionKey);
-  }
-}
-
 function touch(key: KeyState): void {
   key.changed = true;
   key.bucket.changed = true;
@@ -361,7 +351,6 @@ function emptyKeyState(bucket: BucketState, rowKey: Buffer): KeyState {
     rowKey,
     document: undefined,
     tombstone: undefined,
-    versions: undefined,
     before: undefined,
     written: undefined,
     ahead: undefined,

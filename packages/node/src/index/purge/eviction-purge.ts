@@ -6,6 +6,7 @@ import { evictionsAfter, type PurgeMark, purgeRow, readPurgeMarks } from "../row
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem } from "../rows/row-keys.ts";
 import { evictedRanges } from "./evicted-ranges.ts";
+import { evictedStems } from "./evicted-versions.ts";
 
 /** The reason why evicted bytes are still in the files. It is `unknown` if the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
@@ -78,7 +79,12 @@ export class EvictionPurge {
   /** Begins a purge; returns undefined if nothing has been evicted since `after`, or the store cannot purge. */
   async #begin(after: TxId, state: IndexState): Promise<{ txId: TxId; purge: KvPurge } | undefined> {
     const evicted: { readonly txId: TxId; readonly stem: Buffer }[] = [];
-    for await (const rows of this.#kv.range({ ...evictionsAfter(after), limit: MAX_EVICTIONS + 1 })) {
+    // Versions that have not been removed would survive in the new files.
+    const removed = state.evicting === true ? state.txId - 1 : state.txId;
+    for await (const rows of this.#kv.range({
+      ...evictionsAfter(after, removed),
+      limit: MAX_EVICTIONS + 1,
+    })) {
       for (const [key, value] of rows) {
         unsealed(key, value);
         const { number, stem } = parseNumberedStem(key);
@@ -95,17 +101,8 @@ export class EvictionPurge {
     // The page may end within a transaction. A transaction that is larger than a page is read as a whole.
     const whole = evicted.length > MAX_EVICTIONS ? evicted.filter(({ txId }) => txId < last.txId) : evicted;
     const txId = whole.at(-1)?.txId ?? last.txId;
-    const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await this.#stemsOf(last.txId);
+    const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await evictedStems(this.#kv, last.txId);
     return { txId, purge: this.#kv.purge(evictedRanges(stems, state)) };
-  }
-
-  async #stemsOf(txId: TxId): Promise<Buffer[]> {
-    const stems: Buffer[] = [];
-    const range = { gte: evictionsAfter(txId - 1).gte, lt: evictionsAfter(txId).gte };
-    for await (const rows of this.#kv.range(range)) {
-      for (const [key] of rows) stems.push(parseNumberedStem(key).stem);
-    }
-    return stems;
   }
 
   /** Returns the reason why the purge is blocked; undefined once the purge is done and recorded. */

@@ -7,12 +7,13 @@ import { unsealed } from "../rows/row-checksum.ts";
 import { checkedVersion, type VersionValue, versionValueRevision } from "../rows/version-values.ts";
 import { RowCursor } from "../rows/row-cursor.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
+import { withoutEvicted } from "../purge/evicted-versions.ts";
 
 /**
  * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix
  * of the same log. The hash covers `cairn-digest/3`, the log id and the transaction id, each followed by a line break,
  * and then, for every key in key order, its versions from the oldest to the newest, each as the length of the stem (4
- * bytes, big-endian), the stem, the length of the value, and the value (docs/index-format.md). `reader` must be a
+ * bytes, big-endian), the stem, the length of the value, and the value (docs/index-format.md). `rows` must be a
  * snapshot, or a store that is not being written to. Returns undefined for an empty index.
  *
  * With `at`, computes the digest of the index as it was at that transaction, from the history. Throws `CONFLICT` if the
@@ -20,9 +21,10 @@ import { evictionsAfter } from "../rows/purge-row.ts";
  * not reach that transaction.
  */
 export async function digestIndex(
-  reader: KvReader,
+  rows: KvReader,
   at?: TxId,
 ): Promise<{ txId: TxId; digest: string } | undefined> {
+  const reader = await withoutEvicted(rows);
   const state = await readState(reader);
   if (state === undefined) return undefined;
   const txId = at ?? state.txId;

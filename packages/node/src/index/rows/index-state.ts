@@ -12,7 +12,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 13;
+export const INDEX_VERSION = 14;
 
 const Id = z.int().min(0);
 
@@ -50,6 +50,7 @@ const StateSchema = z.object({
   pruned: Id.optional(),
   outcomesAfter: Id.optional(),
   retiring: z.array(z.object({ queue: z.string(), shard: Id })).optional(),
+  evicting: z.literal(true).optional(),
 });
 
 /**
@@ -61,7 +62,8 @@ const StateSchema = z.object({
  * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
  * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
  * before this transaction may be incomplete; `outcomesAfter`: the last transaction whose outcome was removed;
- * `retiring`: the shards of queues whose rows are being removed.
+ * `retiring`: the shards of queues whose rows are being removed; `evicting`: whether versions of the keys that the last
+ * message evicted are still to be removed.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 

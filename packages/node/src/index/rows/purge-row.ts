@@ -46,9 +46,10 @@ export function purgeRow(marks: readonly PurgeMark[]): KvOperation {
   return { type: "put", key: PURGE_ROW_KEY, value };
 }
 
-/** Returns the range of the rows of evictions after transaction `txId`. */
-export function evictionsAfter(txId: TxId): { gte: Buffer; lt: Buffer } {
-  return { gte: evictionRowKey(txId + 1, NO_STEM), lt: rowsOfKind(ROW.eviction).lt };
+/** Returns the range of the rows of evictions after transaction `txId`, and not after `last` if it is given. */
+export function evictionsAfter(txId: TxId, last?: TxId): { gte: Buffer; lt: Buffer } {
+  const lt = last === undefined ? rowsOfKind(ROW.eviction).lt : evictionRowKey(last + 1, NO_STEM);
+  return { gte: evictionRowKey(txId + 1, NO_STEM), lt };
 }
 
 /**

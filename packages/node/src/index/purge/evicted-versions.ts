@@ -1,0 +1,75 @@
+import type { KvOperation, KvRange, KvReader, KvRow, KvStore } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { encodeState, type IndexState, readState } from "../rows/index-state.ts";
+import { evictionsAfter } from "../rows/purge-row.ts";
+import { unsealed } from "../rows/row-checksum.ts";
+import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRowKey, versionStem } from "../rows/row-keys.ts";
+
+/** The number of rows that are removed at once. */
+const ROWS_AT_ONCE = 1_000;
+
+/**
+ * Removes the versions of the keys that the last transaction evicted, and returns the state afterwards. A key may have
+ * more versions than fit into memory, so they are not removed in the batch of the transaction, but in slices after it,
+ * before anything else is applied. Until then, `evicting` of the state is true, and {@link withoutEvicted} hides them.
+ * If the process ends in between, this function must be called again.
+ */
+export async function removeEvicted(kv: KvStore, before: IndexState): Promise<IndexState> {
+  const state: IndexState = { ...before, evicting: undefined };
+  let rows: KvOperation[] = [];
+  for (const stem of await evictedStems(kv, state.txId)) {
+    const versions = Buffer.concat([Buffer.from([ROW.version]), stem]);
+    for await (const page of kv.range({ gte: versions, lt: versionRowKey(versions, state.txId) })) {
+      for (const [key] of page) rows.push({ type: "del", key });
+      if (rows.length < ROWS_AT_ONCE) continue;
+      await kv.batch(rows);
+      rows = [];
+    }
+  }
+  await kv.batch([...rows, { type: "put", key: STATE_ROW_KEY, value: encodeState(state) }]);
+  return state;
+}
+
+/** Returns a reader of the same rows without the versions that {@link removeEvicted} has not removed yet. */
+export async function withoutEvicted(reader: KvReader): Promise<KvReader> {
+  const state = await readState(reader);
+  if (state?.evicting !== true) return reader;
+  const stems = new Set((await evictedStems(reader, state.txId)).map((stem) => stem.toString("latin1")));
+  const isShown = (key: Uint8Array): boolean =>
+    key[0] !== ROW.version || !stems.has(versionStem(key).toString("latin1"));
+  return {
+    get: (key) => (isShown(key) ? reader.get(key) : undefined),
+    getMany: async (keys) => {
+      const values = await reader.getMany(keys);
+      return values.map((value, at) => (isShown(keys[at] as Uint8Array) ? value : undefined));
+    },
+    range: (range) => shownRows(reader, range, isShown),
+  };
+}
+
+async function* shownRows(
+  reader: KvReader,
+  { limit = Number.POSITIVE_INFINITY, ...range }: KvRange,
+  isShown: (key: Uint8Array) => boolean,
+): AsyncGenerator<readonly KvRow[], void> {
+  let left = limit;
+  if (left <= 0) return;
+  for await (const rows of reader.range(range)) {
+    const shown = rows.filter(([key]) => isShown(key)).slice(0, left);
+    left -= shown.length;
+    if (shown.length > 0) yield shown;
+    if (left === 0) return;
+  }
+}
+
+/** Returns the stems of the keys that a transaction evicted. */
+export async function evictedStems(reader: KvReader, txId: TxId): Promise<Buffer[]> {
+  const stems: Buffer[] = [];
+  for await (const rows of reader.range(evictionsAfter(txId - 1, txId))) {
+    for (const [key, value] of rows) {
+      unsealed(key, value);
+      stems.push(parseNumberedStem(key).stem);
+    }
+  }
+  return stems;
+}
