@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { NodeProcess } from "../support/cairn-process.ts";
 import { runCairnOrThrow } from "../support/cairn-process.ts";
 import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
-import { gapsOf, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
+import { gapsOf, listFolder, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
 
 /** The duration of `pnpm soak five-nodes` in minutes. It is 0 in the test suite, where the test takes a few periods. */
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
@@ -48,8 +48,8 @@ describe("five node processes on one log and one folder", IN_ORDER, () => {
       { timeout: 90_000 + 4 * PERIOD_MS, interval: 20 },
     );
     expect(takeover.node).not.toBe(frozen.id);
-    // The frozen node's upload is still in the folder.
-    expect(cluster.store.upload(1)).toMatchObject({ name: upload.name });
+    // The frozen node's upload is still in the folder, perhaps beside that of a third node.
+    expect(listFolder(cluster.store.folder)).toContain(upload.name);
 
     const thawedAt = Date.now();
     cluster.thaw(frozen);
