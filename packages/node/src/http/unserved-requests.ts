@@ -33,12 +33,11 @@ export function refuseUnserved(app: FastifyInstance): void {
   const methods = collectMethods(app);
   app.addHook("onRequest", ({ method, url, headers, routeOptions }: FastifyRequest, _reply, done) => {
     const { url: route, config } = routeOptions;
-    if (route === undefined) return done(unserved(method, url, methods.at(url)));
     if (RESERVED_BUCKETS.has(sentBucket(url))) {
       const served = methods.ofOwn(url);
-      if (served.length > 0 && !served.includes(method))
-        return done(methodNotAllowed(method, pathOf(url), served));
-    }
+      const isElsewhere = served.length > 0 && !served.includes(method);
+      if (route === undefined || isElsewhere) return done(unserved(method, url, served));
+    } else if (route === undefined) return done(unserved(method, url, methods.at(url)));
     done(preconditionProblem(headers, method, config.preconditions === true));
   });
 }

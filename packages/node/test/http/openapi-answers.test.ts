@@ -144,7 +144,10 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
       expire: { gone: { when: { x: 1 }, after: "PT1H" } },
       history: { pods: { keep: 1 } },
       events: { keep: 100, for: "P1D" },
-      queues: { jobs: { shards: 2, cap: 9, terminal: { state: ["done"] }, lease: "PT30S" } },
+      queues: {
+        jobs: { shards: 2, cap: 9, terminal: { state: ["done"] }, lease: "PT30S" },
+        idle: { shards: 2, cap: 9, terminal: { state: ["done"] }, lease: "PT30S" },
+      },
     };
     await described.answerOf("putPolicies", 202, { at: "/api/v1/policies?await=false", body: json({}) });
     await described.answerOf("putPolicies", 200, { body: json(policies) });
@@ -162,11 +165,23 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("enqueue", 400, { at: entries, body: json({ name: "a" }) });
     const shard = "/api/v1/queues/jobs/shards/0";
     const as = json({ as: "me" });
-    await described.answerOf("changeShard", 202, { at: `${shard}/claim?await=false`, body: as });
-    await described.answerOf("changeShard", 200, { at: `${shard}/drain`, body: as });
-    await described.answerOf("changeShard", 409, { at: `${shard}/claim`, body: as });
-    await described.answerOf("changeShard", 400, { at: `${shard}/renew`, body: as });
-    await described.answerOf("changeShard", 404, { at: "/api/v1/queues/none/shards/0/claim", body: as });
+    await described.answerOf("claimShard", 202, { at: `${shard}/claim?await=false`, body: as });
+    await described.answerOf("drainShard", 200, { at: `${shard}/drain`, body: as });
+    await described.answerOf("claimShard", 409, { at: `${shard}/claim`, body: as });
+    await described.answerOf("renewShard", 400, { at: `${shard}/renew`, body: as });
+    await described.answerOf("claimShard", 404, { at: "/api/v1/queues/none/shards/0/claim", body: as });
+    const idle = "/api/v1/queues/idle/shards/1";
+    const claim = await described.answerOf("claimShard", 200, { at: `${idle}/claim`, body: as });
+    const claimed = json({ epoch: (claim as { epoch: number }).epoch, as: "me" });
+    await described.answerOf("renewShard", 200, { at: `${idle}/renew`, body: claimed });
+    await described.answerOf("renewShard", 202, { at: `${idle}/renew?await=false`, body: claimed });
+    await described.answerOf("releaseShard", 200, { at: `${idle}/release`, body: claimed });
+    await described.answerOf("releaseShard", 202, { at: `${idle}/release?await=false`, body: claimed });
+    const drain = await described.answerOf("drainShard", 200, { at: `${idle}/drain`, body: as });
+    await described.answerOf("drainShard", 202, { at: `${idle}/drain?await=false`, body: as });
+    const drained = json({ epoch: (drain as { epoch: number }).epoch });
+    await described.answerOf("retireShard", 200, { at: `${idle}/retire`, body: drained });
+    await described.answerOf("retireShard", 202, { at: `${idle}/retire?await=false`, body: drained });
     await described.answerOf("listQueues", 200);
     await described.answerOf("getQueue", 200, { at: "/api/v1/queues/jobs" });
     await described.answerOf("getQueue", 404, { at: "/api/v1/queues/none" });

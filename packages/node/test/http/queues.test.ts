@@ -138,7 +138,22 @@ describe("the queues over HTTP", () => {
     ["its entry", "GET", "/pods/entry?name=a", undefined, 404, /"pods" is not a queue/],
     ["an entry for it", "POST", "/pods/entries", { document: 1 }, 404, /"pods" is not a queue/],
     ["a claim of it", "POST", "/pods/shards/0/claim", { as: "me" }, 404, /"pods" is not a queue/],
-    ["an unknown action", "POST", "/jobs-1/shards/0/steal", { as: "me" }, 404, /nothing at .*steal/],
+    [
+      "an unknown action",
+      "POST",
+      "/jobs-1/shards/0/steal",
+      { as: "me" },
+      404,
+      /Unknown address: POST .*steal/,
+    ],
+    [
+      "to claim the open entries",
+      "POST",
+      "/jobs-1/shards/0/open",
+      { as: "me" },
+      405,
+      /allowed methods: GET, HEAD\.$/,
+    ],
     [
       "a shard that is no number",
       "POST",

@@ -330,9 +330,10 @@ export const SCHEMAS = {
   }),
   NewEntry: withoutOthers(object({ name: boundedText(MAX_NAME, 1), document: ref("Json") }, ["document"])),
   Enqueued: described(object(ENQUEUED, ["txId", "name"]), "A 202 response contains only `txId` and `name`."),
-  ShardChange: described(
-    withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1), epoch: TX_ID }, [])),
-    "`as` for `claim` and `drain`: who claims the shard. `epoch` for the others: the epoch that the claim returned, with `as` if the name of the holder is to be compared as well.",
+  ShardClaim: described(withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1) })), "Who claims the shard."),
+  ShardHold: described(
+    withoutOthers(object({ epoch: { ...TX_ID, minimum: 1 }, as: boundedText(MAX_AS_BYTES, 1) }, ["epoch"])),
+    "The epoch that the claim returned, with `as` if the name of the holder is to be compared as well.",
   ),
   ShardChanged: described(object(SHARD_CHANGED, ["txId"]), "A 202 response contains only `txId`."),
   Ready: object({ ready: FLAG, phase: TEXT }),

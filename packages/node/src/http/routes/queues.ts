@@ -6,6 +6,7 @@ import { reasonWords } from "@cairn/client/protocol";
 import type { FoundEntry } from "../../index/read/queue-reads.ts";
 import type { StoredDocument } from "../../index/read/documents.ts";
 import { MAX_SHARDS } from "../../policies/policy-problems.ts";
+import { bucketProblem } from "../../text/document-key.ts";
 import { type ValidTransaction, validTransaction } from "../../transactions/validate-transaction.ts";
 import { sendPage } from "../answers/document-page.ts";
 import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
@@ -23,7 +24,7 @@ import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
 const QUEUE = "/api/v1/queues/:queue";
-const ACTIONS: readonly unknown[] = ["claim", "drain", "renew", "release", "retire"];
+const ACTIONS = ["claim", "drain", "renew", "release", "retire"] as const;
 
 interface QueueParams {
   readonly queue: string;
@@ -31,10 +32,6 @@ interface QueueParams {
 
 interface ShardParams extends QueueParams {
   readonly shard: string;
-}
-
-interface ActionParams extends ShardParams {
-  readonly action: string;
 }
 
 /**
@@ -49,12 +46,12 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
 
   app.get<{ Params: QueueParams }>(QUEUE, async (request, reply) => {
     const query = parseQuery(request.url, READ_PARAMETERS);
-    const { txId, queue } = await apiFor(request).queue(request.params.queue, query);
+    const { txId, queue } = await apiFor(request).queue(queueOf(request.params), query);
     return reply.header("cairn-tx", txId).send(queue);
   });
 
   app.get<{ Params: ShardParams }>(`${QUEUE}/shards/:shard/open`, async (request, reply) => {
-    const { queue } = request.params;
+    const queue = queueOf(request.params);
     const query = parseQuery(request.url, PAGE_PARAMETERS);
     const shard = parseShard(request.params.shard);
     const { txId, entries, cursor } = await apiFor(request).openEntries({
@@ -69,7 +66,7 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
   });
 
   app.get<{ Params: QueueParams }>(`${QUEUE}/entry`, async (request, reply) => {
-    const { queue } = request.params;
+    const queue = queueOf(request.params);
     const { name, ...query } = parseQuery(request.url, ENTRY_PARAMETERS);
     if (name === undefined)
       throw badRequest(
@@ -85,7 +82,7 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
   });
 
   app.post<{ Params: QueueParams }>(`${QUEUE}/entries`, async (request, reply) => {
-    const { queue } = request.params;
+    const queue = queueOf(request.params);
     const query = parseQuery(request.url, WRITE_PARAMETERS);
     const { name = randomUUID(), document } = newEntry(jsonBody(request));
     const operation = ["enqueue", queue, name, document] as const;
@@ -99,17 +96,19 @@ export const queueRoutes: RegisterRoutes = (app, apiFor) => {
     return reply.code(201).send({ txId, txTime, name, shard });
   });
 
-  app.post<{ Params: ActionParams }>(`${QUEUE}/shards/:shard/:action`, async (request, reply) => {
-    const { queue, action } = request.params;
-    const query = parseQuery(request.url, WRITE_PARAMETERS);
-    const shard = parseShard(request.params.shard);
-    const operation = shardOperation(action, queue, shard, jsonBody(request));
-    const written = await submit(apiFor(request), operation, query, reply);
-    if (written === undefined) return reply;
-    const { txId, txTime } = written;
-    const [, , , given] = operation;
-    return reply.send({ txId, txTime, epoch: epochOf(given) ?? txId });
-  });
+  for (const action of ACTIONS) {
+    app.post<{ Params: ShardParams }>(`${QUEUE}/shards/:shard/${action}`, async (request, reply) => {
+      const queue = queueOf(request.params);
+      const query = parseQuery(request.url, WRITE_PARAMETERS);
+      const shard = parseShard(request.params.shard);
+      const operation = shardOperation(action, queue, shard, jsonBody(request));
+      const written = await submit(apiFor(request), operation, query, reply);
+      if (written === undefined) return reply;
+      const { txId, txTime } = written;
+      const [, , , given] = operation;
+      return reply.send({ txId, txTime, epoch: epochOf(given) ?? txId });
+    });
+  }
 };
 
 /** Returns the epoch of an operation's last part; undefined for a claim, whose epoch is its transaction. */
@@ -199,6 +198,13 @@ async function refusalHint(
     : `The entry exists already, and GET /api/v1/queues/${queue}/entry?name=${encodeURIComponent(name)} returns it. Enqueue another one under another name.`;
 }
 
+/** Returns the queue in an address. Throws `REQUEST_INVALID` if no queue can have this name. */
+function queueOf({ queue }: QueueParams): string {
+  const problem = bucketProblem(queue);
+  if (problem === undefined) return queue;
+  throw badRequest(`Not a valid address: ${problem}.`, "GET /api/v1/queues lists the queues.");
+}
+
 function parseShard(text: string): number {
   const shard = /^(?:0|[1-9]\d{0,3})$/.test(text) ? Number(text) : MAX_SHARDS;
   if (shard < MAX_SHARDS) return shard;
@@ -208,16 +214,12 @@ function parseShard(text: string): number {
   );
 }
 
-function shardOperation(action: string, queue: string, shard: number, body: unknown): ShardOperation {
-  if (!ACTIONS.includes(action)) {
-    throw new CairnError(
-      "NOT_FOUND",
-      `There is nothing at /api/v1/queues/${queue}/shards/${shard}/${action}.`,
-      {
-        hint: `The last part of the address is one of ${ACTIONS.join(", ")}.`,
-      },
-    );
-  }
+function shardOperation(
+  action: ShardOperation[0],
+  queue: string,
+  shard: number,
+  body: unknown,
+): ShardOperation {
   const { as, epoch, ...others } = isMap(body) ? body : { other: body };
   const isClaim = action === "claim" || action === "drain";
   // A map would be taken for a hold. Everything else about the parts is checked with the transaction.
