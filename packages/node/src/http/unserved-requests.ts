@@ -35,8 +35,8 @@ export function refuseUnserved(app: FastifyInstance): void {
     const { url: route, config } = routeOptions;
     if (RESERVED_BUCKETS.has(sentBucket(url))) {
       const served = methods.ofOwn(url);
-      const isElsewhere = served.length > 0 && !served.includes(method);
-      if (route === undefined || isElsewhere) return done(unserved(method, url, served));
+      const isOtherMethod = served.length > 0 && !served.includes(method);
+      if (route === undefined || isOtherMethod) return done(unserved(method, url, served));
     } else if (route === undefined) return done(unserved(method, url, methods.at(url)));
     done(preconditionProblem(headers, method, config.preconditions === true));
   });

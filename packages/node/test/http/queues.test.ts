@@ -138,6 +138,7 @@ describe("the queues over HTTP", () => {
     ["its entry", "GET", "/pods/entry?name=a", undefined, 404, /"pods" is not a queue/],
     ["an entry for it", "POST", "/pods/entries", { document: 1 }, 404, /"pods" is not a queue/],
     ["a claim of it", "POST", "/pods/shards/0/claim", { as: "me" }, 404, /"pods" is not a queue/],
+    ["a name that no queue can have", "GET", "/0?min-tx=999999&timeout=PT1H", undefined, 400, /must match/],
     [
       "an unknown action",
       "POST",

@@ -1,7 +1,7 @@
 import type { KvPurgeRange } from "@cairn/kv";
 import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { parseStem, prefixEnd, ROW, partEnd } from "../rows/row-keys.ts";
+import { parseStem, partEnd, ROW, versionRange } from "../rows/row-keys.ts";
 
 const AFTER = Buffer.from([0]);
 
@@ -15,9 +15,8 @@ export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState
   const buckets = new Set<string>();
   for (const stem of stems) {
     const document = Buffer.concat([Buffer.from([ROW.document]), stem]);
-    const version = Buffer.concat([Buffer.from([ROW.version]), stem]);
     ranges.push({ gte: document, lt: Buffer.concat([document, AFTER]) });
-    ranges.push({ gte: version, lt: prefixEnd(version) });
+    ranges.push(versionRange(stem));
     buckets.add(parseStem(stem).bucket);
   }
   if (policies === undefined) return ranges;

@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { encodeState, type IndexState, readState } from "../rows/index-state.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
 import { unsealed } from "../rows/row-checksum.ts";
-import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRowKey, versionStem } from "../rows/row-keys.ts";
+import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from "../rows/row-keys.ts";
 
 /** The number of rows that are removed at once. */
 const ROWS_AT_ONCE = 1_000;
@@ -18,8 +18,7 @@ export async function removeEvicted(kv: KvStore, before: IndexState): Promise<In
   const state: IndexState = { ...before, evicting: undefined };
   let rows: KvOperation[] = [];
   for (const stem of await evictedStems(kv, state.txId)) {
-    const versions = Buffer.concat([Buffer.from([ROW.version]), stem]);
-    for await (const page of kv.range({ gte: versions, lt: versionRowKey(versions, state.txId) })) {
+    for await (const page of kv.range(versionRange(stem))) {
       for (const [key] of page) rows.push({ type: "del", key });
       if (rows.length < ROWS_AT_ONCE) continue;
       await kv.batch(rows);

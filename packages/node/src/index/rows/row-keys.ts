@@ -81,6 +81,12 @@ export function asKind(rowKey: Uint8Array, kind: RowKind): Buffer {
   return copy;
 }
 
+/** Returns the range of the superseded versions of the key with `stem`. */
+export function versionRange(stem: Buffer): { gte: Buffer; lt: Buffer } {
+  const gte = Buffer.concat([Buffer.from([ROW.version]), stem]);
+  return { gte, lt: prefixEnd(gte) };
+}
+
 /** Returns the row key of the version that was written at `revision`, given the document row's key. */
 export function versionRowKey(rowKey: Uint8Array, revision: TxId): Buffer {
   const key = Buffer.allocUnsafe(rowKey.length + ID_BYTES);
