@@ -69,10 +69,7 @@ describe("a stream that was deleted", () => {
   it("and created again by another program halts a node that was down, which leaves the stream unchanged", async () => {
     await a.close();
     const texts = Array.from({ length: 30 }, (_, n) => `foreign ${n}`);
-    await scene.operate(async (operator) => {
-      await operator.deleteStream();
-      await operator.makeForeignStream(texts);
-    });
+    await scene.replaceStream(texts);
     const again = await scene.start("a");
     expect((await waitForFailure(again)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(again);
@@ -83,10 +80,7 @@ describe("a stream that was deleted", () => {
   });
 
   it("and created again by another program halts a running node", async () => {
-    await scene.operate(async (operator) => {
-      await operator.deleteStream();
-      await operator.makeForeignStream(["foreign"]);
-    });
+    await scene.replaceStream(["foreign"]);
     expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(a);
     expect(await scene.operate(async (operator) => (await operator.info()).state.messages)).toBe(1);
@@ -118,10 +112,7 @@ describe("a stream that was deleted", () => {
 
   it("and created again and immediately written to never confirms a transaction as part of the old history", async () => {
     // The new log is short, so the index has already applied messages at all of its positions.
-    await scene.operate(async (operator) => {
-      await operator.deleteStream();
-      await operator.makeForeignStream(["foreign"]);
-    });
+    await scene.replaceStream(["foreign"]);
     await expect(a.submit({ ops: [["put", "things", "default/k0", "astray"]] })).rejects.toMatchObject({
       code: expect.stringMatching(/^(LOG_REGRESSED|NOT_READY)$/) as string,
     });
@@ -129,10 +120,7 @@ describe("a stream that was deleted", () => {
   });
 
   it("and created again with messages beyond a node's position never accepts a transaction from that node before the node detects it", async () => {
-    await scene.operate(async (operator) => {
-      await operator.deleteStream();
-      await operator.makeForeignStream(Array.from({ length: 40 }, (_, n) => `foreign ${n}`));
-    });
+    await scene.replaceStream(Array.from({ length: 40 }, (_, n) => `foreign ${n}`));
     // Transactions are submitted as fast as the node responds, until it has detected the new log.
     for (let n = 0; n < 200 && (await a.status()).phase !== "failed"; n += 1) {
       const ops = [["put", "things", `default/astray-${n}`, n]] as const;
@@ -149,12 +137,11 @@ describe("a stream that was deleted", () => {
     a = await scene.ready("a", { servers: [proxy.url] });
     // The server must receive the transaction before the node learns of the replacement.
     proxy.pause();
+    const messages: string[] = [];
     await scene.operate(async (operator) => {
-      const messages: string[] = [];
       for await (const { payload } of operator.messages()) messages.push(Buffer.from(payload).toString());
-      await operator.deleteStream();
-      await operator.makeForeignStream(messages);
     });
+    await scene.replaceStream(messages);
     const submitted = a.submit({ ops: [["put", "things", "default/found", "once"]] });
     proxy.resume();
     await expect(submitted).rejects.toMatchObject({

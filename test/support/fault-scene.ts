@@ -71,6 +71,18 @@ export class FaultScene {
     return await NatsOperator.at(this.nats.url, act);
   }
 
+  /**
+   * Deletes the stream, and creates one in its place that is not a Cairn log, with a message for each of `texts`. Tries
+   * again if the server ends meanwhile: nats-server 2.9 may panic if a message of a deleted stream is requested.
+   */
+  async replaceStream(texts: readonly string[]): Promise<void> {
+    const replace = async (operator: NatsOperator): Promise<void> => {
+      await operator.deleteStream();
+      await operator.makeForeignStream(texts);
+    };
+    await vi.waitFor(async () => await this.operate(replace), { timeout: 10_000 });
+  }
+
   /** Folds the current log without using any part of a node. */
   async fold(upTo?: number): Promise<LogFold> {
     return await this.operate(async (operator) => await LogFold.of(operator.messages(), upTo));

@@ -2,6 +2,7 @@ import { connect, DiscardPolicy, type JetStreamManager, nanos, type NatsConnecti
 import type { LogMessage } from "../src/log/tx-log.ts";
 
 const NO_MESSAGE = 10037;
+const NO_STREAM = 10059;
 const AT_ONCE = 200;
 
 /** The part of a stream's description that tests use, so that tests do not need the client's types. */
@@ -85,8 +86,13 @@ export class NatsOperator {
     return await this.#manager.streams.info(this.stream);
   }
 
+  /** Deletes the stream, if there is one. */
   async deleteStream(): Promise<void> {
-    await this.#manager.streams.delete(this.stream);
+    try {
+      await this.#manager.streams.delete(this.stream);
+    } catch (error) {
+      if (!(error instanceof NatsError) || error.api_error?.err_code !== NO_STREAM) throw error;
+    }
   }
 
   /** Creates a stream that has the log's name but is not a Cairn log, with a message for each of `texts`. */
