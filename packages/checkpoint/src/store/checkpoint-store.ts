@@ -48,6 +48,11 @@ export interface UploadOptions {
    * size of the parts accordingly.
    */
   readonly expectedBytes?: number;
+  /**
+   * Whether other nodes use the file as soon as it is complete, without a manifest. After a failure, such a file stays if
+   * it is complete nevertheless, because another node may already rely on it.
+   */
+  readonly isUsedAtOnce?: boolean;
 }
 
 /** The capabilities that a store has detected in its service, for /status. */

@@ -36,7 +36,7 @@ export async function uploadContent(
   findings: Pick<S3Findings, "creates">,
   name: string,
   content: Readable,
-  { signal, expectedBytes }: UploadOptions,
+  { signal, expectedBytes, isUsedAtOnce = false }: UploadOptions,
 ): Promise<{ bytes: number }> {
   // Any number of uploads may share a signal, so it may have any number of listeners. Deriving a signal for each upload
   // is no alternative: in Node 20, the source keeps every derived signal in a list.
@@ -77,7 +77,10 @@ export async function uploadContent(
     return { bytes };
   } catch (error) {
     content.destroy();
-    if (begun !== undefined) await tidy(access, object, begun === "parts", upload, error);
+    if (begun !== undefined) {
+      const kept = isUsedAtOnce ? bytes : undefined;
+      await tidy(access, object, { inParts: begun === "parts", upload, kept, reason: error });
+    }
     signal?.throwIfAborted();
     throw error;
   }
@@ -169,13 +172,20 @@ async function look(access: S3Access, name: string, signal?: AbortSignal): Promi
   return found ?? undefined;
 }
 
-/** Removes the leftovers of a failed upload, within a time limit. `reason` is the error that the caller throws. */
+interface Leftovers {
+  readonly inParts: boolean;
+  readonly upload: MultipartUpload | undefined;
+  /** The size of an object that must not be removed (bytes); undefined if any may be. */
+  readonly kept: number | undefined;
+  /** The error that the caller throws. */
+  readonly reason: unknown;
+}
+
+/** Removes the leftovers of a failed upload, within a time limit. */
 async function tidy(
   access: S3Access,
   { name, nonce }: NewObject,
-  inParts: boolean,
-  upload: MultipartUpload | undefined,
-  reason: unknown,
+  { inParts, upload, kept, reason }: Leftovers,
 ): Promise<void> {
   const signal = AbortSignal.timeout(TIDY_TIMEOUT_MS);
   const attempt = async (work: () => Promise<unknown>): Promise<void> => {
@@ -191,7 +201,8 @@ async function tidy(
   // The upload may exist even if the response to its creation was lost.
   if (inParts) await attempt(() => abortUploadsOf(access, name, signal));
   await attempt(async () => {
-    if ((await look(access, name, signal))?.nonce !== nonce) return;
+    const found = await look(access, name, signal);
+    if (found?.nonce !== nonce || found.bytes === kept) return;
     await access.call(
       (s3, options) => s3.deleteObject({ Bucket: access.settings.bucket, Key: access.key(name) }, options),
       {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { s3FaultProxy } from "../../support/s3-fault-proxy.ts";
 import { s3Places } from "../../support/s3-place.ts";
 
@@ -56,6 +56,29 @@ test("a range that breaks halfway is requested again from that point", async () 
   expect(rest).toEqual({ first: whole.first + half, last: whole.last });
   expect(proxy.traffic("get").bytesReceived).toBe(9_000_000);
 });
+
+test.each([
+  { size: 1_000, answer: "put", isUsedAtOnce: true },
+  { size: 1_000, answer: "put", isUsedAtOnce: false },
+  { size: 12_000_000, answer: "complete", isUsedAtOnce: true },
+  { size: 12_000_000, answer: "complete", isUsedAtOnce: false },
+])(
+  "a stored file of $size bytes, the answer to whose $answer does not arrive before the upload is aborted, stays only if others use it at once: $isUsedAtOnce",
+  async ({ size, answer, isUsedAtOnce }) => {
+    const { s3, store } = place();
+    const proxy = await s3FaultProxy({ to: s3.endpoint });
+    proxy.plan = ({ kind }) => (kind === answer ? "no answer" : undefined);
+    const stop = new AbortController();
+    const source = Readable.from(content(size, createHash("sha256")));
+    const options = { signal: stop.signal, isUsedAtOnce };
+    const uploading = store({ endpoint: proxy.endpoint }).upload("a.segment", source, options);
+    const stored = async (): Promise<string[]> => (await store().list("")).map(({ name }) => name);
+    await Promise.race([uploading, vi.waitFor(async () => expect(await stored()).toEqual(["a.segment"]))]);
+    stop.abort(new Error("the node stops"));
+    await expect(uploading).rejects.toThrow("the node stops");
+    expect(await stored()).toEqual(isUsedAtOnce ? ["a.segment"] : []);
+  },
+);
 
 function* content(bytes: number, hash: ReturnType<typeof createHash>): Generator<Buffer, void, undefined> {
   for (let at = 0; at < bytes; at += 1_000_000) {

@@ -108,7 +108,8 @@ export async function writeSegment(
   const stored = await sealSegment(file, of.id, content, store.encryption);
   const bytes = stored.length;
   try {
-    await store.upload(file, Readable.from([stored]), { signal, expectedBytes: bytes });
+    const options = { signal, expectedBytes: bytes, isUsedAtOnce: true };
+    await store.upload(file, Readable.from([stored]), options);
     return { ...name, name: file, bytes, modifiedAt: storeNow(), isNew: true };
   } catch (error) {
     if (!isCairnError(error, "CONFLICT")) throw error;
