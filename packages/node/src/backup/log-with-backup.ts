@@ -1,4 +1,4 @@
-import { CairnError, isCairnError } from "@cairn/kv";
+import { isCairnError } from "@cairn/kv";
 import { anchorOf } from "../log/anchor.ts";
 import { LastKnown } from "../concurrency/last-known.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
@@ -72,17 +72,19 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     return searched.result;
   };
   const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
-    let found: Beginning = { first };
+    const found: Required<Beginning>[] = [];
     for (const backup of backups) {
       const begin = await unlessUnreadable(backup.beginningOf(first));
-      if (begin !== undefined && begin < found.first) found = { first: begin, backup };
+      if (begin !== undefined && begin < first) found.push({ first: begin, backup });
     }
-    const { backup } = found;
-    if (backup !== undefined && (compared?.backup !== backup || compared.first !== first)) {
-      if ((await unlessUnreadable(requireSameMessage(log, backup, first))) === undefined) return { first };
+    for (const one of found.toSorted((a, b) => a.first - b.first)) {
+      const { backup } = one;
+      const isKnown = compared?.backup === backup && compared.first === first;
+      if (!isKnown && (await unlessUnreadable(holdsSameMessage(log, backup, first))) !== true) continue;
       compared = { backup, first };
+      return one;
     }
-    return found;
+    return { first };
   };
   async function* read(
     from: number,
@@ -203,17 +205,10 @@ async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> 
   }
 }
 
-/** Returns true, or throws `LOG_REGRESSED` if the log and the backup hold different messages at a position. */
-async function requireSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<true> {
+/** Returns whether the log and the backup hold the same message at a position, as far as both still hold one. */
+async function holdsSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<boolean> {
   const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
   // The log has since been trimmed further.
   if (ours === undefined || theirs === undefined) return true;
-  if (anchorOf(ours).sha256 === anchorOf(theirs).sha256) return true;
-  throw new CairnError(
-    "LOG_REGRESSED",
-    `Message ${position} of the log "${log.name}" differs from the one in its backup.`,
-    {
-      hint: "The log server lost the end of the log, and other messages were written in its place. Join from a checkpoint that agrees with the log, or restore the server's data. cairn log backup status shows the backup.",
-    },
-  );
+  return anchorOf(ours).sha256 === anchorOf(theirs).sha256;
 }

@@ -261,6 +261,7 @@ function startLogBackup(
     log,
     of: { id, name, offset: logOffset(identity, index.state) },
     node: nodeId,
+    checksumAt: (txId) => index.checksumAt(txId),
     options,
     reads,
     verifiedUpTo: async () => {

@@ -115,6 +115,13 @@ export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array
   copyHex(payload, CHECKED + TAG_DIGITS + 1, target, at + CRC_DIGITS / 2, RANDOM_DIGITS / 2);
 }
 
+/** Returns the first four bytes of a payload's mark ({@link writePayloadMark}). For a Cairn message, they are its CRC-32. */
+export function payloadChecksum(payload: Uint8Array): number {
+  const mark = Buffer.alloc(PAYLOAD_MARK_BYTES);
+  writePayloadMark(mark, 0, payload, typeof readFrame(payload) !== "string");
+  return mark.readUInt32BE(0);
+}
+
 /** Returns the CRC-32 in the first line of a Cairn message. */
 export function messageChecksum(payload: Uint8Array): number {
   return ((readHex4(payload, PREFIX.length) << 16) | readHex4(payload, PREFIX.length + 4)) >>> 0;

@@ -1,11 +1,13 @@
 import { Readable } from "node:stream";
 import { rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { type CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { planLost } from "../../src/backup/write/prune-backup.ts";
+import { payloadChecksum } from "../../src/transactions/message-frame.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { takeMessages, text } from "../../testing/log-messages.ts";
 import { BackupScene } from "./backup-scene.ts";
@@ -151,6 +153,56 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     // If two histories end at the same position, one of them is not the log's history.
     await upload(other(20), 1, 20);
     await expect(scene.look()).rejects.toMatchObject({ code: "LOG_REGRESSED" });
+  });
+
+  it.each([
+    { first: 11, place: "directly after" },
+    { first: 16, place: "some messages after" },
+  ])(
+    "is continued by a log that begins $place its end only if an index shows that they belong together",
+    async ({ first }) => {
+      await upload(messages, 1, 10);
+      await scene.log.trim?.(first);
+      const end = payloadChecksum(at(messages, 10).payload);
+      const hint = expect.stringContaining(`Move the folder log-${scene.logId}/ out of the store`) as string;
+      await expect(scene.look()).rejects.toMatchObject({ code: "LOG_TRIMMED", hint });
+      // Such an index no longer remembers the transaction.
+      await expect(scene.look({ checksumAt: () => undefined })).rejects.toMatchObject({
+        code: "LOG_TRIMMED",
+      });
+      await expect(scene.look({ checksumAt: () => end + 1 })).rejects.toMatchObject({
+        code: "LOG_REGRESSED",
+        hint,
+      });
+      expect(await scene.segments()).toHaveLength(1);
+      const { written } = await scene.look({ checksumAt: (txId) => (txId === 10 ? end : undefined) });
+      expect(written).toMatchObject([{ first, last: 20 }]);
+      const [, later] = await scene.segments();
+      const content = later === undefined ? undefined : await readSegment(scene.store, later);
+      const before = first === 11 ? anchorOf(at(messages, 10)).sha256 : null;
+      expect(content?.header.before).toBe(before);
+      expect((await scene.look()).skipped).toBeUndefined();
+    },
+  );
+
+  it("begins anew if its folder is moved because it cannot be compared with the log, as the hint says", async () => {
+    await upload(other(8), 1, 10);
+    await scene.log.trim?.(16);
+    const refused = (await scene.look().catch((error: unknown) => error)) as CairnError;
+    const [, folder = ""] = /Move the folder (log-\S+\/) out of the store/.exec(refused.hint ?? "") ?? [];
+    await rename(scene.pathOf(folder), path.join(scene.folder, "moved"));
+    expect((await scene.look()).covered).toEqual([{ first: 16, last: 20 }]);
+    expect(await scene.segments()).toHaveLength(1);
+  });
+
+  it("is not pruned down to messages that the log has trimmed, some of which it may have lost", async () => {
+    await upload(messages, 1, 6);
+    await upload(other(7), 7, 12);
+    await upload(other(7), 13, 14);
+    await scene.log.trim?.(10);
+    await expect(planLost(scene.target())).rejects.toMatchObject({ code: "CONFLICT" });
+    await scene.log.trim?.(15);
+    expect((await planLost(scene.target())).segments).toEqual([]);
   });
 
   it("is not written to once the log has been replaced by another one", async () => {

@@ -1,4 +1,4 @@
-import { rename, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
@@ -140,6 +140,48 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     await done(scene, "checkpoint", "create", "--url", b.url ?? "");
     await done(scene, "checkpoint", "prune", "--retain-at-least", "1", "--lost");
     expect(await done(scene, "log", "backup", "verify")).toContain("is intact: transactions 1 to 9");
+  });
+
+  it("gets a new backup if it was trimmed beyond the last message that it has in common with its backup", async () => {
+    const a = await scene.ready("a", { parts: BACKED_UP });
+    await put(a, 0, 5, "kept");
+    await scene.stop(a);
+    await scene.copyLog();
+    const again = await scene.ready("a", { parts: BACKED_UP });
+    const last = await put(again, 0, 8, "lost");
+    await backedUp(again, last);
+    await scene.stop(again);
+    await scene.rollBackLog();
+    await rm(scene.dbDir("a"), { recursive: true });
+    const parts = { ...BACKED_UP, http: HTTP };
+    const b = await scene.ready("b", { parts });
+    const end = await put(b, 100, 104, "instead");
+    await done(scene, "checkpoint", "create", "--url", b.url ?? "");
+    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(end));
+    await put(b, 104, 114, "instead");
+    await vi.waitFor(async () => {
+      expect((await b.status()).logBackup?.lastFailure?.code).toBe("LOG_REGRESSED");
+    });
+    // Nothing is built from both histories.
+    const c = await scene.ready("c", { parts: { http: HTTP } });
+    expect(await c.digest()).toEqual(await b.digest());
+    const printed = await run(scene, "log", "orphans", "--from-backup");
+    expect(printed.code).toBe(0);
+    expect(printed.stdout.match(/"lost"/g)).toHaveLength(last - end + 1);
+    expect(printed.stderr).toContain(
+      `up to ${end - 1}, so it is unknown whether the log's history contains all`,
+    );
+    await writeFile(path.join(scene.folder, "lost.ndjson"), printed.stdout);
+    const refused = await run(scene, "log", "backup", "prune", "--lost");
+    expect(refused.stderr).toMatch(/^CONFLICT: .* has none in common with its backup/);
+    const [, folder = ""] = /move the folder (log-\S+\/) out of the store/.exec(refused.stderr) ?? [];
+    await rename(path.join(scene.folder, "checkpoints", folder), path.join(scene.folder, "moved"));
+    await done(scene, "load", "lost.ndjson", "--await", "--url", b.url ?? "");
+    const { txId } = await b.status().then(({ index }) => index);
+    await backedUp(b, txId ?? 0);
+    expect(await done(scene, "log", "backup", "verify")).toContain(
+      `is intact: transactions ${end} to ${txId}`,
+    );
   });
 
   it("continues before a fatal transaction, with running nodes, which continue to write from that point", async () => {

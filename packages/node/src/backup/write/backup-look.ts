@@ -98,7 +98,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const bounds = await log.bounds();
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
-  await requireSameHistory(target, listing.segments, last);
+  const trimmed = await requireSameHistory(target, listing.segments, last);
   // `describe` is called each time, because an S3 store knows whether it can delete only after it has created an
   // object, such as the lease.
   const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
@@ -114,7 +114,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     }
     while (next !== undefined && !options.signal.aborted) {
       const before = done.written.length;
-      await writeSegments(target, next, (segment) => done.add("written", segment));
+      await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
       // Stop if no segment was written. Otherwise a log that ended early would be read forever.
       if (done.written.length === before) break;
       next = nextToWrite(coveredRanges(done.segments), range);

@@ -17,7 +17,7 @@ import type { RemovalRules } from "./expire-segments.ts";
 import { listBackup, missingIn } from "../segments/segment-name.ts";
 import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
-import { SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
+import { type BackupTarget, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
 
 /** The parameters of a log backup. */
 export interface LogBackupOptions {
@@ -35,6 +35,8 @@ export interface LogBackupParts {
   readonly of: SegmentHeader["log"];
   readonly node: string;
   readonly options: LogBackupOptions;
+  /** See {@link BackupTarget}. */
+  readonly checksumAt?: BackupTarget["checksumAt"];
   /** See {@link RemovalRules}. If absent, no segment is removed because of its age. */
   readonly verifiedUpTo?: RemovalRules["verifiedUpTo"];
   /** See {@link RemovalRules}. */
@@ -118,9 +120,10 @@ export class LogBackup {
   status(txId: TxId): LogBackupStatus {
     const { store, options } = this.#parts;
     const { look, lookedAt, nextLookAt, coveredUntil, error, failures } = this.#state;
-    // Once the log has lost its end, the new messages in its place are not in any backup, whatever their numbers
-    // suggest.
-    const isKnown = look !== null && !isCairnError(error, "LOG_REGRESSED");
+    // If the log has lost its end, or may have, the new messages in its place are not in any backup, whatever their
+    // numbers suggest.
+    const isLost = isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
+    const isKnown = look !== null && !isLost;
     const transactions = isKnown ? missingIn(look.covered, { first: look.logBegin, last: txId }).count : null;
     return {
       location: store.location,
@@ -206,7 +209,7 @@ export class LogBackup {
 
   /** Performs one look. Returns the time until the next one (ms). */
   async #look(isMuch: boolean): Promise<number> {
-    const { options, store, log, of, node, onLook, onError, verifiedUpTo, earlier } = this.#parts;
+    const { options, store, log, of, node, checksumAt, onLook, onError, verifiedUpTo, earlier } = this.#parts;
     const { every, codec, keep } = options;
     const muchSince = isMuch ? this.#countedSince : undefined;
     this.#countedSince = this.#clock.now();
@@ -218,6 +221,7 @@ export class LogBackup {
       log,
       of,
       node,
+      checksumAt,
       codec,
       every,
       muchSince,

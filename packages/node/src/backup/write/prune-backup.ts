@@ -58,8 +58,8 @@ function isReadableFrom(
 
 /**
  * Plans the removal of each segment that ends after the last transaction that the log and its backup share. The log has
- * lost the transactions after that one. Throws `CONFLICT` if no transaction is shared, and `SEGMENT_CORRUPT` if the
- * last shared one cannot be determined.
+ * lost the transactions after that one. Throws `CONFLICT` if the log holds no shared transaction (those that it has
+ * trimmed may be shared or lost), and `SEGMENT_CORRUPT` if the last shared one cannot be determined.
  */
 export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   const { store, of, log } = target;
@@ -71,7 +71,7 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
     shared = Math.max(shared, await lastShared(target, segment, bounds));
   }
   const lost = segments.filter(({ last }) => last > shared);
-  if (shared === 0 && lost.length > 0) throw nothingShared(target, bounds);
+  if (shared < bounds.first + of.offset && lost.length > 0) throw nothingShared(target, bounds);
   return { segments: lost, txId: shared };
 }
 
@@ -184,11 +184,12 @@ function notContinued(txId: TxId, verified: TxId): CairnError {
 }
 
 function nothingShared({ log, store, of }: BackupTarget, { first, last }: LogBounds): CairnError {
+  const except = first > 1 ? ", except perhaps transactions that it has trimmed" : "";
   return new CairnError(
     "CONFLICT",
     `The log "${log.name}", which holds messages ${first} to ${last}, has none in common with its backup in ${store.location}.`,
     {
-      hint: `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`,
+      hint: `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup${except}: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`,
     },
   );
 }

@@ -7,8 +7,10 @@ import { followLog } from "../../log/follow-log.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { encodeSegment, type SegmentCodec, type SegmentHeader } from "../segments/segment.ts";
+import { readSegment } from "../segments/read-segment.ts";
 import { sealSegment } from "../segments/sealed-segment.ts";
-import { parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
+import { backupFolder, parseSegmentName, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
+import { payloadChecksum } from "../../transactions/message-frame.ts";
 
 /** The target size of a segment, in bytes. A single longer message results in a larger segment. */
 export const SEGMENT_BYTES = 8 * 1024 * 1024;
@@ -26,6 +28,11 @@ export interface BackupTarget {
   readonly signal: AbortSignal;
   /** Returns the store's time (ms since 1970). */
   readonly storeNow: () => number;
+  /**
+   * Returns the checksum ({@link payloadChecksum}) of a transaction in the history of an index that agrees with the log;
+   * undefined if the index does not remember it. If absent, there is no such index.
+   */
+  readonly checksumAt?: ((txId: TxId) => number | undefined) | undefined;
 }
 
 /** A segment that has been written. */
@@ -54,15 +61,19 @@ export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange 
 
 /**
  * Writes a run of transactions from the log as segments. Throws the errors of the log and the store. Holds one segment
- * in memory. The caller must have compared the backup with the log ({@link requireSameHistory}).
+ * in memory. The caller must have compared the backup with the log ({@link requireSameHistory}); `trimmed` is the
+ * message that this comparison returned.
  */
 export async function writeSegments(
   target: BackupTarget,
   range: TxRange,
   onWritten: (written: WrittenSegment) => void,
+  trimmed?: LogMessage,
 ): Promise<void> {
   const { log, of } = target;
-  const earlier = await log.fetch(range.first - 1 - of.offset);
+  const position = range.first - 1 - of.offset;
+  const held = await log.fetch(position);
+  const earlier = held ?? (trimmed?.position === position ? trimmed : undefined);
   let before = earlier === undefined ? undefined : anchorOf(earlier);
   let messages: LogMessage[] = [];
   let bytes = 0;
@@ -75,7 +86,7 @@ export async function writeSegments(
     bytes = 0;
   };
   const following = followLog(log, {
-    anchor: before,
+    anchor: held === undefined ? undefined : before,
     from: range.first - of.offset,
     upTo: range.last - of.offset,
     signal: target.signal,
@@ -122,31 +133,57 @@ export async function writeSegment(
 
 /**
  * Throws `LOG_REGRESSED` if the backup's last transaction differs from the one in the log. In that case, the log has
- * lost its end, and its current content does not continue the backup.
+ * lost its end, and its current content does not continue the backup. If the log has trimmed that transaction, an index
+ * that agrees with the log takes its place, and the transaction's message is returned. Without such an index, nothing
+ * shows that the log continues the backup, and `LOG_TRIMMED` is thrown.
  */
 export async function requireSameHistory(
-  {
-    log,
-    of,
-    store,
-  }: Pick<BackupTarget, "log" | "store"> & { readonly of: Pick<BackupTarget["of"], "id" | "offset"> },
+  target: Pick<BackupTarget, "log" | "store" | "checksumAt"> & {
+    readonly signal?: AbortSignal;
+    readonly of: Pick<BackupTarget["of"], "id" | "offset">;
+  },
   segments: readonly SegmentFile[],
   logEnd: TxId,
-): Promise<void> {
+): Promise<LogMessage | undefined> {
+  const { log, of, store } = target;
   const newest = lastSegment(segments);
-  if (newest === undefined) return;
+  if (newest === undefined) return undefined;
   const message = newest.last > logEnd ? undefined : await log.fetch(newest.last - of.offset);
-  // A trimmed message cannot be compared, but the log continues after it.
-  if (message === undefined && newest.last <= logEnd) return;
+  if (message === undefined && newest.last <= logEnd) return await requireSameTrimmed(target, newest);
   const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
   const ends = segments.filter(({ last }) => last === newest.last);
   const agrees = ({ end }: SegmentFile): boolean => sha256?.startsWith(end) === true;
   const other = ends.find((segment) => !agrees(segment));
-  if (other === undefined) return;
+  if (other === undefined) return undefined;
   // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
   if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
   throw regressedBeforeBackup(log.name, other, store.location, hint);
+}
+
+async function requireSameTrimmed(
+  { log, of, store, checksumAt, signal }: Parameters<typeof requireSameHistory>[0],
+  newest: SegmentFile,
+): Promise<LogMessage | undefined> {
+  const { last, name } = newest;
+  const known = checksumAt?.(last);
+  const content = known === undefined ? undefined : await readSegment(store, newest, signal);
+  const message = content?.messages.get(last);
+  if (message !== undefined && payloadChecksum(message.payload) === known)
+    return { ...message, payload: Buffer.from(message.payload) };
+  const where = `the log "${log.name}" no longer holds transaction ${last}, with which its backup in ${store.location} ends (${name})`;
+  const hint = `Move the folder ${backupFolder(of.id)} out of the store, and keep it, because it may contain the only copy of transactions that the log lost. The next look of a node begins a new backup with what the log holds.`;
+  throw message === undefined
+    ? new CairnError(
+        "LOG_TRIMMED",
+        `Nothing is written to the backup: ${where}, so it is unknown whether the log continues it.`,
+        { hint },
+      )
+    : new CairnError(
+        "LOG_REGRESSED",
+        `Nothing is written to the backup: ${where}, and the transaction of that number in the log's history is another one.`,
+        { hint },
+      );
 }
 
 const LOST_END_HINT =

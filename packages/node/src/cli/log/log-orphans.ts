@@ -10,6 +10,7 @@ import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { fileReader, openIndex } from "../../index/local-index.ts";
 import { FIRST_TX_ID, firstKept } from "../../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
+import type { TxLog } from "../../log/tx-log.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
 import { withRecorded } from "../../join/held-transactions.ts";
@@ -52,7 +53,8 @@ export const addLogOrphans: AddCommand = (parent, terminal) => {
         if (identity === undefined) throw await noLog(log.name, system);
         const printing = { log, identity, provider: fileReader(system.kvProvider), terminal };
         const find = async () => await backupsBeyond(opened, identity, stores);
-        if (options.fromBackup === true) return await printFromBackups(await find(), system, printing);
+        if (options.fromBackup === true)
+          return await printFromBackups(await find(), opened, system, printing);
         await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
         await tellOfBackups(find, terminal);
       });
@@ -100,10 +102,11 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
 
 /**
  * Prints the transactions that backups hold beyond the log. Reads them from indexes built from the backups, because
- * only an index shows which transactions took effect.
+ * only an index shows which transactions took effect. `opened` is the log without its backups.
  */
 async function printFromBackups(
   backups: readonly BackupBeyond[],
+  opened: TxLog,
   system: System,
   printing: Printing,
 ): Promise<void> {
@@ -129,7 +132,9 @@ async function printFromBackups(
       });
       const folder = `the backup of the log ${logId} in ${store.location}`;
       const held = { shared, comparedWith: printing.identity.id };
-      await printReadable({ folder, live, holdsLost: true, held }, printing, listed);
+      // The log's own backup says nothing about what it has in common with the log.
+      const log = logId === printing.identity.id ? opened : printing.log;
+      await printReadable({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
     }
   } finally {
     forget();

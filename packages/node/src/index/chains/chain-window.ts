@@ -114,7 +114,7 @@ export class ChainWindow {
   }
 
   /**
-   * Returns the CRC-32 of a message: the first four bytes of its identity, which do not depend on its time. Undefined
+   * Returns the checksum of a message's payload (`payloadChecksum`): the first four bytes of the message's identity. Undefined
    * if it has not been applied yet or is before the window.
    */
   checksumAt(txId: TxId): number | undefined {

@@ -130,7 +130,7 @@ async function ofLog(
   try {
     await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
   } catch (error) {
-    if (!isCairnError(error, "LOG_REGRESSED")) throw error;
+    if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
     const { code, message, hint = null } = error;
     return { first, exposed: UNKNOWN, failure: { code, message, hint } };
   }
