@@ -152,6 +152,20 @@ function endOnceSent(socket: Socket): void {
 }
 
 /**
+ * Makes a TLS connection keep decrypted bytes while it is paused. By default, Node's parser gets them directly, even
+ * then, and refuses them (HPE_PAUSED). With a listener for data, they pass through the stream, which keeps them, but
+ * that costs time, so the listener is only added before the first pause. Once reading has stopped, it would be too late.
+ */
+function keepBytesWhilePaused(socket: Socket): void {
+  const { pause } = socket;
+  socket.pause = () => {
+    socket.pause = pause;
+    socket.on("data", () => undefined);
+    return socket.pause();
+  };
+}
+
+/**
  * The connections whose TLS handshake has not ended. They hold an open file like any other. The socket of a handshake is
  * another object than the encrypted one that follows, so both are identified by their remote end.
  */
@@ -263,9 +277,7 @@ export function trackConnections(
     handshakes.end(socket);
     if (closing) return void socket.destroy();
     register(socket);
-    // With this listener, Node passes decrypted bytes through the stream, which keeps them while it is paused. Without
-    // it, its parser would get them even while it is paused, and would refuse them (HPE_PAUSED).
-    socket.on("data", () => undefined);
+    keepBytesWhilePaused(socket);
   });
   // There is no way to respond before the handshake has succeeded.
   app.server.prependListener("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
