@@ -173,6 +173,28 @@ describe("records that cannot be documents", () => {
   });
 });
 
+describe("a database of Redis", () => {
+  it("is read only if it is the one in the address", async () => {
+    const url = await startNode();
+    const server = await startRedis();
+    onTestFinished(() => server.close());
+    const [first, fifth] = [new Redis(server.url), new Redis(`${server.url}/5`)];
+    onTestFinished(() => [first, fifth].forEach((redis) => redis.disconnect()));
+    await first.set("in-0", "0");
+    await fifth.set("in-5", "5");
+    const read = async (database: string): Promise<[number, string]> => {
+      const command = ["import", "redis", `${server.url}/${database}`, "--url", url];
+      const { code, stderr } = await runCairn(command, { cwd: await folder() });
+      return [code ?? -1, stderr];
+    };
+    expect(await read("99")).toEqual([3, expect.stringMatching(/^SOURCE_UNREADABLE: .*out of range/m)]);
+    for (const wrong of ["-1", "abc"])
+      expect(await read(wrong)).toEqual([2, expect.stringContaining(`${wrong} is not the number of a data`)]);
+    expect((await read("5"))[0]).toBe(0);
+    expect(await contentOf(url, "redis")).toEqual(new Map([["in-5", "5"]]));
+  });
+});
+
 describe("the key of a document", () => {
   it("is taken from the groups of --key-pattern", async () => {
     const url = await startNode();

@@ -119,8 +119,8 @@ function suggestDuration(
     return `Did you mean P${noT[1] ?? ""}T${noT[2] ?? ""}? Hours, minutes and seconds stand after the T.`;
   }
   if (SIGNED.test(upper)) return "It has a sign: write it without one, above zero, such as PT6H.";
-  if (isIso(upper.replace(/T$/, ""))) return `It ends with T: write ${upper.replace(/T$/, "")}.`;
-  if (isIso(upper.replaceAll(/([.,])(?=[A-Z])/g, "$10")))
+  if (upper.endsWith("T") && isIso(upper.slice(0, -1))) return `It ends with T: write ${upper.slice(0, -1)}.`;
+  if (/[.,][A-Z]/.test(upper) && isIso(upper.replaceAll(/([.,])(?=[A-Z])/g, "$10")))
     return "A digit is missing behind the point, as in PT1.5S.";
   for (const repaired of [upper, `P${upper}`, `P${upper.replace(/^([0-9.,]+[HMS])/, "T$1")}`]) {
     if (isIso(repaired) && repaired !== text) return `Did you mean ${repaired}?`;

@@ -116,3 +116,12 @@ test("a file may name its schema for editors, but only as a string", async () =>
   expect(Object.keys(settingsOf(config)).filter((path) => path.includes("schema"))).toEqual([]);
   expect(await problemsOf({ cwd, json: '{"$schema": {}}' })).toMatchObject([{ path: ["$schema"] }]);
 });
+
+test.each(["file:///tmp/a%zz", "file:///%2f", "file://host/x", "file://"])(
+  "%s is not a path on this machine",
+  async (dir) => {
+    await writeFile(join(cwd, "a.json"), JSON.stringify({ "cairn/node": { dir } }));
+    const [problem] = await problemsOf({ cwd, file: "a.json" });
+    expect(problem?.message).toContain("Expected a path on this machine");
+  },
+);

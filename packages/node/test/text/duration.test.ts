@@ -37,6 +37,7 @@ test.each<[string, string]>([
   ["-PT6H", "It has a sign: write it without one, above zero, such as PT6H."],
   ["P+1D", "It has a sign: write it without one, above zero, such as PT6H."],
   ["P1DT", "It ends with T: write P1D."],
+  [" PT1H", "Did you mean PT1H?"],
   ["PT1.S", "A digit is missing behind the point, as in PT1.5S."],
   ["P", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],
   ["PT", "Write ISO-8601, such as PT6H, PT30M or P7D, or a whole number of milliseconds."],

@@ -1,11 +1,11 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { requireConfig } from "../../config/read-config.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { bucketProblem } from "../../text/document-key.ts";
+import { fileUrlPath } from "../../text/file-url.ts";
 import { nameInPath } from "../places/checkpoint-place.ts";
 import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -50,7 +50,9 @@ export function placeFirst(
  */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
-  const path = place.startsWith("file:") ? fileURLToPath(place) : resolve(terminal.cwd, place);
+  const path = place.startsWith("file:") ? fileUrlPath(place) : resolve(terminal.cwd, place);
+  if (path === undefined)
+    throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
   if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
   const names = await namesIn(path);
   if (names === undefined) {

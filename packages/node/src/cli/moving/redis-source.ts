@@ -33,8 +33,15 @@ export async function openRedis({ url, prefix }: RedisOptions): Promise<KeyValue
       "Write, for example, redis://127.0.0.1:6379/0.",
     );
   }
-  const { host } = new URL(url);
+  const { host, pathname, searchParams } = new URL(url);
   const place = `Redis at ${host}`;
+  const database = searchParams.get("db") ?? pathname.slice(1);
+  if (!/^[0-9]{0,9}$/.test(database)) {
+    throw new UsageError(
+      `${database} is not the number of a database of Redis.`,
+      "Write, for example, redis://127.0.0.1:6379/0.",
+    );
+  }
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -53,6 +60,8 @@ export async function openRedis({ url, prefix }: RedisOptions): Promise<KeyValue
   };
   try {
     await asked(() => redis.connect());
+    // The client does not report whether it could select the database.
+    await asked(() => redis.select(Number(database)));
     const total = await asked(() => redis.dbsize());
     return {
       pairs: readPairs(redis, prefix, asked),

@@ -1,6 +1,5 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   type CheckpointList,
   type CheckpointListing,
@@ -15,6 +14,7 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
+import { fileUrlPath } from "../../text/file-url.ts";
 import { awaitedStore } from "./awaited-store.ts";
 import { type StoreKeyOptions, withKeys } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -204,11 +204,11 @@ export function noCheckpoint(
 }
 
 function pathOf(place: string, terminal: Terminal): string {
-  if (place.startsWith("file:")) return fileURLToPath(place);
-  if (/^[a-z0-9]+:\/\//.test(place)) {
+  const path = place.startsWith("file:") ? fileUrlPath(place) : resolve(terminal.cwd, place);
+  if (path === undefined || (!place.startsWith("file:") && /^[a-z0-9]+:\/\//.test(place))) {
     throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
   }
-  return resolve(terminal.cwd, place);
+  return path;
 }
 
 /**

@@ -113,10 +113,18 @@ const FILES = new Set(["io/file", "clojure.java.io/file", "File.", "java.io.File
 
 function translateCall(call: CallNode, notes: string[]): Converted | undefined {
   const name = call.name.replace(/^java\.time\./, "");
-  const [only] = call.arguments;
-  if (only?.type === "string" && (FILES.has(name) || name === "Duration/parse")) {
-    return { type: "string", text: only.text };
+  const texts = call.arguments.map((argument) => (argument.type === "string" ? argument.text : undefined));
+  const [first, ...others] = texts;
+  if (
+    first !== undefined &&
+    FILES.has(name) &&
+    others.every((part) => part !== undefined && part[0] !== "/")
+  ) {
+    return { type: "string", text: [first.replace(/(?<=.)\/+$/, ""), ...others].join("/") };
   }
+  if (first !== undefined && name === "Duration/parse" && others.length === 0)
+    return { type: "string", text: first };
+  const only = call.arguments.length === 1 ? call.arguments[0] : undefined;
   const unit = DURATION_CALLS.get(name);
   if (unit !== undefined && only?.type === "number") {
     const iso = Duration.fromMillis(only.value * unit)

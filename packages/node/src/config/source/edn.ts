@@ -95,8 +95,13 @@ class TreeBuilder {
   }
 
   #call({ items, from }: Pick<EdnForm & { readonly kind: "list" }, "items" | "from">): ConfigNode {
-    const read = this.#clojure ? items.filter(isPlain) : items;
-    const [operator, ...rest] = read.map((item) => this.build(item));
+    // What code contains besides plain values has no value here.
+    const read = this.#clojure ? items.slice(Math.max(0, items.findIndex(isPlain))) : items;
+    const [operator, ...rest] = read.map((item): ConfigNode =>
+      this.#clojure && !isPlain(item)
+        ? { type: "null", origin: this.#source.originAt(item.from) }
+        : this.build(item),
+    );
     if (operator?.type !== "symbol") {
       throw new EdnFault(
         from,

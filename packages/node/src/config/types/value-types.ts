@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { ConfigNode } from "../source/config-tree.ts";
 import { eitherOf, orVariable } from "./json-schema.ts";
+import { fileUrlPath } from "../../text/file-url.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import { expected, type ValueType } from "./reading.ts";
 
@@ -62,14 +62,14 @@ export function path(): ValueType<string> {
 
 /**
  * Returns a string as an absolute path; undefined if the string is empty, begins with `~`, contains a NUL, or is a URL
- * other than `file:`.
+ * that names no file of this machine.
  */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
   // A file name cannot contain a slash, encoded or not.
   if (!written.startsWith("file:///") || !URL.canParse(written) || /%2f/i.test(written)) return undefined;
-  return fileURLToPath(written);
+  return fileUrlPath(written);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { TAGS_PATTERN } from "../requests/preconditions.ts";
 import { type ErrorCode } from "@cairn/kv";
 import { PROBLEM_TYPE } from "../answers/error-answer.ts";
 import { statusOf } from "../answers/request-error.ts";
@@ -89,11 +90,11 @@ const HEADERS = {
   Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
   Location: [TEXT, "The address of the new document."],
   "If-Match": [
-    TEXT,
+    { ...TEXT, pattern: TAGS_PATTERN, minLength: 1 },
     'The request is carried out only if the resource is at one of these revisions (`"7"`) or, with `*`, only if it exists.',
   ],
   "If-None-Match": [
-    TEXT,
+    { ...TEXT, pattern: TAGS_PATTERN, minLength: 1 },
     "With `*`, the request is carried out only if the resource does not exist. On GET, the response is 304 for a revision that the client has.",
   ],
   "Last-Event-ID": [

@@ -18,14 +18,14 @@ export function etag(revision: Revision): string {
   return `"${revision}"`;
 }
 
-/** Parses both headers; undefined if the request has neither. */
+/** Parses both headers; undefined if the request has neither. Throws `REQUEST_INVALID`. */
 export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions | undefined {
   const match = headers["if-match"];
   const noneMatch = headers["if-none-match"];
   if (match === undefined && noneMatch === undefined) return undefined;
   return {
-    ...(match === undefined ? {} : { match: parseTags(match) }),
-    ...(noneMatch === undefined ? {} : { noneMatch: parseTags(noneMatch) }),
+    ...(match === undefined ? {} : { match: parseTags("If-Match", match) }),
+    ...(noneMatch === undefined ? {} : { noneMatch: parseTags("If-None-Match", noneMatch) }),
   };
 }
 
@@ -55,15 +55,29 @@ function unkept(header: string): RequestError {
 }
 
 /**
- * Parses the tags of a header. Weak tags count as strong ones, because proxies that compress responses weaken the tags.
- * A tag that is not a revision matches nothing.
+ * The form of both headers: `*`, or a list of tags (RFC 9110, 8.8.3 and 13.1). A revision may lack its quotes. It is also a
+ * pattern of JSON Schema.
  */
-function parseTags(header: string): Tags {
-  if (header.trim() === "*") return "any";
-  return header.split(",").flatMap((tag) => {
-    const digits = /^\s*(?:W\/)?"?(\d{1,16})"?\s*$/.exec(tag)?.[1];
-    return digits === undefined ? [] : [Number(digits)];
-  });
+export const TAGS_PATTERN = String.raw`^[ \t]*(\*|((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})?([ \t]*,[ \t]*((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})?)*)[ \t]*$`;
+const TAGS = new RegExp(TAGS_PATTERN);
+const EACH_TAG = /(?:W\/)?"([^"]*)"|\d+/g;
+
+/**
+ * Parses the tags of a header. Weak tags count as strong ones, because proxies that compress responses weaken the tags.
+ * A tag that is not a revision matches nothing. Throws `REQUEST_INVALID` for anything that is not a list of tags: a
+ * precondition must not count as fulfilled because it cannot be understood.
+ */
+function parseTags(name: string, header: string): Tags {
+  const text = header.trim();
+  if (text === "*") return "any";
+  const tags = [...text.matchAll(EACH_TAG)].map(([bare, quoted = bare]) => quoted);
+  if (tags.length === 0 || !TAGS.test(text)) {
+    throw badRequest(
+      `The header ${name} is neither * nor a list of tags.`,
+      'Write * or revisions in quotes, such as "7", "9".',
+    );
+  }
+  return tags.flatMap((tag) => (/^\d{1,16}$/.test(tag) ? [Number(tag)] : []));
 }
 
 function includes(tags: Tags, revision: Revision | undefined): boolean {

@@ -88,6 +88,23 @@ test("the whole file of a cluster is converted, with a comment at each relevant 
   expect(stdout).not.toContain("hunter2");
 });
 
+test.each([
+  ['(io/file "/a" "b" "c/d")', ':db-dir "/a/b/c/d"'],
+  ['(io/file "/a/" "b")', ':db-dir "/a/b"'],
+  ['(io/file (System/getenv "HOME") "x")', undefined],
+  ['(io/file "/a" (System/getenv "NAME"))', undefined],
+  ['(io/file "a" {:b 1})', undefined],
+  ['(io/file "/a" "/b")', undefined],
+])(
+  "the path %s is converted to the file that it names, or removed with a comment",
+  async (code, expected) => {
+    const { stdout } = await convert(`{:xtdb/index-store {:kv-store {:db-dir ${code}}}}`, "edn");
+    if (expected !== undefined) expect(stdout).toContain(expected);
+    else expect(stdout).toMatch(/;; \(io\/file …\) is code, which Cairn does not run/);
+    expect(stdout.match(/:db-dir "/g) ?? []).toHaveLength(expected === undefined ? 0 : 1);
+  },
+);
+
 test("the log of a cluster never becomes an embedded one: until NATS_URL is set, the check fails", async () => {
   for (const module of ["xtdb.kafka/->tx-log", "xtdb.jdbc/->tx-log", "crux.kafka/->ingest-only-tx-log"]) {
     for (const log of [`{:xtdb/module ${module}}`, `'${module}`, ":mine"]) {

@@ -38,6 +38,13 @@ describe("no part of a request is ignored silently:", () => {
     ["a list", ["GET /api/v1/pods HTTP/1.1", HOST, 'If-Match: "1"'], "If-Match"],
     ["a history", ["GET /api/v1/pods/x?history=true HTTP/1.1", HOST, 'If-Match: "1"'], "If-Match"],
     ["the status", ["GET /status HTTP/1.1", HOST, "If-Match: *"], "If-Match"],
+    ["* beside a tag", [PUT, HOST, 'If-None-Match: *, "2"'], "If-None-Match is neither * nor a list of tags"],
+    ["* and a tag", [PUT, HOST, "If-None-Match: *", 'If-None-Match: "2"'], "If-None-Match is neither"],
+    ["a word as a tag", [PUT, HOST, "If-None-Match: abc"], "If-None-Match is neither"],
+    ["an open quote", [PUT, HOST, 'If-None-Match: "2'], "If-None-Match is neither"],
+    ["no tag", [PUT, HOST, "If-None-Match: "], "If-None-Match is neither"],
+    ["no tag in a list", [PUT, HOST, "If-None-Match: ,"], "If-None-Match is neither"],
+    ["a tag without a comma", [PUT, HOST, 'If-Match: "1" "2"'], "If-Match is neither"],
     ["an empty flag", ["PUT /api/v1/pods/default/x?await= HTTP/1.1", HOST], "await must be true or false"],
   ])("%s is refused, and nothing is written", async (_what, lines, told) => {
     await using served = await serve();
