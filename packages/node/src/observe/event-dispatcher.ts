@@ -93,7 +93,8 @@ export class EventDispatcher {
 
 /** Returns the error that made a task fail. Tasks are aborted only when the node stops or joins again. */
 function asWorkError(error: unknown): CairnError {
-  if (!(error instanceof DOMException) || error.name !== "AbortError") return asCairnError(error);
+  // An aborted signal throws a DOMException, and an aborted stream an error of Node's own.
+  if (!(error instanceof Error) || error.name !== "AbortError") return asCairnError(error);
   return new CairnError("NOT_READY", "The node stopped or left its index before the work was done.", {
     hint: "Do nothing: the task is repeated when the node is ready.",
     cause: error,

@@ -1,3 +1,4 @@
+import { addAbortSignal, Readable } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
@@ -63,15 +64,17 @@ it("a dispatcher reports a task that ends without a result as failed", async () 
   expect(told[1]).toMatchObject({ stage: "failed", error: { code: "INTERNAL" } });
 });
 
-it("a dispatcher reports an abort as NOT_READY, and an unexpected error as INTERNAL with its cause", () => {
+it("a dispatcher reports an abort as NOT_READY, and an unexpected error as INTERNAL with its cause", async () => {
   const { events, told } = listened();
   events.begin("restore").failed(AbortSignal.abort().reason);
+  const stream = addAbortSignal(AbortSignal.abort(), new Readable({ read: () => undefined }));
+  events.begin("trim").failed(await stream.toArray().catch((error: unknown) => error));
   const unexpected = new RangeError("Array buffer allocation failed");
   events.begin("checkpoint").failed(unexpected);
   events.begin("checkpoint").failed("not even an error");
   const failed = told.filter((event) => event.stage === "failed");
-  expect(failed.map(({ error }) => error.code)).toEqual(["NOT_READY", "INTERNAL", "INTERNAL"]);
-  expect(failed[1]?.error.cause).toBe(unexpected);
+  expect(failed.map(({ error }) => error.code)).toEqual(["NOT_READY", "NOT_READY", "INTERNAL", "INTERNAL"]);
+  expect(failed[2]?.error.cause).toBe(unexpected);
 });
 
 it("a dispatcher continues when a listener throws or rejects, without effects on other listeners or the task", async () => {
