@@ -1,4 +1,5 @@
-import { rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { copyFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { newestArchive } from "../../support/watched-store.ts";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
 
@@ -30,6 +31,31 @@ export const LOGS: readonly BrokenCluster[] = [
     },
     hint: /cairn (log recover --from checkpoint-\S+) creates one that continues after it/,
     follow: async (scene, [, command = ""]) => await scene.runStep(command),
+  },
+  {
+    name: "log-gone-checkpoint-cut",
+    failure: "the log's stream is gone, and the archive of its only checkpoint was truncated",
+    codes: ["LOG_DIFFERENT", "CHECKPOINT_INCOMPLETE"],
+    async break(scene) {
+      await pair(scene);
+      await scene.run("checkpoint create");
+      await Promise.all([scene.stop("a"), scene.stop("b")]);
+      await scene.operate(async (stream) => await stream.deleteStream());
+      const archive = newestArchive(scene.path("checkpoints"));
+      await copyFile(scene.path("checkpoints", archive), scene.path(archive));
+      await truncate(scene.path("checkpoints", archive), 1_000);
+      scene.start("c");
+      await scene.waitForStatus("c", ({ failure }) => failure !== null);
+      return { status: "c" };
+    },
+    hint: /make (checkpoint-\S+) usable \(CHECKPOINT_INCOMPLETE: .* unfinished copies.*\), and run cairn (log recover)/,
+    async follow(scene, [, checkpoint = "", command = ""]) {
+      const archive = `${checkpoint}.tar`;
+      await scene.step("copy the archive again", () =>
+        copyFile(scene.path(archive), scene.path("checkpoints", archive)),
+      );
+      await scene.runStep(command);
+    },
   },
   {
     name: "log-trimmed",

@@ -6,6 +6,7 @@ import {
   CHECKPOINT_PREFIX,
   checkpointFile,
   type CheckpointName,
+  decodeManifest,
   newestFirst,
   parseCheckpointFile,
   parseCheckpointName,
@@ -30,8 +31,10 @@ export interface SkippedCheckpoint {
   /** The location of its store. */
   readonly store: string;
   readonly error: CairnError;
-  /** The id of its log, if it is encrypted and there is no key for it (`KEY_MISSING`). */
+  /** The id of its log, if its manifest shows it. Without the key of an encrypted one, it is not authenticated. */
   readonly logId?: string | undefined;
+  /** The name of its log, if its manifest shows it. An encrypted one shows it only with a key. */
+  readonly logName?: string | undefined;
 }
 
 /** The files of one checkpoint, as listed. */
@@ -166,13 +169,32 @@ async function readCheckpoint(
       damaged: files.damaged !== undefined,
     };
     const error = archiveFault(checkpoint, files.archive);
-    return error === undefined ? checkpoint : { name, store: store.location, error };
+    return error === undefined
+      ? checkpoint
+      : { name, store: store.location, error, ...logOf(checkpoint.manifest) };
   } catch (error) {
     // A single file without read permission affects one checkpoint; an unresponsive store affects all.
     if (!isCairnError(error) || !ONE_CHECKPOINT.has(error.code)) throw error;
     const skipped = { name, store: store.location, error };
-    if (error.code !== "KEY_MISSING" || text === undefined) return skipped;
-    return { ...skipped, logId: sealedLogId(text) };
+    if (text === undefined) return skipped;
+    if (error.code === "KEY_MISSING") return { ...skipped, logId: sealedLogId(text) };
+    return error.code === "PLAIN_REFUSED" ? { ...skipped, ...plainLog(name, text) } : skipped;
+  }
+}
+
+type LogOfSkipped = Pick<SkippedCheckpoint, "logId" | "logName">;
+
+function logOf({ log }: Pick<StoredManifest, "log">): LogOfSkipped {
+  return { logId: log.id, logName: log.name };
+}
+
+/** Returns the log in a manifest that is refused because it is not encrypted; nothing if it is also invalid. */
+function plainLog(name: string, text: string): LogOfSkipped {
+  try {
+    return logOf(decodeManifest(name, text));
+  } catch (error) {
+    if (isCairnError(error, "CHECKPOINT_CORRUPT")) return {};
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@ import type { IndexState } from "../index/rows/index-state.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import type { LostLog } from "./lost-log.ts";
+import type { LostLog, UnusableCheckpoint } from "./lost-log.ts";
 
 type Join = NodeStatus["join"];
 
@@ -36,9 +36,23 @@ function howToContinue(lost: LostLog | CairnError | undefined): string {
     return `it can be continued from a checkpoint or a log backup, but no store could be read (${lost.code}: ${lost.message}); once one can, cairn log status names the command`;
   if (lost === undefined)
     return 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
-  const where =
-    lost.backup === undefined ? "it" : `transaction ${lost.backup.txId}, the last one in its backup`;
-  return `${recoverCommand(lost)} creates one that continues after ${where}, and the nodes follow it (with an embedded log, stop the node first)`;
+  const { checkpoint, backup, unusable } = lost;
+  if (checkpoint === undefined && backup === undefined && unusable !== undefined)
+    return `make ${unusable.name} usable (${faultOf(unusable)}), and run ${recoverCommand(lost)}; to begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first)`;
+  const where = backup === undefined ? "it" : `transaction ${backup.txId}, the last one in its backup`;
+  const further = unusable === undefined ? "" : `. ${furtherButUnusable(unusable)}`;
+  return `${recoverCommand(lost)} creates one that continues after ${where}, and the nodes follow it (with an embedded log, stop the node first)${further}`;
+}
+
+/** Returns the reason why a checkpoint cannot be used, with its cure. */
+export function faultOf({ error: { code, message, hint } }: UnusableCheckpoint): string {
+  return `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;
+}
+
+/** Returns a sentence, without its period, about the checkpoint that would reach further than the usable remains. */
+export function furtherButUnusable(unusable: UnusableCheckpoint): string {
+  const { name, txId } = unusable;
+  return `Checkpoint ${name} ends with transaction ${txId}, but cannot be used (${faultOf(unusable)})`;
 }
 
 /** Returns the command that continues a lost log from the furthest possible point. */
@@ -48,26 +62,26 @@ export function recoverCommand({ checkpoint, backup }: LostLog): string {
     : `cairn log recover --from ${checkpoint.name}`;
 }
 
+/** A checkpoint of another log. The log's name is unknown if the checkpoint is encrypted and there is no key for it. */
+export interface OtherCheckpoint {
+  readonly name: string;
+  readonly log: { readonly id: string; readonly name: string | undefined };
+  readonly txId: TxId;
+}
+
 /**
  * Returns a warning about a node that may have been meant to join a cluster. If the cluster's log is not configured,
  * such a node silently begins a separate log.
  */
 export function maybeWrongLog(
   { name }: LogIdentity,
-  {
-    name: checkpoint,
-    log,
-    txId,
-  }: {
-    readonly name: string;
-    readonly log: { readonly name: string; readonly id: string };
-    readonly txId: number;
-  },
+  { name: checkpoint, log, txId }: OtherCheckpoint,
   dbDir: string,
 ): CairnError {
+  const other = log.name === undefined ? `the log ${log.id}` : `"${log.name}" (${log.id})`;
   return new CairnError(
     "LOG_DIFFERENT",
-    `This node started with its own log, "${name}", which was empty, but its checkpoint store contains only checkpoints of another log: ${checkpoint}, transaction ${txId} of "${log.name}" (${log.id}).`,
+    `This node started with its own log, "${name}", which was empty, but its checkpoint store contains only checkpoints of another log: ${checkpoint}, transaction ${txId} of ${other}.`,
     {
       hint:
         `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${dbDir} away before it starts. ` +

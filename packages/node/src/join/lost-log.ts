@@ -1,6 +1,12 @@
-import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import {
+  type CheckpointStore,
+  isKeyMissing,
+  listCheckpoints,
+  parseCheckpointName,
+  type SkippedCheckpoint,
+} from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
@@ -12,14 +18,25 @@ export interface LostLog {
   readonly checkpoint?: { readonly name: string; readonly txId: TxId; readonly store: string };
   /** The end of the log's backup, if it is beyond the checkpoint. */
   readonly backup?: { readonly txId: TxId; readonly store: string };
+  /** The log's newest checkpoint that cannot be used, if it is beyond both. */
+  readonly unusable?: UnusableCheckpoint;
   /** When the log was begun (ms since 1970), if its backup shows that it continues another one. */
   readonly recoveredAt?: number;
 }
 
+/** A checkpoint whose manifest shows its log, although it cannot be used. */
+export interface UnusableCheckpoint {
+  readonly name: string;
+  readonly txId: TxId;
+  readonly store: string;
+  readonly error: CairnError;
+}
+
 /**
- * Returns the log with this name (but not the id `exceptId`) whose remains in the stores reach furthest. A log that
- * another log in the stores continues is ignored. Between two recovered logs, the one begun later counts, even if the
- * other reaches further. Throws the errors of the stores.
+ * Returns the log with this name (but not the id `exceptId`) whose remains in the stores reach furthest, including
+ * checkpoints that cannot be used. A log that another log in the stores continues is ignored. Between two recovered
+ * logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether
+ * something else reaches further. Also throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],
@@ -28,8 +45,11 @@ export async function findLostLog(
   signal?: AbortSignal,
 ): Promise<LostLog | undefined> {
   const found = new Map<string, LostLog>();
+  const skipped: SkippedCheckpoint[] = [];
   for (const store of stores) {
-    for (const { log, name: checkpoint, txId } of (await listCheckpoints(store, signal)).checkpoints) {
+    const listed = await listCheckpoints(store, signal);
+    skipped.push(...listed.skipped);
+    for (const { log, name: checkpoint, txId } of listed.checkpoints) {
       if (log.name !== name || (found.get(log.id)?.checkpoint?.txId ?? -1) >= txId) continue;
       found.set(log.id, { id: log.id, checkpoint: { name: checkpoint, txId, store: store.location } });
     }
@@ -45,6 +65,15 @@ export async function findLostLog(
     const isFurther = txId > (known?.checkpoint?.txId ?? -1);
     found.set(id, { ...known, id, ...begun, ...(isFurther ? { backup: { txId, store } } : {}) });
   }
+  for (const one of skipped) {
+    const { logId = "", logName, store, error } = one;
+    const txId = parseCheckpointName(one.name)?.txId ?? 0;
+    const known = found.get(logId);
+    if (logId === exceptId || continued.has(logId) || txId <= reachOf(known)) continue;
+    if (isKeyMissing(one, undefined)) throw mayBeOf(name, error);
+    if (logName === name)
+      found.set(logId, { ...known, id: logId, unusable: { name: one.name, txId, store, error } });
+  }
   let newest: LostLog | undefined;
   for (const one of found.values()) {
     if (one.id === exceptId || continued.has(one.id)) continue;
@@ -56,10 +85,21 @@ export async function findLostLog(
 function isNewer(one: LostLog, other: LostLog): boolean {
   return one.recoveredAt !== undefined && other.recoveredAt !== undefined
     ? one.recoveredAt > other.recoveredAt
-    : lastOf(one) > lastOf(other);
+    : reachOf(one) > reachOf(other);
 }
 
-/** Returns the last transaction that the stores hold of a lost log. */
+function reachOf(lost: LostLog | undefined): TxId {
+  return lost === undefined ? -1 : (lost.unusable?.txId ?? lastOf(lost));
+}
+
+/** Returns the error for a checkpoint that may be of a lost log with this name, which only its key shows. */
+function mayBeOf(name: string, { code, message, hint = "" }: CairnError): CairnError {
+  return new CairnError(code, `${message} It may be of a log "${name}" that existed.`, {
+    hint: `${hint} If it is of another cluster, configure a separate checkpoint store for this one. If its keys are lost, move its files out of the store.`,
+  });
+}
+
+/** Returns the last usable transaction that the stores hold of a lost log. */
 export function lastOf({ checkpoint, backup }: LostLog): TxId {
   return backup?.txId ?? checkpoint?.txId ?? 0;
 }

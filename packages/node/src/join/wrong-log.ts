@@ -1,11 +1,11 @@
-import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
+import { listCheckpoints, parseCheckpointName, type SkippedCheckpoint } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { isUnused, type LogIdentity } from "../log/log-identity.ts";
-import { emptyLog, maybeWrongLog } from "./join-errors.ts";
+import { emptyLog, maybeWrongLog, type OtherCheckpoint } from "./join-errors.ts";
 import { findLostLog, lastOf, type LostLog } from "./lost-log.ts";
 import type { RestoreContext } from "./restore-index.ts";
 
@@ -77,23 +77,39 @@ async function emptyUnder(local: IndexState, context: WrongLogContext): Promise<
 }
 
 function emptyDespite(log: LogHistory, lost: LostLog, options?: { readonly isThere: boolean }): CairnError {
-  const { checkpoint, backup } = lost;
+  const { checkpoint, backup, unusable } = lost;
   const holder =
-    backup === undefined ? `checkpoint ${checkpoint?.name}` : `the log backup in ${backup.store}`;
-  return emptyLog(log, `${holder} holds transactions up to ${lastOf(lost)}`, lost, options);
+    backup !== undefined
+      ? `the log backup in ${backup.store} holds transactions up to ${lastOf(lost)}`
+      : checkpoint !== undefined
+        ? `checkpoint ${checkpoint.name} holds transactions up to ${lastOf(lost)}`
+        : `the manifest of checkpoint ${unusable?.name} shows transactions up to ${unusable?.txId}`;
+  return emptyLog(log, holder, lost, options);
 }
 
-/** Returns the newest checkpoint of the first store that has one, if none of the stores has a checkpoint of the log `logId`. */
+/**
+ * Returns the newest checkpoint of the first store that has one, if none of the stores has a checkpoint of the log
+ * `logId`. A checkpoint that cannot be used counts only if there is no other.
+ */
 async function newestOfOtherLogs(
   { system, report, signal }: WrongLogContext,
   logId: string,
-): Promise<CheckpointListing | undefined> {
-  const found: CheckpointListing[] = [];
+): Promise<OtherCheckpoint | undefined> {
+  const found: OtherCheckpoint[] = [];
+  const unusable: OtherCheckpoint[] = [];
   for (const store of restoreStores(system)) {
-    const { checkpoints } = await report.whileAsking([store], () => listCheckpoints(store, signal));
+    const { checkpoints, skipped } = await report.whileAsking([store], () => listCheckpoints(store, signal));
     found.push(...checkpoints);
+    unusable.push(...skipped.flatMap(unusableOf));
   }
+  found.push(...unusable);
   return found.some(({ log }) => log.id === logId) ? undefined : found[0];
+}
+
+function unusableOf({ name, logId, logName }: SkippedCheckpoint): OtherCheckpoint[] {
+  const txId = parseCheckpointName(name)?.txId;
+  // Without the id of its log, a checkpoint may be of this log.
+  return logId === undefined || txId === undefined ? [] : [{ name, txId, log: { id: logId, name: logName } }];
 }
 
 /** Returns what the stores still hold of a log with this name and an id other than `exceptId`. */

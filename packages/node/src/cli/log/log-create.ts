@@ -42,8 +42,9 @@ export const addLogCreate: AddCommand = (parent, terminal) => {
 async function requireNoCheckpoint(system: System, name: string): Promise<void> {
   const lost = await findLost(system, name).catch((error: unknown) => {
     if (!isCairnError(error)) throw error;
+    const cure = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: "Make the store reachable: only its checkpoints show whether there was a log of this name. To create an empty log without checking, run cairn log create --empty.",
+      hint: `${cure}: only its checkpoints show whether there was a log of this name. To create an empty log without checking, run cairn log create --empty.`,
       cause: error,
     });
   });

@@ -2,7 +2,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { closeStores, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { recoverCommand } from "../../join/join-errors.ts";
+import { faultOf, furtherButUnusable, recoverCommand } from "../../join/join-errors.ts";
 import { findLostLog, lastOf, type LostLog } from "../../join/lost-log.ts";
 import { formatCount } from "../../text/quantities.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
@@ -42,7 +42,9 @@ export async function noLog(name: string, system?: System): Promise<CairnError> 
 
 /** Returns a clause that names the transactions of a lost log that a store still holds. */
 export function contents(lost: LostLog): string {
-  const { checkpoint, backup } = lost;
+  const { checkpoint, backup, unusable } = lost;
+  if (checkpoint === undefined && backup === undefined && unusable !== undefined)
+    return `the manifest of ${unusable.name} in ${unusable.store} shows its transactions up to ${formatCount(unusable.txId)}`;
   const holder =
     backup === undefined
       ? `${checkpoint?.name} in ${checkpoint?.store} contains`
@@ -52,7 +54,11 @@ export function contents(lost: LostLog): string {
 
 /** Returns a clause with the command that continues a lost log. */
 export function howToRecover(lost: LostLog): string {
-  return `run ${recoverCommand(lost)}, which begins a log that continues after transaction ${formatCount(lastOf(lost))}.`;
+  const { checkpoint, backup, unusable } = lost;
+  if (checkpoint === undefined && backup === undefined && unusable !== undefined)
+    return `make ${unusable.name} usable (${faultOf(unusable)}), and run ${recoverCommand(lost)}.`;
+  const further = unusable === undefined ? "" : ` ${furtherButUnusable(unusable)}.`;
+  return `run ${recoverCommand(lost)}, which begins a log that continues after transaction ${formatCount(lastOf(lost))}.${further}`;
 }
 
 /**
