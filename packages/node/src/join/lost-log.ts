@@ -10,13 +10,14 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
+import { latestFirst, type PastEnd, timeAtEnd } from "../replay/other-histories.ts";
 
 /** A log that no longer exists, and what remains of it in stores: a checkpoint, a backup, or both. */
 export interface LostLog {
   readonly id: string;
-  /** The log's newest checkpoint. `store` is the store's location. */
-  readonly checkpoint?: { readonly name: string; readonly txId: TxId; readonly store: string };
-  /** The end of the log's backup, if it is beyond the checkpoint. */
+  /** The log's checkpoint whose last transaction is the latest. `store` is the store's location. */
+  readonly checkpoint?: PastEnd & { readonly name: string; readonly store: string };
+  /** The end of the log's backup, if it is beyond the checkpoint, or of a history that continued later. */
   readonly backup?: { readonly txId: TxId; readonly store: string };
   /** The log's newest checkpoint that cannot be used, if it is beyond both. */
   readonly unusable?: UnusableCheckpoint;
@@ -49,9 +50,11 @@ export async function findLostLog(
   for (const store of stores) {
     const listed = await listCheckpoints(store, signal);
     skipped.push(...listed.skipped);
-    for (const { log, name: checkpoint, txId } of listed.checkpoints) {
-      if (log.name !== name || (found.get(log.id)?.checkpoint?.txId ?? -1) >= txId) continue;
-      found.set(log.id, { id: log.id, checkpoint: { name: checkpoint, txId, store: store.location } });
+    for (const { log, name: checkpoint, txId, txTime } of listed.checkpoints) {
+      const end = { txId, time: Date.parse(txTime) };
+      const known = found.get(log.id)?.checkpoint;
+      if (log.name !== name || (known !== undefined && latestFirst(known, end) <= 0)) continue;
+      found.set(log.id, { id: log.id, checkpoint: { name: checkpoint, ...end, store: store.location } });
     }
   }
   const continued = new Set<string>();
@@ -62,7 +65,7 @@ export async function findLostLog(
     if (backup.continues !== undefined && id !== exceptId) continued.add(backup.continues);
     const { txId, store, recoveredAt } = backup;
     const begun = recoveredAt === undefined ? {} : { recoveredAt };
-    const isFurther = txId > (known?.checkpoint?.txId ?? -1);
+    const isFurther = known?.checkpoint === undefined || (await isBeyond(backup, known.checkpoint));
     found.set(id, { ...known, id, ...begun, ...(isFurther ? { backup: { txId, store } } : {}) });
   }
   for (const one of skipped) {
@@ -80,6 +83,11 @@ export async function findLostLog(
     if (newest === undefined || isNewer(one, newest)) newest = one;
   }
   return newest;
+}
+
+/** Returns whether a backup ends after a checkpoint, or is of a history of the log that continued later. */
+async function isBeyond({ txId, timeOfLast }: ReadBackup, checkpoint: PastEnd): Promise<boolean> {
+  return txId > checkpoint.txId || ((await timeOfLast()) ?? 0) > checkpoint.time;
 }
 
 function isNewer(one: LostLog, other: LostLog): boolean {
@@ -114,6 +122,8 @@ interface ReadBackup {
   readonly name: string;
   readonly txId: TxId;
   readonly store: string;
+  /** Returns the time of the last message; undefined if it cannot be read. */
+  readonly timeOfLast: () => Promise<number | undefined>;
   /** The id of the log that this one continues. */
   readonly continues: string | undefined;
   readonly recoveredAt: number | undefined;
@@ -125,12 +135,13 @@ async function readBackup(stores: readonly CheckpointStore[], id: string): Promi
     const found = await furthestBackup(stores, id);
     if (found === undefined) return undefined;
     const identity = await readLogIdentity(found.log);
-    const { log, last, store } = found;
+    const { log, last, store, offset } = found;
     const continues = identity?.birth?.continues?.log;
     return {
       name: log.name,
       txId: last,
       store: store.location,
+      timeOfLast: async () => await timeAtEnd(log, last - offset),
       continues,
       recoveredAt: continues === undefined ? undefined : (await log.fetch(1))?.time,
     };

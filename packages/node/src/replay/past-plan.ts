@@ -2,6 +2,7 @@ import {
   type CheckpointListing,
   type CheckpointStore,
   listCheckpoints,
+  parseCheckpointName,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
@@ -16,6 +17,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { beginningOf, followHistory } from "./follow-history.ts";
+import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histories.ts";
 
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
@@ -49,8 +51,13 @@ export interface PastPlan {
   readonly source: "log" | "backup" | undefined;
   /** The number and the total size of the backup's segments that are read. */
   readonly segments: { readonly count: number; readonly bytes: number };
-  /** The last known transaction, in the log, its backup or a checkpoint. */
+  /** The last known transaction, in the log, its backup or a checkpoint that is not of a lost history. */
   readonly known: TxId;
+  /**
+   * Checkpoints of other histories of the log, up to the point, whose transactions the plan does not contain. They are
+   * not searched if the point is a transaction.
+   */
+  readonly others: readonly OtherHistory[];
   /**
    * The runs of transactions in the log or its backup, whichever reaches further. There are none if neither can be
    * read.
@@ -76,17 +83,25 @@ const NONE = { count: 0, bytes: 0 };
 
 /**
  * Plans how to build an index that ends at a point in a log's history: from the newest checkpoint at or before it, and
- * the log or its backup. If the point cannot be reached exactly, the plan leads to the nearest reachable point before
- * it. Throws `CHECKPOINT_NOT_FOUND` if no such point can be reached. Also throws the errors of logs and stores.
+ * the log or its backup. If the log lost its end and the stores hold several histories, the one that continued latest
+ * counts, unless the point is a transaction that only another one contains. If the point cannot be reached exactly, the
+ * plan leads to the nearest reachable point before it. Throws `CHECKPOINT_NOT_FOUND` if no such point can be reached.
+ * Also throws the errors of logs and stores.
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
   const { logId, at, kvFormat } = options;
   const { listed, skipped } = await listAll(options);
   const usable = listed.filter((one) => judgeFormat(one, kvFormat) === undefined);
-  const own = usable.filter(({ log }) => log.id === logId);
   const readable = await findReadable(options, usable);
-  const newestOfLog = listed.filter(({ log }) => log.id === logId).map(({ txId }) => txId);
-  const known = Math.max(readable?.last ?? 0, ...newestOfLog);
+  const ofLog = usable.filter(({ log }) => log.id === logId);
+  const { latest, others } = await historiesUpTo(ofLog, readable, options);
+  const isLost = ({ name }: { readonly name: string }): boolean =>
+    others.some(({ checkpoint, isLater }) => checkpoint === name && !isLater);
+  const own = ofLog.filter((one) => !isLost(one));
+  const newestOfLog = listed.filter((one) => one.log.id === logId && !isLost(one)).map(({ txId }) => txId);
+  const unusable = skipped.filter((one) => one.logId === logId);
+  const skippedOfLog = unusable.map(({ name }) => parseCheckpointName(name)?.txId ?? 0);
+  const known = Math.max(readable?.last ?? 0, ...newestOfLog, ...skippedOfLog);
   const covered = readable?.covered ?? [];
   const alone = (one: StoredCheckpoint, exact: boolean): PastPlan => ({
     txId: one.txId,
@@ -96,24 +111,46 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
     source: undefined,
     segments: NONE,
     known,
+    others,
     covered,
   });
-  const [newest] = own;
-  // The list is ordered from newest to oldest.
-  if (at === undefined && newest !== undefined && newest.txId > (readable?.last ?? 0))
-    return alone(newest, true);
-  const read = readable === undefined ? undefined : await planReading(readable, usable, known, options);
+  if (at === undefined && latest !== undefined) return alone(latest, true);
+  const reading = readable === undefined ? undefined : await planReading(readable, usable, known, options);
+  const read = reading === undefined ? undefined : { ...reading, others };
   if (read?.exact === true) return read;
   if (at !== undefined && "txId" in at) {
     const exactly = own.find(({ txId }) => txId === at.txId);
     if (exactly !== undefined) return alone(exactly, true);
   }
+  // The list is ordered from newest to oldest.
   const before = own.find((one) =>
     at === undefined ? true : "txId" in at ? one.txId <= at.txId : Date.parse(one.txTime) <= at.time,
   );
   if (read !== undefined && read.txId >= (before?.txId ?? 0)) return read;
   if (before !== undefined) return alone(before, false);
   throw nothingLeadsTo(options, listed, skipped, readable?.last);
+}
+
+/** Separates the histories of a log, as far as they compete for the requested point. */
+async function historiesUpTo(
+  checkpoints: readonly StoredCheckpoint[],
+  readable: Readable | undefined,
+  { at, kvFormat }: PastOptions,
+): Promise<Awaited<ReturnType<typeof separateHistories<StoredCheckpoint>>>> {
+  if (checkpoints.length === 0 || (at !== undefined && "txId" in at))
+    return { latest: undefined, others: [] };
+  const found = await separateHistories(
+    checkpoints,
+    readable === undefined
+      ? undefined
+      : {
+          txId: readable.last,
+          time: await timeAtEnd(readable.history, readable.identity.bounds.last),
+          isOther: async (one) => await isContradicted(one, readable, kvFormat),
+        },
+  );
+  const others = found.others.filter(({ time }) => at === undefined || time <= at.time);
+  return { latest: found.latest, others };
 }
 
 /**
@@ -125,7 +162,7 @@ async function planReading(
   checkpoints: readonly StoredCheckpoint[],
   known: TxId,
   options: PastOptions,
-): Promise<PastPlan | undefined> {
+): Promise<Omit<PastPlan, "others"> | undefined> {
   const found = await pointIn(readable, checkpoints, options);
   if (found === undefined) return undefined;
   const upTo = await endedWith(readable, found.txId, options);
@@ -308,6 +345,21 @@ async function isAccepted(
     return (await acceptManifest({ ...one, files: [] }, kvFormat, history, identity)) === true;
   } catch (error) {
     if (isCairnError(error, "SEGMENT_CORRUPT")) return false;
+    throw error;
+  }
+}
+
+/** Returns whether a log or its backup holds a different message than a checkpoint at the checkpoint's end. */
+async function isContradicted(
+  one: StoredCheckpoint,
+  { history, identity }: Readable,
+  kvFormat: string,
+): Promise<boolean> {
+  try {
+    const judged = await acceptManifest({ ...one, files: [] }, kvFormat, history, identity);
+    return judged !== true && judged.code === "LOG_REGRESSED";
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_REGRESSED")) return false;
     throw error;
   }
 }

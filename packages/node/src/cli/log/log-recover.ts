@@ -9,7 +9,9 @@ import type { System } from "../../api/system.ts";
 import type { ContinuedLog } from "../../transactions/birth-record.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import { buildPast } from "../../replay/past-index.ts";
+import type { OtherHistory } from "../../replay/other-histories.ts";
 import type { PastPlan } from "../../replay/past-plan.ts";
+import { isoTime } from "../../text/iso-time.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import {
   type AddCommand,
@@ -42,6 +44,8 @@ interface Continuation {
   readonly store: string | null;
   /** The number of transactions that the lost log is known to have held after that point. */
   readonly beyond: number;
+  /** Checkpoints of other histories of the lost log, which the new log does not continue. */
+  readonly others: readonly OtherHistory[];
 }
 
 /** Adds `cairn log recover`. */
@@ -100,7 +104,7 @@ async function ofCheckpoint(
   const { name, store, manifest } = await findSurvivor(system, from, keys, terminal);
   const { txId, sha256 } = manifest.anchor;
   const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
-  return { continues, checkpoint: name, store, beyond: 0 };
+  return { continues, checkpoint: name, store, beyond: 0, others: [] };
 }
 
 /** Returns the plan that consists of restoring a checkpoint. */
@@ -114,6 +118,7 @@ function planOf({ continues, checkpoint, store }: Awaited<ReturnType<typeof ofCh
     source: undefined,
     segments: { count: 0, bytes: 0 },
     known: txId,
+    others: [],
     covered: [],
   };
 }
@@ -150,6 +155,7 @@ async function readPast(
       checkpoint: plan.checkpoint?.name ?? null,
       store: plan.checkpoint?.store ?? null,
       beyond: Math.max(0, last - txId),
+      others: plan.others,
     };
   } finally {
     reading.stop();
@@ -160,7 +166,7 @@ async function readPast(
 /** Begins the log. If an unused log exists, it is replaced. */
 async function replace(log: TxLog, existing: LogIdentity | undefined, found: Continuation) {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
-  const { continues, checkpoint, store, beyond } = found;
+  const { continues, checkpoint, store, beyond, others } = found;
   const { txId } = continues.anchor;
   await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
   const identity = await readLogIdentity(log);
@@ -178,16 +184,17 @@ async function replace(log: TxLog, existing: LogIdentity | undefined, found: Con
     store,
     continues: { log: continues.log, txId },
     beyond,
+    others,
     isShared: log.peers !== undefined,
   };
 }
 
 async function write(
-  { isShared, ...begun }: Awaited<ReturnType<typeof replace>>,
+  { isShared, others, ...begun }: Awaited<ReturnType<typeof replace>>,
   { json }: RecoverOptions,
   terminal: Terminal,
 ): Promise<void> {
-  if (json === true) return await writeJson(terminal.stdout, begun);
+  if (json === true) return await writeJson(terminal.stdout, { ...begun, others: describeOthers(others) });
   const { name, id, continues, beyond } = begun;
   const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
   const next = isShared
@@ -198,6 +205,7 @@ async function write(
     `began the log ${name} (id ${id}), which continues after ${after}; ${next}`,
   );
   if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
+  await writeOthers(others, terminal);
 }
 
 async function writePlan(
@@ -207,7 +215,7 @@ async function writePlan(
   { json }: RecoverOptions,
   terminal: Terminal,
 ): Promise<void> {
-  const { txId, exact, checkpoint, segments, source, known } = plan;
+  const { txId, exact, checkpoint, segments, source, known, others } = plan;
   const beyond = Math.max(0, known - txId);
   if (json === true) {
     const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
@@ -221,6 +229,7 @@ async function writePlan(
       source: source ?? null,
       segments,
       beyond,
+      others: describeOthers(others),
       refusal: refused,
     });
   } else {
@@ -229,11 +238,32 @@ async function writePlan(
       `would begin the log ${name}, which continues after transaction ${formatCount(txId)}: ${describeSource(plan)}`,
     );
     if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
+    await writeOthers(others, terminal);
   }
   if (refusal !== undefined)
     terminal.stderr.write(
       `notice: without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}\n`,
     );
+}
+
+function describeOthers(others: readonly OtherHistory[]): object[] {
+  return others.map(({ checkpoint, store, txId, time }) => ({
+    checkpoint,
+    store,
+    txId,
+    time: isoTime(time),
+  }));
+}
+
+/** Names what is left out because it is of another history of the log, which the log had lost. */
+async function writeOthers(others: readonly OtherHistory[], terminal: Terminal): Promise<void> {
+  for (const { checkpoint, store, txId, time, isLater } of others) {
+    const why = isLater ? "" : ", which ended earlier";
+    await writeLine(
+      terminal.stdout,
+      `${checkpoint} in ${store} is left out: it ends with transaction ${formatCount(txId)} of ${isoTime(time)}, in another history of the lost log${why}; --from ${checkpoint} would continue that history instead`,
+    );
+  }
 }
 
 function leftOut(beyond: number): string {

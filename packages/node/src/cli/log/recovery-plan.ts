@@ -8,6 +8,7 @@ import { isUnused, type LogIdentity, usedLog } from "../../log/log-identity.ts";
 import { findLostLog } from "../../join/lost-log.ts";
 import type { System } from "../../api/system.ts";
 import { type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
+import type { OtherHistory } from "../../replay/other-histories.ts";
 import { beyondReach } from "../../replay/past-reach.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { isoTime } from "../../text/iso-time.ts";
@@ -46,7 +47,8 @@ const REPLACE_ON_PURPOSE =
 
 /**
  * Plans where a lost log is continued: at the requested point or, by default, at the furthest point that the stores
- * reach. Throws `CHECKPOINT_NOT_FOUND` if nothing leads exactly there.
+ * reach. Throws `CHECKPOINT_NOT_FOUND` if nothing leads exactly there, and `CONFLICT` if no point was requested and the
+ * stores do not show which of two histories the log had last.
  */
 export async function planRecovery(
   log: TxLog,
@@ -77,6 +79,8 @@ export async function planRecovery(
     );
   }
   const plan = await planPast({ stores, kvFormat: system.kvProvider.format, logId: wanted, at, signal });
+  const later = plan.others.find(({ isLater }) => isLater);
+  if (at === undefined && later !== undefined) throw contested(wanted, plan, later);
   // The backup determines the last transaction at or before a time, but it may end before that time.
   const reaches = plan.exact || at === undefined || ("time" in at && plan.history !== undefined);
   if (reaches) return plan;
@@ -89,6 +93,18 @@ export async function planRecovery(
     "CHECKPOINT_NOT_FOUND",
     `Neither a checkpoint nor a log backup leads exactly to ${point}.`,
     { hint },
+  );
+}
+
+function contested(logId: string, { txId, checkpoint, history }: PastPlan, other: OtherHistory): CairnError {
+  const end = history === undefined ? (checkpoint?.name ?? "") : "its log backup";
+  const choice = history === undefined ? `--from ${end}` : `--at-tx ${txId}`;
+  return new CairnError(
+    "CONFLICT",
+    `The stores hold two histories of the log ${logId}: ${end} ends with transaction ${txId}, and ${other.checkpoint} of another history, which seems to have continued later, with transaction ${other.txId} at ${isoTime(other.time)}.`,
+    {
+      hint: `Choose one of them: ${choice}, or --from ${other.checkpoint}. The new log has none of the transactions that only the other one contains.`,
+    },
   );
 }
 

@@ -1,0 +1,100 @@
+import type { CheckpointListing } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { isCairnError } from "@cairn/kv";
+import { compareChains } from "../index/chains/compare-chains.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/*
+ * If a log loses its end and continues, the stores may hold both histories. A transaction's time is the latest time of
+ * any message up to it, so it never decreases within a history. An end that is further than another one but earlier is
+ * therefore of another history, which the log had lost when it continued.
+ */
+
+/** The last transaction of a history, as far as it is known, and its time (ms since 1970). */
+export interface PastEnd {
+  readonly txId: TxId;
+  readonly time: number;
+}
+
+/** A checkpoint of a history of the log that is not the chosen one. */
+export interface OtherHistory extends PastEnd {
+  readonly checkpoint: string;
+  readonly store: string;
+  /** Whether it seems to have continued later than the chosen history, although that one reaches further. */
+  readonly isLater: boolean;
+}
+
+/** Orders ends of one log: the one that continued latest comes first. */
+export function latestFirst(a: PastEnd, b: PastEnd): number {
+  return b.time - a.time || b.txId - a.txId;
+}
+
+/** Returns the time of a message at a log's end; undefined if it is in a damaged or contradictory part of a backup. */
+export async function timeAtEnd(log: TxLog, position: number): Promise<number | undefined> {
+  try {
+    return (await log.fetch(position))?.time;
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_REGRESSED")) return undefined;
+    throw error;
+  }
+}
+
+interface Stored extends CheckpointListing {
+  readonly store: string;
+}
+
+/** The end of a log or its backup. `isOther` returns whether it contradicts a checkpoint before the end. */
+interface ReadableEnd<C> {
+  readonly txId: TxId;
+  readonly time: number | undefined;
+  readonly isOther: (checkpoint: C) => Promise<boolean>;
+}
+
+/**
+ * Returns the checkpoint that ends the history of a log that continued latest, or undefined if the log or its backup
+ * does. Also returns checkpoints of other histories that reach further, or that seem to have continued later.
+ */
+export async function separateHistories<C extends Stored>(
+  checkpoints: readonly C[],
+  readable: ReadableEnd<C> | undefined,
+): Promise<{ readonly latest: C | undefined; readonly others: readonly OtherHistory[] }> {
+  const ends = checkpoints
+    .map((one) => ({ one, txId: one.txId, time: Date.parse(one.txTime) }))
+    .toSorted(latestFirst);
+  const { txId: last = 0, time: lastTime = -Infinity } = readable ?? {};
+  const latest = ends.find(({ txId, time }) => txId > last && time >= lastTime);
+  const end = latest ?? { txId: last, time: lastTime };
+  const others = ends
+    .filter(({ txId, time }) => txId > end.txId && time < end.time)
+    .map((other) => otherHistory(other, false));
+  for (const other of ends) {
+    if (other.txId > end.txId || !(await seemsLater(other, latest?.one, readable))) continue;
+    others.push(otherHistory(other, true));
+    break;
+  }
+  return { latest: latest?.one, others };
+}
+
+async function seemsLater<C extends Stored>(
+  { one, time }: PastEnd & { readonly one: C },
+  latest: C | undefined,
+  readable: ReadableEnd<C> | undefined,
+): Promise<boolean> {
+  // If the clock of the log's server was set back, only the time of the save shows which history continued.
+  if (latest !== undefined)
+    return one.takenAt > latest.takenAt && (await areOfDifferentHistories(one, latest));
+  return readable?.time !== undefined && time > readable.time && (await readable.isOther(one));
+}
+
+async function areOfDifferentHistories(one: Stored, other: Stored): Promise<boolean> {
+  const chains = other.chains ?? [];
+  const valueAt = (txId: TxId) => Promise.resolve(chains.find((value) => value.txId === txId));
+  return (await compareChains(valueAt, one.chains ?? [], false)) !== undefined;
+}
+
+function otherHistory(
+  { one, txId, time }: PastEnd & { readonly one: Stored },
+  isLater: boolean,
+): OtherHistory {
+  return { checkpoint: one.name, store: one.store, txId, time, isLater };
+}
