@@ -126,7 +126,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     list: (prefix) =>
       run("listing its files", async () => {
         if (!(await isThere())) return [];
-        const files = await listFolder(root, "", prefix);
+        const files = await listFolder(root, "", prefix, location);
         if (seen !== undefined && files.length > 0) {
           seen.withFiles = true;
           if (prefix === CHECKPOINT_PREFIX) await memory?.note();

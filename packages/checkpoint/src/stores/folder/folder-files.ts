@@ -5,22 +5,35 @@ import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { systemErrorCode, syncFolder } from "@cairn/kv";
 import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
-import { folderError } from "./folder-errors.ts";
+import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
+import { LEASE_PREFIX } from "../../store/lease-record.ts";
+import { folderError, inFolder } from "./folder-errors.ts";
 import { isStoreName } from "../../store/stored-files.ts";
 
 const READ_BYTES = 256 * 1024;
 
-/** Returns the files below `root` whose names begin with `prefix`, at most one folder deep, in no particular order. */
-export async function listFolder(root: string, folder: string, prefix: string): Promise<StoredFile[]> {
+/** The prefixes of files that are never in a folder of the store. A folder with such a name is foreign. */
+const NEVER_IN_FOLDERS = [CHECKPOINT_PREFIX, LEASE_PREFIX];
+
+/**
+ * Returns the files in `folder` below `root` whose names begin with `prefix`, at most one folder deep, in no particular
+ * order. `location` is the store's, for errors.
+ */
+export async function listFolder(
+  root: string,
+  folder: string,
+  prefix: string,
+  location: string,
+): Promise<StoredFile[]> {
   const found: StoredFile[] = [];
   for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
     const name = folder + entry.name;
     if (!isStoreName(name)) continue;
-    // Foreign folders may contain anything, so only folders that match the prefix are entered.
     if (entry.isDirectory()) {
       const inside = `${name}/`;
-      if (folder === "" && (inside.startsWith(prefix) || prefix.startsWith(inside))) {
-        found.push(...(await listFolder(root, inside, prefix)));
+      if (folder === "" && mayContain(inside, prefix)) {
+        const enter = (): Promise<StoredFile[]> => listFolder(root, inside, prefix, location);
+        found.push(...(await inFolder(location, `listing the files in ${inside}`, enter)));
       }
       continue;
     }
@@ -31,6 +44,15 @@ export async function listFolder(root: string, folder: string, prefix: string): 
     }
   }
   return found;
+}
+
+/**
+ * Returns whether a folder may contain files of the store whose names begin with `prefix`. Others are not entered: they
+ * may contain anything, and this user may not be allowed to read them.
+ */
+function mayContain(folder: string, prefix: string): boolean {
+  if (NEVER_IN_FOLDERS.some((outside) => prefix.startsWith(outside))) return false;
+  return folder.startsWith(prefix) || prefix.startsWith(folder);
 }
 
 /** Error codes, other than ENOENT, for links that cannot be followed. */

@@ -2,9 +2,12 @@ import { chmod, mkdir, readdir, rename, symlink, truncate, utimes, writeFile } f
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { filesystemStore } from "../../../src/index.ts";
+import { filesystemStore, listCheckpoints } from "../../../src/index.ts";
+import { readLeases } from "../../../src/store/lease-record.ts";
 import { folderError } from "../../../src/stores/folder/folder-errors.ts";
 import { temporaryDirectory } from "../../support/places.ts";
+import { takeAt } from "../../support/rounds.ts";
+import { testSource } from "../../support/test-source.ts";
 
 function pieces(text: string): Readable {
   return Readable.from([Buffer.from(text)], { objectMode: false });
@@ -83,6 +86,29 @@ test("a folder without permissions is denied", async () => {
   await expect(readOnly.now()).rejects.toMatchObject(denied);
   expect(await readOnly.list("")).toHaveLength(1);
   expect((await readOnly.read("a.json"))?.text).toBe("1");
+});
+
+test("a foreign folder that this user may not read does not affect checkpoints and leases", async () => {
+  const dir = await temporaryDirectory();
+  await chmod(dir, 0o777);
+  const store = filesystemStore({ path: dir });
+  const name = await takeAt(1, store, testSource(), await temporaryDirectory());
+  for (const foreign of ["checkpoint-old", "in-progress-old"]) await mkdir(join(dir, foreign), { mode: 0 });
+  withoutPrivileges();
+  expect((await listCheckpoints(store)).checkpoints).toMatchObject([{ name }]);
+  expect(await readLeases(store)).toEqual([]);
+});
+
+test("the error for a folder of the store that this user may not read names that folder", async () => {
+  const dir = await temporaryDirectory();
+  await chmod(dir, 0o755);
+  for (const folder of ["log-a", "reservations"]) await mkdir(join(dir, folder), { mode: 0 });
+  withoutPrivileges();
+  const store = filesystemStore({ path: dir });
+  for (const folder of ["log-a/", "reservations/"]) {
+    const message = expect.stringContaining(`does not permit listing the files in ${folder} (EACCES)`);
+    await expect(store.list(folder)).rejects.toMatchObject({ code: "STORE_DENIED", message });
+  }
 });
 
 test.each([
