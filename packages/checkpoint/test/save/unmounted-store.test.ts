@@ -1,4 +1,4 @@
-import { access, mkdir, mkdtemp, readdir, rename, rm, stat, symlink } from "node:fs/promises";
+import { access, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { filesystemStore } from "../../src/index.ts";
@@ -29,10 +29,12 @@ async function scene() {
       await rm(mountPoint, { recursive: true, force: true });
       await symlink(volume, mountPoint);
     },
-    unmount: async () => {
+    /** Leaves an empty mount point, or one with the file `marker`. */
+    unmount: async (marker?: string) => {
       await rename(mountPoint, join(dir, "was-mounted"));
       await rm(join(dir, "was-mounted"));
       await mkdir(mountPoint);
+      if (marker !== undefined) await writeFile(join(mountPoint, marker), "The volume is not mounted.");
     },
     /** Opens the store as a process that has just started. */
     open: (folder: string): CheckpointStore =>
@@ -60,6 +62,65 @@ test.each([
   await mount();
   await takeAt(2, store, source, dir);
   expect(await namesIn(open(folder))).toHaveLength(4);
+});
+
+test.each([
+  ["empty", undefined],
+  ["with a foreign file", "NOT_MOUNTED"],
+])(
+  "under a running process, a store without its volume is unreachable, with a mount point %s",
+  async (_, marker) => {
+    const { dir, mountPoint, mount, unmount } = await scene();
+    await mount();
+    const source = testSource();
+    const store = filesystemStore({ path: mountPoint });
+    const name = await takeAt(1, store, source, dir);
+    expect(await store.list("checkpoint-")).toHaveLength(2);
+    await unmount(marker);
+    const unreachable = {
+      code: "STORE_UNREACHABLE",
+      message: expect.stringContaining("another file system than before"),
+    };
+    await expect(store.list("checkpoint-")).rejects.toMatchObject(unreachable);
+    await expect(store.read(`${name}.json`)).rejects.toMatchObject(unreachable);
+    await expect(store.open(`${name}.tar`)).rejects.toMatchObject(unreachable);
+    await expect(takeAt(2, store, source, dir)).rejects.toMatchObject(unreachable);
+    await expect(store.create("in-progress.json", "{}")).rejects.toMatchObject(unreachable);
+    expect(await readdir(mountPoint)).toEqual(marker === undefined ? [] : [marker]);
+    await mount();
+    await takeAt(2, store, source, dir);
+    expect(await namesIn(store)).toHaveLength(4);
+  },
+);
+
+test("a process that loses the volume before it has listed a checkpoint uses what an earlier process recorded", async () => {
+  const { dir, mountPoint, mount, unmount, open } = await scene();
+  await mount();
+  await takeAt(1, open(mountPoint), testSource(), dir);
+  expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
+  const store = open(mountPoint);
+  expect(await store.list("in-progress")).toEqual([]);
+  await unmount("NOT_MOUNTED");
+  await expect(store.create("in-progress.json", "{}")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("is not mounted"),
+  });
+  expect(await readdir(mountPoint)).toEqual(["NOT_MOUNTED"]);
+});
+
+test.each([
+  ["checkpoints", "checkpoint-1.tar"],
+  ["a lease", "in-progress-log-a.json"],
+  ["the backup of a log", "log-a/1.segment"],
+])("a store with %s may change to another file system under a running process", async (_, name) => {
+  const { mountPoint, mount, unmount } = await scene();
+  await mount();
+  const store = filesystemStore({ path: mountPoint });
+  await store.create(name, "");
+  expect(await namesIn(store)).toEqual([name]);
+  await unmount();
+  await filesystemStore({ path: mountPoint }).create(name, "");
+  expect(await namesIn(store)).toEqual([name]);
 });
 
 test("a store that was never on a volume may be emptied and used again", async () => {

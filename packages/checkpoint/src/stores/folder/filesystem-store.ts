@@ -1,11 +1,12 @@
 import { constants } from "node:fs";
-import { open, readdir, stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { CairnError, makeFolder, systemErrorCode } from "@cairn/kv";
+import { CairnError, makeFolder, namesIn, systemErrorCode } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
+import { LEASE_PREFIX } from "../../store/lease-record.ts";
 import {
   alreadyThere,
   contentTag,
@@ -59,15 +60,18 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 
   /**
-   * Returns whether the folder exists. Throws if it existed before and has disappeared, because that means that a
-   * volume was unmounted, not that the store is empty. {@link FolderMemory} detects the same after a restart.
+   * Returns whether the folder exists. Throws if it existed before and has disappeared, or is now on another file system
+   * without files of a store, because that means that a volume was unmounted, not that the store is empty.
+   * {@link FolderMemory} detects the same after a restart.
    */
   async function isThere(): Promise<boolean> {
     try {
       if (seen === undefined) await memory?.check(location);
       const { dev } = await stat(root);
-      if (seen !== undefined && seen.device !== dev && seen.withFiles && (await readdir(root)).length === 0) {
-        throw vanished(location);
+      if (seen !== undefined && seen.device !== dev) {
+        // A mount point may contain foreign files, such as one that tells that the volume is missing.
+        if (seen.withFiles && !(await namesIn(root)).some(isWrittenByNodes)) throw unmounted(location);
+        await memory?.check(location);
       }
       seen = { device: dev, withFiles: seen?.withFiles ?? false };
       return true;
@@ -127,10 +131,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       run("listing its files", async () => {
         if (!(await isThere())) return [];
         const files = await listFolder(root, "", prefix, location);
-        if (seen !== undefined && files.length > 0) {
-          seen.withFiles = true;
-          if (prefix === CHECKPOINT_PREFIX) await memory?.note();
-        }
+        if (seen !== undefined && files.some(({ name }) => isWrittenByNodes(name))) seen.withFiles = true;
+        if (prefix === CHECKPOINT_PREFIX && files.length > 0) await memory?.note();
         return files.toSorted((a, b) => (a.name < b.name ? -1 : 1));
       }),
 
@@ -238,12 +240,29 @@ function linked(path: string): CairnError {
   });
 }
 
+/** The prefixes of checkpoints, leases, and the folders of log backups. */
+const NODES_PREFIXES = [CHECKPOINT_PREFIX, LEASE_PREFIX, "log-"];
+
+function isWrittenByNodes(name: string): boolean {
+  return NODES_PREFIXES.some((prefix) => name.startsWith(prefix));
+}
+
 function vanished(location: string): CairnError {
   return new CairnError(
     "STORE_UNREACHABLE",
     `The folder of the checkpoint store ${location} no longer exists.`,
     {
       hint: "Mount the volume again, or create the folder again if it was removed on purpose.",
+    },
+  );
+}
+
+function unmounted(location: string): CairnError {
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    `The folder of the checkpoint store ${location} is on another file system than before, and contains no file of a store.`,
+    {
+      hint: "Mount the volume again; a running node then continues by itself. If the folder is meant to be a new store, restart this process.",
     },
   );
 }
