@@ -109,6 +109,26 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     expect(await filesWith(bench.path("capture"), removed)).toEqual([]);
   });
 
+  it("is not delayed by the ranges of a closed snapshot, whether they were never begun, not finished, or being read", async () => {
+    const store = await bench.open("store");
+    if (store.purge === undefined) return;
+    const removed = token();
+    const rows = Array.from({ length: 3_000 }, (_, index) => put(numbered(index), "x"));
+    await store.batch([...rows, put("removed", removed)]);
+    const snapshot = store.snapshot();
+    snapshot.range({});
+    snapshot.rangeText?.({});
+    const begun = snapshot.range({})[Symbol.asyncIterator]();
+    await begun.next();
+    const page = snapshot.range({})[Symbol.asyncIterator]().next();
+    await store.batch([del("removed")]);
+    await Promise.all([snapshot.close(), page]);
+    await expect(begun.next()).rejects.toMatchObject({ code: "NOT_READY" });
+    expect(await purged(store, ["removed"])).toBe("gone");
+    await store.capture(bench.path("capture"));
+    expect(await filesWith(bench.path("capture"), removed)).toEqual([]);
+  });
+
   it("refuses to purge a store that has been closed", async () => {
     const store = await bench.open("store");
     if (store.purge === undefined) return;

@@ -44,9 +44,7 @@ export function explainOperation(error: unknown, dir: string): unknown {
   const code = systemErrorCode(error);
   const message = errorMessage(error);
   if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") return closed(dir);
-  if (code === "LEVEL_SNAPSHOT_NOT_OPEN") {
-    return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause: error });
-  }
+  if (code === "LEVEL_SNAPSHOT_NOT_OPEN") return snapshotClosed(error);
   // LevelDB opens a table when it first reads it, and may then lack a descriptor, memory or permission.
   const refused = refusedBySystem(error, dir);
   if (refused !== undefined) return refused;
@@ -70,6 +68,12 @@ export function closed(dir: string): CairnError {
   return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
     hint: "Open it again, or wait until the node has opened it.",
   });
+}
+
+/** Returns the error of a closed snapshot. */
+export function snapshotClosed(cause?: unknown): CairnError {
+  const because = cause === undefined ? {} : { cause };
+  return new CairnError("NOT_READY", "The snapshot was closed before it was read.", because);
 }
 
 /** Returns the error for an index that is already open. */

@@ -1,4 +1,4 @@
-import { explainOperation } from "./level-errors.ts";
+import { explainOperation, snapshotClosed } from "./level-errors.ts";
 import type { OpenReaders } from "./open-readers.ts";
 import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
 
@@ -66,15 +66,15 @@ export class LevelReader implements KvReader {
     return this.pages<Uint8Array>(range, {});
   }
 
-  /** Yields the rows of a range, with keys and values converted according to `encodings`. */
-  protected pages<Part>(
-    range: KvRange,
-    encodings: object,
-  ): AsyncIterable<readonly (readonly [Part, Part])[]> {
+  /**
+   * Yields the rows of a range, with keys and values converted according to `encodings`. Calls `closed` once the range is
+   * closed; by default, the range is registered with the readers until then.
+   */
+  protected pages<Part>(range: KvRange, encodings: object, closed?: () => void): RowPages<Part> {
     try {
       // The iterator is created here, and not when the loop starts, so that it yields the rows as of the call.
       const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
-      return new RowPages(this.#level.iterator<Part>(options), this.#place, this.#readers?.open());
+      return new RowPages(this.#level.iterator<Part>(options), this.#place, closed ?? this.#readers?.open());
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
@@ -85,14 +85,29 @@ export class LevelReader implements KvReader {
 export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
   readonly #snapshot: LevelSnapshot;
   readonly #closed: (() => void) | undefined;
+  /** The open ranges; undefined once the snapshot is closed. */
+  #ranges: Set<RowPages<unknown>> | undefined = new Set();
 
   constructor(level: ByteLevel, place: string, snapshot: LevelSnapshot, readers?: OpenReaders) {
-    super(level, place, snapshot, readers);
+    super(level, place, snapshot);
     this.#snapshot = snapshot;
     this.#closed = readers?.open();
   }
 
+  protected override pages<Part>(range: KvRange, encodings: object): RowPages<Part> {
+    const ranges = this.#ranges;
+    if (ranges === undefined) throw snapshotClosed();
+    const pages: RowPages<Part> = super.pages<Part>(range, encodings, () => ranges.delete(pages));
+    ranges.add(pages);
+    return pages;
+  }
+
   async close(): Promise<void> {
+    // LevelDB keeps the rows of an open iterator even if its snapshot is closed, and an error may have kept the caller
+    // from reading a range to its end, or at all.
+    const ranges = this.#ranges ?? new Set();
+    this.#ranges = undefined;
+    await Promise.all(Array.from(ranges, (pages) => pages.return()));
     await this.#snapshot.close();
     this.#closed?.();
   }

@@ -58,7 +58,7 @@ export interface KvReader {
   /**
    * Yields the rows of `range` in order, in non-empty arrays of bounded size, all from the state at the time of the
    * call. If the loop ends early, the iterator is released. If the range is never iterated, the iterator is held
-   * until the store is closed.
+   * until the snapshot or, for a range of the store itself, the store is closed.
    */
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
   /**
@@ -70,8 +70,8 @@ export interface KvReader {
 }
 
 /**
- * An immutable state of a store. It holds resources until it is closed, which may be done repeatedly. Afterwards, reads
- * throw `NOT_READY`.
+ * An immutable state of a store. It holds resources until it is closed, which may be done repeatedly, and which also
+ * releases its ranges, whether or not they were iterated to the end. Afterwards, reads throw `NOT_READY`.
  */
 export interface KvSnapshot extends KvReader {
   close(): Promise<void>;

@@ -164,6 +164,23 @@ it("an index reports evictions blocked by a read, and an unknown state if the st
   expect((await index.evictions(10)).evictions[0]?.files.waitsFor).toBe("unknown");
 });
 
+it("a list of the past that was refused, because its history was removed, does not block a purge", async () => {
+  const secret = token();
+  await apply(
+    [["configure", { history: { vault: { for: "PT1S" } } }]],
+    [["put", "vault", "default/gone", 1]],
+    [["delete", "vault", "default/gone"]],
+    // The deletion is swept once a thousand transactions have followed.
+    ...Array.from({ length: 1_300 }, (_, n): TxOperation[] => [["put", "other", "default/n", n]]),
+    [["put", "vault", "default/s", secret]],
+  );
+  const refused = index.list({ bucket: "vault", limit: 10, asOf: { txId: 3 } });
+  await expect(refused).rejects.toMatchObject({ code: "WATCH_COMPACTED" });
+  await apply([["evict", "vault", "default/s"]]);
+  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+  expect(await found([secret])).toBe(0);
+});
+
 function bound(store: KvStore, name: string | symbol): unknown {
   const value: unknown = Reflect.get(store, name);
   return typeof value === "function" ? (value.bind(store) as unknown) : value;
