@@ -1,4 +1,5 @@
 import type { AddCommand } from "./options/command-options.ts";
+import { ownMember } from "../text/own-member.ts";
 
 /**
  * Every command, in the order of the help text. A command is loaded when it is used, so that a node starts without
@@ -29,7 +30,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
 
 /** Loads the command `name`. If there is no such command, loads all commands, for the help text and for suggestions. */
 export async function loadCommands(name?: string): Promise<readonly AddCommand[]> {
-  const one = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const one = name === undefined ? undefined : ownMember(COMMANDS, name);
   if (one !== undefined) return [await one()];
   return await Promise.all(Object.values(COMMANDS).map(async (load) => await load()));
 }

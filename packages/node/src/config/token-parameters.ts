@@ -1,5 +1,6 @@
 import { ALL_RIGHTS, NODE_RIGHTS, type Right, type TokenOptions } from "../api/system.ts";
 import { BUCKET_PATTERN } from "../text/document-key.ts";
+import { ownMember } from "../text/own-member.ts";
 import { omitUndefined } from "./source/omit-undefined.ts";
 import { mapByName, mapOf } from "./types/map-type.ts";
 import { optional, required } from "./types/parameter.ts";
@@ -48,7 +49,7 @@ function token(name: string): ValueType<TokenOptions> {
       const read = plain.read(node, at, reading);
       if (read === undefined || !("env" in read.source)) return read;
       const { env } = read.source;
-      return { ...read, source: { env, text: reading.env[env] } };
+      return { ...read, source: { env, text: ownMember(reading.env, env) } };
     },
   };
 }

@@ -26,6 +26,7 @@ import { notReady } from "../api/not-ready.ts";
 import { ReadPlace } from "./read-place.ts";
 import { MAX_PAGE_BYTES } from "../index/read/document-reads.ts";
 import { documentKey } from "../text/document-key.ts";
+import { ownMember } from "../text/own-member.ts";
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import { watch } from "../watch/watch-session.ts";
 
@@ -44,7 +45,7 @@ function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
 /** Throws `NOT_FOUND` unless the bucket is a queue. */
 function requireQueue({ state }: IndexStore, name: string): QueuePolicy {
   const { queues = {} } = state.policies?.value ?? {};
-  const policy = Object.hasOwn(queues, name) ? queues[name] : undefined;
+  const policy = ownMember(queues, name);
   if (policy === undefined) throw noQueue(name);
   return policy;
 }

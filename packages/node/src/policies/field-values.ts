@@ -1,12 +1,12 @@
 import type { Json } from "@cairn/client";
+import { ownMember } from "../text/own-member.ts";
 
 /** Returns the value at a field path of a document; undefined if there is none. */
 export function fieldValue(document: Json, path: readonly string[]): Json | undefined {
   let value: Json | undefined = document;
   for (const name of path) {
     if (value === null || typeof value !== "object" || Array.isArray(value)) return undefined;
-    const fields = value as { readonly [name: string]: Json };
-    value = Object.hasOwn(fields, name) ? fields[name] : undefined;
+    value = ownMember(value as { readonly [name: string]: Json }, name);
     if (value === undefined) return undefined;
   }
   return value;

@@ -2,6 +2,7 @@ import type { Json, Policies } from "@cairn/client";
 import { parseDuration, wholeMilliseconds } from "../text/duration.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { bucketProblem } from "../text/document-key.ts";
+import { ownMember } from "../text/own-member.ts";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 
 /** A problem in policies, and the path of the affected value. */
@@ -134,7 +135,8 @@ class PolicyCheck {
     this.#fieldValues(dead, at);
     for (const [field, values] of Object.entries(terminal ?? {})) {
       const among = [values].flat().map((one) => comparableText(one as Json));
-      if (Array.isArray(dead[field]) || !among.includes(comparableText(dead[field] as Json))) {
+      const set = ownMember(dead, field);
+      if (Array.isArray(set) || !among.includes(comparableText(set as Json))) {
         this.add(at, `It must finish an entry, so "${field}" must have one of its values in "terminal".`);
       }
     }

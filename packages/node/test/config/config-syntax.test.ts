@@ -98,6 +98,7 @@ describe("EDN", () => {
     "[#_]",
     "#_1a 2",
     "#_\\ab 2",
+    "#_\\constructor 2",
     "x/2",
     "#:a{:b 1 :a/b 2}",
   ])("%s is refused", (text) => {

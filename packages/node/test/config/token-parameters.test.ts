@@ -49,6 +49,11 @@ describe("tokens", () => {
     expect(formatProblems(problems)).not.toContain(text === " " ? '" "' : text);
   });
 
+  it("have no text if their variable is not set, even if every object has a member of its name", async () => {
+    const { http } = await configOf(server({ tokens: { app: { env: "constructor", rights: ["read"] } } }));
+    expect(http?.tokens).toMatchObject([{ source: { env: "constructor", text: undefined } }]);
+  });
+
   it("are removed by a null", async () => {
     const config = await configOf({
       ...server({

@@ -1,6 +1,7 @@
 import { abbreviate } from "./config-tree.ts";
 import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
+import { ownMember } from "../../text/own-member.ts";
 
 /**
  * An EDN reader that accepts and rejects the same input as Clojure's own (clojure.lang.EdnReader of Clojure 1.12) and
@@ -200,7 +201,7 @@ export class EdnReader {
     if (this.#at + 1 >= this.#text.length) throw new EdnFault(from, "A character is missing after \\.");
     this.#at += 2;
     const raw = this.#text.slice(from + 1, this.#at) + this.#token();
-    const text = raw.length === 1 ? raw : (CHARACTERS[raw] ?? numberedCharacter(raw));
+    const text = raw.length === 1 ? raw : (ownMember(CHARACTERS, raw) ?? numberedCharacter(raw));
     if (text === undefined) throw new EdnFault(from, `\\${raw} is not a character.`);
     return { kind: "character", text, from, to: this.#at };
   }

@@ -1,5 +1,6 @@
 import type { ConfigEntry, ConfigNode, Origin, TextNode } from "./config-tree.ts";
 import { nearestName } from "../../text/nearest-name.ts";
+import { ownMember } from "../../text/own-member.ts";
 import type { ProblemList } from "./problems.ts";
 
 /** Environment variables, in the form of `process.env`. */
@@ -63,7 +64,7 @@ function inText(
         return whole;
       }
       const [, name = "", fallback] = match;
-      const value = Object.hasOwn(env, name) ? env[name] : undefined;
+      const value = ownMember(env, name);
       if (value !== undefined && (value !== "" || fallback === undefined)) {
         variables.push(name);
         return value;

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import type { Right } from "../../api/system.ts";
+import { ownMember } from "../../text/own-member.ts";
 
 /** The right that a route requires. `none` means that it does not even require a token. */
 export type RouteRight = Right | "none";
@@ -65,7 +66,7 @@ export function requestKind({
   readonly route: string;
 }): "read" | "write" | undefined {
   const name = `${method === "HEAD" ? "GET" : method} ${route}`;
-  const right = Object.hasOwn(ROUTE_RIGHTS, name) ? ROUTE_RIGHTS[name] : undefined;
+  const right = ownMember(ROUTE_RIGHTS, name);
   return (right === "read" || right === "write") && !NOT_READS.has(route) ? right : undefined;
 }
 
@@ -84,7 +85,7 @@ export function requireRights(app: FastifyInstance): void {
   app.addHook("onRoute", (route) => {
     const rights = [route.method].flat().map((method) => {
       const name = `${method === "HEAD" ? "GET" : method} ${route.url}`;
-      const right = Object.hasOwn(ROUTE_RIGHTS, name) ? ROUTE_RIGHTS[name] : undefined;
+      const right = ownMember(ROUTE_RIGHTS, name);
       if (right === undefined) throw new Error(`The route ${name} has no right in ROUTE_RIGHTS.`);
       return right;
     });

@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
 import { bucketProblem, DEFAULT_NAMESPACE, documentKey, RESERVED_BUCKETS } from "../../text/document-key.ts";
+import { ownMember } from "../../text/own-member.ts";
 import { badRequest } from "../answers/request-error.ts";
 import { parseFlag, type QueryParameters } from "./parameters.ts";
 
@@ -90,7 +91,7 @@ export function parseQuery<P extends QueryParameters>(url: string, parameters: P
     if (pair === "") continue;
     const equals = pair.indexOf("=");
     const name = decodeQuery(equals < 0 ? pair : pair.slice(0, equals));
-    const parameter = Object.hasOwn(parameters, name) ? parameters[name] : undefined;
+    const parameter = ownMember(parameters, name);
     if (parameter === undefined) throw unknownParameter(name, parameters);
     const { option, parse, isRepeatable } = parameter;
     const before = query[option];

@@ -23,6 +23,7 @@ import {
   shardRows,
 } from "../rows/queue-rows.ts";
 import { sealed } from "../rows/row-checksum.ts";
+import { ownMember } from "../../text/own-member.ts";
 import { asHold } from "../../transactions/queue-operation.ts";
 import type { LoggedOperation, LoggedTransaction } from "../../transactions/transaction-codec.ts";
 
@@ -306,13 +307,14 @@ export class BatchQueues {
     const before = this.#before.policies?.value.queues ?? {};
     const after = queuesOf(set);
     for (const name of this.#reconfigured(after)) {
-      if (JSON.stringify(before[name]) === JSON.stringify(after[name])) continue;
+      const policies = { before: ownMember(before, name), after: ownMember(after, name) };
+      if (JSON.stringify(policies.before) === JSON.stringify(policies.after)) continue;
       if (drafts.has(name) || ops.some(({ bucket }) => bucket === name)) {
         return `${name} is written by the transaction that changes its policy`;
       }
       const { documents, tombstones } = this.#keys.collectBucket(name);
       const { shards } = this.#queue(name);
-      const queue = { name, before: before[name], after: after[name], shards, documents, tombstones };
+      const queue = { name, ...policies, shards, documents, tombstones };
       const problem = reconfigurationProblem(queue);
       if (problem !== undefined) return problem;
     }

@@ -12,6 +12,7 @@ import { nanoseconds } from "../rows/row-keys.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
+import { ownMember } from "../../text/own-member.ts";
 
 /** An indexed field; `id` is its number in rows. */
 export interface FieldIndex {
@@ -167,5 +168,5 @@ export function configured(
 
 function expireText(policies: Policies | undefined, bucket: string): string | undefined {
   const { expire = {} } = policies ?? {};
-  return Object.hasOwn(expire, bucket) ? JSON.stringify(expire[bucket]) : undefined;
+  return JSON.stringify(ownMember(expire, bucket));
 }

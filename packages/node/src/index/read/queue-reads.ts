@@ -1,6 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { QueuePolicy, QueueShard, QueueStatus, TxId, DocumentKey } from "@cairn/client";
 import { isoTime } from "../../text/iso-time.ts";
+import { ownMember } from "../../text/own-member.ts";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { decodeOriginCursor, encodeOriginCursor } from "./cursor.ts";
@@ -68,7 +69,7 @@ export async function readQueue(
   name: string,
 ): Promise<QueueStatus | undefined> {
   const { queues = {} } = state.policies?.value ?? {};
-  const policy = Object.hasOwn(queues, name) ? queues[name] : undefined;
+  const policy = ownMember(queues, name);
   return policy === undefined ? undefined : await readSummary(reader, name, policy);
 }
 

@@ -167,6 +167,19 @@ it("a queue's policy changes only where no row must change, and says what to do 
   expect(await scene.reason(["claim", "jobs", 0, as("a")])).toBe("CONFLICT: jobs is not a queue");
 });
 
+it("the policy of a queue named like a member of every object changes by the same rules", async () => {
+  const policies: Policies = {
+    queues: { constructor: { shards: 2, cap: 2, terminal: TERMINAL, lease: 1_000 } },
+  };
+  const scene = await Scene.create();
+  await scene.commit(["put", "constructor", "0/a", 1]);
+  expect(await scene.reason(["configure", policies])).toContain("constructor is not empty (documents: 1");
+  await scene.commit(["evict", "constructor", "0/a"]);
+  await scene.commit(["configure", policies]);
+  await scene.commit(["enqueue", "constructor", "x", OPEN]);
+  expect(await scene.reason(["configure", {}])).toContain("constructor has shards that are not spare (1)");
+});
+
 it("a claim is judged by the time of its own transaction, however long the log was idle", async () => {
   const scene = await Scene.create(jobs(1, 2, 1_000));
   const first = await scene.commit(["claim", "jobs", 0, as("a")]);
