@@ -84,7 +84,7 @@ class Fold:
         if said.id is not None:
             content = frame.content_hash(payload)
             first, first_content = self.submissions.get(said.id, (-REMEMBERED, b""))
-            if first > self.tx_id - REMEMBERED:
+            if first >= self.tx_id - REMEMBERED:
                 if first_content == content:
                     return DUPLICATE, b"%d" % first
                 return ABORTED, b"CONFLICT: transaction %d has the same id and another content" % first

@@ -106,7 +106,7 @@ export class Submissions {
   /** Returns the submission remembered for `id` when transaction `txId` is applied. */
   get(id: string, txId: TxId): Submission | undefined {
     const found = this.#current.get(id);
-    return found !== undefined && found.txId > txId - this.#remembered ? found : undefined;
+    return found !== undefined && found.txId >= txId - this.#remembered ? found : undefined;
   }
 
   /** Remembers that `txId` used `id`. */

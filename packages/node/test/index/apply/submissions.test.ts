@@ -85,15 +85,19 @@ describe("the memory of idempotency ids", () => {
     );
   });
 
-  it("applies a transaction once within its window, and again afterwards", async () => {
-    const kv = await applied(messagesOf([put("x", 1), other, put("x", 1), other, put("x", 1)]), 2, 3);
-    const index = await IndexStore.open(kv, empty);
-    expect(await index.outcome(4)).toMatchObject({ committed: true, duplicateOf: 2 });
-    expect(await index.outcome(6)).toEqual({ txId: 6, txTime: expect.any(String), committed: true });
-    const { versions } = await index.history({ bucket: "pods", namespace: "default", name: "a" }, 10);
-    expect(versions.map(({ revision }) => revision)).toEqual([6, 2]);
-    await index.close();
-  });
+  it.each([1, 2, 6])(
+    "applies a transaction once within its window, and again afterwards, in runs of %i",
+    async (run) => {
+      const kv = await applied(messagesOf([put("x", 1), other, other, put("x", 1), put("x", 1)]), run, 3);
+      const index = await IndexStore.open(kv, empty);
+      // The last transaction of the window, and the one after it.
+      expect(await index.outcome(5)).toMatchObject({ committed: true, duplicateOf: 2 });
+      expect(await index.outcome(6)).toEqual({ txId: 6, txTime: expect.any(String), committed: true });
+      const { versions } = await index.history({ bucket: "pods", namespace: "default", name: "a" }, 10);
+      expect(versions.map(({ revision }) => revision)).toEqual([6, 2]);
+      await index.close();
+    },
+  );
 
   it("reads the ids to forget ahead, a thousand transactions at a time", async () => {
     const kv = await applied(

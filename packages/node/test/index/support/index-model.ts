@@ -67,7 +67,7 @@ export class IndexModel {
     const { id, ops } = transaction;
     const content = JSON.stringify(ops);
     const known = id === undefined ? undefined : this.#ids.get(id);
-    if (known !== undefined && known.txId > this.txId - this.#remembered) {
+    if (known !== undefined && known.txId >= this.txId - this.#remembered) {
       return known.content === content && this.outcomes.get(known.txId) === true;
     }
     if (id !== undefined) this.#ids.set(id, { txId: this.txId, content });
