@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { errorMessage } from "@cairn/kv";
 import { parseJson } from "../../http/requests/faithful-json.ts";
+import { documentProblem } from "../../transactions/validate-transaction.ts";
 import type { ImportRefusal } from "./import-record.ts";
 
 /** What becomes of values that are not JSON documents. */
@@ -14,7 +15,9 @@ export function documentOf(bytes: Buffer, others: OtherValues): { readonly json:
   let reason = "it is blank";
   try {
     const value = parseJson(bytes);
-    if (value !== undefined) return { json: JSON.stringify(value) };
+    const problem = value === undefined ? reason : documentProblem(value);
+    if (problem === undefined) return { json: JSON.stringify(value) };
+    reason = problem;
   } catch (error) {
     reason = errorMessage(error).replace(/\.$/, "");
   }

@@ -2,6 +2,9 @@ import { expect, test } from "vitest";
 import { documentOf } from "../../../src/cli/moving/document-value.ts";
 import { parseKeyPattern, placeOfKey } from "../../../src/cli/moving/placement.ts";
 
+/** JSON that is nested more deeply than a document may be. */
+const DEEP = `${"[".repeat(501)}${"]".repeat(501)}`;
+
 test.each([
   ['{"a": 1}', { a: 1 }],
   ["42", 42],
@@ -12,6 +15,7 @@ test.each([
   // These would not be kept exactly.
   ["9007199254740993", { text: "9007199254740993" }],
   ['{"a":1,"a":2}', { text: '{"a":1,"a":2}' }],
+  [DEEP, { text: DEEP }],
 ])("the value %s becomes a document that loses nothing", (value, document) => {
   expect(documentOf(Buffer.from(value), "wrap")).toEqual({ json: JSON.stringify(document) });
 });
