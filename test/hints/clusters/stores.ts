@@ -29,6 +29,12 @@ async function encrypting(scene: HintScene): Promise<object> {
   return { "cairn/index-store": { "kv-store": { checkpointer: { encryption } } } };
 }
 
+/** Returns the settings of a node that keeps the newest `count` checkpoints, or all of them. */
+function keeping(count: number | undefined): object {
+  const policy = count === undefined ? null : { "retain-at-least": count };
+  return { "cairn/index-store": { "kv-store": { checkpointer: { "retention-policy": policy } } } };
+}
+
 /** Saves two checkpoints. */
 async function saveTwice(scene: HintScene): Promise<void> {
   await scene.ready("a");
@@ -156,6 +162,24 @@ export const STORES: readonly BrokenCluster[] = [
     hint: /Free some space there/,
     async follow(scene) {
       await scene.step("remove an unrelated file", () => freeDisk(scene, "checkpoints"));
+      await scene.runStep("checkpoint create");
+    },
+  },
+  {
+    name: "store-full-of-checkpoints",
+    failure: "the checkpoint store is full of checkpoints, all of which are kept",
+    codes: ["STORE_FULL"],
+    async break(scene) {
+      await smallDisk(scene, "checkpoints", 4);
+      await scene.ready("a", { settings: keeping(undefined) });
+      await scene.fillWith("a", 10, 100_000);
+      for (let n = 1; (await scene.run("checkpoint create")).code === 0; n += 1) await scene.fill("a", n, n);
+      return { status: "a" };
+    },
+    hint: /set a retention-policy that keeps fewer checkpoints: [^]* the next node that saves removes the others first/,
+    async follow(scene) {
+      await scene.restart("a", { settings: keeping(1) });
+      await scene.node("a").ready();
       await scene.runStep("checkpoint create");
     },
   },

@@ -52,7 +52,8 @@ export function decideRetention(
     return checkpoints.map(({ name }) => ({ name, keep: true, because: "no retention policy is set" }));
   }
   const { retainNewerThan } = policy;
-  // A sweep follows a save. Even a policy with only a duration must not remove the checkpoint that was just saved.
+  // Even a policy with only a duration must not remove the checkpoint that was just saved or, in a full store, the last
+  // one.
   const atLeast = Math.max(1, policy.retainAtLeast ?? 1);
   const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
   // The number of checkpoints kept so far that this version can restore.

@@ -1,4 +1,4 @@
-import { errorMessage } from "@cairn/kv";
+import { errorMessage, isCairnError } from "@cairn/kv";
 import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { describeHolder, type HeldLease, heldLease } from "../store/lease-record.ts";
@@ -37,6 +37,11 @@ export interface TakeOptions {
   readonly archiving?: Archiving;
   /** The memory of earlier rounds. */
   readonly memory?: LookMemory;
+  /**
+   * Called if the store has no space left for a checkpoint of this log. Returns whether space may have been freed, in
+   * which case the checkpoint is attempted once more. By default, it is not.
+   */
+  readonly makeRoom?: (logId: string) => Promise<boolean>;
 }
 
 interface Look {
@@ -74,12 +79,20 @@ export type TakeOutcome = Look &
  * error, nothing new is listed. Sweeping is a separate step, so that its failure cannot affect the saved checkpoint.
  */
 export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
-  const { source, options, clock = systemClock, archiving = archivingOnDisk, signal, hurry } = take;
-  const onStep = take.onStep ?? (() => undefined);
-  onStep("looking", 0);
+  take.onStep?.("looking", 0);
   const before = await look(take);
   if ("outcome" in before) return before;
+  try {
+    return await takeDue(take, before);
+  } catch (error) {
+    if (!isCairnError(error, "STORE_FULL") || (await take.makeRoom?.(before.logId)) !== true) throw error;
+  }
+  return takeDue(take, before);
+}
 
+async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
+  const { source, options, clock = systemClock, archiving = archivingOnDisk, signal, hurry } = take;
+  const onStep = take.onStep ?? (() => undefined);
   signal?.throwIfAborted();
   let held: HeldLease | undefined;
   const lease = await acquireLease(options.store, {
@@ -186,8 +199,8 @@ export interface RoundParts {
 /** Runs rounds, one after the other, in one capture directory. */
 export interface Rounds {
   /**
-   * Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. If the checkpoint fails,
-   * throws its error.
+   * Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. If the store is full, sweeps
+   * first, and tries once more if that removed something. If the checkpoint fails, throws its error.
    */
   run(round: {
     readonly forced: boolean;
@@ -220,8 +233,11 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     }
   }
 
-  /** Sweeps the store. A failure is reported but not thrown, because the checkpoint has been saved. */
-  async function sweep(logId: string): Promise<void> {
+  /**
+   * Sweeps the store. Returns whether that may have freed space. A failure is reported but not thrown, because the
+   * checkpoint has been saved, or another error keeps it from being saved.
+   */
+  async function sweep(logId: string): Promise<boolean> {
     const { store, retentionPolicy: policy } = options;
     const startedAt = clock.now();
     onStep("sweeping", 0);
@@ -229,8 +245,10 @@ export function checkpointRounds(parts: RoundParts): Rounds {
     try {
       const report = await sweepStore({ store, source, logId, ...(policy === undefined ? {} : { policy }) });
       onEvent({ type: "swept", ...report, durationMs: clock.now() - startedAt });
+      return report.removed.some(({ reason }) => reason !== "expired");
     } catch (error) {
       onEvent({ type: "sweep-failed", error, durationMs: clock.now() - startedAt });
+      return false;
     }
   }
 
@@ -254,6 +272,9 @@ export function checkpointRounds(parts: RoundParts): Rounds {
           },
           archiving,
           memory,
+          // The policy keeps what is needed even before the new checkpoint exists. If sweeps only followed saves, a
+          // full store would stay full.
+          makeRoom: sweep,
         });
         if (outcome.outcome === "skipped") {
           const { reason, because } = outcome;

@@ -35,7 +35,7 @@ export function folderError(error: unknown, doing: string, location: string): un
       "STORE_FULL",
       `The checkpoint store ${location} has no space left for ${doing} (${code}).`,
       {
-        hint: "Free some space there, or set a retention-policy. The store is unchanged.",
+        hint: "Free some space there, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
         cause: error,
       },
     );

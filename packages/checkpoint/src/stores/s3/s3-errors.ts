@@ -167,7 +167,7 @@ function explain(error: unknown, { status, word }: Refusal, request: S3Request):
     return [
       "STORE_FULL",
       `there is no space left (${said})`,
-      "Free some space, raise the quota, or set a retention-policy.",
+      "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
     ];
   }
   if (status === 401 || status === 403) {
