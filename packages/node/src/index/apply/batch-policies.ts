@@ -98,8 +98,9 @@ export class BatchPolicies {
   async sweep(remembered: number): Promise<void> {
     if (this.#sweeping === undefined) return;
     const { history, outcomes } = this.#active ?? NOTHING_ACTIVE;
-    const { sweep, outcomesAfter = 0 } = this.#before;
-    if (history.size > 0) this.#swept = await sweepHistory(this.#reader, history, sweep, this.#sweeping);
+    const { outcomesAfter = 0 } = this.#before;
+    if (history.size > 0)
+      this.#swept = await sweepHistory(this.#reader, history, this.#before, this.#sweeping);
     if (outcomes === undefined) return;
     this.#sweptOutcomes = await sweepOutcomes(
       this.#reader,

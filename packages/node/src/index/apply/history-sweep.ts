@@ -2,6 +2,7 @@ import type { KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { keysPerRead } from "./key-states.ts";
 import {
   asKind,
   documentRowPrefix,
@@ -70,14 +71,15 @@ export interface SweepingTransaction {
   readonly superseded: number;
 }
 
-/** Sweeps a part of the history as it was before the given transaction. */
+/** Sweeps a part of the history as it was before the given transaction, and before which the state was `before`. */
 export async function sweepHistory(
   reader: KvReader,
   history: ActivePolicies["history"],
-  cursor: SweepCursor | undefined,
+  before: Pick<IndexState, "sweep" | "largest">,
   now: SweepingTransaction,
 ): Promise<Swept> {
-  const sweep = new Sweep(reader, now, cursor);
+  const { sweep: cursor } = before;
+  const sweep = new Sweep(reader, now, before);
   const segments = [...history].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(segmentsOf);
   const from = segments.findIndex(({ name }) => name === cursor?.segment);
   for (const segment of segments.slice(Math.max(from, 0))) {
@@ -120,12 +122,19 @@ class Sweep {
   budget: number;
   readonly #reader: KvReader;
   readonly #now: SweepingTransaction;
+  /** The number of documents or versions that may be read at once. */
+  readonly #perRead: number;
   #resume: SweepCursor | undefined;
 
-  constructor(reader: KvReader, now: SweepingTransaction, resume: SweepCursor | undefined) {
+  constructor(
+    reader: KvReader,
+    now: SweepingTransaction,
+    { sweep, largest }: Pick<IndexState, "sweep" | "largest">,
+  ) {
     this.#reader = reader;
     this.#now = now;
-    this.#resume = resume;
+    this.#perRead = keysPerRead(largest);
+    this.#resume = sweep;
     this.budget = Math.min(MAX_ROWS, Math.max(MIN_ROWS, ROWS_PER_VERSION * now.superseded));
     this.swept = { versions: [], tombstones: [], floors: new Map(), pruned: 0, cursor: undefined };
   }
@@ -250,10 +259,11 @@ class Sweep {
       rowKeys.push(Buffer.concat([Buffer.from([ROW.document]), stem]));
     }
     const found: (Written | undefined)[] = [];
-    const newest = await readAllNewest(this.#reader, rowKeys);
-    for (const [at, place] of places.entries()) {
-      const value = newest[at];
-      found[place] = value && writtenBy(value);
+    // Whole documents are read, so that their checksums can be compared, but only the writes are kept.
+    for (let from = 0; from < rowKeys.length; from += this.#perRead) {
+      const newest = await readAllNewest(this.#reader, rowKeys.slice(from, from + this.#perRead));
+      for (const [at, value] of newest.entries())
+        found[places[from + at] as number] = value && writtenBy(value);
     }
     return found;
   }
@@ -305,9 +315,12 @@ class Sweep {
       const written = writtenBy(checkedVersion(key, value));
       return this.#isOld(written) && written.time + age <= this.#now.time;
     });
-    const versions = await Promise.all(old.map(([key]) => this.#hasVersions(key)));
-    for (const [at, [key]] of old.entries())
-      if (versions[at] === false) this.swept.tombstones.push(asKind(key, ROW.document));
+    for (let from = 0; from < old.length; from += this.#perRead) {
+      const some = old.slice(from, from + this.#perRead);
+      const versions = await Promise.all(some.map(([key]) => this.#hasVersions(key)));
+      for (const [at, [key]] of some.entries())
+        if (versions[at] === false) this.swept.tombstones.push(asKind(key, ROW.document));
+    }
     return { next: rows.at(-1)?.[0] ?? new Uint8Array(0), isJump: false };
   }
 

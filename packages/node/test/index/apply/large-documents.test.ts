@@ -3,7 +3,9 @@ import { afterEach, expect, it } from "vitest";
 import type { Transaction, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
+import { asKind, documentRowPrefix, prefixEnd, ROW } from "../../../src/index/rows/row-keys.ts";
 import { cut, empty, messagesOf } from "../support/cut-log.ts";
+import { LargestRead } from "../support/largest-read.ts";
 import { separateRows } from "../support/separate-rows.ts";
 
 const MIB = 1024 * 1024;
@@ -145,3 +147,35 @@ it("a transaction removes at most 8 MiB of rows of a retired shard", async () =>
   expect(await index.outcome(24)).toMatchObject({ committed: true });
   expect(index.state.documents).toBe(20 + 1 - 8);
 });
+
+it.each<[string, readonly Transaction[]]>([
+  ["replaced by", [...puts(40, 1), ...puts(40, MIB)]],
+  ["of deleted", [...puts(40, MIB), { ops: range(0, 40).map(remove) }]],
+])("a sweep of versions %s large documents holds only a part of the documents", async (_, written) => {
+  const history = { blobs: { for: "PT1S" } };
+  const transactions: Transaction[] = [
+    { ops: [["configure", { history }]] },
+    ...written,
+    // A version is swept once more than a thousand transactions have followed.
+    ...range(0, 1_600).map((n): Transaction => ({ ops: [["put", "clock", "now", n]] })),
+  ];
+  const messages = messagesOf(transactions).map((message, n) => ({ ...message, time: n * 1_000 }));
+  const kv = await memoryProvider().open("/nonexistent/in-memory");
+  opened.push(kv);
+  const measured = new LargestRead();
+  const index = await IndexStore.open(measured.of(kv), empty);
+  await index.apply(messages.slice(0, written.length + 2));
+  measured.reset();
+  await index.apply(messages.slice(written.length + 2));
+  expect(await blobsOfKind(kv, ROW.version)).toBe(0);
+  expect(await blobsOfKind(kv, ROW.tombstone)).toBe(0);
+  expect(measured.bytes).toBeLessThanOrEqual(16 * MIB);
+  expect(measured.ranges).toBeLessThanOrEqual(1 + 16);
+});
+
+async function blobsOfKind(kv: KvStore, kind: Parameters<typeof asKind>[1]): Promise<number> {
+  const gte = asKind(documentRowPrefix("blobs"), kind);
+  let count = 0;
+  for await (const rows of kv.range({ gte, lt: prefixEnd(gte) })) count += rows.length;
+  return count;
+}
