@@ -119,6 +119,8 @@ class Fold:
         for one in ops:
             if one.op in ("put", "delete", "match", "evict"):
                 keys.add(stem(one.bucket, one.key))
+                if one.op == "evict" and self._queue_policy(one.bucket) is not None:
+                    keys.update(own for own in self.queues.keys_of(one) if own in self.newest and not is_deletion(self.newest[own]))
             elif one.op == "move" and self._queue_policy(one.bucket) is not None:
                 name = one.key.split("/", 1)[1]
                 keys.update((stem(one.bucket, one.key), stem(one.bucket, f"{one.shard}/{name}")))
@@ -155,6 +157,9 @@ class Fold:
                 events.append(one.document)
             elif one.op == "configure":
                 policies_set = one.document
+            elif one.op == "evict" and self._queue_policy(one.bucket) is not None:
+                for own in self.queues.keys_of(one):
+                    self._evict(own, one)
             elif one.op != "match":
                 getattr(self, f"_{one.op}")(stem(one.bucket, one.key), one)
         self.queues = queues
@@ -175,9 +180,10 @@ class Fold:
             self.write(own, None)
 
     def _evict(self, own, _):
-        if own not in self.newest:
+        if own not in self.newest and not self.versions.get(own):
             return
-        self.count(own, self.newest.pop(own), -1)
+        if own in self.newest:
+            self.count(own, self.newest.pop(own), -1)
         self.versions.pop(own, None)
         self.evictions[b"x" + number(self.tx_id) + own] = number(self.time)
         self.touched.add(own)

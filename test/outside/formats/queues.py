@@ -71,7 +71,7 @@ class Queues:
     def apply(self, ops, policy_of):
         """Applies the operations on queues. `policy_of` returns a queue's policy in force. Raises Aborted."""
         self.policy_of = policy_of
-        self.written, self.seen_shards, self.seen_places = set(), set(), set()
+        self.written, self.evicted, self.seen_shards, self.seen_places = set(), set(), set(), set()
         self.writes, self.enqueued = [], []
         """`writes`: for each operation, what it writes: stems and documents; None for a deletion."""
         for at, one in enumerate(ops):
@@ -204,10 +204,16 @@ class Queues:
 
     def _evict(self, _, one):
         namespace, name = one.key.split("/", 1)
-        self._once(one.bucket, name)
-        place = self._places(one.bucket).get(name)
-        if place is not None and namespace == str(place.shard):
+        if (one.bucket, name) not in self.evicted:
+            self._once(one.bucket, name)
+        self.evicted.add((one.bucket, name))
+        if is_shard(namespace) and name in self._places(one.bucket):
             self._remove(one.bucket, name)
+
+    def keys_of(self, one):
+        """Returns the stems of all keys that the entry may have, which an eviction names by any of them."""
+        namespace, name = one.key.split("/", 1)
+        return [stem(one.bucket, f"{shard}/{name}") for shard in self.shards.get(one.bucket, {})] if is_shard(namespace) else []
 
     def _places(self, queue):
         return self.places.setdefault(queue, {})
@@ -219,7 +225,7 @@ class Queues:
 
     def _split(self, one):
         namespace, name = one.key.split("/", 1)
-        if not namespace.isascii() or not namespace.isdigit() or str(int(namespace)) != namespace or len(namespace) > 4:
+        if not is_shard(namespace):
             raise Aborted(f"{one.bucket} has no shard {namespace}")
         return int(namespace), name
 
@@ -377,6 +383,10 @@ class Queues:
 
 
 OPERATIONS = (*HELD, "enqueue", "move")
+
+
+def is_shard(namespace):
+    return namespace.isascii() and namespace.isdigit() and str(int(namespace)) == namespace and len(namespace) <= 4
 
 
 def checksum_of(row):

@@ -108,7 +108,7 @@ export async function applyMessages(
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
-    const isTooLarge = loaded.isTooLarge || exceeds(touched[index] ?? NOTHING, queues?.moved(index), keys);
+    const isTooLarge = loaded.isTooLarge || exceeds(touched[index] ?? NOTHING, queues?.others(index), keys);
     const isPlanned = decoded.kind === "transaction" && !isTooLarge && queues?.concerns(decoded) === true;
     const plan = isPlanned ? await queues.plan(decoded, txId, time) : undefined;
     const context = {
@@ -224,6 +224,7 @@ async function load(
     return Math.min(messages.length - 1, Math.max(1, Math.floor((messages.length * read) / own)));
   }
   policies?.collectSwept();
+  await queues?.collectEvicted();
   await keys.load(reader);
   return { keys, touched, policies, queues, isTooLarge };
 }
@@ -231,11 +232,11 @@ async function load(
 /** Returns whether the present documents of a transaction's keys are too large. */
 function exceeds(
   touched: readonly (KeyState | undefined)[],
-  moved: readonly KeyState[] = NO_KEYS,
+  others: readonly KeyState[] = NO_KEYS,
   { largest }: KeyStates,
 ): boolean {
-  if ((touched.length + moved.length) * largest <= MAX_TRANSACTION_BYTES) return false;
-  const keys = new Set([...touched, ...moved]);
+  if ((touched.length + others.length) * largest <= MAX_TRANSACTION_BYTES) return false;
+  const keys = new Set([...touched, ...others]);
   keys.delete(undefined);
   if (keys.size <= 1) return false;
   let bytes = 0;
@@ -335,6 +336,7 @@ function applyOperations({ ops, header }: LoggedTransaction, context: Context): 
     if (from !== undefined) keys.delete(from, txId, time);
     if (document !== undefined) keys.put(to, txId, time, document);
   }
+  for (const { key, hasOnlyVersions } of plan.evicted) keys.evict(key, txId, time, hasOnlyVersions);
   queues.commit(plan);
   const { shards } = plan;
   return { kind: "committed", text: committedText(header, shards), replaced, shards };

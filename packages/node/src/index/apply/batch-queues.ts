@@ -2,6 +2,7 @@ import type { KvOperation, KvReader } from "@cairn/kv";
 import type { Json, Policies, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import type { IndexedMessage } from "./batches.ts";
+import { collectEvicted, type EvictedKey } from "./evicted-entries.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import { Retirement } from "./retirement.ts";
 import { type QueueRule, activePolicies, appliesTo } from "../policies/active-policies.ts";
@@ -36,6 +37,8 @@ interface QueueState {
   /** The rows of the shards that the batch changes; undefined for rows that it removes. */
   readonly shardRows: Map<number, Buffer | undefined>;
   readonly placeRows: Map<string, PlaceRow>;
+  /** The entries that the batch may evict, with all of their keys once these are found. */
+  readonly evicted: Map<string, readonly EvictedKey[]>;
 }
 
 /** The row of an entry's place. */
@@ -63,6 +66,8 @@ export interface QueuePlan {
   readonly shards: readonly number[];
   /** The keys that operations on queues write, by the operation's place in the transaction. */
   readonly writes: ReadonlyMap<number, QueueWriteKeys>;
+  /** The keys of the entries that the transaction evicts. */
+  readonly evicted: ReadonlySet<EvictedKey>;
   readonly drafts: ReadonlyMap<string, QueueTransaction>;
   /** The queue and shard that the transaction retires. */
   readonly retired: readonly RetiredShard[];
@@ -87,8 +92,8 @@ export class BatchQueues {
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
   readonly #queues = new Map<string, QueueState>();
-  /** The keys of entries that operations move, by the message's place in the batch. */
-  readonly #moved = new Map<number, readonly KeyState[]>();
+  /** The keys of entries that operations move, or evict by another key, by the message's place in the batch. */
+  readonly #others = new Map<number, KeyState[]>();
   readonly #retirement: Retirement | undefined;
   #retiring: readonly RetiredShard[];
   #written = 0;
@@ -127,6 +132,8 @@ export class BatchQueues {
     const [retiring] = batch.#retiring;
     if (retiring !== undefined) batch.#queue(retiring.queue);
     await Promise.all([...batch.#queues.values()].map((queue) => batch.#load(queue)));
+    // A transaction that evicts is a batch of its own.
+    for (const queue of batch.#queues.values()) batch.#collectDocuments(queue);
     return batch;
   }
 
@@ -135,9 +142,22 @@ export class BatchQueues {
     return this.#written;
   }
 
-  /** Returns the keys from which and to which the message at a place in the batch moves entries. */
-  moved(at: number): readonly KeyState[] {
-    return this.#moved.get(at) ?? [];
+  /**
+   * Collects the other keys of the entries that the batch may evict, which the caller must load. The counters of their
+   * buckets must have been loaded.
+   */
+  async collectEvicted(): Promise<void> {
+    for (const queue of this.#queues.values())
+      for (const entry of queue.evicted.keys())
+        queue.evicted.set(entry, await collectEvicted(queue, entry, this.#keys, this.#reader));
+  }
+
+  /**
+   * Returns the keys from which and to which the message at a place in the batch moves entries, and those with the
+   * documents of entries that it evicts.
+   */
+  others(at: number): readonly KeyState[] {
+    return this.#others.get(at) ?? [];
   }
 
   /** Returns whether a transaction may change a queue. */
@@ -159,7 +179,8 @@ export class BatchQueues {
     const shards: number[] = [];
     const retired: RetiredShard[] = [];
     const writes = new Map<number, QueueWriteKeys>();
-    const plan = { shards, writes, drafts, retired };
+    const evicted = new Set<EvictedKey>();
+    const plan = { shards, writes, evicted, drafts, retired };
     for (const [at, operation] of ops.entries()) {
       const name = operation.queue?.[1] ?? operation.bucket;
       const draft = draftOf(name);
@@ -170,8 +191,10 @@ export class BatchQueues {
       }
       const result = this.#applyTo(draft, operation, at);
       if (typeof result === "string") return { ...plan, reason: result };
-      const { queue } = operation;
-      if (queue?.[0] === "enqueue") {
+      const { op, key, queue } = operation;
+      if (op === "evict") {
+        for (const one of this.#queue(name).evicted.get(splitKey(key).name) ?? []) evicted.add(one);
+      } else if (queue?.[0] === "enqueue") {
         shards.push(result ?? 0);
         writes.set(at, { to: this.#keys.collectKey(name, `${result ?? 0}/${queue[2]}`) });
       } else if (queue?.[0] === "move") {
@@ -338,19 +361,33 @@ export class BatchQueues {
     if (!this.#rules.has(name)) return;
     const state = this.#queue(name);
     if (queue === undefined) {
-      if (op !== "match") collectPlace(state, splitKey(key).name);
+      const { namespace, name: entry } = splitKey(key);
+      if (op !== "match") collectPlace(state, entry);
+      if (op === "evict" && shardOfNamespace(namespace) !== undefined) state.evicted.set(entry, []);
     } else if (queue[0] === "enqueue") {
       collectPlace(state, queue[2]);
       this.#keys.collectBucket(name);
     } else if (queue[0] === "move") {
       const { name: entry } = splitKey(queue[2]);
       collectPlace(state, entry);
-      const moved = [
-        this.#keys.collectKey(name, queue[2]),
-        this.#keys.collectKey(name, `${queue[3]}/${entry}`),
-      ];
-      this.#moved.set(at, [...(this.#moved.get(at) ?? []), ...moved]);
+      this.#addOther(at, name, queue[2]);
+      this.#addOther(at, name, `${queue[3]}/${entry}`);
     }
+  }
+
+  /** Collects the keys with the documents of the entries that the batch, which is a single message, may evict. */
+  #collectDocuments({ name, places, evicted }: QueueState): void {
+    for (const entry of evicted.keys()) {
+      const place = places.get(entry);
+      if (place !== undefined) this.#addOther(0, name, `${place.shard}/${entry}`);
+    }
+  }
+
+  #addOther(at: number, queue: string, key: string): void {
+    const state = this.#keys.collectKey(queue, key);
+    const others = this.#others.get(at);
+    if (others === undefined) this.#others.set(at, [state]);
+    else others.push(state);
   }
 
   #queue(name: string): QueueState {
@@ -363,6 +400,7 @@ export class BatchQueues {
         places: new Map(),
         shardRows: new Map(),
         placeRows: new Map(),
+        evicted: new Map(),
       };
       this.#queues.set(name, queue);
     }

@@ -255,9 +255,12 @@ export class KeyStates {
     this.#wrote(key, key.tombstone);
   }
 
-  /** Removes the key. Its older versions must be removed after the batch, which is therefore a separate one. */
-  evict(key: KeyState, txId: TxId, time: number): void {
-    if (key.document === undefined && key.tombstone === undefined) return;
+  /**
+   * Removes the key. Its older versions must be removed after the batch, which is therefore a separate one.
+   * `hasOnlyVersions` means that there are some although the key has neither a document nor a tombstone.
+   */
+  evict(key: KeyState, txId: TxId, time: number, hasOnlyVersions = false): void {
+    if (key.document === undefined && key.tombstone === undefined && !hasOnlyVersions) return;
     this.drop(key);
     this.#evicts = true;
     const eviction = evictionRowKey(txId, key.rowKey);

@@ -36,6 +36,7 @@ export class QueueTransaction {
   readonly #rule: QueueRule;
   readonly #clock: QueueClock;
   readonly #written = new Set<string>();
+  readonly #evicted = new Set<string>();
   /** The shards with the changes of the transaction; undefined if it has changed none. */
   #merged: Map<number, Shard> | undefined;
 
@@ -139,11 +140,15 @@ export class QueueTransaction {
     return undefined;
   }
 
-  /** An eviction concerns nobody's epoch, because it must always be possible. */
+  /**
+   * An eviction concerns nobody's epoch, because it must always be possible. It removes the entry from whichever shard
+   * it is in, so that it does not matter who moves the entry meanwhile, and several keys of an entry may be evicted.
+   */
   evict(entry: string, number: number | undefined): Reason {
-    const refused = this.#writtenTwice(entry);
+    const refused = this.#evicted.has(entry) ? undefined : this.#writtenTwice(entry);
     if (refused !== undefined) return refused;
-    if (this.#place(entry)?.shard === number) this.#remove(entry);
+    this.#evicted.add(entry);
+    if (number !== undefined) this.#remove(entry);
     return undefined;
   }
 

@@ -1,17 +1,27 @@
 import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
 import { qualifiedKey } from "../../text/document-key.ts";
 import { FIRST_TX_ID } from "../rows/index-state.ts";
 import { readOutcomes } from "../rows/outcome-rows.ts";
+import { documentKeyRow, evictionRowKey } from "../rows/row-keys.ts";
 import { type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 
 /** The bounds of the scan for one result. Beyond them, the result is less exact. */
 const MAX_TRANSACTIONS = 20_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
-/** The result for a key during the scan: its first write since it was last evicted. */
-interface Origin {
-  first: TxId | undefined;
+/** The results for keys during the scan. */
+interface Origins {
+  /**
+   * For each bucket and name of an eviction, the first write of the keys with this name by namespace, since they were
+   * last evicted; undefined if there is none. Entries of a queue take their content with them to other namespaces.
+   */
+  readonly firsts: ReadonlyMap<string, Map<string, TxId | undefined>>;
+  /** The first write of keys that have not been written yet. */
+  readonly unwritten: TxId | undefined;
+  /** The results that are known, by transaction and key. */
+  readonly exact: Map<string, TxId>;
 }
 
 /**
@@ -26,11 +36,12 @@ export async function earliestWrites(
   evictions: readonly (DocumentKey & { readonly txId: TxId })[],
   removed: TxId = 0,
 ): Promise<TxId[]> {
-  const origins = new Map<string, Origin>();
-  // A transaction whose outcome was removed may have written any key.
-  const first = removed === 0 ? undefined : FIRST_TX_ID;
-  for (const eviction of evictions) origins.set(nameOf(eviction), { first });
-  const exact = new Map<string, TxId>();
+  const origins: Origins = {
+    firsts: new Map(evictions.map((eviction) => [nameOf(eviction), new Map()])),
+    // A transaction whose outcome was removed may have written any key.
+    unwritten: removed === 0 ? undefined : FIRST_TX_ID,
+    exact: new Map(),
+  };
   const last = evictions.reduce((latest, { txId }) => Math.max(latest, txId), 0);
   let scanned = Math.max(removed, FIRST_TX_ID - 1);
   let bytes = 0;
@@ -41,35 +52,62 @@ export async function earliestWrites(
       // After a missing transaction, the scan would no longer be reliable.
       if (txId !== scanned + 1 || bytes > MAX_BYTES) break scan;
       scanned = txId;
-      follow(origins, exact, txId, outcomeOperations(outcome));
+      await follow(origins, txId, outcomeOperations(outcome), reader);
     }
   }
   return evictions.map((eviction) => {
     if (eviction.txId <= removed) return FIRST_TX_ID;
-    const name = nameOf(eviction);
-    return exact.get(`${eviction.txId} ${name}`) ?? origins.get(name)?.first ?? scanned + 1;
+    const exact = origins.exact.get(keyOf(eviction, eviction.txId));
+    if (exact !== undefined) return exact;
+    // After the scan, content may have been moved here from any other namespace.
+    const firsts = [...(origins.firsts.get(nameOf(eviction))?.values() ?? [])];
+    return Math.min(scanned + 1, origins.unwritten ?? Infinity, ...firsts.map((first) => first ?? Infinity));
   });
 }
 
-function follow(
-  origins: ReadonlyMap<string, Origin>,
-  exact: Map<string, TxId>,
+async function follow(
+  { firsts, unwritten, exact }: Origins,
   txId: TxId,
   ops: readonly OutcomeOperation[],
-): void {
-  for (const [op, bucket, key] of ops) {
+  reader: KvReader,
+): Promise<void> {
+  for (const [op, bucket, key, options] of ops) {
     if (op !== "put" && op !== "evict") continue;
-    const name = `${bucket} ${qualifiedKey(key)}`;
-    const origin = origins.get(name);
-    if (origin === undefined) continue;
-    if (op === "put") origin.first ??= txId;
-    else {
-      if (origin.first !== undefined) exact.set(`${txId} ${name}`, origin.first);
-      origin.first = undefined;
+    const { namespace, name } = splitKey(qualifiedKey(key));
+    const own = firsts.get(nameOf({ bucket, name }));
+    if (own === undefined) continue;
+    const firstOf = (one: string): TxId | undefined => (own.has(one) ? own.get(one) : unwritten);
+    if (op === "put") {
+      const from = options?.from === undefined ? undefined : firstOf(splitKey(options.from).namespace);
+      own.set(namespace, Math.min(firstOf(namespace) ?? txId, from ?? txId));
+      continue;
+    }
+    const others = [...own.keys()].filter((one) => one !== namespace);
+    for (const one of [namespace, ...(await evictedOf(reader, txId, { bucket, name }, others))]) {
+      const first = firstOf(one);
+      if (first !== undefined) exact.set(keyOf({ bucket, namespace: one, name }, txId), first);
+      own.set(one, undefined);
     }
   }
 }
 
-function nameOf({ bucket, namespace, name }: DocumentKey): string {
-  return `${bucket} ${namespace}/${name}`;
+/** Returns those of `namespaces` whose keys of this name were evicted by a transaction. */
+async function evictedOf(
+  reader: KvReader,
+  txId: TxId,
+  { bucket, name }: Pick<DocumentKey, "bucket" | "name">,
+  namespaces: readonly string[],
+): Promise<readonly string[]> {
+  if (namespaces.length === 0) return namespaces;
+  const rowKeys = namespaces.map((namespace) => documentKeyRow({ bucket, namespace, name }));
+  const rows = await reader.getMany(rowKeys.map((rowKey) => evictionRowKey(txId, rowKey)));
+  return namespaces.filter((_, at) => rows[at] !== undefined);
+}
+
+function nameOf({ bucket, name }: Pick<DocumentKey, "bucket" | "name">): string {
+  return `${bucket} ${name}`;
+}
+
+function keyOf({ bucket, namespace, name }: DocumentKey, txId: TxId): string {
+  return `${txId} ${bucket} ${namespace}/${name}`;
 }

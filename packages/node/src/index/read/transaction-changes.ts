@@ -2,6 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import { qualifiedKey } from "../../text/document-key.ts";
+import { evictedStems } from "../purge/evicted-versions.ts";
 import { compacted } from "./watch-compacted.ts";
 import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
 import { readFloors } from "./document-reads.ts";
@@ -19,7 +20,7 @@ import {
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { readOutcome, readOutcomes } from "../rows/outcome-rows.ts";
-import { type Outcome, outcomeOperations } from "../rows/row-values.ts";
+import { type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 import {
   checkedVersion,
   decodeVersion,
@@ -146,9 +147,13 @@ async function* wantedTransactions(
     for (const { txId, outcome } of outcomes) {
       if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
       expected += 1;
-      const operations = wantedOperations(outcome, query);
+      const logged = outcomeOperations(outcome);
+      const operations = wantedOperations(logged, query);
+      const evicts = logged.some(([op]) => op === "evict");
+      const evictions = evicts ? await evictedBesides(reader, query, txId, logged) : NOTHING;
       const expirations = expired.get(txId) ?? NOTHING;
-      const all = expirations.length === 0 ? operations : [...operations, ...expirations];
+      const others = evictions.length + expirations.length;
+      const all = others === 0 ? operations : [...operations, ...evictions, ...expirations];
       yield { txId, txTime: isoTime(outcome.time), operations: all };
     }
   }
@@ -185,9 +190,34 @@ async function expiredWithin(
 const NO_DOCUMENT: { readonly json?: string } = {};
 const NOTHING: readonly WantedOperation[] = [];
 
-function wantedOperations(outcome: Outcome, { bucket, namespace }: ChangesQuery): readonly WantedOperation[] {
+/**
+ * Reads the keys that a transaction evicted although none of its operations names them. An eviction of an entry of a
+ * queue removes it from every shard.
+ */
+async function evictedBesides(
+  reader: KvReader,
+  { bucket, namespace }: ChangesQuery,
+  txId: TxId,
+  logged: readonly OutcomeOperation[],
+): Promise<readonly WantedOperation[]> {
+  const evictions = logged.filter(([op]) => op === "evict");
+  const named = new Set(evictions.map(([, own, key]) => `${own} ${qualifiedKey(key)}`));
+  const found: WantedOperation[] = [];
+  for (const stem of await evictedStems(reader, txId)) {
+    const key = parseStem(stem);
+    if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace) continue;
+    const operation = { op: "evict", bucket: key.bucket, key: `${key.namespace}/${key.name}` } as const;
+    if (!named.has(`${operation.bucket} ${operation.key}`)) found.push(operation);
+  }
+  return found;
+}
+
+function wantedOperations(
+  logged: readonly OutcomeOperation[],
+  { bucket, namespace }: ChangesQuery,
+): readonly WantedOperation[] {
   const wanted: WantedOperation[] = [];
-  for (const [op, opBucket, opKey] of outcomeOperations(outcome)) {
+  for (const [op, opBucket, opKey] of logged) {
     if (op !== "put" && op !== "delete" && op !== "evict") continue;
     if (bucket !== undefined && bucket !== opBucket) continue;
     const key = qualifiedKey(opKey);

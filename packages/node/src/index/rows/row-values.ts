@@ -68,8 +68,16 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   return { time, kind, text: text.slice(0, end), shards: JSON.parse(text.slice(end + 1)) as number[] };
 }
 
-/** An operation in the row of a committed transaction. The row does not contain the operation's document. */
-export type OutcomeOperation = readonly [op: string, bucket: string, key: string];
+/**
+ * An operation in the row of a committed transaction. The row does not contain the operation's document. `from` is the
+ * key from which the put of an entry moved it.
+ */
+export type OutcomeOperation = readonly [
+  op: string,
+  bucket: string,
+  key: string,
+  options?: { readonly from?: string } | null,
+];
 
 /**
  * Returns the operations of a committed transaction; none for a birth record, a barrier or any other outcome. Entries
@@ -87,7 +95,7 @@ export function outcomeOperations({ kind, text, shards }: Outcome): readonly Out
     const name = key.slice(key.indexOf("/"));
     return [
       ["delete", queue, key],
-      ["put", queue, `${toShard}${name}`],
+      ["put", queue, `${toShard}${name}`, { from: key }],
     ];
   });
 }

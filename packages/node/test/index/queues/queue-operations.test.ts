@@ -244,6 +244,69 @@ it("the counters stay right when transactions without keys remove a retired shar
   await scene.commit(["delete", "jobs", "1/x", { epoch: other }]);
 });
 
+it("an eviction removes an entry from every shard in which it was, whichever key names it", async () => {
+  for (const named of [["1/x"], ["0/x"], ["2/x"], ["0/x", "1/x"]]) {
+    const scene = await Scene.create({ ...jobs(3, 3), indexes: { jobs: ["state"] } });
+    const enqueued = await scene.commit(["enqueue", "jobs", "x", { state: "secret" }]);
+    await scene.commit(["put", "pods", "x", 1]);
+    await scene.commit(["claim", "jobs", 1, as("a")]);
+    const drain = await scene.commit(["drain", "jobs", 0, as("d")]);
+    await scene.commit(["move", "jobs", "0/x", 1, drain]);
+    expect(await scene.reason(["evict", "jobs", "0/x"], ["enqueue", "jobs", "x", OPEN])).toBe(
+      "CONFLICT: jobs x is written twice",
+    );
+    const evicted = await scene.commit(...named.map((key) => ["evict", "jobs", key] as const));
+    for (const namespace of ["0", "1"]) {
+      const key = { bucket: "jobs", namespace, name: "x" };
+      expect(await scene.index.history(key, 10)).toEqual({ versions: [] });
+      expect(await scene.index.get(key, { txId: enqueued })).toBeUndefined();
+      const range = { bucket: "jobs", namespace, after: 0, upTo: evicted };
+      const { transactions } = await scene.index.read(
+        async (reader) => await readChanges(reader, { ...range, maxTransactions: 100, maxBytes: 1 << 20 }),
+      );
+      const change = { op: "evict", ...key, revision: evicted };
+      expect(transactions.map(({ txId, changes }) => [txId, changes])).toEqual([[evicted, [change]]]);
+    }
+    const { evictions } = await scene.index.evictions(10);
+    expect(evictions.map(({ txId, namespace, notBefore }) => [txId, namespace, notBefore])).toEqual([
+      [evicted, "1", enqueued],
+      [evicted, "0", enqueued],
+    ]);
+    expect((await scene.index.queue("jobs")).queue).toMatchObject({ entries: 0, open: 0 });
+    expect(await scene.problems()).toEqual([]);
+    // Later content of the same name is not as old as what was evicted.
+    const again = await scene.commit(["enqueue", "jobs", "x", OPEN]);
+    const last = await scene.commit(["evict", "jobs", "0/x"]);
+    expect((await scene.index.evictions(1)).evictions).toMatchObject([{ txId: last, notBefore: again }]);
+    const digest = await scene.index.digest();
+    for (const lengths of [[], [3, 1], [scene.messages.length - 3]]) {
+      const kv = await memoryProvider().open("/nonexistent/in-memory");
+      opened.push(kv);
+      const other = await IndexStore.open(kv, empty);
+      for (const run of cut(scene.messages, lengths)) await other.apply(run);
+      expect(await other.digest()).toEqual(digest);
+      expect(await other.chains()).toEqual(await scene.index.chains());
+    }
+  }
+});
+
+it("an eviction removes the versions of an entry whose retired shard has lost its other rows", async () => {
+  const scene = await Scene.create(jobs(2, 1_000));
+  const names = Array.from({ length: 300 }, (_, number) => `e${number}`);
+  await scene.commit(...names.map((name) => ["enqueue", "jobs", name, OPEN] as const));
+  const epoch = await scene.commit(["claim", "jobs", 0, as("a")]);
+  await scene.commit(...names.map((name) => ["put", "jobs", `0/${name}`, DONE, { epoch }] as const));
+  await scene.commit(["retire", "jobs", 0, await scene.commit(["drain", "jobs", 0, as("a")])]);
+  const key = { bucket: "jobs", namespace: "0", name: "e99" };
+  // 300 documents, and 212 of the superseded versions.
+  for (let n = 0; n < 2; n += 1) await scene.commit(["put", "pods", "a", n]);
+  expect((await scene.index.history(key, 10)).versions).toHaveLength(1);
+  const evicted = await scene.commit(["evict", "jobs", "0/e99"]);
+  expect(await scene.index.history(key, 10)).toEqual({ versions: [] });
+  expect((await scene.index.evictions(10)).evictions).toMatchObject([{ ...key, txId: evicted }]);
+  expect(await scene.problems()).toEqual([]);
+});
+
 it("the rows of a retired shard go in slices of 256, whatever the batches, and reads of the past never miss them silently", async () => {
   const scene = await Scene.create(jobs(2, 1_000));
   const entries = Array.from({ length: 600 }, (_, at): TxOperation => ["enqueue", "jobs", `e${at}`, DONE]);

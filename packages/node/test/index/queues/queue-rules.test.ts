@@ -133,21 +133,28 @@ async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise
 }
 
 /** What must hold whatever the rules say. */
-async function expectInvariants(index: IndexStore, kv: KvStore, { policy }: QueueOracle): Promise<void> {
-  if (policy === undefined) return;
+async function expectInvariants(index: IndexStore, kv: KvStore, oracle: QueueOracle): Promise<void> {
+  if (oracle.policy === undefined) return;
   const { queue } = await index.queue(QUEUE);
   const drained = queue?.shards.filter(({ state }) => state === "draining") ?? [];
   expect(drained.length).toBeLessThanOrEqual(1);
   const used = new Set(queue?.shards.map(({ shard }) => String(shard)));
   const rows = await allRows(kv);
   const names: string[] = [];
+  const keys = new Set<string>();
   for (const [key] of rows) {
     const [bucket, namespace = "", name = ""] = Buffer.from(key.subarray(1)).toString("latin1").split("\0");
     if (!"cdh".includes(String.fromCharCode(key[0] ?? 0)) || bucket !== QUEUE) continue;
     expect(used).toContain(namespace);
+    keys.add(`${namespace}/${name}`);
     if (key[0] === 0x63) names.push(name);
   }
   expect(new Set(names).size).toBe(names.length);
+  // An evicted entry has no row in any shard.
+  const left = oracle
+    .shards()
+    .flatMap((shard) => [...oracle.rowNames(shard)].map((name) => `${shard}/${name}`));
+  expect(keys).toEqual(new Set(left));
 }
 
 async function allRows(kv: KvStore): Promise<KvRow[]> {

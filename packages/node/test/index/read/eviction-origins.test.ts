@@ -4,10 +4,10 @@ import path from "node:path";
 import { memoryProvider } from "@cairn/kv";
 import { expect, it, onTestFinished } from "vitest";
 import { earliestWrites } from "../../../src/index/read/eviction-origins.ts";
-import { transactionRowKey } from "../../../src/index/rows/row-keys.ts";
-import { encodeOutcome, type OutcomeKind } from "../../../src/index/rows/row-values.ts";
+import { documentKeyRow, evictionRowKey, transactionRowKey } from "../../../src/index/rows/row-keys.ts";
+import { encodeNumber, encodeOutcome, type OutcomeKind } from "../../../src/index/rows/row-values.ts";
 
-type Row = readonly [txId: number, ops: readonly (readonly string[])[], kind?: OutcomeKind];
+type Row = readonly [txId: number, ops: readonly (readonly (string | number)[])[], kind?: OutcomeKind];
 
 async function reader(rows: readonly Row[]) {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-origins-"));
@@ -26,6 +26,7 @@ async function reader(rows: readonly Row[]) {
 
 const BIRTH: Row = [1, []];
 const evicted = (txId: number, name = "a") => ({ bucket: "pods", namespace: "default", name, txId });
+const entry = (txId: number, namespace: string) => ({ bucket: "jobs", namespace, name: "a", txId });
 
 it("writes before an earlier eviction do not count for the next one", async () => {
   const kv = await reader([
@@ -54,6 +55,42 @@ it("nothing is assumed about transactions after a missing one", async () => {
     [4, [["evict", "pods", "a"]]],
   ]);
   expect(await earliestWrites(headless, [evicted(4)])).toEqual([1]);
+});
+
+it("a moved entry is as old as its content, and keys of its name that stay are not evicted with it", async () => {
+  const kv = await reader([
+    BIRTH,
+    [2, [["put", "jobs", "0/a"]]],
+    [3, [["move", "jobs", "0/a", 1, 9]]],
+    [4, [["move", "jobs", "1/a", 2, 9]]],
+    [5, [["evict", "jobs", "2/a"]]],
+    [6, [["put", "jobs", "0/a"]]],
+    [7, [["put", "pods", "a"]]],
+    [8, [["put", "pods", "other/a"]]],
+    [9, [["evict", "pods", "other/a"]]],
+    [10, [["evict", "pods", "a"]]],
+    [11, [["move", "jobs", "0/a", 1, 9]]],
+    [12, [["evict", "jobs", "0/a"]]],
+  ]);
+  const entries = [...["0", "1", "2"].map((one) => entry(5, one)), entry(12, "0"), entry(12, "1")];
+  const documents = [{ ...evicted(9), namespace: "other" }, evicted(10)];
+  for (const { txId, ...key } of [...entries, ...documents]) {
+    const row = evictionRowKey(txId, documentKeyRow(key));
+    await kv.batch([{ type: "put", key: row, value: encodeNumber(row, 0) }]);
+  }
+  expect(await earliestWrites(kv, [...entries, ...documents])).toEqual([2, 2, 2, 6, 6, 8, 7]);
+  // Not all keys of an entry are in a page of evictions.
+  expect(await earliestWrites(kv, [entry(12, "1")])).toEqual([6]);
+});
+
+it("what was moved after the scan may be as old as any key of its name", async () => {
+  const kv = await reader([
+    BIRTH,
+    [2, [["put", "jobs", "0/a"]]],
+    [4, [["move", "jobs", "0/a", 1, 9]]],
+    [5, [["evict", "jobs", "1/a"]]],
+  ]);
+  expect(await earliestWrites(kv, [entry(5, "1")])).toEqual([2]);
 });
 
 it("only the beginning of a long history is scanned, and the result may be too early but never too late", async () => {

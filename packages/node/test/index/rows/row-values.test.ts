@@ -90,7 +90,7 @@ describe("the operations of an outcome", () => {
       const text = `{"ops":[["${name}","jobs","0/a",1,5]]}`;
       expect(outcomeOperations({ kind: "committed", time: 1, text, shards: undefined })).toEqual([
         ["delete", "jobs", "0/a"],
-        ["put", "jobs", "1/a"],
+        ["put", "jobs", "1/a", { from: "0/a" }],
       ]);
     }
   });

@@ -173,7 +173,7 @@ export class QueueOracle {
     const entryAt = (key: string): [Put | undefined, string, number] => {
       const [space = "", name = ""] = key.split("/");
       once(name);
-      require(op[0] === "evict" || (/^\d$/.test(space) && Number(space) < policy.shards));
+      require(/^\d$/.test(space) && Number(space) < policy.shards);
       return [this.entries().get(name), name, Number(space)];
     };
     const requireRoom = (shard: number): void =>
@@ -237,13 +237,11 @@ export class QueueOracle {
         return;
       }
       case "evict": {
-        const [entry, name, shard] = entryAt(op[2]);
-        if (entry?.shard === shard) this.facts.push({ kind: "gone", name, shard, evicted: true });
-        else if (this.rowNames(shard).has(name)) {
-          // The entry is elsewhere, or nowhere, and only the history that it left in this shard goes.
-          this.facts.push({ kind: "gone", name, shard, evicted: true });
-          if (entry !== undefined) this.facts.push(entry);
-        }
+        const [, name = ""] = op[2].split("/");
+        if (!written.has(`evicted ${name}`)) once(name);
+        written.add(`evicted ${name}`);
+        for (const shard of this.shards())
+          if (this.rowNames(shard).has(name)) this.facts.push({ kind: "gone", name, shard, evicted: true });
         return;
       }
       case "move": {
