@@ -3,6 +3,7 @@ import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { RowsAhead } from "../fields/field-changes.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
   asKind,
   counterRowKey,
@@ -304,18 +305,7 @@ export class KeyStates {
   }
 }
 
-/**
- * The maximum number of bytes of documents that are read at once. The store returns all values of a read together, so
- * the number of keys depends on the largest document that there may be.
- */
-const MAX_READ_BYTES = 16 * 1024 * 1024;
-
 const NO_LIMIT = { most: Infinity, of: 0 };
-
-/** Returns how many keys may be read at once if no document has more than `largest` bytes. */
-export function keysPerRead(largest: number): number {
-  return Math.max(1, Math.floor(MAX_READ_BYTES / Math.max(largest, 1)));
-}
 
 /**
  * The maximum number of rows that are read one by one. If the rows are in memory, this takes microseconds, whereas a

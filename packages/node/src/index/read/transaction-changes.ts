@@ -6,7 +6,8 @@ import { evictedStems } from "../purge/evicted-versions.ts";
 import { compacted } from "./watch-compacted.ts";
 import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
 import { readFloors } from "./document-reads.ts";
-import { firstKept, readState } from "../rows/index-state.ts";
+import { firstKept, type IndexState, readState } from "../rows/index-state.ts";
+import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
   asKind,
   documentRowKey,
@@ -48,6 +49,14 @@ export interface ChangesPage {
   readonly bytes: number;
 }
 
+/** The part of a page that has been read. */
+interface Page extends ChangesPage {
+  readonly transactions: TransactionEvent[];
+  upTo: TxId;
+  txTime: string | null;
+  bytes: number;
+}
+
 interface WantedOperation {
   readonly op: WatchChange["op"];
   readonly bucket: string;
@@ -60,11 +69,13 @@ interface WantedTransaction {
   readonly operations: readonly WantedOperation[];
 }
 
+/** The maximum number of versions that are read together. It is large enough to share the cost of a read. */
+const MAX_VERSIONS_PER_READ = 64;
 /**
- * Versions are read together once this number of them is wanted. It is small enough to stop soon after the bound, and
- * large enough to share the cost of a read.
+ * How many times as many versions as before are read if those that were read do not fill the page. A single large
+ * document that was ever written therefore costs the pages of small ones only a few reads.
  */
-const VERSIONS_PER_READ = 64;
+const READ_GROWTH = 4;
 
 /**
  * Reads the changes made by transactions. The operations come from the outcomes, and the documents from the versions
@@ -74,30 +85,29 @@ const VERSIONS_PER_READ = 64;
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
-  const pruned = await prunedUpTo(reader, query.bucket);
+  const state = await readState(reader);
+  const pruned = await prunedUpTo(reader, state, query.bucket);
   if (after < pruned.changes) throw compacted(after, await changesFloor(reader, query));
-  const transactions: TransactionEvent[] = [];
-  let upTo = after;
-  let txTime: string | null = null;
-  let bytes = 0;
+  const page: Page = { transactions: [], upTo: after, txTime: null, bytes: 0 };
+  const { largest = 0 } = state ?? {};
+  const most = Math.min(MAX_VERSIONS_PER_READ, keysPerRead(largest));
+  // Versions that cannot exceed the page together are read together. If documents may be larger, the page may already
+  // be full after the first version.
+  let perRead = Math.min(most, Math.max(1, Math.floor(maxBytes / largest)));
   let chunk: WantedTransaction[] = [];
   let versions = 0;
-  const readChunk = async (): Promise<void> => {
-    bytes += await readVersions(reader, chunk, transactions);
-    chunk = [];
-    versions = 0;
-  };
   for await (const wanted of wantedTransactions(reader, query)) {
     chunk.push(wanted);
     versions += wanted.operations.length;
-    upTo = wanted.txId;
-    txTime = wanted.txTime;
-    if (versions < VERSIONS_PER_READ) continue;
-    await readChunk();
-    if (bytes >= maxBytes) break;
+    if (versions < perRead) continue;
+    await readVersions(reader, chunk, page, maxBytes);
+    if (page.bytes >= maxBytes) return page;
+    chunk = [];
+    versions = 0;
+    perRead = Math.min(most, perRead * READ_GROWTH);
   }
-  await readChunk();
-  return { transactions, upTo, txTime, bytes };
+  await readVersions(reader, chunk, page, maxBytes);
+  return page;
 }
 
 /** Returns the earliest transaction after which the index has all changes, in `bucket` if it is given. */
@@ -105,7 +115,7 @@ export async function changesFloor(
   reader: KvReader,
   { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
 ): Promise<TxId> {
-  const pruned = await prunedUpTo(reader, bucket);
+  const pruned = await prunedUpTo(reader, await readState(reader), bucket);
   // No range begins among removed rows, because reading past these is slow.
   for await (const outcomes of readOutcomes(reader, { after: pruned.outcomes, upTo, limit: 1 })) {
     for (const { txId } of outcomes) return Math.max(pruned.changes, txId - 1);
@@ -119,9 +129,10 @@ export async function changesFloor(
  */
 async function prunedUpTo(
   reader: KvReader,
+  state: IndexState | undefined,
   bucket: string | undefined,
 ): Promise<{ readonly changes: TxId; readonly outcomes: TxId }> {
-  const { pruned = 0, outcomesAfter } = (await readState(reader)) ?? {};
+  const { pruned = 0, outcomesAfter } = state ?? {};
   const outcomes = outcomesAfter ?? 0;
   // A watch begins after a transaction whose time is known, so that a watcher of a lost history is recognised.
   const floor = firstKept({ outcomesAfter });
@@ -227,15 +238,15 @@ function wantedOperations(
   return wanted;
 }
 
-/** Appends the changes of the transactions in `chunk`. Returns their approximate size in bytes. */
+/** Appends the changes of the transactions in `chunk` to the page, until it has `maxBytes`. */
 async function readVersions(
   reader: KvReader,
   chunk: readonly WantedTransaction[],
-  into: TransactionEvent[],
-): Promise<number> {
+  page: Page,
+  maxBytes: number,
+): Promise<void> {
   const values = await effects(reader, chunk);
   let at = 0;
-  let bytes = 0;
   for (const { txId, txTime, operations } of chunk) {
     const changes: WatchChange[] = [];
     for (const { op, bucket, key } of operations) {
@@ -248,11 +259,13 @@ async function readVersions(
       const place = { op, bucket, ...splitKey(key), revision: txId };
       const change: WatchChange = json === undefined ? place : { ...place, json };
       changes.push(change);
-      bytes += changeBytes(change);
+      page.bytes += changeBytes(change);
     }
-    if (changes.length > 0) into.push({ type: "tx", txId, txTime, changes });
+    if (changes.length > 0) page.transactions.push({ type: "tx", txId, txTime, changes });
+    page.upTo = txId;
+    page.txTime = txTime;
+    if (page.bytes >= maxBytes) return;
   }
-  return bytes;
 }
 
 /** A value that stands for an eviction row. */

@@ -11,9 +11,11 @@ import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { qualifiedKey } from "../../../src/text/document-key.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import { changesBytes } from "../../../src/index/read/transaction-event.ts";
+import { LargestRead } from "../support/largest-read.ts";
 import { IndexModel } from "../support/index-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
+const MIB = 1024 * 1024;
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
 
@@ -95,6 +97,12 @@ function idOf(change: string): number {
   return Number.parseInt(change, 10);
 }
 
+function puts(name: string, count: number, bytes: number): Transaction[] {
+  return Array.from({ length: count }, (_, n) => ({
+    ops: [["put", "pods", `${name}${n}`, "x".repeat(bytes)]],
+  }));
+}
+
 const timeOf = (txId: number): number => 2_000 + (txId % 3) * 500 + txId;
 
 describe("the changes of transactions", () => {
@@ -146,14 +154,40 @@ describe("the changes of transactions", () => {
     let after = 0;
     while (after < index.state.txId) {
       const page = await changes({ after, maxTransactions: 200, maxBytes: 50_000 });
-      // A read may return slightly more versions than the bound.
-      expect(page.bytes).toBeLessThan(50_000 + 64 * 1_200);
+      // A page ends with the transaction that reaches the bound.
+      expect(page.bytes).toBeLessThan(50_000 + 1_200);
       expect(page.bytes).toBe(page.transactions.reduce((sum, { changes: of }) => sum + changesBytes(of), 0));
       expect(page.upTo).toBeGreaterThan(after);
       seen.push(...page.transactions.map(({ txId }) => txId));
       after = page.upTo;
     }
     expect(seen).toEqual(Array.from({ length: 500 }, (_, n) => n + 2));
+    await index.close();
+  });
+
+  it("are read with at most 16 MiB of versions at once, and a page of large documents ends as soon as it is full", async () => {
+    const { index, apply } = await openIndex();
+    // Many small documents do not show that the next ones are large.
+    for (const run of [puts("large", 20, MIB), puts("small", 100, 10), puts("later", 80, MIB)])
+      await apply(run, timeOf);
+    const maxBytes = 64 * 1024;
+    const ends: number[] = [];
+    let after = 0;
+    while (after < index.state.txId) {
+      const measured = new LargestRead();
+      const query = { after, upTo: index.state.txId, maxTransactions: 1_000, maxBytes };
+      const page = await index.read((reader) => readChanges(measured.of(reader), query));
+      const isFirstLarge = (page.transactions[0]?.changes[0]?.json?.length ?? 0) > MIB;
+      expect(measured.bytes).toBeLessThan(isFirstLarge ? 2 * MIB : 16 * MIB);
+      expect(page.bytes).toBeLessThan(maxBytes + MIB + 1_000);
+      after = page.upTo;
+      ends.push(after);
+    }
+    // Transaction 1 is the birth record. Small documents share a page with the large one after them.
+    expect(ends).toEqual([
+      ...Array.from({ length: 20 }, (_, n) => 2 + n),
+      ...Array.from({ length: 80 }, (_, n) => 122 + n),
+    ]);
     await index.close();
   });
 
