@@ -34,6 +34,7 @@ import {
   NO_STEM,
   rowsOfKind,
 } from "../rows/row-keys.ts";
+import { keysPerRead } from "../rows/keys-per-read.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { readOutcomes } from "../rows/outcome-rows.ts";
 import { outcomeOperations } from "../rows/row-values.ts";
@@ -54,7 +55,8 @@ const MAX_TRANSACTIONS_BACK = 10_000;
  * for each page and each reader, and 10,000 transactions can change ten million of them.
  */
 const MAX_CHANGED_KEYS = 50_000;
-const KEYS_PER_READ = 128;
+/** The maximum number of candidates that are read at once. */
+const MAX_KEYS_PER_READ = 128;
 
 /**
  * Lists the documents whose fields had the requested values after transaction `txId`. Throws `REQUEST_INVALID` for a
@@ -82,9 +84,17 @@ export async function listWhere(
   const filter = { wanted, range, txId: isPast ? txId : undefined, floors };
   const page: Page = { documents: [], bytes: 0, after: undefined };
   const rarest = await rarestOf(reader, wanted);
+  const most = Math.min(MAX_KEYS_PER_READ, keysPerRead(state.largest));
+  let read = 0;
   for await (const rowKeys of candidates(reader, rarest, range, changed)) {
-    if (!(await fill(reader, filter, rowKeys, page)) || page.after === undefined) continue;
-    return { documents: page.documents, after: page.after };
+    for (let from = 0, count = 0; from < rowKeys.length; from += count) {
+      // Candidates beyond the end of the page would be read in vain. If few candidates match, more of them are needed.
+      const missing = range.limit + 1 - page.documents.length;
+      count = Math.min(most, Math.max(missing, read));
+      read += count;
+      const isFull = await fill(reader, filter, rowKeys.slice(from, from + count), page);
+      if (isFull && page.after !== undefined) return { documents: page.documents, after: page.after };
+    }
   }
   return { documents: page.documents };
 }
@@ -161,10 +171,9 @@ async function* candidates(
       }
       keys.push(rowKey);
     }
-    for (let from = 0; from < keys.length; from += KEYS_PER_READ)
-      yield keys.slice(from, from + KEYS_PER_READ);
+    yield keys;
   }
-  for (; at < changed.length; at += KEYS_PER_READ) yield changed.slice(at, at + KEYS_PER_READ);
+  yield changed.slice(at);
 }
 
 /** Returns whether names must be filtered, because a prefix without a namespace applies to all namespaces. */

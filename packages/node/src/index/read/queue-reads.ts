@@ -6,6 +6,7 @@ import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { decodeOriginCursor, encodeOriginCursor } from "./cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
   decodePlace,
   decodeShard,
@@ -122,8 +123,8 @@ export async function readPlace(
   return value === undefined ? undefined : decodePlace(key, value);
 }
 
-/** Entries may be large, so only some of those that a page may contain are read at once. */
-const ENTRIES_PER_READ = 64;
+/** The maximum number of entries that are read at once. A page may end before them. */
+const MAX_ENTRIES_PER_READ = 64;
 
 /**
  * Returns a page of the open entries of a shard, in the order in which they were created: at most `limit` of them, and
@@ -133,7 +134,7 @@ const ENTRIES_PER_READ = 64;
  */
 export async function readOpenEntries(
   reader: KvReader,
-  { txId }: IndexState,
+  { txId, largest }: IndexState,
   query: OpenEntriesQuery,
 ): Promise<OpenEntriesFound> {
   const { queue, shard, limit, cursor } = query;
@@ -142,6 +143,7 @@ export async function readOpenEntries(
     cursor === undefined
       ? { gte }
       : { gt: openRowKey(queue, { shard, ...decodeOriginCursor(query, cursor) }) };
+  const perRead = Math.min(MAX_ENTRIES_PER_READ, keysPerRead(largest));
   const entries: OpenEntry[] = [];
   let bytes = 0;
   for await (const rows of reader.range({ ...begin, lt, limit })) {
@@ -151,8 +153,8 @@ export async function readOpenEntries(
     });
     let documents: readonly (StoredDocument | undefined)[] = [];
     for (const [at, [rowKey]] of rows.entries()) {
-      const place = at % ENTRIES_PER_READ;
-      if (place === 0) documents = await readStored(reader, keys.slice(at, at + ENTRIES_PER_READ));
+      const place = at % perRead;
+      if (place === 0) documents = await readStored(reader, keys.slice(at, at + perRead));
       const document = documents[place];
       if (document === undefined) throw damagedRow(rowKey);
       const origin = openRowOrigin(rowKey);

@@ -3,6 +3,7 @@ import { afterEach, expect, it } from "vitest";
 import type { Policies, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
+import { LargestRead } from "../support/largest-read.ts";
 import { readOpenEntries } from "../../../src/index/read/queue-reads.ts";
 import { readChanges } from "../../../src/index/read/transaction-changes.ts";
 import { placeRowKey } from "../../../src/index/rows/queue-rows.ts";
@@ -424,6 +425,19 @@ it("a page of open entries reads few documents more than it contains, however la
   expect(names).toEqual(Array.from({ length: 150 }, (_, n) => `e${n}`));
   // A page contains 42 entries, and reads 64.
   expect(read).toBeLessThan(250);
+});
+
+it("a page of open entries reads at most 16 MiB of entries at once", async () => {
+  const scene = await Scene.create(jobs(1, 200));
+  const text = "x".repeat(1_000_000);
+  for (let n = 0; n < 30; n += 1) await scene.commit(["enqueue", "jobs", `e${n}`, { state: "new", text }]);
+  const measured = new LargestRead();
+  const query = { queue: "jobs", shard: 0, limit: 30 };
+  const page = await scene.index.read((reader) =>
+    readOpenEntries(measured.of(reader), scene.index.state, query),
+  );
+  expect(page.entries).toHaveLength(9);
+  expect(measured.bytes).toBeLessThanOrEqual(16 * 1024 * 1024);
 });
 
 it("watches are refused only from before a removed version, also after a sweep that follows a retirement", async () => {

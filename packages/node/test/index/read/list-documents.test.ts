@@ -8,7 +8,9 @@ import type { DocumentPage } from "../../../src/index/read/documents.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
+import { listWhere } from "../../../src/index/read/list-where.ts";
 import { ROW } from "../../../src/index/rows/row-keys.ts";
+import { LargestRead } from "../support/largest-read.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 
 const birth = { log: "log-1", offset: 0 };
@@ -182,4 +184,28 @@ describe("an eviction", () => {
     expect((await index.history(key("a"), 10)).versions).toEqual([]);
     expect((await index.history(key("a\0z"), 10)).versions).toHaveLength(2);
   });
+});
+
+it("a list by fields reads at most 16 MiB of documents at once, and hardly more than its page", async () => {
+  await apply(["configure", { indexes: { b: ["state", "kind"] } }]);
+  while (await index.buildFields());
+  const text = "x".repeat(1_000_000);
+  for (let n = 0; n < 40; n += 1) await apply(["put", "b", `n/d${n}`, { state: "on", kind: "k", text }]);
+  const where = [
+    { field: "state", value: "on" },
+    { field: "kind", value: "k" },
+  ];
+  for (const [limit, listed, bytes] of [
+    [100, 9, 16 * 1024 * 1024],
+    [1, 1, 2_100_000],
+  ] as const) {
+    for (const txId of [index.state.txId, index.state.txId - 1]) {
+      const measured = new LargestRead();
+      const page = await index.read((reader) =>
+        listWhere(measured.of(reader), { bucket: "b", limit, where }, index.state, txId),
+      );
+      expect(page.documents).toHaveLength(listed);
+      expect(measured.bytes).toBeLessThanOrEqual(bytes);
+    }
+  }
 });
