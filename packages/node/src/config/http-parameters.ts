@@ -3,12 +3,15 @@ import { serverTlsType } from "./tls-parameters.ts";
 import { tokensType } from "./token-parameters.ts";
 import { duration } from "./types/duration-type.ts";
 import { optional, secret, withDefault } from "./types/parameter.ts";
-import { boolean, integer, listOf, text, textLike } from "./types/value-types.ts";
+import { boolean, integer, listOf, textLike } from "./types/value-types.ts";
+
+/** A name, or an address of IPv4 or IPv6. Only the latter contains colons, at least two. */
+const HOST = /^(?:[^\s:/]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*(?:%[^\s/]+)?)$/;
 
 /** The parameters of `cairn/http-server`. */
 export const httpParameters = {
   host: withDefault(
-    text(),
+    textLike(HOST, 'an address or a name without a port, such as "0.0.0.0"'),
     "127.0.0.1",
     "The address on which the server listens; `0.0.0.0` and `::` stand for all addresses.",
   ),

@@ -117,8 +117,8 @@ it("a tail that can be replayed within the budget is not uploaded, as /status re
 
   // A request is not subject to the budget. It is refused while the node saves a checkpoint by itself.
   const requested = await put(node, "requested");
-  const request = await vi.waitFor(() => node.checkpoint(), { timeout: 30_000 });
-  expect(await request.done).toMatchObject({ checkpoint: { txId: requested } });
+  const outcome = await vi.waitFor(async () => await node.checkpoint().done, { timeout: 30_000 });
+  expect(outcome).toMatchObject({ checkpoint: { txId: requested } });
   expect((await node.status()).checkpoints.skipped?.reason).not.toBe("short-tail");
 });
 

@@ -125,3 +125,17 @@ test.each(["file:///tmp/a%zz", "file:///%2f", "file://host/x", "file://"])(
     expect(problem?.message).toContain("Expected a path on this machine");
   },
 );
+
+test.each(["127.0.0.1:3000", "[::1]", "http://localhost", "a b"])("%j is not a host", async (host) => {
+  await writeFile(join(cwd, "a.json"), JSON.stringify({ "cairn/http-server": { host } }));
+  const [problem] = await problemsOf({ cwd, file: "a.json" });
+  expect(problem?.message).toContain("Expected an address or a name without a port");
+});
+
+test.each(["127.0.0.1", "::", "fe80::1%eth0", "::ffff:127.0.0.1", "node-7.internal"])(
+  "%j is a host",
+  async (host) => {
+    await writeFile(join(cwd, "a.json"), JSON.stringify({ "cairn/http-server": { host } }));
+    expect((await configOf({ cwd, file: "a.json" })).http?.host).toBe(host);
+  },
+);
