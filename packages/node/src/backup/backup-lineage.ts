@@ -1,6 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import type { ContinuedLog } from "../transactions/birth-record.ts";
+import { type ContinuedLog, obsoleteLogs } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import { BackupLog } from "./backup-log.ts";
 import { listBackups } from "./segments/segment-name.ts";
@@ -9,6 +9,8 @@ import { listBackups } from "./segments/segment-name.ts";
 export interface LogOrigin {
   /** The log that this one continues; undefined if there is none, or if the backup no longer holds the birth record. */
   readonly continues: ContinuedLog | undefined;
+  /** The logs that this one has made obsolete ({@link obsoleteLogs}). */
+  readonly obsolete: readonly string[];
   /**
    * When the log was created (ms since 1970), by its server's clock; undefined if the backup no longer holds the birth
    * record.
@@ -35,12 +37,30 @@ export async function readLineage(store: CheckpointStore, known: Lineage = new M
   return found;
 }
 
+/** Returns the logs that have a backup in any of several stores. */
+export async function readLineages(stores: readonly CheckpointStore[]): Promise<Lineage> {
+  const found = new Map<string, LogOrigin | undefined>();
+  for (const store of stores)
+    for (const [logId, origin] of await readLineage(store)) found.set(logId, origin ?? found.get(logId));
+  return found;
+}
+
+/**
+ * Returns the logs that a new log replaces, which continues the log `continued`: those that continue that log or one of
+ * its predecessors, and are not part of the new log's history.
+ */
+export function replacedLogs(lineage: Lineage, continued: string): string[] {
+  const history = lineOf(lineage, continued);
+  const root = history.at(-1);
+  return [...lineage.keys()].filter((id) => !history.includes(id) && rootOf(lineage, id) === root);
+}
+
 /**
  * Returns the ids of the logs that have not been replaced. A log has been replaced if another log continues it, or if
  * the log that it continues was later recovered again, at a different point.
  */
 export function newestLogs(lineage: Lineage): string[] {
-  const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
+  const continued = new Set([...lineage.values()].flatMap((origin) => origin?.obsolete ?? []));
   const newest = new Map<string, string>();
   for (const id of lineage.keys()) {
     if (continued.has(id)) continue;
@@ -82,14 +102,18 @@ export function successorOf(lineage: Lineage, logId: string): string | undefined
  * none.
  */
 function rootOf(lineage: Lineage, logId: string): string {
-  const seen = new Set<string>();
-  let id = logId;
-  for (;;) {
-    const next: string | undefined = seen.has(id) ? undefined : lineage.get(id)?.continues?.log;
-    if (next === undefined) return id;
-    seen.add(id);
-    id = next;
+  return lineOf(lineage, logId).at(-1) ?? logId;
+}
+
+/** Returns the ids of a log and of the known logs that it continues, newest first. */
+function lineOf(lineage: Lineage, logId: string): string[] {
+  const line: string[] = [];
+  let next: string | undefined = logId;
+  while (next !== undefined && !line.includes(next)) {
+    line.push(next);
+    next = lineage.get(next)?.continues?.log;
   }
+  return line;
 }
 
 function begunAt(lineage: Lineage, logId: string): number {
@@ -100,5 +124,5 @@ async function readOrigin(store: CheckpointStore, logId: string): Promise<LogOri
   const first = await new BackupLog({ store, logId }).fetch(1);
   const decoded = first === undefined ? undefined : decodeMessage(first.payload);
   const birth = decoded?.kind === "birth" ? decoded.birth : undefined;
-  return { continues: birth?.continues, begunAt: first?.time };
+  return { continues: birth?.continues, obsolete: obsoleteLogs(birth), begunAt: first?.time };
 }

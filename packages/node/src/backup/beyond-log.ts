@@ -4,7 +4,7 @@ import { anchorOf } from "../log/anchor.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { type Lineage, type LogOrigin, readLineage } from "./backup-lineage.ts";
+import { type Lineage, readLineages } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
@@ -44,7 +44,7 @@ export async function backupsBeyond(
   }
   const earlier = new EarlierLogs(stores);
   const ends = await earlier.ends(birth);
-  const lineage = await lineageIn(stores);
+  const lineage = await readLineages(stores);
   const given = newestFirst(
     lineage,
     [...lineage.keys()].filter((one) => one !== id && ends.every(({ logId }) => logId !== one)),
@@ -58,13 +58,6 @@ export async function backupsBeyond(
       listed = Math.max(listed, (await lastOfEach(earlier, logId, before, lineage)) ?? 0);
     if (backup.last > listed) found.push({ logId, store: backup.store, shared, listed, last: backup.last });
   }
-  return found;
-}
-
-async function lineageIn(stores: readonly CheckpointStore[]): Promise<Lineage> {
-  const found = new Map<string, LogOrigin | undefined>();
-  for (const store of stores)
-    for (const [logId, origin] of await readLineage(store)) found.set(logId, origin ?? found.get(logId));
   return found;
 }
 

@@ -10,6 +10,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
+import { obsoleteLogs } from "../transactions/birth-record.ts";
 import { latestFirst, type PastEnd, timeAtEnd } from "../replay/other-histories.ts";
 
 /** A log that no longer exists, and what remains of it in stores: a checkpoint, a backup, or both. */
@@ -35,8 +36,8 @@ export interface UnusableCheckpoint {
 
 /**
  * Returns the log with this name (but not the id `exceptId`) whose remains in the stores reach furthest, including
- * checkpoints that cannot be used. A log that another log in the stores continues is ignored. Between two recovered
- * logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether
+ * checkpoints that cannot be used. A log that another log in the stores continues or replaces is ignored. Between two
+ * recovered logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether
  * something else reaches further. Also throws the errors of the stores.
  */
 export async function findLostLog(
@@ -62,7 +63,7 @@ export async function findLostLog(
     const backup = await readBackup(stores, id);
     const known = found.get(id);
     if (backup === undefined || (known === undefined && backup.name !== name)) continue;
-    if (backup.continues !== undefined && id !== exceptId) continued.add(backup.continues);
+    if (id !== exceptId) for (const older of backup.obsolete) continued.add(older);
     const { txId, store, recoveredAt } = backup;
     const begun = recoveredAt === undefined ? {} : { recoveredAt };
     const isFurther = known?.checkpoint === undefined || (await isBeyond(backup, known.checkpoint));
@@ -124,8 +125,8 @@ interface ReadBackup {
   readonly store: string;
   /** Returns the time of the last message; undefined if it cannot be read. */
   readonly timeOfLast: () => Promise<number | undefined>;
-  /** The id of the log that this one continues. */
-  readonly continues: string | undefined;
+  /** The logs that this one has made obsolete. */
+  readonly obsolete: readonly string[];
   readonly recoveredAt: number | undefined;
 }
 
@@ -136,14 +137,14 @@ async function readBackup(stores: readonly CheckpointStore[], id: string): Promi
     if (found === undefined) return undefined;
     const identity = await readLogIdentity(found.log);
     const { log, last, store, offset } = found;
-    const continues = identity?.birth?.continues?.log;
+    const birth = identity?.birth;
     return {
       name: log.name,
       txId: last,
       store: store.location,
       timeOfLast: async () => await timeAtEnd(log, last - offset),
-      continues,
-      recoveredAt: continues === undefined ? undefined : (await log.fetch(1))?.time,
+      obsolete: obsoleteLogs(birth),
+      recoveredAt: birth?.continues === undefined ? undefined : (await log.fetch(1))?.time,
     };
   } catch (error) {
     if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_DIFFERENT")) return undefined;

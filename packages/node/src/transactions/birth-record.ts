@@ -20,6 +20,18 @@ export interface BirthRecord {
   readonly deliberate?: boolean;
   /** The end of the lost log. The anchor's txId equals the offset, so transaction ids continue without a gap. */
   readonly continues?: ContinuedLog;
+  /**
+   * The ids of logs that also continued the lost log or one of its predecessors, and that this log replaces, however
+   * late they were begun by their servers' clocks.
+   */
+  readonly replaces?: readonly string[];
+}
+
+/** Returns the ids of the logs that a log has made obsolete: the one that it continues, and those that it replaces. */
+export function obsoleteLogs(birth: Pick<BirthRecord, "continues" | "replaces"> | undefined): string[] {
+  const { continues, replaces } = birth ?? {};
+  const replaced = Array.isArray(replaces) ? replaces.filter((id) => typeof id === "string") : [];
+  return continues === undefined ? replaced : [continues.log, ...replaced];
 }
 
 /** Returns whether a decoded header is the header of a birth record. */

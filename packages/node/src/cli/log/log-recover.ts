@@ -3,9 +3,11 @@ import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { isUnused, type LogIdentity, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
+import { readLineages, replacedLogs } from "../../backup/backup-lineage.ts";
+import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { ContinuedLog } from "../../transactions/birth-record.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import { buildPast } from "../../replay/past-index.ts";
@@ -79,7 +81,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
           const found = await ofCheckpoint(system, from, options, terminal);
           if (options.dryRun === true)
             return await writePlan(planOf(found), log.name, refusal, options, terminal);
-          return await write(await replace(log, existing, found), options, terminal);
+          return await write(await replace(log, system, existing, found), options, terminal);
         }
         const { signal, forget } = interruptible(terminal, "no log was begun");
         try {
@@ -87,7 +89,7 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
           const plan = await planRecovery(log, system, existing, { ...wanted, signal });
           if (options.dryRun === true) return await writePlan(plan, log.name, refusal, options, terminal);
           const found = await readPast(plan, log, system, existing, signal, terminal);
-          await write(await replace(log, existing, found), options, terminal);
+          await write(await replace(log, system, existing, found), options, terminal);
         } finally {
           forget();
         }
@@ -164,11 +166,13 @@ async function readPast(
 }
 
 /** Begins the log. If an unused log exists, it is replaced. */
-async function replace(log: TxLog, existing: LogIdentity | undefined, found: Continuation) {
+async function replace(log: TxLog, system: System, existing: LogIdentity | undefined, found: Continuation) {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
   const { continues, checkpoint, store, beyond, others } = found;
   const { txId } = continues.anchor;
-  await log.create((id) => encodeBirthRecord({ log: id, offset: txId, deliberate: true, continues }));
+  const replaces = await replacedBy(system, continues.log);
+  const birth = { offset: txId, deliberate: true, continues, ...(replaces.length > 0 && { replaces }) };
+  await log.create((id) => encodeBirthRecord({ log: id, ...birth }));
   const identity = await readLogIdentity(log);
   // If several such commands run at the same time, only one of them creates the log. The others succeed only if the log
   // that it created continues from the point that they chose.
@@ -187,6 +191,19 @@ async function replace(log: TxLog, existing: LogIdentity | undefined, found: Con
     others,
     isShared: log.peers !== undefined,
   };
+}
+
+/**
+ * Returns the logs in the stores that a log replaces which continues the log `continued`. If a store cannot be read, none
+ * is recorded, and the time at which the logs were begun decides.
+ */
+async function replacedBy(system: System, continued: string): Promise<string[]> {
+  try {
+    return replacedLogs(await readLineages(restoreStores(system)), continued);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    return [];
+  }
 }
 
 async function write(
