@@ -1,9 +1,9 @@
-import { TAGS_PATTERN } from "../requests/preconditions.ts";
 import { type ErrorCode } from "@cairn/kv";
 import { PROBLEM_TYPE } from "../answers/error-answer.ts";
 import { statusOf } from "../answers/request-error.ts";
 import { ROUTE_RIGHTS, type RouteRight } from "../permits/route-rights.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
+import { TAGS_PATTERN } from "../requests/preconditions.ts";
 import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 
 /** A successful response: its meaning, body and headers. */

@@ -54,13 +54,15 @@ function unkept(header: string): RequestError {
   );
 }
 
+/** An entity tag (RFC 9110, 8.8.3), or a revision without quotes, and the blanks behind it. */
+const TAG = String.raw`((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})[ \t]*`;
 /**
- * The form of both headers: `*`, or a list of tags (RFC 9110, 8.8.3 and 13.1). A revision may lack its quotes. It is also a
- * pattern of JSON Schema.
+ * The form of both headers: `*`, or a list of tags, any of which may be missing (RFC 9110, 5.6.1). It is also a pattern of
+ * JSON Schema. Each blank has only one place in it: otherwise, a long header could take years to be refused.
  */
-export const TAGS_PATTERN = String.raw`^[ \t]*(\*|((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})?([ \t]*,[ \t]*((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})?)*)[ \t]*$`;
+export const TAGS_PATTERN = String.raw`^[ \t]*(\*[ \t]*|(${TAG})?(,[ \t]*(${TAG})?)*)$`;
 const TAGS = new RegExp(TAGS_PATTERN);
-const EACH_TAG = /(?:W\/)?"([^"]*)"|\d+/g;
+const EACH_TAG = /"([^"]*)"|\d+/g;
 
 /**
  * Parses the tags of a header. Weak tags count as strong ones, because proxies that compress responses weaken the tags.
@@ -70,8 +72,8 @@ const EACH_TAG = /(?:W\/)?"([^"]*)"|\d+/g;
 function parseTags(name: string, header: string): Tags {
   const text = header.trim();
   if (text === "*") return "any";
-  const tags = [...text.matchAll(EACH_TAG)].map(([bare, quoted = bare]) => quoted);
-  if (tags.length === 0 || !TAGS.test(text)) {
+  const tags = TAGS.test(text) ? [...text.matchAll(EACH_TAG)].map(([bare, quoted = bare]) => quoted) : [];
+  if (tags.length === 0) {
     throw badRequest(
       `The header ${name} is neither * nor a list of tags.`,
       'Write * or revisions in quotes, such as "7", "9".',

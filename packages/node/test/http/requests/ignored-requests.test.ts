@@ -44,6 +44,11 @@ describe("no part of a request is ignored silently:", () => {
     ["an open quote", [PUT, HOST, 'If-None-Match: "2'], "If-None-Match is neither"],
     ["no tag", [PUT, HOST, "If-None-Match: "], "If-None-Match is neither"],
     ["no tag in a list", [PUT, HOST, "If-None-Match: ,"], "If-None-Match is neither"],
+    [
+      "thousands of missing tags",
+      [PUT, HOST, `If-None-Match: ${", ".repeat(3_000)}x`],
+      "If-None-Match is neither",
+    ],
     ["a tag without a comma", [PUT, HOST, 'If-Match: "1" "2"'], "If-Match is neither"],
     ["an empty flag", ["PUT /api/v1/pods/default/x?await= HTTP/1.1", HOST], "await must be true or false"],
   ])("%s is refused, and nothing is written", async (_what, lines, told) => {
