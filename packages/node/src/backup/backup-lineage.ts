@@ -46,8 +46,8 @@ export async function readLineages(stores: readonly CheckpointStore[]): Promise<
 }
 
 /**
- * Returns the logs that a new log replaces, which continues the log `continued`: those that continue that log or one of
- * its predecessors, and are not part of the new log's history.
+ * Returns the logs that a new log replaces if it continues the log `continued`: those that continue that log or one of its
+ * predecessors, and are not part of the new log's history.
  */
 export function replacedLogs(lineage: Lineage, continued: string): string[] {
   const history = lineOf(lineage, continued);

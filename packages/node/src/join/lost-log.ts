@@ -37,8 +37,8 @@ export interface UnusableCheckpoint {
 /**
  * Returns the log with this name (but not the id `exceptId`) whose remains in the stores reach furthest, including
  * checkpoints that cannot be used. A log that another log in the stores continues or replaces is ignored. Between two
- * recovered logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether
- * something else reaches further. Also throws the errors of the stores.
+ * recovered logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows
+ * whether something else reaches further. Also throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],

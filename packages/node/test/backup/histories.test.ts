@@ -185,6 +185,23 @@ describe("a backup that contains a suspended writer's messages, which the log ha
     },
   );
 
+  it("is not continued if only one of two segments with its trimmed last transaction agrees with the index", async () => {
+    await upload(messages, 1, 10);
+    const stray = await upload(other(8), 1, 10);
+    await scene.log.trim?.(11);
+    const end = payloadChecksum(at(messages, 10).payload);
+    const refused = (await scene
+      .look({ checksumAt: () => end })
+      .catch((error: unknown) => error)) as CairnError;
+    expect(refused).toMatchObject({
+      code: "LOG_REGRESSED",
+      message: expect.stringContaining(stray) as string,
+    });
+    expect(refused.hint).toMatch(/^Move this file out of the folder/);
+    await rename(scene.pathOf(stray), path.join(scene.folder, "moved.segment"));
+    expect((await scene.look({ checksumAt: () => end })).covered).toEqual([{ first: 1, last: 20 }]);
+  });
+
   it("begins anew if its folder is moved because it cannot be compared with the log, as the hint says", async () => {
     await upload(other(8), 1, 10);
     await scene.log.trim?.(16);

@@ -69,7 +69,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       if (seen === undefined) await memory?.check(location);
       const { dev } = await stat(root);
       if (seen !== undefined && seen.device !== dev) {
-        // A mount point may contain foreign files, such as one that tells that the volume is missing.
+        // A mount point may contain foreign files, such as one that says that the volume is missing.
         if (seen.withFiles && !(await namesIn(root)).some(isWrittenByNodes)) throw unmounted(location);
         await memory?.check(location);
       }

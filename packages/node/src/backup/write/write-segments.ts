@@ -148,40 +148,50 @@ export async function requireSameHistory(
   const { log, of, store } = target;
   const newest = lastSegment(segments);
   if (newest === undefined) return undefined;
-  const message = newest.last > logEnd ? undefined : await log.fetch(newest.last - of.offset);
-  if (message === undefined && newest.last <= logEnd) return await requireSameTrimmed(target, newest);
-  const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
   const ends = segments.filter(({ last }) => last === newest.last);
+  const isBeyond = newest.last > logEnd;
+  const held = isBeyond ? undefined : await log.fetch(newest.last - of.offset);
+  const trimmed = isBeyond || held !== undefined ? undefined : await trimmedEnd(target, newest, ends);
+  const message = held ?? trimmed;
+  const sha256 = message === undefined ? undefined : anchorOf(message).sha256;
   const agrees = ({ end }: SegmentFile): boolean => sha256?.startsWith(end) === true;
   const other = ends.find((segment) => !agrees(segment));
-  if (other === undefined) return undefined;
+  if (other === undefined) return trimmed;
   // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
   if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
   throw regressedBeforeBackup(log.name, other, store.location, hint);
 }
 
-async function requireSameTrimmed(
+/**
+ * Returns the last message of a backup, which the log has trimmed, as the index remembers it. `ends` are the segments that
+ * end with it.
+ */
+async function trimmedEnd(
   { log, of, store, checksumAt, signal }: Parameters<typeof requireSameHistory>[0],
-  newest: SegmentFile,
-): Promise<LogMessage | undefined> {
-  const { last, name } = newest;
+  { last, name }: SegmentFile,
+  ends: readonly SegmentFile[],
+): Promise<LogMessage> {
   const known = checksumAt?.(last);
-  const content = known === undefined ? undefined : await readSegment(store, newest, signal);
-  const message = content?.messages.get(last);
-  if (message !== undefined && payloadChecksum(message.payload) === known)
-    return { ...message, payload: Buffer.from(message.payload) };
+  let isCompared = false;
+  for (const segment of known === undefined ? [] : ends) {
+    const message = (await readSegment(store, segment, signal))?.messages.get(last);
+    if (message === undefined) continue;
+    if (payloadChecksum(message.payload) === known)
+      return { ...message, payload: Buffer.from(message.payload) };
+    isCompared = true;
+  }
   const where = `the log "${log.name}" no longer holds transaction ${last}, with which its backup in ${store.location} ends (${name})`;
   const hint = `Move the folder ${backupFolder(of.id)} out of the store, and keep it, because it may contain the only copy of transactions that the log lost. The next look of a node begins a new backup with what the log holds.`;
-  throw message === undefined
+  throw isCompared
     ? new CairnError(
-        "LOG_TRIMMED",
-        `Nothing is written to the backup: ${where}, so it is unknown whether the log continues it.`,
+        "LOG_REGRESSED",
+        `Nothing is written to the backup: ${where}, and the transaction of that number in the log's history is another one.`,
         { hint },
       )
     : new CairnError(
-        "LOG_REGRESSED",
-        `Nothing is written to the backup: ${where}, and the transaction of that number in the log's history is another one.`,
+        "LOG_TRIMMED",
+        `Nothing is written to the backup: ${where}, so it is unknown whether the log continues it.`,
         { hint },
       );
 }

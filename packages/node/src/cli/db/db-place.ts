@@ -1,12 +1,11 @@
 import { readdir, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { requireConfig } from "../../config/read-config.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { bucketProblem } from "../../text/document-key.ts";
-import { fileUrlPath } from "../../text/file-url.ts";
-import { nameInPath } from "../places/checkpoint-place.ts";
+import { nameInPath, pathOf } from "../places/checkpoint-place.ts";
 import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -50,9 +49,7 @@ export function placeFirst(
  */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
-  const path = place.startsWith("file:") ? fileUrlPath(place) : resolve(terminal.cwd, place);
-  if (path === undefined)
-    throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
+  const path = pathOf(place, terminal);
   if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
   const names = await namesIn(path);
   if (names === undefined) {

@@ -194,8 +194,8 @@ async function replace(log: TxLog, system: System, existing: LogIdentity | undef
 }
 
 /**
- * Returns the logs in the stores that a log replaces which continues the log `continued`. If a store cannot be read, none
- * is recorded, and the time at which the logs were begun decides.
+ * Returns the logs in the stores that a new log replaces if it continues the log `continued`. If a store cannot be read,
+ * returns none, and the times at which the logs were begun decide.
  */
 async function replacedBy(system: System, continued: string): Promise<string[]> {
   try {

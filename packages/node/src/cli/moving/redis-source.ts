@@ -35,7 +35,7 @@ export async function openRedis({ url, prefix }: RedisOptions): Promise<KeyValue
   }
   const { host, pathname, searchParams } = new URL(url);
   const place = `Redis at ${host}`;
-  const database = searchParams.get("db") ?? pathname.slice(1);
+  const database = pathname.slice(1) || (searchParams.get("db") ?? "");
   if (!/^[0-9]{0,9}$/.test(database)) {
     throw new UsageError(
       `${database} is not the number of a database of Redis.`,
@@ -60,8 +60,8 @@ export async function openRedis({ url, prefix }: RedisOptions): Promise<KeyValue
   };
   try {
     await asked(() => redis.connect());
-    // The client does not report whether it could select the database.
-    await asked(() => redis.select(Number(database)));
+    // The client does not report whether it could select the database. A user need not be allowed to select the first.
+    if (Number(database) > 0) await asked(() => redis.select(Number(database)));
     const total = await asked(() => redis.dbsize());
     return {
       pairs: readPairs(redis, prefix, asked),

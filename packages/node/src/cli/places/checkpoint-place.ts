@@ -203,12 +203,12 @@ export function noCheckpoint(
   );
 }
 
-function pathOf(place: string, terminal: Terminal): string {
-  const path = place.startsWith("file:") ? fileUrlPath(place) : resolve(terminal.cwd, place);
-  if (path === undefined || (!place.startsWith("file:") && /^[a-z0-9]+:\/\//.test(place))) {
-    throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
-  }
-  return path;
+/** Returns the path of a folder on the command line. Throws a `UsageError` for a URL that names none. */
+export function pathOf(place: string, terminal: Terminal): string {
+  if (!/^(?:file:|[a-z0-9]+:\/\/)/.test(place)) return resolve(terminal.cwd, place);
+  const path = place.startsWith("file:") ? fileUrlPath(place) : undefined;
+  if (path !== undefined) return path;
+  throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
 }
 
 /**

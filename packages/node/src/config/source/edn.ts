@@ -95,7 +95,7 @@ class TreeBuilder {
   }
 
   #call({ items, from }: Pick<EdnForm & { readonly kind: "list" }, "items" | "from">): ConfigNode {
-    // What code contains besides plain values has no value here.
+    // Code is not run, so a form inside it that is no plain value has no value.
     const read = this.#clojure ? items.slice(Math.max(0, items.findIndex(isPlain))) : items;
     const [operator, ...rest] = read.map((item): ConfigNode =>
       this.#clojure && !isPlain(item)

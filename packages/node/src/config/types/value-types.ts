@@ -67,9 +67,7 @@ export function path(): ValueType<string> {
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
-  // A file name cannot contain a slash, encoded or not.
-  if (!written.startsWith("file:///") || !URL.canParse(written) || /%2f/i.test(written)) return undefined;
-  return fileUrlPath(written);
+  return written.startsWith("file:///") ? fileUrlPath(written) : undefined;
 }
 
 /**

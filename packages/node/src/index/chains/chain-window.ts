@@ -114,8 +114,8 @@ export class ChainWindow {
   }
 
   /**
-   * Returns the checksum of a message's payload (`payloadChecksum`): the first four bytes of the message's identity. Undefined
-   * if it has not been applied yet or is before the window.
+   * Returns the checksum of a message's payload (`payloadChecksum`): the first four bytes of the message's identity.
+   * Undefined if it has not been applied yet or is before the window.
    */
   checksumAt(txId: TxId): number | undefined {
     if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
