@@ -51,7 +51,8 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     return await cairn(["log", "orphans"], new CapturedTerminal({ cwd: scene.folder, env }));
   }
 
-  it("gets back the transactions that only the backup still contains", async () => {
+  /** Makes the log lose eight transactions that its backup contains. Returns the last of them. */
+  async function loseEnd(): Promise<number> {
     const a = await scene.ready("a", { parts: BACKED_UP });
     await put(a, 0, 5, "kept");
     await scene.stop(a);
@@ -61,6 +62,11 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     await backedUp(again, last);
     await scene.stop(again);
     await scene.rollBackLog();
+    return last;
+  }
+
+  it("gets back the transactions that only the backup still contains", async () => {
+    await loseEnd();
     const b = await scene.ready("b", { parts: { http: HTTP } });
     await put(b, 7, 9, "new");
     const mentioned = await run(scene, "log", "orphans");
@@ -143,15 +149,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
   });
 
   it("gets a new backup if it was trimmed beyond the last message that it has in common with its backup", async () => {
-    const a = await scene.ready("a", { parts: BACKED_UP });
-    await put(a, 0, 5, "kept");
-    await scene.stop(a);
-    await scene.copyLog();
-    const again = await scene.ready("a", { parts: BACKED_UP });
-    const last = await put(again, 0, 8, "lost");
-    await backedUp(again, last);
-    await scene.stop(again);
-    await scene.rollBackLog();
+    const last = await loseEnd();
     await rm(scene.dbDir("a"), { recursive: true });
     const parts = { ...BACKED_UP, http: HTTP };
     const b = await scene.ready("b", { parts });

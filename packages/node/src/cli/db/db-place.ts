@@ -5,7 +5,7 @@ import { CairnError, systemErrorCode } from "@cairn/kv";
 import { requireConfig } from "../../config/read-config.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { bucketProblem } from "../../text/document-key.ts";
-import { nameInPath, pathOf } from "../places/checkpoint-place.ts";
+import { folderPath, nameInPath } from "../places/checkpoint-place.ts";
 import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -49,7 +49,7 @@ export function placeFirst(
  */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
-  const path = pathOf(place, terminal);
+  const path = folderPath(place, terminal);
   if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
   const names = await namesIn(path);
   if (names === undefined) {

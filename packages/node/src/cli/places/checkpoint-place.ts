@@ -54,7 +54,7 @@ export async function withCheckpointPlace<T>(
 }
 
 async function placeInFolder(place: string, terminal: Terminal): Promise<CheckpointPlace> {
-  const path = pathOf(place, terminal);
+  const path = folderPath(place, terminal);
   const name = nameInPath(path);
   const folder = name === undefined ? path : dirname(path);
   await requireFolder(folder);
@@ -204,7 +204,7 @@ export function noCheckpoint(
 }
 
 /** Returns the path of a folder on the command line. Throws a `UsageError` for a URL that names none. */
-export function pathOf(place: string, terminal: Terminal): string {
+export function folderPath(place: string, terminal: Terminal): string {
   if (!/^(?:file:|[a-z0-9]+:\/\/)/.test(place)) return resolve(terminal.cwd, place);
   const path = place.startsWith("file:") ? fileUrlPath(place) : undefined;
   if (path !== undefined) return path;

@@ -74,6 +74,22 @@ class Scene {
   }
 }
 
+/** Expects that an index has the same content if the messages are applied in batches of any of these lengths. */
+async function expectSameInBatches(
+  { index, messages }: Scene,
+  batches: readonly (readonly number[])[],
+): Promise<void> {
+  const digest = await index.digest();
+  for (const lengths of batches) {
+    const kv = await memoryProvider().open("/nonexistent/in-memory");
+    opened.push(kv);
+    const other = await IndexStore.open(kv, empty);
+    for (const run of cut(messages, lengths)) await other.apply(run);
+    expect(await other.digest()).toEqual(digest);
+    expect(await other.chains()).toEqual(await index.chains());
+  }
+}
+
 it("each refusal names the queue and the reason", async () => {
   const scene = await Scene.create(jobs(3, 2));
   const refusals = async (...all: (readonly [TxOperation, string])[]): Promise<void> => {
@@ -279,15 +295,7 @@ it("an eviction removes an entry from every shard in which it was, whichever key
     const again = await scene.commit(["enqueue", "jobs", "x", OPEN]);
     const last = await scene.commit(["evict", "jobs", "0/x"]);
     expect((await scene.index.evictions(1)).evictions).toMatchObject([{ txId: last, notBefore: again }]);
-    const digest = await scene.index.digest();
-    for (const lengths of [[], [3, 1], [scene.messages.length - 3]]) {
-      const kv = await memoryProvider().open("/nonexistent/in-memory");
-      opened.push(kv);
-      const other = await IndexStore.open(kv, empty);
-      for (const run of cut(scene.messages, lengths)) await other.apply(run);
-      expect(await other.digest()).toEqual(digest);
-      expect(await other.chains()).toEqual(await scene.index.chains());
-    }
+    await expectSameInBatches(scene, [[], [3, 1], [scene.messages.length - 3]]);
   }
 });
 
@@ -334,15 +342,7 @@ it("the rows of a retired shard go in slices of 256, whatever the batches, and r
   await expect(scene.index.list({ bucket: "jobs", limit: 10, asOf: { txId: before } })).rejects.toMatchObject(
     { code: "WATCH_COMPACTED" },
   );
-  const digest = await scene.index.digest();
-  for (const lengths of [[], [3], [1, 1, 1, 5], [before - 1, 2]]) {
-    const kv = await memoryProvider().open("/nonexistent/in-memory");
-    opened.push(kv);
-    const other = await IndexStore.open(kv, empty);
-    for (const run of cut(scene.messages, lengths)) await other.apply(run);
-    expect(await other.digest()).toEqual(digest);
-    expect(await other.chains()).toEqual(await scene.index.chains());
-  }
+  await expectSameInBatches(scene, [[], [3], [1, 1, 1, 5], [before - 1, 2]]);
 });
 
 it("an inspection finds a count that differs from the rows", async () => {
