@@ -1,5 +1,5 @@
 import { LogFold, type NatsTestCluster, NatsOperator, startNatsCluster } from "@cairn/node/testing";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { expectFoldOf, FaultScene } from "../support/fault-scene.ts";
 import { RetryingSubmitters } from "../support/retrying-submitters.ts";
 import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
@@ -9,11 +9,11 @@ const SUBMISSIONS_BETWEEN = 200;
 
 let cluster: NatsTestCluster;
 let scene: FaultScene;
-beforeAll(async () => {
+beforeEach(async () => {
   cluster = await startNatsCluster();
   scene = await FaultScene.open();
 });
-afterAll(async () => {
+afterEach(async () => {
   await scene.close();
   await cluster.close();
 });

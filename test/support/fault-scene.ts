@@ -164,7 +164,26 @@ export async function waitForRebuild(node: CairnNode, code: string): Promise<voi
 export async function expectFoldOf(scene: Pick<FaultScene, "fold">, node: CairnNode): Promise<void> {
   const fold = await scene.fold();
   await node.await(fold.txId);
-  expect(await node.digest()).toEqual({ txId: fold.txId, digest: fold.digest() });
+  const digest = await node.digest();
+  const expected = { txId: fold.txId, digest: fold.digest() };
+  // A digest does not show what is different.
+  if (digest.digest !== expected.digest) await expectVersionsOf(fold, node);
+  expect(digest).toEqual(expected);
+}
+
+/** Expects that a node has the newest 1,000 versions of each of the fold's keys. */
+async function expectVersionsOf(fold: LogFold, node: CairnNode): Promise<void> {
+  for (const [bucket, namespace, name] of fold.keys()) {
+    const { versions } = await node.history({ bucket, namespace, name }, { limit: 1_000 });
+    const seen = versions.map(({ revision, txTime, json }) => ({ revision, time: Date.parse(txTime), json }));
+    const folded = fold.versions(bucket, `${namespace}/${name}`).slice(-1_000).toReversed();
+    expect({ bucket, namespace, name, versions: seen }).toEqual({
+      bucket,
+      namespace,
+      name,
+      versions: folded,
+    });
+  }
 }
 
 /** Expects that a node that has failed refuses every read. */

@@ -35,6 +35,7 @@ export class LogFold {
   readonly #outcomes = new Map<number, FoldedOutcome>();
   #offset = 0;
   #time = 0;
+  #position = 0;
 
   /** Folds `messages` up to transaction `upTo`. */
   static async of(messages: AsyncIterable<LogMessage>, upTo = Number.POSITIVE_INFINITY): Promise<LogFold> {
@@ -46,7 +47,11 @@ export class LogFold {
     return fold;
   }
 
+  /** Applies the next message. Throws if one is missing, because the digest would be wrong. A new log begins at 1. */
   apply({ position, time, payload }: LogMessage): void {
+    if (position !== 1 && position !== this.#position + 1)
+      throw new Error(`The fold lacks message ${this.#position + 1}: the next one is ${position}.`);
+    this.#position = position;
     const message = readMessage(payload);
     const birth = position === 1 ? message?.birth : undefined;
     if (birth !== undefined) [this.logId, this.#offset] = [birth.log, birth.offset];
@@ -87,11 +92,26 @@ export class LogFold {
 
   /** Returns the version of a key that a transaction wrote; undefined if it wrote none. */
   version(bucket: string, key: string, revision: number): FoldedVersion | undefined {
-    return this.#keys.get(stemOf(bucket, key))?.find((version) => version.revision === revision);
+    return this.versions(bucket, key).find((version) => version.revision === revision);
+  }
+
+  /** Returns the versions of a key, oldest first. */
+  versions(bucket: string, key: string): readonly FoldedVersion[] {
+    return this.#keys.get(stemOf(bucket, key)) ?? [];
   }
 
   digest(): string {
     return foldedDigest(this.logId, this.txId, this.#keys);
+  }
+
+  /** Returns the keys that have versions: the bucket, the namespace and the name of each. */
+  keys(): (readonly [bucket: string, namespace: string, name: string])[] {
+    return [...this.#keys.keys()].map((stem) => {
+      const [bucket = "", namespace = "", name = ""] = Buffer.from(stem, "latin1")
+        .toString("utf8")
+        .split("\0");
+      return [bucket, namespace, name];
+    });
   }
 
   #revision(stem: string): number | null {
