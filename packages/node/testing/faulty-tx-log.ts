@@ -15,6 +15,8 @@ export interface TxLogFaults {
   stalled: boolean;
   /** Replaces messages that are read or fetched. If it returns undefined, the message is missing. */
   replace: (message: LogMessage) => LogMessage | undefined;
+  /** Whether a reading leaves out the message at this position, which the log has. */
+  leavesOut: (position: number) => boolean;
   /** If defined, replaces the result of `bounds`. */
   bounds: LogBounds | undefined;
 }
@@ -26,6 +28,7 @@ export class FaultyTxLog implements TxLog {
     arraysPerReading: Number.POSITIVE_INFINITY,
     stalled: false,
     replace: (message) => message,
+    leavesOut: () => false,
     bounds: undefined,
   };
   readings = 0;
@@ -90,6 +93,7 @@ export class FaultyTxLog implements TxLog {
       while (this.faults.stalled && !options.signal.aborted) await delay(LOOK_MS);
       if (this.faults.unreachable) return;
       const kept = messages
+        .filter(({ position }) => !this.faults.leavesOut(position))
         .map((message) => this.faults.replace(message))
         .filter((message) => message !== undefined);
       if (kept.length > 0) yield kept;

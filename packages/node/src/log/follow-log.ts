@@ -1,5 +1,5 @@
 import { backoffMs, systemClock } from "@cairn/checkpoint";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import {
   type Anchor,
   anchorOf,
@@ -202,9 +202,8 @@ class Follower {
       this.#silentAt = next;
       return;
     }
-    let to = next;
-    while (to < last && (await this.#log.fetch(to + 1)) === undefined) to += 1;
-    await this.#throwMissing(next, to);
+    // Any later message would have been delivered.
+    await this.#throwMissing(next, last);
   }
 
   #currentAnchor(): Anchor | undefined {
@@ -257,12 +256,28 @@ class Follower {
     }
   }
 
+  /**
+   * Throws the reason why messages did not arrive although later ones did. A server may leave out messages that it has
+   * (nats-server 2.9, if it fails to read one from its cache), and another reading then receives them.
+   */
   async #throwMissing(from: number, to: number): Promise<never> {
+    const { name } = this.#log;
     const { first } = await this.#log.bounds();
-    throw first > from
-      ? trimmed(this.#log.name, from, Math.max(from, first - 1))
-      : gap(this.#log.name, from, Math.max(from, to));
+    if (first > from) throw trimmed(name, from, Math.max(from, first - 1));
+    throw (await this.#log.fetch(from)) === undefined
+      ? gap(name, from, Math.max(from, to))
+      : leftOut(name, from);
   }
+}
+
+function leftOut(logName: string, position: number): CairnError {
+  return new CairnError(
+    "LOG_UNREACHABLE",
+    `The server of the log "${logName}" left out message ${position}, although it has it.`,
+    {
+      hint: "The node reads the message again. If this lasts, check the server's own log, and restart the server.",
+    },
+  );
 }
 
 /** Waits for `ms` or until the connection to the log is restored. Returns whether it was restored. */

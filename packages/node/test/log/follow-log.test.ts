@@ -245,6 +245,23 @@ describe("a follower of a log", () => {
     await expect(follow(9)).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 5 to 6/ });
   });
 
+  it("reads again if messages that the log has were left out, and reports it until it has read them", async () => {
+    await append(2, 9);
+    log.faults.leavesOut = (position) => position > 4 && position < 7 && log.readings === 1;
+    expect(await follow(9)).toEqual(range(1, 9));
+    expect(log.readings).toBe(2);
+    const error = { code: "LOG_UNREACHABLE", message: /left out message 5/ };
+    expect(states).toMatchObject([{ reachable: true }, { reachable: false, error }, { reachable: true }]);
+  });
+
+  it("reads again if the anchor's message was left out", async () => {
+    await append(2, 9);
+    const anchor = anchorOf(await messageAt(6));
+    log.faults.leavesOut = (position) => position === 6 && log.readings === 1;
+    expect(await follow(9, { anchor })).toEqual([7, 8, 9]);
+    expect(log.readings).toBe(2);
+  });
+
   it("begins at `from` when there is no anchor", async () => {
     await append(2, 5);
     expect(await follow(5, { from: 4 })).toEqual([4, 5]);

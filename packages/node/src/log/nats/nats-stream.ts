@@ -24,6 +24,8 @@ const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
+/** The pause before a message inside the stream that the server reported as missing is requested again (ms). */
+const ABSENT_AGAIN_MS = 1_000;
 /**
  * The maximum number of retries after the birth record was permanently refused. The refusal may have come from another
  * stream.
@@ -131,8 +133,19 @@ export class NatsStream {
    * absent.
    */
   async fetch(position: number): Promise<LogMessage | undefined> {
-    this.#link.check();
     if (position < 1) return undefined;
+    const message = await this.#tryFetch(position);
+    if (message !== undefined) return message;
+    const { first, last } = await this.bounds();
+    if (position < first || position > last) return undefined;
+    // The server also reports a message as missing if it fails to read it, for example from a cache that it is just
+    // filling (nats-server 2.9). A node that believes this stops serving, so the server is asked again.
+    await delay(ABSENT_AGAIN_MS);
+    return await this.#tryFetch(position);
+  }
+
+  async #tryFetch(position: number): Promise<LogMessage | undefined> {
+    this.#link.check();
     try {
       const { seq, data, time, timestamp } = await this.#link.answer(
         this.#manager.streams.getMessage(this.name, { seq: position }),

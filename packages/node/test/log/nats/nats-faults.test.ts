@@ -1,10 +1,14 @@
 import type { CairnError } from "@cairn/kv";
 import { describe, expect, it, vi } from "vitest";
 import { followLog } from "../../../src/log/follow-log.ts";
+import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
 import { bytes, text } from "../../../testing/log-messages.ts";
 import { startNatsServer } from "../../../testing/nats-server.ts";
 import { startMutableProxy } from "./mutable-proxy.ts";
 import { NatsFixture } from "./nats-fixture.ts";
+
+/** The server's answer to a request for a message that it does not have (nats-server/server/errors.json). */
+const NO_MESSAGE = { code: 404, err_code: 10_037, description: "no message found" };
 
 describe("a writer to a log on NATS", () => {
   const nats = new NatsFixture();
@@ -150,6 +154,31 @@ describe("a writer to a log on NATS", () => {
     await expect(log.append(new Uint8Array(1_000))).rejects.toMatchObject({ code: "LOG_FULL" });
     await nats.manager.streams.update(nats.stream, { max_bytes: -1 });
     expect(await log.append(bytes("two"))).toEqual({ position: 3, duplicate: false });
+  });
+
+  it("asks again for a message that the server reported as missing, because the server may only have failed to read it", async () => {
+    // Requests for this domain reach the server through the test, which answers the first one for a message itself.
+    let requests = 0;
+    const relay = nats.client.subscribe("$JS.relayed.API.>", {
+      callback: (_error, { subject, data, reply = "" }) => {
+        const isFetch = subject.includes(".STREAM.MSG.GET.");
+        if (isFetch) requests += 1;
+        if (isFetch && requests === 1) nats.client.publish(reply, JSON.stringify({ error: NO_MESSAGE }));
+        else nats.client.publish(subject.replace(".relayed", ""), data, { reply });
+      },
+    });
+    await nats.open();
+    const log = await openNatsTxLog({ servers: nats.server.url, stream: nats.stream, domain: "relayed" });
+    try {
+      expect((await log.fetch(1))?.position).toBe(1);
+      expect(requests).toBe(2);
+      // Outside the log's bounds, one answer suffices.
+      expect(await log.fetch(2)).toBeUndefined();
+      expect(requests).toBe(3);
+    } finally {
+      await log.close();
+      relay.unsubscribe();
+    }
   });
 
   it("reports a message that is too large for the stream", async () => {
