@@ -173,16 +173,11 @@ export async function expectFoldOf(scene: Pick<FaultScene, "fold">, node: CairnN
 
 /** Expects that a node has the newest 1,000 versions of each of the fold's keys. */
 async function expectVersionsOf(fold: LogFold, node: CairnNode): Promise<void> {
-  for (const [bucket, namespace, name] of fold.keys()) {
-    const { versions } = await node.history({ bucket, namespace, name }, { limit: 1_000 });
+  for (const key of fold.keys()) {
+    const { versions } = await node.history(key, { limit: 1_000 });
     const seen = versions.map(({ revision, txTime, json }) => ({ revision, time: Date.parse(txTime), json }));
-    const folded = fold.versions(bucket, `${namespace}/${name}`).slice(-1_000).toReversed();
-    expect({ bucket, namespace, name, versions: seen }).toEqual({
-      bucket,
-      namespace,
-      name,
-      versions: folded,
-    });
+    const folded = fold.versions(key.bucket, `${key.namespace}/${key.name}`).slice(-1_000).toReversed();
+    expect({ ...key, versions: seen }).toEqual({ ...key, versions: folded });
   }
 }
 

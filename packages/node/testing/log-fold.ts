@@ -104,13 +104,13 @@ export class LogFold {
     return foldedDigest(this.logId, this.txId, this.#keys);
   }
 
-  /** Returns the keys that have versions: the bucket, the namespace and the name of each. */
-  keys(): (readonly [bucket: string, namespace: string, name: string])[] {
+  /** Returns the keys that have versions. Their parts must not contain a NUL. */
+  keys(): { readonly bucket: string; readonly namespace: string; readonly name: string }[] {
     return [...this.#keys.keys()].map((stem) => {
       const [bucket = "", namespace = "", name = ""] = Buffer.from(stem, "latin1")
         .toString("utf8")
         .split("\0");
-      return [bucket, namespace, name];
+      return { bucket, namespace, name };
     });
   }
 

@@ -275,7 +275,7 @@ function leftOut(logName: string, position: number): CairnError {
     "LOG_UNREACHABLE",
     `The server of the log "${logName}" left out message ${position}, although it has it.`,
     {
-      hint: "The node reads the message again. If this lasts, check the server's own log, and restart the server.",
+      hint: "The node reads the message again until the server delivers it.",
     },
   );
 }

@@ -57,10 +57,10 @@ function unkept(header: string): RequestError {
 /** An entity tag (RFC 9110, 8.8.3), or a revision without quotes, and the blanks behind it. */
 const TAG = String.raw`((W/)?"[\x21\x23-\x7e\x80-\xff]*"|[0-9]{1,16})[ \t]*`;
 /**
- * The form of both headers: `*`, or a list of tags, any of which may be missing (RFC 9110, 5.6.1). It is also a pattern of
- * JSON Schema. Each blank has only one place in it: otherwise, a long header could take years to be refused.
+ * The form of both headers: `*`, or a list of at least one tag, in which others may be missing (RFC 9110, 5.6.1). It is also
+ * a pattern of JSON Schema. Each blank has only one place in it: otherwise, a long header could take years to be refused.
  */
-export const TAGS_PATTERN = String.raw`^[ \t]*(\*[ \t]*|(${TAG})?(,[ \t]*(${TAG})?)*)$`;
+export const TAGS_PATTERN = String.raw`^[ \t]*(\*[ \t]*|(,[ \t]*)*${TAG}(,[ \t]*(${TAG})?)*)$`;
 const TAGS = new RegExp(TAGS_PATTERN);
 const EACH_TAG = /"([^"]*)"|\d+/g;
 
@@ -72,13 +72,13 @@ const EACH_TAG = /"([^"]*)"|\d+/g;
 function parseTags(name: string, header: string): Tags {
   const text = header.trim();
   if (text === "*") return "any";
-  const tags = TAGS.test(text) ? [...text.matchAll(EACH_TAG)].map(([bare, quoted = bare]) => quoted) : [];
-  if (tags.length === 0) {
+  if (!TAGS.test(text)) {
     throw badRequest(
       `The header ${name} is neither * nor a list of tags.`,
       'Write * or revisions in quotes, such as "7", "9".',
     );
   }
+  const tags = [...text.matchAll(EACH_TAG)].map(([bare, quoted = bare]) => quoted);
   return tags.flatMap((tag) => (/^\d{1,16}$/.test(tag) ? [Number(tag)] : []));
 }
 
