@@ -2,6 +2,34 @@ import { copyFile, rename, rm, stat, truncate, writeFile } from "node:fs/promise
 import { newestArchive } from "../../support/watched-store.ts";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
+import type { HintScene } from "../scene/hint-scene.ts";
+
+/** Both the failure and the warning about a gap begin with the same step. */
+const CHECKPOINT_BEYOND_GAP = {
+  codes: ["LOG_GAP"],
+  // The stream counts the deleted message as long as it has messages before it.
+  remains: "LOG_GAP",
+  hint: /Save a checkpoint beyond the gap on a ready node of this log: cairn (checkpoint create)\./,
+  follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
+} satisfies Partial<BrokenCluster>;
+
+/** Starts node b while a message is missing that node a has read. */
+async function deleteInside(scene: HintScene): Promise<void> {
+  await scene.operate(async (stream) => {
+    await stream.makeDeletable();
+    await stream.edit({ discard: "new" });
+  });
+  await scene.ready("a");
+  await scene.fill("a", 1, 5);
+  await scene.operate(async (stream) => {
+    await stream.deleteMessage(3);
+    await stream.obey("nats stream edit cairn --deny-delete");
+  });
+  // Otherwise, the node would warn for half a minute that messages can be deleted.
+  await scene.stop("a");
+  await scene.ready("a");
+  scene.start("b");
+}
 
 /** Clusters whose log is broken. */
 export const LOGS: readonly BrokenCluster[] = [
@@ -78,28 +106,20 @@ export const LOGS: readonly BrokenCluster[] = [
   {
     name: "log-hole",
     failure: "a message inside the log was deleted",
-    codes: ["LOG_GAP"],
     async break(scene) {
-      await scene.operate(async (stream) => {
-        await stream.makeDeletable();
-        await stream.edit({ discard: "new" });
-      });
-      await scene.ready("a");
-      await scene.fill("a", 1, 5);
-      await scene.operate(async (stream) => {
-        await stream.deleteMessage(3);
-        await stream.obey("nats stream edit cairn --deny-delete");
-      });
-      // Otherwise, the node would warn for half a minute that messages can be deleted.
-      await scene.stop("a");
-      await scene.ready("a");
-      scene.start("b");
+      await deleteInside(scene);
       return { status: "b" };
     },
-    // The stream counts the hole as long as it has messages before it.
-    remains: "LOG_GAP",
-    hint: /Save a checkpoint beyond the gap on a ready node of this log: cairn (checkpoint create)\./,
-    follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
+    ...CHECKPOINT_BEYOND_GAP,
+  },
+  {
+    name: "log-hole-warning",
+    failure: "a message inside the log was deleted, and the node that has it warns",
+    async break(scene) {
+      await deleteInside(scene);
+      return { status: "a" };
+    },
+    ...CHECKPOINT_BEYOND_GAP,
   },
   {
     name: "log-lost-end",

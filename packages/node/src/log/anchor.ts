@@ -108,6 +108,10 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
   );
 }
 
+/** The first step of an operator if a log lacks messages that are inside it. */
+export const SAVE_BEYOND_GAP =
+  "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create.";
+
 /** Returns `LOG_GAP`: messages within the log's bounds are missing. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
@@ -115,9 +119,7 @@ export function gap(logName: string, from: number, to: number): CairnError {
     "LOG_GAP",
     `In the log "${logName}" ${missing} missing, although later messages exist.`,
     {
-      hint:
-        "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create. This node keeps searching for one " +
-        "and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.",
+      hint: `${SAVE_BEYOND_GAP} This node keeps searching for one and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.`,
     },
   );
 }

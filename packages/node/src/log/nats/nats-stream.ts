@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
 import { decodeMessage } from "../../transactions/transaction-codec.ts";
-import { trimmedTooFar } from "../anchor.ts";
+import { SAVE_BEYOND_GAP, trimmedTooFar } from "../anchor.ts";
 import { usedLog } from "../log-identity.ts";
 import type { NatsLink } from "./nats-connection.ts";
 import { publishFailure } from "./nats-publish-failure.ts";
@@ -361,7 +361,7 @@ function holes(name: string, deleted = 0): CairnError[] {
       "LOG_GAP",
       `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
       {
-        hint: "Save a checkpoint beyond the hole by running cairn checkpoint create on a ready node, because a node that reads the log from before the hole cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the hole.",
+        hint: `${SAVE_BEYOND_GAP} A node that reads the log from before the gap cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the gap.`,
       },
     ),
   ];
