@@ -67,13 +67,17 @@ async function main(): Promise<void> {
       const measured = await measure(row, workspace, options);
       process.stdout.write(`\n${formatRow(row, measured)}\n`);
       results.push({ row: row.name, ...measured });
+      // After each row, so that a run that is interrupted loses none of the finished ones.
+      if (options.json !== undefined)
+        await writeFile(
+          options.json,
+          `${JSON.stringify({ machine, size, rounds, rows: results }, null, 1)}\n`,
+        );
     }
   } finally {
     closing.abort();
     await workspace.close();
   }
-  if (options.json !== undefined)
-    await writeFile(options.json, `${JSON.stringify({ machine, size, rounds, rows: results }, null, 1)}\n`);
 }
 
 async function measure(row: Row, workspace: Workspace, { rounds }: BenchOptions): Promise<Measured> {

@@ -16,7 +16,8 @@ export interface KnownLog {
  * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
  * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
  * transactions to a different history. If a call returns, everything that the log stored before the call belongs to the
- * node's history. Otherwise the call throws `LOG_REGRESSED`. Concurrent calls share one request.
+ * node's history. Otherwise the call throws `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has
+ * read, because it may then be a different one. Concurrent calls share one request.
  */
 export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
   return coalesced(async () => {
@@ -29,9 +30,13 @@ export function sameHistory(known: () => KnownLog | undefined): () => Promise<vo
     const isSame =
       anchor === undefined ? (await readLogIdentity(log))?.id === identity.id : problem === undefined;
     if (isSame) return;
+    const reason =
+      problem?.code === "LOG_TRIMMED"
+        ? "no longer holds the message by which this node would recognize it"
+        : "it is no longer the log that this node was following";
     throw new CairnError(
       "LOG_REGRESSED",
-      `The log "${log.name}" stored the transaction, but it is no longer the log that this node was following${problem === undefined ? "" : `: ${problem.message}`}`,
+      `The log "${log.name}" stored the transaction, but ${reason}${problem === undefined ? "" : `: ${problem.message}`}`,
       {
         hint: "Wait until the node, which is comparing its log again, is ready. Then check whether the transaction exists before you send it again.",
         cause: problem,
