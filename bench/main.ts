@@ -64,9 +64,16 @@ async function main(): Promise<void> {
   try {
     if (options.grow !== undefined) return await measureGrowth(workspace, size, options.grow);
     for (const row of ROWS.filter(({ name }) => only.length === 0 || only.includes(name))) {
-      const measured = await measure(row, workspace, options);
-      process.stdout.write(`\n${formatRow(row, measured)}\n`);
-      results.push({ row: row.name, ...measured });
+      try {
+        const measured = await measure(row, workspace, options);
+        process.stdout.write(`\n${formatRow(row, measured)}\n`);
+        results.push({ row: row.name, ...measured });
+      } catch (error) {
+        if (closing.interrupted.aborted) throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        process.stdout.write(`\n${row.name}: FAILED: ${reason}\n`);
+        process.exitCode = 1;
+      }
       // After each row, so that a run that is interrupted loses none of the finished ones.
       if (options.json !== undefined)
         await writeFile(
@@ -75,7 +82,7 @@ async function main(): Promise<void> {
         );
     }
   } finally {
-    closing.abort();
+    closing.end();
     await workspace.close();
   }
 }
@@ -106,19 +113,22 @@ function optionsOrExit(): BenchOptions {
   }
 }
 
-/** Stops the server and removes the files if the run is interrupted. */
-function closeAtSignal(workspace: Workspace): AbortController {
-  const done = new AbortController();
+/** Stops the server and removes the files at a signal, which aborts the result, until `end` is called. */
+function closeAtSignal(workspace: Workspace): { readonly interrupted: AbortSignal; end(): void } {
+  const interruption = new AbortController();
   const stop = (): void => {
+    interruption.abort();
     void workspace.close().finally(() => process.exit(130));
   };
   process.once("SIGINT", stop);
   process.once("SIGTERM", stop);
-  done.signal.addEventListener("abort", () => {
-    process.removeListener("SIGINT", stop);
-    process.removeListener("SIGTERM", stop);
-  });
-  return done;
+  return {
+    interrupted: interruption.signal,
+    end: () => {
+      process.removeListener("SIGINT", stop);
+      process.removeListener("SIGTERM", stop);
+    },
+  };
 }
 
 await main();

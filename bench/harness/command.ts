@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { randomUUID } from "node:crypto";
 import { open, readdir, rm } from "node:fs/promises";
@@ -21,6 +21,11 @@ export async function run(
   const [code] = (await once(child, "close")) as [number | null];
   if (code === 0) return;
   throw new Error(`${command} ${args.join(" ")}: ${Buffer.concat(stderr).toString("utf8").trim()}`);
+}
+
+/** Returns whether a program is installed, that is, whether it succeeds with these arguments. */
+export function succeeds(command: string, args: readonly string[]): boolean {
+  return spawnSync(command, args, { stdio: "ignore" }).status === 0;
 }
 
 const TOUCH_MIB = 1_024;

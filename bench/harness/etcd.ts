@@ -4,6 +4,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { freePort } from "@cairn/node/testing";
+import { succeeds } from "./command.ts";
 import { type ServerProcess, startServer } from "./node-process.ts";
 
 const FOLDER = fileURLToPath(new URL("../../node_modules/.cache/etcd", import.meta.url));
@@ -26,7 +27,7 @@ func main() { etcdmain.Main(os.Args) }
 export async function findEtcd(onProgress: (what: string) => void): Promise<string | undefined> {
   const built = join(FOLDER, "etcd");
   if (existsSync(built)) return built;
-  if (spawnSync("go", ["version"]).status === 0) {
+  if (succeeds("go", ["version"])) {
     onProgress("building etcd from its Go module");
     await mkdir(FOLDER, { recursive: true });
     await writeFile(join(FOLDER, "main.go"), PROGRAM);
@@ -41,7 +42,7 @@ export async function findEtcd(onProgress: (what: string) => void): Promise<stri
     }
     if (existsSync(built)) return built;
   }
-  return spawnSync("etcd", ["--version"]).status === 0 ? "etcd" : undefined;
+  return succeeds("etcd", ["--version"]) ? "etcd" : undefined;
 }
 
 /** Starts etcd with its defaults, which flush every write before the response, with its data in `dir`. */

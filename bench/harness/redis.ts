@@ -1,9 +1,10 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "@cairn/node/testing";
+import { succeeds } from "./command.ts";
 
 /** A Redis that flushes every write before it responds. */
 export interface RedisServer {
@@ -13,7 +14,7 @@ export interface RedisServer {
 
 /** Returns whether Redis is installed. */
 export function hasRedis(): boolean {
-  return spawnSync("redis-server", ["--version"]).status === 0;
+  return succeeds("redis-server", ["--version"]);
 }
 
 /** Starts Redis with its data in `dir`. */

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { spawnSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { nodeConfig } from "../data/node-config.ts";
+import { succeeds } from "../harness/command.ts";
 import { startNodeProcess } from "../harness/node-process.ts";
 import { hasRedis, startRedis } from "../harness/redis.ts";
 import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
@@ -78,7 +78,7 @@ export const queues: Row = {
       targets.push(ratioTarget("entries/s", CAIRN, REDIS, { atLeast: 1 }));
     } else
       workspace.onProgress("there is no redis-server on the PATH (Debian: redis-server), so it is left out");
-    if (spawnSync("python3", ["-c", "import sqlite3"]).status === 0) {
+    if (succeeds("python3", ["-c", "import sqlite3"])) {
       const run = (atOnce: number, entries: number) => () =>
         workspace.run("queue in sqlite", { file: workspace.fresh("queue.sqlite"), entries, atOnce });
       contestants.push(

@@ -8,7 +8,7 @@ export {
   type SystemErrorMeaning,
 } from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
-export { isLinkRefusal, makeFolder, namesIn, syncFile, syncFolder } from "./disk/folders.ts";
+export { isLinkRefusal, makeFolder, namesIn, removeFolder, syncFile, syncFolder } from "./disk/folders.ts";
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";

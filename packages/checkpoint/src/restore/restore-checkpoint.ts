@@ -1,11 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { readdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { readdir, rename, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   CairnError,
   diskError,
   isCairnError,
   makeFolder,
+  removeFolder,
   syncFile,
   syncFolder,
   systemErrorCode,
@@ -217,7 +218,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     signal?.throwIfAborted();
     await place(dir, targetDir);
   } catch (error) {
-    await rm(dir, { recursive: true, force: true });
+    await removeFolder(dir);
     throw diskError(error, stagingDir);
   }
 }

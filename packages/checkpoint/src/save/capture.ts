@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readdir, rm, rmdir } from "node:fs/promises";
+import { readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { diskError, makeFolder, systemErrorCode } from "@cairn/kv";
+import { diskError, makeFolder, removeFolder, systemErrorCode } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import type { CapturedState } from "../store/checkpoint.ts";
@@ -23,7 +23,7 @@ export async function captureTo(
   others: readonly number[] = [],
 ): Promise<Capture> {
   const dir = join(checkpointDir, prefixOf(owner) + randomBytes(4).toString("hex"));
-  const drop = (): Promise<void> => rm(dir, { recursive: true, force: true });
+  const drop = (): Promise<void> => removeFolder(dir);
   try {
     await makeFolder(checkpointDir);
     return { dir, state: await source.capture(dir, others), drop };
@@ -70,7 +70,7 @@ export function captureDirectory(path: string, owner: string): CaptureDirectory 
 async function removeCaptures(path: string, owner: string): Promise<void> {
   for (const name of await readdir(path)) {
     // Captures of other owners in the same directory may be in use.
-    if (name.startsWith(prefixOf(owner))) await rm(join(path, name), { recursive: true, force: true });
+    if (name.startsWith(prefixOf(owner))) await removeFolder(join(path, name));
   }
 }
 

@@ -1,5 +1,5 @@
-import { mkdir, open, readdir, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { lstat, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf } from "../errors/system-errors.ts";
 
@@ -67,6 +67,31 @@ export async function namesIn(folder: string): Promise<string[]> {
     if (systemErrorCode(error) === "ENOENT") return [];
     throw error;
   }
+}
+
+/**
+ * Removes a folder with everything in it, without following links; does nothing if it does not exist. The entries are
+ * removed one after another. Node's recursive `rm` queues the removal of all of them. Since removing a large file takes
+ * about a millisecond, the batches of an open database, which use the same four threads, would wait until all of them
+ * are removed.
+ */
+export async function removeFolder(folder: string): Promise<void> {
+  try {
+    if (!(await lstat(folder)).isDirectory()) return await unlink(folder);
+    await removeEntries(folder);
+    await rmdir(folder).catch(async (error: unknown) => {
+      // A file was created in the meantime, for example by a write that had been hanging.
+      if (systemErrorCode(error) !== "ENOTEMPTY") throw error;
+      await removeEntries(folder);
+      await rmdir(folder);
+    });
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+  }
+}
+
+async function removeEntries(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) await removeFolder(join(folder, name));
 }
 
 /** The errors of file systems that cannot flush a folder. On these file systems, it suffices to flush the file. */

@@ -1,10 +1,10 @@
-import { link, mkdir, rm } from "node:fs/promises";
+import { link, mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { inParallel } from "../concurrency/in-parallel.ts";
 import { MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
-import { isLinkRefusal, namesIn } from "../disk/folders.ts";
+import { isLinkRefusal, namesIn, removeFolder } from "../disk/folders.ts";
 import { type CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { tableNumbers } from "../files/level-files.ts";
 import type { KvScrub } from "../store/kv-store.ts";
@@ -80,7 +80,7 @@ export async function checkUnchecked(
   onChecked?: (bytes: number) => void,
 ): Promise<void> {
   await checkOnThreads(dir, numbers, signal, onChecked);
-  if (!signal.aborted) await rm(dir, { recursive: true, force: true });
+  if (!signal.aborted) await removeFolder(dir);
 }
 
 /**

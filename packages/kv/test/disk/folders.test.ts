@@ -1,8 +1,10 @@
+import { existsSync, readdirSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { mkdir, mkdtemp, open, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { makeFolder, namesIn, syncFile, syncFolder } from "../../src/index.ts";
+import { makeFolder, namesIn, removeFolder, syncFile, syncFolder } from "../../src/index.ts";
 
 async function testDirectory(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "cairn-make-"));
@@ -76,3 +78,31 @@ test.runIf(process.platform === "linux")(
     await syncFolder("/proc");
   },
 );
+
+test("removeFolder removes everything in a folder, and not what links in it point to", async () => {
+  const dir = await testDirectory();
+  await mkdir(join(dir, "kept"));
+  await writeFile(join(dir, "kept", "file"), "");
+  await mkdir(join(dir, "gone", "deeper"), { recursive: true });
+  await writeFile(join(dir, "gone", "deeper", "file"), "");
+  await symlink(join(dir, "kept"), join(dir, "gone", "link"));
+  await symlink(join(dir, "kept"), join(dir, "link"));
+  await removeFolder(join(dir, "gone"));
+  await removeFolder(join(dir, "link"));
+  await removeFolder(join(dir, "missing"));
+  expect(await namesIn(dir)).toEqual(["kept"]);
+  expect(existsSync(join(dir, "kept", "file"))).toBe(true);
+});
+
+test("removeFolder lets other calls of the file system through between two files", async () => {
+  const dir = await testDirectory();
+  const folder = join(dir, "folder");
+  await mkdir(folder);
+  const files = 1_000;
+  for (let n = 0; n < files; n++) await writeFile(join(folder, String(n)), "");
+  const removed = removeFolder(folder);
+  while (readdirSync(folder).length === files) await nextTurn();
+  await stat(dir);
+  expect(readdirSync(folder).length).toBeGreaterThan(files / 2);
+  await removed;
+});

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import path from "node:path";
 import {
   type CheckpointStore,
@@ -18,6 +17,7 @@ import {
   isCairnError,
   type KvProvider,
   LEVEL_FORMAT,
+  removeFolder,
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
@@ -99,7 +99,7 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
   } catch (error) {
     throw diskError(error, stagingDir);
   } finally {
-    await rm(targetDir, { recursive: true, force: true });
+    await removeFolder(targetDir);
   }
 }
 

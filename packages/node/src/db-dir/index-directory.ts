@@ -8,6 +8,7 @@ import {
   levelProvider,
   makeFolder,
   namesIn,
+  removeFolder,
   syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
@@ -105,7 +106,7 @@ export class IndexDirectory {
   }
 
   async #remove(folder: string): Promise<void> {
-    await explained(folder, async () => await rm(folder, { recursive: true, force: true }));
+    await explained(folder, async () => await removeFolder(folder));
   }
 
   /** Returns the number of transactions that only indexes in quarantine still contain, see {@link countOrphans}. */
@@ -194,7 +195,7 @@ export class IndexDirectory {
   async #removeOldest(): Promise<void> {
     const old = (await readQuarantine(this.layout.quarantine)).slice(0, -KEPT_QUARANTINES);
     for (const { folder, holdsLost } of old) {
-      if (!holdsLost) await rm(folder, { recursive: true, force: true });
+      if (!holdsLost) await removeFolder(folder);
     }
   }
 }

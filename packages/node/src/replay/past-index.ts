@@ -1,8 +1,16 @@
-import { readdir, rename, rm, rmdir } from "node:fs/promises";
+import { readdir, rename, rmdir } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError, type KvProvider, makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
+import {
+  CairnError,
+  type KvProvider,
+  makeFolder,
+  removeFolder,
+  syncFile,
+  syncFolder,
+  systemErrorCode,
+} from "@cairn/kv";
 import { judgeFormat, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { isOwnStore, restoreStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { digestIndex } from "../index/read/digest.ts";
@@ -53,7 +61,7 @@ export async function buildPast(options: PastBuild): Promise<PastIndex> {
       ...(onReplay === undefined ? {} : { onProgress: onReplay }),
     });
   }
-  await rm(dir, { recursive: true, force: true });
+  await removeFolder(dir);
   const live = path.join(dir, "live");
   const name = checkpoint?.name ?? "";
   const { restored, skipped } = await restoreCheckpoint({

@@ -1,6 +1,5 @@
-import { rm } from "node:fs/promises";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
-import { CairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, type KvProvider, removeFolder } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { IndexStore } from "../index/index-store.ts";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
@@ -80,7 +79,7 @@ async function openPartial({ log, identity, provider, directory }: LogRebuildOpt
       await kv.close();
     }
     // Only a rebuild used this index, so nothing is lost.
-    await rm(directory.layout.live, { recursive: true, force: true });
+    await removeFolder(directory.layout.live);
   }
   return await IndexStore.open(await provider.open(directory.layout.live), empty);
 }

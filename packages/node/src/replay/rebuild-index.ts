@@ -1,7 +1,6 @@
-import { rm } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, removeFolder } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { foldLog } from "./fold-log.ts";
@@ -62,7 +61,7 @@ export interface RebuiltIndex {
 export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltIndex> {
   const { system, dir, txId, signal, onProgress } = options;
   const log = logWithBackup(options.log, restoreStores(system));
-  await rm(dir, { recursive: true, force: true });
+  await removeFolder(dir);
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw endsBefore(log.name, 0, txId);
   const live = path.join(dir, "live");

@@ -1,10 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { CairnError, levelProvider } from "@cairn/kv";
+import { CairnError, levelProvider, removeFolder } from "@cairn/kv";
 import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -96,7 +95,7 @@ export async function restoreIndex(options: RestoreIndexOptions): Promise<Restor
     await placePast(built, dir);
     return await open(dir, built.digest, plan.exact);
   } finally {
-    await rm(work, { recursive: true, force: true });
+    await removeFolder(work);
   }
 }
 
