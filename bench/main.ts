@@ -113,7 +113,7 @@ function optionsOrExit(): BenchOptions {
   }
 }
 
-/** Stops the server and removes the files at a signal, which aborts the result, until `end` is called. */
+/** Until `end` is called, a signal aborts `interrupted`, stops the server and removes the files. */
 function closeAtSignal(workspace: Workspace): { readonly interrupted: AbortSignal; end(): void } {
   const interruption = new AbortController();
   const stop = (): void => {

@@ -4,17 +4,11 @@ import { mkdir } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "@cairn/node/testing";
-import { succeeds } from "./command.ts";
 
 /** A Redis that flushes every write before it responds. */
 export interface RedisServer {
   readonly port: number;
   stop(): Promise<void>;
-}
-
-/** Returns whether Redis is installed. */
-export function hasRedis(): boolean {
-  return succeeds("redis-server", ["--version"]);
 }
 
 /** Starts Redis with its data in `dir`. */

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { nodeConfig } from "../data/node-config.ts";
 import { succeeds } from "../harness/command.ts";
 import { startNodeProcess } from "../harness/node-process.ts";
-import { hasRedis, startRedis } from "../harness/redis.ts";
+import { startRedis } from "../harness/redis.ts";
 import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
 
 const ENTRIES = 100_000;
@@ -68,7 +68,7 @@ export const queues: Row = {
       ratioTarget("ms to hand out", BESIDE_MANY, BESIDE_FEW, { atMost: 1.5 }),
       ratioTarget("entries/s", THREE, ONE, { atLeast: 2 }),
     ];
-    if (hasRedis()) {
+    if (succeeds("redis-server", ["--version"])) {
       const redis = await startRedis(workspace.fresh("redis"));
       workspace.atClose(() => redis.stop());
       contestants.push({
