@@ -1,7 +1,7 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
-// source that docs/architecture.md names exists; and that docs/README.md lists every page of docs/. Prints each
-// problem, and exits with 1 if there are any.
+// source that docs/architecture.md names exists; that docs/README.md lists every page of docs/; and that a constant has
+// the value that a page gives it. Prints each problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -71,6 +71,33 @@ for (const [, file, name] of pages
   if (!files.includes(file)) problems.push(`docs/rules.md names ${file}, which does not exist.`);
   else if (name !== undefined && !new RegExp(`\\b${name}\\b`).test(readFileSync(file, "utf8")))
     problems.push(`docs/rules.md names ${name} of ${file}, which does not contain it.`);
+}
+
+/** The values of the constants that are written as a number, a product or a text, by name. */
+const constants = new Map();
+for (const file of files.filter((name) => /^packages\/\w+\/src\/.*\.tsx?$/.test(name))) {
+  const source = readFileSync(file, "utf8");
+  for (const [, name, product, text] of source.matchAll(
+    /^(?:export )?const ([A-Z][A-Z0-9_]*) = (?:([\d_ .*]+)|"([^"\n]*)");$/gm,
+  )) {
+    const value = text ?? product.split("*").reduce((total, factor) => total * factor.replaceAll("_", ""), 1);
+    constants.set(name, [...(constants.get(name) ?? []), value]);
+  }
+}
+
+/** A page that states a format or a limit writes `NAME` = 8 MiB, so that it cannot fall behind the source. */
+const UNITS = { KiB: 1024, MiB: 1024 * 1024 };
+for (const [file, { prose }] of pages) {
+  for (const [stated, name, number, unit, text] of prose.matchAll(
+    /`([A-Z][A-Z0-9_]*)` = (?:(\d+(?:,\d{3})*(?:\.\d+)?)(?: ([KM]iB))?|`([^`]+)`)/g,
+  )) {
+    const value = text ?? number.replaceAll(",", "") * (UNITS[unit] ?? 1);
+    const values = constants.get(name) ?? [];
+    if (!values.includes(value))
+      problems.push(
+        `${file} states ${stated}, but the sources have ${values.join(" and ") || "no such value"}.`,
+      );
+  }
 }
 
 for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {
