@@ -1,11 +1,12 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
-// source that docs/architecture.md names exists; that docs/README.md lists every page of docs/; and that a constant has
-// the value that a page gives it. Prints each problem, and exits with 1 if there are any.
+// source that docs/architecture.md names exists; that docs/README.md lists every page of docs/; that a constant has the
+// value that a page gives it; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fragmentProblem, readFragments } from "./changelog.mjs";
 import { headingAnchor } from "./heading-anchor.mjs";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
@@ -111,5 +112,7 @@ for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {
       problems.push(`${file} names "${heading}" of docs/${name}, which has no such heading.`);
   }
 }
+problems.push(...readFragments("changelog/unreleased").flatMap((change) => fragmentProblem(change) ?? []));
+
 for (const problem of problems) console.error(problem);
 process.exitCode = problems.length === 0 ? 0 : 1;

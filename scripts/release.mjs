@@ -1,6 +1,7 @@
-// Releases the packages: node scripts/release.mjs [--dry-run]. Packs them into dist/release, checks them, and installs them
-// from a registry on this machine with npm, pnpm and yarn, on the oldest Node on which they run. Without --dry-run, it
-// then publishes them; this requires a clean tree at the tag of the version.
+// Releases the packages: node scripts/release.mjs [--changelog | --dry-run]. Packs them into dist/release, checks them, and
+// installs them from a registry on this machine with npm, pnpm and yarn, on the oldest Node on which they run. Without
+// --dry-run, it then publishes them; this requires a clean tree at the tag of the version. With --changelog, it only joins
+// the changes in changelog/unreleased into CHANGELOG.md, which precedes that tag.
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -11,11 +12,13 @@ import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { minVersion } from "semver";
+import { fragmentProblem, joinFragments, readFragments } from "./changelog.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** Each package comes after those that it depends on. */
 const PACKAGES = ["client", "kv", "checkpoint", "node"];
 const FOLDER = join(ROOT, "dist", "release");
+const CHANGELOG = join(ROOT, "CHANGELOG.md");
 
 /**
  * How each package manager adds packages, and runs a command that they install. All three refuse a package that asks
@@ -55,9 +58,25 @@ async function output([command, ...args], options) {
   }
 }
 
-/** The changelog's newest section must describe the version and, unless this is a dry run, have a date. */
+/** Returns the changelog with the changes in changelog/unreleased, and these. */
+function joinedChangelog(version, date) {
+  const fragments = readFragments(join(ROOT, "changelog", "unreleased"));
+  for (const problem of fragments.map(fragmentProblem)) if (problem !== undefined) refuse(problem);
+  return { changelog: joinFragments(readFileSync(CHANGELOG, "utf8"), version, date, fragments), fragments };
+}
+
+function writeChangelog(version) {
+  const { changelog, fragments } = joinedChangelog(version, new Date().toISOString().slice(0, 10));
+  writeFileSync(CHANGELOG, changelog);
+  for (const { file } of fragments) rmSync(file);
+  console.log(`CHANGELOG.md describes ${version} (${fragments.length} changes joined)`);
+}
+
+/** The newest section must describe the version and, unless this is a dry run, have a date and contain every change. */
 function checkChangelog(version, dryRun) {
-  const changelog = readFileSync(join(ROOT, "CHANGELOG.md"), "utf8");
+  const { changelog, fragments } = joinedChangelog(version, "unreleased");
+  if (!dryRun && fragments.length > 0)
+    refuse("changelog/unreleased contains changes: run node scripts/release.mjs --changelog.");
   const heading = /^## .*$/m.exec(changelog)?.[0] ?? "";
   const date = dryRun ? String.raw`\d{4}-\d\d-\d\d|unreleased` : String.raw`\d{4}-\d\d-\d\d`;
   if (new RegExp(`^## ${version.replaceAll(".", String.raw`\.`)} \\((?:${date})\\)$`).test(heading)) return;
@@ -160,6 +179,10 @@ async function importEach(entries, options) {
 
 const dryRun = process.argv.includes("--dry-run");
 const { version } = read("package.json");
+if (process.argv.includes("--changelog")) {
+  writeChangelog(version);
+  process.exit();
+}
 for (const name of PACKAGES) {
   if (read(`packages/${name}/package.json`).version !== version)
     refuse(`packages/${name} does not have the version ${version}.`);
