@@ -1,30 +1,60 @@
-// Checks the sources against docs/architecture.md, whose tables list the rooms of each package from the ground up.
-// Prints each import that goes up, each unlisted or missing room, and each folder with too many files. Exits with 1 if
-// there are any.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+// Checks the sources against docs/architecture.md, whose tables list the rooms of each package from the ground up, each
+// with its budget of lines. Prints each import that goes up, each unlisted or missing room, each room above its budget,
+// and each folder with too many files. Exits with 1 if there are any. With --write, it first sets all budgets to the
+// present sizes, rounded up to the next ten.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MAX_FILES_PER_FOLDER = 20;
+const PAGE = "docs/architecture.md";
+/** A row of the tables of rooms: its name, and its budget of lines. */
+const ROW = /^\| `([^`]+)` \| ([\d,]*) \|/gm;
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)"(\.{1,2}\/[^"]+)"/g;
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const problems = [];
 
-/** Returns the rooms of each package, in the order of its table. */
+/** Returns the rooms of each package with their budgets, in the order of its table. */
 function readTables() {
   const tables = new Map();
-  let rooms;
-  for (const line of readFileSync("docs/architecture.md", "utf8").split("\n")) {
-    const heading = /^#+ (.*)$/.exec(line)?.[1];
-    if (heading !== undefined) {
-      rooms = heading.startsWith("packages/") ? [] : undefined;
-      if (rooms !== undefined) tables.set(heading, rooms);
-    }
-    const room = /^\| `([^`]+)` \|/.exec(line)?.[1];
-    if (room !== undefined) rooms?.push(room);
+  for (const section of readFileSync(PAGE, "utf8").split(/^#+ /m)) {
+    const name = /^packages\/[\w-]+/.exec(section)?.[0];
+    const rows = [...section.matchAll(ROW)];
+    if (name !== undefined)
+      tables.set(
+        name,
+        rows.map(([, room, lines]) => ({ room, budget: Number(lines.replace(",", "")) })),
+      );
   }
   return tables;
+}
+
+/** Returns the lines of the sources directly in a folder, as `wc -l` counts them. */
+function linesIn(folder) {
+  const files = existsSync(folder) ? readdirSync(folder).filter((file) => /\.tsx?$/.test(file)) : [];
+  const lines = files.map((file) => readFileSync(join(folder, file), "utf8").split("\n").length - 1);
+  return lines.reduce((total, count) => total + count, 0);
+}
+
+/** Sets the budgets of all rooms to their sizes. */
+function writeBudgets() {
+  const sections = readFileSync(PAGE, "utf8").split(/^(?=#+ )/m);
+  const written = sections.map((section) => {
+    const name = /^#+ (packages\/[\w-]+)/.exec(section)?.[1];
+    const budget = (room) => (Math.ceil(linesIn(join(name, "src", room)) / 10) * 10).toLocaleString("en");
+    return name ? section.replaceAll(ROW, (_, room) => `| \`${room}\` | ${budget(room)} |`) : section;
+  });
+  writeFileSync(PAGE, written.join(""));
+}
+
+function checkBudget(folder, budget) {
+  const lines = linesIn(folder);
+  if (lines > budget)
+    problems.push(
+      `${folder} has ${lines} lines, but its budget in ${PAGE} is ${budget}: remove lines, or raise it and say in the ` +
+        "commit what was removed elsewhere.",
+    );
 }
 
 /** Returns the TypeScript files below a folder, as paths relative to the repository. */
@@ -44,8 +74,10 @@ function checkSizes(files) {
   }
 }
 
-function checkRooms(name, rooms) {
+function checkRooms(name, budgets) {
   const root = `${name}/src`;
+  const rooms = budgets.map(({ room }) => room);
+  for (const { room, budget } of budgets) checkBudget(join(root, room), budget);
   const files = filesBelow(root);
   const roomOf = (file) => relative(root, dirname(file)) || ".";
   const existing = new Set(files.map(roomOf));
@@ -74,20 +106,21 @@ function checkDependencies(name, before) {
   for (const dependency of Object.keys(dependencies)) {
     const other = /^@cairn\/(.*)$/.exec(dependency)?.[1];
     if (other !== undefined && !before.includes(`packages/${other}`))
-      problems.push(`${name} depends on ${dependency}, which docs/architecture.md does not list before it.`);
+      problems.push(`${name} depends on ${dependency}, which ${PAGE} does not list before it.`);
   }
 }
 
+if (process.argv.includes("--write")) writeBudgets();
 const tables = readTables();
 const packages = readdirSync("packages").map((name) => `packages/${name}`);
 for (const name of packages) {
   const rooms = tables.get(name);
-  if (rooms === undefined) problems.push(`docs/architecture.md has no table of ${name}.`);
+  if (rooms === undefined) problems.push(`${PAGE} has no table of ${name}.`);
   else checkRooms(name, rooms);
 }
 for (const [place, name] of [...tables.keys()].entries()) {
   if (packages.includes(name)) checkDependencies(name, [...tables.keys()].slice(0, place));
-  else problems.push(`docs/architecture.md has a table of ${name}, which does not exist.`);
+  else problems.push(`${PAGE} has a table of ${name}, which does not exist.`);
 }
 checkSizes(
   [
