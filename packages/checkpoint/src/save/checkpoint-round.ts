@@ -75,8 +75,9 @@ export type TakeOutcome = Look &
   );
 
 /**
- * Runs one round: looks at the store, decides, and captures, uploads and publishes a checkpoint if one is due. After an
- * error, nothing new is listed. Sweeping is a separate step, so that its failure cannot affect the saved checkpoint.
+ * Runs one round: looks at the store and decides, takes the lease if a checkpoint is due, looks again, and captures,
+ * uploads and publishes. After an error, nothing new is listed. Sweeping is a separate step, so that its failure cannot
+ * affect the saved checkpoint.
  */
 export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   take.onStep?.("looking", 0);

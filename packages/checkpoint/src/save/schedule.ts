@@ -23,7 +23,10 @@ const AFTER_LEASE_MS = 1_000;
 const FIRST_RETRY_MS = 5_000;
 const RETRY_PART = 0.25;
 
-/** Returns how long after becoming ready a node first looks at the store (ms). `random` is at least 0 and below 1. */
+/**
+ * Returns how long after becoming ready a node first looks at the store (ms): within 30 seconds, or a tenth of a shorter
+ * period. `random` is at least 0 and below 1.
+ */
 export function firstLookDelay(approxFrequency: number, random: number): number {
   return random * Math.min(approxFrequency * FIRST_LOOK_PART, MAX_FIRST_LOOK_MS);
 }
@@ -71,6 +74,7 @@ export function isTooSoon(approxFrequency: number, age: number): boolean {
   return age + 1 < approxFrequency * EARLIEST;
 }
 
+/** Returns the time until just after a lease that was left behind has ended: it is not taken over before. */
 function afterLease(left: number | undefined): number {
   return left === undefined ? Infinity : Math.max(0, left) + AFTER_LEASE_MS;
 }

@@ -71,7 +71,7 @@ const MAX_CLEANUP_PAUSE_MS = 3_600_000;
  */
 const CLEANUPS_PER_KEEP = 20;
 
-/** Returns the pause between clean-ups that remove whatever is older than `keep`. Both are in milliseconds. */
+/** Returns the pause between clean-ups that remove what is older than `keep`: an hour, or a twentieth of `keep` (ms). */
 export function cleanupPause(keep: number): number {
   return Math.min(MAX_CLEANUP_PAUSE_MS, Math.max(MIN_CLEANUP_PAUSE_MS, keep / CLEANUPS_PER_KEEP));
 }

@@ -103,7 +103,8 @@ export async function startHttpServer(
   };
 }
 
-// This is Node's own default, which the framework removes. A batch may take longer (requests/paced-body.ts).
+// A request that does not arrive in time, or its headers, is answered with 408 and never executed. The first time is
+// Node's own default, which the framework removes. A batch may take longer (requests/paced-body.ts).
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const HANDSHAKE_TIMEOUT_MS = 15_000;

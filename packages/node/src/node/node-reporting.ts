@@ -20,6 +20,7 @@ import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
+/** The pause between examinations of the log, whose findings are in `log.warnings` and logged once. */
 const LOOK_MS = 30_000;
 /** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;

@@ -26,6 +26,7 @@ import {
  * message has exactly one meaning, or none.
  */
 const NEWLINE = 0x0a;
+/** The reason of a refusal is cut off after this many UTF-16 units. The outcome is part of the index version. */
 const MAX_REASON_LENGTH = 300;
 
 /** An operation as decoded from the log. `key` is `namespace/name`, always with the namespace. */

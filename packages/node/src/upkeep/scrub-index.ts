@@ -64,8 +64,8 @@ export function startScrub(parts: ScrubParts): RepeatedWork | undefined {
 }
 
 /**
- * Returns the next pause of a pass (ms). The pass began `elapsedMs` ago and has compared `done` of `total` bytes; the
- * last `piece` bytes were compared just now.
+ * Returns the next pause of a pass (ms), which is spread over `every` and never faster than the limit. The pass began
+ * `elapsedMs` ago and has compared `done` of `total` bytes; the last `piece` bytes were compared just now.
  */
 export function scrubPause(pass: {
   readonly done: number;

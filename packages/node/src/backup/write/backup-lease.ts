@@ -23,7 +23,7 @@ export interface LeaseTerms {
 
 /**
  * Runs `work` while this node holds the backup's lease. Returns false without running it if another node holds the
- * lease.
+ * lease, unless that one is abandoned: older than `every`, from 10 seconds to 10 minutes.
  */
 export async function underLease(
   { store, logId, node, every }: LeaseTerms,

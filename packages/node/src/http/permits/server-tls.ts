@@ -87,7 +87,7 @@ function unlike(parameter: string, path: string, what: string, cause?: unknown):
   );
 }
 
-/** The TLS of a server, which follows changes of its files. */
+/** The TLS of a server, which follows changes of its files. Files that cannot be used are logged and change nothing. */
 export class ReloadedTls {
   #current: TlsContents = {};
   #server: TlsServer | undefined;
