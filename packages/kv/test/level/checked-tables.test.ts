@@ -5,12 +5,11 @@ import { describe, expect, it } from "vitest";
 import type { KvScrub, KvStore } from "../../src/store/kv-store.ts";
 import { countedBatch, expectWhole } from "../../testing/counted-rows.ts";
 import { testDirectory } from "../support/test-directory.ts";
+import { FEW, MANY, type WrittenRows, writtenStores } from "../support/written-stores.ts";
 
 const directory = testDirectory();
+const stores = writtenStores();
 const CORRUPT = { code: "INDEX_CORRUPT" };
-/** The numbers of rows. Few rows are compared before the store is opened, and many on a thread while it is open. */
-const FEW = 3000;
-const MANY = 70_000;
 const FOOTER_BYTES = 48;
 
 async function tables(): Promise<string[]> {
@@ -18,12 +17,9 @@ async function tables(): Promise<string[]> {
   return names.filter((name) => name.endsWith(".ldb")).map((name) => directory.path("store", name));
 }
 
-/** Returns a closed store with its rows in tables. */
-async function written(rows: number, compression = false): Promise<void> {
-  const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression });
-  for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, 300));
-  await store.compact();
-  await store.close();
+/** Makes a closed store with its rows in tables. */
+async function written(content: WrittenRows): Promise<void> {
+  await stores.copy(directory.path("store"), content);
 }
 
 async function flip(path: string, place: (bytes: Buffer) => number): Promise<void> {
@@ -50,17 +46,20 @@ describe("the check of tables of an earlier process when a store is opened", () 
     ["a compressed block", true, inTheFirstKey],
     ["the index of the blocks", true, inTheIndexBlock],
   ])("is INDEX_CORRUPT if a byte of %s has changed", async (_, compression, place) => {
-    await written(FEW, compression);
+    await written({ ...FEW, compression });
     await damage(place);
     await expect(openChecked()).rejects.toMatchObject(CORRUPT);
   });
 
-  it.each([FEW, MANY])("reports undamaged tables, with %i rows", async (rows) => {
-    await written(rows);
+  it.each([
+    ["few", FEW],
+    ["many", MANY],
+  ])("reports undamaged tables, with %s rows", async (_, content) => {
+    await written(content);
     const store = await openChecked();
     const progress: [number, number][] = [];
     await store.checked?.((done, total) => progress.push([done, total]));
-    expect(await expectWhole(store)).toBe(rows);
+    expect(await expectWhole(store)).toBe(content.rows);
     expect(existsSync(directory.path("store", "unchecked"))).toBe(false);
     // Few tables are compared before the caller waits.
     const [done, total] = progress.at(-1) ?? [1, 1];
@@ -73,7 +72,7 @@ describe("the check of tables of an earlier process when a store is opened", () 
     const store = await openChecked();
     await expect(store.checked?.()).rejects.toMatchObject(CORRUPT);
     await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
-    await expect(store.batch(countedBatch(MANY, 1, 4))).rejects.toMatchObject(CORRUPT);
+    await expect(store.batch(countedBatch(MANY.rows, 1, 4))).rejects.toMatchObject(CORRUPT);
   });
 
   it("detects damage in tables that a compaction rewrote before they were compared", async () => {
@@ -104,7 +103,7 @@ describe("the check of tables of an earlier process when a store is opened", () 
     expect(checked).toMatchObject({ status: "rejected", reason: { code: "NOT_READY" } });
     const again = await openChecked();
     await again.checked?.();
-    expect(await expectWhole(again)).toBe(MANY);
+    expect(await expectWhole(again)).toBe(MANY.rows);
   });
 });
 
@@ -152,7 +151,7 @@ describe("a scrub of an open store", () => {
     await damage(place);
     await expect(scrub(store)).rejects.toMatchObject(CORRUPT);
     await expect(store.get(Buffer.from("count"))).rejects.toMatchObject(CORRUPT);
-    await expect(store.batch(countedBatch(FEW, 1, 4))).rejects.toMatchObject(CORRUPT);
+    await expect(store.batch(countedBatch(FEW.rows, 1, 4))).rejects.toMatchObject(CORRUPT);
   });
 
   it("detects a damaged manifest and a missing table", async () => {
@@ -171,13 +170,13 @@ describe("a scrub of an open store", () => {
   });
 
   it("skips tables that a compaction removes in the meantime", async () => {
-    const rows = 5 * FEW;
-    await written(rows);
+    const { rows, valueBytes } = { rows: 1500, valueBytes: 4000 };
+    await written({ rows, valueBytes, compression: false });
     const store = await directory.open("store", { writeBufferSize: 64 * 1024, compression: false });
     const before = await tables();
     expect(before.length).toBeGreaterThan(1);
     const compared = await scrub(store, async () => {
-      for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, 300));
+      for (let count = 0; count < rows; count += 100) await store.batch(countedBatch(count, 100, valueBytes));
       await store.compact();
     });
     expect(before.filter((table) => existsSync(table))).toEqual([]);

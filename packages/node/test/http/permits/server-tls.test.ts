@@ -12,6 +12,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { ServerTlsFiles } from "../../../src/api/system.ts";
 import { CapturedTerminal, cairn, type CommandResult } from "../../cli/support/captured-terminal.ts";
 import { serve, type ServedNode } from "../served-node.ts";
+import { quickLooks } from "./quick-looks.ts";
 
 const PATIENT = { timeout: 20_000, interval: 20 };
 
@@ -94,6 +95,7 @@ describe("a server with TLS", () => {
   });
 
   it("uses a replaced certificate for new connections, without losing a request", async () => {
+    const looks = quickLooks();
     const tls = await copied("server");
     await using served = await serve({ tls });
     const agent = new Agent({ keepAlive: true, maxSockets: 4 });
@@ -109,7 +111,7 @@ describe("a server with TLS", () => {
     });
     for (const name of ["client", "server", "client"]) {
       const before = answered;
-      await replace(tls, name);
+      await looks.between(() => replace(tls, name));
       await vi.waitFor(async () => expect(await nameOf(served)).toBe(name), PATIENT);
       await vi.waitFor(() => expect(answered).toBeGreaterThan(before + 20), PATIENT);
     }
@@ -120,9 +122,10 @@ describe("a server with TLS", () => {
   });
 
   it("refuses a broken replacement with a warning, and keeps the certificate until it is mended", async () => {
+    const looks = quickLooks();
     const tls = await copied("server");
     await using served = await serve({ tls });
-    await copyFile(fixture("address-key"), tls.key);
+    await looks.between(() => copyFile(fixture("address-key"), tls.key));
     await vi.waitFor(() => expect(served.warned).toHaveLength(1), PATIENT);
     expect(served.warned[0]).toMatchObject({
       fields: {
@@ -134,7 +137,7 @@ describe("a server with TLS", () => {
     });
     expect(await nameOf(served)).toBe("server");
     expect((await get(served, "/health/live")).status).toBe(200);
-    await replace(tls, "client");
+    await looks.between(() => replace(tls, "client"));
     await vi.waitFor(async () => expect(await nameOf(served)).toBe("client"), PATIENT);
     expect(served.warned).toHaveLength(1);
   });
@@ -151,14 +154,15 @@ describe("a server with TLS", () => {
   });
 
   it("no longer accepts the clients of a removed authority, even while the certificate cannot be used", async () => {
+    const looks = quickLooks();
     const tls = await copied("server");
     const clientCa = `${tls.cert}.authorities`;
     await copyFile(fixture("authority"), clientCa);
     await using served = await serve({ tls: { ...tls, clientCa } });
     expect((await get(served, "/health/live", client)).status).toBe(200);
-    await writeFile(tls.cert, "");
+    await looks.between(() => writeFile(tls.cert, ""));
     await vi.waitFor(() => expect(served.warned).toHaveLength(1), PATIENT);
-    await copyFile(fixture("address"), clientCa);
+    await looks.between(() => copyFile(fixture("address"), clientCa));
     await vi.waitFor(
       async () =>
         await expect(get(served, "/health/live", client)).rejects.toThrow(/alert|ECONNRESET|socket/i),
@@ -168,13 +172,16 @@ describe("a server with TLS", () => {
   });
 
   it("refuses a file of authorities of which only the beginning can be used", async () => {
+    const looks = quickLooks();
     const tls = await copied("server");
     const clientCa = `${tls.cert}.authorities`;
     const [authority, address] = [await readFile(fixture("authority")), await readFile(fixture("address"))];
     await writeFile(clientCa, Buffer.concat([address, authority]));
     await using served = await serve({ tls: { ...tls, clientCa } });
     expect((await get(served, "/health/live", client)).status).toBe(200);
-    await writeFile(clientCa, Buffer.concat([address, authority.subarray(0, authority.length / 2)]));
+    await looks.between(() =>
+      writeFile(clientCa, Buffer.concat([address, authority.subarray(0, authority.length / 2)])),
+    );
     await vi.waitFor(() => expect(served.warned).toHaveLength(1), PATIENT);
     expect(served.warned[0]).toMatchObject({
       fields: {

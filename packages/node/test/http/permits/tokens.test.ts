@@ -7,6 +7,7 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { ALL_RIGHTS, type TokenOptions } from "../../../src/api/system.ts";
 import { Tokens } from "../../../src/http/permits/tokens.ts";
 import { serve } from "../served-node.ts";
+import { quickLooks } from "./quick-looks.ts";
 
 /** Returns the arguments of all comparisons in constant time that are made until the test ends. */
 function watchComparisons(): Parameters<typeof crypto.timingSafeEqual>[] {
@@ -58,6 +59,7 @@ it("a token is compared with every token by its SHA-256, and in constant time, w
 });
 
 it("a file of tokens that is replaced takes effect without a restart, and ends the watches of the old token", async () => {
+  const looks = quickLooks();
   const file = join(await folder(), "app");
   await writeFile(file, "old\n");
   await using served = await serve({ tokens: [all("app", { file })] });
@@ -76,7 +78,7 @@ it("a file of tokens that is replaced takes effect without a restart, and ends t
   await vi.waitFor(async () => expect(await status("new")).toBe(200), 10_000);
   expect(await status("old")).toBe(200);
 
-  await writeFile(file, "new\n");
+  await looks.between(() => writeFile(file, "new\n"));
   await vi.waitFor(async () => expect(await status("old")).toBe(401), 10_000);
   expect(await status("new")).toBe(200);
   // The text ends, because the stream does.
@@ -85,10 +87,11 @@ it("a file of tokens that is replaced takes effect without a restart, and ends t
 });
 
 it("a file of tokens that becomes unusable is refused with a warning, and the tokens remain valid", async () => {
+  const looks = quickLooks();
   const file = join(await folder(), "app");
   await writeFile(file, "old\n");
   await using served = await serve({ tokens: [all("app", { file })] });
-  await writeFile(file, "two words\n");
+  await looks.between(() => writeFile(file, "two words\n"));
   await vi.waitFor(() => expect(served.warned).toHaveLength(1), 10_000);
   expect(served.warned[0]).toMatchObject({
     fields: {
@@ -99,12 +102,12 @@ it("a file of tokens that becomes unusable is refused with a warning, and the to
     message: expect.stringContaining("remain valid") as string,
   });
   expect((await served.fetch("/status", { headers: { authorization: "Bearer old" } })).status).toBe(200);
-  await writeFile(file, "x".repeat(2_000_000));
+  await looks.between(() => writeFile(file, "x".repeat(2_000_000)));
   await vi.waitFor(() => expect(served.warned).toHaveLength(2), 10_000);
   expect(served.warned[1]?.fields).toMatchObject({
     message: expect.stringContaining("larger than 1 MiB") as string,
   });
-  await writeFile(file, "mended\n");
+  await looks.between(() => writeFile(file, "mended\n"));
   await vi.waitFor(async () => {
     const answer = await served.fetch("/status", { headers: { authorization: "Bearer mended" } });
     expect(answer.status).toBe(200);
@@ -116,6 +119,7 @@ it.each([
   ["becomes empty", async (file: string) => await writeFile(file, "")],
   ["contains the value of another token", async (file: string) => await writeFile(file, "of-third\n")],
 ])("a token ceases to be valid although the file of another one %s", async (_what, spoil) => {
+  const looks = quickLooks();
   const path = await folder();
   const file = (name: string): string => join(path, name);
   const names = ["first", "second", "third"];
@@ -123,19 +127,20 @@ it.each([
   await using served = await serve({ tokens: names.map((name) => all(name, { file: file(name) })) });
   const status = async (token: string): Promise<number> =>
     (await served.fetch("/status", { headers: { authorization: `Bearer ${token}` } })).status;
-  await spoil(file("first"));
+  await looks.between(() => spoil(file("first")));
   await vi.waitFor(() => expect(served.warned).toHaveLength(1), 10_000);
 
-  await writeFile(file("second"), "new\n");
+  await looks.between(() => writeFile(file("second"), "new\n"));
   await vi.waitFor(async () => expect(await status("of-second")).toBe(401), 10_000);
   expect(await Promise.all(["new", "of-first", "of-third"].map(status))).toEqual([200, 200, 200]);
 
-  await writeFile(file("first"), "mended\n");
+  await looks.between(() => writeFile(file("first"), "mended\n"));
   await vi.waitFor(async () => expect(await status("mended")).toBe(200), 10_000);
   expect(await status("of-first")).toBe(401);
 });
 
 it("two tokens can exchange their values", async () => {
+  const looks = quickLooks();
   const path = await folder();
   const [reader, writer] = [join(path, "reader"), join(path, "writer")];
   await writeFile(reader, "one\n");
@@ -144,8 +149,10 @@ it("two tokens can exchange their values", async () => {
     [all("reader", { file: reader }), all("writer", { file: writer })],
     logger,
   );
-  await writeFile(reader, "two\n");
-  await writeFile(writer, "one\n");
+  await looks.between(async () => {
+    await writeFile(reader, "two\n");
+    await writeFile(writer, "one\n");
+  });
   await vi.waitFor(() => expect(tokens.permitOf("two")?.name).toBe("reader"), 10_000);
   expect(tokens.permitOf("one")?.name).toBe("writer");
   await tokens.close();

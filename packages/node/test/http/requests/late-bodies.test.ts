@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { serve, type ServedNode } from "../served-node.ts";
 
-const LIMIT_MS = 1_000;
+const LIMIT_MS = 300;
 
 function line(i: number, pad = ""): string {
   return `${JSON.stringify({ ops: [["put", "pods", `default/${i}`, { i, pad }]] })}\n`;

@@ -2,8 +2,9 @@ import type { DirectorOptions, Json, QueueEntry } from "@cairn/client";
 import { CairnClient } from "@cairn/client";
 import { describe, expect, it, vi } from "vitest";
 import { GiveUp } from "../../../src/index.ts";
-import { DirectorScene, names, OPEN, QUEUE } from "./director-scene.ts";
+import { type DirectorScene, names, OPEN, sharedNode } from "./director-scene.ts";
 
+const shared = sharedNode();
 const PATIENT = { timeout: 60_000, interval: 20 };
 
 async function allFinished(scene: DirectorScene): Promise<void> {
@@ -47,12 +48,12 @@ const FAILING: Readonly<Record<string, () => unknown>> = {
   "nothing, thrown": thrower(undefined),
 };
 
-describe("an attempt fails, and the director goes on, when a handler returns or throws", () => {
+describe.concurrent("an attempt fails, and the director goes on, when a handler returns or throws", () => {
   it.each(Object.keys(FAILING))("%s", async (kind) => {
-    await using scene = await DirectorScene.start();
+    await using scene = await shared.scene();
     await scene.enqueue(["e1", "e2"]);
     const errors: string[] = [];
-    const director = scene.node.direct(QUEUE, {
+    const director = scene.node.direct(scene.name, {
       handle: ({ name }) => (name === "e1" ? (FAILING[kind]?.() as Json) : undefined),
       onError: (_error, entry) => errors.push(entry?.name ?? "none"),
     });
@@ -67,13 +68,13 @@ describe("an attempt fails, and the director goes on, when a handler returns or 
   });
 });
 
-it.each([
+it.concurrent.each([
   ["throws", thrower(new Error("x"))],
   ["rejects", async () => await Promise.reject(new Error("x"))],
 ])("a director goes on when its onError %s", async (_name, onError: () => unknown) => {
-  await using scene = await DirectorScene.start();
+  await using scene = await shared.scene();
   await scene.enqueue(["e1"]);
-  const director = scene.node.direct(QUEUE, {
+  const director = scene.node.direct(scene.name, {
     handle: thrower(new Error("no")),
     onError: onError as NonNullable<DirectorOptions["onError"]>,
   });
@@ -82,20 +83,24 @@ it.each([
   await director.stop();
 });
 
-it("an entry whose handler returns it unfinished is handed out again after a pause", async () => {
-  await using scene = await DirectorScene.start();
-  await scene.enqueue(["e1"]);
-  const times: number[] = [];
-  const director = scene.node.direct(QUEUE, {
-    handle: ({ document }) => {
-      times.push(performance.now());
-      return times.length < 3 ? document : { state: "done" };
-    },
-  });
-  await allFinished(scene);
-  expect((times[2] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1_900);
-  await director.stop();
-});
+it(
+  "an entry whose handler returns it unfinished is handed out again after a pause",
+  { tags: "rest/slow" },
+  async () => {
+    await using scene = await shared.scene();
+    await scene.enqueue(["e1"]);
+    const times: number[] = [];
+    const director = scene.node.direct(scene.name, {
+      handle: ({ document }) => {
+        times.push(performance.now());
+        return times.length < 3 ? document : { state: "done" };
+      },
+    });
+    await allFinished(scene);
+    expect((times[2] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1_900);
+    await director.stop();
+  },
+);
 
 it.each<[string, Json]>([
   ["a number", 7],
@@ -103,9 +108,9 @@ it.each<[string, Json]>([
   ["a list", [1, 2]],
   ["null", null],
 ])("%s as an entry is kept in a field when it is finished or given up", async (_kind, document) => {
-  await using scene = await DirectorScene.start();
+  await using scene = await shared.scene();
   await scene.enqueue(["done", "dead"], document);
-  const director = scene.node.direct(QUEUE, {
+  const director = scene.node.direct(scene.name, {
     handle: ({ name }: QueueEntry) => {
       if (name === "dead") throw new GiveUp("never");
     },
@@ -153,16 +158,16 @@ describe("a director is refused", () => {
     ],
     ["with an unknown option", { handle, concurency: 4 }, 'no option "concurency". Known are handle, as, '],
   ])("%s", async (_name, options, message) => {
-    await using scene = await DirectorScene.start();
-    expect(() => scene.node.direct(QUEUE, options as DirectorOptions)).toThrow(message);
+    await using scene = await shared.scene();
+    expect(() => scene.node.direct(scene.name, options as DirectorOptions)).toThrow(message);
     expect((await scene.queue()).shards).toEqual([]);
   });
 
   it("not for an option that is undefined", async () => {
-    await using scene = await DirectorScene.start();
+    await using scene = await shared.scene();
     await scene.enqueue(names(2), OPEN);
     const optional = { concurrency: undefined, as: undefined } as unknown as Partial<DirectorOptions>;
-    const director = scene.node.direct(QUEUE, { handle, ...optional });
+    const director = scene.node.direct(scene.name, { handle, ...optional });
     await allFinished(scene);
     await director.stop();
   });
@@ -172,18 +177,24 @@ function sized(bytes: number): Json {
   return { ...OPEN, x: "x".repeat(bytes - '{"state":"new","x":""}'.length) };
 }
 
-it("an entry that is too large to be ended is refused, and the largest other one is ended in every way", async () => {
-  await using scene = await DirectorScene.start();
-  const limit = 1_048_576 - 16_384;
-  await expect(scene.transact(["enqueue", QUEUE, "large", sized(limit + 1)])).rejects.toMatchObject({
+/** The largest number of bytes of an entry that can be ended. */
+const LIMIT = 1_048_576 - 16_384;
+
+it("an entry that is too large to be ended is refused", async () => {
+  await using scene = await shared.scene();
+  await expect(scene.transact(["enqueue", scene.name, "large", sized(LIMIT + 1)])).rejects.toMatchObject({
     code: "TX_TOO_LARGE",
-    message: `The entry large of jobs has ${limit + 1} bytes; an entry has at most ${limit}, so that its end can be written, which contains it again.`,
+    message: `The entry large of ${scene.name} has ${LIMIT + 1} bytes; an entry has at most ${LIMIT}, so that its end can be written, which contains it again.`,
   });
+});
+
+it("the largest entry that is not refused is ended in every way", { tags: "rest/slow" }, async () => {
+  await using scene = await shared.scene();
   const all = ["done", "dead", "x".repeat(1_000)];
-  for (const name of all) await scene.transact(["enqueue", QUEUE, name, sized(limit)]);
+  for (const name of all) await scene.transact(["enqueue", scene.name, name, sized(LIMIT)]);
   const client = new CairnClient({ urls: scene.node.url ?? "" });
   const errors: (string | undefined)[] = [];
-  const director = client.direct(QUEUE, {
+  const director = client.direct(scene.name, {
     handle: ({ name }) => {
       if (name !== "done") throw new Error("\u0001".repeat(1_000));
     },
