@@ -20,8 +20,7 @@ export interface NatsTestServer {
   /** Starts the server again on the same port and store. */
   start(): Promise<void>;
   /**
-   * Freezes the server (SIGSTOP) until {@link thaw}: connections stay open, and nothing responds. This is not possible
-   * in a container.
+   * Freezes the server (SIGSTOP) until {@link thaw}: connections stay open, and nothing responds.
    */
   freeze(): void;
   thaw(): void;
@@ -41,33 +40,22 @@ export interface NatsServerOptions {
   readonly silent?: boolean;
 }
 
-const IMAGE = "nats:2.11";
-
-/**
- * Starts a nats-server from the PATH (or Debian's /usr/sbin). If there is none, starts the official image, provided
- * that docker responds.
- */
+/** Starts a nats-server from the PATH, or Debian's /usr/sbin. */
 export async function startNatsServer(options: NatsServerOptions = {}): Promise<NatsTestServer> {
   const port = await freePort();
   const storeDir = options.storeDir ?? (await mkdtemp(join(tmpdir(), "cairn-nats-")));
   const binary = await findBinary();
   const jetStream = (options.jetStream ?? true) ? ["-js", "-sd", storeDir] : [];
   const args = ["-a", "127.0.0.1", "-p", String(port), ...jetStream, ...(options.args ?? [])];
-  const container = `cairn-nats-${port}`;
-  const mount = `--volume=${storeDir}:${storeDir}`;
-  const command =
-    binary === undefined
-      ? ["docker", "run", "--rm", "--network=host", `--name=${container}`, mount, IMAGE, ...args]
-      : [binary, ...args];
   let child: ChildProcess | undefined;
 
   const start = async (): Promise<void> => {
-    const started = spawn(command[0] ?? "", command.slice(1), { stdio: "ignore" });
+    const started = spawn(binary, args, { stdio: "ignore" });
     child = started;
     const exited = once(started, "exit");
     while (!(await answers(port, options.silent === true))) {
       if (started.exitCode !== null)
-        throw new Error(`nats-server exited with ${started.exitCode}: ${command.join(" ")}`);
+        throw new Error(`nats-server exited with ${started.exitCode}: ${args.join(" ")}`);
       await Promise.race([delay(10), exited]);
     }
     // nats-server 2.9 may panic if a message is requested while its stream is deleted. A supervisor restarts it.
@@ -80,9 +68,7 @@ export async function startNatsServer(options: NatsServerOptions = {}): Promise<
     child = undefined;
     if (ending === undefined || ending.exitCode !== null || ending.signalCode !== null) return;
     const exited = once(ending, "exit");
-    // If the docker client were killed, the container would continue to run.
-    if (binary === undefined) spawn("docker", ["kill", `--signal=${signal}`, container], { stdio: "ignore" });
-    else ending.kill(signal);
+    ending.kill(signal);
     await exited;
   };
 
@@ -130,7 +116,7 @@ async function canListen(port: number): Promise<boolean> {
   return true;
 }
 
-async function findBinary(): Promise<string | undefined> {
+async function findBinary(): Promise<string> {
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/bin"];
   for (const folder of folders) {
     const path = join(folder, "nats-server");
@@ -140,7 +126,7 @@ async function findBinary(): Promise<string | undefined> {
     );
     if (found) return path;
   }
-  return undefined;
+  throw new Error("nats-server is not installed (Debian: apt-get install nats-server)");
 }
 
 function answers(port: number, silent: boolean): Promise<boolean> {
