@@ -1,4 +1,5 @@
+// @module-tag nats
 import { CONFIGURATIONS } from "./clusters/configurations.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(CONFIGURATIONS);
+followHints(CONFIGURATIONS, "config-syntax");

@@ -1,4 +1,5 @@
+// @module-tag nats
 import { LOG_BACKUPS } from "./clusters/log-backups.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(LOG_BACKUPS);
+followHints(LOG_BACKUPS, "log-read-only");

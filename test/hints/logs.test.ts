@@ -1,4 +1,5 @@
+// @module-tag nats
 import { LOGS } from "./clusters/logs.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(LOGS);
+followHints(LOGS, "log-trimmed");

@@ -1,4 +1,5 @@
+// @module-tag nats
 import { NATS } from "./clusters/nats.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(NATS);
+followHints(NATS, "nats-rights");

@@ -1,4 +1,5 @@
+// @module-tag nats
 import { NODES } from "./clusters/nodes.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(NODES);
+followHints(NODES, "port-taken");

@@ -1,4 +1,5 @@
+// @module-tag nats
 import { REQUESTS } from "./clusters/requests.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(REQUESTS);
+followHints(REQUESTS, "outcome-gone");

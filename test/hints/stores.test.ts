@@ -1,4 +1,5 @@
+// @module-tag nats
 import { STORES } from "./clusters/stores.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(STORES);
+followHints(STORES, "checkpoint-damaged");

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import { changeBytes, filesBelow } from "../scene/damage.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";
@@ -31,8 +31,16 @@ function reading(scene: HintScene): NodeStart {
   };
 }
 
-/** Damages the segment that ends with transaction 3. */
+/**
+ * Stops node a and damages the segment that ends with transaction 3. Removes the checkpoint that the node may have saved
+ * by then, from which another node would join without the segment.
+ */
 async function damageSegment(scene: HintScene): Promise<void> {
+  await scene.stop("a");
+  const checkpoints = (await readdir(scene.path("checkpoints"))).filter((name) =>
+    name.startsWith("checkpoint-"),
+  );
+  for (const name of checkpoints) await rm(scene.path("checkpoints", name));
   const [file = ""] = await filesBelow(scene, "checkpoints", /-0*3-[0-9a-f]+\.segment$/);
   await changeBytes(file);
 }
@@ -64,6 +72,7 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
     hint: /The segment (\S+) is damaged[^]*Remove the file: .* a node writes them again at its next look/,
     async follow(scene, [, file = ""]) {
       await scene.step(`rm ${file}`, async () => await rm(scene.path("checkpoints", file)));
+      await scene.ready("a", BACKS_UP);
     },
   },
   {
@@ -78,6 +87,9 @@ export const LOG_BACKUPS: readonly BrokenCluster[] = [
       return { status: "b" };
     },
     hint: /SEGMENT_CORRUPT[^]*save a checkpoint beyond it on a ready node: cairn (checkpoint create)/,
-    follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
+    async follow(scene, [, command = ""]) {
+      await scene.ready("a", BACKS_UP);
+      await scene.runStep(command, { on: "a" });
+    },
   },
 ];

@@ -87,6 +87,7 @@ export const NODES: readonly BrokenCluster[] = [
   },
   {
     name: "disk-full",
+    needsRoot: true,
     failure: "the disk of a node is full",
     codes: ["DISK_FULL"],
     async break(scene) {

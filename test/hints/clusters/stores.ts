@@ -132,6 +132,7 @@ export const STORES: readonly BrokenCluster[] = [
   },
   {
     name: "store-read-only",
+    needsRoot: true,
     failure: "the checkpoint store is read-only",
     codes: ["STORE_DENIED"],
     async break(scene) {
@@ -149,6 +150,7 @@ export const STORES: readonly BrokenCluster[] = [
   },
   {
     name: "store-full",
+    needsRoot: true,
     failure: "the checkpoint store is full",
     codes: ["STORE_FULL"],
     async break(scene) {
@@ -167,6 +169,7 @@ export const STORES: readonly BrokenCluster[] = [
   },
   {
     name: "store-full-of-checkpoints",
+    needsRoot: true,
     failure: "the checkpoint store is full of checkpoints, all of which are kept",
     codes: ["STORE_FULL"],
     async break(scene) {
@@ -203,6 +206,7 @@ export const STORES: readonly BrokenCluster[] = [
   },
   {
     name: "store-unmounted",
+    needsRoot: true,
     failure: "the volume of the checkpoint store is not mounted when a node joins",
     codes: ["STORE_UNREACHABLE"],
     async break(scene) {

@@ -18,6 +18,8 @@ export interface BrokenCluster {
   readonly codes: readonly ErrorCode[];
   /** Additional arguments of the cluster's nats-server, and the content of a configuration file. */
   readonly nats?: { readonly args?: readonly string[]; readonly config?: string };
+  /** Whether it mounts a small disk. */
+  readonly needsRoot?: true;
   readonly break: (scene: HintScene) => Promise<Symptom>;
   readonly hint: RegExp;
   /** A warning that a repaired node keeps, because the loss is permanent. */
