@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -70,59 +71,76 @@ const filler = (count: number): (readonly unknown[])[] =>
     ["put", "vault", `default/other-${at}`, { owner: `owner-${at}`, body: token() }],
   ]);
 
-it("evicted bytes disappear from the files of every index, and are in no later checkpoint, even after kills and joins", async () => {
-  const a = await startReady("a");
-  const policies = path.join(folder, "policies.json");
-  await writeFile(policies, JSON.stringify({ indexes: { vault: ["secret", "owner"] } }));
-  await runCairnOrThrow(["policy", "apply", policies, "--url", a.url]);
-  const [first, second, field, earlier] = [token(), token(), token(), token()];
-  const secrets = [first, second, field, earlier];
-  await write(
-    a.url,
-    ...filler(300),
-    [["put", "vault", "default/s", { secret: earlier, owner: "me", body: first }]],
-    ...filler(300),
-    [["put", "vault", "default/s", { secret: field, owner: "me", body: second }]],
-    [["put", "vault", "default/kept", { secret: "public", owner: "me", body: "kept" }]],
-  );
-  const before = await saveCheckpoint(a.url);
-  // Until the values are evicted, the search finds them in the files of the index and in the checkpoint.
-  expect(await findTokens("a-index", secrets)).toEqual(secrets);
-  expect(await findTokens(await unpack(before), secrets)).toEqual(secrets);
-  await write(a.url, [["evict", "vault", "default/s"]]);
-  await a.node.kill();
+it("evicted bytes disappear from the files of an index, and are in no later checkpoint", async () => {
+  const { url } = await startReady("a");
+  const secret = token();
+  await write(url, ...filler(20), [["put", "vault", "default/s", { secret }]]);
+  expect(await findTokens("a-index", [secret])).toEqual([secret]);
+  await write(url, [["evict", "vault", "default/s"]]);
+  const after = await saveCheckpoint(url);
+  expect(await findTokens("a-index", [secret])).toEqual([]);
+  expect(await findTokens(await unpack(after), [secret])).toEqual([]);
+});
 
-  // A node that joins from the checkpoint with the evicted values has these values in the files of its index for some
-  // seconds.
-  const b = await startReady("b");
-  const again = await startReady("a");
-  const [listed] = await evictions(again.url);
-  expect(listed).toMatchObject({ checkpoints: [before], inFilesOf: [], firstWithout: null });
-  const left = await findTokens("a-index", secrets);
-  expect(listed?.files.goneSince === null || left.length === 0).toBe(true);
+it(
+  "evicted bytes disappear from the files of every index, and are in no later checkpoint, even after kills and joins",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await startReady("a");
+    const policies = path.join(folder, "policies.json");
+    await writeFile(policies, JSON.stringify({ indexes: { vault: ["secret", "owner"] } }));
+    await runCairnOrThrow(["policy", "apply", policies, "--url", a.url]);
+    const [first, second, field, earlier] = [token(), token(), token(), token()];
+    const secrets = [first, second, field, earlier];
+    await write(
+      a.url,
+      ...filler(300),
+      [["put", "vault", "default/s", { secret: earlier, owner: "me", body: first }]],
+      ...filler(300),
+      [["put", "vault", "default/s", { secret: field, owner: "me", body: second }]],
+      [["put", "vault", "default/kept", { secret: "public", owner: "me", body: "kept" }]],
+    );
+    const before = await saveCheckpoint(a.url);
+    // Until the values are evicted, the search finds them in the files of the index and in the checkpoint.
+    expect(await findTokens("a-index", secrets)).toEqual(secrets);
+    expect(await findTokens(await unpack(before), secrets)).toEqual(secrets);
+    await write(a.url, [["evict", "vault", "default/s"]]);
+    await a.node.kill();
 
-  const after = await saveCheckpoint(again.url);
-  expect(await findTokens("a-index", secrets)).toEqual([]);
-  expect(await findTokens(await unpack(after), secrets)).toEqual([]);
-  expect((await evictions(again.url))[0]).toMatchObject({
-    files: { goneSince: expect.stringMatching(/^20/) as string, waitsFor: null },
-    checkpoints: [before],
-    inFilesOf: [],
-    firstWithout: after,
-  });
+    // A node that joins from the checkpoint with the evicted values has these values in the files of its index for some
+    // seconds.
+    const b = await startReady("b");
+    const again = await startReady("a");
+    const [listed] = await evictions(again.url);
+    expect(listed).toMatchObject({ checkpoints: [before], inFilesOf: [], firstWithout: null });
+    const left = await findTokens("a-index", secrets);
+    expect(listed?.files.goneSince === null || left.length === 0).toBe(true);
 
-  const { stdout: table } = await runCairnOrThrow(["evictions", "--url", again.url]);
-  expect(table).toMatch(new RegExp(`default/s +1 to \\d+ +no, since 20\\S+ +${before} +${after}`));
+    const after = await saveCheckpoint(again.url);
+    expect(await findTokens("a-index", secrets)).toEqual([]);
+    expect(await findTokens(await unpack(after), secrets)).toEqual([]);
+    expect((await evictions(again.url))[0]).toMatchObject({
+      files: { goneSince: expect.stringMatching(/^20/) as string, waitsFor: null },
+      checkpoints: [before],
+      inFilesOf: [],
+      firstWithout: after,
+    });
 
-  // Each node overwrites its own files automatically.
-  await expect.poll(async () => (await evictions(b.url))[0]?.files.waitsFor, { timeout: 60_000 }).toBeNull();
-  expect(await findTokens("b-index", secrets)).toEqual([]);
-  // A node that joins from the later checkpoint never has the evicted values.
-  const c = await startReady("c");
-  expect(await findTokens("c-index", secrets)).toEqual([]);
-  expect((await evictions(c.url))[0]?.files.goneSince).not.toBeNull();
-  expect(await c.node.digest()).toEqual(await again.node.digest());
-  const { stdout } = await runCairnOrThrow(["list", "vault", "--where", "owner:me", "--url", again.url]);
-  expect(stdout).toContain("kept");
-  expect(stdout).not.toContain("default/s ");
-}, 180_000);
+    const { stdout: table } = await runCairnOrThrow(["evictions", "--url", again.url]);
+    expect(table).toMatch(new RegExp(`default/s +1 to \\d+ +no, since 20\\S+ +${before} +${after}`));
+
+    // Each node overwrites its own files automatically.
+    await expect
+      .poll(async () => (await evictions(b.url))[0]?.files.waitsFor, { timeout: 60_000 })
+      .toBeNull();
+    expect(await findTokens("b-index", secrets)).toEqual([]);
+    // A node that joins from the later checkpoint never has the evicted values.
+    const c = await startReady("c");
+    expect(await findTokens("c-index", secrets)).toEqual([]);
+    expect((await evictions(c.url))[0]?.files.goneSince).not.toBeNull();
+    expect(await c.node.digest()).toEqual(await again.node.digest());
+    const { stdout } = await runCairnOrThrow(["list", "vault", "--where", "owner:me", "--url", again.url]);
+    expect(stdout).toContain("kept");
+    expect(stdout).not.toContain("default/s ");
+  },
+);

@@ -270,35 +270,39 @@ describe("a key file", () => {
   });
 });
 
-it("archives are encrypted and decrypted on worker threads, to a file and through a stream", async () => {
-  const dir = await temporaryDirectory();
-  const { identities, recipients } = await encryptionWith(dir, [newIdentity(), newIdentity()]);
-  const files = { ...someFiles(), "100000.ldb": randomBytes(9_000_001) };
-  await writeFiles(join(dir, "source"), files);
-  for (const compression of ["none", "gzip"] as const) {
-    for (const store of [filesystemStore({ path: join(dir, compression) }), memoryStore()]) {
-      const packing = packDirectory(join(dir, "source"), { compression, recipients, threads: true });
-      const expectedBytes = (await packing.expectedBytes?.()) ?? 0;
-      const { direct } = packing;
-      const name = `${NAME}.tar`;
-      await store.upload(name, packing.archive, direct === undefined ? {} : { direct });
-      const { files: packed, ...archive } = packing.result();
-      if (compression === "none") expect(archive.bytes).toBe(expectedBytes);
-      else expect(archive.bytes).toBeLessThanOrEqual(expectedBytes);
-      const format = {
-        ...someManifest().format,
-        archive: `tar${compression === "gzip" ? "+gzip" : ""}+age/1`,
-      };
-      const manifest = { ...someManifest(), format, archive: { name, ...archive }, files: packed };
-      for (const identity of identities) {
-        const target = join(dir, "target");
-        await unpackArchive(await store.open(name), target, manifest, {
-          identities: [identity],
-          threads: true,
-        });
-        expect(await contentsOf(target)).toEqual(digestsOf(files));
-        await rm(target, { recursive: true });
+it(
+  "archives are encrypted and decrypted on worker threads, to a file and through a stream",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const { identities, recipients } = await encryptionWith(dir, [newIdentity(), newIdentity()]);
+    const files = { ...someFiles(), "100000.ldb": randomBytes(9_000_001) };
+    await writeFiles(join(dir, "source"), files);
+    for (const compression of ["none", "gzip"] as const) {
+      for (const store of [filesystemStore({ path: join(dir, compression) }), memoryStore()]) {
+        const packing = packDirectory(join(dir, "source"), { compression, recipients, threads: true });
+        const expectedBytes = (await packing.expectedBytes?.()) ?? 0;
+        const { direct } = packing;
+        const name = `${NAME}.tar`;
+        await store.upload(name, packing.archive, direct === undefined ? {} : { direct });
+        const { files: packed, ...archive } = packing.result();
+        if (compression === "none") expect(archive.bytes).toBe(expectedBytes);
+        else expect(archive.bytes).toBeLessThanOrEqual(expectedBytes);
+        const format = {
+          ...someManifest().format,
+          archive: `tar${compression === "gzip" ? "+gzip" : ""}+age/1`,
+        };
+        const manifest = { ...someManifest(), format, archive: { name, ...archive }, files: packed };
+        for (const identity of identities) {
+          const target = join(dir, "target");
+          await unpackArchive(await store.open(name), target, manifest, {
+            identities: [identity],
+            threads: true,
+          });
+          expect(await contentsOf(target)).toEqual(digestsOf(files));
+          await rm(target, { recursive: true });
+        }
       }
     }
-  }
-});
+  },
+);

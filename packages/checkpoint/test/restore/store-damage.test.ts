@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
+import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { listCheckpoints, memoryStore } from "../../src/index.ts";
@@ -10,6 +11,7 @@ import { digestsOf, temporaryDirectory } from "../support/places.ts";
 import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 
+const SEED = commitSeed();
 const TX_IDS = [1, 2, 10];
 
 type Damage =
@@ -38,7 +40,7 @@ const damage: fc.Arbitrary<Damage> = fc.oneof(
   }),
 );
 
-test("with any damage to the files of a store, a restore produces exactly one of its checkpoints, or nothing", async () => {
+async function restoreAfterAnyDamage(runs: fc.Parameters<[Damage[]]>): Promise<void> {
   const dir = await temporaryDirectory();
   const whole = memoryStore();
   for (const txId of TX_IDS) await takeAt(txId, whole, testSource(), dir);
@@ -59,8 +61,19 @@ test("with any damage to the files of a store, a restore produces exactly one of
       expect(TX_IDS).toContain(restored.manifest.txId);
       expect(await restoredIn(target)).toEqual(digestsOf(filesAt(restored.manifest.txId)));
     }),
-    { numRuns: 60 },
+    runs,
   );
+}
+
+const PROMISE =
+  "with any damage to the files of a store, a restore produces exactly one of its checkpoints, or nothing";
+
+test(`${PROMISE} (seed ${SEED})`, async () => {
+  await restoreAfterAnyDamage({ seed: SEED, numRuns: 10 });
+});
+
+test(`${PROMISE}, in 60 runs`, { tags: "rest/campaign" }, async () => {
+  await restoreAfterAnyDamage({ numRuns: 60 });
 });
 
 async function spoil(store: CheckpointStore, damaged: Damage): Promise<void> {

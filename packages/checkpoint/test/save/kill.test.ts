@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { filesystemStore, listCheckpoints } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
 import { filesAt } from "../support/index-files.ts";
 import { digestsOf, temporaryDirectory } from "../support/places.ts";
 import { restore, restoredIn, sweep, take } from "../support/rounds.ts";
@@ -37,57 +38,73 @@ function startChild(dir: string, node: string): Child {
   };
 }
 
-test("however often a node is killed during a save, only whole checkpoints are listed, and the next round succeeds", async () => {
-  const dir = await temporaryDirectory();
-  const store = filesystemStore({ path: join(dir, "store"), temporaryGraceMs: 0 });
-  for (let round = 0; round < 12; round++) {
+async function expectWholeCheckpoints(dir: string, store: CheckpointStore, round: number): Promise<void> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  expect(skipped).toEqual([]);
+  const target = join(dir, `restored-${round}`);
+  const { restored } = await restore([store], target);
+  expect(restored?.name).toBe(checkpoints[0]?.name);
+  expect(await restoredIn(target)).toEqual(digestsOf(filesAt(checkpoints[0]?.txId ?? 0)));
+}
+
+/** Kills a node in one round after the other, and expects only whole checkpoints after each. */
+async function killInRounds(rounds: number, dir: string, store: CheckpointStore): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
     const child = startChild(dir, "node-1");
     await child.saved();
     // The process is killed at a random instant of one of the next rounds, each of which takes a few milliseconds.
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 30));
     await child.kill();
-
-    const { checkpoints, skipped } = await listCheckpoints(store);
-    expect(skipped).toEqual([]);
-    expect(checkpoints.length).toBeGreaterThan(0);
-    const target = join(dir, `restored-${round}`);
-    const { restored } = await restore([store], target);
-    expect(restored?.name).toBe(checkpoints[0]?.name);
-    expect(await restoredIn(target)).toEqual(digestsOf(filesAt(checkpoints[0]?.txId ?? 0)));
+    expect((await listCheckpoints(store)).checkpoints.length).toBeGreaterThan(0);
+    await expectWholeCheckpoints(dir, store, round);
   }
+}
 
-  const source = testSource();
-  source.txId = 1_000_000;
-  // The dead process may still hold its lease or, if it died during a renewal, delay others for five seconds.
-  await vi.waitFor(async () => expect(await take(store, source, dir)).toMatchObject({ outcome: "taken" }), {
-    timeout: 30_000,
-  });
-  await vi.waitFor(
-    async () => {
-      await sweep(store, source, { policy: { retainAtLeast: 1 }, orphanGraceMs: 0 });
-      const left = (await readdir(join(dir, "store"))).filter((name) => !name.startsWith("."));
-      expect(left.toSorted()).toEqual([
-        expect.stringMatching(/^checkpoint-1000000-.*\.json$/),
-        expect.stringMatching(/^checkpoint-1000000-.*\.tar$/),
-        "reservations",
-      ]);
-    },
-    { timeout: 30_000 },
-  );
-});
-
-test("processes that save, sweep and die leave a shared folder intact", async () => {
+test("a node that is killed during a save leaves only whole checkpoints", async () => {
   const dir = await temporaryDirectory();
-  const store = filesystemStore({ path: join(dir, "store") });
-  for (let round = 0; round < 3; round++) {
-    const children = ["node-1", "node-2", "node-3"].map((node) => startChild(dir, node));
-    await Promise.race(children.map((child) => child.saved()));
-    for (const child of children) await child.kill();
-    const { checkpoints, skipped } = await listCheckpoints(store);
-    expect(skipped).toEqual([]);
-    const target = join(dir, `restored-${round}`);
-    const { restored } = await restore([store], target);
-    expect(restored?.name).toBe(checkpoints[0]?.name);
-    expect(await restoredIn(target)).toEqual(digestsOf(filesAt(checkpoints[0]?.txId ?? 0)));
-  }
+  await killInRounds(2, dir, filesystemStore({ path: join(dir, "store"), temporaryGraceMs: 0 }));
 });
+
+test(
+  "however often a node is killed during a save, only whole checkpoints are listed, and the next round succeeds",
+  { tags: "rest/campaign" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const store = filesystemStore({ path: join(dir, "store"), temporaryGraceMs: 0 });
+    await killInRounds(12, dir, store);
+
+    const source = testSource();
+    source.txId = 1_000_000;
+    // The dead process may still hold its lease or, if it died during a renewal, delay others for five seconds.
+    await vi.waitFor(async () => expect(await take(store, source, dir)).toMatchObject({ outcome: "taken" }), {
+      timeout: 30_000,
+    });
+    await vi.waitFor(
+      async () => {
+        await sweep(store, source, { policy: { retainAtLeast: 1 }, orphanGraceMs: 0 });
+        const left = (await readdir(join(dir, "store"))).filter((name) => !name.startsWith("."));
+        expect(left.toSorted()).toEqual([
+          expect.stringMatching(/^checkpoint-1000000-.*\.json$/),
+          expect.stringMatching(/^checkpoint-1000000-.*\.tar$/),
+          "reservations",
+        ]);
+      },
+      { timeout: 30_000 },
+    );
+  },
+);
+
+test(
+  "processes that save, sweep and die leave a shared folder intact",
+  { tags: "rest/campaign" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const store = filesystemStore({ path: join(dir, "store") });
+    for (let round = 0; round < 3; round++) {
+      const children = ["node-1", "node-2", "node-3"].map((node) => startChild(dir, node));
+      await Promise.race(children.map((child) => child.saved()));
+      for (const child of children) await child.kill();
+      await expectWholeCheckpoints(dir, store, round);
+    }
+  },
+);

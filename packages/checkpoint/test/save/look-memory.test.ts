@@ -168,34 +168,38 @@ test("a checkpoint of this process does not count as that of a second one if the
   expect(warnings(events)).toEqual(["same-node-id"]);
 });
 
-test("two processes with the same node id and the same store keep saving, and both report the problem", async () => {
-  const store = memoryStore();
-  const told: CheckpointerEvent[][] = [[], []];
-  const twins = await Promise.all(
-    told.map(async (events) => {
-      const source = testSource();
-      Object.defineProperty(source, "txId", { get: () => 1 + Math.floor(Date.now() / 5) });
-      const dir = await temporaryDirectory();
-      return startCheckpointer({
-        source,
-        onEvent: (event) => void events.push(event),
-        options: { ...OPTIONS, store, approxFrequency: 100, checkpointDir: join(dir, "capture") },
-      });
-    }),
-  );
-  onTestFinished(async () => void (await Promise.all(twins.map((one) => one.stop()))));
-  await vi.waitFor(
-    () => {
-      for (const events of told) {
-        expect(warnings(events)).toEqual(["same-node-id"]);
-        expect(events.filter(({ type }) => type === "taken").length).toBeGreaterThan(2);
-      }
-    },
-    { timeout: 30_000 },
-  );
-  expect(told.flat().filter(({ type }) => type === "failed" || type === "sweep-failed")).toEqual([]);
-  expect((await listCheckpoints(store)).skipped).toEqual([]);
-});
+test(
+  "two processes with the same node id and the same store keep saving, and both report the problem",
+  { tags: "rest/slow" },
+  async () => {
+    const store = memoryStore();
+    const told: CheckpointerEvent[][] = [[], []];
+    const twins = await Promise.all(
+      told.map(async (events) => {
+        const source = testSource();
+        Object.defineProperty(source, "txId", { get: () => 1 + Math.floor(Date.now() / 5) });
+        const dir = await temporaryDirectory();
+        return startCheckpointer({
+          source,
+          onEvent: (event) => void events.push(event),
+          options: { ...OPTIONS, store, approxFrequency: 100, checkpointDir: join(dir, "capture") },
+        });
+      }),
+    );
+    onTestFinished(async () => void (await Promise.all(twins.map((one) => one.stop()))));
+    await vi.waitFor(
+      () => {
+        for (const events of told) {
+          expect(warnings(events)).toEqual(["same-node-id"]);
+          expect(events.filter(({ type }) => type === "taken").length).toBeGreaterThan(2);
+        }
+      },
+      { timeout: 30_000 },
+    );
+    expect(told.flat().filter(({ type }) => type === "failed" || type === "sweep-failed")).toEqual([]);
+    expect((await listCheckpoints(store)).skipped).toEqual([]);
+  },
+);
 
 test("if another node has found the newest checkpoint damaged, it is replaced once, even if nothing was written", async () => {
   const { store, source, look, checkpointer } = await start();

@@ -1,3 +1,4 @@
+import { commitSeed } from "@cairn/kv/testing";
 import { describe, expect, test } from "vitest";
 import { anyConditions, CALM, STORMY, usualConditions } from "./conditions.ts";
 import type { Conditions } from "./conditions.ts";
@@ -5,6 +6,7 @@ import type { Report } from "./report.ts";
 import { simulate } from "./simulate.ts";
 
 const SEEDS = Array.from({ length: 30 }, (_, at) => at + 1);
+const SAMPLE = [commitSeed(), commitSeed() + 1, commitSeed() + 2];
 const HOUR = 3_600_000;
 
 /** Expects the rules that must hold for every cluster, whatever happens to it. */
@@ -15,56 +17,84 @@ function expectOrder(report: Report): void {
   expect(report.gapBeyondLimit).toBe(0);
 }
 
-test.each(SEEDS)(
+async function expectOrderWith(seed: number): Promise<void> {
+  expectOrder(await simulate(anyConditions(seed, 100)));
+}
+
+test.each(SAMPLE)(
   "a cluster of any size under any faults loses nothing and leaves no gap (seed %i)",
-  async (seed) => {
-    expectOrder(await simulate(anyConditions(seed, 100)));
-  },
+  expectOrderWith,
 );
+
+test.each(SEEDS)(
+  "a cluster of any size under any faults loses nothing and leaves no gap, with fixed seeds too (seed %i)",
+  { tags: "rest/campaign" },
+  expectOrderWith,
+);
+
+async function expectFiveNodesShare(periods: number): Promise<void> {
+  const report = await simulate(usualConditions(7, 5, periods));
+  expectOrder(report);
+  expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
+  expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.1);
+  expect(report.longestGap.plain).toBeLessThanOrEqual(1.5);
+  expect(report.share.most).toBeLessThanOrEqual(1.5);
+  expect(report.share.least).toBeGreaterThanOrEqual(1 / 1.5);
+  expect(report.duplicates).toBe(0);
+  expect(report.thrownAway).toBe(0);
+}
 
 describe("five nodes", () => {
   test("save one checkpoint per period, never two concurrently, and share the work", async () => {
-    const report = await simulate(usualConditions(7, 5, 600));
-    expectOrder(report);
-    expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
-    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.1);
-    expect(report.longestGap.plain).toBeLessThanOrEqual(1.5);
-    expect(report.share.most).toBeLessThanOrEqual(1.5);
-    expect(report.share.least).toBeGreaterThanOrEqual(1 / 1.5);
-    expect(report.duplicates).toBe(0);
-    expect(report.thrownAway).toBe(0);
+    await expectFiveNodesShare(120);
   });
 
-  test("do so while they crash, freeze and lose the store, and waste little work", async () => {
-    const report = await simulate({ ...usualConditions(8, 5, 400), storm: STORMY });
-    expectOrder(report);
-    expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
-    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.1);
-    expect(report.longestGap.plain).toBeLessThanOrEqual(1.5);
-    expect(report.longestGap.interrupted).toBeLessThanOrEqual(2);
-    expect(report.thrownAway).toBeLessThan(0.15);
+  test("do so for hundreds of periods", { tags: "rest/slow" }, async () => {
+    await expectFiveNodesShare(600);
   });
 
-  test("save about as often to a store that is not exclusive, at the cost of some duplicate uploads", async () => {
-    const report = await simulate({ ...usualConditions(9, 5, 200), exclusive: false, storm: STORMY });
-    expectOrder(report);
-    expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.15);
-    expect(report.duplicates).toBeLessThan(0.1);
-  });
+  test(
+    "do so while they crash, freeze and lose the store, and waste little work",
+    { tags: "rest/slow" },
+    async () => {
+      const report = await simulate({ ...usualConditions(8, 5, 400), storm: STORMY });
+      expectOrder(report);
+      expect(report.uploadsPerPeriod).toBeGreaterThanOrEqual(0.95);
+      expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.1);
+      expect(report.longestGap.plain).toBeLessThanOrEqual(1.5);
+      expect(report.longestGap.interrupted).toBeLessThanOrEqual(2);
+      expect(report.thrownAway).toBeLessThan(0.15);
+    },
+  );
+
+  test(
+    "save about as often to a store that is not exclusive, at the cost of some duplicate uploads",
+    { tags: "rest/slow" },
+    async () => {
+      const report = await simulate({ ...usualConditions(9, 5, 200), exclusive: false, storm: STORMY });
+      expectOrder(report);
+      expect(report.uploadsPerPeriod).toBeLessThanOrEqual(1.15);
+      expect(report.duplicates).toBeLessThan(0.1);
+    },
+  );
 });
 
 async function cost(change: Partial<Conditions>): Promise<Report> {
   return simulate({ ...usualConditions(3, 2, 100), ...change });
 }
 
-test("the cost of a look depends on the number of checkpoints that are kept, not on the number ever saved", async () => {
-  const [short, long] = [await cost({ periods: 60 }), await cost({ periods: 300 })];
-  expect(long.longestListing).toBe(short.longestListing);
-  expect(long.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
-  const more = await cost({ periods: 80, retention: { retainAtLeast: 40, retainNewerThan: HOUR } });
-  expect(more.longestListing).toBeGreaterThan(80);
-  expect(more.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
-});
+test(
+  "the cost of a look depends on the number of checkpoints that are kept, not on the number ever saved",
+  { tags: "rest/slow" },
+  async () => {
+    const [short, long] = [await cost({ periods: 60 }), await cost({ periods: 300 })];
+    expect(long.longestListing).toBe(short.longestListing);
+    expect(long.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
+    const more = await cost({ periods: 80, retention: { retainAtLeast: 40, retainNewerThan: HOUR } });
+    expect(more.longestListing).toBeGreaterThan(80);
+    expect(more.listsPerLook).toBeCloseTo(short.listsPerLook, 0);
+  },
+);
 
 test("a cluster uploads only if there is something new", async () => {
   const report = await simulate({ ...usualConditions(5, 5, 100), storm: { ...CALM, pauseOfWritesEvery: 1 } });
@@ -93,7 +123,7 @@ test("a node that never runs for a whole period still saves one checkpoint per p
   expect(report.uploadsPerPeriod).toBeGreaterThan(0.85);
 });
 
-test("a store has a checkpoint soon after a long outage", async () => {
+test("a store has a checkpoint soon after a long outage", { tags: "rest/slow" }, async () => {
   for (let seed = 1; seed <= 3; seed++) {
     expectOrder(await simulate({ ...usualConditions(seed, 1, 150), storm: { ...CALM, outageEvery: 2 } }));
   }

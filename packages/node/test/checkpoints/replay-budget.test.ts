@@ -138,7 +138,7 @@ async function unsavedTail(): Promise<Scene & { readonly url: string; readonly a
   return { ...made, url: server.url, anchor };
 }
 
-describe("a tail in a log on NATS", () => {
+describe("a tail in a log on NATS", { tags: "nats" }, () => {
   it("is saved once the log has been trimmed past the newest checkpoint, and nodes can join again", async () => {
     const { url, anchor, node, nextOutcome, saved, join } = await unsavedTail();
     // Cairn itself keeps the last message of the checkpoint when it trims.

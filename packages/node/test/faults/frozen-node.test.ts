@@ -1,3 +1,4 @@
+// @module-tag nats
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -67,29 +68,45 @@ async function freeze(): Promise<void> {
   await expect.poll(consumers, { timeout: 30_000, interval: 100 }).toBe(0);
 }
 
+async function expectContinued(count: number): Promise<void> {
+  await freeze();
+  await append(count, "meanwhile");
+  child.kill("SIGCONT");
+  const { last } = await log.bounds();
+  await vi.waitFor(async () => expect((await status()).index.txId).toBe(last), { timeout: 30_000 });
+  const fold = await NatsOperator.at(nats.url, async (operator) => await LogFold.of(operator.messages()));
+  const response = await fetch(`${url}/api/v1/digest`);
+  expect(await response.json()).toEqual({ txId: fold.txId, digest: fold.digest() });
+  expect((await status()).join).toMatchObject({ movedAside: [], restoredFrom: null });
+}
+
 describe("a node that is frozen for longer than its server keeps an idle consumer", () => {
   it("continues where it stopped, with everything stored since", async () => {
-    await freeze();
-    await append(6_000, "meanwhile");
-    child.kill("SIGCONT");
-    const { last } = await log.bounds();
-    await vi.waitFor(async () => expect((await status()).index.txId).toBe(last), { timeout: 30_000 });
-    const fold = await NatsOperator.at(nats.url, async (operator) => await LogFold.of(operator.messages()));
-    const response = await fetch(`${url}/api/v1/digest`);
-    expect(await response.json()).toEqual({ txId: fold.txId, digest: fold.digest() });
-    expect((await status()).join).toMatchObject({ movedAside: [], restoredFrom: null });
+    await expectContinued(100);
   });
 
-  it("halts if the log was recreated in the meantime, and serves reads from neither log", async () => {
-    await freeze();
-    await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
-    await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
-    await append(200, "of another log");
-    child.kill("SIGCONT");
-    await vi.waitFor(async () => expect((await status()).phase).toBe("failed"), { timeout: 30_000 });
-    expect((await status()).failure?.code).toBe("LOG_DIFFERENT");
-    expect((await fetch(`${url}/api/v1/things/default/k0`)).status).toBe(503);
-    const stale = await fetch(`${url}/api/v1/things/default/k0?stale=true`);
-    expect(await stale.json()).toBe("before");
-  });
+  it(
+    "continues where it stopped, with thousands of messages stored since",
+    { tags: "rest/slow" },
+    async () => {
+      await expectContinued(6_000);
+    },
+  );
+
+  it(
+    "halts if the log was recreated in the meantime, and serves reads from neither log",
+    { tags: "rest/slow" },
+    async () => {
+      await freeze();
+      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+      await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+      await append(200, "of another log");
+      child.kill("SIGCONT");
+      await vi.waitFor(async () => expect((await status()).phase).toBe("failed"), { timeout: 30_000 });
+      expect((await status()).failure?.code).toBe("LOG_DIFFERENT");
+      expect((await fetch(`${url}/api/v1/things/default/k0`)).status).toBe(503);
+      const stale = await fetch(`${url}/api/v1/things/default/k0?stale=true`);
+      expect(await stale.json()).toBe("before");
+    },
+  );
 });

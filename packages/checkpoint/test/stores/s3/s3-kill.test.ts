@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
+import type { CheckpointStore } from "../../../src/index.ts";
 import { temporaryDirectory } from "../../support/places.ts";
 import { restore, sweep } from "../../support/rounds.ts";
 import { s3FaultProxy } from "../../support/s3-fault-proxy.ts";
@@ -16,7 +17,16 @@ const NO_GRACE = -60_000;
 
 const place = s3Places();
 
-test("the upload of a killed node is kept while its lease is valid, and is aborted by the next sweep", async () => {
+/** A bucket in which a killed node has left an upload. */
+interface Abandoned {
+  readonly store: CheckpointStore;
+  readonly dir: string;
+  /** Returns the names of everything in the bucket, in order. */
+  lying(): Promise<string[]>;
+}
+
+/** Kills a node in the middle of an upload. */
+async function killInUpload(): Promise<Abandoned> {
   const { s3, prefix, store, lying } = place();
   const dir = await temporaryDirectory();
   const proxy = await s3FaultProxy({ to: s3.endpoint });
@@ -38,22 +48,38 @@ test("the upload of a killed node is kept while its lease is valid, and is abort
   await Promise.race([uploading, exited]);
   child.kill("SIGKILL");
   expect(await exited).toEqual([null, "SIGKILL"]);
+  return { store: store(), dir, lying: async () => (await lying(proxy.begun)).toSorted() };
+}
 
+/** Expects that a sweep leaves the upload alone, as long as the lease of the killed node is valid. */
+async function expectKept({ store, lying }: Abandoned): Promise<void> {
   const left = [expect.stringMatching(/^checkpoint-.*\.tar\?uploads$/), "in-progress-log-a.json"];
-  expect((await lying(proxy.begun)).toSorted()).toEqual(left);
-  const other = store();
-  const source = testSource("other");
-  await sweep(other, source, { orphanGraceMs: NO_GRACE });
-  expect((await lying(proxy.begun)).toSorted()).toEqual(left);
-  // The time is by the service's clock, which is the clock of another process.
-  await expect
-    .poll(
-      async () => {
-        await sweep(other, source, { orphanGraceMs: NO_GRACE });
-        return (await lying(proxy.begun)).filter((name) => name.endsWith("?uploads"));
-      },
-      { timeout: 60_000, interval: 200 },
-    )
-    .toEqual([]);
-  expect((await restore([other], dir)).restored).toBeUndefined();
+  expect(await lying()).toEqual(left);
+  await sweep(store, testSource("other"), { orphanGraceMs: NO_GRACE });
+  expect(await lying()).toEqual(left);
+}
+
+test("the upload of a killed node is kept while its lease is valid", async () => {
+  await expectKept(await killInUpload());
 });
+
+test(
+  "the upload of a killed node is aborted by the first sweep after the end of its lease",
+  { tags: "rest/slow" },
+  async () => {
+    const abandoned = await killInUpload();
+    await expectKept(abandoned);
+    const { store, dir, lying } = abandoned;
+    // The time is by the service's clock, which is the clock of another process.
+    await expect
+      .poll(
+        async () => {
+          await sweep(store, testSource("other"), { orphanGraceMs: NO_GRACE });
+          return (await lying()).filter((name) => name.endsWith("?uploads"));
+        },
+        { timeout: 60_000, interval: 200 },
+      )
+      .toEqual([]);
+    expect((await restore([store], dir)).restored).toBeUndefined();
+  },
+);

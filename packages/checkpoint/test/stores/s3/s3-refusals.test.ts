@@ -51,7 +51,7 @@ test("an upload that the service completed without a response counts as complete
   expect(await lying(proxy.begun)).toEqual(["a.tar"]);
 });
 
-test("a listing takes one request per thousand objects", async () => {
+test("a listing takes one request per thousand objects", { tags: "rest/slow" }, async () => {
   const { s3, store, prefix, client } = place();
   const names = Array.from({ length: 1_001 }, (_, n) => `${String(n).padStart(5, "0")}.json`);
   const puts = [...names];

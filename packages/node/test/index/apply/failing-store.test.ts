@@ -1,4 +1,5 @@
 import { memoryProvider } from "@cairn/kv";
+import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
 import { it } from "vitest";
 import type { Transaction } from "@cairn/client";
@@ -10,7 +11,9 @@ import { IndexModel } from "../support/index-model.ts";
 import { expectLikeModel } from "../support/like-model.ts";
 import { transaction } from "../support/transactions-arbitrary.ts";
 
-it("an index equals the fold of its log, whichever reads and writes of its store fail", async () => {
+const SEED = commitSeed();
+
+async function expectFold(numRuns: number, seed?: number): Promise<void> {
   const indexes = { pods: ["state", "node.zone"], nodes: ["state"] };
   const indexed: Transaction = { ops: [["configure", { indexes }]] };
   const faults = fc.record({
@@ -60,6 +63,16 @@ it("an index equals the fold of its log, whichever reads and writes of its store
         await index.close();
       },
     ),
-    { numRuns: 400 },
+    { numRuns, ...(seed === undefined ? {} : { seed }) },
   );
+}
+
+const PROMISE = "an index equals the fold of its log, whichever reads and writes of its store fail";
+
+it(`${PROMISE} (seed ${SEED})`, async () => {
+  await expectFold(20, SEED);
+});
+
+it(`${PROMISE}, in 400 logs`, { tags: "rest/campaign" }, async () => {
+  await expectFold(400);
 });

@@ -70,44 +70,52 @@ const puts = (count: number, bytes: number, bucket = "blobs"): Transaction[] =>
 const remove = (n: number): TxOperation => ["delete", "blobs", `b${n}`];
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, n) => from + n);
 
-it("a transaction whose keys have documents of more than 64 MiB is aborted with the reason, and smaller parts of it are not", async () => {
-  const messages = messagesOf([
-    ...puts(66, MIB),
-    { ops: range(0, 66).map(remove) },
-    { ops: range(0, 33).map(remove) },
-    { ops: range(33, 66).map(remove) },
-  ]);
-  const { index, kv, last } = await indexOf(messages);
-  expect(await index.outcome(last - 2)).toMatchObject({
-    committed: false,
-    reason: expect.stringMatching(/^TX_TOO_LARGE: .* split the transaction$/),
-  });
-  expect(await index.outcome(last - 1)).toMatchObject({ committed: true });
-  expect(await index.outcome(last)).toMatchObject({ committed: true });
-  expect(index.state.documents).toBe(0);
-  const single = await indexOf(messages, 1);
-  expect(await digestOf(single.kv)).toBe(await digestOf(kv));
-});
+it(
+  "a transaction whose keys have documents of more than 64 MiB is aborted with the reason, and smaller parts of it are not",
+  { tags: "rest/slow" },
+  async () => {
+    const messages = messagesOf([
+      ...puts(66, MIB),
+      { ops: range(0, 66).map(remove) },
+      { ops: range(0, 33).map(remove) },
+      { ops: range(33, 66).map(remove) },
+    ]);
+    const { index, kv, last } = await indexOf(messages);
+    expect(await index.outcome(last - 2)).toMatchObject({
+      committed: false,
+      reason: expect.stringMatching(/^TX_TOO_LARGE: .* split the transaction$/),
+    });
+    expect(await index.outcome(last - 1)).toMatchObject({ committed: true });
+    expect(await index.outcome(last)).toMatchObject({ committed: true });
+    expect(index.state.documents).toBe(0);
+    const single = await indexOf(messages, 1);
+    expect(await digestOf(single.kv)).toBe(await digestOf(kv));
+  },
+);
 
 it("a single document of any size can be replaced and deleted", async () => {
   const { index, last } = await indexOf(messagesOf([...puts(1, 65 * MIB), { ops: [remove(0)] }]));
   expect(await index.outcome(last)).toMatchObject({ committed: true });
 });
 
-it("a batch of small transactions on large documents holds only a part of them", async () => {
-  const messages = messagesOf([
-    ...puts(100, MIB),
-    ...range(0, 100).map((n): Transaction => ({ ops: [remove(n)] })),
-  ]);
-  const { index, kv, most } = await indexOf(messages);
-  expect(index.state.documents).toBe(0);
-  // This includes what was read once more after a batch had turned out to be too large.
-  expect(most).toBeLessThan(60 * MIB);
-  const single = await indexOf(messages, 1);
-  expect(await digestOf(single.kv)).toBe(await digestOf(kv));
-});
+it(
+  "a batch of small transactions on large documents holds only a part of them",
+  { tags: "rest/slow" },
+  async () => {
+    const messages = messagesOf([
+      ...puts(100, MIB),
+      ...range(0, 100).map((n): Transaction => ({ ops: [remove(n)] })),
+    ]);
+    const { index, kv, most } = await indexOf(messages);
+    expect(index.state.documents).toBe(0);
+    // This includes what was read once more after a batch had turned out to be too large.
+    expect(most).toBeLessThan(60 * MIB);
+    const single = await indexOf(messages, 1);
+    expect(await digestOf(single.kv)).toBe(await digestOf(kv));
+  },
+);
 
-it("a transaction expires at most 8 MiB of documents, and at least one", async () => {
+it("a transaction expires at most 8 MiB of documents, and at least one", { tags: "rest/slow" }, async () => {
   const expire = { blobs: { after: "PT1S" } };
   const transactions: Transaction[] = [
     { ops: [["configure", { expire }]] },

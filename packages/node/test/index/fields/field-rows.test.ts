@@ -1,4 +1,5 @@
 import { type KvStore, memoryProvider } from "@cairn/kv";
+import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
@@ -7,6 +8,8 @@ import { ROW } from "../../../src/index/rows/row-keys.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
+
+const SEED = commitSeed();
 
 const birth = { log: "log-1", offset: 0 };
 const empty = emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 1 }, birth });
@@ -54,7 +57,7 @@ async function indexed(kv: KvStore): Promise<IndexStore> {
   return index;
 }
 
-it("the rows of indexed fields follow the writes that take effect, including several to a key in one batch", async () => {
+async function expectRowsOfWrites(numRuns: number, seed?: number): Promise<void> {
   await fc.assert(
     fc.asyncProperty(transactions, transactions, async (first, then) => {
       const messages = [...first, ...then].map((ops, index) => message(3 + index, ops));
@@ -66,6 +69,17 @@ it("the rows of indexed fields follow the writes that take effect, including sev
       expect(await fieldRows(together)).toEqual(await fieldRows(alone));
       await Promise.all([quick.close(), slow.close()]);
     }),
-    { numRuns: 500 },
+    { numRuns, ...(seed === undefined ? {} : { seed }) },
   );
+}
+
+const PROMISE =
+  "the rows of indexed fields follow the writes that take effect, including several to a key in one batch";
+
+it(`${PROMISE} (seed ${SEED})`, async () => {
+  await expectRowsOfWrites(50, SEED);
+});
+
+it(`${PROMISE}, in 500 logs`, { tags: "rest/campaign" }, async () => {
+  await expectRowsOfWrites(500);
 });

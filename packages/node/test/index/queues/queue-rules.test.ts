@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type KvRow, type KvStore, levelProvider, memoryProvider } from "@cairn/kv";
+import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { isCairnError } from "@cairn/kv";
@@ -30,7 +31,9 @@ function freshDir(): string {
 const NAMES = ["a", "b", "c", "d", "e", "f"];
 const SHARDS = [0, 1, 2, 3];
 
-/** How many runs are made; more with CAIRN_TEST_RUNS. */
+/** The seed of the runs that are made with every commit. */
+const SEED = commitSeed();
+/** How many runs the campaign makes; more with CAIRN_TEST_RUNS. */
 const RUNS = Number(process.env["CAIRN_TEST_RUNS"] ?? 60);
 
 /** Applies intents one by one, and compares the index with the oracle after each. Returns the log. */
@@ -163,7 +166,7 @@ async function allRows(kv: KvStore): Promise<KvRow[]> {
   return found;
 }
 
-it("a queue follows its rules after every transaction, and its rows depend on the log alone: not on batches, restarts or checkpoints", async () => {
+async function expectRules(runs: fc.Parameters<[IntendedTransaction[], number[], number[]]>): Promise<void> {
   await fc.assert(
     fc.asyncProperty(
       fc.array(intended, { minLength: 20, maxLength: 80, size: "max" }),
@@ -203,6 +206,17 @@ it("a queue follows its rules after every transaction, and its rows depend on th
         }
       },
     ),
-    { numRuns: RUNS, interruptAfterTimeLimit: 240_000 },
+    runs,
   );
-}, 600_000);
+}
+
+const PROMISE =
+  "a queue follows its rules after every transaction, and its rows depend on the log alone: not on batches, restarts or checkpoints";
+
+it(`${PROMISE} (seed ${SEED})`, async () => {
+  await expectRules({ seed: SEED, numRuns: 3 });
+});
+
+it(`${PROMISE}, in ${RUNS} runs`, { tags: "rest/campaign", timeout: 600_000 }, async () => {
+  await expectRules({ numRuns: RUNS, interruptAfterTimeLimit: 240_000 });
+});
