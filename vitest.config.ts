@@ -1,5 +1,10 @@
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
+import { NEEDS } from "./scripts/test-needs.mjs";
+import { TierReporter } from "./scripts/test-reporter.mjs";
+
+const isCi = process.env["CI"] === "true";
+const missing = process.env["CAIRN_REQUIRE_SERVERS"] === "1" ? [] : NEEDS.filter((need) => !need.isThere());
 
 // Tests import the packages' sources (export condition "cairn-source"), so that a package and its
 // dependants share one copy of each class; processes that tests start run the build in dist/.
@@ -20,10 +25,21 @@ export default defineConfig({
     // idle one does.
     testTimeout: 180_000,
     hookTimeout: 180_000,
-    // Where nobody can look at a machine that stood still, a test gets a second try, and the runner tells of it.
-    retry: process.env["CI"] === "true" ? 1 : 0,
     expect: { poll: { timeout: 60_000 } },
     setupFiles: ["./test/support/patient-waits.ts"],
-    reporters: ["default"],
+    reporters: [new TierReporter(missing)],
+    // docs/testing.md describes the tags. `pnpm test` runs what has no tag `rest/…`, `pnpm run test:rest` the rest.
+    tags: [
+      { name: "rest/slow", description: "takes long by itself" },
+      { name: "rest/campaign", description: "runs a campaign of many rounds or kills" },
+      { name: "rest/packaging", description: "installs packages" },
+      ...NEEDS.map((need) => ({
+        name: need.tag,
+        description: `needs ${need.needed}`,
+        skip: missing.includes(need),
+      })),
+      // Where nobody can look at a machine that stood still, a test of the second tier gets a second try, and the
+      // runner tells of it.
+    ].map((tag) => (tag.name.startsWith("rest/") && isCi ? { ...tag, retry: 1 } : tag)),
   },
 });

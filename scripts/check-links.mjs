@@ -1,7 +1,7 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
 // source that docs/architecture.md names exists; that docs/README.md lists every page of docs/; that a constant has the
-// value that a page gives it; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
+// value that a page gives it; that the tests that docs/testing.md names are in the first tier; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -72,6 +72,16 @@ for (const [, file, name] of pages
   if (!files.includes(file)) problems.push(`docs/rules.md names ${file}, which does not exist.`);
   else if (name !== undefined && !new RegExp(`\\b${name}\\b`).test(readFileSync(file, "utf8")))
     problems.push(`docs/rules.md names ${name} of ${file}, which does not contain it.`);
+}
+
+for (const [, file, title] of pages
+  .get("docs/testing.md")
+  .prose.matchAll(/`([\w./-]+\.test\.ts)`: "([^"]+)"/g)) {
+  const [, after] = files.includes(file) ? readFileSync(file, "utf8").split(title) : [];
+  if (after === undefined)
+    problems.push(`docs/testing.md names a test of ${file} that does not exist: ${title}`);
+  else if (/^[^\n]*\n?[^\n]*rest\//.test(after))
+    problems.push(`docs/testing.md names a test of the second tier as one of the first: ${title}`);
 }
 
 /** The values of the constants that are written as a number, a product or a text, by name. */

@@ -29,5 +29,5 @@ const node = join(bin, "node");
 run(node, ["--version"]);
 run(node, ["node_modules/typescript/bin/tsc", "-b"], { env });
 run(node, ["scripts/bundle.mjs"], { env });
-run(node, ["scripts/ensure-servers.mjs"], { env });
+run(node, ["scripts/setup-servers.mjs"], { env });
 run(node, ["node_modules/vitest/vitest.mjs", "run", ...tests], { env });

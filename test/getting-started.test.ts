@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -31,18 +31,22 @@ it("the index is in {CAIRN_DIR}/{NODE_ID}-index, or in CAIRN_INDEX_PATH if that 
   expect(await readdir(elsewhere)).toContain("live");
 });
 
-it("a second process on the same index reports the first one's process id, and does not touch the index", async () => {
-  const index = path.join(folder, "index");
-  const first = await start({ CAIRN_INDEX_PATH: index });
-  const { pid } = JSON.parse(await readFile(path.join(index, "holder.json"), "utf8")) as { pid: number };
-  const env = { CAIRN_INDEX_PATH: index, CAIRN_DIR: path.join(folder, "other"), CAIRN_HTTP_PORT: "0" };
-  const { code, stderr } = await runCairn(["start"], { env, cwd: folder });
-  expect(code).toBe(3);
-  expect(stderr).toContain(`INDEX_LOCKED: The index directory ${index} is in use by process ${pid}.`);
-  // The process exists, and its node is still ready.
-  expect(process.kill(pid, 0)).toBe(true);
-  expect((await first.status()).phase).toBe("ready");
-  // A killed process no longer holds the index.
-  await first.kill();
-  await start({ CAIRN_INDEX_PATH: index });
-});
+it(
+  "a second process on the same index reports the first one's process id, and does not touch the index",
+  { tags: "rest/slow" },
+  async () => {
+    const index = path.join(folder, "index");
+    const first = await start({ CAIRN_INDEX_PATH: index });
+    const { pid } = JSON.parse(await readFile(path.join(index, "holder.json"), "utf8")) as { pid: number };
+    const env = { CAIRN_INDEX_PATH: index, CAIRN_DIR: path.join(folder, "other"), CAIRN_HTTP_PORT: "0" };
+    const { code, stderr } = await runCairn(["start"], { env, cwd: folder });
+    expect(code).toBe(3);
+    expect(stderr).toContain(`INDEX_LOCKED: The index directory ${index} is in use by process ${pid}.`);
+    // The process exists, and its node is still ready.
+    expect(process.kill(pid, 0)).toBe(true);
+    expect((await first.status()).phase).toBe("ready");
+    // A killed process no longer holds the index.
+    await first.kill();
+    await start({ CAIRN_INDEX_PATH: index });
+  },
+);

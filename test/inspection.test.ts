@@ -75,7 +75,7 @@ const STORE = "checkpoints";
 const PROBE = path.join(STORE, ".tmp-");
 
 describe("the commands of docs/inspection.md, next to a running node", () => {
-  it("print the output shown on the page, and change no file", async () => {
+  it("print the output shown on the page, and change no file", { tags: "rest/slow" }, async () => {
     const places = path.join(folder, "cairn-data");
     const before = await fingerprint(places);
     let commands = 0;

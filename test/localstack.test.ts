@@ -43,18 +43,22 @@ describe("pnpm localstack", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("prints how to start a node whose log is on NATS and whose checkpoints are in S3", async () => {
-    node = NodeProcess.start({ id: "dev", dir: path.join(folder, "dev"), args: ["-e", overrides], env });
-    await node.ready();
-    const url = await node.url();
-    await runCairnOrThrow(["tx", "put", "notes", "default/a", "1", "--url", url]);
-    await createCheckpoint(url);
-    const { checkpoints, log } = await node.status();
-    expect(checkpoints.last?.txId).toBe(log.lastTxId);
-    const listed = await runCairnOrThrow(["checkpoint", "list", "s3://cairn-dev", "--json"], { env });
-    expect(listed.stdout).toContain(checkpoints.last?.name);
-    expect(await node.stop()).toBe(0);
-  });
+  it(
+    "prints how to start a node whose log is on NATS and whose checkpoints are in S3",
+    { tags: "rest/slow" },
+    async () => {
+      node = NodeProcess.start({ id: "dev", dir: path.join(folder, "dev"), args: ["-e", overrides], env });
+      await node.ready();
+      const url = await node.url();
+      await runCairnOrThrow(["tx", "put", "notes", "default/a", "1", "--url", url]);
+      await createCheckpoint(url);
+      const { checkpoints, log } = await node.status();
+      expect(checkpoints.last?.txId).toBe(log.lastTxId);
+      const listed = await runCairnOrThrow(["checkpoint", "list", "s3://cairn-dev", "--json"], { env });
+      expect(listed.stdout).toContain(checkpoints.last?.name);
+      expect(await node.stop()).toBe(0);
+    },
+  );
 
   it("stops everything that it started on SIGTERM, and keeps the data", async () => {
     stack.kill("SIGTERM");

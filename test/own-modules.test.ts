@@ -21,39 +21,47 @@ describe("a node whose log, index and checkpoint store are a user's own modules"
     await rm(folder, { recursive: true, force: true });
   });
 
-  it("keeps acknowledged writes when it is killed, with its modules named in JSON or in EDN", async () => {
-    node = start("cairn.json");
-    await node.ready();
-    const url = await node.url();
-    const put = (n: number) => fetch(`${url}/api/v1/kept/default/${n}`, { method: "PUT", body: String(n) });
-    const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => put(n)));
-    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
-    const digest = await node.digest();
-    await node.kill();
+  it(
+    "keeps acknowledged writes when it is killed, with its modules named in JSON or in EDN",
+    { tags: "rest/slow" },
+    async () => {
+      node = start("cairn.json");
+      await node.ready();
+      const url = await node.url();
+      const put = (n: number) => fetch(`${url}/api/v1/kept/default/${n}`, { method: "PUT", body: String(n) });
+      const answers = await Promise.all(Array.from({ length: 200 }, (_, n) => put(n)));
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 201));
+      const digest = await node.digest();
+      await node.kill();
 
-    node = start("cairn.edn");
-    await node.ready();
-    expect(await node.digest()).toEqual(digest);
-  });
+      node = start("cairn.edn");
+      await node.ready();
+      expect(await node.digest()).toEqual(digest);
+    },
+  );
 
-  it("saves its index to the store and joins from it, with only the tail replayed", async () => {
-    const url = await node.url();
-    const saved = await createCheckpoint(url);
-    expect(saved.stderr).toBe("");
-    expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
-    const digest = await node.digest();
-    const last = (await node.status()).checkpoints.last;
-    expect(await node.stop()).toBe(0);
-    expect(await readdir(path.join(folder, "checkpoints", "files"))).toContain(`${last?.name}.json`);
+  it(
+    "saves its index to the store and joins from it, with only the tail replayed",
+    { tags: "rest/slow" },
+    async () => {
+      const url = await node.url();
+      const saved = await createCheckpoint(url);
+      expect(saved.stderr).toBe("");
+      expect((await runCairn(["tx", "put", "notes", "one", "1", "--url", url])).code).toBe(0);
+      const digest = await node.digest();
+      const last = (await node.status()).checkpoints.last;
+      expect(await node.stop()).toBe(0);
+      expect(await readdir(path.join(folder, "checkpoints", "files"))).toContain(`${last?.name}.json`);
 
-    await rm(path.join(folder, "own-index"), { recursive: true });
-    node = start("cairn.json");
-    await node.ready();
-    const { join } = await node.status();
-    expect(join).toMatchObject({ restoredFrom: { name: last?.name }, replayed: 1, skipped: [] });
-    expect(await node.digest()).toEqual(digest);
-    expect(await node.stop()).toBe(0);
-  });
+      await rm(path.join(folder, "own-index"), { recursive: true });
+      node = start("cairn.json");
+      await node.ready();
+      const { join } = await node.status();
+      expect(join).toMatchObject({ restoredFrom: { name: last?.name }, replayed: 1, skipped: [] });
+      expect(await node.digest()).toEqual(digest);
+      expect(await node.stop()).toBe(0);
+    },
+  );
 
   it.each([
     ["when it is imported", "await new Promise(() => {});\nexport function create() {}", "silent.mjs"],

@@ -48,6 +48,9 @@ export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: C
 }
 `;
 
+/** The first tier has only what the README says of installing. */
+const PACKAGING = { tags: "rest/packaging" };
+
 const INSTALL = "npm install --ignore-scripts ./tarballs/*.tgz";
 
 let folder = "";
@@ -81,7 +84,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
   it.each([
     ["by default", []],
     ["with the export condition of this repository's tests, too", ["--conditions=cairn-source"]],
-  ])("run in a program %s", async (_, options) => {
+  ])("run in a program %s", PACKAGING, async (_, options) => {
     await writeFile(place("program.js"), PROGRAM);
     const { stdout } = await run(process.execPath, [...options, "program.js"], { cwd: folder });
     expect(stdout).toBe('{"state":"running"} {"state":"running"} true\n');
@@ -109,7 +112,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
     }
   });
 
-  it("provide the cairn command, which starts a node that responds and stops", async () => {
+  it("provide the cairn command, which starts a node that responds and stops", PACKAGING, async () => {
     const cairn = place("node_modules/.bin/cairn");
     expect((await run(cairn, ["--help"])).stdout).toContain("Usage: cairn");
     const env = { ...process.env, CAIRN_HTTP_PORT: "0", CAIRN_NODE_ID: "installed" };
@@ -130,7 +133,7 @@ describe("the packages, when installed from their tarballs into an empty folder"
     }
   });
 
-  it("have types that compile without skipLibCheck, including those of the suites", async () => {
+  it("have types that compile without skipLibCheck, including those of the suites", PACKAGING, async () => {
     // A project that uses the suites also has these packages.
     await mkdir(place("node_modules/@types"), { recursive: true });
     for (const name of ["vitest", "fast-check", "@types/node"])

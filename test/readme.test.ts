@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -78,37 +78,51 @@ describe("the README's commands", () => {
     expect(started.output()).toContain("stopped");
   });
 
-  it("start two nodes, of which the second joins from the first one's checkpoint with the same digest", async () => {
-    const work = path.join(folder, "two");
-    // Everything that the commands need, in a folder in which they may create ./cairn-data.
-    await promisify(execFile)("git", ["clone", "--quiet", "--bare", ROOT, path.join(work, ".git")], {
-      env: { ...process.env, GIT_CONFIG_GLOBAL: await trustingGit() },
-    });
-    for (const name of ["packages", "node_modules"])
-      await symlink(path.join(ROOT, name), path.join(work, name));
-    await cp(path.join(ROOT, "examples"), path.join(work, "examples"), {
-      recursive: true,
-      verbatimSymlinks: true,
-    });
-    const blocks = (await fencedBlocks(README)).map(({ text }) => text);
-    const script = blocks.find((text) => text.includes("nats-server -a")) ?? "";
-    const stopping = blocks.find((text) => text.startsWith("kill %")) ?? "";
-    expect(stopping).not.toBe("");
-    const moved = await onFreePorts(script);
-    // Job control as in an interactive shell, where each job is a process group.
-    const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT; PATH=$PATH:/usr/sbin\n${moved}\n${stopping}\ntrap - EXIT`;
-    const shell = run("bash", ["-e", "-o", "pipefail", "-c", all], {}, work);
-    // Waits until the last process has closed its output.
-    const [code] = await shell.closed;
-    const output = shell.output();
-    expect(output).toMatch(/loaded [\d,]+ transactions/);
-    expect(output).toMatch(/Joined +from checkpoint-\d+-\S+.*1 transaction replayed/);
-    // Both nodes stopped gracefully.
-    expect([code, output.match(/"msg":"stopped"/g)]).toEqual([0, ['"msg":"stopped"', '"msg":"stopped"']]);
-    const digests = output.match(/sha256:[0-9a-f]{64}/g) ?? [];
-    expect(digests).toHaveLength(2);
-    expect(digests[0]).toBe(digests[1]);
+  it("run a node in a program", async () => {
+    const program = (await fencedBlocks(README)).find(({ language }) => language === "ts")?.text ?? "";
+    const work = path.join(folder, "program");
+    await mkdir(path.join(work, "node_modules/@cairn"), { recursive: true });
+    await symlink(path.join(ROOT, "packages/node"), path.join(work, "node_modules/@cairn/node"));
+    await writeFile(path.join(work, "program.mjs"), program);
+    const { stdout } = await promisify(execFile)(process.execPath, ["program.mjs"], { cwd: work });
+    expect(stdout).toContain("running");
   });
+
+  it(
+    "start two nodes, of which the second joins from the first one's checkpoint with the same digest",
+    { tags: "nats" },
+    async () => {
+      const work = path.join(folder, "two");
+      // Everything that the commands need, in a folder in which they may create ./cairn-data.
+      await promisify(execFile)("git", ["clone", "--quiet", "--bare", ROOT, path.join(work, ".git")], {
+        env: { ...process.env, GIT_CONFIG_GLOBAL: await trustingGit() },
+      });
+      for (const name of ["packages", "node_modules"])
+        await symlink(path.join(ROOT, name), path.join(work, name));
+      await cp(path.join(ROOT, "examples"), path.join(work, "examples"), {
+        recursive: true,
+        verbatimSymlinks: true,
+      });
+      const blocks = (await fencedBlocks(README)).map(({ text }) => text);
+      const script = blocks.find((text) => text.includes("nats-server -a")) ?? "";
+      const stopping = blocks.find((text) => text.startsWith("kill %")) ?? "";
+      expect(stopping).not.toBe("");
+      const moved = await onFreePorts(script);
+      // Job control as in an interactive shell, where each job is a process group.
+      const all = `set -m; trap 'jobs -p | xargs -rI{} kill -9 -- -{}' EXIT; PATH=$PATH:/usr/sbin\n${moved}\n${stopping}\ntrap - EXIT`;
+      const shell = run("bash", ["-e", "-o", "pipefail", "-c", all], {}, work);
+      // Waits until the last process has closed its output.
+      const [code] = await shell.closed;
+      const output = shell.output();
+      expect(output).toMatch(/loaded [\d,]+ transactions/);
+      expect(output).toMatch(/Joined +from checkpoint-\d+-\S+.*1 transaction replayed/);
+      // Both nodes stopped gracefully.
+      expect([code, output.match(/"msg":"stopped"/g)]).toEqual([0, ['"msg":"stopped"', '"msg":"stopped"']]);
+      const digests = output.match(/sha256:[0-9a-f]{64}/g) ?? [];
+      expect(digests).toHaveLength(2);
+      expect(digests[0]).toBe(digests[1]);
+    },
+  );
 });
 
 /** Writes a git configuration that permits reading another user's repository, since mounted repositories often belong to another user. */

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -57,22 +58,26 @@ describe("a cluster with checkpoints in S3 and a log on NATS", () => {
     return node;
   }
 
-  it("joins a second node from the first one's checkpoint and the rest of the log, with the same digest", async () => {
-    const a = await start("a");
-    const url = await a.url();
-    await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(DOCUMENTS, "early") });
-    await createCheckpoint(url);
-    await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(LATER, "late") });
-    const saved = (await a.status()).checkpoints.last;
-    expect(saved?.bytes).toBeGreaterThan(0);
+  it(
+    "joins a second node from the first one's checkpoint and the rest of the log, with the same digest",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await start("a");
+      const url = await a.url();
+      await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(DOCUMENTS, "early") });
+      await createCheckpoint(url);
+      await runCairnOrThrow(["load", "-", "--await", "--url", url], { input: lines(LATER, "late") });
+      const saved = (await a.status()).checkpoints.last;
+      expect(saved?.bytes).toBeGreaterThan(0);
 
-    const b = await start("b");
-    const { join, index, log } = await b.status();
-    expect(join.restoredFrom).toMatchObject({ name: saved?.name, store: place });
-    expect(join).toMatchObject({ replayed: LATER, skipped: [] });
-    expect(index.txId).toBe(log.lastTxId);
-    expect(await b.digest()).toEqual(await a.digest());
-  });
+      const b = await start("b");
+      const { join, index, log } = await b.status();
+      expect(join.restoredFrom).toMatchObject({ name: saved?.name, store: place });
+      expect(join).toMatchObject({ replayed: LATER, skipped: [] });
+      expect(index.txId).toBe(log.lastTxId);
+      expect(await b.digest()).toEqual(await a.digest());
+    },
+  );
 
   it("names its store, but not the secret key, in status and log", async () => {
     const [a] = started;
@@ -81,7 +86,7 @@ describe("a cluster with checkpoints in S3 and a log on NATS", () => {
     expect(output).not.toContain(s3.credentials.secretAccessKey);
   });
 
-  it("has checkpoints that commands read by their s3:// address", async () => {
+  it("has checkpoints that commands read by their s3:// address", { tags: "rest/slow" }, async () => {
     const listed = await runCairnOrThrow(["checkpoint", "list", place, "--json"], { env });
     const { name } = JSON.parse(listed.stdout.split("\n")[0] ?? "") as { name: string };
     await runCairnOrThrow(["checkpoint", "verify", `${place}/${name}`, "--no-mark"], { env });

@@ -67,18 +67,22 @@ describe("a node whose checkpoints are in S3", () => {
     expect(node.output()).not.toContain(s3.credentials.secretAccessKey);
   });
 
-  it("has checkpoints that commands list, show, verify and restore by their s3:// address", async () => {
-    const listed = await runCairnOrThrow(["checkpoint", "list", place, "--json"], { env });
-    const { name } = JSON.parse(listed.stdout) as { name: string };
-    const shown = await runCairnOrThrow(["checkpoint", "show", `${place}/${name}`, "--json"], { env });
-    expect(JSON.parse(shown.stdout)).toMatchObject({ name });
-    const verified = await runCairnOrThrow(["checkpoint", "verify", `${place}/`, "--json"], { env });
-    const { digest } = await node.digest();
-    expect(JSON.parse(verified.stdout)).toMatchObject({ name, digest });
-    const target = path.join(folder, "restored");
-    await runCairnOrThrow(["checkpoint", "restore", `${place}/${name}.tar`, "-o", target], { env });
-    expect(await readdir(target)).toContain("CURRENT");
-  });
+  it(
+    "has checkpoints that commands list, show, verify and restore by their s3:// address",
+    { tags: "rest/slow" },
+    async () => {
+      const listed = await runCairnOrThrow(["checkpoint", "list", place, "--json"], { env });
+      const { name } = JSON.parse(listed.stdout) as { name: string };
+      const shown = await runCairnOrThrow(["checkpoint", "show", `${place}/${name}`, "--json"], { env });
+      expect(JSON.parse(shown.stdout)).toMatchObject({ name });
+      const verified = await runCairnOrThrow(["checkpoint", "verify", `${place}/`, "--json"], { env });
+      const { digest } = await node.digest();
+      expect(JSON.parse(verified.stdout)).toMatchObject({ name, digest });
+      const target = path.join(folder, "restored");
+      await runCairnOrThrow(["checkpoint", "restore", `${place}/${name}.tar`, "-o", target], { env });
+      expect(await readdir(target)).toContain("CURRENT");
+    },
+  );
 
   it("has checkpoints that stay valid when they are copied to a folder and back to a bucket", async () => {
     const options = {

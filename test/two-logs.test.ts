@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -46,73 +47,83 @@ async function writeAndSave(node: NodeProcess, value: number): Promise<void> {
 const warningsOf = async (node: NodeProcess): Promise<string[]> =>
   (await node.status()).checkpoints.warnings.map(({ about }) => about);
 
-it("nodes of two logs that save to one folder all keep saving and warn, and following the warning's hint ends the warnings", async () => {
-  const [a, b] = await Promise.all([start("a", "store"), start("b", "store")]);
-  let value = 0;
-  await vi.waitFor(
-    async () => {
-      value += 1;
-      await Promise.all([writeAndSave(a, value), writeAndSave(b, value)]);
-      expect([await warningsOf(a), await warningsOf(b)]).toEqual([["other-log"], ["other-log"]]);
-    },
-    { timeout: 120_000 },
-  );
-  const [warning] = (await a.status()).checkpoints.warnings;
-  const { id } = (await b.status()).log;
-  expect(warning).toMatchObject({
-    message: expect.stringContaining(`b saved checkpoint-`),
-    hint: expect.stringContaining("Give one of the two logs its own folder or prefix, and restart its nodes"),
-  });
-  expect(warning?.message).toContain(id);
-  const lines = a.lines.filter((line) => line.includes("The nodes of another log"));
-  expect(lines).toHaveLength(1);
-  const metrics = await (await fetch(`${await a.url()}/metrics`)).text();
-  expect(metrics).toMatch(/cairn_checkpoint_warning_timestamp_seconds\{about="other-log"\} [1-9]/);
+it(
+  "nodes of two logs that save to one folder all keep saving and warn, and following the warning's hint ends the warnings",
+  { tags: "rest/slow" },
+  async () => {
+    const [a, b] = await Promise.all([start("a", "store"), start("b", "store")]);
+    let value = 0;
+    await vi.waitFor(
+      async () => {
+        value += 1;
+        await Promise.all([writeAndSave(a, value), writeAndSave(b, value)]);
+        expect([await warningsOf(a), await warningsOf(b)]).toEqual([["other-log"], ["other-log"]]);
+      },
+      { timeout: 120_000 },
+    );
+    const [warning] = (await a.status()).checkpoints.warnings;
+    const { id } = (await b.status()).log;
+    expect(warning).toMatchObject({
+      message: expect.stringContaining(`b saved checkpoint-`),
+      hint: expect.stringContaining(
+        "Give one of the two logs its own folder or prefix, and restart its nodes",
+      ),
+    });
+    expect(warning?.message).toContain(id);
+    const lines = a.lines.filter((line) => line.includes("The nodes of another log"));
+    expect(lines).toHaveLength(1);
+    const metrics = await (await fetch(`${await a.url()}/metrics`)).text();
+    expect(metrics).toMatch(/cairn_checkpoint_warning_timestamp_seconds\{about="other-log"\} [1-9]/);
 
-  await Promise.all([a.stop(), b.stop()]);
-  const moved = await start("b", "store-of-b");
-  const stayed = await start("a", "store");
-  for (const round of [1, 2])
-    await Promise.all([writeAndSave(moved, round * 1000), writeAndSave(stayed, round * 1000)]);
-  expect([await warningsOf(stayed), await warningsOf(moved)]).toEqual([[], []]);
-  expect(await readdir(path.join(folder, "store-of-b"))).not.toEqual([]);
-});
+    await Promise.all([a.stop(), b.stop()]);
+    const moved = await start("b", "store-of-b");
+    const stayed = await start("a", "store");
+    for (const round of [1, 2])
+      await Promise.all([writeAndSave(moved, round * 1000), writeAndSave(stayed, round * 1000)]);
+    expect([await warningsOf(stayed), await warningsOf(moved)]).toEqual([[], []]);
+    expect(await readdir(path.join(folder, "store-of-b"))).not.toEqual([]);
+  },
+);
 
-it("a node that was started without its cluster's log warns as soon as it is ready, and joins after its hint was followed", async () => {
-  const nats = await startNatsServer();
-  onTestFinished(() => nats.close());
-  const env = { NATS_URL: nats.url };
-  const first = await start("first", "shared", env);
-  await writeAndSave(first, 1);
-  expect((await first.status()).log.warnings).toEqual([]);
+it(
+  "a node that was started without its cluster's log warns as soon as it is ready, and joins after its hint was followed",
+  { tags: "rest/slow" },
+  async () => {
+    const nats = await startNatsServer();
+    onTestFinished(() => nats.close());
+    const env = { NATS_URL: nats.url };
+    const first = await start("first", "shared", env);
+    await writeAndSave(first, 1);
+    expect((await first.status()).log.warnings).toEqual([]);
 
-  const astray = await start("astray", "shared");
-  const { stdout } = await runCairnOrThrow(["status", "--url", await astray.url()]);
-  const warned = /^Warning +LOG_DIFFERENT: (This node started with its own log, .*)\n +(.*)$/m.exec(stdout);
-  const [, message = "", hint = ""] = warned ?? [];
-  expect(message).toContain(`of "cairn" (${(await first.status()).log.id})`);
-  expect((await astray.status()).log.warnings).toEqual([{ code: "LOG_DIFFERENT", message, hint }]);
-  const line = astray.lines.find((one) => one.includes("This node started with"));
-  expect(JSON.parse(line ?? "{}")).toMatchObject({
-    level: "warn",
-    code: "LOG_DIFFERENT",
-    hint,
-    msg: message,
-  });
+    const astray = await start("astray", "shared");
+    const { stdout } = await runCairnOrThrow(["status", "--url", await astray.url()]);
+    const warned = /^Warning +LOG_DIFFERENT: (This node started with its own log, .*)\n +(.*)$/m.exec(stdout);
+    const [, message = "", hint = ""] = warned ?? [];
+    expect(message).toContain(`of "cairn" (${(await first.status()).log.id})`);
+    expect((await astray.status()).log.warnings).toEqual([{ code: "LOG_DIFFERENT", message, hint }]);
+    const line = astray.lines.find((one) => one.includes("This node started with"));
+    expect(JSON.parse(line ?? "{}")).toMatchObject({
+      level: "warn",
+      code: "LOG_DIFFERENT",
+      hint,
+      msg: message,
+    });
 
-  // The node warns again after a restart, for as long as nothing has been written to its log.
-  await astray.stop();
-  const again = await start("astray", "shared");
-  expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_DIFFERENT" }]);
+    // The node warns again after a restart, for as long as nothing has been written to its log.
+    await astray.stop();
+    const again = await start("astray", "shared");
+    expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_DIFFERENT" }]);
 
-  await again.stop();
-  const [, index = ""] = /move (\S+) away/.exec(hint) ?? [];
-  await rename(index, `${index}-away`);
-  const joined = await start("astray", "shared", env);
-  const { log, join } = await joined.status();
-  expect([log.warnings, join.restoredFrom?.name]).toEqual([[], expect.stringMatching(/^checkpoint-/)]);
-  expect((await joined.digest()).digest).toBe((await first.digest()).digest);
-});
+    await again.stop();
+    const [, index = ""] = /move (\S+) away/.exec(hint) ?? [];
+    await rename(index, `${index}-away`);
+    const joined = await start("astray", "shared", env);
+    const { log, join } = await joined.status();
+    expect([log.warnings, join.restoredFrom?.name]).toEqual([[], expect.stringMatching(/^checkpoint-/)]);
+    expect((await joined.digest()).digest).toBe((await first.digest()).digest);
+  },
+);
 
 it("a node on a log that was created on purpose does not warn about other logs' checkpoints", async () => {
   const nats = await startNatsServer();

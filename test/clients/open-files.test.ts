@@ -83,26 +83,30 @@ async function lowestFree(pid: number): Promise<number> {
   return number;
 }
 
-it("idle connections do not deprive the index and the log of files: all puts succeed, and nothing is moved aside", async () => {
-  const { dir, node, url } = await startLimited();
-  expect(await putAll(url, 0)).toEqual(Array.from({ length: KEYS }, () => 201));
+it(
+  "idle connections do not deprive the index and the log of files: all puts succeed, and nothing is moved aside",
+  { tags: "rest/slow" },
+  async () => {
+    const { dir, node, url } = await startLimited();
+    expect(await putAll(url, 0)).toEqual(Array.from({ length: KEYS }, () => 201));
 
-  const idle = await openIdleConnections(Number(new URL(url).port));
-  for (let round = 1; round <= 4; round += 1) {
-    expect(await putAll(url, round)).toEqual(Array.from({ length: KEYS }, () => 200));
-  }
-  const files = await readdir(`/proc/${node.pid}/fd`);
-  expect(files.length).toBeLessThan(OPEN_FILES - 64);
-  for (const socket of idle) socket.destroy();
+    const idle = await openIdleConnections(Number(new URL(url).port));
+    for (let round = 1; round <= 4; round += 1) {
+      expect(await putAll(url, round)).toEqual(Array.from({ length: KEYS }, () => 200));
+    }
+    const files = await readdir(`/proc/${node.pid}/fd`);
+    expect(files.length).toBeLessThan(OPEN_FILES - 64);
+    for (const socket of idle) socket.destroy();
 
-  for (let key = 0; key < KEYS; key += 1) {
-    expect(await read(url, key)).toMatchObject({ text: documentOf(4, key) });
-  }
-  expect(await node.status()).toMatchObject({ phase: "ready", failure: null });
-  expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
-  expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|SYSTEM_REFUSED/);
-  expect(await readFile(`/proc/${node.pid}/limits`, "utf8")).toMatch(/Max open files\s+400\s+400/);
-});
+    for (let key = 0; key < KEYS; key += 1) {
+      expect(await read(url, key)).toMatchObject({ text: documentOf(4, key) });
+    }
+    expect(await node.status()).toMatchObject({ phase: "ready", failure: null });
+    expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
+    expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|SYSTEM_REFUSED/);
+    expect(await readFile(`/proc/${node.pid}/limits`, "utf8")).toMatch(/Max open files\s+400\s+400/);
+  },
+);
 
 it("a node that cannot open another file refuses writes, keeps its index and log, and continues by itself", async () => {
   const { dir, node, url } = await startLimited();

@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { get as httpGet, type IncomingMessage } from "node:http";

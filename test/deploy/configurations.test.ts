@@ -85,38 +85,49 @@ async function expectNeeded(config: string, env: Environment, names: readonly st
 }
 
 describe("the configuration of the nodes", () => {
-  it("is correct in the environment of compose.yaml, and incorrect without its placeholders", async () => {
-    const nodes = Object.entries(compose.services).filter(([name]) => name.startsWith("node-"));
-    expect(nodes).toHaveLength(3);
-    const environments = nodes.map(([name, { environment = {}, volumes }]) => {
-      const env = Object.fromEntries(
-        Object.entries(environment).map(([key, value]) => [key, value.replace(/^\$\{\w+:\?.*\}$/, "secret")]),
-      );
-      expect(env["CAIRN_NODE_ID"]).toBe(name);
-      expect(volumes).toEqual(["./cairn.edn:/etc/cairn/cairn.edn:ro", `${name}:/var/lib/cairn`]);
-      return env;
-    });
-    // They differ only in the name of the node.
-    const [env = {}, ...others] = environments;
-    for (const other of others) expect({ ...other, CAIRN_NODE_ID: "node-1" }).toEqual(env);
-    await expectNeeded(await text("cairn.edn"), env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
-  });
+  it(
+    "is correct in the environment of compose.yaml, and incorrect without its placeholders",
+    { tags: "rest/slow" },
+    async () => {
+      const nodes = Object.entries(compose.services).filter(([name]) => name.startsWith("node-"));
+      expect(nodes).toHaveLength(3);
+      const environments = nodes.map(([name, { environment = {}, volumes }]) => {
+        const env = Object.fromEntries(
+          Object.entries(environment).map(([key, value]) => [
+            key,
+            value.replace(/^\$\{\w+:\?.*\}$/, "secret"),
+          ]),
+        );
+        expect(env["CAIRN_NODE_ID"]).toBe(name);
+        expect(volumes).toEqual(["./cairn.edn:/etc/cairn/cairn.edn:ro", `${name}:/var/lib/cairn`]);
+        return env;
+      });
+      // They differ only in the name of the node.
+      const [env = {}, ...others] = environments;
+      for (const other of others) expect({ ...other, CAIRN_NODE_ID: "node-1" }).toEqual(env);
+      await expectNeeded(await text("cairn.edn"), env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
+    },
+  );
 
-  it("is correct in the environment of the StatefulSet, with the values of the Secret", async () => {
-    const secret = one("Secret");
-    const [container] = one("StatefulSet").spec?.template?.spec.containers ?? [];
-    const env: Environment = {};
-    for (const { name, value, valueFrom } of container?.env ?? []) {
-      const key = valueFrom?.secretKeyRef;
-      if (key !== undefined) expect(key.name).toBe(secret.metadata.name);
-      const set = value ?? (key === undefined ? "cairn-0" : secret.stringData?.[key.key]);
-      if (set === undefined) throw new Error(`${name} has no value.`);
-      env[name] = set;
-    }
-    const config = one("ConfigMap").data?.["cairn.edn"] ?? "";
-    expect(config).toBe(await text("cairn.edn"));
-    await expectNeeded(config, env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
-  });
+  it(
+    "is correct in the environment of the StatefulSet, with the values of the Secret",
+    { tags: "rest/slow" },
+    async () => {
+      const secret = one("Secret");
+      const [container] = one("StatefulSet").spec?.template?.spec.containers ?? [];
+      const env: Environment = {};
+      for (const { name, value, valueFrom } of container?.env ?? []) {
+        const key = valueFrom?.secretKeyRef;
+        if (key !== undefined) expect(key.name).toBe(secret.metadata.name);
+        const set = value ?? (key === undefined ? "cairn-0" : secret.stringData?.[key.key]);
+        if (set === undefined) throw new Error(`${name} has no value.`);
+        env[name] = set;
+      }
+      const config = one("ConfigMap").data?.["cairn.edn"] ?? "";
+      expect(config).toBe(await text("cairn.edn"));
+      await expectNeeded(config, env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
+    },
+  );
 });
 
 describe("the resources of Kubernetes", () => {

@@ -1,3 +1,4 @@
+// @module-tag rest/packaging
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, chown, copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";

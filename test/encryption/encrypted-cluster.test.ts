@@ -1,3 +1,5 @@
+// @module-tag nats
+// @module-tag rest/slow
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { newIdentity } from "@cairn/checkpoint/testing";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { cp, rm } from "node:fs/promises";
 import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";

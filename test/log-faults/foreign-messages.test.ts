@@ -1,3 +1,4 @@
+// @module-tag nats
 import type { CairnNode } from "@cairn/node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LogFold } from "@cairn/node/testing";

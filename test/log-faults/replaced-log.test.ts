@@ -1,3 +1,4 @@
+// @module-tag nats
 import type { CairnNode } from "@cairn/node";
 import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -155,14 +156,18 @@ describe("a stream that was deleted", () => {
     await expectFoldOf(scene, a);
   });
 
-  it("and not created again halts a running node, which creates no log in its place", async () => {
-    await scene.operate(async (operator) => await operator.deleteStream());
-    expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
-    await expectNoReads(a);
-    await expect(scene.operate(async (operator) => await operator.info())).rejects.toThrow(
-      "stream not found",
-    );
-  });
+  it(
+    "and not created again halts a running node, which creates no log in its place",
+    { tags: "rest/slow" },
+    async () => {
+      await scene.operate(async (operator) => await operator.deleteStream());
+      expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
+      await expectNoReads(a);
+      await expect(scene.operate(async (operator) => await operator.info())).rejects.toThrow(
+        "stream not found",
+      );
+    },
+  );
 });
 
 describe("a wrong server address in a node's configuration", () => {

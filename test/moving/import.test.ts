@@ -1,3 +1,6 @@
+// @module-tag nats
+// @module-tag rest/etcd
+// @module-tag rest/redis
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";

@@ -14,7 +14,7 @@ export async function openBrowser(): Promise<Browser> {
     .map((folder) => path.join(folder, "chromium"))
     .find((program) => existsSync(program));
   if (found === undefined)
-    throw new Error("The tests need chromium on the PATH: node scripts/ensure-servers.mjs");
+    throw new Error("The tests need chromium on the PATH: node scripts/setup-servers.mjs");
   return await chromium.launch({
     executablePath: found,
     // As root, which containers run tests as, Chromium refuses to start its sandbox.

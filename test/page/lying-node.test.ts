@@ -1,3 +1,4 @@
+// @module-tag rest/browser
 import type { ClusterStatus } from "@cairn/client";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

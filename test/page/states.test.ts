@@ -1,3 +1,5 @@
+// @module-tag nats
+// @module-tag rest/browser
 import type { ClusterStatus, NodeStatus } from "@cairn/client";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -54,39 +54,43 @@ async function countEnded({ greeting }: ComputeProcess): Promise<number> {
 }
 
 describe("the compute node", () => {
-  it("has the correct number of executions in each state immediately after kill -9 and a restart", async () => {
-    let node = await start("P30D");
-    expect(node.greeting.counters).toEqual({});
-    await submit(node.greeting.ready, EXECUTIONS);
-    let abandoned = 0;
-    for (let kill = 1; kill <= KILLS; kill += 1) {
-      await expect
-        .poll(() => countEnded(node), { timeout: 30_000 })
-        .toBeGreaterThan((EXECUTIONS * kill) / (KILLS + 2));
-      await node.kill();
-      node = await start("P30D");
-      const { txId, counters } = node.greeting;
-      expect(counters).toEqual(await fullCount(node.client, txId));
-      expect(Object.values(counters).reduce((sum, count) => sum + count)).toBe(EXECUTIONS);
-      expect(node.abandoned).toBe(counters["running"] ?? 0);
-      abandoned += node.abandoned;
-      // The counters are also correct over HTTP, while executions run.
-      const reported = await reportedCounters(node.greeting.ready);
-      expect(reported.counters).toEqual(await fullCount(node.client, reported.txId));
-    }
-    expect(abandoned).toBeGreaterThan(0);
-    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(EXECUTIONS);
-    let [impossible, lost] = [0, 0];
-    for await (const { document } of node.client.list<Execution>("executions", { pageSize: 1_000 })) {
-      if (document.error === undefined) expect(document.state).toBe("completed");
-      else if (document.error === "The compute node ended while it ran.") lost += 1;
-      else impossible += document.rounds === 0 ? 1 : 0;
-    }
-    expect(lost).toBe(abandoned);
-    const { counters } = await reportedCounters(node.greeting.ready);
-    expect(counters).toEqual({ completed: EXECUTIONS - impossible - lost, failed: impossible + lost });
-    expect(await node.stop()).toBe(0);
-  });
+  it(
+    "has the correct number of executions in each state immediately after kill -9 and a restart",
+    { tags: "rest/slow" },
+    async () => {
+      let node = await start("P30D");
+      expect(node.greeting.counters).toEqual({});
+      await submit(node.greeting.ready, EXECUTIONS);
+      let abandoned = 0;
+      for (let kill = 1; kill <= KILLS; kill += 1) {
+        await expect
+          .poll(() => countEnded(node), { timeout: 30_000 })
+          .toBeGreaterThan((EXECUTIONS * kill) / (KILLS + 2));
+        await node.kill();
+        node = await start("P30D");
+        const { txId, counters } = node.greeting;
+        expect(counters).toEqual(await fullCount(node.client, txId));
+        expect(Object.values(counters).reduce((sum, count) => sum + count)).toBe(EXECUTIONS);
+        expect(node.abandoned).toBe(counters["running"] ?? 0);
+        abandoned += node.abandoned;
+        // The counters are also correct over HTTP, while executions run.
+        const reported = await reportedCounters(node.greeting.ready);
+        expect(reported.counters).toEqual(await fullCount(node.client, reported.txId));
+      }
+      expect(abandoned).toBeGreaterThan(0);
+      await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(EXECUTIONS);
+      let [impossible, lost] = [0, 0];
+      for await (const { document } of node.client.list<Execution>("executions", { pageSize: 1_000 })) {
+        if (document.error === undefined) expect(document.state).toBe("completed");
+        else if (document.error === "The compute node ended while it ran.") lost += 1;
+        else impossible += document.rounds === 0 ? 1 : 0;
+      }
+      expect(lost).toBe(abandoned);
+      const { counters } = await reportedCounters(node.greeting.ready);
+      expect(counters).toEqual({ completed: EXECUTIONS - impossible - lost, failed: impossible + lost });
+      expect(await node.stop()).toBe(0);
+    },
+  );
 
   it("runs each execution once, and records why an execution failed", async () => {
     const node = await start("P30D");
@@ -116,25 +120,29 @@ describe("the compute node", () => {
     await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBe(2);
   });
 
-  it("makes executions that have ended expire, and counts the rest, even after kill -9", async () => {
-    let node = await start("PT0.5S");
-    await submit(node.greeting.ready, 60);
-    await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);
-    // Documents expire according to the times of transactions, so a transaction must be written.
-    await expect
-      .poll(
-        async () => {
-          await node.client.put("ticks", "one", Date.now());
-          return (await reportedCounters(node.greeting.ready)).counters;
-        },
-        { timeout: 30_000 },
-      )
-      .toEqual({});
-    await node.kill();
-    node = await start("PT0.5S");
-    expect(node.greeting.counters).toEqual({});
-    expect(await fullCount(node.client, node.greeting.txId)).toEqual({});
-  });
+  it(
+    "makes executions that have ended expire, and counts the rest, even after kill -9",
+    { tags: "rest/slow" },
+    async () => {
+      let node = await start("PT0.5S");
+      await submit(node.greeting.ready, 60);
+      await expect.poll(() => countEnded(node), { timeout: 30_000 }).toBeGreaterThan(0);
+      // Documents expire according to the times of transactions, so a transaction must be written.
+      await expect
+        .poll(
+          async () => {
+            await node.client.put("ticks", "one", Date.now());
+            return (await reportedCounters(node.greeting.ready)).counters;
+          },
+          { timeout: 30_000 },
+        )
+        .toEqual({});
+      await node.kill();
+      node = await start("PT0.5S");
+      expect(node.greeting.counters).toEqual({});
+      expect(await fullCount(node.client, node.greeting.txId)).toEqual({});
+    },
+  );
 
   it("exits if another compute node uses its store, and names that process", async () => {
     const { client } = await start("P30D");

@@ -11,25 +11,29 @@ async function linesOf(lines: AsyncIterable<string>): Promise<string[]> {
 }
 
 describe("a commit of many changes", () => {
-  it("becomes several transactions, none above the limit, and the last completes the commit", async () => {
-    const plan = { directory: temporaryDirectory(), commits: 2, files: 30_000 };
-    const { directory } = await makeRepository(plan);
-    const lines = await linesOf(historyLines({ directory, name: "r", limit: 1 }));
-    expect(lines.length).toBeGreaterThan(3);
-    for (const line of lines) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(MAX_TRANSACTION_BYTES);
-    for (const line of lines.slice(0, -1)) {
-      expect(Buffer.byteLength(line)).toBeGreaterThan(MAX_TRANSACTION_BYTES * 0.99);
-    }
-    const folded = new Folded();
-    const oid = gitText(directory, "rev-parse", "HEAD~1");
-    const read = lines.map((line) => JSON.parse(line));
-    expect(read.map(({ id }) => id)).toEqual(lines.map((_, at) => `git:r:${oid}:${at + 1}`));
-    expect(read.map((line) => folded.apply(line)).filter((commit) => commit !== undefined)).toEqual([oid]);
-    expect(folded.commits.get(`r/${oid}`)?.changes).toBe(30_000);
-    expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, oid, "r"))]);
-  });
+  it(
+    "becomes several transactions, none above the limit, and the last completes the commit",
+    { tags: "rest/slow" },
+    async () => {
+      const plan = { directory: temporaryDirectory(), commits: 2, files: 30_000 };
+      const { directory } = await makeRepository(plan);
+      const lines = await linesOf(historyLines({ directory, name: "r", limit: 1 }));
+      expect(lines.length).toBeGreaterThan(3);
+      for (const line of lines) expect(Buffer.byteLength(line)).toBeLessThanOrEqual(MAX_TRANSACTION_BYTES);
+      for (const line of lines.slice(0, -1)) {
+        expect(Buffer.byteLength(line)).toBeGreaterThan(MAX_TRANSACTION_BYTES * 0.99);
+      }
+      const folded = new Folded();
+      const oid = gitText(directory, "rev-parse", "HEAD~1");
+      const read = lines.map((line) => JSON.parse(line));
+      expect(read.map(({ id }) => id)).toEqual(lines.map((_, at) => `git:r:${oid}:${at + 1}`));
+      expect(read.map((line) => folded.apply(line)).filter((commit) => commit !== undefined)).toEqual([oid]);
+      expect(folded.commits.get(`r/${oid}`)?.changes).toBe(30_000);
+      expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, oid, "r"))]);
+    },
+  );
 
-  it("results in the same files, however small its parts are", async () => {
+  it("results in the same files, however small its parts are", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({
       directory: temporaryDirectory(),
       commits: 100,
@@ -47,7 +51,7 @@ describe("a commit of many changes", () => {
     expect(new Set(lines.map((line) => JSON.parse(line).id)).size).toBe(lines.length);
   });
 
-  it("is refused if a single document is above the limit", async () => {
+  it("is refused if a single document is above the limit", { tags: "rest/slow" }, async () => {
     const directory = smallRepository();
     commitFiles(directory, "x".repeat(5000), { b: "2" });
     const lines = readLines(historyLines({ directory, maxTransactionBytes: 4000 }));

@@ -11,21 +11,25 @@ function running(): number {
 }
 
 describe("the history of a generated repository", () => {
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])("results in git's files at every stage (seed %d)", async (seed) => {
-    const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 300, seed });
-    const folded = new Folded();
-    let number = 0;
-    for (const line of await readLines(historyLines({ directory, name: "r" }))) {
-      const commit = folded.apply(line);
-      if (commit === undefined) continue;
-      number += 1;
-      if (number % 60 !== 0 && number > 3) continue;
-      expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, commit, "r"))]);
-    }
-    expect(number).toBe(300);
-  });
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    "results in git's files at every stage (seed %d)",
+    { tags: "rest/slow" },
+    async (seed) => {
+      const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 300, seed });
+      const folded = new Folded();
+      let number = 0;
+      for (const line of await readLines(historyLines({ directory, name: "r" }))) {
+        const commit = folded.apply(line);
+        if (commit === undefined) continue;
+        number += 1;
+        if (number % 60 !== 0 && number > 3) continue;
+        expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, commit, "r"))]);
+      }
+      expect(number).toBe(300);
+    },
+  );
 
-  it("contains every path's history as git log shows it", async () => {
+  it("contains every path's history as git log shows it", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 250, seed: 11 });
     const folded = new Folded();
     for (const line of await readLines(historyLines({ directory, name: "r" }))) folded.apply(line);
@@ -40,7 +44,7 @@ describe("the history of a generated repository", () => {
     }
   });
 
-  it("describes every commit as git does", async () => {
+  it("describes every commit as git does", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 200, seed: 12 });
     const folded = new Folded();
     for (const line of await readLines(historyLines({ directory, name: "r" }))) folded.apply(line);
@@ -77,22 +81,26 @@ describe("the history of a generated repository", () => {
     expect(sorted(folded.files)).toEqual([...(await filesByGit(directory, "HEAD", "r"))]);
   });
 
-  it("is always identical, byte for byte, even if it is printed in parts", async () => {
-    const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 200, seed: 14 });
-    const name = "r";
-    const all = await readLines(historyLines({ directory, name }));
-    expect(await readLines(historyLines({ directory, name }))).toEqual(all);
-    const half = gitText(directory, "rev-list", "--first-parent", "HEAD").split("\n")[100] ?? "";
-    const first = await readLines(historyLines({ directory, name, ref: half }));
-    const second = await readLines(historyLines({ directory, name, sinceCommit: half }));
-    expect(first.length).toBe(100);
-    expect([...first, ...second]).toEqual(all);
-    expect(await readLines(historyLines({ directory, name, limit: 30 }))).toEqual(all.slice(0, 30));
-    const limited = historyLines({ directory, name, limit: 5, sinceCommit: half });
-    expect(await readLines(limited)).toEqual(all.slice(100, 105));
-    expect(await readLines(historyLines({ directory, name, limit: 0 }))).toEqual([]);
-    expect(await readLines(historyLines({ directory, name, sinceCommit: "HEAD" }))).toEqual([]);
-  });
+  it(
+    "is always identical, byte for byte, even if it is printed in parts",
+    { tags: "rest/slow" },
+    async () => {
+      const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 200, seed: 14 });
+      const name = "r";
+      const all = await readLines(historyLines({ directory, name }));
+      expect(await readLines(historyLines({ directory, name }))).toEqual(all);
+      const half = gitText(directory, "rev-list", "--first-parent", "HEAD").split("\n")[100] ?? "";
+      const first = await readLines(historyLines({ directory, name, ref: half }));
+      const second = await readLines(historyLines({ directory, name, sinceCommit: half }));
+      expect(first.length).toBe(100);
+      expect([...first, ...second]).toEqual(all);
+      expect(await readLines(historyLines({ directory, name, limit: 30 }))).toEqual(all.slice(0, 30));
+      const limited = historyLines({ directory, name, limit: 5, sinceCommit: half });
+      expect(await readLines(limited)).toEqual(all.slice(100, 105));
+      expect(await readLines(historyLines({ directory, name, limit: 0 }))).toEqual([]);
+      expect(await readLines(historyLines({ directory, name, sinceCommit: "HEAD" }))).toEqual([]);
+    },
+  );
 });
 
 describe("the history of a repository", () => {
@@ -127,7 +135,7 @@ describe("the history of a repository", () => {
     ]);
   });
 
-  it("does not depend on the user's git settings", async () => {
+  it("does not depend on the user's git settings", { tags: "rest/slow" }, async () => {
     const directory = smallRepository();
     commitFiles(directory, "rename", { a: null, "sub/b": "1", "sub/é": "2" });
     commitFiles(directory, "an é to encode", {});
@@ -189,19 +197,23 @@ describe("the history of a repository", () => {
     expect(more).toHaveLength(1);
   });
 
-  it("is named after the repository's directory, even when it is read from a subdirectory", async () => {
-    const root = temporaryDirectory();
-    const work = join(root, "project.x");
-    git(root, "clone", "-q", smallRepository(), work);
-    git(root, "clone", "-q", "--bare", work, join(root, "project.git"));
-    execFileSync("mkdir", [join(work, "sub")]);
-    for (const place of ["project.x", "project.x/sub", "project.x/.git"]) {
-      const [line] = await readLines(historyLines({ directory: join(root, place) }));
-      expect(line?.ops[0]?.[2]).toBe("project.x/a");
-    }
-    const [bare] = await readLines(historyLines({ directory: join(root, "project.git") }));
-    expect(bare?.ops[0]?.[2]).toBe("project/a");
-  });
+  it(
+    "is named after the repository's directory, even when it is read from a subdirectory",
+    { tags: "rest/slow" },
+    async () => {
+      const root = temporaryDirectory();
+      const work = join(root, "project.x");
+      git(root, "clone", "-q", smallRepository(), work);
+      git(root, "clone", "-q", "--bare", work, join(root, "project.git"));
+      execFileSync("mkdir", [join(work, "sub")]);
+      for (const place of ["project.x", "project.x/sub", "project.x/.git"]) {
+        const [line] = await readLines(historyLines({ directory: join(root, place) }));
+        expect(line?.ops[0]?.[2]).toBe("project.x/a");
+      }
+      const [bare] = await readLines(historyLines({ directory: join(root, "project.git") }));
+      expect(bare?.ops[0]?.[2]).toBe("project/a");
+    },
+  );
 
   it("has the given name in its keys and its ids", async () => {
     const directory = smallRepository();
@@ -236,7 +248,7 @@ describe("the history of a repository", () => {
     await expect(readLines(historyLines({ directory }))).rejects.toThrow(new RegExp(`diff-tree.*${tree}`));
   });
 
-  it("leaves no process behind when its reader stops early", async () => {
+  it("leaves no process behind when its reader stops early", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({
       directory: temporaryDirectory(),
       commits: 1500,

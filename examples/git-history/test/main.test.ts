@@ -16,7 +16,7 @@ function run(args: string[], env: NodeJS.ProcessEnv = {}): SpawnSyncReturns<stri
 }
 
 describe("the command", () => {
-  it("prints the history as NDJSON, with or without the word export", () => {
+  it("prints the history as NDJSON, with or without the word export", { tags: "rest/slow" }, () => {
     const directory = smallRepository();
     commitFiles(directory, "second", { "é\n": "2" });
     const { stdout, status, stderr } = run(["--repo", directory, "--name", "r"]);
@@ -30,7 +30,7 @@ describe("the command", () => {
     expect(since.stdout).toBe(`${lines[1]}\n`);
   });
 
-  it("prints the expected files in the order of a node's keys", async () => {
+  it("prints the expected files in the order of a node's keys", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 300, seed: 5 });
     const { stdout, status } = run(["expect", "--repo", directory, "--ref", "main"]);
     expect(status).toBe(0);
@@ -42,7 +42,7 @@ describe("the command", () => {
     expect(names).toEqual(names.toSorted((a, b) => a.compare(b)));
   });
 
-  it("prints the versions of one file", () => {
+  it("prints the versions of one file", { tags: "rest/slow" }, () => {
     const directory = smallRepository();
     const blob = gitText(directory, "rev-parse", "HEAD:a");
     const removed = commitFiles(directory, "gone", { a: null, "a/b": "1" });
@@ -67,7 +67,7 @@ describe("the command", () => {
     expect(stdout).toContain("Example:\n  node examples/git-history/dist/src/main.js");
   });
 
-  it("exits quietly when its reader closes the pipe", async () => {
+  it("exits quietly when its reader closes the pipe", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({
       directory: temporaryDirectory(),
       commits: 1500,
@@ -106,7 +106,7 @@ describe("the command", () => {
     expect({ stdout, status }).toEqual({ stdout: "", status: 2 });
   });
 
-  it("refuses a ref that names no commit", () => {
+  it("refuses a ref that names no commit", { tags: "rest/slow" }, () => {
     const directory = smallRepository();
     for (const ref of ["nowhere", "-x", "", "HEAD:a", "main..main", "main^9"]) {
       const { stderr, status } = run([`--ref=${ref}`, "--repo", directory]);

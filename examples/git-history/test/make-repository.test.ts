@@ -7,19 +7,27 @@ async function headOf(seed: number): Promise<string> {
 }
 
 describe("a generated repository", () => {
-  it("has the same commits if it is created from the same plan, and others if the seed differs", async () => {
-    const head = await headOf(3);
-    expect(await headOf(3)).toBe(head);
-    expect(await headOf(4)).not.toBe(head);
-  });
+  it(
+    "has the same commits if it is created from the same plan, and others if the seed differs",
+    { tags: "rest/slow" },
+    async () => {
+      const head = await headOf(3);
+      expect(await headOf(3)).toBe(head);
+      expect(await headOf(4)).not.toBe(head);
+    },
+  );
 
-  it("has the requested number of first-parent commits, and passes git fsck", async () => {
-    const { directory, branch } = await makeRepository({ directory: temporaryDirectory(), commits: 1000 });
-    expect(gitText(directory, "rev-list", "--first-parent", "--count", branch)).toBe("1000");
-    git(directory, "fsck", "--connectivity-only");
-  });
+  it(
+    "has the requested number of first-parent commits, and passes git fsck",
+    { tags: "rest/slow" },
+    async () => {
+      const { directory, branch } = await makeRepository({ directory: temporaryDirectory(), commits: 1000 });
+      expect(gitText(directory, "rev-list", "--first-parent", "--count", branch)).toBe("1000");
+      git(directory, "fsck", "--connectivity-only");
+    },
+  );
 
-  it("has every case that a reader must handle", async () => {
+  it("has every case that a reader must handle", { tags: "rest/slow" }, async () => {
     const { directory } = await makeRepository({ directory: temporaryDirectory(), commits: 1500, seed: 2 });
     const log = git(directory, "log", "--first-parent", "-m", "--raw", "-M100%", "--format=%H %P", "HEAD");
     const text = log.toString("latin1");

@@ -49,35 +49,43 @@ describe("the expected files", () => {
 });
 
 describe("the expected history of a path", () => {
-  it("contains only first-parent commits, and for a merge its change from the first parent", async () => {
-    const directory = smallRepository();
-    git(directory, "checkout", "-q", "-b", "side");
-    commitFiles(directory, "one", { a: "2" });
-    commitFiles(directory, "two", { a: "3" });
-    git(directory, "checkout", "-q", "-f", "main");
-    commitFiles(directory, "elsewhere", { b: "1" });
-    git(directory, "merge", "-q", "--no-ff", "-m", "merge", "side");
-    const history = await all(expectedHistory(directory, Buffer.from("a")));
-    expect(history.map(({ commit }) => commit)).toEqual([
-      gitText(directory, "rev-parse", "HEAD~2"),
-      gitText(directory, "rev-parse", "HEAD"),
-    ]);
-  });
+  it(
+    "contains only first-parent commits, and for a merge its change from the first parent",
+    { tags: "rest/slow" },
+    async () => {
+      const directory = smallRepository();
+      git(directory, "checkout", "-q", "-b", "side");
+      commitFiles(directory, "one", { a: "2" });
+      commitFiles(directory, "two", { a: "3" });
+      git(directory, "checkout", "-q", "-f", "main");
+      commitFiles(directory, "elsewhere", { b: "1" });
+      git(directory, "merge", "-q", "--no-ff", "-m", "merge", "side");
+      const history = await all(expectedHistory(directory, Buffer.from("a")));
+      expect(history.map(({ commit }) => commit)).toEqual([
+        gitText(directory, "rev-parse", "HEAD~2"),
+        gitText(directory, "rev-parse", "HEAD"),
+      ]);
+    },
+  );
 
-  it("interprets a path literally, even if it looks like a pattern or an option", async () => {
-    const directory = smallRepository();
-    commitFiles(directory, "patterns", {
-      "*": "1",
-      ":(glob)**": "2",
-      "-p": "3",
-      "$(x)'\"": "4",
-      "%s\\n": "5",
-    });
-    for (const path of ["*", ":(glob)**", "-p", "$(x)'\"", "%s\\n"]) {
-      const history = await all(expectedHistory(directory, Buffer.from(path)));
-      expect(history.map(({ commit }) => commit)).toEqual([gitText(directory, "rev-parse", "HEAD")]);
-    }
-  });
+  it(
+    "interprets a path literally, even if it looks like a pattern or an option",
+    { tags: "rest/slow" },
+    async () => {
+      const directory = smallRepository();
+      commitFiles(directory, "patterns", {
+        "*": "1",
+        ":(glob)**": "2",
+        "-p": "3",
+        "$(x)'\"": "4",
+        "%s\\n": "5",
+      });
+      for (const path of ["*", ":(glob)**", "-p", "$(x)'\"", "%s\\n"]) {
+        const history = await all(expectedHistory(directory, Buffer.from(path)));
+        expect(history.map(({ commit }) => commit)).toEqual([gitText(directory, "rev-parse", "HEAD")]);
+      }
+    },
+  );
 
   it("is empty for a path that never existed, and for a directory", async () => {
     const directory = smallRepository();

@@ -40,7 +40,7 @@ async function podNames(): Promise<string[]> {
 }
 
 describe("the lease of the controllers", () => {
-  it("stays with a holder that renews it", async () => {
+  it("stays with a holder that renews it", { tags: "rest/slow" }, async () => {
     // The lease is longer than any pause on a busy machine.
     start("alpha", 5_000);
     start("beta", 5_000);

@@ -1,3 +1,5 @@
+// @module-tag nats
+// @module-tag rest/slow
 import { CairnClient } from "@cairn/client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Deployment, type Pod, runKubelet } from "../src/index.ts";

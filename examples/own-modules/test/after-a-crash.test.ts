@@ -64,34 +64,38 @@ async function writeLog(...messages: string[]): Promise<void> {
 }
 
 describe("the log in one file", () => {
-  it("truncates an unfinished frame, wherever it was cut, and continues after the last complete one", async () => {
-    await writeLog("one", "two");
-    const whole = await readFile(messagesFile());
-    const log = await openTestLog();
-    await log.append(bytes("three".padEnd(60)));
-    await log.close();
-    const more = await readFile(messagesFile());
-    const torn = Array.from({ length: more.length - whole.length }, (_, cut) =>
-      more.subarray(0, whole.length + cut),
-    );
-    // A file may get its new length before all of its content.
-    torn.push(Buffer.concat([more.subarray(0, -10), Buffer.alloc(10)]));
-    for (const [index, content] of torn.entries()) {
-      await writeFile(messagesFile(), content);
-      const again = await openTestLog();
-      expect(await again.bounds()).toEqual({ first: 1, last: 3 });
-      expect(await again.append(bytes("4"))).toEqual({ position: 4, duplicate: false });
-      expect((await takeMessages(again, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
-      await again.close();
-      // Each time it is opened, the log flushes its lock several times, which would take minutes for all cuts on a busy
-      // disk.
-      if (index % 10 !== 0 && index < torn.length - 1) continue;
-      const later = await openTestLog();
-      expect(await later.bounds()).toEqual({ first: 1, last: 4 });
-      expect((await takeMessages(later, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
-      await later.close();
-    }
-  });
+  it(
+    "truncates an unfinished frame, wherever it was cut, and continues after the last complete one",
+    { tags: "rest/slow" },
+    async () => {
+      await writeLog("one", "two");
+      const whole = await readFile(messagesFile());
+      const log = await openTestLog();
+      await log.append(bytes("three".padEnd(60)));
+      await log.close();
+      const more = await readFile(messagesFile());
+      const torn = Array.from({ length: more.length - whole.length }, (_, cut) =>
+        more.subarray(0, whole.length + cut),
+      );
+      // A file may get its new length before all of its content.
+      torn.push(Buffer.concat([more.subarray(0, -10), Buffer.alloc(10)]));
+      for (const [index, content] of torn.entries()) {
+        await writeFile(messagesFile(), content);
+        const again = await openTestLog();
+        expect(await again.bounds()).toEqual({ first: 1, last: 3 });
+        expect(await again.append(bytes("4"))).toEqual({ position: 4, duplicate: false });
+        expect((await takeMessages(again, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
+        await again.close();
+        // Each time it is opened, the log flushes its lock several times, which would take minutes for all cuts on a busy
+        // disk.
+        if (index % 10 !== 0 && index < torn.length - 1) continue;
+        const later = await openTestLog();
+        expect(await later.bounds()).toEqual({ first: 1, last: 4 });
+        expect((await takeMessages(later, 2, 3)).map(text)).toEqual(["one", "two", "4"]);
+        await later.close();
+      }
+    },
+  );
 
   it("refuses to read a part that was damaged or truncated while it is open, instead of retrying forever", async () => {
     await writeLog("one", "two", "three");
@@ -107,17 +111,21 @@ describe("the log in one file", () => {
     }
   });
 
-  it("refuses a log that is damaged anywhere before its last frame, instead of ending it there", async () => {
-    await writeLog("one", "two", "three");
-    const whole = await readFile(messagesFile());
-    // A damaged last frame cannot be distinguished from an unfinished one.
-    for (let at = 0; at < whole.length - LAST_FRAME_BYTES; at += 1) {
-      await writeFile(messagesFile(), whole);
-      await damage(messagesFile(), at);
-      await expect(openLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
-      expect(await readFile(messagesFile())).toHaveLength(whole.length);
-    }
-  });
+  it(
+    "refuses a log that is damaged anywhere before its last frame, instead of ending it there",
+    { tags: "rest/slow" },
+    async () => {
+      await writeLog("one", "two", "three");
+      const whole = await readFile(messagesFile());
+      // A damaged last frame cannot be distinguished from an unfinished one.
+      for (let at = 0; at < whole.length - LAST_FRAME_BYTES; at += 1) {
+        await writeFile(messagesFile(), whole);
+        await damage(messagesFile(), at);
+        await expect(openLog({ path })).rejects.toMatchObject({ code: "LOG_GAP" });
+        expect(await readFile(messagesFile())).toHaveLength(whole.length);
+      }
+    },
+  );
 
   it("finds any position among thousands", async () => {
     const log = await openTestLog();

@@ -91,24 +91,28 @@ test("terminating a pair waits for both threads", async () => {
   expect(worker.threadId).toBe(-1);
 });
 
-test("after an abort, terminating a pair does not wait for a thread whose system call does not return", async () => {
-  execFileSync("mkfifo", [directory.path("pipe")]);
-  const pipe = openSync(directory.path("pipe"), "r+");
-  const { sent, terminate } = await pair(
-    "peer.on('message', tell);",
-    "peer.postMessage(1); require('node:fs').readSync(start, Buffer.alloc(1));",
-    pipe,
-  );
-  onTestFinished(async () => {
-    // The call returns, so that the thread ends.
-    writeSync(pipe, "x");
-    await terminate();
-    closeSync(pipe);
-  });
-  await sent.take();
-  const stop = new AbortController();
-  const stopped = terminate(stop.signal);
-  stop.abort();
-  await stopped;
-  await terminate(stop.signal);
-});
+test(
+  "after an abort, terminating a pair does not wait for a thread whose system call does not return",
+  { tags: "rest/slow" },
+  async () => {
+    execFileSync("mkfifo", [directory.path("pipe")]);
+    const pipe = openSync(directory.path("pipe"), "r+");
+    const { sent, terminate } = await pair(
+      "peer.on('message', tell);",
+      "peer.postMessage(1); require('node:fs').readSync(start, Buffer.alloc(1));",
+      pipe,
+    );
+    onTestFinished(async () => {
+      // The call returns, so that the thread ends.
+      writeSync(pipe, "x");
+      await terminate();
+      closeSync(pipe);
+    });
+    await sent.take();
+    const stop = new AbortController();
+    const stopped = terminate(stop.signal);
+    stop.abort();
+    await stopped;
+    await terminate(stop.signal);
+  },
+);

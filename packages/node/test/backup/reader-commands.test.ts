@@ -1,3 +1,4 @@
+// @module-tag nats
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { filesystemStore } from "@cairn/checkpoint";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { faultyStore, type StoreFaults } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";

@@ -44,21 +44,25 @@ describe("a log and its backup in a folder", () => {
       signal: new AbortController().signal,
     });
 
-  it("contain the same messages after each look, and small segments are merged", async () => {
-    for (let n = 0; n < 70; n += 1) {
-      await log.append(bytes(`message ${n}`));
-      const { covered, written } = await look();
-      expect(covered).toEqual([{ first: 1, last: n + 2 }]);
-      expect(written).toHaveLength(1);
-    }
-    const { segments } = await listBackup(store(), logId);
-    expect(segments.length).toBeLessThan(10);
-    const backup = new BackupLog({ store: store(), logId, pollMs: 10 });
-    expect(await backup.bounds()).toEqual(await log.bounds());
-    const read = await takeMessages(backup, 1, 71);
-    expect(read).toEqual((await takeMessages(log, 1, 71)).map((one) => ({ ...one, nanoseconds: 0 })));
-    expect(text(await backup.fetch(5))).toBe(text(await log.fetch(5)));
-  });
+  it(
+    "contain the same messages after each look, and small segments are merged",
+    { tags: "rest/slow" },
+    async () => {
+      for (let n = 0; n < 70; n += 1) {
+        await log.append(bytes(`message ${n}`));
+        const { covered, written } = await look();
+        expect(covered).toEqual([{ first: 1, last: n + 2 }]);
+        expect(written).toHaveLength(1);
+      }
+      const { segments } = await listBackup(store(), logId);
+      expect(segments.length).toBeLessThan(10);
+      const backup = new BackupLog({ store: store(), logId, pollMs: 10 });
+      expect(await backup.bounds()).toEqual(await log.bounds());
+      const read = await takeMessages(backup, 1, 71);
+      expect(read).toEqual((await takeMessages(log, 1, 71)).map((one) => ({ ...one, nanoseconds: 0 })));
+      expect(text(await backup.fetch(5))).toBe(text(await log.fetch(5)));
+    },
+  );
 
   it.each(["none", "gzip"] as const)(
     "read a segment once for all its messages, even after a new listing (%s)",

@@ -58,25 +58,29 @@ function keepWriting(node: CairnNode): { stop(): Promise<number> } {
   };
 }
 
-it("while writing continues, a checkpoint contains exactly the transactions that its manifest claims", async () => {
-  const { node, store, verify } = await scene();
-  const writer = keepWriting(node);
-  const behind: number[] = [];
-  for (let round = 0; round < 4; round += 1) {
-    const before = await lastApplied(node);
-    await vi.waitFor(async () => expect(await lastApplied(node)).toBeGreaterThan(before + 20), {
-      timeout: 30_000,
-    });
-    const taken = await node.checkpoint().done;
-    if (!("checkpoint" in taken)) throw new Error("nothing was saved");
-    behind.push((await lastApplied(node)) - taken.checkpoint.txId);
-    expect((await verify(taken.checkpoint.name)).manifest.txId).toBe(taken.checkpoint.txId);
-  }
-  await writer.stop();
-  // Writing continued during the checkpoints.
-  expect(Math.max(...behind)).toBeGreaterThan(0);
-  expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
-});
+it(
+  "while writing continues, a checkpoint contains exactly the transactions that its manifest claims",
+  { tags: "rest/slow" },
+  async () => {
+    const { node, store, verify } = await scene();
+    const writer = keepWriting(node);
+    const behind: number[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      const before = await lastApplied(node);
+      await vi.waitFor(async () => expect(await lastApplied(node)).toBeGreaterThan(before + 20), {
+        timeout: 30_000,
+      });
+      const taken = await node.checkpoint().done;
+      if (!("checkpoint" in taken)) throw new Error("nothing was saved");
+      behind.push((await lastApplied(node)) - taken.checkpoint.txId);
+      expect((await verify(taken.checkpoint.name)).manifest.txId).toBe(taken.checkpoint.txId);
+    }
+    await writer.stop();
+    // Writing continued during the checkpoints.
+    expect(Math.max(...behind)).toBeGreaterThan(0);
+    expect((await listCheckpoints(store)).checkpoints).toHaveLength(4);
+  },
+);
 
 it("before its index is closed, a node that is configured to save on stopping saves everything that was indexed", async () => {
   const { node, store, verify } = await scene(true);

@@ -1,3 +1,4 @@
+// @module-tag nats
 import path from "node:path";
 import { filesystemStore, markDamaged } from "@cairn/checkpoint";
 import { afterEach, beforeEach, expect, it } from "vitest";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir, readFile, rename, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type CheckpointStore, encryptedStore, filesystemStore } from "@cairn/checkpoint";
@@ -45,45 +46,56 @@ async function failureOf(node: CairnNode) {
   return failure;
 }
 
-it("an incomplete checkpoint proves that there was a log, which is recovered once it is complete", async () => {
-  const name = await lostLog(plain());
-  const archive = path.join(folder(), `${name}.tar`);
-  const content = await readFile(archive);
-  await truncate(archive, 512);
-  const b = await scene.start("b");
-  const failure = await failureOf(b);
-  expect(failure).toMatchObject({
-    code: "LOG_DIFFERENT",
-    message: expect.stringContaining(`the manifest of checkpoint ${name} shows transactions up to 6`),
-    hint: expect.stringMatching(/make checkpoint-6-\S+ usable \(CHECKPOINT_INCOMPLETE: .*cairn log recover/),
-  });
-  expect(await run(scene, "log", "create")).toMatchObject({
-    code: 1,
-    stderr: expect.stringMatching(/^CONFLICT/),
-  });
-  expect(await run(scene, "log", "recover")).toMatchObject({
-    code: 1,
-    stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*\n?.*CHECKPOINT_INCOMPLETE/),
-  });
-  expect((await run(scene, "log", "status")).stderr).toContain(`make ${name} usable`);
+it(
+  "an incomplete checkpoint proves that there was a log, which is recovered once it is complete",
+  { tags: "rest/slow" },
+  async () => {
+    const name = await lostLog(plain());
+    const archive = path.join(folder(), `${name}.tar`);
+    const content = await readFile(archive);
+    await truncate(archive, 512);
+    const b = await scene.start("b");
+    const failure = await failureOf(b);
+    expect(failure).toMatchObject({
+      code: "LOG_DIFFERENT",
+      message: expect.stringContaining(`the manifest of checkpoint ${name} shows transactions up to 6`),
+      hint: expect.stringMatching(
+        /make checkpoint-6-\S+ usable \(CHECKPOINT_INCOMPLETE: .*cairn log recover/,
+      ),
+    });
+    expect(await run(scene, "log", "create")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CONFLICT/),
+    });
+    expect(await run(scene, "log", "recover")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*\n?.*CHECKPOINT_INCOMPLETE/),
+    });
+    expect((await run(scene, "log", "status")).stderr).toContain(`make ${name} usable`);
 
-  await writeFile(archive, content);
-  await done(scene, "log", "recover");
-  await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
-  expect(await b.get(key("k4"))).toMatchObject({ json: '"kept"' });
-});
+    await writeFile(archive, content);
+    await done(scene, "log", "recover");
+    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
+    expect(await b.get(key("k4"))).toMatchObject({ json: '"kept"' });
+  },
+);
 
-it("an empty log is begun next to an incomplete checkpoint only on purpose", async () => {
-  const name = await lostLog(plain());
-  await truncate(path.join(folder(), `${name}.tar`), 512);
-  const b = await scene.start("b");
-  const [, command = ""] =
-    /to begin an empty log instead, run cairn (log create --empty)/.exec((await failureOf(b))?.hint ?? "") ??
-    [];
-  await done(scene, ...command.split(" "));
-  await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
-  expect(await b.get(key("k4"))).toBeUndefined();
-});
+it(
+  "an empty log is begun next to an incomplete checkpoint only on purpose",
+  { tags: "rest/slow" },
+  async () => {
+    const name = await lostLog(plain());
+    await truncate(path.join(folder(), `${name}.tar`), 512);
+    const b = await scene.start("b");
+    const [, command = ""] =
+      /to begin an empty log instead, run cairn (log create --empty)/.exec(
+        (await failureOf(b))?.hint ?? "",
+      ) ?? [];
+    await done(scene, ...command.split(" "));
+    await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 30_000 });
+    expect(await b.get(key("k4"))).toBeUndefined();
+  },
+);
 
 it("an incomplete checkpoint that reaches further than a usable one is named", async () => {
   await lostLog(plain());

@@ -174,7 +174,7 @@ function awayConfig(port: number): object {
   };
 }
 
-it("a drain says that no node responds, and continues when one does", async () => {
+it("a drain says that no node responds, and continues when one does", { tags: "rest/slow" }, async () => {
   let away = await startNode(awayConfig(0), { env: {} });
   await away.ready;
   const url = away.url ?? "";

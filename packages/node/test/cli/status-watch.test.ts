@@ -4,7 +4,7 @@ import { serve } from "../http/served-node.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
 describe("cairn status --watch", () => {
-  it("draws the status again until Ctrl-C, and then ends with 0", async () => {
+  it("draws the status again until Ctrl-C, and then ends with 0", { tags: "rest/slow" }, async () => {
     const node = new MemoryNode();
     await using served = await serve({ node });
     const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url, NO_COLOR: "1" }, isTTY: true });

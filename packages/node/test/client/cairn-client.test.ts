@@ -176,19 +176,23 @@ describe("errors", () => {
     expect(committed).toBe(true);
   });
 
-  it("are thrown only after each node was tried once, however short the time limit", async () => {
-    expect((await client([nobody, url], { retryForMs: 0 }).status()).node).toBe("n");
-    await using silent = await serve();
-    silent.node.beforeSubmit = () => new Promise(() => {});
-    // The second node has the same time limit, and needs the time on a busy machine.
-    const cairn = client([silent.url, url], { retryForMs: 1, attemptMs: 3_000 });
-    expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 1_000 })).committed).toBe(
-      true,
-    );
-    expect(await failure(client([nobody, nobody], { retryForMs: 0 }).status())).toMatchObject({
-      code: "UNREACHABLE",
-    });
-  });
+  it(
+    "are thrown only after each node was tried once, however short the time limit",
+    { tags: "rest/slow" },
+    async () => {
+      expect((await client([nobody, url], { retryForMs: 0 }).status()).node).toBe("n");
+      await using silent = await serve();
+      silent.node.beforeSubmit = () => new Promise(() => {});
+      // The second node has the same time limit, and needs the time on a busy machine.
+      const cairn = client([silent.url, url], { retryForMs: 1, attemptMs: 3_000 });
+      expect((await cairn.transact({ ops: [["put", "pods", "p", 1]] }, { timeoutMs: 1_000 })).committed).toBe(
+        true,
+      );
+      expect(await failure(client([nobody, nobody], { retryForMs: 0 }).status())).toMatchObject({
+        code: "UNREACHABLE",
+      });
+    },
+  );
 
   it("such as TX_TIMEOUT make the following call go to another node", async () => {
     await using stuck = await serve();

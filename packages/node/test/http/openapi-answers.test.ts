@@ -207,7 +207,7 @@ describe("a node responds as its OpenAPI document describes", { shuffle: false }
     await described.answerOf("listEvictions", 200);
   });
 
-  it("to requests that no operation can execute", async () => {
+  it("to requests that no operation can execute", { tags: "rest/slow" }, async () => {
     for (const { operationId: id, path: address } of operations.values()) {
       const at = example(address);
       await described.answerOf(id, 417, { at, headers: { expect: "a miracle" } });

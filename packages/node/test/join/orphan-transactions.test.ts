@@ -66,27 +66,31 @@ const put = (name: string, document: number): Transaction => ({
 });
 
 describe("orphans", () => {
-  it("are exactly the committed transactions after the point at which the index and the log diverge", async () => {
-    const some = fc.array(transaction, { maxLength: 12 });
-    await fc.assert(
-      fc.asyncProperty(some, some, some, async (before, lost, instead) => {
-        const from = before.length + 2;
-        const kept = messagesOf(before);
-        const gone = messagesOf(lost, from);
-        const { kv, state } = await indexOf([first, ...kept, ...gone]);
-        const index = await IndexStore.open(kv, state);
-        const committed: number[] = [];
-        for (let txId = from; txId <= state.txId; txId += 1) {
-          const outcome = await index.outcome(txId);
-          if (outcome?.committed === true && outcome.duplicateOf === undefined) committed.push(txId);
-        }
-        await kv.close();
-        const found = await orphansOf(kept, gone, messagesOf(instead, from, 5_000));
-        expect(found.map(({ txId }) => txId)).toEqual(committed);
-      }),
-      { numRuns: 100 },
-    );
-  });
+  it(
+    "are exactly the committed transactions after the point at which the index and the log diverge",
+    { tags: "rest/slow" },
+    async () => {
+      const some = fc.array(transaction, { maxLength: 12 });
+      await fc.assert(
+        fc.asyncProperty(some, some, some, async (before, lost, instead) => {
+          const from = before.length + 2;
+          const kept = messagesOf(before);
+          const gone = messagesOf(lost, from);
+          const { kv, state } = await indexOf([first, ...kept, ...gone]);
+          const index = await IndexStore.open(kv, state);
+          const committed: number[] = [];
+          for (let txId = from; txId <= state.txId; txId += 1) {
+            const outcome = await index.outcome(txId);
+            if (outcome?.committed === true && outcome.duplicateOf === undefined) committed.push(txId);
+          }
+          await kv.close();
+          const found = await orphansOf(kept, gone, messagesOf(instead, from, 5_000));
+          expect(found.map(({ txId }) => txId)).toEqual(committed);
+        }),
+        { numRuns: 100 },
+      );
+    },
+  );
 
   it("are printed as they were submitted, with an id so that they are applied only once", async () => {
     const lost = [

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { access, readdir, readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";

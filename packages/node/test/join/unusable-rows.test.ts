@@ -1,3 +1,4 @@
+// @module-tag nats
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { expect, it } from "vitest";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { expect, it } from "vitest";
 import { emptyState, type IndexState } from "../../src/index/rows/index-state.ts";
 import { anchorOf } from "../../src/log/anchor.ts";

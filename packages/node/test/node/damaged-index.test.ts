@@ -91,7 +91,7 @@ describe("a node whose index is damaged on disk", () => {
 });
 
 describe("a checkpoint whose index proves damaged each time it is restored", () => {
-  it("is eventually skipped instead of being restored again and again", async () => {
+  it("is eventually skipped instead of being restored again and again", { tags: "rest/slow" }, async () => {
     const first = await start();
     await first.ready;
     for (const name of ["a", "b"]) {

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { TxOperation } from "@cairn/client";

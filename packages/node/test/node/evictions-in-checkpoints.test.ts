@@ -14,69 +14,73 @@ const logBounds = () => Promise.resolve({ first: 1, last: 9 });
 
 const KEYS = ["a", "b", "team/c"];
 
-it("a node lists for an eviction exactly those checkpoints from which the content can still be read", async () => {
-  const scene = await observedScene();
-  const node = await scene.start("n", { checkpointing: { retentionPolicy: { retainAtLeast: 100 } } });
-  await node.ready;
-  const steps: TxOperation[][] = [
-    [["put", "pods", "other", 1]],
-    [["put", "pods", "a", 1]],
-    [
-      ["evict", "pods", "a"],
-      ["put", "pods", "b", 1],
-    ],
-    [
-      ["put", "pods", "team/c", 1],
-      ["put", "pods", "b", 2],
-    ],
-    [["delete", "pods", "b"]],
-    [["put", "other", "a", 1]],
-    [["evict", "pods", "b"]],
-    [
-      ["match", "pods", "a", 99],
-      ["put", "pods", "a", 2],
-    ],
-    [["put", "pods", "a", 3]],
-    [["put", "pods", "a", 4]],
-    [
-      ["evict", "pods", "a"],
-      ["evict", "pods", "team/c"],
-      ["evict", "pods", "b"],
-    ],
-  ];
-  for (const ops of steps) {
-    await node.await((await node.submit({ ops })).txId);
-    await node.checkpoint().done;
-  }
-  const saved = (await node.checkpoints()).map(({ name, txId }) => ({ name, txId }));
-  expect(saved).toHaveLength(steps.length);
-
-  // This is the content of each key, as read from each checkpoint.
-  const held = new Set<string>();
-  for (const { name } of saved) {
-    for (const key of KEYS) {
-      const place = path.join(scene.folder, "checkpoints", name);
-      const { code } = await cairn(["db", "history", place, "pods", key], new CapturedTerminal());
-      if (code === 0) held.add(`${name} ${key}`);
+it(
+  "a node lists for an eviction exactly those checkpoints from which the content can still be read",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await observedScene();
+    const node = await scene.start("n", { checkpointing: { retentionPolicy: { retainAtLeast: 100 } } });
+    await node.ready;
+    const steps: TxOperation[][] = [
+      [["put", "pods", "other", 1]],
+      [["put", "pods", "a", 1]],
+      [
+        ["evict", "pods", "a"],
+        ["put", "pods", "b", 1],
+      ],
+      [
+        ["put", "pods", "team/c", 1],
+        ["put", "pods", "b", 2],
+      ],
+      [["delete", "pods", "b"]],
+      [["put", "other", "a", 1]],
+      [["evict", "pods", "b"]],
+      [
+        ["match", "pods", "a", 99],
+        ["put", "pods", "a", 2],
+      ],
+      [["put", "pods", "a", 3]],
+      [["put", "pods", "a", 4]],
+      [
+        ["evict", "pods", "a"],
+        ["evict", "pods", "team/c"],
+        ["evict", "pods", "b"],
+      ],
+    ];
+    for (const ops of steps) {
+      await node.await((await node.submit({ ops })).txId);
+      await node.checkpoint().done;
     }
-  }
-  expect(held.size).toBeGreaterThan(8);
-  const { evictions } = await node.evictions();
-  expect(evictions).toHaveLength(4);
-  for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
-    // Each of these checkpoints was saved after everything that had been evicted before was purged.
-    expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
-    expect(files.goneSince).not.toBeNull();
-    const key = namespace === "default" ? name : `${namespace}/${name}`;
-    const before = evictions.filter((one) => one.name === name && one.txId < txId).map((one) => one.txId);
-    const since = Math.max(0, ...before);
-    const holding = saved.filter(
-      (one) => one.txId > since && one.txId < txId && held.has(`${one.name} ${key}`),
-    );
-    expect([key, txId, checkpoints]).toEqual([key, txId, holding.map((one) => one.name)]);
-    expect(holding.length).toBeGreaterThan(0);
-  }
-}, 120_000);
+    const saved = (await node.checkpoints()).map(({ name, txId }) => ({ name, txId }));
+    expect(saved).toHaveLength(steps.length);
+
+    // This is the content of each key, as read from each checkpoint.
+    const held = new Set<string>();
+    for (const { name } of saved) {
+      for (const key of KEYS) {
+        const place = path.join(scene.folder, "checkpoints", name);
+        const { code } = await cairn(["db", "history", place, "pods", key], new CapturedTerminal());
+        if (code === 0) held.add(`${name} ${key}`);
+      }
+    }
+    expect(held.size).toBeGreaterThan(8);
+    const { evictions } = await node.evictions();
+    expect(evictions).toHaveLength(4);
+    for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
+      // Each of these checkpoints was saved after everything that had been evicted before was purged.
+      expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
+      expect(files.goneSince).not.toBeNull();
+      const key = namespace === "default" ? name : `${namespace}/${name}`;
+      const before = evictions.filter((one) => one.name === name && one.txId < txId).map((one) => one.txId);
+      const since = Math.max(0, ...before);
+      const holding = saved.filter(
+        (one) => one.txId > since && one.txId < txId && held.has(`${one.name} ${key}`),
+      );
+      expect([key, txId, checkpoints]).toEqual([key, txId, holding.map((one) => one.name)]);
+      expect(holding.length).toBeGreaterThan(0);
+    }
+  },
+);
 
 it.each<[what: string, log: Partial<TxLog> | undefined]>([
   ["of a history that the log lost", { fetch: () => Promise.resolve(undefined) }],

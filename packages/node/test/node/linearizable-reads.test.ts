@@ -1,3 +1,4 @@
+// @module-tag nats
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CairnClient } from "@cairn/client";
 import type { NodeApi, ReadOptions } from "../../src/api/node-api.ts";
@@ -109,30 +110,34 @@ describe("a linearizable read", () => {
     expect(await node.metrics()).toMatch(/^cairn_read_barriers_total 1$/m);
   });
 
-  it("is refused while the log cannot store anything, unlike a plain read", async () => {
-    const node = await scene.ready("a");
-    await put(node, 0, 1, "v");
-    scene.nats.freeze();
-    // The signal reaches the server with a delay.
-    await vi.waitFor(async () => {
-      await expect(node.get(KEY, { linearizable: true, timeoutMs: 300 })).rejects.toMatchObject({
-        code: "TX_TIMEOUT",
-        hint: expect.stringContaining("cairn status shows"),
+  it(
+    "is refused while the log cannot store anything, unlike a plain read",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await scene.ready("a");
+      await put(node, 0, 1, "v");
+      scene.nats.freeze();
+      // The signal reaches the server with a delay.
+      await vi.waitFor(async () => {
+        await expect(node.get(KEY, { linearizable: true, timeoutMs: 300 })).rejects.toMatchObject({
+          code: "TX_TIMEOUT",
+          hint: expect.stringContaining("cairn status shows"),
+        });
       });
-    });
-    expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
-    expect((await node.status()).log.reachable).toBe(false);
-    scene.nats.thaw();
-    await vi.waitFor(async () =>
-      expect(await node.get(KEY, { linearizable: true, timeoutMs: 1_000 })).toMatchObject({ json: '"v"' }),
-    );
-    await NatsOperator.at(
-      scene.nats.url,
-      async (nats) => await nats.edit({ max_msgs: (await nats.info()).state.messages, discard: "new" }),
-    );
-    await expect(node.get(KEY, { linearizable: true })).rejects.toMatchObject({ code: "LOG_FULL" });
-    expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
-  });
+      expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
+      expect((await node.status()).log.reachable).toBe(false);
+      scene.nats.thaw();
+      await vi.waitFor(async () =>
+        expect(await node.get(KEY, { linearizable: true, timeoutMs: 1_000 })).toMatchObject({ json: '"v"' }),
+      );
+      await NatsOperator.at(
+        scene.nats.url,
+        async (nats) => await nats.edit({ max_msgs: (await nats.info()).state.messages, discard: "new" }),
+      );
+      await expect(node.get(KEY, { linearizable: true })).rejects.toMatchObject({ code: "LOG_FULL" });
+      expect(await node.get(KEY)).toMatchObject({ json: '"v"' });
+    },
+  );
 
   it("is refused together with stale", async () => {
     const node = await scene.ready("a");

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -85,27 +86,31 @@ it("the status does not report whether there is a checkpoint before the node has
   expect((await node.status()).checkpoints.lastCheckAt).toMatch(/^20.*Z$/);
 });
 
-it("the status distinguishes a deleted log from an unreachable one, and gives the reason", async () => {
-  const nats = await startNatsServer();
-  onTestFinished(() => nats.close());
-  const node = await nodeWith({
-    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
-  });
-  await node.ready;
-  await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
-  await failsWith(node, "LOG_DIFFERENT");
-  const { lines, gauge } = await told(node);
-  expect([lines, gauge]).toEqual([
-    expect.stringMatching(
-      /^Log cairn \(id [0-9a-f-]{36}\), no longer exists \(127\.0\.0\.1:\d+\)\nIndex transaction 1 /,
-    ),
-    "cairn_log_reachable 1",
-  ]);
-  await nats.kill();
-  await vi.waitFor(async () => expect((await told(node)).gauge).toBe("cairn_log_reachable 0"), {
-    timeout: 10_000,
-  });
-  expect((await node.status()).log.warnings).toMatchObject([
-    { code: "LOG_UNREACHABLE", message: expect.stringContaining("is down"), hint: expect.any(String) },
-  ]);
-});
+it(
+  "the status distinguishes a deleted log from an unreachable one, and gives the reason",
+  { tags: "rest/slow" },
+  async () => {
+    const nats = await startNatsServer();
+    onTestFinished(() => nats.close());
+    const node = await nodeWith({
+      "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+    });
+    await node.ready;
+    await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+    await failsWith(node, "LOG_DIFFERENT");
+    const { lines, gauge } = await told(node);
+    expect([lines, gauge]).toEqual([
+      expect.stringMatching(
+        /^Log cairn \(id [0-9a-f-]{36}\), no longer exists \(127\.0\.0\.1:\d+\)\nIndex transaction 1 /,
+      ),
+      "cairn_log_reachable 1",
+    ]);
+    await nats.kill();
+    await vi.waitFor(async () => expect((await told(node)).gauge).toBe("cairn_log_reachable 0"), {
+      timeout: 10_000,
+    });
+    expect((await node.status()).log.warnings).toMatchObject([
+      { code: "LOG_UNREACHABLE", message: expect.stringContaining("is down"), hint: expect.any(String) },
+    ]);
+  },
+);

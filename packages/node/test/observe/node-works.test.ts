@@ -137,7 +137,7 @@ it("a node reports the verification of a damaged checkpoint as failed", async ()
 
 it(
   "a node reports a hanging upload as failed, with the reason, when it stops",
-  { timeout: 180_000 },
+  { tags: "rest/slow" },
   async () => {
     const scene = await observedScene();
     const { store } = scene;

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { rm } from "node:fs/promises";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";

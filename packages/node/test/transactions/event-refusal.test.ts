@@ -58,25 +58,29 @@ it.each<[refusal: string, event: unknown]>([
   expect(() => validTransaction({ ops: [["event", event]] })).toThrow(`ops[0]: ${refusal}.`);
 });
 
-it("an event is refused if and only if the log's own check refuses it; the wording of that check is stored and must not change", () => {
-  const text = fc.oneof(
-    fc.string({ unit: "binary" }),
-    fc.constant("x".repeat(300)),
-    fc.constant("12"),
-    fc.constant("-1"),
-  );
-  const value = fc.oneof({ weight: 5, arbitrary: text }, fc.jsonValue());
-  const name = fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...EVENT_FIELDS.keys()) }, fc.string());
-  const event = fc.dictionary(name, value).map((rest) => ({ ...EVENT, ...rest }));
-  fc.assert(
-    fc.property(fc.oneof({ weight: 5, arbitrary: event }, fc.jsonValue()), (one) => {
-      expect(eventRefusal(one) === undefined).toBe(eventProblem(one) === undefined);
-    }),
-    { numRuns: 1_000 },
-  );
-  expect(eventProblem({ object: "a" })).toBe("an event needs reason");
-  expect(eventProblem({ ...EVENT, time: 3 })).toBe(
-    "an event's time is text: nanoseconds since 1970 in digits",
-  );
-  expect(eventProblem({ ...EVENT, type: "x".repeat(65) })).toBe("an event's type has at most 64 bytes");
-});
+it(
+  "an event is refused if and only if the log's own check refuses it; the wording of that check is stored and must not change",
+  { tags: "rest/slow" },
+  () => {
+    const text = fc.oneof(
+      fc.string({ unit: "binary" }),
+      fc.constant("x".repeat(300)),
+      fc.constant("12"),
+      fc.constant("-1"),
+    );
+    const value = fc.oneof({ weight: 5, arbitrary: text }, fc.jsonValue());
+    const name = fc.oneof({ weight: 9, arbitrary: fc.constantFrom(...EVENT_FIELDS.keys()) }, fc.string());
+    const event = fc.dictionary(name, value).map((rest) => ({ ...EVENT, ...rest }));
+    fc.assert(
+      fc.property(fc.oneof({ weight: 5, arbitrary: event }, fc.jsonValue()), (one) => {
+        expect(eventRefusal(one) === undefined).toBe(eventProblem(one) === undefined);
+      }),
+      { numRuns: 1_000 },
+    );
+    expect(eventProblem({ object: "a" })).toBe("an event needs reason");
+    expect(eventProblem({ ...EVENT, time: 3 })).toBe(
+      "an event's time is text: nanoseconds since 1970 in digits",
+    );
+    expect(eventProblem({ ...EVENT, type: "x".repeat(65) })).toBe("an event's type has at most 64 bytes");
+  },
+);

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { expect, it } from "vitest";
 import { quietSystem } from "../support/quiet-system.ts";
 import { runNode } from "../../src/node/node.ts";

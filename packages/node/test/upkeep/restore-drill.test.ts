@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { CheckpointStore } from "@cairn/checkpoint";

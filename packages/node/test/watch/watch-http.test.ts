@@ -247,7 +247,7 @@ describe("GET /api/v1/watch on a node with a token, or one that cannot serve it,
     expect(await answer.json()).toMatchObject({ error: { code: "NOT_READY" } });
   });
 
-  it("is continued by an EventSource after the node was not ready", async () => {
+  it("is continued by an EventSource after the node was not ready", { tags: "rest/slow" }, async () => {
     await using served = await serve();
     let asked = 0;
     served.node.watched = async function* () {

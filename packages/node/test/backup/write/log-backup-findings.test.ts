@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { type CheckpointStore, type StoreFindings } from "@cairn/checkpoint";

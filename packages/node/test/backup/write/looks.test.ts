@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { systemClock } from "@cairn/checkpoint";
 import {

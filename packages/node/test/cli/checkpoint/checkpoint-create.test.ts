@@ -81,21 +81,25 @@ test("a lease that an earlier process of the node left behind is reported as suc
   });
 });
 
-test("while the node is saving a checkpoint, the command waits, because that one may lack the newest transactions", async () => {
-  const { node, create } = await scene();
-  for (let n = 0; n < 20; n += 1) {
-    const document = randomBytes(600_000).toString("base64");
-    await node.submit({ ops: [["put", "pods", `default/${n}`, document]] });
-  }
-  const [first, second] = await Promise.all([create(), create()]);
-  const results = [first, second].map(({ code, stderr }) => ({ code, stderr }));
-  expect(results).toEqual([1, 2].map(() => ({ code: 0, stderr: "" })));
-  expect([first.stdout, second.stdout].toSorted()).toEqual([
-    expect.stringMatching(/^saved checkpoint-22-/),
-    "skipped: nothing has changed since the newest checkpoint\n",
-  ]);
-  expect(await node.checkpoints()).toHaveLength(1);
-});
+test(
+  "while the node is saving a checkpoint, the command waits, because that one may lack the newest transactions",
+  { tags: "rest/slow" },
+  async () => {
+    const { node, create } = await scene();
+    for (let n = 0; n < 20; n += 1) {
+      const document = randomBytes(600_000).toString("base64");
+      await node.submit({ ops: [["put", "pods", `default/${n}`, document]] });
+    }
+    const [first, second] = await Promise.all([create(), create()]);
+    const results = [first, second].map(({ code, stderr }) => ({ code, stderr }));
+    expect(results).toEqual([1, 2].map(() => ({ code: 0, stderr: "" })));
+    expect([first.stdout, second.stdout].toSorted()).toEqual([
+      expect.stringMatching(/^saved checkpoint-22-/),
+      "skipped: nothing has changed since the newest checkpoint\n",
+    ]);
+    expect(await node.checkpoints()).toHaveLength(1);
+  },
+);
 
 test("if nothing has changed, the command reports that and succeeds, because everything is saved", async () => {
   const { create } = await scene();

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { ListedCheckpoint } from "@cairn/client";
 import { formatTimeline, showsUnicode } from "../../../src/cli/checkpoint/checkpoint-timeline.ts";

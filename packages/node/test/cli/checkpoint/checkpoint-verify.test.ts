@@ -1,3 +1,4 @@
+// @module-tag nats
 import { cp, readdir } from "node:fs/promises";
 import path from "node:path";
 import { expect, it } from "vitest";

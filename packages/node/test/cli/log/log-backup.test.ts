@@ -1,3 +1,4 @@
+// @module-tag nats
 import { cp, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { systemClock } from "@cairn/checkpoint";

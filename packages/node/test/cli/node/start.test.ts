@@ -86,17 +86,21 @@ describe("start", () => {
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test("on a port or an index that is in use exits with 3 and names the port or the index", async () => {
-    const first = cairn(["start"]);
-    const { port } = new URL(await readyUrl(first));
-    const samePort = cairn(["start"], { CAIRN_HTTP_PORT: port, CAIRN_DIR: "./other" });
-    const sameIndex = cairn(["start"]);
-    expect(await samePort.ended).toBe(3);
-    expect(samePort.output()).toContain(`PORT_IN_USE: Port ${port} of 127.0.0.1 is already in use.`);
-    expect(await sameIndex.ended).toBe(3);
-    expect(sameIndex.output()).toContain("INDEX_LOCKED: ");
-    expect((await fetch(`http://127.0.0.1:${port}/health/ready`)).status).toBe(200);
-  });
+  test(
+    "on a port or an index that is in use exits with 3 and names the port or the index",
+    { tags: "rest/slow" },
+    async () => {
+      const first = cairn(["start"]);
+      const { port } = new URL(await readyUrl(first));
+      const samePort = cairn(["start"], { CAIRN_HTTP_PORT: port, CAIRN_DIR: "./other" });
+      const sameIndex = cairn(["start"]);
+      expect(await samePort.ended).toBe(3);
+      expect(samePort.output()).toContain(`PORT_IN_USE: Port ${port} of 127.0.0.1 is already in use.`);
+      expect(await sameIndex.ended).toBe(3);
+      expect(sameIndex.output()).toContain("INDEX_LOCKED: ");
+      expect((await fetch(`http://127.0.0.1:${port}/health/ready`)).status).toBe(200);
+    },
+  );
 });
 
 describe("the command in a pipe", () => {

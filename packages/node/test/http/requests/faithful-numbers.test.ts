@@ -51,7 +51,7 @@ function anyNumber(random: () => number): string {
 }
 
 describe("a number", () => {
-  it("is returned exactly as it was sent, or is rejected", () => {
+  it("is returned exactly as it was sent, or is rejected", { tags: "rest/slow" }, () => {
     const random = randomOf(7);
     const counts = { kept: 0, refused: 0 };
     for (let n = 0; n < 50_000; n += 1) {

@@ -45,50 +45,57 @@ async function rowsOf(kv: KvStore): Promise<string[]> {
   return found;
 }
 
-it("the rows of an index do not depend on which messages were prepared, or on whether they were stored", async () => {
-  let prepared = 0;
-  await fc.assert(
-    fc.asyncProperty(fc.array(group, { minLength: 1, maxLength: 8 }), async (groups) => {
-      const [plainKv, kv] = [await memoryProvider().open("/none/1"), await memoryProvider().open("/none/2")];
-      const [plain, index] = [await IndexStore.open(plainKv, empty), await IndexStore.open(kv, empty)];
-      let last = 2;
-      // Fields are built from the documents that are in the index by then, so they must include the later changes.
-      const configure = encodeTransaction(
-        { ops: [["configure", { indexes: { pods: ["state"] } }]] },
-        birth.log,
-      );
-      const first = messagesOf([encodeBirthRecord(birth), configure], 1);
-      let applying: Promise<unknown> = index.apply(first);
-      await plain.apply(first);
-      for (const { transactions, others, preparation: how } of groups) {
-        const encode = (all: typeof transactions): LogMessage[] => {
-          const payloads = all.map((one) => encodeTransaction(one, birth.log));
-          return messagesOf(payloads, last + 1);
-        };
-        const messages = encode(transactions);
-        const replaced = encode(others);
-        last += messages.length;
-        if (how === "prepared before the group before it is applied") index.prepare(messages);
+it(
+  "the rows of an index do not depend on which messages were prepared, or on whether they were stored",
+  { tags: "rest/slow" },
+  async () => {
+    let prepared = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(group, { minLength: 1, maxLength: 8 }), async (groups) => {
+        const [plainKv, kv] = [
+          await memoryProvider().open("/none/1"),
+          await memoryProvider().open("/none/2"),
+        ];
+        const [plain, index] = [await IndexStore.open(plainKv, empty), await IndexStore.open(kv, empty)];
+        let last = 2;
+        // Fields are built from the documents that are in the index by then, so they must include the later changes.
+        const configure = encodeTransaction(
+          { ops: [["configure", { indexes: { pods: ["state"] } }]] },
+          birth.log,
+        );
+        const first = messagesOf([encodeBirthRecord(birth), configure], 1);
+        let applying: Promise<unknown> = index.apply(first);
+        await plain.apply(first);
+        for (const { transactions, others, preparation: how } of groups) {
+          const encode = (all: typeof transactions): LogMessage[] => {
+            const payloads = all.map((one) => encodeTransaction(one, birth.log));
+            return messagesOf(payloads, last + 1);
+          };
+          const messages = encode(transactions);
+          const replaced = encode(others);
+          last += messages.length;
+          if (how === "prepared before the group before it is applied") index.prepare(messages);
+          await applying;
+          if (how === "replaced by other messages") index.prepare(replaced);
+          else if (how !== "none") index.prepare(messages);
+          if (how !== "still being prepared") await turns(20);
+          if (how.endsWith("built")) while (await index.buildFields());
+          prepared += how === "none" ? 0 : 1;
+          applying = index.apply(messages);
+          await plain.apply(messages);
+        }
         await applying;
-        if (how === "replaced by other messages") index.prepare(replaced);
-        else if (how !== "none") index.prepare(messages);
-        if (how !== "still being prepared") await turns(20);
-        if (how.endsWith("built")) while (await index.buildFields());
-        prepared += how === "none" ? 0 : 1;
-        applying = index.apply(messages);
-        await plain.apply(messages);
-      }
-      await applying;
-      while (await index.buildFields());
-      while (await plain.buildFields());
-      expect(index.state).toEqual(plain.state);
-      expect(await rowsOf(kv)).toEqual(await rowsOf(plainKv));
-      await Promise.all([index.close(), plain.close()]);
-    }),
-    { numRuns: 200 },
-  );
-  expect(prepared).toBeGreaterThan(100);
-});
+        while (await index.buildFields());
+        while (await plain.buildFields());
+        expect(index.state).toEqual(plain.state);
+        expect(await rowsOf(kv)).toEqual(await rowsOf(plainKv));
+        await Promise.all([index.close(), plain.close()]);
+      }),
+      { numRuns: 200 },
+    );
+    expect(prepared).toBeGreaterThan(100);
+  },
+);
 
 it("prepared messages are applied without reading anything", async () => {
   const rows = await memoryProvider().open("/none/3");

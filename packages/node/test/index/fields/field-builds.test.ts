@@ -67,70 +67,74 @@ async function rowsOf(kv: KvStore, kinds: readonly number[]): Promise<string[]> 
 
 const running = { bucket: "executions", limit: 1_000, where: [{ field: "state", value: "running" }] };
 
-it("a field is built while messages are applied, whatever happens in between, and ends up as if it had always existed", async () => {
-  const step = fc.oneof(
-    fc.constant("build" as const),
-    fc.constant("reopen" as const),
-    fc.constantFrom("next batch fails" as const, "a read fails" as const),
-    fc.array(fc.tuple(fc.nat(DOCUMENTS + 50), fc.nat(3)), { minLength: 1, maxLength: 40 }),
-  );
-  await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
-      const dir = path.join(folder, String((counter += 1)));
-      let { kv, index } = await open(dir);
-      let faulty = new FaultyKv(kv);
-      const reopen = async (): Promise<void> => {
-        await index.close();
-        ({ kv } = await open(dir));
-        faulty = new FaultyKv(kv);
-        index = await IndexStore.open(faulty.store, empty);
-      };
-      await index.apply(beginning());
-      await reopen();
-      await expect(index.list(running)).rejects.toMatchObject({ code: "NOT_READY" });
-      expect((await index.buckets()).buckets[0]?.fields).toMatchObject({ state: { counts: null } });
-      let position = 3;
-      for (const one of steps) {
-        if (one === "build") await survived(index.buildFields());
-        else if (one === "reopen") await reopen();
-        else if (one === "next batch fails") faulty.faults = { reads: [], batches: ["lost"] };
-        else if (one === "a read fails") faulty.faults = { reads: [false, true], batches: [] };
-        else {
-          const messages = one.map(([n, state]) => {
-            position += 1;
-            const op: TxOperation =
-              state === 3
-                ? ["delete", "executions", name(n)]
-                : ["put", "executions", name(n), document(n, state)];
-            return message(position, op);
-          });
-          await survived(index.apply(messages));
-          faulty.faults = NONE;
-          await index.apply(messages.filter(({ position: at }) => at > index.state.txId));
+it(
+  "a field is built while messages are applied, whatever happens in between, and ends up as if it had always existed",
+  { tags: "rest/slow" },
+  async () => {
+    const step = fc.oneof(
+      fc.constant("build" as const),
+      fc.constant("reopen" as const),
+      fc.constantFrom("next batch fails" as const, "a read fails" as const),
+      fc.array(fc.tuple(fc.nat(DOCUMENTS + 50), fc.nat(3)), { minLength: 1, maxLength: 40 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
+        const dir = path.join(folder, String((counter += 1)));
+        let { kv, index } = await open(dir);
+        let faulty = new FaultyKv(kv);
+        const reopen = async (): Promise<void> => {
+          await index.close();
+          ({ kv } = await open(dir));
+          faulty = new FaultyKv(kv);
+          index = await IndexStore.open(faulty.store, empty);
+        };
+        await index.apply(beginning());
+        await reopen();
+        await expect(index.list(running)).rejects.toMatchObject({ code: "NOT_READY" });
+        expect((await index.buckets()).buckets[0]?.fields).toMatchObject({ state: { counts: null } });
+        let position = 3;
+        for (const one of steps) {
+          if (one === "build") await survived(index.buildFields());
+          else if (one === "reopen") await reopen();
+          else if (one === "next batch fails") faulty.faults = { reads: [], batches: ["lost"] };
+          else if (one === "a read fails") faulty.faults = { reads: [false, true], batches: [] };
+          else {
+            const messages = one.map(([n, state]) => {
+              position += 1;
+              const op: TxOperation =
+                state === 3
+                  ? ["delete", "executions", name(n)]
+                  : ["put", "executions", name(n), document(n, state)];
+              return message(position, op);
+            });
+            await survived(index.apply(messages));
+            faulty.faults = NONE;
+            await index.apply(messages.filter(({ position: at }) => at > index.state.txId));
+          }
         }
-      }
-      faulty.faults = NONE;
-      while (await index.buildFields());
-      const counts = new Map<string, number>();
-      const expected: string[] = [];
-      for (let from = 0; from <= DOCUMENTS + 50; from += 1) {
-        const key = name(from).slice("default/".length);
-        const found = await index.get({ bucket: "executions", namespace: "default", name: key });
-        if (found === undefined) continue;
-        const { state } = JSON.parse(found.json) as { state: string };
-        counts.set(state, (counts.get(state) ?? 0) + 1);
-        if (state === "running") expected.push(key);
-      }
-      const [bucket] = (await index.buckets()).buckets;
-      expect(bucket?.fields["state"]?.counts).toEqual(Object.fromEntries(counts));
-      const listed = await index.list(running);
-      expect(listed.documents.map((one) => one.name)).toEqual(expected);
-      expect(await rowsOf(kv, [ROW.fieldBuild, ROW.fieldRemoval])).toEqual([]);
-      await index.close();
-    }),
-    { numRuns: 15 },
-  );
-});
+        faulty.faults = NONE;
+        while (await index.buildFields());
+        const counts = new Map<string, number>();
+        const expected: string[] = [];
+        for (let from = 0; from <= DOCUMENTS + 50; from += 1) {
+          const key = name(from).slice("default/".length);
+          const found = await index.get({ bucket: "executions", namespace: "default", name: key });
+          if (found === undefined) continue;
+          const { state } = JSON.parse(found.json) as { state: string };
+          counts.set(state, (counts.get(state) ?? 0) + 1);
+          if (state === "running") expected.push(key);
+        }
+        const [bucket] = (await index.buckets()).buckets;
+        expect(bucket?.fields["state"]?.counts).toEqual(Object.fromEntries(counts));
+        const listed = await index.list(running);
+        expect(listed.documents.map((one) => one.name)).toEqual(expected);
+        expect(await rowsOf(kv, [ROW.fieldBuild, ROW.fieldRemoval])).toEqual([]);
+        await index.close();
+      }),
+      { numRuns: 15 },
+    );
+  },
+);
 
 it("a field is awaited by a joining node only if its build has not begun", async () => {
   const { index } = await open(path.join(folder, String((counter += 1))));

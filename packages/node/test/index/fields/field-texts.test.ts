@@ -113,24 +113,28 @@ describe("the values of indexed fields", () => {
     );
   });
 
-  it("equal the values that result from parsing, even if bytes in a name or a value are not UTF-8", () => {
-    const bytes = fc.uint8Array({ minLength: 1, maxLength: 4, min: 0x80 });
-    const place = fc.nat();
-    const foreign = fc.array(fc.tuple(place, bytes), { maxLength: 6 });
-    fc.assert(
-      fc.property(membersOf(value), foreign, (text, all) => {
-        let json = Buffer.from(text);
-        for (const [at, more] of all) {
-          // The change is made after a quote or a letter, which is usually inside a name or a value.
-          const inside = at % json.length;
-          json = Buffer.concat([json.subarray(0, inside), more, json.subarray(inside)]);
-        }
-        fc.pre(isJson(json));
-        expect(found(json)).toEqual(expected(json));
-      }),
-      { numRuns: 3_000 },
-    );
-  });
+  it(
+    "equal the values that result from parsing, even if bytes in a name or a value are not UTF-8",
+    { tags: "rest/slow" },
+    () => {
+      const bytes = fc.uint8Array({ minLength: 1, maxLength: 4, min: 0x80 });
+      const place = fc.nat();
+      const foreign = fc.array(fc.tuple(place, bytes), { maxLength: 6 });
+      fc.assert(
+        fc.property(membersOf(value), foreign, (text, all) => {
+          let json = Buffer.from(text);
+          for (const [at, more] of all) {
+            // The change is made after a quote or a letter, which is usually inside a name or a value.
+            const inside = at % json.length;
+            json = Buffer.concat([json.subarray(0, inside), more, json.subarray(inside)]);
+          }
+          fc.pre(isJson(json));
+          expect(found(json)).toEqual(expected(json));
+        }),
+        { numRuns: 3_000 },
+      );
+    },
+  );
 
   it("are found in documents of several megabytes, and after a value nested a hundred thousand deep", () => {
     const deep = `${"[".repeat(100_000)}${"]".repeat(100_000)}`;

@@ -104,31 +104,35 @@ it("an eviction removes any number of versions in batches of bounded size, and n
   await index.close();
 });
 
-it("an index that was closed, or whose disk was full, while versions were removed continues with them", async () => {
-  const whole = await beforeEviction();
-  const next = message(whole.eviction.position + 1, [["put", "vault", "default/many", "again"]]);
-  await whole.index.apply([whole.eviction]);
-  const evicted = await allRows(whole.index.rows);
-  await whole.index.apply([next]);
-  const rows = await allRows(whole.index.rows);
-  await whole.index.close();
-  let left = 1;
-  for (let isDone = false; !isDone; left += 1) {
-    for (const isReopened of [false, true]) {
-      const { kv, index, eviction } = await beforeEviction();
-      kv.left = left;
-      const [end] = await Promise.allSettled([index.apply([eviction])]);
-      isDone = end.status === "fulfilled";
-      if (!isDone) expect(end).toMatchObject({ reason: { code: "DISK_FULL" } });
-      kv.left = Number.POSITIVE_INFINITY;
-      expect((await index.history(MANY, 10)).versions).toEqual([]);
-      const reached = isReopened ? await IndexStore.open(kv.store, EMPTY) : index;
-      if (isReopened) expect(await allRows(reached.rows)).toEqual(evicted);
-      expect(reached.state.txId).toBe(eviction.position);
-      await reached.apply([next]);
-      expect(await allRows(reached.rows)).toEqual(rows);
-      await reached.close();
+it(
+  "an index that was closed, or whose disk was full, while versions were removed continues with them",
+  { tags: "rest/slow" },
+  async () => {
+    const whole = await beforeEviction();
+    const next = message(whole.eviction.position + 1, [["put", "vault", "default/many", "again"]]);
+    await whole.index.apply([whole.eviction]);
+    const evicted = await allRows(whole.index.rows);
+    await whole.index.apply([next]);
+    const rows = await allRows(whole.index.rows);
+    await whole.index.close();
+    let left = 1;
+    for (let isDone = false; !isDone; left += 1) {
+      for (const isReopened of [false, true]) {
+        const { kv, index, eviction } = await beforeEviction();
+        kv.left = left;
+        const [end] = await Promise.allSettled([index.apply([eviction])]);
+        isDone = end.status === "fulfilled";
+        if (!isDone) expect(end).toMatchObject({ reason: { code: "DISK_FULL" } });
+        kv.left = Number.POSITIVE_INFINITY;
+        expect((await index.history(MANY, 10)).versions).toEqual([]);
+        const reached = isReopened ? await IndexStore.open(kv.store, EMPTY) : index;
+        if (isReopened) expect(await allRows(reached.rows)).toEqual(evicted);
+        expect(reached.state.txId).toBe(eviction.position);
+        await reached.apply([next]);
+        expect(await allRows(reached.rows)).toEqual(rows);
+        await reached.close();
+      }
     }
-  }
-  expect(left).toBeGreaterThan(4);
-});
+    expect(left).toBeGreaterThan(4);
+  },
+);

@@ -75,48 +75,52 @@ async function found(
   return hits.filter(Boolean).length;
 }
 
-it("an index purges evicted documents with their history and all values of their fields, even of fields that are no longer indexed", async () => {
-  const tokens = Array.from({ length: 6 }, token);
-  const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
-  await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);
-  await fill(4_000);
-  for (const bucket of ["zoo", "zoo"]) await fill(4_000, bucket);
-  await apply([["put", "vault", "default/s", { one, two, body }]]);
-  await fill(4_000, "other");
-  await apply([["put", "vault", "default/s", { one: three, two, body: removed }]]);
-  await apply([["configure", { indexes: { vault: ["one"], other: ["one"] } }]]);
-  await apply([["put", "vault", "default/s", { one: four }]]);
-  await kv.compact();
-  expect(await found(tokens)).toBe(6);
-  await apply([["evict", "vault", "default/s"]]);
-  expect(await found(tokens)).toBe(6);
-  expect((await index.evictions(10)).evictions[0]?.files).toEqual({
-    goneSince: null,
-    waitsFor: "compaction",
-  });
-  const { digest } = (await index.digest()) ?? {};
+it(
+  "an index purges evicted documents with their history and all values of their fields, even of fields that are no longer indexed",
+  { tags: "rest/slow" },
+  async () => {
+    const tokens = Array.from({ length: 6 }, token);
+    const [one = "", two = "", three = "", four = "", body = "", removed = ""] = tokens;
+    await apply([["configure", { indexes: { vault: ["one", "two"], other: ["one"] } }]]);
+    await fill(4_000);
+    for (const bucket of ["zoo", "zoo"]) await fill(4_000, bucket);
+    await apply([["put", "vault", "default/s", { one, two, body }]]);
+    await fill(4_000, "other");
+    await apply([["put", "vault", "default/s", { one: three, two, body: removed }]]);
+    await apply([["configure", { indexes: { vault: ["one"], other: ["one"] } }]]);
+    await apply([["put", "vault", "default/s", { one: four }]]);
+    await kv.compact();
+    expect(await found(tokens)).toBe(6);
+    await apply([["evict", "vault", "default/s"]]);
+    expect(await found(tokens)).toBe(6);
+    expect((await index.evictions(10)).evictions[0]?.files).toEqual({
+      goneSince: null,
+      waitsFor: "compaction",
+    });
+    const { digest } = (await index.digest()) ?? {};
 
-  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
-  expect(await found(tokens, (name) => !name.startsWith("MANIFEST"))).toBe(0);
-  // The last rows of some tables were counts of values. Which documents had these values is unknown, so the eviction is
-  // reported as waiting for a restart.
-  expect((await index.evictions(10)).evictions[0]?.files).toEqual({ goneSince: null, waitsFor: "restart" });
-  const copy = path.join(folder, "copy");
-  await index.capture(copy);
-  await (await levelProvider().open(copy)).close();
-  expect(await found(tokens, (name) => name.startsWith("copy/"))).toBe(0);
+    expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+    expect(await found(tokens, (name) => !name.startsWith("MANIFEST"))).toBe(0);
+    // The last rows of some tables were counts of values. Which documents had these values is unknown, so the eviction is
+    // reported as waiting for a restart.
+    expect((await index.evictions(10)).evictions[0]?.files).toEqual({ goneSince: null, waitsFor: "restart" });
+    const copy = path.join(folder, "copy");
+    await index.capture(copy);
+    await (await levelProvider().open(copy)).close();
+    expect(await found(tokens, (name) => name.startsWith("copy/"))).toBe(0);
 
-  await index.close();
-  await rm(copy, { recursive: true });
-  await opened();
-  expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
-  expect(await found(tokens)).toBe(0);
-  expect((await index.evictions(10)).evictions[0]?.files).toEqual({
-    goneSince: expect.any(String) as string,
-    waitsFor: null,
-  });
-  expect((await index.digest())?.digest).toBe(digest);
-}, 60_000);
+    await index.close();
+    await rm(copy, { recursive: true });
+    await opened();
+    expect(await index.purgeEvictions(ENOUGH)).toEqual({ txId: position, held: undefined });
+    expect(await found(tokens)).toBe(0);
+    expect((await index.evictions(10)).evictions[0]?.files).toEqual({
+      goneSince: expect.any(String) as string,
+      waitsFor: null,
+    });
+    expect((await index.digest())?.digest).toBe(digest);
+  },
+);
 
 it("after reopening, an index purges evictions that were not purged before it was closed", async () => {
   const secret = token();

@@ -29,7 +29,7 @@ describe("a log whose creation was interrupted by a power loss", () => {
     await again.close();
   };
 
-  it("is created again automatically, whatever files exist", async () => {
+  it("is created again automatically, whatever files exist", { tags: "rest/slow" }, async () => {
     const whole = join(folder, "whole");
     const log = await openEmbeddedTxLog({ path: whole });
     await log.create(bytes);

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { connect, type NatsConnection, RetentionPolicy, StorageType, type StreamConfig } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";

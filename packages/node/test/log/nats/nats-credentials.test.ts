@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,27 +64,31 @@ describe("NATS credentials", () => {
     await expect(openNatsTxLog({ servers: url, token: "t" })).rejects.toMatchObject(refused('"token"'));
   });
 
-  it("that have expired are named with their expiry time, and a running log reads renewed ones", async () => {
-    const operator = new NatsOperatorMode();
-    const server = await started("-c", await written("server.conf", operator.config));
-    const expiry = Math.floor(Date.now() / 1_000) + 4;
-    const credentialsFile = await written("node.creds", operator.credentials(expiry));
-    const log = await openNatsTxLog({ servers: server.url, credentialsFile });
-    cleanups.push(() => log.close());
-    const expired = {
-      code: "LOG_UNREACHABLE",
-      message: `NATS at 127.0.0.1:${server.port} does not accept the credentials in the credentials-file ${credentialsFile}: they expired at ${new Date(expiry * 1_000).toISOString()}.`,
-      hint: expect.stringContaining("A restart is not necessary"),
-    };
-    await vi.waitFor(async () => await expect(log.id()).rejects.toMatchObject(expired), PATIENT);
-    // The server measures time in whole seconds.
-    await vi.waitFor(async () => {
-      const opened = openNatsTxLog({ servers: server.url, credentialsFile }).then((late) => late.close());
-      await expect(opened).rejects.toMatchObject(expired);
-    }, PATIENT);
-    await writeFile(credentialsFile, operator.credentials(expiry + 3_600));
-    await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
-  });
+  it(
+    "that have expired are named with their expiry time, and a running log reads renewed ones",
+    { tags: "rest/slow" },
+    async () => {
+      const operator = new NatsOperatorMode();
+      const server = await started("-c", await written("server.conf", operator.config));
+      const expiry = Math.floor(Date.now() / 1_000) + 4;
+      const credentialsFile = await written("node.creds", operator.credentials(expiry));
+      const log = await openNatsTxLog({ servers: server.url, credentialsFile });
+      cleanups.push(() => log.close());
+      const expired = {
+        code: "LOG_UNREACHABLE",
+        message: `NATS at 127.0.0.1:${server.port} does not accept the credentials in the credentials-file ${credentialsFile}: they expired at ${new Date(expiry * 1_000).toISOString()}.`,
+        hint: expect.stringContaining("A restart is not necessary"),
+      };
+      await vi.waitFor(async () => await expect(log.id()).rejects.toMatchObject(expired), PATIENT);
+      // The server measures time in whole seconds.
+      await vi.waitFor(async () => {
+        const opened = openNatsTxLog({ servers: server.url, credentialsFile }).then((late) => late.close());
+        await expect(opened).rejects.toMatchObject(expired);
+      }, PATIENT);
+      await writeFile(credentialsFile, operator.credentials(expiry + 3_600));
+      await vi.waitFor(async () => expect(await log.exists()).toBe(false), PATIENT);
+    },
+  );
 
   it("whose file is being replaced during a reconnect do not close the connection permanently", async () => {
     const operator = new NatsOperatorMode();

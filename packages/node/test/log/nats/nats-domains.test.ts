@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -90,19 +91,23 @@ describe("a log with a stream of its name in each of two domains, joined by a le
     );
   });
 
-  it("reports no acknowledgement when only the other stream acknowledges, and names both", async () => {
-    const [near, far] = [await open(hub), await open(leaf)];
-    await Promise.all([near.create(bytes), far.create(bytes)]);
-    await joined(near, far);
-    await asOperator((manager) => manager.streams.update(stream, { subjects: ["elsewhere"] }));
-    const before = (await far.bounds()).last;
-    await expect(near.append(bytes("lost"))).rejects.toMatchObject({
-      code: "LOG_UNREACHABLE",
-      message: expect.stringMatching(/domain "leaf".*domain "hub"/),
-      hint: expect.stringContaining(`${stream}.tx`),
-    });
-    expect((await far.bounds()).last).toBeGreaterThan(before);
-  });
+  it(
+    "reports no acknowledgement when only the other stream acknowledges, and names both",
+    { tags: "rest/slow" },
+    async () => {
+      const [near, far] = [await open(hub), await open(leaf)];
+      await Promise.all([near.create(bytes), far.create(bytes)]);
+      await joined(near, far);
+      await asOperator((manager) => manager.streams.update(stream, { subjects: ["elsewhere"] }));
+      const before = (await far.bounds()).last;
+      await expect(near.append(bytes("lost"))).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: expect.stringMatching(/domain "leaf".*domain "hub"/),
+        hint: expect.stringContaining(`${stream}.tx`),
+      });
+      expect((await far.bounds()).last).toBeGreaterThan(before);
+    },
+  );
 
   it("uses the stream of the configured domain, whatever server it is connected to", async () => {
     const near = await open(hub);

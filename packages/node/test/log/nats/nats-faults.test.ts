@@ -1,3 +1,4 @@
+// @module-tag nats
 import type { CairnError } from "@cairn/kv";
 import { describe, expect, it, vi } from "vitest";
 import { followLog } from "../../../src/log/follow-log.ts";
@@ -13,43 +14,47 @@ const NO_MESSAGE = { code: 404, err_code: 10_037, description: "no message found
 describe("a writer to a log on NATS", () => {
   const nats = new NatsFixture();
 
-  it("loses and duplicates nothing when the server is repeatedly killed under writers and a reader", async () => {
-    const log = await nats.open({ maxInflight: 100 });
-    const reader = await nats.open();
-    const seen: string[] = [];
-    const following = (async () => {
-      for await (const messages of followLog(reader, { signal: nats.stop.signal, maxBackoffMs: 50 })) {
-        seen.push(...messages.map((message) => text(message) ?? ""));
+  it(
+    "loses and duplicates nothing when the server is repeatedly killed under writers and a reader",
+    { tags: "rest/slow" },
+    async () => {
+      const log = await nats.open({ maxInflight: 100 });
+      const reader = await nats.open();
+      const seen: string[] = [];
+      const following = (async () => {
+        for await (const messages of followLog(reader, { signal: nats.stop.signal, maxBackoffMs: 50 })) {
+          seen.push(...messages.map((message) => text(message) ?? ""));
+        }
+      })();
+      const positions = new Map<string, number>();
+      const done = new AbortController();
+      const write = async (writer: number): Promise<void> => {
+        for (let n = 0; !done.signal.aborted; n += 1) {
+          const name = `writer ${writer} message ${n}`;
+          const { position } = await log.append(bytes(name), n % 2 === 0 ? {} : { messageId: name });
+          positions.set(name, position);
+        }
+      };
+      const writers = Promise.all(Array.from({ length: 200 }, (_, n) => write(n)));
+      for (let round = 0; round < 4; round += 1) {
+        const before = positions.size;
+        await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
+        await nats.server.kill();
+        await nats.server.start();
       }
-    })();
-    const positions = new Map<string, number>();
-    const done = new AbortController();
-    const write = async (writer: number): Promise<void> => {
-      for (let n = 0; !done.signal.aborted; n += 1) {
-        const name = `writer ${writer} message ${n}`;
-        const { position } = await log.append(bytes(name), n % 2 === 0 ? {} : { messageId: name });
-        positions.set(name, position);
-      }
-    };
-    const writers = Promise.all(Array.from({ length: 200 }, (_, n) => write(n)));
-    for (let round = 0; round < 4; round += 1) {
       const before = positions.size;
       await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
-      await nats.server.kill();
-      await nats.server.start();
-    }
-    const before = positions.size;
-    await expect.poll(() => positions.size, { timeout: 30_000 }).toBeGreaterThan(before + 500);
-    done.abort();
-    await writers;
-    const { last } = await log.bounds();
-    await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(last);
-    nats.stop.abort();
-    await following;
-    // Every acknowledged message is at its position, and the log contains only these and the birth record.
-    expect(last).toBe(positions.size + 1);
-    for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
-  });
+      done.abort();
+      await writers;
+      const { last } = await log.bounds();
+      await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(last);
+      nats.stop.abort();
+      await following;
+      // Every acknowledged message is at its position, and the log contains only these and the birth record.
+      expect(last).toBe(positions.size + 1);
+      for (const [name, position] of positions) expect(seen[position - 1]).toBe(name);
+    },
+  );
 
   it("stores a message only once if its acknowledgement was lost with the connection", async () => {
     const proxy = await startMutableProxy(nats.server.port);

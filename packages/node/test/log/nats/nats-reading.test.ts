@@ -1,3 +1,4 @@
+// @module-tag nats
 import { describe, expect, it } from "vitest";
 import { followLog } from "../../../src/log/follow-log.ts";
 import type { TxLog } from "../../../src/log/tx-log.ts";
@@ -80,23 +81,27 @@ describe("a reader of a log on NATS", () => {
     await expect(following).rejects.toMatchObject({ code: "LOG_TRIMMED", message: /messages 1 to 4/ });
   });
 
-  it("stops following the log when its last messages were deleted, and names them", async () => {
-    const log = await nats.open();
-    await nats.manager.streams.delete(nats.stream);
-    // An operator creates the stream with settings that permit the deletion of single messages.
-    await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
-    for (let n = 1; n <= 9; n += 1) await log.append(bytes(`${n}`));
-    for (const position of [7, 8, 9]) await nats.manager.streams.deleteMessage(nats.stream, position);
-    const seen: number[] = [];
-    const following = (async () => {
-      const options = { signal: nats.stop.signal, idleCheckMs: 100, maxBackoffMs: 50 };
-      for await (const messages of followLog(log, options)) {
-        seen.push(...messages.map(({ position }) => position));
-      }
-    })();
-    await expect(following).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 7 to 9/ });
-    expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
-  });
+  it(
+    "stops following the log when its last messages were deleted, and names them",
+    { tags: "rest/slow" },
+    async () => {
+      const log = await nats.open();
+      await nats.manager.streams.delete(nats.stream);
+      // An operator creates the stream with settings that permit the deletion of single messages.
+      await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
+      for (let n = 1; n <= 9; n += 1) await log.append(bytes(`${n}`));
+      for (const position of [7, 8, 9]) await nats.manager.streams.deleteMessage(nats.stream, position);
+      const seen: number[] = [];
+      const following = (async () => {
+        const options = { signal: nats.stop.signal, idleCheckMs: 100, maxBackoffMs: 50 };
+        for await (const messages of followLog(log, options)) {
+          seen.push(...messages.map(({ position }) => position));
+        }
+      })();
+      await expect(following).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 7 to 9/ });
+      expect(seen).toEqual([1, 2, 3, 4, 5, 6]);
+    },
+  );
 
   it("removes its consumer at the end of a reading, however the reading ends", async () => {
     const log = await nats.open();

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
@@ -55,18 +56,22 @@ describe("TLS with NATS", () => {
     await log.close();
   }
 
-  it("names the parameters that are needed if a server requests a certificate, and connects with them", async () => {
-    await expect(opening(ca)).rejects.toMatchObject({
-      code: "LOG_UNREACHABLE",
-      message: expect.stringContaining("requires a certificate from this node"),
-      hint: expect.stringMatching(
-        /"cert-file" and "key-file".*: "tls": \{"cert-file": ".*", "key-file": ".*"\}\.$/,
-      ),
-    });
-    await opening({ ...ca, ...client });
-  });
+  it(
+    "names the parameters that are needed if a server requests a certificate, and connects with them",
+    { tags: "rest/slow" },
+    async () => {
+      await expect(opening(ca)).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: expect.stringContaining("requires a certificate from this node"),
+        hint: expect.stringMatching(
+          /"cert-file" and "key-file".*: "tls": \{"cert-file": ".*", "key-file": ".*"\}\.$/,
+        ),
+      });
+      await opening({ ...ca, ...client });
+    },
+  );
 
-  it("reports that a server does not accept the certificate of a node", async () => {
+  it("reports that a server does not accept the certificate of a node", { tags: "rest/slow" }, async () => {
     await expect(opening({ ...ca, ...stranger })).rejects.toMatchObject({
       code: "LOG_UNREACHABLE",
       message: expect.stringContaining("does not accept this node's certificate"),
@@ -123,20 +128,24 @@ describe("TLS with NATS", () => {
     await opening({ ...ca, ...client });
   });
 
-  it("names the parameter for a server that waits for TLS before it sends anything", async () => {
-    // Debian's server does not know handshake_first (2.10); to clients, any TLS server waits in this way.
-    const nats = await started("handshake_first: true", true).catch(() => undefined);
-    const port = nats?.port ?? (await waitingServer());
-    const silent = openNatsTxLog({ servers: `tls://localhost:${port}`, tls: ca, connectTimeoutMs: 3_000 });
-    await expect(silent).rejects.toMatchObject({
-      code: "LOG_UNREACHABLE",
-      message: expect.stringContaining("expects TLS to begin"),
-      hint: expect.stringContaining('"handshake-first?" of the log\'s tls to true'),
-    });
-    if (nats === undefined) return;
-    cleanups.push(() => nats.close());
-    await opening({ ...ca, handshakeFirst: true }, port);
-  });
+  it(
+    "names the parameter for a server that waits for TLS before it sends anything",
+    { tags: "rest/slow" },
+    async () => {
+      // Debian's server does not know handshake_first (2.10); to clients, any TLS server waits in this way.
+      const nats = await started("handshake_first: true", true).catch(() => undefined);
+      const port = nats?.port ?? (await waitingServer());
+      const silent = openNatsTxLog({ servers: `tls://localhost:${port}`, tls: ca, connectTimeoutMs: 3_000 });
+      await expect(silent).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: expect.stringContaining("expects TLS to begin"),
+        hint: expect.stringContaining('"handshake-first?" of the log\'s tls to true'),
+      });
+      if (nats === undefined) return;
+      cleanups.push(() => nats.close());
+      await opening({ ...ca, handshakeFirst: true }, port);
+    },
+  );
 
   async function waitingServer(): Promise<number> {
     const [cert, key] = await Promise.all([readFile(file("server")), readFile(file("server-key"))]);
@@ -150,7 +159,7 @@ describe("TLS with NATS", () => {
     return (waiting.address() as AddressInfo).port;
   }
 
-  it("reports to callers why a connection cannot be restored", async () => {
+  it("reports to callers why a connection cannot be restored", { tags: "rest/slow" }, async () => {
     const lax = await started(`ca_file: "${file("authority")}"`);
     cleanups.push(() => lax.close());
     const log = await openNatsTxLog({ servers: `tls://localhost:${lax.port}`, tls: ca });

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { afterAll, beforeAll } from "vitest";
 import { openNatsTxLog } from "../../../src/log/nats/nats-tx-log.ts";
 import { type NatsTestServer, startNatsServer } from "../../../testing/nats-server.ts";
