@@ -40,6 +40,10 @@ export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
 /** The maximum number of items of a list in a status. */
 const MAX_ITEMS = 100;
+/** Null if there is no value, or one that only a later version understands. */
+const understood = <T extends z.ZodType>(schema: T): z.ZodCatch<z.ZodNullable<T>> =>
+  schema.nullable().catch(null);
+
 const Warning = z.object({ code: Text, message: Text, hint: Text });
 const DatedFailure = Failure.extend({ at: Text });
 const Rate = z.object({
@@ -102,8 +106,8 @@ const StatusSchema = z.object({
     last: z.object({ name: Text, txId: Count, takenAt: Text, bytes: Count, ageMs: Ms }).nullable(),
     lastVerified: z.object({ name: Text, txId: Count, verifiedAt: Text, node: Text, ageMs: Ms }).nullable(),
     lastSaved: z.object({ name: Text, txId: Count, bytes: Count, at: Text, durationMs: Ms }).nullable(),
-    lastDrill: z
-      .object({
+    lastDrill: understood(
+      z.object({
         at: Text,
         durationMs: Ms,
         outcome: z.enum(["verified", "failed"]),
@@ -111,19 +115,19 @@ const StatusSchema = z.object({
         code: Text.nullable(),
         message: Text.nullable(),
         hint: Text.nullable(),
-      })
-      .nullable(),
+      }),
+    ),
     approxFrequencyMs: Ms.nullable(),
     lastCheckAt: Text.nullable(),
     nextCheckAt: Text.nullable(),
     running: z.object({ startedAt: Text, step: Text, bytes: Count }).nullable(),
-    skipped: z
-      .object({
+    skipped: understood(
+      z.object({
         at: Text,
         reason: z.enum(["empty", "unchanged", "recent", "leased", "short-tail"]),
         because: Text,
-      })
-      .nullable(),
+      }),
+    ),
     warnings: z.array(z.object({ at: Text, about: Text, message: Text, hint: Text })).max(MAX_ITEMS),
     lastFailure: DatedFailure.nullable(),
   }),
