@@ -32,7 +32,7 @@ export class Records {
     const random = index.toString(16).padStart(16, "0");
     const body = `{"ops":[["put","${BUCKET}","${recordKey(index)}"]]}\n${this.document(index)}`;
     const checked = `${logTag} ${random}\n${body}`;
-    return Buffer.from(`cairn/2 ${crc32(checked).toString(16).padStart(8, "0")} ${checked}`, "utf8");
+    return Buffer.from(`cairn/1 ${crc32(checked).toString(16).padStart(8, "0")} ${checked}`, "utf8");
   }
 }
 

@@ -125,5 +125,5 @@ function encode(
   const idPart = id === undefined ? "" : `,"id":"${id}"`;
   const body = [`{"ops":[${ops.join(",")}]${idPart}}`, ...documents].join("\n");
   const checked = `${logTag} ${random}\n${body}`;
-  return Buffer.from(`cairn/2 ${crc32(checked).toString(16).padStart(8, "0")} ${checked}`, "utf8");
+  return Buffer.from(`cairn/1 ${crc32(checked).toString(16).padStart(8, "0")} ${checked}`, "utf8");
 }

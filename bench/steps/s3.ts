@@ -143,14 +143,14 @@ function sourceOf(files: string): CheckpointSource {
   const log = { id: "bench", name: "bench", offset: 0 };
   return {
     node: "bench",
-    version: "0.1.0",
+    version: "bench",
     position: async () => ({ logId: log.id, txId: 1 }),
     async capture(dir) {
       await mkdir(dir);
       for (const name of await readdir(files)) await link(join(files, name), join(dir, name));
       const txTime = new Date(0).toISOString();
       const anchor = { txId: 1, sha256: "0".repeat(64) };
-      return { format: TABLES, log, txId: 1, txTime, anchor, documents: 0 };
+      return { format: TABLES, log, txId: 1, txTime, anchor, chains: [], purged: 1, documents: 0 };
     },
   };
 }

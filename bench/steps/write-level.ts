@@ -70,6 +70,8 @@ function sourceOf(kv: KvStore): CheckpointSource {
         txId: 1,
         txTime: new Date(0).toISOString(),
         anchor: { txId: 1, sha256: "0".repeat(64) },
+        chains: [],
+        purged: 1,
         documents: 1,
       };
     },

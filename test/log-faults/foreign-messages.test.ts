@@ -40,7 +40,6 @@ const MESSAGES: readonly [string, (logId: string) => Uint8Array][] = [
     (logId) =>
       framed(logId, '{"ops":[["delete","things","default/k0"]],"ops":[["delete","things","default/k1"]]}'),
   ],
-  ["is of version 0.1.0", () => Buffer.from("cairn/1 00000000\n{}")],
   ["is arbitrary text", () => Buffer.from("hello")],
 ];
 

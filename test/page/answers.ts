@@ -11,13 +11,41 @@ import type {
 const DAY = "2026-11-20";
 const STORE = "file:///data/checkpoints";
 
+const RESOURCES: NodeStatus["resources"] = {
+  uptimeMs: 60_000,
+  memoryBytes: 1e8,
+  processorMs: 700,
+  diskFreeBytes: 1e9,
+  diskTotalBytes: 1e10,
+  reads: { perSecond: 7, p50Ms: 0.4, p99Ms: 3 },
+  writes: { perSecond: 0, p50Ms: null, p99Ms: null },
+};
+
 /** Returns the status that a ready node passes on to others. */
 export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
   return {
-    version: "0.1.0",
+    version: "1.0.0",
     phase: "ready",
-    log: { name: "log", id: "f4d853ab", lastTxId: 1_200, reachable: true },
-    index: { txId: 1_200, txTime: `${DAY}T06:12:26.123Z`, documents: 300, lag: 0 },
+    log: {
+      name: "log",
+      location: "nats://127.0.0.1:4222",
+      id: "f4d853ab",
+      firstTxId: 1,
+      lastTxId: 1_200,
+      reachable: true,
+      exists: true,
+      warnings: [],
+    },
+    index: {
+      txId: 1_200,
+      txTime: `${DAY}T06:12:26.123Z`,
+      documents: 300,
+      bytes: 81_920,
+      version: 1,
+      lag: 0,
+      divergence: null,
+      lastScrub: null,
+    },
     join: {
       restoredFrom: { name: "checkpoint-1000-a" },
       movedAside: [],
@@ -29,12 +57,20 @@ export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
     stalled: null,
     checkpoints: {
       last: null,
+      lastSaved: null,
       lastVerified: null,
+      lastDrill: null,
+      lastCheckAt: `${DAY}T06:00:02.000Z`,
       nextCheckAt: `${DAY}T12:05:10.000Z`,
+      approxFrequencyMs: 60_000,
+      running: null,
+      skipped: null,
       lastFailure: null,
       warnings: [],
     },
+    logBackup: null,
     failure: null,
+    resources: RESOURCES,
     ...changes,
   };
 }
@@ -67,7 +103,7 @@ export function answersOf(text: string) {
         "c",
         peerStatus({
           phase: "failed",
-          failure: { code: "LOG_DIFFERENT", message: text, hint: text, retries: false },
+          failure: { code: "LOG_DIFFERENT", message: text, hint: text, retries: false, nextTryAt: null },
         }),
       ),
     ],
@@ -81,7 +117,7 @@ export function answersOf(text: string) {
   };
   const status: NodeStatus = {
     node: `${text}a`,
-    version: "0.1.0",
+    version: "1.0.0",
     phase: "ready",
     log: {
       name: text,
@@ -99,7 +135,7 @@ export function answersOf(text: string) {
       txTime: at,
       documents: 300,
       bytes: 81_920,
-      version: 7,
+      version: 1,
       lag: 0,
       chains: [],
       divergence: null,
@@ -124,15 +160,7 @@ export function answersOf(text: string) {
     },
     logBackup: null,
     failure: null,
-    resources: {
-      uptimeMs: 60_000,
-      memoryBytes: 1e8,
-      processorMs: 700,
-      diskFreeBytes: 1e9,
-      diskTotalBytes: 1e10,
-      reads: { perSecond: 7, p50Ms: 0.4, p99Ms: 3 },
-      writes: { perSecond: 0, p50Ms: null, p99Ms: null },
-    },
+    resources: RESOURCES,
   };
   const checkpoint = (name: string, changes: Partial<ListedCheckpoint>): ListedCheckpoint => ({
     name: `${text}-${name}`,

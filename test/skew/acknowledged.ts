@@ -65,16 +65,13 @@ export class AcknowledgedHistory {
   }
 }
 
-/**
- * Returns a sentence for each of the first ten documents that differ. With `revisions: false`, revisions are ignored.
- */
+/** Returns a sentence for each of the first ten documents that differ. */
 export function differences(
   expected: ReadonlyMap<string, StoredDocument>,
   found: ReadonlyMap<string, StoredDocument>,
-  { revisions = true }: { readonly revisions?: boolean } = {},
 ): string[] {
   const text = (stored: StoredDocument | undefined): string =>
-    stored === undefined ? "nothing" : JSON.stringify(revisions ? stored : stored.document);
+    stored === undefined ? "nothing" : JSON.stringify(stored);
   return [...new Set([...expected.keys(), ...found.keys()])]
     .filter((key) => text(expected.get(key)) !== text(found.get(key)))
     .slice(0, 10)

@@ -53,8 +53,7 @@ export function isFalseAlarm({ level, code, msg }: LogLine, expected: ReadonlySe
  */
 export function falseAlarms({ index, failure, join }: NodeStatus, expected: ReadonlySet<string>): string[] {
   const found: string[] = [];
-  // The field is undefined in a version that does not know divergence.
-  if (index.divergence != null)
+  if (index.divergence !== null)
     found.push(`divergence ${index.divergence.code}: ${index.divergence.message}`);
   if (index.warning !== undefined) found.push(`warning ${index.warning.code}: ${index.warning.message}`);
   if (failure !== null && !expected.has(failure.code))

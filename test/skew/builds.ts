@@ -1,16 +1,12 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { CAIRN, ROOT } from "../support/cairn-process.ts";
 
-/** The file that is written last. A build without it is incomplete. */
-const BUILT = ".built-for-skew";
-
 /** A version of Cairn. */
 export interface Build {
-  readonly name: "new" | "other" | "first";
+  readonly name: "new" | "other";
   /** The cairn command. */
   readonly program: string;
 }
@@ -19,7 +15,7 @@ export interface Build {
 export const NEW: Build = { name: "new", program: CAIRN };
 
 /** Returns the build in another checkout. Throws if it has not been built. */
-export function givenBuild(name: Build["name"], checkout: string): Build {
+export function givenBuild(checkout: string): Build {
   const relative = path.relative(ROOT, CAIRN);
   const program = path.resolve(checkout, relative);
   if (!existsSync(program)) {
@@ -27,36 +23,37 @@ export function givenBuild(name: Build["name"], checkout: string): Build {
       `${checkout} is no built checkout of Cairn: ${relative} is missing. Run \`npx -y pnpm@12 run build\` there.`,
     );
   }
-  return { name, program };
+  return { name: "other", program };
 }
 
-/** Builds a commit of this repository, unless an earlier run did. Builds are kept in the system's temporary folder. */
-export async function buildOf(name: Build["name"], commit: string): Promise<Build> {
-  requireCommit(name, commit);
-  const folder = path.join(tmpdir(), `cairn-build-${commit}`);
-  if (!existsSync(path.join(folder, BUILT))) {
-    process.stdout.write(`building ${commit} in ${folder}\n`);
-    await rm(folder, { recursive: true, force: true });
-    run("git", ["clone", "--quiet", "--no-checkout", ROOT, folder], ROOT);
-    run("git", ["checkout", "--quiet", "--detach", commit], folder);
-    // `run` installs the dependencies by itself.
-    run("npx", ["-y", "pnpm@12", "run", "build"], folder);
-    await writeFile(path.join(folder, BUILT), "");
-  }
-  return givenBuild(name, folder);
-}
+const INDEX_STATE = "packages/node/src/index/rows/index-state.ts";
+const VERSION_LINE = /(?<=^export const INDEX_VERSION = )\d+(?=;$)/m;
 
-function requireCommit(name: string, commit: string): void {
-  const found = spawnSync("git", ["cat-file", "-e", `${commit}^{commit}`], { cwd: ROOT, stdio: "ignore" });
-  if (found.status === 0) return;
-  throw new Error(
-    `Commit ${commit} is not in the history of this checkout (a shallow clone, or files without a repository). ` +
-      `Fetch it (git fetch --unshallow), or name a built checkout of that version: --${name} PATH.`,
-  );
-}
-
-function run(command: string, args: readonly string[], cwd: string): void {
-  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd, encoding: "utf8" });
-  if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")} in ${cwd}:\n${stdout}${stderr}`);
+/**
+ * Builds this checkout with the next index version. The bundle contains the version in many places, so a copy of the
+ * sources is changed and bundled; only packages/node knows the version.
+ */
+export async function buildWithNextVersion(): Promise<Build> {
+  const folder = path.join(ROOT, "dist/skew");
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(path.join(folder, "packages/node"), { recursive: true });
+  for (const copied of [
+    "package.json",
+    "scripts",
+    "packages/node/package.json",
+    "packages/node/src",
+    "packages/node/testing",
+  ])
+    await cp(path.join(ROOT, copied), path.join(folder, copied), { recursive: true });
+  for (const linked of ["node_modules", "packages/node/node_modules", "packages/page"])
+    await symlink(path.join(ROOT, linked), path.join(folder, linked));
+  const source = path.join(folder, INDEX_STATE);
+  const text = await readFile(source, "utf8");
+  const changed = text.replace(VERSION_LINE, (version) => String(Number(version) + 1));
+  if (changed === text) throw new Error(`${INDEX_STATE} does not declare INDEX_VERSION.`);
+  await writeFile(source, changed);
+  const bundle = ["scripts/bundle.mjs", "--clean", "node"];
+  const { status, stderr } = spawnSync(process.execPath, bundle, { cwd: folder, encoding: "utf8" });
+  if (status !== 0) throw new Error(`node ${bundle.join(" ")} in ${folder}:\n${stderr}`);
+  return givenBuild(folder);
 }

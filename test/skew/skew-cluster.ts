@@ -6,7 +6,7 @@ import type { NodeStatus } from "@cairn/node";
 import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
 import { type CommandResult, NodeProcess, runCairn } from "../support/cairn-process.ts";
 import { falseAlarms, isFalseAlarm, readLogLine } from "./alarms.ts";
-import { type Build, NEW } from "./builds.ts";
+import type { Build } from "./builds.ts";
 import type { Figures } from "./figures.ts";
 import { configOf } from "./node-config.ts";
 import { StoreHistory } from "./store-history.ts";
@@ -65,11 +65,10 @@ export class SkewCluster {
   }
 
   /** Adds a node without starting it. */
-  async add(id: string, build: Build, stream = "cairn"): Promise<Member> {
+  async add(id: string, build: Build): Promise<Member> {
     const config = path.join(this.folder, `${id}.json`);
     const whole = configOf(id, path.join(this.folder, id), {
       server: this.nats.url,
-      stream,
       checkpoints: this.checkpoints,
       retain: RETAIN,
     });
@@ -103,9 +102,7 @@ export class SkewCluster {
     const deadline = Date.now() + SETTLED_WITHIN_MS;
     for (;;) {
       const status = await process.status();
-      // The older version may report the phase an instant before the failure.
-      const isFailed = status.phase === "failed" && (build === NEW || status.failure !== null);
-      if (status.phase === "ready" || isFailed) {
+      if (status.phase === "ready" || status.phase === "failed") {
         await this.#judgeJoin(member, status, before);
         return status;
       }

@@ -35,8 +35,7 @@ export async function followHint(
       member,
       `the rebuild of a trimmed log exited with code ${rebuild.code}: ${rebuild.stderr}`,
     );
-  // Only this version's text is checked, because the text of the older version can no longer change. docs/errors.md
-  // explains it. If another node of this version has just saved a checkpoint, the command names that one.
+  // Only this version's text is checked, because the text of a release can no longer change. If another node of this version has just saved a checkpoint, the command names that one.
   for (const text of member.build === NEW ? [hint, rebuild.stderr] : []) {
     if (!/run that (?:cairn|version)|join from/i.test(text))
       cluster.violated(member, `it does not say to run the other version: ${text}`);

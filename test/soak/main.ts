@@ -1,24 +1,23 @@
 // Runs long campaigns of the fault tests: node test/dist/soak/main.js [NAME...] [--rounds N] [--seed N] [--minutes N]
-// [--period SECONDS] For skew also [--other PATH] [--first PATH]: checkouts, already built, of the versions that it
-// would otherwise build.
+// [--period SECONDS] For skew also [--other PATH]: a built checkout of the other version.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { ROOT } from "../support/cairn-process.ts";
 
 /**
- * A campaign that is a separate program, since it needs more than the tests (a C compiler, builds of other versions).
+ * A campaign that is a separate program, since it needs more than the tests (a C compiler, a build of another version).
  */
 interface Program {
   readonly program: string;
   readonly rounds: number;
   /** The options of this command that are passed on to the program. */
-  readonly options?: readonly ("other" | "first")[];
+  readonly options?: readonly "other"[];
 }
 
 const PROGRAMS: Readonly<Record<string, Program>> = {
   resources: { program: "packages/node/dist/test/faults/system-calls/main.js", rounds: 40 },
-  skew: { program: "test/dist/skew/main.js", rounds: 20, options: ["other", "first"] },
+  skew: { program: "test/dist/skew/main.js", rounds: 20, options: ["other"] },
 };
 
 /** The campaigns that are tests of the suite, with their default number of rounds or minutes. */
@@ -55,7 +54,6 @@ const { values, positionals } = parseArgs({
     minutes: { type: "string" },
     period: { type: "string" },
     other: { type: "string" },
-    first: { type: "string" },
   },
 });
 const known = [...Object.keys(SOAKS), ...Object.keys(PROGRAMS)];

@@ -222,7 +222,7 @@ function filesAt(txId: number): Record<string, Buffer> {
 function sourceAt(txId: number, format: typeof FORMAT): CheckpointSource {
   return {
     node: "node-1",
-    version: "0.1.0",
+    version: "test",
     format,
     position: async () => ({ logId: "log-a", txId }),
     async capture(dir) {
@@ -230,7 +230,8 @@ function sourceAt(txId: number, format: typeof FORMAT): CheckpointSource {
       for (const [name, content] of Object.entries(filesAt(txId))) await writeFile(join(dir, name), content);
       const anchor = { txId, sha256: "0".repeat(64) };
       const log = { id: "log-a", name: "cairn", offset: 0 };
-      return { format, log, txId, txTime: new Date(txId).toISOString(), anchor, documents: txId };
+      const txTime = new Date(txId).toISOString();
+      return { format, log, txId, txTime, anchor, chains: [], purged: txId, documents: txId };
     },
   };
 }

@@ -19,9 +19,9 @@ export interface FoldedOutcome {
 /** An operation in the header of a message. */
 export type FoldedOperation = readonly [kind: string, bucket: string, key: string, revision?: number | null];
 
-const HEAD = /^cairn\/2 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64})?\n/;
+const HEAD = /^cairn\/1 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64})?\n/;
 /** The part of the first line that the checksum does not cover. */
-const UNCHECKED = "cairn/2 00000000 ".length;
+const UNCHECKED = "cairn/1 00000000 ".length;
 
 /**
  * The oracle: the log's messages folded into plain maps. It follows docs/log-format.md and docs/index-format.md, and
@@ -134,7 +134,7 @@ export function foldedDigest(
   txId: number,
   keys: ReadonlyMap<string, readonly FoldedVersion[]>,
 ): string {
-  const hash = createHash("sha256").update(`cairn-digest/3\n${logId}\n${txId}\n`);
+  const hash = createHash("sha256").update(`cairn-digest/1\n${logId}\n${txId}\n`);
   for (const stem of [...keys.keys()].toSorted((a, b) => (a < b ? -1 : 1))) {
     const bytes = Buffer.from(stem, "latin1");
     for (const version of keys.get(stem) ?? []) {

@@ -4,7 +4,7 @@ import hashlib
 import re
 import zlib
 
-PREFIX = b"cairn/2 "
+PREFIX = b"cairn/1 "
 SHORTEST = 50
 FIRST_LINE = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{16})(?: [!-~]{1,64})?\n")
 
@@ -25,7 +25,7 @@ def has_checksum(payload):
 def read(payload):
     """Returns the log tag, the random part, and the bytes after the first line."""
     if len(payload) <= SHORTEST or not payload.startswith(PREFIX):
-        raise Refused("Cairn 0.1.0 wrote it" if payload.startswith(b"cairn/1 ") else "not a message of Cairn")
+        raise Refused("not a message of Cairn")
     if not has_checksum(payload):
         raise Refused("the message's checksum does not match")
     line = FIRST_LINE.match(payload, 17)

@@ -48,7 +48,7 @@ def embedded(folder):
 def read_embedded(rows):
     """Returns the messages and the log id from the rows of an embedded log."""
     head = json.loads(rows[b"\xff"])
-    if head["format"] != 2:
+    if head["format"] != 1:
         raise Damaged(f"its format is {head['format']}")
     messages = []
     for key, value in sorted(rows.items()):

@@ -134,7 +134,7 @@ def digest(rows, log_id, tx_id):
         if key[:1] in b"cdh":
             own = key[1:-8] if key[:1] == b"h" else key[1:]
             versions.append((own, version_revision(value), value))
-    fed = hashlib.sha256(f"cairn-digest/3\n{log_id}\n{tx_id}\n".encode())
+    fed = hashlib.sha256(f"cairn-digest/1\n{log_id}\n{tx_id}\n".encode())
     for own, _, value in sorted(versions):
         fed.update(short(len(own)) + own + short(len(value)) + value)
     return f"sha256:{fed.hexdigest()}"

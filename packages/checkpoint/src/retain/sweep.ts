@@ -197,7 +197,7 @@ export async function ownCheckpoints(
   for await (const checkpoint of found) {
     if ("error" in checkpoint || checkpoint.manifest.log.id !== logId) continue;
     const { name, manifest } = checkpoint;
-    const { chains = [] } = manifest;
+    const { chains } = manifest;
     const contradicts = chains.some(({ txId, history }) => (known.get(txId) ?? history) !== history);
     if (agrees !== undefined && (contradicts || !(await agrees(manifest, name)))) {
       lost.push(name);

@@ -8,7 +8,6 @@ import {
   LeaseSchema,
   MAX_CREDIBLE_LEASE_MS,
   parseLease,
-  SHARED_LEASE,
   unfinishedOf,
 } from "../store/lease-record.ts";
 import type { LeaseRecord } from "../store/lease-record.ts";
@@ -83,20 +82,18 @@ export async function acquireLease(
   options: LeaseOptions,
 ): Promise<Lease | undefined> {
   const file = leaseFile(options.logId);
-  const isHeld = async (name: string, current: TaggedText): Promise<boolean> => {
-    const held = await parseLease(store, name, current.text);
+  const isHeld = async (current: TaggedText): Promise<boolean> => {
+    const held = await parseLease(store, file, current.text);
     const storeNow = await store.now();
     if (held === undefined || !isLive(held, storeNow)) return false;
     options.onHeld?.(held, storeNow);
     return true;
   };
-  const shared = await store.read(SHARED_LEASE);
-  if (shared !== undefined && (await isHeld(SHARED_LEASE, shared))) return undefined;
   const record = new OwnRecord(store, options);
   options.onNonce?.(record.nonce);
   if (!(await store.create(file, await record.renewed()))) {
     const current = await store.read(file);
-    if (current === undefined || (await isHeld(file, current))) return undefined;
+    if (current === undefined || (await isHeld(current))) return undefined;
     // The holder of the expired lease may have died while uploading.
     record.unfinished = unfinishedOf(parseStoredRecord(LeaseSchema, current.text));
     if ((await store.replace(file, await record.renewed(), current.tag)) === false) return undefined;

@@ -103,16 +103,12 @@ export const ManifestSchema = z.object({
   txId: Position,
   txTime: z.iso.datetime(),
   anchor: z.object({ txId: Position, sha256: Sha256 }),
-  /** Absent if the format of the index is older than version 5. */
-  chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES).optional(),
-  /**
-   * The transaction up to which the files contain no evicted content. Absent in manifests written by versions of Cairn
-   * that did not check this.
-   */
-  purged: Position.optional(),
+  chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES),
+  /** The transaction up to which the files contain no evicted content. */
+  purged: Position,
   takenAt: z.iso.datetime(),
-  /** The time from the beginning of the save to the manifest (ms). Earlier versions of Cairn did not record it. */
-  durationMs: Position.optional(),
+  /** The time from the beginning of the save to the manifest (ms). */
+  durationMs: Position,
   node: z.string(),
   archive: z.object({ name: FileName, bytes: Position }),
   files: z.array(z.object({ name: FileName, bytes: Position, sha256: Sha256 })).min(1),
@@ -216,13 +212,8 @@ function checksumOf(checked: string): string {
   return createHash("sha256").update(checked).digest("hex");
 }
 
-/**
- * Returns the checksum of a manifest's text; undefined if the text was changed. Early versions wrote neither a checksum
- * nor chains.
- */
-function verifiedChecksum(text: string, value: unknown): string | undefined {
-  if (typeof value !== "object" || value === null || !("chains" in value || "sha256" in value))
-    return checksumOf(text);
+/** Returns the checksum of a manifest's text; undefined if the text was changed, or has none. */
+function verifiedChecksum(text: string): string | undefined {
   const end = text.lastIndexOf(',\n "sha256"');
   if (end < 0) return undefined;
   const checksum = checksumOf(text.slice(0, end));
@@ -236,7 +227,7 @@ function verifiedChecksum(text: string, value: unknown): string | undefined {
  */
 export function decodeManifest(name: string, text: string): StoredManifest {
   const value = parseManifestText(name, text);
-  const sha256 = verifiedChecksum(text, value);
+  const sha256 = verifiedChecksum(text);
   if (sha256 === undefined) throw invalidManifest(name, "its checksum does not match its text");
   const parsed = ManifestSchema.safeParse(value);
   if (!parsed.success) {
@@ -290,7 +281,7 @@ function inconsistency(name: string, manifest: Manifest): string | undefined {
   if (manifest.archive.name !== checkpointFile(name, "archive"))
     return `it names the archive ${manifest.archive.name}`;
   if (manifest.anchor.txId !== manifest.txId) return "its anchor is not that of its last transaction";
-  if (manifest.chains?.some(({ txId }) => txId > manifest.txId) === true)
+  if (manifest.chains.some(({ txId }) => txId > manifest.txId))
     return "its chains continue after its last transaction";
   const names = new Set(manifest.files.map((file) => file.name));
   if (names.size !== manifest.files.length) return "it lists a file twice";

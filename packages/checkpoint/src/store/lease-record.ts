@@ -6,13 +6,10 @@ import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored
 /** The prefix of the names of leases. */
 export const LEASE_PREFIX = "in-progress";
 
-/** The lease of earlier versions, which was shared by all logs. While it is live, no node of any log uploads. */
-export const SHARED_LEASE = `${LEASE_PREFIX}.json`;
-
 /** The maximum number of unfinished uploads that are recorded. They accumulate in stores where none can be aborted. */
 const MAX_UNFINISHED = 16;
 
-const LEASE_NAME = /^in-progress(?:-[A-Za-z0-9._-]+)?\.json$/;
+const LEASE_NAME = /^in-progress-[A-Za-z0-9._-]+\.json$/;
 
 /**
  * Returns the file of a log's lease. Each log has its own, so that logs that share a store do not wait for each other.

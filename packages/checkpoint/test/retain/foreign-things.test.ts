@@ -117,7 +117,7 @@ test("a manifest that would take many times its size to parse is refused without
   expect(parse).toHaveBeenCalledTimes(1);
 });
 
-test("the manifest of a very large index is read, however it is formatted", () => {
+test("the manifest of a very large index is read", () => {
   const manifest = someManifest();
   const files = Array.from({ length: 100_000 }, (_, n) => ({
     name: `${n}.ldb`,
@@ -126,5 +126,4 @@ test("the manifest of a very large index is read, however it is formatted", () =
   }));
   const large = { ...manifest, files };
   expect(decodeManifest(NAME, encodeManifest(large).text).files).toHaveLength(100_000);
-  expect(decodeManifest(NAME, JSON.stringify(large)).files).toHaveLength(100_000);
 });

@@ -38,17 +38,6 @@ test("a log whose id cannot be part of a file name also has a lease", async () =
   expect(held).toEqual([expect.stringMatching(/^in-progress-[0-9a-f]{32}\.json$/)]);
 });
 
-test("no node uploads while a lease of an earlier version, which names no log, is live", async () => {
-  const store = memoryStore();
-  const expiresAt = new Date(Date.now() + 60_000).toISOString();
-  const lease = { owner: "older", nonce: "1", progress: { bytes: 0 }, expiresAt };
-  await store.create("in-progress.json", JSON.stringify(lease));
-  for (const source of [testSource(), otherSource()]) {
-    const outcome = await take(store, source, await temporaryDirectory());
-    expect(outcome).toMatchObject({ outcome: "skipped", reason: "leased", lease: { owner: "older" } });
-  }
-});
-
 test("the retention policy of one log does not affect checkpoints of another log", async () => {
   const store = memoryStore();
   const dir = await temporaryDirectory();

@@ -51,7 +51,7 @@ export function simulatedIndex(
   let captured = 0;
   const source: CheckpointSource = {
     node: life.node,
-    version: "0.1.0",
+    version: "test",
     format: { index: 1, kv: "test/1" },
     position: async () => ({ logId: LOG_ID, txId: log.txId() }),
     agrees: async () => true,
@@ -66,6 +66,8 @@ export function simulatedIndex(
         txId,
         txTime: new Date(txId).toISOString(),
         anchor: { txId, sha256: "0".repeat(64) },
+        chains: [],
+        purged: txId,
         documents: txId,
       };
     },

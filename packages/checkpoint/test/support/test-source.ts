@@ -19,7 +19,7 @@ export interface TestSource extends CheckpointSource {
 export function testSource(node = "node-1"): TestSource {
   return {
     node,
-    version: "0.1.0",
+    version: "test",
     format: { index: 1, kv: "test/1" },
     logId: "log-a",
     txId: 1,
@@ -52,6 +52,8 @@ function stateOf({ logId, txId, format = { index: 1, kv: "test/1" } }: TestSourc
     txId,
     txTime: new Date(txId).toISOString(),
     anchor: { txId, sha256: "0".repeat(64) },
+    chains: [],
+    purged: txId,
     documents: txId,
   };
 }

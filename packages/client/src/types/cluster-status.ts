@@ -1,4 +1,4 @@
-import type { ChainValue, NodeStatus } from "./node-status.ts";
+import type { ChainValue, LogBackupStatus, NodeStatus } from "./node-status.ts";
 import type { TxId } from "./transaction.ts";
 
 /** The response to GET /status/cluster: all nodes of a log, and what needs attention. */
@@ -65,12 +65,7 @@ export interface ClusterNode {
   readonly past: (ChainValue & { readonly version: number }) | null;
 }
 
-/** Fields that nodes running earlier versions may not report. */
-type Reported<T, K extends keyof T> = { readonly [P in K]?: T[P] | undefined };
-
 type Checkpoints = NodeStatus["checkpoints"];
-
-type LogBackup = NonNullable<NodeStatus["logBackup"]>;
 
 /**
  * The part of a node's GET /status that other nodes pass on. Its fields have the same meaning as there. A node running
@@ -79,63 +74,21 @@ type LogBackup = NonNullable<NodeStatus["logBackup"]>;
 export interface PeerStatus {
   readonly version: string;
   readonly phase: string;
-  readonly log: Pick<NodeStatus["log"], "name" | "id" | "lastTxId" | "reachable"> &
-    Reported<NodeStatus["log"], "exists" | "firstTxId" | "location" | "warnings">;
-  readonly index: Pick<NodeStatus["index"], "txId" | "txTime" | "documents" | "lag"> &
-    Reported<NodeStatus["index"], "version" | "bytes" | "warning" | "lastScrub"> & {
-      readonly divergence?:
-        | (Pick<NonNullable<NodeStatus["index"]["divergence"]>, "code" | "message" | "from" | "state"> &
-            Reported<NonNullable<NodeStatus["index"]["divergence"]>, "since" | "hint">)
-        | null
-        | undefined;
-    };
-  readonly join: Pick<NodeStatus["join"], "orphans"> &
-    Reported<NodeStatus["join"], "replayed" | "readyAfterMs"> & {
-      readonly restoredFrom: { readonly name: string } | null;
-      readonly movedAside: readonly { readonly code: string; readonly message: string }[];
-    };
+  readonly log: Omit<NodeStatus["log"], "backup">;
+  readonly index: Omit<NodeStatus["index"], "chains">;
+  readonly join: Pick<NodeStatus["join"], "orphans" | "replayed" | "readyAfterMs"> & {
+    readonly restoredFrom: { readonly name: string } | null;
+    readonly movedAside: readonly { readonly code: string; readonly message: string }[];
+  };
   readonly progress: NodeStatus["progress"];
-  readonly stalled?:
-    | { readonly forMs: number; readonly message: string; readonly since?: string | undefined }
-    | null
-    | undefined;
-  readonly checkpoints: {
-    readonly last:
-      | (Pick<NonNullable<Checkpoints["last"]>, "name" | "txId" | "takenAt"> &
-          Reported<NonNullable<Checkpoints["last"]>, "bytes" | "ageMs">)
-      | null;
-    readonly lastVerified:
-      | (Pick<NonNullable<Checkpoints["lastVerified"]>, "name" | "txId" | "verifiedAt"> &
-          Reported<NonNullable<Checkpoints["lastVerified"]>, "node" | "ageMs">)
-      | null;
-    readonly lastSaved?:
-      | ({ readonly at: string } & Reported<
-          NonNullable<Checkpoints["lastSaved"]>,
-          "name" | "txId" | "bytes" | "durationMs"
-        >)
-      | null
-      | undefined;
-  } & Reported<
-    Checkpoints,
-    | "approxFrequencyMs"
-    | "lastDrill"
-    | "lastCheckAt"
-    | "nextCheckAt"
-    | "running"
-    | "skipped"
-    | "warnings"
-    | "lastFailure"
-  >;
-  readonly logBackup?:
-    | ({
-        readonly exposed: LogBackup["exposed"];
-        readonly lastFailure: LogBackup["lastFailure"];
-      } & Reported<LogBackup, "location" | "everyMs" | "segments" | "bytes" | "lastLookAt" | "warnings">)
-    | null
-    | undefined;
-  readonly failure:
-    | (Pick<NonNullable<NodeStatus["failure"]>, "code" | "message" | "hint"> &
-        Reported<NonNullable<NodeStatus["failure"]>, "retries" | "nextTryAt">)
-    | null;
-  readonly resources?: NodeStatus["resources"] | undefined;
+  readonly stalled: { readonly since: string; readonly forMs: number; readonly message: string } | null;
+  readonly checkpoints: Omit<Checkpoints, "store" | "lastVerified"> & {
+    readonly lastVerified: Pick<
+      NonNullable<Checkpoints["lastVerified"]>,
+      "name" | "txId" | "verifiedAt" | "node" | "ageMs"
+    > | null;
+  };
+  readonly logBackup: Omit<LogBackupStatus, "covered" | "nextLookAt" | "failedLooks" | "written"> | null;
+  readonly failure: NodeStatus["failure"];
+  readonly resources: NodeStatus["resources"];
 }

@@ -24,8 +24,8 @@ export interface CheckpointSummary {
 
 /** A checkpoint as listed by GET /api/v1/checkpoints. */
 export interface ListedCheckpoint extends CheckpointSummary {
-  /** The time from the beginning of the save to its manifest; null if an earlier version of Cairn saved the checkpoint. */
-  readonly durationMs: number | null;
+  /** The time from the beginning of the save to its manifest. */
+  readonly durationMs: number;
   /** The time of the last successful verification by the store's clock, and the node that performed it; null if there is none. */
   readonly verifiedAt: string | null;
   readonly verifiedBy: string | null;
@@ -70,11 +70,8 @@ export interface NodeStatus {
   readonly log: {
     /** The name of the log; null until the log is open, unless the configuration names it. */
     readonly name: string | null;
-    /**
-     * The addresses of its servers, or its folder; null until the log is open. Nodes running earlier versions do not report
-     * it.
-     */
-    readonly location?: string | null;
+    /** The addresses of its servers, or its folder; null until the log is open. */
+    readonly location: string | null;
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
@@ -206,17 +203,11 @@ export interface NodeStatus {
       readonly message: string | null;
       readonly hint: string | null;
     } | null;
-    /**
-     * The time of the last successful look at the store; null before the first look. Nodes running earlier versions do not
-     * report it.
-     */
-    readonly lastCheckAt?: string | null;
+    /** The time of the last successful look at the store; null before the first look. */
+    readonly lastCheckAt: string | null;
     readonly nextCheckAt: string | null;
-    /**
-     * The approximate interval at which the cluster saves a checkpoint (ms); null if the node has no checkpointer. Nodes
-     * running earlier versions do not report it.
-     */
-    readonly approxFrequencyMs?: number | null;
+    /** The approximate interval at which the cluster saves a checkpoint (ms); null if the node has no checkpointer. */
+    readonly approxFrequencyMs: number | null;
     readonly running: { readonly startedAt: string; readonly step: string; readonly bytes: number } | null;
     /**
      * The reason why the node's last round saved nothing. It is null if the round saved or failed, and before the first
@@ -258,16 +249,16 @@ export interface NodeStatus {
     readonly code: string;
     readonly message: string;
     readonly hint: string | null;
-    /** Whether the node tries again by itself. False once it has halted. Nodes running earlier versions do not report it. */
-    readonly retries?: boolean;
+    /** Whether the node tries again by itself. False once it has halted. */
+    readonly retries: boolean;
     /**
      * The time of the next attempt. Null while an attempt is running, while the node waits for its log or store to
      * change, and once it has halted.
      */
-    readonly nextTryAt?: string | null;
+    readonly nextTryAt: string | null;
   } | null;
-  /** What the node's process uses. Nodes running earlier versions do not report it. */
-  readonly resources?: NodeResources;
+  /** What the node's process uses. */
+  readonly resources: NodeResources;
 }
 
 /** What a node's process uses, as reported by GET /status. */
@@ -313,11 +304,8 @@ export interface LogBackupStatus {
   /** The time at which the last successful look ended. */
   readonly lastLookAt: string | null;
   readonly nextLookAt: string | null;
-  /**
-   * The number of looks that have failed since the last successful one. Nodes running earlier versions do not report
-   * it.
-   */
-  readonly failedLooks?: number;
+  /** The number of looks that have failed since the last successful one. */
+  readonly failedLooks: number;
   /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };
   /** Unreadable segments, and other findings of the last look. */

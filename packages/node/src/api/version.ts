@@ -1,2 +1,2 @@
-/** Cairn's version, which is the same as in package.json (a test compares them). */
+/** Cairn's version: that of the repository's package.json (test/release-number.test.ts). */
 export const VERSION = "0.1.0";

@@ -75,7 +75,7 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   const { kv, state } = await openIndex(fileReader(provider), dir);
   let found: CapturedState | undefined;
   try {
-    const listed = manifest.chains?.map(({ txId }) => txId);
+    const listed = manifest.chains.map(({ txId }) => txId);
     found = state === undefined ? undefined : await capturedState(kv, state, provider.format, listed);
   } finally {
     await kv.close();
@@ -97,7 +97,7 @@ function claimedState({
   txId,
   txTime,
   anchor,
-  chains = [],
+  chains,
   purged,
   documents,
 }: Manifest): CapturedState {
@@ -108,7 +108,7 @@ function claimedState({
     txTime,
     anchor: { txId: anchor.txId, sha256: anchor.sha256 },
     chains: chains.map((value) => ({ txId: value.txId, history: value.history, effects: value.effects })),
-    ...(purged === undefined ? {} : { purged }),
+    purged,
     documents,
   };
 }

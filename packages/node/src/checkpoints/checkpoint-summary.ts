@@ -13,7 +13,7 @@ export function checkpointSummary(
 
 /** Returns a checkpoint in the form in which GET /api/v1/checkpoints lists it. */
 export function listedCheckpoint(listing: RetainedListing): ListedCheckpoint {
-  const { durationMs = null, verification, kept = null } = listing;
+  const { durationMs, verification, kept = null } = listing;
   return {
     ...checkpointSummary(listing),
     durationMs,

@@ -48,7 +48,7 @@ export function hasSamePast(
 ): Agrees {
   return async (manifest, name) => {
     if (!(await agreesWithLog(manifest, name))) return false;
-    const { node, log, format, chains = [] } = manifest;
+    const { node, log, format, chains } = manifest;
     const difference = await comparePast({
       who: `the checkpoint ${name} of node ${node} in ${location}`,
       isStored: true,

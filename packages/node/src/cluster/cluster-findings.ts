@@ -106,7 +106,7 @@ function nodeFindings(status: PeerStatus): NodeFinding[] {
   ];
 }
 
-function lifeFindings({ phase, failure, stalled = null }: PeerStatus): NodeFinding[] {
+function lifeFindings({ phase, failure, stalled }: PeerStatus): NodeFinding[] {
   const findings: NodeFinding[] = [];
   if (failure !== null) {
     const severity = phase === "failed" ? "failing" : "attention";
@@ -114,22 +114,22 @@ function lifeFindings({ phase, failure, stalled = null }: PeerStatus): NodeFindi
   }
   if (stalled !== null) {
     const message = `no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`;
-    findings.push({ ...failing(null, message, null), since: stalled.since ?? null });
+    findings.push({ ...failing(null, message, null), since: stalled.since });
   }
   return findings;
 }
 
 function logFindings({ log, failure }: PeerStatus): NodeFinding[] {
-  return (log.warnings ?? [])
+  return log.warnings
     .filter(({ message }) => message !== failure?.message)
     .map(({ code, message, hint }) => finding("attention", code, message, hint));
 }
 
-function indexFindings({ index: { divergence = null, warning } }: PeerStatus): NodeFinding[] {
+function indexFindings({ index: { divergence, warning } }: PeerStatus): NodeFinding[] {
   const findings: NodeFinding[] = [];
   if (warning !== undefined) findings.push(finding("attention", warning.code, warning.message, warning.hint));
   if (divergence !== null) {
-    const { code, message, state, hint = null, since = null } = divergence;
+    const { code, message, state, hint, since } = divergence;
     const doing = state === "comparing" ? " It is comparing its index with a rebuild." : "";
     findings.push({ ...failing(code, message + doing, hint), since });
   }
@@ -137,10 +137,14 @@ function indexFindings({ index: { divergence = null, warning } }: PeerStatus): N
 }
 
 function checkpointFindings({ checkpoints }: PeerStatus): NodeFinding[] {
-  const { lastFailure, lastSaved, lastCheckAt, lastDrill, lastVerified, warnings = [] } = checkpoints;
+  const { lastFailure, lastSaved, lastCheckAt, lastDrill, lastVerified, warnings } = checkpoints;
   const findings: NodeFinding[] = [];
   // A checkpoint that was saved, or a look that succeeded, shows that an earlier failure is over.
-  if (lastFailure && !isAfter(lastSaved?.at, lastFailure.at) && !isAfter(lastCheckAt, lastFailure.at)) {
+  if (
+    lastFailure !== null &&
+    !isAfter(lastSaved?.at, lastFailure.at) &&
+    !isAfter(lastCheckAt, lastFailure.at)
+  ) {
     const { at, code, message, hint } = lastFailure;
     findings.push({ ...finding("attention", code, `No checkpoint was saved. ${message}`, hint), since: at });
   }
@@ -154,9 +158,9 @@ function checkpointFindings({ checkpoints }: PeerStatus): NodeFinding[] {
   return findings;
 }
 
-function backupFindings({ logBackup = null }: PeerStatus): NodeFinding[] {
+function backupFindings({ logBackup }: PeerStatus): NodeFinding[] {
   if (logBackup === null) return [];
-  const { lastFailure, exposed, warnings = [] } = logBackup;
+  const { lastFailure, exposed, warnings } = logBackup;
   const findings: NodeFinding[] = [];
   if (lastFailure !== null) {
     const { code, message, hint } = lastFailure;
@@ -182,7 +186,7 @@ function joinFindings({ join: { movedAside, orphans } }: PeerStatus): NodeFindin
 
 /** A restore or a rebuild stores another index next to the current one. */
 function diskFindings({ resources, index: { bytes } }: PeerStatus): NodeFinding[] {
-  const free = resources?.diskFreeBytes ?? null;
+  const free = resources.diskFreeBytes;
   const needed = Math.max(LOW_DISK_BYTES, bytes ?? 0);
   if (free === null || free >= needed) return [];
   const message = `Only ${formatBytes(free)} are free on the disk of db-dir, less than the ${formatBytes(needed)} that building the index anew may take.`;
@@ -231,14 +235,13 @@ function digits(past: Past, differ: "history" | "effects"): string {
  */
 function overdueFindings(peers: readonly Peer[], now: number): ClusterFinding[] {
   const saving = peers.filter(
-    ({ status: { phase, checkpoints } }) =>
-      phase === "ready" && (checkpoints.approxFrequencyMs ?? null) !== null,
+    ({ status: { phase, checkpoints } }) => phase === "ready" && checkpoints.approxFrequencyMs !== null,
   );
   const known = peers.flatMap(({ status: { checkpoints } }) => checkpoints.last ?? []);
   const [newest] = known.toSorted((a, b) => b.txId - a.txId || (a.takenAt < b.takenAt ? 1 : -1));
   const txId = Math.max(0, ...peers.map(({ status }) => status.index.txId ?? 0));
   if (newest === undefined || saving.length === 0 || txId <= newest.txId) return [];
-  const ageMs = newest.ageMs ?? now - Date.parse(newest.takenAt);
+  const { ageMs } = newest;
   const looks = saving.flatMap(({ status: { checkpoints } }) => checkpoints.skipped ?? []);
   const sinceMs = Math.max(
     now - ageMs,

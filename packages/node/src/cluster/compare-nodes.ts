@@ -84,7 +84,7 @@ export async function compareNodes(
   const found = { txId, answers, verdict, compared, others, checks };
   const needed = verdict.kind === "differs" || (options.always && verdict.kind === "same");
   if (!needed) return { ...found, rebuilt: undefined };
-  if (first.version !== undefined && first.version !== INDEX_VERSION) {
+  if (first.version !== INDEX_VERSION) {
     return { ...found, rebuilt: otherVersion(first.version) };
   }
   const rebuilt = await tryRebuild(options, txId);

@@ -35,8 +35,7 @@ export type DigestVerdict =
 
 /** Nodes with one index version. */
 export interface VersionGroup {
-  /** The index version; undefined for nodes that do not report theirs. */
-  readonly version: number | undefined;
+  readonly version: number;
   readonly peers: readonly Peer[];
 }
 
@@ -45,7 +44,7 @@ export interface VersionGroup {
  * nodes. Digests are comparable only within a group.
  */
 export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
-  const groups = new Map<number | undefined, Peer[]>();
+  const groups = new Map<number, Peer[]>();
   for (const peer of peers) {
     const { version } = peer.status.index;
     groups.set(version, [...(groups.get(version) ?? []), peer]);

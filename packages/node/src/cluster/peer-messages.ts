@@ -40,9 +40,9 @@ export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
 /** The maximum number of items of a list in a status. */
 const MAX_ITEMS = 100;
-/** A field that some nodes do not report. A value that this version does not understand is dropped. */
-const reported = <T extends z.ZodType>(schema: T): z.ZodCatch<z.ZodOptional<T>> =>
-  schema.optional().catch(undefined);
+/** Null if there is no value, or one that only a later version understands. */
+const understood = <T extends z.ZodType>(schema: T): z.ZodCatch<z.ZodNullable<T>> =>
+  schema.nullable().catch(null);
 
 const Warning = z.object({ code: Text, message: Text, hint: Text });
 const DatedFailure = Failure.extend({ at: Text });
@@ -57,42 +57,41 @@ const StatusSchema = z.object({
   phase: Text,
   log: z.object({
     name: Text.nullable(),
+    location: Text.nullable(),
     id: Text.nullable(),
+    firstTxId: Count.nullable(),
     lastTxId: Count.nullable(),
     reachable: z.boolean().nullable(),
-    exists: z.boolean().nullable().optional(),
-    firstTxId: reported(Count.nullable()),
-    location: reported(Text.nullable()),
-    warnings: reported(z.array(Warning).max(MAX_ITEMS)),
+    exists: z.boolean().nullable(),
+    warnings: z.array(Warning).max(MAX_ITEMS),
   }),
   index: z.object({
     txId: Count.nullable(),
     txTime: Text.nullable(),
     documents: Count.nullable(),
-    bytes: reported(Count.nullable()),
+    bytes: Count.nullable(),
     lag: Count.nullable(),
     /** The version of the index. Digests of different versions are not comparable. */
-    version: Count.optional(),
+    version: Count,
     divergence: z
       .object({
-        since: reported(Text),
+        since: Text,
         code: Text,
         message: Text,
-        hint: reported(Text),
+        hint: Text,
         from: Count,
         state: z.enum(["open", "waiting", "comparing"]),
       })
-      .nullable()
-      .optional(),
-    lastScrub: reported(z.object({ at: Text, durationMs: Ms, bytes: Count }).nullable()),
-    warning: reported(Warning),
+      .nullable(),
+    lastScrub: z.object({ at: Text, durationMs: Ms, bytes: Count }).nullable(),
+    warning: Warning.exactOptional(),
   }),
   join: z.object({
     restoredFrom: z.object({ name: Text }).nullable(),
     movedAside: z.array(z.object({ code: Text, message: Text })),
     orphans: Count,
-    replayed: reported(Count),
-    readyAfterMs: reported(Ms.nullable()),
+    replayed: Count,
+    readyAfterMs: Ms.nullable(),
   }),
   progress: z
     .object({
@@ -102,87 +101,58 @@ const StatusSchema = z.object({
       etaMs: Count.nullable(),
     })
     .nullable(),
-  stalled: z
-    .object({ since: reported(Text), forMs: Count, message: Text })
-    .nullable()
-    .optional(),
+  stalled: z.object({ since: Text, forMs: Count, message: Text }).nullable(),
   checkpoints: z.object({
-    last: z
-      .object({ name: Text, txId: Count, takenAt: Text, bytes: reported(Count), ageMs: reported(Ms) })
-      .nullable(),
-    lastVerified: z
-      .object({ name: Text, txId: Count, verifiedAt: Text, node: reported(Text), ageMs: reported(Ms) })
-      .nullable(),
-    lastSaved: reported(
-      z
-        .object({
-          name: reported(Text),
-          txId: reported(Count),
-          bytes: reported(Count),
-          at: Text,
-          durationMs: reported(Ms),
-        })
-        .nullable(),
+    last: z.object({ name: Text, txId: Count, takenAt: Text, bytes: Count, ageMs: Ms }).nullable(),
+    lastVerified: z.object({ name: Text, txId: Count, verifiedAt: Text, node: Text, ageMs: Ms }).nullable(),
+    lastSaved: z.object({ name: Text, txId: Count, bytes: Count, at: Text, durationMs: Ms }).nullable(),
+    lastDrill: understood(
+      z.object({
+        at: Text,
+        durationMs: Ms,
+        outcome: z.enum(["verified", "failed"]),
+        name: Text.nullable(),
+        code: Text.nullable(),
+        message: Text.nullable(),
+        hint: Text.nullable(),
+      }),
     ),
-    lastDrill: reported(
-      z
-        .object({
-          at: Text,
-          durationMs: Ms,
-          outcome: z.enum(["verified", "failed"]),
-          name: Text.nullable(),
-          code: Text.nullable(),
-          message: Text.nullable(),
-          hint: Text.nullable(),
-        })
-        .nullable(),
+    approxFrequencyMs: Ms.nullable(),
+    lastCheckAt: Text.nullable(),
+    nextCheckAt: Text.nullable(),
+    running: z.object({ startedAt: Text, step: Text, bytes: Count }).nullable(),
+    skipped: understood(
+      z.object({
+        at: Text,
+        reason: z.enum(["empty", "unchanged", "recent", "leased", "short-tail"]),
+        because: Text,
+      }),
     ),
-    approxFrequencyMs: reported(Ms.nullable()),
-    lastCheckAt: reported(Text.nullable()),
-    nextCheckAt: reported(Text.nullable()),
-    running: reported(z.object({ startedAt: Text, step: Text, bytes: Count }).nullable()),
-    skipped: reported(
-      z
-        .object({
-          at: Text,
-          reason: z.enum(["empty", "unchanged", "recent", "leased", "short-tail"]),
-          because: Text,
-        })
-        .nullable(),
-    ),
-    warnings: reported(
-      z.array(z.object({ at: Text, about: Text, message: Text, hint: Text })).max(MAX_ITEMS),
-    ),
-    lastFailure: reported(DatedFailure.nullable()),
+    warnings: z.array(z.object({ at: Text, about: Text, message: Text, hint: Text })).max(MAX_ITEMS),
+    lastFailure: DatedFailure.nullable(),
   }),
   logBackup: z
     .object({
-      location: reported(Text),
-      everyMs: reported(Ms),
-      segments: reported(Count.nullable()),
-      bytes: reported(Count.nullable()),
+      location: Text,
+      everyMs: Ms,
+      segments: Count.nullable(),
+      bytes: Count.nullable(),
       exposed: z.object({ transactions: Count.nullable(), since: Text.nullable() }),
-      lastLookAt: reported(Text.nullable()),
-      warnings: reported(z.array(Warning).max(MAX_ITEMS)),
+      lastLookAt: Text.nullable(),
+      warnings: z.array(Warning).max(MAX_ITEMS),
       lastFailure: Failure.nullable(),
     })
-    .nullable()
-    .optional(),
-  failure: Failure.extend({
-    retries: reported(z.boolean()),
-    nextTryAt: reported(Text.nullable()),
-  }).nullable(),
-  resources: reported(
-    z.object({
-      uptimeMs: Ms,
-      memoryBytes: Count,
-      processorMs: Ms,
-      diskFreeBytes: Count.nullable(),
-      diskTotalBytes: Count.nullable(),
-      reads: Rate,
-      writes: Rate,
-    }),
-  ),
+    .nullable(),
+  failure: Failure.extend({ retries: z.boolean(), nextTryAt: Text.nullable() }).nullable(),
+  resources: z.object({
+    uptimeMs: Ms,
+    memoryBytes: Count,
+    processorMs: Ms,
+    diskFreeBytes: Count.nullable(),
+    diskTotalBytes: Count.nullable(),
+    reads: Rate,
+    writes: Rate,
+  }),
 });
 
 /**

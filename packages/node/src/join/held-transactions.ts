@@ -101,9 +101,7 @@ export async function withRecorded(
   { id }: Pick<LogIdentity, "id">,
 ): Promise<SharedTransactions> {
   const now = await sharedOf(index, common);
-  // Earlier builds did not record which log they had compared.
-  const isOfLog = comparedWith === id || (comparedWith === undefined && index.state.log.id === id);
-  if (now.isProven || shared === undefined || !isOfLog) return now;
+  if (now.isProven || shared === undefined || comparedWith !== id) return now;
   const txId = Math.max(common.same, Math.min(shared, now.txId));
   // Transactions whose outcomes were removed could not be compared then either.
   const kept = firstKept(index.state);

@@ -9,9 +9,8 @@ import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
-import { type LogIdentity, ofFirstVersion, readLogIdentity } from "../log/log-identity.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/follow-history.ts";
-import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import { movedContents, reassessQuarantine } from "./held-transactions.ts";
@@ -243,14 +242,8 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   const { system, directory, log } = context;
   const restored = await restoreNewest(context, identity);
   if (restored !== undefined) return { index: restored, identity };
-  const { birth, bounds } = identity;
-  if (birth === undefined) {
-    // The check takes place only here. If a checkpoint does contain the earlier messages, this version wrote the log,
-    // and a client of the first version merely published to it.
-    const oldest = await log.fetch(bounds.first);
-    if (oldest !== undefined && isOfFirstVersion(oldest.payload)) throw ofFirstVersion(log.name);
-    throw nothingToRestore(identity, context.report, restoreStores(system));
-  }
+  const { birth } = identity;
+  if (birth === undefined) throw nothingToRestore(identity, context.report, restoreStores(system));
   const empty = await beginningOf(log, identity);
   if (birth.continues !== undefined && empty === undefined) {
     throw nothingToContinue(identity, birth.continues, context.report.skipped.length);

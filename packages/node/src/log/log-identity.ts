@@ -1,6 +1,5 @@
 import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
-import { isOfFirstVersion } from "../transactions/message-frame.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
@@ -18,14 +17,13 @@ export interface LogIdentity {
 /**
  * Reads the identity of a log from its first message or, if that message was trimmed, from the id stored with the log.
  * Returns undefined if the log does not exist or never held any message. Throws `LOG_DIFFERENT` if it is not a Cairn
- * log, if Cairn 0.1.0 wrote it, or if its id is unknown.
+ * log, or if its id is unknown.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
   const bounds = await log.bounds();
   const first = await log.fetch(1);
   if (first !== undefined) {
-    if (isOfFirstVersion(first.payload)) throw ofFirstVersion(log.name);
     const decoded = decodeMessage(first.payload);
     if (decoded.kind === "transaction") throw unbegun(log);
     if (decoded.kind !== "birth") throw foreign(log, "its first message is not a birth record");
@@ -87,17 +85,6 @@ function nameless(log: TxLog): CairnError {
     `The identity of the log "${log.name}" is unknown: its birth record was trimmed, and its description does not contain its id.`,
     {
       hint: `Write the id into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID is in /status of each node that knows the log (log.id), and in the manifests of its checkpoints. A running node writes it by itself within a minute.`,
-    },
-  );
-}
-
-/** Returns `LOG_DIFFERENT`: Cairn 0.1.0 wrote the log. A test follows the hint word for word. */
-export function ofFirstVersion(logName: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `Cairn 0.1.0 wrote the log "${logName}", which this version cannot read.`,
-    {
-      hint: "Begin a new log under another name. To migrate the documents, start Cairn 0.1.0 on the old log and, for each bucket and with the command of this version, run cairn list BUCKET --all --transactions --url OLD-NODE | cairn load - --url NEW-NODE. Nothing was read or written.",
     },
   );
 }

@@ -61,8 +61,7 @@ function inFiles(
 ): Pick<EvictionPlaces, "inFilesOf" | "firstWithout"> {
   if (saved === null) return { inFilesOf: null, firstWithout: null };
   const since = saved.filter(({ txId }) => txId >= evicted);
-  const isClean = ({ name, purged = 0 }: CheckpointListing): boolean =>
-    purged >= evicted && comparable.has(name);
+  const isClean = ({ name, purged }: CheckpointListing): boolean => purged >= evicted && comparable.has(name);
   const clean = since.filter(isClean).toSorted((a, b) => Date.parse(a.takenAt) - Date.parse(b.takenAt));
   return {
     inFilesOf: since.filter((one) => !isClean(one)).map(({ name }) => name),

@@ -40,8 +40,8 @@ export async function nodeStatus(
     logWarnings: warnings,
   }: Pick<NodeStatus, "stalled"> &
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
-  options?: Pick<CheckpointerOptions, "store" | "approxFrequency">,
-  resources?: NodeResources,
+  options: Pick<CheckpointerOptions, "store" | "approxFrequency"> | undefined,
+  resources: NodeResources,
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
@@ -95,7 +95,7 @@ export async function nodeStatus(
             retries: recovery.retries,
             nextTryAt: recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt),
           },
-    ...(resources === undefined ? {} : { resources }),
+    resources,
   };
 }
 

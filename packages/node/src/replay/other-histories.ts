@@ -87,9 +87,8 @@ async function seemsLater<C extends Stored>(
 }
 
 async function areOfDifferentHistories(one: Stored, other: Stored): Promise<boolean> {
-  const chains = other.chains ?? [];
-  const valueAt = (txId: TxId) => Promise.resolve(chains.find((value) => value.txId === txId));
-  return (await compareChains(valueAt, one.chains ?? [], false)) !== undefined;
+  const valueAt = (txId: TxId) => Promise.resolve(other.chains.find((value) => value.txId === txId));
+  return (await compareChains(valueAt, one.chains, false)) !== undefined;
 }
 
 function otherHistory(

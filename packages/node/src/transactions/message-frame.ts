@@ -5,14 +5,13 @@ import { CairnError } from "@cairn/kv";
 /*
  * The first line of a message:
  *
- *   cairn/2 <CRC-32 of everything after the space that follows> <log tag> <random>[ <by>]
+ *   cairn/1 <CRC-32 of everything after the space that follows> <log tag> <random>[ <by>]
  *
  * The log tag identifies the intended log, so that a message that ends up in another log is recognized there. The
  * random part makes every message unique: two appends of the same operations have different bytes. Neither matters when
  * two submissions with the same idempotency id are compared, because only the lines after the first are.
  */
-const PREFIX = "cairn/2 ";
-const OLD_PREFIX = "cairn/1 ";
+const PREFIX = "cairn/1 ";
 const CRC_DIGITS = 8;
 const TAG_DIGITS = 16;
 const RANDOM_DIGITS = 16;
@@ -85,11 +84,6 @@ export function readFrame(payload: Uint8Array): Frame | string {
 export function isDamagedMessage(payload: Uint8Array): boolean {
   const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);
   return isFramed && !hasItsChecksum(payload, checkedPart(payload));
-}
-
-/** Returns whether Cairn 0.1.0 wrote the message, which this version cannot read. */
-export function isOfFirstVersion(payload: Uint8Array): boolean {
-  return startsWith(payload, OLD_PREFIX);
 }
 
 /** Returns the SHA-256 of everything after a message's first line, by which submissions with the same id are compared. */

@@ -3,7 +3,7 @@ import type { EntryOptions, Revision, Transaction } from "@cairn/client";
 import { qualifiedKey } from "../text/document-key.ts";
 import { isJsonText } from "../text/json-text.ts";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
-import { type Frame, frameMessage, isOfFirstVersion, logTagOf, readFrame } from "./message-frame.ts";
+import { type Frame, frameMessage, logTagOf, readFrame } from "./message-frame.ts";
 import { isQueueOperation, type QueueOperation, queueWrite } from "./queue-operation.ts";
 import {
   loggedContentProblem,
@@ -15,7 +15,7 @@ import {
 /**
  * A message consists of lines of UTF-8, so that a person can read a log with the log's own tools:
  *
- *   cairn/2 …                    message-frame.ts
+ *   cairn/1 …                    message-frame.ts
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
  *   {"image":"nginx"}            one line for each put, enqueue, event or configure, in their order: the document, event or policies
  *
@@ -112,9 +112,7 @@ export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Arr
 /** Decodes a message. Never throws, so that every node interprets a message in the same way. */
 export function decodeMessage(payload: Uint8Array): DecodedMessage {
   const frame = readFrame(payload);
-  if (typeof frame === "string") {
-    return unreadable(isOfFirstVersion(payload) ? "Cairn 0.1.0 wrote it" : frame);
-  }
+  if (typeof frame === "string") return unreadable(frame);
   if (!isUtf8(frame.bytes)) return unreadable("the message is not UTF-8");
   return decodeBody(frame);
 }

@@ -31,83 +31,91 @@ describe("a log that continues other logs with backups", () => {
     return messages;
   }
 
-  it("is joined from an index or a checkpoint in the middle of an earlier log, and without either", async () => {
-    const early = await scene.ready("early");
-    const start = await put(early, 0, 5, "early");
-    await scene.stop(early);
-    const first = await generation("one", 8);
-    expect(await done(scene, "log", "recover")).toContain(`continues after transaction ${first.length} `);
-    const second = await generation("two");
-    await done(scene, "log", "recover");
-    const third = await scene.ready("a", { parts: BACKED_UP });
-    await put(third, 0, 3, "three");
-    const expected = foldOf([...first, ...second, ...(await messagesOf(scene))]);
-    expect(expected.txId).toBe(first.length + second.length + 1 + 3);
-    expect(await third.digest()).toEqual(expected);
+  it(
+    "is joined from an index or a checkpoint in the middle of an earlier log, and without either",
+    { tags: "rest/slow" },
+    async () => {
+      const early = await scene.ready("early");
+      const start = await put(early, 0, 5, "early");
+      await scene.stop(early);
+      const first = await generation("one", 8);
+      expect(await done(scene, "log", "recover")).toContain(`continues after transaction ${first.length} `);
+      const second = await generation("two");
+      await done(scene, "log", "recover");
+      const third = await scene.ready("a", { parts: BACKED_UP });
+      await put(third, 0, 3, "three");
+      const expected = foldOf([...first, ...second, ...(await messagesOf(scene))]);
+      expect(expected.txId).toBe(first.length + second.length + 1 + 3);
+      expect(await third.digest()).toEqual(expected);
 
-    // Its index ends within the first log.
-    const again = await scene.ready("early");
-    await again.await(expected.txId);
-    expect(await again.digest()).toEqual(expected);
-    expect((await again.status()).join).toMatchObject({
-      restoredFrom: null,
-      movedAside: [],
-      replayed: expected.txId - start,
-    });
-    const joined = await scene.ready("joined");
-    expect((await joined.status()).join).toMatchObject({ restoredFrom: { txId: start + 8 }, skipped: [] });
-    expect(await joined.digest()).toEqual(expected);
+      // Its index ends within the first log.
+      const again = await scene.ready("early");
+      await again.await(expected.txId);
+      expect(await again.digest()).toEqual(expected);
+      expect((await again.status()).join).toMatchObject({
+        restoredFrom: null,
+        movedAside: [],
+        replayed: expected.txId - start,
+      });
+      const joined = await scene.ready("joined");
+      expect((await joined.status()).join).toMatchObject({ restoredFrom: { txId: start + 8 }, skipped: [] });
+      expect(await joined.digest()).toEqual(expected);
 
-    for (const name of await readdir(path.join(scene.folder, "checkpoints"))) {
-      if (name.startsWith("checkpoint-")) await rm(path.join(scene.folder, "checkpoints", name));
-    }
-    const empty = await scene.ready("empty");
-    expect((await empty.status()).join).toMatchObject({ restoredFrom: null, replayed: expected.txId });
-    expect(await empty.digest()).toEqual(expected);
-    // An index of a new version is built in the same way.
-    const rebuilt = await done(scene, "checkpoint", "create", "--rebuild");
-    expect(rebuilt).toContain(`rebuilt ${expected.txId} transactions`);
-    expect(await done(scene, "checkpoint", "verify", "checkpoints", "--json")).toContain(expected.digest);
-  });
+      for (const name of await readdir(path.join(scene.folder, "checkpoints"))) {
+        if (name.startsWith("checkpoint-")) await rm(path.join(scene.folder, "checkpoints", name));
+      }
+      const empty = await scene.ready("empty");
+      expect((await empty.status()).join).toMatchObject({ restoredFrom: null, replayed: expected.txId });
+      expect(await empty.digest()).toEqual(expected);
+      // An index of a new version is built in the same way.
+      const rebuilt = await done(scene, "checkpoint", "create", "--rebuild");
+      expect(rebuilt).toContain(`rebuilt ${expected.txId} transactions`);
+      expect(await done(scene, "checkpoint", "verify", "checkpoints", "--json")).toContain(expected.digest);
+    },
+  );
 
-  it("loses its old segments, those of the first log first, once a verified checkpoint covers them", async () => {
-    const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
-    await generation("one");
-    const [first = ""] = await listBackups(store);
-    await done(scene, "log", "recover");
-    await generation("two");
-    await done(scene, "log", "recover");
-    const logBackup = { ...BACKED_UP.logBackup, keep: 1_000 };
-    const removals: (readonly string[])[] = [];
-    const third = await scene.ready("a", {
-      parts: { logBackup },
-      onEvent: (event) => {
-        if (event.work === "backup" && event.stage === "ended") removals.push(event.removed);
-      },
-    });
-    const id = (await third.status()).log.id ?? "";
-    const foldersOfEarlier = (): string[] =>
-      removals
-        .flat()
-        .filter((name) => !name.startsWith(backupFolder(id)))
-        .map((name) => name.slice(0, name.indexOf("/") + 1));
-    await put(third, 0, 3, "three");
-    await third.checkpoint().done;
-    await done(scene, "checkpoint", "verify", "checkpoints");
-    await vi.waitFor(
-      async () => {
-        await put(third, 3, 4, "three");
-        expect(await listBackups(store)).toEqual([id]);
-        expect(new Set(foldersOfEarlier()).size).toBe(2);
-      },
-      { timeout: 20_000 },
-    );
-    const folders = foldersOfEarlier();
-    expect(folders.lastIndexOf(backupFolder(first))).toBeLessThan(
-      folders.findIndex((folder) => folder !== backupFolder(first)),
-    );
-    await store.close();
-  });
+  it(
+    "loses its old segments, those of the first log first, once a verified checkpoint covers them",
+    { tags: "rest/slow" },
+    async () => {
+      const store = filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+      await generation("one");
+      const [first = ""] = await listBackups(store);
+      await done(scene, "log", "recover");
+      await generation("two");
+      await done(scene, "log", "recover");
+      const logBackup = { ...BACKED_UP.logBackup, keep: 1_000 };
+      const removals: (readonly string[])[] = [];
+      const third = await scene.ready("a", {
+        parts: { logBackup },
+        onEvent: (event) => {
+          if (event.work === "backup" && event.stage === "ended") removals.push(event.removed);
+        },
+      });
+      const id = (await third.status()).log.id ?? "";
+      const foldersOfEarlier = (): string[] =>
+        removals
+          .flat()
+          .filter((name) => !name.startsWith(backupFolder(id)))
+          .map((name) => name.slice(0, name.indexOf("/") + 1));
+      await put(third, 0, 3, "three");
+      await third.checkpoint().done;
+      await done(scene, "checkpoint", "verify", "checkpoints");
+      await vi.waitFor(
+        async () => {
+          await put(third, 3, 4, "three");
+          expect(await listBackups(store)).toEqual([id]);
+          expect(new Set(foldersOfEarlier()).size).toBe(2);
+        },
+        { timeout: 20_000 },
+      );
+      const folders = foldersOfEarlier();
+      expect(folders.lastIndexOf(backupFolder(first))).toBeLessThan(
+        folders.findIndex((folder) => folder !== backupFolder(first)),
+      );
+      await store.close();
+    },
+  );
 
   it("makes a node move aside an index beyond the point where the first log was continued, and report its orphans", async () => {
     const a = await scene.ready("a", { parts: BACKED_UP });

@@ -16,7 +16,11 @@ import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
 
 const POINTS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
-const TRANSACTIONS = 600;
+/** The number of restored points, and of transactions in the history from which they are drawn. */
+const HISTORIES: readonly (readonly [number, number, string[]])[] = [
+  [4, 120, []],
+  [POINTS, 600, ["rest/slow"]],
+];
 
 describe("an index restored as of a point in the past", () => {
   let scene: ClusterScene;
@@ -50,24 +54,30 @@ describe("an index restored as of a point in the past", () => {
     return digests;
   }
 
-  it("has the digest of an index built from the log, at each of many transactions", async () => {
-    const node = await scene.ready("a", { parts: BACKED_UP });
-    const last = await writeHistory(node);
-    await backedUp(node, last);
-    const drawn = new Set<number>();
-    while (drawn.size < POINTS) drawn.add(2 + Math.floor(Math.random() * (last - 1)));
-    const wanted = [...drawn].toSorted((x, y) => x - y);
-    const expected = await digestsFromLog(wanted);
-    const found = new Map<number, string>();
-    for (const txId of wanted) {
-      const past = await restoreIndex({ store: store(), dir: path.join(folder, `at-${txId}`), at: { txId } });
-      expect(past).toMatchObject({ txId, exact: true });
-      found.set(txId, past.digest);
-      await past.close();
-    }
-    expect(found).toEqual(expected);
-    expect(new Set(found.values()).size).toBe(wanted.length);
-  }, 600_000);
+  describe.each(HISTORIES)("(%i points of %i transactions)", (points, transactions, tags) => {
+    it("has the digest of an index built from the log", { tags, timeout: 600_000 }, async () => {
+      const node = await scene.ready("a", { parts: BACKED_UP });
+      const last = await writeHistory(node, transactions);
+      await backedUp(node, last);
+      const drawn = new Set<number>();
+      while (drawn.size < points) drawn.add(2 + Math.floor(Math.random() * (last - 1)));
+      const wanted = [...drawn].toSorted((x, y) => x - y);
+      const expected = await digestsFromLog(wanted);
+      const found = new Map<number, string>();
+      for (const txId of wanted) {
+        const past = await restoreIndex({
+          store: store(),
+          dir: path.join(folder, `at-${txId}`),
+          at: { txId },
+        });
+        expect(past).toMatchObject({ txId, exact: true });
+        found.set(txId, past.digest);
+        await past.close();
+      }
+      expect(found).toEqual(expected);
+      expect(new Set(found.values()).size).toBe(wanted.length);
+    });
+  });
 
   it("ends with the last transaction at or before a time, and is readable without a node or a log", async () => {
     const node = await scene.ready("a", { parts: BACKED_UP });
@@ -173,11 +183,11 @@ describe("an index restored as of a point in the past", () => {
  * Writes a history in which documents expire and are evicted and policies change, and saves three checkpoints in
  * between.
  */
-async function writeHistory(node: CairnNode): Promise<number> {
+async function writeHistory(node: CairnNode, transactions: number): Promise<number> {
   let last = 0;
-  for (let n = 0; n < TRANSACTIONS; n += 1) {
+  for (let n = 0; n < transactions; n += 1) {
     ({ txId: last } = await node.submit(transaction(n)));
-    if (n % 200 === 100) {
+    if (n % (transactions / 3) === transactions / 6) {
       await node.await(last);
       await node.checkpoint().done;
     }

@@ -1,11 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { LogFold } from "../../testing/log-fold.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
-import { ClusterScene } from "../cluster/cluster-scene.ts";
+import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
+import { writeSegment } from "../../src/backup/write/write-segments.ts";
+import { takeMessages } from "../../testing/log-messages.ts";
+import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { readerParts } from "./reader-scene.ts";
 import { ALL, GET_AND_LIST, type S3Gate, s3Service } from "./s3-gate.ts";
 
@@ -15,10 +19,13 @@ const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);
  * hour's digests would take longer than the hour.
  */
 const MAX_COMPARED = 300;
-/** A round takes about a second, and rounds 3 and 6 restart the reader. */
+/** Rounds 3 and 6 restart the reader. */
 const MIN_ROUNDS = 6;
-/** A segment is written about every 0.1 s, so some segments are merged within a few seconds. */
-const logBackup = { every: 100, keep: "all", codec: "none" } as const;
+/** The pause between digests (ms). */
+const PAUSE_MS = MINUTES > 0 ? 100 : 20;
+/** Segments are merged, and then removed, once there are more than 64 of them. */
+const logBackup = { every: MINUTES > 0 ? 100 : 20, keep: "all", codec: "none" } as const;
+const TINY = 60;
 const KEYS = 50;
 
 describe("a node that follows a backup in S3 with permission only to read and list", () => {
@@ -31,6 +38,23 @@ describe("a node that follows a backup in S3 with permission only to read and li
   });
   afterEach(() => scene.close());
 
+  /** Writes transactions to a new log, and each of its messages to its own segment, so that nodes soon merge them. */
+  const writeTinySegments = async (store: CheckpointStore): Promise<void> => {
+    const node = await scene.ready("a");
+    await put(node, 0, TINY, "early");
+    await scene.stop(node);
+    const log = await openNatsTxLog({ servers: [scene.nats.url] });
+    const of = { id: (await log.id()) ?? "", name: log.name, offset: 0 };
+    const { signal } = new AbortController();
+    const target = { store, log, of, node: "a", codec: "none", signal, storeNow: Date.now } as const;
+    const messages = await takeMessages(log, 1, TINY + 1);
+    for (let at = 0; at < messages.length; at += 10) {
+      const some = messages.slice(at, at + 10);
+      await Promise.all(some.map((message) => writeSegment(target, undefined, [message])));
+    }
+    await log.close();
+  };
+
   const startReader = async (place: string): Promise<CairnNode> => {
     const logger = pino({ level: "warn" }, { write: (line: string) => void lines.push(line) });
     return await scene.ready("reader", { place, logger, parts: readerParts(reading.store()) });
@@ -42,6 +66,7 @@ describe("a node that follows a backup in S3 with permission only to read and li
       const open = await s3Service();
       const writing = await open(ALL);
       reading = await open(GET_AND_LIST);
+      await writeTinySegments(writing.store());
       const writers = await Promise.all(
         ["a", "b"].map((id) => scene.ready(id, { store: writing.store(), parts: { logBackup } })),
       );
@@ -74,7 +99,7 @@ describe("a node that follows a backup in S3 with permission only to read and li
         for (let look = 0; look < 10; look += 1) {
           const { txId, digest } = await reader.digest();
           digests.set(txId, digest);
-          await delay(100);
+          await delay(PAUSE_MS);
         }
         if (round % 5 === 1) await writers[0]?.checkpoint().done;
         if (round % 3 !== 0) continue;

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -10,21 +11,23 @@ import { awaitedStore } from "../../src/cli/places/awaited-store.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
 
 /**
- * Starts a service that accepts connections and never responds. `end` closes them, after which no more are accepted.
+ * Starts a service that accepts connections and never responds. `asked` resolves with the first request; `end` closes
+ * the connections, after which no more are accepted.
  */
-async function silentService(): Promise<{ endpoint: string; end: () => void }> {
+async function silentService(): Promise<{ endpoint: string; asked: Promise<unknown>; end: () => void }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     socket.on("error", () => undefined);
     sockets.add(socket);
   });
+  const asked = once(server, "connection").then(async ([socket]) => await once(socket as Socket, "data"));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   const end = (): void => {
     server.close();
     for (const socket of sockets) socket.destroy();
   };
-  return { endpoint: `http://127.0.0.1:${port}`, end };
+  return { endpoint: `http://127.0.0.1:${port}`, asked, end };
 }
 
 const BUCKET = "s3://backup/p";
@@ -48,8 +51,8 @@ function configuration(endpoint: string): string {
   });
 }
 
-describe.concurrent("a command whose bucket does not respond", () => {
-  it.for<{ args: string[]; configured?: true; signal?: true }>([
+describe("a command whose bucket does not respond", () => {
+  it.each<{ args: string[]; configured?: true; signal?: true }>([
     { args: ["checkpoint", "list", BUCKET] },
     { args: ["checkpoint", "verify", BUCKET] },
     { args: ["checkpoint", "restore", BUCKET, "-o", "restored"] },
@@ -62,11 +65,11 @@ describe.concurrent("a command whose bucket does not respond", () => {
     { args: ["checkpoint", "create", "--rebuild"], configured: true, signal: true },
   ])(
     "reports once on standard error what it is waiting for: $args.0 $args.1 $args.2",
-    async ({ args: asked, configured, signal }, { expect: expected, onTestFinished: after }) => {
+    async ({ args, configured, signal }) => {
       const dir = await mkdtemp(path.join(tmpdir(), "cairn-awaited-"));
-      after(() => rm(dir, { recursive: true, force: true }));
-      const { endpoint, end } = await silentService();
-      after(end);
+      onTestFinished(() => rm(dir, { recursive: true, force: true }));
+      const { endpoint, asked, end } = await silentService();
+      onTestFinished(end);
       const env = {
         AWS_REGION: "r",
         AWS_ENDPOINT_URL: endpoint,
@@ -80,19 +83,26 @@ describe.concurrent("a command whose bucket does not respond", () => {
           ["log", "create", "--empty", ...options],
           new CapturedTerminal({ cwd: dir, env }),
         );
-        expected(begun.code).toBe(0);
+        expect(begun.code).toBe(0);
       }
       const terminal = new CapturedTerminal({ cwd: dir, env });
-      const ended = cairn([...asked, ...options], terminal);
+      vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+      onTestFinished(() => void vi.useRealTimers());
+      const ended = cairn([...args, ...options], terminal);
+      await asked;
+      await vi.advanceTimersByTimeAsync(4_999);
+      expect(terminal.stderr.text).not.toContain("Still waiting");
+      await vi.advanceTimersByTimeAsync(1);
+      vi.useRealTimers();
       const notice = `Still waiting for s3://backup/p at ${endpoint}: listing its files has taken 5.0 s so far. Press Ctrl-C to stop waiting.\n`;
-      await vi.waitFor(() => expected(terminal.stderr.text).toContain(notice));
+      expect(terminal.stderr.text).toContain(notice);
       // Some commands handle the signal. It would end the others together with this process, so the service closes
       // their connections instead.
       if (signal === true) terminal.signal("SIGINT");
       else end();
       const { code, stdout, stderr } = await ended;
-      expected([code, stdout]).toEqual([signal === true ? 130 : 3, ""]);
-      expected(stderr.split("Still waiting")).toHaveLength(2);
+      expect([code, stdout]).toEqual([signal === true ? 130 : 3, ""]);
+      expect(stderr.split("Still waiting")).toHaveLength(2);
     },
   );
 });

@@ -202,7 +202,13 @@ describe("a node", () => {
   test("that has failed is shown by status, which then exits with 3", async () => {
     await using served = await serve();
     served.node.phase = "failed";
-    served.node.failure = { code: "LOG_DIFFERENT", message: "It is another log.", hint: "Look at it." };
+    const halted = { retries: false, nextTryAt: null };
+    served.node.failure = {
+      code: "LOG_DIFFERENT",
+      message: "It is another log.",
+      hint: "Look at it.",
+      ...halted,
+    };
     const shown = await run(served, ["status"]);
     expect(shown).toMatchObject({
       code: 3,

@@ -8,6 +8,8 @@ import {
   notAsked,
 } from "../../src/cluster/cluster-findings.ts";
 import type { ClusterView } from "../../src/cluster/cluster-view.ts";
+import { passedOn } from "../../src/cluster/peer-messages.ts";
+import { MemoryNode, RESOURCES } from "../http/memory-node.ts";
 
 const NOW = Date.parse("2026-11-20T12:00:00.000Z");
 const HOUR = 3_600_000;
@@ -16,20 +18,17 @@ function ago(ms: number): string {
   return new Date(NOW - ms).toISOString();
 }
 
+const { log, index, ...status } = passedOn(await new MemoryNode().status());
 const STATUS: PeerStatus = {
-  version: "0.1.0",
-  phase: "ready",
-  log: { name: "l", id: "one", lastTxId: 10, reachable: true },
-  index: { txId: 10, txTime: null, documents: 1, lag: 0, bytes: 2 ** 30 },
-  join: { restoredFrom: null, movedAside: [], orphans: 0 },
-  progress: null,
-  checkpoints: { last: null, lastVerified: null, lastFailure: null },
-  failure: null,
+  ...status,
+  log: { ...log, id: "one", lastTxId: 10 },
+  index: { ...index, txId: 10, bytes: 2 ** 30 },
 };
+const RETRYING = { retries: true, nextTryAt: null };
 
-function peer(node: string, status: Partial<PeerStatus> = {}): Peer {
+function peer(node: string, changes: Partial<PeerStatus> = {}): Peer {
   const startedAt = ago(24 * HOUR);
-  return { instance: `i-${node}`, node, host: "h", pid: 1, startedAt, status: { ...STATUS, ...status } };
+  return { instance: `i-${node}`, node, host: "h", pid: 1, startedAt, status: { ...STATUS, ...changes } };
 }
 
 function view(peers: readonly Peer[], parts: Partial<ClusterView> = {}): ClusterView {
@@ -37,7 +36,7 @@ function view(peers: readonly Peer[], parts: Partial<ClusterView> = {}): Cluster
 }
 
 function saving(parts: Partial<PeerStatus["checkpoints"]>, ageMs: number): Pick<PeerStatus, "checkpoints"> {
-  const last = { name: "c", txId: 7, takenAt: ago(ageMs), ageMs };
+  const last = { name: "c", txId: 7, takenAt: ago(ageMs), bytes: 1, ageMs };
   return { checkpoints: { ...STATUS.checkpoints, approxFrequencyMs: HOUR, last, ...parts } };
 }
 
@@ -61,10 +60,15 @@ test("a healthy cluster has no findings, and its verdict counts the nodes", () =
 });
 
 test("the worst finding comes first and decides the verdict", () => {
-  const failure = { code: "LOG_GAP", message: "A message is missing.", hint: "Recover the log." };
+  const failure = {
+    code: "LOG_GAP",
+    message: "A message is missing.",
+    hint: "Recover the log.",
+    ...RETRYING,
+  };
   const peers = [
     peer("a", {
-      join: { restoredFrom: null, movedAside: [{ code: "INDEX_CORRUPT", message: "It." }], orphans: 2 },
+      join: { ...STATUS.join, movedAside: [{ code: "INDEX_CORRUPT", message: "It." }], orphans: 2 },
     }),
     peer("b", { phase: "failed", failure }),
   ];
@@ -80,16 +84,14 @@ test("the worst finding comes first and decides the verdict", () => {
     hint: "Recover the log.",
   });
   const notice = clusterFindings(
-    view([
-      peer("a", { join: { restoredFrom: null, movedAside: [{ code: "X", message: "It." }], orphans: 0 } }),
-    ]),
+    view([peer("a", { join: { ...STATUS.join, movedAside: [{ code: "X", message: "It." }] } })]),
     NOW,
   );
   expect(clusterVerdict(view([peer("a")]), notice).state).toBe("well");
 });
 
 test("a node that retries needs attention; silent nodes, shared ids, stalls and differences are findings", () => {
-  const failure = { code: "STORE_UNREACHABLE", message: "No.", hint: null };
+  const failure = { code: "STORE_UNREACHABLE", message: "No.", hint: null, ...RETRYING };
   expect(found([peer("a", { phase: "restoring", failure })])).toMatchObject([{ severity: "attention" }]);
   const silent = [{ node: "z", instance: "i-z", forMs: 60_000 }];
   expect(clusterFindings(view([peer("a")], { silent }), NOW)).toMatchObject([
@@ -123,9 +125,11 @@ test("a failure to save counts until a checkpoint is saved or a look succeeds", 
   const failed = (parts: Partial<PeerStatus["checkpoints"]>): readonly ClusterFinding[] =>
     found([peer("a", saving({ lastFailure, ...parts }, 0))]);
   expect(failed({}).map(findingText)).toEqual(["a: STORE_DENIED: No checkpoint was saved. No. Allow it."]);
-  expect(failed({ lastCheckAt: ago(2 * HOUR), lastSaved: { at: ago(2 * HOUR) } })).toHaveLength(1);
+  const saved = { name: "c", txId: 7, bytes: 1, durationMs: 1 };
+  const before = ago(2 * HOUR);
+  expect(failed({ lastCheckAt: before, lastSaved: { ...saved, at: before } })).toHaveLength(1);
   expect(failed({ lastCheckAt: ago(1) })).toEqual([]);
-  expect(failed({ lastSaved: { at: ago(1) } })).toEqual([]);
+  expect(failed({ lastSaved: { ...saved, at: ago(1) } })).toEqual([]);
 });
 
 test("a failed drill counts until a checkpoint is verified; warnings of the store, the log and the backup count", () => {
@@ -141,10 +145,15 @@ test("a failed drill counts until a checkpoint is verified; warnings of the stor
   expect(found([peer("a", saving({ lastDrill }, 0))])).toMatchObject([
     { severity: "attention", code: "CHECKPOINT_CORRUPT", since: ago(HOUR) },
   ]);
-  const lastVerified = { name: "c", txId: 7, verifiedAt: ago(1) };
+  const lastVerified = { name: "c", txId: 7, verifiedAt: ago(1), node: "b", ageMs: 1 };
   expect(found([peer("a", saving({ lastDrill, lastVerified }, 0))])).toEqual([]);
   const warning = { code: "LOG_UNSAFE", message: "It loses messages.", hint: "Change it." };
   const backup = {
+    location: "file:///store",
+    everyMs: HOUR,
+    segments: 1,
+    bytes: 1,
+    lastLookAt: ago(5),
     exposed: { transactions: 1, since: ago(5) },
     lastFailure: { ...warning, code: "STORE_FULL" },
   };
@@ -178,24 +187,17 @@ test("the newest checkpoint is overdue after two of the longest gaps, if transac
   expect(overdue({ skipped: { ...unchanged, reason: "leased", at: ago(1) } }, 5 * HOUR)).toHaveLength(1);
   // Another node knows a newer checkpoint, no node saves any, or the nodes have just been started.
   const late = peer("a", saving({}, 5 * HOUR));
-  const newer = { name: "d", txId: 10, takenAt: ago(1), ageMs: 1 };
+  const newer = { name: "d", txId: 10, takenAt: ago(1), bytes: 1, ageMs: 1 };
   expect(found([late, peer("b", saving({ last: newer }, 0))])).toEqual([]);
   expect(overdue({ approxFrequencyMs: null }, 5 * HOUR)).toEqual([]);
   expect(found([{ ...late, startedAt: ago(HOUR) }])).toEqual([]);
 });
 
+function disk(diskFreeBytes: number | null): readonly string[] {
+  return found([peer("a", { resources: { ...RESOURCES, diskFreeBytes } })]).map(findingText);
+}
+
 test("a disk with less free space than another index needs is reported until there is enough", () => {
-  const usage = { perSecond: 0, p50Ms: null, p99Ms: null };
-  const resources = {
-    uptimeMs: 1,
-    memoryBytes: 1,
-    processorMs: 1,
-    diskTotalBytes: 2 ** 40,
-    reads: usage,
-    writes: usage,
-  };
-  const disk = (diskFreeBytes: number | null): readonly string[] =>
-    found([peer("a", { resources: { ...resources, diskFreeBytes } })]).map(findingText);
   expect(disk(2 ** 30 - 1)).toEqual([
     expect.stringMatching(/^a: DISK_FULL: Only 1 GiB are free .* Free some space/),
   ]);
@@ -204,7 +206,7 @@ test("a disk with less free space than another index needs is reported until the
 });
 
 test("nodes of another log are not judged, and an error of the log is the finding of the asking node", () => {
-  const failure = { code: "X", message: "No.", hint: null };
+  const failure = { code: "X", message: "No.", hint: null, ...RETRYING };
   expect(found([peer("a", { log: { ...STATUS.log, id: "two" }, failure })])).toEqual([]);
   expect(notAsked("a", { code: "LOG_UNREACHABLE", message: "It is down.", hint: "Start it." })).toEqual({
     severity: "failing",

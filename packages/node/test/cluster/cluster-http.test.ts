@@ -4,6 +4,7 @@ import { clusterFindings } from "../../src/cluster/cluster-findings.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
+import { statusOf } from "./responded.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -39,7 +40,7 @@ it("every node returns all nodes, their histories and a verdict, as cairn status
   for (const { sameLog, past, status: its } of status.nodes) {
     expect([sameLog, past?.txId, its.phase, its.index.txId]).toEqual([true, txId, "ready", txId]);
   }
-  const printed = JSON.parse((await scene.status("--json")).stdout) as object;
+  const printed = JSON.parse((await statusOf(scene, 3, "--json")).stdout) as object;
   expect(Object.keys(printed).toSorted()).toEqual([...Object.keys(status), "comparison"].toSorted());
   const viaClient = await new CairnClient({ urls: a.url ?? "" }).cluster();
   expect(viaClient).toMatchObject({ askedBy: { node: "a" }, nodes: [{}, {}, {}] });

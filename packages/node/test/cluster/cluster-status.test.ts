@@ -11,6 +11,7 @@ import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ENDING_SIGNALS } from "../../src/cli/terminal/interrupt.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
+import { statusOf } from "./responded.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -41,10 +42,20 @@ interface Shown {
   } | null;
 }
 
-async function shown(...args: string[]): Promise<Shown & { readonly code: number; readonly stderr: string }> {
+/** Returns what the command shows once this number of nodes has responded. */
+async function shown(nodes: number, ...args: string[]): Promise<Shown & { readonly code: number }> {
+  const { code, stdout } = await statusOf(scene, nodes, "--json", ...args);
+  return { ...(JSON.parse(stdout) as Shown), code };
+}
+
+/**
+ * Like {@link shown}, but the command runs only once, with time for the responses of a busy machine: it makes a wrong
+ * node replace its index.
+ */
+async function shownOnce(...args: string[]): Promise<Shown & { readonly code: number }> {
   const { code, stdout, stderr } = await scene.status("--json", ...args);
   if (stdout === "") throw new Error(stderr);
-  return { ...(JSON.parse(stdout) as Shown), code, stderr };
+  return { ...(JSON.parse(stdout) as Shown), code };
 }
 
 /** Changes a document in a stopped node's index. The document is still JSON, and LevelDB's checksums are correct. */
@@ -63,7 +74,7 @@ describe("cairn status --cluster", () => {
     const c = await scene.ready("c");
     const txId = await put(a, 0, 5, "right");
     await Promise.all([b.await(txId), c.await(txId)]);
-    const { code, stdout, stderr } = await scene.status();
+    const { code, stdout, stderr } = await statusOf(scene, 3);
     expect(stderr).toBe("");
     expect(code).toBe(0);
     expect(stdout).toMatch(/^Log cairn \(id [0-9a-f-]{36}\), transactions up to 6; 3 nodes responded$/m);
@@ -71,9 +82,13 @@ describe("cairn status --cluster", () => {
       expect(stdout).toMatch(new RegExp(`^${id} +\\S+ +\\d+\\.\\d+\\.\\d+ +ready +6 +0 +none +none$`, "m"));
     }
     await scene.stop(c);
-    expect((await shown()).nodes.map(({ node }) => node)).toEqual(["a", "b"]);
-    expect((await scene.status("--expect", "2")).code).toBe(0);
-    const missing = await scene.status("--expect", "3");
+    const [left, enough, missing] = await Promise.all([
+      shown(2),
+      statusOf(scene, 2, "--expect", "2"),
+      statusOf(scene, 2, "--expect", "3"),
+    ]);
+    expect(left.nodes.map(({ node }) => node)).toEqual(["a", "b"]);
+    expect(enough.code).toBe(0);
     expect(missing.code).toBe(1);
     expect(missing.stdout).toContain("2 nodes responded");
     expect(missing.stderr).toMatch(/^NOT_FOUND: 2 nodes responded, but 3 were expected\.\n {2}hint: /);
@@ -91,11 +106,10 @@ describe("cairn status --cluster", () => {
   it("shows both of two nodes with the same id, and reports the shared id", async () => {
     await scene.ready("a");
     await scene.ready("a", { place: "another-a" });
-    const { stdout } = await scene.status();
+    const [{ stdout }, { nodes, sameId }] = await Promise.all([statusOf(scene, 2), shown(2)]);
     expect(stdout).toMatch(
       /^a is the id of 2 nodes, on .* and on .*\. Give each node a different id \(CAIRN_NODE_ID\)\.$/m,
     );
-    const { nodes, sameId } = await shown();
     expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);
     expect(new Set(nodes.map(({ instance }) => instance)).size).toBe(2);
     expect(sameId).toEqual(["a"]);
@@ -110,14 +124,16 @@ describe("cairn status --cluster", () => {
     await put(a, 0, 3, "right");
     const halted = await scene.start("old");
     await vi.waitFor(() => expect(halted.phase).toBe("failed"), { timeout: 30_000 });
-    const { nodes, comparison, code } = await shown("--digest");
+    const [{ nodes, comparison, code }, { stdout, stderr }] = await Promise.all([
+      shown(2, "--digest"),
+      statusOf(scene, 2, "--expect", "2"),
+    ]);
     expect(code).toBe(3);
     expect(nodes.map(({ node, sameLog }) => [node, sameLog])).toEqual([
       ["a", true],
       ["old", false],
     ]);
     expect(comparison?.verdict).toMatchObject({ kind: "same", nodes: 1 });
-    const { stdout, stderr } = await scene.status("--expect", "2");
     expect(stdout).toMatch(/^Log cairn .*; 2 nodes responded$/m);
     expect(stdout).toMatch(/^old .* failed .* [0-9a-f-]{36}$/m);
     expect(stdout).toMatch(/^old: LOG_DIFFERENT: /m);
@@ -132,30 +148,35 @@ describe("cairn status --cluster", () => {
     await vi.waitFor(async () => expect((await joining.status()).failure?.code).toBe("STORE_UNREACHABLE"), {
       timeout: 30_000,
     });
-    const { code, stdout } = await scene.status("--expect", "2");
+    const [{ code, stdout }, { nodes }] = await Promise.all([statusOf(scene, 2, "--expect", "2"), shown(2)]);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^joining .* restoring +unknown +unknown +unknown +unknown +unknown$/m);
-    expect((await shown()).nodes.map(({ sameLog }) => sameLog)).toEqual([true, null]);
+    expect(nodes.map(({ sameLog }) => sameLog)).toEqual([true, null]);
   });
 
-  it("shows the nodes of a log whose stream no longer exists, and how to recover it", async () => {
-    const a = await scene.ready("a");
-    const b = await scene.ready("b");
-    await put(a, 0, 3, "right");
-    await a.checkpoint().done;
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    for (const node of [a, b]) await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
-    const { code, stdout, stderr } = await scene.status();
-    expect([code, stderr]).toEqual([3, expect.stringContaining("2 nodes have failed: a, b.")]);
-    expect(stdout).toMatch(/^Log cairn does not exist; 2 nodes responded$/m);
-    expect(stdout).toMatch(/^a: LOG_DIFFERENT: .*cairn log recover --from checkpoint-/m);
-    await Promise.all([scene.stop(a), scene.stop(b)]);
-    const none = await scene.status();
-    expect(none).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("cairn log recover --from checkpoint-"),
-    });
-  });
+  it(
+    "shows the nodes of a log whose stream no longer exists, and how to recover it",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const b = await scene.ready("b");
+      await put(a, 0, 3, "right");
+      await a.checkpoint().done;
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
+      for (const node of [a, b])
+        await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
+      const { code, stdout, stderr } = await statusOf(scene, 2);
+      expect([code, stderr]).toEqual([3, expect.stringContaining("2 nodes have failed: a, b.")]);
+      expect(stdout).toMatch(/^Log cairn does not exist; 2 nodes responded$/m);
+      expect(stdout).toMatch(/^a: LOG_DIFFERENT: .*cairn log recover --from checkpoint-/m);
+      await Promise.all([scene.stop(a), scene.stop(b)]);
+      const none = await scene.status("--timeout", "PT0.5S");
+      expect(none).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining("cairn log recover --from checkpoint-"),
+      });
+    },
+  );
 
   it("shows the only node of an embedded log, and explains why it is the only one", async () => {
     const node = await startNode(
@@ -171,23 +192,27 @@ describe("cairn status --cluster", () => {
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
-  it("draws the nodes again with --watch until Ctrl-C, while nodes come and go", async () => {
-    const a = await scene.ready("a");
-    const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
-    const terminal = new CapturedTerminal({ cwd: scene.folder, env, isTTY: true });
-    const ended = cairn(["status", "--cluster", "--watch", "--timeout", "PT0.5S"], terminal);
-    const shows = async (text: string): Promise<void> =>
-      await vi.waitFor(() => expect(terminal.stdout.text).toContain(text), { timeout: 20_000 });
-    await shows("; 1 node responded");
-    await scene.ready("b");
-    await shows("; 2 nodes responded");
-    await scene.stop(a);
-    terminal.stdout.text = "";
-    await shows("; 1 node responded");
-    terminal.signal("SIGINT");
-    const { code, stderr } = await ended;
-    expect([code, stderr]).toEqual([0, ""]);
-  });
+  it(
+    "draws the nodes again with --watch until Ctrl-C, while nodes come and go",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
+      const terminal = new CapturedTerminal({ cwd: scene.folder, env, isTTY: true });
+      const ended = cairn(["status", "--cluster", "--watch", "--timeout", "PT0.5S"], terminal);
+      const shows = async (text: string): Promise<void> =>
+        await vi.waitFor(() => expect(terminal.stdout.text).toContain(text), { timeout: 20_000 });
+      await shows("; 1 node responded");
+      await scene.ready("b");
+      await shows("; 2 nodes responded");
+      await scene.stop(a);
+      terminal.stdout.text = "";
+      await shows("; 1 node responded");
+      terminal.signal("SIGINT");
+      const { code, stderr } = await ended;
+      expect([code, stderr]).toEqual([0, ""]);
+    },
+  );
 
   it("has options that are refused without --cluster", async () => {
     const { code, stderr } = await cairn(["status", "--digest"]);
@@ -198,28 +223,29 @@ describe("cairn status --cluster", () => {
 });
 
 describe("cairn status --cluster --digest", () => {
-  it.each(ENDING_SIGNALS)(
-    "removes its rebuild when it is ended by %s, and reports no verdict on the nodes",
-    async (signal) => {
-      const a = await scene.ready("a");
-      await put(a, 0, 5, "right");
-      const temporary = path.join(scene.folder, "tmp");
-      await mkdir(temporary);
-      vi.stubEnv("TMPDIR", temporary);
-      const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
+  it(`removes its rebuild when it is ended by ${ENDING_SIGNALS.join(" or ")}, and reports no verdict on the nodes`, async () => {
+    const a = await scene.ready("a");
+    await put(a, 0, 5, "right");
+    const temporary = path.join(scene.folder, "tmp");
+    await mkdir(temporary);
+    vi.stubEnv("TMPDIR", temporary);
+    const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
+    const argv = ["status", "--cluster", "--timeout", "PT1S", "--digest", "--rebuild"];
+    const ended = ENDING_SIGNALS.map(async (signal) => {
       const terminal = new CapturedTerminal({ cwd: scene.folder, env });
-      const argv = ["status", "--cluster", "--timeout", "PT1S", "--digest", "--rebuild"];
       // The signal is sent before anything is read, so that it arrives in the middle of the work.
       terminal.onSignal = (signals, listener) => {
         if (signals.includes(signal)) queueMicrotask(() => listener(signal));
         return () => undefined;
       };
-      const { code, stdout, stderr } = await cairn(argv, terminal);
+      return { signal, ...(await cairn(argv, terminal)) };
+    });
+    for (const { signal, code, stdout, stderr } of await Promise.all(ended)) {
       expect({ code, stdout }).toEqual({ code: 128 + constants.signals[signal], stdout: "" });
       expect(stderr).toContain("INTERRUPTED: Interrupted; the nodes were not compared.");
-      expect(await readdir(temporary)).toEqual([]);
-    },
-  );
+    }
+    expect(await readdir(temporary)).toEqual([]);
+  });
 
   it("shows the digest of the log's fold for every node, at one transaction, while the nodes keep applying transactions", async () => {
     const a = await scene.ready("a");
@@ -229,7 +255,7 @@ describe("cairn status --cluster --digest", () => {
     const writing = (async () => {
       for (let n = 0; !stop.signal.aborted; n += 1) await put(b, n % 20, (n % 20) + 1, `again ${n}`);
     })();
-    const { nodes, comparison, code } = await shown("--digest");
+    const { nodes, comparison, code } = await shown(2, "--digest");
     stop.abort();
     await writing;
     expect(code).toBe(0);
@@ -244,37 +270,41 @@ describe("cairn status --cluster --digest", () => {
     expect(comparison).toMatchObject({ verdict: { kind: "same", digest, nodes: 2 }, rebuilt: null });
   });
 
-  it("finds the node with an altered row, which reports INDEX_CORRUPT and continues from a rebuilt index", async () => {
-    const a = await scene.ready("a");
-    const b = await scene.ready("b");
-    const c = await scene.ready("c");
-    const txId = await put(a, 0, 10, "right");
-    await Promise.all([b.await(txId), c.await(txId)]);
-    await scene.stop(b);
-    await alterDocument("b", "default/k3");
-    const altered = await scene.ready("b");
-    // The node's own checkpoints have the same fault, so the node must not continue from them.
-    await altered.checkpoint().done;
-    expect(await valueOf(altered, "k3")).toBe("wrong");
+  it(
+    "finds the node with an altered row, which reports INDEX_CORRUPT and continues from a rebuilt index",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      const b = await scene.ready("b");
+      const c = await scene.ready("c");
+      const txId = await put(a, 0, 10, "right");
+      await Promise.all([b.await(txId), c.await(txId)]);
+      await scene.stop(b);
+      await alterDocument("b", "default/k3");
+      const altered = await scene.ready("b");
+      // The node's own checkpoints have the same fault, so the node must not continue from them.
+      await altered.checkpoint().done;
+      expect(await valueOf(altered, "k3")).toBe("wrong");
 
-    const { code, stdout, stderr } = await scene.status("--digest");
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^INDEX_CORRUPT: The index does not match the log: b\.$/m);
-    expect(stdout).toMatch(/^a .* matches the log$/m);
-    expect(stdout).toMatch(/^b .* INDEX_CORRUPT$/m);
-    expect(stdout).toMatch(/^c .* matches the log$/m);
-    expect(stdout).toContain("Rebuilt from the log from its first message: ");
+      const { code, stdout, stderr } = await scene.status("--digest");
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^INDEX_CORRUPT: The index does not match the log: b\.$/m);
+      expect(stdout).toMatch(/^a .* matches the log$/m);
+      expect(stdout).toMatch(/^b .* INDEX_CORRUPT$/m);
+      expect(stdout).toMatch(/^c .* matches the log$/m);
+      expect(stdout).toContain("Rebuilt from the log from its first message: ");
 
-    await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 30_000 });
-    const { join } = await altered.status();
-    expect(join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
-    expect(join.restoredFrom).toBeNull();
-    await altered.await(await put(a, 10, 12, "right"));
-    expect((await altered.digest()).digest).toBe((await scene.fold()).digest());
-    expect((await shown("--digest")).comparison?.verdict.kind).toBe("same");
-  });
+      await vi.waitFor(async () => expect(await valueOf(altered, "k3")).toBe("right"), { timeout: 30_000 });
+      const { join } = await altered.status();
+      expect(join.movedAside).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+      expect(join.restoredFrom).toBeNull();
+      await altered.await(await put(a, 10, 12, "right"));
+      expect((await altered.digest()).digest).toBe((await scene.fold()).digest());
+      expect((await shown(3, "--digest")).comparison?.verdict.kind).toBe("same");
+    },
+  );
 
-  it("finds the wrong nodes even if they are the majority and agree", async () => {
+  it("finds the wrong nodes even if they are the majority and agree", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");
     const b = await scene.ready("b");
     await put(a, 0, 5, "right");
@@ -284,7 +314,7 @@ describe("cairn status --cluster --digest", () => {
     await scene.copyIndex("b", "c");
     await scene.ready("b");
     await scene.ready("c");
-    const { nodes, comparison, code } = await shown("--digest");
+    const { nodes, comparison, code } = await shownOnce("--digest");
     expect(code).toBe(1);
     expect(comparison?.rebuilt?.digest).toBe((await scene.fold(6)).digest());
     expect(nodes.map(({ node, check }) => [node, check?.agrees])).toEqual([
@@ -294,18 +324,25 @@ describe("cairn status --cluster --digest", () => {
     ]);
   });
 
-  it("finds that all nodes are wrong, although they agree, if a rebuild is requested", async () => {
-    const a = await scene.ready("a");
-    await put(a, 0, 5, "right");
-    await scene.stop(a);
-    await alterDocument("a", "default/k1");
-    const altered = await scene.ready("a");
-    expect((await shown("--digest")).comparison).toMatchObject({ verdict: { kind: "same" }, rebuilt: null });
-    const { comparison, code } = await shown("--digest", "--rebuild");
-    expect(code).toBe(1);
-    expect(comparison?.wrong).toHaveLength(1);
-    await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 30_000 });
-  });
+  it(
+    "finds that all nodes are wrong, although they agree, if a rebuild is requested",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      await put(a, 0, 5, "right");
+      await scene.stop(a);
+      await alterDocument("a", "default/k1");
+      const altered = await scene.ready("a");
+      expect((await shown(1, "--digest")).comparison).toMatchObject({
+        verdict: { kind: "same" },
+        rebuilt: null,
+      });
+      const { comparison, code } = await shownOnce("--digest", "--rebuild");
+      expect(code).toBe(1);
+      expect(comparison?.wrong).toHaveLength(1);
+      await vi.waitFor(async () => expect(await valueOf(altered, "k1")).toBe("right"), { timeout: 30_000 });
+    },
+  );
 
   it("repeats the query for a later transaction if documents have been evicted since", async () => {
     const a = await scene.ready("a");
@@ -320,7 +357,7 @@ describe("cairn status --cluster --digest", () => {
         if (n === 50) stop.abort();
       }
     })();
-    const { nodes, comparison } = await shown("--digest");
+    const { nodes, comparison } = await shown(1, "--digest");
     await evicting;
     expect(nodes[0]?.digest?.digest).toBe((await scene.fold(comparison?.txId)).digest());
   });

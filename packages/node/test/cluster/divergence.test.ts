@@ -2,7 +2,7 @@ import { cp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
 import { IndexStore } from "../../src/index/index-store.ts";
@@ -16,22 +16,29 @@ import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { ClusterScene, put, type SceneOptions } from "./cluster-scene.ts";
+import { statusOf } from "./responded.ts";
 
-let scene: ClusterScene;
-beforeEach(async () => {
-  scene = await ClusterScene.open();
+const it = test.extend<{ scene: ClusterScene }>({
+  scene: async ({ onTestFinished }, use) => {
+    const scene = await ClusterScene.open();
+    onTestFinished(() => scene.close());
+    await use(scene);
+  },
 });
-afterEach(async () => await scene.close());
 
 const OFTEN: SceneOptions = { compareEveryMs: 200 };
-const PATIENT = { timeout: 20_000, interval: 50 };
+const PATIENT = { interval: 50 };
 
 /** The options of nodes that cannot reach each other. */
-const ALONE = withPeers(() => undefined);
+const alone = (scene: ClusterScene): SceneOptions => withPeers(scene, () => undefined);
 /** The options of nodes that respond but query no other node, as if their server did not permit it. */
-const MUTE = withPeers((peers) => peers && { ...answering(peers), ask: () => nobody() });
+const mute = (scene: ClusterScene): SceneOptions =>
+  withPeers(scene, (peers) => peers && { ...answering(peers), ask: () => nobody() });
 
-function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | undefined): SceneOptions {
+function withPeers(
+  scene: ClusterScene,
+  change: (peers: PeerChannel | undefined) => PeerChannel | undefined,
+): SceneOptions {
   const openTxLog: System["openTxLog"] = async ({ signal }) => {
     const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
     const peers = change(log.peers);
@@ -46,9 +53,9 @@ function withPeers(change: (peers: PeerChannel | undefined) => PeerChannel | und
   return { parts: { openTxLog } };
 }
 
-/** Returns the options of {@link ALONE}, with another store to restore from. */
-function withRestoreFrom(older: string): SceneOptions {
-  const { parts = {} } = ALONE;
+/** Returns the options of {@link alone}, with another store to restore from. */
+function withRestoreFrom(scene: ClusterScene, older: string): SceneOptions {
+  const { parts = {} } = alone(scene);
   const { openTxLog } = parts;
   if (openTxLog === undefined) throw new Error("it says how the log is opened");
   const { checkpointer } = quietSystem({ folder: scene.folder, nodeId: "c", openTxLog });
@@ -68,7 +75,7 @@ async function movedAside(node: CairnNode): Promise<readonly { code: string; mes
 }
 
 /** Waits until the node has replaced its index, agrees with the log, and has no more doubts. */
-async function isRightAgain(node: CairnNode): Promise<void> {
+async function isRightAgain(scene: ClusterScene, node: CairnNode): Promise<void> {
   await vi.waitFor(async () => {
     expect(await movedAside(node)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
     expect(node.phase).toBe("ready");
@@ -84,14 +91,14 @@ async function moveContents(from: string, to: string): Promise<void> {
 }
 
 /** Removes a document from a stopped node's index, like damage that hides a row. */
-async function hide(place: string, name: string): Promise<void> {
+async function hide(scene: ClusterScene, place: string, name: string): Promise<void> {
   const kv = await levelProvider().open(path.join(scene.dbDir(place), "live"));
   await kv.batch([{ type: "del", key: documentRowKey("things", `default/${name}`) }]);
   await kv.close();
 }
 
 /** Replaces a stopped node's index with the index of a different history of the log, in which one message differs. */
-async function forge(place: string, at: number): Promise<void> {
+async function forge(scene: ClusterScene, place: string, at: number): Promise<void> {
   const log = await openNatsTxLog({ servers: [scene.nats.url] });
   const identity = await readLogIdentity(log);
   if (identity === undefined) throw new Error("there is a log");
@@ -111,88 +118,100 @@ async function forge(place: string, at: number): Promise<void> {
 }
 
 describe("nodes that reach each other", () => {
-  it("find the one of three that derived a different result from a transaction, and only that node is rebuilt", async () => {
-    const [a, b, c] = await Promise.all(["a", "b", "c"].map((id) => scene.ready(id, OFTEN)));
-    if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
-    const last = await put(a, 0, 5, "right");
-    await c.await(last);
-    await scene.stop(c);
-    await hide("c", "k2");
-    const wrong = await scene.ready("c", OFTEN);
-    const guarded: [string, string, string, number] = ["match", "things", "default/k2", 4];
-    const { txId } = await a.submit({ ops: [guarded as never, ["put", "things", "default/k2", "newer"]] });
-    expect(await a.await(txId)).toMatchObject({ committed: true });
-    await isRightAgain(wrong);
-    expect(await wrong.outcome(txId)).toMatchObject({ committed: true });
-    for (const node of [a, b]) {
-      expect(await movedAside(node)).toEqual([]);
-      expect(node.phase).toBe("ready");
-    }
-  }, 60_000);
+  it(
+    "find the one of three that derived a different result from a transaction, and only that node is rebuilt",
+    { tags: "rest/slow" },
+    async ({ scene }) => {
+      const [a, b, c] = await Promise.all(["a", "b", "c"].map((id) => scene.ready(id, OFTEN)));
+      if (a === undefined || b === undefined || c === undefined) throw new Error("three nodes");
+      const last = await put(a, 0, 5, "right");
+      await c.await(last);
+      await scene.stop(c);
+      await hide(scene, "c", "k2");
+      const wrong = await scene.ready("c", OFTEN);
+      const guarded: [string, string, string, number] = ["match", "things", "default/k2", 4];
+      const { txId } = await a.submit({ ops: [guarded as never, ["put", "things", "default/k2", "newer"]] });
+      expect(await a.await(txId)).toMatchObject({ committed: true });
+      await isRightAgain(scene, wrong);
+      expect(await wrong.outcome(txId)).toMatchObject({ committed: true });
+      for (const node of [a, b]) {
+        expect(await movedAside(node)).toEqual([]);
+        expect(node.phase).toBe("ready");
+      }
+    },
+  );
 
-  it("find the one that has a different history with the same last message", async () => {
-    const a = await scene.ready("a", OFTEN);
-    const c = await scene.ready("c", OFTEN);
-    await c.await(await put(a, 0, 20, "right"));
-    await scene.stop(c);
-    await forge("c", 7);
-    const wrong = await scene.ready("c", OFTEN);
-    await isRightAgain(wrong);
-    expect(await movedAside(a)).toEqual([]);
-  }, 60_000);
+  it(
+    "find the one that has a different history with the same last message",
+    { tags: "rest/slow" },
+    async ({ scene }) => {
+      const a = await scene.ready("a", OFTEN);
+      const c = await scene.ready("c", OFTEN);
+      await c.await(await put(a, 0, 20, "right"));
+      await scene.stop(c);
+      await forge(scene, "c", 7);
+      const wrong = await scene.ready("c", OFTEN);
+      await isRightAgain(scene, wrong);
+      expect(await movedAside(a)).toEqual([]);
+    },
+  );
 
-  it("are compared by cairn status --cluster, which fails while they differ", async () => {
-    const a = await scene.ready("a", MUTE);
-    const c = await scene.ready("c", MUTE);
+  it("are compared by cairn status --cluster, which fails while they differ", async ({ scene }) => {
+    const a = await scene.ready("a", mute(scene));
+    const c = await scene.ready("c", mute(scene));
     await c.await(await put(a, 0, 5, "right"));
-    const same = await scene.status();
+    const same = await statusOf(scene, 2);
     expect(same).toMatchObject({ code: 0 });
     expect(same.stdout).toContain("The same past at transaction 6 on 2 nodes.");
     await scene.stop(c);
-    await forge("c", 3);
-    await scene.ready("c", MUTE);
-    const differs = await scene.status();
+    await forge(scene, "c", 3);
+    await scene.ready("c", mute(scene));
+    const [differs, json] = await Promise.all([statusOf(scene, 2), statusOf(scene, 2, "--json")]);
     expect(differs).toMatchObject({ code: 3 });
     expect(differs.stdout).toContain("The nodes have different transactions at transaction 6");
     expect(differs.stderr).toContain("LOG_DIFFERENT: The nodes do not have the same past at transaction 6.");
-    const { past } = JSON.parse((await scene.status("--json")).stdout) as { past: object };
+    const { past } = JSON.parse(json.stdout) as { past: object };
     expect(past).toEqual({ txId: 6, differ: "history" });
-  }, 60_000);
+  });
 });
 
-describe("nodes that only share a checkpoint store", () => {
-  it("find a difference at the next look, save nothing until it is resolved, and skip the wrong checkpoint", async () => {
-    const a = await scene.ready("a", ALONE);
-    const c = await scene.ready("c", ALONE);
-    await c.await(await put(a, 0, 20, "right"));
-    await scene.stop(c);
-    await forge("c", 7);
-    const wrong = await scene.ready("c", ALONE);
-    const saved = await wrong.checkpoint().done;
-    await expect(a.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    // No node trusts another's claim: the correct node checks its own index, and then replaces the wrong checkpoint.
-    const again = await vi.waitFor(async () => {
-      const result = await a.checkpoint().done;
-      expect(result).toMatchObject({ checkpoint: { node: "a" } });
-      return result;
-    }, PATIENT);
-    expect(await movedAside(a)).toEqual([]);
-    expect(saved).not.toEqual(again);
-    await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    await isRightAgain(wrong);
-  }, 60_000);
-
-  it.each<["the index" | "the checkpoint"]>([["the index"], ["the checkpoint"]])(
-    "halt if nothing from before the divergence remains, and continue once an operator has decided for %s",
-    async (kept) => {
-      const a = await scene.ready("a", ALONE);
-      const c = await scene.ready("c", ALONE);
+describe.concurrent("nodes that only share a checkpoint store", () => {
+  it(
+    "find a difference at the next look, save nothing until it is resolved, and skip the wrong checkpoint",
+    { tags: "rest/slow" },
+    async ({ scene }) => {
+      const a = await scene.ready("a", alone(scene));
+      const c = await scene.ready("c", alone(scene));
       await c.await(await put(a, 0, 20, "right"));
       await scene.stop(c);
-      await forge("c", 7);
+      await forge(scene, "c", 7);
+      const wrong = await scene.ready("c", alone(scene));
+      const saved = await wrong.checkpoint().done;
+      await expect(a.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+      // No node trusts another's claim: the correct node checks its own index, and then replaces the wrong checkpoint.
+      const again = await vi.waitFor(async () => {
+        const result = await a.checkpoint().done;
+        expect(result).toMatchObject({ checkpoint: { node: "a" } });
+        return result;
+      }, PATIENT);
+      expect(await movedAside(a)).toEqual([]);
+      expect(saved).not.toEqual(again);
+      await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+      await isRightAgain(scene, wrong);
+    },
+  );
+
+  it.for<"the index" | "the checkpoint">(["the index", "the checkpoint"])(
+    "halt if nothing from before the divergence remains, and continue once an operator has decided for %s",
+    async (kept, { scene }) => {
+      const a = await scene.ready("a", alone(scene));
+      const c = await scene.ready("c", alone(scene));
+      await c.await(await put(a, 0, 20, "right"));
+      await scene.stop(c);
+      await forge(scene, "c", 7);
       await a.checkpoint().done;
       await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(15));
-      const wrong = await scene.ready("c", ALONE);
+      const wrong = await scene.ready("c", alone(scene));
       const { digest: forged } = await wrong.digest();
       await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
       await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
@@ -205,7 +224,7 @@ describe("nodes that only share a checkpoint store", () => {
       const away = path.join(scene.folder, "away");
       if (kept === "the index") await moveContents(path.join(scene.folder, "checkpoints"), away);
       else await rename(path.join(scene.dbDir("c"), "live"), away);
-      const again = await scene.ready("c", ALONE);
+      const again = await scene.ready("c", alone(scene));
       const { digest } = await again.digest();
       expect(digest).toBe(kept === "the index" ? forged : (await a.digest()).digest);
       // If the checkpoint was kept, there is nothing to save. If the index was kept, it is saved, because the store is
@@ -214,33 +233,36 @@ describe("nodes that only share a checkpoint store", () => {
       expect("skipped" in saved).toBe(kept === "the checkpoint");
       expect(await again.status()).toMatchObject({ phase: "ready", index: { divergence: null } });
     },
-    60_000,
   );
 
-  it("continue from a store with an older checkpoint once it is configured", async () => {
-    const a = await scene.ready("a", ALONE);
-    const c = await scene.ready("c", ALONE);
-    await put(a, 0, 1_000, "right");
-    const older = await a.checkpoint().done;
-    await c.await(await put(a, 1_000, 1_060, "right"));
-    await moveContents(path.join(scene.folder, "checkpoints"), path.join(scene.folder, "older"));
-    await scene.stop(c);
-    await forge("c", 1_050);
-    await a.checkpoint().done;
-    await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(900));
-    const wrong = await scene.ready("c", ALONE);
-    await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
-    const { failure } = await wrong.status();
-    expect(failure?.hint).toContain("a checkpoint at or before transaction 1024 and the log after it");
-    await scene.stop(wrong);
-    const again = await scene.ready("c", withRestoreFrom(path.join(scene.folder, "older")));
-    await expect(again.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
-    await vi.waitFor(async () => {
-      expect(await movedAside(again)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
-      expect(again.phase).toBe("ready");
-      expect(await again.digest()).toEqual(await a.digest());
-    }, PATIENT);
-    expect(older).toMatchObject({ checkpoint: { node: "a" } });
-  }, 60_000);
+  it(
+    "continue from a store with an older checkpoint once it is configured",
+    { tags: "rest/slow" },
+    async ({ scene }) => {
+      const a = await scene.ready("a", alone(scene));
+      const c = await scene.ready("c", alone(scene));
+      await put(a, 0, 1_000, "right");
+      const older = await a.checkpoint().done;
+      await c.await(await put(a, 1_000, 1_060, "right"));
+      await moveContents(path.join(scene.folder, "checkpoints"), path.join(scene.folder, "older"));
+      await scene.stop(c);
+      await forge(scene, "c", 1_050);
+      await a.checkpoint().done;
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(900));
+      const wrong = await scene.ready("c", alone(scene));
+      await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+      await vi.waitFor(() => expect(wrong.phase).toBe("failed"), PATIENT);
+      const { failure } = await wrong.status();
+      expect(failure?.hint).toContain("a checkpoint at or before transaction 1024 and the log after it");
+      await scene.stop(wrong);
+      const again = await scene.ready("c", withRestoreFrom(scene, path.join(scene.folder, "older")));
+      await expect(again.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+      await vi.waitFor(async () => {
+        expect(await movedAside(again)).toMatchObject([{ code: "INDEX_CORRUPT" }]);
+        expect(again.phase).toBe("ready");
+        expect(await again.digest()).toEqual(await a.digest());
+      }, PATIENT);
+      expect(older).toMatchObject({ checkpoint: { node: "a" } });
+    },
+  );
 });

@@ -4,6 +4,7 @@ import type { PeerChannel } from "../../src/log/peer-channel.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
+import { statusOf } from "./responded.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -65,7 +66,7 @@ describe("cairn status --cluster --digest over nodes of two index versions", () 
     const c = await nodeOfOtherVersion("c", DIGEST);
     await upToDate([a, b, c], await put(a, 0, 5, "right"));
     for (const more of [[], ["--rebuild"]]) {
-      const { code, stdout, stderr } = await scene.status("--digest", ...more);
+      const { code, stdout, stderr } = await statusOf(scene, 3, "--digest", ...more);
       expect([code, stderr.includes("INDEX_CORRUPT")]).toEqual([0, false]);
       expect(stdout).toContain("on 2 nodes: sha256:");
       expect(stdout).toMatch(/^c .* 111111111111 of version 99$/m);
@@ -79,7 +80,7 @@ describe("cairn status --cluster --digest over nodes of two index versions", () 
     const c = await nodeOfOtherVersion("c", DIGEST);
     const d = await nodeOfOtherVersion("d", `sha256:${"2".repeat(64)}`);
     await upToDate([a, c, d], await put(a, 0, 5, "right"));
-    const { code, stdout, stderr } = await scene.status("--digest");
+    const { code, stdout, stderr } = await statusOf(scene, 3, "--digest");
     expect(code).toBe(1);
     expect(stdout).toContain("c, d. They differ from one another.");
     expect(stderr).toContain("INDEX_CORRUPT: The nodes with index version 99 differ");
@@ -89,7 +90,7 @@ describe("cairn status --cluster --digest over nodes of two index versions", () 
     const c = await nodeOfOtherVersion("c", DIGEST);
     const d = await nodeOfOtherVersion("d", DIGEST);
     await upToDate([c, d], await put(c, 0, 5, "right"));
-    const { code, stdout } = await scene.status("--digest", "--rebuild");
+    const { code, stdout } = await statusOf(scene, 2, "--digest", "--rebuild");
     expect(stdout).toContain(
       "There is no rebuild to compare with. INDEX_VERSION: The nodes have indexes of version 99",
     );

@@ -11,6 +11,7 @@ import { askSilent, askStatus } from "../../src/cluster/ask-cluster.ts";
 import { HeardNodes } from "../../src/cluster/heard-nodes.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
+import { statusOf } from "./responded.ts";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/faults/frozen-child.js", import.meta.url));
 
@@ -54,55 +55,63 @@ async function heardOf(node: string, by: string): Promise<void> {
   );
 }
 
-it("a frozen node is listed without a response and makes the command end with 3 until it continues", async () => {
-  const a = await scene.ready("a", { parts: { http: { host: "127.0.0.1", port: 0, maxBody: 1_000 } } });
-  await put(a, 0, 3, "x");
-  const { child } = await startProcess();
-  await heardOf("frozen", "a");
-  expect((await scene.status()).code).toBe(0);
-  child.kill("SIGSTOP");
-  const frozen = await scene.status();
-  expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
-  expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no response( +unknown){4}$/m);
-  expect(frozen.stdout).toMatch(
-    /^frozen: no response; last heard from \S+ \S+ ago\. Resume or restart a node/m,
-  );
-  expect([frozen.code, frozen.stderr]).toEqual([
-    3,
-    expect.stringMatching(/^NOT_READY: No response from frozen\.\n {2}hint: Resume or restart a node/),
-  ]);
-  expect(JSON.parse((await scene.status("--json")).stdout)).toMatchObject({
-    silent: [{ node: "frozen", forMs: expect.any(Number) }],
-  });
-  expect(await (await fetch(`${a.url}/status/cluster`)).json()).toMatchObject({
-    verdict: { state: "failing", hint: expect.stringContaining("Resume or restart a node that is frozen") },
-    nodes: [{ node: "a" }],
-    silent: [{ node: "frozen", forMs: expect.any(Number) }],
-  });
-  child.kill("SIGCONT");
-  await vi.waitFor(async () => {
-    const seen = (await (await fetch(`${a.url}/status/cluster`)).json()) as object;
-    expect(seen).toMatchObject({ nodes: [{ node: "a" }, { node: "frozen" }], silent: [] });
-  });
-  await vi.waitFor(async () => expect((await scene.status()).code).toBe(0), { timeout: 30_000 });
-});
+it(
+  "a frozen node is listed without a response and makes the command end with 3 until it continues",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await scene.ready("a", { parts: { http: { host: "127.0.0.1", port: 0, maxBody: 1_000 } } });
+    await put(a, 0, 3, "x");
+    const { child } = await startProcess();
+    await heardOf("frozen", "a");
+    expect((await statusOf(scene, 2)).code).toBe(0);
+    child.kill("SIGSTOP");
+    const [frozen, frozenJson] = await Promise.all([statusOf(scene, 1), statusOf(scene, 1, "--json")]);
+    expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
+    expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no response( +unknown){4}$/m);
+    expect(frozen.stdout).toMatch(
+      /^frozen: no response; last heard from \S+ \S+ ago\. Resume or restart a node/m,
+    );
+    expect([frozen.code, frozen.stderr]).toEqual([
+      3,
+      expect.stringMatching(/^NOT_READY: No response from frozen\.\n {2}hint: Resume or restart a node/),
+    ]);
+    expect(JSON.parse(frozenJson.stdout)).toMatchObject({
+      silent: [{ node: "frozen", forMs: expect.any(Number) }],
+    });
+    expect(await (await fetch(`${a.url}/status/cluster`)).json()).toMatchObject({
+      verdict: { state: "failing", hint: expect.stringContaining("Resume or restart a node that is frozen") },
+      nodes: [{ node: "a" }],
+      silent: [{ node: "frozen", forMs: expect.any(Number) }],
+    });
+    child.kill("SIGCONT");
+    await vi.waitFor(async () => {
+      const seen = (await (await fetch(`${a.url}/status/cluster`)).json()) as object;
+      expect(seen).toMatchObject({ nodes: [{ node: "a" }, { node: "frozen" }], silent: [] });
+    });
+    await vi.waitFor(async () => expect((await statusOf(scene, 2)).code).toBe(0));
+  },
+);
 
-it("a killed node is reported as missing until it is started again, and a stopped one is not", async () => {
-  await put(await scene.ready("a"), 0, 3, "x");
-  const b = await scene.ready("b");
-  const { kill } = await startProcess();
-  await heardOf("b", "a");
-  await heardOf("frozen", "a");
-  await kill();
-  await scene.stop(b);
-  const killed = await scene.status();
-  expect([killed.code, killed.stderr]).toEqual([
-    3,
-    expect.stringMatching(/^NOT_READY: No response from frozen\./),
-  ]);
-  await startProcess();
-  expect(await scene.status()).toMatchObject({ code: 0, stderr: "" });
-});
+it(
+  "a killed node is reported as missing until it is started again, and a stopped one is not",
+  { tags: "rest/slow" },
+  async () => {
+    await put(await scene.ready("a"), 0, 3, "x");
+    const b = await scene.ready("b");
+    const { kill } = await startProcess();
+    await heardOf("b", "a");
+    await heardOf("frozen", "a");
+    await kill();
+    await scene.stop(b);
+    const killed = await statusOf(scene, 1);
+    expect([killed.code, killed.stderr]).toEqual([
+      3,
+      expect.stringMatching(/^NOT_READY: No response from frozen\./),
+    ]);
+    await startProcess();
+    expect(await statusOf(scene, 2)).toMatchObject({ code: 0, stderr: "" });
+  },
+);
 
 it("a failing store and removed files of an index are reported in the notes", async () => {
   let isAway = false;
@@ -112,7 +121,7 @@ it("a failing store and removed files of an index are reported in the notes", as
   isAway = true;
   await expect(a.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
-  const { stdout } = await scene.status();
+  const { stdout } = await statusOf(scene, 1);
   expect(stdout).toMatch(/^a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m);
   expect(stdout).toMatch(/^a: INDEX_CORRUPT: .* start it again/m);
 });

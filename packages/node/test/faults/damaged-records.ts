@@ -1,5 +1,6 @@
 import { cp, link as hardLink, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { idInName } from "@cairn/checkpoint";
 import { type Damaged, NEVER_TAKEN, pickCheckpoint, put } from "./damaged-folder.ts";
 import { extendedRecord, type ForgedEntry, forgeArchive, sha256 } from "./forged-archive.ts";
 import { spoilRecord } from "./odd-values.ts";
@@ -121,7 +122,8 @@ export async function mangleLease(damaged: Damaged): Promise<string> {
     expiresAt,
   };
   const text = chance.next() < 0.4 ? JSON.stringify(lease) : spoilRecord(JSON.stringify(lease), chance);
-  await put(damaged, chance.pick(["in-progress.json", "in-progress-log.json"]), text);
+  const { log } = await readManifest(damaged, await pickCheckpoint(damaged));
+  await put(damaged, `in-progress-${idInName(String(chance.pick([log?.id, "another log"])))}.json`, text);
   return `a lease: ${text.slice(0, 300)}`;
 }
 
@@ -162,6 +164,7 @@ export async function mangleMarks(damaged: Damaged): Promise<string> {
 interface LooseManifest {
   readonly archive?: object;
   readonly sha256?: string;
+  readonly log?: { readonly id?: unknown } | null;
   readonly anchor?: { readonly txId?: number };
   readonly files?: unknown;
 }

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import path from "node:path";
 import { CairnClient, CairnClientError } from "@cairn/client";
 import { filesystemStore } from "@cairn/checkpoint";
@@ -38,13 +40,28 @@ beforeEach(async () => {
   await node.checkpoint().done;
 });
 afterEach(async () => {
+  scene.nats.thaw();
   await scene.close();
 });
 
 /** Freezes the server, and waits until it is frozen, because the signal takes effect with a delay. */
 async function freeze(): Promise<void> {
   scene.nats.freeze();
-  await vi.waitFor(async () => expect((await node.status()).log.reachable).toBe(false), { timeout: 20_000 });
+  await vi.waitFor(async () => expect(await greeting()).toBeUndefined(), { interval: 1 });
+}
+
+/** Connects to the log's server. Returns its greeting, which a running one sends at once; undefined if there is none. */
+async function greeting(): Promise<unknown> {
+  const socket = connect(scene.nats.port, "127.0.0.1");
+  try {
+    const [greeted] = await once(socket, "data", { signal: AbortSignal.timeout(200) });
+    return greeted;
+  } catch (error) {
+    if ((error as Error).name !== "AbortError") throw error;
+    return undefined;
+  } finally {
+    socket.destroy();
+  }
 }
 
 /**

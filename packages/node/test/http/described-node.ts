@@ -1,5 +1,6 @@
 import { request as httpRequest } from "node:http";
 import { Ajv, type ValidateFunction } from "ajv";
+import { VERSION } from "../../src/api/version.ts";
 import { exactOpenApiDocument, openApiDocument } from "../../src/http/openapi/document.ts";
 
 type Schema = { readonly [name: string]: unknown };
@@ -22,9 +23,9 @@ interface Document {
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
 }
 
-const document = exactOpenApiDocument("0.1.0") as unknown as Document;
+const document = exactOpenApiDocument(VERSION) as unknown as Document;
 /** The document that clients read. */
-const published = openApiDocument("0.1.0") as unknown as Document;
+const published = openApiDocument(VERSION) as unknown as Document;
 
 function operationsOf({ paths }: Document): ReadonlyMap<string, Described> {
   return new Map(

@@ -280,8 +280,8 @@ export class MemoryNode implements NodeApi {
   }
 
   checkpoints(): ReturnType<NodeApi["checkpoints"]> {
-    const unknown = { durationMs: null, verifiedAt: null, verifiedBy: null, kept: null };
-    return Promise.resolve([{ ...CHECKPOINT, ...unknown }]);
+    const unverified = { durationMs: 412, verifiedAt: null, verifiedBy: null, kept: null };
+    return Promise.resolve([{ ...CHECKPOINT, ...unverified }]);
   }
 
   verifyCheckpoint(name: string = CHECKPOINT.name): ReturnType<NodeApi["verifyCheckpoint"]> {
@@ -311,6 +311,7 @@ export class MemoryNode implements NodeApi {
       failure,
       log: {
         name: "cairn",
+        location: "nats://127.0.0.1:4222",
         id: "log-1",
         firstTxId: 1,
         lastTxId: this.#txId,
@@ -337,12 +338,15 @@ export class MemoryNode implements NodeApi {
         lastVerified: null,
         lastDrill: null,
         skipped: null,
+        lastCheckAt: null,
         nextCheckAt: null,
+        approxFrequencyMs: null,
         running: null,
         warnings: [],
         lastFailure: null,
         store: null,
       },
+      resources: RESOURCES,
     });
   }
 
@@ -351,6 +355,19 @@ export class MemoryNode implements NodeApi {
     return Promise.resolve();
   }
 }
+
+const RATE = { perSecond: 0, p50Ms: null, p99Ms: null };
+
+/** What a MemoryNode reports to use. */
+export const RESOURCES: NodeStatus["resources"] = {
+  uptimeMs: 1,
+  memoryBytes: 1,
+  processorMs: 1,
+  diskFreeBytes: 2 ** 40,
+  diskTotalBytes: 2 ** 40,
+  reads: RATE,
+  writes: RATE,
+};
 
 /** The only queue of a MemoryNode. */
 const QUEUE = {

@@ -1,6 +1,7 @@
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { fastify } from "fastify";
 import { describe, expect, it } from "vitest";
+import { VERSION } from "../../src/api/version.ts";
 import { collectMethods } from "../../src/http/unserved-requests.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
 import { limitApi } from "../../src/http/permits/permitted-api.ts";
@@ -16,7 +17,7 @@ interface Described {
   readonly responses: Readonly<Record<string, unknown>>;
 }
 
-const document = openApiDocument("0.1.0") as {
+const document = openApiDocument(VERSION) as {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Described>>>>;
 };
 

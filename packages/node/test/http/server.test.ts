@@ -57,7 +57,13 @@ describe("health", () => {
       progress: node.progress,
     });
     node.phase = "failed";
-    node.failure = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
+    const retrying = { retries: true, nextTryAt: null };
+    node.failure = {
+      code: "LOG_DIFFERENT",
+      message: "Another log.",
+      hint: "Check the address.",
+      ...retrying,
+    };
     expect(await (await served.fetch("/health/ready")).json()).toMatchObject({
       error: { code: "NOT_READY", hint: "Check the address." },
       failure: { code: "LOG_DIFFERENT" },
@@ -80,7 +86,7 @@ describe("checkpoints over HTTP", () => {
   test("are listed, and the digest is returned", async () => {
     await using served = await serve();
     expect(await (await served.fetch("/api/v1/checkpoints")).json()).toEqual([
-      { ...CHECKPOINT, durationMs: null, verifiedAt: null, verifiedBy: null, kept: null },
+      { ...CHECKPOINT, durationMs: 412, verifiedAt: null, verifiedBy: null, kept: null },
     ]);
     const digest = await served.fetch("/api/v1/digest?min-tx=1");
     expect(await digest.json()).toEqual({ txId: 1, digest: "sha256:00" });

@@ -7,6 +7,9 @@ import { JoinSources } from "../../src/join/join-sources.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { BackupScene } from "../backup/backup-scene.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { hurryClock } from "../support/hurried-clock.ts";
+
+beforeEach(hurryClock);
 
 type Condition = "well" | "unreachable" | "silent";
 
@@ -52,45 +55,41 @@ describe("a node that waits for another checkpoint", () => {
   });
   afterEach(() => scene.close());
 
-  it.each<[string, Condition, () => Promise<unknown>]>([
-    ["checkpoint", "unreachable", () => scene.store.create(NEW_CHECKPOINT, "{}")],
-    ["checkpoint", "silent", () => scene.store.create(NEW_CHECKPOINT, "{}")],
-    ["segment", "unreachable", () => nextSegment()],
-    ["segment", "silent", () => nextSegment()],
-  ])(
-    "finds a new %s in one store while another one is %s",
-    { timeout: 60_000 },
-    async (_, condition, add) => {
+  // A look waits five seconds for a silent store.
+  describe.each<[Condition, string[]]>([
+    ["unreachable", []],
+    ["silent", ["rest/slow"]],
+  ])("while another one of its stores is %s", (condition, tags) => {
+    it.each([
+      ["checkpoint", () => scene.store.create(NEW_CHECKPOINT, "{}")],
+      ["segment", () => nextSegment()],
+    ])("finds a new %s", { tags }, async (_, add) => {
       mirror.condition = condition;
       await add();
       await changed();
-    },
-  );
+    });
+  });
 
   async function nextSegment(): Promise<void> {
     await scene.append("c");
     await scene.look();
   }
 
-  it(
-    "does not join again because a store went away, or came back as it was",
-    { timeout: 60_000 },
-    async () => {
-      let isOver = false;
-      const waiting = changed().then(() => (isOver = true));
-      const looks = async (more: number): Promise<void> => {
-        const wanted = mirror.looks + more;
-        await vi.waitFor(() => expect(mirror.looks).toBeGreaterThanOrEqual(wanted), { timeout: 30_000 });
-      };
-      mirror.condition = "unreachable";
-      await looks(1);
-      mirror.condition = "well";
-      await looks(2);
-      expect(isOver).toBe(false);
-      await mirror.store.create(NEW_CHECKPOINT, "{}");
-      await waiting;
-    },
-  );
+  it("does not join again because a store went away, or came back as it was", async () => {
+    let isOver = false;
+    const waiting = changed().then(() => (isOver = true));
+    const looks = async (more: number): Promise<void> => {
+      const wanted = mirror.looks + more;
+      await vi.waitFor(() => expect(mirror.looks).toBeGreaterThanOrEqual(wanted));
+    };
+    mirror.condition = "unreachable";
+    await looks(1);
+    mirror.condition = "well";
+    await looks(2);
+    expect(isOver).toBe(false);
+    await mirror.store.create(NEW_CHECKPOINT, "{}");
+    await waiting;
+  });
 });
 
 it("a node whose log was trimmed joins from a checkpoint that is saved while another of its stores is away", async () => {
@@ -108,9 +107,9 @@ it("a node whose log was trimmed joins from a checkpoint that is saved while ano
   mirror.onLook = () => {
     if (b.phase === "failed" && mirror.looks > 3) mirror.condition = "unreachable";
   };
-  await vi.waitFor(() => expect(mirror.condition).toBe("unreachable"), { timeout: 60_000 });
+  await vi.waitFor(() => expect(mirror.condition).toBe("unreachable"));
   expect((await b.status()).failure).toMatchObject({ code: "LOG_TRIMMED" });
   await a.checkpoint().done;
-  await vi.waitFor(() => expect(b.phase).toBe("ready"), { timeout: 60_000 });
+  await vi.waitFor(() => expect(b.phase).toBe("ready"));
   expect((await b.status()).join.restoredFrom).toMatchObject({ store: site.location, txId: last });
-}, 130_000);
+});

@@ -172,14 +172,20 @@ describe("cairn log orphans", () => {
     await started("a");
     // The restored index shows that the log had all of them.
     expect((await orphans("a")).stderr).toContain("no index in");
-    // Earlier builds did not compare the two, and recorded that they did not know.
+    // The note of an index that could not be read when it was moved aside has no comparison.
     const quarantine = path.join(folder, "index-a", "quarantine");
     const [moved = ""] = await readdir(quarantine);
     const note = path.join(quarantine, moved, "why.json");
     const known = JSON.parse(await readFile(note, "utf8")) as object;
     await writeFile(
       note,
-      JSON.stringify({ ...known, holdsLost: true, comparedWith: undefined, isProven: undefined }),
+      JSON.stringify({
+        ...known,
+        holdsLost: true,
+        shared: undefined,
+        comparedWith: undefined,
+        isProven: undefined,
+      }),
     );
     const { code, stdout, stderr } = await orphans("a");
     expect([code, stdout]).toEqual([0, ""]);

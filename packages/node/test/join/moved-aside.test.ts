@@ -66,9 +66,11 @@ describe("an index that fell behind a trimmed log", () => {
     expect(await notes()).toMatchObject([noteOf(ends[1]), noteOf(ends[2])]);
   });
 
-  it.each([5, FAR])(
-    "is always kept if it holds transactions that the log lost, of which %i others took the place",
-    async (others) => {
+  describe.each<[number, string[]]>([
+    [5, []],
+    [FAR, ["rest/slow"]],
+  ])("and holds transactions that the log lost, of which %i others took the place", (others, tags) => {
+    it("is always kept", { tags }, async () => {
       const first = await scene.ready("a");
       const shared = await put(first, 0, 3, "kept");
       await scene.copyLog();
@@ -87,8 +89,8 @@ describe("an index that fell behind a trimmed log", () => {
       }
       const lost = { code: "LOG_TRIMMED", holdsLost: true, txId: end, shared };
       expect(await notes()).toMatchObject([lost, { holdsLost: false }, { holdsLost: false }]);
-    },
-  );
+    });
+  });
 });
 
 describe("the comparison of an index with a newer one", () => {

@@ -12,11 +12,13 @@ import { NatsOperator } from "../../testing/nats-operator.ts";
 import { takeMessages } from "../../testing/log-messages.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
+import { hurryClock } from "../support/hurried-clock.ts";
 
 let folder = "";
 let nats: NatsTestServer | undefined;
 let nodes: CairnNode[] = [];
 beforeEach(async () => {
+  hurryClock();
   folder = await mkdtemp(path.join(tmpdir(), "cairn-recover-"));
 });
 afterEach(async () => {
@@ -143,6 +145,11 @@ async function lostWhileRunning(): Promise<string> {
   return name;
 }
 
+/** The tags of a test in which running nodes follow what happens to a log on NATS. */
+function slowOnNats(kind: string): string[] {
+  return kind === "NATS" ? ["rest/slow"] : [];
+}
+
 describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a checkpoint", (kind) => {
   beforeEach(async () => {
     if (kind === "NATS") nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
@@ -220,55 +227,63 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect((await rebuilt.digest()).txId).toBe(8);
   });
 
-  it("is the result of following any of the hints, even after an empty log was created in its place", async () => {
-    const names = [await lostWhileRunning()];
-    const [a] = nodes;
-    if (a === undefined) throw new Error("no node");
-    const { hint = "" } = (await failureOf(a)) ?? {};
-    const wanted = `log recover --from ${names[0]}`;
-    expect(hint).toContain(wanted);
-    // An embedded log belongs to one process at a time; nodes on NATS keep running.
-    if (kind === "embedded") await closeAll();
-    for (const command of ["status", "create"]) {
-      expect(await log(command)).toMatchObject({
-        code: 1,
-        stderr: expect.stringContaining(`cairn ${wanted}`),
-      });
-    }
-    expect((await log("create", "--empty")).code).toBe(0);
-    const [, ...words] = wanted.split(" ");
-    expect((await log(...words)).code).toBe(0);
-    if (kind === "embedded") await started("old");
-    for (const node of nodes) {
-      await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
-      expect(await node.get(key("kept"))).toMatchObject({ json: "1" });
-      expect(await node.get(key("lost"))).toBeUndefined();
-      expect((await node.status()).join.orphans).toBe(1);
-    }
-  });
+  it(
+    "is the result of following any of the hints, even after an empty log was created in its place",
+    { tags: slowOnNats(kind) },
+    async () => {
+      const names = [await lostWhileRunning()];
+      const [a] = nodes;
+      if (a === undefined) throw new Error("no node");
+      const { hint = "" } = (await failureOf(a)) ?? {};
+      const wanted = `log recover --from ${names[0]}`;
+      expect(hint).toContain(wanted);
+      // An embedded log belongs to one process at a time; nodes on NATS keep running.
+      if (kind === "embedded") await closeAll();
+      for (const command of ["status", "create"]) {
+        expect(await log(command)).toMatchObject({
+          code: 1,
+          stderr: expect.stringContaining(`cairn ${wanted}`),
+        });
+      }
+      expect((await log("create", "--empty")).code).toBe(0);
+      const [, ...words] = wanted.split(" ");
+      expect((await log(...words)).code).toBe(0);
+      if (kind === "embedded") await started("old");
+      for (const node of nodes) {
+        await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
+        expect(await node.get(key("kept"))).toMatchObject({ json: "1" });
+        expect(await node.get(key("lost"))).toBeUndefined();
+        expect((await node.status()).join.orphans).toBe(1);
+      }
+    },
+  );
 
-  it("replaces an empty log once the node that followed it is stopped, but never a log to which anything was written", async () => {
-    const name = await lostWhileRunning();
-    await closeAll();
-    expect((await log("create", "--empty")).code).toBe(0);
-    const early = await started("early");
-    const refused = await log("recover", "--from", name);
-    expect(refused).toMatchObject({
-      code: kind === "NATS" ? 1 : 3,
-      stderr: expect.stringMatching(/[Ss]top/),
-    });
-    await early.close();
-    expect((await log("recover", "--from", name)).code).toBe(0);
-    const again = await started("early");
-    expect(await again.get(key("kept"))).toMatchObject({ json: "1" });
-    expect((await again.status()).join.orphans).toBe(0);
-    await closeAll();
-    const written = await log("recover", "--from", name);
-    expect(written).toMatchObject({
-      code: 1,
-      stderr: expect.stringMatching(/^CONFLICT: .* already exists/),
-    });
-  });
+  it(
+    "replaces an empty log once the node that followed it is stopped, but never a log to which anything was written",
+    { tags: slowOnNats(kind) },
+    async () => {
+      const name = await lostWhileRunning();
+      await closeAll();
+      expect((await log("create", "--empty")).code).toBe(0);
+      const early = await started("early");
+      const refused = await log("recover", "--from", name);
+      expect(refused).toMatchObject({
+        code: kind === "NATS" ? 1 : 3,
+        stderr: expect.stringMatching(/[Ss]top/),
+      });
+      await early.close();
+      expect((await log("recover", "--from", name)).code).toBe(0);
+      const again = await started("early");
+      expect(await again.get(key("kept"))).toMatchObject({ json: "1" });
+      expect((await again.status()).join.orphans).toBe(0);
+      await closeAll();
+      const written = await log("recover", "--from", name);
+      expect(written).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/^CONFLICT: .* already exists/),
+      });
+    },
+  );
 
   it("is not created if there is a log, or from an incomplete checkpoint", async () => {
     const node = await started("a");
@@ -307,33 +322,37 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     });
   });
 
-  it("saves its own checkpoints immediately, and can be trimmed and recovered again", async () => {
-    const { names } = await lostLog();
-    expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
-    const a = await started("a");
-    expect((await a.digest()).txId).toBe(5);
-    const own = await checkpoint(a);
-    await put(a, "k1", 6);
-    const digest = await a.digest();
-    const newest = await checkpoint(a);
-    await closeAll();
-    const opened = await openLog();
-    await opened.trim?.(2);
-    expect(await opened.bounds()).toEqual({ first: 2, last: 2 });
-    await opened.close();
-    const b = await started("b");
-    expect((await b.status()).join.restoredFrom).toMatchObject({ name: newest });
-    expect(await b.digest()).toEqual(digest);
-    expect((await b.status()).log).toMatchObject({ firstTxId: 6, lastTxId: 6 });
-    expect(await put(b, "k1", 7)).toBe(7);
-    await closeAll();
-    await loseLog();
-    expect((await log("recover", "--from", own)).code).toBe(0);
-    const c = await started("c");
-    expect((await c.status()).join.restoredFrom).toMatchObject({ name: own, txId: 5 });
-    expect(await put(c, "k1", 8)).toBe(7);
-    expect((await c.history(key("k1"))).versions.map(({ json }) => json)).not.toContain("6");
-  });
+  it(
+    "saves its own checkpoints immediately, and can be trimmed and recovered again",
+    { tags: "rest/slow" },
+    async () => {
+      const { names } = await lostLog();
+      expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
+      const a = await started("a");
+      expect((await a.digest()).txId).toBe(5);
+      const own = await checkpoint(a);
+      await put(a, "k1", 6);
+      const digest = await a.digest();
+      const newest = await checkpoint(a);
+      await closeAll();
+      const opened = await openLog();
+      await opened.trim?.(2);
+      expect(await opened.bounds()).toEqual({ first: 2, last: 2 });
+      await opened.close();
+      const b = await started("b");
+      expect((await b.status()).join.restoredFrom).toMatchObject({ name: newest });
+      expect(await b.digest()).toEqual(digest);
+      expect((await b.status()).log).toMatchObject({ firstTxId: 6, lastTxId: 6 });
+      expect(await put(b, "k1", 7)).toBe(7);
+      await closeAll();
+      await loseLog();
+      expect((await log("recover", "--from", own)).code).toBe(0);
+      const c = await started("c");
+      expect((await c.status()).join.restoredFrom).toMatchObject({ name: own, txId: 5 });
+      expect(await put(c, "k1", 8)).toBe(7);
+      expect((await c.history(key("k1"))).versions.map(({ json }) => json)).not.toContain("6");
+    },
+  );
 });
 
 it("status --wait waits for a node until it follows the recovered log", async () => {

@@ -8,6 +8,7 @@ import { faultyStore, type StoreCall, unreachable } from "@cairn/checkpoint/test
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, type RunOptions, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { hurryClock } from "../support/hurried-clock.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { put } from "../upkeep/trim-scene.ts";
 
@@ -132,6 +133,7 @@ it.each([
   ["the only one", []],
   ["together with an empty one", ["empty"]],
 ])("a store that cannot be reached, %s, is waited for and never mistaken for empty", async (_, others) => {
+  hurryClock();
   const [, newer = ""] = await mirrored();
   let isAway = true;
   let tries = 0;

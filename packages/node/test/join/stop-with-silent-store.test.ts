@@ -1,12 +1,13 @@
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { faultyStore } from "@cairn/checkpoint/testing";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { logWithBackup } from "../../src/backup/log-with-backup.ts";
 import { JoinSources } from "../../src/join/join-sources.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put, type SceneOptions } from "../cluster/cluster-scene.ts";
 import { BackupScene } from "../backup/backup-scene.ts";
+import { hurryClock } from "../support/hurried-clock.ts";
 
 /** A store that no longer responds once it is silent. */
 class SilentStore {
@@ -28,35 +29,38 @@ class SilentStore {
   }
 }
 
-describe("a node whose store does not respond", () => {
-  let scene: ClusterScene;
-  beforeEach(async () => {
-    scene = await ClusterScene.open();
-  });
-  afterEach(() => scene.close());
+/** The work that waits for the store. A node that stops waits for some of it for five seconds. */
+const WAITING: readonly (readonly [string, NonNullable<SceneOptions["parts"]>, string[]])[] = [
+  ["the log backup", { logBackup: { every: 200, keep: "all", codec: "none" } }, ["rest/slow"]],
+  ["the trimming of the log", { trim: { keep: 1_000 } }, ["rest/slow"]],
+  ["a search for what contains the purged beginning of its log", {}, []],
+];
 
-  it.each<[string, NonNullable<SceneOptions["parts"]>]>([
-    ["the log backup", { logBackup: { every: 200, keep: "all", codec: "none" } }],
-    ["the trimming of the log", { trim: { keep: 1_000 } }],
-    ["a search for what contains the purged beginning of its log", {}],
-  ])("stops within ten seconds although %s waits for the store", async (_waiting, parts) => {
-    const silent = new SilentStore(path.join(scene.folder, "checkpoints"));
-    const node = await scene.ready("a", { store: silent.store, stall: { afterMs: 50 }, parts });
-    const last = await put(node, 0, 5, "v");
-    if (Object.keys(parts).length === 0) {
-      await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last));
-      await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(1));
-    }
-    silent.isSilent = true;
-    await put(node, 5, 6, "v");
-    await vi.waitFor(() => expect(silent.awaited).not.toEqual([]));
-    const closing = performance.now();
-    await scene.stop(node);
-    expect(performance.now() - closing).toBeLessThan(10_000);
-  });
-});
+describe.concurrent.each(WAITING)(
+  "a node whose store does not respond while %s waits for it",
+  (_, parts, tags) => {
+    it("stops within ten seconds", { tags }, async ({ onTestFinished }) => {
+      const scene = await ClusterScene.open();
+      onTestFinished(() => scene.close());
+      const silent = new SilentStore(path.join(scene.folder, "checkpoints"));
+      const node = await scene.ready("a", { store: silent.store, stall: { afterMs: 50 }, parts });
+      const last = await put(node, 0, 5, "v");
+      if (Object.keys(parts).length === 0) {
+        await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last));
+        await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(1));
+      }
+      silent.isSilent = true;
+      await put(node, 5, 6, "v");
+      await vi.waitFor(() => expect(silent.awaited).not.toEqual([]));
+      const closing = performance.now();
+      await scene.stop(node);
+      expect(performance.now() - closing).toBeLessThan(10_000);
+    });
+  },
+);
 
 it("a node that waits for another checkpoint can be stopped although the store does not respond", async () => {
+  hurryClock();
   const scene = await BackupScene.open();
   const silent = new SilentStore(path.join(scene.folder, "store"));
   silent.isSilent = true;

@@ -192,14 +192,14 @@ describe("a message", () => {
   it("is damaged when any bit after its prefix is flipped", () => {
     const payload = message(1);
     expect(isDamagedMessage(payload)).toBe(false);
-    for (let at = "cairn/2 ".length; at < payload.length; at += 1) {
+    for (let at = "cairn/1 ".length; at < payload.length; at += 1) {
       const changed = Uint8Array.from(payload);
       changed.set([(payload[at] ?? 0) ^ 0x02], at);
       expect(isDamagedMessage(changed), `byte ${at}`).toBe(true);
     }
   });
 
-  it.each(["", "cairn/2 ", "hello", "x".repeat(100)])("of another program is not damaged: %j", (text) => {
+  it.each(["", "cairn/1 ", "hello", "x".repeat(100)])("of another program is not damaged: %j", (text) => {
     expect(isDamagedMessage(bytes(text))).toBe(false);
   });
 });

@@ -158,7 +158,8 @@ it("a scrape counts a round that found another node's lease, and a checkpoint th
   await put(node, "two");
   const expiresAt = new Date(Date.now() + 30_000).toISOString();
   const lease = { owner: "b", nonce: "1", progress: { bytes: 0 }, expiresAt };
-  await scene.store.create("in-progress.json", JSON.stringify(lease));
+  const { id } = (await node.status()).log;
+  await scene.store.create(`in-progress-${id}.json`, JSON.stringify(lease));
   expect(await node.checkpoint().done).toMatchObject({ skipped: "leased", lease: { owner: "b" } });
   const text = await node.metrics();
   expect(valueOf(text, "cairn_checkpoint_lease_contention_total", { outcome: "held" })).toBe(1);

@@ -4,6 +4,9 @@ import { JoinReport } from "../../src/join/join-report.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
 import { LastResults } from "../../src/observe/last-results.ts";
+import { RESOURCES } from "../http/memory-node.ts";
+
+const QUIET = { stalled: null, divergence: null, logWarnings: [] };
 
 it("the status never reports a failed node without its failure, even if the node fails while the log is queried", async () => {
   let failure: CairnError | undefined;
@@ -34,7 +37,7 @@ it("the status never reports a failed node without its failure, even if the node
     services: undefined,
     observation: { lastResults: new LastResults() },
   };
-  const ask = async () => await nodeStatus("a", parts, { stalled: null, divergence: null, logWarnings: [] });
+  const ask = async () => await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
   expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
 });
@@ -54,7 +57,7 @@ it("the bounds of a log that has not been compared yet are not reported as those
     services: undefined,
     observation: { lastResults: new LastResults() },
   };
-  const { log } = await nodeStatus("a", parts, { stalled: null, divergence: null, logWarnings: [] });
+  const { log } = await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
   expect(log).toMatchObject({ firstTxId: null, lastTxId: null, reachable: false, exists: null });
   expect(log.warnings.map(({ code }) => code)).toEqual(["LOG_UNREACHABLE"]);
 });

@@ -7,13 +7,16 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, startNode } from "../../src/index.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 
-/** Starts a node whose log remembers ids for one and a half seconds only. */
-async function forgetfulNode(http: object = {}): Promise<CairnNode> {
+/** The time for which a log remembers ids (ms), if nothing has to happen within it. */
+const SHORT_MS = 300;
+
+/** Starts a node whose log remembers ids for a short time only. */
+async function forgetfulNode({ http = {}, forMs = SHORT_MS } = {}): Promise<CairnNode> {
   const nats = await startNatsServer();
   onTestFinished(() => nats.close());
   const operator = await connect({ servers: nats.url });
   const manager = await operator.jetstreamManager();
-  await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"], duplicate_window: nanos(1_500) });
+  await manager.streams.add({ name: "cairn", subjects: ["cairn.tx"], duplicate_window: nanos(forMs) });
   await operator.close();
   const cwd = await mkdtemp(path.join(tmpdir(), "cairn-repeated-"));
   onTestFinished(() => rm(cwd, { recursive: true, force: true }));
@@ -42,7 +45,8 @@ async function repeatedOnceForgotten(cairn: CairnClient, write: () => Promise<Wr
 }
 
 it("an id belongs to its first transaction, even if the log has forgotten that one and remembers another", async () => {
-  const node = await forgetfulNode();
+  // The second transaction is sent before the log forgets the id.
+  const node = await forgetfulNode({ forMs: 1_500 });
   const sent = (value: number) => node.submit({ id: "x1", ops: [["put", "orders", "default/z", value]] });
   const first = await sent(1);
   await expect(sent(2)).rejects.toMatchObject({ code: "CONFLICT" });
@@ -77,7 +81,7 @@ it("a client that repeats a write after the log has forgotten its id gets the id
 });
 
 it("a client that may not read outcomes gets the id of the first one, and the time of the repetition", async () => {
-  const node = await forgetfulNode({ tokens: { writer: { env: "WRITER", rights: ["write"] } } });
+  const node = await forgetfulNode({ http: { tokens: { writer: { env: "WRITER", rights: ["write"] } } } });
   const cairn = new CairnClient({ urls: node.url ?? "", token: "only-writes-and-is-long-enough" });
   const { first, repeated } = await repeatedOnceForgotten(cairn, () =>
     cairn.put("orders", "z", 1, { id: "put" }),

@@ -40,35 +40,39 @@ async function stalled(node: CairnNode, phase: string): Promise<string> {
 }
 
 describe("a node whose nats-server is frozen", () => {
-  it("reports in its status, and once in its log, what it waits for while it is ready, and that it has made progress again", async () => {
-    const node = await scene.ready("a", { stall: SOON, logger: logger() });
-    const txId = await put(node, 0, 3, "x");
-    // With this short limit, a slow start may have been reported.
-    lines = [];
-    scene.nats.freeze();
-    const screen = await stalled(node, "ready");
-    expect(screen).toMatch(
-      new RegExp(
-        `^Stalled +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not respond`,
-        "m",
-      ),
-    );
-    // After many more checks, it is still reported only once.
-    await vi.waitFor(async () =>
-      expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
-    );
-    const named = lines.filter(({ msg }) => msg.includes("made no progress for"));
-    expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
-    scene.nats.thaw();
-    await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
-    await put(node, 3, 4, "x");
-    await vi.waitFor(
-      () => expect(lines.map(({ msg }) => msg)).toContain("the node is making progress again"),
-      {
-        timeout: 30_000,
-      },
-    );
-  });
+  it(
+    "reports in its status, and once in its log, what it waits for while it is ready, and that it has made progress again",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await scene.ready("a", { stall: SOON, logger: logger() });
+      const txId = await put(node, 0, 3, "x");
+      // With this short limit, a slow start may have been reported.
+      lines = [];
+      scene.nats.freeze();
+      const screen = await stalled(node, "ready");
+      expect(screen).toMatch(
+        new RegExp(
+          `^Stalled +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not respond`,
+          "m",
+        ),
+      );
+      // After many more checks, it is still reported only once.
+      await vi.waitFor(async () =>
+        expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
+      );
+      const named = lines.filter(({ msg }) => msg.includes("made no progress for"));
+      expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
+      scene.nats.thaw();
+      await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
+      await put(node, 3, 4, "x");
+      await vi.waitFor(
+        () => expect(lines.map(({ msg }) => msg)).toContain("the node is making progress again"),
+        {
+          timeout: 30_000,
+        },
+      );
+    },
+  );
 
   it("serves no reads as of a time until it knows whether the log has more transactions up to that time", async () => {
     const node = await scene.ready("a", { stall: SOON });
@@ -98,23 +102,28 @@ describe("a node whose nats-server is frozen", () => {
     );
   });
 
-  it("reports that it cannot join, keeps trying, and joins once the server is running again", async () => {
-    scene.nats.freeze();
-    const node = await scene.start("b", { stall: SOON });
-    await vi.waitFor(
-      async () =>
-        expect(await stalled(node, "restoring")).toContain("the log to be opened (LOG_UNREACHABLE: "),
-      { timeout: 30_000 },
-    );
-    scene.nats.thaw();
-    await node.ready;
-    await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull());
-  });
+  it(
+    "reports that it cannot join, keeps trying, and joins once the server is running again",
+    { tags: "rest/slow" },
+    async () => {
+      scene.nats.freeze();
+      const node = await scene.start("b", { stall: SOON });
+      await vi.waitFor(
+        async () =>
+          expect(await stalled(node, "restoring")).toContain("the log to be opened (LOG_UNREACHABLE: "),
+        { timeout: 30_000 },
+      );
+      scene.nats.thaw();
+      await node.ready;
+      await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull());
+    },
+  );
 });
 
 describe("a node whose nats-server was stopped while it had nothing to do", () => {
   it("reports that the log is unreachable, and no stall", async () => {
-    const node = await scene.ready("a", { stall: SOON, logger: logger() });
+    const stall = { afterMs: 100 };
+    const node = await scene.ready("a", { stall, logger: logger() });
     await put(node, 0, 3, "x");
     lines = [];
     await scene.nats.stop();
@@ -125,7 +134,7 @@ describe("a node whose nats-server was stopped while it had nothing to do", () =
       },
     );
     const begun = Date.now();
-    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(10 * SOON.afterMs), {
+    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(10 * stall.afterMs), {
       timeout: 30_000,
     });
     expect((await node.status()).stalled).toBeNull();

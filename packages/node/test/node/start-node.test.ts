@@ -6,7 +6,6 @@ import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "../../src/index.ts";
-import { VERSION } from "../../src/api/version.ts";
 
 let folder = "";
 let node: CairnNode | undefined;
@@ -99,10 +98,5 @@ describe("startNode", () => {
       problems: [{}, {}],
     });
     expect(await readdir(folder)).toEqual([]);
-  });
-
-  it("comes with VERSION, which equals the version in package.json", async () => {
-    const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
-    expect(JSON.parse(text)).toMatchObject({ version: VERSION });
   });
 });

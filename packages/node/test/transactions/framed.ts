@@ -8,5 +8,5 @@ export function framed(
 ): Uint8Array {
   const head = `${logTagOf(logId)} ${random}${by === undefined ? "" : ` ${by}`}\n`;
   const checked = Buffer.concat([Buffer.from(head), Buffer.from(body)]);
-  return Buffer.concat([Buffer.from(`cairn/2 ${crc32(checked).toString(16).padStart(8, "0")} `), checked]);
+  return Buffer.concat([Buffer.from(`cairn/1 ${crc32(checked).toString(16).padStart(8, "0")} `), checked]);
 }

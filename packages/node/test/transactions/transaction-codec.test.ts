@@ -45,7 +45,7 @@ describe("a message of the log", () => {
 
   it("is human-readable text", () => {
     const [head, header, document] = Buffer.from(encode(one)).toString().split("\n");
-    expect(head).toMatch(/^cairn\/2 [0-9a-f]{8} [0-9a-f]{16} [0-9a-f]{16}$/);
+    expect(head).toMatch(/^cairn\/1 [0-9a-f]{8} [0-9a-f]{16} [0-9a-f]{16}$/);
     expect(head?.split(" ")[2]).toBe(logTagOf("log-1"));
     expect(header).toBe(
       '{"ops":[["match","pods","default/web-0",null],["put","pods","default/web-0"],["delete","pods","web-1"]],"id":"abc"}',
@@ -118,7 +118,7 @@ describe("a message of the log", () => {
   });
 
   it("is unreadable when another program wrote it", () => {
-    for (const foreign of ["", "hello", '{"ops":[]}', "cairn/1 00000000\n", "cairn/2 00000000\n{}"]) {
+    for (const foreign of ["", "hello", '{"ops":[]}', "cairn/1 00000000\n{}", "cairn/2 00000000\n{}"]) {
       expect(decodeMessage(Buffer.from(foreign)).kind).toBe("unreadable");
     }
   });

@@ -153,10 +153,9 @@ function Stem({
   const { name, node, bytes, damaged, verifiedAt, durationMs } = checkpoint;
   const y = FLOOR - (numberOf(bytes) / largest) * (FLOOR - CEILING - 8);
   const kind = damaged === true ? "damaged" : typeof verifiedAt === "string" ? "verified" : "saved";
-  const took = typeof durationMs === "number" ? `, in ${span(durationMs)}` : "";
   return (
     <g class={`stem ${kind}`}>
-      <title>{`${words(name)}: ${amountOfBytes(bytes)} by ${words(node)}${took}, ${kind}`}</title>
+      <title>{`${words(name)}: ${amountOfBytes(bytes)} by ${words(node)}, in ${span(durationMs)}, ${kind}`}</title>
       <line x1={at} x2={at} y1={FLOOR} y2={y} />
       {kind === "damaged" ? (
         <path d={`M${at - 5} ${y - 5}l10 10m0-10l-10 10`} />

@@ -157,11 +157,8 @@ function rateOf({ phase }: NodeRowProps["status"], rates: Rates, counter: string
 }
 
 function joined({ join, phase }: NodeRowProps["status"]): string {
-  const took =
-    join.readyAfterMs === null || join.readyAfterMs === undefined
-      ? ""
-      : `, ready after ${span(join.readyAfterMs)}`;
-  const replayed = join.replayed === undefined ? "" : `, ${counted(join.replayed, "transaction")} replayed`;
+  const took = join.readyAfterMs === null ? "" : `, ready after ${span(join.readyAfterMs)}`;
+  const replayed = `, ${counted(join.replayed, "transaction")} replayed`;
   if (join.restoredFrom !== null) return `from ${words(join.restoredFrom.name)}${replayed}${took}`;
   if (phase === "restoring" || phase === "failed") return UNKNOWN;
   return `from its own index or the log${replayed}${took}`;

@@ -26,7 +26,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
       });
       if (options.json === true) return writeJsonLines(terminal.stdout, found);
       if (found.length === 0) return tell(terminal, "Nothing was evicted.");
-      const isBackedUp = found.some(({ segments = [] }) => segments === null || segments.length > 0);
+      const isBackedUp = found.some(({ segments }) => segments === null || segments.length > 0);
       const rows = found.map((one) => [
         String(one.txId),
         one.txTime,
@@ -66,15 +66,10 @@ const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])
   ],
 ];
 
-/** Nodes running earlier versions do not report segments. */
-function segmentsText({ txId, segments = [], segmentsUntil }: Partial<EvictionPlaces>): string {
+function segmentsText({ txId, segments, segmentsUntil }: EvictionPlaces): string {
   if (segments === null) return "(the store does not respond)";
   if (segments.length === 0) return "no";
-  const until =
-    segmentsUntil === null || segmentsUntil === undefined
-      ? `cairn log backup prune --through ${txId ?? ""}`
-      : segmentsUntil;
-  return `${segments.join(", ")} until ${until}`;
+  return `${segments.join(", ")} until ${segmentsUntil ?? `cairn log backup prune --through ${txId}`}`;
 }
 
 function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {

@@ -59,7 +59,7 @@ function table(
   const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
   // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
-  const isBackedUp = peers.some(({ status }) => isPresent(status.logBackup));
+  const isBackedUp = peers.some(({ status }) => status.logBackup !== null);
   const rows = peers.map((peer) => {
     const { version, phase, index, checkpoints } = peer.status;
     const { last, lastVerified } = checkpoints;
@@ -78,7 +78,7 @@ function table(
     const { logBackup } = peer.status;
     return [
       ...row,
-      ...(isBackedUp ? [isPresent(logBackup) ? exposedText(logBackup, now) : "unknown"] : []),
+      ...(isBackedUp ? [logBackup !== null ? exposedText(logBackup, now) : "unknown"] : []),
       ...(differ ? [peer.status.log.id ?? "unknown"] : []),
       ...(comparison === undefined ? [] : [digestText(comparison, peer)]),
     ];
@@ -96,16 +96,12 @@ function table(
   return formatTable(columns, [...rows, ...absent], ["TX", "BEHIND"], output);
 }
 
-function isPresent<T>(value: T | null | undefined): value is T {
-  return value !== null && value !== undefined;
-}
-
 function countOr(count: number | null): string {
   return count === null ? "unknown" : formatCount(count);
 }
 
 function phaseText({ status: { phase, progress, stalled } }: Peer): string {
-  if (stalled !== null && stalled !== undefined) return `${phase}, stalled`;
+  if (stalled !== null) return `${phase}, stalled`;
   if (progress === null || progress.total === 0) return phase;
   return `${phase}, ${Math.floor((100 * progress.done) / progress.total)} %`;
 }
@@ -117,7 +113,7 @@ function digestText({ answers, compared, rebuilt, checks }: Comparison, { instan
   const { digest, error } = answers.get(instance) ?? {};
   if (digest === undefined) return error?.code ?? "none";
   const short = digest.digest.slice("sha256:".length).slice(0, SHOWN_DIGITS);
-  if (!compared.has(instance)) return `${short} of version ${status.index.version ?? "unknown"}`;
+  if (!compared.has(instance)) return `${short} of version ${status.index.version}`;
   if (rebuilt === undefined || isCairnError(rebuilt)) return short;
   if (digest.digest === rebuilt.digest) return `${short} matches the log`;
   return checks.get(instance)?.check?.agrees === false
@@ -167,7 +163,7 @@ function otherVersionNote(
   const ownVersion = peers.find(({ instance }) => compared.has(instance))?.status.index.version ?? "unknown";
   const among = { same: "They agree with one another.", differs: "They differ from one another.", none: "" };
   const alone = same.length === 1 ? "" : ` ${among[verdict.kind]}`;
-  return `Index version ${version ?? "unknown"}, not compared with version ${ownVersion}: ${names}.${alone}`.trimEnd();
+  return `Index version ${version}, not compared with version ${ownVersion}: ${names}.${alone}`.trimEnd();
 }
 
 function checkNote(node: string, { check, error }: IndexAnswer): string {

@@ -111,10 +111,9 @@ export async function writeCluster(
   }
   const apart = comparison?.others.find(({ verdict }) => verdict.kind === "differs");
   if (apart !== undefined) {
-    const { version = "unknown" } = apart;
     throw new CairnError(
       "INDEX_CORRUPT",
-      `The nodes with index version ${version} differ, and it is unknown which of them is wrong.`,
+      `The nodes with index version ${apart.version} differ, and it is unknown which of them is wrong.`,
       {
         hint: "Run the command of the version of Cairn that these nodes run, because this one builds indexes of another version.",
       },
@@ -186,7 +185,7 @@ function clusterJson({ comparison, ...view }: ComparedView): object {
     ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
     : (rebuilt ?? null);
   const wrong = wrongPeers(comparison, view.peers).map(({ instance }) => instance);
-  const otherVersions = others.map(({ version = null, verdict: itsVerdict, peers: same }) => ({
+  const otherVersions = others.map(({ version, verdict: itsVerdict, peers: same }) => ({
     version,
     verdict: itsVerdict,
     nodes: same.map(({ instance }) => instance),

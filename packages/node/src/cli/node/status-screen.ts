@@ -69,13 +69,12 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
 
 function failureFields({ failure }: NodeStatus, now: number): Field[] {
   if (failure === null) return [];
-  const { code, message, hint, retries, nextTryAt = null } = failure;
-  // Nodes running earlier versions do not report whether they will try again.
-  const next =
-    retries === undefined
-      ? []
-      : [["Next try", nextTryAt === null ? nextTry(retries) : formatRelative(nextTryAt, now)] as const];
-  return [["Failure", `${code}: ${message}`], ...(hint === null ? [] : [["", hint] as const]), ...next];
+  const { code, message, hint, retries, nextTryAt } = failure;
+  return [
+    ["Failure", `${code}: ${message}`],
+    ...(hint === null ? [] : [["", hint] as const]),
+    ["Next try", nextTryAt === null ? nextTry(retries) : formatRelative(nextTryAt, now)],
+  ];
 }
 
 function nextTry(retries: boolean): string {
@@ -88,7 +87,7 @@ function stalledFields({ stalled }: NodeStatus): Field[] {
 }
 
 function logText({ log }: NodeStatus): string {
-  const { name, location = null, id, firstTxId, lastTxId } = log;
+  const { name, location, id, firstTxId, lastTxId } = log;
   const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
   if (lastTxId === null || firstTxId === null) {
     return `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`;
@@ -97,8 +96,7 @@ function logText({ log }: NodeStatus): string {
 }
 
 function readerFields({ log }: NodeStatus, now: number): Field[] {
-  // Nodes running earlier versions report no backup.
-  const { backup = null } = log;
+  const { backup } = log;
   if (backup === null) return [];
   const { location, newestSegmentAt: at } = backup;
   const newest =
@@ -116,9 +114,7 @@ function logState({ id, reachable, exists }: NodeStatus["log"]): string {
 }
 
 function logWarnings({ log }: NodeStatus): Field[] {
-  // Nodes running earlier versions do not report warnings.
-  const { warnings = [] } = log;
-  return warnings.flatMap(warningFields);
+  return log.warnings.flatMap(warningFields);
 }
 
 function indexText({ index }: NodeStatus, now: number): string {
@@ -148,8 +144,7 @@ function warningFields({ code, message, hint }: Warning): Field[] {
 }
 
 function scrubFields({ index }: NodeStatus, now: number): Field[] {
-  // Nodes running earlier versions do not report scrubs.
-  const { lastScrub = null } = index;
+  const { lastScrub } = index;
   if (lastScrub === null) return [];
   const { at, durationMs, bytes } = lastScrub;
   const compared =
@@ -209,10 +204,8 @@ function joinText({ phase, join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
-  const { last, lastSaved, lastVerified, lastDrill, running, nextCheckAt, warnings, lastFailure } =
+  const { last, lastSaved, lastVerified, lastDrill, running, skipped, nextCheckAt, warnings, lastFailure } =
     checkpoints;
-  // Nodes running earlier versions do not report why no checkpoint was saved.
-  const { skipped = null } = checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
@@ -247,8 +240,7 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
   return fields;
 }
 
-function backupFields({ logBackup = null }: NodeStatus, now: number): Field[] {
-  // Nodes running earlier versions report no backup.
+function backupFields({ logBackup }: NodeStatus, now: number): Field[] {
   if (logBackup === null) return [];
   const { covered, segments, bytes, warnings, lastFailure } = logBackup;
   const held =
@@ -281,13 +273,13 @@ function noneKnown(
   return willLook ? "unknown until the node has looked at the store" : "none yet";
 }
 
-/** Returns the fields of a failed task, including its hint. Nodes running earlier versions do not report hints. */
+/** Returns the fields of a failed task, including its hint. */
 function failedFields(
   name: string,
-  failure: { at: string; code: string | null; message: string | null; hint?: string | null },
+  failure: { at: string; code: string | null; message: string | null; hint: string | null },
   now: number,
 ): Field[] {
-  const { at, code, message, hint = null } = failure;
+  const { at, code, message, hint } = failure;
   const fields: Field[] = [[name, `${code}: ${message} (${formatRelative(at, now)})`]];
   return hint === null ? fields : [...fields, ["", hint]];
 }

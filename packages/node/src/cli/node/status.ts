@@ -190,7 +190,6 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
     try {
       last = (await node.json({ path: "/status", signal })) as NodeStatus;
       if (last.phase === "ready" && last.log.reachable !== false) return last;
-      // Nodes running earlier versions do not report whether they will try again by themselves.
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);
     } catch (error) {

@@ -149,7 +149,7 @@ const CHECKPOINT = {
   documents: COUNT,
 };
 const LISTED = {
-  durationMs: described(nullable(MILLISECONDS), "How long the save took; null if that is not recorded."),
+  durationMs: described(MILLISECONDS, "How long the save took."),
   verifiedAt: nullable(TIME),
   verifiedBy: nullable(TEXT),
   kept: described(

@@ -15,10 +15,15 @@ import {
 
 const PHASE = oneOf("restoring", "replaying", "ready", "stopping", "failed");
 
-const FAILURE = object(
-  { code: TEXT, message: TEXT, hint: nullable(TEXT), retries: FLAG, nextTryAt: nullable(TIME) },
-  ["code", "message", "hint"],
-);
+const FAILURE = object({ code: TEXT, message: TEXT, hint: nullable(TEXT) });
+
+const NODE_FAILURE = object({
+  code: TEXT,
+  message: TEXT,
+  hint: nullable(TEXT),
+  retries: FLAG,
+  nextTryAt: nullable(TIME),
+});
 
 /** The progress of a phase. */
 const PROGRESS = object({
@@ -28,22 +33,19 @@ const PROGRESS = object({
   etaMs: nullable(MILLISECONDS),
 });
 
-const LOG = object(
-  {
-    name: nullable(TEXT),
-    location: nullable(TEXT),
-    id: nullable(TEXT),
-    firstTxId: nullable(TX_ID),
-    lastTxId: nullable(TX_ID),
-    reachable: nullable(FLAG),
-    exists: nullable(FLAG),
-    backup: nullable(
-      object({ location: TEXT, newestSegmentAt: nullable(TIME), ageMs: nullable(MILLISECONDS) }),
-    ),
-    warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
-  },
-  ["name", "id", "firstTxId", "lastTxId", "reachable", "exists", "backup", "warnings"],
-);
+const LOG = object({
+  name: nullable(TEXT),
+  location: nullable(TEXT),
+  id: nullable(TEXT),
+  firstTxId: nullable(TX_ID),
+  lastTxId: nullable(TX_ID),
+  reachable: nullable(FLAG),
+  exists: nullable(FLAG),
+  backup: nullable(
+    object({ location: TEXT, newestSegmentAt: nullable(TIME), ageMs: nullable(MILLISECONDS) }),
+  ),
+  warnings: array(object({ code: TEXT, message: TEXT, hint: TEXT })),
+});
 
 const DIVERGENCE_STATE = oneOf("open", "waiting", "comparing");
 
@@ -83,7 +85,7 @@ const STALLED = object({
   message: TEXT,
 });
 
-const CHECKPOINT_PROPERTIES = {
+const CHECKPOINTS = object({
   last: nullable(object({ name: TEXT, txId: TX_ID, takenAt: TIME, bytes: BYTES, ageMs: MILLISECONDS })),
   lastSaved: nullable(object({ name: TEXT, txId: TX_ID, bytes: BYTES, at: TIME, durationMs: MILLISECONDS })),
   lastVerified: nullable(
@@ -110,6 +112,7 @@ const CHECKPOINT_PROPERTIES = {
   ),
   lastCheckAt: nullable(TIME),
   nextCheckAt: nullable(TIME),
+  approxFrequencyMs: nullable(MILLISECONDS),
   running: nullable(object({ startedAt: TIME, step: TEXT, bytes: BYTES })),
   skipped: nullable(
     object({
@@ -123,9 +126,7 @@ const CHECKPOINT_PROPERTIES = {
   store: nullable(
     object({ location: TEXT, exclusive: FLAG, canDelete: FLAG, ranges: FLAG, checksums: TEXT }),
   ),
-};
-
-const CHECKPOINTS = object({ ...CHECKPOINT_PROPERTIES, approxFrequencyMs: nullable(MILLISECONDS) });
+});
 
 const LOG_BACKUP = object({
   location: TEXT,
@@ -158,49 +159,30 @@ const RESOURCES = object({
   writes: RATE,
 });
 
-/** The properties of GET /status that other nodes pass on. */
-const PEER_PROPERTIES = {
+/** The part of GET /status that other nodes pass on. */
+const PEER_STATUS = object({
   version: TEXT,
   phase: TEXT,
-  log: without(LOG, ["backup"], ["name", "id", "lastTxId", "reachable"]),
-  index: without(INDEX, ["chains"], ["txId", "txTime", "documents", "lag"]),
-  join: object(
-    {
-      restoredFrom: nullable(object({ name: TEXT })),
-      movedAside: array(object({ code: TEXT, message: TEXT })),
-      orphans: COUNT,
-      replayed: COUNT,
-      readyAfterMs: nullable(MILLISECONDS),
-    },
-    ["restoredFrom", "movedAside", "orphans"],
-  ),
+  log: without(LOG, ["backup"]),
+  index: without(INDEX, ["chains"]),
+  join: object({
+    restoredFrom: nullable(object({ name: TEXT })),
+    movedAside: array(object({ code: TEXT, message: TEXT })),
+    orphans: COUNT,
+    replayed: COUNT,
+    readyAfterMs: nullable(MILLISECONDS),
+  }),
   progress: nullable(PROGRESS),
-  stalled: nullable(object({ since: TIME, forMs: MILLISECONDS, message: TEXT }, ["forMs", "message"])),
-  checkpoints: without(CHECKPOINTS, ["store"], ["last", "lastVerified"], {
-    last: nullable(
-      object({ name: TEXT, txId: TX_ID, takenAt: TIME, bytes: BYTES, ageMs: MILLISECONDS }, [
-        "name",
-        "txId",
-        "takenAt",
-      ]),
-    ),
+  stalled: nullable(object({ since: TIME, forMs: MILLISECONDS, message: TEXT })),
+  checkpoints: without(CHECKPOINTS, ["store"], {
     lastVerified: nullable(
-      object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, ageMs: MILLISECONDS }, [
-        "name",
-        "txId",
-        "verifiedAt",
-      ]),
-    ),
-    lastSaved: nullable(
-      object({ name: TEXT, txId: TX_ID, bytes: BYTES, at: TIME, durationMs: MILLISECONDS }, ["at"]),
+      object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, ageMs: MILLISECONDS }),
     ),
   }),
-  logBackup: nullable(
-    without(LOG_BACKUP, ["covered", "nextLookAt", "failedLooks", "written"], ["exposed", "lastFailure"]),
-  ),
-  failure: nullable(FAILURE),
+  logBackup: nullable(without(LOG_BACKUP, ["covered", "nextLookAt", "failedLooks", "written"])),
+  failure: nullable(NODE_FAILURE),
   resources: RESOURCES,
-};
+});
 
 const FINDING = object({
   severity: oneOf("failing", "attention", "notice"),
@@ -224,16 +206,7 @@ export const CLUSTER_STATUS = object({
       host: TEXT,
       pid: COUNT,
       startedAt: TIME,
-      status: object(PEER_PROPERTIES, [
-        "version",
-        "phase",
-        "log",
-        "index",
-        "join",
-        "progress",
-        "checkpoints",
-        "failure",
-      ]),
+      status: PEER_STATUS,
       sameLog: nullable(FLAG),
       past: nullable(object({ version: COUNT, txId: TX_ID, history: TEXT, effects: TEXT })),
     }),
@@ -248,17 +221,18 @@ export const CLUSTER_STATUS = object({
 function without(
   schema: OpenApiObject,
   omitted: readonly string[],
-  required: readonly string[],
   replaced: OpenApiObject = {},
 ): OpenApiObject {
-  const kept = Object.entries(schema["properties"] as OpenApiObject).filter(
-    ([name]) => !omitted.includes(name),
+  const isKept = (name: string): boolean => !omitted.includes(name);
+  const properties = Object.entries({ ...(schema["properties"] as OpenApiObject), ...replaced });
+  return object(
+    Object.fromEntries(properties.filter(([name]) => isKept(name))),
+    (schema["required"] as readonly string[]).filter(isKept),
   );
-  return object({ ...Object.fromEntries(kept), ...replaced }, required);
 }
 
-/** The properties of GET /status that all versions have. */
-const STATUS_PROPERTIES = {
+/** The body of GET /status. */
+export const STATUS = object({
   node: TEXT,
   version: TEXT,
   phase: PHASE,
@@ -269,16 +243,14 @@ const STATUS_PROPERTIES = {
   stalled: nullable(STALLED),
   checkpoints: CHECKPOINTS,
   logBackup: nullable(LOG_BACKUP),
-  failure: nullable(FAILURE),
-};
-
-/** The body of GET /status. */
-export const STATUS = object({ ...STATUS_PROPERTIES, resources: RESOURCES }, Object.keys(STATUS_PROPERTIES));
+  failure: nullable(NODE_FAILURE),
+  resources: RESOURCES,
+});
 
 /** The fields next to the error of a node that is not ready. */
 export const NOT_READY_DETAILS = {
   ready: FLAG,
   phase: PHASE,
   progress: nullable(PROGRESS),
-  failure: nullable(FAILURE),
+  failure: nullable(NODE_FAILURE),
 };

@@ -11,7 +11,7 @@ import { withoutEvicted } from "../purge/evicted-versions.ts";
 
 /**
  * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix
- * of the same log. The hash covers `cairn-digest/3`, the log id and the transaction id, each followed by a line break,
+ * of the same log. The hash covers `cairn-digest/1`, the log id and the transaction id, each followed by a line break,
  * and then, for every key in key order, its versions from the oldest to the newest, each as the length of the stem (4
  * bytes, big-endian), the stem, the length of the value, and the value (docs/index-format.md). `rows` must be a
  * snapshot, or a store that is not being written to. Returns undefined for an empty index.
@@ -31,7 +31,7 @@ export async function digestIndex(
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
   const feed = new HashFeed();
-  feed.text(`cairn-digest/3\n${state.log.id}\n${txId}\n`);
+  feed.text(`cairn-digest/1\n${state.log.id}\n${txId}\n`);
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
     (kind) => new RowCursor(reader, rowsOfKind(kind), stemAndValue),
   ) as [StemCursor, StemCursor, StemCursor];

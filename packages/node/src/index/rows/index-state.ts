@@ -12,7 +12,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
  * docs/index-format.md describes the rows.
  */
-export const INDEX_VERSION = 15;
+export const INDEX_VERSION = 1;
 
 const Id = z.int().min(0);
 
@@ -121,7 +121,7 @@ export const FIRST_TX_ID: TxId = 1;
 
 /**
  * Encodes the state row's value: JSON whose last member is a checksum over the row's key and the JSON without this
- * member. Versions of Cairn without checksums can thus still read which version wrote the state.
+ * member.
  */
 export function encodeState(state: IndexState): Uint8Array {
   // The order of the members must not depend on when a member was set first, or on restarts.
@@ -156,11 +156,9 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
   }
   const bytes = asBuffer(value);
   const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
-  const isWhole = checksumMember(json).equals(bytes.subarray(json.length - 1));
-  const text = bytes.toString("utf8");
-  // States of index versions before 4 have no checksum.
-  if (!isWhole && text.includes(CHECKSUM_NAME))
+  if (!checksumMember(json).equals(bytes.subarray(json.length - 1)))
     throw unusableIndex("its state row does not match its checksum");
+  const text = bytes.toString("utf8");
   const { version } = parse(VersionSchema, text);
   if (version !== INDEX_VERSION) {
     throw new CairnError(
@@ -171,7 +169,6 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
       },
     );
   }
-  if (!isWhole) throw unusableIndex("its state row does not match its checksum");
   return parse(StateSchema, text);
 }
 

@@ -1,7 +1,5 @@
 import { crc32 } from "node:zlib";
-import { basename } from "node:path";
 import { type BatchEnding, CairnError, type KvOperation } from "@cairn/kv";
-import { ofFirstVersion } from "../log-identity.ts";
 import type { LogMessage } from "../tx-log.ts";
 
 /**
@@ -27,9 +25,7 @@ export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) }
 /** The key of the last row of every batch. */
 export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
 
-const FORMAT = 2;
-/** The log format of Cairn 0.1.0. */
-const FIRST_FORMAT = 1;
+const FORMAT = 1;
 const TIME_BYTES = 8;
 
 /** Returns the key of a position. */
@@ -72,7 +68,6 @@ export function decodeHead(path: string, value: Uint8Array): string {
   const head: unknown = JSON.parse(Buffer.from(value).toString());
   if (head !== null && typeof head === "object" && "format" in head && "id" in head) {
     if (head.format === FORMAT && typeof head.id === "string") return head.id;
-    if (head.format === FIRST_FORMAT) throw ofFirstVersion(basename(path));
   }
   throw new CairnError("LOG_DIFFERENT", `The log in ${path} was written by another version of Cairn.`, {
     hint: "Use the version that wrote it, or configure another log folder for this node.",

@@ -4,48 +4,65 @@ import { simulateBackup } from "./simulate-backup.ts";
 
 /** The number of seeds. `pnpm soak backup` runs more. */
 const SEEDS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
+const FEW_SEEDS = 5;
 const FIRST = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);
 
-it(
-  `no covered position is ever lost, whatever happens to the nodes (${SEEDS} seeds)`,
-  { timeout: 180_000 + SEEDS * 5_000 },
-  async () => {
-    let [messages, merged] = [0, 0];
-    for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
-      const report = await simulateBackup(anyConditions(seed, 250));
-      expect({ seed, broken: report.violations }).toEqual({ seed, broken: [] });
-      messages += report.covered;
-      merged += report.againPerPeriod;
-    }
-    // Segments were written, and rewritten.
-    expect(messages).toBeGreaterThan(SEEDS * 20);
-    expect(merged).toBeGreaterThan(0);
-  },
-);
-
-describe("a cluster without faults", () => {
-  it.each([1, 5, 20])(
-    "of %i nodes writes about one segment a period, and every message is in one within 1.2 periods",
-    async (nodes) => {
-      const report = await simulateBackup(usualConditions(3, nodes, 120));
-      expect(report.violations).toEqual([]);
-      expect(report.messages - report.covered).toBeLessThan(40);
-      expect(report.writtenPerPeriod).toBeGreaterThan(0.9);
-      expect(report.writtenPerPeriod).toBeLessThan(1.15);
-      expect(report.longest).toBeLessThan(1.2);
-      expect(report.segments).toBeLessThan(70);
+describe.each<[number, string[]]>([
+  [FEW_SEEDS, []],
+  [SEEDS, ["rest/slow"]],
+])("with %i seeds", (seeds, tags) => {
+  it(
+    "no covered position is ever lost, whatever happens to the nodes",
+    { tags, timeout: 180_000 + seeds * 5_000 },
+    async () => {
+      let [messages, merged] = [0, 0];
+      for (let seed = FIRST; seed < FIRST + seeds; seed += 1) {
+        const report = await simulateBackup(anyConditions(seed, 250));
+        expect({ seed, broken: report.violations }).toEqual({ seed, broken: [] });
+        messages += report.covered;
+        merged += report.againPerPeriod;
+      }
+      // Segments were written, and rewritten.
+      expect(messages).toBeGreaterThan(seeds * 20);
+      expect(merged).toBeGreaterThan(0);
     },
   );
+});
 
-  it("writes a segment as soon as it is full, and not once for each node", async () => {
-    const conditions = { ...usualConditions(4, 10, 6), messagesPerPeriod: 60, messageBytes: 1_000_000 };
-    const report = await simulateBackup(conditions);
-    expect(report.violations).toEqual([]);
-    // 60 MB per period fills about 7 segments of 8 MiB.
-    expect(report.writtenPerPeriod).toBeGreaterThan(5);
-    expect(report.writtenPerPeriod).toBeLessThan(16);
-    expect(report.longest).toBeLessThan(0.6);
+describe("a cluster without faults", () => {
+  describe.each<[number, string[]]>([
+    [1, []],
+    [5, []],
+    [20, ["rest/slow"]],
+  ])("of %i nodes", (nodes, tags) => {
+    it(
+      "writes about one segment a period, and every message is in one within 1.2 periods",
+      { tags },
+      async () => {
+        const report = await simulateBackup(usualConditions(3, nodes, 120));
+        expect(report.violations).toEqual([]);
+        expect(report.messages - report.covered).toBeLessThan(40);
+        expect(report.writtenPerPeriod).toBeGreaterThan(0.9);
+        expect(report.writtenPerPeriod).toBeLessThan(1.15);
+        expect(report.longest).toBeLessThan(1.2);
+        expect(report.segments).toBeLessThan(70);
+      },
+    );
   });
+
+  it(
+    "writes a segment as soon as it is full, and not once for each node",
+    { tags: "rest/slow" },
+    async () => {
+      const conditions = { ...usualConditions(4, 10, 2), messagesPerPeriod: 60, messageBytes: 1_000_000 };
+      const report = await simulateBackup(conditions);
+      expect(report.violations).toEqual([]);
+      // 60 MB per period fills about 7 segments of 8 MiB.
+      expect(report.writtenPerPeriod).toBeGreaterThan(5);
+      expect(report.writtenPerPeriod).toBeLessThan(16);
+      expect(report.longest).toBeLessThan(0.6);
+    },
+  );
 });
 
 it("while a node uploads slowly, no other node uploads the same messages", async () => {

@@ -39,7 +39,7 @@ async function scene(): Promise<Scene> {
 const at = (ms: number): string => new Date(Date.now() + ms).toISOString();
 
 /** Puts into the store the lease of another process, which has exited or runs elsewhere. */
-async function leaseOf(owner: string, store: string): Promise<void> {
+async function leaseOf(owner: string, { node, store }: Scene): Promise<void> {
   const lease = {
     owner,
     nonce: "of another process",
@@ -49,13 +49,14 @@ async function leaseOf(owner: string, store: string): Promise<void> {
     renewedAt: at(-20_000),
     expiresAt: at(40_000),
   };
-  await writeFile(path.join(store, "in-progress.json"), JSON.stringify(lease));
+  const { id } = (await node.status()).log;
+  await writeFile(path.join(store, `in-progress-${id}.json`), JSON.stringify(lease));
 }
 
 test("while another node uploads, the command reports that nothing was saved, and that node with its progress and lease", async () => {
-  const { store, create } = await scene();
-  await leaseOf("node-7", store);
-  const { code, stdout, stderr } = await create();
+  const its = await scene();
+  await leaseOf("node-7", its);
+  const { code, stdout, stderr } = await its.create();
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toMatch(
     /^CHECKPOINT_RUNNING: Nothing was saved: node-7 is uploading a checkpoint \(3 MiB, begun at 20/,
@@ -66,8 +67,9 @@ test("while another node uploads, the command reports that nothing was saved, an
 });
 
 test("a lease that an earlier process of the node left behind is reported as such, with its expiry time, even in JSON", async () => {
-  const { store, create } = await scene();
-  await leaseOf("n1", store);
+  const its = await scene();
+  await leaseOf("n1", its);
+  const { create } = its;
   const told = await create();
   expect(told.code).toBe(1);
   expect(told.stderr).toContain("an earlier process of this node, n1, was uploading a checkpoint (3 MiB");

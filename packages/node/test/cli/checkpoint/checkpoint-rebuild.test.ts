@@ -32,12 +32,17 @@ function toOtherVersion(scene: TrimScene, id: string): Promise<string> {
   return saveAltered(scene, id, { version: INDEX_VERSION + 1 });
 }
 
+async function leaseFileOf(node: CairnNode): Promise<string> {
+  return `in-progress-${(await node.status()).log.id}.json`;
+}
+
 /** Takes the lease as an uploading node would. The returned function releases it. */
-async function holdLease({ store }: TrimScene): Promise<() => Promise<void>> {
+async function holdLease({ store }: TrimScene, node: CairnNode): Promise<() => Promise<void>> {
   const expiresAt = new Date((await store.now()) + 60_000).toISOString();
   const lease = { owner: "old\u0007", nonce: "1", progress: { bytes: 0 }, expiresAt };
-  await store.create("in-progress.json", JSON.stringify(lease));
-  return () => store.remove("in-progress.json");
+  const file = await leaseFileOf(node);
+  await store.create(file, JSON.stringify(lease));
+  return () => store.remove(file);
 }
 
 async function started(scene: TrimScene, id: string): Promise<CairnNode> {
@@ -136,7 +141,7 @@ it("a rebuild waits while a node uploads, saves nothing if interrupted, and cont
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 10);
-  const release = await holdLease(scene);
+  const release = await holdLease(scene, node);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
@@ -163,7 +168,7 @@ it("a rebuild starts again if an earlier one left an index whose history differs
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
-  const release = await holdLease(scene);
+  const release = await holdLease(scene, node);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
@@ -187,7 +192,7 @@ it("a rebuild is refused while another rebuild uses the folder, and the error na
   const scene = await trimScene("nats");
   const node = await started(scene, "old");
   await put(node, 0, 3);
-  const release = await holdLease(scene);
+  const release = await holdLease(scene, node);
   const terminal = terminalOf(scene);
   const running = create(scene, terminal);
   await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
@@ -197,5 +202,5 @@ it("a rebuild is refused while another rebuild uses the folder, and the error na
   expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
   await release();
   expect((await running).stdout).toContain("saved checkpoint-4-");
-  expect(await scene.store.read("in-progress.json")).toBeUndefined();
+  expect(await scene.store.read(await leaseFileOf(node))).toBeUndefined();
 });

@@ -10,8 +10,8 @@ const HOUR = 3_600_000;
 
 function taken(hoursAgo: number, node: string, parts: Partial<ListedCheckpoint> = {}): ListedCheckpoint {
   const takenAt = new Date(NOW - hoursAgo * HOUR).toISOString();
-  const unknown = { durationMs: null, verifiedAt: null, verifiedBy: null, kept: null };
-  return { name: "c", txId: 1, takenAt, bytes: 1, node, logId: "l", documents: 1, ...unknown, ...parts };
+  const unverified = { durationMs: 1, verifiedAt: null, verifiedBy: null, kept: null };
+  return { name: "c", txId: 1, takenAt, bytes: 1, node, logId: "l", documents: 1, ...unverified, ...parts };
 }
 
 test("the bar shows who saved when, what is verified or damaged, and gaps against the period", () => {

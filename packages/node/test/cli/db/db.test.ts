@@ -105,7 +105,11 @@ describe("cairn db check", () => {
       "its kind is unknown to this version",
     ],
     ["a truncated key", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
-    ["a state that cannot be read", put(STATE_ROW_KEY, json("{}")), "its state row is not readable"],
+    [
+      "a state that cannot be read",
+      put(STATE_ROW_KEY, json("{}")),
+      "its state row does not match its checksum",
+    ],
   ] satisfies [string, KvOperation, string][])(
     "finds %s, and reports where",
     async (_, operation, problem) => {

@@ -6,6 +6,7 @@ import type { CairnNode } from "../../../src/node/node.ts";
 import { BACKED_UP, backedUp, done, run } from "../../backup/recovery-scene.ts";
 import { runs } from "../../backup/trimmed-backup.ts";
 import { ClusterScene, put } from "../../cluster/cluster-scene.ts";
+import { hurryClock } from "../../support/hurried-clock.ts";
 import { backupCommands } from "./backup-commands.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
@@ -63,6 +64,7 @@ describe("a refused prune of a log backup", () => {
 });
 
 it("a prune waits for the node that writes, and takes over the lease of a dead one, as its hint explains", async () => {
+  hurryClock();
   const { scene, id, older, store, configured, withTarget } = await backupCommands(1, 11, 32);
   await scene.verify(older);
   const lease = path.join(store, backupLease(id));
@@ -82,12 +84,13 @@ it("a prune waits for the node that writes, and takes over the lease of a dead o
 }, 60_000);
 
 it("a prune begins once the node that writes has finished", async () => {
+  hurryClock();
   const { scene, id, older, store, configured, withTarget } = await backupCommands(1, 11, 32);
   await scene.verify(older);
   const lease = backupLease(id);
   await writeFile(path.join(store, lease), "{}");
   const pruned = configured("prune", "--through", "10");
-  const timer = setTimeout(() => void scene.store.remove(lease), 1_500);
+  const timer = setTimeout(() => void scene.store.remove(lease), 200);
   onTestFinished(() => clearTimeout(timer));
   expect((await pruned).code).toBe(0);
   expect(await withTarget(runs)).toEqual(["11-31"]);

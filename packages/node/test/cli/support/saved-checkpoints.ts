@@ -8,13 +8,14 @@ import {
   takeCheckpoint,
 } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
+import { VERSION } from "../../../src/api/version.ts";
 import { INDEX_VERSION } from "../../../src/index/rows/index-state.ts";
 
 /** Returns a source whose index is an empty database and a file with its transaction. */
 function sourceAt(txId: number, logId: string): CheckpointSource {
   return {
     node: "node-1",
-    version: "0.1.0",
+    version: VERSION,
     position: () => Promise.resolve({ logId, txId }),
     capture: async (target) => {
       const kv = await levelProvider().open(target);
@@ -26,6 +27,8 @@ function sourceAt(txId: number, logId: string): CheckpointSource {
         txId,
         txTime: "2026-11-20T06:12:26.123Z",
         anchor: { txId, sha256: "0".repeat(64) },
+        chains: [],
+        purged: txId,
         documents: txId,
       };
     },

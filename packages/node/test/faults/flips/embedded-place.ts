@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Transaction } from "@cairn/client";
@@ -92,10 +92,11 @@ export async function leaveRecords(folder: string, forMs: number): Promise<void>
   const store = path.join(folder, CHECKPOINTS);
   const expiresAt = new Date(Date.now() + forMs).toISOString();
   const lease = { owner: "a", nonce: "00112233", progress: { bytes: 1 }, expiresAt };
-  await writeFile(path.join(store, "in-progress.json"), JSON.stringify(lease));
   const [manifest = ""] = (await readdir(store)).filter((name) =>
     /^checkpoint-.*Z-[0-9a-f]{8}\.json$/.test(name),
   );
+  const { log } = JSON.parse(await readFile(path.join(store, manifest), "utf8")) as { log: { id: string } };
+  await writeFile(path.join(store, `in-progress-${log.id}.json`), JSON.stringify(lease));
   const reservation = { checkpoint: path.basename(manifest, ".json"), node: "b", expiresAt };
   await mkdir(path.join(store, "reservations"), { recursive: true });
   await writeFile(path.join(store, "reservations", "0123456789abcdef.json"), JSON.stringify(reservation));

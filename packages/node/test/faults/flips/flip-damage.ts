@@ -84,7 +84,7 @@ function kindOf(file: string): FileKind {
   const name = path.basename(file);
   if (area === "store") {
     if (file.includes("reservations")) return `${area} reservation`;
-    if (name === "in-progress.json") return `${area} lease`;
+    if (name.startsWith("in-progress-")) return `${area} lease`;
     if (name.endsWith(".verified.json")) return `${area} verification`;
     return name.endsWith(".json") ? `${area} manifest` : `${area} archive`;
   }

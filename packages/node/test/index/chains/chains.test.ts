@@ -51,7 +51,7 @@ function historyOf(messages: readonly LogMessage[]): string {
       stored.writeUInt32BE(Math.floor(time / 1_000), 4);
       stored.writeUInt32BE((time % 1_000) * 1_000_000 + nanoseconds, 8);
       const [, crc, random] =
-        /^cairn\/2 ([0-9a-f]{8}) [0-9a-f]{16} ([0-9a-f]{16})\n/.exec(
+        /^cairn\/1 ([0-9a-f]{8}) [0-9a-f]{16} ([0-9a-f]{16})\n/.exec(
           Buffer.from(payload).toString("latin1"),
         ) ?? [];
       const mark =

@@ -210,7 +210,7 @@ describe("an embedded log", () => {
 
   it("refuses a log that another version wrote", async () => {
     const other = new ClassicLevel<Uint8Array, string>(path, { keyEncoding: "view" });
-    await other.put(Uint8Array.of(0xff), JSON.stringify({ format: 1, id: "x" }));
+    await other.put(Uint8Array.of(0xff), JSON.stringify({ format: 2, id: "x" }));
     await other.close();
     await expect(openEmbeddedTxLog({ path })).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
   });
