@@ -1,5 +1,6 @@
 // Checks that a name means one thing: no two source files of the packages export the same name, and the name of a
-// constant that counts in powers of 1,024 contains its unit. Prints each problem, and exits with 1 if there are any.
+// constant that counts in powers of 1,024 contains its unit. Also refuses AbortSignal.timeout where timeoutSignal is
+// needed. Prints each problem, and exits with 1 if there are any.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,6 +23,8 @@ const problems = [];
 const declared = new Map();
 
 function check(file, source) {
+  if (/^packages\/(?:client|node)\//.test(file) && /\bAbortSignal\.timeout\(/.test(source))
+    problems.push(`${file} calls AbortSignal.timeout, which may never abort: call timeoutSignal instead.`);
   for (const name of new Set([...source.matchAll(DECLARATION)].map(([, exported]) => exported))) {
     const first = declared.get(name);
     if (first === undefined) declared.set(name, file);

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "../types/timeout-signal.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
@@ -116,7 +117,7 @@ class QueueDirector implements Director {
   /** Waits for the handlers, and gives the shards back. */
   async #finish(looking: Promise<void>): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
-    const patience = AbortSignal.timeout(Math.min(stopMs, MAX_TIMER_MS));
+    const patience = timeoutSignal(Math.min(stopMs, MAX_TIMER_MS));
     await Promise.all([...this.#held.values()].map((shard) => shard.idle(patience)));
     this.#leaving.abort();
     // A claim that was on its way when the director was stopped is given back as well.
@@ -237,7 +238,7 @@ class QueueDirector implements Director {
   async #giveBackWhenIdle(shard: HeldShard): Promise<void> {
     if (shard.isPaused) return;
     shard.isPaused = true;
-    if (await shard.idle(AbortSignal.timeout(this.#leaseMs))) {
+    if (await shard.idle(timeoutSignal(this.#leaseMs))) {
       await this.#giveBack(shard).catch((error: unknown) => this.#report(error));
     } else shard.isPaused = false;
   }
@@ -249,7 +250,7 @@ class QueueDirector implements Director {
     await transactUntil(
       this.#access,
       [["release", this.#queue, shard.shard, holdOf(shard)]],
-      AbortSignal.any([AbortSignal.timeout(RELEASE_MS), this.#ended.signal]),
+      AbortSignal.any([timeoutSignal(RELEASE_MS), this.#ended.signal]),
     );
   }
 
@@ -262,7 +263,7 @@ class QueueDirector implements Director {
     if (held === undefined || held.isPaused) return;
     held.isPaused = true;
     const work = async (): Promise<void> => {
-      if (!(await held.idle(AbortSignal.timeout(this.#leaseMs))) || held.signal.aborted) return;
+      if (!(await held.idle(timeoutSignal(this.#leaseMs))) || held.signal.aborted) return;
       await drainShard(this.#access, {
         queue: this.#queue,
         shard: held.shard,

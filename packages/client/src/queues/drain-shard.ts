@@ -1,3 +1,4 @@
+import { timeoutSignal } from "../types/timeout-signal.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
 import type { TxId, TxOperation } from "../types/transaction.ts";
 import { holds, lowestSpare, type QueueAccess, reasonWords, transactUntil } from "./queue-access.ts";
@@ -130,7 +131,7 @@ async function release(
   { queue, shard, as, leaseMs }: DrainedShard,
   epoch: TxId,
 ): Promise<void> {
-  const inTime = AbortSignal.timeout(Math.max(1, leaseMs));
+  const inTime = timeoutSignal(Math.max(1, leaseMs));
   await transactUntil(access, [["release", queue, shard, { epoch, as }]], inTime).catch(() => undefined);
 }
 

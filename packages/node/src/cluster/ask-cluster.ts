@@ -1,3 +1,4 @@
+import { timeoutSignal } from "@cairn/client/protocol";
 import type { PeerStatus, TxId } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { withTimeout } from "../concurrency/time-limit.ts";
@@ -116,7 +117,7 @@ const LEAVING_MS = 500;
 export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
   const told = async (): Promise<void> => {
     try {
-      const signal = AbortSignal.timeout(LEAVING_MS);
+      const signal = timeoutSignal(LEAVING_MS);
       // Messages from one publisher arrive in order, so a single response proves that the announcement was sent.
       for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
     } catch (error) {
@@ -137,7 +138,7 @@ export async function* askCompare(
   },
   { timeoutMs, signal }: AskOptions,
 ): AsyncGenerator<Pick<Answer, "node" | "instance"> & { readonly chains: PeerChains }> {
-  const deadline = AbortSignal.timeout(timeoutMs);
+  const deadline = timeoutSignal(timeoutMs);
   for await (const answer of ask(channel, { cairn: 1, ask: "compare", ...own }, anyOf(deadline, signal))) {
     const { node, instance, chains } = answer;
     if (chains !== undefined) yield { node, instance, chains };

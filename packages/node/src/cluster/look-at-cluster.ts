@@ -1,3 +1,4 @@
+import { timeoutSignal } from "@cairn/client/protocol";
 import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { SharedResults } from "../concurrency/shared-results.ts";
@@ -68,7 +69,7 @@ export class ClusterLook {
     const peers = self === undefined ? [own, ...responded] : responded;
     const { log } = alone(own);
     if (log.id === null) return { log, peers, silent: [], past: undefined };
-    const options = { timeoutMs, signal: AbortSignal.timeout(timeoutMs) };
+    const options = { timeoutMs, signal: timeoutSignal(timeoutMs) };
     const [past, silent] = await Promise.all([
       comparePasts(channel, log.id, peers.filter(hasLog({ log })), options),
       askSilent(channel, peers, log.id, options),

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "@cairn/client/protocol";
 import type { LogOverview, NodeStatus } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import type { System } from "../api/system.ts";
@@ -42,7 +43,7 @@ export class LogOverviews {
         kvFormat: kvProvider.format,
         keep: trim?.keep,
         reads: this.#reads,
-        signal: AbortSignal.timeout(READ_MS),
+        signal: timeoutSignal(READ_MS),
       });
       const last = upTo === first ? null : firstTxId + upTo - first - 1;
       return {

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
 import { UsageError } from "../terminal/report-error.ts";
 import type { KeyValue, KeyValueSource } from "./import-record.ts";
@@ -130,7 +131,7 @@ class EtcdGateway {
         method: "POST",
         body: JSON.stringify(body),
         headers: this.#token === undefined ? {} : { authorization: this.#token },
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        signal: timeoutSignal(TIMEOUT_MS),
       });
       ({ status } = response);
       text = await readText(response, isBounded ? MAX_ANSWER_BYTES : Infinity);

@@ -1,3 +1,4 @@
+import { timeoutSignal } from "@cairn/client/protocol";
 import { setTimeout as delay } from "node:timers/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
@@ -184,7 +185,7 @@ async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
   // The signal also ends a request: a node whose log is unreachable takes seconds to respond, and a frozen node never does.
-  const signal = AbortSignal.timeout(waitMs);
+  const signal = timeoutSignal(waitMs);
   let last: NodeStatus | undefined;
   for (;;) {
     try {

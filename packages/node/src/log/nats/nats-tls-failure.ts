@@ -1,3 +1,4 @@
+import { timeoutSignal } from "@cairn/client/protocol";
 import { once } from "node:events";
 import { connect, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
@@ -70,7 +71,7 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   socket.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
   socket.on("error", () => undefined);
   try {
-    while (!said.includes("\r\n")) await once(socket, "data", { signal: AbortSignal.timeout(timeoutMs) });
+    while (!said.includes("\r\n")) await once(socket, "data", { signal: timeoutSignal(timeoutMs) });
     socket.removeAllListeners("data");
     // From now on, TLS reads the socket itself.
     socket.pause();
