@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { setTimeout as delay } from "node:timers/promises";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";

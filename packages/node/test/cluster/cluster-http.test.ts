@@ -1,3 +1,4 @@
+// @module-tag nats
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { CairnClient, type ClusterStatus } from "@cairn/client";
 import { clusterFindings } from "../../src/cluster/cluster-findings.ts";

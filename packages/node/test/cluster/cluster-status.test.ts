@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdir, readdir } from "node:fs/promises";
 import { constants } from "node:os";
 import path from "node:path";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { cp, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";

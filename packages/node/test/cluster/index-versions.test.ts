@@ -1,3 +1,4 @@
+// @module-tag nats
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";

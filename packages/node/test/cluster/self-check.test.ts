@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir } from "node:fs/promises";
 import { Writable } from "node:stream";
 import { type Logger, pino } from "pino";

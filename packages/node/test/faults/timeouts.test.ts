@@ -1,3 +1,4 @@
+// @module-tag nats
 import { once } from "node:events";
 import { connect } from "node:net";
 import path from "node:path";

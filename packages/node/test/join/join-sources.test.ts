@@ -1,3 +1,4 @@
+// @module-tag nats
 import path from "node:path";
 import { CHECKPOINT_PREFIX, type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";

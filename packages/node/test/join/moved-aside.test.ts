@@ -1,3 +1,4 @@
+// @module-tag nats
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { type KvStore, memoryProvider } from "@cairn/kv";

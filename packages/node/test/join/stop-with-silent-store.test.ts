@@ -1,3 +1,4 @@
+// @module-tag nats
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { faultyStore } from "@cairn/checkpoint/testing";

@@ -1,3 +1,4 @@
+// @module-tag nats
 import { Writable } from "node:stream";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";

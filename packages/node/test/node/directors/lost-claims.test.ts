@@ -1,3 +1,4 @@
+// @module-tag nats
 import { directQueue, type QueueAccess } from "@cairn/client/protocol";
 import { expect, it, vi } from "vitest";
 import { resolvable } from "../../../src/concurrency/resolvable.ts";
