@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 // @module-tag nats
 import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -84,29 +84,35 @@ describe("a node whose checkpoints are in S3", () => {
     },
   );
 
-  it("has checkpoints that stay valid when they are copied to a folder and back to a bucket", async () => {
-    const options = {
-      bucket: s3.bucket,
-      endpoint: s3.endpoint,
-      region: s3.region,
-      credentials: s3.credentials,
-    };
-    const bucket = s3Store({ ...options, prefix });
-    const copy = filesystemStore({ path: path.join(folder, "copy") });
-    const back = s3Store({ ...options, prefix: `${prefix}-back` });
-    for (const [from, to] of [
-      [bucket, copy],
-      [copy, back],
-    ] as const) {
-      for (const { name } of await from.list("checkpoint-")) await to.upload(name, await from.open(name));
-    }
-    await bucket.close();
-    await back.close();
-    for (const where of [path.join(folder, "copy"), `${place}-back`]) {
-      const verified = await runCairnOrThrow(["checkpoint", "verify", where, "--no-mark", "--json"], { env });
-      expect(JSON.parse(verified.stdout)).toMatchObject({ digest: (await node.digest()).digest });
-    }
-  });
+  it(
+    "has checkpoints that stay valid when they are copied to a folder and back to a bucket",
+    { tags: "rest/slow" },
+    async () => {
+      const options = {
+        bucket: s3.bucket,
+        endpoint: s3.endpoint,
+        region: s3.region,
+        credentials: s3.credentials,
+      };
+      const bucket = s3Store({ ...options, prefix });
+      const copy = filesystemStore({ path: path.join(folder, "copy") });
+      const back = s3Store({ ...options, prefix: `${prefix}-back` });
+      for (const [from, to] of [
+        [bucket, copy],
+        [copy, back],
+      ] as const) {
+        for (const { name } of await from.list("checkpoint-")) await to.upload(name, await from.open(name));
+      }
+      await bucket.close();
+      await back.close();
+      for (const where of [path.join(folder, "copy"), `${place}-back`]) {
+        const verified = await runCairnOrThrow(["checkpoint", "verify", where, "--no-mark", "--json"], {
+          env,
+        });
+        expect(JSON.parse(verified.stdout)).toMatchObject({ digest: (await node.digest()).digest });
+      }
+    },
+  );
 
   describe("commands on its store", () => {
     it("report the error in an address", async () => {

@@ -125,11 +125,15 @@ it(
   },
 );
 
-it("a node on a log that was created on purpose does not warn about other logs' checkpoints", async () => {
-  const nats = await startNatsServer();
-  onTestFinished(() => nats.close());
-  const env = { NATS_URL: nats.url };
-  await writeAndSave(await start("old", "used"), 1);
-  await runCairnOrThrow(["log", "create"], { cwd: folder, env });
-  expect((await (await start("new", "used", env)).status()).log.warnings).toEqual([]);
-});
+it(
+  "a node on a log that was created on purpose does not warn about other logs' checkpoints",
+  { tags: "rest/slow" },
+  async () => {
+    const nats = await startNatsServer();
+    onTestFinished(() => nats.close());
+    const env = { NATS_URL: nats.url };
+    await writeAndSave(await start("old", "used"), 1);
+    await runCairnOrThrow(["log", "create"], { cwd: folder, env });
+    expect((await (await start("new", "used", env)).status()).log.warnings).toEqual([]);
+  },
+);

@@ -15,7 +15,7 @@ const MEGABYTES = 8;
 const TWO_HOURS = 7_200;
 
 const steps = Object.entries(STEPS);
-const QUICK_STEPS = new Set(["it holds the lease", "it captures the index"]);
+const QUICK_STEPS = new Set(["it captures the index"]);
 
 /** The last test needs the files that the kills of the second tier leave behind. */
 const IN_ORDER = { shuffle: false, timeout: soakTimeout(KILLS, 60_000) };

@@ -108,43 +108,47 @@ it(
   },
 );
 
-it("a node that cannot open another file refuses writes, keeps its index and log, and continues by itself", async () => {
-  const { dir, node, url } = await startLimited();
-  await putAll(url, 0);
-  const acknowledged = new Map(
-    Array.from({ length: KEYS }, (_, key) => [key, new Set([documentOf(0, key)])]),
-  );
+it(
+  "a node that cannot open another file refuses writes, keeps its index and log, and continues by itself",
+  { tags: "rest/slow" },
+  async () => {
+    const { dir, node, url } = await startLimited();
+    await putAll(url, 0);
+    const acknowledged = new Map(
+      Array.from({ length: KEYS }, (_, key) => [key, new Set([documentOf(0, key)])]),
+    );
 
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  onTestFinished(() => agent.destroy());
-  await put(url, 0, 0, agent);
-  // The agent's connection stays open. LevelDB uses its open files until it begins a new write-ahead log.
-  await limitOpenFiles(node.pid, await lowestFree(node.pid));
-  const codes = new Set<string | undefined>();
-  for (let n = 0; n < 200 && codes.size === 0; n += 1) {
-    const key = n % KEYS;
-    const { status, code } = await put(url, n + 1, key, agent);
-    if (status === 200) acknowledged.set(key, new Set([documentOf(n + 1, key)]));
-    else {
-      // A refused document may nevertheless be in the log.
-      acknowledged.get(key)?.add(documentOf(n + 1, key));
-      codes.add(code);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    onTestFinished(() => agent.destroy());
+    await put(url, 0, 0, agent);
+    // The agent's connection stays open. LevelDB uses its open files until it begins a new write-ahead log.
+    await limitOpenFiles(node.pid, await lowestFree(node.pid));
+    const codes = new Set<string | undefined>();
+    for (let n = 0; n < 200 && codes.size === 0; n += 1) {
+      const key = n % KEYS;
+      const { status, code } = await put(url, n + 1, key, agent);
+      if (status === 200) acknowledged.set(key, new Set([documentOf(n + 1, key)]));
+      else {
+        // A refused document may nevertheless be in the log.
+        acknowledged.get(key)?.add(documentOf(n + 1, key));
+        codes.add(code);
+      }
     }
-  }
-  expect([...codes]).toEqual([expect.stringMatching(/^(?:SYSTEM_REFUSED|NOT_READY|LOG_UNREACHABLE)$/)]);
+    expect([...codes]).toEqual([expect.stringMatching(/^(?:SYSTEM_REFUSED|NOT_READY|LOG_UNREACHABLE)$/)]);
 
-  await limitOpenFiles(node.pid, OPEN_FILES);
-  await node.ready();
-  for (const [key, documents] of acknowledged) {
-    const { text: found } = (await read(url, key)) as { text: string };
-    expect(documents.has(found)).toBe(true);
-  }
-  expect((await put(url, 999, 0)).status).toBe(200);
-  expect(await read(url, 0)).toMatchObject({ text: documentOf(999, 0) });
-  expect(await node.status()).toMatchObject({ phase: "ready", failure: null, join: { movedAside: [] } });
-  expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
-  expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
-});
+    await limitOpenFiles(node.pid, OPEN_FILES);
+    await node.ready();
+    for (const [key, documents] of acknowledged) {
+      const { text: found } = (await read(url, key)) as { text: string };
+      expect(documents.has(found)).toBe(true);
+    }
+    expect((await put(url, 999, 0)).status).toBe(200);
+    expect(await read(url, 0)).toMatchObject({ text: documentOf(999, 0) });
+    expect(await node.status()).toMatchObject({ phase: "ready", failure: null, join: { movedAside: [] } });
+    expect(await readdir(path.join(dir, "limited-index"))).not.toContain("quarantine");
+    expect(node.output()).not.toMatch(/INDEX_CORRUPT|INTERNAL|LOG_GAP|LOG_REGRESSED/);
+  },
+);
 
 it("a program that cannot even open its own files names the limit to raise", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-few-files-"));

@@ -2,4 +2,4 @@
 import { REQUESTS } from "./clusters/requests.ts";
 import { followHints } from "./scene/follow-hints.ts";
 
-followHints(REQUESTS, "outcome-gone");
+followHints(REQUESTS, "export-truncated");

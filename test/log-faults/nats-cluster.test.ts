@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 // @module-tag nats
 import { LogFold, NatsOperator, type NatsTestCluster, startNatsCluster } from "@cairn/node/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";

@@ -1,3 +1,4 @@
+// @module-tag rest/slow
 import { pbkdf2Sync } from "node:crypto";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";

@@ -269,28 +269,36 @@ function unreadable(folder: string, times: number): CheckpointStore {
   };
 }
 
-test("a restore retries a large checkpoint while its archive in a folder cannot be read", async () => {
-  const dir = await temporaryDirectory();
-  const folder = join(dir, "store");
-  const { files, name } = await largeCheckpoint(filesystemStore({ path: folder }), dir);
-  await mkdir(join(dir, "folders", `${name}.tar`), { recursive: true });
-  const { restored, skipped } = await restore([unreadable(folder, 2)], dir, { clock: hurried });
-  expect([restored?.name, skipped]).toEqual([name, []]);
-  expect(await restoredIn(dir)).toEqual(digestsOf(files as Record<string, Buffer>));
-});
+test(
+  "a restore retries a large checkpoint while its archive in a folder cannot be read",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const folder = join(dir, "store");
+    const { files, name } = await largeCheckpoint(filesystemStore({ path: folder }), dir);
+    await mkdir(join(dir, "folders", `${name}.tar`), { recursive: true });
+    const { restored, skipped } = await restore([unreadable(folder, 2)], dir, { clock: hurried });
+    expect([restored?.name, skipped]).toEqual([name, []]);
+    expect(await restoredIn(dir)).toEqual(digestsOf(files as Record<string, Buffer>));
+  },
+);
 
-test("a restore uses another store if a large archive in a folder can never be read", async () => {
-  const dir = await temporaryDirectory();
-  const folder = join(dir, "store");
-  const { name } = await largeCheckpoint(filesystemStore({ path: folder }), dir);
-  await mkdir(join(dir, "folders", `${name}.tar`), { recursive: true });
-  const other = memoryStore({ name: "other" });
-  await takeAt(1, other, testSource(), dir);
-  const first = unreadable(folder, Infinity);
-  const { restored, skipped } = await restore([first, other], dir, { clock: hurried });
-  expect(restored?.store).toBe("memory://other");
-  expect(skipped).toMatchObject([{ name, store: first.location, error: { code: "STORE_UNREACHABLE" } }]);
-});
+test(
+  "a restore uses another store if a large archive in a folder can never be read",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const folder = join(dir, "store");
+    const { name } = await largeCheckpoint(filesystemStore({ path: folder }), dir);
+    await mkdir(join(dir, "folders", `${name}.tar`), { recursive: true });
+    const other = memoryStore({ name: "other" });
+    await takeAt(1, other, testSource(), dir);
+    const first = unreadable(folder, Infinity);
+    const { restored, skipped } = await restore([first, other], dir, { clock: hurried });
+    expect(restored?.store).toBe("memory://other");
+    expect(skipped).toMatchObject([{ name, store: first.location, error: { code: "STORE_UNREACHABLE" } }]);
+  },
+);
 
 test("bytes that change or are lost in transit lead to an older checkpoint, never to wrong files", async () => {
   const dir = await temporaryDirectory();

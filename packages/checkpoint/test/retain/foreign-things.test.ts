@@ -117,7 +117,7 @@ test("a manifest that would take many times its size to parse is refused without
   expect(parse).toHaveBeenCalledTimes(1);
 });
 
-test("the manifest of a very large index is read", () => {
+test("the manifest of a very large index is read", { tags: "rest/slow" }, () => {
   const manifest = someManifest();
   const files = Array.from({ length: 100_000 }, (_, n) => ({
     name: `${n}.ldb`,

@@ -214,26 +214,30 @@ test("a reservation made during a sweep keeps the archive that is being read", a
   expect(await namesIn(memory)).toContain(`${old}.tar`);
 });
 
-test("many nodes that save, sweep and restore concurrently never lose the checkpoints that they need", async () => {
-  const dir = await temporaryDirectory();
-  const store = memoryStore();
-  const source = testSource();
-  await takeAt(1, store, source, dir);
-  const saving = (async () => {
-    for (let txId = 2; txId < 40; txId++) {
-      source.txId = txId;
-      await take(store, source, dir);
-      await sweep(store, source, { policy: { retainAtLeast: 1 } });
-    }
-  })();
-  const restoring = Array.from({ length: 3 }, async (_, node) => {
-    for (let time = 0; time < 8; time++) {
-      const { restored } = await restore([store], join(dir, `${node}-${time}`));
-      expect(restored).toBeDefined();
-    }
-  });
-  await Promise.all([saving, ...restoring]);
-});
+test(
+  "many nodes that save, sweep and restore concurrently never lose the checkpoints that they need",
+  { tags: "rest/slow" },
+  async () => {
+    const dir = await temporaryDirectory();
+    const store = memoryStore();
+    const source = testSource();
+    await takeAt(1, store, source, dir);
+    const saving = (async () => {
+      for (let txId = 2; txId < 40; txId++) {
+        source.txId = txId;
+        await take(store, source, dir);
+        await sweep(store, source, { policy: { retainAtLeast: 1 } });
+      }
+    })();
+    const restoring = Array.from({ length: 3 }, async (_, node) => {
+      for (let time = 0; time < 8; time++) {
+        const { restored } = await restore([store], join(dir, `${node}-${time}`));
+        expect(restored).toBeDefined();
+      }
+    });
+    await Promise.all([saving, ...restoring]);
+  },
+);
 
 test("the newest verified checkpoint outlives newer unverified ones, unless its mark is for another archive", async () => {
   const dir = await temporaryDirectory();

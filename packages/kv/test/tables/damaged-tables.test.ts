@@ -185,7 +185,7 @@ describe("a store with a damaged table", () => {
     expect(await expectWhole(await directory.open("store"))).toBe(content.rows);
   });
 
-  it("is not considered damaged if its tables are intact, however large", async () => {
+  it("is not considered damaged if its tables are intact, however large", { tags: "rest/slow" }, async () => {
     const tables = await tablesOf(MANY);
     await checkLiveTables(directory.path("store"), new AbortController().signal);
     await flip(tables[0] ?? "", 5000);

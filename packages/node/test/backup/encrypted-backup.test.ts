@@ -55,7 +55,7 @@ test.each(["none", "gzip"] as const)(
   },
 );
 
-test("merged segments are encrypted again, and the backup is verified", async () => {
+test("merged segments are encrypted again, and the backup is verified", { tags: "rest/slow" }, async () => {
   for (let n = 0; n < 70; n += 1) {
     await scene.append(`secret ${n}`);
     await scene.look({ store });

@@ -29,24 +29,28 @@ describe("commands with the configuration or the address of a node that reads a 
     return ["--url", reader.url ?? ""];
   };
 
-  it("cairn status --wait waits for the first segments, and reports until then that they are missing", async () => {
-    const node = await startReader();
-    const early = await run("status", "--wait", "PT0.5S", ...node);
-    expect(early).toMatchObject({
-      code: 3,
-      stderr: expect.stringMatching(
-        /^NOT_READY: .*There is no backup of a log in .*\n {2}hint: .*"log-backup"/,
-      ),
-    });
-    const waiting = run("status", "--wait", "PT30S", "--json", ...node);
-    const writer = await scene.ready("writer", { parts: BACKED_UP });
-    const { code, stdout } = await waiting;
-    expect([code, JSON.parse(stdout)]).toMatchObject([
-      0,
-      { phase: "ready", log: { backup: { location: expect.stringContaining("checkpoints") } } },
-    ]);
-    await scene.stop(writer);
-  });
+  it(
+    "cairn status --wait waits for the first segments, and reports until then that they are missing",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await startReader();
+      const early = await run("status", "--wait", "PT0.5S", ...node);
+      expect(early).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(
+          /^NOT_READY: .*There is no backup of a log in .*\n {2}hint: .*"log-backup"/,
+        ),
+      });
+      const waiting = run("status", "--wait", "PT30S", "--json", ...node);
+      const writer = await scene.ready("writer", { parts: BACKED_UP });
+      const { code, stdout } = await waiting;
+      expect([code, JSON.parse(stdout)]).toMatchObject([
+        0,
+        { phase: "ready", log: { backup: { location: expect.stringContaining("checkpoints") } } },
+      ]);
+      await scene.stop(writer);
+    },
+  );
 
   it("cairn log recover and create are refused, but accept the configuration of a node that writes the log", async () => {
     const writer = await scene.ready("writer", { parts: BACKED_UP });

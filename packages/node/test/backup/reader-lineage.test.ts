@@ -76,24 +76,28 @@ describe("a node that reads its log from a store with the backups of several log
     expect(await second.digest()).toEqual(expected);
   });
 
-  it("leaves an abandoned log for one that begins earlier, which a new reader reads immediately", async () => {
-    await isCovered(writer);
-    const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store) });
-    await recover();
-    await vi.waitFor(async () => expect(await reader.digest()).toEqual(await writer.digest()), SOON);
-    await scene.stop(writer);
-    await scene.loseLog();
-    await done(scene, "log", "recover", "--at-tx", "8");
-    writer = await scene.ready("writer", { parts: { logBackup } });
-    await put(writer, 20, 23, "third");
-    await isCovered(writer);
-    const expected = await writer.digest();
-    expect(expected.txId).toBe(12);
-    await vi.waitFor(async () => expect(await reader.digest()).toEqual(expected), SOON);
-    const second = await scene.ready("second", { parts: readerParts(store) });
-    expect(await second.digest()).toEqual(expected);
-  });
+  it(
+    "leaves an abandoned log for one that begins earlier, which a new reader reads immediately",
+    { tags: "rest/slow" },
+    async () => {
+      await isCovered(writer);
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      await recover();
+      await vi.waitFor(async () => expect(await reader.digest()).toEqual(await writer.digest()), SOON);
+      await scene.stop(writer);
+      await scene.loseLog();
+      await done(scene, "log", "recover", "--at-tx", "8");
+      writer = await scene.ready("writer", { parts: { logBackup } });
+      await put(writer, 20, 23, "third");
+      await isCovered(writer);
+      const expected = await writer.digest();
+      expect(expected.txId).toBe(12);
+      await vi.waitFor(async () => expect(await reader.digest()).toEqual(expected), SOON);
+      const second = await scene.ready("second", { parts: readerParts(store) });
+      expect(await second.digest()).toEqual(expected);
+    },
+  );
 
   it("stays with the log that log-id names, and reports the one that continues it", async () => {
     await isCovered(writer);

@@ -151,23 +151,27 @@ describe("a node that reads its log from a backup", () => {
     expect(performance.now() - begun).toBeLessThan(10_000);
   });
 
-  it("joins again after applied segments were removed because the log lost its end", async () => {
-    await covered(21);
-    await scene.stop(writer);
-    await scene.copyLog();
-    writer = await scene.ready("writer", { parts: { logBackup } });
-    await covered(await put(writer, 0, 5, "lost"));
-    const { store } = watchedStore(scene);
-    const reader = await scene.ready("reader", { parts: readerParts(store) });
-    expect((await reader.digest()).txId).toBe(26);
-    await scene.stop(writer);
-    await scene.rollBackLog();
-    for (const { name } of await store.list("log-")) if (/-0*2[2-6]-/.test(name)) await store.remove(name);
-    writer = await scene.ready("writer", { place: "writer-2", parts: { logBackup } });
-    await covered(await put(writer, 0, 8, "kept"));
-    await vi.waitFor(async () => expect(await reader.digest()).toEqual(await writer.digest()), SOON);
-    expect((await reader.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
-  });
+  it(
+    "joins again after applied segments were removed because the log lost its end",
+    { tags: "rest/slow" },
+    async () => {
+      await covered(21);
+      await scene.stop(writer);
+      await scene.copyLog();
+      writer = await scene.ready("writer", { parts: { logBackup } });
+      await covered(await put(writer, 0, 5, "lost"));
+      const { store } = watchedStore(scene);
+      const reader = await scene.ready("reader", { parts: readerParts(store) });
+      expect((await reader.digest()).txId).toBe(26);
+      await scene.stop(writer);
+      await scene.rollBackLog();
+      for (const { name } of await store.list("log-")) if (/-0*2[2-6]-/.test(name)) await store.remove(name);
+      writer = await scene.ready("writer", { place: "writer-2", parts: { logBackup } });
+      await covered(await put(writer, 0, 8, "kept"));
+      await vi.waitFor(async () => expect(await reader.digest()).toEqual(await writer.digest()), SOON);
+      expect((await reader.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    },
+  );
 
   it("continues after its log was trimmed, because the backup has everything", async () => {
     await covered(21);

@@ -105,19 +105,23 @@ describe("a log with a backup", () => {
     expect(await planTrim(options)).toMatchObject({ upTo: 31 });
   });
 
-  it("is trimmed by a node within a second of its backup, and another node can still join", async () => {
-    const scene = await trimScene("nats");
-    const logBackup = { every: 100, keep: "all", codec: "gzip" } as const;
-    const node = await scene.start("node", { logBackup, trim: { keep: 1 } });
-    await node.ready;
-    await put(node, 0, 20);
-    const first = async (): Promise<number | null> => (await node.status()).log.firstTxId;
-    await vi.waitFor(async () => expect(await first()).toBeGreaterThan(15), { timeout: 20_000 });
-    const digest = await node.digest();
-    const joined = await scene.start("joined");
-    await joined.ready;
-    await joined.await(digest.txId);
-    expect(await joined.digest()).toEqual(digest);
-    expect((await joined.status()).join.restoredFrom).toBeNull();
-  });
+  it(
+    "is trimmed by a node within a second of its backup, and another node can still join",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene("nats");
+      const logBackup = { every: 100, keep: "all", codec: "gzip" } as const;
+      const node = await scene.start("node", { logBackup, trim: { keep: 1 } });
+      await node.ready;
+      await put(node, 0, 20);
+      const first = async (): Promise<number | null> => (await node.status()).log.firstTxId;
+      await vi.waitFor(async () => expect(await first()).toBeGreaterThan(15), { timeout: 20_000 });
+      const digest = await node.digest();
+      const joined = await scene.start("joined");
+      await joined.ready;
+      await joined.await(digest.txId);
+      expect(await joined.digest()).toEqual(digest);
+      expect((await joined.status()).join.restoredFrom).toBeNull();
+    },
+  );
 });

@@ -17,7 +17,7 @@ describe("cairn status --watch", () => {
     expect(stdout).toMatch(/^Phase +ready/m);
   });
 
-  it("goes on if the node does not respond", async () => {
+  it("goes on if the node does not respond", { tags: "rest/slow" }, async () => {
     const served = await serve();
     const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url }, isTTY: true });
     const ended = cairn(["status", "--watch"], terminal);

@@ -82,15 +82,19 @@ it("every node reports what it uses, and the requests that it served", async () 
   expect(own[1]?.reads).toEqual({ perSecond: 0, p50Ms: null, p99Ms: null });
 });
 
-it("ten pages cost one question to the nodes, and so does each further second", async () => {
-  const a = await scene.ready("a", { parts: { http } });
-  await put(a, 0, 1, "x");
-  const statuses = await Promise.all(Array.from({ length: 10 }, async () => await cluster(a)));
-  expect(new Set(statuses.map(({ at }) => at)).size).toBe(1);
-  const again = await cluster(a);
-  expect(again.at).toBe(statuses[0]?.at);
-  await vi.waitFor(async () => expect((await cluster(a)).at).not.toBe(again.at));
-});
+it(
+  "ten pages cost one question to the nodes, and so does each further second",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await scene.ready("a", { parts: { http } });
+    await put(a, 0, 1, "x");
+    const statuses = await Promise.all(Array.from({ length: 10 }, async () => await cluster(a)));
+    expect(new Set(statuses.map(({ at }) => at)).size).toBe(1);
+    const again = await cluster(a);
+    expect(again.at).toBe(statuses[0]?.at);
+    await vi.waitFor(async () => expect((await cluster(a)).at).not.toBe(again.at));
+  },
+);
 
 it("a node that is not ready, or whose log is unreachable, returns what it knows and how to repair it", async () => {
   const a = await scene.ready("a", { parts: { http } });
@@ -114,29 +118,36 @@ it("a node that is not ready, or whose log is unreachable, returns what it knows
   await vi.waitFor(async () => expect((await cluster(a)).verdict.state).toBe("well"), { timeout: 20_000 });
 }, 60_000);
 
-it("an overdue checkpoint is no longer reported once its hint has been followed", async () => {
-  const a = await scene.ready("a", { parts: { http } });
-  await put(a, 0, 1, "x");
-  await a.checkpoint().done;
-  await put(a, 1, 2, "x");
-  const found = async (): Promise<readonly (string | null)[]> => {
-    const { log, nodes } = await cluster(a);
-    const peers = nodes.map((node) => {
-      const { checkpoints } = node.status;
-      expect(checkpoints.approxFrequencyMs).toBeGreaterThan(0);
-      const last = checkpoints.last === null ? null : { ...checkpoints.last, ageMs: Number.MAX_SAFE_INTEGER };
-      const aged = { ...checkpoints, approxFrequencyMs: 60_000, last };
-      return {
-        ...node,
-        startedAt: "2020-01-01T00:00:00.000Z",
-        status: { ...node.status, checkpoints: aged },
-      };
-    });
-    return clusterFindings({ log, peers, silent: [], past: undefined }, Date.now()).map(({ hint }) => hint);
-  };
-  const [hint, ...others] = await found();
-  expect(others).toEqual([]);
-  expect(hint).toMatch(/^Run cairn checkpoint create, /);
-  expect((await cairn(["checkpoint", "create", "--url", a.url ?? ""], new CapturedTerminal())).code).toBe(0);
-  await vi.waitFor(async () => expect(await found()).toEqual([]), { timeout: 10_000 });
-});
+it(
+  "an overdue checkpoint is no longer reported once its hint has been followed",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await scene.ready("a", { parts: { http } });
+    await put(a, 0, 1, "x");
+    await a.checkpoint().done;
+    await put(a, 1, 2, "x");
+    const found = async (): Promise<readonly (string | null)[]> => {
+      const { log, nodes } = await cluster(a);
+      const peers = nodes.map((node) => {
+        const { checkpoints } = node.status;
+        expect(checkpoints.approxFrequencyMs).toBeGreaterThan(0);
+        const last =
+          checkpoints.last === null ? null : { ...checkpoints.last, ageMs: Number.MAX_SAFE_INTEGER };
+        const aged = { ...checkpoints, approxFrequencyMs: 60_000, last };
+        return {
+          ...node,
+          startedAt: "2020-01-01T00:00:00.000Z",
+          status: { ...node.status, checkpoints: aged },
+        };
+      });
+      return clusterFindings({ log, peers, silent: [], past: undefined }, Date.now()).map(({ hint }) => hint);
+    };
+    const [hint, ...others] = await found();
+    expect(others).toEqual([]);
+    expect(hint).toMatch(/^Run cairn checkpoint create, /);
+    expect((await cairn(["checkpoint", "create", "--url", a.url ?? ""], new CapturedTerminal())).code).toBe(
+      0,
+    );
+    await vi.waitFor(async () => expect(await found()).toEqual([]), { timeout: 10_000 });
+  },
+);

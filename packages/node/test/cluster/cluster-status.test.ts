@@ -345,21 +345,25 @@ describe("cairn status --cluster --digest", () => {
     },
   );
 
-  it("repeats the query for a later transaction if documents have been evicted since", async () => {
-    const a = await scene.ready("a");
-    await put(a, 0, 5, "right");
-    const stop = new AbortController();
-    const evicting = (async () => {
-      for (let n = 0; !stop.signal.aborted; n += 1) {
-        const key = `default/e${n}`;
-        await a.submit({ ops: [["put", "things", key, n]] });
-        const { txId } = await a.submit({ ops: [["evict", "things", key]] });
-        await a.await(txId);
-        if (n === 50) stop.abort();
-      }
-    })();
-    const { nodes, comparison } = await shown(1, "--digest");
-    await evicting;
-    expect(nodes[0]?.digest?.digest).toBe((await scene.fold(comparison?.txId)).digest());
-  });
+  it(
+    "repeats the query for a later transaction if documents have been evicted since",
+    { tags: "rest/slow" },
+    async () => {
+      const a = await scene.ready("a");
+      await put(a, 0, 5, "right");
+      const stop = new AbortController();
+      const evicting = (async () => {
+        for (let n = 0; !stop.signal.aborted; n += 1) {
+          const key = `default/e${n}`;
+          await a.submit({ ops: [["put", "things", key, n]] });
+          const { txId } = await a.submit({ ops: [["evict", "things", key]] });
+          await a.await(txId);
+          if (n === 50) stop.abort();
+        }
+      })();
+      const { nodes, comparison } = await shown(1, "--digest");
+      await evicting;
+      expect(nodes[0]?.digest?.digest).toBe((await scene.fold(comparison?.txId)).digest());
+    },
+  );
 });

@@ -204,6 +204,7 @@ describe.concurrent("nodes that only share a checkpoint store", () => {
 
   it.for<"the index" | "the checkpoint">(["the index", "the checkpoint"])(
     "halt if nothing from before the divergence remains, and continue once an operator has decided for %s",
+    { tags: "rest/slow" },
     async (kept, { scene }) => {
       const a = await scene.ready("a", alone(scene));
       const c = await scene.ready("c", alone(scene));

@@ -203,7 +203,7 @@ describe("a node whose digest is requested", () => {
     expect(answers.get(asked.instance)).toMatchObject({ error: { code: "NOT_READY" } });
   });
 
-  it("refuses a flood of requests", async () => {
+  it("refuses a flood of requests", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");
     await put(a, 0, 2, "right");
     const asked = await peer("a");

@@ -160,7 +160,7 @@ describe("a connection that reads documents", () => {
   });
 });
 
-it("a response is counted once the client has received it", async () => {
+it("a response is counted once the client has received it", { tags: "rest/slow" }, async () => {
   await using one = await served({});
   // The document is larger than the kernel's buffers for a client that does not read.
   const json = JSON.stringify("x".repeat(1 << 26));

@@ -231,6 +231,7 @@ describe("cairn log orphans", () => {
 
   it.each(["the same log", "a log that was recovered from a checkpoint"])(
     "omits transactions that %s has got back, and prints those that it lost instead",
+    { tags: "rest/slow" },
     async (recovery) => {
       const a = await started("a");
       for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
@@ -302,33 +303,37 @@ describe("cairn log orphans", () => {
 });
 
 describe("a checkpoint with transactions that the log lost", () => {
-  it("stops no node and is kept, even after the log was trimmed beyond it", async () => {
-    let lost = "";
-    const a = await regressed(async (node) => {
-      lost = await saveCheckpoint(node);
-    });
-    for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
-    await saveCheckpoint(a);
-    await trim(14);
-    // Each of these actions examines all checkpoints, and decides which to remove.
-    for (const id of ["a", "c"]) {
-      const node = id === "a" ? a : await started(id);
-      await put(node, "more", 1);
-      await saveCheckpoint(node);
-      expect(await node.status()).toMatchObject({ phase: "ready", index: { divergence: null } });
-      expect(await readdir(path.join(folder, "checkpoints"))).toContain(`${lost}.json`);
-    }
-    const config = path.join(folder, "cairn.json");
-    const kept = { "retention-policy": { "retain-at-least": 1 }, "approx-frequency": "PT6H" };
-    const cpStore = {
-      "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
-      path: path.join(folder, "checkpoints"),
-    };
-    const whole = { "cairn/index-store": { "kv-store": { checkpointer: { ...kept, store: cpStore } } } };
-    const log = { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] } };
-    await writeFile(config, JSON.stringify({ ...whole, ...log }));
-    const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
-    const { stdout } = await cairn(["checkpoint", "prune", "-f", config, "--dry-run"], terminal);
-    expect(stdout).toMatch(new RegExp(`stays +${lost} .*it holds transactions that the log lost`));
-  });
+  it(
+    "stops no node and is kept, even after the log was trimmed beyond it",
+    { tags: "rest/slow" },
+    async () => {
+      let lost = "";
+      const a = await regressed(async (node) => {
+        lost = await saveCheckpoint(node);
+      });
+      for (let n = 0; n < 4; n += 1) await put(a, `later-${n}`, n);
+      await saveCheckpoint(a);
+      await trim(14);
+      // Each of these actions examines all checkpoints, and decides which to remove.
+      for (const id of ["a", "c"]) {
+        const node = id === "a" ? a : await started(id);
+        await put(node, "more", 1);
+        await saveCheckpoint(node);
+        expect(await node.status()).toMatchObject({ phase: "ready", index: { divergence: null } });
+        expect(await readdir(path.join(folder, "checkpoints"))).toContain(`${lost}.json`);
+      }
+      const config = path.join(folder, "cairn.json");
+      const kept = { "retention-policy": { "retain-at-least": 1 }, "approx-frequency": "PT6H" };
+      const cpStore = {
+        "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store",
+        path: path.join(folder, "checkpoints"),
+      };
+      const whole = { "cairn/index-store": { "kv-store": { checkpointer: { ...kept, store: cpStore } } } };
+      const log = { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] } };
+      await writeFile(config, JSON.stringify({ ...whole, ...log }));
+      const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
+      const { stdout } = await cairn(["checkpoint", "prune", "-f", config, "--dry-run"], terminal);
+      expect(stdout).toMatch(new RegExp(`stays +${lost} .*it holds transactions that the log lost`));
+    },
+  );
 });

@@ -131,20 +131,24 @@ describe("an embedded log that was damaged on disk", () => {
     });
   });
 
-  it("accepts no more messages once the background check of large tables has found damage", async () => {
-    await write(20);
-    await using(async (log) => {
-      for (let n = 0; n < 24; n += 1) await log.append(randomBytes(1_000_000));
-    });
-    // If a log was closed before its tables were compared, they are all compared before it is opened again.
-    const links = path.join(folder, "unchecked");
-    await using(async () => await vi.waitFor(() => expect(existsSync(links)).toBe(false)));
-    await damage(".ldb");
-    await using(async (log) => {
-      await vi.waitFor(async () => await expect(log.append(bytes("more"))).rejects.toMatchObject(DAMAGED));
-      await expect(log.fetch(2)).rejects.toMatchObject(DAMAGED);
-    });
-  });
+  it(
+    "accepts no more messages once the background check of large tables has found damage",
+    { tags: "rest/slow" },
+    async () => {
+      await write(20);
+      await using(async (log) => {
+        for (let n = 0; n < 24; n += 1) await log.append(randomBytes(1_000_000));
+      });
+      // If a log was closed before its tables were compared, they are all compared before it is opened again.
+      const links = path.join(folder, "unchecked");
+      await using(async () => await vi.waitFor(() => expect(existsSync(links)).toBe(false)));
+      await damage(".ldb");
+      await using(async (log) => {
+        await vi.waitFor(async () => await expect(log.append(bytes("more"))).rejects.toMatchObject(DAMAGED));
+        await expect(log.fetch(2)).rejects.toMatchObject(DAMAGED);
+      });
+    },
+  );
 });
 
 describe("an embedded log whose folder is removed while it is open", () => {

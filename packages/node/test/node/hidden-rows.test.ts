@@ -192,25 +192,30 @@ describe("a node that is started with a damaged table", () => {
     await expectRebuilt(node, documents);
   });
 
-  it("checks its tables before it is ready, and serves nothing until then", async () => {
-    const first = await start();
-    const documents = await written(first, 300_000);
-    await first.close();
-    await damage(inKeyOf(documents.get(HIDDEN) ?? ""));
-    const node = await start();
-    const wrong: unknown[] = [];
-    await vi.waitFor(
-      async () => {
-        try {
-          const found = await node.get(key(HIDDEN));
-          if (found?.json !== documents.get(HIDDEN)) wrong.push(found);
-        } catch (error) {
-          if (!isCairnError(error) || !["NOT_READY", "INDEX_CORRUPT"].includes(error.code)) wrong.push(error);
-          throw error;
-        }
-      },
-      { timeout: 30_000, interval: 0 },
-    );
-    expect(wrong).toEqual([]);
-  });
+  it(
+    "checks its tables before it is ready, and serves nothing until then",
+    { tags: "rest/slow" },
+    async () => {
+      const first = await start();
+      const documents = await written(first, 300_000);
+      await first.close();
+      await damage(inKeyOf(documents.get(HIDDEN) ?? ""));
+      const node = await start();
+      const wrong: unknown[] = [];
+      await vi.waitFor(
+        async () => {
+          try {
+            const found = await node.get(key(HIDDEN));
+            if (found?.json !== documents.get(HIDDEN)) wrong.push(found);
+          } catch (error) {
+            if (!isCairnError(error) || !["NOT_READY", "INDEX_CORRUPT"].includes(error.code))
+              wrong.push(error);
+            throw error;
+          }
+        },
+        { timeout: 30_000, interval: 0 },
+      );
+      expect(wrong).toEqual([]);
+    },
+  );
 });

@@ -93,7 +93,7 @@ describe("a rebuilt index", () => {
     await expect(rebuild(5)).rejects.toMatchObject({ code: "LOG_REGRESSED" });
   });
 
-  it("leaves nothing open when it is aborted midway", async () => {
+  it("leaves nothing open when it is aborted midway", { tags: "rest/slow" }, async () => {
     const a = await scene.ready("a");
     await put(a, 0, 1_100, "x");
     const stop = new AbortController();

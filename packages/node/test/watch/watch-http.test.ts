@@ -152,27 +152,35 @@ describe("GET /api/v1/watch", () => {
     expect(await answer.text()).toBe("");
   });
 
-  it("cuts off a stalled reader, with the position to resume from, and buffers little for it", async () => {
-    const from = await submit(node, ["put", "pods", "a", 0]);
-    await using slow = await EventSource.open(url);
-    await slow.next();
-    slow.response.pause();
-    const text = "x".repeat(500_000);
-    let last = from;
-    for (let n = 0; n < 60; n += 1) last = await submit(node, ["put", "pods", "a", text]);
-    const ids: number[] = [];
-    let end = await slow.next();
-    for (; end?.event === "tx"; end = await slow.next()) ids.push(Number(end.id));
-    const place = ids.at(-1) ?? from;
-    expect(ids).toEqual(Array.from({ length: ids.length }, (_, index) => from + 1 + index));
-    expect(end).toMatchObject({ id: String(place), event: "cutoff", data: { txId: place, reason: "slow" } });
-    expect(place).toBeLessThan(last);
-    expect(await slow.next()).toBeUndefined();
-    await using again = await EventSource.open(`${url}?from=${place}`);
-    expect(await again.transactions(last - place)).toEqual(
-      Array.from({ length: last - place }, (_, index) => place + 1 + index),
-    );
-  });
+  it(
+    "cuts off a stalled reader, with the position to resume from, and buffers little for it",
+    { tags: "rest/slow" },
+    async () => {
+      const from = await submit(node, ["put", "pods", "a", 0]);
+      await using slow = await EventSource.open(url);
+      await slow.next();
+      slow.response.pause();
+      const text = "x".repeat(500_000);
+      let last = from;
+      for (let n = 0; n < 60; n += 1) last = await submit(node, ["put", "pods", "a", text]);
+      const ids: number[] = [];
+      let end = await slow.next();
+      for (; end?.event === "tx"; end = await slow.next()) ids.push(Number(end.id));
+      const place = ids.at(-1) ?? from;
+      expect(ids).toEqual(Array.from({ length: ids.length }, (_, index) => from + 1 + index));
+      expect(end).toMatchObject({
+        id: String(place),
+        event: "cutoff",
+        data: { txId: place, reason: "slow" },
+      });
+      expect(place).toBeLessThan(last);
+      expect(await slow.next()).toBeUndefined();
+      await using again = await EventSource.open(`${url}?from=${place}`);
+      expect(await again.transactions(last - place)).toEqual(
+        Array.from({ length: last - place }, (_, index) => place + 1 + index),
+      );
+    },
+  );
 
   it("leaves nothing behind when clients disconnect", async () => {
     const sockets = await Promise.all(

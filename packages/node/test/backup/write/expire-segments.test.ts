@@ -106,23 +106,27 @@ describe("segments of a log backup", () => {
     expect((await look()).covered).toEqual([{ first: 11, last: 31 }]);
   });
 
-  it("are removed by a node that verifies its checkpoints, from which a new node then joins", async () => {
-    const scene = await trimScene("nats");
-    const logBackup = { every: 100, keep: 1_000, codec: "none" } as const;
-    const node = await scene.start("node", { verifyEvery: 200, logBackup });
-    await node.ready;
-    await put(node, 0, 10);
-    const beginning = async (): Promise<number | undefined> =>
-      (await node.status()).logBackup?.covered?.[0]?.first;
-    await vi.waitFor(async () => expect(await beginning()).toBe(1), { timeout: 20_000 });
-    await put(node, 10, 20);
-    await node.checkpoint().done;
-    await put(node, 20, 22);
-    await vi.waitFor(async () => expect(await beginning()).toBeGreaterThan(2), { timeout: 30_000 });
-    const digest = await node.digest();
-    const joined = await scene.start("joined");
-    await joined.ready;
-    await joined.await(digest.txId);
-    expect(await joined.digest()).toEqual(digest);
-  });
+  it(
+    "are removed by a node that verifies its checkpoints, from which a new node then joins",
+    { tags: "rest/slow" },
+    async () => {
+      const scene = await trimScene("nats");
+      const logBackup = { every: 100, keep: 1_000, codec: "none" } as const;
+      const node = await scene.start("node", { verifyEvery: 200, logBackup });
+      await node.ready;
+      await put(node, 0, 10);
+      const beginning = async (): Promise<number | undefined> =>
+        (await node.status()).logBackup?.covered?.[0]?.first;
+      await vi.waitFor(async () => expect(await beginning()).toBe(1), { timeout: 20_000 });
+      await put(node, 10, 20);
+      await node.checkpoint().done;
+      await put(node, 20, 22);
+      await vi.waitFor(async () => expect(await beginning()).toBeGreaterThan(2), { timeout: 30_000 });
+      const digest = await node.digest();
+      const joined = await scene.start("joined");
+      await joined.ready;
+      await joined.await(digest.txId);
+      expect(await joined.digest()).toEqual(digest);
+    },
+  );
 });

@@ -188,19 +188,23 @@ it("a rebuild starts again if an earlier one left an index whose history differs
   );
 });
 
-it("a rebuild is refused while another rebuild uses the folder, and the error names that process", async () => {
-  const scene = await trimScene("nats");
-  const node = await started(scene, "old");
-  await put(node, 0, 3);
-  const release = await holdLease(scene, node);
-  const terminal = terminalOf(scene);
-  const running = create(scene, terminal);
-  await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
-    timeout: 30_000,
-  });
-  const { code, stderr } = await create(scene);
-  expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
-  await release();
-  expect((await running).stdout).toContain("saved checkpoint-4-");
-  expect(await scene.store.read(await leaseFileOf(node))).toBeUndefined();
-});
+it(
+  "a rebuild is refused while another rebuild uses the folder, and the error names that process",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await trimScene("nats");
+    const node = await started(scene, "old");
+    await put(node, 0, 3);
+    const release = await holdLease(scene, node);
+    const terminal = terminalOf(scene);
+    const running = create(scene, terminal);
+    await vi.waitFor(() => expect(terminal.stderr.text).toContain("Waiting until it ends"), {
+      timeout: 30_000,
+    });
+    const { code, stderr } = await create(scene);
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^INDEX_LOCKED: .*rebuild/)]);
+    await release();
+    expect((await running).stdout).toContain("saved checkpoint-4-");
+    expect(await scene.store.read(await leaseFileOf(node))).toBeUndefined();
+  },
+);

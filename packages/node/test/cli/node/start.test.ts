@@ -59,23 +59,27 @@ async function readyUrl({ output }: Started): Promise<string> {
 }
 
 describe("start", () => {
-  test("runs a node until a signal, logs its address, and keeps its data", async () => {
-    const first = cairn(["start"]);
-    const url = await readyUrl(first);
-    const put = await fetch(`${url}/api/v1/pods/default/x`, { method: "PUT", body: "1" });
-    expect(put.status).toBe(201);
-    // The signal is sent twice, as if a wrapper had forwarded it.
-    first.child.kill("SIGINT");
-    first.child.kill("SIGTERM");
-    expect(await first.ended).toBe(0);
-    for (const line of first.output().trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("msg");
+  test(
+    "runs a node until a signal, logs its address, and keeps its data",
+    { tags: "rest/slow" },
+    async () => {
+      const first = cairn(["start"]);
+      const url = await readyUrl(first);
+      const put = await fetch(`${url}/api/v1/pods/default/x`, { method: "PUT", body: "1" });
+      expect(put.status).toBe(201);
+      // The signal is sent twice, as if a wrapper had forwarded it.
+      first.child.kill("SIGINT");
+      first.child.kill("SIGTERM");
+      expect(await first.ended).toBe(0);
+      for (const line of first.output().trim().split("\n")) expect(JSON.parse(line)).toHaveProperty("msg");
 
-    const second = cairn(["start"]);
-    const answer = await fetch(`${await readyUrl(second)}/api/v1/pods/default/x`);
-    expect(await answer.text()).toBe("1\n");
-    second.child.kill("SIGHUP");
-    expect(await second.ended).toBe(0);
-  });
+      const second = cairn(["start"]);
+      const answer = await fetch(`${await readyUrl(second)}/api/v1/pods/default/x`);
+      expect(await answer.text()).toBe("1\n");
+      second.child.kill("SIGHUP");
+      expect(await second.ended).toBe(0);
+    },
+  );
 
   test("with a wrong configuration prints every problem, starts nothing and exits with 2", async () => {
     const started = cairn(["start", "-j", '{"cairn/http-server": {"prot": 1, "host": 7}}']);

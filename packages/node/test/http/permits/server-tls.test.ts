@@ -248,16 +248,20 @@ describe("a server with TLS", () => {
 });
 
 describe("a command for a node with TLS", () => {
-  it("trusts the authority of --ca or CAIRN_CA, and names the option without it", async () => {
-    await using served = await serve({ tls: SERVER });
-    const status = ["status", "--url", served.url];
-    const refused = await run(status);
-    expect(refused.stderr).toMatch(/Name the certificate of the authority .* with --ca or CAIRN_CA/);
-    expect(await run([...status, "--ca", fixture("authority")])).toMatchObject({ code: 0 });
-    expect(await run(status, { CAIRN_CA: fixture("authority") })).toMatchObject({ code: 0 });
-    const plain = await run(["status", "--url", served.url.replace("https:", "http:")]);
-    expect(plain.stderr).toMatch(/Use https:\/\/ in the address/);
-  });
+  it(
+    "trusts the authority of --ca or CAIRN_CA, and names the option without it",
+    { tags: "rest/slow" },
+    async () => {
+      await using served = await serve({ tls: SERVER });
+      const status = ["status", "--url", served.url];
+      const refused = await run(status);
+      expect(refused.stderr).toMatch(/Name the certificate of the authority .* with --ca or CAIRN_CA/);
+      expect(await run([...status, "--ca", fixture("authority")])).toMatchObject({ code: 0 });
+      expect(await run(status, { CAIRN_CA: fixture("authority") })).toMatchObject({ code: 0 });
+      const plain = await run(["status", "--url", served.url.replace("https:", "http:")]);
+      expect(plain.stderr).toMatch(/Use https:\/\/ in the address/);
+    },
+  );
 
   it("presents the certificate of --cert and --key", async () => {
     await using served = await serve({ tls: { ...SERVER, clientCa: fixture("authority") } });

@@ -99,7 +99,7 @@ it("a batch whose client only drips is refused with the line at which to continu
   expect(keys).toEqual([1, 2, 3, 4].map((n) => `default/${n}`));
 });
 
-it("a batch that keeps bringing lines is not limited in total", async () => {
+it("a batch that keeps bringing lines is not limited in total", { tags: "rest/slow" }, async () => {
   await using served = await serve({ requestTimeoutMs: LIMIT_MS });
   const socket = beginBatch(served);
   let sent = 0;

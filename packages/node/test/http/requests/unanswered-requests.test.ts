@@ -222,7 +222,7 @@ it("a request that takes long does not end its connection after an earlier respo
   expect(statuses(await received)).toEqual(["200", "404", "200"]);
 });
 
-it("a connection whose responses are not read ends", async () => {
+it("a connection whose responses are not read ends", { tags: "rest/slow" }, async () => {
   const node = new MemoryNode();
   // The sockets' own buffers contain a part of this, but not all.
   const json = JSON.stringify("x".repeat(1 << 25));

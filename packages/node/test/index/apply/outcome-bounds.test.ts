@@ -150,7 +150,7 @@ describe("a bound on outcomes", () => {
 });
 
 describe("groups of expired documents", () => {
-  it("end a sweep once it has found many of them, at the end of a group", async () => {
+  it("end a sweep once it has found many of them, at the end of a group", { tags: "rest/slow" }, async () => {
     const kv = await memoryProvider().open("/nonexistent/in-memory");
     opened.push(kv);
     const documents = 40 * 512;

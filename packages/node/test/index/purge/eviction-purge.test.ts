@@ -139,7 +139,7 @@ it("after reopening, an index purges evictions that were not purged before it wa
   expect(await readPurgeMarks(kv)).toEqual(marks);
 });
 
-it("an index purges many evictions in parts, each with its own mark", async () => {
+it("an index purges many evictions in parts, each with its own mark", { tags: "rest/slow" }, async () => {
   const count = 10_500;
   const keys = Array.from({ length: count }, (_, at) => `default/s-${at}`);
   const secrets = keys.map(token);
@@ -150,7 +150,7 @@ it("an index purges many evictions in parts, each with its own mark", async () =
   await index.purgeEvictions(ENOUGH);
   expect((await readPurgeMarks(kv)).map(({ txId }) => txId)).toEqual([position - 1, position]);
   expect(await found(secrets.filter((_, n) => n % 500 === 0))).toBe(0);
-}, 60_000);
+});
 
 it("an index reports evictions blocked by a read, and an unknown state if the store cannot purge", async () => {
   await apply([["put", "vault", "default/s", token()]]);

@@ -110,29 +110,33 @@ describe("a list", () => {
     expect([first.versions.length, rest.versions.length]).toEqual([10, 10]);
   });
 
-  it("by a field continues with the same documents, however many keys have changed since", async () => {
-    const names = ["a0", "a1", "a2", "a3", "a4", "z0", "z1", "z2", "z3", "z4"];
-    await apply(["configure", { indexes: { b: ["state"] } }], ...names.map(putOn));
-    while (await index.buildFields());
-    const query = { bucket: "b", namespace: "n", limit: 2, where: [{ field: "state", value: "on" }] };
-    let page: DocumentPage = await index.list(query);
-    const pages = [page.documents.map(({ name }) => name)];
-    // The first page ends before 50,000 new keys, and everything that follows it is deleted.
-    for (let n = 0; n < 51; n += 1) {
-      await apply(...Array.from({ length: 1_000 }, (_, at) => putOn(`m${n}-${at}`)));
-    }
-    await apply(...names.map((name): TxOperation => ["delete", "b", `n/${name}`]));
-    const listedEverything = watchForTombstones(kv);
-    const ways: boolean[] = [];
-    while (page.cursor !== undefined) {
-      page = await index.list({ ...query, cursor: page.cursor });
-      pages.push(page.documents.map(({ name }) => name));
-      ways.push(listedEverything());
-    }
-    expect(pages.map((found) => found.join(" "))).toEqual(["a0 a1", "a2 a3", "a4 z0", "z1 z2", "z3 z4"]);
-    // Only a few keys after z0 have changed, so they are examined one by one again.
-    expect(ways).toEqual([true, true, false, false]);
-  });
+  it(
+    "by a field continues with the same documents, however many keys have changed since",
+    { tags: "rest/slow" },
+    async () => {
+      const names = ["a0", "a1", "a2", "a3", "a4", "z0", "z1", "z2", "z3", "z4"];
+      await apply(["configure", { indexes: { b: ["state"] } }], ...names.map(putOn));
+      while (await index.buildFields());
+      const query = { bucket: "b", namespace: "n", limit: 2, where: [{ field: "state", value: "on" }] };
+      let page: DocumentPage = await index.list(query);
+      const pages = [page.documents.map(({ name }) => name)];
+      // The first page ends before 50,000 new keys, and everything that follows it is deleted.
+      for (let n = 0; n < 51; n += 1) {
+        await apply(...Array.from({ length: 1_000 }, (_, at) => putOn(`m${n}-${at}`)));
+      }
+      await apply(...names.map((name): TxOperation => ["delete", "b", `n/${name}`]));
+      const listedEverything = watchForTombstones(kv);
+      const ways: boolean[] = [];
+      while (page.cursor !== undefined) {
+        page = await index.list({ ...query, cursor: page.cursor });
+        pages.push(page.documents.map(({ name }) => name));
+        ways.push(listedEverything());
+      }
+      expect(pages.map((found) => found.join(" "))).toEqual(["a0 a1", "a2 a3", "a4 z0", "z1 z2", "z3 z4"]);
+      // Only a few keys after z0 have changed, so they are examined one by one again.
+      expect(ways).toEqual([true, true, false, false]);
+    },
+  );
 
   it("refuses to continue a list that began in a different history of the log", async () => {
     await apply(["put", "aaa", "x/1", 1], ["put", "aaa", "x/2", 2]);

@@ -165,31 +165,35 @@ describe("the changes of transactions", () => {
     await index.close();
   });
 
-  it("are read with at most 16 MiB of versions at once, and a page of large documents ends as soon as it is full", async () => {
-    const { index, apply } = await openIndex();
-    // Many small documents do not show that the next ones are large.
-    for (const run of [puts("large", 20, MIB), puts("small", 100, 10), puts("later", 80, MIB)])
-      await apply(run, timeOf);
-    const maxBytes = 64 * 1024;
-    const ends: number[] = [];
-    let after = 0;
-    while (after < index.state.txId) {
-      const measured = new LargestRead();
-      const query = { after, upTo: index.state.txId, maxTransactions: 1_000, maxBytes };
-      const page = await index.read((reader) => readChanges(measured.of(reader), query));
-      const isFirstLarge = (page.transactions[0]?.changes[0]?.json?.length ?? 0) > MIB;
-      expect(measured.bytes).toBeLessThan(isFirstLarge ? 2 * MIB : 16 * MIB);
-      expect(page.bytes).toBeLessThan(maxBytes + MIB + 1_000);
-      after = page.upTo;
-      ends.push(after);
-    }
-    // Transaction 1 is the birth record. Small documents share a page with the large one after them.
-    expect(ends).toEqual([
-      ...Array.from({ length: 20 }, (_, n) => 2 + n),
-      ...Array.from({ length: 80 }, (_, n) => 122 + n),
-    ]);
-    await index.close();
-  });
+  it(
+    "are read with at most 16 MiB of versions at once, and a page of large documents ends as soon as it is full",
+    { tags: "rest/slow" },
+    async () => {
+      const { index, apply } = await openIndex();
+      // Many small documents do not show that the next ones are large.
+      for (const run of [puts("large", 20, MIB), puts("small", 100, 10), puts("later", 80, MIB)])
+        await apply(run, timeOf);
+      const maxBytes = 64 * 1024;
+      const ends: number[] = [];
+      let after = 0;
+      while (after < index.state.txId) {
+        const measured = new LargestRead();
+        const query = { after, upTo: index.state.txId, maxTransactions: 1_000, maxBytes };
+        const page = await index.read((reader) => readChanges(measured.of(reader), query));
+        const isFirstLarge = (page.transactions[0]?.changes[0]?.json?.length ?? 0) > MIB;
+        expect(measured.bytes).toBeLessThan(isFirstLarge ? 2 * MIB : 16 * MIB);
+        expect(page.bytes).toBeLessThan(maxBytes + MIB + 1_000);
+        after = page.upTo;
+        ends.push(after);
+      }
+      // Transaction 1 is the birth record. Small documents share a page with the large one after them.
+      expect(ends).toEqual([
+        ...Array.from({ length: 20 }, (_, n) => 2 + n),
+        ...Array.from({ length: 80 }, (_, n) => 122 + n),
+      ]);
+      await index.close();
+    },
+  );
 
   it("omit evicted content even if the key was written again", async () => {
     const { index, apply, changes } = await openIndex();

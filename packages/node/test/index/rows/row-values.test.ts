@@ -27,7 +27,7 @@ const ids = fc.maxSafeNat();
 const bytes = fc.uint8Array({ maxLength: 40 });
 
 describe("a row with a checksum", () => {
-  it("returns the sealed content, whatever its size", () => {
+  it("returns the sealed content, whatever its size", { tags: "rest/slow" }, () => {
     fc.assert(
       fc.property(bytes, bytes, (key, content) => {
         expect(unsealed(key, sealed(key, content))).toEqual(Buffer.from(content));

@@ -64,7 +64,7 @@ describe("a stream or a server with limits of its own", () => {
     ["only the server's limit on one request", {}],
     ["a limit on the idle time of a consumer", { consumer_limits: { inactive_threshold: nanos(500) } }],
     ["a limit on unacknowledged messages", { consumer_limits: { max_ack_pending: 10 } }],
-  ])("is read like any other stream: %s", async (_, limits) => {
+  ])("is read like any other stream: %s", { tags: "rest/slow" }, async (_, limits) => {
     const { stream } = await made(limits);
     const log = await open(stream);
     await log.create(bytes);
@@ -128,17 +128,21 @@ describe("a stream or a server with limits of its own", () => {
     }
   });
 
-  it("that refuses a log's birth record is reported soon, with the server's own message", async () => {
-    const { stream } = await made({ max_msg_size: 8 });
-    const log = await open(stream);
-    const begun = performance.now();
-    await expect(log.create(() => Buffer.alloc(100))).rejects.toMatchObject({
-      code: "LOG_UNREACHABLE",
-      message: expect.stringContaining("message size exceeds maximum allowed (10054)"),
-      hint: expect.stringContaining("settings of the stream"),
-    });
-    expect(performance.now() - begun).toBeLessThan(20_000);
-  });
+  it(
+    "that refuses a log's birth record is reported soon, with the server's own message",
+    { tags: "rest/slow" },
+    async () => {
+      const { stream } = await made({ max_msg_size: 8 });
+      const log = await open(stream);
+      const begun = performance.now();
+      await expect(log.create(() => Buffer.alloc(100))).rejects.toMatchObject({
+        code: "LOG_UNREACHABLE",
+        message: expect.stringContaining("message size exceeds maximum allowed (10054)"),
+        hint: expect.stringContaining("settings of the stream"),
+      });
+      expect(performance.now() - begun).toBeLessThan(20_000);
+    },
+  );
 
   it("does not delay the end of an aborted creation of a log", async () => {
     const { stream } = await made({ max_bytes: 4, discard: "new" });

@@ -122,7 +122,7 @@ describe("a reader of a log on NATS", () => {
     await reading.return?.(undefined);
   });
 
-  it("continues with the same consumer when pulls expire", async () => {
+  it("continues with the same consumer when pulls expire", { tags: "rest/slow" }, async () => {
     const log = await nats.open({ pullTiming: { expiresMs: 250, heartbeatMs: 100 } });
     const pulls: string[] = [];
     const spy = nats.client.subscribe(`$JS.API.CONSUMER.MSG.NEXT.${nats.stream}.>`, {
