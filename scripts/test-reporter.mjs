@@ -1,5 +1,6 @@
-// Vitest's reporter, with three differences: tests of the other tier do not count as skipped; tests skipped for want of
-// a program are counted with what they want; and the slowest files are listed.
+// Vitest's reporter, with four differences: tests of the other tier do not count as skipped; tests skipped for want of
+// something are counted with what they want; the slowest files are listed; and so are tests that passed at their second
+// try, with the error of the first.
 import { createTagsFilter } from "@vitest/runner/utils";
 import { DefaultReporter } from "vitest/node";
 
@@ -10,6 +11,7 @@ const seconds = (module) => module.diagnostic().duration / 1_000;
 export class TierReporter extends DefaultReporter {
   #isSelected = () => true;
   #wanting;
+  #flaky = [];
 
   /** `missing` are those of scripts/test-needs.mjs that this machine lacks. */
   constructor(missing) {
@@ -23,6 +25,11 @@ export class TierReporter extends DefaultReporter {
     if (tagsFilter !== undefined) this.#isSelected = createTagsFilter(tagsFilter, tags);
   }
 
+  onTestCaseResult(test) {
+    super.onTestCaseResult(test);
+    if (test.diagnostic()?.flaky === true) this.#flaky.push(test);
+  }
+
   onTestModuleEnd(module) {
     this.#prune(module.task);
     if (module.task.tasks.length > 0 || module.state() === "failed") super.onTestModuleEnd(module);
@@ -32,6 +39,10 @@ export class TierReporter extends DefaultReporter {
     const run = modules.filter((module) => module.task.tasks.length > 0 || module.state() === "failed");
     super.onTestRunEnd(run.length > 0 ? run : modules, errors, reason);
     this.#reportSlowest(run);
+    for (const { module, fullName, task } of this.#flaky) {
+      this.log(`Passed only at the second try: ${module.relativeModuleId} > ${fullName}`);
+      for (const { stack, message } of task.result?.errors ?? []) this.log(stack ?? message);
+    }
     for (const [{ needed, remedy }, count] of this.#wanting)
       if (count > 0) this.log(`${count} tests were skipped for want of ${needed} (${remedy}).`);
   }

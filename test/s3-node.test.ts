@@ -43,6 +43,9 @@ describe("a node whose checkpoints are in S3", () => {
     await writeFile(path.join(folder, "cairn.edn"), XTDB_CONFIG);
     node = start();
     await node.ready();
+    const url = await node.url();
+    await runCairnOrThrow(["tx", "put", "notes", "one", "1", "--url", url]);
+    await createCheckpoint(url);
   });
   afterAll(async () => {
     await node.kill();
@@ -51,9 +54,6 @@ describe("a node whose checkpoints are in S3", () => {
   });
 
   it("starts with an XTDB configuration, and restores from the bucket", async () => {
-    const url = await node.url();
-    await runCairnOrThrow(["tx", "put", "notes", "one", "1", "--url", url]);
-    await createCheckpoint(url);
     const { checkpoints } = await node.status();
     expect(checkpoints.store).toMatchObject({ location: place, canDelete: true, ranges: true });
     const digest = await node.digest();
