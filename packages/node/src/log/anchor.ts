@@ -52,12 +52,13 @@ export async function checkAnchor(
   log: Pick<TxLog, "name" | "bounds" | "fetch">,
   anchor: Anchor,
 ): Promise<CairnError | undefined> {
-  const message = await log.fetch(anchor.position);
-  // The bounds only explain the error. They are read after the message, so that they are never older than the
-  // observation that the message is missing.
-  const bounds =
-    message === undefined ? await log.bounds() : { first: anchor.position, last: anchor.position };
-  return judgeAnchor(log.name, anchor, bounds, message);
+  const { position } = anchor;
+  const found = await log.fetch(position);
+  if (found !== undefined) return judgeAnchor(log.name, anchor, { first: position, last: position }, found);
+  const bounds = await log.bounds();
+  // A log that ended before the position may have reached it in the meantime.
+  const isWithin = position >= bounds.first && position <= bounds.last;
+  return judgeAnchor(log.name, anchor, bounds, isWithin ? await log.fetch(position) : undefined);
 }
 
 /** Returns `LOG_REGRESSED`: the log ends at `last`, before a message that it once held. */

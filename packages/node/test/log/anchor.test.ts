@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { anchorOf, judgeAnchor } from "../../src/log/anchor.ts";
+import { anchorOf, checkAnchor, judgeAnchor } from "../../src/log/anchor.ts";
 import { bytes } from "../../testing/log-messages.ts";
 
 describe("an anchor", () => {
@@ -47,5 +47,24 @@ describe("an anchor", () => {
     expect(error).toMatchObject({ code });
     expect(error?.message).toContain(words);
     expect(error?.hint).toBeTruthy();
+  });
+
+  it.each([
+    [
+      "is of another history if the log grows beyond its position while it is compared",
+      "other",
+      "LOG_REGRESSED",
+    ],
+    ["agrees with a log whose server left its message out once", "seven", undefined],
+    ["is in a hole if the log has nothing there afterwards either", undefined, "LOG_GAP"],
+  ] as const)("%s", async (_, written, code) => {
+    const answers = [undefined, written === undefined ? undefined : { ...message, payload: bytes(written) }];
+    const log = {
+      name: "log",
+      fetch: () => Promise.resolve(answers.shift()),
+      bounds: () => Promise.resolve({ first: 1, last: 9 }),
+    };
+    expect((await checkAnchor(log, anchor))?.code).toBe(code);
+    expect(answers).toEqual([]);
   });
 });
