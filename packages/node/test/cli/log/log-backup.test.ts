@@ -19,6 +19,8 @@ describe("cairn log backup", () => {
       /^Store +file:\/\/.*\nLog +\S+\nCovered +1 to 29\nSegments +3, .*\nNewest +.*\nExposed +unknown\n$/,
     );
     expect((await configured("status")).stdout).toMatch(/Exposed +2 transactions, \d+/);
+    // A place does not keep the log of a configuration from being compared with it.
+    expect((await configured("status", store)).stdout).toMatch(/Exposed +2 transactions, \d+/);
     expect(JSON.parse((await configured("status", "--json")).stdout)).toMatchObject({
       logId: id,
       covered: [{ first: 1, last: 29 }],

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { levelProvider } from "@cairn/kv";
 import { expect, it } from "vitest";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
@@ -44,5 +45,23 @@ it("announces the messages that it stores, as the objects that it yields later",
   } finally {
     await log.close();
     await harness.close();
+  }
+});
+
+it("consists of the rows that docs/log-format.md describes", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
+  try {
+    const log = await openEmbeddedTxLog({ path: join(folder, "log") });
+    await log.create(() => Buffer.from("birth"));
+    await log.append(Buffer.from("first"), { messageId: "once" });
+    await log.close();
+    const kv = await levelProvider().open(join(folder, "log"));
+    const rows: string[] = [];
+    for await (const page of kv.range({}))
+      for (const [key] of page) rows.push(Buffer.from(key).toString("hex"));
+    await kv.close();
+    expect(rows).toEqual(["0000000000000001", "0000000000000002", "020000000000000002", "03", "ff"]);
+  } finally {
+    await rm(folder, { recursive: true });
   }
 });
