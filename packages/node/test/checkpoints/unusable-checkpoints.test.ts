@@ -8,6 +8,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import { done, run } from "../backup/recovery-scene.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -27,16 +28,10 @@ async function encrypted(): Promise<CheckpointStore> {
 async function lostLog(store: CheckpointStore): Promise<string> {
   const a = await scene.ready("a", { store });
   await put(a, 0, 5, "kept");
-  const name = await saved(a);
+  const name = await saveCheckpoint(a);
   await scene.stop(a);
   await scene.loseLog();
   return name;
-}
-
-async function saved(node: CairnNode): Promise<string> {
-  const result = await node.checkpoint().done;
-  if ("skipped" in result) throw new Error(`skipped: ${result.skipped}`);
-  return result.checkpoint.name;
 }
 
 async function failureOf(node: CairnNode) {
@@ -101,9 +96,9 @@ it("an incomplete checkpoint that reaches further than a usable one is named", a
   await lostLog(plain());
   await done(scene, "log", "recover");
   const a = await scene.ready("a");
-  const usable = await saved(a);
+  const usable = await saveCheckpoint(a);
   await put(a, 5, 7, "kept");
-  const name = await saved(a);
+  const name = await saveCheckpoint(a);
   await scene.stop(a);
   await scene.loseLog();
   await truncate(path.join(folder(), `${name}.tar`), 512);

@@ -10,6 +10,7 @@ import { withoutOutcomes } from "../../testing/removed-outcomes.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import type { Transaction } from "@cairn/client";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let folder = "";
 let nats: NatsTestServer;
@@ -92,12 +93,6 @@ const store = () => path.join(folder, "nats");
 const copy = () => path.join(folder, "nats-copy");
 const value = async (node: CairnNode, name: string) =>
   (await node.get({ bucket: "things", namespace: "default", name }))?.json;
-
-async function saveCheckpoint(node: CairnNode): Promise<string> {
-  const done = await node.checkpoint().done;
-  if ("skipped" in done) throw new Error(done.skipped);
-  return done.checkpoint.name;
-}
 
 /** Removes the log's messages up to a transaction, as an operator or a policy does once they are in a checkpoint. */
 async function trim(upTo: number): Promise<void> {
@@ -214,13 +209,12 @@ describe("cairn log orphans", () => {
   it("prints the transactions after the checkpoint from which a lost log was recovered", async () => {
     const a = await started("a");
     for (let n = 2; n <= 5; n += 1) await put(a, `k${n}`, n);
-    const saved = await a.checkpoint().done;
-    if ("skipped" in saved) throw new Error(saved.skipped);
+    const saved = await saveCheckpoint(a);
     for (let n = 6; n <= 8; n += 1) await put(a, `k${n}`, n);
     await a.close();
     await stopServer(async () => await rm(store(), { recursive: true }));
     const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
-    expect((await cairn(["log", "recover", "--from", saved.checkpoint.name], terminal)).code).toBe(0);
+    expect((await cairn(["log", "recover", "--from", saved], terminal)).code).toBe(0);
     const again = await started("a", "rebuild");
     expect((await again.status()).join.orphans).toBe(3);
     const { stdout } = await orphans("a");

@@ -13,6 +13,7 @@ import { takeMessages } from "../../testing/log-messages.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/captured-terminal.ts";
 import { hurryClock } from "../support/hurried-clock.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let folder = "";
 let nats: NatsTestServer | undefined;
@@ -68,12 +69,6 @@ async function put(node: CairnNode, name: string, value: number): Promise<number
   return txId;
 }
 
-async function checkpoint(node: CairnNode): Promise<string> {
-  const result = await node.checkpoint().done;
-  if ("skipped" in result) throw new Error(`skipped: ${result.skipped}`);
-  return result.checkpoint.name;
-}
-
 async function log(...args: string[]): Promise<CommandResult> {
   return await cairn(["log", ...args], new CapturedTerminal({ cwd: folder, env: environment("cli") }));
 }
@@ -117,7 +112,7 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   for (const end of [4, 7, 10]) {
     const old = await started("old");
     for (let n = end === 4 ? 2 : end - 2; n <= end; n += 1) await put(old, `k${n % 4}`, n);
-    names.push(await checkpoint(old));
+    names.push(await saveCheckpoint(old));
     await closeAll();
     if (end !== 7) continue;
     await cp(path.join(folder, "index-old"), path.join(folder, "index-seam"), { recursive: true });
@@ -134,7 +129,7 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
 async function lostWhileRunning(): Promise<string> {
   const node = await started("old");
   await put(node, "kept", 1);
-  const name = await checkpoint(node);
+  const name = await saveCheckpoint(node);
   await put(node, "lost", 2);
   if (nats === undefined) {
     await closeAll();
@@ -186,7 +181,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect(digest).toEqual({ txId: 9, digest: fold.digest() });
     const b = await started("b");
     expect(await b.digest()).toEqual(digest);
-    const saved = await checkpoint(b);
+    const saved = await saveCheckpoint(b);
     await closeAll();
     const c = await started("c");
     expect((await c.status()).join).toMatchObject({ restoredFrom: { name: saved, txId: 9 }, replayed: 0 });
@@ -288,7 +283,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
   it("is not created if there is a log, or from an incomplete checkpoint", async () => {
     const node = await started("a");
     await put(node, "x", 1);
-    const name = await checkpoint(node);
+    const name = await saveCheckpoint(node);
     await closeAll();
     expect(await log("recover", "--from", name)).toMatchObject({
       code: 1,
@@ -309,7 +304,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
   it("is not joined with an empty index when that checkpoint is missing", async () => {
     const node = await started("a");
     await put(node, "x", 1);
-    await checkpoint(node);
+    await saveCheckpoint(node);
     await closeAll();
     await loseLog();
     expect((await log("recover", "--from", path.join(folder, "checkpoints"))).code).toBe(0);
@@ -330,10 +325,10 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
       expect((await log("recover", "--from", names[0] ?? "")).code).toBe(0);
       const a = await started("a");
       expect((await a.digest()).txId).toBe(5);
-      const own = await checkpoint(a);
+      const own = await saveCheckpoint(a);
       await put(a, "k1", 6);
       const digest = await a.digest();
-      const newest = await checkpoint(a);
+      const newest = await saveCheckpoint(a);
       await closeAll();
       const opened = await openLog();
       await opened.trim?.(2);
@@ -359,10 +354,12 @@ it("status --wait waits for a node until it follows the recovered log", async ()
   nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
   const node = await started("a");
   for (const value of [1, 2, 3]) await put(node, "kept", value);
-  const name = await checkpoint(node);
+  const name = await saveCheckpoint(node);
   const { id: lost } = (await node.status()).log;
   await loseLog();
-  const begun = JSON.parse((await log("recover", "--from", name, "--json")).stdout) as { id: string };
+  const recovered = await log("recover", "--from", name, "--json");
+  expect(recovered).toMatchObject({ code: 0 });
+  const begun = JSON.parse(recovered.stdout) as { id: string };
   const terminal = new CapturedTerminal({ cwd: folder, env: environment("cli") });
   const waited = await cairn(["status", "--wait", "PT1M", "--json", "--url", node.url ?? ""], terminal);
   expect(JSON.parse(waited.stdout)).toMatchObject({

@@ -5,6 +5,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { separateHistories } from "../../src/replay/other-histories.ts";
 import { BACKED_UP, backedUp, done, run } from "../backup/recovery-scene.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -13,12 +14,6 @@ beforeEach(async () => {
 afterEach(() => scene.close());
 
 const key = (name: string) => ({ bucket: "things", namespace: "default", name });
-
-async function saved(node: CairnNode): Promise<string> {
-  const result = await node.checkpoint().done;
-  if ("skipped" in result) throw new Error(`skipped: ${result.skipped}`);
-  return result.checkpoint.name;
-}
 
 /**
  * Writes up to transaction 14, and then loses the end of the log after transaction 6 and the index. `end` is called at
@@ -68,10 +63,10 @@ async function expectContinued(abandoned: string): Promise<void> {
 it.each(["its backup", "its backup and a checkpoint"])(
   "a lost log is continued from the end of %s, although a checkpoint of a lost end reaches further",
   async (held) => {
-    const abandoned = await lostEnd(saved);
+    const abandoned = await lostEnd(saveCheckpoint);
     await continued(async (b) => {
       await backedUp(b, 10);
-      return held === "its backup" ? "" : await saved(b);
+      return held === "its backup" ? "" : await saveCheckpoint(b);
     }, BACKED_UP);
     expect((await run(scene, "log", "status")).stderr).toMatch(
       /run cairn log recover( --from checkpoint-10-\S+)?, which begins a log that continues after transaction 10\./,
@@ -87,8 +82,8 @@ it.each(["its backup", "its backup and a checkpoint"])(
 );
 
 it("a lost log is continued from the checkpoint of the history that continued later", async () => {
-  const abandoned = await lostEnd(saved);
-  const name = await continued(saved);
+  const abandoned = await lostEnd(saveCheckpoint);
+  const name = await continued(saveCheckpoint);
   expect((await run(scene, "log", "status")).stderr).toContain(
     `run cairn log recover --from ${name}, which begins a log that continues after transaction 10.`,
   );
@@ -100,7 +95,7 @@ it("a lost log whose backup is of a lost end, but reaches further, is continued 
     await backedUp(a, 14);
     return "";
   }, BACKED_UP);
-  const name = await continued(saved);
+  const name = await continued(saveCheckpoint);
   for (const args of [[], ["--dry-run"]]) {
     expect(await run(scene, "log", "recover", ...args)).toMatchObject({
       code: 1,
