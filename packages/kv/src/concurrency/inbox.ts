@@ -1,8 +1,7 @@
 import type { Worker } from "node:worker_threads";
 
 /**
- * A first-in, first-out queue of values that arrive from elsewhere, usually another thread. `T` must not include
- * undefined.
+ * First in, first out, for values that arrive from elsewhere, usually another thread. `T` must not include undefined.
  */
 export class Inbox<T> {
   // One of the two is always empty, because a value goes to the first waiting taker.
@@ -10,12 +9,10 @@ export class Inbox<T> {
   readonly #takers: { give(one: T): void; refuse(error: unknown): void }[] = [];
   #failure: { readonly error: unknown } | undefined;
 
-  /** Creates a queue that contains `held`. */
   constructor(held: Iterable<T> = []) {
     this.#held = [...held];
   }
 
-  /** Adds a value. */
   put(one: T): void {
     const taker = this.#takers.shift();
     if (taker === undefined) this.#held.push(one);

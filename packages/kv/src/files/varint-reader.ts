@@ -1,9 +1,6 @@
 import type { CairnError } from "../errors/errors.ts";
 
-/**
- * Reads the numbers and length-prefixed bytes of LevelDB's formats. Throws the error that `damaged` returns for a description of the
- * damage.
- */
+/** Throws the error that `damaged` returns for a description of the damage. */
 export class VarintReader {
   position = 0;
   readonly #bytes: Uint8Array;
@@ -19,8 +16,8 @@ export class VarintReader {
   }
 
   /**
-   * Reads a varint, which has seven bits per byte, the lowest first. The function multiplies instead of shifting,
-   * because numbers may exceed 32 bits (sequence numbers have 56).
+   * A varint has seven bits per byte, the lowest first. It multiplies, as shifts fail above 32 bits (sequence numbers
+   * have 56).
    */
   number(): number {
     let value = 0;
