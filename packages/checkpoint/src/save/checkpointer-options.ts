@@ -19,14 +19,10 @@ export interface CheckpointerOptions {
   readonly keepDirBetweenCheckpoints: boolean;
   readonly keepDirOnClose: boolean;
   readonly retentionPolicy?: RetentionPolicy;
-  /**
-   * The age of the newest checkpoint (ms) above which another one is saved even if nothing has changed. By default,
-   * none is.
-   */
+  /** Above this age of the newest checkpoint (ms), one is saved even if nothing has changed. By default, none is. */
   readonly refreshAfter?: number;
   /**
-   * Nothing is saved while replaying the transactions after the newest checkpoint would take less time than this.
-   * Defaults to no budget.
+   * Nothing is saved while replaying what follows the newest checkpoint would take less time. Defaults to no budget.
    */
   readonly replayBudget?: number;
   readonly checkpointOnClose: boolean;
