@@ -66,10 +66,7 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
   });
 };
 
-/**
- * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3). Such a client accepts only event streams, and
- * reconnects when a stream ends, but never after an error.
- */
+/** WHATWG HTML, 9.2.3. It accepts only event streams, and reconnects when one ends, but never after an error. */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
 }
@@ -90,10 +87,7 @@ async function* stream(
   }
 }
 
-/**
- * Returns the query of a watch. A client that reconnects repeats its first URL, and the header Last-Event-ID specifies
- * where to resume.
- */
+/** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
 function watchQuery(request: FastifyRequest, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
   if (typeof last !== "string" || last === "") return query;
