@@ -19,7 +19,6 @@ import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
 import { type BackupTarget, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
 
-/** The parameters of a log backup. */
 export interface LogBackupOptions {
   /** The approximate interval at which the cluster writes a segment (ms). */
   readonly every: number;
@@ -44,8 +43,7 @@ export interface LogBackupParts {
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
   /**
-   * Called once for each damaged segment that {@link LogBackup.readAll} finds, and for each operation that the store
-   * denies.
+   * Once for each damaged segment that {@link LogBackup.readAll} finds, and for each operation that the store denies.
    */
   readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
@@ -163,7 +161,6 @@ export class LogBackup {
     this.#running = this.#run();
   }
 
-  /** Aborts a look in progress and waits for it to end. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;

@@ -5,8 +5,7 @@ import { syncFolder } from "@cairn/kv";
 const TIMESTAMP_GRANULARITY_MS = 50;
 
 /**
- * Keeps the file names in a log's folder durable. LevelDB begins a new write-ahead log about every 4 MB and flushes only its content; most
- * file systems then flush the name as well, but none guarantees this.
+ * LevelDB begins a write-ahead log about every 4 MB and flushes only its content; file systems need not flush names.
  */
 export class FolderNames {
   readonly #path: string;
