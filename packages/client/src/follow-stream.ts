@@ -5,7 +5,7 @@ import type { TxId } from "./types/transaction.ts";
 /** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
-/** Nothing was missed up to it. Undefined at the first node of a watch that begins at the current transaction. */
+/** Nothing was missed up to this transaction. Undefined at the first node of a watch from the current transaction. */
 export interface WatchPosition {
   readonly from: TxId | undefined;
   /** The time of that transaction, by which a node distinguishes its log from another one. */

@@ -108,9 +108,7 @@ export class NodePool {
   }
 }
 
-/**
- * Exponential, with jitter, so that clients that failed simultaneously retry at different times. `round` counts from 1.
- */
+/** An exponential backoff with jitter, so that clients that failed together retry apart. `round` counts from 1. */
 export function roundBackoffMs(round: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }

@@ -15,7 +15,7 @@ export type * from "./api/node-api.ts";
 export type { CairnNode } from "./node/node.ts";
 export { startNode } from "./node/start-node.ts";
 export type { StartNodeOptions } from "./node/start-node.ts";
-/** The error of `startNode`, with every problem of a configuration, and how the command line prints them. */
+/** `ConfigError` of `startNode` has all problems; `formatProblems` is how the command line prints them. */
 export { ConfigError, formatProblems } from "./config/source/problems.ts";
 export type { ConfigProblem } from "./config/source/problems.ts";
 /** The context passed to a module of your own. */

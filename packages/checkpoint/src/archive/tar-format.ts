@@ -21,7 +21,7 @@ export function archiveSize(files: Iterable<{ readonly bytes: number }>): number
   return size;
 }
 
-/** Without an owner or a time, so that the same files produce the same archive. */
+/** The header has no owner and no time, so that the same files produce the same archive. */
 export function writeHeader(target: Buffer, name: string, bytes: number): void {
   const header = new Header({ path: name, size: bytes, mode: 0o644, type: "File", mtime: new Date(0) });
   // The library omits fields without a value.

@@ -31,7 +31,7 @@ export interface RestoreProgress {
 export interface RestoreOptions {
   /** The stores. If two contain equal checkpoints, the earlier one is preferred. */
   readonly stores: readonly CheckpointStore[];
-  /** It must be on the same file system as `targetDir`, and is created if it does not exist. */
+  /** Checkpoints are unpacked here. Must be on the same file system as `targetDir`; created if it does not exist. */
   readonly stagingDir: string;
   /** The folder to restore to. It must be empty or not exist. It appears completely or not at all. */
   readonly targetDir: string;
@@ -141,7 +141,7 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
   }
 }
 
-/** Waits only briefly for a store, and less once the restore is aborted: the reservation expires by itself. */
+/** Waits only briefly, and less once the restore is aborted: an unreleased reservation expires by itself. */
 async function releaseInTime(
   reservation: Reservation,
   clock: Clock,

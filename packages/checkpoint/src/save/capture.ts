@@ -73,12 +73,12 @@ async function removeCaptures(path: string, owner: string): Promise<void> {
   }
 }
 
-/** The owner may contain characters that are invalid in a folder's name. */
+/** The prefix has a hash of the owner, which may contain characters that are invalid in a folder's name. */
 function prefixOf(owner: string): string {
   return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
 }
 
-/** An interface, because the simulation of many nodes does not copy anything to a disk. */
+/** This is an interface because the simulation of many nodes does not copy anything to a disk. */
 export interface Archiving {
   readonly directory: typeof captureDirectory;
   readonly capture: typeof captureTo;

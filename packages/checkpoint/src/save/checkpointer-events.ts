@@ -49,7 +49,7 @@ export interface CheckpointerStatus {
   readonly nextCheckAt: number | null;
   /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
-  /** A word and a sentence. Null if the last round saved or failed, and before the first round. */
+  /** Why the last round saved nothing: a word and a sentence. Null if it saved or failed, and before the first one. */
   readonly skipped: { readonly at: number; readonly reason: SkipReason; readonly because: string } | null;
   /** The last warning of each kind; warnings are never withdrawn. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];

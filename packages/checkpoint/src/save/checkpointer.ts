@@ -51,7 +51,7 @@ export interface StopOptions {
 const STOP_TIMEOUT_MS = 10_000;
 const ABORT_TIMEOUT_MS = 1_000;
 
-/** The first look comes soon, the others about once per period. It saves if no other node has saved. */
+/** Looks at the store soon, then about once per period. A look saves a checkpoint if no other node has saved one. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
   const checkpointer = new ScheduledCheckpointer(parts);
   checkpointer.start();
@@ -115,7 +115,7 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
   }
 
-  /** The look counts as a running save only if it saves a checkpoint. */
+  /** The round begins after a scheduled look, which counts as a running save only if it saves a checkpoint. */
   #afterLook(): RequestedRound {
     const requested = (async () => {
       while (this.#isLooking()) await this.#status.nextStep();

@@ -13,7 +13,7 @@ import {
 import type { LeaseRecord } from "../store/lease-record.ts";
 import { parseStoredRecord } from "../store/stored-record.ts";
 
-/** Uploads without progress are aborted: a lease renewed forever would prevent all further checkpoints. */
+/** An upload without progress for so long is aborted: renewing its lease forever would prevent all checkpoints. */
 const STALLED_AFTER_MS = 600_000;
 /** The maximum duration that {@link leaseDuration} returns. */
 export const MAX_GRANTED_LEASE_MS = 60_000;
@@ -41,7 +41,7 @@ export interface Lease {
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
   /** Records that the upload has ended, and left nothing unfinished. */
   settle(): void;
-  /** Keeps the lease valid for a while. Must be called before publishing. If the lease is lost, throws the reason. */
+  /** Renews the lease now. Must be called before publishing. If the lease is lost, throws the reason. */
   confirm(): Promise<void>;
   /** Ends the lease. Does nothing if it is lost. */
   release(): Promise<void>;

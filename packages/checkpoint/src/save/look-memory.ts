@@ -30,7 +30,7 @@ export interface LookMemory {
   acquiring(nonce: string): void;
   /** Records that the lease is held. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
-  /** The lease has the node's id, and was not renewed since this process started. */
+  /** True if the lease has the node's id and was not renewed since this process started: an earlier process held it. */
   leftBehind(lease: LeaseRecord, storeNow: number): boolean;
 }
 

@@ -43,7 +43,7 @@ export interface SaveOptions {
   readonly onName?: (name: string) => void;
 }
 
-/** A manifest records the history of its index at the transactions of so many checkpoints, newest first. */
+/** A manifest records the history of its index at the transactions of at most this many others, newest first. */
 const MAX_OTHER_CHECKPOINTS = 64;
 
 // Pauses of 200, 400 and 800 ms, in addition to the retries of the store itself, suffice to determine whether a request
@@ -208,7 +208,7 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-/** If it cannot be determined now whether nothing is left behind, the cleanup is left to the next sweep. */
+/** Whether a failed upload left nothing behind. If this cannot be determined now, the next sweep cleans up. */
 async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
   try {
     await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });

@@ -12,7 +12,7 @@ const SPREAD = 0.2;
  */
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
-/** While another node uploads: if it fails, the cluster does not have to wait a whole period for the next one. */
+/** The factor while another node uploads: if that fails, the cluster need not wait a whole period for the next one. */
 const LEASED_PART = 0.1;
 /** The extra time to wait after a lease should have expired. Some stores report their time in whole seconds. */
 const AFTER_LEASE_MS = 1_000;

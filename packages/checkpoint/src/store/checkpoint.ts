@@ -63,7 +63,7 @@ export function parseCheckpointFile(
   return undefined;
 }
 
-/** By numeric transaction id, then by time, then by suffix, so that the order is the same on every node. */
+/** Orders by numeric transaction id, then by time, then by suffix, so that the order is the same on every node. */
 export function newestFirst(a: CheckpointName, b: CheckpointName): number {
   if (a.txId !== b.txId) return b.txId - a.txId;
   if (a.takenAt !== b.takenAt) return b.takenAt - a.takenAt;
@@ -83,7 +83,7 @@ export const FileName = z
  * compared.
  */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
-/** The newest, some at increasing distances before it, and those at which other checkpoints end. */
+/** A manifest has the newest, some at increasing distances before it, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
 
 /** The format of a manifest, as specified in docs/checkpoint-format.md. Anything else is not a checkpoint. */
@@ -180,7 +180,7 @@ export function encodeManifest(manifest: Manifest): EncodedManifest {
 
 const ENDING = "\n}";
 
-/** The last member, a checksum of the text before its comma: otherwise, a changed digit would go unnoticed. */
+/** The last member is a checksum of the text before its comma. Without it, a changed digit would go unnoticed. */
 function checksumMember(checksum: string): string {
   return `,\n "sha256": "${checksum}"`;
 }

@@ -16,7 +16,7 @@ export function leaseFile(logId: string): string {
   return `${LEASE_PREFIX}-${idInName(logId)}.json`;
 }
 
-/** A longer one (ms) was written with a wrong clock, and counts as expired. */
+/** A lease that is valid for longer (ms) was written with a wrong clock, and counts as expired. */
 export const MAX_CREDIBLE_LEASE_MS = 600_000;
 
 export const LeaseSchema = z.object({
@@ -71,7 +71,7 @@ export async function parseLease(
 /** The owner of a lease that cannot be read. */
 const UNKNOWN_OWNER = "unknown";
 
-/** A later version may have written it. It is valid for the longest credible lease time. */
+/** A stand-in for a lease that cannot be read, perhaps a later version's. It is valid for the longest credible time. */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
   return { owner: UNKNOWN_OWNER, nonce: "", progress: { bytes: 0 }, expiresAt };

@@ -8,7 +8,7 @@ import type { Clock } from "../timing/clock.ts";
 /** The folder of reservations: each names a checkpoint that a node is restoring. */
 export const RESERVATIONS = "reservations/";
 
-/** It is renewed three times within this time (ms). After a crash, the checkpoint is kept for that long. */
+/** A reservation is renewed three times within this time (ms). After a crash, it keeps the checkpoint for so long. */
 const RESERVATION_MS = 300_000;
 /** The time after which a reservation that is not renewed has ended, whatever expiry time it states (ms). */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
@@ -24,7 +24,7 @@ export interface Reservation {
   release(): Promise<void>;
 }
 
-/** A best effort: if the store rejects the reservation, there is nothing to release. */
+/** Makes sweeps keep `checkpoint`, if possible: if the store rejects the reservation, there is nothing to release. */
 export async function reserve(
   store: CheckpointStore,
   checkpoint: string,

@@ -20,7 +20,7 @@ export async function readStoredRecord<T extends z.ZodType>(
   }
 }
 
-/** Undefined if it is too long, is not JSON or does not match the schema, in which case Cairn did not write it. */
+/** Undefined if `text` is too long, is not JSON or does not match the schema: then Cairn did not write it. */
 export function parseStoredRecord<T extends z.ZodType>(schema: T, text: string): z.infer<T> | undefined {
   if (text.length > MAX_RECORD_LENGTH) return undefined;
   let value: unknown;

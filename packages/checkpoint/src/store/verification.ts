@@ -103,7 +103,7 @@ function unreadableMark(file: string, why: string): CairnError {
   });
 }
 
-/** Undefined if it has none, or one that is unreadable or belongs to another manifest. */
+/** Undefined if the checkpoint has no mark, or one that is unreadable or belongs to another manifest. */
 export async function readVerification(
   store: CheckpointStore,
   name: string,

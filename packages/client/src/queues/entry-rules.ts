@@ -2,7 +2,7 @@ import { isoDuration } from "../types/iso-duration.ts";
 import type { FieldValues, PolicyDuration, QueuePolicy } from "../types/policies.ts";
 import type { Json } from "../types/transaction.ts";
 
-/** Thrown by a handler: the entry gets the `dead` fields of the `retry` policy without further attempts. */
+/** Thrown by a handler that will never finish: the entry gets the `dead` fields of `retry` without further attempts. */
 export class GiveUp extends Error {
   constructor(reason: string) {
     super(reason);

@@ -19,7 +19,7 @@ export interface ClusterStatus {
   readonly silent: readonly { readonly node: string; readonly instance: string; readonly forMs: number }[];
   /** The ids that several running nodes share. */
   readonly sameId: readonly string[];
-  /** The transaction at which histories were compared, and what differs; null if fewer than two nodes could be. */
+  /** Where histories were compared, and what differs; null if fewer than two nodes could be compared. */
   readonly past: { readonly txId: TxId; readonly differ: "history" | "effects" | null } | null;
   /** Worst first. */
   readonly findings: readonly ClusterFinding[];

@@ -73,7 +73,7 @@ export interface NodeStatus {
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    /** Whether it responds and, after an interruption, is known to be the same log; null before the first attempt. */
+    /** Whether the log responds and, after an interruption, is known to be the same; null before the first attempt. */
     readonly reachable: boolean | null;
     /** Whether the log exists: false before its creation and after its deletion; null while unknown. */
     readonly exists: boolean | null;
@@ -176,7 +176,7 @@ export interface NodeStatus {
       readonly at: string;
       readonly durationMs: number;
     } | null;
-    /** The newest of this log by any node. `durationMs` is null if another node performed it. */
+    /** The newest verification for this log by any node. `durationMs` is null if another node performed it. */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;

@@ -17,7 +17,7 @@ export interface CaptureOptions {
    */
   readonly maxStarts?: number;
   readonly maxReads?: number;
-  /** The caller must then compare the tables with their checksums before using the copy. Defaults to false. */
+  /** If true, the caller must compare the tables with their checksums before it uses the copy. Defaults to false. */
   readonly unchecked?: boolean;
 }
 
@@ -150,7 +150,7 @@ function noManifest(source: string, name: string, cause: unknown): CairnError {
   });
 }
 
-/** What CURRENT names. The copy uses `bytes`, because reading the file again could return a newer manifest. */
+/** The manifest that CURRENT names. `bytes` are copied, because reading the file again could return a newer one. */
 interface CapturedManifest {
   readonly name: string;
   readonly bytes: Uint8Array;

@@ -1,8 +1,6 @@
 import type { Worker } from "node:worker_threads";
 
-/**
- * First in, first out, for values that arrive from elsewhere, usually another thread. `T` must not include undefined.
- */
+/** A first-in, first-out queue of values from elsewhere, usually another thread. `T` must not include undefined. */
 export class Inbox<T> {
   // One of the two is always empty, because a value goes to the first waiting taker.
   readonly #held: T[];

@@ -25,7 +25,7 @@ export class LevelRecordReader {
   #blockStart = 0;
   #end = 0;
 
-  /** Returns the offset after the last complete record so far: a file that is truncated there is complete. */
+  /** Returns the offset after the last complete record: truncated there, the file has only complete records. */
   get end(): number {
     return this.#end;
   }

@@ -1,4 +1,4 @@
-/** The format is format_description.txt of google/snappy. LevelDB decompresses the blocks that it reads itself. */
+/** Undefined if `block` is not as in format_description.txt of google/snappy. LevelDB decompresses its own reads. */
 export function unsnappy(block: Uint8Array): Uint8Array | undefined {
   let position = 0;
   let size = 0;

@@ -117,7 +117,7 @@ function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<strin
 interface WholeRecords {
   readonly end: number;
   readonly last: number;
-  /** Undefined if there is none after the complete records, or if a record is cut off by the end of the file. */
+  /** The damage after the complete records; undefined if there is none, or if the file's end cuts off a record. */
   readonly problem: CairnError | undefined;
 }
 

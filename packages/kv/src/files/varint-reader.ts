@@ -15,10 +15,7 @@ export class VarintReader {
     return this.position >= this.#bytes.length;
   }
 
-  /**
-   * A varint has seven bits per byte, the lowest first. It multiplies, as shifts fail above 32 bits (sequence numbers
-   * have 56).
-   */
+  /** A varint has seven bits per byte, lowest first. Multiplies, as sequence numbers exceed the 32 bits of shifts. */
   number(): number {
     let value = 0;
     for (let factor = 1; factor <= 2 ** 56; factor *= 128) {

@@ -12,7 +12,7 @@ export interface BatchChange {
   readonly value: Uint8Array | undefined;
 }
 
-/** In the format of write_batch.cc. Throws `INDEX_CORRUPT` if the bytes after the header are not changes. */
+/** The format is that of write_batch.cc. Throws `INDEX_CORRUPT` if the bytes after the header are not changes. */
 export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, undefined> {
   const reader = new VarintReader(batch, noBatch);
   reader.position = BATCH_HEADER_BYTES;

@@ -81,9 +81,7 @@ export async function checkUnchecked(
   if (!signal.aborted) await removeFolder(dir);
 }
 
-/**
- * As many threads as processors, up to {@link MAX_THREADS}: a node waits for the result. The first failure ends all.
- */
+/** Uses a thread per processor, up to {@link MAX_THREADS}: a node waits for the result. The first failure ends all. */
 async function checkOnThreads(
   dir: string,
   numbers: readonly number[],
@@ -129,7 +127,7 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
   }
 }
 
-/** Compares tables of earlier processes once, and all tables on request. */
+/** Compares tables with their checksums: those of earlier processes once, and all on request. */
 export class TableChecks {
   /** The error of a damaged table, once one is found. Data that may come from that table must not be served. */
   damage: CairnError | undefined;

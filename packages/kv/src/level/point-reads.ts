@@ -1,4 +1,4 @@
-/** They return undefined for a row that does not exist. */
+/** The functions return undefined for a row that does not exist. */
 export interface RowReads<Value> {
   /** Reads a row on this thread. Throws if the read fails. */
   now(key: Uint8Array): Value | undefined;

@@ -50,7 +50,7 @@ export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
 
-/** The bytes of each undamaged table; finally the confirmation that all are undamaged, or the failure. */
+/** Sent by the thread: the bytes of each undamaged table; finally that all are undamaged, or the failure. */
 export interface CheckReport {
   readonly checked?: number;
   readonly failed?: SentError;

@@ -39,7 +39,7 @@ export interface ReadOptions {
   readonly minTx?: TxId;
   /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
-  /** Reads the current index even if the node is not ready. Otherwise, NOT_READY is thrown until it is ready. */
+  /** If true, reads the current index even if the node is not ready. If not, NOT_READY is thrown until it is ready. */
   readonly stale?: boolean;
   /**
    * If true, the result includes everything that any node acknowledged before the call. On a shared log this requires

@@ -4,7 +4,7 @@ import type { Policies } from "@cairn/client";
 import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** `regressed` applies if the ids of the index's log and this one are equal, and `different` if they differ. */
+/** `regressed` applies if the log has the id of the log from which the index was built, and `different` if not. */
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
   readonly different: "rebuild" | "halt";
@@ -78,7 +78,7 @@ export interface HttpOptions {
   readonly page?: boolean;
 }
 
-/** Created from the configuration, but not started: nothing has been opened, created or deleted. */
+/** A node's parts, created from its configuration but not started: nothing has been opened, created or deleted. */
 export interface System {
   readonly nodeId: string;
   /** The absolute path of `dir` in `cairn/node`. */

@@ -55,7 +55,7 @@ export function replacedLogs(lineage: Lineage, continued: string): string[] {
   return [...lineage.keys()].filter((id) => !history.includes(id) && rootOf(lineage, id) === root);
 }
 
-/** Replaced are those that another log continues, or whose earlier log was recovered again at a different point. */
+/** Omits logs that another log continues, and those whose earlier log was later recovered again at another point. */
 export function newestLogs(lineage: Lineage): string[] {
   const continued = new Set([...lineage.values()].flatMap((origin) => origin?.obsolete ?? []));
   const newest = new Map<string, string>();
@@ -81,14 +81,14 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
   );
 }
 
-/** The log that continues `logId`, or that was recovered later from the same earlier log. Undefined if none is. */
+/** The log that continues `logId`, or was recovered later from the same earlier log. Undefined if there is none. */
 export function successorOf(lineage: Lineage, logId: string): string | undefined {
   const root = rootOf(lineage, logId);
   const found = newestLogs(lineage).find((id) => rootOf(lineage, id) === root);
   return found === logId ? undefined : found;
 }
 
-/** The earliest known one, whether continued directly or indirectly; its own id if it continues none. */
+/** The earliest known log that it continues, directly or indirectly; its own id if it continues none. */
 function rootOf(lineage: Lineage, logId: string): string {
   return lineOf(lineage, logId).at(-1) ?? logId;
 }

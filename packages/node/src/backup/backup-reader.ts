@@ -33,7 +33,7 @@ export class BackupReader implements TxLog {
   #lineage: Lineage = new Map();
   #log: BackupLog | undefined;
   #logId: string | undefined;
-  /** It takes effect at the next call of {@link exists}, which is the first step of joining. */
+  /** The log that replaces the current one at the next call of {@link exists}, which is the first step of joining. */
   #next: string | undefined;
 
   constructor(options: BackupReaderOptions) {

@@ -67,7 +67,7 @@ function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   return logIds.toSorted((a, b) => depth(b) - depth(a));
 }
 
-/** The last that also belongs to the history of another log; undefined if none is known. */
+/** Returns the last transaction of `logId` that also belongs to the history of `other`; undefined if none is known. */
 async function lastOfEach(
   earlier: EarlierLogs,
   logId: string,

@@ -57,7 +57,7 @@ export class EarlierLogs {
     return way === undefined ? undefined : [...way, earlier];
   }
 
-  /** All before the log with the birth record `birth`, oldest first; undefined unless backups hold all completely. */
+  /** All logs before the one of the record `birth`, oldest first; undefined unless backups hold them completely. */
   async all(birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
     if (birth === undefined) return undefined;
     if (birth.continues === undefined) return [];
@@ -67,7 +67,7 @@ export class EarlierLogs {
     return before === undefined ? undefined : [...before, earlier];
   }
 
-  /** Newest first, each with the last of its transactions that belongs to the later log's history. */
+  /** The known earlier logs, newest first, each with its last transaction that belongs to the later log's history. */
   async ends(birth: BirthRecord | undefined): Promise<readonly EarlierEnd[]> {
     const ends: EarlierEnd[] = [];
     let continues = birth?.continues;
@@ -121,7 +121,7 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /** Read from the backup that goes back furthest; undefined if no backup can be used. */
+  /** Reads the log from the backup that goes back furthest; undefined if no backup can be used. */
   async #find(continued: ContinuedLog): Promise<EarlierLog | undefined> {
     let found: EarlierLog | undefined;
     let unread: CairnError | undefined;

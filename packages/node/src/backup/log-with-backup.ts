@@ -22,7 +22,7 @@ interface Beginning {
 const SEARCH_MS = 60_000;
 /** How long the listing of one backup is awaited before its last one is used (ms). */
 const LISTING_LIMIT_MS = 3_000;
-/** A reader starts over if the log was trimmed while the backup was being read. */
+/** A reader starts over at most this often because the log was trimmed while the backup was being read. */
 const MAX_SEAMS = 100;
 
 /**
@@ -154,10 +154,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   };
 }
 
-/**
- * Oldest first, from the end of an index or checkpoint of another log to this log's beginning; undefined if none leads
- * there.
- */
+/** The earlier logs, oldest first, whose backups lead from `end` to the beginning of this log; undefined if none do. */
 export async function wayToLog(
   log: LogHistory,
   { birth }: LogIdentity,

@@ -22,7 +22,7 @@ export class CheckpointDoubts {
     else this.#unusable.add(name);
   }
 
-  /** Damaged ones that were skipped during joining must not keep an intact one from being saved. */
+  /** Damaged checkpoints that were skipped during joining must not keep an intact one from being saved. */
   passedOver(damaged: readonly string[]): void {
     for (const name of damaged) this.judged(name, false);
   }

@@ -7,7 +7,7 @@ import type { CheckpointDoubts } from "./checkpoint-doubts.ts";
 export interface OtherPast {
   /** The name that is used in messages, such as `node b` or `the checkpoint …`. */
   readonly who: string;
-  /** Read from the checkpoint store, where forging takes write access. Any process can send chains over the network. */
+  /** True if read from the store, where forging takes write access. Over the network, any process can send chains. */
   readonly isStored: boolean;
   /** The id of the log. */
   readonly log: string;

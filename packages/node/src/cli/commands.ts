@@ -1,7 +1,7 @@
 import type { AddCommand } from "./options/command-options.ts";
 import { ownMember } from "../text/own-member.ts";
 
-/** In the order of the help text. Loaded when used, so that a node starts without waiting for other commands. */
+/** In the order of the help text. Each is loaded when it is used, so that a node starts without waiting for others. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   start: async () => (await import("./node/start.ts")).addStart,
   status: async () => (await import("./node/status.ts")).addStatus,

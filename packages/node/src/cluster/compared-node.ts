@@ -15,7 +15,7 @@ export interface ComparedNode {
   readonly agrees: boolean;
   /** Reports an error that occurred while `index` was in use. */
   suspect(index: IndexStore, error: unknown): void;
-  /** `live` is the folder of its replacement, if given. Returns false if the index was left before, or has none. */
+  /** `live` is the replacement's folder, if any. Returns false if there is none, or if the index was left before. */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean;
   /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
   halt(index: IndexStore, error: CairnError): void;

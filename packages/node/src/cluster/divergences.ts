@@ -23,7 +23,7 @@ export interface DivergenceParts {
   readonly askAgain: (signal: AbortSignal) => Promise<boolean>;
 }
 
-/** Random, so that of many nodes that detect a difference at the same time, one goes first. */
+/** The pause is random, so that of many nodes that detect a difference at the same time, one goes first. */
 const MAX_PAUSE_MS = 2_000;
 /** The maximum time for which other nodes may go first. It is limited, because their claims could be forged. */
 const MAX_WAIT_MS = 120_000;

@@ -32,7 +32,7 @@ export interface VersionGroup {
   readonly peers: readonly Peer[];
 }
 
-/** The version `own` first, then by number of nodes. Digests are comparable only within a group. */
+/** The group of version `own` comes first, the others by size. Digests are comparable only within a group. */
 export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
   const groups = new Map<number, Peer[]>();
   for (const peer of peers) {

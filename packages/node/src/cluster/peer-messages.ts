@@ -198,7 +198,7 @@ const AnswerSchema = z.object({
   startedAt: Text,
   /** The part of a node's GET /status that other nodes pass on. Other fields of a response are dropped. */
   status: StatusSchema.optional(),
-  /** While the node works on the response, about once a second: it has processed `done` of `total` transactions. */
+  /** Sent about once a second while the node works on the response: it has processed `done` of `total` transactions. */
   working: z.object({ done: Count, total: Count }).optional(),
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),

@@ -37,7 +37,7 @@ export function repeatWork(
   };
 }
 
-/** Whether `work` succeeds or fails. The signal that it receives is aborted when the work is stopped. */
+/** Runs `work` again whether it succeeds or fails. The signal that it receives is aborted when the work is stopped. */
 export function repeatEvery(
   clock: Clock,
   everyMs: number,
@@ -61,7 +61,7 @@ export function jittered(ms: number, random: () => number): number {
 
 const MIN_CLEANUP_PAUSE_MS = 1_000;
 const MAX_CLEANUP_PAUSE_MS = 3_600_000;
-/** High enough that the log and its backup do not grow much longer than necessary. */
+/** The number is high enough that the log and its backup do not grow much longer than necessary. */
 const CLEANUPS_PER_KEEP = 20;
 
 /** Returns the pause between clean-ups that remove what is older than `keep`: an hour, or a twentieth of `keep` (ms). */

@@ -134,7 +134,7 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
-/** A sentence to end a hint: a similar name in the folder of `path`, or that there is no such folder. */
+/** Ends a hint: suggests a file with a similar name in the folder of `path`, or says that there is no such folder. */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];

@@ -177,7 +177,7 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
   return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
 }
 
-/** Compared without namespaces, because the common namespace must not make names seem similar. */
+/** Names are compared without namespaces, because a common namespace must not make them seem similar. */
 function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
   const near = nearestName(
     name,

@@ -25,7 +25,7 @@ import {
 /** The newest are kept. Older folders are removed unless they hold transactions that the log has lost. */
 const KEPT_QUARANTINES = 2;
 
-/** LevelDB ignores files with names other than its own, and this file is moved together with its index. */
+/** Marks an index as distrusted. LevelDB ignores files with foreign names, and this one is moved with its index. */
 const DISTRUSTED = "distrusted.json";
 
 /**
@@ -60,7 +60,7 @@ export class IndexDirectory {
     this.#lock = lock;
   }
 
-  /** Creates it if it is missing. Throws `INDEX_LOCKED`, which names the process that holds the directory. */
+  /** Creates the directory if it is missing. Throws `INDEX_LOCKED`, which names the process that holds it. */
   static async acquire(dbDir: string): Promise<IndexDirectory> {
     const layout = dbDirLayout(dbDir);
     const lock = await explained(dbDir, async () => {

@@ -7,7 +7,7 @@ export interface DbDirLayout {
   readonly staging: string;
   /** The folder of captures that are being saved as checkpoints, unless `checkpoint-dir` names another one. */
   readonly capture: string;
-  /** It is not below `staging`, because every join sweeps that folder. */
+  /** An index is rebuilt here for comparison. It is not below `staging`, because every join sweeps that folder. */
   readonly rebuild: string;
   readonly quarantine: string;
   /** A LevelDB database that is held open by the process that uses the db-dir. */

@@ -6,7 +6,7 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 
 const NOTE = "why.json";
 
-/** All up to `txId`. At the last comparison, the log's history had the same transactions up to `shared`. */
+/** All transactions up to `txId`. At the last comparison, the log's history had the same ones up to `shared`. */
 export interface HeldTransactions {
   readonly txId: TxId;
   /** The last transaction that the index and the log shared; undefined if it could not be determined. */
@@ -17,7 +17,7 @@ export interface HeldTransactions {
   readonly isProven?: boolean | undefined;
 }
 
-/** Why and when the index was moved aside, and its transactions. */
+/** Records why and when the index was moved aside, and its transactions. */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
@@ -70,7 +70,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   return found;
 }
 
-/** According to their notes. Notes about another log than `logId` say nothing about this one. */
+/** Counts according to the notes. Those about another log than `logId` say nothing about this one. */
 export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: string): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {

@@ -231,7 +231,7 @@ function isPreflight({ method, headers }: FastifyRequest): boolean {
 const SINGLE: readonly string[] = ["host", "authorization", "content-type"];
 const SINGLE_LENGTHS = new Set(SINGLE.map(({ length }) => length));
 
-/** Undefined if none of {@link SINGLE} occurs twice. Takes 0.3 us; Node's `headersDistinct` 1 to 4 us. */
+/** Undefined if none of {@link SINGLE} is repeated. Takes 0.3 us; Node's `headersDistinct` takes 1 to 4 us. */
 function repeatedHeader(rawHeaders: readonly string[]): string | undefined {
   let seen = 0;
   for (let at = 0; at < rawHeaders.length; at += 2) {

@@ -40,7 +40,7 @@ export interface Connections {
    * a client could make the node hold any number of responses.
    */
   inOrder(request: IncomingMessage, begin: () => void): void;
-  /** May be repeated. Returns false if the request will get no response because its connection closes first. */
+  /** May be called repeatedly. Returns false if the request gets no response because its connection closes first. */
   take(request: IncomingMessage): boolean;
   /** Whether every connection closes after its next response. If it does, the response must announce that. */
   readonly areEnding: boolean;

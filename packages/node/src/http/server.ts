@@ -44,7 +44,10 @@ export interface HttpServerContext {
   readonly requestLogger?: HttpLogger;
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
-  /** Defaults to 300,000 ms, and 15,000 for the headers alone. For a batch, it limits each part ({@link PacedBody}). */
+  /**
+   * How long a request may take to arrive: by default 300,000 ms, and 15,000 for the headers. A batch has this time for
+   * each part ({@link PacedBody}).
+   */
   readonly requestTimeoutMs?: number;
   /** The time after which a client that receives nothing is considered gone (ms). Defaults to 60,000. */
   readonly goneAfterMs?: number;
@@ -229,7 +232,7 @@ function omitLengthOfEmptyHead(app: FastifyInstance): void {
   });
 }
 
-/** Requests rejected before a route are reported under one name, to keep the number of metric labels small. */
+/** Requests rejected before they reach a route share one name, to keep the number of metric labels small. */
 function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {
     const { method, routeOptions } = request;

@@ -398,7 +398,7 @@ export class IndexStore {
     return value === undefined ? undefined : decodeSubmission(key, value);
   }
 
-  /** Undefined for an empty index. With `at`, as of then, or `CONFLICT` if the history does not reach back to it. */
+  /** Undefined for an empty index. With `at`, the digest as of then; throws `CONFLICT` if the history begins later. */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
     return await this.read(async (reader) => await digestIndex(reader, at));
   }

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
-/** Now and whenever the policies change, until `signal` is aborted. Messages are applied at the same time. */
+/** Builds fields now and whenever the policies change, until `signal` is aborted. Messages are applied meanwhile. */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     // This yields to the event loop, because calls to a store in memory never do.

@@ -138,7 +138,7 @@ export function nothingToContinue(
   );
 }
 
-/** The beginning was removed and is in no usable checkpoint. Names the log's newest unusable one, if any. */
+/** The log's beginning was removed and is in no usable checkpoint. Names its newest unusable one, if any. */
 export function nothingToRestore(
   { name, bounds }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,

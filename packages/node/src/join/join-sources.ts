@@ -22,7 +22,7 @@ export class JoinSources {
   /** The first position that can be read from the log or a backup. */
   readonly #first: LastKnown<number>;
   readonly #contents: LastKnown<string>;
-  /** What a store last held stays valid while it is away: that is no change, and must not hide those of others. */
+  /** What a store last held stays valid while it is away: its absence is no change, and must not hide others. */
   readonly #stored = new Map<CheckpointStore, LastKnown<string>>();
   #seen = "";
 

@@ -13,7 +13,7 @@ import {
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/** If unreachable, `error` is the reason. Reported after the first attempt and at each change. */
+/** If the log is unreachable, `error` is the reason. Reported after the first attempt and at each change. */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
@@ -29,7 +29,7 @@ export interface FollowedLog extends Pick<
 }
 
 export interface FollowLogOptions {
-  /** The first yielded message follows it. Without an anchor, reading starts at `from`. */
+  /** The first yielded message follows this one. Without an anchor, reading starts at `from`. */
   readonly anchor?: Anchor | undefined;
   /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;

@@ -8,7 +8,7 @@ import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 
 export interface SubmittedTransaction {
   readonly txId: TxId;
-  /** The CRC-32 of the message. A log that has lost this one may give its id to another one. */
+  /** The CRC-32 of the message: a log that has lost this message may give its id to another one. */
   readonly checksum: number;
 }
 

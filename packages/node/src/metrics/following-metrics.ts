@@ -1,7 +1,7 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedCounts } from "../index/index-store.ts";
 
-/** Called once per array of messages rather than once per transaction. */
+/** The functions are called once per array of messages rather than once per transaction. */
 export interface FollowingMetrics {
   applied(counts: AppliedCounts, seconds: number): void;
   /** Counts each time that the node begins to read the log: at the start, and after each interruption. */

@@ -170,7 +170,7 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 let ofProcess: Registry | undefined;
 
-/** Names that only counters may have. Each is the sum of another gauge, which reports its values by type. */
+/** Gauges with names that only counters may have. Each is the sum of another gauge, which reports values by type. */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",

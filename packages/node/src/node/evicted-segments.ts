@@ -12,9 +12,7 @@ export interface BackedUp {
   readonly own: readonly SegmentFile[];
   /** The segments of earlier logs that the node's log may continue. */
   readonly earlier: readonly SegmentFile[];
-  /**
-   * The log's own segments belong to its history, so those before a first write or after an eviction lack the content.
-   */
+  /** The log's segments belong to its history, so those before a first write or after an eviction lack its content. */
   readonly comparable: boolean;
 }
 

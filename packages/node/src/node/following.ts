@@ -51,7 +51,7 @@ export interface FollowingParts {
   readonly onApplied: (txId: number) => void;
   /** Returns whether services may start. */
   readonly mayServe: () => boolean;
-  /** The index has caught up, its fields are built, its tables checked, and the services have started. */
+  /** Called when the index has caught up, its fields are built, its tables checked, and the services started. */
   readonly onReady: () => void;
 }
 

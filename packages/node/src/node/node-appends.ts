@@ -25,7 +25,7 @@ import { sameHistory } from "./same-history.ts";
  */
 const GATHERING_TURNS = 5;
 
-/** Clients that have just received a response may read again at once. A turn of an idle loop takes microseconds. */
+/** Clients that just got a response may read again and share the next barrier. An idle turn takes microseconds. */
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
 }

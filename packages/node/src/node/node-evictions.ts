@@ -50,7 +50,7 @@ export async function evictionPlaces(
   };
 }
 
-/** Saved after the eviction, and not known to be clean of the evicted bytes. */
+/** The checkpoints that were saved after the eviction and are not known to be clean of the evicted bytes. */
 function inFiles(
   evicted: TxId,
   saved: readonly CheckpointListing[] | null,

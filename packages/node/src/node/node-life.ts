@@ -207,9 +207,7 @@ export class NodeLife implements ComparedNode {
     if (matters) this.#distrust(index, error);
   }
 
-  /**
-   * `live` is the folder of the index that replaces it, if any. False if it was left or doubted before, or has none.
-   */
+  /** `live` is the replacement's folder, if any. False if there is none, or if the index was left or doubted before. */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
     if (index !== this.#index || !this.agrees) return false;
     this.#replacement = live;

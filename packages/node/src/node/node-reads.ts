@@ -82,7 +82,7 @@ type Reads = Pick<
   | "entry"
 >;
 
-/** They use only an index that agrees with the log, unless a read explicitly accepts stale data. */
+/** Reads use only an index that agrees with the log, unless a read explicitly accepts stale data. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;

@@ -174,10 +174,7 @@ export class NodeReporting {
     );
   }
 
-  /**
-   * Reads of open files continue to work, so a loss would otherwise remain unnoticed until the next checkpoint or
-   * start.
-   */
+  /** Reads of open files continue to work, so a loss would go unnoticed until the next checkpoint or start. */
   async #lookAtFiles(): Promise<void> {
     const { index } = this.#parts.life;
     const { warning } = await indexFiles(index);

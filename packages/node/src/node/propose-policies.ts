@@ -12,7 +12,7 @@ export function comparedPolicies(
   return { ...present, file: isDeepStrictEqual(present.policies, proposed) ? "same" : "different" };
 }
 
-/** If the log has none and accepts transactions. One of several nodes wins. A difference is only logged. */
+/** Submits them if the log has none and accepts transactions; one of several nodes wins. Differences are logged. */
 export async function proposePolicies(
   node: Pick<NodeApi, "submit" | "await" | "policies">,
   proposed: Policies,

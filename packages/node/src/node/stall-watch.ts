@@ -7,7 +7,7 @@ export interface Movement {
   readonly phase: Phase;
   readonly txId: number;
   readonly mark: string;
-  /** All known work is done: a stall begins only when a check finds more. Defaults to false. */
+  /** True if all known work is done: then a stall begins only when a check finds more. Defaults to false. */
   readonly isCaughtUp?: boolean;
 }
 

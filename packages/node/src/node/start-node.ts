@@ -14,7 +14,7 @@ export interface StartNodeOptions {
    * are logged and otherwise ignored.
    */
   readonly onEvent?: NodeEventListener;
-  /** They override the configuration, which may also refer to them. Defaults to `process.env`. */
+  /** The variables override the configuration, which may also refer to them. Defaults to `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The folder to which relative paths refer. Defaults to the working directory. */
   readonly cwd?: string;

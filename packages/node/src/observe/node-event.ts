@@ -18,7 +18,7 @@ export interface WorkResults {
     | { readonly outcome: "restored"; readonly name: string; readonly store: string; readonly txId: TxId }
     | { readonly outcome: "none" }
   ) & { readonly skipped: NodeStatus["join"]["skipped"] };
-  /** What retention no longer keeps, and leftovers of dead writers. The event's `bytes` is what was removed. */
+  /** What retention no longer keeps, and leftovers of dead writers, were removed: the event's `bytes` is their size. */
   readonly sweep: {
     readonly outcome: "swept";
     readonly removed: readonly RemovedFile[];
@@ -73,7 +73,7 @@ export interface WorkBegun extends WorkEvent<Work> {
   readonly stage: "begun";
 }
 
-/** The bytes that the task packed, restored, verified, removed or compared (0 for a trim). */
+/** The duration of a task, and the bytes that it packed, restored, verified, removed or compared (0 for a trim). */
 export interface WorkCost {
   readonly durationMs: number;
   readonly bytes: number;

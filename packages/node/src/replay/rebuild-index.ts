@@ -25,7 +25,7 @@ export interface RebuildOptions {
   readonly exceptNode?: string;
   /** Checkpoints after this transaction are not used, because they are in doubt regardless of which node saved them. */
   readonly agreeAt?: TxId;
-  /** Even if the log has its beginning: less work, but the index then depends on that checkpoint. */
+  /** If true, begins with a checkpoint even if the log has its beginning: less work, but the index depends on it. */
   readonly preferCheckpoint?: boolean;
   readonly signal: AbortSignal;
   /** Called while a checkpoint is restored. */
@@ -80,7 +80,7 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
   }
 }
 
-/** Unless the rebuild begins with an empty index. Returns a phrase that describes the beginning. */
+/** Restores the checkpoint with which the rebuild begins, if any. Returns a phrase that describes the beginning. */
 async function prepareBasis(
   options: RebuildOptions,
   log: LogHistory,

@@ -3,7 +3,7 @@ import type { AppliedCounts } from "../index/index-store.ts";
 
 const MIN_INTERVAL_MS = 60_000;
 
-/** Damaged, or not written by a node for this log. Logged at once, and then at most once a minute. */
+/** Logs how many messages were damaged or not written by a node for this log: at once, then at most once a minute. */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
   #count = 0;

@@ -8,7 +8,7 @@ const DEFAULT_PER_MS = 50;
 /** In a shorter replay, the log's first response takes most of the time. */
 const MIN_MEASURED_TRANSACTIONS = 10_000;
 
-/** Measured from the point where reading began (or continued after an interruption). */
+/** The rate of the last replay, measured from where reading began (or continued after an interruption). */
 export class ReplayRate {
   #perMs = DEFAULT_PER_MS;
   #from: { readonly txId: TxId; readonly at: number } | undefined;

@@ -19,7 +19,7 @@ export interface RestoreIndexOptions {
   readonly store: CheckpointStore;
   /** The folder of the index, which must be empty or not exist. */
   readonly dir: string;
-  /** A transaction, or the last one at or before a time. Defaults to the last that can be reached. */
+  /** A transaction, or the last one at or before a time. Defaults to the last that can be reached from the store. */
   readonly at?: { readonly txId: TxId } | { readonly time: Date };
   /** The id of the log, if the store contains several. */
   readonly logId?: string;

@@ -1,4 +1,4 @@
-/** Far greater than the depth of real documents, and far less than the stack of any reader allows. */
+/** This is far greater than the depth of real documents, and far less than the stack of any reader allows. */
 export const MAX_JSON_DEPTH = 500;
 
 const QUOTE = 0x22;
@@ -22,7 +22,7 @@ const IS_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0,
 );
 
-/** The opening brackets. All calls share the array, because none of them awaits anything. */
+/** The brackets of lists and maps that are open. All calls share the array, because none of them awaits anything. */
 const open = new Uint8Array(MAX_JSON_DEPTH + 1);
 
 /**
@@ -105,7 +105,7 @@ function endOfText(bytes: Uint8Array, from: number, to: number): number {
   return -1;
 }
 
-/** Eight bytes at a time: nearly all bytes of a document are plain, and one by one takes twice as long. */
+/** Skips eight bytes at a time: nearly all bytes of a document are plain, and one by one takes twice as long. */
 function skipPlain(bytes: Uint8Array, from: number, to: number): number {
   let at = from;
   while (at + 8 <= to) {

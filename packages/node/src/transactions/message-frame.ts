@@ -191,7 +191,7 @@ function areHex(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/** Exceeds 16 bits for anything else. It creates no string, because it runs for every message. */
+/** Returns more than 16 bits for anything else. Creates no string, because it runs for every message. */
 function readHex4(bytes: Uint8Array, at: number): number {
   return (
     ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) << 12) |

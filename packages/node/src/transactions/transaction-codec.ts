@@ -208,7 +208,7 @@ function isWrittenTwice(
 /** The most frequent line of operations: one put without an id, in printable ASCII without escapes. */
 const ONE_PUT = /^\{"ops":\[\["put","([a-z0-9-]+)","([ !#-[\]-~]+)"\]\]\}$/;
 
-/** Undefined if it is neither. Rejects unknown and repeated names, of which JSON.parse would keep only the last. */
+/** Undefined if neither operations nor a birth record. Rejects unknown and repeated names (JSON.parse keeps one). */
 function parseHeader(
   bytes: Buffer,
   from: number,

@@ -84,7 +84,7 @@ function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/** Its document, event or policies follow on a separate line. */
+/** The document, event or policies of a logged operation follow on a separate line. */
 export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {

@@ -19,7 +19,7 @@ const LOOK_EVERY_MS = 10_000;
  * continues the work.
  */
 const MAX_PURGE_MS = 30_000;
-/** Small, because compactions make writers wait for the disk. */
+/** The share is small, because compactions make writers wait for the disk. */
 const MAX_SHARE = 0.1;
 
 /**

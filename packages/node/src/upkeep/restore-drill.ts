@@ -29,7 +29,7 @@ export interface VerifierParts {
   readonly stagingDir: string;
   readonly node: string;
   readonly events: EventDispatcher;
-  /** Whether the checkpoint can be restored. Not called if something else prevented the verification. */
+  /** Called with whether the checkpoint can be restored, unless something else prevented the verification. */
   readonly onJudged?: (name: string, whole: boolean) => void;
 }
 

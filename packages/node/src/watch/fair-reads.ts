@@ -33,7 +33,7 @@ interface Job<T> {
  */
 const MAX_ANSWERS_PER_TURN = 32;
 
-/** A multiple of the work before it: watches use at most a fifth of the thread and leave the rest to indexing. */
+/** A pause is this multiple of the work before it: watches use at most a fifth of the thread, and indexing the rest. */
 const PAUSE_FACTOR = 4;
 const MAX_PAUSE_MS = 200;
 

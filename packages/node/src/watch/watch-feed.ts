@@ -43,7 +43,7 @@ export interface FeedEnd {
   readonly message: string;
 }
 
-/** Reads rows once for all watchers, after they were indexed and without delaying that. Without watchers, nothing. */
+/** Reads rows once for all watchers, after they are indexed and without delaying that. Reads none without watchers. */
 export class WatchFeed {
   readonly source: WatchSource;
   readonly listener: FeedListener;

@@ -33,7 +33,7 @@ export interface WatchSource {
 
 /** The maximum number of concurrent reads for lagging watchers. More reads would only delay indexing. */
 const MAX_PAST_READS = 2;
-/** They need only a few rows each, and overtake the reads of the past. */
+/** These reads need only a few rows each, and overtake the reads of the past. */
 const MAX_PLACE_READS = 16;
 
 /** Returns the changes of `index` as a source of watches. Errors of reads are also passed to `suspect`. */

@@ -35,7 +35,7 @@ export interface PackedArchive {
   readonly files: Manifest["files"];
 }
 
-/** The reading thread reads a byte, checks the table's checksum, and computes the file's digest. */
+/** The passes over each byte: reading it, checking the table's checksum, and computing the file's digest. */
 const READING_PASSES = 3;
 
 /** Returns the number of times the packing thread processes each byte: it encrypts the archive if requested, and writes it. */

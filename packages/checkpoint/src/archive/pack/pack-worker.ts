@@ -142,7 +142,7 @@ function sendTo(port: Port, pieces: number, done: () => number): Target {
   };
 }
 
-/** Flushing the file while it grows keeps the disk busy, so that the final flush takes almost no time. */
+/** The target flushes the file while it grows. This keeps the disk busy, so the final flush takes almost no time. */
 function writeTo(file: number, throttle: Throttle): Target {
   let unflushed = 0;
   let flushing: Promise<void> | undefined;

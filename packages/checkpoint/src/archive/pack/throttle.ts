@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { performance } from "node:perf_hooks";
 
-/** A few hundredths of a millisecond of work between two checks of the throttle. */
+/** At most this much is processed between two checks of the throttle: a few hundredths of a millisecond of work. */
 export const SLICE_BYTES = 64 * 1024;
 
 // Fields of the memory that the threads share.
@@ -52,7 +52,7 @@ export class Throttle {
     Atomics.store(this.shared, SLEEP_US, Math.ceil((SLICE_BYTES / bytesPerSecond) * 1e6));
   }
 
-  /** Must be called after each slice, but never on the thread that has priority. */
+  /** Blocks the thread as the rate requires. Must be called after each slice, but never on the thread with priority. */
   pause(bytes = SLICE_BYTES): void {
     if (Atomics.load(this.shared, BUSY) === 0) {
       this.#bytes = 0;

@@ -52,7 +52,7 @@ const PIECES = 4;
 const flush = promisify(fsync);
 const closeFile = promisify(close);
 
-/** Flushes each file while the next ones are written. Writes synchronously. */
+/** The writer creates files in `dir` synchronously, and flushes each one while the next ones are written. */
 export function fileWriter(dir: string): FileWriter {
   const running = new Set<Promise<void>>();
   // The first failure of a background flush; it is thrown by the next `begin`, or at the end.

@@ -120,7 +120,7 @@ function wholeBody(
   return withErrorHandler(stream);
 }
 
-/** Otherwise, aborting a stream before it is read would end the process. A reader receives the error in any case. */
+/** Without the handler, aborting a stream before it is read would end the process. A reader still gets the error. */
 function withErrorHandler(stream: Readable): Readable {
   stream.on("error", () => undefined);
   return stream;

@@ -96,7 +96,7 @@ const FULL = new Set([
 /** The pattern of Node's and OpenSSL's error codes for TLS failures, such as untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
 
-/** Has the status 0 if there was no response; undefined for a programming error. */
+/** The status is 0 if there was no response. Undefined for a programming error. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || error instanceof CairnError) return undefined;
   const metadata = fieldOf(error, "$metadata");
@@ -111,7 +111,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
-/** `CONFIG_INVALID` if the region is unknown. Returns programming errors unchanged. */
+/** Returns a store's error, or `CONFIG_INVALID` if the region is unknown. Programming errors stay unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
     const { location, profile } = request;

@@ -17,14 +17,14 @@ export interface S3StoreOptions {
   readonly bucket: string;
   /** The prefix of every name; a slash separates it from the name. Defaults to none. */
   readonly prefix?: string;
-  /** Defaults to `AWS_REGION`, the profile's, or with an endpoint to `us-east-1`, as it rarely matters there. */
+  /** Defaults to `AWS_REGION` or the profile's; with an endpoint, to `us-east-1`, as a region rarely matters there. */
   readonly region?: string;
   /** The URL of a service other than Amazon's. Defaults to `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`. */
   readonly endpoint?: string;
   /** Whether the bucket is in the path instead of the host name. Defaults to true with an endpoint. */
   readonly forcePathStyle?: boolean;
   readonly credentials?: S3Credentials;
-  /** For archives. Small files are read and overwritten too often for any class other than the standard one. */
+  /** Applies to archives. Small files are read and overwritten too often for any class other than the standard one. */
   readonly storageClass?: string;
   readonly serverSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
   /** The KMS key, which is used only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's key. */
@@ -53,7 +53,7 @@ export interface S3Settings {
   readonly prefix: string;
   /** The address that commands take: `s3://bucket/prefix`. */
   readonly address: string;
-  /** With the endpoint, if any. It is the identity too, because two services may have buckets of the same name. */
+  /** Includes the endpoint, if any. It is the identity too, because two services may have buckets of the same name. */
   readonly location: string;
   readonly region: string | undefined;
   readonly endpoint: string | undefined;

@@ -19,7 +19,7 @@ const MIB = 1024 * 1024;
 const MAX_PARTS = 10_000;
 /** The maximum size of a part for which Node 20 can still allocate a buffer. */
 const MAX_PART_BYTES = 4096 * MIB - MIB;
-/** Some services require equal sizes. The remaining parts are for content larger than expected. */
+/** So many parts have the same size, as some services require. The others are for content larger than expected. */
 const EQUAL_PARTS = 8_000;
 
 /**

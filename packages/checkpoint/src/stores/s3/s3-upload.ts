@@ -26,7 +26,7 @@ interface StoredObject {
   readonly nonce: string | undefined;
 }
 
-/** The object then exists completely or not at all. Throws `CONFLICT` if it already exists. */
+/** Afterwards, the object exists completely or not at all. Throws `CONFLICT` if it already exists. */
 export async function uploadContent(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,

@@ -78,7 +78,7 @@ export interface BackupListing {
   /** The segments, ordered by first transaction. Of those with the same first transaction, the longest comes first. */
   readonly segments: readonly SegmentFile[];
   readonly lease: StoredFile | undefined;
-  /** Each with the transaction at which the backup begins. There is more than one only during a removal. */
+  /** The files that record where the backup begins, each with that transaction: several only during a removal. */
   readonly begins: readonly { readonly name: string; readonly txId: TxId }[];
   /** Files that are not part of a backup. */
   readonly foreign: readonly string[];

@@ -27,7 +27,7 @@ import {
 } from "./write-segments.ts";
 
 export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
-  /** The cluster's approximate interval (ms). It is also the age at which an abandoned lease is taken over. */
+  /** About how often the cluster writes a segment (ms). Also the age at which an abandoned lease is taken over. */
   readonly every: number;
   /** If true, the look writes even if the newest segment is recent. */
   readonly forced?: boolean;

@@ -42,9 +42,7 @@ export interface LogBackupParts {
   readonly earlier?: RemovalRules["earlier"];
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
-  /**
-   * Once for each damaged segment that {@link LogBackup.readAll} finds, and for each operation that the store denies.
-   */
+  /** Called for each damaged segment that {@link LogBackup.readAll} finds, and each operation that the store denies. */
   readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
   /** Called with the error of each failed look. */

@@ -3,9 +3,9 @@ import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.t
 import type { WrittenSegment } from "./write-segments.ts";
 
 export interface BackupMemory {
-  /** The store's lead over this machine's clock (ms), and when it was measured; undefined before that. */
+  /** How far the store's clock is ahead of this machine's, and when it was measured; undefined before that. */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
-  /** By {@link versionOf}. These segments are damaged or belong to a different history of the log. */
+  /** Keyed by {@link versionOf}. These segments are damaged or belong to a different history of the log. */
   readonly damaged: Map<string, CairnError>;
   /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */
   removedAt?: number;

@@ -12,9 +12,9 @@ import {
   type WrittenSegment,
 } from "./write-segments.ts";
 
-/** A segment of this share of the target size or count is not merged again: bounds how often a message is rewritten. */
+/** A segment with this share of the target size or count is not merged again: a message is rewritten only so often. */
 const WHOLE_PART = 0.5;
-/** Merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has few segments. */
+/** Smaller segments are merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has few. */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
 /** The maximum number of concurrent removals. An upload to S3 has as many concurrent requests. */
@@ -130,7 +130,7 @@ export async function removeSuperseded(
   }
 }
 
-/** Undefined if it has been removed or is unusable: damaged, or `check` throws `LOG_REGRESSED`. */
+/** Undefined if the segment was removed, is damaged, or makes `check` throw `LOG_REGRESSED`. */
 async function readUsable(
   { store, signal }: BackupTarget,
   file: SegmentFile,

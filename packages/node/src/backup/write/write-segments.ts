@@ -156,7 +156,7 @@ export async function requireSameHistory(
   throw regressedBeforeBackup(log.name, other, store.location, hint);
 }
 
-/** The log has trimmed it; the index remembers it. `ends` are the segments that end with it. */
+/** The log has trimmed the backup's last message, but the index has it. `ends` are the segments that end with it. */
 async function trimmedEnd(
   { log, of, store, checksumAt, signal }: Parameters<typeof requireSameHistory>[0],
   { last, name }: SegmentFile,

@@ -45,7 +45,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
     });
 };
 
-/** A sentence about when the bytes that are still in the files of the node's index will be removed. */
+/** For each reason why evicted bytes are still in the index's files, a sentence about when they will be removed. */
 const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
   [
     "compaction",

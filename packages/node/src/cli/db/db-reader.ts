@@ -48,7 +48,7 @@ export interface OpenedDb {
   readonly reader: KvReader;
 }
 
-/** Unless `checksums` is false, first compares the tables with their checksums, or throws `INDEX_CORRUPT`. */
+/** Unless `checksums` is false, first compares tables with their checksums; throws `INDEX_CORRUPT` if one differs. */
 export function withDb<T>(
   place: string | undefined,
   options: DbOptions,

@@ -86,7 +86,7 @@ async function inPlace<T>(
   });
 }
 
-/** The given one if the store has a backup of it, by default the only one that no other log in the store continues. */
+/** Returns `asked` if the store has a backup of it; by default, the only log that no other log there continues. */
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
   const known = (await listBackups(store)).toSorted();
   if (known.length === 0)

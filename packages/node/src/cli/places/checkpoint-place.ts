@@ -59,7 +59,7 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
   return { store: filesystemStore({ path: folder }), name };
 }
 
-/** The region, the endpoint and the credentials are from the environment, as in other tools for S3. */
+/** The region, the endpoint and the credentials come from the environment, as in other tools for S3. */
 function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
   if (bucket === undefined)

@@ -40,7 +40,7 @@ export async function withCheckpoints<T>(
     : await withCheckpointPlace(place, options, terminal, use);
 }
 
-/** The one to which the node saves, else the first from which it restores. Requires neither the node nor its log. */
+/** Uses the store to which the node saves, else the first from which it restores. Requires neither node nor log. */
 async function withConfiguredStore<T>(
   name: string | undefined,
   options: ConfigurationOptions,

@@ -183,7 +183,7 @@ async function send(client: NodeClient, chunk: NdjsonChunk, awaits: boolean): Pr
   return answer as BatchAnswer;
 }
 
-/** Either none of it was stored, or every line has an id and is applied only once. */
+/** True if nothing of the chunk was stored, or if every line has an id and is applied only once. */
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;

@@ -43,7 +43,7 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
   }
 }
 
-/** Returned unchanged: serializing the parsed value would round numbers, which the node could no longer refuse. */
+/** Returns `json` unchanged: serializing the parsed value would round numbers, which the node could then not refuse. */
 function checkJson(json: string, what: string, hint?: string): string {
   try {
     JSON.parse(json);

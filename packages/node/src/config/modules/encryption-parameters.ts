@@ -50,7 +50,7 @@ export const encryption: ValueType<EncryptionParameters> = mapOf(
   }),
 );
 
-/** The returned function returns the same object for the same store. Throws `CONFIG_INVALID` for an unreadable file. */
+/** The function returns the same object for the same store. Throws `CONFIG_INVALID` for an unreadable key file. */
 export async function keyedStores(
   parameters: EncryptionParameters | undefined,
 ): Promise<(store: CheckpointStore) => CheckpointStore> {

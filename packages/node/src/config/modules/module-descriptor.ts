@@ -18,7 +18,7 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly parameters: P;
   /** The conditions of `check`, for editors. */
   readonly constraint?: JsonSchema;
-  /** If they are inconsistent, returns a message, a hint and the affected parameter. */
+  /** If the parameters are inconsistent, returns a message, a hint and the affected parameter. */
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
@@ -63,7 +63,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
   };
 }
 
-/** Its part is created only once per system, no matter how many parameters name the module. */
+/** The module's part is created only once per system, no matter how many parameters name the module. */
 export function moduleUse<K extends ModuleKind>(
   kind: K,
   id: string,

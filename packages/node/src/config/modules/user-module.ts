@@ -24,7 +24,7 @@ export function isPackageName(text: string): boolean {
   );
 }
 
-/** That of the file that names the module or, if there is no such file, the working directory. */
+/** The folder of the file that names the module or, if there is no such file, the working directory. */
 export function lookupFolder(origin: Origin, cwd: string): string {
   return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
 }
@@ -79,7 +79,7 @@ async function importFrom(target: string, folder: string): Promise<Record<string
   }
 }
 
-/** Rejects if the process runs out of work before the result arrives; Node would exit silently with code 13. */
+/** Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {

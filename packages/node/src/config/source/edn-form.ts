@@ -26,7 +26,7 @@ export class EdnFault {
 }
 
 export interface EdnOptions {
-  /** The source may be Clojure code: quotes are skipped, and only the plain arguments of calls are used. */
+  /** If true, the source may be Clojure code: quotes are skipped, and only the plain arguments of calls are used. */
   readonly clojure?: boolean;
 }
 

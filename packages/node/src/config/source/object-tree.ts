@@ -38,7 +38,7 @@ export function objectTree(
   return { type: "map", entries: [...entries.values()], origin };
 }
 
-/** A part has functions. A map that names a module is data, even though the name may be a function. */
+/** False for a part, which has functions. A map that names a module is data, even if the name is a function. */
 function isPlainData(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

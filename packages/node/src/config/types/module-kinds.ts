@@ -29,7 +29,7 @@ export interface RestoreOnly {
 
 export type ModuleKind = keyof ModuleParts;
 
-/** They are common because the node itself reads them. The names are those in the configuration. */
+/** Every module of a kind has these because the node itself reads them. The names are those in the configuration. */
 export interface CommonValues {
   readonly "tx-log": {
     readonly "on-log-mismatch": OnLogMismatch;

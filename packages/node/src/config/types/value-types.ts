@@ -60,7 +60,7 @@ export function path(): ValueType<string> {
   };
 }
 
-/** Undefined if it is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
+/** Undefined if `written` is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);

@@ -22,7 +22,7 @@ const PLAIN_TYPE = "application/json";
 /** The request header that the Vary header of every error response names. */
 export const VARY_ACCEPT = "accept";
 
-/** `{"error": {"code", "message", "hint"}}`, or problem details (RFC 9457) if preferred. Reports 500s to `failures`. */
+/** Sends `{"error":{"code","message","hint"}}`, or problem details (RFC 9457) if asked. Reports 500s to `failures`. */
 export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // The rest of the body is read, so that the requests after it can also be answered.
@@ -51,7 +51,7 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
   };
 }
 
-/** There are none for addresses that only accept transactions. */
+/** The methods that read the address of a request: none for addresses that only accept transactions. */
 function readMethods({ server, routeOptions: { url = "" } }: FastifyRequest): string[] {
   return READ_METHODS.filter((method) => server.hasRoute({ method, url }));
 }

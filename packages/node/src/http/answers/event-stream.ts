@@ -36,7 +36,7 @@ function eventText(event: WatchEvent): string {
   }
 }
 
-/** Built from the stored JSON without parsing it. It has no line breaks, because messages of the log never do. */
+/** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
   const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;

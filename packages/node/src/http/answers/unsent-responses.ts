@@ -13,9 +13,7 @@ declare module "fastify" {
 
 /** The total size of the responses that are being built or have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
-/**
- * Always granted: each connection has at most one, and the system's own buffers usually take such a response at once.
- */
+/** Reservations up to this are always granted: a connection has one at most, and system buffers usually take it. */
 const SMALL_BYTES = 256 * 1024;
 /** The largest reservation. No response may have to wait until all others have been received. */
 const MAX_RESERVED_BYTES = MAX_BYTES / 4;

@@ -10,7 +10,7 @@ import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 export interface Success {
   readonly status: number;
   readonly description: string;
-  /** One for all successful responses of an operation, because generated clients parse each with the first schema. */
+  /** The same for all successful responses of an operation, because generated clients parse each with the first one. */
   readonly schema?: OpenApiObject;
   /**
    * The exact schema of this response, if `schema` is more general in order to cover the operation's other responses as
@@ -40,7 +40,7 @@ export function found(
   return [{ status: 200, description, schema, headers }];
 }
 
-/** `status` with the exact schema once the write is indexed, and 202 once it is in the log. */
+/** The responses are `status` with the schema `exact` once the write is indexed, and 202 once it is in the log. */
 export function written(
   schema: OpenApiObject,
   exact: OpenApiObject,

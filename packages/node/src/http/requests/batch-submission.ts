@@ -41,7 +41,7 @@ export interface BatchOptions {
   readonly backlog: IndexBacklog;
 }
 
-/** They bound the memory, and how long other writes wait behind a batch. Larger numbers would not make a log faster. */
+/** These bounds limit the memory, and how long other writes wait. Larger numbers would not make a log faster. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 const MAX_WAITING_LINES = 4_096;
 /** The maximum number of lines that are submitted before the batch looks whether it has to wait. */
@@ -57,7 +57,7 @@ const MAX_ABORTED_LINES = 10_000;
 export class BatchSubmission {
   readonly #api: Pick<NodeApi, "submit" | "indexed">;
   readonly #options: BatchOptions;
-  /** Oldest first. `done` resolves once all lines are acknowledged or rejected; the promise itself never rejects. */
+  /** Arrays of lines, oldest first. `done` resolves once all are acknowledged or rejected; it never rejects itself. */
   readonly #waiting: { lines: number; bytes: number; done: Promise<unknown> }[] = [];
   #waitingLines = 0;
   #waitingBytes = 0;

@@ -1,7 +1,7 @@
 import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 
-/** A multiple of what the index reads and applies at a time, so that it never runs out of work. */
+/** These bounds are a multiple of what the index reads and applies at a time, so that it never runs out of work. */
 const MAX_UNINDEXED_TRANSACTIONS = 4_096;
 const MAX_UNINDEXED_BYTES = 8 * 1024 * 1024;
 /** The time without progress of the index after which batches continue without it (ms). */

@@ -66,7 +66,7 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
   });
 };
 
-/** WHATWG HTML, 9.2.3. It accepts only event streams, and reconnects when one ends, but never after an error. */
+/** An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error. */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
 }

@@ -24,7 +24,7 @@ import { versionValueDocument, versionValueRevision } from "../rows/version-valu
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
 import { type OldestIds, type Submission, Submissions } from "./submissions.ts";
 
-/** Damaged, or no node wrote them for this log. They keep their transaction ids but change nothing. */
+/** Messages that are damaged, or that no node wrote for this log. They keep their ids but change nothing. */
 export interface RefusedMessages {
   readonly count: number;
   /** The last rejected message, and the reason. */
@@ -348,7 +348,7 @@ function firstConflict(
   return undefined;
 }
 
-/** It must be the index's own log, or continue exactly where the index ends: others have a different history. */
+/** The birth record must begin the index's own log, or continue exactly where it ends: others have another history. */
 function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
   if (continuesAt(birth, { logId: log.id, txId, sha256 })) {
     return { id: birth.log, name: log.name, offset: birth.offset };

@@ -32,7 +32,7 @@ const DUE_BYTES = 8 * 1024 * 1024;
 
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
-/** Short, because all expiring documents, of at most `largest` bytes, are in memory. */
+/** Batches are short while documents of up to `largest` bytes expire, because all of these are in memory. */
 export function messagesWhileExpiring(largest: number): number {
   const atOnce = Math.floor(keysPerRead(largest) / DUE_PER_TRANSACTION);
   return Math.min(MAX_MESSAGES_WHILE_EXPIRING, Math.max(1, atOnce));

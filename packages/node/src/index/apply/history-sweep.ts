@@ -274,7 +274,7 @@ class Sweep {
     return newest && writtenBy(newest);
   }
 
-  /** Oldest first. Returns the first possible row key of the versions, or undefined if the budget was exhausted. */
+  /** Removes the oldest first. Returns the first possible row key of the versions; undefined if the budget ran out. */
   async #removeUpTo(newest: Uint8Array, bucket: string, newer: Written): Promise<Uint8Array | undefined> {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);
     const { versions, floors } = this.swept;

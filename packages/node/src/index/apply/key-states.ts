@@ -54,7 +54,7 @@ export interface KeyState {
   changed: boolean;
 }
 
-/** Read together, changed in memory, and written as one list. Each transaction sees the changes of earlier ones. */
+/** A batch's keys are read together, changed in memory, and written as one list. Transactions see earlier changes. */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
   readonly #keys: KeyState[] = [];

@@ -13,7 +13,7 @@ import { decodeOutcome } from "../rows/row-values.ts";
  * are outcomes to remove.
  */
 const MAX_OUTCOMES = 2_048;
-/** A sweep that has found more expired documents ends with this group. Part of the index version. */
+/** A sweep that has found more expired documents ends after the current group. Part of the index version. */
 const MAX_EXPIRED = 16_384;
 
 /** The outcomes beyond the bound that a sweep has found. */
@@ -24,7 +24,7 @@ export interface SweptOutcomes {
   readonly upTo: TxId;
 }
 
-/** `after` is the last one removed before, `remembered` the number of transactions whose ids are remembered. */
+/** `after` is the last transaction whose outcome was removed, and ids are remembered for `remembered` transactions. */
 export async function sweepOutcomes(
   reader: KvReader,
   { keep, age }: Bound,

@@ -20,7 +20,7 @@ export interface CommitResult {
   readonly replaced: number | undefined;
 }
 
-/** More than the messages in one read of the log, so that callers find their outcome after it is applied. */
+/** More than the messages in one read of the log, so that callers still find their outcome once it is applied. */
 const REMEMBERED_OUTCOMES = 1_024;
 
 /**

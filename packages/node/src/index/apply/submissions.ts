@@ -21,7 +21,7 @@ interface UsedId {
 /** The number of transactions whose ids are read ahead. */
 const READ_AHEAD = 1_000;
 
-/** Read ahead, so that a single write needs no range of the store once ids are forgotten. */
+/** The ids that are forgotten next are read ahead, so that a single write then needs no range of the store. */
 export class OldestIds {
   /** The ids of the transactions up to `#readTo` that were in the store when they were read, oldest first. */
   readonly #ids: UsedId[] = [];

@@ -142,7 +142,7 @@ class FieldBuild {
     this.#counts = counts;
   }
 
-  /** An empty `after` means the first document. Returns up to where the fields are built; undefined if complete. */
+  /** An empty `after` means the first document. Returns the row up to which fields are built; undefined if complete. */
   async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
     const prefix = documentRowPrefix(bucket);
     const begin = after.length === 0 ? { gte: prefix } : { gt: after };

@@ -6,7 +6,7 @@ import { KnownTexts } from "./known-texts.ts";
 import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
-/** One for each indexed field of the bucket; undefined if it has no indexable value. */
+/** One value for each indexed field of the bucket; undefined if the field has no indexable value. */
 type FieldTexts = readonly (string | undefined)[];
 
 /** The prepared search for several indexed fields of one bucket. */

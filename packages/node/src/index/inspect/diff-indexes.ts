@@ -20,7 +20,7 @@ export interface Difference {
 interface DiffOptions {
   /** The only bucket to compare, if given. */
   readonly bucket?: string;
-  /** By default, a document that was rewritten with the same content counts as changed, by its revision. */
+  /** If true, only content is compared. By default, rewriting the same content is a change, because of the revision. */
   readonly byContent?: boolean;
   /** Called periodically with the number of documents compared. */
   readonly onProgress?: (documents: number) => void;

@@ -17,7 +17,7 @@ export interface PurgeReport {
   readonly held: PurgeHeld | undefined;
 }
 
-/** More would require more memory, and their ranges would soon cover the whole index anyway. */
+/** More at once would require more memory, and their ranges would soon cover the whole index anyway. */
 const MAX_EVICTIONS = 10_000;
 
 /**

@@ -57,7 +57,7 @@ async function outcomeMark(reader: KvReader, txId: TxId): Promise<string> {
   return digest(newest);
 }
 
-/** Throws `REQUEST_INVALID` unless it is unchanged since the list began. `chains` are the values there, if known. */
+/** Throws `REQUEST_INVALID` if the history where the list began changed. `chains` are the values there, if known. */
 export async function requireExistingHistory(
   reader: KvReader,
   { txId, mark }: ListCursor,

@@ -67,7 +67,7 @@ export async function readDocumentAsOf(
   return value === undefined ? undefined : storedDocument(key, value);
 }
 
-/** The newest (of a document or a tombstone) if old enough, else the newest superseded version that is. */
+/** The newest value (a document or a tombstone) if it is old enough, else the newest superseded version that is. */
 export async function valueAsOf(
   reader: KvReader,
   rowKey: Uint8Array,

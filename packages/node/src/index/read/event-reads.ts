@@ -22,7 +22,7 @@ export interface EventQuery {
   readonly before?: EventPlace | undefined;
 }
 
-/** By time, then by the transaction that recorded it and the event's position in the transaction. */
+/** Events are ordered by time, then by the transaction that recorded them and their position in it. */
 interface EventPlace {
   readonly time: bigint;
   readonly txId: TxId;

@@ -5,7 +5,7 @@ import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 export const CHAIN_BYTES = 32;
 /** A mark of the payload (`writePayloadMark`), whose last 8 bytes are XORed with the message's time. */
 export const IDENTITY_BYTES = 12;
-/** 4 for the checksum of the outcome row, and 4 for a checksum over the writes and the number of documents. */
+/** 4 bytes for the checksum of the outcome row, and 4 for a checksum over the writes and the number of documents. */
 export const EFFECT_BYTES = 8;
 /** The maximum number of messages in one row of entries. It is small, because every batch rewrites the newest row. */
 export const ENTRIES_IN_ROW = 32;

@@ -26,7 +26,7 @@ export function fieldValuePrefix(index: number, value: string): Buffer {
   return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
 }
 
-/** It records that a document (`rowKey`) has a value (`prefix`, from {@link fieldValuePrefix}). */
+/** The row records that a document (`rowKey`) has a value (`prefix`, from {@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
   // This skips the kind, the bucket (whose characters are one byte each) and the byte that ends it. The indexed field's
   // number implies the bucket.

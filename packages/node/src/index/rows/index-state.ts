@@ -135,7 +135,7 @@ function checksumMember(json: Uint8Array): Buffer {
   return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
-/** Undefined if the store is empty. Throws `INDEX_VERSION`, or `INDEX_CORRUPT` for a missing or damaged state. */
+/** Undefined for an empty store. Throws `INDEX_VERSION` (another version's) or `INDEX_CORRUPT` (no intact state). */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {

@@ -22,7 +22,7 @@ const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 /** A version's value is copied first, so that the end of the key overwrites the value's own checksum. */
 const KEY_AT = 8;
-/** Cached by length, because creating a view costs a seventh of the time of a checksum. */
+/** Views are cached by length, because creating one costs a seventh of the time of a checksum. */
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
 const MAX_KEPT_VIEWS = 2 * 1024;
@@ -77,7 +77,7 @@ export function sealed(key: Uint8Array, content: Uint8Array = EMPTY): Buffer {
 
 const EMPTY = new Uint8Array(0);
 
-/** Filled after its first {@link SUM_BYTES} and then sealed, so that content of several parts is copied only once. */
+/** The value is filled after its first {@link SUM_BYTES}, then sealed: content of several parts is copied only once. */
 export function sealable(length: number): Buffer {
   return Buffer.allocUnsafe(SUM_BYTES + length);
 }

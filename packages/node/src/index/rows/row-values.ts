@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
 import { readId, writeId } from "./row-keys.ts";
 
-/** Each value begins with a checksum of key and rest, which every read compares (row-checksum.ts). */
+/** Each value begins with a checksum over the row's key and the rest, which every read compares (row-checksum.ts). */
 
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
   return sealed(key, numbers(number));

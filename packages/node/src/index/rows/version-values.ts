@@ -13,7 +13,7 @@ import { textOf } from "./row-values.ts";
 
 declare const CHECKED: unique symbol;
 
-/** Encoded here, or its checksum was right. Only such a value can be decoded, so that damage is never used. */
+/** A value that was encoded here or passed its checksum. Only such values are decoded, so that damage is never used. */
 export type VersionValue = Buffer & { readonly [CHECKED]: true };
 
 const FLAGS_AT = VERSION_SUM_BYTES;

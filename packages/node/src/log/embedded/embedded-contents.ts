@@ -98,7 +98,7 @@ export async function* keysBetween(
   }
 }
 
-/** Kept for one to two windows: dropping whole generations costs less than a time for each id. */
+/** An id is kept for one to two windows: dropping whole generations costs less than storing a time for each id. */
 export class MessageIdMemory {
   #young = new Map<string, number>();
   #old = new Map<string, number>();

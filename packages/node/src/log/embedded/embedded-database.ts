@@ -132,7 +132,7 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
   }
 }
 
-/** LevelDB compacts as soon as it is open, and fails an assertion on a damaged key: it could never be opened. */
+/** Must precede opening: an open LevelDB compacts at once, and on a damaged key fails an assertion, every time. */
 async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   try {
     return await checkBeforeOpening(path);

@@ -123,7 +123,7 @@ export const BATCH_ENDING: BatchEnding = {
   },
 };
 
-/** Undefined if it is not the value of a batch's final row. */
+/** Undefined if `value` is not that of a batch's final row. */
 export function lastOfBatch(value: Uint8Array): number | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length !== VALUE_BYTES) return undefined;

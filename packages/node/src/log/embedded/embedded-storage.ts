@@ -52,10 +52,10 @@ export class EmbeddedStorage {
   readonly #names: FolderNames;
   #database: Database | undefined;
   #contents = nothing();
-  /** Known to be stored. Not part of `#contents`, because every write changes it. */
+  /** The last position that is known to be stored. It is not in `#contents`, because every write changes it. */
   #last = 0;
   readonly #recent = new RecentMessages();
-  /** Kept until reopening shows whether the data was stored. Every later write first reopens the database. */
+  /** The error of a failed write, kept until reopening shows whether the data was stored. Later writes first reopen. */
   #failure: CairnError | undefined;
   /** The damage that was found. Once it is set, nothing more is read or written. */
   #damage: CairnError | undefined;
@@ -110,7 +110,7 @@ export class EmbeddedStorage {
     });
   }
 
-  /** Reopens it if a failed write has closed it: a node that only reads must not depend on a writer for this. */
+  /** Reopens the database if a failed write has closed it: a node that only reads must not depend on a writer. */
   async reopened(): Promise<Database> {
     if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
     return this.database;
@@ -313,7 +313,7 @@ export class EmbeddedStorage {
     await this.#recovering;
   }
 
-  /** Throws `failure` if that is not possible. While the disk is full, the database stays open for readers. */
+  /** Throws `failure` if reopening is not possible. While the disk is full, the database stays open for readers. */
   async #openAgain(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;

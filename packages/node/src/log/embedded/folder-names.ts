@@ -4,9 +4,7 @@ import { syncFolder } from "@cairn/kv";
 /** The time within which two changes may get the same timestamp from the file system (ms). */
 const TIMESTAMP_GRANULARITY_MS = 50;
 
-/**
- * LevelDB begins a write-ahead log about every 4 MB and flushes only its content; file systems need not flush names.
- */
+/** LevelDB begins a write-ahead log about every 4 MB and flushes its content; no file system must flush its name. */
 export class FolderNames {
   readonly #path: string;
   #flushed: number | undefined;

@@ -12,7 +12,7 @@ export class RecentMessages {
   #messages: LogMessage[] = [];
   #bytes = 0;
 
-  /** Stored by the database. If they do not follow the newest message, all earlier ones are forgotten. */
+  /** The database has stored `messages`. If they do not follow the newest message, all earlier ones are forgotten. */
   add(messages: readonly LogMessage[]): void {
     const [next] = messages;
     const newest = this.#messages.at(-1);

@@ -111,7 +111,7 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
   };
 }
 
-/** Reads the file again at each connection attempt, because credentials expire and are renewed meanwhile. */
+/** Reads the file again at each connection attempt, because credentials expire and are renewed while a node runs. */
 function renewing(
   path: string,
   first: Authenticator,

@@ -18,7 +18,7 @@ interface PublisherOptions {
   readonly find: () => Promise<StreamTarget | undefined>;
   /** The maximum number of unacknowledged messages. */
   readonly maxInflight: number;
-  /** How long (ms) a message is sent again. Each attempt waits `ackTimeoutMs` for the acknowledgement. */
+  /** How long (ms) an unacknowledged message is sent again. Each attempt waits `ackTimeoutMs` for a response. */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }

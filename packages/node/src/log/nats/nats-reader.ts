@@ -13,7 +13,7 @@ const DEFAULT_INACTIVE_MS = 300_000;
  */
 const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
 
-/** The lifetime, the interval of the server's heartbeats, and when an inactive consumer is removed (ms). */
+/** A pull's lifetime, the interval of the server's heartbeats, and when it removes an inactive consumer (ms). */
 export interface PullTiming {
   readonly expiresMs: number;
   /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */

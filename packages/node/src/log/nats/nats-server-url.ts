@@ -12,7 +12,7 @@ export interface NatsServer {
   readonly token?: string;
 }
 
-/** Scheme, user and port are optional. The client would ignore the user. Throws `CONFIG_INVALID` for no address. */
+/** Scheme, user and port are optional; the client would ignore the user. Throws `CONFIG_INVALID` for anything else. */
 export function parseServer(server: string): NatsServer {
   const written = server.trim();
   let url: URL;

@@ -103,7 +103,7 @@ export function notPermitted(
   );
 }
 
-/** Writers receive `LOG_UNREACHABLE` for a stream that refuses messages: an earlier attempt may have been stored. */
+/** Writers get `LOG_UNREACHABLE` for a stream that refuses messages: an earlier attempt may have stored theirs. */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;
   return new CairnError("LOG_UNREACHABLE", message, {

@@ -45,7 +45,7 @@ export function streamSettings(
   };
 }
 
-/** The stream may lose messages or store one twice. A predicate of a sentence about it, and the remedy. */
+/** A setting with which a stream may lose messages or store one twice: the predicate of a sentence, and the remedy. */
 interface UnsafeSetting {
   readonly setting: string;
   readonly isSet: (config: StreamConfig) => boolean;
@@ -215,7 +215,7 @@ export function takesMessages(config: StreamConfig): boolean {
   return subjectIn(config) !== undefined;
 }
 
-/** `<stream>.tx` if captured, else the only subject without a wildcard. Throws `CONFIG_INVALID` if there is none. */
+/** `<stream>.tx` if captured, else the only subject if it has no wildcard. Throws `CONFIG_INVALID` if there is none. */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);
   if (subject !== undefined) return subject;

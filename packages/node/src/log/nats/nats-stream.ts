@@ -39,7 +39,7 @@ interface StreamCreation {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One particular stream: it can be deleted and created again, and another domain may have one of the same name. */
+/** Identifies one particular stream: it can be deleted and created again, and another domain may have its namesake. */
 export interface StreamTarget {
   readonly subject: string;
   /** The time at which the stream was created, in the server's notation. */
@@ -64,7 +64,7 @@ export class NatsStream {
     this.#creation = creation;
   }
 
-  /** Undefined if there is none of this name. Throws `CONFIG_INVALID` if no messages can be written to it. */
+  /** Undefined if no stream has this name. Throws `CONFIG_INVALID` if no messages can be written to the stream. */
   async find(): Promise<StreamInfo | undefined> {
     const info = await this.#look();
     if (info !== undefined) subjectOf(info.config);
