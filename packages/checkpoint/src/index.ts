@@ -1,4 +1,3 @@
-/** Checkpoints, and the index state that they contain. */
 export {
   ARCHIVE_FORMATS,
   DAMAGE_CODES,
@@ -23,7 +22,6 @@ export type {
 export { isSamePlace } from "./store/checkpoint-store.ts";
 export { idInName, requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts";
 
-/** Encryption. */
 export { decodeRecipient, readEncryption, type StoreEncryption } from "./encryption/key-file.ts";
 export {
   openSealed,
@@ -35,14 +33,12 @@ export {
 } from "./encryption/sealed-file.ts";
 export { encryptedStore } from "./stores/encrypted-store.ts";
 
-/** The stores. */
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
 export { memoryStore } from "./stores/memory-store.ts";
 export type { S3Credentials, S3StoreOptions } from "./stores/s3/s3-options.ts";
 export { MIN_PART_BYTES } from "./stores/s3/s3-parts.ts";
 export { s3Store } from "./stores/s3/s3-store.ts";
 
-/** The content of a store. */
 export {
   type CheckpointList,
   type CheckpointListing,
@@ -54,14 +50,12 @@ export { type HeldLease, isUnreadable } from "./store/lease-record.ts";
 export { readReservations } from "./store/reservations.ts";
 export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 
-/** Saving. */
 export { type Checkpointer, startCheckpointer, type StopOptions } from "./save/checkpointer.ts";
 export type { CheckpointerEvent, CheckpointerStatus } from "./save/checkpointer-events.ts";
 export type { CheckpointerOptions } from "./save/checkpointer-options.ts";
 export { takeCheckpoint, type TakeOutcome } from "./save/checkpoint-round.ts";
 export { firstLookDelay, isTooSoon, nextLookDelay, retryDelay } from "./save/schedule.ts";
 
-/** Restoring. */
 export { findCandidates } from "./restore/find-candidates.ts";
 export {
   restoreCheckpoint,
@@ -70,12 +64,10 @@ export {
   type RestoreResult,
 } from "./restore/restore-checkpoint.ts";
 
-/** Removing. */
 export { listRetained, type RetainedListing } from "./retain/list-retained.ts";
 export { planPrune, prune, type PruneEntry, type PruneOptions } from "./retain/prune.ts";
 export type { RetentionPolicy } from "./retain/retention.ts";
 
-/** Time. */
 export { type Backoff, backoffMs } from "./timing/backoff.ts";
 export { unlessAborted } from "./timing/unless-aborted.ts";
 export { type Clock, systemClock } from "./timing/clock.ts";

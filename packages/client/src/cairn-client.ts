@@ -62,10 +62,7 @@ export class CairnClient {
     });
   }
 
-  /**
-   * Returns the last transaction that this client wrote or saw. Another client to which it is passed as `minTx` sees at
-   * least the same state.
-   */
+  /** The last transaction that this client wrote or saw. With it as `minTx`, other clients see at least that state. */
   get lastTx(): TxId {
     return this.#lastTx;
   }
@@ -89,10 +86,7 @@ export class CairnClient {
     }
   }
 
-  /**
-   * Yields the documents of a bucket in key order, all as of the same transaction. Pages are fetched as they are
-   * consumed.
-   */
+  /** Yields documents in key order, all as of one transaction. Pages are fetched as they are consumed. */
   async *list<T = Json>(
     bucket: string,
     query: ClientListQuery = {},
@@ -162,10 +156,7 @@ export class CairnClient {
     return submitted;
   }
 
-  /**
-   * Waits until a node has indexed a transaction and returns its outcome. Throws `TX_TIMEOUT` after `timeoutMs`
-   * (default 30,000).
-   */
+  /** Waits until the transaction is indexed. Throws `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
   async await(txId: TxId, options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<TxOutcome> {
     const waitMs = options.timeoutMs ?? 30_000;
     const request = {
@@ -179,10 +170,7 @@ export class CairnClient {
     return outcome;
   }
 
-  /**
-   * Yields every transaction that changes the watched documents, once and in order, across as many nodes and
-   * connections as necessary.
-   */
+  /** Yields every transaction that changes watched documents, once and in order, across nodes and connections. */
   watch<T = Json>(query: ClientWatchQuery = {}): AsyncGenerator<ClientTransaction<T>, void, void> {
     return watchTransactions<T>(this.#pool, query);
   }
@@ -197,10 +185,7 @@ export class CairnClient {
     return (await this.#read(queuePath(name), {}, options)).body as QueueStatus;
   }
 
-  /**
-   * Returns a page of the open entries of a shard; `cursor` is the `next` of the previous page. Each page is as of its
-   * own transaction.
-   */
+  /** `cursor` is the `next` of the previous page. Each page is as of its own transaction. */
   async openEntries<T = Json>(
     queue: string,
     shard: number,
@@ -246,8 +231,7 @@ export class CairnClient {
   }
 
   /**
-   * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it is
-   * stopped, or with an error in `done`.
+   * Hands the open entries of a queue to `handle` until it is stopped, or fails in `done` (docs/queues.md#directors).
    */
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
     return directQueue(this.#queueAccess(), queue, options);
@@ -271,7 +255,6 @@ export class CairnClient {
     }
   }
 
-  /** Records an application event. */
   async recordEvent(event: EventRecord, options: WriteOptions = {}): Promise<Written> {
     return await this.#write(["event", event], options);
   }
@@ -290,7 +273,6 @@ export class CairnClient {
     return body as ClientEvent[];
   }
 
-  /** Returns the status of the current node. */
   async status(options: CallOptions = {}): Promise<NodeStatus> {
     return (await this.#json({ path: "/status", signal: options.signal })) as NodeStatus;
   }
@@ -305,7 +287,6 @@ export class CairnClient {
     return (await this.#json(request)) as ClusterStatus;
   }
 
-  /** Returns the log of the current node, and how far it may be trimmed. */
   async log(options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<LogOverview> {
     const { timeoutMs, signal } = options;
     const request = {
@@ -351,10 +332,7 @@ export class CairnClient {
     }
   }
 
-  /**
-   * Returns the outcome of the transaction that applied an operation. Throws `CONFLICT` with the hint unless it was
-   * committed.
-   */
+  /** Throws `CONFLICT` with the hint unless the operation was committed. */
   async #committed(operation: TxOperation, options: WriteOptions, hint: string): Promise<TxOutcome> {
     const { ifRevision, id, ...rest } = options;
     const [kind, bucket, key] = operation;

@@ -1,13 +1,9 @@
-/** A server-sent event: its kind, and its data as a string. */
 export interface SentEvent {
   readonly event: string;
   readonly data: string;
 }
 
-/**
- * Yields the events of a stream whose chunks may be split anywhere. An incomplete event at the end of the stream is
- * dropped.
- */
+/** The chunks may be split anywhere. An incomplete event at the end of the stream is dropped. */
 export async function* readEventStream(text: AsyncIterable<string>): AsyncGenerator<SentEvent, void> {
   // The chunks of the unfinished event. There may be many, so they are joined only once it is complete.
   let parts: string[] = [];

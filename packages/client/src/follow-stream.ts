@@ -5,10 +5,7 @@ import type { TxId } from "./types/transaction.ts";
 /** The duration of silence after which a connection counts as dead. Nodes send heartbeats every 10 s. */
 export const SILENCE_MS = 35_000;
 
-/**
- * The transaction up to which nothing was missed. Undefined at the first node of a watch that begins at the current
- * transaction.
- */
+/** Nothing was missed up to this transaction. Undefined at the first node of a watch from the current transaction. */
 export interface WatchPosition {
   readonly from: TxId | undefined;
   /** The time of that transaction, by which a node distinguishes its log from another one. */
@@ -40,14 +37,12 @@ export class WatchEndedError extends Error {
   }
 }
 
-/** The fields that an event in the stream can have. */
 interface EventFields<T> extends ClientTransaction<T> {
   readonly ahead?: boolean;
   readonly reason?: string;
   readonly message?: string;
 }
 
-/** Options for following a stream: where to begin, and when to end. */
 export interface FollowStreamOptions {
   readonly from?: TxId | undefined;
   readonly signal?: AbortSignal | undefined;

@@ -2,7 +2,6 @@ import { CairnClientError, unreachable } from "./client-error.ts";
 import { jsonProblem } from "./types/json-problem.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
 
-/** A request to any node of the pool. */
 export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signal"> {
   readonly method?: "GET" | "POST";
   /** The body, which is sent as JSON. */
@@ -11,7 +10,6 @@ export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signa
   readonly waitMs?: number | undefined;
 }
 
-/** Options for a pool: how to reach its nodes, and how long to retry. */
 export interface PoolOptions {
   readonly urls: readonly string[];
   readonly token: string | undefined;
@@ -37,10 +35,7 @@ export class NodePool {
     this.#options = options;
   }
 
-  /**
-   * Returns the result of `read` for the first response. A response that is interrupted while it is being read counts
-   * as no response.
-   */
+  /** Returns what `read` makes of the first response. One that is interrupted while it is read counts as none. */
   async send<T>(request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const problem = request.body === undefined ? undefined : jsonProblem("what is sent", request.body);
     // JSON.stringify would silently send a different value.
@@ -113,10 +108,7 @@ export class NodePool {
   }
 }
 
-/**
- * Returns an exponential backoff with jitter, so that clients that failed simultaneously retry at different times.
- * `round` counts from 1.
- */
+/** An exponential backoff with jitter, so that clients that failed together retry apart. `round` counts from 1. */
 export function roundBackoffMs(round: number): number {
   return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }

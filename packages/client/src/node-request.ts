@@ -1,14 +1,10 @@
 import { CairnClientError, type ErrorCode } from "./client-error.ts";
 
-/** A request to a node. */
 export interface NodeRequest {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   /** The path, which starts with `/` and is escaped. */
   readonly path: string;
-  /**
-   * The query parameters, which are not escaped. An undefined value is omitted. Each value of an array becomes a
-   * parameter of that name.
-   */
+  /** Not escaped. An undefined value is omitted. Each value of an array becomes a parameter of that name. */
   readonly query?: Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
   /** The body, which is JSON unless `headers` specifies otherwise. */
   readonly body?: string | Uint8Array | undefined;
@@ -23,7 +19,6 @@ export interface NodeAnswer {
   text(): Promise<string>;
 }
 
-/** The headers of a response. */
 export interface AnswerHeaders {
   get(name: string): string | null;
 }
@@ -46,7 +41,6 @@ export interface NodeAddress<A extends NodeAnswer> {
   readonly transport: Transport<A>;
 }
 
-/** A response that was read completely. */
 export interface JsonAnswer {
   readonly headers: AnswerHeaders;
   readonly body: unknown;

@@ -8,12 +8,10 @@ export function checkedUrl(url: string): string {
   return url.replace(/\/+$/, "");
 }
 
-/** Returns the path of a bucket. */
 export function bucketPath(bucket: string): string {
   return `/api/v1/${encodeURIComponent(bucket)}`;
 }
 
-/** Returns the path of a queue. */
 export function queuePath(queue: string): string {
   return `/api/v1/queues/${encodeURIComponent(queue)}`;
 }
@@ -32,7 +30,6 @@ export function qualified(key: string): string {
   return `${namespace}/${name}`;
 }
 
-/** Returns a point in time as a parameter. */
 export function pointText(point: PointInTime | undefined): string | number | undefined {
   return point instanceof Date ? point.toISOString() : point;
 }

@@ -1,9 +1,6 @@
 export { CairnError, isCairnError } from "@cairn/kv";
-/** The values of an error's `code`. */
 export type { ErrorCode } from "@cairn/kv";
-/** The events that `onEvent` receives. */
 export type * from "./observe/node-event.ts";
-/** The results of a node's reads. */
 export type * from "./index/read/documents.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
 /** The result of `commitResult`. */
@@ -18,9 +15,7 @@ export type * from "./api/node-api.ts";
 export type { CairnNode } from "./node/node.ts";
 export { startNode } from "./node/start-node.ts";
 export type { StartNodeOptions } from "./node/start-node.ts";
-/**
- * The error thrown by `startNode`, with every problem of a configuration, and the function with which the command line prints the problems.
- */
+/** `ConfigError` of `startNode` has all problems; `formatProblems` is how the command line prints them. */
 export { ConfigError, formatProblems } from "./config/source/problems.ts";
 export type { ConfigProblem } from "./config/source/problems.ts";
 /** The context passed to a module of your own. */
@@ -56,10 +51,8 @@ export type {
   TxOutcome,
   VerifiedSummary,
 } from "@cairn/client";
-/** Directors of queues. */
 export { type Director, type DirectorOptions, type EntryHandler, GiveUp } from "@cairn/client";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
-/** The results of `watch`. */
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export type * from "./watch/watch-event.ts";
 /** An index as of a point in the past, built from checkpoints and log backups. */

@@ -4,10 +4,7 @@ import { BLOCK } from "./tar-format.ts";
 /** The maximum size of a piece in bytes. Most LevelDB tables are smaller, so each forms a single piece. */
 export const PIECE_BYTES = 4 * 1024 * 1024;
 
-/**
- * A pool of memory for pieces. The memory is reused, because garbage of this size is collected late, and collecting it
- * blocks everything else.
- */
+/** Memory is reused, because garbage of this size is collected late, and collecting it blocks everything else. */
 export class PieceMemory {
   readonly #free: Inbox<ArrayBuffer>;
 
@@ -16,7 +13,6 @@ export class PieceMemory {
     this.#free = new Inbox(Array.from({ length: pieces }, () => new ArrayBuffer(PIECE_BYTES + 2 * BLOCK)));
   }
 
-  /** Returns the memory of a piece, after waiting until one is free. */
   take(): Promise<ArrayBuffer> {
     return this.#free.take();
   }

@@ -21,10 +21,7 @@ export function archiveSize(files: Iterable<{ readonly bytes: number }>): number
   return size;
 }
 
-/**
- * Writes a file's header to the first block of `target`, without an owner or a time, so that the same files produce the
- * same archive.
- */
+/** The header has no owner and no time, so that the same files produce the same archive. */
 export function writeHeader(target: Buffer, name: string, bytes: number): void {
   const header = new Header({ path: name, size: bytes, mode: 0o644, type: "File", mtime: new Date(0) });
   // The library omits fields without a value.
@@ -32,10 +29,7 @@ export function writeHeader(target: Buffer, name: string, bytes: number): void {
   header.encode(target, 0);
 }
 
-/**
- * Parses a header block. Returns the file that follows, "end" for an empty block, or a clause that describes the
- * problem with the block.
- */
+/** Returns "end" for an empty block, and a clause that describes the problem of a bad one. */
 export function readHeader(
   block: Buffer,
 ): { readonly name: string; readonly bytes: number } | "end" | { readonly fault: string } {

@@ -12,7 +12,6 @@ const CHUNK_BYTES = 64 * 1024;
 const SEALED_BYTES = CHUNK_BYTES + TAG_BYTES;
 const NONCE_BYTES = 16;
 
-/** A sequence of bytes. */
 export interface ByteSource {
   /** Fills `target`. Returns the number of bytes read, which is smaller than the length of `target` only at the end. */
   fill(target: Buffer): Promise<number>;
@@ -20,7 +19,6 @@ export interface ByteSource {
 
 /** Encrypts one file, piece by piece. The caller passes on what each method returns, in order. */
 export class AgeWriter {
-  /** The beginning of the file. */
   readonly head: Buffer;
   readonly #key: Uint8Array;
   readonly #nonce = Buffer.alloc(12);

@@ -29,10 +29,8 @@ export const SealedHeaderSchema = z.object({
   macs: z.array(z.object({ key: z.string().regex(/^[0-9a-f]{16}$/), mac: Sha256 })).max(1000),
 });
 
-/** The header of an encrypted file. */
 export type SealedHeader = z.infer<typeof SealedHeaderSchema>;
 
-/** The place and the log of a file that is encrypted. */
 export interface SealedPlace {
   readonly name: string;
   readonly logId?: string;

@@ -15,7 +15,6 @@ export const KEY_BYTES = 32;
 export const FILE_KEY_BYTES = 16;
 /** The size of an authentication tag of ChaCha20-Poly1305, in bytes. */
 export const TAG_BYTES = 16;
-/** The cipher of the age format. */
 export const CIPHER = "chacha20-poly1305";
 
 // Node reads raw keys only within these DER structures (RFC 8410).
@@ -25,7 +24,6 @@ const INFO = "age-encryption.org/v1/X25519";
 /** Each key wraps a single file key, so the nonce does not have to vary. */
 const NONCE = Buffer.alloc(12);
 
-/** Returns the recipient of an identity. */
 export function recipientOf(identity: Uint8Array): Uint8Array {
   const der = createPublicKey(privateKey(identity)).export({ format: "der", type: "spki" });
   return Uint8Array.from(der.subarray(PUBLIC_PREFIX.length));

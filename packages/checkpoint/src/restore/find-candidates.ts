@@ -4,18 +4,15 @@ import { newestFirst } from "../store/checkpoint.ts";
 import { checkpointFiles, readCheckpoints, isKeyMissing } from "../store/list-checkpoints.ts";
 import type { CheckpointFiles, SkippedCheckpoint, StoredCheckpoint } from "../store/list-checkpoints.ts";
 
-/** A checkpoint that could be restored, and its store. */
 export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;
 }
 
-/** A store that could not be read, and the error. */
 export interface UnreachableStore {
   readonly store: CheckpointStore;
   readonly error: CairnError;
 }
 
-/** Options for finding candidates. */
 export interface FindOptions {
   /** If it is given, only checkpoints of this log are found. Defaults to all logs. */
   readonly logId?: string;

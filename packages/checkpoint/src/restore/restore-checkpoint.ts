@@ -28,31 +28,21 @@ export interface RestoreProgress {
   readonly total: number;
 }
 
-/** Options for a restore. */
 export interface RestoreOptions {
   /** The stores. If two contain equal checkpoints, the earlier one is preferred. */
   readonly stores: readonly CheckpointStore[];
-  /**
-   * The folder in which checkpoints are unpacked and verified. It must be on the same file system as `targetDir`, and
-   * is created if it does not exist.
-   */
+  /** Checkpoints are unpacked here. Must be on the same file system as `targetDir`; created if it does not exist. */
   readonly stagingDir: string;
   /** The folder to restore to. It must be empty or not exist. It appears completely or not at all. */
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
-  /**
-   * Returns whether a reservation may be written to a store. By default, it may be written to every store. A restore
-   * writes nothing else to a store.
-   */
+  /** By default, a reservation may be written to every store. A restore writes nothing else to a store. */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
   /** If it is given, only checkpoints of this log are restored. Defaults to all logs. */
   readonly logId?: string;
-  /** If it is given, only the checkpoint of this name is restored. */
   readonly name?: string;
-  /**
-   * Returns true if a candidate may be used, and otherwise the reason. If it throws, the restore ends with its error.
-   */
+  /** Returns true, or the reason why a candidate may not be used. If it throws, the restore ends with its error. */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
@@ -66,10 +56,7 @@ export interface RestoreOptions {
   readonly clock?: Clock;
 }
 
-/**
- * The result of a restore. `restored` is undefined if no candidate could be restored; `skipped` lists the rejected
- * ones, with the reasons.
- */
+/** `restored` is undefined if no candidate could be restored; `skipped` lists the rejected ones, with the reasons. */
 export interface RestoreResult {
   readonly restored:
     | { readonly name: string; readonly store: string; readonly manifest: StoredManifest }
@@ -129,9 +116,7 @@ async function refusal(options: RestoreOptions, manifest: Manifest): Promise<Cai
   return answer === true ? undefined : answer;
 }
 
-/**
- * Restores a candidate, or returns the reason for a failure. Throws errors that would also affect any other candidate.
- */
+/** Returns the reason for a failure. Throws errors that would also affect any other candidate. */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
   const reservation =
@@ -156,10 +141,7 @@ async function restoreOne(options: RestoreOptions, candidate: Candidate): Promis
   }
 }
 
-/**
- * Releases a reservation. Does not wait long for a store that no longer responds, and less once the restore is aborted:
- * the reservation expires by itself.
- */
+/** Waits only briefly, and less once the restore is aborted: an unreleased reservation expires by itself. */
 async function releaseInTime(
   reservation: Reservation,
   clock: Clock,
@@ -283,7 +265,6 @@ function sweptAway(name: string): CairnError {
 /** Maps each file of a folder to a value that changes with the file's content. */
 export type FileMarks = ReadonlyMap<string, string>;
 
-/** Reads the marks of all files of a folder. */
 export async function fileMarks(folder: string): Promise<FileMarks> {
   const names = await readdir(folder);
   return new Map(

@@ -26,7 +26,6 @@ export interface RetainedOptions {
   readonly format: NonNullable<CheckpointSource["format"]>;
 }
 
-/** A checkpoint, its verification, and the decision about it. */
 export interface RetainedListing extends CheckpointListing {
   readonly verification: Verification | undefined;
   /** Whether the next sweep keeps it, and why; undefined if it belongs to another log. */

@@ -45,10 +45,7 @@ export interface PruneOptions {
   readonly damaged?: boolean;
 }
 
-/**
- * An item in a store, and the decision about it. `bytes` is the size of its archive; `txId` and `takenAt` come from its
- * name.
- */
+/** `bytes` is the size of its archive; `txId` and `takenAt` come from its name. */
 export interface PruneEntry extends RetentionDecision {
   readonly kind: "checkpoint" | "damaged" | "leftover" | "reservation";
   readonly txId: number | null;
@@ -58,7 +55,6 @@ export interface PruneEntry extends RetentionDecision {
   readonly log?: { readonly id: string; readonly name: string };
 }
 
-/** The result of pruning. */
 export interface PruneReport {
   readonly removed: readonly PruneEntry[];
   readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
@@ -67,10 +63,7 @@ export interface PruneReport {
 const LOST = "it holds transactions that the log lost";
 const DAMAGE_GRACE_MS = 3_600_000;
 
-/**
- * Plans which items of a store to remove and which to keep, each with the reason: checkpoints, newest first, and then
- * expired reservations. Changes nothing.
- */
+/** Lists checkpoints, newest first, and then expired reservations. Changes nothing. */
 export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   const { store } = options;
   const listed = await checkpointFiles(store);
@@ -171,10 +164,7 @@ export async function decideOwn(
   return decisions;
 }
 
-/**
- * Returns the newest checkpoints by time. After a log has lost its end, ordering by transaction would make its new
- * checkpoints appear to be the oldest.
- */
+/** After a log has lost its end, ordering by transaction would make its new checkpoints appear to be the oldest. */
 function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPolicy | undefined): string[] {
   return judged
     .filter(({ current, damaged }) => current && damaged !== true)

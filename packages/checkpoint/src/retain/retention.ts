@@ -8,7 +8,6 @@ export interface RetentionPolicy {
   readonly retainAtLeast?: number;
 }
 
-/** The properties of a checkpoint that retention depends on. */
 export interface RetainedCheckpoint {
   readonly name: string;
   /** Milliseconds since 1970 by the store's clock. */
@@ -30,10 +29,7 @@ export interface RetentionDecision {
   readonly because: string;
 }
 
-/**
- * How long checkpoints of another format are kept (ms). During an upgrade or a rollback, neither version may remove all
- * of the other's checkpoints.
- */
+/** During an upgrade or a rollback, neither version may remove all of the other's checkpoints. */
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**

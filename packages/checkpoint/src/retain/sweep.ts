@@ -14,27 +14,20 @@ import { readReservations } from "../store/reservations.ts";
 import { readVerification } from "../store/verification.ts";
 import { decideRetention, type RetainedCheckpoint, type RetentionPolicy } from "./retention.ts";
 
-/** Options for a sweep. */
 export interface SweepOptions {
   readonly store: CheckpointStore;
   readonly source: CheckpointSource;
   /** The policy applies only to checkpoints of this log. */
   readonly logId: string;
   readonly policy?: RetentionPolicy;
-  /**
-   * How long after its last write an archive without a manifest counts as left by a dead writer (ms). Defaults to one
-   * hour.
-   */
+  /** How long an archive without a manifest is left alone after its last write (ms). Defaults to one hour. */
   readonly orphanGraceMs?: number;
 }
 
 /** The reason for a removal: the retention policy, a dead writer, or an expired reservation. */
 export type SweepReason = "retention" | "leftover" | "expired";
 
-/**
- * The result of a sweep. A checkpoint that could not be removed is either still complete, or has lost its manifest and
- * is no longer listed.
- */
+/** A checkpoint that could not be removed is still complete, or has lost its manifest and is no longer listed. */
 export interface SweepReport {
   /** `bytes` is the size of the removed archive, 0 if there was none. */
   readonly removed: readonly {

@@ -33,7 +33,6 @@ export async function captureTo(
   }
 }
 
-/** The parent directory of captures. */
 export interface CaptureDirectory {
   make(): Promise<void>;
   /** Removes the directory if this object created it and it is empty. */
@@ -74,18 +73,12 @@ async function removeCaptures(path: string, owner: string): Promise<void> {
   }
 }
 
-/**
- * Returns a prefix with a hash of the owner, because the owner may contain characters that are invalid in a folder's
- * name.
- */
+/** The prefix has a hash of the owner, which may contain characters that are invalid in a folder's name. */
 function prefixOf(owner: string): string {
   return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
 }
 
-/**
- * Creates archives from an index. This is an interface because the simulation of many nodes does not copy anything to a
- * disk.
- */
+/** This is an interface because the simulation of many nodes does not copy anything to a disk. */
 export interface Archiving {
   readonly directory: typeof captureDirectory;
   readonly capture: typeof captureTo;

@@ -17,7 +17,6 @@ import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";
 import { decideRound, type RoundSituation, type SkipReason } from "./schedule.ts";
 import { type LookMemory, lookMemory } from "./look-memory.ts";
 
-/** The inputs of one round. */
 export interface TakeOptions {
   readonly source: CheckpointSource;
   readonly options: SaveOptions["options"] & Pick<CheckpointerOptions, "refreshAfter" | "replayBudget">;
@@ -46,10 +45,7 @@ export interface TakeOptions {
 
 interface Look {
   readonly newest: StoredCheckpoint | undefined;
-  /**
-   * The time at which `newest` counts as taken, by the store's clock. If there is a memory, it is never later than
-   * `storeNow`.
-   */
+  /** The time at which `newest` counts as taken, by the store's clock. With a memory, it is never after `storeNow`. */
   readonly takenAt: number | undefined;
   readonly storeNow: number;
   readonly storeAhead: number;
@@ -212,7 +208,6 @@ export interface Rounds {
   dropDirectory(): Promise<void>;
 }
 
-/** Prepares the rounds of one checkpointer. */
 export function checkpointRounds(parts: RoundParts): Rounds {
   const { source, options, clock, onEvent, onStep, archiving = archivingOnDisk } = parts;
   const directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);

@@ -4,7 +4,6 @@ import type { CheckpointerWarning } from "./look-memory.ts";
 import type { SweepReport } from "../retain/sweep.ts";
 import type { SaveStep } from "./save-checkpoint.ts";
 
-/** The steps of a round. */
 export type RoundStep = "looking" | SaveStep | "sweeping";
 
 /**
@@ -34,10 +33,7 @@ export type CheckpointerEvent =
   /** A problem that needs an operator's attention, although checkpoints continue. */
   | ({ readonly type: "warning" } & CheckpointerWarning);
 
-/**
- * The state of a checkpointer. Times are milliseconds since 1970 by this machine's clock, except `takenAt`, which is by
- * the store's clock.
- */
+/** Times are milliseconds since 1970 by this machine's clock, except `takenAt`, which is by the store's clock. */
 export interface CheckpointerStatus {
   /** The log's newest checkpoint at the last look, no matter which node saved it. */
   readonly last: {
@@ -53,10 +49,7 @@ export interface CheckpointerStatus {
   readonly nextCheckAt: number | null;
   /** The running round; `bytes` is the number of bytes of the index packed so far. */
   readonly running: { readonly startedAt: number; readonly step: RoundStep; readonly bytes: number } | null;
-  /**
-   * The reason why the last round saved nothing (a word and a sentence). It is null if the round saved or failed, and
-   * before the first round.
-   */
+  /** Why the last round saved nothing: a word and a sentence. Null if it saved or failed, and before the first one. */
   readonly skipped: { readonly at: number; readonly reason: SkipReason; readonly because: string } | null;
   /** The last warning of each kind; warnings are never withdrawn. */
   readonly warnings: readonly (CheckpointerWarning & { readonly at: number })[];

@@ -19,15 +19,9 @@ export interface CheckpointerOptions {
   readonly keepDirBetweenCheckpoints: boolean;
   readonly keepDirOnClose: boolean;
   readonly retentionPolicy?: RetentionPolicy;
-  /**
-   * The age of the newest checkpoint (ms) above which another one is saved even if nothing has changed. By default,
-   * none is.
-   */
+  /** If the newest checkpoint is older than this (ms), one is saved even without changes. By default, none is. */
   readonly refreshAfter?: number;
-  /**
-   * Nothing is saved while replaying the transactions after the newest checkpoint would take less time than this.
-   * Defaults to no budget.
-   */
+  /** While a replay after the newest checkpoint would take less than this, nothing is saved. Defaults to no budget. */
   readonly replayBudget?: number;
   readonly checkpointOnClose: boolean;
   /** The approximate interval at which nodes verify the cluster's newest checkpoint. By default, they never do. */

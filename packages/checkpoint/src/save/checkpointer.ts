@@ -21,13 +21,11 @@ export interface CheckpointerParts {
   readonly archiving?: Archiving;
 }
 
-/** A round that was requested. */
 export interface RequestedRound {
   readonly begun: Promise<void>;
   readonly done: Promise<TakeOutcome>;
 }
 
-/** A running checkpointer. */
 export interface Checkpointer {
   /**
    * Saves now, even if the newest checkpoint is recent. `begun` resolves when the round has begun, `done` when it has
@@ -44,7 +42,6 @@ export interface Checkpointer {
   stop(options?: StopOptions): Promise<void>;
 }
 
-/** Options for stopping a checkpointer. */
 export interface StopOptions {
   readonly timeoutMs?: number;
   /** If false, no checkpoint is saved on close, because the index is not trusted. Defaults to true. */
@@ -54,10 +51,7 @@ export interface StopOptions {
 const STOP_TIMEOUT_MS = 10_000;
 const ABORT_TIMEOUT_MS = 1_000;
 
-/**
- * Starts looks at the store, the first one soon and the others about once per period. A look saves a checkpoint if no
- * other node has saved one.
- */
+/** Looks at the store soon, then about once per period. A look saves a checkpoint if no other node has saved one. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
   const checkpointer = new ScheduledCheckpointer(parts);
   checkpointer.start();
@@ -121,10 +115,7 @@ class ScheduledCheckpointer implements Checkpointer {
     return { begun: Promise.reject(refusal), done: Promise.reject(refusal) };
   }
 
-  /**
-   * Requests a round that begins after a scheduled look. The look counts as a running save only if it saves a
-   * checkpoint.
-   */
+  /** The round begins after a scheduled look, which counts as a running save only if it saves a checkpoint. */
   #afterLook(): RequestedRound {
     const requested = (async () => {
       while (this.#isLooking()) await this.#status.nextStep();

@@ -13,10 +13,7 @@ import {
 import type { LeaseRecord } from "../store/lease-record.ts";
 import { parseStoredRecord } from "../store/stored-record.ts";
 
-/**
- * The time without progress after which an upload is aborted (ms). A lease renewed forever would prevent all further
- * checkpoints.
- */
+/** An upload without progress for so long is aborted: renewing its lease forever would prevent all checkpoints. */
 const STALLED_AFTER_MS = 600_000;
 /** The maximum duration that {@link leaseDuration} returns. */
 export const MAX_GRANTED_LEASE_MS = 60_000;
@@ -44,33 +41,23 @@ export interface Lease {
   note(progress: { readonly archive?: string; readonly bytes: number }): void;
   /** Records that the upload has ended, and left nothing unfinished. */
   settle(): void;
-  /**
-   * Renews the lease now, so that it stays valid for a while. Must be called before publishing. If the lease is lost,
-   * throws the reason.
-   */
+  /** Renews the lease now. Must be called before publishing. If the lease is lost, throws the reason. */
   confirm(): Promise<void>;
   /** Ends the lease. Does nothing if it is lost. */
   release(): Promise<void>;
 }
 
-/** Options for acquiring a lease. */
 export interface LeaseOptions {
   /** The node's id. */
   readonly owner: string;
   /** The log of the lease. Each log has its own lease. */
   readonly logId: string;
-  /**
-   * How long the lease is valid without being renewed (ms): at most {@link MAX_CREDIBLE_LEASE_MS}. It is renewed three
-   * times within this time.
-   */
+  /** At most {@link MAX_CREDIBLE_LEASE_MS}. The lease is renewed three times within this time. */
   readonly ttlMs: number;
   readonly clock: Clock;
   /** Once this is aborted, the lease is no longer renewed, but it is not released. */
   readonly signal?: AbortSignal;
-  /**
-   * Called with the nonce before anything is written, because the store may hold the lease even though acquiring it
-   * fails.
-   */
+  /** Called before anything is written, because the store may hold the lease even though acquiring it fails. */
   readonly onNonce?: (nonce: string) => void;
   /** Called if the lease is held: by another process, or by an attempt of this one whose response was lost. */
   readonly onHeld?: (lease: LeaseRecord, storeNow: number) => void;
@@ -128,7 +115,6 @@ class OwnRecord {
     this.ttlMs = Math.min(options.ttlMs, MAX_CREDIBLE_LEASE_MS);
   }
 
-  /** Returns the content that makes the lease valid from now on. */
   async renewed(): Promise<string> {
     const askedAt = this.#options.clock.now();
     const now = await this.#store.now();
@@ -138,7 +124,6 @@ class OwnRecord {
     return this.#text({ since: this.#since, renewedAt, expiresAt: new Date(now + this.ttlMs).toISOString() });
   }
 
-  /** Returns the content of a lease that has ended. */
   ended(): string {
     return this.#text({ expiresAt: new Date(0).toISOString() });
   }

@@ -22,24 +22,15 @@ export interface LookMemory {
   takenAt(newest: StoredCheckpoint, storeNow: number): number;
   /** Records a look. Reads the manifests of checkpoints that were taken since this process started, but only a few. */
   sawStore(seen: SeenStore): Promise<void>;
-  /**
-   * Records the name under which this process is about to save a checkpoint. If the store's responses are lost, the
-   * checkpoint may exist although it counts as failed.
-   */
+  /** If the store's responses are lost, the checkpoint `name` may exist although it counts as failed. */
   saving(name: string): void;
   /** Records a checkpoint that this process saved. */
   saved(checkpoint: StoredCheckpoint): void;
-  /**
-   * Records the nonce with which this process is about to acquire the lease. If the store's response is lost, the lease
-   * may exist although it counts as not acquired.
-   */
+  /** If the store's response is lost, the lease may exist although it counts as not acquired. */
   acquiring(nonce: string): void;
   /** Records that the lease is held. */
   sawLease(lease: LeaseRecord, storeNow: number): void;
-  /**
-   * Returns whether an earlier process of this node left a held lease behind: the lease has the node's id, and was not
-   * renewed since this process started.
-   */
+  /** True if the lease has the node's id and was not renewed since this process started: an earlier process held it. */
   leftBehind(lease: LeaseRecord, storeNow: number): boolean;
 }
 
@@ -89,7 +80,6 @@ class RecentlyOwn {
   }
 }
 
-/** Creates the memory of one checkpointer. */
 export function lookMemory({ node, clock, onWarning }: LookMemoryOptions): LookMemory {
   const startedAt = clock.now();
   /** The time at which this process started, by the store's clock; undefined before its first look. */

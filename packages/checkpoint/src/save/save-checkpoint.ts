@@ -24,7 +24,6 @@ import { uploadTime } from "./schedule.ts";
 /** The steps of saving, for progress reports. */
 export type SaveStep = "capturing" | "uploading" | "publishing";
 
-/** Options for saving a checkpoint. */
 export interface SaveOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
@@ -40,17 +39,11 @@ export interface SaveOptions {
   /** Once this is aborted, the upload no longer yields to the other work of this process. */
   readonly hurry: AbortSignal | undefined;
   readonly onStep: (step: SaveStep, bytes: number) => void;
-  /**
-   * Called with the checkpoint's name before anything is uploaded, because the store may hold the checkpoint even though
-   * saving it fails.
-   */
+  /** Called before anything is uploaded, because the store may hold the checkpoint even though saving it fails. */
   readonly onName?: (name: string) => void;
 }
 
-/**
- * The maximum number of other checkpoints, newest first, at whose transactions a manifest records the history of its
- * index.
- */
+/** A manifest records the history of its index at the transactions of at most this many others, newest first. */
 const MAX_OTHER_CHECKPOINTS = 64;
 
 // Pauses of 200, 400 and 800 ms, in addition to the retries of the store itself, suffice to determine whether a request
@@ -215,10 +208,7 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-/**
- * Returns whether a failed, unlisted upload has left nothing behind. If this cannot be determined now, the cleanup is
- * left to the next sweep.
- */
+/** Whether a failed upload left nothing behind. If this cannot be determined now, the next sweep cleans up. */
 async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
   try {
     await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });

@@ -12,10 +12,7 @@ const SPREAD = 0.2;
  */
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
-/**
- * The factor for the delay while another node uploads. If that upload fails, the cluster does not have to wait a whole
- * period for the next one.
- */
+/** The factor while another node uploads: if that fails, the cluster need not wait a whole period for the next one. */
 const LEASED_PART = 0.1;
 /** The extra time to wait after a lease should have expired. Some stores report their time in whole seconds. */
 const AFTER_LEASE_MS = 1_000;
@@ -36,14 +33,10 @@ export interface LookSituation {
   readonly approxFrequency: number;
   /** The time at which the newest checkpoint of this log was taken; undefined if there is none. */
   readonly newestTakenAt: number | undefined;
-  /** The time of the look that has just ended. */
   readonly storeNow: number;
   /** Whether another node was uploading. The outcome of its upload is known long before a period is over. */
   readonly leased?: boolean;
-  /**
-   * The remaining validity (ms) of a lease that an earlier process of this node left behind, if any. No process renews
-   * it.
-   */
+  /** The remaining validity (ms) of a lease that an earlier process of this node left. No process renews it. */
   readonly leftBehindFor?: number;
   readonly random: number;
 }
@@ -97,7 +90,6 @@ export function uploadTime(approxFrequency: number): number {
   return approxFrequency / 20;
 }
 
-/** The reason why a round saves nothing. */
 export type SkipReason = "empty" | "unchanged" | "recent" | "leased" | "short-tail";
 
 /** A round's decision. `because` gives the reason as a sentence. */
@@ -105,7 +97,6 @@ export type RoundDecision =
   | { readonly save: true; readonly because: string }
   | { readonly save: false; readonly reason: SkipReason; readonly because: string };
 
-/** The facts on which a round's decision depends. */
 export interface RoundSituation {
   readonly approxFrequency: number;
   readonly refreshAfter?: number;

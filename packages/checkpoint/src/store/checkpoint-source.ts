@@ -47,10 +47,7 @@ export interface CheckpointSource {
   isDamaged?(name: string): boolean;
 }
 
-/**
- * Returns whether nodes that write the format `wanted` can restore a checkpoint. If `wanted` is undefined, any index in
- * an archive of a known format qualifies.
- */
+/** If `wanted` is undefined, any index in an archive of a known format qualifies. */
 export function isCurrentFormat(wanted: CheckpointSource["format"], { format }: Manifest): boolean {
   if (!Object.values<string>(ARCHIVE_FORMATS).includes(format.archive)) return false;
   return wanted === undefined || (wanted.index === format.index && wanted.kv === format.kv);

@@ -1,7 +1,6 @@
 import type { Readable } from "node:stream";
 import type { StoreEncryption } from "../encryption/key-file.ts";
 
-/** A file in a listing of a checkpoint store. */
 export interface StoredFile {
   /** The name within the store, without a leading slash. Folders are separated by `/` on every system. */
   readonly name: string;
@@ -38,7 +37,6 @@ export type StoredContent = Readable & {
   readonly explain?: (error: unknown) => unknown;
 };
 
-/** Options for an upload. */
 export interface UploadOptions {
   readonly signal?: AbortSignal;
   /** The same content, for stores that write it to a file. They may use it instead of the stream. */
@@ -55,7 +53,6 @@ export interface UploadOptions {
   readonly isUsedAtOnce?: boolean;
 }
 
-/** The capabilities that a store has detected in its service, for /status. */
 export interface StoreFindings {
   /** Like {@link CheckpointStore.exclusive}. */
   readonly exclusive: boolean;
@@ -67,7 +64,6 @@ export interface StoreFindings {
   readonly checksums: string;
 }
 
-/** Options for creating and removing small files. */
 export interface ChangeOptions {
   /**
    * Whether the change survives a power loss once the call resolves. Defaults to true. It is false for leases, because

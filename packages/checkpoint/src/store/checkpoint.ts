@@ -46,7 +46,6 @@ export function parseCheckpointName(text: string): CheckpointName | undefined {
   return formatCheckpointName(name) === text ? name : undefined;
 }
 
-/** Returns the name of a checkpoint's file in the store. */
 export function checkpointFile(checkpoint: string, part: CheckpointPart): string {
   return checkpoint + EXTENSIONS[part];
 }
@@ -64,10 +63,7 @@ export function parseCheckpointFile(
   return undefined;
 }
 
-/**
- * Orders names newest first: by numeric transaction id, then by time, then by suffix, so that the order is the same on
- * every node.
- */
+/** Orders by numeric transaction id, then by time, then by suffix, so that the order is the same on every node. */
 export function newestFirst(a: CheckpointName, b: CheckpointName): number {
   if (a.txId !== b.txId) return b.txId - a.txId;
   if (a.takenAt !== b.takenAt) return b.takenAt - a.takenAt;
@@ -76,10 +72,7 @@ export function newestFirst(a: CheckpointName, b: CheckpointName): number {
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hexadecimal digits");
 const Position = z.int().min(0);
-/**
- * The schema of names in an archive: only plain file names are valid, so that nothing can be written outside the target
- * directory.
- */
+/** Only plain file names are valid, so that nothing can be written outside the target directory. */
 export const FileName = z
   .string()
   .max(255)
@@ -90,10 +83,7 @@ export const FileName = z
  * compared.
  */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
-/**
- * The maximum number of chain values in a manifest: the newest, some at increasing distances before it, and those at
- * which other checkpoints end.
- */
+/** A manifest has the newest, some at increasing distances before it, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
 
 /** The format of a manifest, as specified in docs/checkpoint-format.md. Anything else is not a checkpoint. */
@@ -116,10 +106,7 @@ export const ManifestSchema = z.object({
   version: z.string(),
 });
 
-/**
- * A checkpoint's manifest, as stored next to its archive. Times are in ISO 8601 and UTC, sizes in bytes, and digests in
- * lower-case hexadecimal.
- */
+/** Times are in ISO 8601 and UTC, sizes in bytes, and digests in lower-case hexadecimal. */
 export type Manifest = z.infer<typeof ManifestSchema>;
 
 /** A manifest that was read from a store. */
@@ -128,10 +115,7 @@ export interface StoredManifest extends Manifest {
   readonly sha256: string;
 }
 
-/**
- * The part of a manifest that comes from the index itself. It is read from the captured copy, never from the live
- * index.
- */
+/** What comes from the index itself. It is read from the captured copy, never from the live index. */
 export type CapturedState = Pick<
   Manifest,
   "log" | "txId" | "txTime" | "anchor" | "chains" | "purged" | "documents"
@@ -154,19 +138,16 @@ export const ARCHIVE_FORMATS = {
   "encrypted-gzip": "tar+gzip+age/1",
 } as const;
 
-/** How an archive is packed. */
 export interface ArchivePacking {
   readonly compression: "none" | "gzip";
   /** An encrypted archive is compressed before. */
   readonly encrypted: boolean;
 }
 
-/** Returns the name of an archive's format. */
 export function archiveFormat({ compression, encrypted }: ArchivePacking): string {
   return encrypted ? ARCHIVE_FORMATS[`encrypted-${compression}`] : ARCHIVE_FORMATS[compression];
 }
 
-/** Returns how the archive of a manifest is packed. */
 export function archivePacking({ format: { archive } }: Pick<Manifest, "format">): ArchivePacking {
   return { compression: archive.includes("+gzip") ? "gzip" : "none", encrypted: archive.includes("+age") };
 }
@@ -190,7 +171,6 @@ export interface EncodedManifest {
   readonly sha256: string;
 }
 
-/** Encodes a manifest for the store. */
 export function encodeManifest(manifest: Manifest): EncodedManifest {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);
@@ -200,10 +180,7 @@ export function encodeManifest(manifest: Manifest): EncodedManifest {
 
 const ENDING = "\n}";
 
-/**
- * Returns the last member of a manifest: a checksum of the text before its comma. Without it, a changed digit would go
- * unnoticed.
- */
+/** The last member is a checksum of the text before its comma. Without it, a changed digit would go unnoticed. */
 function checksumMember(checksum: string): string {
   return `,\n "sha256": "${checksum}"`;
 }
@@ -258,10 +235,7 @@ const MIN_CHARACTERS_PER_PART = 20;
 /** The length below which a string is always parsed. */
 const SMALL_TEXT_LENGTH = 100_000;
 
-/**
- * Returns whether parsing would take many times the string's memory. Always false for results of {@link
- * encodeManifest}.
- */
+/** True if parsing would take many times the string's memory. False for results of {@link encodeManifest}. */
 function isTooIntricate(text: string): boolean {
   if (text.length < SMALL_TEXT_LENGTH) return false;
   const most = text.length / MIN_CHARACTERS_PER_PART;

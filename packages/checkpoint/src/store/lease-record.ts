@@ -11,19 +11,14 @@ const MAX_UNFINISHED = 16;
 
 const LEASE_NAME = /^in-progress-[A-Za-z0-9._-]+\.json$/;
 
-/**
- * Returns the file of a log's lease. Each log has its own, so that logs that share a store do not wait for each other.
- */
+/** Each log has its own, so that logs that share a store do not wait for each other. */
 export function leaseFile(logId: string): string {
   return `${LEASE_PREFIX}-${idInName(logId)}.json`;
 }
 
-/**
- * The maximum credible duration of a lease (ms). A longer one was written with a wrong clock, and counts as expired.
- */
+/** A lease that is valid for longer (ms) was written with a wrong clock, and counts as expired. */
 export const MAX_CREDIBLE_LEASE_MS = 600_000;
 
-/** The content of a lease. */
 export const LeaseSchema = z.object({
   owner: z.string(),
   // This identifies the process, because `owner` is a node's id, which a second process may have by mistake.
@@ -41,7 +36,6 @@ export const LeaseSchema = z.object({
 /** A lease as it is stored. Times are by the store's clock. */
 export type LeaseRecord = z.infer<typeof LeaseSchema>;
 
-/** A lease, and its file in the store. */
 export interface StoredLease {
   readonly file: string;
   readonly record: LeaseRecord;
@@ -77,10 +71,7 @@ export async function parseLease(
 /** The owner of a lease that cannot be read. */
 const UNKNOWN_OWNER = "unknown";
 
-/**
- * Returns a stand-in for a lease that cannot be read, perhaps because a later version wrote it. It is valid for the
- * longest credible lease time.
- */
+/** A stand-in for a lease that cannot be read, perhaps a later version's. It is valid for the longest credible time. */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
   return { owner: UNKNOWN_OWNER, nonce: "", progress: { bytes: 0 }, expiresAt };
@@ -132,7 +123,6 @@ export interface HeldLease {
   readonly leftBehind: boolean;
 }
 
-/** Describes a held lease for status and events. */
 export function heldLease(record: LeaseRecord, leftBehind: boolean): HeldLease {
   const { owner, progress, since = null, expiresAt } = record;
   return { owner, bytes: progress.bytes, since, expiresAt, leftBehind };

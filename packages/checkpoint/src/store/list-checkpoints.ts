@@ -28,7 +28,6 @@ export interface StoredCheckpoint {
 /** An unusable checkpoint, and the reason. */
 export interface SkippedCheckpoint {
   readonly name: string;
-  /** The location of its store. */
   readonly store: string;
   readonly error: CairnError;
   /** The id of its log, if its manifest shows it. Without the key of an encrypted one, it is not authenticated. */
@@ -50,22 +49,17 @@ export interface CheckpointFiles {
 /** A checkpoint without its list of files, which can be long. */
 export interface CheckpointListing extends Omit<StoredManifest, "files"> {
   readonly name: string;
-  /** The number of files in the archive. */
   readonly fileCount: number;
   readonly verified: boolean;
   readonly damaged: boolean;
 }
 
-/**
- * The content of a store: the checkpoints, newest first, and the ones that cannot be used. Neither list contains
- * foreign files.
- */
+/** The checkpoints are newest first. Neither list contains foreign files. */
 export interface CheckpointList {
   readonly checkpoints: readonly CheckpointListing[];
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-/** The result of a search for the newest checkpoint. */
 export interface FoundNewest {
   readonly newest: StoredCheckpoint | undefined;
   /** Whether a newer one was skipped because it is known to be damaged. */
@@ -75,10 +69,7 @@ export interface FoundNewest {
 /** The result if there was no search. */
 export const NOTHING_FOUND: FoundNewest = { newest: undefined, isNewerDamaged: false };
 
-/**
- * Lists the checkpoints of all logs in `store`. No content of the store makes it fail. Throws the store's errors
- * (`STORE_*`) and the reason of `signal`.
- */
+/** No content of the store makes it fail. Throws the store's errors (`STORE_*`) and the reason of `signal`. */
 export async function listCheckpoints(store: CheckpointStore, signal?: AbortSignal): Promise<CheckpointList> {
   const checkpoints: CheckpointListing[] = [];
   const skipped: SkippedCheckpoint[] = [];

@@ -8,10 +8,7 @@ import type { Clock } from "../timing/clock.ts";
 /** The folder of reservations: each names a checkpoint that a node is restoring. */
 export const RESERVATIONS = "reservations/";
 
-/**
- * How long a reservation is valid without being renewed (ms). It is renewed three times within this time. After a
- * crash, the checkpoint is kept for that long.
- */
+/** A reservation is renewed three times within this time (ms). After a crash, it keeps the checkpoint for so long. */
 const RESERVATION_MS = 300_000;
 /** The time after which a reservation that is not renewed has ended, whatever expiry time it states (ms). */
 const MAX_RESERVATION_MS = 2 * RESERVATION_MS;
@@ -23,17 +20,11 @@ const ReservationSchema = z.object({ checkpoint: z.string(), node: z.string(), e
 
 /** A reservation that this process renews until it is released. */
 export interface Reservation {
-  /**
-   * Releases the reservation. Does nothing if none was created, since restoring from a read-only store works without
-   * one.
-   */
+  /** Does nothing if none was created, since restoring from a read-only store works without one. */
   release(): Promise<void>;
 }
 
-/**
- * Makes sweeps keep `checkpoint`. This is a best effort: if the store rejects the reservation, there is nothing to
- * release.
- */
+/** Makes sweeps keep `checkpoint`, if possible: if the store rejects the reservation, there is nothing to release. */
 export async function reserve(
   store: CheckpointStore,
   checkpoint: string,

@@ -40,7 +40,6 @@ export function idInName(logId: string): string {
 /** The maximum size, in bytes, of a file that {@link CheckpointStore.read} reads into memory. */
 export const MAX_SMALL_FILE_BYTES = 64 * 1024 * 1024;
 
-/** Returns the error for a small file that is too large. */
 export function tooLarge(name: string, bytes: number): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
@@ -58,14 +57,12 @@ export function notAFile(name: string): CairnError {
   });
 }
 
-/** Returns the error for a file that already exists. */
 export function alreadyThere(name: string, location: string): CairnError {
   return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
     hint: "Find the process that wrote this file. Files in a store are never overwritten.",
   });
 }
 
-/** Returns the error for a file that does not exist. */
 export function notThere(name: string, location: string): CairnError {
   return new CairnError("NOT_FOUND", `${name} is not in ${location}.`, {
     hint: "List the files of the store again: a retention policy may just have removed this one.",

@@ -5,9 +5,7 @@ import type { CheckpointStore } from "./checkpoint-store.ts";
 /** The length above which a file is not parsed, in UTF-16 code units. Cairn's records are much shorter. */
 export const MAX_RECORD_LENGTH = 65_536;
 
-/**
- * Reads a record; undefined if it does not exist or was not written by Cairn. Throws the store's errors (`STORE_*`).
- */
+/** Undefined if it does not exist or Cairn did not write it. Throws the store's errors (`STORE_*`). */
 export async function readStoredRecord<T extends z.ZodType>(
   store: CheckpointStore,
   name: string,
@@ -22,10 +20,7 @@ export async function readStoredRecord<T extends z.ZodType>(
   }
 }
 
-/**
- * Parses a small JSON file; undefined if it is too long, is not JSON or does not match the schema, in which case Cairn
- * did not write it.
- */
+/** Undefined if `text` is too long, is not JSON or does not match the schema: then Cairn did not write it. */
 export function parseStoredRecord<T extends z.ZodType>(schema: T, text: string): z.infer<T> | undefined {
   if (text.length > MAX_RECORD_LENGTH) return undefined;
   let value: unknown;

@@ -13,10 +13,7 @@ const VerificationSchema = z.object({
   manifest: z.string().regex(/^[0-9a-f]{64}$/),
 });
 
-/**
- * The mark of a successful verification: its time by the store's clock, the node, the digest of the content, and the
- * checksum of the manifest.
- */
+/** The time is by the store's clock, and the checksum that of the manifest. */
 export type Verification = z.infer<typeof VerificationSchema>;
 
 /** The identity of a checkpoint that was verified. */
@@ -106,9 +103,7 @@ function unreadableMark(file: string, why: string): CairnError {
   });
 }
 
-/**
- * Returns the mark of a checkpoint; undefined if it has none, or one that is unreadable or belongs to another manifest.
- */
+/** Undefined if the checkpoint has no mark, or one that is unreadable or belongs to another manifest. */
 export async function readVerification(
   store: CheckpointStore,
   name: string,

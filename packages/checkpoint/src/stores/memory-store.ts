@@ -9,7 +9,6 @@ import {
   tooLarge,
 } from "../store/stored-files.ts";
 
-/** Options for a store in memory; `now` is its clock. */
 export interface MemoryStoreOptions {
   readonly now?: () => number;
   /** The name in the store's location. Defaults to `store`. */

@@ -1,7 +1,4 @@
-/**
- * Waits for `work`. As soon as the signal is aborted, throws its reason. If `work` has a result after all, it is passed
- * to `discard`.
- */
+/** As soon as the signal is aborted, throws its reason. A late result of `work` is passed to `discard`. */
 export async function unlessAborted<T>(
   work: Promise<T>,
   signal: AbortSignal | undefined,

@@ -12,7 +12,6 @@ export type EntryHandler<T extends Json = Json> = (
   // oxlint-disable-next-line typescript/no-invalid-void-type -- A handler that returns nothing finishes its entry.
 ) => Promise<Json | void> | Json | void;
 
-/** Options for a director. */
 export interface DirectorOptions<T extends Json = Json> {
   readonly handle: EntryHandler<T>;
   /**

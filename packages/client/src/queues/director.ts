@@ -29,10 +29,7 @@ export interface Director {
    * or a token lacks a right (`FORBIDDEN`).
    */
   readonly done: Promise<void>;
-  /**
-   * Hands out no more entries, waits for the handlers while it renews the leases, writes their ends, and gives the shards
-   * back.
-   */
+  /** Hands out no more entries, waits for handlers while renewing leases, writes their ends, gives the shards back. */
   stop(): Promise<void>;
 }
 
@@ -74,7 +71,6 @@ class QueueDirector implements Director {
   #inHand = 0;
   /** The shard after the one from which an entry was last handed out. */
   #turn = 0;
-  /** The drain of one of the shards, if there is one. */
   #drain: Promise<void> | undefined;
 
   constructor(access: QueueAccess, queue: string, options: DirectorOptions) {
@@ -254,7 +250,6 @@ class QueueDirector implements Director {
     );
   }
 
-  /** Drains one shard of this director, if it should be drained. */
   #drainOne(status: QueueStatus): void {
     const { drainAt = DEFAULT_DRAIN_AT } = this.#options;
     if (drainAt === false || this.#drain !== undefined) return;
@@ -330,7 +325,6 @@ class QueueDirector implements Director {
     shard.end(entry, failed(entry.document, error, shard.policy, Date.now()));
   }
 
-  /** Follows the changes of the queue, for as long as the director lives. */
   async #follow(): Promise<void> {
     const { signal } = this.#ended;
     while (!signal.aborted) {

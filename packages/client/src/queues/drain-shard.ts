@@ -6,10 +6,8 @@ import { holds, lowestSpare, type QueueAccess, reasonWords, transactUntil } from
 /** The maximum number of entries that one transaction moves. */
 const MAX_MOVES = 256;
 
-/** The nodes as a drain uses them. */
 export type DrainAccess = Pick<QueueAccess, "transact" | "queue" | "openEntries">;
 
-/** A shard to drain. */
 export interface DrainedShard {
   readonly queue: string;
   readonly shard: number;
@@ -45,7 +43,6 @@ export function shardToDrain(
   })?.shard;
 }
 
-/** What became of a drain. */
 export type DrainResult =
   | { readonly retired: true; readonly moved: number }
   /** The shard is active again, or somebody else holds it. `because` is a sentence. */
@@ -102,7 +99,6 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
   }
 }
 
-/** Returns the active shard with the most room; undefined if all are full. */
 function roomiest(shards: readonly QueueShard[], cap: number): QueueShard | undefined {
   const [first] = shards
     .filter(({ state, entries }) => state === "active" && entries < cap)

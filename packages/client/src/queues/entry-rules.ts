@@ -2,10 +2,7 @@ import { isoDuration } from "../types/iso-duration.ts";
 import type { FieldValues, PolicyDuration, QueuePolicy } from "../types/policies.ts";
 import type { Json } from "../types/transaction.ts";
 
-/**
- * Thrown by a handler that will never finish its entry. The entry gets the `dead` fields of the queue's `retry` policy
- * without further attempts.
- */
+/** Thrown by a handler that will never finish: the entry gets the `dead` fields of `retry` without further attempts. */
 export class GiveUp extends Error {
   constructor(reason: string) {
     super(reason);
@@ -15,11 +12,9 @@ export class GiveUp extends Error {
 
 /** The failed attempts at an entry, in its field `retry`. */
 export interface Attempts {
-  /** The number of attempts that failed. */
   readonly attempts: number;
   /** The time of the next attempt; null if there is none. */
   readonly at: string | null;
-  /** The message of the last error. */
   readonly error: string;
 }
 
@@ -72,7 +67,6 @@ export function dueAt(document: Json): number {
   return Number.isNaN(at) ? 0 : at;
 }
 
-/** Returns the failed attempts at an entry; undefined if there are none. */
 function attemptsOf(document: Json): Attempts | undefined {
   const retry = fieldOf(document, "retry");
   const [attempts, at, error] = ["attempts", "at", "error"].map((name) => fieldOf(retry, name));

@@ -37,14 +37,12 @@ export interface Change {
   readonly isMoved: boolean;
 }
 
-/** A claim that was committed. */
 export interface Claim extends Hold {
   /** The time (by `performance.now()`) before the claim was sent, from which the lease is counted. */
   readonly sentAt: number;
   readonly policy: QueuePolicy;
 }
 
-/** What a held shard needs from its director. */
 export interface ShardParts {
   readonly access: QueueAccess;
   readonly queue: string;
@@ -69,7 +67,6 @@ export class HeldShard implements Hold {
   readonly #parts: ShardParts;
   #heldAt = 0;
   #leaseTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The entries to hand out next. */
   readonly #ready = new Map<string, QueueEntry>();
   /**
    * The entries in hand. Each has a signal of its own, because handlers add listeners to them: with one for all, Node

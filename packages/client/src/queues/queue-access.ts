@@ -16,7 +16,6 @@ export interface QueueAccess {
   watch(bucket: string, from: TxId, signal: AbortSignal): AsyncIterable<ClientTransaction>;
 }
 
-/** A page of open entries to read. */
 export interface OpenEntriesQuestion {
   readonly queue: string;
   readonly shard: number;
@@ -92,7 +91,6 @@ export function holdOf({ epoch, as }: Hold): { readonly epoch: TxId; readonly as
   return { epoch, as };
 }
 
-/** Asks whether a hold is still the newest of its shard. */
 export async function holds(
   access: Pick<QueueAccess, "queue">,
   queue: string,

@@ -24,13 +24,11 @@ export class Bell {
     this.#renew();
   }
 
-  /** Wakes all waiters. */
   ring(): void {
     this.#ring();
     this.#renew();
   }
 
-  /** Resolves at the next ring. */
   get next(): Promise<void> {
     return this.#rung;
   }

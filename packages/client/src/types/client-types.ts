@@ -1,33 +1,23 @@
 import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
 
-/** Options for a client. */
 export interface ClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
   readonly urls: string | readonly string[];
-  /** A token of the nodes. */
   readonly token?: string;
-  /**
-   * How long a request is retried, with pauses, before its last error is thrown. Defaults to 30,000 ms. If it is 0,
-   * each node is tried once.
-   */
+  /** How long a request is retried, with pauses. Defaults to 30,000 ms. If it is 0, each node is tried once. */
   readonly retryForMs?: number;
   /** The time that a node may take for a response, in addition to any requested waiting time. Defaults to 10,000 ms. */
   readonly attemptMs?: number;
-  /**
-   * Whether reads wait until the node has indexed everything that this client wrote or saw before. Defaults to true.
-   */
+  /** Whether reads wait until the node has indexed all that this client wrote or saw before. Defaults to true. */
   readonly readYourWrites?: boolean;
-  /** A replacement for the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** Options for every call. */
 export interface CallOptions {
   /** A signal that aborts the call, which rejects with the signal's reason. A write that was sent may still have taken effect. */
   readonly signal?: AbortSignal;
 }
 
-/** Options for every read. */
 export interface ClientReadOptions extends CallOptions {
   /** The transaction that the node must have indexed before it reads. */
   readonly minTx?: TxId;
@@ -42,7 +32,6 @@ export interface ClientReadOptions extends CallOptions {
 /** A transaction's id, or an instant (an ISO 8601 string or a Date). */
 export type PointInTime = TxId | string | Date;
 
-/** A document with its key and revision. */
 export interface ClientDocument<T = Json> {
   readonly namespace: string;
   readonly name: string;
@@ -58,7 +47,6 @@ export interface ClientVersion<T = Json> {
   readonly document?: T;
 }
 
-/** The documents to list. */
 export interface ClientListQuery extends ClientReadOptions {
   readonly namespace?: string;
   readonly prefix?: string;
@@ -69,16 +57,13 @@ export interface ClientListQuery extends ClientReadOptions {
   readonly pageSize?: number;
 }
 
-/**
- * A page of a list as of `txId`, from which a watch can continue without a gap. `next` is undefined on the last page.
- */
+/** A page as of `txId`, from which a watch can continue without a gap. `next` is undefined on the last page. */
 export interface ClientPage<T = Json> {
   readonly txId: TxId;
   readonly documents: readonly ClientDocument<T>[];
   readonly next: string | undefined;
 }
 
-/** Options for a write. */
 export interface WriteOptions extends CallOptions {
   /** The revision at which the document must be, or null if it must not exist. Otherwise, `CONFLICT` is thrown. */
   readonly ifRevision?: Revision | null;
@@ -123,7 +108,6 @@ export interface ClientTransaction<T = Json> {
   readonly changes: readonly ClientChange<T>[];
 }
 
-/** A recorded event of an application. */
 export interface ClientEvent {
   readonly id?: string;
   readonly object: string;

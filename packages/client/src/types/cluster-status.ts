@@ -19,10 +19,7 @@ export interface ClusterStatus {
   readonly silent: readonly { readonly node: string; readonly instance: string; readonly forMs: number }[];
   /** The ids that several running nodes share. */
   readonly sameId: readonly string[];
-  /**
-   * The transaction at which the histories of the nodes were compared, and what differs; null if fewer than two nodes
-   * could be compared.
-   */
+  /** Where histories were compared, and what differs; null if fewer than two nodes could be compared. */
   readonly past: { readonly txId: TxId; readonly differ: "history" | "effects" | null } | null;
   /** Worst first. */
   readonly findings: readonly ClusterFinding[];
@@ -50,7 +47,6 @@ export interface ClusterFinding {
   readonly since: string | null;
 }
 
-/** A node of a cluster. */
 export interface ClusterNode {
   /** A random id that is generated at each start of a node. It distinguishes nodes with the same id. */
   readonly instance: string;

@@ -1,7 +1,4 @@
-/**
- * The number of traversed values after which a search for cycles begins. Every value is traversed, but few contain
- * cycles.
- */
+/** Every value is traversed, but few contain cycles, so the search for them begins after so many values. */
 const MAX_VALUES_BEFORE_CYCLE_CHECK = 100_000;
 
 /**

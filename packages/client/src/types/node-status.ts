@@ -12,9 +12,7 @@ export interface CheckpointSummary {
   readonly txId: TxId;
   /** The time at which the checkpoint was taken, by the store's clock. */
   readonly takenAt: string;
-  /** The size of the archive. */
   readonly bytes: number;
-  /** The node that saved it. */
   readonly node: string;
   readonly logId: string;
   readonly documents: number;
@@ -75,9 +73,7 @@ export interface NodeStatus {
     readonly id: string | null;
     readonly firstTxId: TxId | null;
     readonly lastTxId: TxId | null;
-    /**
-     * Whether the log responds and, after an interruption, is known to be the same log; null before the first attempt.
-     */
+    /** Whether the log responds and, after an interruption, is known to be the same; null before the first attempt. */
     readonly reachable: boolean | null;
     /** Whether the log exists: false before its creation and after its deletion; null while unknown. */
     readonly exists: boolean | null;
@@ -113,10 +109,7 @@ export interface NodeStatus {
       readonly hint: string;
       /** The number of nodes and checkpoints with a different history. */
       readonly from: number;
-      /**
-       * Whether this node is comparing its index with a rebuild, waiting for its turn to do so, or doing neither
-       * (`open`).
-       */
+      /** Whether this node compares its index with a rebuild, waits for its turn to do so, or does neither (`open`). */
       readonly state: "open" | "waiting" | "comparing";
     } | null;
     /** The last scrub since the node's start that found every table intact. `at` is the time at which it ended. */
@@ -183,16 +176,12 @@ export interface NodeStatus {
       readonly at: string;
       readonly durationMs: number;
     } | null;
-    /**
-     * The newest verification of a checkpoint of this log by any node. `durationMs` is null if another node performed
-     * it.
-     */
+    /** The newest verification for this log by any node. `durationMs` is null if another node performed it. */
     readonly lastVerified:
       | (VerifiedSummary & { readonly ageMs: number; readonly durationMs: number | null })
       | null;
     /**
-     * The result of this node's last verification since its start. If it failed, `name` is null and `message` names the
-     * checkpoint.
+     * This node's last verification since its start. If it failed, `name` is null and `message` names the checkpoint.
      */
     readonly lastDrill: {
       readonly at: string;
@@ -257,13 +246,10 @@ export interface NodeStatus {
      */
     readonly nextTryAt: string | null;
   } | null;
-  /** What the node's process uses. */
   readonly resources: NodeResources;
 }
 
-/** What a node's process uses, as reported by GET /status. */
 export interface NodeResources {
-  /** The time since the start of the node. */
   readonly uptimeMs: number;
   /** The memory of the process that is in physical memory. */
   readonly memoryBytes: number;
@@ -285,7 +271,6 @@ export interface RequestRate {
   readonly p99Ms: number | null;
 }
 
-/** The backup of a log, as reported by GET /status. */
 export interface LogBackupStatus {
   /** The location of its store. */
   readonly location: string;

@@ -1,7 +1,6 @@
 /** The values of a field for which a rule applies. A single value is equivalent to a list of one. */
 export type FieldValues = FieldValue | readonly FieldValue[];
 
-/** A value that a field can be compared with. */
 export type FieldValue = string | number | boolean;
 
 /** A duration: an ISO-8601 string without years or months, or milliseconds. */
@@ -14,10 +13,7 @@ export interface ExpirePolicy {
   readonly after: PolicyDuration;
 }
 
-/**
- * A bound on the items that are kept: at most `keep` items, none of which is older than `for`. An absent field sets no
- * bound.
- */
+/** At most `keep` items, none of which is older than `for`. An absent field sets no bound. */
 export interface BoundPolicy {
   readonly keep?: number;
   readonly for?: PolicyDuration;
@@ -53,18 +49,13 @@ export interface RetryPolicy {
 export interface Policies {
   /** For each bucket, the fields by which lists can be filtered. A nested field is written as `outer.inner`. */
   readonly indexes?: { readonly [bucket: string]: readonly string[] };
-  /** The rules for expiry, by bucket. */
   readonly expire?: { readonly [bucket: string]: ExpirePolicy };
   /** The bound on the history of each document, by bucket. */
   readonly history?: { readonly [bucket: string]: BoundPolicy };
   /** The bound on recorded events of all nodes and buckets together. Defaults to 100,000 events of any age. */
   readonly events?: BoundPolicy;
-  /**
-   * The bound on the outcomes of transactions. The outcomes of the newest 2,000,000 are always kept, so `keep` is at
-   * least that.
-   */
+  /** The outcomes of the newest 2,000,000 are always kept, so `keep` is at least that. */
   readonly outcomes?: BoundPolicy;
-  /** The queues, by bucket. */
   readonly queues?: { readonly [bucket: string]: QueuePolicy };
 }
 

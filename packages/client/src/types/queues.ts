@@ -14,7 +14,6 @@ export interface QueueShard {
   readonly state: "active" | "draining" | "retiring";
   /** The number of entries, open or finished. */
   readonly entries: number;
-  /** The number of open entries. */
   readonly open: number;
   /** The newest epoch; null if nobody ever held the shard since it was spare. */
   readonly epoch: TxId | null;
@@ -22,7 +21,6 @@ export interface QueueShard {
   readonly holder: QueueHolder | null;
 }
 
-/** A queue with its policy and its shards. */
 export interface QueueStatus {
   readonly name: string;
   readonly policy: QueuePolicy;
@@ -35,13 +33,11 @@ export interface QueueStatus {
   readonly shards: readonly QueueShard[];
 }
 
-/** An entry of a queue. */
 export interface QueueEntry<T = Json> {
   readonly shard: number;
   readonly name: string;
   readonly revision: Revision;
   readonly document: T;
-  /** The transaction that created the entry. */
   readonly createdTx: TxId;
 }
 

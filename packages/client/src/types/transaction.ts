@@ -6,7 +6,6 @@ export type TxId = number;
 /** The id of the transaction that last wrote a key. */
 export type Revision = TxId;
 
-/** Any JSON value. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /** The key of a document. Keys are ordered by bucket, namespace and name, each by its UTF-8 bytes. */
@@ -23,16 +22,13 @@ export interface EventRecord {
   /** The reason in one word, such as `Scheduled`. */
   readonly reason: string;
   readonly message?: string;
-  /** The bucket of the object. */
   readonly bucket?: string;
   /**
-   * The time in nanoseconds since 1970, as a string of digits, because a JSON number would lose precision. Defaults to
-   * the transaction's time.
+   * Nanoseconds since 1970 as digits, because a JSON number would lose precision. Defaults to the transaction's time.
    */
   readonly time?: string;
   /** The type of the event, such as `Normal` or `Warning`. */
   readonly type?: string;
-  /** The component that reports the event. */
   readonly source?: string;
 }
 
@@ -84,7 +80,6 @@ export interface TxOutcome {
   readonly txId: TxId;
   readonly txTime: string;
   readonly committed: boolean;
-  /** The reason why the transaction was aborted. */
   readonly reason?: string;
   /** The earlier transaction with the same idempotency id and content, to which `committed` refers. */
   readonly duplicateOf?: TxId;

@@ -5,10 +5,7 @@ import { isLinkRefusal, makeFolder } from "../disk/folders.ts";
 import { systemErrorCode } from "../errors/errors.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 
-/**
- * The file system calls of a capture, separated so that a wrapper can intervene between them. They throw the errors of
- * node:fs.
- */
+/** Separated so that a wrapper can intervene between the calls. They throw the errors of node:fs. */
 export interface CaptureFileSystem {
   /** Creates the directory and its parents. Returns true if the directory did not exist before. */
   makeDirectory(path: string): Promise<boolean>;
@@ -28,7 +25,6 @@ export interface CaptureFileSystem {
   removeDirectory(path: string): Promise<void>;
 }
 
-/** The real file system. */
 export const captureFileSystem: CaptureFileSystem = {
   makeDirectory: async (path) => (await makeFolder(path)) !== undefined,
   list: (path) => readdir(path),
@@ -48,10 +44,7 @@ export class CaptureTarget {
   readonly #files: CaptureFileSystem;
   /** All files in the target, with their sizes. A failed capture must remove them. */
   readonly #bytes = new Map<string, number>();
-  /**
-   * The tables among the files, by whether they were linked or copied. The manifest, CURRENT and the logs are in
-   * neither set.
-   */
+  /** The tables, by whether they were linked or copied. The manifest, CURRENT and the logs are in neither set. */
   #linked = new Set<string>();
   #copied = new Set<string>();
   /** Whether to try links. False once the file system has refused a link for a reason that applies to every file. */
@@ -94,8 +87,7 @@ export class CaptureTarget {
   }
 
   /**
-   * Copies a file. The copy is at least as long as the file was at the time of the call. Returns false if the source no
-   * longer contains the file.
+   * The copy is at least as long as the file was at the call. Returns false if the source no longer contains the file.
    */
   async copy(name: string, mode = 0): Promise<boolean> {
     // The file is recorded before it is complete, so that an incomplete copy is removed as well.

@@ -17,10 +17,7 @@ export interface CaptureOptions {
    */
   readonly maxStarts?: number;
   readonly maxReads?: number;
-  /**
-   * Whether the caller compares the tables with their checksums, which it must do before using the copy. Defaults to
-   * false.
-   */
+  /** If true, the caller must compare the tables with their checksums before it uses the copy. Defaults to false. */
   readonly unchecked?: boolean;
 }
 
@@ -145,7 +142,6 @@ function noDatabase(source: string, cause: unknown): CairnError {
   });
 }
 
-/** Returns the error for a CURRENT that names a manifest that does not exist. */
 function noManifest(source: string, name: string, cause: unknown): CairnError {
   const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
   return new CairnError("INDEX_CORRUPT", message, {
@@ -154,9 +150,7 @@ function noManifest(source: string, name: string, cause: unknown): CairnError {
   });
 }
 
-/**
- * The manifest that CURRENT names. The copy uses `bytes`, because reading the file again could return a newer manifest.
- */
+/** The manifest that CURRENT names. `bytes` are copied, because reading the file again could return a newer one. */
 interface CapturedManifest {
   readonly name: string;
   readonly bytes: Uint8Array;

@@ -1,21 +1,16 @@
 import type { Worker } from "node:worker_threads";
 
-/**
- * A first-in, first-out queue of values that arrive from elsewhere, usually another thread. `T` must not include
- * undefined.
- */
+/** A first-in, first-out queue of values from elsewhere, usually another thread. `T` must not include undefined. */
 export class Inbox<T> {
   // One of the two is always empty, because a value goes to the first waiting taker.
   readonly #held: T[];
   readonly #takers: { give(one: T): void; refuse(error: unknown): void }[] = [];
   #failure: { readonly error: unknown } | undefined;
 
-  /** Creates a queue that contains `held`. */
   constructor(held: Iterable<T> = []) {
     this.#held = [...held];
   }
 
-  /** Adds a value. */
   put(one: T): void {
     const taker = this.#takers.shift();
     if (taker === undefined) this.#held.push(one);

@@ -2,14 +2,10 @@ import { constants, setPriority } from "node:os";
 import { type Transferable, Worker } from "node:worker_threads";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 
-/**
- * The number of bytes above which a worker thread is worthwhile. Fewer bytes are processed before a thread has started.
- */
+/** Fewer bytes are processed before a thread has started. */
 export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
 
-/**
- * An error in a message between threads. If an `Error` object were sent, only its name, message and stack would arrive.
- */
+/** If an `Error` object were sent between threads, only its name, message and stack would arrive. */
 export interface SentError {
   readonly message: string;
   /** Present for a {@link CairnError}. */
@@ -18,7 +14,6 @@ export interface SentError {
   readonly system?: string;
 }
 
-/** Converts an error to a form that can be sent. */
 export function sendError(error: unknown): SentError {
   const message = error instanceof Error ? error.message : String(error);
   if (error instanceof CairnError) return { message, cairn: { code: error.code, hint: error.hint } };
@@ -26,7 +21,6 @@ export function sendError(error: unknown): SentError {
   return system === undefined ? { message } : { message, system };
 }
 
-/** Restores an error that was sent. */
 export function receiveError({ message, cairn, system }: SentError): Error {
   if (cairn !== undefined) {
     return new CairnError(cairn.code, message, cairn.hint === undefined ? {} : { hint: cairn.hint });
@@ -35,10 +29,7 @@ export function receiveError({ message, cairn, system }: SentError): Error {
   return system === undefined ? error : Object.assign(error, { code: system });
 }
 
-/**
- * Starts `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is `moduleUrl`. Transfers
- * `transferList` to it.
- */
+/** Starts `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is `moduleUrl`. */
 export function startWorker(
   moduleUrl: string,
   name: string,

@@ -49,7 +49,6 @@ export const ERROR_CODES = [
   "INTERNAL",
 ] as const;
 
-/** One of {@link ERROR_CODES}. */
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /**

@@ -77,10 +77,7 @@ const SYSTEM_ERRORS: readonly (SystemError & { readonly text: RegExp })[] = [
 
 /** The beginning of LevelDB's messages about files; messages about their content begin with "Corruption: ". */
 const LEVEL_IO_ERROR = /^(?:IO error|NotFound): /;
-/**
- * The maximum number of causes that are followed. Errors are nested a few levels deep at most, but one may be its own
- * cause.
- */
+/** Errors are nested a few levels deep at most, but one may be its own cause. */
 const MAX_CAUSES = 8;
 
 /**
@@ -144,10 +141,7 @@ const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; r
   },
 };
 
-/**
- * Returns the error for users when the system refuses something; `subject` is a noun phrase such as "The index in
- * /data/live".
- */
+/** `subject` is a noun phrase such as "The index in /data/live". */
 export function systemRefused(
   subject: string,
   { errno, meaning, what, hint = ANSWERS[meaning].hint }: SystemError,
@@ -161,9 +155,7 @@ export function systemRefused(
   });
 }
 
-/**
- * The reasons why a folder cannot be used that are not refusals by the system, as clauses. Each requires an operator.
- */
+/** Reasons why a folder cannot be used that are not refusals by the system, as clauses. Each requires an operator. */
 const UNUSABLE: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of its path is a file",
   EEXIST: "a file or a dangling link with its name exists",

@@ -17,10 +17,7 @@ export function crc32cOf(bytes: Uint8Array, before = 0): number {
 // kMaskDelta of LevelDB's util/crc32c.h.
 const MASK_DELTA = 0xa282ead8;
 
-/**
- * Returns the checksum that LevelDB stored as `stored`. LevelDB rotates and offsets checksums, because a CRC of data
- * that contains its own CRC would otherwise be weak.
- */
+/** LevelDB rotates and offsets checksums, because a CRC of data that contains its own CRC would otherwise be weak. */
 export function unmaskCrc(stored: number): number {
   const rotated = (stored - MASK_DELTA) >>> 0;
   return ((rotated >>> 17) | (rotated << 15)) >>> 0;

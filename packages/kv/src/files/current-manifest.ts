@@ -5,27 +5,20 @@ import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 
 const MANIFEST_NAME = /^MANIFEST-\d+$/;
 
-/** The manifest of a LevelDB database, both as stored and as decoded. */
 export interface CurrentManifest {
   readonly path: string;
   readonly bytes: Buffer;
   readonly manifest: LevelManifest;
 }
 
-/**
- * Reads the manifest of the LevelDB database in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the
- * manifest cannot be decoded.
- */
+/** Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the manifest cannot be decoded. */
 export async function readCurrentManifest(dir: string): Promise<CurrentManifest> {
   const path = await currentManifestPath(dir);
   const bytes = await readFile(path);
   return { path, bytes, manifest: decodeManifestFile(path, bytes) };
 }
 
-/**
- * Returns the path of the manifest of the LevelDB database in `dir`. Throws `INDEX_CORRUPT` if CURRENT names no
- * manifest or is not a file.
- */
+/** Throws `INDEX_CORRUPT` if CURRENT names no manifest or is not a file. */
 export async function currentManifestPath(dir: string): Promise<string> {
   const current = join(dir, "CURRENT");
   // Reading anything other than a file, such as a pipe, could wait forever.
@@ -33,10 +26,7 @@ export async function currentManifestPath(dir: string): Promise<string> {
   return join(dir, manifestNameIn(current, await readFile(current)));
 }
 
-/**
- * Returns the manifest name in the content of the file CURRENT. After a power loss, the content may be arbitrary, such
- * as zeros.
- */
+/** After a power loss, the content of CURRENT may be arbitrary, such as zeros. */
 export function manifestNameIn(current: string, content: Uint8Array): string {
   const name = Buffer.from(content).toString("utf8").trim();
   if (MANIFEST_NAME.test(name)) return name;

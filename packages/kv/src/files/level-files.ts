@@ -14,12 +14,10 @@ export function levelFileName(number: number, extension: Extension): string {
   return `${String(number).padStart(6, "0")}.${extension}`;
 }
 
-/** Returns the names that a table may have. */
 export function tableFileNames(number: number): string[] {
   return TABLE_EXTENSIONS.map((extension) => levelFileName(number, extension));
 }
 
-/** Returns the numbers of the tables among `names`. */
 export function tableNumbers(names: readonly string[]): number[] {
   return TABLE_EXTENSIONS.flatMap((extension) => levelFileNumbers(names, extension));
 }
@@ -40,10 +38,7 @@ export function levelFileNumbers(names: readonly string[], extension: Extension)
  */
 const UNFINISHED = new Set(["LOCK", "LOG", "LOG.old", "MANIFEST-000001", "000001.dbtmp"]);
 
-/**
- * Returns whether `dir` contains a LevelDB database: false if the directory does not exist or is practically empty.
- * Throws `INDEX_CORRUPT` for any other content.
- */
+/** False if `dir` does not exist or is practically empty. Throws `INDEX_CORRUPT` for any other content. */
 export async function holdsLevelDb(dir: string): Promise<boolean> {
   const names = await namesInDirectory(dir);
   if (names.includes("CURRENT")) return true;

@@ -103,10 +103,7 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   };
 }
 
-/**
- * Returns all row keys in the edits of a manifest. Keys of tables that no longer exist remain until the manifest is
- * replaced.
- */
+/** Keys of tables that no longer exist remain in the edits until the manifest is replaced. */
 export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (const record of recordsOf(bytes, new LevelRecordReader())) {

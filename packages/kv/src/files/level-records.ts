@@ -25,10 +25,7 @@ export class LevelRecordReader {
   #blockStart = 0;
   #end = 0;
 
-  /**
-   * Returns the offset after the last complete record so far. If the file is truncated there, it contains only complete
-   * records.
-   */
+  /** Returns the offset after the last complete record: truncated there, the file has only complete records. */
   get end(): number {
     return this.#end;
   }
@@ -81,7 +78,6 @@ export class LevelRecordReader {
   }
 }
 
-/** Yields all records of a file in memory, read with `reader`. */
 export function* recordsOf(
   bytes: Uint8Array,
   reader: LevelRecordReader,
@@ -104,10 +100,7 @@ export async function* recordsInFile(
   }
 }
 
-/**
- * Returns the offset of the record that follows a record ending at `end`. A header is never split, so the end of a
- * block may remain empty.
- */
+/** A header is never split, so the end of a block may remain empty. */
 export function recordBegin(end: number): number {
   const room = BLOCK_BYTES - (end % BLOCK_BYTES);
   return room < HEADER_BYTES ? end + room : end;

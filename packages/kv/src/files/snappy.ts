@@ -1,7 +1,4 @@
-/**
- * Decompresses a Snappy block (format_description.txt of google/snappy); undefined if the input is not one. This
- * function is used only for the few blocks that Cairn examines; LevelDB decompresses the blocks that it reads itself.
- */
+/** Undefined if `block` is not as in format_description.txt of google/snappy. LevelDB decompresses its own reads. */
 export function unsnappy(block: Uint8Array): Uint8Array | undefined {
   let position = 0;
   let size = 0;

@@ -116,12 +116,8 @@ function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<strin
 
 interface WholeRecords {
   readonly end: number;
-  /** The offset of the last complete record. */
   readonly last: number;
-  /**
-   * The damage after the complete records; undefined if there is none, or if a record is cut off by the end of the
-   * file.
-   */
+  /** The damage after the complete records; undefined if there is none, or if the file's end cuts off a record. */
   readonly problem: CairnError | undefined;
 }
 
@@ -141,10 +137,7 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   }
 }
 
-/**
- * Returns whether a complete record, or the first fragment of one, begins after `start`. Every offset is tried, because
- * an earlier header may be lost.
- */
+/** Every offset after `start` is tried, because an earlier header may be lost. First fragments count as records. */
 function hasRecordBehind(bytes: Buffer, start: number): boolean {
   for (let at = start + 1; at + HEADER_BYTES <= bytes.length; at++) {
     const type = bytes[at + 6];
@@ -157,7 +150,6 @@ function hasRecordBehind(bytes: Buffer, start: number): boolean {
   return false;
 }
 
-/** Returns the ending of the last batch if the last bytes of the file are an ending. */
 function endingOf(
   bytes: Buffer,
   ending: BatchEnding,

@@ -1,9 +1,6 @@
 import type { CairnError } from "../errors/errors.ts";
 
-/**
- * Reads the numbers and length-prefixed bytes of LevelDB's formats. Throws the error that `damaged` returns for a description of the
- * damage.
- */
+/** Throws the error that `damaged` returns for a description of the damage. */
 export class VarintReader {
   position = 0;
   readonly #bytes: Uint8Array;
@@ -18,10 +15,7 @@ export class VarintReader {
     return this.position >= this.#bytes.length;
   }
 
-  /**
-   * Reads a varint, which has seven bits per byte, the lowest first. The function multiplies instead of shifting,
-   * because numbers may exceed 32 bits (sequence numbers have 56).
-   */
+  /** A varint has seven bits per byte, lowest first. Multiplies, as sequence numbers exceed the 32 bits of shifts. */
   number(): number {
     let value = 0;
     for (let factor = 1; factor <= 2 ** 56; factor *= 128) {

@@ -12,10 +12,7 @@ export interface BatchChange {
   readonly value: Uint8Array | undefined;
 }
 
-/**
- * Yields the changes of a LevelDB batch (write_batch.cc). Throws `INDEX_CORRUPT` if the bytes after the header are not
- * changes.
- */
+/** The format is that of write_batch.cc. Throws `INDEX_CORRUPT` if the bytes after the header are not changes. */
 export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, undefined> {
   const reader = new VarintReader(batch, noBatch);
   reader.position = BATCH_HEADER_BYTES;
@@ -27,7 +24,6 @@ export function* changesOf(batch: Uint8Array): Generator<BatchChange, void, unde
   }
 }
 
-/** Returns the number of changes in a batch; undefined if the batch is damaged. */
 export function countChanges(batch: Uint8Array): number | undefined {
   let count = 0;
   try {

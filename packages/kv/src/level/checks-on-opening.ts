@@ -33,10 +33,8 @@ const MAX_THREADS = 4;
 
 /** Tables that have not been compared with their checksums yet. */
 export interface UncheckedTables {
-  /** A folder of links to the tables. */
   readonly dir: string;
   readonly numbers: readonly number[];
-  /** The approximate total size of the tables. */
   readonly bytes: number;
 }
 
@@ -83,10 +81,7 @@ export async function checkUnchecked(
   if (!signal.aborted) await removeFolder(dir);
 }
 
-/**
- * Uses as many threads as there are processors, but at most {@link MAX_THREADS}, because a node is waiting for the
- * result. The first failure ends all threads.
- */
+/** Uses a thread per processor, up to {@link MAX_THREADS}: a node waits for the result. The first failure ends all. */
 async function checkOnThreads(
   dir: string,
   numbers: readonly number[],
@@ -113,10 +108,7 @@ async function checkWhole(path: string): Promise<void> {
   await setImmediate();
 }
 
-/**
- * Links tables to `folder`. Returns false if the file system does not support links. LevelDB reports missing tables
- * later.
- */
+/** Returns false if the file system does not support links. LevelDB reports missing tables later. */
 async function linkAll(dir: string, numbers: readonly number[], folder: string): Promise<boolean> {
   try {
     await inParallel(numbers, PARALLEL_LINKS, async (number) => {
@@ -135,10 +127,7 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
   }
 }
 
-/**
- * Compares the tables of an open store with their checksums: tables of earlier processes once, and all tables on
- * request.
- */
+/** Compares tables with their checksums: those of earlier processes once, and all on request. */
 export class TableChecks {
   /** The error of a damaged table, once one is found. Data that may come from that table must not be served. */
   damage: CairnError | undefined;
@@ -154,7 +143,6 @@ export class TableChecks {
     this.#claim = claim;
   }
 
-  /** Starts comparing all tables in the background. */
   begin(): void {
     const checking = this.#track(checkLiveTables(this.#dir, this.#stop.signal));
     // Readers and writers encounter other errors, such as those of a failing disk, themselves.

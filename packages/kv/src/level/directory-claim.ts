@@ -14,7 +14,6 @@ import { innermost, locked } from "./level-errors.ts";
  */
 const openDirectories = new Set<string>();
 
-/** A directory that this process has claimed. */
 export interface ClaimedDirectory {
   release(): void;
   /** Remembers the manifest of the database, which has just been opened and keeps its manifest until it is closed. */
@@ -68,10 +67,7 @@ async function identityOf(dir: string): Promise<string> {
   return `${dev}:${ino}`;
 }
 
-/**
- * Returns whether another process has the LevelDB database in `dir` open. Does not change its files. Only for
- * directories that this process has claimed.
- */
+/** Does not change its files. Only for directories that this process has claimed. */
 export async function isLockedElsewhere(dir: string): Promise<boolean> {
   try {
     await whileLocked(dir, () => Promise.resolve());

@@ -36,10 +36,7 @@ type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /** Copies of the write-ahead logs that LevelDB must recover. They are kept until the recovery is proven complete. */
 interface KeptLogs {
-  /**
-   * Applies the batches that LevelDB skipped, and then removes the copies. Must be called after the database is opened
-   * and before it is used.
-   */
+  /** Applies what LevelDB skipped, then removes the copies. For a database that is open and not yet in use. */
   settle(level: Database): Promise<void>;
   /** Removes the copies. Called if another process has the database open and recovers the logs itself. */
   drop(): Promise<void>;

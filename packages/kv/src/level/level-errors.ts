@@ -14,8 +14,7 @@ export function innermost(error: unknown): unknown {
 }
 
 /**
- * Returns the error for users if the index in `dir` could not be opened. A refusal by the system (system-errors.ts)
- * never becomes `INDEX_CORRUPT`, but a missing file of the database does.
+ * A refusal by the system (system-errors.ts) never becomes `INDEX_CORRUPT`, but a missing file of the database does.
  */
 export function explainOpening(error: unknown, dir: string): unknown {
   if (error instanceof CairnError) return error;
@@ -34,10 +33,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
   return cause;
 }
 
-/**
- * Returns the error for users if an operation on an open store failed. Errors about the arguments of the operation are
- * returned unchanged.
- */
+/** Errors about the arguments of the operation are returned unchanged. */
 export function explainOperation(error: unknown, dir: string): unknown {
   // An error with a code is more specific: if a capture runs out of space, its error names another folder.
   if (error instanceof CairnError) return error;
@@ -63,20 +59,17 @@ function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
   return system === undefined ? undefined : systemRefused(`The index in ${dir}`, system, error);
 }
 
-/** Returns the error of a closed store. */
 export function closed(dir: string): CairnError {
   return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
     hint: "Open it again, or wait until the node has opened it.",
   });
 }
 
-/** Returns the error of a closed snapshot. */
 export function snapshotClosed(cause?: unknown): CairnError {
   const because = cause === undefined ? {} : { cause };
   return new CairnError("NOT_READY", "The snapshot was closed before it was read.", because);
 }
 
-/** Returns the error for an index that is already open. */
 export function locked(dir: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
     hint: "Stop the other node that uses it, or give each node its own directory.",
@@ -84,7 +77,6 @@ export function locked(dir: string, cause?: unknown): CairnError {
   });
 }
 
-/** Returns the error for an open database whose files are no longer in its folder. */
 export function filesGone(dir: string): CairnError {
   return new CairnError(
     "INDEX_CORRUPT",

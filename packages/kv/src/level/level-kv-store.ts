@@ -41,7 +41,6 @@ import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./checks-
 /** The format of captured files. A store in memory captures into the same format. */
 export const LEVEL_FORMAT = "leveldb/1";
 
-/** Returns a provider of stores in LevelDB, one per directory. */
 export function levelProvider(options: LevelOptions = {}): KvProvider {
   return {
     format: LEVEL_FORMAT,
@@ -117,10 +116,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     this.#checks = new TableChecks(dir, claim);
   }
 
-  /**
-   * Starts comparing tables of earlier processes with their checksums: either all tables in the background, or the
-   * tables in `unchecked` at full speed.
-   */
+  /** Compares tables of earlier processes: all in the background, or those in `unchecked` at full speed. */
   compare(isOld: boolean, unchecked: UncheckedTables | undefined): void {
     if (isOld) this.#checks.begin();
     if (unchecked !== undefined) this.#checks.beginUrgent(unchecked);
@@ -206,10 +202,7 @@ class LevelKvStore extends LevelReader implements KvStore {
     return this.#track(this.#capture(resolve(dir), options));
   }
 
-  /**
-   * Captures the store. Refuses if another database has replaced the files, because a copy of that database would pass
-   * for a copy of this store.
-   */
+  /** Refuses if another database has replaced the files: a copy of that one would pass for a copy of this store. */
   async #capture(dir: string, options: { unchecked?: boolean }): Promise<KvCapture> {
     if (!(await this.#claim.isThere())) throw filesGone(this.#dir);
     return await captureLevelDb(this.#dir, dir, options);

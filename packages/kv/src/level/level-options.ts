@@ -9,10 +9,7 @@ export interface LevelOptions {
   readonly cacheSize?: number;
   /** Whether tables are compressed with Snappy. Defaults to true. */
   readonly compression?: boolean;
-  /**
-   * The maximum number of tables kept open. Defaults to 1,000; LevelDB uses at most a fifth of the process's limit of
-   * open files.
-   */
+  /** Defaults to 1,000; LevelDB uses at most a fifth of the process's limit of open files. */
   readonly maxOpenFiles?: number;
 }
 
@@ -57,7 +54,6 @@ export class SingleReads<Options extends object> {
     this.#bypassing = { ...options, fillCache: false };
   }
 
-  /** Returns the options of the next read. */
   next(): Options & { readonly fillCache: boolean } {
     this.#count = (this.#count + 1) % READS_PER_CACHE_FILL;
     return this.#count === 0 ? this.#filling : this.#bypassing;

@@ -9,7 +9,6 @@ import type { OpenReaders } from "./open-readers.ts";
 import { type LevelTable, piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
 import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 
-/** The store to purge. */
 export interface PurgedLevel {
   readonly dir: string;
   readonly readers: OpenReaders;
@@ -25,10 +24,7 @@ const OPENING_FOLDERS = new Set([UNCHECKED_FOLDER, KEPT_FOLDER, PREPARING_FOLDER
 const BEHIND_ALL_ROWS = new Uint8Array(64).fill(0xff);
 /** The maximum wait for readers, in milliseconds. */
 const MAX_WAIT_MS = 5_000;
-/**
- * The maximum number of attempts to rewrite all tables of a piece. One suffices unless another compaction runs in the
- * meantime.
- */
+/** One try suffices to rewrite all tables of a piece, unless another compaction runs in the meantime. */
 const MAX_TRIES = 4;
 
 /**
@@ -99,10 +95,7 @@ export class LevelPurge implements KvPurge {
     }
   }
 
-  /**
-   * Returns whether all old files have been removed: LevelDB removes a file at the end of the first flush or compaction
-   * after the file's last reader has closed.
-   */
+  /** LevelDB removes a file at the end of the first flush or compaction after the file's last reader has closed. */
   async #removeOldFiles(since: number, end: number, signal: AbortSignal | undefined): Promise<boolean> {
     const { readers } = this.#level;
     for (let tries = 1; ; tries++) {

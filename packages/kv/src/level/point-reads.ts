@@ -1,6 +1,4 @@
-/**
- * Functions that read the rows of a store, as bytes or as text. They return undefined for a row that does not exist.
- */
+/** The functions return undefined for a row that does not exist. */
 export interface RowReads<Value> {
   /** Reads a row on this thread. Throws if the read fails. */
   now(key: Uint8Array): Value | undefined;
@@ -13,28 +11,16 @@ interface Waiting<Value> {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * The maximum number of reads per turn. A read from memory takes microseconds, so a turn blocks the event loop for a
- * millisecond or two.
- */
+/** A read from memory takes microseconds, so a turn blocks the event loop for a millisecond or two. */
 const MAX_READS_PER_TURN = 256;
-/**
- * The time after which a turn starts no more reads. It matters for large rows, and for callers that do other work
- * between reads.
- */
+/** Ends a turn early for large rows, and for callers that do other work between reads. */
 const MAX_TURN_MS = 5;
-/**
- * The time above which a read counts as slow, because it came from a disk, or waited for a processor or the garbage
- * collector.
- */
+/** A slower read came from a disk, or waited for a processor or the garbage collector. */
 const SLOW_MS = 0.25;
 /** The maximum share of its time that the event loop spends on slow reads, after an allowance in milliseconds. */
 const SLOW_SHARE = 1 / 20;
 const SLOW_ALLOWANCE_MS = 20;
-/**
- * The maximum number of requests in flight. One of libuv's four threads is left for other work. More requests with fewer rows
- * would cost more than they gain.
- */
+/** Leaves one of libuv's four threads for other work. More requests with fewer rows would cost more than they gain. */
 const MAX_IN_FLIGHT = 3;
 /** The maximum number of rows per request. A thread reads them in sequence, perhaps each one from the disk. */
 const MAX_ROWS_PER_REQUEST = 32;

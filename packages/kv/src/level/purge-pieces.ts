@@ -17,9 +17,7 @@ export interface PurgePiece {
 
 /** The approximate number of bytes that one piece rewrites per level. */
 const PIECE_BYTES = 32 * 1024 * 1024;
-/**
- * The maximum gap between two joined ranges, about one table. Rewriting that much costs less than another compaction.
- */
+/** About one table. Rewriting that much costs less than another compaction. */
 const GAP_BYTES = 2 * 1024 * 1024;
 
 /** Returns the live tables of a manifest, in the order of their first keys. */
@@ -32,10 +30,7 @@ export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
   return found.toSorted((a, b) => Buffer.compare(a.first, b.first));
 }
 
-/**
- * Splits large ranges, and joins ranges that are in the same tables or close to each other. Returns the pieces in key
- * order.
- */
+/** Splits large ranges, and joins those in the same tables or close to each other. The pieces are in key order. */
 export function piecesOf(
   ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],
   tables: readonly LevelTable[],

@@ -1,10 +1,7 @@
 import type { ClassicLevel } from "classic-level";
 import type { KvOperation } from "../store/kv-store.ts";
 
-/**
- * Writes rows as one batch. Adds them to a native batch one by one, because LevelDB would read an array property by
- * property, at three times the cost.
- */
+/** Adds rows to a native batch one by one: LevelDB reads an array property by property, at three times the cost. */
 export async function writeRows(
   level: ClassicLevel<Uint8Array, Uint8Array>,
   operations: Iterable<KvOperation>,

@@ -22,9 +22,7 @@ export interface KvRange {
   /** The upper bound, exclusive (`lt`) or inclusive (`lte`). Defaults to the last row. */
   readonly lt?: Uint8Array;
   readonly lte?: Uint8Array;
-  /** Whether to read from the last row to the first. Defaults to false. */
   readonly reverse?: boolean;
-  /** The maximum number of rows. Defaults to no limit. */
   readonly limit?: number;
 }
 
@@ -34,7 +32,6 @@ export interface KvRange {
  */
 export type KvValue = Uint8Array | undefined | Promise<Uint8Array | undefined>;
 
-/** Like {@link KvValue}, with the value as text. */
 export type KvText = string | undefined | Promise<string | undefined>;
 
 /** Reads the current state of a store, or a {@link KvSnapshot}. */
@@ -77,19 +74,14 @@ export interface KvSnapshot extends KvReader {
   close(): Promise<void>;
 }
 
-/** The result of a capture, for logs and benchmarks. */
 export interface KvCapture {
-  /**
-   * The number of tables that are shared by hard links, and the number of tables that were copied because links were
-   * not possible.
-   */
+  /** `linked` tables are shared by hard links, `copied` ones were copied because links were not possible. */
   readonly linked: number;
   readonly copied: number;
   /** The size of all files in the captured directory. */
   readonly bytes: number;
 }
 
-/** The size of a store. */
 export interface KvStats {
   /** The size of the store's files on disk, in bytes (0 for a store in memory). */
   readonly bytes: number;
@@ -175,7 +167,6 @@ export interface KvPurge {
   run(options: KvPurging): Promise<KvPurged>;
 }
 
-/** Options for running a purge. */
 export interface KvPurging {
   /** The time after which no more pieces are started (ms). */
   readonly withinMs: number;
@@ -184,14 +175,12 @@ export interface KvPurging {
   readonly signal?: AbortSignal;
 }
 
-/** Options for a scrub. */
 export interface KvScrub {
   /** Pauses the scrub. Must end soon after `signal` is aborted, which also happens when the store is closed. */
   readonly pause: (done: number, total: number, signal: AbortSignal) => Promise<void>;
   readonly signal: AbortSignal;
 }
 
-/** Options for opening a store. */
 export interface KvOpening {
   /**
    * Whether everything that earlier processes wrote is compared with its checksums before `open` returns or, for large
@@ -203,10 +192,7 @@ export interface KvOpening {
 
 /** Opens stores of one kind. A kv-store module creates such a provider. */
 export interface KvProvider {
-  /**
-   * The format of captured files, such as `leveldb/1`. Checkpoints record it, and only checkpoints in the same format
-   * are restored.
-   */
+  /** Such as `leveldb/1`. Checkpoints record it, and only checkpoints in the same format are restored. */
   readonly format: string;
   /** Whether rows survive closing and opening the same directory. */
   readonly persistent: boolean;

@@ -42,7 +42,6 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
 /** The LevelDB database and the tables to compare. */
 export interface CheckOrder {
   readonly dir: string;
-  /** The file numbers of the tables. */
   readonly numbers: readonly number[];
 }
 
@@ -51,10 +50,7 @@ export interface ThreadCheckOrder extends CheckOrder {
   readonly isUrgent: boolean;
 }
 
-/**
- * Sent by the thread: the number of bytes of each undamaged table; finally the confirmation that all are undamaged, or
- * the failure.
- */
+/** Sent by the thread: the bytes of each undamaged table; finally that all are undamaged, or the failure. */
 export interface CheckReport {
   readonly checked?: number;
   readonly failed?: SentError;

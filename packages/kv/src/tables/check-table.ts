@@ -11,10 +11,7 @@ import { VarintReader } from "../files/varint-reader.ts";
 // halves.
 const FOOTER_BYTES = 48;
 const MAGIC = [0x8b80fb57, 0xdb477524] as const;
-/**
- * The size of a block's trailer: a compression byte (0: none, 1: Snappy), followed by the masked CRC-32C of the content
- * and that byte.
- */
+/** A compression byte (0: none, 1: Snappy), and the masked CRC-32C of the content and that byte. */
 export const TRAILER_BYTES = 5;
 const COMPRESSED = 1;
 // The footer first names the index of the filters, and then the index of the rows.
@@ -22,7 +19,6 @@ const INDEX_ROOT = 1;
 // The size is small enough that computing the checksums of one read does not block anything for long.
 const READ_BYTES = 128 * 1024;
 
-/** A block of a table. */
 export interface Block {
   readonly offset: number;
   /** The size in bytes, without the trailer. */
@@ -62,10 +58,7 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
   }
 }
 
-/**
- * Like {@link checkTable}, but reads synchronously. It is meant for worker threads, which then do not use the shared
- * I/O threads.
- */
+/** Reads synchronously, for worker threads, which then do not use the shared I/O threads. */
 export async function checkTableSync(path: string, pause: Pause): Promise<void> {
   const file = openSync(path, "r");
   try {
@@ -187,7 +180,6 @@ function forEachBlock(
 /** A block's offset and size in bytes, without the trailer. */
 type Handle = Pick<Block, "offset" | "size">;
 
-/** Returns a handle as the footer stores it: two varints. */
 function blockHandle(reader: VarintReader): Handle {
   const offset = reader.number();
   return { offset, size: reader.number() };
@@ -217,7 +209,6 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
   if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
 }
 
-/** Returns the error for a read beyond the end of a table. */
 export function truncatedTable(path: string): CairnError {
   return damaged(path, "it is truncated");
 }

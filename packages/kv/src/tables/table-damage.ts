@@ -3,7 +3,6 @@ import { type Block, checkBlock, truncatedTable, findBlocks, TRAILER_BYTES } fro
 import { type CairnError, isCairnError } from "../errors/errors.ts";
 import { rowKeyOf } from "../files/level-manifest.ts";
 
-/** A damaged part of a table. */
 export interface TableDamage {
   /** The position of the part in the file and its size, in bytes. */
   readonly offset: number;

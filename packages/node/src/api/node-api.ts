@@ -34,15 +34,12 @@ export const MAX_CLUSTER_WAIT_MS = 10_000;
 export const DEFAULT_PAGE_ITEMS = 100;
 export const MAX_PAGE_ITEMS = 1_000;
 
-/** The options of all reads. */
 export interface ReadOptions {
   /** The read waits until this transaction is indexed. Throws TX_TIMEOUT after `timeoutMs`. */
   readonly minTx?: TxId;
   /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
   readonly timeoutMs?: number;
-  /**
-   * If true, the current index is read even if the node is not ready. Otherwise, NOT_READY is thrown until it is ready.
-   */
+  /** If true, reads the current index even if the node is not ready. If not, NOT_READY is thrown until it is ready. */
   readonly stale?: boolean;
   /**
    * If true, the result includes everything that any node acknowledged before the call. On a shared log this requires
@@ -57,7 +54,6 @@ export interface ReadOptions {
   readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
 }
 
-/** Selects documents of a bucket. */
 export interface ListQuery extends ReadOptions {
   readonly bucket: string;
   readonly namespace?: string;
@@ -75,23 +71,19 @@ export interface ListQuery extends ReadOptions {
   readonly where?: FieldQuery | readonly FieldQuery[];
 }
 
-/** Buckets by name, as of `txId`. */
 export interface BucketsPage {
   readonly txId: TxId;
   readonly buckets: readonly BucketSummary[];
 }
 
-/** Selects open entries of a shard of a queue. */
 export interface OpenEntriesList extends ReadOptions {
   readonly queue: string;
   readonly shard: number;
   /** The maximum number of entries in a page: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
-  /** The opaque cursor from the previous page. */
   readonly cursor?: string;
 }
 
-/** Selects events. Defaults to all events. */
 export interface EventListQuery extends ReadOptions {
   /** The maximum number of events: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
@@ -151,10 +143,7 @@ export type CheckpointResult =
   | { readonly checkpoint: CheckpointSummary }
   /** No checkpoint was saved. `empty` means that the log has no transactions yet. */
   | { readonly skipped: "empty" | "unchanged" | "recent" | "short-tail" }
-  /**
-   * Another node is uploading a checkpoint. `because` is a sentence that names that node, and `lease` is the node's
-   * lease if it could be read.
-   */
+  /** `because` is a sentence that names the uploading node; `lease` is its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
 /**
@@ -184,10 +173,9 @@ export interface NodeApi {
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
   metrics(): Promise<string>;
   /**
-   * Submits a transaction. Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same
-   * id, different body), NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by
-   * default); the transaction may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the
-   * writer of the transaction.
+   * Resolves once the transaction is in the log. Throws TX_INVALID, TX_TOO_LARGE, CONFLICT (same id, different body),
+   * NOT_READY, LOG_UNREACHABLE or LOG_FULL. Throws TX_TIMEOUT after `timeoutMs` (30,000 by default); the transaction
+   * may or may not be stored. The log records `by`, 1 to 64 visible ASCII characters, as the writer of the transaction.
    */
   submit(
     transaction: Transaction,
@@ -293,9 +281,6 @@ export interface NodeApi {
    * errors, and NOT_FOUND if there is no checkpointer.
    */
   verifyCheckpoint(name?: string): Promise<VerifiedSummary>;
-  /**
-   * Shuts down cleanly. Stops the HTTP server first, then the checkpointer, the indexer, the index and the log. May be
-   * called twice.
-   */
+  /** Stops the HTTP server first, then the checkpointer, the indexer, the index and the log. May be called twice. */
   close(): Promise<void>;
 }

@@ -4,16 +4,12 @@ import type { Policies } from "@cairn/client";
 import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/**
- * How a node reacts to a log other than the one from which its index was built. `regressed` applies if the log ids are
- * equal, and `different` if they differ.
- */
+/** `regressed` applies if the log has the id of the log from which the index was built, and `different` if not. */
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
   readonly different: "rebuild" | "halt";
 }
 
-/** The policy by which a node trims its log. */
 export interface TrimPolicy {
   /** The age in milliseconds below which messages are kept. */
   readonly keep: number;
@@ -39,7 +35,6 @@ export function includesRight(rights: readonly Right[], right: Right): boolean {
 /** The values that a token may have. Other characters cannot be sent in the header Authorization. */
 export const TOKEN_PATTERN = /^[\u0021-\u007E]+$/;
 
-/** A token as configured: where its value comes from, and what it permits. */
 export interface TokenOptions {
   /** The name that the log records with each transaction of the token. `auth-token` has none. */
   readonly name?: string;
@@ -53,7 +48,6 @@ export interface TokenOptions {
   readonly buckets?: readonly string[];
 }
 
-/** The PEM files of a server with TLS. */
 export interface ServerTlsFiles {
   readonly cert: string;
   readonly key: string;
@@ -63,13 +57,11 @@ export interface ServerTlsFiles {
 
 /** The validated parameters of the HTTP server. */
 export interface HttpOptions {
-  /** The address on which the server listens. */
   readonly host: string;
   /** The port on which the server listens. 0 means any free port. */
   readonly port: number;
   /** The tokens of which all requests except those to /health must have one. By default, none is required. */
   readonly tokens?: readonly TokenOptions[];
-  /** The files for TLS. By default, the server uses plain HTTP. */
   readonly tls?: ServerTlsFiles;
   /** The largest request body in bytes. */
   readonly maxBody: number;
@@ -80,18 +72,13 @@ export interface HttpOptions {
    * on a local address.
    */
   readonly allowedHosts?: readonly string[];
-  /**
-   * How long a stopping node keeps responding while it reports that it is not ready, in milliseconds. Defaults to 0.
-   */
+  /** How long (ms) a stopping node still responds while it reports that it is not ready. Defaults to 0. */
   readonly drainMs?: number;
   /** Whether the server serves the page at `/`. Defaults to true. */
   readonly page?: boolean;
 }
 
-/**
- * The parts of a node that were created from its configuration but have not been started. Nothing has been opened,
- * created or deleted.
- */
+/** A node's parts, created from its configuration but not started: nothing has been opened, created or deleted. */
 export interface System {
   readonly nodeId: string;
   /** The absolute path of `dir` in `cairn/node`. */

@@ -7,7 +7,6 @@ import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { listBackup, type TxRange } from "./segments/segment-name.ts";
 
-/** Options for {@link findBeginning}. */
 export interface BeginningOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
@@ -31,10 +30,7 @@ export interface BackupBeginning {
   readonly because: "log" | "removed" | "unknown";
   /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */
   readonly lacksEarlier: string | null;
-  /**
-   * The checkpoint with which an index begins; null if the index begins empty, or if no checkpoint leads into the
-   * backup (see `problems`).
-   */
+  /** Null if the index begins empty, or if no checkpoint leads into the backup (see `problems`). */
   readonly checkpoint: string | null;
   readonly problems: readonly CairnError[];
 }

@@ -1,9 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 
-/**
- * Awaits work on a backup's store and converts its errors, because to a log's readers, a failing store is an
- * unreachable log.
- */
+/** To a log's readers, a failing store is an unreachable log. */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;

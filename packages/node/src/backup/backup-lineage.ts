@@ -55,10 +55,7 @@ export function replacedLogs(lineage: Lineage, continued: string): string[] {
   return [...lineage.keys()].filter((id) => !history.includes(id) && rootOf(lineage, id) === root);
 }
 
-/**
- * Returns the ids of the logs that have not been replaced. A log has been replaced if another log continues it, or if
- * the log that it continues was later recovered again, at a different point.
- */
+/** Omits logs that another log continues, and those whose earlier log was later recovered again at another point. */
 export function newestLogs(lineage: Lineage): string[] {
   const continued = new Set([...lineage.values()].flatMap((origin) => origin?.obsolete ?? []));
   const newest = new Map<string, string>();
@@ -71,10 +68,7 @@ export function newestLogs(lineage: Lineage): string[] {
   return [...newest.values()];
 }
 
-/**
- * Returns the id of the only log that has not been replaced; undefined if there is none. Throws `CONFIG_INVALID` if
- * there are several, because the choice would be ambiguous.
- */
+/** Undefined if all have been replaced. Throws `CONFIG_INVALID` if several are left: the choice would be ambiguous. */
 export function newestLog(lineage: Lineage, location: string): string | undefined {
   const ends = newestLogs(lineage);
   if (ends.length <= 1) return ends[0];
@@ -87,20 +81,14 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
   );
 }
 
-/**
- * Returns the id of the log that replaced the log `logId`: the one that continues that log, or that was recovered later
- * from the same earlier log. Undefined if there is none.
- */
+/** The log that continues `logId`, or was recovered later from the same earlier log. Undefined if there is none. */
 export function successorOf(lineage: Lineage, logId: string): string | undefined {
   const root = rootOf(lineage, logId);
   const found = newestLogs(lineage).find((id) => rootOf(lineage, id) === root);
   return found === logId ? undefined : found;
 }
 
-/**
- * Returns the id of the earliest known log that a log continues, directly or indirectly; its own id if it continues
- * none.
- */
+/** The earliest known log that it continues, directly or indirectly; its own id if it continues none. */
 function rootOf(lineage: Lineage, logId: string): string {
   return lineOf(lineage, logId).at(-1) ?? logId;
 }

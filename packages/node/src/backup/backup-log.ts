@@ -25,7 +25,6 @@ import {
   versionOf,
 } from "./segments/segment-name.ts";
 
-/** Options for {@link BackupLog}. */
 export interface BackupLogOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
@@ -55,7 +54,6 @@ export class BackupLog implements TxLog {
   readonly #damaged = new Map<string, CairnError>();
   #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
-  /** The segment from which the last message was fetched. */
   #fetched: Segment | undefined;
 
   constructor(options: BackupLogOptions) {

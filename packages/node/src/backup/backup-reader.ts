@@ -6,7 +6,6 @@ import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { type Lineage, newestLog, readLineage, successorOf } from "./backup-lineage.ts";
 
-/** Options for a {@link BackupReader}. */
 export interface BackupReaderOptions {
   readonly store: CheckpointStore;
   /** The log to read. Defaults to the newest one in the store and, later, to any log that replaces it. */
@@ -26,7 +25,6 @@ export interface BackupReaderOptions {
 export class BackupReader implements TxLog {
   /** Unlimited, because `append` rejects every message anyway. */
   readonly maxPayload = Number.MAX_SAFE_INTEGER;
-  /** The earlier logs that the current one continues. */
   readonly earlier: EarlierLogs;
   readonly #options: BackupReaderOptions;
   readonly #closed = new AbortController();
@@ -35,10 +33,7 @@ export class BackupReader implements TxLog {
   #lineage: Lineage = new Map();
   #log: BackupLog | undefined;
   #logId: string | undefined;
-  /**
-   * The id of the log that replaces the current one. It takes effect at the next call of {@link exists}, which is the
-   * first step of joining.
-   */
+  /** The log that replaces the current one at the next call of {@link exists}, which is the first step of joining. */
   #next: string | undefined;
 
   constructor(options: BackupReaderOptions) {
@@ -129,10 +124,7 @@ export class BackupReader implements TxLog {
     await this.#options.store.close();
   }
 
-  /**
-   * Queries the backup, but stops waiting when the node stops: the timeout for an unresponsive store is several
-   * minutes.
-   */
+  /** Stops waiting when the node stops: the timeout for an unresponsive store is several minutes. */
   async #ask<T>(question: (log: BackupLog) => Promise<T>): Promise<T> {
     return await unlessAborted(this.#current().then(question), this.#stopped);
   }

@@ -10,10 +10,7 @@ import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
 /** A backup with transactions that are not in the history of a log. */
 export interface BackupBeyond {
-  /**
-   * The id of the log that was backed up. This is the log itself if it has lost its end, and otherwise a log that it
-   * continues or has replaced.
-   */
+  /** This log itself if it has lost its end, and otherwise a log that it continues or has replaced. */
   readonly logId: string;
   readonly store: CheckpointStore;
   /** The last transaction that the log and the backup have in common. */
@@ -61,10 +58,7 @@ export async function backupsBeyond(
   return found;
 }
 
-/**
- * Returns the logs in an order in which each log precedes those that it continues. Common transactions are thus
- * attributed to the later log.
- */
+/** Each log precedes those that it continues, so that common transactions are attributed to the later log. */
 function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   const depth = (logId: string, seen: readonly string[] = []): number => {
     const next = lineage.get(logId)?.continues?.log;
@@ -73,9 +67,7 @@ function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
   return logIds.toSorted((a, b) => depth(b) - depth(a));
 }
 
-/**
- * Returns the last transaction of a log that also belongs to the history of another log; undefined if none is known.
- */
+/** Returns the last transaction of `logId` that also belongs to the history of `other`; undefined if none is known. */
 async function lastOfEach(
   earlier: EarlierLogs,
   logId: string,
@@ -89,10 +81,7 @@ async function lastOfEach(
   return end?.last ?? (await earlier.commonWith(logId, birth));
 }
 
-/**
- * Returns the last transaction that a log, which ends at `logEnd`, and its backup have in common. Transactions that the
- * log has trimmed count as common.
- */
+/** The log ends at `logEnd`. Transactions that it has trimmed count as common. */
 async function lastCommon(
   log: Pick<TxLog, "fetch">,
   { log: backup, offset, covered, last }: FurthestBackup,

@@ -15,7 +15,6 @@ import type { EarlierEnd } from "./write/expire-segments.ts";
 
 /** A log that another log continues. It is read from its backup. */
 export interface EarlierLog {
-  /** The backup. */
   readonly log: TxLog;
   readonly identity: LogIdentity;
   /** The offset from the log's positions to transaction ids. */
@@ -58,10 +57,7 @@ export class EarlierLogs {
     return way === undefined ? undefined : [...way, earlier];
   }
 
-  /**
-   * Returns all logs before the one with the birth record `birth`, oldest first; undefined unless backups hold all of
-   * them completely.
-   */
+  /** All logs before the one of the record `birth`, oldest first; undefined unless backups hold them completely. */
   async all(birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
     if (birth === undefined) return undefined;
     if (birth.continues === undefined) return [];
@@ -71,10 +67,7 @@ export class EarlierLogs {
     return before === undefined ? undefined : [...before, earlier];
   }
 
-  /**
-   * Returns the known earlier logs, newest first, each with the last of its transactions that belongs to the later
-   * log's history.
-   */
+  /** The known earlier logs, newest first, each with its last transaction that belongs to the later log's history. */
   async ends(birth: BirthRecord | undefined): Promise<readonly EarlierEnd[]> {
     const ends: EarlierEnd[] = [];
     let continues = birth?.continues;
@@ -128,10 +121,7 @@ export class EarlierLogs {
     return undefined;
   }
 
-  /**
-   * Returns the log that was continued, as read from the backup that goes back furthest; undefined if no backup can be
-   * used.
-   */
+  /** Reads the log from the backup that goes back furthest; undefined if no backup can be used. */
   async #find(continued: ContinuedLog): Promise<EarlierLog | undefined> {
     let found: EarlierLog | undefined;
     let unread: CairnError | undefined;
@@ -159,10 +149,7 @@ export class EarlierLogs {
   }
 }
 
-/**
- * Returns the continued log as read from a backup; undefined if the backup lacks the message after which the log was
- * continued.
- */
+/** Undefined if the backup lacks the message after which the log was continued. */
 async function asContinued(
   backup: BackupLog,
   { log, anchor }: ContinuedLog,
@@ -182,9 +169,7 @@ function beginsAtBirth({ identity, first, offset }: EarlierLog): boolean {
   return identity.birth !== undefined && first === offset + 1;
 }
 
-/**
- * Returns whether an index ends within a backup, in which case the backup holds the transactions that follow the index.
- */
+/** If an index ends within a backup, the backup holds the transactions that follow the index. */
 async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
   const { log, first, offset } = earlier;
   // The index is empty.

@@ -18,10 +18,7 @@ export interface FurthestBackup {
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
 
-/**
- * Returns the one of a log's backups that reaches furthest; undefined if no store contains a backup of the log. Throws
- * `SEGMENT_CORRUPT` and the errors of the stores.
- */
+/** Undefined if no store contains a backup of the log. Throws `SEGMENT_CORRUPT` and the errors of the stores. */
 export async function furthestBackup(
   stores: readonly CheckpointStore[],
   logId: string,

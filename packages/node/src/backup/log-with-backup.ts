@@ -22,9 +22,7 @@ interface Beginning {
 const SEARCH_MS = 60_000;
 /** How long the listing of one backup is awaited before its last one is used (ms). */
 const LISTING_LIMIT_MS = 3_000;
-/**
- * The maximum number of times that a reader starts over because the log was trimmed while the backup was being read.
- */
+/** A reader starts over at most this often because the log was trimmed while the backup was being read. */
 const MAX_SEAMS = 100;
 
 /**
@@ -156,10 +154,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   };
 }
 
-/**
- * Returns the earlier logs, oldest first, whose backups lead from the end of an index or a checkpoint of another log to
- * the beginning of this one; undefined if there is no such path.
- */
+/** The earlier logs, oldest first, whose backups lead from `end` to the beginning of this log; undefined if none do. */
 export async function wayToLog(
   log: LogHistory,
   { birth }: LogIdentity,
@@ -192,10 +187,7 @@ export async function earlierLog(
   return earlier === undefined ? undefined : await unlessUnreadable(earlier.find(logId, birth));
 }
 
-/**
- * Returns the result of reading a backup; undefined if the backup does not respond or is damaged. Such an error is
- * reported only by callers that need the backup.
- */
+/** Undefined if the backup does not respond or is damaged. Only callers that need it report such an error. */
 async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;

@@ -113,10 +113,7 @@ function claimedState({
   };
 }
 
-/**
- * Returns the state of an index in the form of a manifest, including the chains at the transactions `others`. Throws
- * `INDEX_CORRUPT` if the chains do not match the state.
- */
+/** Includes the chains at the transactions `others`. Throws `INDEX_CORRUPT` if the chains do not match the state. */
 export async function capturedState(
   reader: KvReader,
   state: IndexState,

@@ -4,32 +4,25 @@
  * store do not count as saved.
  */
 export class CheckpointDoubts {
-  /** The names of checkpoints that are no longer restored. */
   readonly distrusted: Set<string> = new Set();
   /** The names of checkpoints whose index was damaged once. */
   readonly #doubtful = new Set<string>();
   /** The names of damaged checkpoints in the node's own store. */
   readonly #unusable = new Set<string>();
 
-  /**
-   * Records that the index restored from this checkpoint was damaged. `restored` is null if no checkpoint was restored.
-   */
+  /** `restored` is null if no checkpoint was restored. */
   damaged(restored: { readonly name: string } | null): void {
     if (restored === null) return;
     if (this.#doubtful.has(restored.name)) this.distrusted.add(restored.name);
     this.#doubtful.add(restored.name);
   }
 
-  /** Records whether a checkpoint in the node's store is intact or damaged. */
   judged(name: string, whole: boolean): void {
     if (whole) this.#unusable.delete(name);
     else this.#unusable.add(name);
   }
 
-  /**
-   * Records damaged checkpoints in the node's store that were skipped during joining, so that they do not keep an
-   * intact one from being saved.
-   */
+  /** Damaged checkpoints that were skipped during joining must not keep an intact one from being saved. */
   passedOver(damaged: readonly string[]): void {
     for (const name of damaged) this.judged(name, false);
   }

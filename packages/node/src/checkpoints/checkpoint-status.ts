@@ -3,7 +3,6 @@ import type { NodeStatus, VerifiedSummary } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
 import { isoTime } from "../text/iso-time.ts";
 
-/** The sources of the `checkpoints` part of /status. */
 export interface CheckpointParts {
   readonly checkpointer?: Checkpointer | undefined;
   readonly upkeep: { readonly lastVerified: VerifiedSummary | null } | undefined;
@@ -63,10 +62,7 @@ function findingsOf(store: CheckpointerOptions["store"] | undefined): NodeStatus
   return store === undefined || findings === undefined ? null : { location: store.location, ...findings };
 }
 
-/**
- * Returns the duration of a verification; null if another node verified the checkpoint, because in that case only the
- * mark is known.
- */
+/** Null if another node verified the checkpoint, because then only the mark is known. */
 function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
   return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }

@@ -40,15 +40,11 @@ export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
   ];
 }
 
-/** Closes every store of a system. */
 export async function closeStores(system: RestoringSystem): Promise<void> {
   for (const store of allStores(system)) await store.close();
 }
 
-/**
- * Returns whether a store is the one to which the node saves checkpoints. The node never writes to other stores of
- * `restore-from` (a mirror, another region).
- */
+/** The node never writes to other stores of `restore-from` (a mirror, another region). */
 export function isOwnStore({
   checkpointer,
 }: Pick<RestoringSystem, "checkpointer">): (store: CheckpointStore) => boolean {

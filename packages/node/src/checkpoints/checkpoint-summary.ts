@@ -11,7 +11,6 @@ export function checkpointSummary(
   return damaged === true ? { ...summary, damaged: true } : summary;
 }
 
-/** Returns a checkpoint in the form in which GET /api/v1/checkpoints lists it. */
 export function listedCheckpoint(listing: RetainedListing): ListedCheckpoint {
   const { durationMs, verification, kept = null } = listing;
   return {

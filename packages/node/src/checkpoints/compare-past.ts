@@ -7,29 +7,20 @@ import type { CheckpointDoubts } from "./checkpoint-doubts.ts";
 export interface OtherPast {
   /** The name that is used in messages, such as `node b` or `the checkpoint …`. */
   readonly who: string;
-  /**
-   * True if the chains were read from the checkpoint store, where write access would be necessary to forge them. Over
-   * the network, any process can send chains.
-   */
+  /** True if read from the store, where forging takes write access. Over the network, any process can send chains. */
   readonly isStored: boolean;
   /** The id of the log. */
   readonly log: string;
   readonly chains: { readonly version: number; readonly values: Chains };
 }
 
-/**
- * A difference between another history and this node's history. `settled` means that this node's index has been proved
- * right at the transaction where they differ.
- */
+/** `settled` means that this node's index has been proved right at the transaction where they differ. */
 export interface PastDifference {
   readonly error: CairnError;
   readonly settled: boolean;
 }
 
-/**
- * Compares another history with this node's index. Returns undefined if the known parts agree, or if they cannot be
- * compared.
- */
+/** Undefined if the known parts agree with this node's index, or if they cannot be compared. */
 export type ComparePast = (other: OtherPast) => Promise<PastDifference | undefined>;
 
 type Agrees = NonNullable<CheckpointSource["agrees"]>;

@@ -10,8 +10,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 
 /**
- * Returns a node's index, which was built from `log`, as a source of checkpoints. `purge` is awaited before each
- * capture. `onError` is called with the errors of captures.
+ * `log` is that of the index. `purge` is awaited before each capture. `onError` is called with the errors of captures.
  */
 export function indexSource(
   node: string,

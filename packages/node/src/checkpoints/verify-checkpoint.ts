@@ -27,7 +27,6 @@ import { readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Options for verifying a checkpoint. */
 export interface VerifyOptions {
   readonly store: CheckpointStore;
   readonly name: string;
@@ -42,15 +41,11 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A checkpoint that was found intact, and the digest of its content. */
 export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: StoredManifest;
   readonly digest: string;
-  /**
-   * The result of comparing the checkpoint's last message with the log. "trimmed" means that the log no longer holds
-   * the message, so it could not be compared. Null means that there was no log.
-   */
+  /** "trimmed" means that the log no longer holds the checkpoint's last message. Null means that there was no log. */
   readonly log: "agrees" | "trimmed" | null;
 }
 

@@ -1,10 +1,7 @@
 import type { AddCommand } from "./options/command-options.ts";
 import { ownMember } from "../text/own-member.ts";
 
-/**
- * Every command, in the order of the help text. A command is loaded when it is used, so that a node starts without
- * waiting for the other commands to load.
- */
+/** In the order of the help text. Each is loaded when it is used, so that a node starts without waiting for others. */
 const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   start: async () => (await import("./node/start.ts")).addStart,
   status: async () => (await import("./node/status.ts")).addStatus,

@@ -65,10 +65,7 @@ function createProgram(
   return program;
 }
 
-/**
- * Rejects an unknown command and suggests others. Commander itself suggests only similar spellings, and never a command
- * of another group.
- */
+/** Commander itself suggests only similar spellings, and never a command of another group. */
 async function refuseUnknown(
   program: Command,
   [word, inner]: readonly string[],

@@ -69,10 +69,7 @@ export function suggestCommands(program: Command, word: string): readonly string
   return near === undefined ? [] : [near];
 }
 
-/**
- * Returns the commands that an unknown word after a group's name most likely means. The group's own commands come
- * first.
- */
+/** The commands that an unknown word after a group's name most likely means. The group's own come first. */
 export function suggestInGroup(program: Command, group: Command, word: string): readonly string[] {
   const prefix = `${group.name()} `;
   const own = synonymsOf(word).find((command) => command.startsWith(prefix));

@@ -14,7 +14,6 @@ export interface OwnChains {
   readonly chains: PeerChains;
 }
 
-/** The dependencies of a single announcement. */
 export interface AnnouncementParts {
   readonly node: string;
   readonly instance: string;
@@ -25,7 +24,6 @@ export interface AnnouncementParts {
   readonly comparePast: ComparePast;
 }
 
-/** The dependencies of repeated announcements. */
 export interface AnnounceParts extends AnnouncementParts {
   readonly logger: Logger;
   readonly clock: Clock;
@@ -62,10 +60,7 @@ export function announceChains(parts: AnnounceParts): RepeatedWork {
   });
 }
 
-/**
- * Announces the chains once. Returns the number of differing nodes; undefined while there is no channel or nothing to
- * announce.
- */
+/** Returns the number of differing nodes; undefined while there is no channel or nothing to announce. */
 export async function announceOnce(
   parts: AnnouncementParts,
   timeoutMs: number,

@@ -20,7 +20,6 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
 /** A node's response to a request about its index, or an error. */
 export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "others" | "error">;
 
-/** Options for requests. */
 export interface AskOptions {
   /** The time to wait for responses. For long tasks, it is the maximum silence of a node. */
   readonly timeoutMs: number;
@@ -169,10 +168,7 @@ const SILENT: IndexAnswer = {
   },
 };
 
-/**
- * Sends a request and waits as long as the nodes report that they are working, because the time that they need depends
- * on the index.
- */
+/** Waits as long as the nodes report that they are working: the time that they need depends on the index. */
 async function askIndex(
   channel: PeerChannel,
   question: Question,
@@ -217,10 +213,7 @@ async function askIndex(
   return found;
 }
 
-/**
- * Sends a request and yields the responses. Other messages in the inbox are skipped, such as the acknowledgement from a
- * stream with the same subject.
- */
+/** Skips other messages in the inbox, such as the acknowledgement from a stream with the same subject. */
 async function* ask(channel: PeerChannel, question: Question, signal: AbortSignal): AsyncGenerator<Answer> {
   for await (const bytes of channel.ask(encodeMessage(question), signal)) {
     const answer = decodeAnswer(bytes);

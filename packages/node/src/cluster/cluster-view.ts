@@ -4,7 +4,6 @@ import type { PastComparison } from "./compare-pasts.ts";
 import { sameIds } from "./judge-digests.ts";
 import type { SilentNode } from "./peer-messages.ts";
 
-/** The state of a cluster. */
 export interface ClusterView {
   /** The log; `id` and `lastTxId` are null if it does not exist, and `name` is null until it is known. */
   readonly log: ClusterStatus["log"];

@@ -36,14 +36,11 @@ export interface Comparison {
   readonly checks: ReadonlyMap<string, IndexAnswer>;
 }
 
-/** Nodes of another index version. */
 export interface OtherVersion extends VersionGroup {
   readonly verdict: DigestVerdict;
 }
 
-/** Options for a comparison. */
 export interface CompareOptions {
-  /** The time to wait for the status of nodes. */
   readonly timeoutMs: number;
   /** The maximum silence of a node that is working on a response. */
   readonly silenceMs: number;
@@ -56,10 +53,7 @@ export interface CompareOptions {
   readonly onCheck?: (peer: Peer, done: number, total: number) => void;
 }
 
-/**
- * The maximum number of attempts. If documents are evicted while nodes are queried, another attempt uses a later
- * transaction.
- */
+/** If documents are evicted while nodes are queried, another attempt uses a later transaction. */
 const MAX_TRIES = 5;
 
 /**
@@ -117,10 +111,7 @@ function otherVersion(version: number): CairnError {
   );
 }
 
-/**
- * Rebuilds the index. Errors are returned rather than thrown, because the nodes' digests are useful even without a
- * rebuild.
- */
+/** Errors are returned rather than thrown, because the nodes' digests are useful even without a rebuild. */
 async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {
   try {
     return await rebuild(txId);

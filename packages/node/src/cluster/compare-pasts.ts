@@ -8,10 +8,7 @@ export interface PastComparison {
   readonly txId: TxId;
   /** The histories, by instance. Nodes without a value at the transaction are omitted. */
   readonly pasts: ReadonlyMap<string, Past>;
-  /**
-   * `history` means that not all nodes have the same messages. `effects` means that nodes of one index version derived
-   * different results from the same messages.
-   */
+  /** `history`: different messages. `effects`: one index version derived different results from the same messages. */
   readonly differ: "history" | "effects" | undefined;
 }
 

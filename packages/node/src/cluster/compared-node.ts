@@ -15,10 +15,7 @@ export interface ComparedNode {
   readonly agrees: boolean;
   /** Reports an error that occurred while `index` was in use. */
   suspect(index: IndexStore, error: unknown): void;
-  /**
-   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns
-   * false if the index has already been left, or if there is no replacement.
-   */
+  /** `live` is the replacement's folder, if any. Returns false if there is none, or if the index was left before. */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean;
   /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
   halt(index: IndexStore, error: CairnError): void;

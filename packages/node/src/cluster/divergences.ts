@@ -11,7 +11,6 @@ import { isoTime } from "../text/iso-time.ts";
 import type { ComparedNode } from "./compared-node.ts";
 import type { SelfCheck } from "./self-check.ts";
 
-/** The dependencies of {@link Divergences}. */
 export interface DivergenceParts {
   readonly life: Pick<ComparedNode, "index" | "agrees" | "suspect" | "halt">;
   readonly check: Pick<SelfCheck, "check">;
@@ -24,10 +23,7 @@ export interface DivergenceParts {
   readonly askAgain: (signal: AbortSignal) => Promise<boolean>;
 }
 
-/**
- * The maximum random pause before a rebuild. If many nodes detect a difference at the same time, the pause lets one of
- * them go first.
- */
+/** The pause is random, so that of many nodes that detect a difference at the same time, one goes first. */
 const MAX_PAUSE_MS = 2_000;
 /** The maximum time for which other nodes may go first. It is limited, because their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
@@ -76,7 +72,6 @@ export class Divergences {
     this.#parts = parts;
   }
 
-  /** Returns the unsettled divergence, for the status. */
   get status(): NodeStatus["index"]["divergence"] {
     const from = this.#from;
     if (this.#open === undefined || from === 0) return null;
@@ -155,7 +150,6 @@ export class Divergences {
     logger.error({ code, hint }, `${message} ${next}`);
   }
 
-  /** Determines whether this node's index is right. */
   async #settle(
     index: IndexStore,
     divergence: Divergence,

@@ -2,10 +2,7 @@ import type { SilentNode } from "./peer-messages.ts";
 
 /** How long a silent node is remembered (ms). Nodes announce themselves about every minute. */
 const REMEMBERED_MS = 3_600_000;
-/**
- * The maximum number of nodes that are remembered and named. Any process that can reach the nodes can send
- * announcements.
- */
+/** The nodes remembered are limited, because any process that can reach the nodes can send announcements. */
 const MAX_REMEMBERED = 1_000;
 const MAX_NAMED = 100;
 
@@ -38,7 +35,6 @@ export class HeardNodes {
     return [...this.#heard].filter(([, { at }]) => now - at < withinMs).map(([instance]) => instance);
   }
 
-  /** Records that a node is stopping. */
   left(instance: string): void {
     this.#heard.delete(instance);
   }

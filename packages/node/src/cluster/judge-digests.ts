@@ -1,7 +1,6 @@
 import type { TxId } from "@cairn/client";
 import type { IndexAnswer, Peer } from "./ask-cluster.ts";
 
-/** Nodes that share an id. */
 export interface SameId {
   readonly node: string;
   readonly peers: readonly Peer[];
@@ -14,20 +13,14 @@ export function sameIds(peers: readonly Peer[]): SameId[] {
   return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));
 }
 
-/**
- * Returns the transaction at which nodes are compared. This is the newest transaction that any of them has; the others
- * wait until they have it.
- */
+/** The newest transaction that any of them has; the others wait until they have it. */
 export function commonTransaction(peers: readonly Peer[]): TxId {
   // A halted node may have transactions that the log has lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
   return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
 }
 
-/**
- * The verdict on whether nodes have the same index. `differs` means that the digests are not all equal, and `none`
- * means that there are no digests.
- */
+/** `differs` means that the digests are not all equal, and `none` means that there are no digests. */
 export type DigestVerdict =
   | { readonly kind: "same"; readonly digest: string; readonly nodes: number }
   | { readonly kind: "differs"; readonly digests: readonly string[] }
@@ -39,10 +32,7 @@ export interface VersionGroup {
   readonly peers: readonly Peer[];
 }
 
-/**
- * Groups nodes by index version. The group with the version `own` comes first, and the others are ordered by number of
- * nodes. Digests are comparable only within a group.
- */
+/** The group of version `own` comes first, the others by size. Digests are comparable only within a group. */
 export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
   const groups = new Map<number, Peer[]>();
   for (const peer of peers) {
@@ -56,10 +46,7 @@ export function byIndexVersion(peers: readonly Peer[], own: number): VersionGrou
     .toSorted((a, b) => rank(b) - rank(a));
 }
 
-/**
- * Compares the digests of nodes. The number of nodes with a digest does not prove it right, so there is no majority
- * vote.
- */
+/** The number of nodes with a digest does not prove it right, so there is no majority vote. */
 export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
   const digests = [...new Set(given)].toSorted();

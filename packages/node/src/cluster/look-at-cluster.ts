@@ -30,10 +30,7 @@ export class ClusterLook {
     this.#parts = parts;
   }
 
-  /**
-   * Returns the status of the cluster. Waits for responses at most twice `timeoutMs`, and only a moment if all known
-   * nodes respond.
-   */
+  /** Waits for responses at most twice `timeoutMs`, and only a moment if all known nodes respond. */
   async status(timeoutMs: number): Promise<ClusterStatus> {
     return await this.#shared.get(String(timeoutMs), async () => await this.#look(timeoutMs));
   }

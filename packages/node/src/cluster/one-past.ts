@@ -17,7 +17,6 @@ import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { type DivergenceParts, Divergences } from "./divergences.ts";
 import type { ComparedNode } from "./compared-node.ts";
 
-/** The dependencies of {@link OnePast}. */
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
@@ -65,7 +64,6 @@ export class OnePast {
     };
   }
 
-  /** Returns the unsettled differences from other nodes and checkpoints. */
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#divergences.status;
   }

@@ -24,7 +24,6 @@ const ChainsSchema = z.object({
     .readonly(),
 });
 
-/** The chains of a node. */
 export type PeerChains = Readonly<z.infer<typeof ChainsSchema>>;
 
 const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
@@ -155,10 +154,7 @@ const StatusSchema = z.object({
   }),
 });
 
-/**
- * A request. A later version that changes the meaning of requests will use another number for `cairn`, which this
- * version does not accept.
- */
+/** A later version that changes the meaning of requests uses another number for `cairn`, which is rejected here. */
 const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
@@ -202,10 +198,7 @@ const AnswerSchema = z.object({
   startedAt: Text,
   /** The part of a node's GET /status that other nodes pass on. Other fields of a response are dropped. */
   status: StatusSchema.optional(),
-  /**
-   * Present while the node is working on the response: it has processed `done` of `total` transactions. Sent about once
-   * a second.
-   */
+  /** Sent about once a second while the node works on the response: it has processed `done` of `total` transactions. */
   working: z.object({ done: Count, total: Count }).optional(),
   digest: z.object({ txId: Count, digest: Text }).optional(),
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
@@ -214,13 +207,11 @@ const AnswerSchema = z.object({
   error: Failure.optional(),
 });
 
-/** A response, which contains the identity of the node and one of the other fields. */
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 
 /** The identity of a node, which is part of each response. */
 export type PeerIdentity = Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt">;
 
-/** Encodes a request or a response. */
 export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
 }

@@ -23,7 +23,6 @@ export type CheckOutcome = NonNullable<Answer["check"]>;
 /** Reports the progress of a long task, in transactions. */
 export type OnWork = (done: number, total: number) => void;
 
-/** The actions with which a node responds to requests. */
 export interface PeerActions {
   status(): Promise<NodeStatus>;
   /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
@@ -45,15 +44,12 @@ type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 const WORKING_EVERY_MS = 1_000;
 /** The maximum number of waiting requests. An index is read or rebuilt for one request at a time. */
 const MAX_WAITING = 8;
-/**
- * The maximum number of concurrent comparisons. Only an attacker would announce more chains than this within seconds.
- */
+/** Only an attacker would announce more chains than this within seconds. */
 const MAX_COMPARING = 1_000;
 
 /** How long a silent node is expected to respond (ms). Nodes announce themselves about every minute. */
 const EXPECTED_MS = 180_000;
 
-/** Responds to the requests of other processes that have a node's log open. */
 export class PeerServer {
   readonly #identity: PeerIdentity;
   readonly #actions: PeerActions;

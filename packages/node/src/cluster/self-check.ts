@@ -57,10 +57,7 @@ export class SelfCheck {
     }
   }
 
-  /**
-   * Returns the digest at a transaction. If the history no longer covers the transaction, returns `forgotten` if it is
-   * given; in that case, only the chains are compared.
-   */
+  /** If the history no longer covers the transaction, returns `forgotten`, if given: only chains are compared then. */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
     try {
       return (await this.digestAt(log, txId)).digest;

@@ -1,6 +1,5 @@
 import type { Clock } from "@cairn/checkpoint";
 
-/** Work that is repeated until it is stopped. */
 export interface RepeatedWork {
   /** Aborts a run in progress and waits for it to end. May be called twice. */
   stop(): Promise<void>;
@@ -38,10 +37,7 @@ export function repeatWork(
   };
 }
 
-/**
- * Runs `work` every `everyMs` milliseconds, whether it succeeds or fails. The signal that it receives is aborted when
- * the work is stopped.
- */
+/** Runs `work` again whether it succeeds or fails. The signal that it receives is aborted when the work is stopped. */
 export function repeatEvery(
   clock: Clock,
   everyMs: number,
@@ -65,10 +61,7 @@ export function jittered(ms: number, random: () => number): number {
 
 const MIN_CLEANUP_PAUSE_MS = 1_000;
 const MAX_CLEANUP_PAUSE_MS = 3_600_000;
-/**
- * The number of clean-ups while something is kept. It is high enough that the log and its backup do not grow much
- * longer than necessary.
- */
+/** The number is high enough that the log and its backup do not grow much longer than necessary. */
 const CLEANUPS_PER_KEEP = 20;
 
 /** Returns the pause between clean-ups that remove what is older than `keep`: an hour, or a twentieth of `keep` (ms). */

@@ -8,7 +8,6 @@ export class Semaphore {
     this.#free = limit;
   }
 
-  /** Returns whether a caller is waiting to be admitted. */
   get isContended(): boolean {
     return this.#waiting.length > 0;
   }
@@ -18,15 +17,11 @@ export class Semaphore {
     return this.#free === 0;
   }
 
-  /** Returns the number of callers that have been admitted so far. */
   get admissions(): number {
     return this.#admissions;
   }
 
-  /**
-   * Waits to be admitted. Returns a function that releases the semaphore and admits the next caller. The function must
-   * be called exactly once.
-   */
+  /** The returned function releases the semaphore, which admits the next caller. It must be called exactly once. */
   async acquire(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -1,7 +1,4 @@
-/**
- * Shares the results of slow work among callers: calls with the same key during a run share its result, which is
- * returned again until it is `keepMs` old. Errors are shared, but not kept.
- */
+/** Calls with the same key share a run's result until it is `keepMs` old. Errors are shared, but not kept. */
 export class SharedResults<T> {
   readonly #keepMs: number;
   readonly #now: () => number;

@@ -1,6 +1,5 @@
 /** A deadline that all waits of one caller share. */
 export class Deadline {
-  /** The given time limit in milliseconds. */
   readonly limitMs: number;
   readonly #endsAt: number;
 

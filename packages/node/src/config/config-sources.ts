@@ -12,12 +12,8 @@ import { objectTree } from "./source/object-tree.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 
-/** The sources from which a configuration is merged. */
 export interface ConfigInput {
-  /**
-   * The path of a file, relative to `cwd`. Defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists and there is
-   * no `object`.
-   */
+  /** Relative to `cwd`. Defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists and there is no `object`. */
   readonly file?: string;
   /** The argument of `-e`. */
   readonly edn?: string;
@@ -41,7 +37,6 @@ export interface ConfigSources {
 
 const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
 
-/** Reads all sources, and adds their problems to `problems`. */
 export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
   const finish = (tree: MapNode | undefined): MapNode | undefined => {
     const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
@@ -139,10 +134,7 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
-/**
- * Returns a sentence to end a hint: it suggests a configuration file with a similar name in the folder of `path`, or
- * reports that there is no such folder.
- */
+/** Ends a hint: suggests a file with a similar name in the folder of `path`, or says that there is no such folder. */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];

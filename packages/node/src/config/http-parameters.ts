@@ -8,7 +8,6 @@ import { boolean, integer, listOf, textLike } from "./types/value-types.ts";
 /** A name, or an address of IPv4 or IPv6. Only the latter contains colons, at least two. */
 const HOST = /^(?:[^\s:/]+|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f.]*(?:%[^\s/]+)?)$/;
 
-/** The parameters of `cairn/http-server`. */
 export const httpParameters = {
   host: withDefault(
     textLike(HOST, 'an address or a name without a port, such as "0.0.0.0"'),

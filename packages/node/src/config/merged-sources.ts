@@ -35,7 +35,6 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
   return mergeTrees([...below, environment, ...over]);
 }
 
-/** Returns a new {@link Reading} of the merged tree. */
 export function newReading(
   root: MapNode,
   input: ConfigInput,
@@ -145,10 +144,7 @@ const HTTP_VARIABLES = [
   ["CAIRN_AUTH_TOKEN", "auth-token"],
 ] as const;
 
-/**
- * Returns a variable's value. An empty value counts as unset, because that is how compose files and unit files pass
- * unset variables.
- */
+/** An empty value counts as unset, because that is how compose files and unit files pass unset variables. */
 function variable(env: Environment, name: string): string | undefined {
   const value = env[name];
   return value === "" ? undefined : value;

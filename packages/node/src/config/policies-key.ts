@@ -52,7 +52,6 @@ function withoutInstances(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutInstances(inner)]));
 }
 
-/** Returns the JSON Schema of `cairn/policies`. */
 export function policiesSchema(): JsonSchema {
   const { jsonSchema } = duration();
   const scalar: JsonSchema = { type: ["string", "number", "boolean"] };

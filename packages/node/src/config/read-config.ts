@@ -22,10 +22,7 @@ import {
   readTopLevel,
 } from "./top-level.ts";
 
-/**
- * A valid configuration with all defaults and variables applied. `createSystem` creates a node's parts from it; nothing
- * has been started.
- */
+/** All defaults and variables are applied, and nothing has been started. `createSystem` creates a node's parts. */
 export interface ResolvedConfig {
   readonly nodeId: string;
   /** The node's folder. It is absolute, like every path here. */
@@ -46,10 +43,7 @@ export type ConfigResult =
   | { readonly ok: true; readonly config: ResolvedConfig }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
-/**
- * Reads and checks a configuration from all its sources. Nothing is started, created or deleted, but users' modules are
- * imported in order to check that they exist.
- */
+/** Nothing is started, created or deleted, but users' modules are imported to check that they exist. */
 export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const problems = new ProblemList();
   const notices = new Set<string>();
@@ -93,10 +87,7 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
 }
 
-/**
- * Adds a problem for every path inside a folder that belongs to the index. A log or a store there would be removed when
- * the folder is swept, or moved to quarantine with the index.
- */
+/** A log or a store there would be removed when the folder is swept, or moved to quarantine with the index. */
 function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
   const { capture, ...others } = dbDirLayout(dbDir);
   const own = Object.values(others);

@@ -4,7 +4,6 @@ import { mapOf } from "./types/map-type.ts";
 import { optional, required } from "./types/parameter.ts";
 import { path } from "./types/value-types.ts";
 
-/** The type of `tls` of the HTTP server. */
 export const serverTlsType = mapOf(
   "tls",
   {

@@ -14,10 +14,7 @@ import { ALL_RIGHTS, type HttpOptions, type TokenOptions } from "../api/system.t
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
 import { path, textLike } from "./types/value-types.ts";
 
-/**
- * The parameters of `cairn/node`. The id is used in file names and manifests, so it must be valid in both on every
- * system.
- */
+/** The id is used in file names and manifests, so it must be valid in both on every system. */
 export const nodeParameters = {
   id: derived(
     textLike(
@@ -39,7 +36,6 @@ export const nodeParameters = {
   ),
 };
 
-/** The parameters of `cairn/index-store`. */
 export const indexStoreParameters = {
   "kv-store": optional(
     moduleOf("kv-store"),
@@ -73,7 +69,6 @@ export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   return { ...root, entries };
 }
 
-/** Reads a top-level map of parameters. */
 export function readTopLevel<P extends Parameters>(
   name: string,
   parameters: P,
@@ -182,10 +177,7 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
   return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
 }
 
-/**
- * Returns the nearest name. Names are compared without their namespaces, because the common namespace must not make
- * them seem similar.
- */
+/** Names are compared without namespaces, because a common namespace must not make them seem similar. */
 function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
   const near = nearestName(
     name,

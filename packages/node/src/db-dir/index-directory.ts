@@ -22,16 +22,10 @@ import {
   writeNote,
 } from "./quarantine.ts";
 
-/**
- * The number of newest folders of `quarantine/` that are kept. Older folders are removed unless they hold transactions
- * that the log has lost.
- */
+/** The newest are kept. Older folders are removed unless they hold transactions that the log has lost. */
 const KEPT_QUARANTINES = 2;
 
-/**
- * The name of a file that marks an index as distrusted. LevelDB ignores files with names other than its own, and this
- * file is moved together with its index.
- */
+/** Marks an index as distrusted. LevelDB ignores files with foreign names, and this one is moved with its index. */
 const DISTRUSTED = "distrusted.json";
 
 /**
@@ -66,10 +60,7 @@ export class IndexDirectory {
     this.#lock = lock;
   }
 
-  /**
-   * Acquires the directory for this process, and creates it if it is missing. Throws `INDEX_LOCKED`, which names the process that holds the
-   * directory.
-   */
+  /** Creates the directory if it is missing. Throws `INDEX_LOCKED`, which names the process that holds it. */
   static async acquire(dbDir: string): Promise<IndexDirectory> {
     const layout = dbDirLayout(dbDir);
     const lock = await explained(dbDir, async () => {
@@ -181,7 +172,6 @@ export class IndexDirectory {
     });
   }
 
-  /** Releases the directory for other processes. */
   async release(): Promise<void> {
     const { holder } = this.layout;
     try {
@@ -200,9 +190,7 @@ export class IndexDirectory {
   }
 }
 
-/**
- * Returns the result of `work`. Errors of the disk or the folder are converted into errors that can be shown to users.
- */
+/** Errors of the disk or the folder are converted into errors that can be shown to users. */
 async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

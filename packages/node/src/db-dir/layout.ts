@@ -2,18 +2,13 @@ import path from "node:path";
 
 /** The paths within a db-dir: the folders, which belong to the node alone, and the file `holder`. */
 export interface DbDirLayout {
-  /** The folder of the index. */
   readonly live: string;
   /** The folder in which checkpoints are restored. */
   readonly staging: string;
   /** The folder of captures that are being saved as checkpoints, unless `checkpoint-dir` names another one. */
   readonly capture: string;
-  /**
-   * The folder in which an index is rebuilt for comparison. It is not below `staging`, because every join sweeps that
-   * folder.
-   */
+  /** An index is rebuilt here for comparison. It is not below `staging`, because every join sweeps that folder. */
   readonly rebuild: string;
-  /** The folder of indexes that were moved aside. */
   readonly quarantine: string;
   /** A LevelDB database that is held open by the process that uses the db-dir. */
   readonly lock: string;

@@ -6,10 +6,7 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 
 const NOTE = "why.json";
 
-/**
- * The transactions in an index in quarantine: all up to `txId`. When the index was last compared with the log, the log's
- * history had the same transactions up to `shared`.
- */
+/** All transactions up to `txId`. At the last comparison, the log's history had the same ones up to `shared`. */
 export interface HeldTransactions {
   readonly txId: TxId;
   /** The last transaction that the index and the log shared; undefined if it could not be determined. */
@@ -20,9 +17,7 @@ export interface HeldTransactions {
   readonly isProven?: boolean | undefined;
 }
 
-/**
- * The note in an index's quarantine folder. It records why and when the index was moved aside, and its transactions.
- */
+/** Records why and when the index was moved aside, and its transactions. */
 export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
@@ -31,9 +26,7 @@ export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly holdsLost: boolean;
 }
 
-/**
- * An index in `quarantine/`. Without a readable note, it counts as an index that holds transactions lost by the log.
- */
+/** Without a readable note, it counts as an index that holds transactions lost by the log. */
 export interface QuarantinedIndex {
   readonly folder: string;
   /** The folder of the index itself. */
@@ -77,10 +70,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   return found;
 }
 
-/**
- * Returns the number of transactions that only indexes in quarantine contain, according to their notes. Notes about
- * another log than `logId` say nothing about this one.
- */
+/** Counts according to the notes. Those about another log than `logId` say nothing about this one. */
 export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: string): number {
   let orphans = 0;
   for (const { holdsLost, held } of indexes) {
@@ -92,10 +82,7 @@ export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: strin
   return orphans;
 }
 
-/**
- * Returns whether a folder contains only a note, which is written first. If the process ended at that point, or the
- * move failed, the index is still elsewhere.
- */
+/** The note comes first. If the process ended then, or the move failed, the index is still elsewhere. */
 async function hasNoteAlone(folder: string): Promise<boolean> {
   try {
     const names = await readdir(folder);

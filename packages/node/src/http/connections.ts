@@ -4,7 +4,6 @@ import type { FastifyInstance } from "fastify";
 import { toOriginForm } from "./requests/address.ts";
 import type { UnsentResponses } from "./answers/unsent-responses.ts";
 
-/** The requests of one connection. */
 interface ConnectionState {
   /** The request that has been accepted but not yet answered. */
   current?: IncomingMessage | undefined;
@@ -41,10 +40,7 @@ export interface Connections {
    * a client could make the node hold any number of responses.
    */
   inOrder(request: IncomingMessage, begin: () => void): void;
-  /**
-   * Records that a request is in progress, which may be repeated. Returns false if it will get no response because its
-   * connection closes first.
-   */
+  /** May be called repeatedly. Returns false if the request gets no response because its connection closes first. */
   take(request: IncomingMessage): boolean;
   /** Whether every connection closes after its next response. If it does, the response must announce that. */
   readonly areEnding: boolean;
@@ -69,9 +65,7 @@ export interface Connections {
 
 /** The limit on the connections of a server. */
 export interface ConnectionLimit {
-  /**
-   * The maximum number of connections. Each additional connection replaces the oldest idle one. Defaults to no limit.
-   */
+  /** Each additional connection replaces the oldest idle one. Defaults to no limit. */
   readonly maxConnections: number | undefined;
   /** Called for each connection that is refused or closed because of the limit. */
   readonly onReached: () => void;
@@ -123,10 +117,7 @@ function areCompleteAnswered(state: ConnectionState): boolean {
 /** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
 const LINGER_MS = 500;
 
-/**
- * Closes a connection, but keeps reading for a moment. If it were closed with unread bytes, it would be reset, and a
- * client that is still sending would see the reset instead of the pending responses.
- */
+/** Keeps reading for a moment: closing with unread bytes resets a connection, which hides the pending responses. */
 function endGently(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();

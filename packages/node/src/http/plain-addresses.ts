@@ -5,10 +5,7 @@ import { API, parseDocumentPath } from "./requests/address.ts";
 /** Matches names that are sent unescaped: printable ASCII without `%`, and without `?`, which begins a query. */
 const UNESCAPED = /^[!-$&->@-~]+$/;
 
-/**
- * Parses the addresses of documents. A client that reads one document usually reads others in the same namespace, so
- * the part that an address shares with the previous one is not parsed again.
- */
+/** Clients that read one document usually read others in its namespace, so a repeated beginning is not parsed again. */
 export class PlainAddresses {
   /** The part of the previous address before the name, and the bucket and namespace in it. */
   #prefix = "";

@@ -27,17 +27,13 @@ import { answerConnect, answerExpectation, answerUnreadable } from "./unreadable
 import { GONE_AFTER_MS, limitUnsent, UnsentResponses } from "./answers/unsent-responses.ts";
 import { refuseUnserved } from "./unserved-requests.ts";
 
-/** A running server. */
 export interface HttpServer {
   /** The URL at which the server can be reached from this machine, such as `http://127.0.0.1:3000`. */
   readonly url: string;
   readonly port: number;
   /** Makes every later response close its connection. Requests are still accepted. */
   drain(): void;
-  /**
-   * Stops accepting requests, gives those in progress some time to finish, and then closes every connection. May be
-   * called twice.
-   */
+  /** Gives requests in progress some time to finish, and then closes every connection. May be called twice. */
   close(): Promise<void>;
 }
 
@@ -49,15 +45,14 @@ export interface HttpServerContext {
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
   /**
-   * The time that a request may take to arrive (ms). Defaults to 300,000, and to 15,000 for the headers alone. For a
-   * batch, it limits the wait for each part ({@link PacedBody}).
+   * How long a request may take to arrive: by default 300,000 ms, and 15,000 for the headers. A batch has this time for
+   * each part ({@link PacedBody}).
    */
   readonly requestTimeoutMs?: number;
   /** The time after which a client that receives nothing is considered gone (ms). Defaults to 60,000. */
   readonly goneAfterMs?: number;
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
-  /** Called for each response. */
   readonly onAnswered?: (request: AnsweredRequest) => void;
 }
 
@@ -230,20 +225,14 @@ function noSchemas(): never {
   throw new Error("Routes must not have schemas, because they parse their queries and bodies themselves.");
 }
 
-/**
- * Omits the length from responses to HEAD without a body. The framework would send 0, which is not the length of the
- * body that GET returns (RFC 9110, 8.6).
- */
+/** The framework would send 0, which is not the length of the body that GET returns (RFC 9110, 8.6). */
 function omitLengthOfEmptyHead(app: FastifyInstance): void {
   app.addHook("onSend", ({ method }, _reply, payload, done) => {
     done(null, method === "HEAD" && payload === undefined ? Readable.from([]) : payload);
   });
 }
 
-/**
- * Calls `onAnswered` for each response that the framework sends. Requests that are rejected before they reach a route
- * are reported under one name, to keep the number of metric labels small.
- */
+/** Requests rejected before they reach a route share one name, to keep the number of metric labels small. */
 function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
   app.addHook("onResponse", (request, reply, done) => {
     const { method, routeOptions } = request;

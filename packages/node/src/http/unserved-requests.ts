@@ -76,10 +76,7 @@ export function collectMethods(app: FastifyInstance): RouteMethods {
 
 const DOCUMENTS_RANK = 0;
 
-/**
- * Returns the rank of a route. If several routes match a URL, the one with the highest rank applies, regardless of the
- * method.
- */
+/** If several routes match a URL, the one with the highest rank applies, regardless of the method. */
 function rankOf(route: string): number {
   if (route.includes("*")) return DOCUMENTS_RANK;
   return route.includes(":") ? 1 : 2;

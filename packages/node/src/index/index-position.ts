@@ -7,10 +7,7 @@ interface Waiter {
   readonly reject: (error: CairnError) => void;
 }
 
-/**
- * The last transaction of the index, for callers that wait for a transaction. It decreases when an older index replaces
- * this one.
- */
+/** The last transaction, for callers that wait for one. It decreases when an older index replaces this one. */
 export class IndexPosition {
   #txId: TxId = 0;
   readonly #waiters = new Set<Waiter>();

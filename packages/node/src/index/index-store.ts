@@ -157,7 +157,6 @@ export class IndexStore {
     }
   }
 
-  /** Returns the state as of the last batch. */
   get state(): IndexState {
     return this.#state;
   }
@@ -388,7 +387,6 @@ export class IndexStore {
     return this.#chains.checksumAt(txId);
   }
 
-  /** Returns the outcome of a transaction ({@link readTxOutcome}). */
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     return await readTxOutcome(this.#kv, txId);
   }
@@ -400,18 +398,12 @@ export class IndexStore {
     return value === undefined ? undefined : decodeSubmission(key, value);
   }
 
-  /**
-   * Returns the digest; undefined for an empty index. With `at`, returns the digest as of an earlier transaction, and
-   * throws `CONFLICT` if the history does not reach back to it.
-   */
+  /** Undefined for an empty index. With `at`, the digest as of then; throws `CONFLICT` if the history begins later. */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
     return await this.read(async (reader) => await digestIndex(reader, at));
   }
 
-  /**
-   * Returns the chains' values at a transaction; undefined if the transaction has not been applied yet, or if it is old
-   * and not a link.
-   */
+  /** Undefined if the transaction has not been applied yet, or if it is old and not a link. */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
     return await chainValueAt(this.#kv, this.#chains, txId);
   }
@@ -429,7 +421,6 @@ export class IndexStore {
     });
   }
 
-  /** Returns all queues with their shards. */
   async queues(): Promise<{ txId: TxId; queues: QueueStatus[] }> {
     return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
@@ -460,7 +451,6 @@ export class IndexStore {
     });
   }
 
-  /** Returns recorded events, newest first. */
   async events(query: EventQuery): Promise<EventPage> {
     return await this.read(async (reader) => {
       const state = (await readState(reader)) ?? this.#state;
@@ -468,7 +458,6 @@ export class IndexStore {
     });
   }
 
-  /** Returns evictions, newest first. */
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
     const { held } = this.#purge;
     return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));

@@ -2,10 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
 
-/**
- * Builds indexed fields, now and whenever the policies change, until `signal` is aborted. Messages are applied at the
- * same time.
- */
+/** Builds fields now and whenever the policies change, until `signal` is aborted. Messages are applied meanwhile. */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     // This yields to the event loop, because calls to a store in memory never do.
@@ -42,7 +39,6 @@ export async function buildNewFields(
   }
 }
 
-/** Returns the number of documents in the buckets of indexed fields. */
 async function countDocuments(index: IndexStore, fields: ReadonlySet<number>): Promise<number> {
   const indexed = activePolicies(index.state)?.indexed;
   const { buckets } = await index.buckets();

@@ -48,9 +48,7 @@ export async function tryOpenIndex(
   }
 }
 
-/**
- * Returns a provider for reading the files of `provider`. A provider of indexes in memory would load the whole index.
- */
+/** A provider of indexes in memory would load the whole index. */
 export function fileReader(provider: KvProvider): KvProvider {
   const level = levelProvider();
   return !provider.persistent && provider.format === level.format ? level : provider;

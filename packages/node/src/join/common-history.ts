@@ -8,7 +8,6 @@ import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { Outcome } from "../index/rows/row-values.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
 
-/** An index with a state. */
 export interface FilledIndex {
   readonly kv: KvReader;
   readonly state: IndexState;

@@ -140,9 +140,7 @@ export async function isContainedIn(index: FilledIndex, newer: FilledIndex): Pro
   return await haveSameOutcomes(kv, newer.kv, { after, upTo: state.txId });
 }
 
-/**
- * Returns the transaction after which two indexes can differ: the first one of a log is the same in all indexes of it.
- */
+/** The first one of a log is the same in all indexes of it. */
 function firstOf({ log }: IndexState, { log: other }: IndexState): TxId {
   return log.id === other.id && log.offset === other.offset ? log.offset : 0;
 }

@@ -69,10 +69,7 @@ export interface OtherCheckpoint {
   readonly txId: TxId;
 }
 
-/**
- * Returns a warning about a node that may have been meant to join a cluster. If the cluster's log is not configured,
- * such a node silently begins a separate log.
- */
+/** If the cluster's log is not configured, a node that was meant to join it silently begins a separate log. */
 export function maybeWrongLog(
   { name }: LogIdentity,
   { name: checkpoint, log, txId }: OtherCheckpoint,
@@ -141,10 +138,7 @@ export function nothingToContinue(
   );
 }
 
-/**
- * Returns the error for a log whose beginning was removed and is not in any usable checkpoint. The message names the
- * newest unusable checkpoint of the log, if one was found.
- */
+/** The log's beginning was removed and is in no usable checkpoint. Names its newest unusable one, if any. */
 export function nothingToRestore(
   { name, bounds }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
@@ -180,10 +174,7 @@ export function nothingToRestore(
 const RETRIES =
   " Or save a checkpoint on a ready node of this log: cairn checkpoint create. This node keeps searching, and continues by itself.";
 
-/**
- * Names the places that were searched for checkpoints. An unmounted folder cannot be distinguished from an empty one,
- * except by an operator who knows the name.
- */
+/** An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name. */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");

@@ -17,7 +17,6 @@ import { movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
 import { evidenceOfLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
-/** The parts and state that joining needs. */
 export interface JoinContext extends RestoreContext {
   readonly logger: Logger;
   /** The error that ended following, if any. The local index must then not be used, even if it can be opened. */
@@ -112,9 +111,7 @@ async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError):
   throw emptyLog(log, "the local index, which another version of Cairn wrote, was built from one");
 }
 
-/**
- * Reads the identity of the log. Creates the log if it does not exist and there is no evidence that it ever existed.
- */
+/** Creates the log if it does not exist and there is no evidence that it ever existed. */
 async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
   const identity = await readLogIdentity(context.log);
   if (identity !== undefined) return identity;

@@ -6,7 +6,6 @@ import type { MovedAside } from "../db-dir/index-directory.ts";
 type Progress = NonNullable<NodeStatus["progress"]>;
 type Join = NodeStatus["join"];
 
-/** A record of the events of a join, for /status. */
 export class JoinReport {
   restoredFrom: Join["restoredFrom"] = null;
   /** The restored checkpoint. Until the checkpointer has looked at the store, it is the newest known checkpoint. */
@@ -17,10 +16,7 @@ export class JoinReport {
   /** The names of skipped checkpoints that are damaged in the store to which this node saves. */
   damaged: readonly string[] = [];
   movedAside: MovedAside[] = [];
-  /**
-   * The warning that the log is empty, while all checkpoints in the stores belong to another log, which may be the
-   * intended one.
-   */
+  /** The log is empty, while all checkpoints in the stores belong to another log, which may be the intended one. */
   wrongLog: CairnError | undefined;
   orphans = 0;
   replayed = 0;
@@ -33,7 +29,6 @@ export class JoinReport {
     this.#now = now;
   }
 
-  /** Returns the `join` part of /status. */
   get join(): Join {
     const { restoredFrom, skipped, movedAside, orphans, replayed, readyAfterMs } = this;
     return {
@@ -56,10 +51,7 @@ export class JoinReport {
     }
   }
 
-  /**
-   * Runs `work`, which waits for these stores. An empty list, nested in a call that waits for stores, means that `work`
-   * waits for something else.
-   */
+  /** Nested in a call that waits for stores, an empty list means that `work` waits for something else. */
   async whileAsking<T>(stores: readonly CheckpointStore[], work: () => Promise<T>): Promise<T> {
     const before = this.asking;
     this.asking = stores;
@@ -70,7 +62,6 @@ export class JoinReport {
     }
   }
 
-  /** Clears the progress. */
   finish(): void {
     this.#progress = undefined;
   }

@@ -16,21 +16,14 @@ const PAUSES = { firstMs: 1_000, maxMs: 15_000 };
 /** How long a check waits for one store (ms). */
 const STORE_LIMIT_MS = 5_000;
 
-/**
- * The sources from which a node could join: its log and the checkpoints in its stores. A node that could not join waits for these to
- * change, because each attempt may spend hours on restoring a checkpoint.
- */
+/** A node that could not join waits for a change of its sources, because each attempt may spend hours on a restore. */
 export class JoinSources {
   readonly #log: TxLog;
   /** The first position that can be read from the log or a backup. */
   readonly #first: LastKnown<number>;
   readonly #contents: LastKnown<string>;
-  /**
-   * The checkpoints in each store. What a store held when it last responded stays valid while it does not: that it is
-   * away is no change, and must not hide the changes in the other stores.
-   */
+  /** What a store last held stays valid while it is away: its absence is no change, and must not hide others. */
   readonly #stored = new Map<CheckpointStore, LastKnown<string>>();
-  /** The result of the last check, as a string. */
   #seen = "";
 
   /** `history` is the log combined with its backups. */

@@ -125,7 +125,6 @@ interface ReadBackup {
   readonly store: string;
   /** Returns the time of the last message; undefined if it cannot be read. */
   readonly timeOfLast: () => Promise<number | undefined>;
-  /** The logs that this one has made obsolete. */
   readonly obsolete: readonly string[];
   readonly recoveredAt: number | undefined;
 }

@@ -123,9 +123,7 @@ async function reconstruct(
   return { txId, line, evicted, unmatched };
 }
 
-/**
- * Contents that are stored separately from transactions: events by transaction and position, policies by transaction.
- */
+/** Stored separately from transactions: events by transaction and position, policies by transaction. */
 interface Contents {
   readonly events: ReadonlyMap<string, string>;
   readonly policies: ReadonlyMap<TxId, string>;

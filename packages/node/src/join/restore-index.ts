@@ -22,7 +22,6 @@ import { emptyState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 
-/** The parts that restoring an index needs. */
 export interface RestoreContext {
   readonly system: System;
   /** The log combined with its backups. */

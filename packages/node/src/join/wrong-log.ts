@@ -14,10 +14,7 @@ type WrongLogContext = Pick<RestoreContext, "system" | "log" | "report" | "signa
   readonly logger: Logger;
 };
 
-/**
- * Adds a warning if the log is new and was not created on purpose. The node runs, but it may have been started with the
- * wrong log.
- */
+/** If the log is new and was not created on purpose, the node may have been started with the wrong log. */
 export async function warnOfWrongLog(context: WrongLogContext, identity: LogIdentity): Promise<void> {
   if (!mayBeMistaken(identity)) return;
   try {
@@ -61,10 +58,7 @@ export async function evidenceOfLog(
   return lost === undefined ? undefined : emptyDespite(log, lost);
 }
 
-/**
- * Returns the error for an empty log under a local index. The index alone proves that a log existed; the stores are
- * searched only for the hint.
- */
+/** The index alone proves that a log existed; the stores are searched only for the hint. */
 async function emptyUnder(local: IndexState, context: WrongLogContext): Promise<CairnError> {
   const { log } = context;
   const evidence = `the local index holds transactions up to ${local.txId}`;

@@ -13,7 +13,6 @@ export interface Anchor {
   readonly sha256: string;
 }
 
-/** Returns the anchor of a message. */
 export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessage): Anchor {
   const head = Buffer.allocUnsafe(HEAD_BYTES);
   head.writeBigUInt64BE(BigInt(position), 0);
@@ -45,9 +44,7 @@ export function judgeAnchor(
   return gap(logName, position, position);
 }
 
-/**
- * Applies {@link judgeAnchor} to the current content of `log`. Throws `LOG_UNREACHABLE` if the log does not respond.
- */
+/** Throws `LOG_UNREACHABLE` if the log does not respond. */
 export async function checkAnchor(
   log: Pick<TxLog, "name" | "bounds" | "fetch">,
   anchor: Anchor,

@@ -13,10 +13,7 @@ import {
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/**
- * The state of a log. If it is unreachable, `error` is the reason. The state is reported after the first attempt and at
- * each change.
- */
+/** If the log is unreachable, `error` is the reason. Reported after the first attempt and at each change. */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
@@ -27,19 +24,12 @@ export interface FollowedLog extends Pick<
   TxLog,
   "name" | "exists" | "bounds" | "fetch" | "read" | "onRestored"
 > {
-  /**
-   * Returns the last position, without determining the first one. Absent if `bounds` costs no more. A follower that has
-   * everything asks only for this.
-   */
+  /** The last position alone, for a follower that has everything. Absent if `bounds` costs no more. */
   end?(): Promise<number>;
 }
 
-/** Options for {@link followLog}. */
 export interface FollowLogOptions {
-  /**
-   * The anchor of the last known message; the first yielded message follows it. Without an anchor, reading starts at
-   * `from`.
-   */
+  /** The first yielded message follows this one. Without an anchor, reading starts at `from`. */
   readonly anchor?: Anchor | undefined;
   /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;

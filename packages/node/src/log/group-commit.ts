@@ -4,7 +4,6 @@ export interface Appended {
   readonly duplicate: boolean;
 }
 
-/** A message that is waiting to be stored. */
 export interface PendingAppend {
   readonly payload: Uint8Array;
   readonly messageId: string | undefined;

@@ -3,10 +3,7 @@ import type { BirthRecord } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
-/**
- * The identity of a log. `birth` is undefined if the log's first messages were trimmed. In that case, only the index or
- * a checkpoint shows the offset.
- */
+/** `birth` is undefined if the first messages were trimmed: then only the index or a checkpoint shows the offset. */
 export interface LogIdentity {
   readonly id: string;
   readonly name: string;
@@ -65,10 +62,7 @@ function foreign(log: TxLog, why: string): CairnError {
   });
 }
 
-/**
- * Returns the error for a stream that was deleted and created again, and that received a transaction before a node
- * wrote the birth record.
- */
+/** A stream was deleted and created again, and received a transaction before a node wrote the birth record. */
 function unbegun(log: TxLog): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",

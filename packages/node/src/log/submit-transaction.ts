@@ -6,13 +6,9 @@ import { contentHash, logTagOf, messageChecksum } from "../transactions/message-
 import type { TxLog } from "./tx-log.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 
-/** A transaction that the log has stored. */
 export interface SubmittedTransaction {
   readonly txId: TxId;
-  /**
-   * The CRC-32 of the transaction's message. It distinguishes the message from another one that gets the same id after
-   * the log has lost this one.
-   */
+  /** The CRC-32 of the message: a log that has lost this message may give its id to another one. */
   readonly checksum: number;
 }
 
@@ -29,7 +25,6 @@ const END_BYTES = 16 * 1024;
 export interface Submitter {
   /** The last transaction read from the log. */
   readonly known: TxId;
-  /** Passed to {@link TxLog.append}. */
   readonly timeoutMs: number;
   /** The maximum size of a request to the nodes (bytes). */
   readonly maxBody: number;
@@ -146,10 +141,7 @@ function sameId(txId: TxId): CairnError {
   });
 }
 
-/**
- * Returns the log's result of an append. Throws `TX_TIMEOUT` after `timeoutMs`. The outcome is then unknown: the log
- * may have stored the transaction without responding, or may store it later.
- */
+/** Throws `TX_TIMEOUT` after `timeoutMs`: the log may have stored the transaction, or may store it later. */
 export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
   const limit = new Deadline(timeoutMs);
   let answer: T | typeof TIMED_OUT;

@@ -40,7 +40,6 @@ export interface LogBackupSource {
   readonly store: CheckpointStore;
 }
 
-/** Options for {@link TxLog.read}. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;
   /** The bounds of one array. They default to 5,000 messages, and 2 MiB (NATS) or 8 MiB (other logs). */

@@ -1,12 +1,8 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import type { AppliedCounts } from "../index/index-store.ts";
 
-/**
- * Counters of the code that follows the log. These functions are called once per array of messages rather than once per
- * transaction.
- */
+/** The functions are called once per array of messages rather than once per transaction. */
 export interface FollowingMetrics {
-  /** Counts an applied array of messages. */
   applied(counts: AppliedCounts, seconds: number): void;
   /** Counts each time that the node begins to read the log: at the start, and after each interruption. */
   reading(): void;

@@ -13,7 +13,6 @@ import { type StatusMetrics, statusMetrics } from "./status-metrics.ts";
 import { type WatchMetrics, watchMetrics } from "./watch-metrics.ts";
 import { workMetrics } from "./work-metrics.ts";
 
-/** The data sources of a scrape. */
 export interface ScrapeSources {
   readonly phase: Phase;
   status(): Promise<NodeStatus>;
@@ -28,10 +27,7 @@ export type MeasuredSystem = Pick<System, "nodeId" | "dbDir" | "scrubEvery"> & {
     | undefined;
 };
 
-/**
- * The time limit of each source. It is less than the 10 s for which Prometheus waits by default. The log alone may take
- * 2 s.
- */
+/** Less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
 const SOURCE_TIMEOUT_MS = 4_000;
 
 /** The metrics of one node, in a separate registry, because a process may have several nodes. */
@@ -174,9 +170,7 @@ function setOrRemove(gauge: Gauge, value: number | undefined): void {
 
 let ofProcess: Registry | undefined;
 
-/**
- * Gauges with names that only counters may have. Each is the sum of another gauge, which reports its values by type.
- */
+/** Gauges with names that only counters may have. Each is the sum of another gauge, which reports values by type. */
 const MISNAMED = [
   "nodejs_active_resources_total",
   "nodejs_active_handles_total",

@@ -13,7 +13,6 @@ export class RequestRates {
   readonly #startedAt: number;
   /** The number of requests, by slot and class. */
   readonly #counts = new Uint32Array(PERIOD_S * CLASSES);
-  /** The last second that was counted. */
   #second: number;
 
   /** `now` returns a monotonic time in milliseconds. */
@@ -23,7 +22,6 @@ export class RequestRates {
     this.#second = Math.floor(now() / 1_000);
   }
 
-  /** Counts a request that took this long. */
   note(ms: number): void {
     this.#advance();
     const above = Math.ceil(Math.log(ms / SMALLEST_MS) / Math.log(FACTOR));

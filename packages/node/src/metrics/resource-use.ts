@@ -21,7 +21,6 @@ export class ResourceUse {
     this.#dbDir = dbDir;
   }
 
-  /** Counts a request that read or wrote documents. */
   note(kind: "read" | "write", { seconds }: Pick<AnsweredRequest, "seconds">): void {
     const rates = kind === "read" ? this.#reads : this.#writes;
     rates.note(seconds * 1_000);

@@ -138,7 +138,6 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
 
 const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping", "failed"];
 
-/** The gauges of GET /status. */
 export interface StatusMetrics {
   /** Sets the phase, which is always known. */
   phase(phase: Phase): void;

@@ -1,11 +1,9 @@
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { CutoffReason } from "../watch/watch-event.ts";
 
-/** The counters of a node's watches. */
 export interface WatchMetrics {
   opened(): void;
   closed(): void;
-  /** Counts a watch that was cut off. */
   cutOff(reason: CutoffReason): void;
 }
 

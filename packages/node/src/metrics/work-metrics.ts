@@ -6,10 +6,7 @@ const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 
 type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
 
-/**
- * The outcomes that are initialized to 0, because Prometheus does not treat the step from an absent series to 1 as an
- * increase.
- */
+/** Counters start at 0, because Prometheus does not treat the step from an absent series to 1 as an increase. */
 const OUTCOMES: Outcomes = {
   checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
   restore: ["restored", "none"],
@@ -108,7 +105,6 @@ export function workMetrics(registry: Registry): NodeEventListener {
   };
 }
 
-/** Registers the metrics of particular tasks. */
 function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
   const registers = [registry];
   const removed = new Counter({

@@ -12,19 +12,13 @@ export interface BackedUp {
   readonly own: readonly SegmentFile[];
   /** The segments of earlier logs that the node's log may continue. */
   readonly earlier: readonly SegmentFile[];
-  /**
-   * True if the log's own segments belong to its history. In that case, segments from before the first write of some
-   * content, or from after its eviction, cannot contain it.
-   */
+  /** The log's segments belong to its history, so those before a first write or after an eviction lack its content. */
   readonly comparable: boolean;
 }
 
 type Content = Pick<EvictionPlaces, "txId"> & { readonly notBefore: TxId };
 
-/**
- * Lists the segments of the log, and of logs that it may continue, in all stores of the node. Returns null if a store
- * does not respond, because content there must not be reported as removed.
- */
+/** Null if a store does not respond, because content there must not be reported as removed. */
 export async function backedUp(
   system: RestoringSystem,
   { id, offset }: IndexState["log"],

@@ -74,10 +74,7 @@ export function describeReaction(reaction: FailureReaction, failures: number): s
   return `The node tries again in ${retryDelayMs(failures) / 1_000} s.`;
 }
 
-/**
- * Returns whether the node pauses before it joins again. A problem that joining can repair is repaired immediately,
- * unless the repair has just failed.
- */
+/** A problem that joining can repair is repaired immediately, unless the repair has just failed. */
 export function pausesFirst(kind: FailureReaction["kind"], failures: number): boolean {
   return kind === "retry" || failures > 1;
 }

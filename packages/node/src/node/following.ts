@@ -29,7 +29,6 @@ import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
-/** The parts that {@link Following} works with. */
 export interface FollowingParts {
   readonly system: System;
   readonly log: TxLog;
@@ -52,17 +51,11 @@ export interface FollowingParts {
   readonly onApplied: (txId: number) => void;
   /** Returns whether services may start. */
   readonly mayServe: () => boolean;
-  /**
-   * Called when the index has caught up, its fields have been built, its tables have been checked, and the services
-   * have started.
-   */
+  /** Called when the index has caught up, its fields are built, its tables checked, and the services started. */
   readonly onReady: () => void;
 }
 
-/**
- * One period of a node's life in which its index follows the log. The node first replays the log; then it is ready and
- * runs services.
- */
+/** The node first replays the log; then it is ready and runs services. */
 export class Following {
   readonly #parts: FollowingParts;
   readonly #doubt = new AbortController();
@@ -75,7 +68,6 @@ export class Following {
     this.#parts = parts;
   }
 
-  /** Returns the services; undefined while the node replays. */
   get services(): ReadyServices | undefined {
     return this.#services;
   }
@@ -93,10 +85,7 @@ export class Following {
     this.#doubt.abort(error);
   }
 
-  /**
-   * Follows the log until `signal` is aborted. Throws the error that made the log or the index fail, or the error
-   * passed to {@link doubt}.
-   */
+  /** Throws the error that made the log or the index fail, or the error passed to {@link doubt}. */
   async run(signal: AbortSignal): Promise<void> {
     const { index, identity, history, logger, observation, report, rate, distrust, onApplied } = this.#parts;
     const begin = index.state.txId;

@@ -107,10 +107,7 @@ export class LogWatch {
     return performance.now() - known.at < COVERED_MS;
   }
 
-  /**
-   * Looks for checkpoints of transactions that the log has lost. A node whose index contains such transactions notices
-   * the loss by itself, but that index may be gone as well.
-   */
+  /** A node whose index has transactions that the log lost notices by itself, but that index may be gone as well. */
   async #compare(): Promise<void> {
     const { log, identity, agrees } = this.#life;
     if (log === undefined || identity === undefined || !agrees) return;

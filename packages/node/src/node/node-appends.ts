@@ -25,15 +25,11 @@ import { sameHistory } from "./same-history.ts";
  */
 const GATHERING_TURNS = 5;
 
-/**
- * Waits for more reads. Clients that have just received a response may read again immediately and can then share the
- * next barrier. A turn of an idle event loop takes microseconds.
- */
+/** Clients that just got a response may read again and share the next barrier. An idle turn takes microseconds. */
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
 }
 
-/** The log to which a node appends. */
 interface Target {
   readonly log: TxLog;
   readonly index: IndexStore;
@@ -70,7 +66,7 @@ export class NodeAppends {
     this.#maxBody = maxBody;
   }
 
-  /** Appends a transaction. Throws the same errors as {@link NodeApi.submit}. */
+  /** Throws the same errors as {@link NodeApi.submit}. */
   async submit(
     transaction: Transaction,
     { timeoutMs = DEFAULT_WAIT_MS, by }: { readonly timeoutMs?: number; readonly by?: string } = {},
@@ -132,10 +128,7 @@ export class NodeAppends {
     return txId;
   }
 
-  /**
-   * Returns the log to which the node appends. Throws `NOT_READY` while the node does not know its log, or doubts the
-   * messages that it has read, because the log may be a different one.
-   */
+  /** Throws `NOT_READY` while the node does not know its log, or doubts what it has read: it may be a different one. */
   #target(): Target {
     const { log, identity, index, phase } = this.#life;
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;

@@ -50,10 +50,7 @@ export async function evictionPlaces(
   };
 }
 
-/**
- * Returns the checkpoints that were saved after an eviction but whose files may contain the evicted bytes. These are
- * all checkpoints that are not known to be clean.
- */
+/** The checkpoints that were saved after the eviction and are not known to be clean of the evicted bytes. */
 function inFiles(
   evicted: TxId,
   saved: readonly CheckpointListing[] | null,

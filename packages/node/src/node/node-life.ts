@@ -90,7 +90,6 @@ export class NodeLife implements ComparedNode {
   #isDoubted = false;
   #isDraining = false;
   #isStopping = false;
-  /** The error that was passed to `halt`. */
   #halted: CairnError | undefined;
   /** The folder of a rebuilt index that replaces a wrong one. */
   #replacement: string | undefined;
@@ -148,7 +147,6 @@ export class NodeLife implements ComparedNode {
     return this.#report;
   }
 
-  /** Returns the services; undefined unless the node is ready. */
   get services(): ReadyServices | undefined {
     return this.#following?.services;
   }
@@ -209,10 +207,7 @@ export class NodeLife implements ComparedNode {
     if (matters) this.#distrust(index, error);
   }
 
-  /**
-   * Leaves an index that does not match the log. `live`, if given, is the folder of the index that replaces it. Returns
-   * false if the index has already been left or put in doubt, or if there is no replacement.
-   */
+  /** `live` is the replacement's folder, if any. False if there is none, or if the index was left or doubted before. */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
     if (index !== this.#index || !this.agrees) return false;
     this.#replacement = live;

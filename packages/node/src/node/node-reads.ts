@@ -82,9 +82,7 @@ type Reads = Pick<
   | "entry"
 >;
 
-/**
- * The reads of a node. They use only an index that agrees with the log, unless a read explicitly accepts stale data.
- */
+/** Reads use only an index that agrees with the log, unless a read explicitly accepts stale data. */
 export class NodeReads implements Reads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;
@@ -162,10 +160,7 @@ export class NodeReads implements Reads {
     return frame === undefined || typeof frame === "string" ? undefined : (frame.by ?? null);
   }
 
-  /**
-   * Returns the index if it agrees with the log. In a different history, the same id could belong to a different
-   * transaction.
-   */
+  /** In a different history, the same id could belong to a different transaction. */
   async #agreeing(): Promise<IndexStore> {
     await this.#slice.yieldIfOver();
     const { index, agrees } = this.#life;
@@ -304,10 +299,7 @@ export class NodeReads implements Reads {
     return { txId: state.txId, revision, policies: value };
   }
 
-  /**
-   * Returns the result of `answer`. If `index` proves to be damaged or to belong to a different history from the log,
-   * the node leaves it.
-   */
+  /** If `index` proves to be damaged or to belong to a different history from the log, the node leaves it. */
   async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {
       return await answer;

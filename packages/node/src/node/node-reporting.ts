@@ -25,7 +25,6 @@ const LOOK_MS = 30_000;
 /** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;
 
-/** The parts that {@link NodeReporting} works with. */
 export interface ReportingParts {
   readonly system: System;
   readonly directory: IndexDirectory;
@@ -129,7 +128,6 @@ export class NodeReporting {
     return this.#log.warnings;
   }
 
-  /** Returns the current stall, if any. */
   get stalled(): Stall | null {
     return this.#watch.stalled;
   }
@@ -176,10 +174,7 @@ export class NodeReporting {
     );
   }
 
-  /**
-   * Warns about removed files. Reads of open files continue to work, so the loss would otherwise remain unnoticed until
-   * the next checkpoint or start.
-   */
+  /** Reads of open files continue to work, so a loss would go unnoticed until the next checkpoint or start. */
   async #lookAtFiles(): Promise<void> {
     const { index } = this.#parts.life;
     const { warning } = await indexFiles(index);

@@ -162,10 +162,7 @@ const NOT_COMPARED: LogLook = {
   },
 };
 
-/**
- * Checks whether the log responds and exists; null means unknown. A log that has not been created yet or was deleted
- * does not count as unreachable.
- */
+/** Null means unknown. A log that has not been created yet or was deleted does not count as unreachable. */
 async function lookAtLog(
   parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "identity">,
 ): Promise<LogLook> {

@@ -52,7 +52,6 @@ const HTTP_STOP_MS = 2_000;
 /** The part of that time during which these requests may wait for the index (ms). */
 const INDEX_WAIT_AT_STOP_MS = 1_000;
 
-/** Options for {@link runNode}. */
 export interface RunOptions {
   /** The logger. Defaults to a silent one. */
   readonly logger?: Logger;
@@ -67,7 +66,6 @@ export interface RunOptions {
   readonly stall?: ReportingParts["stall"];
 }
 
-/** A running node. */
 export interface CairnNode extends NodeApi {
   /**
    * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or
@@ -97,10 +95,7 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
   return node;
 }
 
-/**
- * Changes the hint of `DISK_FULL`. A running node continues by itself once there is space, but a node that could not
- * start has ended.
- */
+/** A running node continues by itself once there is space, but a node that could not start has ended. */
 function notStarted(error: unknown): never {
   if (!isCairnError(error, "DISK_FULL")) throw error;
   throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {

@@ -4,7 +4,6 @@ import { isCairnError } from "@cairn/kv";
 import type { Policies, PolicyState } from "@cairn/client";
 import type { NodeApi, NodePolicies } from "../api/node-api.ts";
 
-/** Compares the policies of the log with those of the node's configuration. */
 export function comparedPolicies(
   present: PolicyState & { readonly txId: number },
   proposed: Policies | undefined,
@@ -13,10 +12,7 @@ export function comparedPolicies(
   return { ...present, file: isDeepStrictEqual(present.policies, proposed) ? "same" : "different" };
 }
 
-/**
- * Submits the policies of the node's configuration if the log has none and accepts transactions. If several nodes do
- * this, one of them wins. If the policies differ from those of the log, the difference is only logged.
- */
+/** Submits them if the log has none and accepts transactions; one of several nodes wins. Differences are logged. */
 export async function proposePolicies(
   node: Pick<NodeApi, "submit" | "await" | "policies">,
   proposed: Policies,

@@ -30,10 +30,7 @@ export class ReadPlace {
     await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
   }
 
-  /**
-   * Waits for a transaction. After half the time limit, queries the end of the log, so that the error can report
-   * whether the transaction exists.
-   */
+  /** After half the time limit, queries the end of the log, so that the error can say whether `txId` exists. */
   async #wait(txId: TxId, limit: Deadline): Promise<void> {
     const { position } = this.#life;
     try {
@@ -103,10 +100,7 @@ export class ReadPlace {
   }
 }
 
-/**
- * Returns a `TX_TIMEOUT` that names the total waiting time and, if known, the log's last transaction. It has the hint
- * of `cause`.
- */
+/** Names the total waiting time and, if known, the log's last transaction. It has the hint of `cause`. */
 function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
   const has = end !== undefined && end >= txId ? "the log contains it and ends at" : "the log ends at";
   const ends = end === undefined ? "" : `, ${has} ${end}`;

@@ -7,10 +7,7 @@ export interface Movement {
   readonly phase: Phase;
   readonly txId: number;
   readonly mark: string;
-  /**
-   * True if the node has finished all known work. In that case, a stall begins only when a check finds more work.
-   * Defaults to false.
-   */
+  /** True if all known work is done: then a stall begins only when a check finds more. Defaults to false. */
   readonly isCaughtUp?: boolean;
 }
 
@@ -27,10 +24,7 @@ export interface WaitingFor {
 export interface StallWatchOptions {
   /** Returns the current progress; undefined if no progress is expected. */
   readonly look: () => Movement | undefined;
-  /**
-   * Explains a stall. Called only after too much time without progress. Returns undefined if the node has nothing to
-   * do.
-   */
+  /** Called only after too much time without progress. Returns undefined if the node has nothing to do. */
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
   readonly onStall: (stall: Stall) => void;
   /** Called when the node makes progress again, or has nothing to do. */

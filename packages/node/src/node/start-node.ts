@@ -5,7 +5,6 @@ import { createSystem } from "../config/create-system.ts";
 import { tellOlderData } from "../config/older-data.ts";
 import { readConfig, requireConfig } from "../config/read-config.ts";
 
-/** Options for {@link startNode}. */
 export interface StartNodeOptions {
   /** A pino logger, which also receives notices about the configuration. Defaults to a silent logger. */
   readonly logger?: Logger;
@@ -15,10 +14,7 @@ export interface StartNodeOptions {
    * are logged and otherwise ignored.
    */
   readonly onEvent?: NodeEventListener;
-  /**
-   * The environment variables, which override the configuration and to which the configuration may refer. Defaults to
-   * `process.env`.
-   */
+  /** The variables override the configuration, which may also refer to them. Defaults to `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The folder to which relative paths refer. Defaults to the working directory. */
   readonly cwd?: string;

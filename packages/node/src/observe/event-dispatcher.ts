@@ -10,10 +10,7 @@ export interface WorkRun<W extends Work> {
   failed(error: unknown): void;
 }
 
-/**
- * Delivers a node's events to its listeners. An error that a listener throws is passed to `onListenerError`, and
- * affects neither the task nor the other listeners.
- */
+/** An error of a listener goes to `onListenerError`, and affects neither the task nor the other listeners. */
 export class EventDispatcher {
   readonly #listeners: NodeEventListener[] = [];
   readonly #onListenerError: (error: unknown) => void;
@@ -61,10 +58,7 @@ export class EventDispatcher {
     };
   }
 
-  /**
-   * Reports the beginning and the end of a task that `body` performs. `body` calls `ended`, or throws if the task
-   * fails.
-   */
+  /** `body` calls `ended`, or throws if the task fails. */
   async observe<W extends Work, T>(work: W, body: (run: WorkRun<W>) => Promise<T>): Promise<T> {
     const run = this.begin(work);
     try {

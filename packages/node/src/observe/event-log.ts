@@ -6,7 +6,6 @@ import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "
 /** The interval at which a lasting failure of the backup is logged again (ms). */
 const REMIND_MS = 3_600_000;
 
-/** Returns a listener that writes a node's events to its log as readable lines, with their figures as fields. */
 export function eventLog(logger: Logger, now: () => number = Date.now): NodeEventListener {
   const backup = new BackupLines(logger, now);
   return (event) => {
@@ -44,10 +43,7 @@ class BackupLines {
     this.#failing = undefined;
   }
 
-  /**
-   * Counts a failure. Returns true if it must be logged: if it is the first one with this code, or if the last line was
-   * logged long ago.
-   */
+  /** Returns true if it must be logged: the first one with this code, or long after the last line. */
   countFailure({ code }: CairnError): boolean {
     const last = this.#failing;
     const failures = (last?.count ?? 0) + 1;

@@ -11,10 +11,7 @@ export interface LastResult {
   readonly durationMs: number;
 }
 
-/**
- * Remembers, from a node's events, the checkpoints last saved and last verified, the last scrub, and the outcome of the
- * last restore drill. Unlike the checkpointer, this object is kept when the node joins again.
- */
+/** Unlike the checkpointer, this object is kept when the node joins again. */
 export class LastResults {
   saved: LastResult | null = null;
   verified: (LastResult & { readonly verifiedAt: string }) | null = null;

@@ -13,17 +13,12 @@ export interface WorkResults {
         readonly outcome: "empty" | "unchanged" | "recent" | "leased" | "short-tail";
         readonly because: string;
       };
-  /**
-   * A joining node searched for a checkpoint, and restored one or found none. `skipped` lists the unusable candidates.
-   */
+  /** A joining node searched for a checkpoint, and restored one or found none. `skipped` lists unusable ones. */
   readonly restore: (
     | { readonly outcome: "restored"; readonly name: string; readonly store: string; readonly txId: TxId }
     | { readonly outcome: "none" }
   ) & { readonly skipped: NodeStatus["join"]["skipped"] };
-  /**
-   * Checkpoints that the retention policy no longer keeps, and leftovers of dead writers, were removed. The event's
-   * `bytes` is the number of bytes removed.
-   */
+  /** What retention no longer keeps, and leftovers of dead writers, were removed: the event's `bytes` is their size. */
   readonly sweep: {
     readonly outcome: "swept";
     readonly removed: readonly RemovedFile[];
@@ -36,10 +31,7 @@ export interface WorkResults {
    * bytes compared.
    */
   readonly scrub: { readonly outcome: "whole" };
-  /**
-   * The log was examined for messages that may be trimmed. Messages from `first` up to but not including `upTo` were
-   * removed. The two are equal if no message was removed.
-   */
+  /** Messages from `first` up to but not including `upTo` were removed: none if the two are equal. */
   readonly trim: {
     readonly outcome: "trimmed" | "kept";
     readonly first: number;
@@ -69,10 +61,7 @@ export interface RemovedFile {
   readonly bytes: number;
 }
 
-/**
- * The fields of all events. `run` identifies a task: it is the same in the events of its beginning and its end, and
- * unique until the node restarts.
- */
+/** `run` is the same in the events of a task's beginning and end, and unique until the node restarts. */
 interface WorkEvent<W extends Work> {
   readonly work: W;
   readonly run: number;
@@ -80,15 +69,11 @@ interface WorkEvent<W extends Work> {
   readonly at: string;
 }
 
-/** The event of a task that has begun. */
 export interface WorkBegun extends WorkEvent<Work> {
   readonly stage: "begun";
 }
 
-/**
- * The duration of a task, and the number of bytes that it packed, restored, verified, removed or compared (0 for a
- * trim).
- */
+/** The duration of a task, and the bytes that it packed, restored, verified, removed or compared (0 for a trim). */
 export interface WorkCost {
   readonly durationMs: number;
   readonly bytes: number;
@@ -100,19 +85,14 @@ export interface WorkFailed extends WorkEvent<Work>, WorkCost {
   readonly error: CairnError;
 }
 
-/** The event that ends each kind of task. */
 export type WorkEnds = {
   readonly [W in Work]: WorkEvent<W> & WorkCost & { readonly stage: "ended" } & WorkResults[W];
 };
 
-/** The event of a task that succeeded. */
 export type WorkEnded = WorkEnds[Work];
 
 /** An event of a node. Each `begun` is followed by exactly one `ended` or `failed` with the same `run`, even when the node stops. */
 export type NodeEvent = WorkBegun | WorkEnded | WorkFailed;
 
-/**
- * A function that is called with each event as it happens, in order. It must return quickly. If it throws or rejects,
- * the error is logged and otherwise ignored.
- */
+/** Called as events happen, in order. It must return quickly. If it throws or rejects, the error is only logged. */
 export type NodeEventListener = (event: NodeEvent) => void;

@@ -5,7 +5,6 @@ import type { Logger } from "pino";
 const MAX_ITEMS = 500;
 const MAX_LENGTH = 4_000;
 
-/** The levels of the lines that are remembered. */
 const LEVELS = ["info", "warn", "error"] as const;
 
 /** Fields that differ between lines about the same thing. */

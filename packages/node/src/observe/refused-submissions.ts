@@ -1,10 +1,7 @@
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 
-/**
- * The codes of errors with which a log refuses writes. Such a log can still be read, so nothing else would alert an
- * operator.
- */
+/** A log that refuses writes can still be read, so nothing else would alert an operator. */
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
 /** Logs once when the transaction log begins to refuse transactions, and once when it accepts them again. */
@@ -17,7 +14,6 @@ export class RefusedSubmissions {
     this.#logger = logger;
   }
 
-  /** Observes a submission. Returns its result or throws its error. */
   async observe<T>(submission: Promise<T>): Promise<T> {
     try {
       const stored = await submission;

@@ -12,7 +12,6 @@ export function fieldValue(document: Json, path: readonly string[]): Json | unde
   return value;
 }
 
-/** Splits a field's name into a path. */
 export function fieldPath(field: string): readonly string[] {
   return field.split(".");
 }

@@ -5,10 +5,8 @@ import { bucketProblem } from "../text/document-key.ts";
 import { ownMember } from "../text/own-member.ts";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 
-/** A problem in policies, and the path of the affected value. */
 export interface PolicyProblem {
   readonly path: readonly string[];
-  /** A sentence that describes the problem. */
   readonly message: string;
 }
 
@@ -17,20 +15,15 @@ export const MAX_FIELDS = 16;
 export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
 export const MAX_KEEP = 1_000_000_000;
-/**
- * The number of transactions for which an idempotency id is remembered. A repetition within that range is not applied
- * again. The number is part of the index version, because every node must forget an id at the same transaction.
- */
+/** Part of the index version, because every node must forget an id at the same transaction. */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 /**
  * The number of newest transactions whose outcomes are always kept. A repetition is answered with the outcome of the
  * first transaction, so each of the newest 1,000,000 transactions may need one that is up to 1,000,000 older.
  */
 export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
-/** The names of the policies. */
 export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
 const MAX_VALUES = 100;
-/** The maximum number of shards of a queue. */
 export const MAX_SHARDS = 1_024;
 
 /**
@@ -47,7 +40,6 @@ export function policyProblems(value: unknown): readonly PolicyProblem[] {
   return check.problems;
 }
 
-/** Returns whether `value` is a valid set of policies. */
 export function isPolicies(value: unknown): value is Policies {
   return policyProblems(value).length === 0;
 }
@@ -70,7 +62,6 @@ function durationOf(value: string | number) {
 
 type Path = readonly string[];
 
-/** Collects the problems of one value. */
 class PolicyCheck {
   readonly problems: PolicyProblem[] = [];
 

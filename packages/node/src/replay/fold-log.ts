@@ -6,7 +6,6 @@ import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { LogState } from "../log/follow-log.ts";
 import { followHistory } from "./follow-history.ts";
 
-/** Options for {@link foldLog}. */
 interface FoldOptions {
   readonly index: IndexStore;
   readonly log: LogHistory;

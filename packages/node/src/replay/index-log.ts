@@ -11,7 +11,6 @@ import { logFailure } from "../observe/failures.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { followHistory } from "./follow-history.ts";
 
-/** Options for {@link indexLog}. */
 interface IndexLogOptions {
   readonly index: IndexStore;
   /** The identity of the log. The index agrees with this log. */

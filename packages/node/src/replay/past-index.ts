@@ -19,7 +19,6 @@ import { fileReader, openIndex } from "../index/local-index.ts";
 import type { PastPlan } from "./past-plan.ts";
 import { rebuildIndex } from "./rebuild-index.ts";
 
-/** Options for {@link buildPast}. */
 export interface PastBuild {
   readonly plan: PastPlan;
   /** The stores from which checkpoints and backups are read. */
@@ -42,10 +41,7 @@ export interface PastIndex {
   readonly state: IndexState;
 }
 
-/**
- * Builds an index as planned, and verifies every digest and anchor in the process. Throws the errors of checkpoints,
- * segments, stores and logs.
- */
+/** Verifies every digest and anchor. Throws the errors of checkpoints, segments, stores and logs. */
 export async function buildPast(options: PastBuild): Promise<PastIndex> {
   const { plan, places, provider, dir, node, signal, onRestore, onReplay } = options;
   const { history, txId, checkpoint } = plan;

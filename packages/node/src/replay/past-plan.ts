@@ -22,7 +22,6 @@ import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histori
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 
-/** Options for {@link planPast}. */
 export interface PastOptions {
   /** The stores of checkpoints and backups. */
   readonly stores: readonly CheckpointStore[];
@@ -69,7 +68,6 @@ interface StoredCheckpoint extends CheckpointListing {
   readonly store: string;
 }
 
-/** A log or its backup, and its readable range. */
 interface Readable {
   readonly history: LogHistory;
   readonly identity: LogIdentity;

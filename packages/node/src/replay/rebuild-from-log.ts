@@ -19,20 +19,14 @@ import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogState } from "../log/follow-log.ts";
 
-/** Options for {@link rebuildFromLog}. */
 interface LogRebuildOptions {
   readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
-  /**
-   * A folder used only by this rebuild. An interrupted rebuild in that folder is continued if its index agrees with the
-   * log.
-   */
+  /** Used only by this rebuild. An interrupted one is continued if its index agrees with the log. */
   readonly directory: IndexDirectory;
   readonly signal: AbortSignal;
-  /**
-   * Called with the last applied transaction, and with the last transaction that the log held when the rebuild began.
-   */
+  /** `total` is the last transaction that the log held when the rebuild began. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly onLogState?: (state: LogState) => void;
 }

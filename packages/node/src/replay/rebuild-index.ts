@@ -14,23 +14,18 @@ import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** Options for {@link rebuildIndex}. */
 export interface RebuildOptions {
   /** The stores contain the checkpoints, and the backups of the log and of the logs that it continues. */
   readonly system: Pick<System, "nodeId" | "kvProvider"> & RestoringSystem;
   readonly log: TxLog;
   /** The folder for the rebuild. It is emptied first; the index is in its subfolder `live`. */
   readonly dir: string;
-  /** The last transaction of the rebuilt index. */
   readonly txId: TxId;
   /** The id of a node whose checkpoints are not used, because an index must not be judged by its own copies. */
   readonly exceptNode?: string;
   /** Checkpoints after this transaction are not used, because they are in doubt regardless of which node saved them. */
   readonly agreeAt?: TxId;
-  /**
-   * If true, the rebuild begins with a checkpoint even if the log has its beginning. This is less work, but the index
-   * then depends on that checkpoint.
-   */
+  /** If true, begins with a checkpoint even if the log has its beginning: less work, but the index depends on it. */
   readonly preferCheckpoint?: boolean;
   readonly signal: AbortSignal;
   /** Called while a checkpoint is restored. */
@@ -85,10 +80,7 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
   }
 }
 
-/**
- * Restores the checkpoint with which a rebuild begins, unless it begins with an empty index. Returns a phrase that
- * describes the beginning.
- */
+/** Restores the checkpoint with which the rebuild begins, if any. Returns a phrase that describes the beginning. */
 async function prepareBasis(
   options: RebuildOptions,
   log: LogHistory,

@@ -3,10 +3,7 @@ import type { AppliedCounts } from "../index/index-store.ts";
 
 const MIN_INTERVAL_MS = 60_000;
 
-/**
- * Logs the number of messages that were ignored because they were damaged or because no node wrote them for this log.
- * The first one is logged immediately, and later ones at most once a minute.
- */
+/** Logs how many messages were damaged or not written by a node for this log: at once, then at most once a minute. */
 export class RefusedMessageNotices {
   readonly #logger: Logger;
   #count = 0;

@@ -5,26 +5,18 @@ import type { TxId } from "@cairn/client";
  * benchmark measures on two cores.
  */
 const DEFAULT_PER_MS = 50;
-/**
- * The minimum number of transactions for a measurement. In a shorter replay, the log's first response takes most of the
- * time.
- */
+/** In a shorter replay, the log's first response takes most of the time. */
 const MIN_MEASURED_TRANSACTIONS = 10_000;
 
-/**
- * The rate at which this node last replayed the log, measured from the point where reading began (or continued after an
- * interruption).
- */
+/** The rate of the last replay, measured from where reading began (or continued after an interruption). */
 export class ReplayRate {
   #perMs = DEFAULT_PER_MS;
   #from: { readonly txId: TxId; readonly at: number } | undefined;
 
-  /** Records that reading the log begins after this transaction. */
   begun(txId: TxId): void {
     this.#from = { txId, at: performance.now() };
   }
 
-  /** Records that a replay has ended with this transaction. */
   ended(txId: TxId): void {
     if (this.#from === undefined || txId - this.#from.txId < MIN_MEASURED_TRANSACTIONS) return;
     this.#perMs = (txId - this.#from.txId) / Math.max(1, performance.now() - this.#from.at);

@@ -14,16 +14,12 @@ import { buildPast, placePast, requireEmpty } from "./past-index.ts";
 import { type PastPoint, planPast } from "./past-plan.ts";
 import { beyondReach } from "./past-reach.ts";
 
-/** Options for {@link restoreIndex}. */
 export interface RestoreIndexOptions {
   /** The store of checkpoints and, if there is one, of the log's backup. */
   readonly store: CheckpointStore;
   /** The folder of the index, which must be empty or not exist. */
   readonly dir: string;
-  /**
-   * The point: a transaction, or the last transaction at or before a time. Defaults to the last transaction that can be
-   * reached from the store.
-   */
+  /** A transaction, or the last one at or before a time. Defaults to the last that can be reached from the store. */
   readonly at?: { readonly txId: TxId } | { readonly time: Date };
   /** The id of the log, if the store contains several. */
   readonly logId?: string;
@@ -33,10 +29,7 @@ export interface RestoreIndexOptions {
 /** An index in a separate folder, open for reading. Nothing changes it. */
 export interface RestoredIndex {
   readonly dir: string;
-  /**
-   * The last transaction in the index. `time` is its time, and `digest` equals the digest of a node at this
-   * transaction.
-   */
+  /** `digest` equals the digest of a node at this transaction. */
   readonly txId: TxId;
   readonly time: string;
   readonly digest: string;
@@ -44,7 +37,6 @@ export interface RestoredIndex {
    * False if the store does not lead exactly to the requested point; the index then ends at the nearest one before it.
    */
   readonly exact: boolean;
-  /** Returns a document; undefined if there is none. */
   get(key: DocumentKey, asOf?: AsOf): Promise<StoredDocument | undefined>;
   /** Returns up to 100 documents of a bucket (or `limit`) in key order, and a cursor if there are more. */
   list(query: {

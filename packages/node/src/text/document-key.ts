@@ -83,10 +83,7 @@ function invalid(problem: string): CairnError {
   });
 }
 
-/**
- * Returns whether `text` has more than `maxBytes` bytes of UTF-8. Most strings are too short for that, regardless of
- * their characters.
- */
+/** Most strings are too short to have more than `maxBytes` bytes, regardless of their characters. */
 function isLonger(text: string, maxBytes: number): boolean {
   return text.length * 3 > maxBytes && byteLength(text) > maxBytes;
 }

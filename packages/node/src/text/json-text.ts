@@ -1,7 +1,4 @@
-/**
- * The depth to which lists and maps may be nested in a document. It is far greater than the depth of real documents,
- * and far less than the stack of any reader allows.
- */
+/** This is far greater than the depth of real documents, and far less than the stack of any reader allows. */
 export const MAX_JSON_DEPTH = 500;
 
 const QUOTE = 0x22;
@@ -25,10 +22,7 @@ const IS_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
   byte >= SPACE && byte !== QUOTE && byte !== BACKSLASH ? 1 : 0,
 );
 
-/**
- * The opening bracket of each list or map that is open. All calls share the array, because none of them awaits
- * anything.
- */
+/** The brackets of lists and maps that are open. All calls share the array, because none of them awaits anything. */
 const open = new Uint8Array(MAX_JSON_DEPTH + 1);
 
 /**
@@ -111,10 +105,7 @@ function endOfText(bytes: Uint8Array, from: number, to: number): number {
   return -1;
 }
 
-/**
- * Skips plain bytes, eight at a time. Nearly all bytes of a document are plain, and it would take twice as long to skip
- * them one by one.
- */
+/** Skips eight bytes at a time: nearly all bytes of a document are plain, and one by one takes twice as long. */
 function skipPlain(bytes: Uint8Array, from: number, to: number): number {
   let at = from;
   while (at + 8 <= to) {

@@ -17,10 +17,7 @@ export function nearestName(name: string, known: Iterable<string>): string | und
   return nearest ?? soleCompletion(wanted, names);
 }
 
-/**
- * Returns the only known name that begins with the given one, because users also abbreviate names (such as `index` for
- * `indexes`).
- */
+/** Users also abbreviate names (such as `index` for `indexes`). Undefined if several names begin so. */
 function soleCompletion(wanted: string, known: readonly string[]): string | undefined {
   const completed = known.filter((candidate) => candidate.toLowerCase().startsWith(wanted));
   return wanted.length >= MIN_PREFIX_LENGTH && completed.length === 1 ? completed[0] : undefined;

@@ -1,6 +1,4 @@
-/**
- * The lost log that this one continues: its id, and the anchor of the last message that belongs to this log's history.
- */
+/** The lost log's id, and the anchor of the last message that belongs to this log's history. */
 export interface ContinuedLog {
   readonly log: string;
   readonly anchor: { readonly txId: number; readonly sha256: string };
@@ -13,10 +11,7 @@ export interface ContinuedLog {
 export interface BirthRecord {
   readonly log: string;
   readonly offset: number;
-  /**
-   * True if an operator began this log although checkpoints of an older one exist. Nodes then do not suspect a wrong
-   * address.
-   */
+  /** True if an operator began this log despite checkpoints of an older one: nodes then suspect no wrong address. */
   readonly deliberate?: boolean;
   /** The end of the lost log. The anchor's txId equals the offset, so transaction ids continue without a gap. */
   readonly continues?: ContinuedLog;

@@ -25,7 +25,6 @@ const WRITER = /^[\u0021-\u007E]{1,64}$/;
 const NEWLINE = 0x0a;
 const SPACE = 0x20;
 
-/** A message whose first line has been parsed. */
 export interface Frame {
   readonly logTag: string;
   /** The name of the token that wrote the message, if the token has one. */
@@ -192,10 +191,7 @@ function areHex(bytes: Uint8Array, from: number, to: number): boolean {
   return true;
 }
 
-/**
- * Reads four hexadecimal digits. Returns a value of more than 16 bits for anything else. It creates no string, because
- * it runs for every message.
- */
+/** Returns more than 16 bits for anything else. Creates no string, because it runs for every message. */
 function readHex4(bytes: Uint8Array, at: number): number {
   return (
     ((HEX_DIGITS[bytes[at] ?? 0] ?? NO_DIGIT) << 12) |

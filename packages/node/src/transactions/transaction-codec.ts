@@ -104,7 +104,6 @@ export function encodeBarrier(logId: string, random?: string): Uint8Array {
   return frameMessage('{"ops":[]}', logTagOf(logId), random);
 }
 
-/** Encodes the first message of a log. */
 export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Array {
   return frameMessage(JSON.stringify({ birth }), logTagOf(birth.log), random);
 }
@@ -209,10 +208,7 @@ function isWrittenTwice(
 /** The most frequent line of operations: one put without an id, in printable ASCII without escapes. */
 const ONE_PUT = /^\{"ops":\[\["put","([a-z0-9-]+)","([ !#-[\]-~]+)"\]\]\}$/;
 
-/**
- * Parses the line of operations or a birth record. Returns undefined if it is neither. Rejects unknown names, and
- * repeated names, of which JSON.parse would keep only the last.
- */
+/** Undefined if neither operations nor a birth record. Rejects unknown and repeated names (JSON.parse keeps one). */
 function parseHeader(
   bytes: Buffer,
   from: number,

@@ -58,7 +58,6 @@ function checkTransaction(value: unknown): asserts value is Transaction {
   }
 }
 
-/** Returns the reason why `op` is not an operation; undefined if it is one. */
 function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
@@ -85,10 +84,7 @@ function operationProblem(op: unknown): string | undefined {
   return undefined;
 }
 
-/**
- * Like {@link operationProblem}, but for an operation in the log, whose document, event or policies follow on a
- * separate line.
- */
+/** The document, event or policies of a logged operation follow on a separate line. */
 export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {
@@ -149,7 +145,6 @@ function revisionProblem(revision: unknown): string | undefined {
   return "a revision to compare with is a positive integer or null (absent)";
 }
 
-/** Returns the reason why a value cannot be a document; undefined if it can. */
 export function documentProblem(document: unknown): string | undefined {
   return jsonProblem("a document", document, MAX_JSON_DEPTH);
 }
@@ -180,7 +175,6 @@ function checkId(id: unknown): void {
   if (problem !== undefined) throw invalid(problem);
 }
 
-/** Returns the reason why `id` cannot be an idempotency id; undefined if it can. */
 export function loggedIdProblem(id: unknown): string | undefined {
   if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
     return `id is text of 1 to ${MAX_ID_BYTES} bytes`;

@@ -5,26 +5,21 @@ import { type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { IndexStore } from "../index/index-store.ts";
 
-/** The dependencies of {@link EvictionUpkeep}. */
 export interface EvictionParts {
   readonly index: Pick<IndexStore, "purgeEvictions">;
   readonly logger: Logger;
   /** Reports the error of a failed purge. */
   readonly suspect: (error: unknown) => void;
-  /** The clock. Defaults to the system clock. */
   readonly clock?: Clock;
 }
 
-/** The time between searches for evictions. */
 const LOOK_EVERY_MS = 10_000;
 /**
  * The maximum duration of one purge, and the maximum time for which a capture waits for a purge. The next purge
  * continues the work.
  */
 const MAX_PURGE_MS = 30_000;
-/**
- * The maximum share of time that is spent on purges. It is small, because compactions make writers wait for the disk.
- */
+/** The share is small, because compactions make writers wait for the disk. */
 const MAX_SHARE = 0.1;
 
 /**

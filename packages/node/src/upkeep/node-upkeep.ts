@@ -11,7 +11,6 @@ import { trimLog } from "./plan-trim.ts";
 import { cleanupPause, jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-/** The dependencies of {@link NodeUpkeep}. */
 export interface UpkeepParts {
   readonly system: System;
   readonly log: TxLog;
@@ -25,7 +24,6 @@ export interface UpkeepParts {
   readonly reads: SegmentReads;
   /** Reads the segments of the log's backup that this node has not read yet; undefined if the node keeps no backup. */
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  /** The clock. Defaults to the system clock. */
   readonly clock?: Clock;
   /** The source of random numbers. Defaults to `Math.random`. */
   readonly random?: () => number;
@@ -67,10 +65,7 @@ export class NodeUpkeep {
     }
   }
 
-  /**
-   * Aborts all tasks in progress and waits for them to end. Afterwards, no task reads the log or writes to the staging
-   * folder.
-   */
+  /** Afterwards, no task reads the log or writes to the staging folder. */
   async stop(): Promise<void> {
     await Promise.all([...this.#works].map((work) => work.stop()));
   }

@@ -37,9 +37,7 @@ export interface TrimPlan {
   readonly upTo: number;
   /** The checkpoint that contains the trimmed messages; null if the log's backup does, or if nothing is trimmed. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number } | null;
-  /**
-   * The store of the backup that contains the trimmed messages; null if a checkpoint does, or if nothing is trimmed.
-   */
+  /** The backup that contains the trimmed messages; null if a checkpoint does, or if nothing is trimmed. */
   readonly backup: { readonly store: string } | null;
   /** A sentence with the reason why no more is trimmed. */
   readonly because: string;

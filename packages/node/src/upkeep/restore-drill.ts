@@ -17,29 +17,22 @@ import type { TxLog } from "../log/tx-log.ts";
 import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
-/** The newest verification of a log's checkpoints. */
 export type LastVerified = VerifiedSummary;
 
 /** The dependencies for verifying checkpoints of a node's log. */
 export interface VerifierParts {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /**
-   * The log with which checkpoints are compared. A checkpoint that the log does not continue cannot be the newest one.
-   */
+  /** A checkpoint that the log does not continue cannot be the newest one. */
   readonly log?: TxLog;
   readonly provider: KvProvider;
   readonly stagingDir: string;
   readonly node: string;
   readonly events: EventDispatcher;
-  /**
-   * Called with the result of a verification: whether the checkpoint can be restored. Not called if something else
-   * prevented the verification.
-   */
+  /** Called with whether the checkpoint can be restored, unless something else prevented the verification. */
   readonly onJudged?: (name: string, whole: boolean) => void;
 }
 
-/** The options for a restore drill. */
 export interface DrillOptions extends VerifierParts {
   /** The approximate interval at which the cluster verifies a checkpoint, in milliseconds. */
   readonly every: number;

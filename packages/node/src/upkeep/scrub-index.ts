@@ -6,7 +6,6 @@ import type { IndexStore } from "../index/index-store.ts";
 import { errorFields } from "../observe/failures.ts";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
-/** The dependencies of a scrub. */
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
   /**
@@ -18,7 +17,6 @@ export interface ScrubParts {
   readonly logger: Logger;
   /** Reports the error of a failed pass. */
   readonly suspect: (error: unknown) => void;
-  /** The clock. Defaults to the system clock. */
   readonly clock?: Clock;
 }
 

@@ -33,10 +33,7 @@ interface Job<T> {
  */
 const MAX_ANSWERS_PER_TURN = 32;
 
-/**
- * The length of a pause as a multiple of the preceding working time. Watches thus use at most a fifth of the thread's
- * time and leave the rest to indexing.
- */
+/** A pause is this multiple of the work before it: watches use at most a fifth of the thread, and indexing the rest. */
 const PAUSE_FACTOR = 4;
 const MAX_PAUSE_MS = 200;
 
@@ -64,10 +61,7 @@ export class FairReads<T> {
     this.#limit = limit;
   }
 
-  /**
-   * Returns the result of `read`, or undefined if the reader disconnected before its turn. Reads with the same `key`
-   * are interchangeable.
-   */
+  /** Undefined if the reader disconnected before its turn. Reads with the same `key` are interchangeable. */
   async read(reader: FairReader, key: string, read: () => Promise<FairRead<T>>): Promise<T | undefined> {
     return await new Promise((resolve, reject) => {
       const waiter = { reader, resolve, reject };

@@ -6,9 +6,7 @@ import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 export interface RecentBounds {
   readonly recentTransactions: number;
   readonly recentBytes: number;
-  /**
-   * The approximate size of a page in bytes. A page contains at least one whole transaction, no matter how large it is.
-   */
+  /** Approximate. A page contains at least one whole transaction, no matter how large it is. */
   readonly recentPageBytes: number;
 }
 

@@ -7,10 +7,7 @@ export interface WatchQuery {
   readonly bucket?: string;
   /** The namespace to watch, in `bucket` or in all buckets. Defaults to all namespaces. */
   readonly namespace?: string;
-  /**
-   * The transaction after which to begin. Defaults to the last one that is indexed. If the transaction does not exist
-   * yet, the watch waits for it.
-   */
+  /** Defaults to the last one that is indexed. The watch waits for a transaction that does not exist yet. */
   readonly from?: TxId;
   /**
    * The time of transaction `from`, as the watcher knows it. A log that lost its end contains other transactions with
@@ -50,10 +47,8 @@ export interface CutoffEvent {
   readonly message: string;
 }
 
-/** The reason why a watch was cut off. */
 export type CutoffReason = "slow" | "stopping" | "not-ready" | "compacted" | "regressed";
 
-/** An event of a watch. */
 export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
 
 /**

@@ -12,7 +12,6 @@ import { WatchCompactedError } from "../index/read/watch-compacted.ts";
 import { type WatchFilter, WatchRouter } from "./watch-router.ts";
 import type { WatchSource } from "./watch-source.ts";
 
-/** The bounds of a feed. */
 export interface FeedBounds extends RecentBounds {
   readonly queue: QueueBounds;
   /** The bounds of one read. */
@@ -20,10 +19,7 @@ export interface FeedBounds extends RecentBounds {
   readonly pageBytes: number;
 }
 
-/**
- * The default bounds. Even 1,000 stalled watchers together hold only about the bytes of one queue, because they share
- * the same recent past.
- */
+/** Even 1,000 stalled watchers together hold about the bytes of one queue: they share the same recent past. */
 export const FEED_BOUNDS: FeedBounds = {
   queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
   recentTransactions: 8_192,
@@ -42,16 +38,12 @@ export interface FeedListener {
   failed(error: CairnError): void;
 }
 
-/** The end of a feed, with its reason. */
 export interface FeedEnd {
   readonly reason: CutoffReason;
   readonly message: string;
 }
 
-/**
- * Publishes the changes of one index to all its watchers. The rows of the index are read once for all watchers, after
- * they have been indexed and without delaying the indexing. If there are no watchers, nothing is read.
- */
+/** Reads rows once for all watchers, after they are indexed and without delaying that. Reads none without watchers. */
 export class WatchFeed {
   readonly source: WatchSource;
   readonly listener: FeedListener;

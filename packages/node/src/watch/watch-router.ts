@@ -21,7 +21,6 @@ export class WatchRouter {
   readonly #groups = new Map<string, Group>();
   #count = 0;
 
-  /** The number of subscriptions. */
   get size(): number {
     return this.#count;
   }

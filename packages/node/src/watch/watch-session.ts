@@ -8,10 +8,7 @@ import { compacted, regressed, WatchCompactedError } from "../index/read/watch-c
 import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
-/**
- * The bounds of a page of the past. Each lagging reader keeps one page in memory, so even a thousand readers need
- * little memory.
- */
+/** Each lagging reader keeps one page in memory, so even a thousand readers need little memory. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /**
@@ -131,10 +128,7 @@ class WatchSession {
     this.#place = { txId, txTime: txTime ?? null };
   }
 
-  /**
-   * Waits for the transaction after which the watch begins, because the watcher may come from a node that is ahead of
-   * this one.
-   */
+  /** The watcher may come from a node that is ahead of this one. */
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
     while (!this.#isOver && source.position.txId < this.#place.txId) {
@@ -198,10 +192,7 @@ class WatchSession {
     }
   }
 
-  /**
-   * Advances to the feed's position. The queue is empty, so all published events have been delivered or do not concern
-   * this watcher.
-   */
+  /** The queue is empty, so all published events have been delivered or do not concern this watcher. */
   #advance(): void {
     const { txId, txTime } = this.#feed.position;
     if (txId > this.#place.txId) this.#place = { txId, txTime };

@@ -22,10 +22,7 @@ export interface WatchSource {
   readonly position: { readonly txId: TxId; readonly time: number };
   /** Reads changes up to `position`, for all watchers. Throws `WATCH_COMPACTED` if they were removed. */
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
-  /**
-   * Reads changes for a lagging watcher. Watchers get fair shares of the reads, and indexing keeps its own share.
-   * Returns undefined if the reader disconnected before its turn.
-   */
+  /** Watchers get fair shares of reads, and indexing its own. Undefined if the reader disconnected before its turn. */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
   /**
    * Returns the position at which a watch (of `bucket`) after `txId` would begin. It does not wait for reads of the
@@ -36,10 +33,7 @@ export interface WatchSource {
 
 /** The maximum number of concurrent reads for lagging watchers. More reads would only delay indexing. */
 const MAX_PAST_READS = 2;
-/**
- * The maximum number of concurrent reads of the position at which a watch begins. They need only a few rows each, and
- * overtake the reads of the past.
- */
+/** These reads need only a few rows each, and overtake the reads of the past. */
 const MAX_PLACE_READS = 16;
 
 /** Returns the changes of `index` as a source of watches. Errors of reads are also passed to `suspect`. */

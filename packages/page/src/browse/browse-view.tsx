@@ -3,7 +3,6 @@ import { Buckets } from "./buckets.tsx";
 import { DocumentView } from "./document-view.tsx";
 import { Documents } from "./documents.tsx";
 
-/** What the address of this view names. */
 export type BrowseParameters = Readonly<Record<string, string>>;
 
 /** The buckets, the documents of one, or one document. */

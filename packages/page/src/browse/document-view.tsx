@@ -24,7 +24,6 @@ interface History {
   readonly hasMore: boolean;
 }
 
-/** One document: its revisions on a time line, and what the selected one changed. */
 export function DocumentView({ bucket, namespace, name, asOf, revision }: DocumentProps) {
   const version = useChanges({ bucket, namespace, isLive: asOf === undefined });
   const key = `${namespace}/${name}`;

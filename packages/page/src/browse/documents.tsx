@@ -79,7 +79,6 @@ function asideOf(page: Page | undefined, isLive: boolean): string {
   return `${counted(page.documents.length, "document")} as of transaction ${count(page.txId)}${isLive ? ", follows changes" : ""}`;
 }
 
-/** Returns the parameters of a query that have a value. */
 export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
   const given = Object.entries(parameters).filter(
     (entry): entry is [string, string] => entry[1] !== undefined,

@@ -65,7 +65,6 @@ export function ClusterOverview() {
   );
 }
 
-/** Returns the rates of the nodes, of the log and of this process, from the answers so far. */
 function useRates(
   cluster: ClusterStatus | undefined,
   status: NodeStatus | undefined,

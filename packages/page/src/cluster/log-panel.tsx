@@ -46,7 +46,6 @@ export function LogPanel({ log, cluster, status, rates }: LogProps) {
   );
 }
 
-/** Returns `yes`, `no` or `unknown`. */
 export function yesOrNo(value: unknown): string {
   if (typeof value !== "boolean") return UNKNOWN;
   return value ? "yes" : "no";

@@ -10,7 +10,6 @@ interface ResourcesProps {
   readonly rates: Rates;
 }
 
-/** What this node uses, and how fast it answers. */
 export function ResourcesPanel({ status, rates }: ResourcesProps) {
   return (
     <Panel id="resources" title="This node" source={status} aside={words(status.value?.node)}>

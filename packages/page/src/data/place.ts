@@ -1,6 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
 
-/** The views of the page. */
 export const VIEWS = ["cluster", "browse", "queues", "watch"] as const;
 
 /** A view, and what it shows. The address contains both, so that a place can be shared and Back returns to it. */
@@ -33,7 +32,6 @@ function currentPlace(): PagePlace {
   return { view, parameters: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-/** Returns the place that the address names. */
 export function usePlace(): PagePlace {
   const [place, setPlace] = useState(currentPlace);
   useEffect(() => {

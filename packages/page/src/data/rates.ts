@@ -4,7 +4,6 @@ interface Sample {
   readonly value: number;
 }
 
-/** The time over which a rate is computed. */
 const WINDOW_MS = 15_000;
 const MAX_SAMPLES = 32;
 

@@ -24,7 +24,6 @@ export class RequestFailed extends Error {
   }
 }
 
-/** A response to a request. */
 export interface Answered {
   readonly body: unknown;
   readonly headers: Headers;
@@ -46,7 +45,6 @@ export class TabToken {
     this.#tell(false);
   }
 
-  /** Records that the node does not accept `token`. */
   refused(token: string | undefined): void {
     if (token === this.value && !this.isMissing) this.#tell(true);
   }

@@ -45,7 +45,6 @@ export function Mark({ state }: { readonly state: MarkState }) {
   );
 }
 
-/** A pair of a name and a value in a list of facts. */
 export function Fact({ name, children }: { readonly name: string; readonly children: ComponentChildren }) {
   return (
     <div>

@@ -6,7 +6,6 @@ import { localTime } from "../text/times.ts";
 interface PanelProps {
   readonly id: string;
   readonly title: string;
-  /** The answer that the panel shows. */
   readonly source: Polled<unknown>;
   /** Shown next to the title. */
   readonly aside?: ComponentChildren;
@@ -55,10 +54,7 @@ interface UnderstoodProps {
   readonly children: () => ComponentChildren;
 }
 
-/**
- * Shows its children, or that the answer cannot be understood if they cannot be made from it. Thereby, an answer of
- * another form than the page expects hides one part of the page and not all of it.
- */
+/** An answer of another form than the page expects hides this part of the page and not all of it. */
 export class Understood extends Component<UnderstoodProps, { failedWith?: unknown }> {
   static override getDerivedStateFromError(): { failedWith: unknown } {
     return { failedWith: true };

@@ -13,7 +13,6 @@ export function words(value: unknown): string {
   return typeof value === "string" && value !== "" ? value : UNKNOWN;
 }
 
-/** Returns a whole number with separators of thousands. */
 export function count(value: unknown): string {
   return isNumber(value) ? Math.round(value).toLocaleString("en") : UNKNOWN;
 }
@@ -32,7 +31,6 @@ export function amountOfBytes(value: unknown): string {
   return `${short(value / 1024 ** power)} ${BYTE_UNITS[power]}`;
 }
 
-/** Returns a rate per second. */
 export function rate(value: unknown): string {
   return isNumber(value) ? `${short(value)}/s` : UNKNOWN;
 }

@@ -1,4 +1,3 @@
-/** A line of a difference between two texts. */
 export interface DifferenceLine {
   readonly kind: "same" | "added" | "removed";
   readonly text: string;

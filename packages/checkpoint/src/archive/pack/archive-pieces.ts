@@ -10,7 +10,6 @@ import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, writeHeader } from "../tar-format.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
-/** The files to put into an archive. */
 export interface PackedFiles {
   readonly dir: string;
   /** The names of regular files, in archive order. */
@@ -36,10 +35,7 @@ export interface PackedArchive {
   readonly files: Manifest["files"];
 }
 
-/**
- * The number of times the reading thread processes each byte: it reads the byte, checks the table's checksum, and
- * computes the file's digest.
- */
+/** The passes over each byte: reading it, checking the table's checksum, and computing the file's digest. */
 const READING_PASSES = 3;
 
 /** Returns the number of times the packing thread processes each byte: it encrypts the archive if requested, and writes it. */

@@ -24,12 +24,10 @@ import { SLICE_BYTES, Throttle } from "./throttle.ts";
 // Two threads run this module: one reads files as plain tar pieces, and the other turns them into an archive, which it
 // writes or sends.
 
-/** The start data of the reading thread. */
 export interface ReadOrder extends PackedFiles {
   readonly role: "read";
 }
 
-/** The start data of the packing thread. */
 export interface PackOrder extends ArchiveOrder {
   readonly role: "pack";
   /**
@@ -62,10 +60,7 @@ const PIECES = 4;
  * has other work to do.
  */
 const REPORT_BYTES = 16 * 1024 * 1024;
-/**
- * The minimum number of bytes between two flushes. Larger flushes would block other users of the disk, and smaller ones
- * would wait for the disk too often.
- */
+/** Larger flushes would block other users of the disk, and smaller ones would wait for the disk too often. */
 const FLUSH_BYTES = 16 * 1024 * 1024;
 
 const flush = promisify(fdatasync);
@@ -147,10 +142,7 @@ function sendTo(port: Port, pieces: number, done: () => number): Target {
   };
 }
 
-/**
- * Returns a target that flushes the file while it grows. This keeps the disk busy, so that the final flush takes almost
- * no time.
- */
+/** The target flushes the file while it grows. This keeps the disk busy, so the final flush takes almost no time. */
 function writeTo(file: number, throttle: Throttle): Target {
   let unflushed = 0;
   let flushing: Promise<void> | undefined;

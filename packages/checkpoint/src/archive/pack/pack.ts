@@ -14,7 +14,6 @@ import { archiveHere, type ArchiveOrder, notPlain, type PackedArchive } from "./
 import type { PackMessage, PackOrder, PackRequest, ReadOrder } from "./pack-worker.ts";
 import { backgroundRate, throttleWhileBusy } from "./throttle.ts";
 
-/** Options for packing. */
 export interface PackOptions {
   /** Defaults to `none`. */
   readonly compression?: "none" | "gzip";

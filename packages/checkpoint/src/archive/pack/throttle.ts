@@ -1,10 +1,7 @@
 import { availableParallelism } from "node:os";
 import { performance } from "node:perf_hooks";
 
-/**
- * The maximum number of bytes that a thread processes between two checks of the throttle: a few hundredths of a
- * millisecond of work.
- */
+/** At most this much is processed between two checks of the throttle: a few hundredths of a millisecond of work. */
 export const SLICE_BYTES = 64 * 1024;
 
 // Fields of the memory that the threads share.
@@ -34,7 +31,6 @@ export function backgroundRate(
 
 /** A rate limit for background threads, in force only while the thread that set it is busy. */
 export class Throttle {
-  /** Memory to share with other threads. */
   readonly shared: Int32Array;
   readonly #passes: number;
   /** The number of bytes processed since the last sleep. */
@@ -56,10 +52,7 @@ export class Throttle {
     Atomics.store(this.shared, SLEEP_US, Math.ceil((SLICE_BYTES / bytesPerSecond) * 1e6));
   }
 
-  /**
-   * Blocks the thread for as long as the rate requires; must be called after each slice. Never call it on the thread
-   * that has priority.
-   */
+  /** Blocks the thread as the rate requires. Must be called after each slice, but never on the thread with priority. */
   pause(bytes = SLICE_BYTES): void {
     if (Atomics.load(this.shared, BUSY) === 0) {
       this.#bytes = 0;
@@ -84,7 +77,6 @@ export class Throttle {
 
 /** Background threads that yield to this one. Call `stop` when they are done. */
 export interface Throttling {
-  /** Memory to share with the background threads. */
   readonly shared: Int32Array;
   stop(): void;
 }

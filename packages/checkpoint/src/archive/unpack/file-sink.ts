@@ -10,9 +10,7 @@ export interface FilePiece {
   readonly name: string;
   readonly memory: ArrayBuffer;
   readonly bytes: number;
-  /**
-   * Whether the piece is the first, and whether it is the last, of its file. For a small or empty file, both are true.
-   */
+  /** For a small or empty file, both `first` and `last` are true. */
   readonly first: boolean;
   readonly last: boolean;
 }
@@ -54,10 +52,7 @@ const PIECES = 4;
 const flush = promisify(fsync);
 const closeFile = promisify(close);
 
-/**
- * Returns a writer that creates files in `dir`, and flushes each file while the next ones are written. Writes
- * synchronously.
- */
+/** The writer creates files in `dir` synchronously, and flushes each one while the next ones are written. */
 export function fileWriter(dir: string): FileWriter {
   const running = new Set<Promise<void>>();
   // The first failure of a background flush; it is thrown by the next `begin`, or at the end.
@@ -101,7 +96,6 @@ export function fileWriter(dir: string): FileWriter {
   };
 }
 
-/** Returns a sink that writes on this thread. */
 export function sinkHere(writer: FileWriter): FileSink {
   const memory = new PieceMemory(1);
   return {
@@ -114,10 +108,7 @@ export function sinkHere(writer: FileWriter): FileSink {
   };
 }
 
-/**
- * Returns a sink that writes on the thread at the other end of `peer`. If that thread ends early, the thread that
- * started both ends this one too.
- */
+/** If the thread at the other end of `peer` ends early, the thread that started both ends this one too. */
 export function sinkOnThread(peer: MessagePort): FileSink {
   const memory = new PieceMemory(PIECES);
   // The error that the next call throws. The writing thread keeps returning memory after a failure, so that no call waits forever.

@@ -37,7 +37,6 @@ function readSome(file: number, target: Uint8Array, at: number): number {
   }
 }
 
-/** Returns the content of a stream of chunks. */
 export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
   const iterator = chunks[Symbol.asyncIterator]();
   let held: Uint8Array = new Uint8Array(0);
@@ -60,7 +59,6 @@ export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
   };
 }
 
-/** An archive to unpack. */
 export interface Receiving {
   readonly manifest: Manifest;
   /** The secret keys with which an encrypted archive is decrypted. */

@@ -6,14 +6,12 @@ import { chunkSource, fileSource, ReadFailure, receiveArchive } from "./receive-
 
 // Two threads run this module: one takes the archive apart and verifies it, and the other writes and flushes its files.
 
-/** The start data of the writing thread. */
 export interface WriteOrder {
   readonly role: "write";
   readonly dir: string;
   readonly background: boolean;
 }
 
-/** The start data of the unpacking thread. */
 export interface UnpackOrder {
   readonly role: "unpack";
   readonly manifest: Manifest;

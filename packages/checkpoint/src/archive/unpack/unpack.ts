@@ -7,7 +7,6 @@ import { fileWriter, sinkHere } from "./file-sink.ts";
 import { chunkSource, receiveArchive } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 
-/** Options for unpacking. */
 export interface UnpackOptions {
   /** Called occasionally with the number of bytes of the archive read so far. */
   readonly onProgress?: (bytes: number) => void;
@@ -20,10 +19,7 @@ export interface UnpackOptions {
   readonly threads?: boolean;
 }
 
-/**
- * The maximum number of chunks in flight to the worker. They are in shared memory, because a chunk that is sent as a
- * message is copied twice.
- */
+/** Chunks in flight are in shared memory, because a chunk that is sent as a message is copied twice. */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
 

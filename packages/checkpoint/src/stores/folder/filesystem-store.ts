@@ -28,7 +28,6 @@ import {
   replaceIfUnchanged,
 } from "./write-file.ts";
 
-/** Options for a store in a folder. */
 export interface FilesystemStoreOptions {
   /** The folder. A relative path is relative to the working directory. The folder is created on the first write. */
   readonly path: string;

@@ -46,10 +46,7 @@ export async function listFolder(
   return found;
 }
 
-/**
- * Returns whether a folder may contain files of the store whose names begin with `prefix`. Others are not entered: they
- * may contain anything, and this user may not be allowed to read them.
- */
+/** Other folders are not entered: they may contain anything, and this user may not be allowed to read them. */
 function mayContain(folder: string, prefix: string): boolean {
   if (NEVER_IN_FOLDERS.some((outside) => prefix.startsWith(outside))) return false;
   return folder.startsWith(prefix) || prefix.startsWith(folder);
@@ -107,9 +104,7 @@ export async function writeAll(
   }
 }
 
-/**
- * Returns a stream of an open file. The file is closed at its end, after an error, and when the stream is destroyed.
- */
+/** The file is closed at its end, after an error, and when the stream is destroyed. */
 export function readFileStream(
   handle: FileHandle,
   doing: string,

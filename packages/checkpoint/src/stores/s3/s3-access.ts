@@ -5,7 +5,6 @@ import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 
-/** The properties of a request that are used to explain its failure. */
 export interface S3Call<U> {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
@@ -96,10 +95,7 @@ function closed(location: string): CairnError {
   );
 }
 
-/**
- * Creates the client. Only this function loads the SDK, because the SDK is large and most processes have no store in
- * S3.
- */
+/** Only this function loads the SDK, because it is large and most processes have no store in S3. */
 async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";

@@ -11,7 +11,6 @@ export interface PartialBody {
   filled: number;
 }
 
-/** Returns a body of at most `room` bytes, none of which have been received yet. */
 export function emptyBody(room: number): PartialBody {
   return { room, chunks: [], filled: 0 };
 }
@@ -61,7 +60,6 @@ export async function receiveBody(
   }
 }
 
-/** Discards a body. */
 export function dropBody(body: unknown): void {
   const stream = readable(body);
   stream.on("error", () => undefined);

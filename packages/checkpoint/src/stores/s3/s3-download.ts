@@ -97,10 +97,7 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   return withErrorHandler(stream);
 }
 
-/**
- * Returns the content from a service that does not support ranges. If it is interrupted, the whole restore starts
- * again.
- */
+/** The service does not support ranges: if the content is interrupted, the whole restore starts again. */
 function wholeBody(
   access: S3Access,
   { body }: RangeAnswer,
@@ -123,10 +120,7 @@ function wholeBody(
   return withErrorHandler(stream);
 }
 
-/**
- * Allows a stream to be aborted before it is read, which would otherwise end the process. A reader receives the error
- * in any case.
- */
+/** Without the handler, aborting a stream before it is read would end the process. A reader still gets the error. */
 function withErrorHandler(stream: Readable): Readable {
   stream.on("error", () => undefined);
   return stream;

@@ -1,7 +1,6 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
 
-/** A service's refusal. */
 export interface Refusal {
   /** The HTTP status; 0 if there was no response. */
   readonly status: number;
@@ -11,7 +10,6 @@ export interface Refusal {
   readonly attempts: number;
 }
 
-/** The request that failed, and its store. */
 export interface S3Request {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
@@ -98,10 +96,7 @@ const FULL = new Set([
 /** The pattern of Node's and OpenSSL's error codes for TLS failures, such as untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
 
-/**
- * Returns the refusal in an SDK error, which has the status 0 if there was no response; undefined for a programming
- * error.
- */
+/** The status is 0 if there was no response. Undefined for a programming error. */
 export function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof Error) || error instanceof CairnError) return undefined;
   const metadata = fieldOf(error, "$metadata");
@@ -116,10 +111,7 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
-/**
- * Converts an SDK error into a store's error, or `CONFIG_INVALID` if the region is unknown. Returns programming errors
- * unchanged.
- */
+/** Returns a store's error, or `CONFIG_INVALID` if the region is unknown. Programming errors stay unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   if (errorMessage(error) === "Region is missing") {
     const { location, profile } = request;

@@ -82,10 +82,7 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
   return false;
 }
 
-/**
- * Returns the service's current time: the date of its response to a listing of at most one object. Undefined if no
- * response had a date.
- */
+/** The date of the response to a listing of at most one object. Undefined if no response had a date. */
 export async function currentDate(access: S3Access, name: string): Promise<number | undefined> {
   const { bucket, prefix } = access.settings;
   await access.call(

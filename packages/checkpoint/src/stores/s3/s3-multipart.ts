@@ -24,7 +24,6 @@ export interface MultipartUpload {
   readonly doubtful: boolean;
 }
 
-/** An object that is being written. */
 export interface NewObject {
   readonly name: string;
   /** A random value that distinguishes this upload's object from any other of the same name. */
@@ -37,7 +36,6 @@ export const NONCE_FIELD = "cairn-upload";
 /** The maximum number of attempts to abort an upload before it is left to `tidy`. */
 const MAX_ABORTS = 3;
 
-/** Starts an upload in parts. */
 export async function beginMultipart(
   access: S3Access,
   { name, nonce }: NewObject,
@@ -121,7 +119,6 @@ export async function beginMultipart(
   };
 }
 
-/** Returns the error for an object whose length differs from the number of bytes sent. */
 export function lengthDiffers(
   name: string,
   location: string,
@@ -138,12 +135,10 @@ export function lengthDiffers(
   );
 }
 
-/** The parts of one upload, and their memory. */
 export interface Sending {
   readonly first: Part;
   readonly rest: AsyncGenerator<Part, void, undefined>;
   readonly memory: PartMemory;
-  /** Called with each part. */
   readonly onPart: (part: Part) => void;
   readonly signal: AbortSignal | undefined;
 }

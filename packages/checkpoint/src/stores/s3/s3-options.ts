@@ -17,20 +17,14 @@ export interface S3StoreOptions {
   readonly bucket: string;
   /** The prefix of every name; a slash separates it from the name. Defaults to none. */
   readonly prefix?: string;
-  /**
-   * The region. Defaults to `AWS_REGION` or the region of the profile or, if there is an endpoint, to `us-east-1`,
-   * because the region rarely matters there.
-   */
+  /** Defaults to `AWS_REGION` or the profile's; with an endpoint, to `us-east-1`, as a region rarely matters there. */
   readonly region?: string;
   /** The URL of a service other than Amazon's. Defaults to `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`. */
   readonly endpoint?: string;
   /** Whether the bucket is in the path instead of the host name. Defaults to true with an endpoint. */
   readonly forcePathStyle?: boolean;
   readonly credentials?: S3Credentials;
-  /**
-   * The storage class of archives. Small files are read and overwritten too often for any class other than the standard
-   * one.
-   */
+  /** Applies to archives. Small files are read and overwritten too often for any class other than the standard one. */
   readonly storageClass?: string;
   readonly serverSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
   /** The KMS key, which is used only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's key. */
@@ -59,10 +53,7 @@ export interface S3Settings {
   readonly prefix: string;
   /** The address that commands take: `s3://bucket/prefix`. */
   readonly address: string;
-  /**
-   * The address with the endpoint, if there is one. It is used in messages and as the identity, because two services
-   * may have buckets of the same name.
-   */
+  /** Includes the endpoint, if any. It is the identity too, because two services may have buckets of the same name. */
   readonly location: string;
   readonly region: string | undefined;
   readonly endpoint: string | undefined;
@@ -87,9 +78,7 @@ export interface S3Settings {
 /** The type is a placeholder: other services have classes that the SDK's types do not contain. */
 type StorageClass = "STANDARD";
 
-/**
- * Applies defaults and the environment to options. Throws `CONFIG_INVALID` for an invalid prefix or endpoint variable.
- */
+/** Throws `CONFIG_INVALID` for an invalid prefix or endpoint variable. */
 export function s3Settings(options: S3StoreOptions): S3Settings {
   const env = options.env ?? process.env;
   const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;
@@ -122,10 +111,7 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
   };
 }
 
-/**
- * Path segments that services normalize. Some services reject them, and some store objects under the shorter name and
- * list nothing.
- */
+/** Services normalize them: some reject them, others store objects under the shorter name and list nothing. */
 const NORMALIZED_SEGMENT = /(?:^|\/)\.{0,2}(?:\/|$)/;
 
 /** Returns a prefix without leading and trailing slashes. */
@@ -139,7 +125,6 @@ function folderOf(prefix: string): string {
   );
 }
 
-/** Returns the endpoint that the environment names. */
 function endpointOf(env: Readonly<Record<string, string | undefined>>): string | undefined {
   const name = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"].find((one) => env[one]);
   const value = name === undefined ? undefined : env[name];

@@ -5,7 +5,6 @@ export interface Part {
   /** The number of the part, starting with 1. */
   readonly number: number;
   readonly body: Buffer;
-  /** Whether this is the last part. */
   readonly last: boolean;
 }
 
@@ -20,10 +19,7 @@ const MIB = 1024 * 1024;
 const MAX_PARTS = 10_000;
 /** The maximum size of a part for which Node 20 can still allocate a buffer. */
 const MAX_PART_BYTES = 4096 * MIB - MIB;
-/**
- * The maximum number of parts of equal size; some services require equal sizes. The remaining parts are for content
- * larger than expected.
- */
+/** So many parts have the same size, as some services require. The others are for content larger than expected. */
 const EQUAL_PARTS = 8_000;
 
 /**
@@ -42,7 +38,6 @@ export function partSizes(least: number, expectedBytes = 0): (number: number) =>
   };
 }
 
-/** A pool of at most `count` reused buffers. */
 export interface PartMemory {
   /** Returns a buffer of this size, after waiting until one is free. */
   take(bytes: number): Promise<Buffer>;

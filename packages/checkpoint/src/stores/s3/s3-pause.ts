@@ -4,10 +4,7 @@ import { backoffMs } from "../../timing/backoff.ts";
 
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 
-/**
- * Waits after attempt number `attempt`, starting with 0: 100 ms, doubling up to 5 s, with jitter. Throws the signal's
- * reason.
- */
+/** Waits after attempt `attempt`, counted from 0: 100 ms, doubling up to 5 s, with jitter. Throws `signal`'s reason. */
 export async function pauseBefore(attempt: number, signal?: AbortSignal): Promise<void> {
   const ms = backoffMs(attempt, BACKOFF, Math.random());
   try {

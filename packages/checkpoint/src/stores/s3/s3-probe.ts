@@ -9,7 +9,6 @@ import type { S3Settings } from "./s3-options.ts";
 /** The notation of an ETag in a condition. Some services compare it with quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
 
-/** The capabilities of a service. */
 export interface S3Findings extends StoreFindings {
   /** Whether the service can write an object only if it does not exist. */
   readonly creates: boolean;
@@ -20,9 +19,7 @@ export interface S3Findings extends StoreFindings {
 /** The prefix of probe objects. They are never listed, because names in stores do not begin with a dot. */
 const PROBE_PREFIX = ".probe-";
 
-/**
- * The status codes of refused conditional writes: 412 if the condition is not met, any other if it is not supported.
- */
+/** Statuses of refused conditional writes: 412 if the condition is not met, any other if it is not supported. */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 

@@ -13,10 +13,8 @@ export interface ByteRange {
   readonly etag: string | undefined;
 }
 
-/** The response to a request for a range. */
 export interface RangeAnswer {
   readonly body: unknown;
-  /** The size of the whole object. */
   readonly size: number;
   readonly etag: string | undefined;
   /** Whether the service sent the whole object instead of the range. */

@@ -6,10 +6,7 @@ import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
-/**
- * A small file, with the ETag that conditions use. Its tag is computed from the content, because some services return
- * different ETags for the same content.
- */
+/** The tag is computed from the content, because some services return different ETags for the same content. */
 export interface SmallFile extends TaggedText {
   readonly etag: string;
 }

@@ -13,16 +13,10 @@ import type { S3Findings } from "./s3-probe.ts";
 import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
 import { uploadContent } from "./s3-upload.ts";
 
-/**
- * The maximum clock difference that is ignored. Services report their time in seconds, and the servers of one service
- * may differ slightly.
- */
+/** Services report their time in seconds, and the servers of one service may differ slightly. */
 const CLOCK_TOLERANCE_MS = 5_000;
 
-/**
- * Creates a checkpoint store in a bucket in S3 or a compatible service. Loads and requests nothing before the first
- * call.
- */
+/** Loads and requests nothing before the first call. */
 export function s3Store(options: S3StoreOptions): CheckpointStore {
   const settings = s3Settings(options);
   const { address, location } = settings;
@@ -30,10 +24,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   const notice = options.onNotice ?? (() => undefined);
   let probing: Promise<S3Findings> | undefined;
   let findings: S3Findings | undefined;
-  /**
-   * The latest date that was returned. The clocks of a service's servers may differ, and time must not appear to go
-   * backwards.
-   */
+  /** The clocks of a service's servers may differ, and time must not appear to go backwards. */
   let latest = 0;
   /** Whether to try to abort dead uploads. Becomes false when the service first refuses, which is reported. */
   let mayAbort = true;

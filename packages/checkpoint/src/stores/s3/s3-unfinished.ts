@@ -21,10 +21,7 @@ export async function abortUpload(
   );
 }
 
-/**
- * Aborts all uploads of `name`. The caller ensures that none of them is in use. Returns their number: 0 if uploads
- * cannot be listed.
- */
+/** The caller ensures that no upload of `name` is in use. Returns their number: 0 if uploads cannot be listed. */
 export async function abortUploadsOf(access: S3Access, name: string, signal?: AbortSignal): Promise<number> {
   const key = access.key(name);
   let aborted = 0;

@@ -21,16 +21,12 @@ import { abortUploadsOf } from "./s3-unfinished.ts";
 /** The time limit for cleaning up after a failed upload; the next sweep removes the rest. */
 const TIDY_TIMEOUT_MS = 15_000;
 
-/** An object in the bucket. */
 interface StoredObject {
   readonly bytes: number;
   readonly nonce: string | undefined;
 }
 
-/**
- * Writes `content` as the object `name`, in several parts if necessary. Afterwards, the object exists completely or not
- * at all. Throws `CONFLICT` if it already exists.
- */
+/** Afterwards, the object exists completely or not at all. Throws `CONFLICT` if it already exists. */
 export async function uploadContent(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,
@@ -86,10 +82,7 @@ export async function uploadContent(
   }
 }
 
-/**
- * Completes the upload, and checks the object itself, because a response may be lost, and some services report a
- * failure after a success.
- */
+/** Checks the object itself, as a response may be lost, and some services report a failure after a success. */
 async function complete(
   access: S3Access,
   findings: Pick<S3Findings, "creates">,

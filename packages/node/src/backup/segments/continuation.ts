@@ -31,10 +31,7 @@ export function segmentPlace({ file, header: { first, last, end } }: Segment): S
   return { file, first, last, end };
 }
 
-/**
- * Returns whether a segment holds the last message of another one. `end` contains the first digits of the SHA-256 of
- * that message's anchor.
- */
+/** `end` contains the first digits of the SHA-256 of the last message's anchor. */
 export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
   const message = segment.messages.get(last);
   return message !== undefined && anchorOf(message).sha256.startsWith(end);

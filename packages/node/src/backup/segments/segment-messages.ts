@@ -16,7 +16,6 @@ const MESSAGES_PER_CHECK = 256;
 const DEFAULT_MESSAGES = 1_000;
 const DEFAULT_BYTES = 256 * 1024;
 
-/** Writes messages into one buffer. */
 export async function writeMessages(messages: readonly LogMessage[]): Promise<Buffer> {
   const slice = new TimeSlice();
   let length = 0;
@@ -95,7 +94,6 @@ export class SegmentMessages implements Iterable<LogMessage> {
     if (batch.length > 0) yield batch;
   }
 
-  /** Yields the messages, starting with the message of a given transaction. */
   *from(txId: TxId): Generator<LogMessage, void, void> {
     for (let next = txId; next < this.#first + this.length; next += 1) {
       const message = this.get(next);
@@ -142,9 +140,7 @@ interface MessageLine {
   readonly length: number;
 }
 
-/**
- * Parses the line that precedes a message. For speed, it works byte by byte: a replay parses millions of these lines.
- */
+/** For speed, it works byte by byte: a replay parses millions of these lines. */
 function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
   const timeAt = plain.indexOf(SPACE, from) + 1;
   const lengthAt = plain.indexOf(SPACE, timeAt) + 1;

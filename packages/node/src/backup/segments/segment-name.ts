@@ -1,10 +1,7 @@
 import { type CheckpointStore, idInName, type StoredFile } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 
-/**
- * The parts of a segment's name: `log-<log id>/<first>-<last>-<8 hex>.segment`, or `log-<log id>/<first>-<last>-<8 hex>-<bytes>.segment` if its
- * messages are compressed.
- */
+/** `log-<log id>/<first>-<last>-<8 hex>.segment`, with `-<bytes>` before the dot if its messages are compressed. */
 export interface SegmentName {
   readonly logId: string;
   readonly first: TxId;
@@ -40,15 +37,11 @@ export function backupFolder(logId: string): string {
   return `${PREFIX}${idInName(logId)}/`;
 }
 
-/** Returns the lease file of a log's backup. */
 export function backupLease(logId: string): string {
   return backupFolder(logId) + LEASE;
 }
 
-/**
- * Returns the name of a segment's file in the store. Transaction ids have a fixed width, so that listings are in
- * transaction order.
- */
+/** Transaction ids have a fixed width, so that listings are in transaction order. */
 export function segmentFile({ logId, first, last, end, plainBytes }: SegmentName): string {
   const size = plainBytes === undefined ? "" : `-${plainBytes}`;
   return `${backupFolder(logId)}${idDigits(first)}-${idDigits(last)}-${end}${size}.segment`;
@@ -84,12 +77,8 @@ export function parseSegmentName(file: string): SegmentName | undefined {
 export interface BackupListing {
   /** The segments, ordered by first transaction. Of those with the same first transaction, the longest comes first. */
   readonly segments: readonly SegmentFile[];
-  /** The lease of the node that is writing, if any. */
   readonly lease: StoredFile | undefined;
-  /**
-   * The files that record where the backup begins, each with the transaction that it names. There is more than one only
-   * during a removal.
-   */
+  /** The files that record where the backup begins, each with that transaction: several only during a removal. */
   readonly begins: readonly { readonly name: string; readonly txId: TxId }[];
   /** Files that are not part of a backup. */
   readonly foreign: readonly string[];
@@ -113,10 +102,7 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
   return { segments, lease, begins, foreign };
 }
 
-/**
- * Returns the first transaction that the backup should hold. Earlier transactions were removed on purpose and are not
- * written again, even if the log still holds them.
- */
+/** Earlier transactions were removed on purpose and are not written again, even if the log still holds them. */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
   // A file that names a transaction beyond the log's end is ignored. No removal could have written it, and it would
   // keep everything before that transaction out of the backup.
@@ -131,15 +117,11 @@ export function inOrder(a: SegmentFile, b: SegmentFile): number {
   return a.first - b.first || b.last - a.last || (a.name < b.name ? -1 : Number(a.name > b.name));
 }
 
-/**
- * Returns a key that identifies the content of a listed file. A file that was removed and rewritten gets a different
- * key.
- */
+/** Identifies the content of a listed file: one that was removed and rewritten gets a different key. */
 export function versionOf({ name, bytes, modifiedAt }: StoredFile): string {
   return `${name} ${bytes} ${modifiedAt}`;
 }
 
-/** Returns the ids of the logs that have a backup in a store. */
 export async function listBackups(store: CheckpointStore): Promise<string[]> {
   const ids = new Set<string>();
   for (const { name } of await store.list(PREFIX)) {

@@ -34,7 +34,6 @@ const HASH_BYTES = 1024 * 1024;
 const zip = promisify(gzip);
 const unzip = promisify(gunzip);
 
-/** The compression of a segment's messages. */
 export type SegmentCodec = "none" | "gzip";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -61,7 +60,6 @@ export type SegmentHeader = z.infer<typeof HeaderSchema>;
 
 /** A decoded segment. Its payloads are views into one buffer. */
 export interface Segment {
-  /** The segment's file in the store. */
   readonly file: string;
   readonly header: SegmentHeader;
   readonly messages: SegmentMessages;

@@ -6,10 +6,7 @@ import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 const MIN_LEASE_MS = 10_000;
 const MAX_LEASE_MS = 600_000;
 
-/**
- * A lease need not survive a power loss: a lost one is acquired again, and one that reappears is taken over once it is
- * old.
- */
+/** A lease need not survive a power loss: a lost one is acquired again, one that reappears is taken over once old. */
 const NOT_DURABLE = { durable: false } as const;
 
 /** The location of a lease and the node that acquires it. */

@@ -26,12 +26,8 @@ import {
   type WrittenSegment,
 } from "./write-segments.ts";
 
-/** Options for a look at a backup. */
 export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
-  /**
-   * The approximate interval at which the cluster writes a segment (ms). It is also the age at which an abandoned lease
-   * is taken over.
-   */
+  /** About how often the cluster writes a segment (ms). Also the age at which an abandoned lease is taken over. */
   readonly every: number;
   /** If true, the look writes even if the newest segment is recent. */
   readonly forced?: boolean;
@@ -50,7 +46,6 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
   readonly memory: BackupMemory;
 }
 
-/** The result of a look. */
 export interface BackupLook {
   /** The runs of transactions that the backup holds. Segments known to be unusable do not count. */
   readonly covered: readonly TxRange[];

@@ -29,17 +29,13 @@ export interface EarlierEnd {
   readonly last: TxId;
 }
 
-/** A backup and its log. */
 export interface RemovalPlace {
   readonly store: CheckpointStore;
   readonly of: Pick<SegmentHeader["log"], "id" | "offset">;
   readonly node: string;
 }
 
-/**
- * A stand-in for the unknown offset of an earlier log. Any value above 0 makes checkpoints of other logs count as
- * related.
- */
+/** Stands in for an unknown offset. Any value above 0 makes checkpoints of other logs count as related. */
 const CONTINUED = 1;
 
 /** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */

@@ -19,7 +19,6 @@ import { SegmentReads } from "./segment-reads.ts";
 import type { SegmentCodec, SegmentHeader } from "../segments/segment.ts";
 import { type BackupTarget, SEGMENT_BYTES, SEGMENT_MESSAGES } from "./write-segments.ts";
 
-/** The parameters of a log backup. */
 export interface LogBackupOptions {
   /** The approximate interval at which the cluster writes a segment (ms). */
   readonly every: number;
@@ -43,10 +42,7 @@ export interface LogBackupParts {
   readonly earlier?: RemovalRules["earlier"];
   /** The segments that this node has read. Defaults to those that this backup reads. */
   readonly reads?: SegmentReads;
-  /**
-   * Called once for each damaged segment that {@link LogBackup.readAll} finds, and for each operation that the store
-   * denies.
-   */
+  /** Called for each damaged segment that {@link LogBackup.readAll} finds, and each operation that the store denies. */
   readonly onFinding?: (error: CairnError) => void;
   readonly onLook?: (look: BackupLook) => void;
   /** Called with the error of each failed look. */
@@ -163,7 +159,6 @@ export class LogBackup {
     this.#running = this.#run();
   }
 
-  /** Aborts a look in progress and waits for it to end. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;

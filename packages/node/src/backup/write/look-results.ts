@@ -2,17 +2,10 @@ import type { CairnError } from "@cairn/kv";
 import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { WrittenSegment } from "./write-segments.ts";
 
-/** The state that a node keeps between looks. */
 export interface BackupMemory {
-  /**
-   * By how much the store's clock is ahead of this machine's clock (ms), and when this was measured; undefined before
-   * the first measurement.
-   */
+  /** How far the store's clock is ahead of this machine's, and when it was measured; undefined before that. */
   storeClock: { readonly aheadMs: number; readonly askedAt: number } | undefined;
-  /**
-   * The errors of unusable segments, by {@link versionOf}. These segments are damaged or belong to a different history
-   * of the log.
-   */
+  /** Keyed by {@link versionOf}. These segments are damaged or belong to a different history of the log. */
   readonly damaged: Map<string, CairnError>;
   /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */
   removedAt?: number;
@@ -20,7 +13,6 @@ export interface BackupMemory {
   keyFits?: boolean;
 }
 
-/** Returns whether a segment is known to be unusable. */
 export function isDamaged({ damaged }: BackupMemory, segment: SegmentFile): boolean {
   return damaged.has(versionOf(segment));
 }

@@ -12,15 +12,9 @@ import {
   type WrittenSegment,
 } from "./write-segments.ts";
 
-/**
- * A segment that has reached this share of the target size, or of the maximum number of messages, is not merged again.
- * This bounds how often a message is rewritten.
- */
+/** A segment with this share of the target size or count is not merged again: a message is rewritten only so often. */
 const WHOLE_PART = 0.5;
-/**
- * Segments smaller than this are merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has
- * few segments.
- */
+/** Smaller segments are merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has few. */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
 /** The maximum number of concurrent removals. An upload to S3 has as many concurrent requests. */
@@ -75,7 +69,6 @@ export function planMerge(
 /** The codes of errors that affect a single segment. */
 const UNUSABLE = new Set<string>(["SEGMENT_CORRUPT", "LOG_REGRESSED", "PLAIN_REFUSED"]);
 
-/** Called with each unusable segment and the reason. */
 export type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
 /**
@@ -137,10 +130,7 @@ export async function removeSuperseded(
   }
 }
 
-/**
- * Returns a segment; undefined if it has been removed or is unusable, because it is damaged or `check` throws
- * `LOG_REGRESSED`.
- */
+/** Undefined if the segment was removed, is damaged, or makes `check` throw `LOG_REGRESSED`. */
 async function readUsable(
   { store, signal }: BackupTarget,
   file: SegmentFile,

@@ -75,7 +75,6 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   return { segments: lost, txId: shared };
 }
 
-/** Removes the segments planned by {@link planThrough}. Returns their names. */
 export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, () => removeFirst(target, segments, txId));
 }

@@ -3,9 +3,7 @@ import { type CairnError, isCairnError } from "@cairn/kv";
 import { readSegment } from "../segments/read-segment.ts";
 import type { SegmentFile } from "../segments/segment-name.ts";
 
-/**
- * The segments that this process has already read completely and need not read again, and the errors of damaged ones.
- */
+/** The segments that this process read completely and need not read again, and the errors of damaged ones. */
 export class SegmentReads {
   readonly #whole = new Set<string>();
   readonly #damaged = new Map<string, CairnError>();

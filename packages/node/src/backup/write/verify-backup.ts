@@ -8,14 +8,10 @@ import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
 import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
 
-/** Options for {@link verifyBackup}. */
 export interface VerifyBackupOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /**
-   * If present, the last message of each segment is compared with the same message in the log, unless the log has
-   * trimmed it.
-   */
+  /** If present, each segment's last message is compared with the log's, unless the log has trimmed it. */
   readonly log?: TxLog | undefined;
   /** Checkpoints of this log. Their last transactions are compared with those in the segments. */
   readonly checkpoints: readonly Pick<CheckpointListing, "name" | "anchor">[];
@@ -24,14 +20,12 @@ export interface VerifyBackupOptions {
   readonly onProgress?: (done: number, name: string) => void;
 }
 
-/** A problem in a backup. */
 export interface BackupProblem {
   /** The affected file; null for a hole. */
   readonly file: string | null;
   readonly error: CairnError;
 }
 
-/** The result of verifying a backup. */
 export interface VerifiedBackup {
   readonly segments: number;
   readonly bytes: number;
@@ -61,9 +55,7 @@ export async function verifyBackup(
   }
   const whole: SegmentFile[] = [];
   const agreeing: string[] = [];
-  /**
-   * The segment that reaches furthest so far. It contains everything that a later segment shares with any earlier one.
-   */
+  /** It contains everything that a later segment shares with any earlier one. */
   let furthest: Segment | undefined;
   let [bytes, messages] = [0, 0];
   for (const file of segments) {
@@ -160,10 +152,7 @@ function contradiction(
   return undefined;
 }
 
-/**
- * Compares the last message of a segment with the log. Returns undefined if the log has trimmed that message, or if
- * there is no log.
- */
+/** Undefined if the log has trimmed the segment's last message, or if there is no log. */
 async function againstLog(
   { log }: VerifyBackupOptions,
   { name }: SegmentFile,

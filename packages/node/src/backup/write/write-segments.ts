@@ -35,16 +35,12 @@ export interface BackupTarget {
   readonly checksumAt?: ((txId: TxId) => number | undefined) | undefined;
 }
 
-/** A segment that has been written. */
 export interface WrittenSegment extends SegmentFile {
   /** False if another node had already written the same segment. */
   readonly isNew: boolean;
 }
 
-/**
- * Returns the first run of transactions that the log holds and the backup lacks; undefined if there is none. Holes are
- * filled before the end of the backup is extended.
- */
+/** Undefined if the backup lacks nothing. Holes are filled before the end of the backup is extended. */
 export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange | undefined {
   let { first } = log;
   let end = log.last;
@@ -104,10 +100,7 @@ export async function writeSegments(
   if (!target.signal.aborted) await flush();
 }
 
-/**
- * Writes one segment. Does nothing if the store already contains a segment of this name, because the name identifies
- * the messages.
- */
+/** Does nothing if the store already contains a segment of this name, because the name identifies the messages. */
 export async function writeSegment(
   { store, of, node, codec, signal, storeNow }: BackupTarget,
   before: string | undefined,
@@ -163,10 +156,7 @@ export async function requireSameHistory(
   throw regressedBeforeBackup(log.name, other, store.location, hint);
 }
 
-/**
- * Returns the last message of a backup, which the log has trimmed, as the index remembers it. `ends` are the segments that
- * end with it.
- */
+/** The log has trimmed the backup's last message, but the index has it. `ends` are the segments that end with it. */
 async function trimmedEnd(
   { log, of, store, checksumAt, signal }: Parameters<typeof requireSameHistory>[0],
   { last, name }: SegmentFile,
@@ -201,7 +191,6 @@ const LOST_END_HINT =
 const STRAY_HINT =
   "Move this file out of the folder, and keep it, because it may be the only copy of its messages. Another segment that ends with the same transaction agrees with the log, so the next look continues the backup. Run cairn log backup verify -f FILE to find all segments that the log contradicts.";
 
-/** Returns the segment with the highest last transaction. */
 export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | undefined {
   let newest: SegmentFile | undefined;
   for (const segment of segments) if (newest === undefined || segment.last > newest.last) newest = segment;

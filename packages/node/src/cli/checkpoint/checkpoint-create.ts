@@ -26,7 +26,6 @@ interface CreateOptions extends NodeOptions {
 type Created = CheckpointSummary | Extract<CheckpointResult, { skipped: string }>;
 type Leased = Extract<CheckpointResult, { skipped: "leased" }>;
 
-/** Adds `cairn checkpoint create`. */
 export const addCheckpointCreate: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("create"),
@@ -77,10 +76,7 @@ const SKIPPED = {
     "replaying the transactions after the newest checkpoint would take less time than replay-budget allows",
 } as const;
 
-/**
- * Returns an error rather than a notice, because the checkpoint that is being uploaded may lack the newest
- * transactions.
- */
+/** An error rather than a notice: the checkpoint that is being uploaded may lack the newest transactions. */
 function nothingSaved({ because, lease }: Leased, now: number): CairnError {
   if (lease === null) {
     return new CairnError("CHECKPOINT_RUNNING", because, {

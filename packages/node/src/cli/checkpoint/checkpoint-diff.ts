@@ -27,7 +27,6 @@ interface DiffCommandOptions extends ConfiguredOptions, StoreKeyOptions {
   readonly staging?: string;
 }
 
-/** A checkpoint that was restored for comparison. */
 interface Unpacked {
   readonly name: string;
   readonly manifest: Manifest;
@@ -36,7 +35,6 @@ interface Unpacked {
 
 const DEFAULT_LIMIT = 100;
 
-/** Adds `cairn checkpoint diff`. */
 export const addCheckpointDiff: AddCommand = (parent, terminal) => {
   keyOptions(
     describeConfiguredCommand(

@@ -14,7 +14,6 @@ import { formatBytes, formatCount, formatRelative } from "../../text/quantities.
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { printable, type Terminal, writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
-/** Adds `cairn checkpoint list`. */
 export const addCheckpointList: AddCommand = (parent, terminal) => {
   keyOptions(
     describeNodeCommand(

@@ -40,7 +40,6 @@ interface PruneCommandOptions extends ConfiguredOptions, StoreKeyOptions {
   readonly retainAtLeast?: number;
 }
 
-/** Adds `cairn checkpoint prune`. */
 export const addCheckpointPrune: AddCommand = (parent, terminal) => {
   keyOptions(
     describeConfiguredCommand(

@@ -24,7 +24,6 @@ import { printable, type Terminal } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** The result of a rebuild. */
 export type RebuildResult =
   | { readonly checkpoint: CheckpointSummary; readonly log: string; readonly resumedAt: TxId }
   | { readonly skipped: "unchanged"; readonly because: string };

@@ -200,10 +200,7 @@ async function writePlan(
   throw new CairnError(code, message, { hint: "Remove the cause, then run the command without --dry-run." });
 }
 
-/**
- * Prints a notice if the configured log has lost the history that was restored. Does nothing if the log cannot be read
- * or is a different log.
- */
+/** Does nothing if the configured log cannot be read or is a different log. */
 async function noticeLostHistory(
   { log: of, txId, sha256 }: PastIndex["state"],
   openLog: CheckpointPlace["openLog"],

@@ -36,7 +36,6 @@ interface RestoreCommandOptions extends ConfiguredOptions, StoreKeyOptions, Poin
   readonly output: string;
 }
 
-/** Adds `cairn checkpoint restore`. */
 export const addCheckpointRestore: AddCommand = (parent, terminal) => {
   const command = describeConfiguredCommand(
     parent.command("restore [store]"),

@@ -17,7 +17,6 @@ import {
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
 import { printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** Adds `cairn checkpoint show`. */
 export const addCheckpointShow: AddCommand = (parent, terminal) => {
   keyOptions(
     describeNodeCommand(

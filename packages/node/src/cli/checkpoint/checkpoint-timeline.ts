@@ -16,13 +16,10 @@ const LETTERS = "abcdefghijklmnopqrstuvwxyz";
 /** The sign of nodes for which no letter is left. */
 const OTHERS = "*";
 
-/** The output for which a timeline is formatted. */
 export interface TimelineOptions {
-  /** The period of the cluster's checkpoints. */
   readonly periodMs: number;
   /** Milliseconds since 1970. */
   readonly now: number;
-  /** The number of characters in a line. */
   readonly width: number;
   readonly unicode: boolean;
 }

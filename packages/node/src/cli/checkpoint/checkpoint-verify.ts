@@ -37,10 +37,7 @@ interface VerifyCommandOptions extends NodeOptions, StoreKeyOptions {
   readonly staging?: string;
 }
 
-/**
- * A verified checkpoint. `verifiedAt` is null if no mark was written. `log` is the result of comparing the checkpoint
- * with its log.
- */
+/** `verifiedAt` is null if no mark was written. `log` is the result of comparing the checkpoint with its log. */
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
   readonly log?: ReadCheckpoint["log"];

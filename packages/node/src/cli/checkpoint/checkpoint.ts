@@ -7,7 +7,6 @@ import { addCheckpointRestore } from "./checkpoint-restore.ts";
 import { addCheckpointShow } from "./checkpoint-show.ts";
 import { addCheckpointVerify } from "./checkpoint-verify.ts";
 
-/** Adds the group `cairn checkpoint`. */
 export const addCheckpoint = commandGroup(
   "checkpoint",
   "List, show, create, verify, restore, prune and compare checkpoints",

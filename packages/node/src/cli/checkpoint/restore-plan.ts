@@ -83,10 +83,7 @@ export function noneOf(
   );
 }
 
-/**
- * Determines which checkpoint would be restored. Only manifests are read, so a damaged archive is not detected before
- * it is restored or verified.
- */
+/** Only manifests are read, so a damaged archive is not detected before it is restored or verified. */
 export async function planRestore(selection: RestoreSelection, target: string): Promise<RestorePlan> {
   const { store, name, logId, at } = selection;
   const candidates: RestorePlan["candidates"][number][] = [];
@@ -137,7 +134,7 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   };
 }
 
-/** Writes a plan. If the restore would be refused, then throws the error of the refusal, so that scripts notice it. */
+/** If the restore would be refused, then throws the error of the refusal, so that scripts notice it. */
 export async function writeRestorePlan(
   plan: RestorePlan,
   at: PastPoint | undefined,

@@ -15,7 +15,6 @@ export interface OptionWords {
   readonly values: readonly string[];
 }
 
-/** What can follow a command. */
 export interface CommandWords {
   /** The command's words, each after a slash: empty for `cairn`, `/db/keys` for `cairn db keys`. */
   readonly path: string;

@@ -19,7 +19,6 @@ interface EventOptions extends ReadCommandOptions {
 
 const WIDEST_MESSAGE = 200;
 
-/** Adds `cairn events`. */
 export const addEvents: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("events"), "List recorded events, newest first", [
     "cairn events --limit 20",

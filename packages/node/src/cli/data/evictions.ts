@@ -10,7 +10,6 @@ import { withNode } from "../options/node-address.ts";
 import { pages } from "../requests/documents.ts";
 import { writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
 
-/** Adds `cairn evictions`. */
 export const addEvictions: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("evictions"),
@@ -46,10 +45,7 @@ export const addEvictions: AddCommand = (parent, terminal) => {
     });
 };
 
-/**
- * For each reason why evicted bytes are still in the files of the node's index, a sentence about when they will be
- * removed.
- */
+/** For each reason why evicted bytes are still in the index's files, a sentence about when they will be removed. */
 const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
   [
     "compaction",

@@ -10,7 +10,6 @@ import { withNode } from "../options/node-address.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** Adds `cairn get`. */
 export const addGet: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("get <bucket> <key>"), "Print a document", [
     "cairn get pods default/web-0",

@@ -11,7 +11,6 @@ import { documentRequest, pages } from "../requests/documents.ts";
 import { writeJsonLines, writeLine } from "../terminal/terminal.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
 
-/** Adds `cairn history`. */
 export const addHistory: AddCommand = (parent, terminal) => {
   describeReadCommand(
     parent.command("history <bucket> <key>"),

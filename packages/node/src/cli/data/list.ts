@@ -27,7 +27,6 @@ interface ListedDocument {
   readonly document: unknown;
 }
 
-/** Adds `cairn list`. */
 export const addList: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("list <bucket>"), "List the documents of a bucket, in key order", [
     "cairn list pods --namespace default --prefix web-",

@@ -21,7 +21,6 @@ interface LoadCommandOptions extends NodeOptions {
   readonly await?: boolean;
 }
 
-/** Adds `cairn load`. */
 export const addLoad: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("load <file>"),

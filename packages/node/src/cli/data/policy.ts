@@ -19,7 +19,6 @@ import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
 
 const PATH = "/api/v1/policies";
 
-/** Adds `cairn policy show` and `cairn policy apply`. */
 export const addPolicy: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "policy", "Show and set the policies of the log");
 

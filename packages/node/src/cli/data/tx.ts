@@ -19,7 +19,6 @@ interface WriteOptions extends NodeOptions {
   readonly ifAbsent?: boolean;
 }
 
-/** Adds `cairn tx put`, `cairn tx delete`, `cairn tx evict`, `cairn tx submit` and `cairn tx show`. */
 export const addTx: AddCommand = (parent, terminal) => {
   const group = addGroup(parent, "tx", "Write documents");
 

@@ -12,7 +12,6 @@ interface WatchOptions extends NodesOptions {
   readonly limit?: number;
 }
 
-/** Adds `cairn watch`. */
 export const addWatch: AddCommand = (parent, terminal) => {
   describeNodesCommand(
     parent.command("watch [bucket]"),

@@ -15,7 +15,6 @@ interface Bucket {
   readonly deleted: number;
 }
 
-/** Adds `cairn db buckets`. */
 export const addDbBuckets: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("buckets [place]"),

@@ -15,10 +15,7 @@ interface CheckOptions extends DbOptions {
   readonly limit: number;
 }
 
-/**
- * A problem in a table or row. The affected rows begin with `from` or after `after`, and end with `upTo`, all in the
- * format of `rowName`.
- */
+/** Rows from `from`, or after `after`, up to `upTo` are affected, all in the format of `rowName`. */
 interface Problem {
   readonly table?: string;
   readonly key?: string;
@@ -36,7 +33,6 @@ interface Content {
   readonly logId?: string;
 }
 
-/** Adds `cairn db check`. */
 export const addDbCheck: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("check [place]"),

@@ -30,7 +30,6 @@ interface Compacted {
   readonly digest: string | null;
 }
 
-/** Adds `cairn db compact`. */
 export const addDbCompact: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("compact [place]"),

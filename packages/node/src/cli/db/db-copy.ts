@@ -170,10 +170,7 @@ function restore(
   });
 }
 
-/**
- * Returns the error with the original's name instead of the copy's, because the copy no longer exists when the message
- * is read.
- */
+/** The copy no longer exists when the message is read, so the error names the original. */
 function aboutOriginal(error: unknown, dir: string, source: string): unknown {
   if (!isCairnError(error)) return error;
   const { code, message, hint, cause } = error;

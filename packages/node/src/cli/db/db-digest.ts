@@ -4,7 +4,6 @@ import type { DbOptions } from "./db-copy.ts";
 import { describeDbCommand, withIndex } from "./db-reader.ts";
 import { writeJson } from "../terminal/terminal.ts";
 
-/** Adds `cairn db digest`. */
 export const addDbDigest: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("digest [place]"),

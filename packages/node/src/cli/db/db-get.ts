@@ -10,7 +10,6 @@ import { describeDbCommand, withIndex } from "./db-reader.ts";
 import { versionTable } from "../terminal/version-table.ts";
 import { writeJson, writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
-/** Adds `cairn db get`. */
 export const addDbGet: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("get <place...>").usage("[options] [place] <bucket> <key>"),
@@ -37,7 +36,6 @@ export const addDbGet: AddCommand = (parent, terminal) => {
     });
 };
 
-/** Adds `cairn db history`. */
 export const addDbHistory: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("history <place...>").usage("[options] [place] <bucket> <key>"),

@@ -16,7 +16,6 @@ interface KeysOptions extends DbOptions {
   readonly raw?: boolean;
 }
 
-/** Adds `cairn db keys`. */
 export const addDbKeys: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("keys [place...]").usage("[options] [place] [bucket]"),
@@ -59,10 +58,7 @@ function rowPrefix(bucket: string, namespace: string | undefined, prefix: string
   return namespace === undefined ? documentRowPrefix(bucket) : documentRowPrefix(bucket, namespace, prefix);
 }
 
-/**
- * Prints the line that `line` returns for a row, if it returns one. Reads page by page, because the rows may not fit
- * into memory.
- */
+/** `line` returns undefined for rows to skip. Reads page by page, because the rows may not fit into memory. */
 async function print(
   { reader }: OpenedDb,
   range: KvRange,

@@ -15,7 +15,6 @@ export type DbPlace =
   | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
   | { readonly kind: "checkpoint" };
 
-/** Returns the db-dir of the configured node. */
 export async function configuredIndex(options: ConfigurationOptions, terminal: Terminal): Promise<string> {
   return requireConfig(await readConfiguration(options, terminal)).dbDir;
 }

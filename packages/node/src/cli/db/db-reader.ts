@@ -41,7 +41,6 @@ export function describeDbCommand(
 const DEFAULT_PLACE =
   "\nThe place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.";
 
-/** An opened database. */
 export interface OpenedDb {
   readonly copy: DbCopy;
   readonly kv: KvStore;
@@ -49,10 +48,7 @@ export interface OpenedDb {
   readonly reader: KvReader;
 }
 
-/**
- * Runs `use` with an opened copy of the database at `place`. Unless `checksums` is false, the tables are first compared
- * with their checksums; throws `INDEX_CORRUPT` if one differs.
- */
+/** Unless `checksums` is false, first compares tables with their checksums; throws `INDEX_CORRUPT` if one differs. */
 export function withDb<T>(
   place: string | undefined,
   options: DbOptions,
@@ -141,7 +137,6 @@ export interface DamagedPart {
   readonly error: CairnError;
 }
 
-/** Yields every damaged part of the tables. */
 export async function* tableDamage(copy: DbCopy, terminal: Terminal): AsyncGenerator<DamagedPart, void> {
   const tables = await liveTableBounds(copy.dir);
   let total = 0;

@@ -24,11 +24,9 @@ interface Stats {
 interface Files {
   readonly tables: number;
   readonly tableBytes: number;
-  /** The size of all files in bytes. */
   readonly bytes: number;
 }
 
-/** Adds `cairn db stats`. */
 export const addDbStats: AddCommand = (parent, terminal) => {
   describeDbCommand(
     parent.command("stats [place]"),

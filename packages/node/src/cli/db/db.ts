@@ -7,7 +7,6 @@ import { addDbGet, addDbHistory } from "./db-get.ts";
 import { addDbKeys } from "./db-keys.ts";
 import { addDbStats } from "./db-stats.ts";
 
-/** Adds the group `cairn db`. */
 export const addDb = commandGroup(
   "db",
   "Inspect an index without its node: in a db-dir (even one in use), a LevelDB database or a checkpoint",

@@ -14,7 +14,6 @@ interface CreateOptions extends ConfiguredOptions {
   readonly empty?: boolean;
 }
 
-/** Adds `cairn log create`. */
 export const addLogCreate: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("create"),

@@ -33,7 +33,6 @@ interface OrphansOptions extends ConfiguredOptions {
   readonly fromBackup?: boolean;
 }
 
-/** Adds `cairn log orphans`. */
 export const addLogOrphans: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("orphans"),

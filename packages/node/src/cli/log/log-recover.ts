@@ -50,7 +50,6 @@ interface Continuation {
   readonly others: readonly OtherHistory[];
 }
 
-/** Adds `cairn log recover`. */
 export const addLogRecover: AddCommand = (parent, terminal) => {
   const command = describeConfiguredCommand(
     parent.command("recover"),
@@ -193,10 +192,7 @@ async function replace(log: TxLog, system: System, existing: LogIdentity | undef
   };
 }
 
-/**
- * Returns the logs in the stores that a new log replaces if it continues the log `continued`. If a store cannot be read,
- * returns none, and the times at which the logs were begun decide.
- */
+/** If a store cannot be read, returns none, and the times at which the logs were begun decide. */
 async function replacedBy(system: System, continued: string): Promise<string[]> {
   try {
     return replacedLogs(await readLineages(restoreStores(system)), continued);

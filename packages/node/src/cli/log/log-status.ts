@@ -9,7 +9,6 @@ import { formatCount, formatTime } from "../../text/quantities.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
-/** Adds `cairn log status`. */
 export const addLogStatus: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("status"),

@@ -17,7 +17,6 @@ interface LogTrimOptions extends ConfiguredOptions {
   readonly keep?: number;
 }
 
-/** Adds `cairn log trim`. */
 export const addLogTrim: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("trim"),

@@ -6,7 +6,6 @@ import { addLogRecover } from "./log-recover.ts";
 import { addLogStatus } from "./log-status.ts";
 import { addLogTrim } from "./log-trim.ts";
 
-/** Adds the group `cairn log`. */
 export const addLog = commandGroup("log", "Show, trim, back up, recover or create the transaction log", [
   addLogStatus,
   addLogCreate,

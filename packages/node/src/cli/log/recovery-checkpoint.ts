@@ -18,10 +18,7 @@ interface Survivor {
   readonly manifest: Manifest;
 }
 
-/**
- * Reads back and opens the checkpoint that `from` names, because nodes of the new log can begin only with that
- * checkpoint.
- */
+/** Nodes of the new log can begin only with the checkpoint that `from` names, so it is read back and opened. */
 export async function findSurvivor(
   system: System,
   from: string,

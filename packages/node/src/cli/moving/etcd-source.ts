@@ -5,7 +5,6 @@ import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
-/** Options for reading etcd. */
 export interface EtcdOptions {
   /** The address of a member, such as `http://127.0.0.1:2379`. */
   readonly endpoint: string;

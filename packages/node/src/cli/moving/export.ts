@@ -20,7 +20,6 @@ interface ExportOptions extends ReadCommandOptions {
   readonly digest?: boolean;
 }
 
-/** Adds `cairn export`. */
 export const addExport: AddCommand = (parent, terminal) => {
   describeReadCommand(
     parent.command("export"),

@@ -21,7 +21,6 @@ import { parseKeyPattern, type Placement, placeOfKey } from "./placement.ts";
 import { defaultReport, RefusedReport } from "./refused-report.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
-/** The options of every import. */
 export interface ImportOptions extends NodeOptions {
   readonly bucket?: string;
   readonly namespace: string;
@@ -29,13 +28,11 @@ export interface ImportOptions extends NodeOptions {
   readonly report?: string;
 }
 
-/** The options of imports from stores of keys and values. */
 export interface KeyValueOptions extends ImportOptions {
   readonly prefix: string;
   readonly otherValues: OtherValues;
 }
 
-/** Adds the options of every import. */
 export function describeImport(command: Command, description: string, examples: readonly string[]): Command {
   return describeNodeCommand(command, description, examples)
     .option("--bucket <bucket>", "the bucket of the documents")
@@ -48,7 +45,6 @@ export function describeImport(command: Command, description: string, examples: 
     .option("--report <file>", "where to write which records were not imported (default: a new file)");
 }
 
-/** Adds the options of imports from stores of keys and values. */
 export function describeKeyValueImport(
   command: Command,
   description: string,
@@ -74,7 +70,6 @@ export function placementOf({ bucket, namespace, keyPattern }: ImportOptions, fa
   return { bucket: bucket ?? fallback, namespace, pattern: keyPattern };
 }
 
-/** Turns keys with values into records. */
 export function keyValueRecords(
   source: KeyValueSource,
   placement: Placement,
@@ -111,10 +106,7 @@ function keyText(key: Buffer): ImportRecord["sourceKey"] {
   return Buffer.from(text).equals(key) ? text : { base64: key.toString("base64") };
 }
 
-/**
- * Imports a source into the node that the options name, and prints a summary. Throws `IMPORT_INCOMPLETE` at the end if
- * records were refused.
- */
+/** Throws `IMPORT_INCOMPLETE` at the end if records were refused. */
 export async function runImport(
   terminal: Terminal,
   options: ImportOptions,

@@ -1,4 +1,3 @@
-/** A document to import. */
 export interface ImportedDocument {
   readonly bucket: string;
   readonly namespace: string;
@@ -7,7 +6,6 @@ export interface ImportedDocument {
   readonly json: string;
 }
 
-/** Why a record cannot be imported. */
 export interface ImportRefusal {
   readonly code: string;
   readonly message: string;
@@ -22,7 +20,6 @@ export interface ImportRecord {
   readonly expires?: boolean;
 }
 
-/** The records of a source. */
 export interface ImportSource {
   /** The records, in arrays whose size is bounded. */
   readonly records: AsyncIterable<readonly ImportRecord[]>;
@@ -39,12 +36,10 @@ export interface KeyValue {
   readonly expires: boolean;
 }
 
-/** Keys with their values. */
 export interface KeyValueSource extends Omit<ImportSource, "records"> {
   readonly pairs: AsyncIterable<readonly KeyValue[]>;
 }
 
-/** Returns whether the value is a refusal. */
 export function isRefusal(value: object): value is ImportRefusal {
   return "code" in value;
 }

@@ -9,9 +9,7 @@ import type { NodeClient } from "../requests/node-client.ts";
 import { sendChunks, type SendProgress } from "../requests/send-chunks.ts";
 import { type ImportedDocument, type ImportRecord, isRefusal, type ImportRefusal } from "./import-record.ts";
 
-/** What an import has done. */
 export interface ImportProgress {
-  /** The number of records read from the source. */
   readonly read: number;
   /** The number of documents that were written. */
   readonly written: number;
@@ -22,7 +20,6 @@ export interface ImportProgress {
   readonly lastTxId: number | undefined;
 }
 
-/** The options for {@link importRecords}. */
 export interface ImportRecordsOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (progress: ImportProgress) => void;
@@ -31,7 +28,6 @@ export interface ImportRecordsOptions {
 }
 
 interface RecordChunk extends NdjsonChunk {
-  /** The record of each line. */
   readonly records: readonly ImportRecord[];
 }
 

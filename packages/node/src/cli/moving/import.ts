@@ -92,7 +92,6 @@ const addRedis: AddCommand = (parent, terminal) => {
   });
 };
 
-/** Adds `cairn import`. */
 export const addImport: AddCommand = commandGroup(
   "import",
   "Import documents from files and other stores; a repeated import writes only what differs",

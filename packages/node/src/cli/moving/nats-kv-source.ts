@@ -14,7 +14,6 @@ import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
-/** Options for reading a key-value bucket of NATS. */
 export interface NatsKvOptions {
   /** The addresses of the servers, separated by commas: `nats://user:password@127.0.0.1:4222`. */
   readonly servers: string;

@@ -15,7 +15,6 @@ export class PageSize {
     return this.#items;
   }
 
-  /** Records the size of a page. */
   received(items: number, bytes: number): void {
     if (items === 0 || bytes === 0) return;
     const fitting = Math.floor((items * PAGE_BYTES) / bytes);

@@ -4,7 +4,6 @@ import { bucketProblem, keyProblem } from "../../text/document-key.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { ImportedDocument, ImportRefusal } from "./import-record.ts";
 
-/** The address of a document. */
 export type Place = Omit<ImportedDocument, "json">;
 
 /** How the keys of a source become addresses of documents. */
@@ -18,7 +17,6 @@ export interface Placement {
 const GROUPS = new Set(["bucket", "namespace", "name"]);
 const EXAMPLE = String.raw`'^/registry/(?<bucket>[a-z]+)/(?<namespace>[^/]+)/(?<name>.+)$'`;
 
-/** Parses the option --key-pattern. */
 export function parseKeyPattern(text: string): RegExp {
   let pattern: RegExp;
   try {

@@ -5,7 +5,6 @@ import { stringOf } from "./document-value.ts";
 import type { KeyValue, KeyValueSource, ImportRefusal } from "./import-record.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
-/** Options for reading Redis. */
 export interface RedisOptions {
   /** The address, such as `redis://user:password@127.0.0.1:6379/0`, or `rediss://…` with TLS. */
   readonly url: string;

@@ -16,7 +16,6 @@ export class RefusedReport {
     this.#file = resolve(cwd, path);
   }
 
-  /** The number of records that were not imported. */
   get refused(): number {
     return this.#refused;
   }

@@ -8,7 +8,6 @@ interface ConvertOptions extends OutputOptions {
   readonly to?: "edn" | "json";
 }
 
-/** Adds `cairn config convert`. */
 export const addConfigConvert: AddCommand = (parent, terminal) => {
   describeCommand(
     parent.command("convert <file>"),

@@ -13,7 +13,6 @@ import { readConfiguration } from "../options/configuration.ts";
 import { addConfigConvert } from "./config-convert.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** Adds `cairn config check`, `print`, `convert` and `schema`. */
 export const addConfig: AddCommand = (parent, terminal) => {
   const group = addGroup(
     parent,

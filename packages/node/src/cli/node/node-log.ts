@@ -1,7 +1,6 @@
 import { type Logger, pino } from "pino";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The options for a node's log. */
 export interface NodeLogOptions {
   /** If true, JSON lines are written even to a terminal. */
   readonly json: boolean;

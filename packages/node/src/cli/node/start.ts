@@ -20,7 +20,6 @@ interface StartOptions extends ConfigurationOptions, OutputOptions {
   readonly logLevel: string;
 }
 
-/** Adds `cairn start`. */
 export const addStart: AddCommand = (parent, terminal) => {
   const command = describeCommand(parent.command("start"), "Run a node until it is stopped", [
     "cairn start",

@@ -22,7 +22,6 @@ import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { noLog } from "../places/log-place.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-/** The options for querying the nodes. */
 export interface ClusterQuery {
   readonly timeoutMs: number;
   readonly digest: boolean;
@@ -31,10 +30,7 @@ export interface ClusterQuery {
   readonly signal?: AbortSignal;
 }
 
-/**
- * The minimum silence after which the command stops waiting for a node. Nodes report every second that they are working
- * on a response, but the report of a busy node may be late.
- */
+/** Nodes report every second that they are working on a response, but the report of a busy node may be late. */
 const MIN_SILENCE_MS = 10_000;
 /** The time that nodes have to reach the transaction at which they are compared. */
 const CATCH_UP_MS = 30_000;

@@ -37,7 +37,6 @@ const POLL_INTERVAL_MS = 100;
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
-/** Adds `cairn status`. */
 export const addStatus: AddCommand = (parent, terminal) => {
   describeNodeCommand(parent.command("status"), "Show the status of a node, or of all nodes of a log", [
     "cairn status",

@@ -2,7 +2,6 @@ import { VERSION } from "../../api/version.ts";
 import { type AddCommand, describeCommand, type OutputOptions } from "../options/command-options.ts";
 import { writeJson, writeLine } from "../terminal/terminal.ts";
 
-/** Adds `cairn version`. */
 export const addVersion: AddCommand = (parent, terminal) => {
   describeCommand(parent.command("version"), "Print the version of Cairn and, with --json, of Node", [
     "cairn version",

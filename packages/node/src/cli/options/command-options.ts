@@ -4,19 +4,16 @@ import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ConfigurationOptions, configurationOptions } from "./configuration.ts";
 
-/** A function that adds a command, or a group of commands, to the program. */
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
 
-/** The options of every command. */
 export interface OutputOptions {
   readonly json?: boolean;
   readonly debug?: boolean;
 }
 
-/** The options of commands that work with a node, a log or a store. */
 export interface ConfiguredOptions extends OutputOptions, ConfigurationOptions {}
 
-/** The options of commands that send requests to a node. `withNode` defines their precedence. */
+/** `withNode` defines their precedence. */
 export interface NodeOptions extends ConfiguredOptions {
   readonly url?: string;
   readonly token?: string;
@@ -25,7 +22,6 @@ export interface NodeOptions extends ConfiguredOptions {
   readonly key?: string;
 }
 
-/** Adds a command whose only purpose is to group others. */
 export function addGroup(parent: Command, name: string, description: string): Command {
   return parent.command(name).description(description).helpCommand(false);
 }
@@ -56,9 +52,7 @@ export function describeConfiguredCommand(
   return configurationOptions(describeCommand(command, description, examples));
 }
 
-/**
- * Like {@link describeConfiguredCommand}, but also adds --url, --token and the files for TLS, for commands that send requests to a node.
- */
+/** Like {@link describeConfiguredCommand}, but also adds --url, --token and the files for TLS. */
 export function describeNodeCommand(
   command: Command,
   description: string,
@@ -121,7 +115,6 @@ export function describeReadCommand(
   );
 }
 
-/** Returns the query parameters of a read. */
 export function readQuery({ linearizable }: ReadCommandOptions): { linearizable: string | undefined } {
   return { linearizable: linearizable === true ? "true" : undefined };
 }

@@ -5,14 +5,10 @@ import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { HttpOptions } from "../../api/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/** The sources of a command's configuration. */
 export interface ConfigurationOptions {
   /** The path of the configuration file, relative to the working directory. */
   readonly file?: string;
-  /**
-   * The configuration as an EDN string. It overrides the JSON string below, and both override the file and the
-   * environment.
-   */
+  /** The EDN string overrides the JSON string below, and both override the file and the environment. */
   readonly edn?: string;
   readonly configJson?: string;
 }
@@ -46,8 +42,7 @@ export async function readConfiguration(
 }
 
 /**
- * Reads only the HTTP server's part of the configuration; undefined if there is none. Throws an error for its problems,
- * but ignores those of tokens if `tokenKnown` is true.
+ * Undefined if there is none. Throws an error for its problems, but ignores those of tokens if `tokenKnown` is true.
  */
 export async function readServer(
   options: ConfigurationOptions,

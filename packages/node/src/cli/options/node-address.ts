@@ -7,7 +7,6 @@ import type { Terminal } from "../terminal/terminal.ts";
 import type { NodeOptions } from "./command-options.ts";
 import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
 
-/** The options of a command that queries one node, or several in turn. */
 export interface NodesOptions extends Omit<NodeOptions, "url"> {
   readonly url?: string | readonly string[];
 }

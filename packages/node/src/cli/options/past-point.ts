@@ -4,14 +4,12 @@ import type { PastPoint } from "../../replay/past-plan.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { wholeNumber } from "./command-options.ts";
 
-/** Options that name a point in a log's history. */
 export interface PointOptions {
   readonly atTx?: number;
   /** A time in milliseconds since 1970. */
   readonly at?: number;
 }
 
-/** Adds the options that name a point in a log's history. */
 export function addPointOptions(command: Command): Command {
   return command
     .option("--at-tx <id>", "use the state exactly at this transaction", wholeNumber("--at-tx", 1))

@@ -4,14 +4,12 @@ import type { Command } from "commander";
 import type { Terminal } from "../terminal/terminal.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
-/** The options of commands that read an encrypted store that the command line names. */
 export interface StoreKeyOptions {
   /** The path of the key file, relative to the working directory. */
   readonly keyFile?: string;
   readonly acceptPlain?: boolean;
 }
 
-/** Adds --key-file and --accept-plain. */
 export function keyOptions(command: Command): Command {
   return command
     .option(

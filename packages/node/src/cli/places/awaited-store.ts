@@ -69,10 +69,7 @@ export function awaitedStore(
   };
 }
 
-/**
- * Wraps each store of a system in an {@link awaitedStore}. A store that is used for both saving and restoring is
- * wrapped only once.
- */
+/** A store that is used for both saving and restoring is wrapped only once. */
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
   const { checkpointer } = system;
   const awaited = new Map<CheckpointStore, CheckpointStore>();

@@ -25,7 +25,6 @@ export interface BackupPlace {
   readonly configured: { readonly log: TxLog; readonly system: System } | undefined;
 }
 
-/** The options of commands that work with a log backup. */
 export interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
   /** The id of the log. It is required if the store contains backups of several logs. */
   readonly log?: string;
@@ -87,10 +86,7 @@ async function inPlace<T>(
   });
 }
 
-/**
- * Returns the id of the given log if the store has a backup of it. If no log is given, returns the id of the only log
- * that no other log in the store continues.
- */
+/** Returns `asked` if the store has a backup of it; by default, the only log that no other log there continues. */
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
   const known = (await listBackups(store)).toSorted();
   if (known.length === 0)

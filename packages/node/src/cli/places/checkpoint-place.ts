@@ -20,9 +20,7 @@ import { type StoreKeyOptions, withKeys } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
-/**
- * A store that the command line names. If the command line also specifies a checkpoint in that place, `name` is the checkpoint's name.
- */
+/** If the command line also specifies a checkpoint in that place, `name` is the checkpoint's name. */
 export interface CheckpointPlace {
   readonly store: CheckpointStore;
   readonly name: string | undefined;
@@ -61,10 +59,7 @@ async function placeInFolder(place: string, terminal: Terminal): Promise<Checkpo
   return { store: filesystemStore({ path: folder }), name };
 }
 
-/**
- * Returns a store in S3. The region, the endpoint and the credentials are taken from the environment, as in other tools
- * for S3.
- */
+/** The region, the endpoint and the credentials come from the environment, as in other tools for S3. */
 function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   const [, bucket, path = ""] = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(place) ?? [];
   if (bucket === undefined)
@@ -211,10 +206,7 @@ export function folderPath(place: string, terminal: Terminal): string {
   throw new UsageError(`${place} is not a folder.`, "Name a folder, or s3://bucket/prefix.");
 }
 
-/**
- * Returns the checkpoint that a path names. The name of one of a checkpoint's files also stands for the checkpoint,
- * because shells complete file names.
- */
+/** The name of one of a checkpoint's files also stands for the checkpoint, because shells complete file names. */
 export function nameInPath(path: string): string | undefined {
   const name = basename(path).replace(/(?:\.verified|\.damaged)?\.json$|\.tar$/, "");
   return parseCheckpointName(name) === undefined ? undefined : name;

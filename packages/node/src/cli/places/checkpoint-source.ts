@@ -17,10 +17,7 @@ export function isCheckpointName(place: string): boolean {
   return place.startsWith("checkpoint-") && !place.includes("/");
 }
 
-/**
- * Returns where a command that can query a node finds checkpoints. In order of precedence, this is a path, the node
- * given by --url, the store of a configuration on the command line, or the default node.
- */
+/** In order of precedence: a path, --url, the store of a configuration on the command line, the default node. */
 export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointLocation {
   if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
   const kind = options.url === undefined && isConfigured(options) ? "store" : "node";
@@ -43,10 +40,7 @@ export async function withCheckpoints<T>(
     : await withCheckpointPlace(place, options, terminal, use);
 }
 
-/**
- * Runs `use` with the store to which the configured node saves or, if there is none, with the first store from which it
- * restores. Requires neither the node nor its log.
- */
+/** Uses the store to which the node saves, else the first from which it restores. Requires neither node nor log. */
 async function withConfiguredStore<T>(
   name: string | undefined,
   options: ConfigurationOptions,
@@ -68,7 +62,6 @@ async function withConfiguredStore<T>(
   }
 }
 
-/** Returns the error for a configuration that does not name a store. */
 export function noStore(): UsageError {
   return new UsageError(
     "The configuration has no checkpoint store.",

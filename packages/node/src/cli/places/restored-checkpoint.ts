@@ -34,10 +34,7 @@ export interface NamedRestore extends Pick<
   readonly verb: string;
 }
 
-/**
- * Restores the named checkpoint and compares its index with its manifest. Throws the reason if the checkpoint cannot be used, or
- * `CHECKPOINT_NOT_FOUND`.
- */
+/** Compares the index with its manifest. Throws the reason why it cannot be used, or `CHECKPOINT_NOT_FOUND`. */
 export async function restoreNamed(
   { command, verb, ...options }: NamedRestore,
   provider: KvProvider,

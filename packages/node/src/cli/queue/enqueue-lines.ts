@@ -6,7 +6,6 @@ import { parseJson } from "../../http/requests/faithful-json.ts";
 import { ndjsonLines } from "../../http/requests/ndjson-lines.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 
-/** How far an input has been enqueued. */
 export interface LinesEnqueued {
   readonly enqueued: number;
   /** The number of entries that an earlier run with this input had enqueued. */
@@ -15,7 +14,6 @@ export interface LinesEnqueued {
   readonly lastTxId: number | null;
 }
 
-/** Where to enqueue lines. */
 export interface LinesTarget {
   readonly node: NodeClient;
   readonly queue: string;
@@ -25,7 +23,6 @@ export interface LinesTarget {
   readonly onProgress: (bytes: number, progress: LinesEnqueued) => void;
 }
 
-/** A line as an entry. */
 interface LineEntry {
   readonly number: number;
   readonly name: string;

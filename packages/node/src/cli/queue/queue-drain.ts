@@ -19,7 +19,6 @@ interface DrainOptions extends NodeOptions {
   readonly as: string;
 }
 
-/** Adds `cairn queue drain`. */
 export const addQueueDrain: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("drain <queue> <shard>"),

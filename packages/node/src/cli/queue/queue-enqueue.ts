@@ -15,7 +15,6 @@ interface EnqueueOptions extends NodeOptions {
   readonly lines?: boolean;
 }
 
-/** Adds `cairn queue enqueue`. */
 export const addQueueEnqueue: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("enqueue <queue> <json>"),

@@ -11,7 +11,6 @@ import { withNode } from "../options/node-address.ts";
 import { formatFields, formatTable } from "../terminal/columns.ts";
 import { tell, writeJson, writeJsonLines, writeLine } from "../terminal/terminal.ts";
 
-/** Adds `cairn queue list`. */
 export const addQueueList: AddCommand = (parent, terminal) => {
   describeReadCommand(parent.command("list"), "List the queues, with their entries and shards", [
     "cairn queue list",
@@ -32,7 +31,6 @@ export const addQueueList: AddCommand = (parent, terminal) => {
   });
 };
 
-/** Adds `cairn queue show`. */
 export const addQueueShow: AddCommand = (parent, terminal) => {
   describeReadCommand(
     parent.command("show <queue>"),

@@ -3,7 +3,6 @@ import { addQueueDrain } from "./queue-drain.ts";
 import { addQueueEnqueue } from "./queue-enqueue.ts";
 import { addQueueList, addQueueShow } from "./queue-show.ts";
 
-/** Adds the group `cairn queue`. */
 export const addQueue = commandGroup("queue", "Show queues, enqueue entries, or drain a shard", [
   addQueueList,
   addQueueShow,

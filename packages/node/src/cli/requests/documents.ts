@@ -4,18 +4,12 @@ import { MAX_PAGE_ITEMS } from "../../api/node-api.ts";
 import { bucketProblem, RESERVED_BUCKETS } from "../../text/document-key.ts";
 import type { NodeClient } from "./node-client.ts";
 
-/**
- * Returns the path and query of a document. The key is a query parameter, because dot segments in a path would be
- * resolved before the node receives it.
- */
+/** The key is a query parameter, because dot segments in a path would be resolved before the node receives it. */
 export function documentRequest(bucket: string, key: string): { path: string; query: { key: string } } {
   return { path: pathOfBucket(bucket), query: { key } };
 }
 
-/**
- * Returns the path of a bucket. Throws `REQUEST_INVALID` for a name that no bucket can have. A reserved name, for
- * example, is the path of another resource.
- */
+/** Throws `REQUEST_INVALID` for a name that no bucket can have: a reserved name is the path of another resource. */
 export function pathOfBucket(bucket: string): string {
   const problem = bucketProblem(bucket);
   if (problem !== undefined) {

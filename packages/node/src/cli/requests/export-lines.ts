@@ -2,7 +2,6 @@ import { createHash, type Hash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
 import { countFeeds } from "./ndjson-chunks.ts";
 
-/** The first line of an export. */
 export interface ExportHeader {
   readonly format: 1;
   /** The transaction as of which the documents were exported. */

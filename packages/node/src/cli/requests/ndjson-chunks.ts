@@ -11,10 +11,7 @@ export interface NdjsonChunk {
 }
 
 const LINE_FEED = 10;
-/**
- * The maximum size of a line. No node accepts a longer one, and a source with no line feed in this many bytes is not
- * NDJSON.
- */
+/** No node accepts a longer line, and a source with no line feed in this many bytes is not NDJSON. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /** Cuts a stream into chunks of whole lines, about `size` bytes each. Skips lines before `fromLine`. */
@@ -67,7 +64,6 @@ export async function* ndjsonChunks(
   if (partsBytes > 0) yield take(Buffer.concat(parts), open > 0 ? lines + 1 : lines);
 }
 
-/** Counts the line feeds. */
 export function countFeeds(bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(LINE_FEED); at >= 0; at = bytes.indexOf(LINE_FEED, at + 1)) count += 1;

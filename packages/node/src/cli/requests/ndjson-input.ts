@@ -2,7 +2,6 @@ import { openInput } from "../terminal/input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { checkedExport } from "./export-lines.ts";
 
-/** NDJSON from a file or from standard input. */
 export interface NdjsonInput {
   /** The content, without the first and the last line of an export. */
   readonly lines: AsyncIterable<Buffer>;
@@ -11,10 +10,7 @@ export interface NdjsonInput {
   close(): void;
 }
 
-/**
- * Opens NDJSON. Throws `EXPORT_DAMAGED` for an export that is incomplete: of a file before any of it is used, of
- * standard input at its end.
- */
+/** Throws `EXPORT_DAMAGED` for an incomplete export: of a file before any use, of standard input at its end. */
 export async function openNdjson(path: string, terminal: Terminal): Promise<NdjsonInput> {
   const { stream, bytes } = await openInput(path, terminal);
   const input = { lines: checkedExport(stream), bytes, close: () => void stream.destroy() };

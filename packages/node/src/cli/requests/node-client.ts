@@ -23,10 +23,7 @@ export class NodeError extends CairnError {
   }
 }
 
-/**
- * A client of one node. Its errors have codes and hints for the command line. The client never retries a request on its
- * own.
- */
+/** Errors have codes and hints for the command line. The client never retries a request on its own. */
 export class NodeClient {
   readonly url: string;
   readonly #token: string | undefined;
@@ -47,20 +44,15 @@ export class NodeClient {
     return await this.#answered(request, readJsonAnswer);
   }
 
-  /** Sends a request and returns the body of the response. */
   async json(request: NodeRequest): Promise<unknown> {
     return (await this.send(request)).body;
   }
 
-  /**
-   * Sends a request and returns the text of the streamed response, which is yielded as it arrives. Throws
-   * `NoAnswerError` when the connection breaks or falls silent.
-   */
+  /** Yields the text as it arrives. Throws `NoAnswerError` when the connection breaks or falls silent. */
   async stream(request: NodeRequest): Promise<AsyncIterable<string>> {
     return await this.#answered(request, (answer) => Promise.resolve(answer.chunks()), SILENCE_MS);
   }
 
-  /** Closes the client's connections. */
   close(): void {
     this.#connections.close();
   }

@@ -12,10 +12,7 @@ import { systemClock } from "@cairn/checkpoint";
 import type { NodeAnswer, Transport } from "@cairn/client/protocol";
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 
-/**
- * The error that is thrown if no response was received. `sent` is true if the request may nevertheless have reached the
- * node.
- */
+/** `sent` is true if the request may have reached the node although no response was received. */
 export class NoAnswerError extends CairnError {
   readonly sent: boolean;
 
@@ -143,7 +140,6 @@ export class NodeConnections {
       });
   }
 
-  /** Closes the connections. */
   close(): void {
     this.#agent.destroy();
   }

@@ -4,7 +4,6 @@ import type { NdjsonChunk } from "./ndjson-chunks.ts";
 import { type NodeClient, NodeError } from "./node-client.ts";
 import { NoAnswerError } from "./node-connections.ts";
 
-/** The progress of sending transactions. */
 export interface SendProgress {
   readonly transactions: number;
   readonly lastTxId: number | undefined;
@@ -145,7 +144,6 @@ function refusalOf(
   return line === undefined ? undefined : { line, accepted, lastTxId, error };
 }
 
-/** Returns the lines after `line`. */
 function after(chunk: NdjsonChunk, line: number): NdjsonChunk {
   let at = 0;
   for (let passed = chunk.firstLine; passed <= line; passed += 1) {
@@ -185,10 +183,7 @@ async function send(client: NodeClient, chunk: NdjsonChunk, awaits: boolean): Pr
   return answer as BatchAnswer;
 }
 
-/**
- * Returns whether the chunk may be sent again: either none of it was stored, or every line has an id and is applied
- * only once.
- */
+/** True if nothing of the chunk was stored, or if every line has an id and is applied only once. */
 function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
   if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
   if (!(error instanceof NodeError)) return false;

@@ -7,7 +7,6 @@ import { systemErrorCode } from "@cairn/kv";
 import { UsageError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** The input of a command, which is a file or standard input. */
 export interface Input {
   readonly stream: Readable;
   /** The size of the input; undefined if it is unknown, which it is for pipes. */
@@ -34,7 +33,6 @@ export async function readJsonArgument(argument: string, terminal: Terminal): Pr
   return readJsonInput(argument === "-" ? "-" : argument.slice(1), terminal);
 }
 
-/** Reads the JSON in a file or standard input. */
 export async function readJsonInput(path: string, terminal: Terminal): Promise<string> {
   const { stream } = await openInput(path, terminal);
   const name = path === "-" ? "Standard input" : path;
@@ -45,10 +43,7 @@ export async function readJsonInput(path: string, terminal: Terminal): Promise<s
   }
 }
 
-/**
- * Returns the JSON unchanged, because the serialized form of the parsed value would contain rounded numbers, which the
- * node could no longer refuse.
- */
+/** Returns `json` unchanged: serializing the parsed value would round numbers, which the node could then not refuse. */
 function checkJson(json: string, what: string, hint?: string): string {
   try {
     JSON.parse(json);

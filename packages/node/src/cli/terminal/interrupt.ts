@@ -28,7 +28,6 @@ export class InterruptedError extends Error {
   }
 }
 
-/** Work that can be ended by a signal. */
 export interface Interruptible {
   /** Aborted with an {@link InterruptedError} by the first signal. */
   readonly signal: AbortSignal;

@@ -2,26 +2,18 @@ import cliProgress from "cli-progress";
 import { formatBytes, formatDuration } from "../../text/quantities.ts";
 import type { Output } from "./terminal.ts";
 
-/**
- * A display of the progress of a long operation. It is a bar if the output is a terminal and the total is known, and
- * otherwise a line every few seconds.
- */
+/** A bar if the output is a terminal and the total is known, and otherwise a line every few seconds. */
 export interface ProgressDisplay {
   /** Shows the progress; `note` is printed after the amounts. */
   update(done: number, note: string): void;
-  /** Removes the bar, if there is one. */
   stop(): void;
 }
 
 const LINE_EVERY_MS = 5000;
 
-/** A function that formats an amount. */
 export type FormatAmount = (amount: number) => string;
 
-/**
- * Shows progress on `output`. `total` is undefined if unknown. Amounts are in bytes unless `format` writes another
- * unit.
- */
+/** `total` is undefined if unknown. Amounts are in bytes unless `format` writes another unit. */
 export function showProgress(
   output: Output,
   verb: string,

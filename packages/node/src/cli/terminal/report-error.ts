@@ -16,7 +16,6 @@ import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 /** Exit codes other than 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
 
-/** The default hint. */
 export const HELP = "Run with --help to list commands and options.";
 
 /** The error for incorrect usage that the command itself detects. */
@@ -36,10 +35,7 @@ export class UsageError extends Error {
 /** The error for problems that a command was asked to look for, which leads to exit code 1, whatever its code. */
 export class ProblemsFoundError extends CairnError {}
 
-/**
- * The exit codes for error codes. All other error codes mean that a service, a store or a disk failed, and lead to exit
- * code 3.
- */
+/** All other error codes mean that a service, a store or a disk failed, and lead to exit code 3. */
 const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
   CONFIG_INVALID: EXIT.usage,
   CONFIG_SYNTAX: EXIT.usage,

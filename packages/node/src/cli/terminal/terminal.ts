@@ -1,7 +1,6 @@
 import type { Readable, Writable } from "node:stream";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 
-/** A stream that may be a terminal. */
 export type Output = Writable & {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -54,34 +53,25 @@ function unwritable(error: Error): Error {
   });
 }
 
-/** Writes a line. */
 export function writeLine(output: Output, line: string): Promise<void> {
   return write(output, `${line}\n`);
 }
 
-/**
- * Writes a line to standard error. Failures are ignored, because neither the work of a command nor its exit code
- * depends on its messages.
- */
+/** Failures are ignored: neither the work of a command nor its exit code depends on its messages. */
 export async function tell(terminal: Pick<Terminal, "stderr">, line: string): Promise<void> {
   await new Promise<void>((resolve) => terminal.stderr.write(`${line}\n`, () => resolve()));
 }
 
-/** Writes a value as one line of JSON. */
 export function writeJson(output: Output, value: unknown): Promise<void> {
   return writeJsonLines(output, [value]);
 }
 
-/** Writes values as lines of JSON. */
 export async function writeJsonLines(output: Output, values: readonly unknown[]): Promise<void> {
   const text = values.map((value) => `${JSON.stringify(value)}\n`).join("");
   if (text !== "") await write(output, text);
 }
 
-/**
- * Prepares text from outside for one line of a terminal. Control characters, which could move the cursor, become
- * escapes.
- */
+/** Control characters in text from outside, which could move the cursor, become escapes. */
 export function printable(text: string): string {
   return text.replaceAll(CONTROL, (character) => {
     const escaped = JSON.stringify(character).slice(1, -1);

@@ -8,7 +8,6 @@ export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?
 
 const WIDEST_DOCUMENT = 200;
 
-/** Formats versions of a document as a table. */
 export function versionTable(versions: readonly ParsedVersion[], output: Output): string {
   const rows = versions.map(({ revision, txTime, deleted, document }) => [
     String(revision),

@@ -7,7 +7,6 @@ import { type ConvertedMap, everyEntry, nearestEntry, plainOf } from "./converte
 import { removalNote, translateNames } from "./translate-names.ts";
 import { writeEdn } from "./write-edn.ts";
 
-/** The languages of configuration files. */
 export type Language = "edn" | "json";
 
 /** A configuration that was converted from an older system. */

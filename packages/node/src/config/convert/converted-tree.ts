@@ -56,7 +56,6 @@ export function* everyEntry(
   }
 }
 
-/** Returns the value as plain data. */
 export function plainOf(value: Converted): unknown {
   switch (value.type) {
     case "map":

@@ -62,10 +62,7 @@ function translate(node: ConfigNode, notes: string[]): Converted | undefined {
   }
 }
 
-/**
- * Translates a map. A module without a counterpart is replaced, and the parameters that its replacement also has are
- * kept.
- */
+/** A module without a counterpart is replaced, and the parameters that its replacement also has are kept. */
 function translateMap(map: MapNode, notes: string[]): ConvertedMap {
   const module = findEntry(map, "cairn/module")?.value;
   const name = module?.type === "string" || module?.type === "symbol" ? module.text : "";

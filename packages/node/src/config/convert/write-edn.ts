@@ -3,10 +3,7 @@ import { type Converted, type ConvertedEntry, type ConvertedMap, entriesOf } fro
 
 const WIDTH = 100;
 
-/**
- * Writes a configuration as EDN. `notes` on the whole configuration come first, and the notes on entries become
- * comments above these entries.
- */
+/** `notes` on the whole configuration come first; those on entries become comments above these entries. */
 export function writeEdn(root: ConvertedMap, notes: readonly string[]): string {
   return [...notes.flatMap((note) => comment(note, "")), mapText(root, 0)].join("\n");
 }

@@ -18,10 +18,7 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
-/**
- * Older names without a counterpart, each with a pattern, a message and advice. Patterns match anywhere in the name,
- * because each of these modules existed in several namespaces.
- */
+/** Patterns match anywhere in the name, because each of these modules existed in several namespaces. */
 const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
   [/(^|[.-])jdbc([./-]|$)/, "Cairn does not support a log in an SQL database.", NATS],

@@ -5,7 +5,6 @@ import { optional, required, withDefault } from "../types/parameter.ts";
 import type { ValueType } from "../types/reading.ts";
 import { boolean, listOf, path, text } from "../types/value-types.ts";
 
-/** The parameters of the encryption of a store. */
 export interface EncryptionParameters {
   readonly keyFile: string;
   readonly recipients: readonly string[] | undefined;
@@ -26,7 +25,6 @@ const recipient: ValueType<string> = {
   },
 };
 
-/** The type of the parameter `encryption`. */
 export const encryption: ValueType<EncryptionParameters> = mapOf(
   "encryption",
   {
@@ -52,10 +50,7 @@ export const encryption: ValueType<EncryptionParameters> = mapOf(
   }),
 );
 
-/**
- * Reads the keys, and returns a function that gives them to stores. It returns the same object for the same store. Throws
- * `CONFIG_INVALID` if the key file cannot be read.
- */
+/** The function returns the same object for the same store. Throws `CONFIG_INVALID` for an unreadable key file. */
 export async function keyedStores(
   parameters: EncryptionParameters | undefined,
 ): Promise<(store: CheckpointStore) => CheckpointStore> {

@@ -18,16 +18,12 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   readonly parameters: P;
   /** The conditions of `check`, for editors. */
   readonly constraint?: JsonSchema;
-  /**
-   * Checks the parameters against each other. If they are inconsistent, returns a message, a hint and the affected
-   * parameter.
-   */
+  /** If the parameters are inconsistent, returns a message, a hint and the affected parameter. */
   readonly check?: (
     values: ParameterValues<P>,
   ) => { message: string; hint: string; parameter?: string } | undefined;
   /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
-  /** Returns the parameters that the node itself reads. */
   readonly common: (values: ParameterValues<P>) => CommonValues[K];
   /** Creates the part. Called at most once per system. */
   readonly create: (
@@ -36,7 +32,6 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   ) => Promise<ModuleParts[K]> | ModuleParts[K];
 }
 
-/** Creates a module from a definition. */
 export function defineModule<K extends ModuleKind, P extends Parameters>(
   definition: Definition<K, P>,
 ): ModuleDescriptor<K> {
@@ -68,9 +63,7 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
   };
 }
 
-/**
- * Returns a use of a module. Its part is created only once per system, no matter how many parameters name the module.
- */
+/** The module's part is created only once per system, no matter how many parameters name the module. */
 export function moduleUse<K extends ModuleKind>(
   kind: K,
   id: string,

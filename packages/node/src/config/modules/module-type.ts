@@ -9,10 +9,7 @@ import { expected, type ValueType } from "../types/reading.ts";
 import type { ConfigPath, Reading } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
-/**
- * The modules of maps without `cairn/module`. There is no default store, because users would notice too late that their
- * checkpoints are in an unintended location.
- */
+/** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
 export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
   "tx-log": "cairn.embedded/->tx-log",
   "kv-store": "cairn.leveldb/->kv-store",

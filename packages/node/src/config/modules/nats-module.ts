@@ -85,7 +85,6 @@ const tls: ValueType<Tls> = {
 
 const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
 
-/** The log on a NATS JetStream stream. */
 export const natsTxLog = defineModule({
   id: "cairn.nats/->tx-log",
   kind: "tx-log",

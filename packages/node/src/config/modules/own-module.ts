@@ -34,10 +34,7 @@ const PARTS: {
   checkpointer: (_produce, _context, id) => Promise.reject(notPluggable(id)),
 };
 
-/**
- * Reads a user's module by its import specifier. The import itself is checked last, because a module runs when it is
- * imported.
- */
+/** The import itself is checked last, because a module runs when it is imported. */
 export function importedUse<K extends ModuleKind>(
   kind: K,
   specifier: string,

@@ -63,10 +63,7 @@ export function missingMembers(kind: keyof Shaped, value: unknown): readonly str
     .map(([name, type]) => (type === "function" ? `${name}()` : `${name} (${type})`));
 }
 
-/**
- * Returns `value` as a part of a kind. Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the
- * module that created it.
- */
+/** Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the module that created it. */
 export function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
   const missing = missingMembers(kind, value);
   // All required members exist. The conformance suites test whether they fulfil their contract.

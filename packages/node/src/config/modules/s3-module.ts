@@ -52,7 +52,6 @@ const credentials: ValueType<S3Credentials> = mapOf(
 /** The storage classes whose files can be read only hours after a restore request. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
 
-/** The module of a checkpoint store in a bucket. */
 export const s3CheckpointStore = defineModule({
   id: "cairn.s3/->checkpoint-store",
   kind: "checkpoint-store",

@@ -24,18 +24,12 @@ export function isPackageName(text: string): boolean {
   );
 }
 
-/**
- * Returns the folder from which a user's module is resolved. This is the folder of the file that names the module or,
- * if there is no such file, the working directory.
- */
+/** The folder of the file that names the module or, if there is no such file, the working directory. */
 export function lookupFolder(origin: Origin, cwd: string): string {
   return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
 }
 
-/**
- * Imports a user's module and returns its function. Throws `CONFIG_MODULE` if there is none. If the module itself
- * throws an error, that error is the cause.
- */
+/** Throws `CONFIG_MODULE` if there is no function. An error that the module itself throws is the cause. */
 export async function loadUserModule(specifier: string, folder: string): Promise<UserModule> {
   const hash = specifier.indexOf("#");
   const target = hash === -1 ? specifier : specifier.slice(0, hash);
@@ -85,10 +79,7 @@ async function importFrom(target: string, folder: string): Promise<Record<string
   }
 }
 
-/**
- * Waits for the result of a user's module. Rejects if the process runs out of work before the result arrives;
- * otherwise, Node would exit silently with code 13.
- */
+/** Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. */
 export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {

@@ -4,7 +4,6 @@
  */
 export const SOURCE_KINDS = ["default", "file", "object", "environment", "json", "edn"] as const;
 
-/** One of {@link SOURCE_KINDS}. */
 export type SourceKind = (typeof SOURCE_KINDS)[number];
 
 /** The position at which a value was written. */
@@ -20,7 +19,6 @@ export interface Origin {
   readonly variables?: readonly string[];
 }
 
-/** The origin of defaults. */
 export const DEFAULT_ORIGIN: Origin = { kind: "default", label: "default" };
 
 /** A key of a map with its value. The name is normalized: `crux/module` and `:xtdb/module` become `cairn/module`. */
@@ -94,7 +92,6 @@ export function findNode(node: ConfigNode | undefined, ...names: readonly string
   return found;
 }
 
-/** Returns an empty map. */
 export function emptyMap(origin: Origin): MapNode {
   return { type: "map", entries: [], origin };
 }

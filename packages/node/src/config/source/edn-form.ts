@@ -9,10 +9,7 @@ type EdnContent =
   | { readonly kind: "boolean"; readonly value: boolean }
   | { readonly kind: "nil" };
 
-/**
- * The error with which reading EDN ends at the first fault. Reading ends there because the text after a wrong bracket
- * has no meaning.
- */
+/** Reading ends at the first fault, because the text after a wrong bracket has no meaning. */
 export class EdnFault {
   readonly offset: number;
   readonly message: string;
@@ -28,12 +25,8 @@ export class EdnFault {
   }
 }
 
-/** The options for reading EDN. */
 export interface EdnOptions {
-  /**
-   * If true, the source may be Clojure code. In that case, quotes are skipped, and only the plain arguments of calls
-   * are used.
-   */
+  /** If true, the source may be Clojure code: quotes are skipped, and only the plain arguments of calls are used. */
   readonly clojure?: boolean;
 }
 

@@ -58,7 +58,6 @@ export class EdnReader {
     this.#clojure = clojure;
   }
 
-  /** Returns the next form; undefined at the end of the source. */
   next(depth = 0): EdnForm | undefined {
     this.#skip(depth);
     if (this.#at >= this.#text.length) return undefined;

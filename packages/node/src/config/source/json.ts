@@ -112,10 +112,7 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
   return [...entries.values()];
 }
 
-/**
- * Returns the offset at which the nesting exceeds the limit. The nesting is checked before parsing, because the parser
- * is recursive.
- */
+/** The nesting is checked before parsing, because the parser is recursive. */
 function tooDeepAt(text: string): number | undefined {
   const scanner = createScanner(text, true);
   let depth = 0;

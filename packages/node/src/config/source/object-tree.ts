@@ -6,10 +6,7 @@ import { MAX_DEPTH } from "./source-text.ts";
 
 const ORIGIN: Origin = { kind: "object", label: "object" };
 
-/**
- * Converts a program's object to a tree. Plain data becomes nodes, and other values remain instances. Undefined fields
- * are skipped.
- */
+/** Plain data becomes nodes, and other values remain instances. Undefined fields are skipped. */
 export function objectTree(
   value: unknown,
   problems: ProblemList,
@@ -41,10 +38,7 @@ export function objectTree(
   return { type: "map", entries: [...entries.values()], origin };
 }
 
-/**
- * Returns whether an object is data rather than a part, which has functions. A map that names a module is data, even
- * though the name may be a function.
- */
+/** False for a part, which has functions. A map that names a module is data, even if the name is a function. */
 function isPlainData(value: unknown): value is object {
   if (typeof value !== "object" || value === null || Duration.isDuration(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

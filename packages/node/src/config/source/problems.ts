@@ -4,7 +4,6 @@ import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
 import type { Origin } from "./config-tree.ts";
 import { omitUndefined } from "./omit-undefined.ts";
 
-/** A problem of a configuration. */
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /**
@@ -43,7 +42,6 @@ export class ProblemList {
   /** The problems of variables, each with the affected string. */
   readonly #unfilled = new Map<ConfigProblem, string>();
 
-  /** Adds a problem with the value at `origin`. */
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
     const { code = "CONFIG_INVALID", hint, older = false } = options;
     const problem = { code, path, place: placeOf(origin), message, ...(older ? { older } : {}) };
@@ -89,7 +87,6 @@ export class ProblemList {
   }
 }
 
-/** The optional parts of a problem. */
 export interface ProblemOptions {
   /** The error code. Defaults to CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];

@@ -1,8 +1,6 @@
 import type { Origin, SourceKind } from "./config-tree.ts";
 
-/**
- * The maximum size of a source. A configuration has a few pages, but a wrong file passed with -f may contain gigabytes.
- */
+/** A configuration has a few pages, but a wrong file passed with -f may contain gigabytes. */
 export const MAX_SOURCE_BYTES = 1024 * 1024;
 
 /** The maximum nesting depth. The limit protects the stack from overflow. Real configurations have about six levels. */
@@ -26,7 +24,6 @@ export class SourceText {
     this.#lineStarts = starts;
   }
 
-  /** Returns the position of the character at `offset`. */
   originAt(offset: number): Origin {
     let low = 0;
     let high = this.#lineStarts.length - 1;

@@ -1,6 +1,5 @@
 import type { SettingValue } from "./plain-value.ts";
 
-/** A fragment of JSON Schema. */
 export type JsonSchema = { readonly [name: string]: SettingValue };
 
 /** Matches strings that contain a variable. Their value depends on the environment. */

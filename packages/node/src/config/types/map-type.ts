@@ -33,10 +33,7 @@ export function mapOf<P extends Parameters, T>(
   };
 }
 
-/**
- * Returns the type of a map from names to values. `what` describes the names in messages. `type` returns the type of
- * the value with that name.
- */
+/** `what` describes the names in messages. `type` returns the type of the value with that name. */
 export function mapByName<T>(
   pattern: RegExp,
   what: string,
@@ -83,5 +80,4 @@ export function schemaOfParameters(parameters: Parameters): MapSchema {
   return needed.length === 0 ? schema : { ...schema, required: needed };
 }
 
-/** The JSON Schema of a map. */
 export type MapSchema = JsonSchema & { readonly properties: JsonSchema };

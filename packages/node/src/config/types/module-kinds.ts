@@ -10,7 +10,6 @@ export interface TxLogOpener {
   readonly logName?: string;
 }
 
-/** The parts that modules create, by kind. */
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
@@ -28,13 +27,9 @@ export interface RestoreOnly {
   readonly restoreFrom: readonly CheckpointStore[];
 }
 
-/** The kinds of modules. */
 export type ModuleKind = keyof ModuleParts;
 
-/**
- * The parameters that every module of a kind has because the node itself reads them, by their names in the
- * configuration.
- */
+/** Every module of a kind has these because the node itself reads them. The names are those in the configuration. */
 export interface CommonValues {
   readonly "tx-log": {
     readonly "on-log-mismatch": OnLogMismatch;
@@ -49,10 +44,7 @@ export interface CommonValues {
   readonly "checkpoint-store": { readonly "read-only?"?: boolean };
 }
 
-/**
- * The context in which a module is created. Each system has one such object, which identifies the parts of shared
- * modules.
- */
+/** Each system has one such object, which identifies the parts of shared modules. */
 export interface ModuleContext {
   readonly nodeId: string;
   /** The `dir` of `cairn/node`, absolute. */
@@ -63,7 +55,6 @@ export interface ModuleContext {
   readonly onNotice: (sentence: string) => void;
 }
 
-/** A module with checked parameters, from which a part can be created. */
 export interface ModuleUse<K extends ModuleKind> {
   readonly kind: K;
   /** The module's id, or the import specifier of a user's module. */

@@ -4,7 +4,6 @@ import { text } from "./value-types.ts";
 
 const OPTIONAL = { required: false, defaultText: undefined, secret: false } as const;
 
-/** Returns a required parameter. */
 export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
   return { ...OPTIONAL, type, doc, required: true, fallback: undefined };
 }
@@ -14,7 +13,6 @@ export function optional<T>(type: ValueType<T>, doc: string, defaultText?: strin
   return { ...OPTIONAL, type, doc, defaultText, fallback: undefined };
 }
 
-/** Returns a parameter with a default value. */
 export function withDefault<T>(type: ValueType<T>, fallback: T, doc: string): Parameter<T> {
   const shown = type.show(fallback);
   return {

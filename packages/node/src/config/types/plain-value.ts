@@ -1,7 +1,6 @@
 import { wholeMilliseconds, DURATION_CALLS } from "../../text/duration.ts";
 import type { ConfigNode } from "../source/config-tree.ts";
 
-/** A JSON value. */
 export type SettingValue =
   | null
   | boolean

@@ -4,7 +4,6 @@ import { omitUndefined } from "../source/omit-undefined.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
 
-/** The description of a map to read. */
 export interface MapDescription {
   /** The map's name in messages, such as `cairn.leveldb/->kv-store` or `cairn/http-server`. */
   readonly what: string;

@@ -10,7 +10,6 @@ import type { SettingValue } from "./plain-value.ts";
 /** A path in the configuration, from the top. */
 export type ConfigPath = readonly string[];
 
-/** An effective value, for `cairn config print`. */
 export interface Setting {
   readonly path: ConfigPath;
   /** The value in the form of JSON. It is redacted if it is secret. */
@@ -27,7 +26,6 @@ export interface ValueType<T> {
   readonly jsonSchema: JsonSchema;
   /** True if the value is a path on this machine. */
   readonly isPath?: true;
-  /** The parameters of a map. */
   readonly parameters?: Parameters;
   /** Returns the value, or undefined after adding a problem. */
   read(node: ConfigNode, path: ConfigPath, reading: Reading): T | undefined;
@@ -45,16 +43,13 @@ export interface Parameter<T> {
   readonly required: boolean;
   /** The default as described in the documentation. */
   readonly defaultText: string | undefined;
-  /** The default value. */
   readonly fallback: T | ((reading: Reading, path: ConfigPath) => T) | undefined;
   /** True if the value is never printed. */
   readonly secret: boolean;
 }
 
-/** The parameters of a map, by name. */
 export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
 
-/** The values of parameters, by name. */
 export type ParameterValues<P extends Parameters> = {
   readonly [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
 };
@@ -113,7 +108,6 @@ export function expectedMap(node: ConfigNode, path: ConfigPath, reading: Reading
   return undefined;
 }
 
-/** Adds the problem that a value does not have the type of its parameter. */
 export function expected(
   node: ConfigNode,
   path: ConfigPath,

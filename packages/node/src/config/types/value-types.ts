@@ -60,20 +60,14 @@ export function path(): ValueType<string> {
   };
 }
 
-/**
- * Returns a string as an absolute path; undefined if the string is empty, begins with `~`, contains a NUL, or is a URL
- * that names no file of this machine.
- */
+/** Undefined if `written` is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
 export function absolutePath(written: string, cwd: string): string | undefined {
   if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
   if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
   return written.startsWith("file:///") ? fileUrlPath(written) : undefined;
 }
 
-/**
- * Returns the type of a whole number within bounds. A string of digits is also accepted, because `${NAME}` is always a
- * string.
- */
+/** A string of digits is also accepted, because `${NAME}` is always a string. */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
   return {

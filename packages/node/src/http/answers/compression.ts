@@ -8,10 +8,7 @@ export const MIN_COMPRESSED_CHARACTERS = 4_096;
 /** The request header that the Vary header names in responses of at least that length. */
 export const VARY_CODING = "accept-encoding";
 
-/**
- * The maximum number of responses that are compressed concurrently. Additional responses are sent uncompressed.
- * Compression shares its threads with LevelDB's reads.
- */
+/** Additional responses are sent uncompressed. Compression shares its threads with LevelDB's reads. */
 const MAX_CONCURRENT = 2;
 /** Brotli at this quality is about as fast as gzip, and its output is smaller. */
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
@@ -64,10 +61,7 @@ export function describeCoding(
   return coding;
 }
 
-/**
- * Compresses long responses to requests that accept compression. Event streams are not compressed, because each event
- * must be sent immediately.
- */
+/** Event streams are not compressed, because each event must be sent immediately. */
 export function compressOnRequest(app: FastifyInstance): void {
   let underWay = 0;
   app.addHook<unknown>("onSend", (request, reply, payload, done) => {

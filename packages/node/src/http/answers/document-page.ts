@@ -19,10 +19,7 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
   });
 }
 
-/**
- * The maximum length of an array that is built as one string. Longer arrays are written item by item to avoid a copy of
- * the page.
- */
+/** Longer arrays are written item by item to avoid a copy of the page. */
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
 /**

@@ -7,7 +7,6 @@ import { accepted, varyBy } from "./negotiation.ts";
 import { badRequest, bodyTooLarge, RequestError, statusOf, unsupportedMediaType } from "./request-error.ts";
 import { closesAfterAnswer, drainBody, isHeldBack } from "./unread-body.ts";
 
-/** The parts of an error response. */
 interface ErrorParts {
   readonly code: string;
   readonly message: string;
@@ -23,10 +22,7 @@ const PLAIN_TYPE = "application/json";
 /** The request header that the Vary header of every error response names. */
 export const VARY_ACCEPT = "accept";
 
-/**
- * Returns a handler that sends any error as `{"error": {"code", "message", "hint"}}`, or as problem details (RFC 9457)
- * to clients that prefer them. The handler reports errors with status 500 to `failures`.
- */
+/** Sends `{"error":{"code","message","hint"}}`, or problem details (RFC 9457) if asked. Reports 500s to `failures`. */
 export function errorHandler(failures: FailedRequests, maxBody: number) {
   return (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     // The rest of the body is read, so that the requests after it can also be answered.
@@ -55,10 +51,7 @@ export function errorHandler(failures: FailedRequests, maxBody: number) {
   };
 }
 
-/**
- * Returns the methods with which the address of a request can be read. There are none for addresses that only accept
- * transactions.
- */
+/** The methods that read the address of a request: none for addresses that only accept transactions. */
 function readMethods({ server, routeOptions: { url = "" } }: FastifyRequest): string[] {
   return READ_METHODS.filter((method) => server.hasRoute({ method, url }));
 }

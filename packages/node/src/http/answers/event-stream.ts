@@ -1,10 +1,7 @@
 import type { WatchEvent } from "../../watch/watch-event.ts";
 import type { WatchChange } from "../../index/read/transaction-event.ts";
 
-/**
- * The encoded bytes of each array of events. All watchers of the same changes receive the same array, so its events are
- * encoded only once.
- */
+/** All watchers of the same changes receive the same array, so its events are encoded only once. */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
 /** Returns events as the bytes of a stream of server-sent events. */
@@ -18,10 +15,7 @@ export function eventStreamText(events: readonly WatchEvent[]): Buffer {
   return bytes;
 }
 
-/**
- * Returns one event in the stream's format. A client automatically resumes after the last id, so an event after which
- * it must not resume has no id.
- */
+/** A client resumes after the last id, so an event after which it must not resume has no id. */
 function eventText(event: WatchEvent): string {
   switch (event.type) {
     case "tx": {
@@ -42,10 +36,7 @@ function eventText(event: WatchEvent): string {
   }
 }
 
-/**
- * Returns a change as JSON, built from the document's stored JSON without parsing it. The result contains no line
- * breaks, because messages of the log never do.
- */
+/** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */
 function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
   const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
   const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;

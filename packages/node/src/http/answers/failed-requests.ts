@@ -17,10 +17,7 @@ interface Cause {
 }
 
 const LOG_INTERVAL_MS = 60_000;
-/**
- * The maximum number of causes that are distinguished. If there are more, most of them are probably the same cause with
- * varying messages.
- */
+/** If there are more, most of them are probably the same cause with varying messages. */
 const MAX_CAUSES = 100;
 
 /**

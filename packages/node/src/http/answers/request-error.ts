@@ -40,7 +40,6 @@ const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   DISK_FULL: 507,
 };
 
-/** Returns the HTTP status of an error code. */
 export function statusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code] ?? 500;
 }

@@ -35,7 +35,6 @@ export function closeAfterAnswer(request: IncomingMessage): void {
   closing.add(request);
 }
 
-/** Returns whether {@link closeAfterAnswer} was called for a request. */
 export function closesAfterAnswer(request: IncomingMessage): boolean {
   return closing.has(request);
 }

@@ -13,10 +13,7 @@ declare module "fastify" {
 
 /** The total size of the responses that are being built or have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
-/**
- * The largest reservation that is always granted. Each connection has at most one, and the system's own buffers usually
- * take such a response at once.
- */
+/** Reservations up to this are always granted: a connection has one at most, and system buffers usually take it. */
 const SMALL_BYTES = 256 * 1024;
 /** The largest reservation. No response may have to wait until all others have been received. */
 const MAX_RESERVED_BYTES = MAX_BYTES / 4;
@@ -208,10 +205,7 @@ function overloaded(): CairnError {
   );
 }
 
-/**
- * Disconnects a client that receives nothing of a response for `ms`. While nothing of the response is ready, its client
- * is not expected to receive anything.
- */
+/** While nothing of the response is ready, its client is not expected to receive anything. */
 export function disconnectWhenGone(response: ServerResponse, ms: number): void {
   // The response reports the timeout only while the connection is its own.
   response.setTimeout(ms, () => {

@@ -16,10 +16,7 @@ const SECURITY_SCHEMES = {
   },
 };
 
-/**
- * Returns the OpenAPI document that describes everything a node serves. It uses version 3.0.3, which most generators
- * support.
- */
+/** Describes everything a node serves, in version 3.0.3, which most generators support. */
 export function openApiDocument(version: string): OpenApiObject {
   return forClients(describe(version, SCHEMAS, false)) as OpenApiObject;
 }

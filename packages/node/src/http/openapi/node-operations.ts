@@ -8,7 +8,6 @@ import {
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { found, type Operation, READ_ERRORS } from "./operation.ts";
 
-/** The operations on the node itself and its checkpoints. */
 export const NODE_OPERATIONS: readonly Operation[] = [
   {
     method: "get",

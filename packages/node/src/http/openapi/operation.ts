@@ -10,10 +10,7 @@ import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 export interface Success {
   readonly status: number;
   readonly description: string;
-  /**
-   * The schema of the body; undefined if there is none. All successful responses of an operation have one schema,
-   * because generated clients parse each of them with the first schema.
-   */
+  /** The same for all successful responses of an operation, because generated clients parse each with the first one. */
   readonly schema?: OpenApiObject;
   /**
    * The exact schema of this response, if `schema` is more general in order to cover the operation's other responses as
@@ -30,7 +27,6 @@ export type Content = Readonly<Record<string, OpenApiObject>>;
 
 const JSON_BODY = "application/json";
 
-/** Returns the content of a JSON body. */
 export function json(schema: OpenApiObject): Content {
   return { [JSON_BODY]: schema };
 }
@@ -44,10 +40,7 @@ export function found(
   return [{ status: 200, description, schema, headers }];
 }
 
-/**
- * Returns the two successful responses to a write: `status` with the exact schema once the write is indexed, and 202
- * once it is in the log.
- */
+/** The responses are `status` with the schema `exact` once the write is indexed, and 202 once it is in the log. */
 export function written(
   schema: OpenApiObject,
   exact: OpenApiObject,
@@ -61,7 +54,6 @@ export function written(
   ];
 }
 
-/** A method that an address supports. */
 export interface Operation {
   readonly method: "get" | "put" | "post" | "delete";
   /** The path, with parameters as `{name}`. */
@@ -103,7 +95,6 @@ const HEADERS = {
   ],
 } as const satisfies Readonly<Record<string, readonly [OpenApiObject, string]>>;
 
-/** The errors of every operation. */
 const ANY_REQUEST: NonNullable<Operation["errors"]> = [
   "REQUEST_INVALID",
   "UNAUTHORIZED",
@@ -128,9 +119,7 @@ const INDEX_ERRORS = [
   "LOG_DIFFERENT",
   "LOG_FULL",
 ] as const;
-/** The errors of every read. */
 export const READ_ERRORS = [...INDEX_ERRORS, ["LOG_READ_ONLY", 421]] as const;
-/** The errors of every write. */
 export const SUBMIT_ERRORS = [...INDEX_ERRORS, "LOG_READ_ONLY", "DISK_FULL"] as const;
 
 /** Returns an operation as an OpenAPI object, with the exact schema of each success if `isExact`. */
@@ -187,7 +176,6 @@ export function describeOperation(operation: Operation, isExact: boolean): OpenA
   };
 }
 
-/** Returns the right of the route that serves an operation. */
 function rightOf(method: Operation["method"], path: string): RouteRight {
   const isDocument = path.startsWith("/api/v1/{bucket}/");
   const route = isDocument ? "/api/v1/*" : path.replaceAll(/\{(\w+)\}/g, ":$1");

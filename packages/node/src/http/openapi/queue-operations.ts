@@ -13,7 +13,6 @@ import { found, json, type Operation, READ_ERRORS, SUBMIT_ERRORS, written } from
 const IN_QUEUE = { queue: DOCUMENT_PATH.bucket };
 const IN_SHARD = { ...IN_QUEUE, shard: { type: "integer", minimum: 0, maximum: MAX_SHARDS - 1 } };
 
-/** The operations on queues. */
 export const QUEUE_OPERATIONS: readonly Operation[] = [
   {
     method: "get",

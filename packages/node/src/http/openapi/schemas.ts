@@ -32,17 +32,13 @@ import {
 } from "../requests/schema-parts.ts";
 import { CLUSTER_STATUS, NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
 
-/**
- * The time of an event, in nanoseconds since 1970. The schema ends with 2261, but nodes also accept some months of
- * 2262.
- */
+/** In nanoseconds since 1970. The schema ends with 2261, but nodes also accept some months of 2262. */
 const EVENT_TIME = {
   ...TEXT,
   pattern: "^(0|[1-9][0-9]{0,17}|[1-8][0-9]{18}|9[01][0-9]{17})$",
   example: "1795155146123000000",
 };
 
-/** The properties of an event, both as sent and as listed. */
 const EVENT = Object.fromEntries(
   Array.from(EVENT_FIELDS, ([name, { maxBytes, required }]) => [
     name,
@@ -185,7 +181,6 @@ const ERROR_DETAILS = {
   ...NOT_READY_DETAILS,
 };
 
-/** The schemas of bodies and their parts. */
 export const SCHEMAS = {
   Error: object(
     {

@@ -193,7 +193,6 @@ const FINDING = object({
   since: nullable(TIME),
 });
 
-/** The body of GET /status/cluster. */
 export const CLUSTER_STATUS = object({
   at: TIME,
   askedBy: object({ node: TEXT, instance: TEXT }),
@@ -231,7 +230,6 @@ function without(
   );
 }
 
-/** The body of GET /status. */
 export const STATUS = object({
   node: TEXT,
   version: TEXT,

@@ -4,7 +4,6 @@ import type { NodeApi } from "../../api/node-api.ts";
 import { TOO_LARGE } from "../../index/apply/apply-transactions.ts";
 import type { Permit } from "./permit.ts";
 
-/** The node as the routes use it. */
 export type RouteApi = Omit<NodeApi, "close">;
 
 /** Returns the node as the sender of a request may use it. */
@@ -184,10 +183,7 @@ class PermittedApi implements RouteApi {
     }
   }
 
-  /**
-   * Returns the outcome of any transaction. The reason of an abort names a key and its revision, and is omitted if they
-   * are in another bucket.
-   */
+  /** The reason of an abort names a key and its revision, and is omitted if they are in another bucket. */
   #visible(outcome: TxOutcome): TxOutcome {
     const { reason, ...others } = outcome;
     if (reason === undefined || reason === TOO_LARGE || this.#permit.buckets === undefined) return outcome;

@@ -75,10 +75,7 @@ async function stateOf(paths: readonly string[]): Promise<string> {
 /** The maximum size of a file with tokens, certificates or a key. */
 const MAX_FILE_BYTES = 1_048_576;
 
-/**
- * Reads the file of `what`, for example of a token. Throws `CONFIG_INVALID` if it cannot be read or has more than a
- * MiB.
- */
+/** `what` is the kind of content, such as a token. Throws `CONFIG_INVALID` if unreadable or larger than a MiB. */
 export async function readSmallFile(what: string, path: string): Promise<Buffer> {
   let bytes: Buffer;
   try {

@@ -6,8 +6,7 @@ import { ownMember } from "../../text/own-member.ts";
 export type RouteRight = Right | "none";
 
 /**
- * The right that each route requires. HEAD requires the same right as GET. Within a transaction, `configure` requires
- * `operate` as well (permitted-api.ts).
+ * HEAD requires the same right as GET. Within a transaction, `configure` also requires `operate` (permitted-api.ts).
  */
 export const ROUTE_RIGHTS: Readonly<Record<string, RouteRight>> = {
   "GET /": "none",

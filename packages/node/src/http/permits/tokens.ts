@@ -23,7 +23,6 @@ interface TokenContents {
   readonly used: readonly TokenValue[] | undefined;
 }
 
-/** The tokens of a server. */
 export class Tokens {
   readonly #areRequired: boolean;
   #grants: readonly Grant[] = [];
@@ -59,7 +58,6 @@ export class Tokens {
     return tokens;
   }
 
-  /** Returns whether requests need a token. */
   get areRequired(): boolean {
     return this.#areRequired;
   }

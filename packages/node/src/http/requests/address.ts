@@ -16,7 +16,6 @@ export interface DocumentPath {
   readonly key?: DocumentKey;
 }
 
-/** Returns a URL without its query. */
 export function pathOf(url: string): string {
   const end = url.indexOf("?");
   return end < 0 ? url : url.slice(0, end);

@@ -28,7 +28,6 @@ export interface BatchResult {
   readonly abortedLines?: readonly AbortedLine[];
 }
 
-/** The options for a batch. */
 export interface BatchOptions {
   readonly maxLineBytes: number;
   /** The number that the first line has in error messages. */
@@ -42,10 +41,7 @@ export interface BatchOptions {
   readonly backlog: IndexBacklog;
 }
 
-/**
- * The bounds of what waits for the log at a time. They bound the memory in use, and the time for which other writes wait
- * behind a batch. Larger numbers would not make a log faster.
- */
+/** These bounds limit the memory, and how long other writes wait. Larger numbers would not make a log faster. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024;
 const MAX_WAITING_LINES = 4_096;
 /** The maximum number of lines that are submitted before the batch looks whether it has to wait. */
@@ -61,10 +57,7 @@ const MAX_ABORTED_LINES = 10_000;
 export class BatchSubmission {
   readonly #api: Pick<NodeApi, "submit" | "indexed">;
   readonly #options: BatchOptions;
-  /**
-   * Arrays of submitted lines, oldest first. `done` resolves once all lines of an array have been acknowledged or
-   * rejected; the promise itself never rejects.
-   */
+  /** Arrays of lines, oldest first. `done` resolves once all are acknowledged or rejected; it never rejects itself. */
   readonly #waiting: { lines: number; bytes: number; done: Promise<unknown> }[] = [];
   #waitingLines = 0;
   #waitingBytes = 0;
@@ -109,10 +102,7 @@ export class BatchSubmission {
     }
   }
 
-  /**
-   * Returns the summary. If a line failed, throws the error of the earliest such line, with a summary of the accepted
-   * lines.
-   */
+  /** If a line failed, throws the error of the earliest one, with a summary of the accepted lines. */
   result(): BatchResult {
     const summary = {
       accepted: this.#accepted,
@@ -136,7 +126,6 @@ export class BatchSubmission {
     });
   }
 
-  /** Waits until more lines may be submitted. */
   async #turn(): Promise<void> {
     while (this.#waitingBytes > MAX_WAITING_BYTES || this.#waitingLines > MAX_WAITING_LINES)
       await this.#awaitOldest();

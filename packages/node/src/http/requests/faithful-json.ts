@@ -169,10 +169,7 @@ function isPreserved(number: string): boolean {
   return Number.isFinite(value) && canonical(number) === canonical(written);
 }
 
-/**
- * Returns the canonical form of a number, which is the same for all its spellings: its digits without leading and
- * trailing zeros, and a power of ten.
- */
+/** The same for all spellings of a number: digits without leading and trailing zeros, and a power of ten. */
 function canonical(number: string): string {
   const [, sign = "", whole = "", fraction = "", power = "0"] =
     /^(-?)(\d+)(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];

@@ -1,10 +1,7 @@
 import type { TxId } from "@cairn/client";
 import type { NodeApi } from "../../api/node-api.ts";
 
-/**
- * The bounds of what batches have stored in the log and the index of their node does not contain yet. They are a
- * multiple of what the index reads and applies at a time, so that it never runs out of work.
- */
+/** These bounds are a multiple of what the index reads and applies at a time, so that it never runs out of work. */
 const MAX_UNINDEXED_TRANSACTIONS = 4_096;
 const MAX_UNINDEXED_BYTES = 8 * 1024 * 1024;
 /** The time without progress of the index after which batches continue without it (ms). */
@@ -55,7 +52,6 @@ export class IndexBacklog {
     return wanted > this.#position ? wanted : undefined;
   }
 
-  /** Removes the pieces up to `txId`. */
   #drop(txId: TxId): void {
     const left = this.#pieces.findIndex((piece) => piece.txId > txId);
     const dropped = this.#pieces.splice(0, left < 0 ? this.#pieces.length : left);

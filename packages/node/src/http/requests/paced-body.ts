@@ -24,7 +24,6 @@ export class PacedBody implements AsyncIterable<Buffer> {
   #leftMs: number;
   #partBytes = 0;
   #refusal: RequestError | undefined;
-  /** Ends the present wait. */
   #interrupt: ((refusal: RequestError) => void) | undefined;
 
   constructor(request: IncomingMessage, limitMs: number) {

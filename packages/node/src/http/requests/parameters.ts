@@ -21,17 +21,14 @@ export interface QueryParameter<Option extends string = string, Value = unknown>
   readonly isRepeatable?: true;
 }
 
-/** The parameters of a route, by name. */
 export type QueryParameters = Readonly<Record<string, QueryParameter>>;
 
-/** Parses `true` or `false`. */
 export function parseFlag(text: string, name: string): boolean {
   if (text === "true") return true;
   if (text === "false") return false;
   throw badRequest(`${name} must be true or false, not ${JSON.stringify(text)}.`);
 }
 
-/** Parses a transaction id. */
 export function parseTxId(text: string, name: string): number {
   const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (Number.isSafeInteger(id)) return id;
@@ -195,14 +192,12 @@ const asOf = parameter(
   "Return the state at a transaction id, or at an ISO 8601 time such as 2026-11-20T06:12:26.123Z.",
 );
 
-/** The schemas of the parts of a document's path. */
 export const DOCUMENT_PATH: OpenApiObject = {
   bucket: BUCKET,
   namespace: NAMESPACE,
   name: boundedText(MAX_NAME, 1),
 };
 
-/** The parameters of every read. */
 export const READ_PARAMETERS = {
   "min-tx": txIdParameter("minTx", "Wait until this node has indexed this transaction."),
   stale: flagParameter("stale", "Read the index even if the node is not ready."),
@@ -213,13 +208,11 @@ export const READ_PARAMETERS = {
   timeout,
 };
 
-/** The parameters of a read of a transaction. */
 export const OUTCOME_PARAMETERS = {
   ...READ_PARAMETERS,
   by: flagParameter("by", "Also return the name of the token with which the transaction was submitted."),
 };
 
-/** The parameters of every write. */
 export const WRITE_PARAMETERS = {
   await: flagParameter(
     "await",
@@ -228,7 +221,6 @@ export const WRITE_PARAMETERS = {
   timeout,
 };
 
-/** The parameters of a batch. */
 export const BATCH_PARAMETERS = {
   ...WRITE_PARAMETERS,
   "first-line": parameter(
@@ -239,14 +231,12 @@ export const BATCH_PARAMETERS = {
   ),
 };
 
-/** The parameters of every paged read. */
 export const PAGE_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
   cursor: textParameter("cursor", CURSOR, "The cursor in the Link of the previous page."),
 };
 
-/** The parameters for reading an entry of a queue. */
 export const ENTRY_PARAMETERS = {
   ...READ_PARAMETERS,
   name: {
@@ -255,7 +245,6 @@ export const ENTRY_PARAMETERS = {
   },
 } as const;
 
-/** The parameters for listing documents. */
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
@@ -271,7 +260,6 @@ export const LIST_PARAMETERS = {
   },
 } as const;
 
-/** The parameters for reading a document. */
 export const DOCUMENT_PARAMETERS = {
   ...PAGE_PARAMETERS,
   "as-of": asOf,
@@ -286,7 +274,6 @@ const KEY_WORDS =
 /** The parameter that addresses a document. */
 export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
 
-/** The parameters for listing events. */
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
@@ -299,7 +286,6 @@ export const EVENT_PARAMETERS = {
   ),
 };
 
-/** The parameters of a watch. */
 export const WATCH_PARAMETERS = {
   bucket: textParameter("bucket", BUCKET, "Send only changes in this bucket."),
   namespace,
@@ -326,13 +312,10 @@ export const WATCH_PARAMETERS = {
   ),
 };
 
-/** The parameters of the overview of a log. */
 export const LOG_PARAMETERS = { timeout };
 
-/** The parameters of the activity of a node. */
 export const ACTIVITY_PARAMETERS = { limit };
 
-/** The parameters of a status of the cluster. */
 export const CLUSTER_PARAMETERS = {
   timeout: parameter(
     "timeoutMs",
@@ -342,7 +325,6 @@ export const CLUSTER_PARAMETERS = {
   ),
 };
 
-/** The parameters for saving a checkpoint. */
 export const CHECKPOINT_PARAMETERS = {
   await: flagParameter("await", "If true, respond only once the checkpoint has been saved."),
 };

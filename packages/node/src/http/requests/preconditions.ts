@@ -13,7 +13,6 @@ export interface Preconditions {
   readonly noneMatch?: Tags;
 }
 
-/** Returns the ETag of a revision. */
 export function etag(revision: Revision): string {
   return `"${revision}"`;
 }
@@ -86,10 +85,7 @@ function includes(tags: Tags, revision: Revision | undefined): boolean {
   return revision !== undefined && (tags === "any" || tags.includes(revision));
 }
 
-/**
- * Decides how to respond to a read with preconditions. If-Match is evaluated first (RFC 9110, 13.2.2); `revision` is
- * undefined if there is no document.
- */
+/** If-Match is evaluated first (RFC 9110, 13.2.2); `revision` is undefined if there is no document. */
 export function readDecision(
   preconditions: Preconditions,
   revision: Revision | undefined,

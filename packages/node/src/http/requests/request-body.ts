@@ -11,22 +11,15 @@ import {
 
 declare module "fastify" {
   interface FastifyContextConfig {
-    /**
-     * Called with a JSON body before it is validated. If the function throws an error, the error is sent as the
-     * response.
-     */
+    /** Called before validation. An error that it throws is sent as the response. */
     onBody?: (json: string) => void;
   }
 }
 
 /** The media type of many JSON values, one per line. */
 export const NDJSON = "application/x-ndjson";
-/** Other names of NDJSON. */
 const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
-/**
- * The types with which generated clients send strings unchanged. Some clients encode a body of any type with "json" in
- * its name as one JSON value.
- */
+/** Generated clients send strings of these unchanged, but some encode any type with "json" in its name as one value. */
 const TEXT_TYPES = ["text/plain", "application/octet-stream"];
 
 /** The names of UTF-8 and of its subset. */
@@ -73,7 +66,6 @@ function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
 
 type Parsed = (error: Error | null, body?: unknown) => void;
 
-/** Returns the parsed JSON body of a request. */
 export function jsonBody(request: FastifyRequest): unknown {
   if (request.headers["content-range"] !== undefined) {
     throw badRequest(

@@ -4,10 +4,7 @@ import type { IncomingMessage } from "node:http";
 /** Matches acceptable ids from clients, which are those that cannot be mistaken for something else in log output. */
 const ACCEPTED_ID = /^[\w.:/+=-]{1,128}$/;
 
-/**
- * The random prefix of the ids that this process generates. Generating random bytes for each id would take longer than
- * the rest of a request.
- */
+/** Generating random bytes for each id would take longer than the rest of a request. */
 const PREFIX = randomBytes(9).toString("base64url");
 let lastId = 0;
 

@@ -1,7 +1,6 @@
 /** A part of an OpenAPI document, or a JSON Schema in one. */
 export type OpenApiObject = { readonly [name: string]: unknown };
 
-/** A transaction id. */
 export const TX_ID = {
   type: "integer",
   format: "int64",
@@ -10,15 +9,10 @@ export const TX_ID = {
 } as const;
 /** An ISO 8601 time in UTC. */
 export const TIME = { type: "string", format: "date-time" } as const;
-/** Any string. */
 export const TEXT = { type: "string" } as const;
-/** True or false. */
 export const FLAG = { type: "boolean" } as const;
-/** A count. */
 export const COUNT = { type: "integer", format: "int64", minimum: 0 } as const;
-/** A number of bytes. */
 export const BYTES = COUNT;
-/** A duration in milliseconds. */
 export const MILLISECONDS = { type: "number", format: "double", minimum: 0 } as const;
 
 /** Returns a reference to the schema `name` of the document's components. */
@@ -26,10 +20,7 @@ export function ref(name: string): OpenApiObject {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/**
- * Returns the schema of an object with these properties. All of them are required unless `required` lists those that
- * are.
- */
+/** All properties are required unless `required` lists those that are. */
 export function object(
   properties: OpenApiObject,
   required: readonly string[] = Object.keys(properties),
@@ -37,15 +28,11 @@ export function object(
   return required.length === 0 ? { type: "object", properties } : { type: "object", properties, required };
 }
 
-/**
- * Returns the schema of a string of `minLength` to `maxLength` characters. If a node limits the number of bytes, the
- * same number of characters is the upper bound.
- */
+/** If a node limits the number of bytes, the same number of characters is the upper bound. */
 export function boundedText(maxLength: number, minLength = 0): OpenApiObject {
   return { ...TEXT, ...(minLength === 0 ? {} : { minLength }), maxLength };
 }
 
-/** Returns the schema of a string that is one of `texts`. */
 export function oneOf(...texts: readonly string[]): OpenApiObject {
   return { ...TEXT, enum: texts };
 }
@@ -55,7 +42,6 @@ export function withoutOthers(schema: OpenApiObject): OpenApiObject {
   return { ...schema, additionalProperties: false };
 }
 
-/** Returns the schema of an array of `items`. */
 export function array(items: OpenApiObject): OpenApiObject {
   return { type: "array", items };
 }
@@ -65,12 +51,10 @@ export function dictionary(values: OpenApiObject): OpenApiObject {
   return { type: "object", additionalProperties: values };
 }
 
-/** Returns the schema extended to allow null. */
 export function nullable(schema: OpenApiObject): OpenApiObject {
   return { ...schema, nullable: true };
 }
 
-/** Returns the schema with a description. */
 export function described(schema: OpenApiObject, description: string): OpenApiObject {
   return { ...schema, description };
 }

@@ -2,7 +2,6 @@ import { parseQuery } from "../requests/address.ts";
 import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** Registers GET /api/v1/buckets. */
 export const bucketRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/buckets", async (request, reply) => {
     const { txId, buckets } = await apiFor(request).buckets(parseQuery(request.url, READ_PARAMETERS));

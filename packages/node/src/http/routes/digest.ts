@@ -2,7 +2,6 @@ import { parseQuery } from "../requests/address.ts";
 import { READ_PARAMETERS } from "../requests/parameters.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** Registers GET /api/v1/digest. */
 export const digestRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/digest", async (request, reply) => {
     const digest = await apiFor(request).digest(parseQuery(request.url, READ_PARAMETERS));

@@ -38,10 +38,7 @@ import { type ConditionalWrite, writeConditionally } from "./conditional-write.t
 const BY_KEY = "/api/v1/buckets/:bucket/document";
 const CONDITIONAL = { preconditions: true };
 
-/**
- * Registers the routes of lists and documents below /api/v1/{bucket}. They must be registered last, because they match
- * every address that no other route matches.
- */
+/** Must be registered last, because they match every address that no other route matches. */
 export const documentRoutes: RegisterRoutes = (app, apiFor) => {
   const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { bucket, isList } = parseAddress(request.url);

@@ -15,7 +15,6 @@ import { timeLimit } from "./await-tx.ts";
 import { type ConditionalWrite, writeConditionally } from "./conditional-write.ts";
 import type { RegisterRoutes } from "./register-routes.ts";
 
-/** Registers GET and PUT /api/v1/policies. */
 export const policyRoutes: RegisterRoutes = (app, apiFor) => {
   app.get("/api/v1/policies", async (request, reply) => {
     const { txId, ...policies } = await apiFor(request).policies(parseQuery(request.url, READ_PARAMETERS));

@@ -2,7 +2,6 @@ import type { FastifyInstance } from "fastify";
 import type { ApiFor } from "../permits/permitted-api.ts";
 import type { Tickets } from "../permits/tickets.ts";
 
-/** What routes need in addition to the node. */
 export interface RouteParts {
   /** The largest request body in bytes. */
   readonly maxBody: number;

@@ -12,7 +12,6 @@ import { documentRoutes } from "./documents.ts";
 import { txRoutes } from "./tx.ts";
 import { watchRoutes } from "./watch.ts";
 
-/** The routes of every resource that is served. */
 const RESOURCES: readonly RegisterRoutes[] = [
   nodeRoutes,
   txRoutes,
@@ -26,7 +25,6 @@ const RESOURCES: readonly RegisterRoutes[] = [
   documentRoutes,
 ];
 
-/** Registers the routes of every resource. */
 export function registerRoutes(app: FastifyInstance, apiFor: ApiFor, parts: RouteParts): void {
   for (const register of RESOURCES) register(app, apiFor, parts);
 }

@@ -66,10 +66,7 @@ export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
   });
 };
 
-/**
- * Returns whether the client is an EventSource (WHATWG HTML, 9.2.3). Such a client accepts only event streams, and
- * reconnects when a stream ends, but never after an error.
- */
+/** An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error. */
 function isEventSource({ headers }: FastifyRequest): boolean {
   return headers.accept === "text/event-stream";
 }
@@ -90,10 +87,7 @@ async function* stream(
   }
 }
 
-/**
- * Returns the query of a watch. A client that reconnects repeats its first URL, and the header Last-Event-ID specifies
- * where to resume.
- */
+/** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
 function watchQuery(request: FastifyRequest, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
   if (typeof last !== "string" || last === "") return query;

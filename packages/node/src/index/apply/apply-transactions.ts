@@ -24,9 +24,7 @@ import { versionValueDocument, versionValueRevision } from "../rows/version-valu
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
 import { type OldestIds, type Submission, Submissions } from "./submissions.ts";
 
-/**
- * Damaged messages, and messages that no node wrote for this log. They keep their transaction ids but change nothing.
- */
+/** Messages that are damaged, or that no node wrote for this log. They keep their ids but change nothing. */
 export interface RefusedMessages {
   readonly count: number;
   /** The last rejected message, and the reason. */
@@ -191,10 +189,7 @@ interface LoadOptions {
   readonly shards: KnownShards | undefined;
 }
 
-/**
- * Reads what a batch of messages requires. Returns a smaller number of messages if their documents are too large to be
- * held together.
- */
+/** Returns a smaller number of messages if their documents are too large to be held together. */
 async function load(
   messages: readonly IndexedMessage[],
   before: IndexState,
@@ -290,10 +285,7 @@ function applyOne(
   return applyOperations(decoded, context);
 }
 
-/**
- * Returns the verdict on an id that was used before. Each id is applied only once: a repetition refers to the first
- * transaction, and different content with the same id is rejected.
- */
+/** A repetition of an id refers to the first transaction, and different content with the same id is rejected. */
 function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
   return Buffer.compare(first.contentHash, hash) === 0
     ? { kind: "duplicate", text: Buffer.from(String(first.txId)) }
@@ -356,10 +348,7 @@ function firstConflict(
   return undefined;
 }
 
-/**
- * Returns the log that a birth record begins. It must be the index's own log, or continue exactly where the index ends;
- * any other log has a different history.
- */
+/** The birth record must begin the index's own log, or continue exactly where it ends: others have another history. */
 function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): IndexState["log"] {
   if (continuesAt(birth, { logId: log.id, txId, sha256 })) {
     return { id: birth.log, name: log.name, offset: birth.offset };

@@ -49,10 +49,7 @@ export class BatchPolicies {
     this.#policies = before.policies;
   }
 
-  /**
-   * Loads the data that the batch requires. Returns undefined if there are neither policies nor events. Collects keys,
-   * which the caller must load.
-   */
+  /** Undefined if there are neither policies nor events. Collects keys, which the caller must load. */
   static async load(
     messages: readonly IndexedMessage[],
     before: IndexState,
@@ -91,10 +88,7 @@ export class BatchPolicies {
     return batch;
   }
 
-  /**
-   * Sweeps history and outcomes if the batch's first transaction does. The batch's keys may be loaded at the same time.
-   * `remembered` is as in {@link sweepOutcomes}.
-   */
+  /** The batch's keys may be loaded at the same time. `remembered` is as in {@link sweepOutcomes}. */
   async sweep(remembered: number): Promise<void> {
     if (this.#sweeping === undefined) return;
     const { history, outcomes } = this.#active ?? NOTHING_ACTIVE;
@@ -251,7 +245,6 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  /** Adds the rows of events and policies to `rows`. */
   async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const key of this.#sweptOutcomes?.rowKeys ?? []) rows.push({ type: "del", key });

@@ -84,7 +84,6 @@ type RetiredShard = NonNullable<IndexState["retiring"]>[number];
 const NOTHING: ReadonlyMap<string, QueueRule> = new Map();
 const NO_SHARDS: KnownShards["shards"] = new Map();
 
-/** The queues that a batch of transactions changes. */
 export class BatchQueues {
   readonly #before: IndexState;
   readonly #known: KnownShards["shards"];
@@ -261,7 +260,6 @@ export class BatchQueues {
     return { txId, shards };
   }
 
-  /** Returns the changed rows of queues. */
   *rows(): Generator<KvOperation> {
     for (const { name, places, shardRows: shards, placeRows } of this.#queues.values()) {
       for (const [number, value] of shards) yield change(shardRowKey(name, number), value);

@@ -6,7 +6,6 @@ import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { hasDue, messagesWhileExpiring } from "./expiry.ts";
 import { untilSweep } from "./history-sweep.ts";
 
-/** A message of the log and its decoded form. */
 export interface IndexedMessage {
   readonly message: LogMessage;
   readonly decoded: DecodedMessage;

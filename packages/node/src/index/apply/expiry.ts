@@ -26,17 +26,13 @@ import type { StatePolicies } from "../rows/index-state.ts";
 /** The maximum number of due rows that a transaction examines. It is part of the index version. */
 const DUE_PER_TRANSACTION = 100;
 /**
- * A transaction examines no further due row once the documents of those that it has examined have this number of bytes.
- * It is part of the index version.
+ * No further due row is examined once the documents of those examined have so many bytes. Part of the index version.
  */
 const DUE_BYTES = 8 * 1024 * 1024;
 
 const MAX_MESSAGES_WHILE_EXPIRING = 64;
 
-/**
- * Returns the maximum number of messages in a batch while documents of at most `largest` bytes expire. Such batches are
- * short, because all of these documents are in memory.
- */
+/** Batches are short while documents of up to `largest` bytes expire, because all of these are in memory. */
 export function messagesWhileExpiring(largest: number): number {
   const atOnce = Math.floor(keysPerRead(largest) / DUE_PER_TRANSACTION);
   return Math.min(MAX_MESSAGES_WHILE_EXPIRING, Math.max(1, atOnce));
@@ -110,7 +106,6 @@ export class Expiry {
     return expiry;
   }
 
-  /** Records that a document was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     const rule = this.#rules.get(key.bucket.name);
     if (rule === undefined) return;

@@ -6,10 +6,7 @@ import type { FieldChanges } from "../fields/field-changes.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 import type { KeyState } from "./key-states.ts";
 
-/**
- * Prepares the rows of documents that are about to be written. It does not use the store, so the store can be read
- * concurrently.
- */
+/** It does not use the store, so the store can be read concurrently. */
 export function makeRowsAhead(
   changes: FieldChanges,
   ops: readonly LoggedOperation[],

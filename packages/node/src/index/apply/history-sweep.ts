@@ -28,10 +28,7 @@ import {
  */
 /** The number of transactions from one sweep to the next. */
 const SWEEP_EVERY = 256;
-/**
- * The number of rows that a sweep examines for each version superseded since the previous sweep. With 2, the number of
- * rows beyond their bound is at most about a third of the number within it.
- */
+/** With 2, the number of rows beyond their bound is at most about a third of the number within it. */
 const ROWS_PER_VERSION = 2;
 /** The limits on the number of rows that a sweep examines. */
 const MIN_ROWS = 512;
@@ -107,7 +104,6 @@ interface Written {
   readonly time: number;
 }
 
-/** The state of a sweep for the key whose versions it examines. */
 interface CurrentKey {
   stem: Uint8Array;
   /** The number of versions of the key that were seen and are kept. */
@@ -278,10 +274,7 @@ class Sweep {
     return newest && writtenBy(newest);
   }
 
-  /**
-   * Removes a key's versions up to `newest`, oldest first. Returns the first possible row key of its versions, or
-   * undefined if the budget was exhausted.
-   */
+  /** Removes the oldest first. Returns the first possible row key of the versions; undefined if the budget ran out. */
   async #removeUpTo(newest: Uint8Array, bucket: string, newer: Written): Promise<Uint8Array | undefined> {
     const gte = asKind(Buffer.concat([Buffer.alloc(1), versionStem(newest)]), ROW.version);
     const { versions, floors } = this.swept;
@@ -332,7 +325,6 @@ class Sweep {
   }
 }
 
-/** The result of examining a page of rows. */
 interface Page {
   /** The key before which to continue. */
   readonly next: Uint8Array;

@@ -40,10 +40,7 @@ interface BucketState {
 export interface KeyState {
   readonly bucket: BucketState;
   readonly rowKey: Buffer;
-  /**
-   * The document as it was read. Dependent rows change only if the document has changed, and a row that was never
-   * written need not be removed.
-   */
+  /** Dependent rows change only if the document has, and a row that was never written need not be removed. */
   before: VersionValue | undefined;
   /** The current value within the batch. A key has a document, a tombstone or neither, but never both. */
   document: VersionValue | undefined;
@@ -57,10 +54,7 @@ export interface KeyState {
   changed: boolean;
 }
 
-/**
- * The keys that a batch of transactions touches. They are read from the store together, changed in memory, and written
- * as one list of operations. Each transaction sees the changes made by earlier ones in the batch.
- */
+/** A batch's keys are read together, changed in memory, and written as one list. Transactions see earlier changes. */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
   readonly #keys: KeyState[] = [];
@@ -137,7 +131,6 @@ export class KeyStates {
     return bucket;
   }
 
-  /** Returns all collected keys. */
   get all(): readonly KeyState[] {
     return this.#keys;
   }
@@ -175,10 +168,7 @@ export class KeyStates {
     touch(key);
   }
 
-  /**
-   * Removes the key's tombstone; the key must have no older versions. Returns the tombstone's revision; 0 if there is no
-   * tombstone.
-   */
+  /** The key must have no older versions. Returns the tombstone's revision; 0 if there is none. */
   dropTombstone(key: KeyState): TxId {
     if (key.tombstone === undefined) return 0;
     const revision = versionValueRevision(key.tombstone);

@@ -31,7 +31,6 @@ export class OutcomeBatch {
     this.#open = [];
   }
 
-  /** Returns the rows to write. */
   rows(): readonly KvOperation[] {
     this.#addOwn();
     return this.#rows;

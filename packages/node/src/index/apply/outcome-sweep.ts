@@ -13,10 +13,7 @@ import { decodeOutcome } from "../rows/row-values.ts";
  * are outcomes to remove.
  */
 const MAX_OUTCOMES = 2_048;
-/**
- * No group is removed after the one with which a sweep has found more expired documents than this. It is part of the
- * index version.
- */
+/** A sweep that has found more expired documents ends after the current group. Part of the index version. */
 const MAX_EXPIRED = 16_384;
 
 /** The outcomes beyond the bound that a sweep has found. */
@@ -27,10 +24,7 @@ export interface SweptOutcomes {
   readonly upTo: TxId;
 }
 
-/**
- * Finds the outcomes that a transaction removes. `after` is the last transaction whose outcome was removed before, and
- * `remembered` the number of transactions for which an idempotency id is remembered.
- */
+/** `after` is the last transaction whose outcome was removed, and ids are remembered for `remembered` transactions. */
 export async function sweepOutcomes(
   reader: KvReader,
   { keep, age }: Bound,

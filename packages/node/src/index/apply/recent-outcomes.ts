@@ -20,10 +20,7 @@ export interface CommitResult {
   readonly replaced: number | undefined;
 }
 
-/**
- * The maximum number of remembered outcomes. It exceeds the number of messages in one read of the log, so that callers
- * waiting for a transaction still find its outcome after it is applied.
- */
+/** More than the messages in one read of the log, so that callers still find their outcome once it is applied. */
 const REMEMBERED_OUTCOMES = 1_024;
 
 /**

@@ -21,10 +21,7 @@ interface UsedId {
 /** The number of transactions whose ids are read ahead. */
 const READ_AHEAD = 1_000;
 
-/**
- * The oldest ids in the store, which are forgotten next. They are read ahead, so that a single write, once the index
- * has more transactions than it remembers ids, needs no range of the store.
- */
+/** The ids that are forgotten next are read ahead, so that a single write then needs no range of the store. */
 export class OldestIds {
   /** The ids of the transactions up to `#readTo` that were in the store when they were read, oldest first. */
   readonly #ids: UsedId[] = [];
@@ -64,14 +61,12 @@ function countUpTo(txId: TxId, ids: readonly UsedId[]): number {
   return first < 0 ? ids.length : first;
 }
 
-/** The idempotency ids of a batch: those that the index remembers, and those that the batch adds or forgets. */
 export class Submissions {
   readonly #remembered: number;
   /** The submissions remembered at the current point of the batch, by id. */
   readonly #current = new Map<string, Submission>();
   /** The ids that have a row in the store. */
   readonly #stored = new Set<string>();
-  /** The ids that transactions of the batch used. */
   readonly #added = new Set<string>();
   readonly #addedOrder: UsedId[] = [];
   /** The ids in the store whose transactions are too old once the batch is applied. */

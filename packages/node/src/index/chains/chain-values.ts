@@ -8,10 +8,7 @@ import { ROW, txRowKey } from "../rows/row-keys.ts";
 /** The newest reported links are one span apart, for this number of spans. Before them, the distances double. */
 const CONSECUTIVE_LINKS = 8;
 
-/**
- * Returns the chains' values at a transaction. Undefined if the transaction has not been applied yet, or if it is too
- * old and not a link. In the latter case, the value at {@link linkBefore} is known.
- */
+/** Undefined if `txId` is not applied yet, or is too old and no link: then the value at {@link linkBefore} is known. */
 export async function chainValueAt(
   reader: KvReader,
   window: ChainWindow,
@@ -22,10 +19,7 @@ export async function chainValueAt(
   return txId % LINK_SPAN === 0 && txId < window.txId ? await readLink(reader, txId) : undefined;
 }
 
-/**
- * Returns the chains' values, newest first: at their end, at earlier links, and at each of `others` or, if the value there is not known, at
- * the link before it.
- */
+/** The values, newest first: at the end, at earlier links, and at `others` or, if unknown there, at the link before. */
 export async function chainsOf(
   reader: KvReader,
   window: ChainWindow,
@@ -53,10 +47,7 @@ export async function readChains(
   return await chainsOf(reader, await ChainWindow.load(reader, state), others);
 }
 
-/**
- * Returns the transactions of some links, newest first and at growing distances, so that the point where two histories
- * diverge can be narrowed down.
- */
+/** Links, newest first and at growing distances, so that the point where histories diverge can be narrowed down. */
 function reportedLinks(txId: TxId): TxId[] {
   const links: TxId[] = [];
   let distance = LINK_SPAN;

@@ -33,9 +33,7 @@ import { unusableIndex } from "../rows/unusable-index.ts";
 
 /** The number of transactions from one link to the next. */
 export const LINK_SPAN = 1_024;
-/**
- * The number of complete spans whose entries are kept, so that the values at all of the newest transactions are known.
- */
+/** So many complete spans are kept, so that the values at all of the newest transactions are known. */
 const KEPT_SPANS = 2;
 /**
  * The number of slots. They hold the kept entries and those of one batch, which must not overwrite kept ones before the
@@ -43,14 +41,10 @@ const KEPT_SPANS = 2;
  */
 const SLOTS = 4 * LINK_SPAN;
 const NO_LINK: Link = { history: Buffer.alloc(CHAIN_BYTES), effects: Buffer.alloc(CHAIN_BYTES) };
-/**
- * The factor by which the number of documents is multiplied before it is added to the sum of checksums. It is odd and
- * far from 0, so that one document more or less changes the sum as much as a different version would.
- */
+/** The factor is odd and far from 0: one document more or less changes the sum as much as a different version would. */
 const DOCUMENTS_FACTOR = 0x9e3779b1;
 const VERSION_BYTES = Buffer.from([0, 0, 0, INDEX_VERSION]);
 
-/** The effect of a message on the index. */
 interface Effect {
   /** The value of the message's outcome row, which begins with a checksum. */
   readonly outcome: Uint8Array;
@@ -60,10 +54,7 @@ interface Effect {
   readonly written: number;
 }
 
-/**
- * The newest part of the chains, kept in memory. It is enough to extend the chains and to compute their values at the
- * newest transactions.
- */
+/** The newest part of the chains, enough to extend them and to compute their values at the newest transactions. */
 export class ChainWindow {
   // The entries before a log's first transaction are zero if that transaction's id is not 1.
   readonly #identities = Buffer.alloc(SLOTS * IDENTITY_BYTES);
@@ -113,10 +104,7 @@ export class ChainWindow {
     return this.#links.get(txId) ?? this.#chain(this.#links.get(linkBefore(txId)) ?? NO_LINK, txId);
   }
 
-  /**
-   * Returns the checksum of a message's payload (`payloadChecksum`): the first four bytes of the message's identity.
-   * Undefined if it has not been applied yet or is before the window.
-   */
+  /** `payloadChecksum`: the identity's first four bytes. Undefined if not applied yet, or before the window. */
   checksumAt(txId: TxId): number | undefined {
     if (txId < keptFrom(this.#last) || txId > this.#last) return undefined;
     return this.#identities.readUInt32BE(slotOf(txId) * IDENTITY_BYTES);
@@ -186,10 +174,7 @@ export class ChainWindow {
     for (const txId of this.#links.keys()) if (txId < keptFrom(last) - 1) this.#links.delete(txId);
   }
 
-  /**
-   * Compares links with entries, because the two are stored in different rows, any of which could be missing or
-   * outdated.
-   */
+  /** Links and entries are stored in different rows, any of which could be missing or outdated. */
   #check(offset: TxId): void {
     for (let txId = keptFrom(this.#last) - 1; txId <= this.#last; txId += LINK_SPAN) {
       const link = this.#links.get(txId);
@@ -202,7 +187,6 @@ export class ChainWindow {
     }
   }
 
-  /** Returns the values at a transaction, computed from those at the previous link. */
   #chain(before: Link, txId: TxId): Link {
     const from = linkBefore(txId) + 1;
     return {

@@ -7,10 +7,7 @@ export interface Divergence {
    * with different results.
    */
   readonly kind: "history" | "effects";
-  /**
-   * The newest transaction up to which the two indexes are known to agree (0 if there is none). `differAt` is the
-   * oldest transaction at which they are known to differ.
-   */
+  /** The newest transaction where they are known to agree (0 for none); `differAt` is the oldest where they differ. */
   readonly agreeAt: TxId;
   readonly differAt: TxId;
 }

@@ -40,10 +40,7 @@ export async function* documentPages(
   }
 }
 
-/**
- * Returns the bytes of a key or value. Called for one row at a time, because the bytes of a whole page would stay in
- * memory too long.
- */
+/** Called for one row at a time, because the bytes of a whole page would stay in memory too long. */
 export function bytesOf(part: RowPart): Uint8Array {
   return typeof part === "string" ? Buffer.from(part, "utf8") : part;
 }

@@ -28,10 +28,7 @@ const EMPTY = new Uint8Array(0);
  */
 type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
-/**
- * Returns the indexed fields by bucket. Omits buckets in which the build of every field has yet to begin, because the
- * builds will process the documents that are written there.
- */
+/** Omits buckets in which no build has begun, because the builds will process the documents written there. */
 export function begunFields(
   indexed: ActivePolicies["indexed"],
   builds: FieldBuilds,
@@ -61,7 +58,6 @@ export function noFieldWork(): FieldWork {
   return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
 
-/** Reads the remaining work. */
 export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
   const builds = new Map<number, Uint8Array>();
   const removals: number[] = [];
@@ -94,7 +90,6 @@ export function fieldWorkRows(
   return rows;
 }
 
-/** Callbacks for a step. */
 export interface FieldStep {
   /** Returns whether another writer is waiting for the step to end. */
   isWanted(): boolean;
@@ -147,10 +142,7 @@ class FieldBuild {
     this.#counts = counts;
   }
 
-  /**
-   * Continues after the document row `after`, or begins with the first document if `after` is empty. Returns the row up
-   * to which the fields have been built; undefined if they are complete.
-   */
+  /** An empty `after` means the first document. Returns the row up to which fields are built; undefined if complete. */
   async go(bucket: string, after: Uint8Array, step: FieldStep): Promise<Uint8Array | undefined> {
     const prefix = documentRowPrefix(bucket);
     const begin = after.length === 0 ? { gte: prefix } : { gt: after };

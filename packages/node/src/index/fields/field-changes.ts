@@ -7,7 +7,6 @@ import { unusableIndex } from "../rows/unusable-index.ts";
 
 const EMPTY = new Uint8Array(0);
 
-/** Changes to the documents that have one value of an indexed field. */
 interface ValueChange {
   readonly text: string;
   /** The prefix of the value's rows. */
@@ -31,10 +30,7 @@ export interface RowsAhead {
   readonly rows: readonly (FieldRow | undefined)[];
 }
 
-/**
- * The rows of indexed fields that must be added and removed, with their counters. There are few distinct values, so the
- * common parts of their rows are cached.
- */
+/** There are few distinct values, so the common parts of their rows are cached. */
 export class FieldChanges {
   readonly #values = new Map<number, Map<string, ValueChange>>();
 
@@ -56,9 +52,7 @@ export class FieldChanges {
     value.rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
   }
 
-  /**
-   * Moves all changes into `rows`, the rows of a batch. The new counts are valid in `counts` once the batch is written.
-   */
+  /** The new counts are valid in `counts` once the batch is written. */
   async addTo(rows: KvOperation[], reader: KvReader, counts: FieldCounts): Promise<void> {
     const changed: FieldCount[] = [];
     const changes: number[] = [];

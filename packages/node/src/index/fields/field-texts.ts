@@ -6,10 +6,7 @@ import { KnownTexts } from "./known-texts.ts";
 import { asBuffer } from "../rows/row-keys.ts";
 import { VERSION_HEAD, type VersionValue, versionValueJson } from "../rows/version-values.ts";
 
-/**
- * The values under which a document is indexed, one for each indexed field of its bucket. The value is undefined if the
- * field has no indexable value.
- */
+/** One value for each indexed field of the bucket; undefined if the field has no indexable value. */
 type FieldTexts = readonly (string | undefined)[];
 
 /** The prepared search for several indexed fields of one bucket. */

@@ -3,15 +3,11 @@ import { type FieldStep, type FieldWork, readFieldWork, stepFieldWork } from "./
 import type { IndexState } from "../rows/index-state.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 
-/**
- * The remaining work for the indexed fields of one store, and their known counts. Except for {@link workArrives}, only
- * the current writer may use it.
- */
+/** Except for {@link workArrives}, only the current writer of the store may use it. */
 export class FieldUpkeep {
   readonly #kv: KvStore;
   /** The remaining work; undefined if it must be read, or read again. */
   #work: FieldWork | undefined;
-  /** Wakes {@link workArrives}. */
   #changed: () => void = () => {};
 
   constructor(kv: KvStore) {
@@ -31,7 +27,6 @@ export class FieldUpkeep {
     this.#changed();
   }
 
-  /** Does part of the work. */
   async step(state: IndexState, step: FieldStep): Promise<void> {
     const work = await this.work();
     // A failed step may have written some batches, so the remaining work must be read from the store.
@@ -39,7 +34,6 @@ export class FieldUpkeep {
     this.#work = await stepFieldWork(this.#kv, state, work, step);
   }
 
-  /** Returns whether all work is done. */
   get isDone(): boolean {
     return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
   }

@@ -66,10 +66,7 @@ export function findMembers(
   }
 }
 
-/**
- * Returns the offset of the quote that ends the string whose contents begin at `at`; -1 if the string contains an
- * escape or does not end.
- */
+/** `at` is where the contents of the string begin. Returns -1 if it contains an escape or does not end. */
 function endOfPlainText(json: Uint8Array, at: number): number {
   for (let end = at; end < json.length; end++) {
     const byte = json[end];
@@ -102,10 +99,7 @@ function endOfValue(json: Uint8Array, at: number): number {
   return -1;
 }
 
-/**
- * The number of bytes that are searched in JavaScript before the native search is called, because the call alone costs
- * as much as searching this many bytes.
- */
+/** So many bytes are searched in JavaScript first, because a native call alone costs as much as searching them. */
 const BYTES_BEFORE_NATIVE_SEARCH = 32;
 
 /** Returns the offset after the string whose opening quote is at `at`. */

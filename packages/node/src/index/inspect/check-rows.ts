@@ -24,7 +24,6 @@ interface RowProblem {
   readonly problem: string;
 }
 
-/** The numbers of checked rows. */
 interface RowCounts {
   readonly rows: number;
   readonly documents: number;
@@ -83,7 +82,6 @@ export async function* checkRows(
 
 const NOT_WRITTEN = "its checksum does not match its key and value";
 
-/** Returns the problem of a row; undefined if it has none. */
 function judgeRow(
   key: Uint8Array,
   value: Uint8Array,

@@ -17,14 +17,10 @@ export interface Difference {
   readonly after: Revision | null;
 }
 
-/** Options for {@link diffIndexes}. */
 interface DiffOptions {
   /** The only bucket to compare, if given. */
   readonly bucket?: string;
-  /**
-   * If true, only the content is compared. By default, a document that was rewritten with the same content counts as
-   * changed, because its revision has changed.
-   */
+  /** If true, only content is compared. By default, rewriting the same content is a change, because of the revision. */
   readonly byContent?: boolean;
   /** Called periodically with the number of documents compared. */
   readonly onProgress?: (documents: number) => void;

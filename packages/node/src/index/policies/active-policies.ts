@@ -27,7 +27,6 @@ interface Conditions {
   readonly conditions: readonly { readonly path: readonly string[]; readonly values: ReadonlySet<string> }[];
 }
 
-/** The rule by which documents expire. */
 export interface ExpireRule extends Conditions {
   /** The age at which a document expires (ms since its last write). */
   readonly after: number;
@@ -63,18 +62,12 @@ export function oldestEventTime({ age }: Bound, time: number): bigint {
   return age >= time ? 0n : nanoseconds(time - age);
 }
 
-/**
- * The bound for events if there is no policy. It is part of the index version. It does not limit the age, because
- * events may have old times.
- */
+/** Part of the index version. It does not limit the age, because events may have old times. */
 export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
 
-/**
- * Returns the policies that an index follows; undefined if none were ever set. They are computed once for each set of
- * policies.
- */
+/** Undefined if none were ever set. They are computed once for each set of policies. */
 export function activePolicies({ policies }: IndexState): ActivePolicies | undefined {
   if (policies === undefined) return undefined;
   let found = active.get(policies);

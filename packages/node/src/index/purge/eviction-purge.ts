@@ -11,19 +11,13 @@ import { evictedStems } from "./evicted-versions.ts";
 /** The reason why evicted bytes are still in the files. It is `unknown` if the store does not report it. */
 export type PurgeHeld = Exclude<KvPurged, "gone" | "named"> | "unknown";
 
-/**
- * The progress of a run. Evictions up to `txId` have been purged. `held` is the reason why later evictions have not
- * been purged (undefined if there are none).
- */
+/** Evictions up to `txId` are purged; `held` is why later ones are not (undefined if there are none). */
 export interface PurgeReport {
   readonly txId: TxId;
   readonly held: PurgeHeld | undefined;
 }
 
-/**
- * The maximum number of evictions that are purged at once. More evictions would require more memory, and their ranges
- * would soon cover the whole index anyway.
- */
+/** More at once would require more memory, and their ranges would soon cover the whole index anyway. */
 const MAX_EVICTIONS = 10_000;
 
 /**
@@ -118,10 +112,7 @@ export class EvictionPurge {
     return undefined;
   }
 
-  /**
-   * Reads the marks. The store has been reopened since the last mark was set, so files that contained only field values
-   * (`named`) have been replaced.
-   */
+  /** The store was reopened since the last mark, so files with only field values (`named`) have been replaced. */
   async #readMarks(): Promise<readonly PurgeMark[]> {
     const marks = await readPurgeMarks(this.#kv);
     if (!marks.some(({ named }) => named)) return marks;

@@ -13,10 +13,7 @@ export interface ReconfiguredQueue {
   readonly tombstones: number;
 }
 
-/**
- * Returns the reason why a queue's policy cannot change in this way; undefined if it can. A policy changes only if
- * every row of the queue is right under the new one, so that no rows must be rewritten.
- */
+/** A policy changes only if every row of the queue is right under the new one, so that none must be rewritten. */
 export function reconfigurationProblem(queue: ReconfiguredQueue): string | undefined {
   const { name, before, after, shards, documents, tombstones } = queue;
   if (after === undefined) {

@@ -20,7 +20,6 @@ export interface BucketSummary {
   readonly fields: Readonly<Record<string, FieldSummary>>;
 }
 
-/** The maximum number of values that are listed for a field. */
 const MAX_VALUES = 1_000;
 
 /** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */

@@ -57,10 +57,7 @@ async function outcomeMark(reader: KvReader, txId: TxId): Promise<string> {
   return digest(newest);
 }
 
-/**
- * Throws `REQUEST_INVALID` unless the history at the transaction at which a list began is still the same. `chains` are
- * the chains' values there, if known.
- */
+/** Throws `REQUEST_INVALID` if the history where the list began changed. `chains` are the values there, if known. */
 export async function requireExistingHistory(
   reader: KvReader,
   { txId, mark }: ListCursor,
@@ -115,7 +112,6 @@ function historyOf({ bucket, namespace, name }: DocumentKey): unknown {
   return ["history", bucket, namespace, name];
 }
 
-/** A list of the open entries of a shard. */
 interface OpenEntriesOf {
   readonly queue: string;
   readonly shard: number;

@@ -26,10 +26,7 @@ import { isoTime } from "../../text/iso-time.ts";
 /** A document or undefined. It is a promise only if the row is not in memory. */
 export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;
 
-/**
- * Reads the current document of a key. It avoids a promise, which would account for a third of the cost of reading a
- * row in memory.
- */
+/** Avoids a promise, which would account for a third of the cost of reading a row in memory. */
 export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
   const rowKey = documentKeyRow(key);
   const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
@@ -57,9 +54,7 @@ function textDocument(key: DocumentKey, rowKey: Uint8Array, value: string): Stor
   return keyedDocument(key, revision, json);
 }
 
-/**
- * Reads the document of a key as it was after transaction `txId`. Throws `WATCH_COMPACTED` as {@link checkFloor} does.
- */
+/** Throws `WATCH_COMPACTED` as {@link checkFloor} does. */
 export async function readDocumentAsOf(
   reader: KvReader,
   key: DocumentKey,
@@ -72,10 +67,7 @@ export async function readDocumentAsOf(
   return value === undefined ? undefined : storedDocument(key, value);
 }
 
-/**
- * Returns the value of a key after transaction `txId`. This is its newest value (of a document or a tombstone) if that
- * is old enough, and otherwise the newest superseded version that is.
- */
+/** The newest value (a document or a tombstone) if it is old enough, else the newest superseded version that is. */
 export async function valueAsOf(
   reader: KvReader,
   rowKey: Uint8Array,
@@ -96,7 +88,6 @@ export async function valueAsOf(
 /** The transactions from which a bucket's history is complete. */
 export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
 
-/** Reads the floors of a bucket. */
 export async function readFloors(reader: KvReader, bucket: string): Promise<PastFloors> {
   const key = counterRowKey(bucket);
   const value = await reader.get(key);
@@ -171,10 +162,7 @@ function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument |
   return json === undefined ? undefined : keyedDocument(key, revision, json);
 }
 
-/**
- * Adds the key to a document. The members are listed, because a spread of the key would cost as much as reading the
- * row.
- */
+/** Lists the members, because a spread of the key would cost as much as reading the row. */
 function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
 }
@@ -184,10 +172,7 @@ export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): Stor
   return storedDocument(parseDocumentRowKey(rowKey), value);
 }
 
-/**
- * Finds the last transaction between `first` and `last` whose time is not after `time` (ms since 1970); undefined if
- * all are later. Transaction times never decrease, so a binary search is possible.
- */
+/** Undefined if all are later than `time` (ms since 1970). Times never decrease, so a binary search is possible. */
 async function transactionAt(
   reader: KvReader,
   time: number,

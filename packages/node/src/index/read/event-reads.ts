@@ -14,7 +14,6 @@ export interface RecordedEvent extends EventRecord {
   readonly time: string;
 }
 
-/** A query for events, newest first. */
 export interface EventQuery {
   readonly limit: number;
   readonly bucket?: string | undefined;
@@ -23,17 +22,13 @@ export interface EventQuery {
   readonly before?: EventPlace | undefined;
 }
 
-/**
- * The position of an event in the order of all events: by time, then by the transaction that recorded it and the event's position in the
- * transaction.
- */
+/** Events are ordered by time, then by the transaction that recorded them and their position in it. */
 interface EventPlace {
   readonly time: bigint;
   readonly txId: TxId;
   readonly place: number;
 }
 
-/** A page of events. */
 export interface EventPage {
   readonly txId: TxId;
   readonly events: readonly RecordedEvent[];

@@ -9,7 +9,6 @@ import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.
 import { decodeNumber } from "../rows/row-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
 
-/** An evicted key. */
 export interface Eviction extends DocumentKey {
   /** The transaction that evicted the key. */
   readonly txId: TxId;

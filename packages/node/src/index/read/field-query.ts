@@ -21,8 +21,7 @@ export interface Wanted {
 }
 
 /**
- * Resolves the conditions to indexed fields. Throws `REQUEST_INVALID` for a field that is not indexed or an invalid
- * condition, and `NOT_READY` while a field is being built.
+ * Throws `REQUEST_INVALID` for an invalid condition or one on no indexed field, `NOT_READY` while one is being built.
  */
 export async function wantedFields(
   reader: KvReader,

@@ -21,7 +21,6 @@ export interface ListedDocuments {
   readonly after?: Uint8Array;
 }
 
-/** Lists the current documents. */
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
   const { namespace, prefix = "", limit } = range;
   // Every row belongs to the list, unless a prefix without a namespace filters the rows.

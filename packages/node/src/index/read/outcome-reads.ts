@@ -4,10 +4,7 @@ import { isoTime } from "../../text/iso-time.ts";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 
-/**
- * Returns the outcome of a transaction; undefined if the index does not contain it. Throws `OUTCOME_REMOVED` if a policy
- * removed it, or that of the transaction that it repeats.
- */
+/** Undefined if the index lacks it. Throws `OUTCOME_REMOVED` if a policy removed it, or the one that it repeats. */
 export async function readTxOutcome(reader: KvReader, txId: TxId): Promise<TxOutcome | undefined> {
   const found = await readOutcome(reader, txId);
   if (found === undefined) {

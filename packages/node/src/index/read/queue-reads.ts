@@ -22,7 +22,6 @@ import { damagedRow, unsealed } from "../rows/row-checksum.ts";
 import { documentKeyRow } from "../rows/row-keys.ts";
 import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
 
-/** An open entry of a shard. */
 export interface OpenEntry {
   readonly document: StoredDocument;
   /** The transaction that created the entry, and the place of the operation in it. They order the entries. */
@@ -31,12 +30,10 @@ export interface OpenEntry {
 
 type EntryOrigin = Pick<EntryPlace, "txId" | "at">;
 
-/** A query for the open entries of a shard. */
 export interface OpenEntriesQuery {
   readonly queue: string;
   readonly shard: number;
   readonly limit: number;
-  /** The cursor from the previous page. */
   readonly cursor?: string | undefined;
 }
 

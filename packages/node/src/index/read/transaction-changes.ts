@@ -201,10 +201,7 @@ async function expiredWithin(
 const NO_DOCUMENT: { readonly json?: string } = {};
 const NOTHING: readonly WantedOperation[] = [];
 
-/**
- * Reads the keys that a transaction evicted although none of its operations names them. An eviction of an entry of a
- * queue removes it from every shard.
- */
+/** Keys that no operation names: an eviction of an entry of a queue removes it from every shard. */
 async function evictedBesides(
   reader: KvReader,
   { bucket, namespace }: ChangesQuery,

@@ -1,9 +1,6 @@
 import type { DocumentKey, Revision, TxId } from "@cairn/client";
 
-/**
- * A change of one key by a transaction. `revision` is the transaction's id. Only a put has the document's JSON, in
- * `json`.
- */
+/** `revision` is the transaction's id. Only a put has the document's JSON, in `json`. */
 export interface WatchChange extends DocumentKey {
   readonly op: "put" | "delete" | "evict";
   readonly revision: Revision;

@@ -15,9 +15,7 @@ export class WatchCompactedError extends CairnError {
   }
 }
 
-/**
- * Returns the error for a watch that would begin after `after`, although the history is complete only after `floor`.
- */
+/** The watch would begin after `after`, although the history is complete only after `floor`. */
 export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
     `This node no longer has all changes after transaction ${after}. A watch can begin at ${floor} or later.`,
@@ -26,10 +24,7 @@ export function compacted(after: TxId, floor: TxId): WatchCompactedError {
   );
 }
 
-/**
- * Returns the error for a log that has lost its end, including transaction `from`, and now contains other transactions
- * instead.
- */
+/** The log has lost its end, including transaction `from`, and now contains other transactions instead. */
 export function regressed(from: TxId, floor: TxId): WatchCompactedError {
   return new WatchCompactedError(
     `Transaction ${from} differs from the one that the watcher received, because the log lost its end, including that transaction.`,

@@ -2,17 +2,10 @@ import type { TxId } from "@cairn/client";
 import { ROW, rowsOfKind, rowTxId } from "./row-keys.ts";
 import { damagedRow, sealed, unsealed } from "./row-checksum.ts";
 
-/** The number of bytes in a SHA-256. */
 export const CHAIN_BYTES = 32;
-/**
- * The number of bytes that a message adds to the history chain. They are a mark of its payload (`writePayloadMark`),
- * whose last 8 bytes are XORed with the message's time.
- */
+/** A mark of the payload (`writePayloadMark`), whose last 8 bytes are XORed with the message's time. */
 export const IDENTITY_BYTES = 12;
-/**
- * The number of bytes that a message adds to the effects chain: 4 for the checksum of its outcome row, and 4 for a
- * checksum over its writes and the number of documents.
- */
+/** 4 bytes for the checksum of the outcome row, and 4 for a checksum over the writes and the number of documents. */
 export const EFFECT_BYTES = 8;
 /** The maximum number of messages in one row of entries. It is small, because every batch rewrites the newest row. */
 export const ENTRIES_IN_ROW = 32;
@@ -34,12 +27,10 @@ interface ChainEntries {
 export const ALL_LINKS = rowsOfKind(ROW.link);
 export const ALL_ENTRIES = rowsOfKind(ROW.chainEntries);
 
-/** Encodes a link row's value. */
 export function encodeLink(key: Uint8Array, { history, effects }: Link): Buffer {
   return sealed(key, Buffer.concat([history, effects]));
 }
 
-/** Decodes a link row's value. */
 export function decodeLink(key: Uint8Array, value: Uint8Array): Link {
   const bytes = unsealed(key, value);
   if (bytes.length !== 2 * CHAIN_BYTES) throw damagedRow(key);
@@ -51,7 +42,6 @@ export function encodeEntries(key: Uint8Array, { identities, effects }: ChainEnt
   return sealed(key, Buffer.concat([identities, effects]));
 }
 
-/** Decodes the value of a row of entries. */
 export function decodeEntries(key: Uint8Array, value: Uint8Array): ChainEntries & { readonly count: number } {
   const bytes = unsealed(key, value);
   const count = bytes.length / (IDENTITY_BYTES + EFFECT_BYTES);

@@ -17,7 +17,6 @@ export function fieldKeyIndex(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(1);
 }
 
-/** Returns the part of the key that follows the number of the indexed field. */
 export function fieldKeyRest(key: Uint8Array): Buffer {
   return asBuffer(key).subarray(1 + INDEX_BYTES);
 }
@@ -27,10 +26,7 @@ export function fieldValuePrefix(index: number, value: string): Buffer {
   return fieldKey(ROW.field, index, Buffer.concat([escape(value), Buffer.from([END])]));
 }
 
-/**
- * Returns the key of the row that records that a document (`rowKey`) has a value (`prefix`, from {@link
- * fieldValuePrefix}).
- */
+/** The row records that a document (`rowKey`) has a value (`prefix`, from {@link fieldValuePrefix}). */
 export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: string): Buffer {
   // This skips the kind, the bucket (whose characters are one byte each) and the byte that ends it. The indexed field's
   // number implies the bucket.

@@ -113,16 +113,10 @@ export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | unde
   return { position, sha256: state.sha256 };
 }
 
-/**
- * The transaction id of the birth record of a log that does not continue another one. An index that ends with it holds
- * no transactions.
- */
+/** The birth record of a log that does not continue another one. An index that ends with it holds no transactions. */
 export const FIRST_TX_ID: TxId = 1;
 
-/**
- * Encodes the state row's value: JSON whose last member is a checksum over the row's key and the JSON without this
- * member.
- */
+/** JSON whose last member is a checksum over the row's key and the JSON without this member. */
 export function encodeState(state: IndexState): Uint8Array {
   // The order of the members must not depend on when a member was set first, or on restarts.
   const ordered: Partial<Record<keyof IndexState, unknown>> = {};
@@ -141,10 +135,7 @@ function checksumMember(json: Uint8Array): Buffer {
   return Buffer.from(`${CHECKSUM_NAME}${digits}"}`);
 }
 
-/**
- * Reads the state of the index in a store; returns undefined if the store is empty. Throws `INDEX_VERSION` if another
- * version built the index, or `INDEX_CORRUPT` if there are rows but no state, or if the state is damaged.
- */
+/** Undefined for an empty store. Throws `INDEX_VERSION` (another version's) or `INDEX_CORRUPT` (no intact state). */
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {

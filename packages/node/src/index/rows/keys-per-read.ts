@@ -1,7 +1,4 @@
-/**
- * The maximum number of bytes of documents that are read at once. The store returns all values of a read together, so
- * the number of keys depends on the largest document that there may be.
- */
+/** The store returns all values of a read together, so the number of keys depends on the largest document. */
 const MAX_READ_BYTES = 16 * 1024 * 1024;
 
 /** Returns how many keys may be read at once if no document has more than `largest` bytes. */

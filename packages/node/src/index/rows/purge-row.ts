@@ -16,10 +16,7 @@ export interface PurgeMark {
   readonly named?: true | undefined;
 }
 
-/**
- * The key of the row that records the progress of purging evictions from the files. The row describes the files, not
- * the log, and is copied with them, because a copy contains nothing that the files do not contain.
- */
+/** The row describes the files, not the log, and is copied with them: a copy contains only what they do. */
 export const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
 
 /** The maximum number of marks that are kept. More marks would only record the times of old purges more exactly. */

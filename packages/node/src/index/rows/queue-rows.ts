@@ -63,7 +63,6 @@ export function shardRowKey(queue: string, shard: number): Buffer {
   return key;
 }
 
-/** Returns the number of the shard at the end of a shard row's key. */
 export function shardNumber(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(key.length - SHARD_BYTES);
 }
@@ -153,7 +152,6 @@ export function encodePlace(key: Uint8Array, { shard, isOpen, txId, at, moved }:
   return seal(key, value);
 }
 
-/** Decodes a place row's value. */
 export function decodePlace(key: Uint8Array, value: Uint8Array): EntryPlace {
   const content = unsealed(key, value);
   return {

@@ -20,15 +20,9 @@ export const SUM_BYTES = 4;
 /** The maximum size of a row that is copied to be summed; larger rows are summed without a copy. */
 const SCRATCH_BYTES = 64 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-/**
- * The offset of the key in the buffer. A version's value is copied first, so that the end of the key overwrites the
- * value's own checksum.
- */
+/** A version's value is copied first, so that the end of the key overwrites the value's own checksum. */
 const KEY_AT = 8;
-/**
- * Views of the buffer by their length. They are cached, because creating a view costs a seventh of the time of a
- * checksum.
- */
+/** Views are cached by length, because creating one costs a seventh of the time of a checksum. */
 const VIEWS: Buffer[] = [];
 const VIEWS_WITHOUT_KIND: Buffer[] = [];
 const MAX_KEPT_VIEWS = 2 * 1024;
@@ -45,10 +39,7 @@ export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
   return sumOfScratch(at + value.length);
 }
 
-/**
- * Like {@link versionChecksum}, but for a value that was read as a string. The value is intact if its UTF-8 form has
- * the right checksum.
- */
+/** A value that was read as a string is intact if its UTF-8 form has the right checksum. */
 export function versionTextChecksum(documentRowKey: Uint8Array, value: string): number {
   const at = KEY_AT + documentRowKey.length - VERSION_SUM_BYTES;
   if (at + value.length * MAX_BYTES_PER_UNIT > SCRATCH_BYTES)
@@ -58,10 +49,7 @@ export function versionTextChecksum(documentRowKey: Uint8Array, value: string): 
   return sumOfScratch(at + length);
 }
 
-/**
- * Returns the checksum of the buffer's content. The kind is excluded, because a version moves unchanged to a row of
- * another kind.
- */
+/** The kind is excluded, because a version moves unchanged to a row of another kind. */
 function sumOfScratch(end: number): number {
   return sumOf(VIEWS_WITHOUT_KIND, KEY_AT + 1, end);
 }
@@ -89,10 +77,7 @@ export function sealed(key: Uint8Array, content: Uint8Array = EMPTY): Buffer {
 
 const EMPTY = new Uint8Array(0);
 
-/**
- * Allocates a value to be filled after its first {@link SUM_BYTES} and then sealed. Content that consists of several
- * parts is thus copied only once.
- */
+/** The value is filled after its first {@link SUM_BYTES}, then sealed: content of several parts is copied only once. */
 export function sealable(length: number): Buffer {
   return Buffer.allocUnsafe(SUM_BYTES + length);
 }
@@ -103,10 +88,7 @@ export function seal(key: Uint8Array, value: Buffer): Buffer {
   return value;
 }
 
-/**
- * Returns the content of a sealed value. Throws `INDEX_CORRUPT` if the value or the key is not the one that was
- * written.
- */
+/** Throws `INDEX_CORRUPT` if the value or the key is not the one that was written. */
 export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   if (!isSealed(key, value)) throw damagedRow(key);
   return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);

@@ -74,7 +74,6 @@ function encodeDocumentKey({ bucket, namespace, name }: DocumentKey): Buffer {
   return Buffer.concat([kind, escape(bucket), end, escape(namespace), end, escape(name), end]);
 }
 
-/** Returns the key of another kind with the same stem. */
 export function asKind(rowKey: Uint8Array, kind: RowKind): Buffer {
   const copy = Buffer.from(rowKey);
   copy[0] = kind;
@@ -120,7 +119,6 @@ export type TxRowKind = Extract<
   typeof ROW.transaction | typeof ROW.submissionOrder | typeof ROW.link | typeof ROW.chainEntries
 >;
 
-/** Returns the key of the row of a transaction's outcome. */
 export function transactionRowKey(txId: TxId): Buffer {
   return txRowKey(ROW.transaction, txId);
 }
@@ -172,7 +170,6 @@ export function submissionRowKey(id: string): Buffer {
   return Buffer.from(`i${id}`, "utf8");
 }
 
-/** Returns the row key of a bucket's counters. */
 export function counterRowKey(bucket: string): Buffer {
   return Buffer.from(`n${bucket}`, "utf8");
 }
@@ -187,7 +184,6 @@ export function eventRowKey(time: bigint, txId: TxId, place: number): Buffer {
   return key;
 }
 
-/** Returns the time in an event row's key. */
 export function eventRowTime(key: Uint8Array): bigint {
   return asBuffer(key).readBigUInt64BE(1);
 }
@@ -222,7 +218,6 @@ export function partEnd(parts: Buffer, from: number): number {
   return end;
 }
 
-/** Returns the bucket, namespace and name of a stem. */
 export function parseStem(stem: Buffer): DocumentKey {
   const parts: string[] = [];
   let from = 0;

@@ -3,17 +3,12 @@ import type { TxId } from "@cairn/client";
 import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
 import { readId, writeId } from "./row-keys.ts";
 
-/**
- * Each value begins with a checksum over the row's key and the rest of the value. Every read compares this checksum
- * (row-checksum.ts).
- */
+/** Each value begins with a checksum over the row's key and the rest, which every read compares (row-checksum.ts). */
 
-/** Encodes a row's value that consists of one number. */
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
   return sealed(key, numbers(number));
 }
 
-/** Decodes a row's value that consists of one number. */
 export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
   return readId(unsealed(key, value), 0);
 }
@@ -55,7 +50,6 @@ export function committedText(header: Buffer, shards: readonly number[]): Buffer
   return shards.length === 0 ? header : Buffer.concat([header, Buffer.from(`\n${JSON.stringify(shards)}`)]);
 }
 
-/** Decodes a transaction row's value. */
 export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   const bytes = unsealed(key, value);
   const kind = OUTCOMES[bytes[0] ?? OUTCOMES.length];
@@ -68,10 +62,7 @@ export function decodeOutcome(key: Uint8Array, value: Uint8Array): Outcome {
   return { time, kind, text: text.slice(0, end), shards: JSON.parse(text.slice(end + 1)) as number[] };
 }
 
-/**
- * An operation in the row of a committed transaction. The row does not contain the operation's document. `from` is the
- * key from which the put of an entry moved it.
- */
+/** The row does not contain the document. `from` is the key from which the put of an entry moved it. */
 export type OutcomeOperation = readonly [
   op: string,
   bucket: string,
@@ -112,7 +103,6 @@ export function encodeSubmission(key: Uint8Array, txId: TxId, contentHash: Uint8
   return seal(key, value);
 }
 
-/** Decodes an idempotency row's value. */
 export function decodeSubmission(
   key: Uint8Array,
   value: Uint8Array,
@@ -121,7 +111,6 @@ export function decodeSubmission(
   return { txId: readId(bytes, 0), contentHash: bytes.subarray(8) };
 }
 
-/** The counters of a bucket. */
 export interface BucketCounters {
   readonly documents: number;
   /** The number of keys whose last write was a deletion. */
@@ -132,7 +121,6 @@ export interface BucketCounters {
   readonly gone: TxId;
 }
 
-/** Encodes a counter row's value. */
 export function encodeCounters(
   key: Uint8Array,
   { documents, tombstones, floor, gone }: BucketCounters,
@@ -141,7 +129,6 @@ export function encodeCounters(
   return sealed(key, isWhole ? numbers(documents, tombstones) : numbers(documents, tombstones, floor, gone));
 }
 
-/** Decodes a counter row's value. */
 export function decodeCounters(key: Uint8Array, value: Uint8Array): BucketCounters {
   const bytes = unsealed(key, value);
   const head = { documents: readId(bytes, 0), tombstones: readId(bytes, 8) };

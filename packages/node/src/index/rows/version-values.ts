@@ -13,10 +13,7 @@ import { textOf } from "./row-values.ts";
 
 declare const CHECKED: unique symbol;
 
-/**
- * A version's value that was encoded here or has passed its checksum. Only such a value can be decoded, so that a
- * damaged row is never used.
- */
+/** A value that was encoded here or passed its checksum. Only such values are decoded, so that damage is never used. */
 export type VersionValue = Buffer & { readonly [CHECKED]: true };
 
 const FLAGS_AT = VERSION_SUM_BYTES;
@@ -46,10 +43,7 @@ export function encodeVersion(
   return value as VersionValue;
 }
 
-/**
- * Checks the value of a document, tombstone or version row. Throws `INDEX_CORRUPT` if the value or the key is not the
- * one that was written. Returns undefined if there is no row.
- */
+/** Throws `INDEX_CORRUPT` if value or key is not the one that was written. Returns undefined if there is no row. */
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array): VersionValue;
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined;
 export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined): VersionValue | undefined {
@@ -89,12 +83,10 @@ export async function readAllNewest(
   return found;
 }
 
-/** Returns the revision of a version. */
 export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);
 }
 
-/** Returns the checksum in a version's value. */
 export function versionValueSum(value: VersionValue): number {
   return storedSum(value);
 }
@@ -104,7 +96,6 @@ export function versionValueTime(value: VersionValue): number {
   return readTextNumber(value, TIME_AT);
 }
 
-/** Returns the document of a version; undefined for a deletion. */
 export function versionValueJson(value: VersionValue): Json | undefined {
   if (value[FLAGS_AT] === DELETED) return undefined;
   return JSON.parse(textOf(value, VERSION_HEAD)) as Json;

@@ -27,10 +27,7 @@ export interface LogContents {
   readonly forgotten: Uint8Array | undefined;
 }
 
-/**
- * Reads the log's id, bounds and recent message ids. Throws `CONFIG_INVALID` if the database is not a log,
- * `LOG_DIFFERENT` if another version of Cairn wrote it, and `LOG_GAP` if its newest messages are missing.
- */
+/** Throws `CONFIG_INVALID` (not a log), `LOG_DIFFERENT` (another version's), `LOG_GAP` (lacks its newest messages). */
 export async function readContents(database: Database): Promise<LogContents> {
   const head = await database.get(HEAD_KEY);
   const [firstKey] = await database.keys({ limit: 1 }).all();
@@ -101,10 +98,7 @@ export async function* keysBetween(
   }
 }
 
-/**
- * The positions of the messages with recent ids. An id is kept for one to two windows, because it costs less to drop
- * whole generations than to store a time for each id.
- */
+/** An id is kept for one to two windows: dropping whole generations costs less than storing a time for each id. */
 export class MessageIdMemory {
   #young = new Map<string, number>();
   #old = new Map<string, number>();

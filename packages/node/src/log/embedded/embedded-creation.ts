@@ -15,10 +15,7 @@ export function isBeingMade(names: readonly string[]): boolean {
   return names.includes(MARK);
 }
 
-/**
- * Durably creates the folder and its missing parents. Existing folders are flushed too, because the process that
- * created them may have been killed before it flushed them.
- */
+/** Flushes existing parents too, because their creator may have been killed before it flushed them. */
 export async function makeDurably(path: string): Promise<void> {
   await makeFolder(path);
   for (let folder = path; dirname(folder) !== folder; folder = dirname(folder)) {

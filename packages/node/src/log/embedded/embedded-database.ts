@@ -23,7 +23,6 @@ import { cutTorn, isTorn } from "./cut-torn-writes.ts";
 
 const WRITE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-/** A LevelDB database with bytes as keys and values. */
 export type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 /**
@@ -48,7 +47,6 @@ export async function hasDatabase(path: string): Promise<boolean> {
   );
 }
 
-/** Options for {@link openDatabase}. */
 export interface OpeningOptions {
   /** If true, the database is created if there is none. A new database is complete only after `endCreation`. */
   readonly create?: boolean;
@@ -134,10 +132,7 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
   }
 }
 
-/**
- * Checks the tables before the database is opened. LevelDB starts a compaction as soon as it is open, and fails an
- * assertion on a damaged key, so a damaged database could never be opened.
- */
+/** Must precede opening: an open LevelDB compacts at once, and on a damaged key fails an assertion, every time. */
 async function checkTables(path: string): Promise<UncheckedTables | undefined> {
   try {
     return await checkBeforeOpening(path);
@@ -155,7 +150,6 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
 /** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
 const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
 
-/** Translates an error from the database in `path` into an error for users. */
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const [code, reason] = innermost(error);

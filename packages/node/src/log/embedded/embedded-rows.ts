@@ -19,21 +19,17 @@ export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 /** The first key after all positions. */
 export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
 
-/** The range of the rows of message ids. */
 export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) } as const;
 
-/** The key of the last row of every batch. */
 export const BATCH_END_KEY: Uint8Array = Uint8Array.of(0x03);
 
 const FORMAT = 1;
 const TIME_BYTES = 8;
 
-/** Returns the key of a position. */
 export function positionKey(position: number): Uint8Array {
   return prefixed(position, 0);
 }
 
-/** Returns the key of the row for the message id of `position`. */
 export function messageIdKey(position: number): Uint8Array {
   const key = prefixed(position, 1);
   key[0] = 0x02;
@@ -58,7 +54,6 @@ export function decodeRow(position: number, value: Uint8Array): LogMessage {
   return { position, time: readUint64(value, 0), payload: value.subarray(TIME_BYTES) };
 }
 
-/** Returns the value of the head's row. */
 export function encodeHead(logId: string): Uint8Array {
   return Buffer.from(JSON.stringify({ format: FORMAT, id: logId }));
 }
@@ -90,10 +85,7 @@ function readUint64(bytes: Uint8Array, offset: number): number {
 const BATCH_HEADER_BYTES = 12;
 const PUT = 1;
 
-/**
- * The size of the last row's value, which consists of the log's last position (8 bytes), the size of the batch (4), and
- * the CRC-32 of both (4).
- */
+/** The log's last position (8 bytes), the size of the batch (4), and the CRC-32 of both (4). */
 const VALUE_BYTES = 16;
 const CHECKED_BYTES = 12;
 const ROW_HEAD = Uint8Array.of(PUT, BATCH_END_KEY.length, ...BATCH_END_KEY, VALUE_BYTES);
@@ -131,9 +123,7 @@ export const BATCH_ENDING: BatchEnding = {
   },
 };
 
-/**
- * Returns the last position from the value of a batch's final row; undefined if the value does not have this format.
- */
+/** Undefined if `value` is not that of a batch's final row. */
 export function lastOfBatch(value: Uint8Array): number | undefined {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (bytes.length !== VALUE_BYTES) return undefined;

@@ -52,16 +52,10 @@ export class EmbeddedStorage {
   readonly #names: FolderNames;
   #database: Database | undefined;
   #contents = nothing();
-  /**
-   * The position of the last message that is known to be stored. It is not part of `#contents`, because every write
-   * changes it.
-   */
+  /** The last position that is known to be stored. It is not in `#contents`, because every write changes it. */
   #last = 0;
   readonly #recent = new RecentMessages();
-  /**
-   * The error of a failed write, which is kept until reopening the database shows whether the data was stored. Every
-   * later write first reopens the database.
-   */
+  /** The error of a failed write, kept until reopening shows whether the data was stored. Later writes first reopen. */
   #failure: CairnError | undefined;
   /** The damage that was found. Once it is set, nothing more is read or written. */
   #damage: CairnError | undefined;
@@ -107,9 +101,7 @@ export class EmbeddedStorage {
     return this.#last;
   }
 
-  /**
-   * Returns the open database. Throws `LOG_GAP` if damage was found, and `LOG_UNREACHABLE` if the database is not open.
-   */
+  /** Throws `LOG_GAP` if damage was found, and `LOG_UNREACHABLE` if the database is not open. */
   get database(): Database {
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
@@ -118,10 +110,7 @@ export class EmbeddedStorage {
     });
   }
 
-  /**
-   * Returns the database, and reopens it if a failed write has closed it. A node that only reads must not depend on a
-   * writer for this.
-   */
+  /** Reopens the database if a failed write has closed it: a node that only reads must not depend on a writer. */
   async reopened(): Promise<Database> {
     if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
     return this.database;
@@ -132,7 +121,6 @@ export class EmbeddedStorage {
     return position < this.first ? undefined : this.#recent.from(position, options);
   }
 
-  /** Returns whether `database` is still in use. */
   uses(database: Database): boolean {
     return this.#damage === undefined && this.#database === database;
   }
@@ -305,8 +293,7 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes a batch. Rows are changed in no other way. Batches are synced one by one, so a power loss can leave only the
-   * last batch incomplete, and that batch has not been acknowledged.
+   * The only way to change rows. Batches are synced one by one: a power loss damages only an unacknowledged last one.
    */
   async #batch(database: Database, last: number, changes: readonly KvOperation[]): Promise<void> {
     await writeRows(database, endedBatch(changes, last), { sync: true });
@@ -326,10 +313,7 @@ export class EmbeddedStorage {
     await this.#recovering;
   }
 
-  /**
-   * Reopens the database after `failure`, or throws `failure` if that is not possible. While the disk is full, the
-   * database stays open for readers.
-   */
+  /** Throws `failure` if reopening is not possible. While the disk is full, the database stays open for readers. */
   async #openAgain(failure: CairnError): Promise<void> {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;

@@ -4,10 +4,7 @@ import { syncFolder } from "@cairn/kv";
 /** The time within which two changes may get the same timestamp from the file system (ms). */
 const TIMESTAMP_GRANULARITY_MS = 50;
 
-/**
- * Keeps the file names in a log's folder durable. LevelDB begins a new write-ahead log about every 4 MB and flushes only its content; most
- * file systems then flush the name as well, but none guarantees this.
- */
+/** LevelDB begins a write-ahead log about every 4 MB and flushes its content; no file system must flush its name. */
 export class FolderNames {
   readonly #path: string;
   #flushed: number | undefined;

@@ -1,9 +1,6 @@
 import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 
-/**
- * The bounds of the remembered messages. Half of the messages are forgotten at a time, because removing them one by one
- * is slow.
- */
+/** Half of the remembered messages are forgotten at a time, because removing them one by one is slow. */
 const MAX_MESSAGES = 4_096;
 const MAX_BYTES = 4 * 1024 * 1024;
 
@@ -15,10 +12,7 @@ export class RecentMessages {
   #messages: LogMessage[] = [];
   #bytes = 0;
 
-  /**
-   * Adds messages that the database has stored. If they do not follow the newest message, all earlier messages are
-   * forgotten.
-   */
+  /** The database has stored `messages`. If they do not follow the newest message, all earlier ones are forgotten. */
   add(messages: readonly LogMessage[]): void {
     const [next] = messages;
     const newest = this.#messages.at(-1);

@@ -8,10 +8,7 @@ import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
 /** Options for reaching the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
-  /**
-   * The addresses of the servers: `nats://host:port`, `tls://…` or `host:port`. A user and a password, or a token,
-   * followed by `@`, may precede the host.
-   */
+  /** `nats://host:port`, `tls://…` or `host:port`; `user:password@` or `token@` may precede the host. */
   readonly servers: string | readonly string[];
   /** The name shown in the server's list of connections. */
   readonly clientName?: string;
@@ -184,9 +181,7 @@ export class NatsLink {
     for (const listener of this.#listeners) listener.interrupted?.();
   }
 
-  /**
-   * Determines why the connection attempts fail, because the client does not report the cause of a failed handshake.
-   */
+  /** The client does not report the cause of a failed handshake. */
   async #diagnose(): Promise<void> {
     if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
     this.#diagnosedAt = performance.now();

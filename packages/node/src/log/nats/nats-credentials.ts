@@ -23,10 +23,7 @@ export interface NatsCredentials {
   readonly tls?: boolean | Omit<TlsOptions, "cert" | "ca" | "key">;
 }
 
-/**
- * Returns the client's options for `credentials`. The user, the password and the token may also come from a server's
- * address.
- */
+/** The user, the password and the token may also come from a server's address. */
 export async function credentialOptions(
   credentials: NatsCredentials,
   servers: readonly NatsServer[],
@@ -114,10 +111,7 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
   };
 }
 
-/**
- * Returns an authenticator that reads the file again at each connection attempt, because credentials expire and are
- * renewed while a node runs.
- */
+/** Reads the file again at each connection attempt, because credentials expire and are renewed while a node runs. */
 function renewing(
   path: string,
   first: Authenticator,

@@ -9,7 +9,6 @@ import type { StreamTarget } from "./nats-stream.ts";
 import { notPermitted, notTaken, streamError } from "./nats-stream-error.ts";
 import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 
-/** Options for a {@link NatsPublisher}. */
 interface PublisherOptions {
   readonly stream: string;
   /**
@@ -19,10 +18,7 @@ interface PublisherOptions {
   readonly find: () => Promise<StreamTarget | undefined>;
   /** The maximum number of unacknowledged messages. */
   readonly maxInflight: number;
-  /**
-   * The time for which an unacknowledged message is sent again (ms). Each attempt waits `ackTimeoutMs` for the
-   * acknowledgement.
-   */
+  /** How long (ms) an unacknowledged message is sent again. Each attempt waits `ackTimeoutMs` for a response. */
   readonly deadlineMs: number;
   readonly ackTimeoutMs: number;
 }
@@ -50,10 +46,7 @@ interface PubAck extends Acknowledger {
   readonly error?: PublishError;
 }
 
-/**
- * The maximum number of bytes in flight. It bounds the memory in use, because messages are kept until they are
- * acknowledged.
- */
+/** Bounds the memory in use, because messages are kept until they are acknowledged. */
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 /**
@@ -78,10 +71,7 @@ export class NatsPublisher implements LinkListener {
   readonly #inbox: string;
   readonly #resend: NatsResend;
   readonly #foreign: ForeignStreams;
-  /**
-   * The subscription to acknowledgements. It is undefined after the server has refused it; the next message then
-   * subscribes again.
-   */
+  /** Undefined after the server has refused it; the next message then subscribes again. */
   #subscription: Subscription | undefined;
   /** The unacknowledged messages in the order of sending, keyed by the number at the end of their reply subject. */
   readonly #flights = new Map<number, Flight>();
@@ -133,7 +123,6 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /** See {@link ForeignStreams.warning}. */
   get warning(): CairnError | undefined {
     return this.#foreign.warning;
   }
@@ -263,10 +252,7 @@ export class NatsPublisher implements LinkListener {
     this.#resend.soon();
   }
 
-  /**
-   * Looks up the stream. Returns true if messages should be sent again. Returns false, which requests another lookup,
-   * if there is no response or no stream.
-   */
+  /** Whether to send messages again. False requests another lookup: there is no response or no stream. */
   async #look(): Promise<boolean> {
     if (this.#flights.size + this.#waiting.length === 0) return true;
     let now: StreamTarget | undefined;
@@ -359,10 +345,7 @@ export class NatsPublisher implements LinkListener {
   }
 }
 
-/**
- * Returns a message id as the value of a header. An id that a header would not preserve, such as one with spaces, is
- * replaced with its hash.
- */
+/** An id that a header would not preserve, such as one with spaces, is replaced with its hash. */
 function headerValue(messageId: string): string {
   if (/^[!-~]{1,128}$/.test(messageId)) return messageId;
   return `sha256:${createHash("sha256").update(messageId).digest("hex")}`;

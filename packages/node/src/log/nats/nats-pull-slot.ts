@@ -29,7 +29,6 @@ export class PullSlot {
     this.#inbox = inbox;
   }
 
-  /** Returns the milliseconds since the pull was sent. */
   get age(): number {
     return performance.now() - this.#sentAt;
   }

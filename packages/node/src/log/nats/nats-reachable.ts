@@ -3,7 +3,6 @@ import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { NatsServer } from "./nats-server-url.ts";
 import { awaitsTls } from "./nats-tls-failure.ts";
 
-/** Options for {@link answeringFirst}. */
 interface ProbeOptions {
   /** The time that a server may take to respond (ms). */
   readonly timeout: number;

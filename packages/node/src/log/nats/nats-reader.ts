@@ -13,16 +13,10 @@ const DEFAULT_INACTIVE_MS = 300_000;
  */
 const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
 
-/**
- * The timing of pulls: their lifetime, the interval between the server's heartbeats, and the time after which the
- * server removes an inactive consumer (ms).
- */
+/** A pull's lifetime, the interval of the server's heartbeats, and when it removes an inactive consumer (ms). */
 export interface PullTiming {
   readonly expiresMs: number;
-  /**
-   * The interval between heartbeats. It must be at most half of `expiresMs`. A reading ends after three missed
-   * heartbeats.
-   */
+  /** At most half of `expiresMs`. A reading ends after three missed heartbeats. */
   readonly heartbeatMs: number;
   /** The time without a pull after which the server removes the consumer. Defaults to 300,000. */
   readonly inactiveMs?: number;
@@ -129,9 +123,7 @@ export class NatsReader implements LinkListener {
     return messages;
   }
 
-  /**
-   * Ends the reading and removes the consumer. If the request is lost, the server later removes the consumer by itself.
-   */
+  /** Removes the consumer. If the request is lost, the server later does so by itself. */
   close(): void {
     this.#end();
     this.#link.remove(this);
@@ -154,7 +146,6 @@ export class NatsReader implements LinkListener {
     if (subject === this.#next) this.#end(notPermitted(this.#link, { operation: "publish", subject }));
   }
 
-  /** Returns the subject of pull requests. */
   get #next(): string {
     return `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
   }

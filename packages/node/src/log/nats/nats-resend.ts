@@ -2,7 +2,6 @@ import { backoffMs } from "@cairn/checkpoint";
 
 const BACKOFF = { firstMs: 50, maxMs: 2_000 };
 
-/** Actions for a {@link NatsResend}. */
 interface ResendActions {
   /** Returns whether messages can be sent now. */
   readonly isPossible: () => boolean;
@@ -39,7 +38,6 @@ export class NatsResend {
     void this.#lookAndSend();
   }
 
-  /** Resets the backoff after an acknowledgement. */
   succeeded(): void {
     this.#backoffs = 0;
   }

@@ -12,10 +12,7 @@ export interface NatsServer {
   readonly token?: string;
 }
 
-/**
- * Parses `nats://user:password@host:port`. The scheme, the user and the port are optional. The client itself would
- * ignore the user. Throws `CONFIG_INVALID` if `server` is not an address.
- */
+/** Scheme, user and port are optional; the client would ignore the user. Throws `CONFIG_INVALID` for anything else. */
 export function parseServer(server: string): NatsServer {
   const written = server.trim();
   let url: URL;

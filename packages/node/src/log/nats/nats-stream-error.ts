@@ -5,7 +5,6 @@ import type { NatsLink } from "./nats-connection.ts";
 /** The JetStream API's code for "stream not found" (nats-server/server/errors.json). */
 export const NO_STREAM = 10059;
 
-/** Returns the code of a JetStream API error. */
 export function apiCode(error: unknown): number | undefined {
   return error instanceof NatsError ? error.api_error?.err_code : undefined;
 }
@@ -21,7 +20,6 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
   });
 }
 
-/** Translates a JetStream API error into an error for users. */
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   const { place } = link;
@@ -91,10 +89,7 @@ function permissions({ inboxPrefix }: Place): string {
   return `Permit the user of the log to publish to the log's subject and to $JS.API.> (for another domain, to $JS.DOMAIN.API.>), and to subscribe to ${inboxPrefix}.>. For cairn status --cluster, also permit nodes to subscribe and publish to _CAIRN.nodes.STREAM, and to publish to ${inboxPrefix}.>. Then restart nats-server, one server after another, because a reload does not always apply changed permissions.`;
 }
 
-/**
- * Returns the error for an operation that the server does not permit the log's user to perform. `operation` is the
- * client's name for it.
- */
+/** `operation` is the client's name for it. */
 export function notPermitted(
   link: Place,
   { operation, subject }: { readonly operation: string; readonly subject: string },
@@ -108,10 +103,7 @@ export function notPermitted(
   );
 }
 
-/**
- * Returns the `LOG_UNREACHABLE` that writers receive instead of the `CONFIG_INVALID` of a stream that does not accept
- * messages, because an earlier attempt may have stored the message.
- */
+/** Writers get `LOG_UNREACHABLE` for a stream that refuses messages: an earlier attempt may have stored theirs. */
 export function notTaken(cause: CairnError): CairnError {
   const { message, hint = "" } = cause;
   return new CairnError("LOG_UNREACHABLE", message, {

@@ -45,10 +45,7 @@ export function streamSettings(
   };
 }
 
-/**
- * A setting with which a stream may lose messages or store one twice, the predicate of a sentence about the stream, and
- * the remedy.
- */
+/** A setting with which a stream may lose messages or store one twice: the predicate of a sentence, and the remedy. */
 interface UnsafeSetting {
   readonly setting: string;
   readonly isSet: (config: StreamConfig) => boolean;
@@ -218,10 +215,7 @@ export function takesMessages(config: StreamConfig): boolean {
   return subjectIn(config) !== undefined;
 }
 
-/**
- * Returns the subject on which messages are published. It is `<stream>.tx` if the stream captures it, and otherwise the
- * stream's only subject, provided that it contains no wildcard. Throws `CONFIG_INVALID` if there is no such subject.
- */
+/** `<stream>.tx` if captured, else the only subject if it has no wildcard. Throws `CONFIG_INVALID` if there is none. */
 export function subjectOf(config: StreamConfig): string {
   const subject = subjectIn(config);
   if (subject !== undefined) return subject;

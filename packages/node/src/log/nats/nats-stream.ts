@@ -32,7 +32,6 @@ const ABSENT_AGAIN_MS = 1_000;
  */
 const MAX_FINAL_REFUSALS = 6;
 
-/** Options for creating a missing stream. */
 interface StreamCreation {
   readonly replicas: number;
   readonly create: boolean;
@@ -40,10 +39,7 @@ interface StreamCreation {
   readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * The destination of messages for a stream. It identifies one particular stream, because a stream can be deleted and
- * created again, and another domain may have a stream of the same name.
- */
+/** Identifies one particular stream: it can be deleted and created again, and another domain may have its namesake. */
 export interface StreamTarget {
   readonly subject: string;
   /** The time at which the stream was created, in the server's notation. */
@@ -68,10 +64,7 @@ export class NatsStream {
     this.#creation = creation;
   }
 
-  /**
-   * Returns the stream's state and settings; undefined if there is no stream of this name. Throws `CONFIG_INVALID` if
-   * no messages can be written to the stream.
-   */
+  /** Undefined if no stream has this name. Throws `CONFIG_INVALID` if no messages can be written to the stream. */
   async find(): Promise<StreamInfo | undefined> {
     const info = await this.#look();
     if (info !== undefined) subjectOf(info.config);
@@ -157,7 +150,6 @@ export class NatsStream {
     }
   }
 
-  /** See {@link TxLog.inspect}. */
   async inspect(logId?: string): Promise<readonly CairnError[]> {
     const info = await this.find();
     if (info === undefined) return [];
@@ -200,10 +192,7 @@ export class NatsStream {
     }
   }
 
-  /**
-   * See {@link TxLog.removeUnused}. Recreates the stream with the same settings, because an operator may have chosen
-   * them.
-   */
+  /** Recreates the stream with the same settings, because an operator may have chosen them. */
   async removeUnused(logId: string): Promise<void> {
     const { config, state } = await this.info();
     const id = describedLogId(config.description) ?? (await this.#birthId());
@@ -267,10 +256,7 @@ export class NatsStream {
     }
   }
 
-  /**
-   * Publishes the birth record. Exactly one node succeeds, because the stream accepts this message only as its very
-   * first one.
-   */
+  /** Exactly one node succeeds, because the stream accepts this message only as its very first one. */
   async #publishBirth(payload: Uint8Array): Promise<boolean> {
     const conditions = headers();
     conditions.set("Nats-Expected-Last-Sequence", "0");
@@ -325,7 +311,6 @@ function isFinal(stream: string, failure: unknown): boolean {
   return refused !== undefined && publishFailure(stream, refused) !== "retry";
 }
 
-/** Returns the target of messages for a stream. */
 export function targetOf(info: StreamInfo): StreamTarget {
   // The client does not know this member. Servers without a domain omit it.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";

@@ -81,10 +81,7 @@ async function offersTls(socket: Socket, timeoutMs: number): Promise<boolean> {
   }
 }
 
-/**
- * Returns the error that occurred before one of the events; undefined if there was none. A timeout is an error unless
- * "late" is one of the events.
- */
+/** The error before one of `events`; undefined if there was none. A timeout is one unless "late" is in `events`. */
 async function outcomeOf(
   secure: TLSSocket,
   timeoutMs: number,

@@ -13,10 +13,7 @@ interface TlsContents {
   readonly key?: Uint8Array;
 }
 
-/**
- * Reads and checks the files. The client itself reads them only when a server offers TLS, and reports any fault in them
- * as an unreachable server. Throws `CONFIG_INVALID`, which names the parameter.
- */
+/** The client would report faults in the files as an unreachable server. `CONFIG_INVALID` names the parameter. */
 export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Promise<TlsContents> {
   const ca = caFile === undefined ? undefined : await configuredFile("ca-file", caFile);
   const cert = certFile === undefined ? undefined : await configuredFile("cert-file", certFile);

@@ -10,7 +10,6 @@ import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 
-/** Options for {@link openNatsTxLog}. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The name of the stream, which is also the log's name. Defaults to `cairn`. */
   readonly stream?: string;
@@ -43,9 +42,7 @@ const APPEND_DEADLINE_MS = 29_000;
 
 /** The syntax of JetStream domains: one token of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
-/**
- * The syntax of inbox prefixes: subjects without wildcards that do not begin with `$`, as the server's own subjects do.
- */
+/** Subjects without wildcards that do not begin with `$`, as the server's own subjects do. */
 export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
 
 /**
@@ -96,15 +93,11 @@ class NatsTxLog implements TxLog {
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
   readonly #pullTiming: PullTiming;
-  /** The prefix of the subjects of the JetStream API. */
   readonly #api: string;
   #closed = false;
   /** The reason why the last reading failed; undefined once a reading has delivered messages. */
   #readFailure: CairnError | undefined;
-  /**
-   * The stream to which messages are sent. This is the stream that was last read or, before any reading, the first one
-   * that was found.
-   */
+  /** The stream that was last read or, before any reading, the first one that was found. */
   #target: StreamTarget | undefined;
   #findingTarget: Promise<StreamTarget> | undefined;
 

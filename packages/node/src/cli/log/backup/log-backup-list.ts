@@ -9,7 +9,6 @@ import { formatTable } from "../../terminal/columns.ts";
 import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { writeJsonLines, writeLine, tell } from "../../terminal/terminal.ts";
 
-/** Adds `cairn log backup list`. */
 export const addLogBackupList: AddCommand = (parent, terminal) => {
   describeConfiguredCommand(
     parent.command("list [store]"),

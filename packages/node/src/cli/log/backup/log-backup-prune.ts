@@ -29,7 +29,6 @@ interface PruneOptions extends BackupOptions, OutputOptions {
   readonly dryRun?: boolean;
 }
 
-/** Adds `cairn log backup prune`. */
 export const addLogBackupPrune: AddCommand = (parent, terminal) => {
   keyOptions(
     describeConfiguredCommand(

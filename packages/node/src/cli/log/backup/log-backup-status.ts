@@ -27,10 +27,7 @@ interface BackupReport extends Pick<
   "location" | "covered" | "segments" | "bytes" | "exposed"
 > {
   readonly logId: string | null;
-  /**
-   * The holes in the backup. `inLog` is true if the log still holds the transactions, so that a node will write them
-   * again.
-   */
+  /** `inLog` is true if the log still holds the transactions, so that a node will write them again. */
   readonly holes: readonly { readonly first: TxId; readonly last: TxId; readonly inLog: boolean | null }[];
   readonly newestAt: string | null;
   readonly foreign: readonly string[];
@@ -38,7 +35,6 @@ interface BackupReport extends Pick<
   readonly lastFailure: LogBackupStatus["lastFailure"];
 }
 
-/** Adds `cairn log backup status`. */
 export const addLogBackupStatus: AddCommand = (parent, terminal) => {
   describeNodeCommand(
     parent.command("status [store]"),
@@ -105,7 +101,6 @@ const UNKNOWN = { transactions: null, since: null };
 
 /** The result of comparing a log with its backup. */
 interface Comparison {
-  /** The first transaction of the log. */
   readonly first: TxId;
   readonly exposed: LogBackupStatus["exposed"];
   /** The reason why the backup is not continued. */

@@ -53,7 +53,6 @@ type Verified = VerifiedBackup & {
   readonly rebuilt: Rebuilt | null;
 };
 
-/** Adds `cairn log backup verify`. */
 export const addLogBackupVerify: AddCommand = (parent, terminal) => {
   keyOptions(
     describeConfiguredCommand(

@@ -4,7 +4,6 @@ import { addLogBackupPrune } from "./log-backup-prune.ts";
 import { addLogBackupStatus } from "./log-backup-status.ts";
 import { addLogBackupVerify } from "./log-backup-verify.ts";
 
-/** Adds the group `cairn log backup`. */
 export const addLogBackup = commandGroup("backup", "Show, verify and prune the backup of the log", [
   addLogBackupStatus,
   addLogBackupList,
