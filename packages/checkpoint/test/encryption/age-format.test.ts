@@ -1,21 +1,64 @@
-// @module-tag rest/age
 import { execFileSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { inflateSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { AgeWriter, decrypted } from "../../src/encryption/age-payload.ts";
-import { encodeRecipient, readEncryption } from "../../src/encryption/key-file.ts";
 import { chunkSource } from "../../src/archive/unpack/receive-archive.ts";
+import { AgeError } from "../../src/encryption/age-error.ts";
+import { AgeWriter, decrypted } from "../../src/encryption/age-payload.ts";
+import { decodeIdentity, encodeRecipient, readEncryption } from "../../src/encryption/key-file.ts";
 import { encryptedStore, filesystemStore } from "../../src/index.ts";
 import { streamOf } from "../support/archives.ts";
-import { readAll } from "../support/read-all.ts";
+import { filesAt } from "../support/index-files.ts";
 import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
+import { readAll } from "../support/read-all.ts";
 import { takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
-import { filesAt } from "../support/index-files.ts";
 
-describe("the tool age", () => {
+interface Vector {
+  readonly name: string;
+  readonly expect: string;
+  readonly identities: readonly string[];
+  /** The SHA-256 of the content. */
+  readonly payload?: string;
+  readonly compressed?: boolean;
+  readonly file: string;
+}
+
+const { vectors } = JSON.parse(await readFile(new URL("age-vectors.json", import.meta.url), "utf8")) as {
+  vectors: Vector[];
+};
+
+describe("the age format", () => {
+  it.each(vectors)("treats the test vector $name as age does", async (vector) => {
+    const identities = vector.identities.map((text) => decodeIdentity(text));
+    expect(identities).not.toContain(undefined);
+    const stored = Buffer.from(vector.file, "base64");
+    const file = vector.compressed === true ? inflateSync(stored) : stored;
+    const source = decrypted(
+      chunkSource(piecesOf(file)),
+      identities.filter((one) => one !== undefined),
+    );
+    const read = await readAll(source);
+    const fault = read.error === undefined ? "success" : faultOf(read.error);
+    expect(fault).toBe(vector.expect);
+    // How much of a damaged file is released before its damage shows is left to implementations.
+    if (fault === "success")
+      expect(createHash("sha256").update(read.content).digest("hex")).toBe(vector.payload);
+  });
+});
+
+function faultOf(error: unknown): string {
+  if (!(error instanceof AgeError)) throw error;
+  return error.fault === "no match" ? error.fault : `${error.fault} failure`;
+}
+
+async function* piecesOf(file: Buffer): AsyncGenerator<Buffer> {
+  for (let at = 0; at < file.length; at += 1009) yield file.subarray(at, at + 1009);
+}
+
+describe("the tool age", { tags: "rest/age" }, () => {
   it("reads what Cairn encrypts, and Cairn reads what it encrypts, at sizes around those of chunks", async () => {
     const dir = await temporaryDirectory();
     const keys = join(dir, "keys.txt");
