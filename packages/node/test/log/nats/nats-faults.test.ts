@@ -1,4 +1,5 @@
 // @module-tag nats
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import { describe, expect, it, vi } from "vitest";
 import { followLog } from "../../../src/log/follow-log.ts";
@@ -98,8 +99,10 @@ describe("a writer to a log on NATS", () => {
     await nats.manager.streams.delete(nats.stream);
     const names = Array.from({ length: 20 }, (_, n) => `message ${n}`);
     const appending = Promise.allSettled(names.map((name) => log.append(bytes(name))));
-    // The append is now being retried, because the server reports no responders.
-    await nats.client.flush();
+    // Messages are sent at the end of this turn. The server answers the question that follows them on the same
+    // connection when it has reported for each that there are no responders, so all of them are being retried.
+    await nextTurn();
+    expect(await log.exists()).toBe(false);
     await nats.manager.streams.add({ name: nats.stream, subjects: [`${nats.stream}.tx`] });
     for (const outcome of await appending) {
       expect(outcome).toMatchObject({
