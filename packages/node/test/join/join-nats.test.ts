@@ -1,3 +1,4 @@
+// @module-tag nats
 import { mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { s3Store } from "@cairn/checkpoint";

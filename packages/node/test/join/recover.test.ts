@@ -1,3 +1,4 @@
+// @module-tag nats
 import { cp, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";

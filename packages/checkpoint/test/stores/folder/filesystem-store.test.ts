@@ -75,6 +75,7 @@ test("a folder without permissions is denied", async () => {
   // The mode must not depend on the umask.
   await chmod(join(dir, "read-only", "a.json"), 0o444);
   await chmod(join(dir, "read-only"), 0o555);
+  onTestFinished(() => chmod(join(dir, "read-only"), 0o755));
   withoutPrivileges();
   const locked = filesystemStore({ path: join(dir, "locked", "store") });
   const readOnly = filesystemStore({ path: join(dir, "read-only") });

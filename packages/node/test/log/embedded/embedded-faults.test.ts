@@ -142,7 +142,7 @@ describe("an embedded log", () => {
     await log.close();
   });
 
-  it("writes no removal behind a record that a full disk has cut off", async () => {
+  it("writes no removal behind a record that a full disk has cut off", { tags: "rest/root" }, async () => {
     await mkdir(path);
     await run("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", path]);
     try {
