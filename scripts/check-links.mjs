@@ -1,7 +1,8 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
 // source that docs/architecture.md names exists; that docs/README.md lists every page of docs/; that a constant has the
-// value that a page gives it; that the tests that docs/testing.md names are in the first tier; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
+// value that a page gives it; that the tests that docs/testing.md names are in the first tier; and that each change in
+// changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";

@@ -22,5 +22,5 @@ const missing = NEEDS.filter(({ tag }) => tags.length === 0 || tags.includes(tag
   (need) => !need.isThere() && !(install(need) && need.isThere()),
 );
 for (const { needed, remedy } of missing)
-  console.error(`Tests that need ${needed} are skipped: it is missing (${remedy}).`);
+  console.error(`${needed}: not available here (${remedy}). Tests that need it cannot run.`);
 if (missing.length > 0 && process.env.CAIRN_REQUIRE_SERVERS === "1") process.exit(1);

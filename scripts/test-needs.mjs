@@ -21,8 +21,8 @@ export const NEEDS = [
   program("rest/age", "age", "age 1.0 or later"),
   {
     tag: "rest/root",
-    needed: "root on Linux, to mount small disks",
+    needed: "root on Linux",
     isThere: () => process.platform === "linux" && process.getuid?.() === 0,
-    remedy: "run them as root",
+    remedy: "run the tests as root",
   },
 ];
