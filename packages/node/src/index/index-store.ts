@@ -40,7 +40,7 @@ import {
   readQueue,
   readQueues,
 } from "./read/queue-reads.ts";
-import { FieldUpkeep } from "./fields/field-upkeep.ts";
+import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
 import { listAsOf, listCurrent } from "./read/list-documents.ts";
@@ -261,18 +261,13 @@ export class IndexStore {
   async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
     // The last attempt may have failed.
     if (this.#mayHoldEvicted) await this.#removeEvicted();
-    return await applyMessages(
-      batch,
-      this.#state,
-      this.#applying,
-      this.#remembered,
-      await this.#fields.work(),
-      {
-        chains: this.#chains,
-        oldest: this.#oldestIds,
-        shards: this.#shards,
-      },
-    );
+    return await applyMessages(batch, this.#state, this.#applying, {
+      chains: this.#chains,
+      oldest: this.#oldestIds,
+      shards: this.#shards,
+      fields: await this.#fields.work(),
+      remembered: this.#remembered,
+    });
   }
 
   async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {

@@ -16,7 +16,7 @@ import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts
 import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
-import { OutcomeBatch } from "./outcome-batch.ts";
+import { OutcomeBatch } from "../rows/outcome-rows.ts";
 import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
@@ -50,12 +50,16 @@ export interface Applied {
   readonly shards: KnownShards | undefined;
 }
 
-/** What is kept in memory from the preceding batches. Whatever is absent is read. */
+/** What is known before a batch is applied. Whatever is absent is read, or has its default. */
 export interface BatchMemory {
   readonly chains?: ChainWindow;
   /** The idempotency ids to forget next. */
   readonly oldest?: OldestIds;
   readonly shards?: KnownShards | undefined;
+  /** The state of the indexed fields. */
+  readonly fields?: FieldKnowledge;
+  /** The number of transactions after which an idempotency id is forgotten: part of the index version, set only by tests. */
+  readonly remembered?: number | undefined;
 }
 
 /**
@@ -75,28 +79,25 @@ export const TOO_LARGE =
  * concern are too large to be held together. They are a pure function of the messages and of the
  * preceding state, which is read from `reader`. The resulting rows do not depend on how a log is divided into batches
  * (as long as it is divided where {@link decodeBatches} and `batchLength` require it), except that outcomes of one
- * batch may share a row. The birth record creates no row except its outcome. `remembered` is the number of transactions
- * after which an idempotency id is forgotten (it is part of the index version, and only tests set it), `fields` is the
- * known state of the indexed fields, and `memory` replaces reads.
+ * batch may share a row. The birth record creates no row except its outcome.
  */
 export async function applyMessages(
   messages: readonly IndexedMessage[],
   before: IndexState,
   reader: KvReader,
-  remembered = REMEMBERED_TRANSACTIONS,
-  fields: FieldKnowledge = noFieldWork(),
   memory: BatchMemory = {},
 ): Promise<Applied> {
-  const loaded = await load(messages, before, reader, { remembered, fields, shards: memory.shards });
+  const { remembered = REMEMBERED_TRANSACTIONS, fields = noFieldWork(), shards } = memory;
+  const loaded = await load(messages, before, reader, { remembered, fields, shards });
   if (typeof loaded === "number") {
-    return await applyMessages(messages.slice(0, loaded), before, reader, remembered, fields, memory);
+    return await applyMessages(messages.slice(0, loaded), before, reader, memory);
   }
   const { keys, touched, policies, queues } = loaded;
   const chains = (memory.chains ?? (await ChainWindow.load(reader, before))).begin();
   const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
   const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
-  let { log, txId, time } = before;
+  let { log, txId, time, sha256 } = before;
   let committed = 0;
   let operations = 0;
   let written = 0;
@@ -106,29 +107,21 @@ export async function applyMessages(
     if (decoded.kind === "birth" && message.position === 1) log = logOfBirth(decoded.birth, before);
     txId = message.position + log.offset;
     time = Math.max(time, message.time);
-    const isTooLarge = loaded.isTooLarge || exceeds(touched[index] ?? NOTHING, queues?.others(index), keys);
+    const own = touched[index] ?? NOTHING;
+    const isTooLarge = loaded.isTooLarge || exceeds(own, queues?.others(index), keys);
     const isPlanned = decoded.kind === "transaction" && !isTooLarge && queues?.concerns(decoded) === true;
     const plan = isPlanned ? await queues.plan(decoded, txId, time) : undefined;
-    const context = {
-      txId,
-      time,
-      keys,
-      touched: touched[index] ?? NOTHING,
-      policies,
-      queues,
-      plan,
-      isTooLarge,
-    };
+    const context = { txId, time, keys, touched: own, policies, queues, plan, isTooLarge };
     const verdict = applyOne(decoded, message, log.id, context, submissions);
     if (verdict.refusedFor !== undefined) {
       refused = { count: refused.count + 1, last: { txId, reason: verdict.refusedFor } };
     }
-    const looking = policies?.after(txId, time, touched[index] ?? NOTHING);
+    const looking = policies?.after(txId, time, own);
     if (looking !== undefined) await looking;
     if (before.retiring !== undefined) await queues?.after(txId);
     if (verdict.kind === "committed") {
       committed += 1;
-      operations += context.touched.length;
+      operations += own.length;
     }
     if (verdict.kind !== "duplicate") {
       const reason = verdict.kind === "aborted" ? verdict.text.toString() : undefined;
@@ -141,36 +134,37 @@ export async function applyMessages(
     const effect = { outcome, documents: keys.documents, written: sum - written };
     chains.add(message, decoded.kind !== "unreadable", effect);
     written = sum;
+    if (index === messages.length - 1) ({ sha256 } = anchorOf(message));
   }
-  const last = messages.at(-1);
-  if (last === undefined) throw new Error("nothing to apply");
-  const { sha256 } = anchorOf(last.message);
-  const bounded = policies === undefined ? before : { ...before, ...policies.state() };
-  const held = queues === undefined ? bounded : { ...bounded, ...queues.state(bounded) };
-  const { documents, largest } = keys;
-  const reached = { ...held, version: INDEX_VERSION, log, txId, time, sha256, documents, largest };
-  const state = keys.evicts ? { ...reached, evicting: true as const } : reached;
+  const state = stateAfter(before, { log, txId, time, sha256 }, loaded);
   const rows = keys.rows();
   await policies?.addRows(rows, fields);
-  for (const row of queues?.rows() ?? NO_ROWS) rows.push(row);
-  for (const row of outcomes.rows()) rows.push(row);
-  for (const row of submissions.rows(txId)) rows.push(row);
-  for (const row of chains.rows()) rows.push(row);
+  for (const source of [queues?.rows() ?? [], outcomes.rows(), submissions.rows(txId), chains.rows()])
+    for (const row of source) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
-  const counts = { committed, operations, refused };
-  return {
-    messages: messages.length,
-    rows,
-    state,
-    chains,
-    ...counts,
-    results,
-    shards: queues?.known(txId),
+  const counts = { messages: messages.length, committed, operations, refused };
+  return { ...counts, rows, state, chains, results, shards: queues?.known(txId) };
+}
+
+function stateAfter(
+  before: IndexState,
+  reached: Pick<IndexState, "log" | "txId" | "time" | "sha256">,
+  { keys, policies, queues }: Loaded,
+): IndexState {
+  const bounded = { ...before, ...policies?.state() };
+  const { documents, largest } = keys;
+  const state = {
+    ...bounded,
+    ...queues?.state(bounded),
+    ...reached,
+    documents,
+    largest,
+    version: INDEX_VERSION,
   };
+  return keys.evicts ? { ...state, evicting: true } : state;
 }
 
 const NOTHING: (KeyState | undefined)[] = [];
-const NO_ROWS: readonly KvOperation[] = [];
 
 /** What is read before a batch is applied. */
 interface Loaded {
@@ -183,26 +177,19 @@ interface Loaded {
   readonly isTooLarge: boolean;
 }
 
-interface LoadOptions {
-  readonly remembered: number;
-  readonly fields: FieldKnowledge;
-  readonly shards: KnownShards | undefined;
-}
-
 /** Returns a smaller number of messages if their documents are too large to be held together. */
 async function load(
   messages: readonly IndexedMessage[],
   before: IndexState,
   reader: KvReader,
-  options: LoadOptions,
+  known: { readonly remembered: number } & Required<Pick<BatchMemory, "fields" | "shards">>,
   isTooLarge = false,
 ): Promise<Loaded | number> {
-  const { remembered, fields, shards } = options;
   const keys = new KeyStates(before);
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" && !isTooLarge ? keys.collect(decoded.ops) : NOTHING,
   );
-  const queues = await BatchQueues.load(isTooLarge ? [] : messages, before, keys, reader, shards);
+  const queues = await BatchQueues.load(isTooLarge ? [] : messages, before, keys, reader, known.shards);
   const own = keys.all.length;
   // Policies are loaded before the keys are read, because policies may need additional keys.
   const policies = await BatchPolicies.load(messages, before, keys, reader);
@@ -211,11 +198,11 @@ async function load(
   const most = own <= 1 ? Infinity : isSingle ? MAX_TRANSACTION_BYTES : MAX_BATCH_BYTES;
   const [read] = await Promise.all([
     keys.load(reader, { most, of: own }),
-    policies?.sweep(remembered),
-    policies?.prepare(messages, touched, fields),
+    policies?.sweep(known.remembered),
+    policies?.prepare(messages, touched, known.fields),
   ]);
   if (read < own) {
-    if (isSingle) return await load(messages, before, reader, options, true);
+    if (isSingle) return await load(messages, before, reader, known, true);
     return Math.min(messages.length - 1, Math.max(1, Math.floor((messages.length * read) / own)));
   }
   policies?.collectSwept();
@@ -227,7 +214,7 @@ async function load(
 /** Returns whether the present documents of a transaction's keys are too large. */
 function exceeds(
   touched: readonly (KeyState | undefined)[],
-  others: readonly KeyState[] = NO_KEYS,
+  others: readonly KeyState[] = [],
   { largest }: KeyStates,
 ): boolean {
   if ((touched.length + others.length) * largest <= MAX_TRANSACTION_BYTES) return false;
@@ -238,8 +225,6 @@ function exceeds(
   for (const key of keys) bytes += key?.document?.length ?? 0;
   return bytes > MAX_TRANSACTION_BYTES;
 }
-
-const NO_KEYS: readonly KeyState[] = [];
 
 interface Context {
   readonly txId: TxId;

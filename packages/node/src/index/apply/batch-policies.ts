@@ -4,7 +4,6 @@ import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import { type IndexedMessage, lastTime, scans } from "./batches.ts";
 import { EventRows } from "./event-rows.ts";
 import { FieldChanges } from "../fields/field-changes.ts";
-import { addFieldRows, makeRowsAhead } from "./field-rows.ts";
 import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
 import { untilSweep, type Swept, sweepHistory, type SweepingTransaction } from "./history-sweep.ts";
 import { type SweptOutcomes, sweepOutcomes } from "./outcome-sweep.ts";
@@ -18,6 +17,7 @@ import {
 } from "../policies/active-policies.ts";
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
+import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 
 /** The parts of a batch other than its own documents: events, and the effects of policies. */
 export class BatchPolicies {
@@ -188,48 +188,35 @@ export class BatchPolicies {
   }
 
   /** Returns the part of the state after the batch that policies determine. */
-  state(): Pick<
-    IndexState,
-    | "policies"
-    | "events"
-    | "eventsFrom"
-    | "dueFrom"
-    | "superseded"
-    | "sweep"
-    | "cleaned"
-    | "pruned"
-    | "outcomesAfter"
-  > {
-    const { cleaned, pruned = 0, sweep, txId, outcomesAfter = 0 } = this.#before;
+  state(): Partial<IndexState> {
+    const {
+      cleaned,
+      pruned = 0,
+      sweep,
+      superseded = 0,
+      outcomesAfter,
+      txId,
+      events,
+      eventsFrom,
+      dueFrom,
+    } = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
-    const removedUpTo = this.#sweptOutcomes?.upTo ?? outcomesAfter;
-    const policies = this.#stillScanned(this.#policies);
-    const events = this.#events?.count ?? this.#before.events;
+    const { history } = this.#active ?? NOTHING_ACTIVE;
     return {
-      policies,
-      events,
-      eventsFrom: this.#events?.from ?? this.#before.eventsFrom,
-      dueFrom: this.#expiry?.from ?? this.#before.dueFrom,
-      superseded: this.#superseded(),
+      policies: this.#stillScanned(this.#policies),
+      events: this.#events?.count ?? events,
+      eventsFrom: this.#events?.from ?? eventsFrom,
+      dueFrom: this.#expiry?.from ?? dueFrom,
+      superseded:
+        history.size === 0
+          ? undefined
+          : (swept === undefined ? superseded : 0) + this.#keys.superseded((bucket) => history.has(bucket)),
       sweep: swept === undefined ? sweep : swept.cursor,
       cleaned: isCleaned ? txId + 1 : cleaned,
-      pruned: this.#pruned(pruned),
-      outcomesAfter: removedUpTo > 0 ? removedUpTo : undefined,
+      pruned: Math.max(pruned, swept?.pruned ?? 0, this.#dropped) || undefined,
+      outcomesAfter: (this.#sweptOutcomes?.upTo ?? outcomesAfter) || undefined,
     };
-  }
-
-  /** Returns the number of versions superseded since the last sweep. */
-  #superseded(): number | undefined {
-    const history = this.#active?.history ?? NOTHING_ACTIVE.history;
-    if (history.size === 0) return undefined;
-    const before = this.#swept === undefined ? (this.#before.superseded ?? 0) : 0;
-    return before + this.#keys.superseded((bucket) => history.has(bucket));
-  }
-
-  #pruned(before: TxId): TxId | undefined {
-    const pruned = Math.max(before, this.#swept?.pruned ?? 0, this.#dropped);
-    return pruned > 0 ? pruned : undefined;
   }
 
   /**
@@ -251,13 +238,38 @@ export class BatchPolicies {
     for (const row of this.#events?.rows() ?? []) rows.push(row);
     for (const row of this.#expiry?.rows() ?? []) rows.push(row);
     const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, fields.builds);
-    if (indexed.size > 0) {
-      await addFieldRows(rows, this.#fields, this.#keys.all, indexed, fields, this.#reader);
-    }
+    if (indexed.size > 0) await this.#addFieldRows(rows, indexed, fields);
     if (this.#policies === this.#before.policies) return;
     for (const row of fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? [])) {
       rows.push(row);
     }
+  }
+
+  /** Adds the rows of indexed fields that change with a batch: the difference between the documents before and after it. */
+  async #addFieldRows(
+    rows: KvOperation[],
+    indexed: ActivePolicies["indexed"],
+    { builds, counts }: FieldKnowledge,
+  ): Promise<void> {
+    for (const { bucket, rowKey, before, document, written, ahead } of this.#keys.all) {
+      const indexes = before === document ? undefined : indexed.get(bucket.name);
+      if (indexes === undefined) continue;
+      const old = fieldTexts(before, indexes);
+      // If a batch contains several documents for a key, the last one may belong to an aborted transaction.
+      const made = document !== undefined && ahead?.written === written ? ahead?.rows : undefined;
+      const now = made === undefined ? fieldTexts(document, indexes) : undefined;
+      for (const [at, index] of indexes.entries()) {
+        const built = builds.size === 0 ? undefined : builds.get(index.id);
+        if (built !== undefined && Buffer.compare(rowKey, built) > 0) continue;
+        const from = old[at];
+        const row = made?.[at];
+        const to = now === undefined ? row?.value.text : now[at];
+        if (from === to) continue;
+        if (from !== undefined) this.#fields.remove(index, from, rowKey);
+        if (to !== undefined) this.#fields.add(row ?? this.#fields.make(index, to, rowKey));
+      }
+    }
+    await this.#fields.addTo(rows, this.#reader, counts);
   }
 }
 
@@ -280,4 +292,24 @@ function countExtras(messages: readonly IndexedMessage[]) {
     if (recorded > 0) transactions += 1;
   }
   return found ? { events, transactions } : undefined;
+}
+
+/** It does not use the store, so the store can be read concurrently. */
+function makeRowsAhead(
+  changes: FieldChanges,
+  ops: readonly LoggedOperation[],
+  touched: readonly (KeyState | undefined)[],
+  indexed: ActivePolicies["indexed"],
+): void {
+  for (const [at, { op, document }] of ops.entries()) {
+    const key = touched[at];
+    const indexes = op === "put" && key !== undefined ? indexed.get(key.bucket.name) : undefined;
+    if (key === undefined || document === undefined || indexes === undefined) continue;
+    const texts = documentTexts(document, indexes);
+    const rows = indexes.map((index, place) => {
+      const text = texts[place];
+      return text === undefined ? undefined : changes.make(index, text, key.rowKey);
+    });
+    key.ahead = { written: document, rows };
+  }
 }

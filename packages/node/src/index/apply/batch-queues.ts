@@ -3,53 +3,16 @@ import type { Json, Policies, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import type { IndexedMessage } from "./batches.ts";
 import { collectEvicted, type EvictedKey } from "./evicted-entries.ts";
+import { QueueState } from "./queue-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import { Retirement } from "./retirement.ts";
 import { type QueueRule, activePolicies, appliesTo } from "../policies/active-policies.ts";
-import { reconfigurationProblem } from "../queues/queue-changes.ts";
-import { QueueTransaction } from "../queues/queue-transaction.ts";
+import { reconfigurationProblem, QueueTransaction } from "../queues/queue-transaction.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import {
-  decodePlace,
-  decodeShard,
-  encodePlace,
-  encodeShard,
-  openRowKey,
-  type EntryPlace,
-  placeRowKey,
-  type Shard,
-  shardNumber,
-  shardOfNamespace,
-  shardRowKey,
-  shardRows,
-} from "../rows/queue-rows.ts";
-import { sealed } from "../rows/row-checksum.ts";
+import { type EntryPlace, type Shard, shardOfNamespace } from "../rows/queue-rows.ts";
 import { ownMember } from "../../text/own-member.ts";
 import { asHold } from "../../transactions/queue-operation.ts";
 import type { LoggedOperation, LoggedTransaction } from "../../transactions/transaction-codec.ts";
-
-/** The rows of a queue that a batch needs, as they will be. */
-interface QueueState {
-  readonly name: string;
-  readonly rule: QueueRule | undefined;
-  readonly shards: Map<number, Shard>;
-  readonly places: Map<string, EntryPlace | undefined>;
-  /** The rows of the shards that the batch changes; undefined for rows that it removes. */
-  readonly shardRows: Map<number, Buffer | undefined>;
-  readonly placeRows: Map<string, PlaceRow>;
-  /** The entries that the batch may evict, with all of their keys once these are found. */
-  readonly evicted: Map<string, readonly EvictedKey[]>;
-}
-
-/** The row of an entry's place. */
-interface PlaceRow {
-  readonly key: Buffer;
-  /** The place as it was read. */
-  before: EntryPlace | undefined;
-  /** The new value; undefined if the batch removes the row. */
-  value: Buffer | undefined;
-  isChanged: boolean;
-}
 
 /** The shards of queues after a batch, from which the next batch continues without reading them. */
 export interface KnownShards {
@@ -95,7 +58,6 @@ export class BatchQueues {
   readonly #others = new Map<number, KeyState[]>();
   readonly #retirement: Retirement | undefined;
   #retiring: readonly RetiredShard[];
-  #written = 0;
 
   private constructor(before: IndexState, keys: KeyStates, reader: KvReader, known: KnownShards | undefined) {
     this.#before = before;
@@ -130,7 +92,9 @@ export class BatchQueues {
     }
     const [retiring] = batch.#retiring;
     if (retiring !== undefined) batch.#queue(retiring.queue);
-    await Promise.all([...batch.#queues.values()].map((queue) => batch.#load(queue)));
+    await Promise.all(
+      [...batch.#queues.values()].map((queue) => queue.load(reader, batch.#known.get(queue.name))),
+    );
     // A transaction that evicts is a batch of its own.
     for (const queue of batch.#queues.values()) batch.#collectDocuments(queue);
     return batch;
@@ -138,7 +102,9 @@ export class BatchQueues {
 
   /** The sum modulo 2^32 of the checksums of all rows of shards and entries written so far. */
   get written(): number {
-    return this.#written;
+    let sum = 0;
+    for (const queue of this.#queues.values()) sum += queue.written;
+    return sum >>> 0;
   }
 
   /**
@@ -214,8 +180,8 @@ export class BatchQueues {
   commit({ drafts, retired }: QueuePlan): void {
     for (const [name, draft] of drafts) {
       const queue = this.#queue(name);
-      for (const [number, shard] of draft.shards) this.#setShard(queue, number, shard);
-      for (const [entry, place] of draft.places) this.#setPlace(queue, entry, place);
+      for (const [number, shard] of draft.shards) queue.setShard(number, shard);
+      for (const [entry, place] of draft.places) queue.setPlace(entry, place);
     }
     if (retired.length > 0) this.#retiring = [...this.#retiring, ...retired];
   }
@@ -230,27 +196,19 @@ export class BatchQueues {
     const { entries, isDone } = await this.#retirement.step(txId);
     for (const entry of entries) {
       // The place was not read, but every entry of a shard has one.
-      if (!queue.placeRows.has(entry)) collectPlace(queue, entry).before = FINISHED;
-      this.#setPlace(queue, entry, undefined);
+      queue.collectPlace(entry, FINISHED);
+      queue.setPlace(entry, undefined);
     }
-    this.#setShard(
-      queue,
-      first.shard,
-      isDone ? undefined : { ...shard, entries: shard.entries - entries.length },
-    );
+    queue.setShard(first.shard, isDone ? undefined : { ...shard, entries: shard.entries - entries.length });
     if (isDone) this.#retiring = this.#retiring.slice(1);
   }
 
   /** Returns the part of the state after the batch that queues determine. */
   state({ cleaned, pruned }: IndexState): Pick<IndexState, "retiring" | "cleaned" | "pruned"> {
-    const retiring = this.#retiring.length === 0 ? undefined : this.#retiring;
+    const retiring = this.#retiring.length === 0 ? undefined : [...this.#retiring];
     const removed = this.#retirement?.removed ?? 0;
-    if (removed === 0) return { retiring: retiring && [...retiring], cleaned, pruned };
-    return {
-      retiring: retiring && [...retiring],
-      cleaned: this.#before.txId + 1,
-      pruned: Math.max(pruned ?? 0, removed),
-    };
+    if (removed === 0) return { retiring, cleaned, pruned };
+    return { retiring, cleaned: this.#before.txId + 1, pruned: Math.max(pruned ?? 0, removed) };
   }
 
   /** Returns the shards after the batch, whose last transaction is `txId`. */
@@ -261,19 +219,7 @@ export class BatchQueues {
   }
 
   *rows(): Generator<KvOperation> {
-    for (const { name, places, shardRows: shards, placeRows } of this.#queues.values()) {
-      for (const [number, value] of shards) yield change(shardRowKey(name, number), value);
-      for (const [entry, { key: placeKey, before, value, isChanged }] of placeRows) {
-        if (!isChanged) continue;
-        const after = places.get(entry);
-        if (before !== undefined || value !== undefined) yield change(placeKey, value);
-        // If the entry stays where it is, its row is removed and written again, in this order.
-        if (before?.isOpen === true) yield { type: "del", key: openRowKey(name, before) };
-        if (after?.isOpen !== true) continue;
-        const key = openRowKey(name, after);
-        yield { type: "put", key, value: sealed(key, Buffer.from(entry, "utf8")) };
-      }
-    }
+    for (const queue of this.#queues.values()) yield* queue.rows();
     yield* this.#retirement?.rows() ?? [];
   }
 
@@ -360,14 +306,14 @@ export class BatchQueues {
     const state = this.#queue(name);
     if (queue === undefined) {
       const { namespace, name: entry } = splitKey(key);
-      if (op !== "match") collectPlace(state, entry);
+      if (op !== "match") state.collectPlace(entry);
       if (op === "evict" && shardOfNamespace(namespace) !== undefined) state.evicted.set(entry, []);
     } else if (queue[0] === "enqueue") {
-      collectPlace(state, queue[2]);
+      state.collectPlace(queue[2]);
       this.#keys.collectBucket(name);
     } else if (queue[0] === "move") {
       const { name: entry } = splitKey(queue[2]);
-      collectPlace(state, entry);
+      state.collectPlace(entry);
       this.#addOther(at, name, queue[2]);
       this.#addOther(at, name, `${queue[3]}/${entry}`);
     }
@@ -391,68 +337,11 @@ export class BatchQueues {
   #queue(name: string): QueueState {
     let queue = this.#queues.get(name);
     if (queue === undefined) {
-      queue = {
-        name,
-        rule: this.#rules.get(name),
-        shards: new Map(),
-        places: new Map(),
-        shardRows: new Map(),
-        placeRows: new Map(),
-        evicted: new Map(),
-      };
+      queue = new QueueState(name);
       this.#queues.set(name, queue);
     }
     return queue;
   }
-
-  async #load({ name, shards, places, placeRows }: QueueState): Promise<void> {
-    const known = this.#known.get(name);
-    if (known !== undefined) for (const [number, shard] of known) shards.set(number, shard);
-    else {
-      for await (const rows of this.#reader.range(shardRows(name))) {
-        for (const [key, value] of rows) shards.set(shardNumber(key), decodeShard(key, value));
-      }
-    }
-    const entries = [...placeRows.keys()];
-    const rows = [...placeRows.values()];
-    const values = rows.length === 0 ? [] : await this.#reader.getMany(rows.map(({ key }) => key));
-    for (const [at, row] of rows.entries()) {
-      const value = values[at];
-      row.before = value === undefined ? undefined : decodePlace(row.key, value);
-      places.set(entries[at] ?? "", row.before);
-    }
-  }
-
-  #setShard(queue: QueueState, number: number, shard: Shard | undefined): void {
-    const key = shardRowKey(queue.name, number);
-    const row = shard && encodeShard(key, shard);
-    if (shard === undefined) queue.shards.delete(number);
-    else queue.shards.set(number, shard);
-    queue.shardRows.set(number, row);
-    this.#wrote(row);
-  }
-
-  #setPlace(queue: QueueState, entry: string, place: EntryPlace | undefined): void {
-    const row = collectPlace(queue, entry);
-    row.value = place && encodePlace(row.key, place);
-    row.isChanged = true;
-    queue.places.set(entry, place);
-    this.#wrote(row.value);
-  }
-
-  /** Adds the checksum with which a row begins. */
-  #wrote(row: Buffer | undefined): void {
-    if (row !== undefined) this.#written = (this.#written + row.readUInt32BE(0)) >>> 0;
-  }
-}
-
-function collectPlace({ name, placeRows }: QueueState, entry: string): PlaceRow {
-  let row = placeRows.get(entry);
-  if (row === undefined) {
-    row = { key: placeRowKey(name, entry), before: undefined, value: undefined, isChanged: false };
-    placeRows.set(entry, row);
-  }
-  return row;
 }
 
 /** Stands for the place of a finished entry that was not read. */
@@ -460,8 +349,4 @@ const FINISHED: EntryPlace = { shard: 0, isOpen: false, txId: 0, at: 0, moved: u
 
 function queuesOf(policies: Uint8Array): NonNullable<Policies["queues"]> {
   return (JSON.parse(Buffer.from(policies).toString("utf8")) as Policies).queues ?? {};
-}
-
-function change(key: Uint8Array, value: Uint8Array | undefined): KvOperation {
-  return value === undefined ? { type: "del", key } : { type: "put", key, value };
 }

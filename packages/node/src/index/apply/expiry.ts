@@ -2,8 +2,8 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { Json, TxId } from "@cairn/client";
 import { type ActivePolicies, type ExpireRule, appliesTo } from "../policies/active-policies.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
+  keysPerRead,
   dueRowKey,
   expiredRowKey,
   parseNumberedStem,

@@ -2,8 +2,8 @@ import type { KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
+  keysPerRead,
   asKind,
   documentRowPrefix,
   ID_BYTES,

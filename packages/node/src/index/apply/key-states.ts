@@ -3,8 +3,8 @@ import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { RowsAhead } from "../fields/field-changes.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
+  keysPerRead,
   asKind,
   counterRowKey,
   documentRowKey,

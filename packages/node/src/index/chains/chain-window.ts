@@ -16,10 +16,9 @@ import {
   IDENTITY_BYTES,
   type Link,
 } from "../rows/chain-rows.ts";
-import { SUM_BYTES } from "../rows/row-checksum.ts";
+import { SUM_BYTES, unusableIndex } from "../rows/row-checksum.ts";
 import { INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
-import { unusableIndex } from "../rows/unusable-index.ts";
 
 /*
  * Two chains run over all messages of a log, with a link at every transaction whose id is divisible by 1,024:

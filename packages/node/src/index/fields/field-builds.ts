@@ -2,7 +2,6 @@ import { setImmediate } from "node:timers/promises";
 import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
 import { type FieldIndex, activePolicies, type ActivePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { bytesOf, documentPages, type RowPage } from "./document-pages.ts";
 import { FieldCounts } from "./field-counts.ts";
 import { FieldChanges } from "./field-changes.ts";
 import { fieldTexts } from "./field-texts.ts";
@@ -10,6 +9,7 @@ import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
+import { resolvable } from "../../concurrency/resolvable.ts";
 
 /** The maximum number of pages of documents in one step. A page has a few hundred documents. */
 const PAGES_PER_STEP = 32;
@@ -215,4 +215,112 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
   }
   await kv.batch(rows);
   return removals.slice(at);
+}
+
+/** The replacement character. In a string, it stands for bytes that are not UTF-8, or for itself. */
+const REPLACEMENT = "\ufffd";
+
+type Pages<Row> = AsyncIterator<readonly Row[], unknown>;
+
+/** The key at which, or after which, pages of rows begin. */
+type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
+
+/** A key or a value, as bytes or as a string. */
+type RowPart = Uint8Array | string;
+
+/** A page of rows, each a pair of key and value. */
+type RowPage = readonly (readonly [RowPart, RowPart])[];
+
+/**
+ * Yields the rows from `begin` up to but not including `lt` in order, in pages, and prefetches one page. The rows must
+ * not change while they are read. Reads strings if the store supports this, which costs half as much as reading bytes,
+ * even including the conversion by {@link bytesOf}.
+ */
+export async function* documentPages(
+  reader: KvReader,
+  begin: PagesBegin,
+  lt: Uint8Array,
+): AsyncGenerator<RowPage> {
+  if (reader.rangeText === undefined) {
+    yield* readAhead(reader.range({ ...begin, lt }));
+    return;
+  }
+  let from = begin;
+  for await (const page of readAhead(reader.rangeText({ ...begin, lt }))) {
+    const isPlain = !page.some(([key, value]) => key.includes(REPLACEMENT) || value.includes(REPLACEMENT));
+    const pages = isPlain ? [page] : reader.range({ ...from, lt, limit: page.length });
+    for await (const rows of pages) {
+      yield rows;
+      const [last] = rows.at(-1) ?? [];
+      if (last !== undefined) from = { gt: bytesOf(last) };
+    }
+  }
+}
+
+/** Called for one row at a time, because the bytes of a whole page would stay in memory too long. */
+export function bytesOf(part: RowPart): Uint8Array {
+  return typeof part === "string" ? Buffer.from(part, "utf8") : part;
+}
+
+async function* readAhead<Row>(pages: AsyncIterable<readonly Row[]>): AsyncGenerator<readonly Row[]> {
+  const iterator: Pages<Row> = pages[Symbol.asyncIterator]();
+  let next = iterator.next();
+  try {
+    for (;;) {
+      const page = await next;
+      if (page.done === true) return;
+      next = iterator.next();
+      // The consumer receives the error when it awaits the page.
+      next.catch(() => {});
+      yield page.value;
+    }
+  } finally {
+    await Promise.allSettled([next]);
+    await iterator.return?.();
+  }
+}
+
+/** Except for {@link workArrives}, only the current writer of the store may use it. */
+export class FieldUpkeep {
+  readonly #kv: KvStore;
+  /** The remaining work; undefined if it must be read, or read again. */
+  #work: FieldWork | undefined;
+  #changed: () => void = () => {};
+
+  constructor(kv: KvStore) {
+    this.#kv = kv;
+  }
+
+  async work(): Promise<FieldWork> {
+    this.#work ??= await readFieldWork(this.#kv);
+    return this.#work;
+  }
+
+  /** Records that a batch was written. `isConfigured` is true if the batch may have changed the indexed fields. */
+  written(isConfigured: boolean): void {
+    this.#work?.counts.written();
+    if (!isConfigured) return;
+    this.#work = undefined;
+    this.#changed();
+  }
+
+  async step(state: IndexState, step: FieldStep): Promise<void> {
+    const work = await this.work();
+    // A failed step may have written some batches, so the remaining work must be read from the store.
+    this.#work = undefined;
+    this.#work = await stepFieldWork(this.#kv, state, work, step);
+  }
+
+  get isDone(): boolean {
+    return this.#work !== undefined && this.#work.builds.size === 0 && this.#work.removals.length === 0;
+  }
+
+  /** Resolves when there is work, or when `signal` is aborted. */
+  async workArrives(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = resolvable();
+    this.#changed = resolve;
+    signal.addEventListener("abort", resolve);
+    if (!signal.aborted && this.isDone) await promise;
+    signal.removeEventListener("abort", resolve);
+  }
 }

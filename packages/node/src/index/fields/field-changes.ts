@@ -3,7 +3,7 @@ import type { FieldIndex } from "../policies/active-policies.ts";
 import type { FieldCount, FieldCounts } from "./field-counts.ts";
 import { fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
 import { encodeNumber } from "../rows/row-values.ts";
-import { unusableIndex } from "../rows/unusable-index.ts";
+import { unusableIndex } from "../rows/row-checksum.ts";
 
 const EMPTY = new Uint8Array(0);
 

@@ -1,7 +1,7 @@
 import { type CairnError, type KvReader } from "@cairn/kv";
 import type { IndexState } from "../rows/index-state.ts";
 import { readOutcomes } from "../rows/outcome-rows.ts";
-import { unusableIndex } from "../rows/unusable-index.ts";
+import { unusableIndex } from "../rows/row-checksum.ts";
 
 /**
  * Checks that the index has an intact outcome for every transaction up to its last one, except those that a policy

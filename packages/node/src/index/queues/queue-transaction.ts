@@ -1,4 +1,4 @@
-import type { EntryOptions, TxId } from "@cairn/client";
+import type { EntryOptions, TxId, QueuePolicy } from "@cairn/client";
 import type { QueueRule } from "../policies/active-policies.ts";
 import type { EntryPlace, Shard } from "../rows/queue-rows.ts";
 import { isoTime } from "../../text/iso-time.ts";
@@ -290,4 +290,36 @@ export class QueueTransaction {
   #noShard(shown: string): string {
     return `${this.#queue.name} has no shard ${shown}`;
   }
+}
+
+/** The queue of a bucket when a transaction sets policies. */
+interface ReconfiguredQueue {
+  readonly name: string;
+  readonly before: QueuePolicy | undefined;
+  readonly after: QueuePolicy | undefined;
+  /** The shards that are not spare. */
+  readonly shards: ReadonlyMap<number, Shard>;
+  /** The counters of the bucket. */
+  readonly documents: number;
+  readonly tombstones: number;
+}
+
+/** A policy changes only if every row of the queue is right under the new one, so that none must be rewritten. */
+export function reconfigurationProblem(queue: ReconfiguredQueue): string | undefined {
+  const { name, before, after, shards, documents, tombstones } = queue;
+  if (after === undefined) {
+    if (shards.size === 0) return undefined;
+    return `${name} has shards that are not spare (${shards.size}): drain and retire them before removing the queue`;
+  }
+  if (before === undefined) {
+    if (documents + tombstones === 0) return undefined;
+    return `${name} is not empty (documents: ${documents}, deleted keys: ${tombstones}): a queue begins in an empty bucket, so use another one or evict them`;
+  }
+  const beyond = Math.max(-1, ...shards.keys());
+  if (beyond >= after.shards) {
+    return `${name} shard ${beyond} is not spare: drain and retire it before reducing shards to ${after.shards}`;
+  }
+  const entries = [...shards.values()].reduce((sum, shard) => sum + shard.entries, 0);
+  if (entries === 0 || JSON.stringify(before.terminal) === JSON.stringify(after.terminal)) return undefined;
+  return `${name} has entries (${entries}): terminal changes only while there are none`;
 }

@@ -33,8 +33,8 @@ import {
   ROW,
   NO_STEM,
   rowsOfKind,
+  keysPerRead,
 } from "../rows/row-keys.ts";
-import { keysPerRead } from "../rows/keys-per-read.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { readOutcomes } from "../rows/outcome-rows.ts";
 import { outcomeOperations } from "../rows/row-values.ts";

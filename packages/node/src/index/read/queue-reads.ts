@@ -6,7 +6,7 @@ import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { decodeOriginCursor, encodeOriginCursor } from "./cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { keysPerRead } from "../rows/keys-per-read.ts";
+import { keysPerRead, documentKeyRow } from "../rows/row-keys.ts";
 import {
   decodePlace,
   decodeShard,
@@ -19,7 +19,6 @@ import {
   shardRows,
 } from "../rows/queue-rows.ts";
 import { damagedRow, unsealed } from "../rows/row-checksum.ts";
-import { documentKeyRow } from "../rows/row-keys.ts";
 import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
 
 export interface OpenEntry {

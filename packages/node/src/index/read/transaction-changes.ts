@@ -7,8 +7,8 @@ import { compacted } from "./watch-compacted.ts";
 import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
 import { readFloors } from "./document-reads.ts";
 import { firstKept, type IndexState, readState } from "../rows/index-state.ts";
-import { keysPerRead } from "../rows/keys-per-read.ts";
 import {
+  keysPerRead,
   asKind,
   documentRowKey,
   evictionRowKey,

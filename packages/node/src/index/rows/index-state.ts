@@ -2,8 +2,7 @@ import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { Policies, TxId } from "@cairn/client";
 import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
-import { rowChecksum } from "./row-checksum.ts";
-import { unusableIndex } from "./unusable-index.ts";
+import { rowChecksum, unusableIndex } from "./row-checksum.ts";
 import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 

@@ -1,9 +1,8 @@
 import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { z } from "zod";
-import { sealed, unsealed } from "./row-checksum.ts";
+import { sealed, unsealed, unusableIndex } from "./row-checksum.ts";
 import { evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
-import { unusableIndex } from "./unusable-index.ts";
 
 /**
  * A mark of purged evictions. Since `at` (ms since 1970), the files of this index have contained no content that was

@@ -1,7 +1,6 @@
-import { type CairnError, crc32cOf } from "@cairn/kv";
+import { CairnError, crc32cOf } from "@cairn/kv";
 import { ROW, ID_BYTES } from "./row-keys.ts";
 import { rowName } from "./row-names.ts";
-import { unusableIndex } from "./unusable-index.ts";
 
 /**
  * LevelDB does not compare its blocks with their checksums when it reads, and a compaction gives a damaged block a
@@ -117,4 +116,12 @@ function sealOf(key: Uint8Array, value: Uint8Array): number {
 /** Returns `INDEX_CORRUPT`: a row's key or value is not the one that was written. */
 export function damagedRow(key: Uint8Array): CairnError {
   return unusableIndex(`the row ${rowName(key)} does not match its checksum`);
+}
+
+/** Returns `INDEX_CORRUPT`: the index cannot be used. `why` is the reason in words. */
+export function unusableIndex(why: string, cause?: unknown): CairnError {
+  return new CairnError("INDEX_CORRUPT", `The index is not usable: ${why}.`, {
+    hint: "Start the node, or let it run: it moves the index to quarantine and builds a new one from a checkpoint or from the log.",
+    cause,
+  });
 }

@@ -77,7 +77,7 @@ async function applied(run: number): Promise<{ kv: KvStore; state: IndexState; r
       let rest: readonly IndexedMessage[] = batch;
       while (rest.length > 0) {
         const part = rest.slice(0, await batchLength(rest, state, watched));
-        const { rows, state: after } = await applyMessages(part, state, watched, REMEMBERED);
+        const { rows, state: after } = await applyMessages(part, state, watched, { remembered: REMEMBERED });
         await kv.batch(rows);
         for (const { type, key } of rows) {
           const text = Buffer.from(key).toString("hex");

@@ -36,7 +36,7 @@ async function applied(messages: readonly LogMessage[], run: number, remembered:
         const length = await batchLength(rest, state, kv);
         const fields = await readFieldWork(kv);
         const part = rest.slice(0, length);
-        const { rows, state: after } = await applyMessages(part, state, kv, remembered, fields, { oldest });
+        const { rows, state: after } = await applyMessages(part, state, kv, { remembered, fields, oldest });
         await kv.batch(rows);
         state = after;
         rest = rest.slice(length);

@@ -12,7 +12,7 @@ import {
 } from "@cairn/kv";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bytesOf, documentPages } from "../../../src/index/fields/document-pages.ts";
+import { bytesOf, documentPages } from "../../../src/index/fields/field-builds.ts";
 
 let folder = "";
 let counter = 0;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { evictedRanges } from "../../../src/index/purge/evicted-ranges.ts";
+import { evictedRanges } from "../../../src/index/purge/eviction-purge.ts";
 import { fieldKey, fieldRowKey, fieldValuePrefix } from "../../../src/index/rows/field-row-keys.ts";
 import type { IndexState } from "../../../src/index/rows/index-state.ts";
 import { documentRowKey, ROW, versionRowKey } from "../../../src/index/rows/row-keys.ts";
