@@ -1,4 +1,4 @@
-import type { AddCommand } from "./options/command-options.ts";
+import type { AddCommand } from "./options/command.ts";
 import { ownMember } from "../text/own-member.ts";
 
 /** In the order of the help text. Each is loaded when it is used, so that a node starts without waiting for others. */
@@ -10,11 +10,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
   import: async () => (await import("./moving/import.ts")).addImport,
   export: async () => (await import("./moving/export.ts")).addExport,
   tx: async () => (await import("./data/tx.ts")).addTx,
-  get: async () => (await import("./data/get.ts")).addGet,
-  list: async () => (await import("./data/list.ts")).addList,
-  history: async () => (await import("./data/history.ts")).addHistory,
+  get: async () => (await import("./data/read.ts")).addGet,
+  list: async () => (await import("./data/read.ts")).addList,
+  history: async () => (await import("./data/read.ts")).addHistory,
   events: async () => (await import("./data/events.ts")).addEvents,
-  evictions: async () => (await import("./data/evictions.ts")).addEvictions,
+  evictions: async () => (await import("./data/events.ts")).addEvictions,
   policy: async () => (await import("./data/policy.ts")).addPolicy,
   queue: async () => (await import("./queue/queue.ts")).addQueue,
   watch: async () => (await import("./data/watch.ts")).addWatch,

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from "commander";
-import type { AddCommand } from "./options/command-options.ts";
+import type { AddCommand } from "./options/command.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../api/version.ts";
 import { adviceInstead, suggestCommands, suggestInGroup } from "./suggest-command.ts";

@@ -20,9 +20,9 @@ export function formatCount(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** Formats a number of things: `1 transaction`, `1,200 transactions`. */
+/** Formats a number of things: `1 transaction`, `1,200 transactions`, `2 entries`. */
 export function formatNumberOf(count: number, noun: string): string {
-  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+  return `${formatCount(count)} ${count === 1 ? noun : `${noun.replace(/y$/, "ie")}s`}`;
 }
 
 /** Formats a duration: `812 ms`, `4.2 s`, `3 min 5 s`, `5 h 12 min`, `2 d 3 h`. */

@@ -4,28 +4,16 @@ import type { Manifest } from "@cairn/checkpoint";
 import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.ts";
 import { openIndex } from "../../index/local-index.ts";
+import { formatCount } from "../../text/quantities.ts";
+import { command, type CommandRun } from "../options/command.ts";
+import { CONFIGURATION } from "../options/configuration.ts";
+import { count, flag, type OptionValues, text } from "../options/option-specs.ts";
+import { KEYS } from "../options/store-keys.ts";
 import { chooseCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
-import {
-  type AddCommand,
-  type ConfiguredOptions,
-  describeConfiguredCommand,
-  wholeNumber,
-} from "../options/command-options.ts";
-import { showProgress } from "../terminal/progress-display.ts";
-import { formatCount } from "../../text/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
-import { printable, type Terminal, writeJson, writeLine, tell } from "../terminal/terminal.ts";
-import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
-import { interruptible } from "../terminal/interrupt.ts";
-
-interface DiffCommandOptions extends ConfiguredOptions, StoreKeyOptions {
-  readonly bucket?: string;
-  readonly limit: number;
-  readonly all?: boolean;
-  readonly staging?: string;
-}
+import { printable, writeJson } from "../terminal/terminal.ts";
 
 interface Unpacked {
   readonly name: string;
@@ -33,125 +21,97 @@ interface Unpacked {
   readonly kv: KvStore;
 }
 
-const DEFAULT_LIMIT = 100;
-
-export const addCheckpointDiff: AddCommand = (parent, terminal) => {
-  keyOptions(
-    describeConfiguredCommand(
-      parent.command("diff <before> <after>"),
-      "Print the documents that differ between two checkpoints, given by path (for a folder, the newest one) or, with -f, by name in the configured store",
-      ["cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints"],
-    ),
-  )
-    .option("--bucket <bucket>", "compare only this bucket")
-    .option(
-      "--limit <count>",
-      "print at most this many differences",
-      wholeNumber("--limit", 0),
-      DEFAULT_LIMIT,
-    )
-    .option("--all", "print every difference")
-    .option(
-      "--staging <directory>",
-      "the folder in which to unpack the checkpoints (default: the temporary folder)",
-    )
-    .action(async (before: string, after: string, options: DiffCommandOptions) => {
-      const staging = await stagingFolder(options.staging, "cairn-diff-", terminal);
-      const { signal, forget } = interruptible(terminal, "not everything was compared");
-      const opened: Unpacked[] = [];
-      try {
-        for (const [at, place] of [before, after].entries()) {
-          const dir = join(staging, String(at));
-          opened.push(await unpack(place, dir, options, signal, terminal));
-        }
-        const [left, right] = opened;
-        if (left !== undefined && right !== undefined) {
-          await compare(left, right, options, signal, terminal);
-        }
-      } finally {
-        forget();
-        for (const { kv } of opened) await kv.close();
-        await rm(staging, { recursive: true, force: true });
-      }
-    });
+const DIFF = {
+  ...CONFIGURATION,
+  ...KEYS,
+  bucket: text("<bucket>", "compare only this bucket"),
+  limit: count("<count>", "print at most this many differences", 0, 100),
+  all: flag("print every difference"),
+  staging: text(
+    "<directory>",
+    "the folder in which to unpack the checkpoints (default: the temporary folder)",
+  ),
 };
 
-async function unpack(
-  place: string,
-  dir: string,
-  options: DiffCommandOptions,
-  signal: AbortSignal,
-  terminal: Terminal,
-): Promise<Unpacked> {
+type DiffRun = CommandRun<OptionValues<typeof DIFF>>;
+
+export const addCheckpointDiff = command({
+  syntax: "diff <before> <after>",
+  description:
+    "Print the documents that differ between two checkpoints, given by path (for a folder, the newest one) or, with -f, by name in the configured store",
+  examples: [
+    "cairn checkpoint diff ./checkpoints/checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e ./checkpoints",
+  ],
+  options: DIFF,
+  async act(run, before, after) {
+    const staging = await stagingFolder(run.options.staging, "cairn-diff-", run.terminal);
+    run.defer(() => rm(staging, { recursive: true, force: true }));
+    run.interruptible("not everything was compared");
+    const left = await unpack(run, before, join(staging, "0"));
+    await compare(run, left, await unpack(run, after, join(staging, "1")));
+  },
+});
+
+async function unpack(run: DiffRun, place: string, targetDir: string): Promise<Unpacked> {
   const provider = levelProvider();
+  const { options, terminal, signal } = run;
   return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
     const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
     const about = { command: "cairn checkpoint diff", verb: "unpacking", signal };
-    const folders = { stagingDir: `${dir}-staging`, targetDir: dir };
+    const folders = { stagingDir: `${targetDir}-staging`, targetDir };
     const { manifest } = await restoreNamed(
       { stores: [store], name, ...folders, ...about },
       provider,
       terminal,
     );
-    const { kv } = await openIndex(provider, dir);
+    const { kv } = await openIndex(provider, targetDir);
+    run.defer(() => kv.close());
     return { name, manifest, kv };
   });
 }
 
-async function compare(
-  before: Unpacked,
-  after: Unpacked,
-  { bucket, limit, all = false, json = false }: DiffCommandOptions,
-  signal: AbortSignal,
-  terminal: Terminal,
-): Promise<void> {
+async function compare(run: DiffRun, before: Unpacked, after: Unpacked): Promise<void> {
+  const { bucket, limit, all } = run.options;
+  const { stdout } = run.terminal;
   // Revisions of different logs cannot be compared.
   const byContent = before.manifest.log.id !== after.manifest.log.id;
   const total = Math.max(before.manifest.documents, after.manifest.documents);
-  const display = showProgress(terminal.stderr, "comparing", total, Date.now, formatCount);
+  const display = run.progress("comparing", total, formatCount);
   const counts = { added: 0, changed: 0, removed: 0 };
   const differences = diffIndexes(before.kv, after.kv, {
     ...(bucket === undefined ? {} : { bucket }),
     byContent,
     onProgress: (documents) => display.update(Math.min(documents, total), "documents"),
   });
-  try {
-    let step = await differences.next();
-    for (let printed = 0; step.done !== true; step = await differences.next()) {
-      signal.throwIfAborted();
-      counts[step.value.change] += 1;
-      if (!all && printed >= limit) continue;
-      printed += 1;
-      await (json
-        ? writeJson(terminal.stdout, flat(step.value))
-        : writeLine(terminal.stdout, printable(lineOf(step.value))));
-    }
-    display.stop();
-    const summary = { ...counts, equal: step.value };
-    const sides = { before: sideOf(before), after: sideOf(after), byContent };
-    if (json) return await writeJson(terminal.stdout, { ...sides, ...summary });
+  run.defer(() => differences.return(0));
+  let step = await differences.next();
+  for (let printed = 0; step.done !== true; step = await differences.next()) {
+    run.signal.throwIfAborted();
+    counts[step.value.change] += 1;
+    if (!all && printed >= limit) continue;
+    printed += 1;
+    const { key, ...rest } = step.value;
+    await (run.json ? writeJson(stdout, { ...key, ...rest }) : run.line(printable(lineOf(step.value))));
+  }
+  display.stop();
+  const summary = { ...counts, equal: step.value };
+  if (!run.json) {
     const notShown = counts.added + counts.changed + counts.removed - limit;
-    if (!all && notShown > 0) {
-      await tell(
-        terminal,
+    if (!all && notShown > 0)
+      await run.tell(
         `${formatCount(notShown)} more documents differ. Use --limit to print more of them, or --all to print all.`,
       );
-    }
-    if (byContent) {
-      await tell(
-        terminal,
+    if (byContent)
+      await run.tell(
         "The checkpoints belong to different logs, so only documents are compared, not revisions.",
       );
-    }
-    const amounts = Object.entries(summary).map(([what, count]) => `${formatCount(count)} ${what}`);
-    const [from, to] = [before, after].map(
-      ({ name, manifest }) => `${name} (transaction ${formatCount(manifest.txId)})`,
-    );
-    await writeLine(terminal.stdout, `from ${from} to ${to}: ${amounts.join(", ")}`);
-  } finally {
-    display.stop();
-    await differences.return(0);
   }
+  const amounts = Object.entries(summary).map(([what, amount]) => `${formatCount(amount)} ${what}`);
+  const [from, to] = [before, after].map(
+    ({ name, manifest }) => `${name} (transaction ${formatCount(manifest.txId)})`,
+  );
+  const sides = { before: sideOf(before), after: sideOf(after), byContent };
+  await run.answer({ ...sides, ...summary }, `from ${from} to ${to}: ${amounts.join(", ")}`);
 }
 
 const SIGNS = { added: "+", changed: "~", removed: "-" } as const;
@@ -159,10 +119,6 @@ const SIGNS = { added: "+", changed: "~", removed: "-" } as const;
 function lineOf({ change, key: { bucket, namespace, name }, before, after }: Difference): string {
   const revisions = change === "changed" ? `${before} -> ${after}` : String(after ?? before);
   return `${SIGNS[change]} ${bucket} ${namespace}/${name} (revision ${revisions})`;
-}
-
-function flat({ key, ...rest }: Difference): object {
-  return { ...key, ...rest };
 }
 
 function sideOf({ name, manifest: { txId, log } }: Unpacked): object {

@@ -1,4 +1,4 @@
-import { commandGroup } from "../options/command-options.ts";
+import { commandGroup } from "../options/command.ts";
 import { addCheckpointCreate } from "./checkpoint-create.ts";
 import { addCheckpointDiff } from "./checkpoint-diff.ts";
 import { addCheckpointList } from "./checkpoint-list.ts";

@@ -1,58 +1,106 @@
-import { formatTable, shorten } from "../terminal/columns.ts";
-import {
-  type AddCommand,
-  describeReadCommand,
-  type ReadCommandOptions,
-  readQuery,
-  wholeNumber,
-} from "../options/command-options.ts";
-import { withNode } from "../options/node-address.ts";
+import type { EvictionPlaces } from "../../api/node-api.ts";
 import type { RecordedEvent } from "../../index/read/event-reads.ts";
-import { writeJsonLines, writeLine, tell } from "../terminal/terminal.ts";
-
-interface EventOptions extends ReadCommandOptions {
-  readonly limit: number;
-  readonly bucket?: string;
-  readonly object?: string;
-  readonly before?: string;
-}
+import { command } from "../options/command.ts";
+import { NODE, openNode, READ, read } from "../options/node-address.ts";
+import { count, text } from "../options/option-specs.ts";
+import { pages } from "../requests/documents.ts";
+import { shorten } from "../terminal/columns.ts";
+import { writeJsonLines } from "../terminal/terminal.ts";
 
 const WIDEST_MESSAGE = 200;
 
-export const addEvents: AddCommand = (parent, terminal) => {
-  describeReadCommand(parent.command("events"), "List recorded events, newest first", [
-    "cairn events --limit 20",
-    "cairn events --object pod/web-0 --json",
-  ])
-    .option("--limit <count>", "print at most this many events, up to 1,000", wholeNumber("--limit", 1), 100)
-    .option("--bucket <bucket>", "print only events about objects in this bucket")
-    .option("--object <object>", "print only events about this object")
-    .option(
-      "--before <id-or-time>",
+export const addEvents = command({
+  syntax: "events",
+  description: "List recorded events, newest first",
+  examples: ["cairn events --limit 20", "cairn events --object pod/web-0 --json"],
+  options: {
+    ...READ,
+    limit: count("<count>", "print at most this many events, up to 1,000", 1, 100),
+    bucket: text("<bucket>", "print only events about objects in this bucket"),
+    object: text("<object>", "print only events about this object"),
+    before: text(
+      "<id-or-time>",
       "print only events older than this: the id of an event, or nanoseconds since 1970",
-    )
-    .action(async ({ limit, bucket, object, before, ...options }: EventOptions) => {
-      const query = { ...readQuery(options), limit, bucket, object, before };
-      const events = (await withNode(terminal, options, (node) =>
-        node.json({ path: "/api/v1/events", query }),
-      )) as readonly RecordedEvent[];
-      if (options.json === true) return writeJsonLines(terminal.stdout, events);
-      if (events.length === 0) return tell(terminal, "None found.");
-      const rows = events.map(({ time, reason, object: what, message = "" }) => [
+    ),
+  },
+  async act(run) {
+    const { limit, bucket, object, before } = run.options;
+    const events = await read<RecordedEvent[]>(run, "/api/v1/events", { limit, bucket, object, before });
+    await run.list(
+      events,
+      ["TIME", "REASON", "OBJECT", "MESSAGE"],
+      ({ time, reason, object: what, message = "" }) => [
         timeText(time),
         reason,
         what,
         shorten(message, WIDEST_MESSAGE),
-      ]);
-      return writeLine(
-        terminal.stdout,
-        formatTable(["TIME", "REASON", "OBJECT", "MESSAGE"], rows, [], terminal.stdout),
-      );
-    });
-};
+      ],
+    );
+  },
+});
 
 /** Formats nanoseconds since 1970 as an ISO 8601 time with milliseconds. */
 function timeText(nanoseconds: string): string {
   const date = new Date(Number(BigInt(nanoseconds) / 1_000_000n));
   return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();
+}
+
+export const addEvictions = command({
+  syntax: "evictions",
+  description: "List evictions, newest first, and where the evicted bytes may still be stored",
+  examples: ["cairn evictions", "cairn evictions --json"],
+  options: { ...NODE, limit: count("<count>", "print at most this many evictions", 1, 100) },
+  async act(run) {
+    const found: EvictionPlaces[] = [];
+    const request = { path: "/api/v1/tx/evictions" };
+    for await (const { items } of pages<EvictionPlaces>(await openNode(run), request, run.options.limit))
+      found.push(...items);
+    if (run.json) return await writeJsonLines(run.terminal.stdout, found);
+    if (found.length === 0) return await run.tell("Nothing was evicted.");
+    const isBackedUp = found.some(({ segments }) => segments === null || segments.length > 0);
+    const rows = found.map((one) => [
+      String(one.txId),
+      one.txTime,
+      `${one.bucket} ${one.namespace}/${one.name}`,
+      one.log === null ? "no" : `${one.log.firstTxId} to ${one.log.lastTxId}`,
+      one.files.goneSince === null ? "yes" : `no, since ${one.files.goneSince}`,
+      checkpointsText(one),
+      one.firstWithout ?? "none yet",
+      ...(isBackedUp ? [segmentsText(one)] : []),
+    ]);
+    const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN THE INDEX", "IN CHECKPOINTS", "FIRST WITHOUT"];
+    if (isBackedUp) heading.push("IN THE LOG BACKUP");
+    await run.line(run.table(heading, rows, ["TX"]));
+    const waits = new Set(found.map(({ files }) => files.waitsFor));
+    for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await run.tell(sentence);
+  },
+});
+
+/** For each reason why evicted bytes are still in the index's files, a sentence about when they will be removed. */
+const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
+  [
+    "compaction",
+    "The node rewrites the files of its index soon after an eviction, and before its next checkpoint.",
+  ],
+  [
+    "reads",
+    "Reads that began before the eviction still use files of the index, which are rewritten once the reads have ended.",
+  ],
+  ["restart", "Restart the node: LevelDB's list of files still contains a value of an indexed field."],
+  [
+    "unknown",
+    "The key-value store of this node cannot determine whether its files still hold the evicted bytes.",
+  ],
+];
+
+function segmentsText({ txId, segments, segmentsUntil }: EvictionPlaces): string {
+  if (segments === null) return "(the store does not respond)";
+  if (segments.length === 0) return "no";
+  return `${segments.join(", ")} until ${segmentsUntil ?? `cairn log backup prune --through ${txId}`}`;
+}
+
+function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {
+  if (checkpoints === null || inFilesOf === null) return "(the store does not respond)";
+  const all = [...inFilesOf, ...checkpoints];
+  return all.length === 0 ? "no" : all.join(", ");
 }

@@ -1,43 +1,36 @@
-import {
-  type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
-  wholeNumber,
-} from "../options/command-options.ts";
-import { withNode } from "../options/node-address.ts";
-import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
 import { reasonWords } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
+import { command, type CommandRun } from "../options/command.ts";
+import { NODE, openNode, type NodeOptions } from "../options/node-address.ts";
+import { count, flag } from "../options/option-specs.ts";
+import { loadTransactions, pace } from "../requests/load-transactions.ts";
 import { openNdjson } from "../requests/ndjson-input.ts";
-import { loadTransactions } from "../requests/load-transactions.ts";
 import type { AbortedLine, SendProgress } from "../requests/send-chunks.ts";
-import type { NodeClient } from "../requests/node-client.ts";
-import { showProgress } from "../terminal/progress-display.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 
-interface LoadCommandOptions extends NodeOptions {
-  readonly fromLine: number;
-  readonly await?: boolean;
-}
-
-export const addLoad: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("load <file>"),
-    "Load transactions in order from an NDJSON file, one per line (- for standard input)",
-    ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
-  )
-    .option("--from-line <number>", "skip the lines before this line", wholeNumber("--from-line", 1), 1)
-    .option("--await", "wait until the node has indexed all transactions, and report those that were aborted")
-    .action(async (file: string, options: LoadCommandOptions) => {
-      const begun = performance.now();
-      await withNode(terminal, options, async (node) => {
-        const loaded = await loadFile(node, file, options, terminal);
-        await writeSummary(terminal, loaded, (performance.now() - begun) / 1000, options);
-        if (loaded.aborted.count > 0) throw abortedError(loaded);
-      });
-    });
-};
+export const addLoad = command({
+  syntax: "load <file>",
+  description: "Load transactions in order from an NDJSON file, one per line (- for standard input)",
+  examples: ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
+  options: {
+    ...NODE,
+    fromLine: count("<number>", "skip the lines before this line", 1, 1),
+    await: flag("wait until the node has indexed all transactions, and report those that were aborted"),
+  },
+  async act(run, file) {
+    const begun = performance.now();
+    const { transactions, lastTxId = null, aborted } = await loadFile(run, file);
+    const seconds = (performance.now() - begun) / 1000;
+    const counts = { transactions, ...(run.options.await ? { aborted: aborted.count } : {}) };
+    const what = formatNumberOf(transactions, "transaction");
+    const last = lastTxId === null ? "" : `, last tx-id ${lastTxId}`;
+    await run.answer(
+      { ...counts, seconds, lastTxId },
+      `loaded ${what} in ${pace(transactions, seconds)}${last}`,
+    );
+    if (aborted.count > 0) throw abortedError({ transactions, aborted });
+  },
+});
 
 /** What was loaded, and how many of these transactions were aborted, as far as that was awaited. */
 interface Loaded extends SendProgress {
@@ -45,76 +38,51 @@ interface Loaded extends SendProgress {
 }
 
 async function loadFile(
-  node: NodeClient,
+  run: CommandRun<NodeOptions & { fromLine: number; await: boolean }>,
   file: string,
-  options: LoadCommandOptions,
-  terminal: Terminal,
 ): Promise<Loaded> {
-  const input = await openNdjson(file, terminal);
-  const { signal, forget } = interruptible(terminal, "some lines were stored");
-  const display = showProgress(terminal.stderr, "loading", input.bytes);
+  const node = await openNode(run);
+  const input = await openNdjson(file, run.terminal);
+  run.defer(input.close);
+  const signal = run.interruptible("some lines were stored");
+  const display = run.progress("loading", input.bytes);
   let waiting = false;
   let aborted: Loaded["aborted"] = { count: 0, first: undefined };
-  const noteAborted = (_chunk: unknown, count: number, [first]: readonly AbortedLine[]): Promise<void> => {
-    aborted = { count: aborted.count + count, first: aborted.first ?? first };
+  const noteAborted = (_chunk: unknown, more: number, [first]: readonly AbortedLine[]): Promise<void> => {
+    aborted = { count: aborted.count + more, first: aborted.first ?? first };
     return Promise.resolve();
   };
-  try {
-    const loaded = await loadTransactions(node, input.lines, {
-      fromLine: options.fromLine,
-      signal,
-      onProgress: ({ bytes, transactions }) => {
-        waiting = false;
-        display.update(bytes, formatNumberOf(transactions, "transaction"));
-      },
-      onRetry: (error) => {
-        if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
-        waiting = true;
-      },
-      onAborted: options.await === true ? noteAborted : undefined,
-    });
-    if (signal.aborted && signal.reason instanceof InterruptedError)
-      throw interruptedAt(signal.reason, loaded);
-    return { ...loaded, aborted };
-  } finally {
-    display.stop();
-    forget();
-    input.close();
-  }
-}
-
-function interruptedAt(error: InterruptedError, { transactions, nextLine }: SendProgress): InterruptedError {
-  return error.withOutcome(
-    `${formatNumberOf(transactions, "transaction")} of this input ${transactions === 1 ? "was" : "were"} stored`,
-    `Run the command again with --from-line ${nextLine}.`,
+  const loaded = await loadTransactions(node, input.lines, {
+    fromLine: run.options.fromLine,
+    signal,
+    onProgress: ({ bytes, transactions }) => {
+      waiting = false;
+      display.update(bytes, formatNumberOf(transactions, "transaction"));
+    },
+    onRetry: (error) => {
+      if (!waiting) run.terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
+      waiting = true;
+    },
+    onAborted: run.options.await ? noteAborted : undefined,
+  });
+  const stored = `${formatNumberOf(loaded.transactions, "transaction")} of this input`;
+  run.throwIfInterrupted(
+    `${stored} ${loaded.transactions === 1 ? "was" : "were"} stored`,
+    `Run the command again with --from-line ${loaded.nextLine}.`,
   );
+  return { ...loaded, aborted };
 }
 
-function abortedError({ transactions, aborted: { count, first } }: Loaded): CairnError {
+function abortedError({
+  transactions,
+  aborted: { count: aborted, first },
+}: Pick<Loaded, "transactions" | "aborted">): CairnError {
   const { line = 0, txId = 0, reason } = first ?? {};
   return new CairnError(
     "CONFLICT",
-    `${formatCount(count)} of ${formatNumberOf(transactions, "transaction")} ${count === 1 ? "was" : "were"} aborted, and changed nothing; the first one is transaction ${txId} in line ${line}: ${reasonWords(reason)}.`,
+    `${formatCount(aborted)} of ${formatNumberOf(transactions, "transaction")} ${aborted === 1 ? "was" : "were"} aborted, and changed nothing; the first one is transaction ${txId} in line ${line}: ${reasonWords(reason)}.`,
     {
       hint: 'cairn tx show ID shows the reason of a transaction. Make what was refused possible, and load these lines again, each with another "id", or without one: an id stays with its aborted transaction.',
     },
-  );
-}
-
-async function writeSummary(
-  terminal: Terminal,
-  { transactions, lastTxId, aborted }: Loaded,
-  seconds: number,
-  options: LoadCommandOptions,
-): Promise<void> {
-  if (options.json === true) {
-    const counts = { transactions, ...(options.await === true ? { aborted: aborted.count } : {}) };
-    return writeJson(terminal.stdout, { ...counts, seconds, lastTxId: lastTxId ?? null });
-  }
-  const rate = formatCount(transactions / Math.max(seconds, 0.001));
-  const last = lastTxId === undefined ? "" : `, last tx-id ${lastTxId}`;
-  return writeLine(
-    terminal.stdout,
-    `loaded ${formatNumberOf(transactions, "transaction")} in ${seconds.toFixed(seconds < 10 ? 1 : 0)} s (${rate}/s)${last}`,
   );
 }

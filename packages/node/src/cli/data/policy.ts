@@ -2,71 +2,58 @@ import { isDeepStrictEqual } from "node:util";
 import type { PolicyState } from "@cairn/client";
 import { policyProblems } from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
-import {
-  type AddCommand,
-  addGroup,
-  describeNodeCommand,
-  describeReadCommand,
-  type NodeOptions,
-  type ReadCommandOptions,
-  readQuery,
-  wholeNumber,
-} from "../options/command-options.ts";
-import { withNode } from "../options/node-address.ts";
+import { command, commandGroup } from "../options/command.ts";
+import { NODE, openNode, READ, read } from "../options/node-address.ts";
+import { count } from "../options/option-specs.ts";
 import { readJsonInput } from "../terminal/input.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { writeJson, writeLine, tell } from "../terminal/terminal.ts";
 
 const PATH = "/api/v1/policies";
 
-export const addPolicy: AddCommand = (parent, terminal) => {
-  const group = addGroup(parent, "policy", "Show and set the policies of the log");
-
-  describeReadCommand(group.command("show"), "Print the policies in force", [
-    "cairn policy show > policies.json",
-  ]).action(async (options: ReadCommandOptions) => {
-    const current = (await withNode(terminal, options, (node) =>
-      node.json({ path: PATH, query: readQuery(options) }),
-    )) as PolicyState & {
-      file: string | null;
-    };
-    if (options.json === true) return writeJson(terminal.stdout, current);
-    await writeLine(terminal.stdout, JSON.stringify(current.policies, undefined, 2));
+const addShow = command({
+  syntax: "show",
+  description: "Print the policies in force",
+  examples: ["cairn policy show > policies.json"],
+  options: READ,
+  async act(run) {
+    const current = await read<PolicyState & { file: string | null }>(run, PATH);
+    await run.answer(current, JSON.stringify(current.policies, undefined, 2));
+    if (run.json) return;
     const { revision, file } = current;
-    await tell(terminal, revision === null ? "No policies were set." : `Set by transaction ${revision}.`);
-    if (file !== "different") return;
-    await tell(terminal, "cairn/policies in the node's configuration differs from these and is ignored.");
-  });
+    await run.tell(revision === null ? "No policies were set." : `Set by transaction ${revision}.`);
+    if (file === "different")
+      await run.tell("cairn/policies in the node's configuration differs from these and is ignored.");
+  },
+});
 
-  describeNodeCommand(
-    group.command("apply <file>"),
+const addApply = command({
+  syntax: "apply <file>",
+  description:
     "Set the policies from a JSON file (- for standard input), unless another client changes them at the same time",
-    ["cairn policy apply policies.json", "cairn policy apply policies.json --if-revision 17"],
-  )
-    .option(
-      "--if-revision <revision>",
-      "set the policies only if they are at this revision",
-      wholeNumber("--if-revision", 1),
-    )
-    .action(async (file: string, options: NodeOptions & { ifRevision?: number }) => {
-      const body = await readJsonInput(file, terminal);
-      checkPolicies(file === "-" ? "standard input" : file, body);
-      await withNode(terminal, options, async (node) => {
-        const current = (await node.json({ path: PATH })) as PolicyState;
-        const revision = options.ifRevision ?? current.revision;
-        const areSame = isDeepStrictEqual(current.policies, JSON.parse(body));
-        if (areSame && current.revision !== null && revision === current.revision) {
-          if (options.json === true) return writeJson(terminal.stdout, { txId: null, unchanged: true });
-          return writeLine(terminal.stdout, `unchanged since transaction ${current.revision}`);
-        }
-        const headers: Record<string, string> =
-          revision === null ? { "if-none-match": "*" } : { "if-match": `"${revision}"` };
-        const answer = (await node.json({ method: "PUT", path: PATH, body, headers })) as { txId: number };
-        if (options.json === true) return writeJson(terminal.stdout, { ...answer, unchanged: false });
-        return writeLine(terminal.stdout, `set by transaction ${answer.txId}`);
-      });
-    });
-};
+  examples: ["cairn policy apply policies.json", "cairn policy apply policies.json --if-revision 17"],
+  options: {
+    ...NODE,
+    ifRevision: count("<revision>", "set the policies only if they are at this revision", 1),
+  },
+  async act(run, file) {
+    const body = await readJsonInput(file, run.terminal);
+    checkPolicies(file === "-" ? "standard input" : file, body);
+    const node = await openNode(run);
+    const current = (await node.json({ path: PATH })) as PolicyState;
+    const revision = run.options.ifRevision ?? current.revision;
+    const areSame = isDeepStrictEqual(current.policies, JSON.parse(body));
+    if (areSame && current.revision !== null && revision === current.revision) {
+      const unchanged = `unchanged since transaction ${current.revision}`;
+      return await run.answer({ txId: null, unchanged: true }, unchanged);
+    }
+    const headers: Record<string, string> =
+      revision === null ? { "if-none-match": "*" } : { "if-match": `"${revision}"` };
+    const answer = (await node.json({ method: "PUT", path: PATH, body, headers })) as { txId: number };
+    return await run.answer({ ...answer, unchanged: false }, `set by transaction ${answer.txId}`);
+  },
+});
+
+export const addPolicy = commandGroup("policy", "Show and set the policies of the log", [addShow, addApply]);
 
 /** Checks the policies before a node does, so that a file can be corrected without a node. */
 function checkPolicies(file: string, json: string): void {

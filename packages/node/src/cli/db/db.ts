@@ -1,4 +1,4 @@
-import { commandGroup } from "../options/command-options.ts";
+import { commandGroup } from "../options/command.ts";
 import { addDbBuckets } from "./db-buckets.ts";
 import { addDbCheck } from "./db-check.ts";
 import { addDbCompact } from "./db-compact.ts";

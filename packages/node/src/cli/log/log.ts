@@ -1,4 +1,4 @@
-import { commandGroup } from "../options/command-options.ts";
+import { commandGroup } from "../options/command.ts";
 import { addLogBackup } from "./backup/log-backup.ts";
 import { addLogCreate } from "./log-create.ts";
 import { addLogOrphans } from "./log-orphans.ts";

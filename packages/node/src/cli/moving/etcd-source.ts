@@ -5,15 +5,6 @@ import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
-export interface EtcdOptions {
-  /** The address of a member, such as `http://127.0.0.1:2379`. */
-  readonly endpoint: string;
-  /** `user:password`; empty if etcd requires none. The endpoint may contain them instead. */
-  readonly user: string;
-  /** Only keys that begin with this prefix are read. */
-  readonly prefix: string;
-}
-
 /** A response of etcd's HTTP gateway. 64-bit numbers are strings, bytes are base64, and zero values are missing. */
 interface RangeAnswer {
   readonly header: { readonly revision: string };
@@ -27,14 +18,18 @@ const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 const TIMEOUT_MS = 60_000;
 const ZERO = Buffer.from([0]);
 
-/** Reads all keys of etcd, or those with a prefix, as of the revision at which the read begins. */
-export async function openEtcd(options: EtcdOptions): Promise<KeyValueSource> {
-  const gateway = new EtcdGateway(options);
+/**
+ * Reads all keys of etcd, or those with a prefix, as of the revision at which the read begins. `endpoint` is the address
+ * of a member, such as `http://127.0.0.1:2379`. `user` is `user:password`, or empty if etcd requires none; the endpoint
+ * may contain them instead.
+ */
+export async function openEtcd(endpoint: string, user: string, prefix: string): Promise<KeyValueSource> {
+  const gateway = new EtcdGateway(endpoint, user);
   await gateway.authenticate();
-  const first = await gateway.range(startOf(options.prefix), options.prefix, { limit: 1, count_only: true });
+  const first = await gateway.range(startOf(prefix), prefix, { limit: 1, count_only: true });
   const revision = first?.header.revision ?? "0";
   return {
-    pairs: readPairs(gateway, options.prefix, revision),
+    pairs: readPairs(gateway, prefix, revision),
     total: Number(first?.count ?? 0),
     close: () => undefined,
   };
@@ -89,7 +84,7 @@ class EtcdGateway {
   readonly #place: string;
   #token: string | undefined;
 
-  constructor({ endpoint, user }: EtcdOptions) {
+  constructor(endpoint: string, user: string) {
     const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
     if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
       throw new UsageError(

@@ -1,99 +1,233 @@
-import { type AddCommand, commandGroup } from "../options/command-options.ts";
-import { bucketProblem } from "../../text/document-key.ts";
+import { CairnError } from "@cairn/kv";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
+import { bucketProblem, DEFAULT_NAMESPACE } from "../../text/document-key.ts";
+import { command, commandGroup, type CommandRun } from "../options/command.ts";
+import { NODE, type NodeOptions, openNode } from "../options/node-address.ts";
+import { type OptionSpec, type OptionValues, text } from "../options/option-specs.ts";
+import { pace } from "../requests/load-transactions.ts";
 import { UsageError } from "../terminal/report-error.ts";
+import { documentOf, type OtherValues } from "./document-value.ts";
 import {
-  describeImport,
-  describeKeyValueImport,
-  type ImportOptions,
-  type KeyValueOptions,
-  placementOf,
-  keyValueRecords,
-  runImport,
-} from "./import-command.ts";
+  type ImportRecord,
+  type ImportSource,
+  isRefusal,
+  type KeyValue,
+  type KeyValueSource,
+} from "./import-record.ts";
+import { importRecords } from "./import-records.ts";
+import { parseKeyPattern, type Placement, placeOfKey } from "./placement.ts";
+import { defaultReport, RefusedReport } from "./refused-report.ts";
 
-const addNdjson: AddCommand = (parent, terminal) => {
-  describeImport(
-    parent.command("ndjson <file>"),
+const KEY_PATTERN: OptionSpec<RegExp | undefined> = {
+  value: "<regexp>",
+  description:
+    "take the document's key from the groups name, namespace and bucket of this regular expression",
+  parse: parseKeyPattern,
+};
+const NAMESPACE: OptionSpec<string> = {
+  value: "<namespace>",
+  description: "the namespace of the documents",
+  fallback: DEFAULT_NAMESPACE,
+};
+const IMPORT = {
+  ...NODE,
+  bucket: text("<bucket>", "the bucket of the documents"),
+  namespace: NAMESPACE,
+  keyPattern: KEY_PATTERN,
+  report: text("<file>", "where to write which records were not imported (default: a new file)"),
+};
+
+const PREFIX: OptionSpec<string> = {
+  value: "<prefix>",
+  description: "import only keys that begin with this prefix",
+  fallback: "",
+};
+const OTHER_VALUES: OptionSpec<OtherValues> = {
+  value: "<how>",
+  description: "what to do with values that are not JSON: wrap them in an object, or refuse them",
+  fallback: "wrap",
+  parse(given, name) {
+    if (given === "wrap" || given === "refuse") return given;
+    throw new UsageError(`${name} must be wrap or refuse, not ${JSON.stringify(given)}.`);
+  },
+};
+const KEY_VALUE_IMPORT = { ...IMPORT, prefix: PREFIX, otherValues: OTHER_VALUES };
+
+const addNdjson = command({
+  syntax: "ndjson <file>",
+  description:
     "Import documents from an NDJSON file (- for standard input): an export, or one document per line",
-    [
-      "cairn import ndjson all.ndjson",
-      "cairn import ndjson people.ndjson --key-member email --bucket people",
-    ],
-  )
-    .option("--key-member <member>", "each line is a document, and this member of it is its key")
-    .action(async (file: string, options: ImportOptions & { keyMember?: string }) => {
-      const { keyMember, bucket } = options;
-      if (keyMember === undefined && (bucket !== undefined || options.keyPattern !== undefined)) {
-        throw new UsageError(
-          "--bucket and --key-pattern require --key-member: the lines of an export name their bucket.",
-        );
-      }
-      if (keyMember !== undefined && bucket === undefined && options.keyPattern === undefined) {
-        throw new UsageError(
-          "--key-member requires --bucket.",
-          "Name the bucket of the documents with --bucket.",
-        );
-      }
-      const { openNdjsonSource } = await import("./ndjson-source.ts");
-      const placement = placementOf(options, "");
-      await runImport(terminal, options, () => openNdjsonSource(file, terminal, { placement, keyMember }));
-    });
-};
+  examples: [
+    "cairn import ndjson all.ndjson",
+    "cairn import ndjson people.ndjson --key-member email --bucket people",
+  ],
+  options: {
+    ...IMPORT,
+    keyMember: text("<member>", "each line is a document, and this member of it is its key"),
+  },
+  async act(run, file) {
+    const { keyMember, bucket, namespace, keyPattern: pattern } = run.options;
+    const isPlaced = bucket !== undefined || pattern !== undefined;
+    if (keyMember === undefined && isPlaced)
+      throw new UsageError(
+        "--bucket and --key-pattern require --key-member: the lines of an export name their bucket.",
+      );
+    if (keyMember !== undefined && !isPlaced)
+      throw new UsageError(
+        "--key-member requires --bucket.",
+        "Name the bucket of the documents with --bucket.",
+      );
+    const { openNdjsonSource } = await import("./ndjson-source.ts");
+    const placement = { bucket: bucket ?? "", namespace, pattern };
+    await runImport(run, () => openNdjsonSource(file, run.terminal, placement, keyMember));
+  },
+});
 
-const addNatsKv: AddCommand = (parent, terminal) => {
-  describeKeyValueImport(
-    parent.command("nats-kv <servers> <kv-bucket>"),
-    "Import a key-value bucket of NATS",
-    ["cairn import nats-kv nats://127.0.0.1:4222 settings"],
-  )
-    .option("--credentials-file <file>", "a .creds file for NATS")
-    .action(
-      async (servers: string, kvBucket: string, options: KeyValueOptions & { credentialsFile?: string }) => {
-        const { prefix, credentialsFile, bucket = kvBucket } = options;
-        const problem = bucketProblem(bucket);
-        if (problem !== undefined && options.keyPattern === undefined) {
-          throw new UsageError(`Not a valid bucket name: ${problem}.`, "Name another bucket with --bucket.");
-        }
-        const { openNatsKv } = await import("./nats-kv-source.ts");
-        await runImport(terminal, options, async () => {
-          const source = await openNatsKv({ servers, credentialsFile, kvBucket, prefix });
-          return keyValueRecords(source, placementOf(options, bucket), options);
-        });
-      },
-    );
-};
+const addNatsKv = command({
+  syntax: "nats-kv <servers> <kv-bucket>",
+  description: "Import a key-value bucket of NATS",
+  examples: ["cairn import nats-kv nats://127.0.0.1:4222 settings"],
+  options: { ...KEY_VALUE_IMPORT, credentialsFile: text("<file>", "a .creds file for NATS") },
+  async act(run, servers, kvBucket) {
+    const { prefix, credentialsFile, bucket = kvBucket, keyPattern } = run.options;
+    const problem = bucketProblem(bucket);
+    if (problem !== undefined && keyPattern === undefined)
+      throw new UsageError(`Not a valid bucket name: ${problem}.`, "Name another bucket with --bucket.");
+    const { openNatsKv } = await import("./nats-kv-source.ts");
+    await importPairs(run, kvBucket, () => openNatsKv({ servers, credentialsFile, kvBucket, prefix }));
+  },
+});
 
-const addEtcd: AddCommand = (parent, terminal) => {
-  describeKeyValueImport(
-    parent.command("etcd <endpoint>"),
-    "Import the keys of etcd as of one revision (user and password: ETCDCTL_USER)",
-    ["cairn import etcd http://127.0.0.1:2379 --prefix /services/"],
-  ).action(async (endpoint: string, options: KeyValueOptions) => {
+const addEtcd = command({
+  syntax: "etcd <endpoint>",
+  description: "Import the keys of etcd as of one revision (user and password: ETCDCTL_USER)",
+  examples: ["cairn import etcd http://127.0.0.1:2379 --prefix /services/"],
+  options: KEY_VALUE_IMPORT,
+  async act(run, endpoint) {
     const { openEtcd } = await import("./etcd-source.ts");
-    const user = terminal.env["ETCDCTL_USER"] ?? "";
-    await runImport(terminal, options, async () => {
-      const source = await openEtcd({ endpoint, user, prefix: options.prefix });
-      return keyValueRecords(source, placementOf(options, "etcd"), options);
-    });
-  });
-};
+    const user = run.terminal.env["ETCDCTL_USER"] ?? "";
+    await importPairs(run, "etcd", () => openEtcd(endpoint, user, run.options.prefix));
+  },
+});
 
-const addRedis: AddCommand = (parent, terminal) => {
-  describeKeyValueImport(
-    parent.command("redis <address>"),
-    "Import the strings, hashes, lists, sets and sorted sets of a Redis database",
-    ["cairn import redis redis://127.0.0.1:6379/0 --prefix session:"],
-  ).action(async (url: string, options: KeyValueOptions) => {
+const addRedis = command({
+  syntax: "redis <address>",
+  description: "Import the strings, hashes, lists, sets and sorted sets of a Redis database",
+  examples: ["cairn import redis redis://127.0.0.1:6379/0 --prefix session:"],
+  options: KEY_VALUE_IMPORT,
+  async act(run, url) {
     const { openRedis } = await import("./redis-source.ts");
-    await runImport(terminal, options, async () => {
-      const source = await openRedis({ url, prefix: options.prefix });
-      return keyValueRecords(source, placementOf(options, "redis"), options);
-    });
-  });
-};
+    await importPairs(run, "redis", () => openRedis(url, run.options.prefix));
+  },
+});
 
-export const addImport: AddCommand = commandGroup(
+export const addImport = commandGroup(
   "import",
   "Import documents from files and other stores; a repeated import writes only what differs",
   [addNdjson, addNatsKv, addEtcd, addRedis],
 );
+
+/** Imports keys and values. `fallback` is the bucket if the options name none. */
+async function importPairs(
+  run: CommandRun<OptionValues<typeof KEY_VALUE_IMPORT>>,
+  fallback: string,
+  open: () => Promise<KeyValueSource>,
+): Promise<void> {
+  const { bucket = fallback, namespace, keyPattern: pattern, otherValues } = run.options;
+  const placement = { bucket, namespace, pattern };
+  await runImport(run, async () => {
+    const { pairs, ...source } = await open();
+    return { ...source, records: recordsOf(pairs, placement, otherValues) };
+  });
+}
+
+async function* recordsOf(
+  pairs: KeyValueSource["pairs"],
+  placement: Placement,
+  others: OtherValues,
+): AsyncGenerator<ImportRecord[]> {
+  for await (const page of pairs) {
+    yield page.map((pair) => ({
+      sourceKey: keyText(pair.key),
+      expires: pair.expires,
+      result: resultOf(pair, placement, others),
+    }));
+  }
+}
+
+function resultOf(
+  { key, value }: KeyValue,
+  placement: Placement,
+  others: OtherValues,
+): ImportRecord["result"] {
+  const place = placeOfKey(key, placement);
+  if (isRefusal(place)) return place;
+  const document = Buffer.isBuffer(value) ? documentOf(value, others) : value;
+  return isRefusal(document) ? document : { ...place, json: document.json };
+}
+
+function keyText(key: Buffer): ImportRecord["sourceKey"] {
+  const name = key.toString("utf8");
+  return Buffer.from(name).equals(key) ? name : { base64: key.toString("base64") };
+}
+
+const REPEAT = "Run the command again: documents that are equal are not written again.";
+
+/** Throws `IMPORT_INCOMPLETE` at the end if records were refused. */
+async function runImport(
+  run: CommandRun<NodeOptions & { readonly report: string | undefined }>,
+  open: () => Promise<ImportSource>,
+): Promise<void> {
+  const begun = performance.now();
+  const { terminal, options } = run;
+  const report = new RefusedReport(options.report ?? defaultReport(new Date()), terminal.cwd);
+  const node = await openNode(run);
+  // A node that cannot be reached is reported before the source is read.
+  await node.json({ path: "/api/v1/buckets" });
+  run.defer(() => report.close());
+  const source = await open();
+  run.defer(source.close);
+  const signal = run.interruptible("a part of the documents was imported", REPEAT);
+  const display = run.progress("importing", source.total, formatCount);
+  let waiting = false;
+  const progress = await importRecords(node, source.records, {
+    signal,
+    onProgress: ({ read, written }) => {
+      waiting = false;
+      display.update(read, `${formatCount(written)} written`);
+    },
+    onRetry: (error) => {
+      if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
+      waiting = true;
+    },
+    onRefused: (record, refusal) => report.add(record, refusal),
+  });
+  signal.throwIfAborted();
+  const { read, written, unchanged, expiring, lastTxId = null } = progress;
+  const { refused } = report;
+  const seconds = (performance.now() - begun) / 1000;
+  await run.answer(
+    {
+      records: read,
+      written,
+      unchanged,
+      refused,
+      report: refused === 0 ? null : report.path,
+      seconds,
+      lastTxId,
+    },
+    `imported ${formatNumberOf(read - refused, "document")} in ${pace(read, seconds)}: ${formatCount(written)} written, ${formatCount(unchanged)} equal already`,
+  );
+  if (expiring > 0)
+    await run.tell(
+      `notice: ${formatCount(expiring)} of these expire in the source, but not in Cairn, unless a policy says so.`,
+    );
+  if (refused === 0) return;
+  throw new CairnError(
+    "IMPORT_INCOMPLETE",
+    `${formatCount(refused)} of ${formatNumberOf(read, "record")} ${refused === 1 ? "was" : "were"} not imported.`,
+    {
+      hint: `Read ${report.path}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
+    },
+  );
+}

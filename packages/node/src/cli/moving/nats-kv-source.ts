@@ -14,7 +14,7 @@ import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
-export interface NatsKvOptions {
+interface NatsKvOptions {
   /** The addresses of the servers, separated by commas: `nats://user:password@127.0.0.1:4222`. */
   readonly servers: string;
   readonly credentialsFile: string | undefined;

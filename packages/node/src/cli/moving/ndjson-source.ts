@@ -1,57 +1,47 @@
 import { CairnError } from "@cairn/kv";
 import { splitKey } from "@cairn/client/protocol";
 import { parseJson } from "../../http/requests/faithful-json.ts";
-import { ndjsonLines } from "../../http/requests/ndjson-lines.ts";
+import { documentLines } from "../requests/ndjson-chunks.ts";
 import { openNdjson } from "../requests/ndjson-input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ImportRecord, type ImportSource, isRefusal, type ImportRefusal } from "./import-record.ts";
 import { checkedPlace, type Place, type Placement, placeOfKey } from "./placement.ts";
 
-/** How a line becomes a document: as a document with its key in a member, or as a transaction that puts documents. */
-export interface NdjsonOptions {
-  readonly placement: Placement;
-  /** The member with the key of the document. If it is missing, lines are transactions. */
-  readonly keyMember: string | undefined;
-}
-
-const MAX_LINE_BYTES = 64 * 1024 * 1024;
-
-/** Reads the documents of an NDJSON file: an export, other transactions that only put documents, or plain documents. */
+/**
+ * Reads the documents of an NDJSON file: plain documents, each with its key in the member `keyMember`, or, if that is
+ * undefined, an export or other transactions that only put documents.
+ */
 export async function openNdjsonSource(
   path: string,
   terminal: Terminal,
-  options: NdjsonOptions,
+  placement: Placement,
+  keyMember: string | undefined,
 ): Promise<ImportSource> {
   const input = await openNdjson(path, terminal);
-  return { records: readRecords(input.lines, options), total: undefined, close: input.close };
+  const resultsOf = (line: unknown): ImportRecord["result"][] => {
+    if (keyMember === undefined) return putsOf(line);
+    const place = placeOfMember(line, keyMember, placement);
+    return [isRefusal(place) ? place : { ...place, json: JSON.stringify(line) }];
+  };
+  return { records: readRecords(input.lines, resultsOf), total: undefined, close: input.close };
 }
 
 async function* readRecords(
   source: AsyncIterable<Buffer>,
-  options: NdjsonOptions,
+  resultsOf: (line: unknown) => ImportRecord["result"][],
 ): AsyncGenerator<ImportRecord[]> {
-  for await (const lines of ndjsonLines(source, MAX_LINE_BYTES, tooLong)) {
+  for await (const lines of documentLines(source)) {
     yield lines.flatMap(({ number, bytes }) => {
       const sourceKey = `line ${number}`;
       try {
-        return resultsOf(parseJson(bytes), options).map((result) => ({ sourceKey, result }));
+        return resultsOf(parseJson(bytes)).map((result) => ({ sourceKey, result }));
       } catch (error) {
         if (!(error instanceof CairnError)) throw error;
-        return [
-          {
-            sourceKey,
-            result: { code: error.code, message: error.message.replace(/^The body /, "The line ") },
-          },
-        ];
+        const message = error.message.replace(/^The body /, "The line ");
+        return [{ sourceKey, result: { code: error.code, message } }];
       }
     });
   }
-}
-
-function resultsOf(line: unknown, { placement, keyMember }: NdjsonOptions): ImportRecord["result"][] {
-  if (keyMember === undefined) return putsOf(line);
-  const place = placeOfMember(line, keyMember, placement);
-  return [isRefusal(place) ? place : { ...place, json: JSON.stringify(line) }];
 }
 
 function placeOfMember(line: unknown, member: string, placement: Placement): Place | ImportRefusal {
@@ -86,10 +76,4 @@ function isPut(op: unknown): op is Put {
 
 function invalid(message: string): ImportRefusal {
   return { code: "TX_INVALID", message };
-}
-
-function tooLong(line: number): CairnError {
-  return new CairnError("TX_TOO_LARGE", `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`, {
-    hint: "Write one document per line, as NDJSON requires.",
-  });
 }

@@ -5,13 +5,6 @@ import { stringOf } from "./document-value.ts";
 import type { KeyValue, KeyValueSource, ImportRefusal } from "./import-record.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
-export interface RedisOptions {
-  /** The address, such as `redis://user:password@127.0.0.1:6379/0`, or `rediss://…` with TLS. */
-  readonly url: string;
-  /** Only keys that begin with this prefix are read. */
-  readonly prefix: string;
-}
-
 /** The number of keys for which Redis looks in one step of a scan. */
 const SCANNED_KEYS = 500;
 /** The memory that the values of a group of keys take in Redis. The values of a group are read at once. */
@@ -24,8 +17,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** The time within which Redis must answer. Large collections take seconds. */
 const COMMAND_TIMEOUT_MS = 60_000;
 
-/** Reads all keys of a Redis database. A key that is changed meanwhile may be read before or after the change. */
-export async function openRedis({ url, prefix }: RedisOptions): Promise<KeyValueSource> {
+/**
+ * Reads the keys of a Redis database that begin with a prefix. A key that is changed meanwhile may be read before or
+ * after the change. `url` is the address, such as `redis://user:password@127.0.0.1:6379/0`, or `rediss://…` with TLS.
+ */
+export async function openRedis(url: string, prefix: string): Promise<KeyValueSource> {
   if (!URL.canParse(url) || !/^rediss?:\/\//.test(url)) {
     throw new UsageError(
       `${url} is not the address of Redis.`,

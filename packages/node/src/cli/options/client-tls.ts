@@ -11,7 +11,6 @@ import { errorMessage } from "@cairn/kv";
 import type { ClientTls } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import type { NodeOptions } from "./command-options.ts";
 
 /**
  * Returns the options of connections with TLS. `ownCert` is the file with the node's certificate, if the node's
@@ -19,7 +18,7 @@ import type { NodeOptions } from "./command-options.ts";
  * address is one of this machine.
  */
 export async function clientTls(
-  options: Pick<NodeOptions, "ca" | "cert" | "key">,
+  options: Readonly<Partial<Record<"ca" | "cert" | "key", string | undefined>>>,
   { env, cwd }: Pick<Terminal, "env" | "cwd">,
   ownCert: string | undefined,
 ): Promise<ClientTls> {

@@ -1,28 +1,24 @@
-import type { Command } from "commander";
 import type { ConfigInput } from "../../config/config-sources.ts";
 import type { ConfigResult } from "../../config/read-config.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { HttpOptions } from "../../api/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { type OptionValues, text } from "./option-specs.ts";
 
-export interface ConfigurationOptions {
-  /** The path of the configuration file, relative to the working directory. */
-  readonly file?: string;
-  /** The EDN string overrides the JSON string below, and both override the file and the environment. */
-  readonly edn?: string;
-  readonly configJson?: string;
-}
-
-/** Adds -f, -e and -j. The long name of -j is not `--json`, which every command has for its output. */
-export function configurationOptions(command: Command): Command {
-  return command
-    .option(
-      "-f, --file <file>",
+/** The long name of -j is not `--json`, which every command has for its output. */
+export const CONFIGURATION = {
+  file: {
+    ...text(
+      "<file>",
       "the configuration (default: ./cairn.edn; otherwise ./cairn.json; otherwise the built-in one)",
-    )
-    .option("-e, --edn <edn>", "EDN that overrides everything else")
-    .option("-j, --config-json <json>", "JSON that overrides the file and the environment");
-}
+    ),
+    short: "f",
+  },
+  edn: { ...text("<edn>", "EDN that overrides everything else"), short: "e" },
+  configJson: { ...text("<json>", "JSON that overrides the file and the environment"), short: "j" },
+};
+
+export type ConfigurationOptions = Partial<OptionValues<typeof CONFIGURATION>>;
 
 /**
  * Returns whether the command line gives a configuration. If it does not, the configuration in the working directory or

@@ -1,55 +1,110 @@
 import { readFile } from "node:fs/promises";
+import type { NodeRequest } from "@cairn/client/protocol";
 import { ALL_RIGHTS, type HttpOptions, includesRight } from "../../api/system.ts";
 import { NodeClient } from "../requests/node-client.ts";
 import { clientTls } from "./client-tls.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import type { NodeOptions } from "./command-options.ts";
-import { type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
+import { CommandRun, type OutputOptions } from "./command.ts";
+import { CONFIGURATION, type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
+import { flag, type OptionValues, repeated, text } from "./option-specs.ts";
 
-export interface NodesOptions extends Omit<NodeOptions, "url"> {
-  readonly url?: string | readonly string[];
-}
+const URL_DEFAULT =
+  "default: from -f, -e or -j; otherwise CAIRN_URL; otherwise from ./cairn.edn or ./cairn.json; otherwise http://127.0.0.1:3000";
+
+/** {@link openNodes} defines their precedence. */
+export const NODE = {
+  ...CONFIGURATION,
+  url: text("<url>", `the node's address (${URL_DEFAULT})`),
+  token: text(
+    "<token>",
+    "a token of the node (default: one with all rights from the configuration, otherwise CAIRN_AUTH_TOKEN)",
+  ),
+  ca: text(
+    "<file>",
+    "certificates of authorities to trust, in addition to the well-known ones (default: CAIRN_CA)",
+  ),
+  cert: text("<file>", "the client's certificate, if the node demands one (default: CAIRN_CERT)"),
+  key: text("<file>", "the key of the client's certificate (default: CAIRN_KEY)"),
+};
+
+/** Options of a command that moves on to another node when one fails. */
+export const NODES = {
+  ...NODE,
+  url: repeated(
+    "<url>",
+    `a node's address (${URL_DEFAULT}); if repeated, the next node takes over when one fails`,
+  ),
+};
+
+/** Options of commands that read documents, events, queues or policies. */
+export const READ = {
+  ...NODE,
+  linearizable: flag("include every write that any node has acknowledged"),
+};
+
+export type ConfiguredOptions = OutputOptions & ConfigurationOptions;
+export type NodeOptions = OutputOptions & Partial<OptionValues<typeof NODE>>;
+type NodesOptions = OutputOptions & Partial<OptionValues<typeof NODES>>;
+export type ReadOptions = OptionValues<typeof READ>;
 
 /**
- * Runs `use` with a client of the node that the options name. In order of precedence, the node is named by --url, by
- * the configuration on the command line (-f, -e, -j), by `CAIRN_URL`, or by the configuration that `cairn start` would
- * use here. A configuration provides the address and the token of cairn/http-server.
+ * Returns a client of the node that the options name. In order of precedence, the node is named by --url, by the
+ * configuration on the command line (-f, -e, -j), by `CAIRN_URL`, or by the configuration that `cairn start` would use
+ * here. A configuration provides the address and the token of cairn/http-server.
  */
+export async function openNode(run: CommandRun<NodeOptions>): Promise<NodeClient> {
+  return (await openNodes(run))[0];
+}
+
+/** Like {@link openNode}, but returns a client for each of several addresses. */
+export async function openNodes(
+  run: CommandRun<NodesOptions | NodeOptions>,
+): Promise<readonly [NodeClient, ...NodeClient[]]> {
+  const { options, terminal } = run;
+  const { urls, token, ownCert } = await findNodes(options, terminal);
+  const tls = await clientTls(options, terminal, ownCert);
+  const [first, ...others] = urls.map((url) => new NodeClient(nodeAddress(url), token, tls));
+  if (first === undefined) throw new UsageError("--url names no address.");
+  for (const client of [first, ...others]) run.defer(() => client.close());
+  return [first, ...others];
+}
+
+/** Returns the response of the node that the options name. */
+export async function ask<T>(run: CommandRun<NodeOptions>, request: NodeRequest): Promise<T> {
+  return (await (await openNode(run)).json(request)) as T;
+}
+
+/** Like {@link ask}, for a path from which is read; includes every acknowledged write if the options demand it. */
+export async function read<T>(
+  run: CommandRun<ReadOptions>,
+  path: string,
+  query: NodeRequest["query"] = {},
+): Promise<T> {
+  return await ask<T>(run, { path, query: { ...query, ...readQuery(run.options) } });
+}
+
+export function readQuery({ linearizable }: ReadOptions): { readonly linearizable: true | undefined } {
+  return { linearizable: linearizable || undefined };
+}
+
 export async function withNode<T>(
   terminal: Terminal,
   options: NodeOptions,
   use: (client: NodeClient) => Promise<T>,
 ): Promise<T> {
-  return await withNodes(terminal, options, async ([client]) => await use(client));
-}
-
-/** Like {@link withNode}, but with one client for each of several addresses. */
-export async function withNodes<T>(
-  terminal: Terminal,
-  options: NodesOptions,
-  use: (clients: readonly [NodeClient, ...NodeClient[]]) => Promise<T>,
-): Promise<T> {
-  const { urls, token, ownCert } = await findNodes(options, terminal);
-  const tls = await clientTls(options, terminal, ownCert);
-  const [first, ...others] = urls.map((url) => new NodeClient(nodeAddress(url), token, tls));
-  if (first === undefined) throw new UsageError("--url names no address.");
+  const run = new CommandRun(terminal, options);
   try {
-    return await use([first, ...others]);
+    return await use(await openNode(run));
   } finally {
-    for (const client of [first, ...others]) client.close();
+    await run.end();
   }
 }
 
 async function findNodes(
-  { url, token, ...options }: NodesOptions,
+  { url, token, ...options }: NodesOptions | NodeOptions,
   terminal: Terminal,
-): Promise<{
-  readonly urls: readonly string[];
-  readonly token: string | undefined;
-  /** The certificate of the node, if its address comes from its configuration. */
-  readonly ownCert?: string | undefined;
-}> {
+): Promise<{ urls: readonly string[]; token: string | undefined; ownCert?: string | undefined }> {
   const { CAIRN_URL: ambient = "", CAIRN_AUTH_TOKEN: ambientToken = "" } = terminal.env;
   const given = isConfigured(options);
   const named = url ?? (given || ambient === "" ? undefined : ambient);
@@ -62,6 +117,7 @@ async function findNodes(
   return {
     urls: urls ?? [addressOf(http, options)],
     token: token ?? (await ownToken(http)) ?? known,
+    // The certificate is trusted only if the address comes from the configuration, too.
     ownCert: urls === undefined ? http?.tls?.cert : undefined,
   };
 }

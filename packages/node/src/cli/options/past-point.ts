@@ -2,22 +2,22 @@ import type { Command } from "commander";
 import { parseTime } from "../../http/requests/parameters.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { wholeNumber } from "./command-options.ts";
+import { addOptions, count, type OptionSpec, type OptionValues } from "./option-specs.ts";
 
-export interface PointOptions {
-  readonly atTx?: number;
+export const POINT = {
+  atTx: count("<id>", "use the state exactly at this transaction", 1),
   /** A time in milliseconds since 1970. */
-  readonly at?: number;
-}
+  at: {
+    value: "<time>",
+    description: "use the state at the last transaction at or before this ISO 8601 time",
+    parse: (given, name) => Date.parse(parseTime(given, name)),
+  } satisfies OptionSpec<number | undefined> as OptionSpec<number | undefined>,
+};
+
+export type PointOptions = Partial<OptionValues<typeof POINT>>;
 
 export function addPointOptions(command: Command): Command {
-  return command
-    .option("--at-tx <id>", "use the state exactly at this transaction", wholeNumber("--at-tx", 1))
-    .option(
-      "--at <time>",
-      "use the state at the last transaction at or before this ISO 8601 time",
-      (text: string) => Date.parse(parseTime(text, "--at")),
-    );
+  return addOptions(command, POINT);
 }
 
 /** Returns the point that the options name; undefined if they name none. */

@@ -3,7 +3,7 @@ import type { TxOutcome } from "@cairn/client";
 import { queuePath, reasonWords } from "@cairn/client/protocol";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { parseJson } from "../../http/requests/faithful-json.ts";
-import { ndjsonLines } from "../../http/requests/ndjson-lines.ts";
+import { documentLines } from "../requests/ndjson-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 
 export interface LinesEnqueued {
@@ -33,7 +33,6 @@ interface LineEntry {
 
 const MAX_ENTRIES = 256;
 const MAX_BYTES = 256 * 1024;
-const MAX_LINE_BYTES = 64 * 1024 * 1024;
 
 /**
  * Enqueues each line as an entry, in their order and many in a transaction. The name of an entry is the SHA-256 of all
@@ -55,36 +54,31 @@ export async function enqueueLines(
   return progress;
 }
 
-/** Enqueues a batch in one transaction or, if that is refused, what of it is missing and finds room. */
+/** Enqueues what is missing of a batch in one transaction or, if that is refused, one by one as long as there is room. */
 async function enqueueBatch(
   target: LinesTarget,
   batch: readonly LineEntry[],
   before: LinesEnqueued,
 ): Promise<LinesEnqueued> {
-  const { node, queue } = target;
-  const ops = batch.map(({ name, json }) => `["enqueue",${JSON.stringify(queue)},"${name}",${json}]`);
-  const outcome = (await node.json({
-    method: "POST",
-    path: "/api/v1/tx",
-    query: { await: true },
-    body: `{"ops":[${ops.join(",")}]}`,
-  })) as TxOutcome;
-  if (outcome.committed) {
+  const outcome = await submit(target, batch);
+  if (outcome.committed)
     return { ...before, enqueued: before.enqueued + batch.length, lastTxId: outcome.txId };
-  }
   const present = await countPresent(target, batch);
-  const progress = { ...before, present: before.present + present };
-  if (present > 0) {
-    return present === batch.length ? progress : await enqueueBatch(target, batch.slice(present), progress);
+  let progress = { ...before, present: before.present + present };
+  if (present === batch.length) return progress;
+  if (present > 0) return await enqueueBatch(target, batch.slice(present), progress);
+  for (const line of batch) {
+    const { committed, txId, reason } = batch.length === 1 ? outcome : await submit(target, [line]);
+    if (!committed) throw refused(target.queue, line.number, reason, progress);
+    progress = { ...progress, enqueued: progress.enqueued + 1, lastTxId: txId };
   }
-  const [first] = batch;
-  if (first === undefined || batch.length === 1) throw refused(queue, first?.number ?? 1, outcome, progress);
-  const half = Math.ceil(batch.length / 2);
-  return await enqueueBatch(
-    target,
-    batch.slice(half),
-    await enqueueBatch(target, batch.slice(0, half), progress),
-  );
+  return progress;
+}
+
+async function submit({ node, queue }: LinesTarget, batch: readonly LineEntry[]): Promise<TxOutcome> {
+  const ops = batch.map(({ name, json }) => `["enqueue",${JSON.stringify(queue)},"${name}",${json}]`);
+  const body = `{"ops":[${ops.join(",")}]}`;
+  return (await node.json({ method: "POST", path: "/api/v1/tx", query: { await: true }, body })) as TxOutcome;
 }
 
 /**
@@ -107,7 +101,7 @@ async function countPresent({ node, queue }: LinesTarget, batch: readonly LineEn
 function refused(
   queue: string,
   line: number,
-  { reason }: { readonly reason?: string | undefined },
+  reason: string | undefined,
   { enqueued, present }: LinesEnqueued,
 ): CairnError {
   return new CairnError("CONFLICT", `Line ${line} was not enqueued: ${reasonWords(reason)}.`, {
@@ -120,7 +114,7 @@ async function* batches(source: AsyncIterable<Buffer>): AsyncGenerator<readonly 
   let batch: LineEntry[] = [];
   let bytes = 0;
   let end = 0;
-  for await (const lines of ndjsonLines(source, MAX_LINE_BYTES, tooLong)) {
+  for await (const lines of documentLines(source)) {
     for (const { number, bytes: line } of lines) {
       hash.update(line).update("\n");
       end += line.length + 1;
@@ -145,10 +139,4 @@ function documentOf(number: number, line: Buffer): string {
       cause: error,
     });
   }
-}
-
-function tooLong(line: number): CairnError {
-  return new CairnError("TX_TOO_LARGE", `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`, {
-    hint: "Write one document per line, as NDJSON requires.",
-  });
 }

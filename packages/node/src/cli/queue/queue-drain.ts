@@ -2,84 +2,62 @@ import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
 import type { QueueEntry, QueueStatus, TxOutcome } from "@cairn/client";
 import { type DrainAccess, drainShard, durationMs, nextCursor, queuePath } from "@cairn/client/protocol";
-import { formatCount } from "../../text/quantities.ts";
-import {
-  type AddCommand,
-  describeNodeCommand,
-  type NodeOptions,
-  wholeNumber,
-} from "../options/command-options.ts";
-import { withNode } from "../options/node-address.ts";
+import { formatCount, formatNumberOf } from "../../text/quantities.ts";
+import { command } from "../options/command.ts";
+import { NODE, openNode } from "../options/node-address.ts";
+import { wholeNumber } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
-import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
-import { showProgress } from "../terminal/progress-display.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
 
-interface DrainOptions extends NodeOptions {
-  readonly as: string;
-}
-
-export const addQueueDrain: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("drain <queue> <shard>"),
-    "Move the open entries of a shard to other shards, and retire it",
-    ["cairn queue drain deliveries 7"],
-  )
-    .option("--as <name>", "who drains the shard, for people to read", `cairn queue drain on ${hostname()}`)
-    .action(async (queue: string, text: string, { as, ...options }: DrainOptions) => {
-      const shard = wholeNumber("<shard>", 0)(text);
-      const { signal, forget } = interruptible(terminal, "the shard takes entries again");
+export const addQueueDrain = command({
+  syntax: "drain <queue> <shard>",
+  description: "Move the open entries of a shard to other shards, and retire it",
+  examples: ["cairn queue drain deliveries 7"],
+  options: {
+    ...NODE,
+    as: {
+      value: "<name>",
+      description: "who drains the shard, for people to read",
+      fallback: `cairn queue drain on ${hostname()}`,
+    },
+  },
+  async act(run, queue, given) {
+    const { as } = run.options;
+    const shard = wholeNumber("<shard>", 0)(given);
+    const signal = run.interruptible("the shard takes entries again");
+    const access = accessOf(await openNode(run));
+    const { policy, shards } = await access.queue(queue, signal);
+    const { open } = shards.find((one) => one.shard === shard) ?? {};
+    const display = run.progress("moving", open, formatCount);
+    let movedSoFar = 0;
+    const onProgress = (done: number): void => {
+      movedSoFar = done;
+      display.update(done, `shard ${shard} of ${queue}`);
+    };
+    const transact: DrainAccess["transact"] = async (transaction, ending) => {
       try {
-        await withNode(terminal, options, async (node) => {
-          const access = accessOf(node);
-          const { policy, shards } = await access.queue(queue, signal);
-          const { open } = shards.find((one) => one.shard === shard) ?? {};
-          const leaseMs = durationMs(policy.lease);
-          const display = showProgress(terminal.stderr, "moving", open, Date.now, formatCount);
-          let movedSoFar = 0;
-          const onProgress = (done: number): void => {
-            movedSoFar = done;
-            display.update(done, `shard ${shard} of ${queue}`);
-          };
-          const transact: DrainAccess["transact"] = async (transaction, ending) => {
-            try {
-              return await access.transact(transaction, ending);
-            } catch (error) {
-              // The drain sends the transaction again, or ends with this error.
-              display.update(movedSoFar, (error as Error).message.replace(/\.$/, ""));
-              throw error;
-            }
-          };
-          const drained = { queue, shard, as, leaseMs, signal, onProgress };
-          const result = await drainShard({ ...access, transact }, drained).finally(() => display.stop());
-          // A signal that comes while the shard is being retired is too late to interrupt anything.
-          if (!result.retired) {
-            if (signal.aborted && signal.reason instanceof InterruptedError)
-              throw interrupted(signal.reason, result.moved);
-            throw notDrained(queue, shard, result);
-          }
-          if (options.json === true) return writeJson(terminal.stdout, { shard, ...result });
-          return writeLine(
-            terminal.stdout,
-            `retired shard ${shard}: moved ${formatEntries(result.moved)}; the next transactions remove its rows`,
-          );
-        });
-      } finally {
-        forget();
+        return await access.transact(transaction, ending);
+      } catch (error) {
+        // The drain sends the transaction again, or ends with this error.
+        display.update(movedSoFar, (error as Error).message.replace(/\.$/, ""));
+        throw error;
       }
-    });
-};
-
-function formatEntries(count: number): string {
-  return `${formatCount(count)} ${count === 1 ? "entry" : "entries"}`;
-}
-
-function interrupted(error: InterruptedError, moved: number): InterruptedError {
-  return error.withOutcome(
-    `the shard takes entries again, and ${formatCount(moved)} of its open entries ${moved === 1 ? "was" : "were"} moved`,
-    "Run the command again to move the others.",
-  );
-}
+    };
+    const drained = { queue, shard, as, leaseMs: durationMs(policy.lease), signal, onProgress };
+    const result = await drainShard({ ...access, transact }, drained);
+    const { moved } = result;
+    // A signal that comes while the shard is being retired is too late to interrupt anything.
+    if (!result.retired) {
+      const entries = `${formatCount(moved)} of its open entries ${moved === 1 ? "was" : "were"} moved`;
+      const outcome = `the shard takes entries again, and ${entries}`;
+      run.throwIfInterrupted(outcome, "Run the command again to move the others.");
+      throw notDrained(queue, shard, result);
+    }
+    await run.answer(
+      { shard, ...result },
+      `retired shard ${shard}: moved ${formatNumberOf(moved, "entry")}; the next transactions remove its rows`,
+    );
+  },
+});
 
 function notDrained(
   queue: string,

@@ -1,4 +1,5 @@
 import { CairnError } from "@cairn/kv";
+import { formatCount } from "../../text/quantities.ts";
 import { type NdjsonChunk, ndjsonChunks } from "./ndjson-chunks.ts";
 import { type NodeClient, NodeError } from "./node-client.ts";
 import { NoAnswerError } from "./node-connections.ts";
@@ -37,4 +38,10 @@ function stopped(error: unknown, chunk: NdjsonChunk, progress: SendProgress): un
     hint: `${error.hint === undefined ? "" : `${error.hint} `}Continue with --from-line ${next}. ${loaded} transactions were loaded before the error.${doubt}`,
     cause: error,
   });
+}
+
+/** Formats how long the work took, and its rate. */
+export function pace(items: number, seconds: number): string {
+  const rate = formatCount(items / Math.max(seconds, 0.001));
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s (${rate}/s)`;
 }

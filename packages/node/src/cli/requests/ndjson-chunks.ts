@@ -1,4 +1,5 @@
 import { CairnError } from "@cairn/kv";
+import { type NdjsonLine, ndjsonLines } from "../../http/requests/ndjson-lines.ts";
 
 /** Consecutive whole lines that are sent together. */
 export interface NdjsonChunk {
@@ -48,11 +49,7 @@ export async function* ndjsonChunks(
     const feeds = countFeeds(piece);
     lines += feeds;
     open = feeds === 0 ? open + piece.length : piece.length - 1 - piece.lastIndexOf(LINE_FEED);
-    if (open > MAX_LINE_BYTES) {
-      throw new CairnError("TX_TOO_LARGE", `Line ${line + lines} is longer than ${MAX_LINE_BYTES} bytes.`, {
-        hint: "Write one transaction per line, as NDJSON requires.",
-      });
-    }
+    if (open > MAX_LINE_BYTES) throw tooLong(line + lines, "transaction");
     if (partsBytes < size || lines === 0) continue;
     const all = parts.length === 1 ? piece : Buffer.concat(parts);
     const cut = all.length - open;
@@ -68,4 +65,15 @@ export function countFeeds(bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(LINE_FEED); at >= 0; at = bytes.indexOf(LINE_FEED, at + 1)) count += 1;
   return count;
+}
+
+/** Splits NDJSON into its lines, each of which is a document. Throws `TX_TOO_LARGE` for one that is too long. */
+export function documentLines(source: AsyncIterable<Buffer>): AsyncIterable<readonly NdjsonLine[]> {
+  return ndjsonLines(source, MAX_LINE_BYTES, (line) => tooLong(line, "document"));
+}
+
+function tooLong(line: number, what: string): CairnError {
+  return new CairnError("TX_TOO_LARGE", `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`, {
+    hint: `Write one ${what} per line, as NDJSON requires.`,
+  });
 }

@@ -1,4 +1,4 @@
-import { commandGroup } from "../../options/command-options.ts";
+import { commandGroup } from "../../options/command.ts";
 import { addLogBackupList } from "./log-backup-list.ts";
 import { addLogBackupPrune } from "./log-backup-prune.ts";
 import { addLogBackupStatus } from "./log-backup-status.ts";

@@ -1,0 +1,123 @@
+import { revisionOf, splitKey } from "@cairn/client/protocol";
+import { command, type CommandRun } from "../options/command.ts";
+import { openNode, READ, readQuery } from "../options/node-address.ts";
+import { count, flag, repeated, text } from "../options/option-specs.ts";
+import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
+import { shorten, withoutHeading } from "../terminal/columns.ts";
+import { writeJsonLines } from "../terminal/terminal.ts";
+import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
+
+export const addGet = command({
+  syntax: "get <bucket> <key>",
+  description: "Print a document",
+  examples: ["cairn get pods default/web-0", "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z"],
+  options: { ...READ, asOf: text("<tx-or-time>", "print the document as of a transaction or a time") },
+  async act(run, bucket, key) {
+    const { path, query } = documentRequest(bucket, key);
+    const node = await openNode(run);
+    const more = { ...readQuery(run.options), "as-of": run.options.asOf };
+    const { body: document, headers } = await node.send({ path, query: { ...query, ...more } });
+    const found = { bucket, ...splitKey(key), revision: revisionOf(headers), document };
+    await run.answer(found, JSON.stringify(document, undefined, 2));
+  },
+});
+
+export const addHistory = command({
+  syntax: "history <bucket> <key>",
+  description: "List the versions of a document, newest first",
+  examples: ["cairn history pods default/web-0 --limit 5"],
+  options: { ...READ, limit: count("<count>", "print at most this many versions", 1, 100) },
+  async act(run, bucket, key) {
+    const { path, query: document } = documentRequest(bucket, key);
+    const query = { ...document, ...readQuery(run.options), history: true };
+    let isFirst = true;
+    for await (const { items } of pages<ParsedVersion>(
+      await openNode(run),
+      { path, query },
+      run.options.limit,
+    )) {
+      await writePage(run, items, versionTable(items, run.terminal.stdout), isFirst);
+      isFirst = false;
+    }
+  },
+});
+
+interface ListedDocument {
+  readonly namespace: string;
+  readonly name: string;
+  readonly revision: number;
+  readonly document: unknown;
+}
+
+const WIDEST_DOCUMENT = 200;
+
+export const addList = command({
+  syntax: "list <bucket>",
+  description: "List the documents of a bucket, in key order",
+  examples: [
+    "cairn list pods --namespace default --prefix web-",
+    "cairn list executions --where state:running --where node:node-1",
+    "cairn list pods --all --json > pods.ndjson",
+  ],
+  options: {
+    ...READ,
+    namespace: text("<namespace>", "print only documents in this namespace"),
+    prefix: text("<prefix>", "print only documents whose name begins with this prefix"),
+    where: repeated(
+      "<field:value>",
+      "print only documents whose indexed field has this value; if the option is repeated, all must match",
+    ),
+    limit: count("<count>", "print at most this many documents", 1, 100),
+    all: flag("print all documents"),
+    transactions: flag("print transactions that put the documents, one per line, for cairn load"),
+    asOf: text("<tx-or-time>", "list the documents as of a transaction or a time"),
+  },
+  async act(run, bucket) {
+    const { namespace, prefix, where, all, limit, transactions, asOf } = run.options;
+    const wanted = all ? Infinity : limit;
+    const query = { ...readQuery(run.options), namespace, prefix, "as-of": asOf, where };
+    const request = { path: pathOfBucket(bucket), query };
+    let shown = 0;
+    let hasMore = false;
+    for await (const { items, more } of pages<ListedDocument>(await openNode(run), request, wanted)) {
+      if (transactions) {
+        // Each document is put by a separate transaction, because a log limits the size of transactions.
+        const puts = items.map(({ namespace: space, name, document }) => ({
+          ops: [["put", bucket, `${space}/${name}`, document]],
+        }));
+        await writeJsonLines(run.terminal.stdout, puts);
+      } else {
+        const rows = items.map(({ namespace: space, name, revision, document }) => [
+          `${space}/${name}`,
+          String(revision),
+          shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+        ]);
+        await writePage(
+          run,
+          items,
+          run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]),
+          shown === 0,
+        );
+      }
+      shown += items.length;
+      hasMore = more;
+    }
+    if (run.json || transactions) return;
+    if (shown === 0) await run.tell("None found.");
+    if (hasMore)
+      await run.tell(
+        `There are more documents. Use --limit to print more than ${wanted}, or --all to print all of them.`,
+      );
+  },
+});
+
+/** Writes a page of a list. Only the first page of a table has a heading. */
+async function writePage(
+  run: CommandRun,
+  items: readonly unknown[],
+  table: string,
+  isFirst: boolean,
+): Promise<void> {
+  if (run.json) return await writeJsonLines(run.terminal.stdout, items);
+  if (items.length > 0) await run.line(isFirst ? table : withoutHeading(table));
+}

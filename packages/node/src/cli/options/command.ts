@@ -1,0 +1,178 @@
+import type { Command } from "commander";
+import { formatTable } from "../terminal/columns.ts";
+import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
+import { type FormatAmount, type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { tell, type Terminal, writeJson, writeJsonLines, writeLine } from "../terminal/terminal.ts";
+import { addOptions, type OptionSpecs, type OptionValues } from "./option-specs.ts";
+
+export type AddCommand = (parent: Command, terminal: Terminal) => void;
+
+/** The options of every command. */
+export interface OutputOptions {
+  readonly json?: boolean;
+  readonly debug?: boolean;
+}
+
+/** The arguments of a command whose syntax is a string such as `get <bucket> <key>`. */
+type Arguments<S extends string> = S extends `${string} ${infer Rest}` ? ArgumentList<Rest> : [];
+type ArgumentList<S extends string> = S extends `${infer First} ${infer Rest}`
+  ? [ArgumentOf<First>, ...ArgumentList<Rest>]
+  : [ArgumentOf<S>];
+type ArgumentOf<S extends string> = S extends `${string}...${string}`
+  ? readonly string[]
+  : S extends `<${string}`
+    ? string
+    : string | undefined;
+
+export interface CommandSpec<S extends string, O extends OptionSpecs> {
+  /** The name of the command and its arguments. */
+  readonly syntax: S;
+  readonly description: string;
+  readonly examples: readonly string[];
+  /** The options besides --json and --debug, in the order of the help. */
+  readonly options: O;
+  /** The values that the last argument may have. */
+  readonly choices?: readonly string[];
+  readonly usage?: string;
+  /** A paragraph below the examples of the help. */
+  readonly note?: string;
+  act(run: CommandRun<OptionValues<O>>, ...given: Arguments<S>): Promise<void>;
+}
+
+/** Returns a function that adds a command. */
+export function command<const S extends string, O extends OptionSpecs>(spec: CommandSpec<S, O>): AddCommand {
+  const { syntax, description, examples, options, choices, usage, note } = spec;
+  const flags = Object.entries(options).filter(([, { value, negated }]) => value === undefined && !negated);
+  const absent = Object.fromEntries(flags.map(([name]) => [name, false]));
+  return (parent, terminal) => {
+    const made = describeCommand(parent.command(syntax), description, examples);
+    if (choices !== undefined) made.registeredArguments.at(-1)?.choices(choices);
+    if (usage !== undefined) made.usage(usage);
+    if (note !== undefined) made.addHelpText("after", `\n${note}`);
+    addOptions(made, options).action(async (...given: unknown[]) => {
+      // Commander leaves out flags that are not given.
+      const run = new CommandRun(terminal, { ...absent, ...made.opts<OptionValues<O>>() });
+      try {
+        // After the arguments, commander passes the options and the command.
+        await spec.act(run, ...(given.slice(0, -2) as Arguments<S>));
+      } finally {
+        await run.end();
+      }
+    });
+  };
+}
+
+/** Adds the description, --json, --debug, and the examples below the help. */
+export function describeCommand(made: Command, description: string, examples: readonly string[]): Command {
+  return made
+    .description(description)
+    .option("--json", "print JSON, for programs")
+    .option("--debug", "print stack traces of errors")
+    .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
+}
+
+export function addGroup(parent: Command, name: string, description: string): Command {
+  return parent.command(name).description(description).helpCommand(false);
+}
+
+/** Returns a function that adds a command whose only purpose is to group `commands`. */
+export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
+  return (parent, terminal) => {
+    const group = addGroup(parent, name, description);
+    for (const add of commands) add(group, terminal);
+  };
+}
+
+/** One run of a command: its options, its terminal, and what must be closed when its work is done. */
+export class CommandRun<V = object> {
+  readonly options: V & OutputOptions;
+  readonly terminal: Terminal;
+  readonly #cleanups: (() => unknown)[] = [];
+  #signal = new AbortController().signal;
+
+  constructor(terminal: Terminal, options: V & OutputOptions) {
+    this.terminal = terminal;
+    this.options = options;
+  }
+
+  get json(): boolean {
+    return this.options.json === true;
+  }
+
+  /** Aborted with an `InterruptedError` by the first signal after a call of {@link interruptible}. */
+  get signal(): AbortSignal {
+    return this.#signal;
+  }
+
+  /** Makes signals end the work cleanly from now on. `outcome` is a clause such as "nothing was verified". */
+  interruptible(outcome: string, hint?: string): AbortSignal {
+    const { signal, forget } = interruptible(this.terminal, outcome, hint);
+    this.defer(forget);
+    this.#signal = signal;
+    return signal;
+  }
+
+  /** Throws the error of a signal that ended the work early, with what became of the work and how to go on. */
+  throwIfInterrupted(outcome: string, hint: string): void {
+    const reason: unknown = this.#signal.reason;
+    if (reason instanceof InterruptedError) throw reason.withOutcome(outcome, hint);
+  }
+
+  progress(verb: string, total: number | undefined, format?: FormatAmount): ProgressDisplay {
+    const display = showProgress(this.terminal.stderr, verb, total, Date.now, format);
+    this.defer(() => display.stop());
+    return display;
+  }
+
+  /** Calls `cleanup` when the work is done. The cleanup that was added last is called first. */
+  defer(cleanup: () => unknown): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** Ends the work: closes what it used, and lets signals end the process again. */
+  async end(): Promise<void> {
+    const cleanup = this.#cleanups.pop();
+    if (cleanup === undefined) return;
+    try {
+      await cleanup();
+    } finally {
+      await this.end();
+    }
+  }
+
+  /** Ends the work, and writes its result as JSON or as text. */
+  async answer(value: unknown, line: string): Promise<void> {
+    await this.end();
+    await (this.json ? writeJson(this.terminal.stdout, value) : this.line(line));
+  }
+
+  /** Ends the work, and writes its results as lines of JSON or as a table. */
+  async list<T>(
+    items: readonly T[],
+    heading: readonly string[],
+    rowOf: (item: T) => readonly string[],
+    right: readonly string[] = [],
+  ): Promise<void> {
+    await this.end();
+    if (this.json) return await writeJsonLines(this.terminal.stdout, items);
+    if (items.length === 0) return await this.tell("None found.");
+    return await this.line(this.table(heading, items.map(rowOf), right));
+  }
+
+  table(
+    heading: readonly string[],
+    rows: readonly (readonly string[])[],
+    right: readonly string[] = [],
+  ): string {
+    return formatTable(heading, rows, right, this.terminal.stdout);
+  }
+
+  async line(line: string): Promise<void> {
+    await writeLine(this.terminal.stdout, line);
+  }
+
+  /** Writes a line to standard error. */
+  async tell(line: string): Promise<void> {
+    await tell(this.terminal, line);
+  }
+}

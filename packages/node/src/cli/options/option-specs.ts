@@ -1,0 +1,97 @@
+import { type Command, Option } from "commander";
+import { parseDuration } from "../../text/duration.ts";
+import { UsageError } from "../terminal/report-error.ts";
+
+/** An option of a command. Its flag is the name under which its value is found, such as `--as-of` for `asOf`. */
+export interface OptionSpec<T> {
+  readonly description: string;
+  /** The placeholder of the value, such as `<count>`. An option without one is true if it is given. */
+  readonly value?: string;
+  readonly short?: string;
+  /** If true, the flag begins with `--no-`, and its value is false if it is given. */
+  readonly negated?: boolean;
+  readonly required?: boolean;
+  readonly fallback?: T | undefined;
+  readonly choices?: readonly string[];
+  parse?(given: string, flag: string, before: T | undefined): T;
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec<unknown>>>;
+
+export type OptionValues<O extends OptionSpecs> = {
+  readonly [Name in keyof O]: O[Name] extends OptionSpec<infer T> ? T : never;
+};
+
+export function flag(description: string): OptionSpec<boolean> {
+  return { description };
+}
+
+export function text(value: string, description: string): OptionSpec<string | undefined> {
+  return { value, description };
+}
+
+export function repeated(value: string, description: string): OptionSpec<readonly string[] | undefined> {
+  return { value, description, parse: (given, _flag, before = []) => [...before, given] };
+}
+
+/** An option whose value is an integer of at least `least`. */
+export function count(value: string, description: string, least: number): OptionSpec<number | undefined>;
+export function count(
+  value: string,
+  description: string,
+  least: number,
+  fallback: number,
+): OptionSpec<number>;
+export function count(
+  value: string,
+  description: string,
+  least: number,
+  fallback?: number,
+): OptionSpec<number | undefined> {
+  return { value, description, fallback, parse: (given, name) => wholeNumber(name, least)(given) };
+}
+
+/** An option whose value is a duration of at least `least` milliseconds. */
+export function duration(description: string, least: number): OptionSpec<number | undefined> {
+  const parse = (given: string, name: string): number => durationOption(name, least)(given);
+  return { value: "<duration>", description, parse };
+}
+
+export function addOptions(command: Command, specs: OptionSpecs): Command {
+  for (const [name, spec] of Object.entries(specs)) {
+    const { description, value, short, negated = false, required = false, fallback, choices, parse } = spec;
+    const words = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const long = `--${negated ? "no-" : ""}${words}`;
+    const names = short === undefined ? long : `-${short}, ${long}`;
+    const option = new Option(value === undefined ? names : `${names} ${value}`, description);
+    if (fallback !== undefined) option.default(fallback);
+    if (choices !== undefined) option.choices(choices);
+    if (parse !== undefined) option.argParser((given: string, before: unknown) => parse(given, long, before));
+    command.addOption(option.makeOptionMandatory(required));
+  }
+  return command;
+}
+
+/** Returns a parser for a whole number of at least `least`; `name` is that of the option or the argument. */
+export function wholeNumber(name: string, least: number): (given: string) => number {
+  return (given) => {
+    const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
+    if (!Number.isSafeInteger(value) || value < least) {
+      throw new UsageError(`${name} must be a whole number of at least ${least}, not ${given}.`);
+    }
+    return value;
+  };
+}
+
+/** Returns a parser for a duration of at least `least` milliseconds. */
+export function durationOption(name: string, least: number): (given: string) => number {
+  return (given) => {
+    const parsed = parseDuration(given, { bare: true });
+    if ("ms" in parsed && parsed.ms >= least) return parsed.ms;
+    const [kind, hint] = "ms" in parsed ? ["a duration above zero"] : ["a duration", parsed.hint];
+    throw new UsageError(
+      `${name} must be ${kind}, not ${JSON.stringify(given)}.`,
+      hint ?? "Write the duration in ISO 8601 format, such as PT30S, PT5M or P7D.",
+    );
+  };
+}
