@@ -161,34 +161,25 @@ it("a program that cannot even open its own files names the limit to raise", asy
     },
   );
   await expect(started).rejects.toMatchObject({
-    stderr: expect.stringMatching(
-      /^SYSTEM_REFUSED: .*EMFILE[^]*hint: .*[Rr]aise the limit on open files/,
-    ) as string,
+    stderr: expect.stringMatching(/^SYSTEM_REFUSED: [^]*hint: .*[Rr]aise the limit on open files/) as string,
   });
   expect(await readdir(folder)).toEqual([]);
 });
 
-it.each([
-  [64, "SYSTEM_REFUSED", "Raise the limit on open files"],
-  [OPEN_FILES, "INTERNAL", "--debug"],
-])(
-  "a command whose modules are not found with at most %i open files reports %s",
-  async (limit, code, hint) => {
-    // The refused file differs from start to start, so the test injects the error.
-    const program = `
-    import { execFileSync } from "node:child_process";
+it("a command whose modules are not found names the limit to raise", async () => {
+  // The refused file differs from start to start, so the test injects the error.
+  const program = `
     const { reportError } = await import(${JSON.stringify(REPORT_ERROR)});
     const error = await import("@cairn/none").catch((error) => error);
-    execFileSync("prlimit", ["--pid=" + process.pid, "--nofile=${limit}:${limit}"]);
     process.exitCode = await reportError(error, process, { json: true, debug: false });`;
-    const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
-      cwd: ROOT,
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    const [told, [exitCode]] = await Promise.all([text(child.stderr), once(child, "close")]);
-    expect([exitCode, JSON.parse(told)]).toEqual([
-      3,
-      { error: { code, message: expect.any(String), hint: expect.stringContaining(hint) } },
-    ]);
-  },
-);
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: ROOT,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const [told, [exitCode]] = await Promise.all([text(child.stderr), once(child, "close")]);
+  const hint = expect.stringContaining("Raise the limit on open files");
+  expect([exitCode, JSON.parse(told)]).toEqual([
+    3,
+    { error: { code: "SYSTEM_REFUSED", message: expect.stringContaining("@cairn/none"), hint } },
+  ]);
+});

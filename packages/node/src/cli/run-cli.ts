@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import type { AddCommand } from "./options/command.ts";
 import { loadCommands } from "./commands.ts";
 import { VERSION } from "../api/version.ts";
-import { adviceInstead, suggestCommands, suggestInGroup } from "./suggest-command.ts";
+import { nearestName } from "../text/nearest-name.ts";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal, write } from "./terminal/terminal.ts";
 
@@ -73,15 +73,41 @@ async function refuseUnknown(
 ): Promise<void> {
   if (word === undefined || word.startsWith("-")) return;
   const command = program.commands.find((one) => one.name() === word);
-  if (command === undefined) throw unknown(word, adviceInstead(word), suggestCommands(program, word));
+  if (command === undefined) throw unknown(word, suggestions(program, word));
   if (command.commands.length === 0 || inner === undefined || inner.startsWith("-")) return;
-  if (command.commands.some((one) => one.name() === inner)) return;
+  const names = command.commands.map((one) => one.name());
+  if (names.includes(inner)) return;
+  const near = nearestName(inner, names);
   const all = createProgram(terminal, await loadCommands());
-  throw unknown(`${word} ${inner}`, undefined, suggestInGroup(all, command, inner));
+  throw unknown(`${word} ${inner}`, near === undefined ? suggestions(all, inner) : [`${word} ${near}`]);
 }
 
-function unknown(given: string, advice: string | undefined, suggestions: readonly string[]): UsageError {
-  const commands = suggestions.map((name) => `cairn ${name}`).join(" or ");
-  const hint = advice ?? (commands === "" ? HELP : `Did you mean ${commands}? ${HELP}`);
-  return new UsageError(`Unknown command ${JSON.stringify(given)}.`, hint);
+/**
+ * Returns the commands that an unknown word most likely means: those of that name, in whichever group (such as
+ * `checkpoint restore` for `restore` and for `checkpoint-restore`), else those that begin with it, else the one with
+ * the most similar spelling.
+ */
+function suggestions(program: Command, word: string): readonly string[] {
+  const words = word.replaceAll(/[-:_/.]/g, " ");
+  const named = commandPaths(program).filter((path) => path === words || path.endsWith(` ${words}`));
+  if (named.length > 0) return named;
+  const names = program.commands.map((command) => command.name());
+  const begun = names.filter((name) => word.length > 1 && name.startsWith(word));
+  return begun.length > 0 ? begun : [nearestName(word, names)].filter((name) => name !== undefined);
+}
+
+/** A group by itself is never a useful suggestion. */
+function commandPaths({ commands }: Command): readonly string[] {
+  return commands.flatMap((one) =>
+    one.commands.length === 0 ? [one.name()] : commandPaths(one).map((path) => `${one.name()} ${path}`),
+  );
+}
+
+function unknown(given: string, suggested: readonly string[]): UsageError {
+  const commands = suggested.map((name) => `cairn ${name}`).join(" or ");
+  const instead =
+    given === "stop"
+      ? "To stop a node, press Ctrl-C or send SIGTERM to its process."
+      : `${commands === "" ? "" : `Did you mean ${commands}? `}${HELP}`;
+  return new UsageError(`Unknown command ${JSON.stringify(given)}.`, instead);
 }

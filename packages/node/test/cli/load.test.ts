@@ -153,7 +153,7 @@ describe("load", () => {
           signal: new AbortController().signal,
           onProgress: () => undefined,
           onRetry: ({ message }) => void retried.push(message),
-          onRefused: (_chunk, number) => Promise.resolve(void refused.push(number)),
+          onRefused: (number) => Promise.resolve(void refused.push(number)),
         },
       );
       expect([transactions, refused]).toEqual([10, []]);

@@ -2,7 +2,6 @@ import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { loadCommands } from "../../src/cli/commands.ts";
-import { SYNONYMS } from "../../src/cli/suggest-command.ts";
 import { reportError } from "../../src/cli/terminal/report-error.ts";
 import { serve } from "../http/served-node.ts";
 import { cairn, CapturedTerminal } from "./support/captured-terminal.ts";
@@ -59,37 +58,13 @@ describe("wrong usage", () => {
     ["restore", "checkpoint restore"],
     ["put pods a 1", "tx put"],
     ["create", "checkpoint create or cairn log create"],
-    ["write pods a 1", "tx put"],
-    ["set pods a 1", "tx put"],
-    ["read pods a", "get"],
-    ["ls", "list"],
-    ["find pods", "list"],
-    ["rm pods a", "tx delete"],
-    ["run", "start"],
-    ["health", "status"],
-    ["nodes", "status --cluster"],
-    ["backup", "checkpoint create"],
-    ["checkpoints", "checkpoint list"],
-    ["validate", "config check"],
-    ["migrate", "config convert"],
-    ["dump", "export"],
-    ["ingest x", "import ndjson"],
-    ["tail", "watch"],
     ["log-status", "log status"],
     ["checkpoint:list", "checkpoint list"],
-    ["logs", "log"],
-    ["about", "version"],
-    ["checkpoint ls", "checkpoint list"],
-    ["checkpoint rm x", "checkpoint prune"],
-    ["checkpoint save", "checkpoint create"],
     ["checkpoint verfiy", "checkpoint verify"],
-    ["config validate", "config check"],
-    ["config show", "config print"],
-    ["log show", "log status"],
-    ["tx get pods a", "get"],
-    ["db list", "db keys"],
-    ["policy set x", "policy apply"],
-    ["policy get", "policy show"],
+    ["logs", "log"],
+    ["checkpoints", "checkpoint"],
+    ["tx get pods a", "get or cairn db get"],
+    ["policy get", "get or cairn db get"],
     ["log restore", "checkpoint restore"],
   ])("cairn %s: the hint suggests cairn %s", async (typed, meant) => {
     const { code, stderr } = await cairn(typed.split(" "));
@@ -100,23 +75,10 @@ describe("wrong usage", () => {
     );
   });
 
-  test.each(SYNONYMS.flatMap(([, commands]) => commands))(
-    "leads only to suggestions that exist: cairn %s",
-    async (meant) => {
-      if (meant.startsWith("--")) return expect(await cairn([meant])).toMatchObject({ code: 0 });
-      const [words = "", ...options] = meant.split(/ (?=--)/);
-      const { code, stdout } = await cairn([...words.split(" "), "--help"]);
-      expect([code, stdout]).toEqual([0, expect.stringContaining(`Usage: cairn ${words} `)]);
-      for (const option of options) expect(stdout).toContain(option);
-    },
-  );
-
-  test("such as cairn stop, or a synonym of it, leads to an explanation of how to stop a node", async () => {
-    for (const word of ["stop", "shutdown", "kill"]) {
-      expect((await cairn([word])).stderr).toContain(
-        "hint: To stop a node, press Ctrl-C or send SIGTERM to its process.",
-      );
-    }
+  test("such as cairn stop leads to an explanation of how to stop a node", async () => {
+    expect((await cairn(["stop"])).stderr).toContain(
+      "hint: To stop a node, press Ctrl-C or send SIGTERM to its process.",
+    );
     expect((await cairn(["frobnicate"])).stderr).toContain(
       "hint: Run with --help to list commands and options.",
     );

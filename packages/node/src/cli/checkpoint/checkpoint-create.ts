@@ -73,8 +73,6 @@ const SKIPPED = {
 
 /** An error rather than a notice: the checkpoint that is being uploaded may lack the newest transactions. */
 function nothingSaved({ because, lease }: Extract<Skipped, { skipped: "leased" }>, now: number): CairnError {
-  const running = (message: string, hint: string): CairnError =>
-    new CairnError("CHECKPOINT_RUNNING", message, { hint: `Run the command again when ${hint}` });
   if (lease === null) return running(because, "that upload has ended.");
   const { owner, since, bytes, expiresAt, leftBehind } = lease;
   const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
@@ -91,4 +89,8 @@ function nothingSaved({ because, lease }: Extract<Skipped, { skipped: "leased" }
         `Nothing was saved: ${owner} is uploading a checkpoint (${amount}).`,
         `that upload has ended. Its lease ${ends}, unless the upload continues and renews it.`,
       );
+}
+
+function running(message: string, when: string): CairnError {
+  return new CairnError("CHECKPOINT_RUNNING", message, { hint: `Run the command again when ${when}` });
 }

@@ -6,55 +6,39 @@ export interface Word {
   readonly description: string;
 }
 
-/** An option. It has one or two names, such as `-f` and `--file`. */
-export interface OptionWords {
-  readonly names: readonly string[];
-  readonly description: string;
-  readonly takesValue: boolean;
-  /** The values that the option accepts; empty if they cannot be listed. */
-  readonly values: readonly string[];
-}
-
 export interface CommandWords {
   /** The command's words, each after a slash: empty for `cairn`, `/db/keys` for `cairn db keys`. */
   readonly path: string;
   /** The commands of a group, or the values of a command's argument; empty if they cannot be listed. */
   readonly words: readonly Word[];
-  readonly options: readonly OptionWords[];
+  /** Each has one or two names, such as `-f` and `--file`, and the values that it accepts, if they can be listed. */
+  readonly options: readonly {
+    readonly names: readonly string[];
+    readonly description: string;
+    readonly takesValue: boolean;
+    readonly values: readonly Word[];
+  }[];
 }
 
 /** Returns what can follow each command, from the definitions from which the help is made. */
-export function completionWords(program: Command): readonly CommandWords[] {
-  const found: CommandWords[] = [];
-  addWords(program, "", found);
-  return found;
+export function completionWords(command: Command, path = ""): readonly CommandWords[] {
+  const words = [
+    ...command.commands.map((one) => ({ name: one.name(), description: one.description() })),
+    ...command.registeredArguments.flatMap(({ argChoices = [] }) => argChoices.map(plain)),
+  ];
+  const options = command
+    .createHelp()
+    .visibleOptions(command)
+    .map(({ short, long, description, required, optional, argChoices = [] }) => ({
+      names: [short, long].filter((name) => name !== undefined),
+      description,
+      takesValue: required || optional,
+      values: argChoices.map(plain),
+    }));
+  const inner = command.commands.flatMap((one) => completionWords(one, `${path}/${one.name()}`));
+  return [{ path, words, options }, ...inner];
 }
 
-function addWords(command: Command, path: string, found: CommandWords[]): void {
-  const help = command.createHelp();
-  const values = command.registeredArguments.flatMap(({ argChoices = [] }) => argChoices);
-  found.push({
-    path,
-    words: [
-      ...command.commands.map((one) => ({ name: one.name(), description: one.description() })),
-      ...values.map((name) => ({ name, description: "" })),
-    ],
-    options: help.visibleOptions(command).map((option) => ({
-      names: [option.short, option.long].filter((name) => name !== undefined),
-      description: option.description,
-      takesValue: option.required || option.optional,
-      values: option.argChoices ?? [],
-    })),
-  });
-  for (const one of command.commands) addWords(one, `${path}/${one.name()}`, found);
-}
-
-/** Returns a string in single quotes, which the shells take literally except for the single quote itself. */
-export function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
-}
-
-/** Returns the pattern of a `case` that matches the path of every command. */
-export function anyCommand(commands: readonly CommandWords[]): string {
-  return commands.flatMap(({ path }) => (path === "" ? [] : [path])).join("|");
+function plain(name: string): Word {
+  return { name, description: "" };
 }

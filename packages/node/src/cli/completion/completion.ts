@@ -1,9 +1,6 @@
 import type { Command } from "commander";
 import { type AddCommand, command } from "../options/command.ts";
-import { bashCompletion } from "./bash-completion.ts";
-import { completionWords } from "./completion-words.ts";
-import { fishCompletion } from "./fish-completion.ts";
-import { zshCompletion } from "./zsh-completion.ts";
+import { type CommandWords, completionWords, type Word } from "./completion-words.ts";
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion };
 
@@ -22,11 +19,132 @@ export function completionOf(loadAll: () => Promise<readonly AddCommand[]>): Add
       choices: Object.keys(SHELLS),
       async act(run, shell) {
         const program: Command = parent.createCommand("cairn").version("").helpCommand(false);
-        for (const add of await loadAll()) add(program, terminal);
+        for (const addOne of await loadAll()) addOne(program, terminal);
         const script = SHELLS[shell as keyof typeof SHELLS](completionWords(program));
         await run.answer({ shell, script }, script);
       },
     });
     add(parent, terminal);
   };
+}
+
+/** Returns a script for bash. Where it offers no words, bash completes the names of files. */
+function bashCompletion(commands: readonly CommandWords[]): string {
+  const [values, words] = cases(commands, (pattern, offered) => {
+    return `${pattern}) words="${offered.map(({ name }) => name).join(" ")}"`;
+  });
+  return `# Completion of cairn for bash
+_cairn() {
+  local command="" words="" i
+  local word="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD - 1]}"
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    case "$command/\${COMP_WORDS[i]}" in
+      ${anyCommand(commands)}) command="$command/\${COMP_WORDS[i]}" ;;
+    esac
+  done
+  case "$command:$before" in
+${values}
+    *)
+      case "$command:$word" in
+${words}
+      esac
+      ;;
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$word"))
+}
+complete -o default -F _cairn cairn`;
+}
+
+/** Returns a script for zsh. Where it offers no words, it completes the names of files. */
+function zshCompletion(commands: readonly CommandWords[]): string {
+  const [values, words] = cases(commands, (pattern, offered) => {
+    const items = offered.map(({ name, description }) =>
+      description === "" ? name : `${name}:${description}`,
+    );
+    return `(${pattern}) items=(${items.map(quoted).join(" ")})`;
+  });
+  return `#compdef cairn
+# Completion of cairn for zsh
+_cairn() {
+  local command="" i
+  local -a items
+  for ((i = 2; i < CURRENT; i++)); do
+    case "$command/\${words[i]}" in
+      (${anyCommand(commands)}) command="$command/\${words[i]}" ;;
+    esac
+  done
+  case "$command:\${words[CURRENT - 1]}" in
+${values}
+    (*)
+      case "$command:\${words[CURRENT]}" in
+${words}
+      esac
+      ;;
+  esac
+  if ((\${#items})); then _describe -o cairn items; else _files; fi
+}
+if [[ "\${funcstack[1]}" == _cairn ]]; then _cairn "$@"; else compdef _cairn cairn; fi`;
+}
+
+/** Returns the branches of the two `case`s of bash and zsh: the values of options, and the words of commands. */
+function cases(
+  commands: readonly CommandWords[],
+  branch: (pattern: string, offered: readonly Word[]) => string,
+): readonly [values: string, words: string] {
+  const values = commands.flatMap(({ path, options }) =>
+    options
+      .filter(({ takesValue }) => takesValue)
+      .map((option) => branch(option.names.map((name) => `${path}:${name}`).join("|"), option.values)),
+  );
+  const words = commands.flatMap((one) => {
+    const names = one.options.flatMap(({ names: all, description }) =>
+      all.map((name) => ({ name, description })),
+    );
+    const after = one.words.length === 0 ? [] : [branch(`${one.path}:*`, one.words)];
+    return [branch(`${one.path}:-*`, names), ...after];
+  });
+  return [
+    values.map((line) => `    ${line} ;;`).join("\n"),
+    words.map((line) => `        ${line} ;;`).join("\n"),
+  ];
+}
+
+/** Returns a script for fish. Where it offers no words, fish completes the names of files. */
+function fishCompletion(commands: readonly CommandWords[]): string {
+  const lines = commands.flatMap(({ path, words, options }) => {
+    const head = `complete -c cairn -n ${quoted(`__cairn_at "${path}"`)}`;
+    const described = ({ description }: { readonly description: string }): string =>
+      description === "" ? "" : ` -d ${quoted(description)}`;
+    return [
+      ...words.map((word) => `${head} -f -a ${word.name}${described(word)}`),
+      ...options.map((option) => {
+        const flags = option.names.map((name) => name.replace(/^--/, "-l ").replace(/^-(?=\w$)/, "-s "));
+        const values = option.values.map(({ name }) => name).join(" ");
+        const value = values !== "" ? ` -x -a ${quoted(values)}` : option.takesValue ? " -r" : "";
+        return `${head} ${flags.join(" ")}${value}${described(option)}`;
+      }),
+    ];
+  });
+  return `# Completion of cairn for fish
+function __cairn_at
+  set -l command ''
+  for word in (commandline -opc)[2..]
+    switch "$command/$word"
+      case ${anyCommand(commands).split("|").map(quoted).join(" ")}
+        set command "$command/$word"
+    end
+  end
+  test "$command" = "$argv[1]"
+end
+${lines.join("\n")}`;
+}
+
+/** Returns a string in single quotes, which the shells take literally except for the single quote itself. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** Returns the pattern of a `case` that matches the path of every command. */
+function anyCommand(commands: readonly CommandWords[]): string {
+  return commands.flatMap(({ path }) => (path === "" ? [] : [path])).join("|");
 }

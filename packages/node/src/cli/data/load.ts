@@ -4,7 +4,7 @@ import { command, type CommandRun } from "../options/command.ts";
 import { NODE, openNode, type NodeOptions } from "../options/node-address.ts";
 import { count, flag } from "../options/option-specs.ts";
 import { loadTransactions, pace } from "../requests/load-transactions.ts";
-import { openNdjson } from "../requests/ndjson-input.ts";
+import { openNdjson } from "../requests/export-lines.ts";
 import type { AbortedLine, SendProgress } from "../requests/send-chunks.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 
@@ -48,7 +48,7 @@ async function loadFile(
   const display = run.progress("loading", input.bytes);
   let waiting = false;
   let aborted: Loaded["aborted"] = { count: 0, first: undefined };
-  const noteAborted = (_chunk: unknown, more: number, [first]: readonly AbortedLine[]): Promise<void> => {
+  const noteAborted = (more: number, [first]: readonly AbortedLine[]): Promise<void> => {
     aborted = { count: aborted.count + more, first: aborted.first ?? first };
     return Promise.resolve();
   };

@@ -12,51 +12,48 @@ import {
 } from "@cairn/kv";
 import { digestIndex } from "../../index/read/digest.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
-import type { AddCommand } from "../options/command-options.ts";
-import type { DbOptions } from "./db-copy.ts";
-import { describeDbCommand, type OpenedDb, withDb } from "./db-reader.ts";
 import { formatBytes, formatNumberOf } from "../../text/quantities.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { command } from "../options/command.ts";
+import { OUTPUT } from "../options/option-specs.ts";
+import { DB, DB_NOTE } from "./db-copy.ts";
+import { openDb } from "./db-reader.ts";
 
-interface CompactOptions extends DbOptions {
-  readonly output: string;
-}
-
-/** The result of a compaction. Sizes are in bytes. The digest is null if the database is not a Cairn index. */
-interface Compacted {
-  readonly rows: number;
-  readonly before: number;
-  readonly after: number;
-  readonly digest: string | null;
-}
-
-export const addDbCompact: AddCommand = (parent, terminal) => {
-  describeDbCommand(
-    parent.command("compact [place]"),
-    "Write a new copy of a LevelDB without its overwritten and deleted values",
-    ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
-  )
-    .requiredOption("-o, --output <directory>", "the target, which must be empty or not exist")
-    .action(async (place: string | undefined, options: CompactOptions) => {
-      const target = resolve(terminal.cwd, options.output);
-      await requireEmpty(target);
-      const done = await withDb(place, options, terminal, (db) => compactTo(target, db));
-      await report(done, options, terminal);
-    });
-};
+export const addDbCompact = command({
+  syntax: "compact [place]",
+  description: "Write a new copy of a LevelDB without its overwritten and deleted values",
+  examples: ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
+  options: { ...DB, output: OUTPUT },
+  note: DB_NOTE,
+  async act(run, place) {
+    const { output } = run.options;
+    const target = resolve(run.terminal.cwd, output);
+    await requireEmpty(target);
+    const { kv, reader, copy } = await openDb(run, place);
+    const { bytes: before } = await kv.stats();
+    const { rows, after, digest } = await compactTo(target, reader, copy.source);
+    const proof = digest === null ? "" : `; the content is the same (${digest})`;
+    await run.answer(
+      { directory: output, rows, before, after, digest },
+      `wrote ${formatNumberOf(rows, "row")} to ${output}: ${formatBytes(after)} of files instead of ${formatBytes(before)}${proof}`,
+    );
+  },
+});
 
 /** Writes the copy next to the target, and renames it once it has been shown to have the same content. */
-async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promise<Compacted> {
+async function compactTo(
+  target: string,
+  reader: KvReader,
+  source: string,
+): Promise<{ rows: number; after: number; digest: string | null }> {
   const temporary = join(dirname(target), `.cairn-compact-${randomBytes(4).toString("hex")}`);
   try {
-    const { bytes: before } = await kv.stats();
     const written = await levelProvider().open(temporary);
     let rows = 0;
     let digest: string | null;
     try {
       rows = await copyRows(reader, written);
       await written.compact();
-      digest = await sameContent(reader, written, copy.source);
+      digest = await sameContent(reader, written, source);
     } finally {
       await written.close();
     }
@@ -65,7 +62,7 @@ async function compactTo(target: string, { kv, reader, copy }: OpenedDb): Promis
     const { bytes: after } = await settled.stats();
     await settled.close();
     await rename(temporary, target);
-    return { rows, before, after, digest };
+    return { rows, after, digest };
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     const known = diskError(error, target);
@@ -110,18 +107,5 @@ async function requireEmpty(target: string): Promise<void> {
     {
       hint: "Name another directory with -o, or move this one.",
     },
-  );
-}
-
-function report(
-  { rows, before, after, digest }: Compacted,
-  { json, output }: CompactOptions,
-  terminal: Terminal,
-) {
-  if (json === true) return writeJson(terminal.stdout, { directory: output, rows, before, after, digest });
-  const proof = digest === null ? "" : `; the content is the same (${digest})`;
-  return writeLine(
-    terminal.stdout,
-    `wrote ${formatNumberOf(rows, "row")} to ${output}: ${formatBytes(after)} of files instead of ${formatBytes(before)}${proof}`,
   );
 }

@@ -1,10 +1,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Command } from "commander";
 import {
   CairnError,
   findTableDamage,
-  isCairnError,
   type KvReader,
   type KvStore,
   levelProvider,
@@ -12,36 +10,10 @@ import {
 } from "@cairn/kv";
 import { type IndexState, readState } from "../../index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
-import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
-import { describeConfiguredCommand } from "../options/command-options.ts";
-import { keyOptions } from "../options/store-keys.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { formatCount } from "../../text/quantities.ts";
-import { type Terminal } from "../terminal/terminal.ts";
+import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 
-/** Adds the options and the help text that all `cairn db` commands share. */
-export function describeDbCommand(
-  command: Command,
-  description: string,
-  examples: readonly string[],
-): Command {
-  return keyOptions(describeConfiguredCommand(command, description, examples))
-    .addHelpText("after", DEFAULT_PLACE)
-    .option(
-      "--staging <directory>",
-      "the folder in which to make a temporary copy (default: the temporary folder)",
-    )
-    .option(
-      "--log <id>",
-      "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
-    )
-    .option("--no-checksums", "do not compare the tables with their checksums first");
-}
-
-const DEFAULT_PLACE =
-  "\nThe place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.";
-
-export interface OpenedDb {
+interface OpenedDb {
   readonly copy: DbCopy;
   readonly kv: KvStore;
   /** The same database; its range reads show their progress and end when the command is interrupted. */
@@ -49,75 +21,67 @@ export interface OpenedDb {
 }
 
 /** Unless `checksums` is false, first compares tables with their checksums; throws `INDEX_CORRUPT` if one differs. */
-export function withDb<T>(
-  place: string | undefined,
-  options: DbOptions,
-  terminal: Terminal,
-  use: (db: OpenedDb) => Promise<T>,
-): Promise<T> {
-  return withDbCopy(place, options, terminal, async (copy) => {
-    // LevelDB does not verify checksums when it reads, so it would print a value with a flipped bit like any other.
-    if (options.checksums) await requireWholeTables(copy, terminal);
-    return await openCopy(copy, terminal, use);
-  });
+export async function openDb(run: DbRun, place: string | undefined): Promise<OpenedDb> {
+  const copy = await copyDb(run, place);
+  await requireWholeTables(run, copy);
+  return { copy, ...(await openCopy(run, copy)) };
 }
 
 /**
- * Like {@link withDb}, but requires a Cairn index. Throws `INDEX_VERSION` for an index of another version, and
+ * Like {@link openDb}, but requires a Cairn index. Throws `INDEX_VERSION` for an index of another version, and
  * `INDEX_CORRUPT` if the database is not an index.
  */
-export function withIndex<T>(
+export async function openIndexOf(
+  run: DbRun,
   place: string | undefined,
-  options: DbOptions,
-  terminal: Terminal,
-  use: (index: OpenedDb & { readonly state: IndexState }) => Promise<T>,
-): Promise<T> {
-  return withDb(place, options, terminal, async (db) => {
-    const state = await requireState(db.kv, db.copy.source);
-    return await use({ ...db, state });
-  });
-}
-
-/** Runs `use` with the opened copy. Its tables must have been checked before. */
-export async function openCopy<T>(
-  copy: DbCopy,
-  terminal: Terminal,
-  use: (db: OpenedDb) => Promise<T>,
-): Promise<T> {
-  const kv = await levelProvider().open(copy.dir);
-  const display = showProgress(
-    terminal.stderr,
-    "reading",
-    undefined,
-    Date.now,
-    (rows) => `${formatCount(rows)} rows`,
+): Promise<OpenedDb & { readonly state: IndexState }> {
+  const db = await openDb(run, place);
+  const state = await stateOf(db.reader);
+  if (state !== undefined) return { ...db, state };
+  const { source } = db.copy;
+  throw new CairnError(
+    "INDEX_CORRUPT",
+    `${source} is a LevelDB database, but not a Cairn index with any content.`,
+    { hint: "Use cairn db check, stats, compact or keys --raw, which work with any LevelDB database." },
   );
-  try {
-    return await use({ copy, kv, reader: watchedReader(kv, copy.signal, display) });
-  } finally {
-    display.stop();
-    await kv.close();
-  }
 }
 
-async function requireState(kv: KvReader, source: string): Promise<IndexState> {
-  if ((await kv.get(STATE_ROW_KEY)) === undefined) {
-    throw new CairnError(
-      "INDEX_CORRUPT",
-      `${source} is a LevelDB database, but not a Cairn index with any content.`,
-      {
-        hint: "Use cairn db check, stats, compact or keys --raw, which work with any LevelDB database.",
-      },
-    );
-  }
-  const state = await readState(kv);
+/** Returns the state of an index; undefined if the database is not a Cairn index. */
+export async function stateOf(reader: KvReader): Promise<IndexState | undefined> {
+  if ((await reader.get(STATE_ROW_KEY)) === undefined) return undefined;
+  const state = await readState(reader);
   if (state === undefined) throw new Error("the state row is missing");
   return state;
 }
 
-/** Throws `INDEX_CORRUPT` at the first part of a table that differs from its checksum. */
-export async function requireWholeTables(copy: DbCopy, terminal: Terminal): Promise<void> {
-  for await (const { table, what, error } of tableDamage(copy, terminal)) {
+/** Opens the copy, whose tables must have been checked before. */
+export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<OpenedDb, "kv" | "reader">> {
+  const kv = await levelProvider().open(dir);
+  run.defer(() => kv.close());
+  const display = run.progress("reading", undefined, (rows) => `${formatCount(rows)} rows`);
+  let rowsRead = 0;
+  const reader: KvReader = {
+    get: async (key) => await kv.get(key),
+    getMany: async (keys) => await kv.getMany(keys),
+    range: async function* (range) {
+      for await (const rows of kv.range(range)) {
+        run.signal.throwIfAborted();
+        rowsRead += rows.length;
+        display.update(rowsRead, "so far");
+        yield rows;
+      }
+    },
+  };
+  return { kv, reader };
+}
+
+/**
+ * Throws `INDEX_CORRUPT` at the first part of a table that differs from its checksum, because LevelDB does not verify
+ * checksums when it reads: it would print a value with a flipped bit like any other.
+ */
+export async function requireWholeTables(run: DbRun, copy: DbCopy): Promise<void> {
+  if (!run.options.checksums) return;
+  for await (const { table, what, error } of tableDamage(run, copy)) {
     throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}, ${what}.`, {
       hint: "Run cairn db check to list all damage, or add --no-checksums to read whatever is still readable.",
       cause: error,
@@ -126,7 +90,7 @@ export async function requireWholeTables(copy: DbCopy, terminal: Terminal): Prom
 }
 
 /** A damaged part of a table in the original. */
-export interface DamagedPart {
+interface DamagedPart {
   readonly table: string;
   /** The byte range of the part, and its problem. */
   readonly what: string;
@@ -137,50 +101,26 @@ export interface DamagedPart {
   readonly error: CairnError;
 }
 
-export async function* tableDamage(copy: DbCopy, terminal: Terminal): AsyncGenerator<DamagedPart, void> {
-  const tables = await liveTableBounds(copy.dir);
+export async function* tableDamage(run: DbRun, { dir }: DbCopy): AsyncGenerator<DamagedPart, void> {
+  const tables = await liveTableBounds(dir);
   let total = 0;
-  for (const name of tables.keys()) total += (await stat(join(copy.dir, name))).size;
-  const display = showProgress(terminal.stderr, "comparing checksums", total);
+  for (const name of tables.keys()) total += (await stat(join(dir, name))).size;
+  const display = run.progress("comparing checksums", total);
   let done = 0;
-  try {
-    for (const [table, [first, last]] of tables) {
-      const read = (bytes: number): void => {
-        copy.signal.throwIfAborted();
-        done += bytes;
-        display.update(done, table);
-      };
-      for await (const part of findTableDamage(join(copy.dir, table), read)) {
-        const { offset, bytes, after, error } = part;
-        // LevelDB shortens the keys that separate blocks, so the last separator may be beyond all rows.
-        const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
-        const from = after === undefined ? first : undefined;
-        const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");
-        yield { table, what: `bytes ${offset} to ${offset + bytes - 1}: ${how}`, from, after, upTo, error };
-      }
+  for (const [table, [first, last]] of tables) {
+    const read = (bytes: number): void => {
+      run.signal.throwIfAborted();
+      done += bytes;
+      display.update(done, table);
+    };
+    for await (const part of findTableDamage(join(dir, table), read)) {
+      const { offset, bytes, after, error } = part;
+      // LevelDB shortens the keys that separate blocks, so the last separator may be beyond all rows.
+      const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
+      const from = after === undefined ? first : undefined;
+      const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");
+      yield { table, what: `bytes ${offset} to ${offset + bytes - 1}: ${how}`, from, after, upTo, error };
     }
-  } finally {
-    display.stop();
   }
-}
-
-function watchedReader(kv: KvReader, signal: AbortSignal, display: ProgressDisplay): KvReader {
-  let rowsRead = 0;
-  return {
-    get: async (key) => await kv.get(key),
-    getMany: async (keys) => await kv.getMany(keys),
-    range: async function* (range) {
-      for await (const rows of kv.range(range)) {
-        signal.throwIfAborted();
-        rowsRead += rows.length;
-        display.update(rowsRead, "so far");
-        yield rows;
-      }
-    },
-  };
-}
-
-/** Returns whether an error means that an index cannot be used, rather than that it could not be read. */
-export function isUnusable(error: unknown): error is CairnError {
-  return isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "INDEX_VERSION");
+  display.stop();
 }

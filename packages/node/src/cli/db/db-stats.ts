@@ -1,56 +1,57 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { liveTableNames } from "@cairn/kv";
-import { type IndexState, readState } from "../../index/rows/index-state.ts";
-import { measureRows, type RowMeasure } from "../../index/inspect/measure-rows.ts";
-import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
+import { measureRows } from "../../index/inspect/measure-rows.ts";
 import { isoTime } from "../../text/iso-time.ts";
-import { formatFields, formatTable } from "../terminal/columns.ts";
-import type { AddCommand } from "../options/command-options.ts";
-import { type DbCopy, type DbOptions, withDbCopy } from "./db-copy.ts";
-import { describeDbCommand, openCopy, requireWholeTables } from "./db-reader.ts";
 import { formatBytes, formatCount, formatNumberOf, formatTime } from "../../text/quantities.ts";
-import { type Output, printableLines, writeJson, writeLine } from "../terminal/terminal.ts";
+import { command } from "../options/command.ts";
+import { formatFields } from "../terminal/columns.ts";
+import { printableLines } from "../terminal/terminal.ts";
+import { copyDb, DB, DB_NOTE } from "./db-copy.ts";
+import { openCopy, requireWholeTables, stateOf } from "./db-reader.ts";
 
-interface Stats {
-  readonly place: string;
-  readonly kind: DbCopy["kind"];
-  readonly files: Files;
-  /** The state of the index; undefined if the database is not a Cairn index. */
-  readonly state: IndexState | undefined;
-  readonly rows: readonly RowMeasure[];
-}
+export const addDbStats = command({
+  syntax: "stats [place]",
+  description: "Count rows and bytes by kind and measure the files, reading everything once",
+  examples: ["cairn db stats ./cairn-data/node-1-index"],
+  options: DB,
+  note: DB_NOTE,
+  async act(run, given) {
+    const copy = await copyDb(run, given);
+    const { source: place, kind } = copy;
+    // The files are measured before the copy is opened, because LevelDB then turns the write-ahead log into a table.
+    const files = await measureFiles(copy.dir);
+    await requireWholeTables(run, copy);
+    const { reader } = await openCopy(run, copy);
+    const state = await stateOf(reader);
+    const rows = await measureRows(reader, state !== undefined);
+    const inTables = `${formatBytes(files.tableBytes)} in ${formatNumberOf(files.tables, "table")}`;
+    const fields: [string, string][] = [
+      ["Place", `${place} (${kind})`],
+      ["Files", `${formatBytes(files.bytes)}, ${files.tables === 0 ? "none in tables" : inTables}`],
+    ];
+    if (state === undefined) fields.push(["Index", "not a Cairn index"]);
+    else {
+      const { txId, time, log, documents, version } = state;
+      const end = `transaction ${formatCount(txId)} of ${formatTime(isoTime(time))}`;
+      fields.push(["Index", `${end}, version ${version}`]);
+      fields.push(["Log", `${log.name} (id ${log.id})`], ["Documents", formatCount(documents)]);
+    }
+    const cells = rows.map((row) => [
+      row.kind,
+      formatCount(row.rows),
+      formatBytes(row.keyBytes),
+      formatBytes(row.valueBytes),
+    ]);
+    const table = run.table(["KIND", "ROWS", "KEYS", "VALUES"], cells, ["ROWS", "KEYS", "VALUES"]);
+    await run.answer(
+      { place, kind, files, state: state ?? null, rows },
+      `${printableLines(formatFields(fields))}\n\n${table}`,
+    );
+  },
+});
 
-interface Files {
-  readonly tables: number;
-  readonly tableBytes: number;
-  readonly bytes: number;
-}
-
-export const addDbStats: AddCommand = (parent, terminal) => {
-  describeDbCommand(
-    parent.command("stats [place]"),
-    "Count rows and bytes by kind and measure the files, reading everything once",
-    ["cairn db stats ./cairn-data/node-1-index"],
-  ).action(async (place: string | undefined, options: DbOptions) => {
-    const stats = await withDbCopy(place, options, terminal, async (copy): Promise<Stats> => {
-      // The files are measured before the copy is opened, because LevelDB then turns the write-ahead log into a table.
-      const files = await measureFiles(copy.dir);
-      if (options.checksums) await requireWholeTables(copy, terminal);
-      return await openCopy(copy, terminal, async ({ reader }) => {
-        const isIndex = (await reader.get(STATE_ROW_KEY)) !== undefined;
-        const state = isIndex ? await readState(reader) : undefined;
-        const rows = await measureRows(reader, isIndex);
-        return { place: copy.source, kind: copy.kind, files, state, rows };
-      });
-    });
-    if (options.json === true) return writeJson(terminal.stdout, { ...stats, state: stats.state ?? null });
-    await writeLine(terminal.stdout, printableLines(formatFields(fields(stats))));
-    return writeLine(terminal.stdout, `\n${table(stats.rows, terminal.stdout)}`);
-  });
-};
-
-async function measureFiles(dir: string): Promise<Files> {
+async function measureFiles(dir: string): Promise<{ tables: number; tableBytes: number; bytes: number }> {
   const tables = await liveTableNames(dir);
   let bytes = 0;
   let tableBytes = 0;
@@ -60,32 +61,4 @@ async function measureFiles(dir: string): Promise<Files> {
     if (tables.has(name)) tableBytes += size;
   }
   return { tables: tables.size, tableBytes, bytes };
-}
-
-function fields({ place, kind, files, state }: Stats): [string, string][] {
-  const { tables, tableBytes, bytes } = files;
-  const inTables =
-    tables === 0 ? "none in tables" : `${formatBytes(tableBytes)} in ${formatNumberOf(tables, "table")}`;
-  const shown: [string, string][] = [
-    ["Place", `${place} (${kind})`],
-    ["Files", `${formatBytes(bytes)}, ${inTables}`],
-  ];
-  if (state === undefined) return [...shown, ["Index", "not a Cairn index"]];
-  const { txId, time, log, documents, version } = state;
-  return [
-    ...shown,
-    ["Index", `transaction ${formatCount(txId)} of ${formatTime(isoTime(time))}, version ${version}`],
-    ["Log", `${log.name} (id ${log.id})`],
-    ["Documents", formatCount(documents)],
-  ];
-}
-
-function table(rows: readonly RowMeasure[], output: Output): string {
-  const cells = rows.map((row) => [
-    row.kind,
-    formatCount(row.rows),
-    formatBytes(row.keyBytes),
-    formatBytes(row.valueBytes),
-  ]);
-  return formatTable(["KIND", "ROWS", "KEYS", "VALUES"], cells, ["ROWS", "KEYS", "VALUES"], output);
 }

@@ -1,41 +1,34 @@
 import { readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
-import {
-  type AddCommand,
-  describeConfiguredCommand,
-  type ConfiguredOptions,
-} from "../options/command-options.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
+import { command } from "../options/command.ts";
+import { CONFIGURATION } from "../options/configuration.ts";
+import { flag } from "../options/option-specs.ts";
 import { contents, findLost, howToRecover, requireLogItself, withLog } from "../places/log-place.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 
-interface CreateOptions extends ConfiguredOptions {
-  readonly empty?: boolean;
-}
-
-export const addLogCreate: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
-    parent.command("create"),
-    "Create a new log now, instead of when the first node starts",
-    ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
-  )
-    .option("--empty", "create an empty log even if there are checkpoints of a log of this name")
-    .action(async (options: CreateOptions) => {
-      const log = await withLog(options, terminal, async (opened, system) => {
-        requireLogItself(opened);
-        const existing = await readLogIdentity(opened);
-        if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
-        if (options.empty !== true) await requireNoCheckpoint(system, opened.name);
-        // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
-        // address.
-        await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
-        return { name: opened.name, id: (await readLogIdentity(opened))?.id ?? null };
-      });
-      if (options.json === true) return writeJson(terminal.stdout, log);
-      return writeLine(terminal.stdout, `began the log ${log.name} (id ${log.id})`);
+export const addLogCreate = command({
+  syntax: "create",
+  description: "Create a new log now, instead of when the first node starts",
+  examples: ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
+  options: {
+    ...CONFIGURATION,
+    empty: flag("create an empty log even if there are checkpoints of a log of this name"),
+  },
+  async act(run) {
+    const log = await withLog(run.options, run.terminal, async (opened, system) => {
+      requireLogItself(opened);
+      const existing = await readLogIdentity(opened);
+      if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
+      if (!run.options.empty) await requireNoCheckpoint(system, opened.name);
+      // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
+      // address.
+      await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
+      return { name: opened.name, id: (await readLogIdentity(opened))?.id ?? null };
     });
-};
+    await run.answer(log, `began the log ${log.name} (id ${log.id})`);
+  },
+});
 
 /** Throws `CONFLICT` if there are checkpoints of a log of this name, because nodes of a new log would ignore them. */
 async function requireNoCheckpoint(system: System, name: string): Promise<void> {

@@ -19,66 +19,54 @@ import { orphanTransactions } from "../../join/orphan-transactions.ts";
 import type { TxId } from "@cairn/client";
 import { buildPast } from "../../replay/past-index.ts";
 import { planPast } from "../../replay/past-plan.ts";
-import {
-  type AddCommand,
-  describeConfiguredCommand,
-  type ConfiguredOptions,
-} from "../options/command-options.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
-import { printable, type Terminal, writeLine } from "../terminal/terminal.ts";
-import { interruptible } from "../terminal/interrupt.ts";
+import { command, type CommandRun } from "../options/command.ts";
+import { CONFIGURATION } from "../options/configuration.ts";
+import { flag } from "../options/option-specs.ts";
+import { printable } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 
-interface OrphansOptions extends ConfiguredOptions {
-  readonly fromBackup?: boolean;
-}
-
-export const addLogOrphans: AddCommand = (parent, terminal) => {
-  describeConfiguredCommand(
-    parent.command("orphans"),
+export const addLogOrphans = command({
+  syntax: "orphans",
+  description:
     "Print transactions that the log lost and that exist only in quarantined indexes or in the log's backup, as input for cairn load",
-    [
-      "cairn log orphans -f cairn.edn > orphans.ndjson",
-      "cairn log orphans --from-backup -f cairn.edn > orphans.ndjson",
-      "cairn load orphans.ndjson --await",
-    ],
-  )
-    .option("--from-backup", "print those that are in the backup of the log or of a log that it continues")
-    .action(async (options: OrphansOptions) => {
-      await withLog(options, terminal, async (opened, system) => {
-        const stores = restoreStores(system);
-        const log = logWithBackup(opened, stores);
-        const identity = await readLogIdentity(log);
-        if (identity === undefined) throw await noLog(log.name, system);
-        const printing = { log, identity, provider: fileReader(system.kvProvider), terminal };
-        const find = async () => await backupsBeyond(opened, identity, stores);
-        if (options.fromBackup === true)
-          return await printFromBackups(await find(), opened, system, printing);
-        await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
-        await tellOfBackups(find, terminal);
-      });
+  examples: [
+    "cairn log orphans -f cairn.edn > orphans.ndjson",
+    "cairn log orphans --from-backup -f cairn.edn > orphans.ndjson",
+    "cairn load orphans.ndjson --await",
+  ],
+  options: {
+    ...CONFIGURATION,
+    fromBackup: flag("print those that are in the backup of the log or of a log that it continues"),
+  },
+  async act(run) {
+    await withLog(run.options, run.terminal, async (opened, system) => {
+      const stores = restoreStores(system);
+      const log = logWithBackup(opened, stores);
+      const identity = await readLogIdentity(log);
+      if (identity === undefined) throw await noLog(log.name, system);
+      const printing = { log, identity, provider: fileReader(system.kvProvider), run };
+      const find = async () => await backupsBeyond(opened, identity, stores);
+      if (run.options.fromBackup) return await printFromBackups(await find(), opened, system, printing);
+      await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
+      await tellOfBackups(find, printing);
     });
-};
+  },
+});
 
 /** Reports the transactions that backups hold beyond the log. An unreadable backup does not make the command fail. */
-async function tellOfBackups(
-  find: () => Promise<readonly BackupBeyond[]>,
-  terminal: Terminal,
-): Promise<void> {
+async function tellOfBackups(find: () => Promise<readonly BackupBeyond[]>, { run }: Printing): Promise<void> {
   try {
     for (const { logId, store, listed, last } of await find()) {
       const range = `${formatCount(listed + 1)} to ${formatCount(last)}`;
       tell(
-        terminal,
+        run,
         `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: cairn log orphans --from-backup prints them`,
       );
     }
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    tell(
-      terminal,
-      `it is unknown whether a log backup holds more transactions (${error.code}: ${error.message})`,
-    );
+    tell(run, `it is unknown whether a log backup holds more transactions (${error.code}: ${error.message})`);
   }
 }
 
@@ -89,7 +77,7 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
     ({ holdsLost, held }) => holdsLost || (held.comparedWith ?? logId) !== logId,
   );
   if (indexes.length === 0)
-    tell(printing.terminal, `no index in ${quarantine} holds transactions that the log lost`);
+    tell(printing.run, `no index in ${quarantine} holds transactions that the log lost`);
   const unreadable: CairnError[] = [];
   for (const index of indexes) {
     const problem = await printOrphans(index, printing);
@@ -109,35 +97,28 @@ async function printFromBackups(
   system: System,
   printing: Printing,
 ): Promise<void> {
-  const { terminal } = printing;
+  const { run } = printing;
   const { dir, kvProvider } = system;
-  if (backups.length === 0)
-    return tell(terminal, "no log backup holds transactions that the log does not hold");
+  if (backups.length === 0) return tell(run, "no log backup holds transactions that the log does not hold");
   const stores = restoreStores(system);
-  const { signal, forget } = interruptible(terminal, "not all transactions were printed");
+  const signal = run.interruptible("not all transactions were printed");
   const work = path.join(dir, `.cairn-orphans-${randomBytes(4).toString("hex")}`);
-  try {
-    for (const { logId, store, shared, listed, last } of backups) {
-      const wanted = { stores, kvFormat: kvProvider.format, logId, at: { txId: last } };
-      const plan = await planPast({ ...wanted, signal });
-      const node = `cairn log orphans on ${hostname()}`;
-      const { live } = await buildPast({
-        plan,
-        places: system,
-        provider: kvProvider,
-        dir: work,
-        node,
-        signal,
-      });
-      const folder = `the backup of the log ${logId} in ${store.location}`;
-      const held = { shared, comparedWith: printing.identity.id };
-      // The log's own backup says nothing about what it has in common with the log.
-      const log = logId === printing.identity.id ? opened : printing.log;
-      await printReadable({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
-    }
-  } finally {
-    forget();
-    await rm(work, { recursive: true, force: true });
+  run.defer(() => rm(work, { recursive: true, force: true }));
+  for (const { logId, store, shared, listed, last } of backups) {
+    const plan = await planPast({
+      stores,
+      kvFormat: kvProvider.format,
+      logId,
+      at: { txId: last },
+      signal,
+    });
+    const node = `cairn log orphans on ${hostname()}`;
+    const { live } = await buildPast({ plan, places: system, provider: kvProvider, dir: work, node, signal });
+    const folder = `the backup of the log ${logId} in ${store.location}`;
+    const held = { shared, comparedWith: printing.identity.id };
+    // The log's own backup says nothing about what it has in common with the log.
+    const log = logId === printing.identity.id ? opened : printing.log;
+    await printReadable({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
   }
 }
 
@@ -145,7 +126,7 @@ interface Printing {
   readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
-  readonly terminal: Terminal;
+  readonly run: CommandRun;
 }
 
 /** Prints the transactions that only `index` contains. Returns the error if the index could not be read completely. */
@@ -156,7 +137,7 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing): Promis
   } catch (error) {
     if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
     const message = `${index.folder} cannot be read completely: ${error.message}`;
-    tell(printing.terminal, message);
+    tell(printing.run, message);
     const hint =
       error.code === "INDEX_LOCKED"
         ? "Run the command again later."
@@ -167,7 +148,7 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing): Promis
 
 /** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
 async function printReadable(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
-  const { log, identity, provider, terminal } = printing;
+  const { log, identity, provider, run } = printing;
   const { kv, state } = await openIndex(provider, index.live);
   try {
     if (state === undefined) return;
@@ -175,7 +156,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
     const { txId: shared, isProven } = await withRecorded({ kv, state }, common, index.held, identity);
     if (shared < FIRST_TX_ID) {
       tell(
-        terminal,
+        run,
         `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed`,
       );
     }
@@ -185,17 +166,17 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
       const of = `transaction ${formatCount(txId)}`;
       for (const key of evicted) {
         tell(
-          terminal,
+          run,
           `${of}: omitted the document that it put to ${printable(key)}, which was evicted afterwards`,
         );
       }
       if (unmatched > 0 && line !== undefined) {
         const conditions = formatNumberOf(unmatched, "precondition");
-        tell(terminal, `${of}: omitted ${conditions} on revisions that the log lost`);
+        tell(run, `${of}: omitted ${conditions} on revisions that the log lost`);
       }
       if (line === undefined) continue;
       printed += 1;
-      await writeLine(terminal.stdout, line);
+      await run.line(line);
     }
     const kept = firstKept(state);
     const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
@@ -206,7 +187,7 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
       ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
     ];
-    tell(terminal, `${index.folder}: ${sentences.join("; ")}`);
+    tell(run, `${index.folder}: ${sentences.join("; ")}`);
   } finally {
     await kv.close();
   }
@@ -224,6 +205,6 @@ function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {
   return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (${isUncompared ? "a node compares them with its own index when it starts" : "cairn db can read the index"})`;
 }
 
-function tell(terminal: Terminal, sentence: string): void {
+function tell({ terminal }: CommandRun, sentence: string): void {
   terminal.stderr.write(`notice: ${sentence}.\n`);
 }

@@ -27,10 +27,6 @@ export interface ImportRecordsOptions {
   readonly onRefused: (record: ImportRecord, refusal: ImportRefusal) => Promise<void>;
 }
 
-interface RecordChunk extends NdjsonChunk {
-  readonly records: readonly ImportRecord[];
-}
-
 /** The maximum number of lines of a chunk. Not more than a node names if all of them are aborted. */
 const MAX_CHUNK_LINES = 5_000;
 /** The number of documents that are compared at a time. */
@@ -48,6 +44,7 @@ export async function importRecords(
 ): Promise<ImportProgress> {
   const filled = await filledBuckets(node);
   const counts = { read: 0, unchanged: 0, expiring: 0 };
+  const records = new Map<number, ImportRecord>();
   let aborted = 0;
   let sent: Pick<SendProgress, "transactions" | "lastTxId" | "nextLine"> = {
     transactions: 0,
@@ -61,17 +58,18 @@ export async function importRecords(
   });
   const chunks = recordChunks(source, {
     counts,
+    records,
     acknowledged: () => sent,
     unchanged: async (document, minTx) =>
       filled.has(document.bucket) && (await isUnchanged(node, document, minTx)),
     onPage: () => options.onProgress(progress()),
     onRefused: options.onRefused,
   });
-  const refuse = async (chunk: RecordChunk, line: number, refusal: ImportRefusal): Promise<void> => {
-    const record = chunk.records[line - chunk.firstLine];
+  const refuse = async (line: number, code: string, message: string): Promise<void> => {
+    const record = records.get(line);
     if (record === undefined) throw new Error(`no record has line ${line}`);
     if (record.expires === true) counts.expiring -= 1;
-    await options.onRefused(record, refusal);
+    await options.onRefused(record, { code, message });
   };
   sent = await sendChunks(node, chunks, {
     fromLine: 1,
@@ -81,18 +79,12 @@ export async function importRecords(
       options.onProgress(progress());
     },
     onRetry: options.onRetry,
-    onRefused: async (chunk, line, error) => {
-      const { code, message } = error;
-      await refuse(chunk, line, { code, message: message.replace(/^Line \d+: /, "") });
-    },
+    onRefused: (line, { code, message }) => refuse(line, code, message.replace(/^Line \d+: /, "")),
     // A put without a condition is aborted only by the rules of a bucket, such as those of a queue.
-    onAborted: async (chunk, count, lines) => {
+    onAborted: async (count, lines) => {
       aborted += count;
       for (const { line, reason } of lines)
-        await refuse(chunk, line, {
-          code: "CONFLICT",
-          message: `The transaction was aborted: ${reasonWords(reason)}.`,
-        });
+        await refuse(line, "CONFLICT", `The transaction was aborted: ${reasonWords(reason)}.`);
     },
   });
   return progress();
@@ -122,6 +114,8 @@ async function isUnchanged(
 
 interface ChunkingOptions {
   readonly counts: { read: number; unchanged: number; expiring: number };
+  /** Receives the records of the lines that are not acknowledged, by their numbers. */
+  readonly records: Map<number, ImportRecord>;
   /** Returns what the node has acknowledged: all lines before `nextLine`, up to the transaction `lastTxId`. */
   readonly acknowledged: () => Pick<SendProgress, "lastTxId" | "nextLine">;
   /** Returns whether the node has the document, as of transaction `minTx` or a later one. */
@@ -133,32 +127,27 @@ interface ChunkingOptions {
 /** Turns records into chunks of transactions, one for each document that has to be written. */
 async function* recordChunks(
   source: AsyncIterable<readonly ImportRecord[]>,
-  { counts, acknowledged, unchanged, onPage, onRefused }: ChunkingOptions,
-): AsyncGenerator<RecordChunk, void, void> {
+  { counts, records, acknowledged, unchanged, onPage, onRefused }: ChunkingOptions,
+): AsyncGenerator<NdjsonChunk, void, void> {
   const run = `import-${randomBytes(8).toString("hex")}`;
   // A source may return a key more than once. While an earlier value is on its way, the node's value says nothing.
   const underway = new Map<string, number>();
   let firstLine = 1;
   let lines: string[] = [];
-  let records: ImportRecord[] = [];
   let bytes = 0;
 
-  const take = (): RecordChunk => {
-    const chunk = {
-      bytes: Buffer.from(lines.join("")),
-      firstLine,
-      lines: lines.length,
-      end: counts.read,
-      records,
-    };
+  const take = (): NdjsonChunk => {
+    const content = Buffer.from(lines.join(""));
+    const chunk = { bytes: content, firstLine, lines: lines.length, end: counts.read };
     firstLine += lines.length;
-    [lines, records, bytes] = [[], [], 0];
+    [lines, bytes] = [[], 0];
     return chunk;
   };
 
   for await (const page of source) {
     const { lastTxId, nextLine } = acknowledged();
-    forgetBefore(underway, nextLine);
+    for (const [address, number] of underway) if (number < nextLine) underway.delete(address);
+    for (const number of records.keys()) if (number < nextLine) records.delete(number);
     const same = new Set<ImportRecord>();
     await inParallel(page, CONCURRENT_READS, async (record) => {
       if (!isRefusal(record.result) && (await unchanged(record.result, lastTxId))) same.add(record);
@@ -182,23 +171,13 @@ async function* recordChunks(
       const isFull = bytes + lineBytes > CHUNK_BYTES || lines.length === MAX_CHUNK_LINES;
       if (lines.length > 0 && isFull) yield take();
       lines.push(line);
-      records.push(record);
+      records.set(number, record);
       bytes += lineBytes;
-      // The entries remain in the order of their lines.
-      underway.delete(address);
       underway.set(address, number);
     }
     onPage();
   }
   if (lines.length > 0) yield take();
-}
-
-/** Removes the addresses of lines before `line`. */
-function forgetBefore(underway: Map<string, number>, line: number): void {
-  for (const [address, number] of underway) {
-    if (number >= line) return;
-    underway.delete(address);
-  }
 }
 
 function transactionLine({ bucket, namespace, name, json }: ImportedDocument, id: string): string {

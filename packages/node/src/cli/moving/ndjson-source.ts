@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { splitKey } from "@cairn/client/protocol";
 import { parseJson } from "../../http/requests/faithful-json.ts";
 import { documentLines } from "../requests/ndjson-chunks.ts";
-import { openNdjson } from "../requests/ndjson-input.ts";
+import { openNdjson } from "../requests/export-lines.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ImportRecord, type ImportSource, isRefusal, type ImportRefusal } from "./import-record.ts";
 import { checkedPlace, type Place, type Placement, placeOfKey } from "./placement.ts";

@@ -46,7 +46,9 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
   const absent = Object.fromEntries(flags.map(([name]) => [name, false]));
   return (parent, terminal) => {
     const made = describeCommand(parent.command(syntax), description, examples);
-    if (choices !== undefined) made.registeredArguments.at(-1)?.choices(choices);
+    const argument = made.registeredArguments.at(-1);
+    if (choices !== undefined && argument !== undefined)
+      argument.choices(choices).description = `the ${argument.name()}`;
     if (usage !== undefined) made.usage(usage);
     if (note !== undefined) made.addHelpText("after", `\n${note}`);
     addOptions(made, options).action(async (...given: unknown[]) => {
@@ -55,6 +57,8 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
       try {
         // After the arguments, commander passes the options and the command.
         await spec.act(run, ...(given.slice(0, -2) as Arguments<S>));
+      } catch (error) {
+        throw run.explained(error);
       } finally {
         await run.end();
       }
@@ -89,6 +93,8 @@ export class CommandRun<V = object> {
   readonly terminal: Terminal;
   readonly #cleanups: (() => unknown)[] = [];
   #signal = new AbortController().signal;
+  /** Returns the error to report for one that ends the command. */
+  explained: (error: unknown) => unknown = (error) => error;
 
   constructor(terminal: Terminal, options: V & OutputOptions) {
     this.terminal = terminal;

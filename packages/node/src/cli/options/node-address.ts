@@ -157,11 +157,11 @@ function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions
 }
 
 /** Completes an address. If it has no scheme, HTTP is assumed. */
-function nodeAddress(text: string): string {
-  const url = text.includes("://") ? text : `http://${text}`;
+function nodeAddress(given: string): string {
+  const url = given.includes("://") ? given : `http://${given}`;
   if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
   throw new UsageError(
-    `${text} is not the address of a node.`,
+    `${given} is not the address of a node.`,
     "Write, for example, --url http://127.0.0.1:3000.",
   );
 }

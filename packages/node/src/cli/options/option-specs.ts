@@ -34,6 +34,13 @@ export function repeated(value: string, description: string): OptionSpec<readonl
   return { value, description, parse: (given, _flag, before = []) => [...before, given] };
 }
 
+export const OUTPUT: OptionSpec<string> = {
+  value: "<directory>",
+  short: "o",
+  description: "the target, which must be empty or not exist",
+  required: true,
+};
+
 /** An option whose value is an integer of at least `least`. */
 export function count(value: string, description: string, least: number): OptionSpec<number | undefined>;
 export function count(

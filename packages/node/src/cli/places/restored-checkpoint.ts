@@ -26,8 +26,9 @@ export function showRestore(terminal: Terminal, verb: string): RestoreDisplay {
 /** The checkpoint to restore, the target, and the command that restores it. */
 export interface NamedRestore extends Pick<
   RestoreOptions,
-  "stores" | "stagingDir" | "targetDir" | "reserveIn" | "signal"
+  "stores" | "stagingDir" | "targetDir" | "reserveIn" | "verify" | "signal"
 > {
+  readonly accept?: RestoreOptions["accept"];
   readonly name: string;
   /** The full name of the command, such as `cairn checkpoint diff`. */
   readonly command: string;
@@ -44,10 +45,10 @@ export async function restoreNamed(
   const display = showRestore(terminal, verb);
   try {
     const { restored, skipped } = await restoreCheckpoint({
-      ...options,
       node: `${command} on ${hostname()}`,
       accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
       verify: async (folder, manifest) => await verifyRestored(provider, folder, manifest),
+      ...options,
       onProgress: display.onProgress,
     });
     if (restored !== undefined) return restored;

@@ -15,7 +15,7 @@ export const CHUNK_BYTES = 1024 * 1024;
 export async function loadTransactions(
   client: NodeClient,
   source: AsyncIterable<Buffer>,
-  options: SendOptions<NdjsonChunk>,
+  options: SendOptions,
 ): Promise<SendProgress> {
   const chunks = ndjsonChunks(source, { size: CHUNK_BYTES, fromLine: options.fromLine });
   return await sendChunks(client, chunks, { ...options, onStop: stopped });

@@ -1,11 +1,5 @@
-import {
-  Agent as HttpAgent,
-  type ClientRequest,
-  type IncomingMessage,
-  request as http,
-  type RequestOptions,
-} from "node:http";
-import { Agent as HttpsAgent, request as https } from "node:https";
+import http, { type ClientRequest, type IncomingMessage } from "node:http";
+import https from "node:https";
 import type { ConnectionOptions } from "node:tls";
 import { text as readText } from "node:stream/consumers";
 import { systemClock } from "@cairn/checkpoint";
@@ -27,10 +21,11 @@ export class NoAnswerError extends CairnError {
         },
       );
     } else {
+      const failed = `${url.replace(/:.*/s, ":")} ${systemErrorCode(cause) ?? ""}`;
       const what = sent ? "The connection to the node was lost" : "No node responds";
       super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
         hint:
-          tlsHint(url, cause) ??
+          TLS_HINTS.find(([code]) => code.test(failed))?.[1] ??
           "Start a node with cairn start, or name another one by its address (--url) or its configuration (-f).",
         cause,
       });
@@ -50,32 +45,27 @@ export interface StreamedAnswer extends NodeAnswer {
   chunks(): AsyncIterable<string>;
 }
 
-/** The codes of errors about a certificate that no trusted authority has signed. */
-const UNTRUSTED = new Set([
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-]);
-
-/** Returns what to do about a connection that failed because of TLS; undefined if it failed for another reason. */
-function tlsHint(url: string, cause: unknown): string | undefined {
-  const code = systemErrorCode(cause) ?? "";
-  if (UNTRUSTED.has(code))
-    return "Name the certificate of the authority that signed the node's certificate with --ca or CAIRN_CA.";
-  if (code === "CERT_HAS_EXPIRED")
-    return "Replace the node's certificate and its key, which the node reads again when they change.";
-  if (code === "ERR_TLS_CERT_ALTNAME_INVALID")
-    return "Use an address that the node's certificate contains (--url).";
-  if (/ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA/i.test(code))
-    return "Name a certificate that the node accepts, and its key, with --cert and --key or CAIRN_CERT and CAIRN_KEY.";
-  if (url.startsWith("https:") && /WRONG_VERSION_NUMBER|^EPROTO$|PACKET_LENGTH_TOO_LONG/.test(code))
-    return "Use http:// in the address, if the node has no TLS.";
-  if (url.startsWith("http:") && code === "ECONNRESET")
-    return "Use https:// in the address, if the node has TLS.";
-  return undefined;
-}
+/** What to do about a connection that failed because of TLS, by the scheme of the address and the error's code. */
+const TLS_HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
+  [
+    /SELF_SIGNED_CERT|UNABLE_TO_(?:GET_ISSUER_CERT|VERIFY_LEAF_SIGNATURE)/,
+    "Name the certificate of the authority that signed the node's certificate with --ca or CAIRN_CA.",
+  ],
+  [
+    /CERT_HAS_EXPIRED/,
+    "Replace the node's certificate and its key, which the node reads again when they change.",
+  ],
+  [/ERR_TLS_CERT_ALTNAME_INVALID/, "Use an address that the node's certificate contains (--url)."],
+  [
+    /ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA/i,
+    "Name a certificate that the node accepts, and its key, with --cert and --key or CAIRN_CERT and CAIRN_KEY.",
+  ],
+  [
+    /^https: .*(?:WRONG_VERSION_NUMBER|EPROTO$|PACKET_LENGTH_TOO_LONG)/,
+    "Use http:// in the address, if the node has no TLS.",
+  ],
+  [/^http: ECONNRESET/, "Use https:// in the address, if the node has TLS."],
+];
 
 const CONNECT_TIMEOUT_MS = 10_000;
 /** The time after which the liveness of a slow node is probed, and the timeout of that probe. */
@@ -92,15 +82,15 @@ const FROZEN = new Error("it is frozen");
 export class NodeConnections {
   readonly #url: string;
   readonly #tls: ClientTls;
-  readonly #request: typeof http | typeof https;
-  readonly #agent: HttpAgent | HttpsAgent;
+  readonly #http: typeof http | typeof https;
+  readonly #agent: http.Agent;
 
   constructor(url: string, tls: ClientTls = {}) {
     const isSecure = url.startsWith("https:");
     this.#url = url;
     this.#tls = isSecure ? tls : {};
-    this.#request = isSecure ? https : http;
-    this.#agent = isSecure ? new HttpsAgent({ keepAlive: true, ...tls }) : new HttpAgent({ keepAlive: true });
+    this.#http = isSecure ? https : http;
+    this.#agent = new this.#http.Agent({ keepAlive: true, ...this.#tls });
   }
 
   /**
@@ -112,7 +102,7 @@ export class NodeConnections {
       await new Promise((resolve, reject) => {
         // Once the connection is established, the node may have received the request, even if no response arrives.
         let isConnected = false;
-        const request = this.#request(url, { ...options, agent: this.#agent } satisfies RequestOptions);
+        const request = this.#http.request(url, { ...options, agent: this.#agent });
         const timer = setTimeout(
           () => request.destroy(new Error("connecting took too long")),
           CONNECT_TIMEOUT_MS,
@@ -180,7 +170,7 @@ export class NodeConnections {
    */
   #isAlive(): Promise<boolean> {
     return new Promise((resolve) => {
-      const request = this.#request(`${this.#url}/health/live`, { ...this.#tls, agent: false });
+      const request = this.#http.request(`${this.#url}/health/live`, { ...this.#tls, agent: false });
       const timer = setTimeout(() => {
         resolve(false);
         request.destroy();

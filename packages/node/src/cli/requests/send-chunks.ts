@@ -21,7 +21,7 @@ export interface AbortedLine {
 }
 
 /** The options for {@link sendChunks}. */
-export interface SendOptions<C extends NdjsonChunk> {
+export interface SendOptions {
   readonly fromLine: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: SendProgress) => void;
@@ -31,16 +31,14 @@ export interface SendOptions<C extends NdjsonChunk> {
    * Called for each line that the node cannot store. Sending then continues with the line after it, which requires that
    * every line has an id. If this is missing, such a line ends the sending.
    */
-  readonly onRefused?: (chunk: C, line: number, error: NodeError) => Promise<void>;
+  readonly onRefused?: (line: number, error: NodeError) => Promise<void>;
   /**
    * Called with the aborted transactions of a chunk: their number, and the lines of at most 10,000 of them. If present,
    * each chunk is indexed before the next one is sent.
    */
-  readonly onAborted?:
-    | ((chunk: C, count: number, lines: readonly AbortedLine[]) => Promise<void>)
-    | undefined;
+  readonly onAborted?: ((count: number, lines: readonly AbortedLine[]) => Promise<void>) | undefined;
   /** Returns the error to throw for one that ends the sending. */
-  readonly onStop?: (error: unknown, chunk: C, progress: SendProgress) => unknown;
+  readonly onStop?: (error: unknown, chunk: NdjsonChunk, progress: SendProgress) => unknown;
 }
 
 const RETRY_FOR_MS = 30_000;
@@ -52,10 +50,10 @@ const LONGEST_PAUSE_MS = 2_000;
  * the meantime. Ends early, without an error, when the signal is aborted. Lines are sent again only if they cannot be
  * stored twice as a result.
  */
-export async function sendChunks<C extends NdjsonChunk>(
+export async function sendChunks(
   client: NodeClient,
-  chunks: AsyncIterable<C>,
-  options: SendOptions<C>,
+  chunks: AsyncIterable<NdjsonChunk>,
+  options: SendOptions,
 ): Promise<SendProgress> {
   let progress: SendProgress = {
     transactions: 0,
@@ -94,11 +92,11 @@ interface BatchAnswer {
 }
 
 /** Sends a chunk, and the lines after each refused one as another chunk. */
-async function sendChunk<C extends NdjsonChunk>(
+async function sendChunk(
   client: NodeClient,
-  chunk: C,
+  chunk: NdjsonChunk,
   progress: SendProgress,
-  options: SendOptions<C>,
+  options: SendOptions,
 ): Promise<BatchAnswer> {
   let rest: NdjsonChunk = chunk;
   let accepted = 0;
@@ -106,13 +104,13 @@ async function sendChunk<C extends NdjsonChunk>(
   while (rest.lines > 0) {
     try {
       const answer = await sendWithRetries(client, rest, options);
-      await noteAborted(chunk, answer, options);
+      await noteAborted(answer, options);
       return { accepted: accepted + answer.accepted, lastTxId: answer.lastTxId ?? lastTxId };
     } catch (error) {
-      if (error instanceof NodeError) await noteAborted(chunk, error.details, options);
+      if (error instanceof NodeError) await noteAborted(error.details, options);
       const refusal = options.onRefused === undefined ? undefined : refusalOf(error);
       if (refusal === undefined) throw options.onStop?.(error, chunk, progress) ?? error;
-      await options.onRefused?.(chunk, refusal.line, refusal.error);
+      await options.onRefused?.(refusal.line, refusal.error);
       accepted += refusal.accepted;
       lastTxId = refusal.lastTxId ?? lastTxId;
       rest = after(rest, refusal.line);
@@ -121,12 +119,11 @@ async function sendChunk<C extends NdjsonChunk>(
   return { accepted, lastTxId };
 }
 
-async function noteAborted<C extends NdjsonChunk>(
-  chunk: C,
+async function noteAborted(
   { aborted = 0, abortedLines = [] }: Partial<BatchAnswer>,
-  { onAborted }: Pick<SendOptions<C>, "onAborted">,
+  { onAborted }: SendOptions,
 ): Promise<void> {
-  if (aborted > 0) await onAborted?.(chunk, aborted, abortedLines);
+  if (aborted > 0) await onAborted?.(aborted, abortedLines);
 }
 
 /** The codes of errors that concern the content of a line. Sending the line again would not help. */
@@ -157,7 +154,7 @@ function after(chunk: NdjsonChunk, line: number): NdjsonChunk {
 async function sendWithRetries(
   client: NodeClient,
   chunk: NdjsonChunk,
-  { signal, onRetry, onAborted }: Pick<SendOptions<never>, "signal" | "onRetry" | "onAborted">,
+  { signal, onRetry, onAborted }: SendOptions,
 ): Promise<BatchAnswer> {
   const deadline = Date.now() + RETRY_FOR_MS;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {

@@ -1,4 +1,3 @@
-import { closeSync, openSync } from "node:fs";
 import {
   CairnError,
   systemErrorCode,
@@ -123,11 +122,15 @@ function describe(error: unknown): Described {
       : sentence(error.message.replace(/^error: /, ""));
     return { code: "USAGE", message, hint: HELP, exitCode: EXIT.usage };
   }
+  // Node treats a file that it may not open for lack of descriptors as one that does not exist.
+  if (["ERR_MODULE_NOT_FOUND", "MODULE_NOT_FOUND"].includes(systemErrorCode(error) ?? "")) {
+    const message = `A file of the program was not found: ${errorMessage(error)}`;
+    return { code: "SYSTEM_REFUSED", message, hint: RUN_AGAIN, exitCode: EXIT.unavailable };
+  }
   // The operating system reported an error before a node was running, for example about one of the program's own files.
-  const cause = shortageBehind(error) ?? error;
-  const system = systemErrorOf(cause);
+  const system = systemErrorOf(error);
   if (system !== undefined) {
-    const refused = describe(systemRefused("The program or its files", system, cause));
+    const refused = describe(systemRefused("The program or its files", system, error));
     return system.meaning === "wait" ? { ...refused, hint: RUN_AGAIN } : refused;
   }
   return {
@@ -138,30 +141,9 @@ function describe(error: unknown): Described {
   };
 }
 
-/** The number of files that the program must be able to open in order to load its modules. It opens many at once. */
-const FILES_TO_LOAD = 256;
-
-/**
- * Returns the error that the system currently returns when a file is opened, if that error may explain why a module of
- * the program was not found. Node treats a `package.json` that it cannot open as one that does not exist.
- */
-function shortageBehind(error: unknown): unknown {
-  const code = systemErrorCode(error);
-  if (code !== "ERR_MODULE_NOT_FOUND" && code !== "MODULE_NOT_FOUND") return undefined;
-  const files: number[] = [];
-  try {
-    while (files.length < FILES_TO_LOAD) files.push(openSync(process.execPath, "r"));
-    return undefined;
-  } catch (refusal) {
-    return systemErrorOf(refusal)?.meaning === "wait" ? refusal : undefined;
-  } finally {
-    for (const file of files) closeSync(file);
-  }
-}
-
 /** The hint for a lack of resources. Unlike a running node, a command does not recover by itself. */
 const RUN_AGAIN =
-  "Raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory, and run the command again. Nothing was done.";
+  "Raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory, or install the program again if it is incomplete, and run the command again. Nothing was done.";
 
 /** Turns a message from Commander into one line of sentences. Commander writes its suggestion on a separate line. */
 function sentence(text: string): string {

@@ -12,14 +12,14 @@ import {
 import { holesOf } from "../../../backup/write/verify-backup.ts";
 import { requireSameHistory } from "../../../backup/write/write-segments.ts";
 import { readLogIdentity } from "../../../log/log-identity.ts";
-import { type AddCommand, describeNodeCommand, type NodeOptions } from "../../options/command-options.ts";
-import { withNode } from "../../options/node-address.ts";
-import { type BackupOptions, type BackupPlace, withBackup } from "../../places/backup-place.ts";
-import { checkpointSource } from "../../places/checkpoint-source.ts";
-import { formatFields } from "../../terminal/columns.ts";
-import { exposedText, rangeText } from "../../terminal/backup-text.ts";
 import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
-import { printable, writeJson, writeLine } from "../../terminal/terminal.ts";
+import { command } from "../../options/command.ts";
+import { ask, NODE } from "../../options/node-address.ts";
+import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
+import { checkpointSource } from "../../places/checkpoint-source.ts";
+import { exposedText, rangeText } from "../../terminal/backup-text.ts";
+import { formatFields } from "../../terminal/columns.ts";
+import { printable } from "../../terminal/terminal.ts";
 
 /** The output of the command. A field is null if the source of information does not provide it. */
 interface BackupReport extends Pick<
@@ -35,28 +35,24 @@ interface BackupReport extends Pick<
   readonly lastFailure: LogBackupStatus["lastFailure"];
 }
 
-export const addLogBackupStatus: AddCommand = (parent, terminal) => {
-  describeNodeCommand(
-    parent.command("status [store]"),
+export const addLogBackupStatus = command({
+  syntax: "status [store]",
+  description:
     "Show the content of a log backup as a node reports it, or, without a node, in the configured store (-f), in a folder or in s3://bucket/prefix",
-    [
-      "cairn log backup status",
-      "cairn log backup status -f cairn.edn",
-      "cairn log backup status s3://bucket/prefix",
-    ],
-  )
-    .option("--log <id>", "the id of the log, if the store contains backups of several logs")
-    .action(async (place: string | undefined, options: NodeOptions & BackupOptions) => {
-      const isInNode = checkpointSource(place, options).kind === "node";
-      const report = isInNode
-        ? await withNode(terminal, options, async (node) =>
-            ofNode((await node.json({ path: "/status" })) as NodeStatus),
-          )
-        : await withBackup(place, options, terminal, ofStore, { withoutLog: true });
-      if (options.json === true) return writeJson(terminal.stdout, report);
-      return writeLine(terminal.stdout, formatReport(report, Date.now()));
-    });
-};
+  examples: [
+    "cairn log backup status",
+    "cairn log backup status -f cairn.edn",
+    "cairn log backup status s3://bucket/prefix",
+  ],
+  options: { ...NODE, log: BACKUP_LOG },
+  async act(run, place) {
+    const report =
+      checkpointSource(place, run.options).kind === "node"
+        ? ofNode(await ask<NodeStatus>(run, { path: "/status" }))
+        : await withBackup(place, run.options, run.terminal, ofStore, { withoutLog: true });
+    await run.answer(report, formatReport(report, Date.now()));
+  },
+});
 
 function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
   if (logBackup === null) {

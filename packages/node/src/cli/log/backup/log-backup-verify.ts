@@ -1,13 +1,9 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, isCairnError, levelProvider } from "@cairn/kv";
-import {
-  type BackupBeginning,
-  type BeginningOptions,
-  findBeginning,
-} from "../../../backup/backup-beginning.ts";
+import { type BackupBeginning, findBeginning } from "../../../backup/backup-beginning.ts";
 import { BackupLog } from "../../../backup/backup-log.ts";
 import {
   type BackupProblem,
@@ -17,25 +13,16 @@ import {
 import { judgeFormat } from "../../../checkpoints/accept-checkpoint.ts";
 import { readBack } from "../../../checkpoints/verify-checkpoint.ts";
 import { rebuildIndex } from "../../../replay/rebuild-index.ts";
-import {
-  type AddCommand,
-  describeConfiguredCommand,
-  type OutputOptions,
-} from "../../options/command-options.ts";
-import { type BackupOptions, type BackupPlace, withBackup } from "../../places/backup-place.ts";
+import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
+import { command, type CommandRun } from "../../options/command.ts";
+import { CONFIGURATION } from "../../options/configuration.ts";
+import { flag, type OptionValues, text } from "../../options/option-specs.ts";
+import { KEYS } from "../../options/store-keys.ts";
+import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
 import { stagingFolder } from "../../places/staging-folder.ts";
 import { rangeText } from "../../terminal/backup-text.ts";
-import { interruptible } from "../../terminal/interrupt.ts";
-import { showProgress } from "../../terminal/progress-display.ts";
 import { ProblemsFoundError } from "../../terminal/report-error.ts";
-import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
-import { keyOptions } from "../../options/store-keys.ts";
-import { printable, type Terminal, writeJson, writeLine } from "../../terminal/terminal.ts";
-
-interface VerifyOptions extends BackupOptions, OutputOptions {
-  readonly rebuild?: boolean;
-  readonly staging?: string;
-}
+import { printable, writeJson } from "../../terminal/terminal.ts";
 
 /** The digest of an index that was built from the backup, and the checkpoint with which it was compared. */
 interface Rebuilt {
@@ -53,100 +40,81 @@ type Verified = VerifiedBackup & {
   readonly rebuilt: Rebuilt | null;
 };
 
-export const addLogBackupVerify: AddCommand = (parent, terminal) => {
-  keyOptions(
-    describeConfiguredCommand(
-      parent.command("verify [store]"),
-      "Read every segment of a log backup and compare the segments with one another, with checkpoints and with the log; print problems and exit with 1 if there are any",
-      [
-        "cairn log backup verify -f cairn.edn",
-        "cairn log backup verify s3://bucket/prefix --rebuild",
-        "cairn log backup verify ./cairn-data/checkpoints --json",
-      ],
-    ),
-  )
-    .option("--log <id>", "the id of the log, if the store contains backups of several logs")
-    .option(
-      "--rebuild",
-      "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
-    )
-    .option("--staging <directory>", "the folder in which to build the index (default: the temporary folder)")
-    .action(async (place: string | undefined, options: VerifyOptions) => {
-      const problems: ErrorCode[] = [];
-      const onProblem = async ({
-        file,
-        error: { code, message, hint = "" },
-      }: BackupProblem): Promise<void> => {
-        problems.push(code);
-        await (options.json === true
-          ? writeJson(terminal.stdout, { file, code, message, hint })
-          : writeLine(terminal.stdout, printable(`${code}: ${message} ${hint}`)));
-      };
-      const found = await withBackup(place, options, terminal, (backup) =>
-        verify(backup, options, terminal, onProblem),
-      );
-      const [first] = problems;
-      if (first !== undefined) {
-        const count = formatNumberOf(problems.length, "problem");
-        throw new ProblemsFoundError(first, `The log backup in ${found.location} has ${count}.`, {
-          hint: "Follow the advice that is printed with each problem. Nothing was changed.",
-        });
-      }
-      if (options.json === true) return writeJson(terminal.stdout, { ok: true, ...found });
-      return writeLine(terminal.stdout, sound(found));
-    });
+const VERIFY = {
+  ...CONFIGURATION,
+  ...KEYS,
+  log: BACKUP_LOG,
+  rebuild: flag(
+    "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
+  ),
+  staging: text("<directory>", "the folder in which to build the index (default: the temporary folder)"),
 };
 
-async function verify(
-  { store, logId, configured }: BackupPlace,
-  options: VerifyOptions,
-  terminal: Terminal,
-  onProblem: (problem: BackupProblem) => Promise<void>,
-): Promise<Verified> {
-  const { signal, forget } = interruptible(terminal, "the backup was not verified completely");
-  const display = showProgress(terminal.stderr, "verifying", undefined);
-  try {
-    const { checkpoints: all } = await listCheckpoints(store, signal);
-    const checkpoints = all.filter(({ log }) => log.id === logId);
-    const found = await verifyBackup(
-      { store, logId, log: configured?.log, checkpoints, signal, onProgress: display.update },
-      onProblem,
-    );
-    const { covered, agreeing } = found;
-    const ofBackup = { store, logId, log: configured?.log, covered, checkpoints: all, agreeing };
-    const beginning = covered.length === 0 ? null : await beginningOf(ofBackup, onProblem);
-    const newest = checkpoints.find(
-      ({ name, format }) =>
-        agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
-    );
-    const rebuilt =
-      options.rebuild === true
-        ? await rebuild(store, logId, newest, options, terminal, signal, onProblem)
-        : null;
-    return { ...found, location: store.location, beginning, rebuilt };
-  } finally {
-    display.stop();
-    forget();
-  }
-}
+type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
+type OnProblem = (problem: BackupProblem) => Promise<void>;
 
-async function beginningOf(
-  options: BeginningOptions,
-  onProblem: (problem: BackupProblem) => Promise<void>,
-): Promise<Verified["beginning"]> {
-  const { problems, ...beginning } = await findBeginning(options);
-  for (const error of problems) await onProblem({ file: null, error });
-  return beginning;
+export const addLogBackupVerify = command({
+  syntax: "verify [store]",
+  description:
+    "Read every segment of a log backup and compare the segments with one another, with checkpoints and with the log; print problems and exit with 1 if there are any",
+  examples: [
+    "cairn log backup verify -f cairn.edn",
+    "cairn log backup verify s3://bucket/prefix --rebuild",
+    "cairn log backup verify ./cairn-data/checkpoints --json",
+  ],
+  options: VERIFY,
+  async act(run, place) {
+    const problems: ErrorCode[] = [];
+    const onProblem = async ({ file, error }: BackupProblem): Promise<void> => {
+      const { code, message, hint = "" } = error;
+      problems.push(code);
+      await (run.json
+        ? writeJson(run.terminal.stdout, { file, code, message, hint })
+        : run.line(printable(`${code}: ${message} ${hint}`)));
+    };
+    const found = await withBackup(place, run.options, run.terminal, (backup) =>
+      verify(run, backup, onProblem),
+    );
+    const [first] = problems;
+    if (first === undefined) return await run.answer({ ok: true, ...found }, sound(found));
+    const what = formatNumberOf(problems.length, "problem");
+    throw new ProblemsFoundError(first, `The log backup in ${found.location} has ${what}.`, {
+      hint: "Follow the advice that is printed with each problem. Nothing was changed.",
+    });
+  },
+});
+
+async function verify(
+  run: VerifyRun,
+  { store, logId, configured }: BackupPlace,
+  onProblem: OnProblem,
+): Promise<Verified> {
+  const signal = run.interruptible("the backup was not verified completely");
+  const { update: onProgress } = run.progress("verifying", undefined);
+  const { checkpoints: all } = await listCheckpoints(store, signal);
+  const checkpoints = all.filter(({ log }) => log.id === logId);
+  const about = { store, logId, log: configured?.log };
+  const found = await verifyBackup({ ...about, checkpoints, signal, onProgress }, onProblem);
+  const { covered, agreeing } = found;
+  let beginning: Verified["beginning"] = null;
+  if (covered.length > 0) {
+    const { problems, ...rest } = await findBeginning({ ...about, covered, checkpoints: all, agreeing });
+    for (const error of problems) await onProblem({ file: null, error });
+    beginning = rest;
+  }
+  const newest = checkpoints.find(
+    ({ name, format }) =>
+      agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
+  );
+  const rebuilt = run.options.rebuild ? await rebuild(run, { store, logId }, newest, onProblem) : null;
+  return { ...found, location: store.location, beginning, rebuilt };
 }
 
 async function rebuild(
-  store: CheckpointStore,
-  logId: string,
+  { options, terminal, signal }: VerifyRun,
+  { store, logId }: Pick<BackupPlace, "store" | "logId">,
   checkpoint: CheckpointListing | undefined,
-  { staging }: VerifyOptions,
-  terminal: Terminal,
-  signal: AbortSignal,
-  onProblem: (problem: BackupProblem) => Promise<void>,
+  onProblem: OnProblem,
 ): Promise<Rebuilt | null> {
   if (checkpoint === undefined) {
     throw new CairnError(
@@ -156,7 +124,7 @@ async function rebuild(
     );
   }
   const { name, txId } = checkpoint;
-  const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
+  const stagingDir = await stagingFolder(options.staging, "cairn-verify-", terminal);
   const provider = levelProvider();
   const node = `cairn log backup verify on ${hostname()}`;
   try {

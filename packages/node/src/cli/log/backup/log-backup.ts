@@ -1,12 +1,50 @@
-import { commandGroup } from "../../options/command.ts";
-import { addLogBackupList } from "./log-backup-list.ts";
+import { listBackup } from "../../../backup/segments/segment-name.ts";
+import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
+import { command, commandGroup } from "../../options/command.ts";
+import { CONFIGURATION } from "../../options/configuration.ts";
+import { BACKUP_LOG, withBackup } from "../../places/backup-place.ts";
 import { addLogBackupPrune } from "./log-backup-prune.ts";
 import { addLogBackupStatus } from "./log-backup-status.ts";
 import { addLogBackupVerify } from "./log-backup-verify.ts";
 
+const addList = command({
+  syntax: "list [store]",
+  description:
+    "List the segments of a log backup in the configured store, in a folder or in s3://bucket/prefix, oldest first",
+  examples: ["cairn log backup list -f cairn.edn", "cairn log backup list ./cairn-data/checkpoints --json"],
+  options: { ...CONFIGURATION, log: BACKUP_LOG },
+  async act(run, place) {
+    const read = withBackup(
+      place,
+      run.options,
+      run.terminal,
+      ({ store, logId }) => listBackup(store, logId),
+      {
+        withoutLog: true,
+      },
+    );
+    const segments = (await read).segments.map(({ name, first, last, bytes, modifiedAt }) => {
+      return { name, first, last, bytes, writtenAt: new Date(modifiedAt).toISOString() };
+    });
+    const now = Date.now();
+    await run.list(
+      segments,
+      ["NAME", "FIRST", "LAST", "SIZE", "WRITTEN"],
+      ({ name, first, last, bytes, writtenAt }) => [
+        name,
+        formatCount(first),
+        formatCount(last),
+        formatBytes(bytes),
+        formatRelative(writtenAt, now),
+      ],
+      ["FIRST", "LAST", "SIZE"],
+    );
+  },
+});
+
 export const addLogBackup = commandGroup("backup", "Show, verify and prune the backup of the log", [
   addLogBackupStatus,
-  addLogBackupList,
+  addList,
   addLogBackupVerify,
   addLogBackupPrune,
 ]);
