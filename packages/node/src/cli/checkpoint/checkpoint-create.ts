@@ -11,7 +11,7 @@ import {
   formatTime,
 } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { NODE, openNode } from "../options/node-address.ts";
+import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { flag } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { writeJson } from "../terminal/terminal.ts";
@@ -28,7 +28,7 @@ export const addCheckpointCreate = command({
     "Make a node save a checkpoint now and wait for it; with --rebuild, build one from the log without a node",
   examples: ["cairn checkpoint create", "cairn checkpoint create --rebuild -f cairn.edn"],
   options: {
-    ...NODE,
+    ...NODE_OPTIONS,
     rebuild: flag("build an index of this version from the configured log and save it"),
   },
   async act(run) {

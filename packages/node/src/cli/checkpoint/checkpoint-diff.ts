@@ -6,9 +6,9 @@ import { diffIndexes, type Difference } from "../../index/inspect/diff-indexes.t
 import { openIndex } from "../../index/local-index.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
-import { CONFIGURATION } from "../options/configuration.ts";
-import { count, flag, type OptionValues, text } from "../options/option-specs.ts";
-import { KEYS } from "../options/store-keys.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { countValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
+import { KEY_OPTIONS } from "../options/store-keys.ts";
 import { chooseCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
@@ -22,12 +22,12 @@ interface Unpacked {
 }
 
 const DIFF = {
-  ...CONFIGURATION,
-  ...KEYS,
-  bucket: text("<bucket>", "compare only this bucket"),
-  limit: count("<count>", "print at most this many differences", 0, 100),
+  ...CONFIGURATION_OPTIONS,
+  ...KEY_OPTIONS,
+  bucket: textValue("<bucket>", "compare only this bucket"),
+  limit: countValue("<count>", "print at most this many differences", 0, 100),
   all: flag("print every difference"),
-  staging: text(
+  staging: textValue(
     "<directory>",
     "the folder in which to unpack the checkpoints (default: the temporary folder)",
   ),

@@ -5,8 +5,8 @@ import { listedCheckpoint } from "../../checkpoints/checkpoint-summary.ts";
 import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import { formatBytes, formatCount, formatRelative } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
-import { NODE, openNode } from "../options/node-address.ts";
-import { KEYS } from "../options/store-keys.ts";
+import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
+import { KEY_OPTIONS } from "../options/store-keys.ts";
 import type { CheckpointPlace } from "../places/checkpoint-place.ts";
 import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
 import { printable } from "../terminal/terminal.ts";
@@ -21,7 +21,7 @@ export const addCheckpointList = command({
     "cairn checkpoint list -f cairn.edn",
     "cairn checkpoint list ./cairn-data/checkpoints --json",
   ],
-  options: { ...NODE, ...KEYS },
+  options: { ...NODE_OPTIONS, ...KEY_OPTIONS },
   async act(run, folder) {
     const { stdout, env } = run.terminal;
     const hasTimeline = stdout.isTTY === true && !run.json;

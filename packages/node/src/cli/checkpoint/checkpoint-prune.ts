@@ -13,21 +13,24 @@ import { checkAnchor } from "../../log/anchor.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
-import { CONFIGURATION, isConfigured } from "../options/configuration.ts";
-import { count, duration, flag, type OptionValues, text } from "../options/option-specs.ts";
-import { KEYS } from "../options/store-keys.ts";
+import { CONFIGURATION_OPTIONS, isConfigured } from "../options/configuration.ts";
+import { countValue, durationValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
+import { KEY_OPTIONS } from "../options/store-keys.ts";
 import { chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import { noStore } from "../places/checkpoint-source.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
 const PRUNE = {
-  ...CONFIGURATION,
-  ...KEYS,
+  ...CONFIGURATION_OPTIONS,
+  ...KEY_OPTIONS,
   dryRun: flag("only print what would be removed or kept, and why"),
-  retainNewerThan: duration("keep checkpoints younger than this (default: the configured policy)", 0),
-  retainAtLeast: count("<count>", "keep this many of the newest checkpoints", 1),
-  log: text("<id>", "the log to which the policy applies, if a folder contains checkpoints of several logs"),
+  retainNewerThan: durationValue("keep checkpoints younger than this (default: the configured policy)", 0),
+  retainAtLeast: countValue("<count>", "keep this many of the newest checkpoints", 1),
+  log: textValue(
+    "<id>",
+    "the log to which the policy applies, if a folder contains checkpoints of several logs",
+  ),
   otherLogs: flag("also remove the checkpoints of all other logs"),
   lost: flag("with a configuration: also remove checkpoints with transactions that the log lost"),
   damaged: flag("also remove checkpoints that cannot be used"),

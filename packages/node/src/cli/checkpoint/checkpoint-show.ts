@@ -8,8 +8,8 @@ import {
   formatTime,
 } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { ask, NODE } from "../options/node-address.ts";
-import { KEYS } from "../options/store-keys.ts";
+import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
+import { KEY_OPTIONS } from "../options/store-keys.ts";
 import { findCheckpoint } from "../places/checkpoint-place.ts";
 import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
 import { formatFields } from "../terminal/columns.ts";
@@ -24,11 +24,11 @@ export const addCheckpointShow = command({
     "cairn checkpoint show -f cairn.edn",
     "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
   ],
-  options: { ...NODE, ...KEYS },
+  options: { ...NODE_OPTIONS, ...KEY_OPTIONS },
   async act(run, place) {
     const from = checkpointSource(place, run.options);
     if (from.kind === "node") {
-      const all = await ask<CheckpointSummary[]>(run, { path: "/api/v1/checkpoints" });
+      const all = await askNode<CheckpointSummary[]>(run, { path: "/api/v1/checkpoints" });
       const found = from.name === undefined ? all[0] : all.find(({ name }) => name === from.name);
       if (found === undefined) throw notInNode(from.name);
       const archive = formatBytes(found.bytes);

@@ -1,8 +1,8 @@
 import type { EvictionPlaces } from "../../api/node-api.ts";
 import type { RecordedEvent } from "../../index/read/event-reads.ts";
 import { command } from "../options/command.ts";
-import { NODE, openNode, READ, read } from "../options/node-address.ts";
-import { count, text } from "../options/option-specs.ts";
+import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
+import { countValue, textValue } from "../options/option-specs.ts";
 import { pages } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
 import { writeJsonLines } from "../terminal/terminal.ts";
@@ -14,18 +14,18 @@ export const addEvents = command({
   description: "List recorded events, newest first",
   examples: ["cairn events --limit 20", "cairn events --object pod/web-0 --json"],
   options: {
-    ...READ,
-    limit: count("<count>", "print at most this many events, up to 1,000", 1, 100),
-    bucket: text("<bucket>", "print only events about objects in this bucket"),
-    object: text("<object>", "print only events about this object"),
-    before: text(
+    ...READ_OPTIONS,
+    limit: countValue("<count>", "print at most this many events, up to 1,000", 1, 100),
+    bucket: textValue("<bucket>", "print only events about objects in this bucket"),
+    object: textValue("<object>", "print only events about this object"),
+    before: textValue(
       "<id-or-time>",
       "print only events older than this: the id of an event, or nanoseconds since 1970",
     ),
   },
   async act(run) {
     const { limit, bucket, object, before } = run.options;
-    const events = await read<RecordedEvent[]>(run, "/api/v1/events", { limit, bucket, object, before });
+    const events = await readNode<RecordedEvent[]>(run, "/api/v1/events", { limit, bucket, object, before });
     await run.list(
       events,
       ["TIME", "REASON", "OBJECT", "MESSAGE"],
@@ -49,7 +49,7 @@ export const addEvictions = command({
   syntax: "evictions",
   description: "List evictions, newest first, and where the evicted bytes may still be stored",
   examples: ["cairn evictions", "cairn evictions --json"],
-  options: { ...NODE, limit: count("<count>", "print at most this many evictions", 1, 100) },
+  options: { ...NODE_OPTIONS, limit: countValue("<count>", "print at most this many evictions", 1, 100) },
   async act(run) {
     const found: EvictionPlaces[] = [];
     const request = { path: "/api/v1/tx/evictions" };

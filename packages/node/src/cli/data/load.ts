@@ -1,8 +1,8 @@
 import { reasonWords } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
 import { command, type CommandRun } from "../options/command.ts";
-import { NODE, openNode, type NodeOptions } from "../options/node-address.ts";
-import { count, flag } from "../options/option-specs.ts";
+import { NODE_OPTIONS, openNode, type NodeOptions } from "../options/node-address.ts";
+import { countValue, flag } from "../options/option-specs.ts";
 import { loadTransactions, pace } from "../requests/load-transactions.ts";
 import { openNdjson } from "../requests/export-lines.ts";
 import type { AbortedLine, SendProgress } from "../requests/send-chunks.ts";
@@ -13,8 +13,8 @@ export const addLoad = command({
   description: "Load transactions in order from an NDJSON file, one per line (- for standard input)",
   examples: ["cairn load history.ndjson", "gunzip < history.ndjson.gz | cairn load - --await"],
   options: {
-    ...NODE,
-    fromLine: count("<number>", "skip the lines before this line", 1, 1),
+    ...NODE_OPTIONS,
+    fromLine: countValue("<number>", "skip the lines before this line", 1, 1),
     await: flag("wait until the node has indexed all transactions, and report those that were aborted"),
   },
   async act(run, file) {

@@ -3,8 +3,8 @@ import type { PolicyState } from "@cairn/client";
 import { policyProblems } from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
 import { command, commandGroup } from "../options/command.ts";
-import { NODE, openNode, READ, read } from "../options/node-address.ts";
-import { count } from "../options/option-specs.ts";
+import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
+import { countValue } from "../options/option-specs.ts";
 import { readJsonInput } from "../terminal/input.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
@@ -14,9 +14,9 @@ const addShow = command({
   syntax: "show",
   description: "Print the policies in force",
   examples: ["cairn policy show > policies.json"],
-  options: READ,
+  options: READ_OPTIONS,
   async act(run) {
-    const current = await read<PolicyState & { file: string | null }>(run, PATH);
+    const current = await readNode<PolicyState & { file: string | null }>(run, PATH);
     await run.answer(current, JSON.stringify(current.policies, undefined, 2));
     if (run.json) return;
     const { revision, file } = current;
@@ -32,8 +32,8 @@ const addApply = command({
     "Set the policies from a JSON file (- for standard input), unless another client changes them at the same time",
   examples: ["cairn policy apply policies.json", "cairn policy apply policies.json --if-revision 17"],
   options: {
-    ...NODE,
-    ifRevision: count("<revision>", "set the policies only if they are at this revision", 1),
+    ...NODE_OPTIONS,
+    ifRevision: countValue("<revision>", "set the policies only if they are at this revision", 1),
   },
   async act(run, file) {
     const body = await readJsonInput(file, run.terminal);

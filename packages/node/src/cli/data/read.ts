@@ -1,7 +1,7 @@
 import { revisionOf, splitKey } from "@cairn/client/protocol";
 import { command, type CommandRun } from "../options/command.ts";
-import { openNode, READ, readQuery } from "../options/node-address.ts";
-import { count, flag, repeated, text } from "../options/option-specs.ts";
+import { openNode, READ_OPTIONS, readQuery } from "../options/node-address.ts";
+import { countValue, flag, repeatedValue, textValue } from "../options/option-specs.ts";
 import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
 import { shorten, withoutHeading } from "../terminal/columns.ts";
 import { writeJsonLines } from "../terminal/terminal.ts";
@@ -11,7 +11,10 @@ export const addGet = command({
   syntax: "get <bucket> <key>",
   description: "Print a document",
   examples: ["cairn get pods default/web-0", "cairn get pods web-0 --as-of 2026-11-20T06:12:26Z"],
-  options: { ...READ, asOf: text("<tx-or-time>", "print the document as of a transaction or a time") },
+  options: {
+    ...READ_OPTIONS,
+    asOf: textValue("<tx-or-time>", "print the document as of a transaction or a time"),
+  },
   async act(run, bucket, key) {
     const { path, query } = documentRequest(bucket, key);
     const node = await openNode(run);
@@ -26,7 +29,7 @@ export const addHistory = command({
   syntax: "history <bucket> <key>",
   description: "List the versions of a document, newest first",
   examples: ["cairn history pods default/web-0 --limit 5"],
-  options: { ...READ, limit: count("<count>", "print at most this many versions", 1, 100) },
+  options: { ...READ_OPTIONS, limit: countValue("<count>", "print at most this many versions", 1, 100) },
   async act(run, bucket, key) {
     const { path, query: document } = documentRequest(bucket, key);
     const query = { ...document, ...readQuery(run.options), history: true };
@@ -60,17 +63,17 @@ export const addList = command({
     "cairn list pods --all --json > pods.ndjson",
   ],
   options: {
-    ...READ,
-    namespace: text("<namespace>", "print only documents in this namespace"),
-    prefix: text("<prefix>", "print only documents whose name begins with this prefix"),
-    where: repeated(
+    ...READ_OPTIONS,
+    namespace: textValue("<namespace>", "print only documents in this namespace"),
+    prefix: textValue("<prefix>", "print only documents whose name begins with this prefix"),
+    where: repeatedValue(
       "<field:value>",
       "print only documents whose indexed field has this value; if the option is repeated, all must match",
     ),
-    limit: count("<count>", "print at most this many documents", 1, 100),
+    limit: countValue("<count>", "print at most this many documents", 1, 100),
     all: flag("print all documents"),
     transactions: flag("print transactions that put the documents, one per line, for cairn load"),
-    asOf: text("<tx-or-time>", "list the documents as of a transaction or a time"),
+    asOf: textValue("<tx-or-time>", "list the documents as of a transaction or a time"),
   },
   async act(run, bucket) {
     const { namespace, prefix, where, all, limit, transactions, asOf } = run.options;

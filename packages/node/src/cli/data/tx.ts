@@ -2,8 +2,8 @@ import { CairnError } from "@cairn/kv";
 import type { TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
-import { ask, NODE, type NodeOptions } from "../options/node-address.ts";
-import { count, flag, wholeNumber } from "../options/option-specs.ts";
+import { askNode, NODE_OPTIONS, type NodeOptions } from "../options/node-address.ts";
+import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -15,8 +15,8 @@ interface DocumentWritten {
 }
 
 const WRITE = {
-  ...NODE,
-  ifRevision: count("<revision>", "do this only if the document is at this revision", 1),
+  ...NODE_OPTIONS,
+  ifRevision: countValue("<revision>", "do this only if the document is at this revision", 1),
 };
 
 const addPut = command({
@@ -34,7 +34,7 @@ const addPut = command({
       throw new UsageError("--if-revision and --if-absent cannot be combined.");
     const request = { method: "PUT" as const, ...documentRequest(bucket, key), body };
     const headers = ifAbsent ? { "if-none-match": "*" } : ifMatch(ifRevision);
-    const result = await ask<DocumentWritten>(run, { ...request, headers });
+    const result = await askNode<DocumentWritten>(run, { ...request, headers });
     await run.answer(result, `${result.existed ? "replaced" : "created"} as transaction ${result.txId}`);
   },
 });
@@ -47,7 +47,7 @@ const addDelete = command({
   async act(run, bucket, key) {
     const headers = ifMatch(run.options.ifRevision);
     const request = { method: "DELETE" as const, ...documentRequest(bucket, key), headers };
-    const result = await ask<DocumentWritten>(run, request);
+    const result = await askNode<DocumentWritten>(run, request);
     const effect = result.existed ? "deleted" : "nothing to delete; recorded";
     await run.answer(result, `${effect} as transaction ${result.txId}`);
   },
@@ -62,7 +62,7 @@ const addEvict = command({
   description:
     "Remove a document and its whole history permanently, so that no read ever returns any of it again",
   examples: ["cairn tx evict people default/anna", "cairn evictions"],
-  options: NODE,
+  options: NODE_OPTIONS,
   async act(run, bucket, key) {
     const outcome = await submit(run, JSON.stringify({ ops: [["evict", bucket, key]] }));
     if (!outcome.committed) throw aborted(outcome);
@@ -75,7 +75,7 @@ const addSubmit = command({
   syntax: "submit <file>",
   description: "Submit a transaction from a JSON file (- for standard input) and wait for its outcome",
   examples: [`echo '{"ops": [["delete", "pods", "default/web-0"]]}' | cairn tx submit -`],
-  options: NODE,
+  options: NODE_OPTIONS,
   async act(run, file) {
     const outcome = await submit(run, await readJsonInput(file, run.terminal));
     if (run.json) await writeJson(run.terminal.stdout, outcome);
@@ -88,10 +88,10 @@ const addShow = command({
   syntax: "show <tx>",
   description: "Show the outcome of a transaction, and the token with which it was submitted",
   examples: ["cairn tx show 17"],
-  options: NODE,
+  options: NODE_OPTIONS,
   async act(run, given) {
     const txId = wholeNumber("<tx>", 1)(given);
-    const outcome = await ask<TxOutcome>(run, { path: `/api/v1/tx/${txId}`, query: { by: true } });
+    const outcome = await askNode<TxOutcome>(run, { path: `/api/v1/tx/${txId}`, query: { by: true } });
     await run.answer(outcome, outcomeText(outcome));
   },
 });
@@ -107,7 +107,7 @@ function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOut
 
 /** Submits a transaction and waits for its outcome. */
 async function submit(run: CommandRun<NodeOptions>, body: string): Promise<TxOutcome> {
-  return await ask<TxOutcome>(run, { method: "POST", path: "/api/v1/tx", query: { await: true }, body });
+  return await askNode<TxOutcome>(run, { method: "POST", path: "/api/v1/tx", query: { await: true }, body });
 }
 
 function aborted({ txId, reason }: TxOutcome): CairnError {

@@ -10,8 +10,8 @@ import {
 import { CairnError, isCairnError } from "@cairn/kv";
 import { formatTime } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { NODES, openNodes } from "../options/node-address.ts";
-import { count, text } from "../options/option-specs.ts";
+import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
+import { countValue, textValue } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { NoAnswerError } from "../requests/node-connections.ts";
 import { shorten } from "../terminal/columns.ts";
@@ -25,10 +25,10 @@ export const addWatch = command({
     "cairn watch --from 1200 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
   ],
   options: {
-    ...NODES,
-    namespace: text("<namespace>", "print only changes in this namespace"),
-    from: count("<tx>", "begin after this transaction (default: the current one)", 0),
-    limit: count("<count>", "stop after this many transactions", 1),
+    ...NODES_OPTIONS,
+    namespace: textValue("<namespace>", "print only changes in this namespace"),
+    from: countValue("<tx>", "begin after this transaction (default: the current one)", 0),
+    limit: countValue("<count>", "stop after this many transactions", 1),
   },
   async act(run, bucket) {
     const { namespace, from, limit = Infinity } = run.options;

@@ -5,9 +5,9 @@ import { rowName } from "../../index/rows/row-names.ts";
 import { verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
 import { formatNumberOf } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { count } from "../options/option-specs.ts";
+import { countValue } from "../options/option-specs.ts";
 import { printable, writeJson } from "../terminal/terminal.ts";
-import { copyDb, DB, DB_NOTE, type DbCopy, type DbRun } from "./db-copy.ts";
+import { copyDb, DB_OPTIONS, DB_NOTE, type DbCopy, type DbRun } from "./db-copy.ts";
 import { openCopy, stateOf, tableDamage } from "./db-reader.ts";
 
 /** Rows from `from`, or after `after`, up to `upTo` are affected, all in the format of `rowName`. */
@@ -37,7 +37,7 @@ export const addDbCheck = command({
     "cairn db check -f cairn.edn",
     "cairn db check s3://bucket/prefix --json",
   ],
-  options: { ...DB, limit: count("<count>", "print at most this many problems", 1, 100) },
+  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many problems", 1, 100) },
   note: DB_NOTE,
   async act(run, place) {
     const { limit, checksums } = run.options;

@@ -15,14 +15,14 @@ import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
 import { formatBytes, formatNumberOf } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
 import { OUTPUT } from "../options/option-specs.ts";
-import { DB, DB_NOTE } from "./db-copy.ts";
+import { DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { openDb } from "./db-reader.ts";
 
 export const addDbCompact = command({
   syntax: "compact [place]",
   description: "Write a new copy of a LevelDB without its overwritten and deleted values",
   examples: ["cairn db compact ./cairn-data/node-1-index -o ./compacted"],
-  options: { ...DB, output: OUTPUT },
+  options: { ...DB_OPTIONS, output: OUTPUT },
   note: DB_NOTE,
   async act(run, place) {
     const { output } = run.options;

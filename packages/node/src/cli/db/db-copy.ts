@@ -14,9 +14,9 @@ import {
 import { judgeFormat } from "../../checkpoints/accept-checkpoint.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { CommandRun } from "../options/command.ts";
-import { CONFIGURATION } from "../options/configuration.ts";
-import { type OptionValues, text } from "../options/option-specs.ts";
-import { KEYS } from "../options/store-keys.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { type OptionValues, textValue } from "../options/option-specs.ts";
+import { KEY_OPTIONS } from "../options/store-keys.ts";
 import { chooseCheckpoint } from "../places/checkpoint-place.ts";
 import { withCheckpoints } from "../places/checkpoint-source.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
@@ -25,14 +25,14 @@ import { UsageError } from "../terminal/report-error.ts";
 import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
 
 /** The options of all `cairn db` commands. */
-export const DB = {
-  ...CONFIGURATION,
-  ...KEYS,
-  staging: text(
+export const DB_OPTIONS = {
+  ...CONFIGURATION_OPTIONS,
+  ...KEY_OPTIONS,
+  staging: textValue(
     "<directory>",
     "the folder in which to make a temporary copy (default: the temporary folder)",
   ),
-  log: text(
+  log: textValue(
     "<id>",
     "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
   ),
@@ -42,7 +42,7 @@ export const DB = {
 export const DB_NOTE =
   "The place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.";
 
-export type DbRun = CommandRun<OptionValues<typeof DB>>;
+export type DbRun = CommandRun<OptionValues<typeof DB_OPTIONS>>;
 
 /** A private, temporary copy of a database. */
 export interface DbCopy {

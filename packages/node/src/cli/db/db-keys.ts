@@ -3,10 +3,10 @@ import { documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../../in
 import { rowName } from "../../index/rows/row-names.ts";
 import { checkedVersion, versionValueRevision } from "../../index/rows/version-values.ts";
 import { command, type CommandRun } from "../options/command.ts";
-import { count, flag, text } from "../options/option-specs.ts";
+import { countValue, flag, textValue } from "../options/option-specs.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { printable, write } from "../terminal/terminal.ts";
-import { DB, DB_NOTE } from "./db-copy.ts";
+import { DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { placeFirst } from "./db-place.ts";
 import { openDb, openIndexOf } from "./db-reader.ts";
 
@@ -19,10 +19,10 @@ export const addDbKeys = command({
     "cairn db keys ./cairn-data/node-1-index | wc -l",
   ],
   options: {
-    ...DB,
-    namespace: text("<namespace>", "print only keys in this namespace (requires a bucket)"),
-    prefix: text("<prefix>", "print only keys whose name begins with this prefix"),
-    limit: count("<count>", "print at most this many keys (default: all)", 1),
+    ...DB_OPTIONS,
+    namespace: textValue("<namespace>", "print only keys in this namespace (requires a bucket)"),
+    prefix: textValue("<prefix>", "print only keys whose name begins with this prefix"),
+    limit: countValue("<count>", "print at most this many keys (default: all)", 1),
     raw: flag("print the key of every row of any kind, and the size of its value"),
   },
   note: DB_NOTE,

@@ -7,14 +7,14 @@ import { formatBytes, formatCount, formatNumberOf, formatTime } from "../../text
 import { command } from "../options/command.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { printableLines } from "../terminal/terminal.ts";
-import { copyDb, DB, DB_NOTE } from "./db-copy.ts";
+import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { openCopy, requireWholeTables, stateOf } from "./db-reader.ts";
 
 export const addDbStats = command({
   syntax: "stats [place]",
   description: "Count rows and bytes by kind and measure the files, reading everything once",
   examples: ["cairn db stats ./cairn-data/node-1-index"],
-  options: DB,
+  options: DB_OPTIONS,
   note: DB_NOTE,
   async act(run, given) {
     const copy = await copyDb(run, given);

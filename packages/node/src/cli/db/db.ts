@@ -7,13 +7,13 @@ import { decodeCounters } from "../../index/rows/row-values.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { command, commandGroup } from "../options/command.ts";
-import { count, text } from "../options/option-specs.ts";
+import { countValue, textValue } from "../options/option-specs.ts";
 import { withoutHeading } from "../terminal/columns.ts";
 import { writeJson, writeJsonLines } from "../terminal/terminal.ts";
 import { versionTable } from "../terminal/version-table.ts";
 import { addDbCheck } from "./db-check.ts";
 import { addDbCompact } from "./db-compact.ts";
-import { DB, DB_NOTE } from "./db-copy.ts";
+import { DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { addDbKeys } from "./db-keys.ts";
 import { placeFirst } from "./db-place.ts";
 import { openIndexOf } from "./db-reader.ts";
@@ -23,7 +23,7 @@ const addBuckets = command({
   syntax: "buckets [place]",
   description: "List the buckets with the number of documents in each",
   examples: ["cairn db buckets ./cairn-data/node-1-index"],
-  options: DB,
+  options: DB_OPTIONS,
   note: DB_NOTE,
   async act(run, place) {
     const { reader } = await openIndexOf(run, place);
@@ -55,8 +55,8 @@ const addDigest = command({
     "cairn db digest ./cairn-data/checkpoints --at-tx 1200",
   ],
   options: {
-    ...DB,
-    atTx: count("<id>", "print the digest at an earlier transaction, computed from the history", 1),
+    ...DB_OPTIONS,
+    atTx: countValue("<id>", "print the digest at an earlier transaction, computed from the history", 1),
   },
   note: DB_NOTE,
   async act(run, place) {
@@ -75,7 +75,10 @@ const addGet = command({
     "cairn db get ./cairn-data/node-1-index pods default/web-0",
     "cairn db get ./cairn-data/checkpoints pods web-0 --as-of 1200",
   ],
-  options: { ...DB, asOf: text("<tx-or-time>", "print the document as of a transaction or a time") },
+  options: {
+    ...DB_OPTIONS,
+    asOf: textValue("<tx-or-time>", "print the document as of a transaction or a time"),
+  },
   note: DB_NOTE,
   async act(run, given) {
     const { asOf } = run.options;
@@ -98,7 +101,7 @@ const addHistory = command({
   usage: "[options] [place] <bucket> <key>",
   description: "List the versions of a document, newest first",
   examples: ["cairn db history ./cairn-data/node-1-index pods default/web-0 --limit 5"],
-  options: { ...DB, limit: count("<count>", "print at most this many versions", 1, 100) },
+  options: { ...DB_OPTIONS, limit: countValue("<count>", "print at most this many versions", 1, 100) },
   note: DB_NOTE,
   async act(run, given) {
     const [place, bucket = "", key = ""] = placeFirst(given, ["bucket", "key"], 2, run.options);

@@ -1,7 +1,7 @@
 import { readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import { command } from "../options/command.ts";
-import { CONFIGURATION } from "../options/configuration.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
 import { contents, findLost, howToRecover, requireLogItself, withLog } from "../places/log-place.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
@@ -12,7 +12,7 @@ export const addLogCreate = command({
   description: "Create a new log now, instead of when the first node starts",
   examples: ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
   options: {
-    ...CONFIGURATION,
+    ...CONFIGURATION_OPTIONS,
     empty: flag("create an empty log even if there are checkpoints of a log of this name"),
   },
   async act(run) {

@@ -21,7 +21,7 @@ import { buildPast } from "../../replay/past-index.ts";
 import { planPast } from "../../replay/past-plan.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
-import { CONFIGURATION } from "../options/configuration.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
 import { printable } from "../terminal/terminal.ts";
 import { noLog, withLog } from "../places/log-place.ts";
@@ -36,7 +36,7 @@ export const addLogOrphans = command({
     "cairn load orphans.ndjson --await",
   ],
   options: {
-    ...CONFIGURATION,
+    ...CONFIGURATION_OPTIONS,
     fromBackup: flag("print those that are in the backup of the log or of a log that it continues"),
   },
   async act(run) {

@@ -2,8 +2,8 @@ import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { planTrim, trimLog } from "../../upkeep/plan-trim.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { CONFIGURATION } from "../options/configuration.ts";
-import { duration, flag } from "../options/option-specs.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { durationValue, flag } from "../options/option-specs.ts";
 import { withLog } from "../places/log-place.ts";
 
 export const addLogTrim = command({
@@ -11,9 +11,9 @@ export const addLogTrim = command({
   description: "Remove old messages that a verified checkpoint or the log's backup in a shared store holds",
   examples: ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
   options: {
-    ...CONFIGURATION,
+    ...CONFIGURATION_OPTIONS,
     dryRun: flag("only print what would be removed, and why no more than that"),
-    keep: duration(
+    keep: durationValue(
       "keep messages younger than this (default: the keep parameter of trim in the configuration)",
       0,
     ),

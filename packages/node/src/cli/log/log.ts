@@ -1,7 +1,7 @@
 import { readLogIdentity } from "../../log/log-identity.ts";
 import { formatCount, formatTime } from "../../text/quantities.ts";
 import { command, commandGroup } from "../options/command.ts";
-import { CONFIGURATION } from "../options/configuration.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { noLog, withLog } from "../places/log-place.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { addLogBackup } from "./backup/log-backup.ts";
@@ -14,7 +14,7 @@ const addStatus = command({
   syntax: "status",
   description: "Show the configured log and its messages, without a node",
   examples: ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
-  options: CONFIGURATION,
+  options: CONFIGURATION_OPTIONS,
   async act(run) {
     const status = await withLog(run.options, run.terminal, async (log, system) => {
       const identity = await readLogIdentity(log);

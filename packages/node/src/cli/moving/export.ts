@@ -1,8 +1,8 @@
 import type { BucketSummary } from "../../index/read/bucket-reads.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { openNode, READ, readQuery, type ReadOptions } from "../options/node-address.ts";
-import { flag, text } from "../options/option-specs.ts";
+import { openNode, READ_OPTIONS, readQuery, type NodeReadOptions } from "../options/node-address.ts";
+import { flag, textValue } from "../options/option-specs.ts";
 import { pages, pathOfBucket } from "../requests/documents.ts";
 import { ExportWriter } from "../requests/export-lines.ts";
 import type { NodeClient } from "../requests/node-client.ts";
@@ -23,9 +23,9 @@ export const addExport = command({
     "cairn export --bucket pods --as-of 2026-11-20T06:12:26Z > pods.ndjson",
   ],
   options: {
-    ...READ,
-    bucket: text("<bucket>", "export only this bucket"),
-    asOf: text("<tx-or-time>", "export the documents as of a transaction or a time"),
+    ...READ_OPTIONS,
+    bucket: textValue("<bucket>", "export only this bucket"),
+    asOf: textValue("<tx-or-time>", "export the documents as of a transaction or a time"),
     digest: flag("print only the digest of the export"),
   },
   async act(run) {
@@ -66,7 +66,7 @@ export const addExport = command({
  */
 async function planExport(
   node: NodeClient,
-  { bucket, asOf, ...options }: ReadOptions & Record<"bucket" | "asOf", string | undefined>,
+  { bucket, asOf, ...options }: NodeReadOptions & Record<"bucket" | "asOf", string | undefined>,
 ): Promise<{ txId: number; buckets: readonly BucketSummary[] }> {
   const path = "/api/v1/buckets";
   const now = await node.send({ path, query: readQuery(options) });

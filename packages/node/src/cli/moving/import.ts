@@ -2,8 +2,8 @@ import { CairnError } from "@cairn/kv";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { bucketProblem, DEFAULT_NAMESPACE } from "../../text/document-key.ts";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
-import { NODE, type NodeOptions, openNode } from "../options/node-address.ts";
-import { type OptionSpec, type OptionValues, text } from "../options/option-specs.ts";
+import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
+import { type OptionSpec, type OptionValues, textValue } from "../options/option-specs.ts";
 import { pace } from "../requests/load-transactions.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { documentOf, type OtherValues } from "./document-value.ts";
@@ -30,11 +30,11 @@ const NAMESPACE: OptionSpec<string> = {
   fallback: DEFAULT_NAMESPACE,
 };
 const IMPORT = {
-  ...NODE,
-  bucket: text("<bucket>", "the bucket of the documents"),
+  ...NODE_OPTIONS,
+  bucket: textValue("<bucket>", "the bucket of the documents"),
   namespace: NAMESPACE,
   keyPattern: KEY_PATTERN,
-  report: text("<file>", "where to write which records were not imported (default: a new file)"),
+  report: textValue("<file>", "where to write which records were not imported (default: a new file)"),
 };
 
 const PREFIX: OptionSpec<string> = {
@@ -63,7 +63,7 @@ const addNdjson = command({
   ],
   options: {
     ...IMPORT,
-    keyMember: text("<member>", "each line is a document, and this member of it is its key"),
+    keyMember: textValue("<member>", "each line is a document, and this member of it is its key"),
   },
   async act(run, file) {
     const { keyMember, bucket, namespace, keyPattern: pattern } = run.options;
@@ -87,7 +87,7 @@ const addNatsKv = command({
   syntax: "nats-kv <servers> <kv-bucket>",
   description: "Import a key-value bucket of NATS",
   examples: ["cairn import nats-kv nats://127.0.0.1:4222 settings"],
-  options: { ...KEY_VALUE_IMPORT, credentialsFile: text("<file>", "a .creds file for NATS") },
+  options: { ...KEY_VALUE_IMPORT, credentialsFile: textValue("<file>", "a .creds file for NATS") },
   async act(run, servers, kvBucket) {
     const { prefix, credentialsFile, bucket = kvBucket, keyPattern } = run.options;
     const problem = bucketProblem(bucket);

@@ -4,7 +4,7 @@ import { tellOlderData } from "../../config/older-data.ts";
 import { createSystem } from "../../config/create-system.ts";
 import { requireConfig } from "../../config/read-config.ts";
 import { command } from "../options/command.ts";
-import { CONFIGURATION, readConfiguration } from "../options/configuration.ts";
+import { CONFIGURATION_OPTIONS, readConfiguration } from "../options/configuration.ts";
 import type { OptionSpec } from "../options/option-specs.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type ServiceState, tellServiceManager } from "./service-manager.ts";
@@ -23,7 +23,7 @@ export const addStart = command({
   syntax: "start",
   description: "Run a node until it is stopped",
   examples: ["cairn start", `cairn start -f cairn.edn -e '{:cairn/http-server {:port 3001}}'`],
-  options: { ...CONFIGURATION, logLevel: LOG_LEVEL },
+  options: { ...CONFIGURATION_OPTIONS, logLevel: LOG_LEVEL },
   async act({ terminal, options, json }) {
     const config = requireConfig(await readConfiguration(options, terminal));
     const logger = await nodeLog(terminal, json, options.logLevel);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { describeCommand } from "./command.ts";
-import { CONFIGURATION } from "./configuration.ts";
-import { NODE } from "./node-address.ts";
+import { CONFIGURATION_OPTIONS } from "./configuration.ts";
+import { NODE_OPTIONS } from "./node-address.ts";
 import { addOptions } from "./option-specs.ts";
 
 export type { AddCommand, OutputOptions } from "./command.ts";
@@ -14,7 +14,7 @@ export function describeConfiguredCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  return addOptions(describeCommand(command, description, examples), CONFIGURATION);
+  return addOptions(describeCommand(command, description, examples), CONFIGURATION_OPTIONS);
 }
 
 export function describeNodeCommand(
@@ -22,5 +22,5 @@ export function describeNodeCommand(
   description: string,
   examples: readonly string[],
 ): Command {
-  return addOptions(describeCommand(command, description, examples), NODE);
+  return addOptions(describeCommand(command, description, examples), NODE_OPTIONS);
 }

@@ -3,22 +3,22 @@ import type { ConfigResult } from "../../config/read-config.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { HttpOptions } from "../../api/system.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { type OptionValues, text } from "./option-specs.ts";
+import { type OptionValues, textValue } from "./option-specs.ts";
 
 /** The long name of -j is not `--json`, which every command has for its output. */
-export const CONFIGURATION = {
+export const CONFIGURATION_OPTIONS = {
   file: {
-    ...text(
+    ...textValue(
       "<file>",
       "the configuration (default: ./cairn.edn; otherwise ./cairn.json; otherwise the built-in one)",
     ),
     short: "f",
   },
-  edn: { ...text("<edn>", "EDN that overrides everything else"), short: "e" },
-  configJson: { ...text("<json>", "JSON that overrides the file and the environment"), short: "j" },
+  edn: { ...textValue("<edn>", "EDN that overrides everything else"), short: "e" },
+  configJson: { ...textValue("<json>", "JSON that overrides the file and the environment"), short: "j" },
 };
 
-export type ConfigurationOptions = Partial<OptionValues<typeof CONFIGURATION>>;
+export type ConfigurationOptions = Partial<OptionValues<typeof CONFIGURATION_OPTIONS>>;
 
 /**
  * Returns whether the command line gives a configuration. If it does not, the configuration in the working directory or

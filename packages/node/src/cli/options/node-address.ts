@@ -6,47 +6,52 @@ import { clientTls } from "./client-tls.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { CommandRun, type OutputOptions } from "./command.ts";
-import { CONFIGURATION, type ConfigurationOptions, isConfigured, readServer } from "./configuration.ts";
-import { flag, type OptionValues, repeated, text } from "./option-specs.ts";
+import {
+  CONFIGURATION_OPTIONS,
+  type ConfigurationOptions,
+  isConfigured,
+  readServer,
+} from "./configuration.ts";
+import { flag, type OptionValues, repeatedValue, textValue } from "./option-specs.ts";
 
 const URL_DEFAULT =
   "default: from -f, -e or -j; otherwise CAIRN_URL; otherwise from ./cairn.edn or ./cairn.json; otherwise http://127.0.0.1:3000";
 
 /** {@link openNodes} defines their precedence. */
-export const NODE = {
-  ...CONFIGURATION,
-  url: text("<url>", `the node's address (${URL_DEFAULT})`),
-  token: text(
+export const NODE_OPTIONS = {
+  ...CONFIGURATION_OPTIONS,
+  url: textValue("<url>", `the node's address (${URL_DEFAULT})`),
+  token: textValue(
     "<token>",
     "a token of the node (default: one with all rights from the configuration, otherwise CAIRN_AUTH_TOKEN)",
   ),
-  ca: text(
+  ca: textValue(
     "<file>",
     "certificates of authorities to trust, in addition to the well-known ones (default: CAIRN_CA)",
   ),
-  cert: text("<file>", "the client's certificate, if the node demands one (default: CAIRN_CERT)"),
-  key: text("<file>", "the key of the client's certificate (default: CAIRN_KEY)"),
+  cert: textValue("<file>", "the client's certificate, if the node demands one (default: CAIRN_CERT)"),
+  key: textValue("<file>", "the key of the client's certificate (default: CAIRN_KEY)"),
 };
 
 /** Options of a command that moves on to another node when one fails. */
-export const NODES = {
-  ...NODE,
-  url: repeated(
+export const NODES_OPTIONS = {
+  ...NODE_OPTIONS,
+  url: repeatedValue(
     "<url>",
     `a node's address (${URL_DEFAULT}); if repeated, the next node takes over when one fails`,
   ),
 };
 
 /** Options of commands that read documents, events, queues or policies. */
-export const READ = {
-  ...NODE,
+export const READ_OPTIONS = {
+  ...NODE_OPTIONS,
   linearizable: flag("include every write that any node has acknowledged"),
 };
 
 export type ConfiguredOptions = OutputOptions & ConfigurationOptions;
-export type NodeOptions = OutputOptions & Partial<OptionValues<typeof NODE>>;
-type NodesOptions = OutputOptions & Partial<OptionValues<typeof NODES>>;
-export type ReadOptions = OptionValues<typeof READ>;
+export type NodeOptions = OutputOptions & Partial<OptionValues<typeof NODE_OPTIONS>>;
+type NodesOptions = OutputOptions & Partial<OptionValues<typeof NODES_OPTIONS>>;
+export type NodeReadOptions = OptionValues<typeof READ_OPTIONS>;
 
 /**
  * Returns a client of the node that the options name. In order of precedence, the node is named by --url, by the
@@ -71,20 +76,20 @@ export async function openNodes(
 }
 
 /** Returns the response of the node that the options name. */
-export async function ask<T>(run: CommandRun<NodeOptions>, request: NodeRequest): Promise<T> {
+export async function askNode<T>(run: CommandRun<NodeOptions>, request: NodeRequest): Promise<T> {
   return (await (await openNode(run)).json(request)) as T;
 }
 
 /** Like {@link ask}, for a path from which is read; includes every acknowledged write if the options demand it. */
-export async function read<T>(
-  run: CommandRun<ReadOptions>,
+export async function readNode<T>(
+  run: CommandRun<NodeReadOptions>,
   path: string,
   query: NodeRequest["query"] = {},
 ): Promise<T> {
-  return await ask<T>(run, { path, query: { ...query, ...readQuery(run.options) } });
+  return await askNode<T>(run, { path, query: { ...query, ...readQuery(run.options) } });
 }
 
-export function readQuery({ linearizable }: ReadOptions): { readonly linearizable: true | undefined } {
+export function readQuery({ linearizable }: NodeReadOptions): { readonly linearizable: true | undefined } {
   return { linearizable: linearizable || undefined };
 }
 

@@ -26,11 +26,11 @@ export function flag(description: string): OptionSpec<boolean> {
   return { description };
 }
 
-export function text(value: string, description: string): OptionSpec<string | undefined> {
+export function textValue(value: string, description: string): OptionSpec<string | undefined> {
   return { value, description };
 }
 
-export function repeated(value: string, description: string): OptionSpec<readonly string[] | undefined> {
+export function repeatedValue(value: string, description: string): OptionSpec<readonly string[] | undefined> {
   return { value, description, parse: (given, _flag, before = []) => [...before, given] };
 }
 
@@ -42,14 +42,14 @@ export const OUTPUT: OptionSpec<string> = {
 };
 
 /** An option whose value is an integer of at least `least`. */
-export function count(value: string, description: string, least: number): OptionSpec<number | undefined>;
-export function count(
+export function countValue(value: string, description: string, least: number): OptionSpec<number | undefined>;
+export function countValue(
   value: string,
   description: string,
   least: number,
   fallback: number,
 ): OptionSpec<number>;
-export function count(
+export function countValue(
   value: string,
   description: string,
   least: number,
@@ -59,7 +59,7 @@ export function count(
 }
 
 /** An option whose value is a duration of at least `least` milliseconds. */
-export function duration(description: string, least: number): OptionSpec<number | undefined> {
+export function durationValue(description: string, least: number): OptionSpec<number | undefined> {
   const parse = (given: string, name: string): number => durationOption(name, least)(given);
   return { value: "<duration>", description, parse };
 }

@@ -2,10 +2,10 @@ import type { Command } from "commander";
 import { parseTime } from "../../http/requests/parameters.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { addOptions, count, type OptionSpec, type OptionValues } from "./option-specs.ts";
+import { addOptions, countValue, type OptionSpec, type OptionValues } from "./option-specs.ts";
 
-export const POINT = {
-  atTx: count("<id>", "use the state exactly at this transaction", 1),
+export const POINT_OPTIONS = {
+  atTx: countValue("<id>", "use the state exactly at this transaction", 1),
   /** A time in milliseconds since 1970. */
   at: {
     value: "<time>",
@@ -14,10 +14,10 @@ export const POINT = {
   } satisfies OptionSpec<number | undefined> as OptionSpec<number | undefined>,
 };
 
-export type PointOptions = Partial<OptionValues<typeof POINT>>;
+export type PointOptions = Partial<OptionValues<typeof POINT_OPTIONS>>;
 
 export function addPointOptions(command: Command): Command {
-  return addOptions(command, POINT);
+  return addOptions(command, POINT_OPTIONS);
 }
 
 /** Returns the point that the options name; undefined if they name none. */

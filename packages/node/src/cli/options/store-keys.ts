@@ -3,20 +3,20 @@ import { type CheckpointStore, encryptedStore, readEncryption } from "@cairn/che
 import type { Command } from "commander";
 import type { Terminal } from "../terminal/terminal.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { addOptions, flag, type OptionValues, text } from "./option-specs.ts";
+import { addOptions, flag, type OptionValues, textValue } from "./option-specs.ts";
 
-export const KEYS = {
-  keyFile: text(
+export const KEY_OPTIONS = {
+  keyFile: textValue(
     "<file>",
     "the identities of age that decrypt the folder or bucket; a configured store has its own encryption",
   ),
   acceptPlain: flag("with --key-file: also use files that are not encrypted"),
 };
 
-export type StoreKeyOptions = Partial<OptionValues<typeof KEYS>>;
+export type StoreKeyOptions = Partial<OptionValues<typeof KEY_OPTIONS>>;
 
 export function keyOptions(command: Command): Command {
-  return addOptions(command, KEYS);
+  return addOptions(command, KEY_OPTIONS);
 }
 
 /** Returns the store with the keys that the command line names; the store itself if it names none. */

@@ -10,7 +10,7 @@ import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { latestOf } from "../../replay/restored-index.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
-import { text } from "../options/option-specs.ts";
+import { textValue } from "../options/option-specs.ts";
 import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -31,7 +31,10 @@ export interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
   readonly log?: string | undefined;
 }
 
-export const BACKUP_LOG = text("<id>", "the id of the log, if the store contains backups of several logs");
+export const BACKUP_LOG = textValue(
+  "<id>",
+  "the id of the log, if the store contains backups of several logs",
+);
 
 /**
  * Runs `use` with the backup in the store at `place` or, if there is no `place`, in the configured store. The

@@ -4,7 +4,7 @@ import type { QueueEntry, QueueStatus, TxOutcome } from "@cairn/client";
 import { type DrainAccess, drainShard, durationMs, nextCursor, queuePath } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
-import { NODE, openNode } from "../options/node-address.ts";
+import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { wholeNumber } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 
@@ -13,7 +13,7 @@ export const addQueueDrain = command({
   description: "Move the open entries of a shard to other shards, and retire it",
   examples: ["cairn queue drain deliveries 7"],
   options: {
-    ...NODE,
+    ...NODE_OPTIONS,
     as: {
       value: "<name>",
       description: "who drains the shard, for people to read",

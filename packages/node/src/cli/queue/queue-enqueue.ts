@@ -1,8 +1,8 @@
 import { queuePath } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
-import { ask, NODE, type NodeOptions, openNode } from "../options/node-address.ts";
-import { flag, text } from "../options/option-specs.ts";
+import { askNode, NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
+import { flag, textValue } from "../options/option-specs.ts";
 import { openInput, readJsonArgument } from "../terminal/input.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { enqueueLines, type LinesEnqueued } from "./enqueue-lines.ts";
@@ -16,8 +16,8 @@ export const addQueueEnqueue = command({
     `cairn queue enqueue deliveries @orders.ndjson --lines`,
   ],
   options: {
-    ...NODE,
-    name: text("<name>", "the name of the entry; a random one by default"),
+    ...NODE_OPTIONS,
+    name: textValue("<name>", "the name of the entry; a random one by default"),
     lines: flag("enqueue each line of the file or of standard input, once however often it is sent"),
   },
   async act(run, queue, json) {
@@ -32,7 +32,7 @@ export const addQueueEnqueue = command({
     }
     const document = await readJsonArgument(json, run.terminal);
     const named = name === undefined ? "" : `"name":${JSON.stringify(name)},`;
-    const enqueued = await ask<{ txId: number; name: string; shard: number }>(run, {
+    const enqueued = await askNode<{ txId: number; name: string; shard: number }>(run, {
       method: "POST",
       path: `${queuePath(queue)}/entries`,
       body: `{${named}"document":${document}}`,

@@ -2,7 +2,7 @@ import type { QueueShard, QueueStatus } from "@cairn/client";
 import { queuePath } from "@cairn/client/protocol";
 import { formatCount } from "../../text/quantities.ts";
 import { command, commandGroup } from "../options/command.ts";
-import { READ, read } from "../options/node-address.ts";
+import { READ_OPTIONS, readNode } from "../options/node-address.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { addQueueDrain } from "./queue-drain.ts";
 import { addQueueEnqueue } from "./queue-enqueue.ts";
@@ -11,10 +11,10 @@ const addList = command({
   syntax: "list",
   description: "List the queues, with their entries and shards",
   examples: ["cairn queue list"],
-  options: READ,
+  options: READ_OPTIONS,
   async act(run) {
     await run.list(
-      await read<QueueStatus[]>(run, "/api/v1/queues"),
+      await readNode<QueueStatus[]>(run, "/api/v1/queues"),
       ["QUEUE", "OPEN", "ENTRIES", "SHARDS"],
       (queue) => [queue.name, formatCount(queue.open), formatCount(queue.entries), shardsText(queue)],
       ["OPEN", "ENTRIES"],
@@ -26,9 +26,9 @@ const addShow = command({
   syntax: "show <queue>",
   description: "Show the shards of a queue, and who holds them until when",
   examples: ["cairn queue show deliveries"],
-  options: READ,
+  options: READ_OPTIONS,
   async act(run, name) {
-    const queue = await read<QueueStatus>(run, queuePath(name));
+    const queue = await readNode<QueueStatus>(run, queuePath(name));
     const { policy, shards } = queue;
     const fields = formatFields([
       ["Queue", queue.name],

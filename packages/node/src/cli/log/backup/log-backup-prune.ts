@@ -11,9 +11,9 @@ import { readLogIdentity } from "../../../log/log-identity.ts";
 import { newestUsable } from "../../../upkeep/trim-floor.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { command, type CommandRun } from "../../options/command.ts";
-import { CONFIGURATION } from "../../options/configuration.ts";
-import { count, flag } from "../../options/option-specs.ts";
-import { KEYS } from "../../options/store-keys.ts";
+import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
+import { countValue, flag } from "../../options/option-specs.ts";
+import { KEY_OPTIONS } from "../../options/store-keys.ts";
 import { type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";
 import { noLog } from "../../places/log-place.ts";
 import { UsageError } from "../../terminal/report-error.ts";
@@ -27,9 +27,9 @@ export const addLogBackupPrune = command({
     "cairn log backup prune --lost -f cairn.edn",
   ],
   options: {
-    ...CONFIGURATION,
-    ...KEYS,
-    through: count(
+    ...CONFIGURATION_OPTIONS,
+    ...KEY_OPTIONS,
+    through: countValue(
       "<transaction>",
       "remove the segments up to this transaction; a verified checkpoint must cover it",
       1,

@@ -14,7 +14,7 @@ import { requireSameHistory } from "../../../backup/write/write-segments.ts";
 import { readLogIdentity } from "../../../log/log-identity.ts";
 import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { command } from "../../options/command.ts";
-import { ask, NODE } from "../../options/node-address.ts";
+import { askNode, NODE_OPTIONS } from "../../options/node-address.ts";
 import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
 import { checkpointSource } from "../../places/checkpoint-source.ts";
 import { exposedText, rangeText } from "../../terminal/backup-text.ts";
@@ -44,11 +44,11 @@ export const addLogBackupStatus = command({
     "cairn log backup status -f cairn.edn",
     "cairn log backup status s3://bucket/prefix",
   ],
-  options: { ...NODE, log: BACKUP_LOG },
+  options: { ...NODE_OPTIONS, log: BACKUP_LOG },
   async act(run, place) {
     const report =
       checkpointSource(place, run.options).kind === "node"
-        ? ofNode(await ask<NodeStatus>(run, { path: "/status" }))
+        ? ofNode(await askNode<NodeStatus>(run, { path: "/status" }))
         : await withBackup(place, run.options, run.terminal, ofStore, { withoutLog: true });
     await run.answer(report, formatReport(report, Date.now()));
   },

@@ -15,9 +15,9 @@ import { readBack } from "../../../checkpoints/verify-checkpoint.ts";
 import { rebuildIndex } from "../../../replay/rebuild-index.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { command, type CommandRun } from "../../options/command.ts";
-import { CONFIGURATION } from "../../options/configuration.ts";
-import { flag, type OptionValues, text } from "../../options/option-specs.ts";
-import { KEYS } from "../../options/store-keys.ts";
+import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
+import { flag, type OptionValues, textValue } from "../../options/option-specs.ts";
+import { KEY_OPTIONS } from "../../options/store-keys.ts";
 import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
 import { stagingFolder } from "../../places/staging-folder.ts";
 import { rangeText } from "../../terminal/backup-text.ts";
@@ -41,13 +41,13 @@ type Verified = VerifiedBackup & {
 };
 
 const VERIFY = {
-  ...CONFIGURATION,
-  ...KEYS,
+  ...CONFIGURATION_OPTIONS,
+  ...KEY_OPTIONS,
   log: BACKUP_LOG,
   rebuild: flag(
     "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
   ),
-  staging: text("<directory>", "the folder in which to build the index (default: the temporary folder)"),
+  staging: textValue("<directory>", "the folder in which to build the index (default: the temporary folder)"),
 };
 
 type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;

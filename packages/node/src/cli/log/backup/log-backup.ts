@@ -1,7 +1,7 @@
 import { listBackup } from "../../../backup/segments/segment-name.ts";
 import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { command, commandGroup } from "../../options/command.ts";
-import { CONFIGURATION } from "../../options/configuration.ts";
+import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
 import { BACKUP_LOG, withBackup } from "../../places/backup-place.ts";
 import { addLogBackupPrune } from "./log-backup-prune.ts";
 import { addLogBackupStatus } from "./log-backup-status.ts";
@@ -12,7 +12,7 @@ const addList = command({
   description:
     "List the segments of a log backup in the configured store, in a folder or in s3://bucket/prefix, oldest first",
   examples: ["cairn log backup list -f cairn.edn", "cairn log backup list ./cairn-data/checkpoints --json"],
-  options: { ...CONFIGURATION, log: BACKUP_LOG },
+  options: { ...CONFIGURATION_OPTIONS, log: BACKUP_LOG },
   async act(run, place) {
     const read = withBackup(
       place,
