@@ -11,23 +11,20 @@ import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../..
 import { beyondReach } from "../../replay/past-reach.ts";
 import { latestOf, logsIn } from "../../replay/restored-index.ts";
 import { isoTime } from "../../text/iso-time.ts";
-import type { ConfiguredOptions } from "../options/command-options.ts";
-import type { PointOptions } from "../options/past-point.ts";
+import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
 import { describeSource } from "../places/past-source.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { formatCount } from "../../text/quantities.ts";
-import { interruptible } from "../terminal/interrupt.ts";
-import { showProgress } from "../terminal/progress-display.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { printable } from "../terminal/terminal.ts";
 import { occupied } from "./restore-plan.ts";
 
-interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
-  readonly name?: string;
-  readonly log?: string;
-  readonly dryRun?: boolean;
-}
+type RestoreRun = CommandRun<{
+  readonly name: string | undefined;
+  readonly log: string | undefined;
+  readonly dryRun: boolean;
+}>;
 
 /**
  * Restores an index that ends exactly at a given point. The index is built from a checkpoint and the transactions after
@@ -35,39 +32,35 @@ interface RestoreAtOptions extends ConfiguredOptions, PointOptions {
  * that point; the caller then restores a checkpoint alone.
  */
 export async function restoreAt(
+  run: RestoreRun,
   found: CheckpointPlace,
   at: PastPoint,
   target: string,
-  options: RestoreAtOptions,
-  terminal: Terminal,
 ): Promise<boolean> {
   const { store } = found;
+  const { options } = run;
   if (found.name !== undefined || options.name !== undefined)
     throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
-  const { signal, forget } = interruptible(terminal, "nothing was restored");
-  try {
-    const logs = await logsIn(store, signal);
-    // The earlier logs that a recovered log continues are part of its history.
-    const meant = options.log === undefined ? await latestOf(store, logs) : logs;
-    const logId = theLog(store, meant, options.log);
-    if (logId === undefined) return false;
-    // The log exists only as a backup, so no checkpoint can be restored instead.
-    const isBackupOnly = logs.get(logId) === "";
-    const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
-    return await withPlan(wanted, found, isBackupOnly, terminal, async (plan) => {
-      const last = `--at-tx ${plan.txId} restores the last transaction that can be reached.`;
-      const beyond = beyondReach(plan, at, store.location, last);
-      if (beyond !== undefined) throw beyond;
-      if (plan.history === undefined) return false;
-      const refusal = await occupied(target);
-      if (options.dryRun === true) await writePlan(plan, at, target, refusal, options, terminal);
-      else if (refusal !== undefined) throw refusal;
-      else await restorePlanned(plan, at, found, target, options, signal, terminal);
-      return true;
-    });
-  } finally {
-    forget();
-  }
+  const signal = run.interruptible("nothing was restored");
+  const logs = await logsIn(store, signal);
+  // The earlier logs that a recovered log continues are part of its history.
+  const meant = options.log === undefined ? await latestOf(store, logs) : logs;
+  const logId = theLog(store, meant, options.log);
+  if (logId === undefined) return false;
+  // The log exists only as a backup, so no checkpoint can be restored instead.
+  const isBackupOnly = logs.get(logId) === "";
+  const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
+  return await withPlan(run, wanted, found, isBackupOnly, async (plan) => {
+    const last = `--at-tx ${plan.txId} restores the last transaction that can be reached.`;
+    const beyond = beyondReach(plan, at, store.location, last);
+    if (beyond !== undefined) throw beyond;
+    if (plan.history === undefined) return false;
+    const refusal = await occupied(target);
+    if (options.dryRun) await writePlan(run, plan, at, target, refusal);
+    else if (refusal !== undefined) throw refusal;
+    else await restorePlanned(run, plan, at, found, target);
+    return true;
+  });
 }
 
 /**
@@ -75,10 +68,10 @@ export async function restoreAt(
  * point, or if a damaged segment keeps the backup from leading there.
  */
 async function withPlan(
+  { terminal }: RestoreRun,
   wanted: PastOptions,
   { openLog }: CheckpointPlace,
   isBackupOnly: boolean,
-  terminal: Terminal,
   use: (plan: PastPlan) => Promise<boolean>,
 ): Promise<boolean> {
   let damage: CairnError | undefined;
@@ -121,51 +114,42 @@ async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan |
 }
 
 async function restorePlanned(
+  run: RestoreRun,
   plan: PastPlan,
   at: PastPoint,
   { store, openLog }: CheckpointPlace,
   target: string,
-  { json }: RestoreAtOptions,
-  signal: AbortSignal,
-  terminal: Terminal,
 ): Promise<void> {
+  const { terminal, signal } = run;
   // The work folder is next to the target, because the last step is a rename, which works only within one file system.
   const work = join(dirname(target), `.cairn-restore-${randomBytes(4).toString("hex")}`);
+  run.defer(() => rm(work, { recursive: true, force: true }));
   const unpacking = showRestore(terminal, "restoring");
-  const replaying = showProgress(terminal.stderr, "replaying", plan.txId, Date.now, formatCount);
-  try {
-    const built = await buildPast({
-      plan,
-      places: { checkpointer: { store } },
-      provider: levelProvider(),
-      dir: work,
-      node: `cairn checkpoint restore on ${hostname()}`,
-      signal,
-      onRestore: unpacking.onProgress,
-      onReplay: (done) => {
-        unpacking.stop();
-        replaying.update((plan.checkpoint?.txId ?? 0) + done, "transactions");
-      },
-    });
-    await placePast(built, target);
-    await noticeLostHistory(built.state, openLog, signal, terminal);
-    const { txId, digest, state } = built;
-    const { exact, checkpoint } = plan;
-    if (!exact) terminal.stderr.write(unsure(plan, at));
-    const time = isoTime(state.time);
-    if (json === true) {
-      const name = checkpoint?.name ?? null;
-      return await writeJson(terminal.stdout, { name, txId, time, digest, exact, directory: target });
-    }
-    await writeLine(
-      terminal.stdout,
-      `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(plan)}; digest ${digest}`,
-    );
-  } finally {
-    unpacking.stop();
-    replaying.stop();
-    await rm(work, { recursive: true, force: true });
-  }
+  run.defer(unpacking.stop);
+  const replaying = run.progress("replaying", plan.txId, formatCount);
+  const built = await buildPast({
+    plan,
+    places: { checkpointer: { store } },
+    provider: levelProvider(),
+    dir: work,
+    node: `cairn checkpoint restore on ${hostname()}`,
+    signal,
+    onRestore: unpacking.onProgress,
+    onReplay: (done) => {
+      unpacking.stop();
+      replaying.update((plan.checkpoint?.txId ?? 0) + done, "transactions");
+    },
+  });
+  await placePast(built, target);
+  await noticeLostHistory(run, built.state, openLog);
+  const { txId, digest, state } = built;
+  const { exact, checkpoint } = plan;
+  if (!exact) terminal.stderr.write(unsure(plan, at));
+  const time = isoTime(state.time);
+  await run.answer(
+    { name: checkpoint?.name ?? null, txId, time, digest, exact, directory: target },
+    `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(plan)}; digest ${digest}`,
+  );
 }
 
 /** Returns the notice for a plan that may not lead exactly to the requested point. */
@@ -176,25 +160,20 @@ function unsure({ txId }: PastPlan, at: PastPoint): string {
 }
 
 async function writePlan(
+  run: RestoreRun,
   plan: PastPlan,
   at: PastPoint,
   target: string,
   refusal: CairnError | undefined,
-  { json }: RestoreAtOptions,
-  terminal: Terminal,
 ): Promise<void> {
   const { txId, exact, checkpoint, source, segments } = plan;
-  if (!exact) terminal.stderr.write(unsure(plan, at));
-  if (json === true) {
-    const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
-    const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
-    await writeJson(terminal.stdout, { dryRun: true, txId, exact, ...from, target, refusal: refused });
-  } else {
-    await writeLine(
-      terminal.stdout,
-      `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
-    );
-  }
+  if (!exact) run.terminal.stderr.write(unsure(plan, at));
+  const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
+  const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
+  await run.answer(
+    { dryRun: true, txId, exact, ...from, target, refusal: refused },
+    `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
+  );
   if (refusal === undefined) return;
   const { code, message } = refusal;
   throw new CairnError(code, message, { hint: "Remove the cause, then run the command without --dry-run." });
@@ -202,10 +181,9 @@ async function writePlan(
 
 /** Does nothing if the configured log cannot be read or is a different log. */
 async function noticeLostHistory(
+  { terminal, signal }: RestoreRun,
   { log: of, txId, sha256 }: PastIndex["state"],
   openLog: CheckpointPlace["openLog"],
-  signal: AbortSignal,
-  terminal: Terminal,
 ): Promise<void> {
   let log: TxLog | undefined;
   try {

@@ -1,13 +1,9 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import {
-  checkServerIdentity,
-  createSecureContext,
-  rootCertificates,
-  type SecureContextOptions,
-} from "node:tls";
+import { checkServerIdentity, createSecureContext, rootCertificates } from "node:tls";
 import { errorMessage } from "@cairn/kv";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { ClientTls } from "../requests/node-connections.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -22,46 +18,40 @@ export async function clientTls(
   { env, cwd }: Pick<Terminal, "env" | "cwd">,
   ownCert: string | undefined,
 ): Promise<ClientTls> {
-  const given = (name: "ca" | "cert" | "key"): string | undefined => {
+  const fileOf = (name: "ca" | "cert" | "key"): string | undefined => {
     const file = options[name] ?? env[`CAIRN_${name.toUpperCase()}`];
     return file === undefined || file === "" ? undefined : resolve(cwd, file);
   };
-  const [ca, cert, key] = [given("ca"), given("cert"), given("key")];
-  if ((cert === undefined) !== (key === undefined)) {
+  const files = [fileOf("cert"), fileOf("key")];
+  if (files.filter((file) => file === undefined).length === 1)
     throw new UsageError("A certificate and its key must be given together.", "Give both --cert and --key.");
-  }
-  const identity =
-    cert === undefined || key === undefined
-      ? {}
-      : { cert: await pem("--cert", cert), key: await pem("--key", key) };
-  if (cert !== undefined) requireUsable(identity, [cert, key]);
-  const authorities = ca === undefined ? [] : [...rootCertificates, await pem("--ca", ca)];
-  const own = ownCert === undefined ? undefined : await readOwn(ownCert);
-  if (own === undefined) return ca === undefined ? identity : { ...identity, ca: authorities };
-  return {
-    ...identity,
-    ca: [...(ca === undefined ? rootCertificates : authorities), own.pem],
-    allowPartialTrustChain: true,
-    checkServerIdentity: (host, certificate) =>
-      certificate.raw.equals(own.certificate.raw) ? undefined : checkServerIdentity(host, certificate),
-  };
-}
-
-/** Throws a usage error if a certificate and key cannot be used together. */
-function requireUsable(identity: SecureContextOptions, files: readonly (string | undefined)[]): void {
+  const [cert, key] = [await pem("--cert", files[0]), await pem("--key", files[1])];
+  const identity = omitUndefined({ cert, key });
   try {
-    createSecureContext(identity);
+    if (cert !== undefined) createSecureContext(identity);
   } catch (error) {
     throw new UsageError(
       `The files of --cert and --key cannot be used (${errorMessage(error)}): ${files.join(", ")}.`,
       "Give a certificate and its own key, unencrypted and in PEM format.",
     );
   }
+  const ca = await pem("--ca", fileOf("ca"));
+  const own = ownCert === undefined ? undefined : await readOwn(ownCert);
+  if (ca === undefined && own === undefined) return identity;
+  const authorities = [...rootCertificates, ...(ca === undefined ? [] : [ca])];
+  if (own === undefined) return { ...identity, ca: authorities };
+  return {
+    ...identity,
+    ca: [...authorities, own.pem],
+    allowPartialTrustChain: true,
+    checkServerIdentity: (host, certificate) =>
+      certificate.raw.equals(own.certificate.raw) ? undefined : checkServerIdentity(host, certificate),
+  };
 }
 
-async function pem(option: string, file: string): Promise<string> {
+async function pem(option: string, file: string | undefined): Promise<string | undefined> {
   try {
-    return await readFile(file, "utf8");
+    return file === undefined ? undefined : await readFile(file, "utf8");
   } catch {
     throw new UsageError(
       `The file of ${option}, ${file}, cannot be read.`,

@@ -9,6 +9,7 @@ import type { BackupTarget } from "../../backup/write/write-segments.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { latestOf } from "../../replay/restored-index.ts";
+import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import { textValue } from "../options/option-specs.ts";
 import type { StoreKeyOptions } from "../options/store-keys.ts";
@@ -42,9 +43,8 @@ export const BACKUP_LOG = textValue(
  * the log may also be unreadable.
  */
 export async function withBackup<T>(
+  { options, terminal }: CommandRun<BackupOptions>,
   place: string | undefined,
-  options: BackupOptions,
-  terminal: Terminal,
   use: (backup: BackupPlace) => Promise<T>,
   { withoutLog = false } = {},
 ): Promise<T> {

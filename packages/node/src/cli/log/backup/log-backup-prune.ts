@@ -46,7 +46,7 @@ export const addLogBackupPrune = command({
         "The command does not name what to remove.",
         "Add either --through TRANSACTION or --lost.",
       );
-    const { store, plan, inLog } = await withBackup(place, run.options, run.terminal, (backup) =>
+    const { store, plan, inLog } = await withBackup(run, place, (backup) =>
       prune(run, backup, through, dryRun),
     );
     const { segments, txId } = plan;

@@ -49,7 +49,7 @@ export const addLogBackupStatus = command({
     const report =
       checkpointSource(place, run.options).kind === "node"
         ? ofNode(await askNode<NodeStatus>(run, { path: "/status" }))
-        : await withBackup(place, run.options, run.terminal, ofStore, { withoutLog: true });
+        : await withBackup(run, place, ofStore, { withoutLog: true });
     await run.answer(report, formatReport(report, Date.now()));
   },
 });

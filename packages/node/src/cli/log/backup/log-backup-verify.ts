@@ -72,9 +72,7 @@ export const addLogBackupVerify = command({
         ? writeJson(run.terminal.stdout, { file, code, message, hint })
         : run.line(printable(`${code}: ${message} ${hint}`)));
     };
-    const found = await withBackup(place, run.options, run.terminal, (backup) =>
-      verify(run, backup, onProblem),
-    );
+    const found = await withBackup(run, place, (backup) => verify(run, backup, onProblem));
     const [first] = problems;
     if (first === undefined) return await run.answer({ ok: true, ...found }, sound(found));
     const what = formatNumberOf(problems.length, "problem");
