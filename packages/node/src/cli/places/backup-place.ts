@@ -28,7 +28,6 @@ export interface BackupPlace {
 }
 
 export interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
-  /** The id of the log. It is required if the store contains backups of several logs. */
   readonly log?: string | undefined;
 }
 
@@ -96,7 +95,9 @@ async function inPlace<T>(
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
   const known = (await listBackups(store)).toSorted();
   if (known.length === 0)
-    throw new CairnError("NOT_FOUND", `There is no log backup in ${store.location}.`, { hint: NONE });
+    throw new CairnError("NOT_FOUND", `There is no log backup in ${store.location}.`, {
+      hint: 'Run a node with "log-backup" in its checkpointer, as docs/log-backup.md describes.',
+    });
   if (asked !== undefined) {
     if (known.includes(asked)) return asked;
     throw new CairnError("NOT_FOUND", `${store.location} has no backup of the log ${asked}.`, {
@@ -127,8 +128,6 @@ async function ends(store: CheckpointStore, known: readonly string[]): Promise<r
     return known;
   }
 }
-
-const NONE = 'Run a node with "log-backup" in its checkpointer, as docs/log-backup.md describes.';
 
 /** Returns the configured log and its backup as a target for pruning. */
 export async function pruneTarget(
