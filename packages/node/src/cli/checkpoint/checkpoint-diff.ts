@@ -54,8 +54,8 @@ export const addCheckpointDiff = command({
 
 async function unpack(run: DiffRun, place: string, targetDir: string): Promise<Unpacked> {
   const provider = levelProvider();
-  const { options, terminal, signal } = run;
-  return await withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
+  const { terminal, signal } = run;
+  return await withCheckpoints(run, place, async ({ store, name: inPlace }) => {
     const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
     const about = { command: "cairn checkpoint diff", verb: "unpacking", signal };
     const folders = { stagingDir: `${targetDir}-staging`, targetDir };

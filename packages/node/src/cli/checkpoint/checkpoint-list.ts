@@ -36,7 +36,7 @@ export const addCheckpointList = command({
         periodMs = status.checkpoints.approxFrequencyMs ?? undefined;
       }
     } else {
-      checkpoints = await withCheckpoints(folder, run.options, run.terminal, async (place) => {
+      checkpoints = await withCheckpoints(run, folder, async (place) => {
         if (place.name === undefined) ({ periodMs } = place);
         return await listPlace(run, place);
       });

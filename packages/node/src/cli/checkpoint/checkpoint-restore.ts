@@ -61,7 +61,7 @@ export const addCheckpointRestore = command({
       if (notice !== undefined) terminal.stderr.write(notice);
     };
     const within = <T>(use: (found: CheckpointPlace) => Promise<T>): Promise<T> =>
-      withCheckpoints(place, options, terminal, use);
+      withCheckpoints(run, place, use);
     if (at !== undefined) {
       if (await within((found) => restoreAt(run, found, at, target))) return;
       await run.end();

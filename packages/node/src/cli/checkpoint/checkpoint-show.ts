@@ -36,9 +36,7 @@ export const addCheckpointShow = command({
       if (found.damaged === true) fields.push(DAMAGED);
       return await run.answer(found, printableLines(formatFields(fields)));
     }
-    const found = await withCheckpoints(place, run.options, run.terminal, ({ store, name }) =>
-      findCheckpoint(store, name),
-    );
+    const found = await withCheckpoints(run, place, ({ store, name }) => findCheckpoint(store, name));
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
     const fields = [

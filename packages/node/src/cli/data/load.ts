@@ -46,7 +46,6 @@ async function loadFile(
   run.defer(input.close);
   const signal = run.interruptible("some lines were stored");
   const display = run.progress("loading", input.bytes);
-  let waiting = false;
   let aborted: Loaded["aborted"] = { count: 0, first: undefined };
   const noteAborted = (more: number, [first]: readonly AbortedLine[]): Promise<void> => {
     aborted = { count: aborted.count + more, first: aborted.first ?? first };
@@ -55,14 +54,9 @@ async function loadFile(
   const loaded = await loadTransactions(node, input.lines, {
     fromLine: run.options.fromLine,
     signal,
-    onProgress: ({ bytes, transactions }) => {
-      waiting = false;
-      display.update(bytes, formatNumberOf(transactions, "transaction"));
-    },
-    onRetry: (error) => {
-      if (!waiting) run.terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
-      waiting = true;
-    },
+    onProgress: ({ bytes, transactions }) =>
+      display.update(bytes, formatNumberOf(transactions, "transaction")),
+    onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
     onAborted: run.options.await ? noteAborted : undefined,
   });
   const stored = `${formatNumberOf(loaded.transactions, "transaction")} of this input`;

@@ -1,8 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import type { TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
-import { command, commandGroup, type CommandRun } from "../options/command.ts";
-import { askNode, NODE_OPTIONS, type NodeOptions } from "../options/node-address.ts";
+import { command, commandGroup } from "../options/command.ts";
+import { askNode, NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
@@ -64,7 +64,7 @@ const addEvict = command({
   examples: ["cairn tx evict people default/anna", "cairn evictions"],
   options: NODE_OPTIONS,
   async act(run, bucket, key) {
-    const outcome = await submit(run, JSON.stringify({ ops: [["evict", bucket, key]] }));
+    const outcome = await (await openNode(run)).transact(JSON.stringify({ ops: [["evict", bucket, key]] }));
     if (!outcome.committed) throw aborted(outcome);
     const where = "cairn evictions shows where its bytes may still be stored";
     await run.answer(outcome, `evicted as transaction ${outcome.txId}; ${where}`);
@@ -77,7 +77,8 @@ const addSubmit = command({
   examples: [`echo '{"ops": [["delete", "pods", "default/web-0"]]}' | cairn tx submit -`],
   options: NODE_OPTIONS,
   async act(run, file) {
-    const outcome = await submit(run, await readJsonInput(file, run.terminal));
+    const body = await readJsonInput(file, run.terminal);
+    const outcome = await (await openNode(run)).transact(body);
     if (run.json) await writeJson(run.terminal.stdout, outcome);
     if (!outcome.committed) throw aborted(outcome);
     if (!run.json) await run.line(`committed as transaction ${outcome.txId}`);
@@ -103,11 +104,6 @@ function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOut
   const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
   const writer = by === undefined ? "no longer in the log" : by === null ? "none with a name" : by;
   return `Transaction  ${txId}\nTime         ${txTime}\nOutcome      ${result}${first}\nToken        ${writer}`;
-}
-
-/** Submits a transaction and waits for its outcome. */
-async function submit(run: CommandRun<NodeOptions>, body: string): Promise<TxOutcome> {
-  return await askNode<TxOutcome>(run, { method: "POST", path: "/api/v1/tx", query: { await: true }, body });
 }
 
 function aborted({ txId, reason }: TxOutcome): CairnError {

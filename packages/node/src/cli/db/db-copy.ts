@@ -119,12 +119,13 @@ async function capture(source: string, dir: string): Promise<void> {
 }
 
 function restore(
-  { options, terminal, signal }: DbRun,
+  run: DbRun,
   place: string,
   staging: string,
   targetDir: string,
 ): Promise<{ source: string; manifest: Manifest }> {
-  return withCheckpoints(place, options, terminal, async ({ store, name: inPlace }) => {
+  return withCheckpoints(run, place, async ({ store, name: inPlace }) => {
+    const { options, terminal, signal } = run;
     const { log } = options;
     if (inPlace !== undefined && log !== undefined)
       throw new UsageError("--log chooses a checkpoint, but one is already named.");

@@ -3,7 +3,7 @@ import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { bucketProblem, DEFAULT_NAMESPACE } from "../../text/document-key.ts";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
-import { type OptionSpec, type OptionValues, textValue } from "../options/option-specs.ts";
+import { type OptionSpec, type OptionValues, parsedValue, textValue } from "../options/option-specs.ts";
 import { pace } from "../requests/load-transactions.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { documentOf, type OtherValues } from "./document-value.ts";
@@ -18,30 +18,18 @@ import { importRecords } from "./import-records.ts";
 import { parseKeyPattern, type Placement, placeOfKey } from "./placement.ts";
 import { defaultReport, RefusedReport } from "./refused-report.ts";
 
-const KEY_PATTERN: OptionSpec<RegExp | undefined> = {
-  value: "<regexp>",
-  description:
-    "take the document's key from the groups name, namespace and bucket of this regular expression",
-  parse: parseKeyPattern,
-};
-const NAMESPACE: OptionSpec<string> = {
-  value: "<namespace>",
-  description: "the namespace of the documents",
-  fallback: DEFAULT_NAMESPACE,
-};
-const IMPORT = {
+const IMPORT_OPTIONS = {
   ...NODE_OPTIONS,
   bucket: textValue("<bucket>", "the bucket of the documents"),
-  namespace: NAMESPACE,
-  keyPattern: KEY_PATTERN,
+  namespace: textValue("<namespace>", "the namespace of the documents", DEFAULT_NAMESPACE),
+  keyPattern: parsedValue(
+    "<regexp>",
+    "take the document's key from the groups name, namespace and bucket of this regular expression",
+    parseKeyPattern,
+  ),
   report: textValue("<file>", "where to write which records were not imported (default: a new file)"),
 };
 
-const PREFIX: OptionSpec<string> = {
-  value: "<prefix>",
-  description: "import only keys that begin with this prefix",
-  fallback: "",
-};
 const OTHER_VALUES: OptionSpec<OtherValues> = {
   value: "<how>",
   description: "what to do with values that are not JSON: wrap them in an object, or refuse them",
@@ -51,7 +39,11 @@ const OTHER_VALUES: OptionSpec<OtherValues> = {
     throw new UsageError(`${name} must be wrap or refuse, not ${JSON.stringify(given)}.`);
   },
 };
-const KEY_VALUE_IMPORT = { ...IMPORT, prefix: PREFIX, otherValues: OTHER_VALUES };
+const KEY_VALUE_OPTIONS = {
+  ...IMPORT_OPTIONS,
+  prefix: textValue("<prefix>", "import only keys that begin with this prefix", ""),
+  otherValues: OTHER_VALUES,
+};
 
 const addNdjson = command({
   syntax: "ndjson <file>",
@@ -62,7 +54,7 @@ const addNdjson = command({
     "cairn import ndjson people.ndjson --key-member email --bucket people",
   ],
   options: {
-    ...IMPORT,
+    ...IMPORT_OPTIONS,
     keyMember: textValue("<member>", "each line is a document, and this member of it is its key"),
   },
   async act(run, file) {
@@ -87,7 +79,7 @@ const addNatsKv = command({
   syntax: "nats-kv <servers> <kv-bucket>",
   description: "Import a key-value bucket of NATS",
   examples: ["cairn import nats-kv nats://127.0.0.1:4222 settings"],
-  options: { ...KEY_VALUE_IMPORT, credentialsFile: textValue("<file>", "a .creds file for NATS") },
+  options: { ...KEY_VALUE_OPTIONS, credentialsFile: textValue("<file>", "a .creds file for NATS") },
   async act(run, servers, kvBucket) {
     const { prefix, credentialsFile, bucket = kvBucket, keyPattern } = run.options;
     const problem = bucketProblem(bucket);
@@ -102,7 +94,7 @@ const addEtcd = command({
   syntax: "etcd <endpoint>",
   description: "Import the keys of etcd as of one revision (user and password: ETCDCTL_USER)",
   examples: ["cairn import etcd http://127.0.0.1:2379 --prefix /services/"],
-  options: KEY_VALUE_IMPORT,
+  options: KEY_VALUE_OPTIONS,
   async act(run, endpoint) {
     const { openEtcd } = await import("./etcd-source.ts");
     const user = run.terminal.env["ETCDCTL_USER"] ?? "";
@@ -114,7 +106,7 @@ const addRedis = command({
   syntax: "redis <address>",
   description: "Import the strings, hashes, lists, sets and sorted sets of a Redis database",
   examples: ["cairn import redis redis://127.0.0.1:6379/0 --prefix session:"],
-  options: KEY_VALUE_IMPORT,
+  options: KEY_VALUE_OPTIONS,
   async act(run, url) {
     const { openRedis } = await import("./redis-source.ts");
     await importPairs(run, "redis", () => openRedis(url, run.options.prefix));
@@ -129,7 +121,7 @@ export const addImport = commandGroup(
 
 /** Imports keys and values. `fallback` is the bucket if the options name none. */
 async function importPairs(
-  run: CommandRun<OptionValues<typeof KEY_VALUE_IMPORT>>,
+  run: CommandRun<OptionValues<typeof KEY_VALUE_OPTIONS>>,
   fallback: string,
   open: () => Promise<KeyValueSource>,
 ): Promise<void> {
@@ -189,17 +181,10 @@ async function runImport(
   run.defer(source.close);
   const signal = run.interruptible("a part of the documents was imported", REPEAT);
   const display = run.progress("importing", source.total, formatCount);
-  let waiting = false;
   const progress = await importRecords(node, source.records, {
     signal,
-    onProgress: ({ read, written }) => {
-      waiting = false;
-      display.update(read, `${formatCount(written)} written`);
-    },
-    onRetry: (error) => {
-      if (!waiting) terminal.stderr.write(`${error.code}: ${error.message} Retrying.\n`);
-      waiting = true;
-    },
+    onProgress: ({ read, written }) => display.update(read, `${formatCount(written)} written`),
+    onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
     onRefused: (record, refusal) => report.add(record, refusal),
   });
   signal.throwIfAborted();

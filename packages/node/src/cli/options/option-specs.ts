@@ -26,20 +26,28 @@ export function flag(description: string): OptionSpec<boolean> {
   return { description };
 }
 
-export function textValue(value: string, description: string): OptionSpec<string | undefined> {
-  return { value, description };
+export function textValue(value: string, description: string): OptionSpec<string | undefined>;
+export function textValue(value: string, description: string, fallback: string): OptionSpec<string>;
+export function textValue(
+  value: string,
+  description: string,
+  fallback?: string,
+): OptionSpec<string | undefined> {
+  return { value, description, fallback };
 }
 
 export function repeatedValue(value: string, description: string): OptionSpec<readonly string[] | undefined> {
   return { value, description, parse: (given, _flag, before = []) => [...before, given] };
 }
 
-export const OUTPUT: OptionSpec<string> = {
-  value: "<directory>",
-  short: "o",
-  description: "the target, which must be empty or not exist",
-  required: true,
-};
+/** An option whose value is what `parse` makes of the text. It throws an error with the name of the flag. */
+export function parsedValue<T>(
+  value: string,
+  description: string,
+  parse: (given: string, flag: string) => T,
+): OptionSpec<T | undefined> {
+  return { value, description, parse };
+}
 
 /** An option whose value is an integer of at least `least`. */
 export function countValue(value: string, description: string, least: number): OptionSpec<number | undefined>;
@@ -60,9 +68,15 @@ export function countValue(
 
 /** An option whose value is a duration of at least `least` milliseconds. */
 export function durationValue(description: string, least: number): OptionSpec<number | undefined> {
-  const parse = (given: string, name: string): number => durationOption(name, least)(given);
-  return { value: "<duration>", description, parse };
+  return parsedValue("<duration>", description, (given, name) => durationOption(name, least)(given));
 }
+
+export const OUTPUT: OptionSpec<string> = {
+  value: "<directory>",
+  short: "o",
+  description: "the target, which must be empty or not exist",
+  required: true,
+};
 
 export function addOptions(command: Command, specs: OptionSpecs): Command {
   for (const [name, spec] of Object.entries(specs)) {

@@ -2,16 +2,16 @@ import type { Command } from "commander";
 import { parseTime } from "../../http/requests/parameters.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { addOptions, countValue, type OptionSpec, type OptionValues } from "./option-specs.ts";
+import { addOptions, countValue, type OptionValues, parsedValue } from "./option-specs.ts";
 
 export const POINT_OPTIONS = {
   atTx: countValue("<id>", "use the state exactly at this transaction", 1),
   /** A time in milliseconds since 1970. */
-  at: {
-    value: "<time>",
-    description: "use the state at the last transaction at or before this ISO 8601 time",
-    parse: (given, name) => Date.parse(parseTime(given, name)),
-  } satisfies OptionSpec<number | undefined> as OptionSpec<number | undefined>,
+  at: parsedValue(
+    "<time>",
+    "use the state at the last transaction at or before this ISO 8601 time",
+    (given, name) => Date.parse(parseTime(given, name)),
+  ),
 };
 
 export type PointOptions = Partial<OptionValues<typeof POINT_OPTIONS>>;

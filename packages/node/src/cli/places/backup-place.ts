@@ -129,7 +129,6 @@ async function ends(store: CheckpointStore, known: readonly string[]): Promise<r
   }
 }
 
-/** Returns the configured log and its backup as a target for pruning. */
 export async function pruneTarget(
   { store, logId }: BackupPlace,
   log: TxLog,

@@ -1,9 +1,9 @@
 import { allStores, closeStores } from "../../checkpoints/checkpoint-stores.ts";
-import type { NodeOptions } from "../options/command-options.ts";
+import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import type { NodeOptions } from "../options/node-address.ts";
 import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import type { Terminal } from "../terminal/terminal.ts";
 import { type CheckpointPlace, withCheckpointPlace } from "./checkpoint-place.ts";
 import { configuredSystem } from "./configured-system.ts";
 
@@ -30,33 +30,19 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
  * command line gives a configuration. Otherwise it means a file in the working directory.
  */
 export async function withCheckpoints<T>(
+  { options, terminal }: CommandRun<ConfigurationOptions & StoreKeyOptions>,
   place: string | undefined,
-  options: ConfigurationOptions & StoreKeyOptions,
-  terminal: Terminal,
   use: (place: CheckpointPlace) => Promise<T>,
 ): Promise<T> {
-  return place === undefined || (isConfigured(options) && isCheckpointName(place))
-    ? await withConfiguredStore(place, options, terminal, use)
-    : await withCheckpointPlace(place, options, terminal, use);
-}
-
-/** Uses the store to which the node saves, else the first from which it restores. Requires neither node nor log. */
-async function withConfiguredStore<T>(
-  name: string | undefined,
-  options: ConfigurationOptions,
-  terminal: Terminal,
-  use: (place: CheckpointPlace) => Promise<T>,
-): Promise<T> {
+  if (place !== undefined && !(isConfigured(options) && isCheckpointName(place)))
+    return await withCheckpointPlace(place, options, terminal, use);
+  // The store to which the node saves, else the first from which it restores. Neither node nor log is needed.
   const system = await configuredSystem(options, terminal);
   const [store] = allStores(system);
   if (store === undefined) throw noStore();
+  const periodMs = system.checkpointer?.approxFrequency;
   try {
-    return await use({
-      store,
-      name,
-      openLog: system.openTxLog,
-      periodMs: system.checkpointer?.approxFrequency,
-    });
+    return await use({ store, name: place, openLog: system.openTxLog, periodMs });
   } finally {
     await closeStores(system);
   }

@@ -77,8 +77,7 @@ async function enqueueBatch(
 
 async function submit({ node, queue }: LinesTarget, batch: readonly LineEntry[]): Promise<TxOutcome> {
   const ops = batch.map(({ name, json }) => `["enqueue",${JSON.stringify(queue)},"${name}",${json}]`);
-  const body = `{"ops":[${ops.join(",")}]}`;
-  return (await node.json({ method: "POST", path: "/api/v1/tx", query: { await: true }, body })) as TxOutcome;
+  return await node.transact(`{"ops":[${ops.join(",")}]}`);
 }
 
 /**

@@ -1,11 +1,11 @@
 import { hostname } from "node:os";
 import { CairnError } from "@cairn/kv";
-import type { QueueEntry, QueueStatus, TxOutcome } from "@cairn/client";
+import type { QueueEntry, QueueStatus } from "@cairn/client";
 import { type DrainAccess, drainShard, durationMs, nextCursor, queuePath } from "@cairn/client/protocol";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
-import { wholeNumber } from "../options/option-specs.ts";
+import { textValue, wholeNumber } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 
 export const addQueueDrain = command({
@@ -14,11 +14,7 @@ export const addQueueDrain = command({
   examples: ["cairn queue drain deliveries 7"],
   options: {
     ...NODE_OPTIONS,
-    as: {
-      value: "<name>",
-      description: "who drains the shard, for people to read",
-      fallback: `cairn queue drain on ${hostname()}`,
-    },
+    as: textValue("<name>", "who drains the shard, for people to read", `cairn queue drain on ${hostname()}`),
   },
   async act(run, queue, given) {
     const { as } = run.options;
@@ -74,13 +70,7 @@ function notDrained(
 
 function accessOf(node: NodeClient): DrainAccess {
   return {
-    transact: async (transaction) =>
-      (await node.json({
-        method: "POST",
-        path: "/api/v1/tx",
-        query: { await: true },
-        body: JSON.stringify(transaction),
-      })) as TxOutcome,
+    transact: async (transaction) => await node.transact(JSON.stringify(transaction)),
     queue: async (name) => (await node.json({ path: queuePath(name) })) as QueueStatus,
     openEntries: async ({ queue, shard, limit, cursor }) => {
       const path = `${queuePath(queue)}/shards/${shard}/open`;

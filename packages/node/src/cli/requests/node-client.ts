@@ -1,3 +1,4 @@
+import type { TxOutcome } from "@cairn/client";
 import {
   CairnClientError,
   ForeignAnswerError,
@@ -46,6 +47,16 @@ export class NodeClient {
 
   async json(request: NodeRequest): Promise<unknown> {
     return (await this.send(request)).body;
+  }
+
+  /** Submits a transaction in JSON, and waits for its outcome. */
+  async transact(body: string): Promise<TxOutcome> {
+    return (await this.json({
+      method: "POST",
+      path: "/api/v1/tx",
+      query: { await: true },
+      body,
+    })) as TxOutcome;
   }
 
   /** Yields the text as it arrives. Throws `NoAnswerError` when the connection breaks or falls silent. */

@@ -25,7 +25,7 @@ export interface SendOptions {
   readonly fromLine: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: SendProgress) => void;
-  /** Called with the error of a request before its lines are sent again. */
+  /** Called with the error of a request before its lines are sent again for the first time. */
   readonly onRetry: (error: CairnError) => void;
   /**
    * Called for each line that the node cannot store. Sending then continues with the line after it, which requires that
@@ -157,13 +157,15 @@ async function sendWithRetries(
   { signal, onRetry, onAborted }: SendOptions,
 ): Promise<BatchAnswer> {
   const deadline = Date.now() + RETRY_FOR_MS;
+  let isRepeated = false;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
     try {
       return await send(client, chunk, onAborted !== undefined);
     } catch (error) {
       const isInTime = Date.now() + pause < deadline && !signal.aborted;
       if (!isInTime || !mayRepeat(error, chunk)) throw error;
-      onRetry(error);
+      if (!isRepeated) onRetry(error);
+      isRepeated = true;
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }

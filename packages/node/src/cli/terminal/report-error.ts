@@ -34,34 +34,41 @@ export class UsageError extends Error {
 /** The error for problems that a command was asked to look for, which leads to exit code 1, whatever its code. */
 export class ProblemsFoundError extends CairnError {}
 
-/** All other error codes mean that a service, a store or a disk failed, and lead to exit code 3. */
-const EXIT_BY_CODE: Partial<Record<ErrorCode, number>> = {
-  CONFIG_INVALID: EXIT.usage,
-  CONFIG_SYNTAX: EXIT.usage,
-  CONFIG_NOT_FOUND: EXIT.usage,
-  CONFIG_MODULE: EXIT.usage,
-  REQUEST_INVALID: EXIT.usage,
-  METHOD_NOT_ALLOWED: EXIT.usage,
-  TX_INVALID: EXIT.usage,
-  TX_TOO_LARGE: EXIT.usage,
-  UNAUTHORIZED: EXIT.usage,
-  FORBIDDEN: EXIT.usage,
-  NOT_FOUND: EXIT.no,
-  CONFLICT: EXIT.no,
-  WATCH_COMPACTED: EXIT.no,
-  OUTCOME_REMOVED: EXIT.no,
-  CHECKPOINT_NOT_FOUND: EXIT.no,
-  CHECKPOINT_RUNNING: EXIT.no,
-  CHECKPOINT_CORRUPT: EXIT.no,
-  CHECKPOINT_INCOMPLETE: EXIT.no,
-  SEGMENT_CORRUPT: EXIT.no,
-  KEY_MISSING: EXIT.no,
-  PLAIN_REFUSED: EXIT.no,
-  INDEX_CORRUPT: EXIT.no,
-  INDEX_VERSION: EXIT.no,
-  EXPORT_DAMAGED: EXIT.no,
-  IMPORT_INCOMPLETE: EXIT.no,
-};
+/** Codes of incorrect usage, and of negative answers. All others mean that a service, a store or a disk failed. */
+const USAGE_CODES: readonly ErrorCode[] = [
+  "CONFIG_INVALID",
+  "CONFIG_SYNTAX",
+  "CONFIG_NOT_FOUND",
+  "CONFIG_MODULE",
+  "REQUEST_INVALID",
+  "METHOD_NOT_ALLOWED",
+  "TX_INVALID",
+  "TX_TOO_LARGE",
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+];
+const NO_CODES: readonly ErrorCode[] = [
+  "NOT_FOUND",
+  "CONFLICT",
+  "WATCH_COMPACTED",
+  "OUTCOME_REMOVED",
+  "CHECKPOINT_NOT_FOUND",
+  "CHECKPOINT_RUNNING",
+  "CHECKPOINT_CORRUPT",
+  "CHECKPOINT_INCOMPLETE",
+  "SEGMENT_CORRUPT",
+  "KEY_MISSING",
+  "PLAIN_REFUSED",
+  "INDEX_CORRUPT",
+  "INDEX_VERSION",
+  "EXPORT_DAMAGED",
+  "IMPORT_INCOMPLETE",
+];
+
+function exitCodeOf(error: CairnError): number {
+  if (error instanceof ProblemsFoundError || NO_CODES.includes(error.code)) return EXIT.no;
+  return USAGE_CODES.includes(error.code) ? EXIT.usage : EXIT.unavailable;
+}
 
 /** Prints an error to standard error, as text or as JSON, and returns the exit code. */
 export async function reportError(
@@ -105,8 +112,7 @@ interface Described {
 function describe(error: unknown): Described {
   if (error instanceof CairnError) {
     const { code, message, hint } = error;
-    const usual = EXIT_BY_CODE[code] ?? EXIT.unavailable;
-    return { code, message, hint, exitCode: error instanceof ProblemsFoundError ? EXIT.no : usual };
+    return { code, message, hint, exitCode: exitCodeOf(error) };
   }
   if (error instanceof UsageError) {
     return { code: "USAGE", message: error.message, hint: error.hint, exitCode: EXIT.usage };
