@@ -12,8 +12,7 @@ import { formatTime } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
 import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
-import type { NodeClient } from "../requests/node-client.ts";
-import { NoAnswerError } from "../requests/node-connections.ts";
+import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { shorten } from "../terminal/columns.ts";
 import { printable } from "../terminal/terminal.ts";
 

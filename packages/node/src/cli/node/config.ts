@@ -1,46 +1,46 @@
 import { configSchema } from "../../config/config-schema.ts";
 import { configAsJson, printConfig } from "../../config/print-config.ts";
 import { requireConfig } from "../../config/read-config.ts";
-import {
-  type AddCommand,
-  addGroup,
-  type ConfiguredOptions,
-  describeCommand,
-  describeConfiguredCommand,
-  type OutputOptions,
-} from "../options/command-options.ts";
-import { readConfiguration } from "../options/configuration.ts";
+import { command, commandGroup } from "../options/command.ts";
+import { CONFIGURATION_OPTIONS, readConfiguration } from "../options/configuration.ts";
 import { addConfigConvert } from "./config-convert.ts";
-import { writeJson, writeLine } from "../terminal/terminal.ts";
 
-export const addConfig: AddCommand = (parent, terminal) => {
-  const group = addGroup(
-    parent,
-    "config",
-    "Check and print the configuration, or convert the configuration of another system",
-  );
+const addCheck = command({
+  syntax: "check",
+  description: "Check the configuration without starting anything",
+  examples: ["cairn config check -f cairn.edn"],
+  options: CONFIGURATION_OPTIONS,
+  async act(run) {
+    const { notices } = requireConfig(await readConfiguration(run.options, run.terminal));
+    const lines = [...notices.map((notice) => `notice: ${notice}`), "ok"];
+    await run.answer({ ok: true, notices }, lines.join("\n"));
+  },
+});
 
-  describeConfiguredCommand(group.command("check"), "Check the configuration without starting anything", [
-    "cairn config check -f cairn.edn",
-  ]).action(async (options: ConfiguredOptions) => {
-    const { notices } = requireConfig(await readConfiguration(options, terminal));
-    if (options.json === true) return writeJson(terminal.stdout, { ok: true, notices });
-    return writeLine(terminal.stdout, [...notices.map((notice) => `notice: ${notice}`), "ok"].join("\n"));
-  });
+const addPrint = command({
+  syntax: "print",
+  description: "Print every value with its origin, but redact secrets",
+  examples: ["NATS_URL=nats://10.0.0.7:4222 cairn config print"],
+  options: CONFIGURATION_OPTIONS,
+  async act(run) {
+    const config = requireConfig(await readConfiguration(run.options, run.terminal));
+    await run.answer(configAsJson(config), printConfig(config).trimEnd());
+  },
+});
 
-  describeConfiguredCommand(group.command("print"), "Print every value with its origin, but redact secrets", [
-    "NATS_URL=nats://10.0.0.7:4222 cairn config print",
-  ]).action(async (options: ConfiguredOptions) => {
-    const config = requireConfig(await readConfiguration(options, terminal));
-    if (options.json === true) return writeJson(terminal.stdout, configAsJson(config));
-    return writeLine(terminal.stdout, printConfig(config).trimEnd());
-  });
+const addSchema = command({
+  syntax: "schema",
+  description: "Print a JSON Schema of the configuration, for editors",
+  examples: ["cairn config schema > cairn.schema.json"],
+  options: {},
+  async act(run) {
+    const schema = configSchema();
+    await run.answer(schema, JSON.stringify(schema, undefined, 2));
+  },
+});
 
-  addConfigConvert(group, terminal);
-
-  describeCommand(group.command("schema"), "Print a JSON Schema of the configuration, for editors", [
-    "cairn config schema > cairn.schema.json",
-  ]).action(({ json }: OutputOptions) =>
-    writeLine(terminal.stdout, JSON.stringify(configSchema(), undefined, json === true ? 0 : 2)),
-  );
-};
+export const addConfig = commandGroup(
+  "config",
+  "Check and print the configuration, or convert the configuration of another system",
+  [addCheck, addPrint, addConfigConvert, addSchema],
+);

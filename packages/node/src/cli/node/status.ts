@@ -12,8 +12,7 @@ import {
 } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
-import type { NodeClient } from "../requests/node-client.ts";
-import { NoAnswerError } from "../requests/node-connections.ts";
+import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { checkServerIdentity, createSecureContext, rootCertificates } from "node:tls";
 import { errorMessage } from "@cairn/kv";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
-import type { ClientTls } from "../requests/node-connections.ts";
+import type { ClientTls } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 

@@ -1,8 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { formatCount } from "../../text/quantities.ts";
 import { type NdjsonChunk, ndjsonChunks } from "./ndjson-chunks.ts";
-import { type NodeClient, NodeError } from "./node-client.ts";
-import { NoAnswerError } from "./node-connections.ts";
+import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
 import { sendChunks, type SendOptions, type SendProgress } from "./send-chunks.ts";
 
 /** The size of the chunks in which lines are sent. */

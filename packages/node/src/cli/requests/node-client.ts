@@ -1,15 +1,21 @@
+import { once } from "node:events";
+import http, { type ClientRequest } from "node:http";
+import https from "node:https";
+import type { ConnectionOptions } from "node:tls";
+import { systemClock } from "@cairn/checkpoint";
 import type { TxOutcome } from "@cairn/client";
 import {
   CairnClientError,
   ForeignAnswerError,
   type JsonAnswer,
+  type NodeAnswer,
   type NodeRequest,
   readJsonAnswer,
   sendRequest,
   SILENCE_MS,
+  type Transport,
 } from "@cairn/client/protocol";
-import { CairnError, type ErrorCode, ERROR_CODES } from "@cairn/kv";
-import { type ClientTls, NodeConnections, type StreamedAnswer } from "./node-connections.ts";
+import { CairnError, type ErrorCode, ERROR_CODES, errorMessage, systemErrorCode } from "@cairn/kv";
 
 /** An error that a node returned, with the other fields of the response's body. */
 export class NodeError extends CairnError {
@@ -24,22 +30,100 @@ export class NodeError extends CairnError {
   }
 }
 
-/** Errors have codes and hints for the command line. The client never retries a request on its own. */
+/** `sent` is true if the request may have reached the node although no response was received. */
+export class NoAnswerError extends CairnError {
+  readonly sent: boolean;
+
+  constructor(url: string, sent: boolean, cause: unknown) {
+    if (cause === FROZEN) {
+      super(
+        "NOT_READY",
+        `The node at ${url} accepts connections but does not respond, not even to /health/live: it is frozen.`,
+        {
+          hint: "Check the state of its process (ps -o stat,pid,args). If the state is T, resume the process with kill -CONT PID; otherwise restart it. Everything that it acknowledged is in the log.",
+          cause,
+        },
+      );
+    } else {
+      const failed = `${url.replace(/:.*/s, ":")} ${systemErrorCode(cause) ?? ""}`;
+      const what = sent ? "The connection to the node was lost" : "No node responds";
+      super("NOT_READY", `${what} at ${url} (${errorMessage(cause)}).`, {
+        hint:
+          TLS_HINTS.find(([code]) => code.test(failed))?.[1] ??
+          "Start a node with cairn start, or name another one by its address (--url) or its configuration (-f).",
+        cause,
+      });
+    }
+    this.sent = sent;
+  }
+}
+
+/** How a client checks the certificate of a node, and proves its own identity. */
+export type ClientTls = Pick<
+  ConnectionOptions,
+  "ca" | "cert" | "key" | "allowPartialTrustChain" | "checkServerIdentity"
+>;
+
+/** What to do about a connection that failed because of TLS, by the scheme of the address and the error's code. */
+const TLS_HINTS: readonly (readonly [code: RegExp, hint: string])[] = [
+  [
+    /SELF_SIGNED_CERT|UNABLE_TO_(?:GET_ISSUER_CERT|VERIFY_LEAF_SIGNATURE)/,
+    "Name the certificate of the authority that signed the node's certificate with --ca or CAIRN_CA.",
+  ],
+  [
+    /CERT_HAS_EXPIRED/,
+    "Replace the node's certificate and its key, which the node reads again when they change.",
+  ],
+  [/ERR_TLS_CERT_ALTNAME_INVALID/, "Use an address that the node's certificate contains (--url)."],
+  [
+    /ALERT.*CERTIFICATE|CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA/i,
+    "Name a certificate that the node accepts, and its key, with --cert and --key or CAIRN_CERT and CAIRN_KEY.",
+  ],
+  [
+    /^https: .*(?:WRONG_VERSION_NUMBER|EPROTO$|PACKET_LENGTH_TOO_LONG)/,
+    "Use http:// in the address, if the node has no TLS.",
+  ],
+  [/^http: ECONNRESET/, "Use https:// in the address, if the node has TLS."],
+];
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** The time after which the liveness of a slow node is probed, and the timeout of that probe. */
+const LIVENESS_CHECK_MS = 5_000;
+
+const FROZEN = new Error("it is frozen");
+
+/** A response whose body can also be read while it arrives. */
+interface StreamedAnswer extends NodeAnswer {
+  chunks(): AsyncIterable<string>;
+}
+
+/**
+ * A client of one node, with keep-alive connections. Errors have codes and hints for the command line, and a request is
+ * never retried. The connections use node:http because `fetch` stops waiting for a response after five minutes and does
+ * not report whether a request was sent. Responses have no time limit, because a checkpoint may take an hour and nodes
+ * limit their waits themselves. A request is abandoned only if the node is frozen, that is, if it does not respond even
+ * at /health/live.
+ */
 export class NodeClient {
   readonly url: string;
   readonly #token: string | undefined;
-  readonly #connections: NodeConnections;
+  readonly #tls: ClientTls;
+  readonly #http: typeof http | typeof https;
+  readonly #agent: http.Agent;
 
   /** `url` begins with http:// or https:// and may have a path, which is prepended to the path of each request. */
-  constructor(url: string, token: string | undefined, tls?: ClientTls) {
+  constructor(url: string, token: string | undefined, tls: ClientTls = {}) {
     this.url = url.replace(/\/+$/, "");
     this.#token = token;
-    this.#connections = new NodeConnections(this.url, tls);
+    const isSecure = url.startsWith("https:");
+    this.#tls = isSecure ? tls : {};
+    this.#http = isSecure ? https : http;
+    this.#agent = new this.#http.Agent({ keepAlive: true, ...this.#tls });
   }
 
   /**
-   * Sends a request. Throws {@link NodeError} for a response with status 400 or above, `NoAnswerError` if there is no
-   * response, and `NOT_READY` if the server is not a Cairn node.
+   * Sends a request. Throws {@link NodeError} for a response with status 400 or above, {@link NoAnswerError} if there is
+   * no response, and `NOT_READY` if the server is not a Cairn node.
    */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);
@@ -59,13 +143,13 @@ export class NodeClient {
     })) as TxOutcome;
   }
 
-  /** Yields the text as it arrives. Throws `NoAnswerError` when the connection breaks or falls silent. */
+  /** Yields the text as it arrives. Throws {@link NoAnswerError} when the connection breaks or falls silent. */
   async stream(request: NodeRequest): Promise<AsyncIterable<string>> {
     return await this.#answered(request, (answer) => Promise.resolve(answer.chunks()), SILENCE_MS);
   }
 
   close(): void {
-    this.#connections.close();
+    this.#agent.destroy();
   }
 
   async #answered<T>(
@@ -73,11 +157,79 @@ export class NodeClient {
     read: (answer: StreamedAnswer) => Promise<T>,
     silenceMs?: number,
   ): Promise<T> {
-    const transport = this.#connections.transport(silenceMs);
+    const transport = this.#transport(silenceMs);
     try {
       return await read(await sendRequest({ url: this.url, token: this.#token, transport }, request));
     } catch (error) {
       throw this.#ownError(error);
+    }
+  }
+
+  /** A connection that is silent for `silenceMs` is considered dead; by default there is no limit. */
+  #transport(silenceMs?: number): Transport<StreamedAnswer> {
+    return async (url, { body, ...options }) => {
+      const request = this.#http.request(url, { ...options, agent: this.#agent });
+      const settled = new AbortController();
+      for (const end of ["response", "close"]) request.once(end, () => settled.abort());
+      void this.#watchLiveness(request, settled.signal);
+      if (silenceMs !== undefined)
+        request.setTimeout(silenceMs, () => request.destroy(new Error("no heartbeat arrived in time")));
+      // Once the connection is established, the node may have received the request, even if no response arrives.
+      let isConnected = false;
+      const late = (): void => void request.destroy(new Error("connecting took too long"));
+      const timer = setTimeout(late, CONNECT_TIMEOUT_MS);
+      const onConnected = (): void => {
+        isConnected = true;
+        clearTimeout(timer);
+      };
+      request.once("socket", (socket) => {
+        if (socket.connecting) socket.once("connect", onConnected);
+        else onConnected();
+      });
+      return await new Promise((resolve, reject) => {
+        request.once("error", (error) => {
+          clearTimeout(timer);
+          reject(new NoAnswerError(this.url, isConnected, error));
+        });
+        request.once("response", (response) => resolve(this.#answer(response)));
+        request.end(body);
+      });
+    };
+  }
+
+  #answer(response: http.IncomingMessage): StreamedAnswer {
+    const { statusCode: status = 0, headers } = response;
+    const { url } = this;
+    const chunks = async function* (): AsyncGenerator<string, void> {
+      response.setEncoding("utf8");
+      try {
+        yield* response as AsyncIterable<string>;
+      } catch (error) {
+        throw new NoAnswerError(url, true, error);
+      }
+    };
+    const text = async (): Promise<string> => {
+      let all = "";
+      for await (const chunk of chunks()) all += chunk;
+      return all;
+    };
+    return { status, headers: { get: (name) => headers[name]?.toString() ?? null }, text, chunks };
+  }
+
+  /** Abandons a request if the node accepts another connection but sends nothing on it. */
+  async #watchLiveness(request: ClientRequest, settled: AbortSignal): Promise<void> {
+    while (await systemClock.wait(LIVENESS_CHECK_MS, settled)) {
+      const probe = this.#http.request(`${this.url}/health/live`, { ...this.#tls, agent: false });
+      // The request itself reports any other failure.
+      const isSilent = await Promise.race([
+        once(probe.on("error", () => undefined).end(), "response").then(
+          () => false,
+          () => false,
+        ),
+        systemClock.wait(LIVENESS_CHECK_MS, settled),
+      ]);
+      probe.destroy();
+      if (isSilent) request.destroy(FROZEN);
     }
   }
 

@@ -1,8 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import { NDJSON } from "../../http/requests/request-body.ts";
 import type { NdjsonChunk } from "./ndjson-chunks.ts";
-import { type NodeClient, NodeError } from "./node-client.ts";
-import { NoAnswerError } from "./node-connections.ts";
+import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
 
 export interface SendProgress {
   readonly transactions: number;
