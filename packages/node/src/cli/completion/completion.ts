@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { type AddCommand, command } from "../options/command.ts";
-import { type CommandWords, completionWords, type Word } from "./completion-words.ts";
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion };
 
@@ -147,4 +146,47 @@ function quoted(text: string): string {
 /** Returns the pattern of a `case` that matches the path of every command. */
 function anyCommand(commands: readonly CommandWords[]): string {
   return commands.flatMap(({ path }) => (path === "" ? [] : [path])).join("|");
+}
+
+/** A word that can be completed, with its description. */
+interface Word {
+  readonly name: string;
+  readonly description: string;
+}
+
+interface CommandWords {
+  /** The command's words, each after a slash: empty for `cairn`, `/db/keys` for `cairn db keys`. */
+  readonly path: string;
+  /** The commands of a group, or the values of a command's argument; empty if they cannot be listed. */
+  readonly words: readonly Word[];
+  /** Each has one or two names, such as `-f` and `--file`, and the values that it accepts, if they can be listed. */
+  readonly options: readonly {
+    readonly names: readonly string[];
+    readonly description: string;
+    readonly takesValue: boolean;
+    readonly values: readonly Word[];
+  }[];
+}
+
+/** Returns what can follow each command, from the definitions from which the help is made. */
+function completionWords(parent: Command, path = ""): readonly CommandWords[] {
+  const words = [
+    ...parent.commands.map((one) => ({ name: one.name(), description: one.description() })),
+    ...parent.registeredArguments.flatMap(({ argChoices = [] }) => argChoices.map(plain)),
+  ];
+  const options = parent
+    .createHelp()
+    .visibleOptions(parent)
+    .map(({ short, long, description, required, optional, argChoices = [] }) => ({
+      names: [short, long].filter((name) => name !== undefined),
+      description,
+      takesValue: required || optional,
+      values: argChoices.map(plain),
+    }));
+  const inner = parent.commands.flatMap((one) => completionWords(one, `${path}/${one.name()}`));
+  return [{ path, words, options }, ...inner];
+}
+
+function plain(name: string): Word {
+  return { name, description: "" };
 }

@@ -1,4 +1,6 @@
-import { CairnError } from "@cairn/kv";
+import { type FileHandle, open } from "node:fs/promises";
+import { resolve } from "node:path";
+import { CairnError, systemErrorCode } from "@cairn/kv";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { bucketProblem, DEFAULT_NAMESPACE } from "../../text/document-key.ts";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
@@ -6,17 +8,20 @@ import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-addres
 import { type OptionSpec, type OptionValues, parsedValue, textValue } from "../options/option-specs.ts";
 import { pace } from "../requests/load-transactions.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { documentOf, type OtherValues } from "./document-value.ts";
 import {
+  documentOf,
   type ImportRecord,
+  type ImportRefusal,
   type ImportSource,
   isRefusal,
   type KeyValue,
   type KeyValueSource,
+  type OtherValues,
+  parseKeyPattern,
+  type Placement,
+  placeOfKey,
 } from "./import-record.ts";
 import { importRecords } from "./import-records.ts";
-import { parseKeyPattern, type Placement, placeOfKey } from "./placement.ts";
-import { defaultReport, RefusedReport } from "./refused-report.ts";
 
 const IMPORT_OPTIONS = {
   ...NODE_OPTIONS,
@@ -123,12 +128,12 @@ export const addImport = commandGroup(
 async function importPairs(
   run: CommandRun<OptionValues<typeof KEY_VALUE_OPTIONS>>,
   fallback: string,
-  open: () => Promise<KeyValueSource>,
+  openPairs: () => Promise<KeyValueSource>,
 ): Promise<void> {
   const { bucket = fallback, namespace, keyPattern: pattern, otherValues } = run.options;
   const placement = { bucket, namespace, pattern };
   await runImport(run, async () => {
-    const { pairs, ...source } = await open();
+    const { pairs, ...source } = await openPairs();
     return { ...source, records: recordsOf(pairs, placement, otherValues) };
   });
 }
@@ -168,7 +173,7 @@ const REPEAT = "Run the command again: documents that are equal are not written 
 /** Throws `IMPORT_INCOMPLETE` at the end if records were refused. */
 async function runImport(
   run: CommandRun<NodeOptions & { readonly report: string | undefined }>,
-  open: () => Promise<ImportSource>,
+  openSource: () => Promise<ImportSource>,
 ): Promise<void> {
   const begun = performance.now();
   const { terminal, options } = run;
@@ -177,7 +182,7 @@ async function runImport(
   // A node that cannot be reached is reported before the source is read.
   await node.json({ path: "/api/v1/buckets" });
   run.defer(() => report.close());
-  const source = await open();
+  const source = await openSource();
   run.defer(source.close);
   const signal = run.interruptible("a part of the documents was imported", REPEAT);
   const display = run.progress("importing", source.total, formatCount);
@@ -215,4 +220,49 @@ async function runImport(
       hint: `Read ${report.path}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
     },
   );
+}
+
+/** A file that names each record that was not imported. It is created for the first such record. */
+class RefusedReport {
+  readonly path: string;
+  readonly #file: string;
+  #handle: Promise<FileHandle> | undefined;
+  #refused = 0;
+
+  constructor(path: string, cwd: string) {
+    this.path = path;
+    this.#file = resolve(cwd, path);
+  }
+
+  get refused(): number {
+    return this.#refused;
+  }
+
+  async add({ sourceKey: key }: ImportRecord, { code, message }: ImportRefusal): Promise<void> {
+    // Records are refused both while they are read and while they are sent.
+    this.#handle ??= this.#create();
+    this.#refused += 1;
+    const handle = await this.#handle;
+    await handle.appendFile(`${JSON.stringify({ key, code, message })}\n`);
+  }
+
+  async close(): Promise<void> {
+    // A report that could not be created has already ended the import.
+    await (await this.#handle?.catch(() => undefined))?.close();
+  }
+
+  /** Never overwrites a file, because the name may be that of the source. */
+  async #create(): Promise<FileHandle> {
+    try {
+      return await open(this.#file, "wx");
+    } catch (error) {
+      const problem = systemErrorCode(error) === "EEXIST" ? "exists already" : "cannot be written";
+      throw new UsageError(`The report ${this.path} ${problem}.`, "Name another file with --report.");
+    }
+  }
+}
+
+/** Returns the name of a report that does not exist yet. */
+function defaultReport(now: Date): string {
+  return `cairn-import-refused-${now.toISOString().replaceAll(":", "-")}.ndjson`;
 }

@@ -4,8 +4,16 @@ import { parseJson } from "../../http/requests/faithful-json.ts";
 import { documentLines } from "../requests/ndjson-chunks.ts";
 import { openNdjson } from "../requests/export-lines.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { type ImportRecord, type ImportSource, isRefusal, type ImportRefusal } from "./import-record.ts";
-import { checkedPlace, type Place, type Placement, placeOfKey } from "./placement.ts";
+import {
+  checkedPlace,
+  type ImportRecord,
+  type ImportRefusal,
+  type ImportSource,
+  isRefusal,
+  type Place,
+  type Placement,
+  placeOfKey,
+} from "./import-record.ts";
 
 /**
  * Reads the documents of an NDJSON file: plain documents, each with its key in the member `keyMember`, or, if that is

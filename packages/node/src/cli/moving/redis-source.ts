@@ -1,8 +1,7 @@
 import { Redis } from "ioredis";
 import { formatBytes } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { stringOf } from "./document-value.ts";
-import type { KeyValue, KeyValueSource, ImportRefusal } from "./import-record.ts";
+import { type ImportRefusal, type KeyValue, type KeyValueSource, stringOf } from "./import-record.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
 
 /** The number of keys for which Redis looks in one step of a scan. */

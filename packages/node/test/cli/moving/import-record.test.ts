@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
-import { documentOf } from "../../../src/cli/moving/document-value.ts";
-import { parseKeyPattern, placeOfKey } from "../../../src/cli/moving/placement.ts";
+import { documentOf, parseKeyPattern, placeOfKey } from "../../../src/cli/moving/import-record.ts";
 
 /** JSON that is nested more deeply than a document may be. */
 const DEEP = `${"[".repeat(501)}${"]".repeat(501)}`;
