@@ -80,7 +80,7 @@ export async function askNode<T>(run: CommandRun<NodeOptions>, request: NodeRequ
   return (await (await openNode(run)).json(request)) as T;
 }
 
-/** Like {@link ask}, for a path from which is read; includes every acknowledged write if the options demand it. */
+/** Like {@link askNode}, for reads, which include every acknowledged write if the options demand it. */
 export async function readNode<T>(
   run: CommandRun<NodeReadOptions>,
   path: string,

@@ -26,13 +26,12 @@ export function flag(description: string): OptionSpec<boolean> {
   return { description };
 }
 
-export function textValue(value: string, description: string): OptionSpec<string | undefined>;
-export function textValue(value: string, description: string, fallback: string): OptionSpec<string>;
-export function textValue(
+/** An option whose value is a text; `fallback` if it is not given. */
+export function textValue<D extends string | undefined>(
   value: string,
   description: string,
-  fallback?: string,
-): OptionSpec<string | undefined> {
+  fallback?: D,
+): OptionSpec<string | D> {
   return { value, description, fallback };
 }
 
@@ -50,19 +49,12 @@ export function parsedValue<T>(
 }
 
 /** An option whose value is an integer of at least `least`. */
-export function countValue(value: string, description: string, least: number): OptionSpec<number | undefined>;
-export function countValue(
+export function countValue<D extends number | undefined>(
   value: string,
   description: string,
   least: number,
-  fallback: number,
-): OptionSpec<number>;
-export function countValue(
-  value: string,
-  description: string,
-  least: number,
-  fallback?: number,
-): OptionSpec<number | undefined> {
+  fallback?: D,
+): OptionSpec<number | D> {
   return { value, description, fallback, parse: (given, name) => wholeNumber(name, least)(given) };
 }
 
