@@ -17,21 +17,10 @@ const ENTRIES = {
 };
 
 /**
- * Libraries that are part of a package instead of its dependencies. Each has a dependency that asks for a newer Node
- * than Cairn does, but only for features that Cairn does not use: fastify's requests without a network, its schemas, and
- * the command of pino-pretty. `without` lists the packages that are therefore never loaded; `dependencies` are those
- * that the package has anyway.
+ * Libraries that are part of a package instead of its dependencies, with the names that are used. Each has a dependency
+ * that asks for a newer Node than Cairn does, but only for a feature that Cairn does not use: the command of pino-pretty.
  */
-const INLINED = {
-  node: {
-    fastify: {
-      exports: ["fastify"],
-      dependencies: ["pino"],
-      without: ["light-my-request", "@fastify/ajv-compiler", "@fastify/fast-json-stringify-compiler"],
-    },
-    "pino-pretty": { exports: ["PinoPretty"], dependencies: [], without: [] },
-  },
-};
+const INLINED = { node: { "pino-pretty": ["PinoPretty"] } };
 const LICENSES = "licenses.txt";
 
 /** Threads' modules are in the same folder as all others, whichever room their source is in. */
@@ -80,13 +69,12 @@ async function bundle(name, entries, clean) {
 }
 
 /** Returns a module with all of a library, and the license of each package in it by the package's name and version. */
-async function inline(cwd, library, { exports, dependencies, without }) {
+async function inline(cwd, library, exports) {
   const entry = `\0${library}`;
   const build = await rolldown({
     cwd,
     input: { [library]: entry },
     platform: "node",
-    external: [...dependencies, ...without],
     plugins: [
       {
         name: "entry",

@@ -1,86 +1,45 @@
 import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { HttpOptions } from "../api/system.ts";
+import type { Headers } from "./answers/answer.ts";
 import { BAD_REQUEST, badRequest, RequestError } from "./answers/request-error.ts";
+import { labelOf, type Route } from "./openapi/route.ts";
 import { NOTHING, type Permit } from "./permits/permit.ts";
-import { requireRights } from "./permits/route-rights.ts";
 import type { Tickets } from "./permits/tickets.ts";
 import type { Tokens } from "./permits/tokens.ts";
 import { isSafeMethod } from "./requests/request-head.ts";
 
 export type AccessOptions = Pick<HttpOptions, "host" | "corsOrigins" | "allowedHosts">;
 
-declare module "fastify" {
-  interface FastifyRequest {
-    /** What the sender of the request may do. */
-    permit: Permit;
-  }
-  interface FastifyContextConfig {
-    /** True if a ticket in the query may replace the token. */
-    acceptsTicket?: boolean;
-  }
-}
-
-/** The decisions of {@link guard} for requests that are answered before they reach the framework. */
+/** Decides about requests before anything else is done with them. */
 export interface Guard {
-  /** Returns what the sender of a request without an Origin may do; undefined if the request is rejected. */
-  permitOf(request: IncomingMessage): Permit | undefined;
-  /** The headers of every response to such a request. Names and values alternate. */
-  readonly headers: readonly string[];
+  /** Returns the headers of every response to a request, and whether its page may read it. */
+  corsOf(request: IncomingMessage): { readonly headers: Headers; readonly isAllowedPage: boolean };
+  /**
+   * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another site causes
+   * a browser to send, requests whose Host is not a name of this machine, requests without a token (unless their route
+   * requires none), and requests whose token does not have the right that the route requires.
+   */
+  permitOf(request: IncomingMessage, route: Route | undefined, isAllowedPage: boolean): Permit;
 }
 
-/** This header keeps caches from serving one page the response that they stored for another page. */
-const VARY = ["vary", "origin"] as const;
-
-/**
- * Rejects requests with ambiguous headers, writes that a page of another site causes a browser to send, requests whose
- * Host is not a name of this machine, requests without a token (except those to /health), and requests whose token does
- * not have the right that the route requires. Responds to the preflight requests of allowed pages.
- */
-export function guard(
-  app: FastifyInstance,
-  options: AccessOptions,
-  { tokens, tickets }: { readonly tokens: Tokens; readonly tickets: Tickets },
-): Guard {
+export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets): Guard {
   const { corsOrigins } = options;
   const isOwnHost = ownHosts(options, tokens);
-  requireRights(app);
-  app.decorateRequest("permit", null as unknown as Permit);
-  app.addHook("onRequest", (request, reply, done) => {
-    const isAllowedPage = corsOrigins !== undefined && allowPage(corsOrigins, request, reply);
-    if (isAllowedPage && isPreflight(request)) {
-      void reply.code(204).headers(PREFLIGHT).send();
-      return;
-    }
-    const refused = refusal(request.raw, tokens, isOwnHost, isAllowedPage);
-    if (refused !== undefined) return done(refused);
-    const { url, config } = request.routeOptions;
-    const right = url === undefined ? undefined : config.right;
-    const ticket = url !== undefined && config.acceptsTicket === true ? ticketIn(request.url) : undefined;
-    const given = tokenIn(request.headers);
-    const permit =
-      right === "none"
-        ? NOTHING
-        : given === undefined && ticket !== undefined
-          ? tickets.redeem(ticket)
-          : tokens.permitOf(given);
-    if (permit === undefined)
-      return done(given === undefined && ticket !== undefined ? wrongTicket() : noToken(given));
-    request.permit = permit;
-    try {
-      if (right !== undefined && right !== "none") permit.require(right, `${request.method} ${url}`);
-    } catch (error) {
-      return done(error as Error);
-    }
-    done();
-  });
   return {
-    permitOf: (request) =>
-      refusal(request, tokens, isOwnHost, false) === undefined
-        ? tokens.permitOf(tokenIn(request.headers))
-        : undefined,
-    headers: corsOrigins === undefined || corsOrigins.includes("*") ? [] : VARY,
+    corsOf: ({ headers: { origin } }) => (corsOrigins === undefined ? NO_CORS : corsOf(corsOrigins, origin)),
+    permitOf(request, route, isAllowedPage) {
+      const refused = refusal(request, tokens, isOwnHost, isAllowedPage);
+      if (refused !== undefined) throw refused;
+      if (route?.right === "none") return NOTHING;
+      const given = tokenIn(request.headers);
+      const ticket =
+        route?.acceptsTicket === true && given === undefined ? ticketIn(request.url ?? "") : undefined;
+      const permit = ticket === undefined ? tokens.permitOf(given) : tickets.redeem(ticket);
+      if (permit === undefined) throw ticket === undefined ? noToken(given) : wrongTicket();
+      if (route !== undefined) permit.require(route.right, `${request.method} ${labelOf(route)}`);
+      return permit;
+    },
   };
 }
 
@@ -129,9 +88,26 @@ function refusal(
   if (repeated !== undefined) {
     return badRequest(`The request has the header ${repeated} twice.`, "Send the header only once.");
   }
+  if (headers.expect !== undefined && !/100-continue/i.test(headers.expect)) {
+    return new RequestError(
+      BAD_REQUEST,
+      `The request has the unknown expectation ${JSON.stringify(headers.expect)}.`,
+      { status: 417, hint: "Omit the header Expect, or send Expect: 100-continue." },
+    );
+  }
   const coding = headers["transfer-encoding"];
-  if (coding !== undefined && !/^chunked$/i.test(coding.trim())) return unknownTransferCoding(coding);
-  if (!isOwnHost(headers.host)) return wrongHost(headers.host);
+  if (coding !== undefined && !/^chunked$/i.test(coding.trim())) {
+    // The encoded bytes must not be mistaken for the body itself (RFC 9112, 6.1).
+    return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
+      status: 501,
+      hint: "Send the body without a transfer coding, or in chunks (Transfer-Encoding: chunked).",
+    });
+  }
+  if (!isOwnHost(headers.host)) {
+    return new CairnError("FORBIDDEN", `${JSON.stringify(headers.host)} is not a name of this node.`, {
+      hint: "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
+    });
+  }
   // This check is necessary because form bodies are parsed as JSON, and browsers send forms without a preflight
   // request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, tokens.areRequired)) {
@@ -140,14 +116,6 @@ function refusal(
     });
   }
   return undefined;
-}
-
-/** The encoded bytes must not be mistaken for the body itself (RFC 9112, 6.1). */
-function unknownTransferCoding(coding: string): RequestError {
-  return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
-    status: 501,
-    hint: "Send the body without a transfer coding, or in chunks (Transfer-Encoding: chunked).",
-  });
 }
 
 /**
@@ -196,34 +164,34 @@ function ownHosts(
   };
 }
 
-function wrongHost(host: string | undefined): CairnError {
-  return new CairnError("FORBIDDEN", `${JSON.stringify(host)} is not a name of this node.`, {
-    hint: "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
-  });
-}
-
 /** The response headers that a page is allowed to read. */
 const EXPOSED = "cairn-tx, etag, link, location, retry-after, x-request-id";
 
-const PREFLIGHT = {
+/** The headers of the response to a preflight request of an allowed page. */
+export const PREFLIGHT: Headers = {
   "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE",
   "access-control-allow-headers":
     "authorization, content-type, if-match, if-none-match, last-event-id, x-request-id",
   "access-control-max-age": "600",
 };
 
-/** Sets the response headers that permit the browser to use the response, if the page is allowed. */
-function allowPage(origins: readonly string[], request: FastifyRequest, reply: FastifyReply): boolean {
-  const { origin } = request.headers;
+const NO_CORS = { headers: {}, isAllowedPage: false };
+
+/** The headers permit the browser to use the response, if the page is allowed. */
+function corsOf(origins: readonly string[], origin: string | undefined): ReturnType<Guard["corsOf"]> {
   const any = origins.includes("*");
-  if (!any) void reply.header(...VARY);
-  if (origin === undefined || !(any || origins.includes(origin))) return false;
-  void reply.header("access-control-allow-origin", any ? "*" : origin);
-  void reply.header("access-control-expose-headers", EXPOSED);
-  return true;
+  // Otherwise, caches could serve one page the response that they stored for another page.
+  const vary: Headers = any ? {} : { vary: "origin" };
+  if (origin === undefined || !(any || origins.includes(origin)))
+    return { headers: vary, isAllowedPage: false };
+  const allowed = {
+    "access-control-allow-origin": any ? "*" : origin,
+    "access-control-expose-headers": EXPOSED,
+  };
+  return { headers: { ...vary, ...allowed }, isAllowedPage: true };
 }
 
-function isPreflight({ method, headers }: FastifyRequest): boolean {
+export function isPreflight({ method, headers }: IncomingMessage): boolean {
   return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 

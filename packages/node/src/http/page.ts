@@ -1,9 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { CairnError } from "@cairn/kv";
-import type { FastifyInstance, FastifyReply } from "fastify";
-import type { NodeApi } from "../api/node-api.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
-import { parseQuery } from "./requests/address.ts";
+import { type Route, route } from "./openapi/route.ts";
+import type { RouteApi } from "./permits/call.ts";
 
 /** The parts of the page that a build contains. */
 interface PageFiles {
@@ -34,49 +33,46 @@ const HEADERS = {
   "referrer-policy": "no-referrer",
 };
 
+let reading: Promise<PageFiles> | undefined;
+
+const PAGE = { method: "GET", right: "none", concerns: "none" } as const;
+
 /**
- * Serves the page at `/` and its files below `/page/`. These addresses require no token, because the page asks for it.
- * Only if the node requires none, the page contains the first sentence about the node before its script runs.
+ * The page at `/` and its files below `/page/`. These addresses require no token, because the page asks for it. Only if
+ * the node requires none, the page contains the first sentence about the node before its script runs.
  */
-export function servePage(
-  app: FastifyInstance,
-  api: NodeApi,
-  { requiresToken }: { readonly requiresToken: boolean },
-): void {
-  let reading: Promise<PageFiles> | undefined;
-  const files = (): Promise<PageFiles> => (reading ??= readPage());
-
-  app.get("/", async (request, reply) => {
-    parseQuery(request.url, {});
-    const { shell } = await files();
-    const sentence = requiresToken
-      ? "This node requires a token, which this page asks for."
-      : await firstSentence(api);
-    return reply
-      .headers(HEADERS)
-      .header("cache-control", "no-store")
-      .type("text/html; charset=utf-8")
-      .send(shell.replace(SENTENCE, () => escapeHtml(sentence)));
-  });
-
-  app.get<{ Params: { file: string } }>("/page/:file", async (request, reply): Promise<FastifyReply> => {
-    parseQuery(request.url, {});
-    const asset = (await files()).assets.get(request.params.file);
-    if (asset === undefined) {
-      throw new CairnError("NOT_FOUND", `The page has no file ${JSON.stringify(request.params.file)}.`, {
-        hint: "Open the page again at /: a file of another version of Cairn has another name.",
-      });
-    }
-    return (
-      reply
-        .headers(HEADERS)
-        // The name of a file contains a digest of its content.
-        .header("cache-control", "public, max-age=31536000, immutable")
-        .type(asset.type)
-        .send(asset.content)
-    );
-  });
-}
+export const pageRoutes: readonly Route[] = [
+  route({
+    ...PAGE,
+    path: "/",
+    async handle({ api, served }) {
+      const { shell } = await (reading ??= readPage());
+      const sentence = served.requiresToken
+        ? "This node requires a token, which this page asks for."
+        : await firstSentence(api);
+      return {
+        headers: { ...HEADERS, "cache-control": "no-store" },
+        type: "text/html; charset=utf-8",
+        body: shell.replace(SENTENCE, () => escapeHtml(sentence)),
+      };
+    },
+  }),
+  route({
+    ...PAGE,
+    path: "/page/{file}",
+    async handle({ params: { file = "" } }) {
+      const asset = (await (reading ??= readPage())).assets.get(file);
+      if (asset === undefined) {
+        throw new CairnError("NOT_FOUND", `The page has no file ${JSON.stringify(file)}.`, {
+          hint: "Open the page again at /: a file of another version of Cairn has another name.",
+        });
+      }
+      // The name of a file contains a digest of its content.
+      const headers = { ...HEADERS, "cache-control": "public, max-age=31536000, immutable" };
+      return { headers, type: asset.type, body: asset.content };
+    },
+  }),
+];
 
 async function readPage(): Promise<PageFiles> {
   for (const place of PLACES) {
@@ -97,7 +93,7 @@ async function readPage(): Promise<PageFiles> {
 }
 
 /** Returns the verdict on the cluster if it is known soon enough, or else the phase of this node. */
-async function firstSentence(api: NodeApi): Promise<string> {
+async function firstSentence(api: RouteApi): Promise<string> {
   try {
     const cluster = await withTimeout(api.cluster(), SENTENCE_MS);
     if (cluster !== TIMED_OUT) return cluster.verdict.message;

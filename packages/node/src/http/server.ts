@@ -1,31 +1,26 @@
+import { once } from "node:events";
+import { createServer as createHttp, type Server } from "node:http";
+import { createServer as createHttps } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { Readable } from "node:stream";
 import type { Server as TlsServer } from "node:tls";
 import { CairnError, systemErrorCode } from "@cairn/kv";
-import { fastify, type FastifyInstance } from "fastify";
-import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../api/system.ts";
+import { TimeSlice } from "../concurrency/time-slice.ts";
 import { guard, isLoopback } from "./access.ts";
-import { compressOnRequest } from "./answers/compression.ts";
-import { errorHandler } from "./answers/error-answer.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
-import { jsonAnswer } from "./answers/json-answer.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
+import { GONE_AFTER_MS, UnsentResponses } from "./answers/unsent-responses.ts";
+import { Connections } from "./connections.ts";
 import { connectionLimit, openFilesLimit } from "./open-files-limit.ts";
-import { beginInOrder, type Connections, trackConnections } from "./connections.ts";
-import { limitApi } from "./permits/permitted-api.ts";
+import { pageRoutes } from "./page.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
 import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
-import { servePage } from "./page.ts";
-import { answerPlainReads } from "./plain-reads.ts";
-import { acceptBodies } from "./requests/request-body.ts";
-import { requestId } from "./requests/request-head.ts";
-import { registerRoutes } from "./routes/routes.ts";
-import { answerConnect, answerExpectation, answerUnreadable } from "./unreadable-request.ts";
-import { GONE_AFTER_MS, limitUnsent, UnsentResponses } from "./answers/unsent-responses.ts";
-import { refuseUnserved } from "./unserved-requests.ts";
+import { IndexBacklog } from "./requests/index-backlog.ts";
+import { ROUTES } from "./routes/routes.ts";
+import { type ServedRequest, serveRequests } from "./serve-requests.ts";
+import { answerConnect, answerUnreadable } from "./unreadable-request.ts";
 
 export interface HttpServer {
   /** The URL at which the server can be reached from this machine, such as `http://127.0.0.1:3000`. */
@@ -53,7 +48,7 @@ export interface HttpServerContext {
   readonly goneAfterMs?: number;
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
-  readonly onAnswered?: (request: AnsweredRequest) => void;
+  readonly onAnswered?: (request: ServedRequest) => void;
 }
 
 /**
@@ -75,121 +70,112 @@ export async function startHttpServer(
     await tokens.close();
     throw error;
   }
-  const { app, connections } = createApp(api, options, { ...context, tokens, tls });
-  app.addHook("onClose", async () => {
+  const listener = createListener(api, options, { ...context, tokens, tls });
+  const { server, connections } = listener;
+  const close = async (): Promise<void> => {
+    await closeListener(listener, context.closeTimeoutMs ?? 5000);
     await tokens.close();
     await tls?.close();
-  });
+  };
   try {
-    await app.listen({ host: options.host, port: options.port });
+    server.listen({ host: options.host === "localhost" ? "127.0.0.1" : options.host, port: options.port });
+    await once(server, "listening");
   } catch (error) {
-    await app.close();
+    await close();
     throw bindError(error, options);
   }
   const risk = openness(options);
   if (risk !== undefined) logger.warn({ host: options.host }, risk);
-  const { port } = app.server.address() as AddressInfo;
+  const { port } = server.address() as AddressInfo;
   let closing: Promise<void> | undefined;
   return {
     url: `${tls === undefined ? "http" : "https"}://${reachableHost(options.host)}:${port}`,
     port,
     drain: () => connections.drain(),
-    close: () => (closing ??= closeApp(app, context.closeTimeoutMs ?? 5000)),
+    close: () => (closing ??= close()),
   };
 }
 
-// A request that does not arrive in time, or its headers, is answered with 408 and never executed. The first time is
-// Node's own default, which the framework removes. A batch may take longer (requests/paced-body.ts).
+// A request that does not arrive in time, or its headers, is answered with 408 and never executed. A batch may take
+// longer (requests/paced-body.ts).
 const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const HANDSHAKE_TIMEOUT_MS = 15_000;
 const WARNING_INTERVAL_MS = 60_000;
 
-function createApp(
+/** The time for which a connection without requests stays open (ms). */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+
+interface Listener {
+  readonly server: Server;
+  readonly connections: Connections;
+  readonly failures: FailedRequests;
+  readonly unsent: UnsentResponses;
+}
+
+function createListener(
   api: NodeApi,
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
-): { app: FastifyInstance; connections: Connections } {
-  const {
-    logger,
-    onAnswered,
-    tokens,
-    tls,
-    requestTimeoutMs = REQUEST_TIMEOUT_MS,
-    goneAfterMs = GONE_AFTER_MS,
-  } = context;
-  const failures = new FailedRequests(context.requestLogger ?? logger);
-  const handleError = errorHandler(failures, options.maxBody);
+): Listener {
+  const { logger, onAnswered, tokens, tls } = context;
+  const { requestTimeoutMs = REQUEST_TIMEOUT_MS, goneAfterMs = GONE_AFTER_MS } = context;
   const settings = {
     // access.ts rejects such a request with a reason.
     requireHostHeader: false,
-    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
-    connectionsCheckingInterval: Math.min(5000, requestTimeoutMs),
-  };
-  const isClientKnown = options.tls?.clientCa !== undefined;
-  const transport =
-    tls === undefined
-      ? { http: settings }
-      : {
-          https: {
-            ...settings,
-            ...tls.context,
-            requestCert: isClientKnown,
-            rejectUnauthorized: isClientKnown,
-            handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-          },
-        };
-  const app = fastify({
-    ...(transport as { http: typeof settings }),
-    bodyLimit: options.maxBody,
-    genReqId: requestId,
     // Without a timeout, a client that sends an occasional byte would hold a connection forever.
     requestTimeout: requestTimeoutMs,
-    // A stopping node still responds, and `api` rejects calls that it can no longer serve.
-    return503OnClosing: false,
-    frameworkErrors: handleError,
-    clientErrorHandler: (error, socket) => answerUnreadable(error, socket, connections),
-    // The routes parse their queries themselves, and strictly (requests/address.ts).
-    routerOptions: { querystringParser: () => ({}), maxParamLength: 16_384 },
-    // No route has a schema, and schema compilers take 30 ms to load.
-    schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
-  });
-  tls?.follow(app.server as unknown as TlsServer);
-  app.server.on("checkExpectation", answerExpectation);
-  app.server.on("connect", (_request, socket: Socket) => answerConnect(socket, connections));
-  continueWhenRead(app.server);
-  app.setErrorHandler(handleError);
-  app.addHook("onClose", () => failures.close());
-  if (onAnswered !== undefined) reportAnswered(app, onAnswered);
-  // The order of these hooks matters: even rejected requests must have an id and count as accepted on their connection.
-  app.addHook("onRequest", (request, reply, done) => {
-    void reply.header("x-request-id", request.id);
-    done();
-  });
+    headersTimeout: Math.min(HEADERS_TIMEOUT_MS, requestTimeoutMs),
+    connectionsCheckingInterval: Math.min(5000, requestTimeoutMs),
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+  };
+  const isClientKnown = options.tls?.clientCa !== undefined;
+  const server =
+    tls === undefined
+      ? createHttp(settings)
+      : createHttps({
+          ...settings,
+          ...tls.context,
+          requestCert: isClientKnown,
+          rejectUnauthorized: isClientKnown,
+          handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+        });
+  tls?.follow(server as unknown as TlsServer);
+  // By default, Node drops header lines beyond the first 2,000, even an If-Match. The total size of headers is limited
+  // anyway.
+  server.maxHeadersCount = 0;
+  const failures = new FailedRequests(context.requestLogger ?? logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
-  const onReached = warnOfLimit(logger, maxConnections);
   const unsent = new UnsentResponses(goneAfterMs, warnOfSlowClients(logger));
-  const connections = trackConnections(app, {
+  const connections = new Connections(server, {
     maxConnections,
-    onReached,
+    onReached: warnOfLimit(logger, maxConnections),
     isEncrypted: tls !== undefined,
-    requestTimeoutMs,
-    goneAfterMs,
     unsent,
   });
-  limitUnsent(app, unsent);
   const tickets = new Tickets();
-  const access = guard(app, options, { tokens, tickets });
-  acceptBodies(app);
-  app.setReplySerializer(jsonAnswer);
-  compressOnRequest(app);
-  omitLengthOfEmptyHead(app);
-  refuseUnserved(app);
-  registerRoutes(app, limitApi(api), { maxBody: options.maxBody, requestTimeoutMs, tickets });
-  if (options.page !== false) servePage(app, api, { requiresToken: tokens.areRequired });
-  answerPlainReads(app, api, { guard: access, connections, unsent, onAnswered });
-  beginInOrder(app, connections);
-  return { app, connections };
+  const onRequest = serveRequests(options.page === false ? ROUTES : [...ROUTES, ...pageRoutes], {
+    served: {
+      api,
+      maxBody: options.maxBody,
+      requestTimeoutMs,
+      requiresToken: tokens.areRequired,
+      tickets,
+      unsent,
+      slice: new TimeSlice(),
+      backlog: new IndexBacklog(),
+    },
+    guard: guard(options, tokens, tickets),
+    connections,
+    failures,
+    unsent,
+    onAnswered,
+  });
+  server.on("request", onRequest);
+  continueWhenRead(server, onRequest);
+  server.on("clientError", (error, socket) => answerUnreadable(error, socket as Socket, connections));
+  server.on("connect", (_request, socket) => answerConnect(socket as Socket, connections));
+  return { server, connections, failures, unsent };
 }
 
 function warnOfLimit(logger: HttpLogger, connections: number | undefined): () => void {
@@ -219,27 +205,6 @@ function atIntervals(warn: () => void): () => void {
     warnedAt = now;
     warn();
   };
-}
-
-function noSchemas(): never {
-  throw new Error("Routes must not have schemas, because they parse their queries and bodies themselves.");
-}
-
-/** The framework would send 0, which is not the length of the body that GET returns (RFC 9110, 8.6). */
-function omitLengthOfEmptyHead(app: FastifyInstance): void {
-  app.addHook("onSend", ({ method }, _reply, payload, done) => {
-    done(null, method === "HEAD" && payload === undefined ? Readable.from([]) : payload);
-  });
-}
-
-/** Requests rejected before they reach a route share one name, to keep the number of metric labels small. */
-function reportAnswered(app: FastifyInstance, onAnswered: (request: AnsweredRequest) => void): void {
-  app.addHook("onResponse", (request, reply, done) => {
-    const { method, routeOptions } = request;
-    const seconds = reply.elapsedTime / 1_000;
-    onAnswered({ method, route: routeOptions.url ?? "none", status: reply.statusCode, seconds });
-    done();
-  });
 }
 
 /** Returns what other machines can do because of missing options; undefined if it is nothing. */
@@ -284,12 +249,16 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
   }
 }
 
-async function closeApp(app: FastifyInstance, timeoutMs: number): Promise<void> {
-  const { server } = app;
+async function closeListener(
+  { server, connections, failures, unsent }: Listener,
+  timeoutMs: number,
+): Promise<void> {
   const limit = setTimeout(() => server.closeAllConnections(), timeoutMs);
-  try {
-    await app.close();
-  } finally {
-    clearTimeout(limit);
-  }
+  const closed = server.listening ? once(server, "close") : undefined;
+  connections.close();
+  server.close();
+  await closed;
+  clearTimeout(limit);
+  failures.close();
+  unsent.close();
 }

@@ -1,13 +1,11 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { systemErrorCode } from "@cairn/kv";
-import { errorForm, VARY_ACCEPT } from "./answers/error-answer.ts";
-import { JSON_TYPE, jsonAnswer } from "./answers/json-answer.ts";
+import { JSON_TYPE, jsonText } from "./answers/answer.ts";
 import { BAD_REQUEST, RequestError } from "./answers/request-error.ts";
 import { closeAfterAnswer } from "./answers/unread-body.ts";
 import type { Connections } from "./connections.ts";
 import { pacedBody } from "./requests/paced-body.ts";
-import { newRequestId, requestId } from "./requests/request-head.ts";
+import { newRequestId } from "./requests/request-head.ts";
 
 /**
  * Responds to bytes that are not a valid HTTP request, and to requests that take too long to arrive. If they are a part
@@ -17,12 +15,10 @@ import { newRequestId, requestId } from "./requests/request-head.ts";
 export function answerUnreadable(error: Error, socket: Socket, connections: Connections): void {
   const code = systemErrorCode(error);
   if (code === "ECONNRESET") return void socket.destroy();
-  const again = (): void => answerUnreadable(error, socket, connections);
-  if (code === REQUEST_TIMEOUT && connections.excuses(socket, again)) return;
   const request = connections.arriving(socket);
   const body = request === undefined ? undefined : pacedBody(request);
   if (request === undefined || body === undefined) {
-    connections.atEnd(socket, () => respond(socket, unreadable(error)));
+    connections.refuse(socket, () => respond(socket, unreadable(error)));
   } else if (code === REQUEST_TIMEOUT) {
     // The body has its own limit. Node has now ended its limit, which the rest of the body would need after an error.
     closeAfterAnswer(request);
@@ -35,37 +31,16 @@ export function answerUnreadable(error: Error, socket: Socket, connections: Conn
 /** Responds to CONNECT. Node passes on its socket instead of a request. */
 export function answerConnect(socket: Socket, connections: Connections): void {
   socket.on("error", () => socket.destroy());
-  connections.atEnd(socket, () => respond(socket, NO_PROXY));
+  connections.refuse(socket, () => respond(socket, NO_PROXY));
 }
 
 function respond(socket: Socket, { status, message, hint }: Unreadable): void {
   if (!socket.writable) return void socket.destroy();
-  const body = jsonAnswer({ error: { code: BAD_REQUEST, message, hint } });
-  socket.end(
+  const body = jsonText({ error: { code: BAD_REQUEST, message, hint } });
+  socket.write(
     `HTTP/1.1 ${status}\r\nContent-Type: ${JSON_TYPE}\r\nConnection: close\r\n` +
       `Date: ${new Date().toUTCString()}\r\nX-Request-Id: ${newRequestId()}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
-}
-
-/** Responds with 417 to a request with an unknown Expect header. */
-export function answerExpectation(request: IncomingMessage, response: ServerResponse): void {
-  const { headers } = request;
-  const expected = JSON.stringify(headers.expect);
-  // A body is not read, so no other request can follow it.
-  const id = requestId(request);
-  const { type, body } = errorForm(request, id, 417, {
-    code: BAD_REQUEST,
-    message: `The request has the unknown expectation ${expected}.`,
-    hint: "Omit the header Expect, or send Expect: 100-continue.",
-  });
-  response.writeHead(417, {
-    "content-type": type,
-    "content-length": Buffer.byteLength(body),
-    vary: VARY_ACCEPT,
-    "x-request-id": id,
-    connection: "close",
-  });
-  response.end(body);
 }
 
 /** An error of Node's parser, with the bytes that it received last and the number of them that it accepted. */

@@ -29,7 +29,6 @@ import {
 } from "../api/node-api.ts";
 import { LogOverviews } from "../upkeep/log-overview.ts";
 import { ResourceUse } from "../metrics/resource-use.ts";
-import { requestKind } from "../http/permits/route-rights.ts";
 import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { NodeLife } from "./node-life.ts";
@@ -180,8 +179,7 @@ class RunningNode implements CairnNode {
         closeTimeoutMs: HTTP_STOP_MS,
         onAnswered: (request) => {
           this.#life.observation.metrics.onRequest(request);
-          const kind = requestKind(request);
-          if (kind !== undefined) this.#resources.note(kind, request);
+          if (request.kind !== undefined) this.#resources.note(request.kind, request);
         },
       });
       this.#logger.info({ url: this.#http.url }, "listening");

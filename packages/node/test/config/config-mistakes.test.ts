@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { ConfigError, formatProblems } from "../../src/config/source/problems.ts";
 import { MISTAKES, XTDB_EXAMPLES } from "./support/mistakes.ts";
 import { openApiDocument } from "../../src/http/openapi/document.ts";
+import { ROUTES } from "../../src/http/routes/routes.ts";
 import { problemsOf } from "./support/read.ts";
 
 test.each(MISTAKES)("$title: is reported with its position and a hint", async ({ input, told }) => {
@@ -19,7 +20,7 @@ test.each(XTDB_EXAMPLES)(
 );
 
 test("every request that a hint names is one that a node accepts", () => {
-  const { paths } = openApiDocument("0");
+  const { paths } = openApiDocument("0", ROUTES);
   const named = [...MISTAKES, ...XTDB_EXAMPLES].flatMap(({ told }) => [
     ...told.matchAll(/\b(GET|PUT|POST|DELETE) (\/[^\s,;:.]*)/g),
   ]);

@@ -2,6 +2,7 @@ import { request as httpRequest } from "node:http";
 import { Ajv, type ValidateFunction } from "ajv";
 import { VERSION } from "../../src/api/version.ts";
 import { exactOpenApiDocument, openApiDocument } from "../../src/http/openapi/document.ts";
+import { ROUTES } from "../../src/http/routes/routes.ts";
 
 type Schema = { readonly [name: string]: unknown };
 
@@ -23,9 +24,9 @@ interface Document {
   readonly components: { readonly schemas: Readonly<Record<string, Schema>> };
 }
 
-const document = exactOpenApiDocument(VERSION) as unknown as Document;
+const document = exactOpenApiDocument(VERSION, ROUTES) as unknown as Document;
 /** The document that clients read. */
-const published = openApiDocument(VERSION) as unknown as Document;
+const published = openApiDocument(VERSION, ROUTES) as unknown as Document;
 
 function operationsOf({ paths }: Document): ReadonlyMap<string, Described> {
   return new Map(

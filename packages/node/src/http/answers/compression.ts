@@ -1,31 +1,48 @@
-import { pipeline, Readable, type Transform } from "node:stream";
+import { pipeline, type Readable, type Transform } from "node:stream";
+import { promisify } from "node:util";
 import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } from "node:zlib";
-import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { accepted, varyBy } from "./negotiation.ts";
 
 /** The minimum length of a body that is worth compressing. */
-export const MIN_COMPRESSED_CHARACTERS = 4_096;
-/** The request header that the Vary header names in responses of at least that length. */
-export const VARY_CODING = "accept-encoding";
-
+const MIN_COMPRESSED_CHARACTERS = 4_096;
 /** Additional responses are sent uncompressed. Compression shares its threads with LevelDB's reads. */
 const MAX_CONCURRENT = 2;
 /** Brotli at this quality is about as fast as gzip, and its output is smaller. */
 const BROTLI = { params: { [constants.BROTLI_PARAM_QUALITY]: 4 } };
 
 type Coding = "gzip" | "br";
-type Compressed = (error: Error | null, body: Buffer) => void;
+
+const wholeGzip = promisify(gzip);
+const wholeBrotli = promisify<string, typeof BROTLI, Buffer>(brotliCompress);
 
 /** The codings in order of preference, for requests that accept several equally. */
 const CODINGS: Readonly<
-  Record<Coding, { whole: (body: string, done: Compressed) => void; parts: () => Transform }>
+  Record<Coding, { whole: (body: string) => Promise<Buffer>; parts: () => Transform }>
 > = {
-  gzip: { whole: (body, done) => gzip(body, done), parts: () => createGzip() },
+  gzip: { whole: wholeGzip, parts: () => createGzip() },
   br: {
-    whole: (body, done) => brotliCompress(body, BROTLI, done),
+    whole: async (body) => await wholeBrotli(body, BROTLI),
     parts: () => createBrotliCompress(BROTLI),
   },
 };
+
+/** A media range or coding in an Accept header, with its weight. */
+interface Accepted {
+  readonly name: string;
+  readonly q: number;
+}
+
+/** Parses a header such as Accept or Accept-Encoding (RFC 9110, 12.4.2 and 12.5) into lower-case names without parameters. */
+export function accepted(header: string): Accepted[] {
+  return header
+    .split(",")
+    .map((part): Accepted => {
+      const [name = "", ...parameters] = part.split(";").map((one) => one.trim().toLowerCase());
+      const weight = parameters.find((one) => one.startsWith("q="))?.slice(2) ?? "1";
+      // A malformed weight counts as 0.
+      return { name, q: /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(weight) ? Number(weight) : 0 };
+    })
+    .filter(({ name }) => name !== "");
+}
 
 /** Returns the coding that an Accept-Encoding header prefers; undefined if the body should be sent uncompressed. */
 export function codingFor(acceptEncoding: string | undefined): Coding | undefined {
@@ -42,61 +59,25 @@ export function codingFor(acceptEncoding: string | undefined): Coding | undefine
   return best?.coding;
 }
 
-/**
- * Sets the headers of a response that depend on its coding, given the length of its body. These are Vary and a weak
- * ETag, which is valid for the document in any coding (a strong ETag would promise identical bytes; see RFC 9110,
- * 8.8.1). Returns the coding that the request prefers; undefined, without setting any header, if the body is too short
- * to be compressed.
- */
-export function describeCoding(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  length: number,
-): Coding | undefined {
-  if (length < MIN_COMPRESSED_CHARACTERS) return undefined;
-  varyBy(reply, VARY_CODING);
-  const coding = codingFor(request.headers["accept-encoding"]);
-  const tag = reply.getHeader("etag");
-  if (coding !== undefined && typeof tag === "string") void reply.header("etag", `W/${tag}`);
-  return coding;
-}
-
-/** Event streams are not compressed, because each event must be sent immediately. */
-export function compressOnRequest(app: FastifyInstance): void {
-  let underWay = 0;
-  app.addHook<unknown>("onSend", (request, reply, payload, done) => {
-    if (!isCompressible(reply, payload)) return done(null, payload);
-    const length = typeof payload === "string" ? payload.length : MIN_COMPRESSED_CHARACTERS;
-    const coding = describeCoding(request, reply, length);
-    if (coding === undefined) return done(null, payload);
-    const isHead = request.method === "HEAD";
-    if (!isHead && underWay >= MAX_CONCURRENT) return done(null, payload);
-    void reply.header("content-encoding", coding);
-    // The length of the compressed body would be known only after compressing it.
-    if (isHead) return done(null, Readable.from([]));
-    underWay += 1;
-    const { whole, parts } = CODINGS[coding];
-    const ended = (): void => {
-      underWay -= 1;
-    };
-    if (typeof payload === "string") {
-      whole(payload, (error, body) => {
-        ended();
-        if (error === null) return done(null, body);
-        void reply.removeHeader("content-encoding");
-        done(error);
-      });
-    } else done(null, pipeline(payload, parts(), ended));
-  });
-}
-
-function isCompressible(reply: FastifyReply, payload: unknown): payload is string | Readable {
-  const isLong =
-    typeof payload === "string" ? payload.length >= MIN_COMPRESSED_CHARACTERS : payload instanceof Readable;
+/** Returns whether a body is compressed if its client wishes. Event streams are not: each event must be sent at once. */
+export function isCompressible(body: string | Readable, type: string): boolean {
   return (
-    isLong &&
-    /^(?:application\/json|text\/(?:plain|html|css|javascript));/.test(
-      String(reply.getHeader("content-type")),
-    )
+    (typeof body !== "string" || body.length >= MIN_COMPRESSED_CHARACTERS) &&
+    /^(?:application\/json|text\/(?:plain|html|css|javascript));/.test(type)
   );
+}
+
+let underWay = 0;
+
+/** Compresses a body, as a whole or as it is sent. Returns undefined if too many others are being compressed. */
+export async function compressed(
+  body: string | Readable,
+  coding: Coding,
+): Promise<Buffer | Readable | undefined> {
+  if (underWay >= MAX_CONCURRENT) return undefined;
+  underWay += 1;
+  const ended = (): void => void (underWay -= 1);
+  const { whole, parts } = CODINGS[coding];
+  if (typeof body === "string") return await whole(body).finally(ended);
+  return pipeline(body, parts(), ended);
 }

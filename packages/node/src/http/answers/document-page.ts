@@ -1,7 +1,6 @@
 import { Readable } from "node:stream";
-import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentVersion, StoredDocument } from "../../index/read/documents.ts";
-import { JSON_TYPE, jsonLine } from "./json-answer.ts";
+import { type HttpAnswer, type Headers, jsonLine } from "./answer.ts";
 
 /** Returns each document as JSON, built from the stored JSON without parsing it. */
 export function documentsJson(documents: readonly StoredDocument[]): string[] {
@@ -23,24 +22,27 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
 /**
- * Sends `items` as a JSON array, with a Link to the next page if there is one. `parameter` is the name of the query
+ * Returns `items` as a JSON array, with a Link to the next page if there is one. `parameter` is the name of the query
  * parameter for the cursor.
  */
-export function sendPage(
-  request: FastifyRequest,
-  reply: FastifyReply,
+export function page(
+  url: string,
   items: readonly string[],
   cursor: string | undefined,
-  parameter = "cursor",
-): FastifyReply {
-  if (cursor !== undefined) {
-    void reply.header("link", `<${nextUrl(request.url, parameter, cursor)}>; rel="next"`);
-  }
-  void reply.type(JSON_TYPE);
+  { headers = {}, parameter = "cursor" }: { readonly headers?: Headers; readonly parameter?: string } = {},
+): HttpAnswer {
   let length = 0;
   for (const item of items) length += item.length;
-  if (length <= MAX_JOINED_CHARACTERS) return reply.send(jsonLine(`[${items.join(",\n")}]`));
-  return reply.send(Readable.from(pieces(items), { objectMode: false }));
+  return {
+    headers:
+      cursor === undefined
+        ? headers
+        : { ...headers, link: `<${nextUrl(url, parameter, cursor)}>; rel="next"` },
+    body:
+      length <= MAX_JOINED_CHARACTERS
+        ? jsonLine(`[${items.join(",\n")}]`)
+        : Readable.from(pieces(items), { objectMode: false }),
+  };
 }
 
 function* pieces(items: readonly string[]): Iterable<string> {

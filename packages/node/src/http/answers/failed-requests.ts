@@ -1,11 +1,17 @@
 import { CairnError } from "@cairn/kv";
-import type { FastifyRequest } from "fastify";
 
 /** The logger of the HTTP server. */
 export interface HttpLogger {
   error(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   debug(fields: object, message: string): void;
+}
+
+/** What is logged about a request. */
+export interface LoggedRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly id: string;
 }
 
 /** The failures with one cause that have occurred since the last log line about that cause. */
@@ -34,10 +40,7 @@ export class FailedRequests {
   }
 
   /** Records that a request failed with `error`, which is unexpected unless it is a CairnError. */
-  failed(
-    error: unknown,
-    { method, url, id: requestId }: Pick<FastifyRequest, "method" | "url" | "id">,
-  ): void {
+  failed(error: unknown, { method, url, id: requestId }: LoggedRequest): void {
     const request = { method, url, requestId };
     const isKnown = error instanceof CairnError;
     const code = isKnown ? error.code : "INTERNAL";

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from "node:http";
+import type { IncomingMessage, RequestListener, Server } from "node:http";
 import type { Readable } from "node:stream";
 
 /** Requests whose clients wait for `100 Continue` before they send the body. */
@@ -7,9 +7,14 @@ const waiting = new WeakSet<IncomingMessage>();
 /**
  * Makes a server send `100 Continue` only when a body is about to be read. A request that is rejected because of its
  * headers alone (for example, because its address is unknown or its precondition does not hold) gets its response
- * without `100 Continue`. Node then closes the connection, because the bytes that follow could be a body or a request.
+ * without `100 Continue`. The connection closes after that, because the bytes that follow could be a body or a request.
  */
-export function continueWhenRead(server: Server): void {
+export function continueWhenRead(server: Server, onRequest: RequestListener): void {
+  // The response to an unknown expectation says so.
+  server.on("checkExpectation", (request, response) => {
+    waiting.add(request);
+    onRequest(request, response);
+  });
   server.on("checkContinue", (request, response) => {
     waiting.add(request);
     request.on("newListener", function onListener(event) {
@@ -18,7 +23,7 @@ export function continueWhenRead(server: Server): void {
       waiting.delete(request);
       response.writeContinue();
     });
-    server.emit("request", request, response);
+    onRequest(request, response);
   });
 }
 

@@ -1,15 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CairnError } from "@cairn/kv";
-import type { FastifyInstance } from "fastify";
 import { DEFAULT_WAIT_MS } from "../../api/node-api.ts";
 import { badRequest } from "./request-error.ts";
-
-declare module "fastify" {
-  interface FastifyRequest {
-    /** Reserves memory for the response, see {@link UnsentResponses.admit}. */
-    admit: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
-  }
-}
 
 /** The total size of the responses that are being built or have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -214,23 +206,4 @@ export function disconnectWhenGone(response: ServerResponse, ms: number): void {
     if (socket.writableLength > 0) socket.destroy();
     else socket.setTimeout(ms);
   });
-}
-
-/** Makes the routes of `app` report their responses to `unsent`, and gives them {@link UnsentResponses.admit}. */
-export function limitUnsent(app: FastifyInstance, unsent: UnsentResponses): void {
-  app.decorateRequest("admit", {
-    getter() {
-      return (bytes: number, timeoutMs?: number) => unsent.admit(this.raw, bytes, timeoutMs);
-    },
-  });
-  app.addHook<unknown>("onSend", ({ raw }, reply, payload, done) => {
-    // Watches have limits of their own.
-    if (!String(reply.getHeader("content-type")).startsWith("text/event-stream")) {
-      const isWhole = typeof payload === "string" || Buffer.isBuffer(payload);
-      unsent.ready(raw, isWhole ? payload.length : undefined);
-      unsent.disconnectWhenGone(reply.raw);
-    }
-    done();
-  });
-  app.addHook("onClose", () => unsent.close());
 }

@@ -1,10 +1,17 @@
-import type { OpenApiObject } from "../requests/schema-parts.ts";
-import { DOCUMENT_OPERATIONS } from "./document-operations.ts";
-import { NODE_OPERATIONS } from "./node-operations.ts";
-import { describeOperation } from "./operation.ts";
+import { type ErrorCode } from "@cairn/kv";
+import { PROBLEM_TYPE } from "../answers/error-answer.ts";
+import { statusOf } from "../answers/request-error.ts";
+import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
+import {
+  type Content,
+  type HeaderName,
+  HEADERS,
+  JSON_BODY,
+  jsonOf,
+  type Route,
+  type Success,
+} from "./route.ts";
 import { EXACT_SCHEMAS, SCHEMAS } from "./schemas.ts";
-import { QUEUE_OPERATIONS } from "./queue-operations.ts";
-import { TRANSACTION_OPERATIONS } from "./transaction-operations.ts";
 
 const SECURITY_SCHEMES = {
   token: { type: "http", scheme: "bearer", description: "One of the node's tokens." },
@@ -16,9 +23,9 @@ const SECURITY_SCHEMES = {
   },
 };
 
-/** Describes everything a node serves, in version 3.0.3, which most generators support. */
-export function openApiDocument(version: string): OpenApiObject {
-  return forClients(describe(version, SCHEMAS, false)) as OpenApiObject;
+/** Describes everything that a node serves, in version 3.0.3, which most generators support. */
+export function openApiDocument(version: string, routes: readonly Route[]): OpenApiObject {
+  return forClients(describe(version, routes, SCHEMAS, false)) as OpenApiObject;
 }
 
 /**
@@ -26,19 +33,20 @@ export function openApiDocument(version: string): OpenApiObject {
  * Generated clients could not use it, because they apply one schema to all successful responses of an operation, and
  * some reject null for a required property.
  */
-export function exactOpenApiDocument(version: string): OpenApiObject {
-  return describe(version, { ...SCHEMAS, ...EXACT_SCHEMAS }, true);
+export function exactOpenApiDocument(version: string, routes: readonly Route[]): OpenApiObject {
+  return describe(version, routes, { ...SCHEMAS, ...EXACT_SCHEMAS }, true);
 }
 
-function describe(version: string, schemas: OpenApiObject, isExact: boolean): OpenApiObject {
+function describe(
+  version: string,
+  routes: readonly Route[],
+  schemas: OpenApiObject,
+  isExact: boolean,
+): OpenApiObject {
   const paths: Record<string, Record<string, OpenApiObject>> = {};
-  for (const operation of [
-    ...NODE_OPERATIONS,
-    ...TRANSACTION_OPERATIONS,
-    ...QUEUE_OPERATIONS,
-    ...DOCUMENT_OPERATIONS,
-  ]) {
-    (paths[operation.path] ??= {})[operation.method] = describeOperation(operation, isExact);
+  for (const route of routes) {
+    if (route.id === undefined) continue;
+    (paths[route.path] ??= {})[route.method.toLowerCase()] = describeRoute(route, isExact);
   }
   return {
     openapi: "3.0.3",
@@ -55,6 +63,101 @@ function describe(version: string, schemas: OpenApiObject, isExact: boolean): Op
     paths,
     components: { schemas, securitySchemes: SECURITY_SCHEMES },
   };
+}
+
+type Errors = NonNullable<Route["errors"]>;
+
+const ANY_REQUEST: Errors = [
+  "REQUEST_INVALID",
+  "UNAUTHORIZED",
+  "FORBIDDEN",
+  "INTERNAL",
+  // The request is late, expects something, has too many headers, or has an unknown transfer coding.
+  ...[408, 417, 431, 501].map((status): readonly [ErrorCode, number] => ["REQUEST_INVALID", status]),
+];
+
+/** The errors of every operation that may have a body, whether it requires one or not. */
+const ANY_BODY: Errors = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
+
+/** Returns a route as an OpenAPI object, with the exact schema of each success if `isExact`. */
+function describeRoute(route: Route, isExact: boolean): OpenApiObject {
+  const { method, path, id, tag, summary, inPath = {}, query = {}, requestHeaders = [], body, right } = route;
+  const { answers = [], errors = [], acceptsTicket } = route;
+  const parameters = [
+    ...Array.from(path.matchAll(/\{(\w+)\}/g), ([, name = ""]) => ({
+      in: "path",
+      name,
+      required: true,
+      schema: inPath[name] ?? TEXT,
+    })),
+    ...Object.entries(query).map(([name, { schema, description, required }]) => ({
+      in: "query",
+      name,
+      ...(required === undefined ? {} : { required: true }),
+      schema,
+      description,
+    })),
+    ...requestHeaders.map((name) => ({ in: "header", name, ...header(name) })),
+  ];
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    parameters,
+    ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
+    responses: {
+      ...Object.fromEntries(answers.map((answer) => success(answer, isExact))),
+      ...failures([
+        ...ANY_REQUEST,
+        ...(method === "GET" ? [] : ANY_BODY),
+        // Addresses of other resources have this form as well, and do not support every method.
+        ...(path.startsWith("/api/v1/{bucket}") ? (["METHOD_NOT_ALLOWED"] as const) : []),
+        ...errors,
+      ]),
+    },
+    ...(right === "none" ? { security: [] } : { "x-right": right }),
+    ...(acceptsTicket === true ? { security: [{ token: [] }, { ticket: [] }, {}] } : {}),
+  };
+}
+
+function header(name: HeaderName): OpenApiObject {
+  const [schema, description] = HEADERS[name];
+  return { schema, description };
+}
+
+function success(
+  { status, description, schema, exact, mediaType = JSON_BODY, headers = [] }: Success,
+  isExact: boolean,
+): [string, OpenApiObject] {
+  const answered = isExact ? (exact ?? schema) : schema;
+  const answer = {
+    description,
+    headers: Object.fromEntries(headers.map((name) => [name, header(name)])),
+    ...(answered === undefined ? {} : { content: content({ [mediaType]: answered }) }),
+  };
+  return [String(status), answer];
+}
+
+function content(schemas: Content): OpenApiObject {
+  return Object.fromEntries(Object.entries(schemas).map(([mediaType, schema]) => [mediaType, { schema }]));
+}
+
+/** Returns one response for each status; its description lists the codes. */
+function failures(errors: Errors): OpenApiObject {
+  const byStatus = new Map<number, Set<ErrorCode>>();
+  for (const error of errors) {
+    const [code, status] = typeof error === "string" ? [error, statusOf(error)] : error;
+    byStatus.set(status, (byStatus.get(status) ?? new Set()).add(code));
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, codes]) => [
+      String(status),
+      {
+        description: [...codes].map((code) => `\`${code}\``).join(", "),
+        content: content({ ...jsonOf(ref("Error")), [PROBLEM_TYPE]: ref("Problem") }),
+      },
+    ]),
+  );
 }
 
 /**

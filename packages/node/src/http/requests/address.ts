@@ -76,17 +76,21 @@ export function documentUrl({ bucket, namespace, name }: DocumentKey): string {
 /** The parameters of a request, by the names of their options. */
 export type Query<P extends QueryParameters> = {
   readonly [K in keyof P as P[K]["option"]]?: ReturnType<P[K]["parse"]>;
+} & {
+  readonly [K in keyof P as P[K] extends { required: string } ? P[K]["option"] : never]: ReturnType<
+    P[K]["parse"]
+  >;
 };
 
 /**
  * Parses the query of `url`. Rejects unknown parameters, because a request with a misspelt filter would otherwise
- * return more than was requested. Also rejects repeated parameters unless they are repeatable.
+ * return more than was requested. Also rejects repeated parameters unless they are repeatable, and the lack of a required
+ * one.
  */
 export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {
   const start = url.indexOf("?");
-  if (start < 0) return {} as Query<P>;
   const query: Record<string, unknown> = {};
-  for (const pair of url.slice(start + 1).split("&")) {
+  for (const pair of start < 0 ? [] : url.slice(start + 1).split("&")) {
     if (pair === "") continue;
     const equals = pair.indexOf("=");
     const name = decodeQuery(equals < 0 ? pair : pair.slice(0, equals));
@@ -101,6 +105,13 @@ export function parseQuery<P extends QueryParameters>(url: string, parameters: P
     const isBare = equals < 0 && parse === parseFlag;
     const value = isBare ? true : parse(equals < 0 ? "" : decodeQuery(pair.slice(equals + 1)), name);
     query[option] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
+  }
+  for (const [name, { option, required }] of Object.entries(parameters)) {
+    if (required === undefined || query[option] !== undefined) continue;
+    throw badRequest(
+      `The parameter ${name}, ${required}, is missing.`,
+      `Add ${name}= and the escaped value.`,
+    );
   }
   return query as Query<P>;
 }

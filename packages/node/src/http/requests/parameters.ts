@@ -16,7 +16,8 @@ export interface QueryParameter<Option extends string = string, Value = unknown>
   readonly parse: (text: string, name: string) => Value;
   readonly schema: OpenApiObject;
   readonly description: string;
-  readonly isRequired?: true;
+  /** What the parameter is, if it is required. */
+  readonly required?: string;
   /** True if the parameter may be repeated. In that case `parse` returns an array, and the arrays are concatenated. */
   readonly isRepeatable?: true;
 }
@@ -241,7 +242,7 @@ export const ENTRY_PARAMETERS = {
   ...READ_PARAMETERS,
   name: {
     ...textParameter("name", boundedText(MAX_NAME, 1), "The name of the entry."),
-    isRequired: true,
+    required: "the name of the entry",
   },
 } as const;
 
@@ -272,7 +273,9 @@ export const DOCUMENT_PARAMETERS = {
 const KEY_WORDS =
   "The key of the document, `namespace/name`. A name without a namespace is in the namespace `default`.";
 /** The parameter that addresses a document. */
-export const KEY_PARAMETERS = { key: { ...textParameter("key", KEY, KEY_WORDS), isRequired: true } } as const;
+export const KEY_PARAMETERS = {
+  key: { ...textParameter("key", KEY, KEY_WORDS), required: "the namespace/name of the document" },
+} as const;
 
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,

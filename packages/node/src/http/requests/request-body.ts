@@ -1,78 +1,87 @@
-import type { FastifyInstance, FastifyRequest } from "fastify";
-import { parseJson } from "./faithful-json.ts";
+import type { IncomingMessage } from "node:http";
 import {
   badBody,
   badRequest,
+  bodyTooLarge,
   linesExpected,
   unsupportedCharset,
   unsupportedEncoding,
   unsupportedMediaType,
 } from "../answers/request-error.ts";
-
-declare module "fastify" {
-  interface FastifyContextConfig {
-    /** Called before validation. An error that it throws is sent as the response. */
-    onBody?: (json: string) => void;
-  }
-}
+import { parseJson } from "./faithful-json.ts";
 
 /** The media type of many JSON values, one per line. */
 export const NDJSON = "application/x-ndjson";
-const NDJSON_ALIASES = ["application/ndjson", "application/jsonl", "application/x-jsonlines"];
-/** Generated clients send strings of these unchanged, but some encode any type with "json" in its name as one value. */
-const TEXT_TYPES = ["text/plain", "application/octet-stream"];
+/** Generated clients send strings of text types unchanged, but some encode any type with "json" in its name as one value. */
+const LINES = /^(?:application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines|octet-stream)|text\/plain)$/i;
+/** `curl -d` declares its body as a form, and many clients declare a string as text/plain. */
+const JSON_TYPES = /^(?:application\/(?:json|x-www-form-urlencoded|[\w.-]+\+json)|text\/plain)$/i;
 
 /** The names of UTF-8 and of its subset. */
 const UTF_8 = /^(?:utf-?8|(?:us-)?ascii)$/i;
 
-/** Makes a server read bodies as JSON and reject unsupported media types. */
-export function acceptBodies(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  // `curl -d` declares its body as a form, and many clients declare a string as text/plain.
-  const types = ["application/json", "text/plain", "application/x-www-form-urlencoded"];
-  app.addContentTypeParser(types, { parseAs: "buffer" }, json);
-  app.addContentTypeParser(/^application\/[\w.-]+\+json(?:;|$)/, { parseAs: "buffer" }, json);
-  app.addContentTypeParser("*", { parseAs: "buffer" }, (request, body: Buffer, done) => {
-    if (request.headers["content-type"] === undefined) json(request, body, done);
-    else done(unsupportedMediaType());
-  });
+/** Throws an error with status 415 unless a request declares its body as lines of JSON in UTF-8. */
+export function requireLines({ headers }: IncomingMessage): void {
+  if (!LINES.test(typeOf(headers["content-type"] ?? ""))) throw linesExpected();
+  requireUnencoded(headers);
 }
 
-/** Makes the routes of `app`, which is a part of a server, accept streams of JSON lines and reject other types. */
-export function acceptLines(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser([NDJSON, ...NDJSON_ALIASES, ...TEXT_TYPES], (request, payload, done) =>
-    done(encodingProblem(request), payload),
-  );
-  app.addContentTypeParser("*", (_request, _body, done) => done(linesExpected()));
+/**
+ * Reads the body of a request as JSON; undefined if there is none, or if it is blank. Throws the error with which the
+ * request is refused. `onText` is as in {@link parseJson}.
+ */
+export async function readJsonBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  onText?: (json: string) => void,
+): Promise<unknown> {
+  const { headers } = request;
+  const type = headers["content-type"];
+  const length = headers["content-length"];
+  const hasBody = headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");
+  if (type === undefined && !hasBody) return undefined;
+  if (type !== undefined && !JSON_TYPES.test(typeOf(type))) throw unsupportedMediaType();
+  const bytes = await readAll(request, maxBytes);
+  requireUnencoded(headers);
+  return parseJson(bytes, onText);
 }
 
-function encodingProblem({ headers }: FastifyRequest): Error | null {
-  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers["content-type"] ?? "")?.[1];
-  if (charset !== undefined && !UTF_8.test(charset)) return unsupportedCharset(charset);
-  const encoding = headers["content-encoding"] ?? "";
-  return encoding === "" || /^identity$/i.test(encoding) ? null : unsupportedEncoding(encoding);
-}
-
-function json(request: FastifyRequest, body: Buffer, done: Parsed): void {
-  const problem = encodingProblem(request);
-  if (problem !== null) return done(problem);
-  try {
-    done(null, parseJson(body, request.routeOptions.config.onBody));
-  } catch (error) {
-    done(error as Error);
-  }
-}
-
-type Parsed = (error: Error | null, body?: unknown) => void;
-
-export function jsonBody(request: FastifyRequest): unknown {
-  if (request.headers["content-range"] !== undefined) {
+/** Throws unless a request has a whole document as its body. */
+export function requireBody({ headers }: IncomingMessage, body: unknown): void {
+  if (headers["content-range"] !== undefined) {
     throw badRequest(
       "Partial documents cannot be stored: the request has a Content-Range.",
       "Send the whole document without Content-Range.",
     );
   }
-  if (request.body === undefined) throw badBody("The request has no body.", "Send a JSON body.");
-  return request.body;
+  if (body === undefined) throw badBody("The request has no body.", "Send a JSON body.");
+}
+
+function typeOf(contentType: string): string {
+  return (contentType.split(";", 1)[0] ?? "").trim();
+}
+
+function requireUnencoded(headers: IncomingMessage["headers"]): void {
+  const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers["content-type"] ?? "")?.[1];
+  if (charset !== undefined && !UTF_8.test(charset)) throw unsupportedCharset(charset);
+  const encoding = headers["content-encoding"] ?? "";
+  if (encoding !== "" && !/^identity$/i.test(encoding)) throw unsupportedEncoding(encoding);
+}
+
+/** Reads the body. It stays open if it is too large, so that the rest can be discarded. */
+async function readAll(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw bodyTooLarge("The body", maxBytes);
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  return await new Promise((resolve, reject) => {
+    const end = (): void => resolve(Buffer.concat(chunks));
+    const add = (chunk: Buffer): void => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes <= maxBytes) return;
+      request.off("data", add).off("end", end);
+      reject(bodyTooLarge("The body", maxBytes));
+    };
+    request.on("data", add).once("end", end).once("error", reject);
+  });
 }

@@ -3,7 +3,7 @@ import { DEFAULT_WAIT_MS } from "../../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
 import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
-import type { RouteApi } from "../permits/permitted-api.ts";
+import type { RouteApi } from "../permits/call.ts";
 import { RequestError } from "../answers/request-error.ts";
 
 /** Starts the time limit for all waits of a request, according to its parameter `timeout`. */

@@ -8,15 +8,22 @@ import { Turns } from "../../concurrency/turns.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
 import { RequestError } from "../answers/request-error.ts";
-import type { RouteApi } from "../permits/permitted-api.ts";
-import { comparedRevision, isLost, type Preconditions, readDecision } from "../requests/preconditions.ts";
-import { awaitSubmitted } from "./await-tx.ts";
+import type { Call } from "../permits/call.ts";
+import type { WRITE_PARAMETERS } from "../requests/parameters.ts";
+import type { Query } from "../requests/address.ts";
+import {
+  comparedRevision,
+  isLost,
+  parsePreconditions,
+  type Preconditions,
+  readDecision,
+} from "../requests/preconditions.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
-/** A write that may have preconditions. */
+/** A write whose request may have preconditions. */
 export interface ConditionalWrite {
   /** What the write changes. Writes of the same subject on this node do not compete with each other. */
   readonly subject: string;
-  readonly preconditions: Preconditions | undefined;
   /** Returns the present revision of what the preconditions concern; undefined if there is none. */
   readonly current: (options: ReadOptions) => Promise<Revision | undefined>;
   /** Returns the operations, which require a revision (null: none may exist) unless it is undefined. */
@@ -37,7 +44,7 @@ const RETRY = { firstMs: 5, maxMs: 500 };
 const turns = new Turns();
 
 /**
- * Submits a write and, if `awaits` is true, waits until it is indexed. A transaction can require only a single revision,
+ * Submits a write and, unless the request has `await=false`, waits until it is indexed. A transaction can require only a single revision,
  * or none. Any other precondition (such as `If-Match: *`) is evaluated against the present revision, which the
  * transaction then requires. If another write comes before the transaction, the precondition may still hold. Therefore,
  * it is evaluated again and another transaction is submitted, until the precondition fails or the limit ends. Nothing is
@@ -47,30 +54,31 @@ const turns = new Turns();
  * of n concurrent writes would be aborted, and there would be about n² of them.
  */
 export async function writeConditionally(
-  api: RouteApi,
+  call: Call<Query<typeof WRITE_PARAMETERS>>,
   write: ConditionalWrite,
-  { awaits, limit }: { readonly awaits: boolean; readonly limit: Deadline },
 ): Promise<SubmittedWrite> {
-  const { preconditions } = write;
+  const preconditions = parsePreconditions(call.request.headers);
+  const limit = timeLimit(call.query.timeoutMs);
   const compared = preconditions === undefined ? undefined : comparedRevision(preconditions);
   if (preconditions !== undefined && compared === undefined) {
     const written = await turns.take(
       write.subject,
       limit,
-      async () => await writeEvaluated(api, write, preconditions, { awaits, limit }),
+      async () => await writeEvaluated(call, write, preconditions, limit),
     );
     if (written === TIMED_OUT) throw tooLate("because other writes came first", limit);
     return written;
   }
-  const submitted = await api.submit({ ops: write.operations(compared) }, { timeoutMs: limit.leftMs });
-  return awaits ? { submitted, result: await awaitSubmitted(api, submitted, limit) } : { submitted };
+  const submitted = await call.submit({ ops: write.operations(compared) }, { timeoutMs: limit.leftMs });
+  if (call.query.await === false) return { submitted };
+  return { submitted, result: await awaitSubmitted(call.api, submitted, limit) };
 }
 
 async function writeEvaluated(
-  api: RouteApi,
+  call: Call<Query<typeof WRITE_PARAMETERS>>,
   write: ConditionalWrite,
   preconditions: Preconditions,
-  { awaits, limit }: { readonly awaits: boolean; readonly limit: Deadline },
+  limit: Deadline,
 ): Promise<SubmittedWrite> {
   // The index of this node may lack writes that another node has acknowledged.
   let state: ReadOptions = { linearizable: true };
@@ -78,9 +86,9 @@ async function writeEvaluated(
     const revision = await currentInTime(write, state, limit);
     if (readDecision(preconditions, revision) !== "send") throw write.lost(revision);
     const ops = write.operations(revision ?? null);
-    const submitted = await api.submit({ ops }, { timeoutMs: limit.leftMs });
-    if (!awaits) return { submitted };
-    const result = await awaitSubmitted(api, submitted, limit);
+    const submitted = await call.submit({ ops }, { timeoutMs: limit.leftMs });
+    if (call.query.await === false) return { submitted };
+    const result = await awaitSubmitted(call.api, submitted, limit);
     const { txId, committed, reason } = result.outcome;
     if (committed || !isLost(reason)) return { submitted, result };
     if (limit.leftMs === 0) throw tooLate("because others wrote before it each time", limit);

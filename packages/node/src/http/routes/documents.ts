@@ -1,25 +1,27 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { FastifyReply, FastifyRequest } from "fastify";
 import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
-import type { RouteApi } from "../permits/permitted-api.ts";
 import { parseDocumentKey } from "../../text/document-key.ts";
-import { describeCoding } from "../answers/compression.ts";
-import { documentsJson, sendPage, versionsJson } from "../answers/document-page.ts";
-import { badBody, badRequest, methodNotAllowed } from "../answers/request-error.ts";
-import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
+import { type HttpAnswer, jsonAnswer, jsonLine } from "../answers/answer.ts";
+import { documentsJson, page, versionsJson } from "../answers/document-page.ts";
+import { badBody, badRequest } from "../answers/request-error.ts";
 import {
-  type DocumentPath,
-  documentUrl,
-  parseDocumentPath,
-  parseQuery,
-  pathOf,
-  type Query,
-} from "../requests/address.ts";
+  found,
+  jsonOf,
+  PRECONDITIONS,
+  READ_ERRORS,
+  type Route,
+  route,
+  SUBMIT_ERRORS,
+  written,
+} from "../openapi/route.ts";
+import type { Call, RouteApi } from "../permits/call.ts";
+import { type DocumentPath, documentUrl, parseDocumentPath, type Query } from "../requests/address.ts";
 import {
   DOCUMENT_PARAMETERS,
+  DOCUMENT_PATH,
   KEY_PARAMETERS,
   LIST_PARAMETERS,
-  type QueryParameters,
+  READ_PARAMETERS,
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import {
@@ -30,163 +32,207 @@ import {
   preconditionProblem,
   readDecision,
 } from "../requests/preconditions.ts";
-import { jsonBody } from "../requests/request-body.ts";
-import type { RegisterRoutes } from "./register-routes.ts";
-import { timeLimit } from "./await-tx.ts";
-import { type ConditionalWrite, writeConditionally } from "./conditional-write.ts";
+import { array, ref } from "../requests/schema-parts.ts";
+import { writeConditionally } from "./conditional-write.ts";
 
-const BY_KEY = "/api/v1/buckets/:bucket/document";
-const CONDITIONAL = { preconditions: true };
+const BY_KEY = "/api/v1/buckets/{bucket}/document";
+const DOCUMENT = {
+  concerns: { bucket: (call: DocumentCall) => keyOf(call).bucket },
+  tag: "documents",
+  inPath: DOCUMENT_PATH,
+  requestHeaders: PRECONDITIONS,
+} as const;
+const WRITE = {
+  ...DOCUMENT,
+  right: "write",
+  query: WRITE_PARAMETERS,
+  errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412], "NOT_FOUND"],
+} as const;
+const WRITTEN = written(ref("Written"), ref("Indexed"), ["Cairn-Tx", "ETag"]);
 
-/** Must be registered last, because they match every address that no other route matches. */
-export const documentRoutes: RegisterRoutes = (app, apiFor) => {
-  const read = (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    const { bucket, isList } = parseAddress(request.url);
-    if (isList) return listDocuments(apiFor(request), bucket, request, reply);
-    const { key, query } = addressed(request, DOCUMENT_PARAMETERS);
-    return readDocument(apiFor(request), key, query, request, reply);
-  };
-  for (const at of ["/api/v1/:bucket", "/api/v1/*", BY_KEY]) app.get(at, { config: CONDITIONAL }, read);
+type DocumentCall = Pick<Call, "url" | "params" | "query">;
+type WriteCall = Call<Query<typeof WRITE_PARAMETERS>>;
 
-  for (const at of ["/api/v1/*", BY_KEY]) {
-    app.put(at, { config: CONDITIONAL }, (request, reply) => {
-      const { key, query } = addressed(request, WRITE_PARAMETERS);
-      const document = jsonBody(request) as Json;
-      const put: TxOperation = ["put", key.bucket, `${key.namespace}/${key.name}`, document];
-      return write(apiFor(request), key, put, query, request, reply);
-    });
+/** The routes of documents match every address that belongs to no other resource. */
+export const documentRoutes: readonly Route[] = [
+  route({
+    method: "GET",
+    path: "/api/v1/buckets",
+    right: "read",
+    concerns: { all: "the list of buckets concerns" },
+    id: "listBuckets",
+    tag: "documents",
+    summary: "List the buckets with their counts.",
+    query: READ_PARAMETERS,
+    answers: found("The buckets.", array(ref("Bucket")), ["Cairn-Tx"]),
+    errors: READ_ERRORS,
+    async handle({ api, query }) {
+      const { txId, buckets } = await api.buckets(query);
+      return jsonAnswer(buckets, { "cairn-tx": txId });
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/api/v1/{bucket}",
+    right: "read",
+    concerns: { bucket: ({ url }) => parseDocumentPath(url).bucket },
+    id: "listDocuments",
+    tag: "documents",
+    summary: "List a bucket in key order.",
+    inPath: DOCUMENT_PATH,
+    query: LIST_PARAMETERS,
+    answers: found("The documents.", array(ref("Document")), ["Cairn-Tx", "Link"]),
+    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED"],
+    async handle({ api, query, admit, url }) {
+      const { bucket } = parseDocumentPath(url);
+      const { txId, documents, cursor } = await api.list({ bucket, ...query, admit });
+      return page(url, documentsJson(documents), cursor, { headers: { "cairn-tx": txId } });
+    },
+  }),
+  ...addressed("getDocument", "Read", {
+    ...DOCUMENT,
+    method: "GET",
+    right: "read",
+    query: DOCUMENT_PARAMETERS,
+    answers: [
+      ...found("The document, or its versions.", ref("Json"), ["ETag", "Link"]),
+      { status: 304, description: "The client already has this revision.", headers: ["ETag"] },
+    ],
+    errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED", ["CONFLICT", 412]],
+    handle: async (call) =>
+      call.query.history === true ? await readHistory(call) : await readDocument(call),
+  }),
+  ...addressed("putDocument", "Write", {
+    ...WRITE,
+    method: "PUT",
+    body: jsonOf(ref("Json")),
+    answers: [
+      ...WRITTEN,
+      {
+        status: 201,
+        description: "The document is new and has been indexed.",
+        schema: ref("Written"),
+        exact: ref("Indexed"),
+        headers: ["Cairn-Tx", "ETag", "Location"],
+      },
+    ],
+    handle: async (call) => {
+      const key = keyOf(call);
+      return await write(call, key, ["put", key.bucket, `${key.namespace}/${key.name}`, call.body as Json]);
+    },
+  }),
+  ...addressed("deleteDocument", "Delete", {
+    ...WRITE,
+    method: "DELETE",
+    answers: WRITTEN,
+    handle: async (call) => {
+      const key = keyOf(call);
+      return await write(call, key, ["delete", key.bucket, `${key.namespace}/${key.name}`]);
+    },
+  }),
+];
 
-    app.delete(at, { config: CONDITIONAL }, (request, reply) => {
-      const { key, query } = addressed(request, WRITE_PARAMETERS);
-      return write(
-        apiFor(request),
-        key,
-        ["delete", key.bucket, `${key.namespace}/${key.name}`],
-        query,
-        request,
-        reply,
-      );
-    });
-  }
-};
-
-/** Parses the address; `isList` is true if neither the path nor the query names a document. */
-function parseAddress(url: string): DocumentPath & { readonly isList: boolean } {
-  // Matching the pattern takes longer than everything else here.
-  const bucketByKey = url.startsWith("/api/v1/buckets/")
-    ? /^\/api\/v1\/buckets\/([^/?]+)\/document(?:\?|$)/.exec(url)?.[1]
-    : undefined;
-  if (bucketByKey !== undefined) return { bucket: bucketByKey, isList: false };
-  const path = parseDocumentPath(url);
-  return { ...path, isList: path.key === undefined && !/[?&]key=/.test(url) };
+/** Returns a route for each form of a document's address. */
+function addressed<P extends Route["query"] & object>(
+  id: string,
+  verb: string,
+  declared: Omit<Route<P>, "path" | "id" | "summary">,
+): Route[] {
+  const label = "/api/v1/*";
+  const of = id.replace("Document", "");
+  const why = verb === "Read" ? ", such as one whose name has dot segments, which a path cannot contain" : "";
+  return [
+    route({
+      ...declared,
+      path: BY_KEY,
+      query: { ...declared.query, ...KEY_PARAMETERS },
+      id: `${of}DocumentByKey`,
+      summary: `${verb} the document \`key\`${why}.`,
+    } as Route<P & typeof KEY_PARAMETERS>),
+    route({
+      ...declared,
+      path: "/api/v1/{bucket}/{namespace}/{name}",
+      label,
+      id,
+      summary: `${verb} a document.`,
+    }),
+    route({
+      ...declared,
+      path: "/api/v1/{bucket}/{name}",
+      label,
+      id: `${of}DefaultDocument`,
+      summary: `${verb} a document in the namespace \`default\`.`,
+    }),
+  ];
 }
 
 /**
- * Returns the key of the document that a URL addresses, and the other parameters. Clients resolve dot segments before
- * they send a path, so a document with such a name is addressed by the parameter `key`. This parameter follows the
- * address of the bucket, or the separate address that OpenAPI describes, because in OpenAPI the bucket alone always
- * means a list.
+ * Returns the key of the document that a URL addresses. Clients resolve dot segments before they send a path, so a
+ * document with such a name is addressed by the parameter `key`. This parameter follows the address of the bucket, or the
+ * separate address that OpenAPI describes, because in OpenAPI the bucket alone always means a list.
  */
-function addressed<P extends QueryParameters>(
-  { url, method }: FastifyRequest,
-  parameters: P,
-): { key: DocumentKey; query: Query<P> } {
-  const { bucket, key, isList } = parseAddress(url);
-  if (isList) throw methodNotAllowed(method, pathOf(url), ["GET", "HEAD"]);
-  if (key !== undefined) return { key, query: parseQuery(url, parameters) };
-  const query: object = parseQuery(url, { ...parameters, ...KEY_PARAMETERS });
-  const { key: given, ...others } = query as Query<typeof KEY_PARAMETERS>;
-  if (given === undefined)
-    throw badRequest("The parameter key, the namespace/name of the document, is missing.");
-  return { key: parseDocumentKey(bucket, given), query: others as Query<P> };
+function keyOf({ url, params, query }: DocumentCall): DocumentKey {
+  const { bucket, key }: DocumentPath =
+    params["bucket"] === undefined ? parseDocumentPath(url) : { bucket: params["bucket"] };
+  const { key: given = "" } = query as { readonly key?: string };
+  return key ?? parseDocumentKey(bucket, given);
 }
 
-async function readDocument(
-  api: RouteApi,
-  key: DocumentKey,
-  query: Query<typeof DOCUMENT_PARAMETERS>,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  if (query.history === true) return readHistory(api, key, query, request, reply);
+async function readDocument(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<HttpAnswer> {
+  const { query, request, admit } = call;
+  const key = keyOf(call);
   for (const name of ["limit", "cursor"] as const)
     if (query[name] !== undefined) throw badRequest(`The parameter ${name} requires history=true.`);
-  const document = await api.get(key, { ...query, admit: request.admit });
+  const document = await call.api.get(key, { ...query, admit });
   const preconditions = parsePreconditions(request.headers);
-  if (preconditions !== undefined) {
-    const decision = readDecision(preconditions, document?.revision);
-    if (decision === "conflict") throw conflict(document?.revision);
-    if (decision === "unchanged" && document !== undefined) {
-      void reply.code(304).header("etag", etag(document.revision));
-      // HEAD has the same headers as GET.
-      describeCoding(request, reply, jsonLine(document.json).length);
-      return reply.send();
-    }
-  }
+  const decision = preconditions === undefined ? "send" : readDecision(preconditions, document?.revision);
+  if (decision === "conflict") throw conflict(document?.revision);
   if (document === undefined) throw absent(key);
-  return reply.type(JSON_TYPE).header("etag", etag(document.revision)).send(jsonLine(document.json));
+  return {
+    status: decision === "unchanged" ? 304 : 200,
+    headers: { etag: etag(document.revision) },
+    body: jsonLine(document.json),
+  };
 }
 
-async function readHistory(
-  api: RouteApi,
-  key: DocumentKey,
-  query: Query<typeof DOCUMENT_PARAMETERS>,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
+async function readHistory(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<HttpAnswer> {
+  const { query, request, method, url, admit } = call;
+  const key = keyOf(call);
   if (query.asOf !== undefined) throw badRequest("The parameter as-of cannot be combined with history=true.");
-  refusePreconditions(request);
-  const page = await api.history(key, { ...query, admit: request.admit });
-  if (page.versions.length === 0 && query.cursor === undefined) throw absent(key);
-  return sendPage(request, reply, versionsJson(page.versions), page.cursor);
+  // A response with several versions has no single revision to compare.
+  const problem = preconditionProblem(request.headers, method, false);
+  if (problem !== undefined) throw problem;
+  const { versions, cursor } = await call.api.history(key, { ...query, admit });
+  if (versions.length === 0 && query.cursor === undefined) throw absent(key);
+  return page(url, versionsJson(versions), cursor);
 }
 
-async function listDocuments(
-  api: RouteApi,
-  bucket: string,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const query = parseQuery(request.url, LIST_PARAMETERS);
-  refusePreconditions(request);
-  const page = await api.list({ bucket, ...query, admit: request.admit });
-  void reply.header("cairn-tx", page.txId);
-  return sendPage(request, reply, documentsJson(page.documents), page.cursor);
-}
-
-async function write(
-  api: RouteApi,
-  key: DocumentKey,
-  operation: TxOperation,
-  query: Query<typeof WRITE_PARAMETERS>,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const conditional: ConditionalWrite = {
+async function write(call: WriteCall, key: DocumentKey, operation: TxOperation): Promise<HttpAnswer> {
+  const { api } = call;
+  const { submitted, result } = await writeConditionally(call, {
     subject: JSON.stringify(key),
-    preconditions: parsePreconditions(request.headers),
     current: async (options) => (await api.get(key, options))?.revision,
     operations: (expected) =>
       expected === undefined
         ? [operation]
         : [["match", key.bucket, `${key.namespace}/${key.name}`, expected], operation],
     lost: conflict,
-  };
-  const { submitted, result } = await writeConditionally(api, conditional, {
-    awaits: query.await !== false,
-    limit: timeLimit(query.timeoutMs),
   }).catch((error: unknown) => {
     throw ofDocument(error);
   });
-  if (result === undefined) return reply.code(202).send({ txId: submitted.txId });
+  if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
   const { outcome, replaced } = result;
   const { txId, committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
   const existed = replaced === undefined ? await existedBefore(api, key, txId) : replaced > 0;
   const isPut = operation[0] === "put";
-  if (isPut) void reply.header("etag", etag(txId));
-  if (isPut && existed === false) void reply.code(201).header("location", documentUrl(key));
-  return reply.header("cairn-tx", txId).send({ txId, existed });
+  const isNew = isPut && existed === false;
+  const headers = {
+    "cairn-tx": txId,
+    ...(isPut ? { etag: etag(txId) } : {}),
+    ...(isNew ? { location: documentUrl(key) } : {}),
+  };
+  return jsonAnswer({ txId, existed }, headers, isNew ? 201 : 200);
 }
 
 /** Returns an error about a transaction as one about the document, because the client did not send a transaction. */
@@ -211,12 +257,6 @@ async function existedBefore(api: RouteApi, key: DocumentKey, txId: TxId): Promi
     if (isCairnError(error, "WATCH_COMPACTED")) return null;
     throw error;
   }
-}
-
-/** Rejects preconditions, because a response with several documents or versions has no single revision to compare. */
-function refusePreconditions({ headers, method }: FastifyRequest): void {
-  const problem = preconditionProblem(headers, method, false);
-  if (problem !== undefined) throw problem;
 }
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {

@@ -1,65 +1,113 @@
 import type { NodeStatus } from "@cairn/client";
-import { JSON_TYPE, jsonAnswer } from "../answers/json-answer.ts";
+import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
-import { openApiDocument } from "../openapi/document.ts";
-import { parseQuery } from "../requests/address.ts";
-import { ACTIVITY_PARAMETERS, CLUSTER_PARAMETERS, LOG_PARAMETERS } from "../requests/parameters.ts";
+import { found, READ_ERRORS, type Route, route } from "../openapi/route.ts";
+import {
+  ACTIVITY_PARAMETERS,
+  CLUSTER_PARAMETERS,
+  LOG_PARAMETERS,
+  READ_PARAMETERS,
+} from "../requests/parameters.ts";
+import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { storeInTime, timeLimit } from "./await-tx.ts";
-import type { RegisterRoutes } from "./register-routes.ts";
 
-/**
- * Registers the addresses that are served in every phase: /health/live and /health/ready, which never require a token,
- * /status, /status/cluster, /status/activity, /status/log, /metrics and /openapi.json.
- */
-export const nodeRoutes: RegisterRoutes = (app, apiFor) => {
-  app.get("/health/live", (request, reply) => {
-    parseQuery(request.url, {});
-    return reply.send({ live: true, phase: apiFor(request).phase });
-  });
+const HEALTH = { method: "GET", right: "none", concerns: "none", tag: "node" } as const;
+const STATUS = { method: "GET", right: "observe", tag: "node" } as const;
+const NOT_STORED = { "cache-control": "no-store" };
 
-  app.get("/health/ready", async (request, reply) => {
-    const api = apiFor(request);
-    parseQuery(request.url, {});
-    if (api.phase === "ready") return reply.send({ ready: true, phase: api.phase });
-    const status = await api.status();
-    // The node may have become ready in the meantime.
-    if (status.phase !== "ready") throw notReady(status);
-    return reply.send({ ready: true, phase: status.phase });
-  });
-
-  app.get("/status", async (request, reply) => {
-    parseQuery(request.url, {});
-    return reply.header("cache-control", "no-store").send(await apiFor(request).status());
-  });
-
-  app.get("/status/cluster", async (request, reply) => {
-    const query = parseQuery(request.url, CLUSTER_PARAMETERS);
-    return reply.header("cache-control", "no-store").send(await apiFor(request).cluster(query));
-  });
-
-  app.get("/status/activity", async (request, reply) => {
-    const query = parseQuery(request.url, ACTIVITY_PARAMETERS);
-    return reply.header("cache-control", "no-store").send(await apiFor(request).activity(query));
-  });
-
-  app.get("/status/log", async (request, reply) => {
-    const limit = timeLimit(parseQuery(request.url, LOG_PARAMETERS).timeoutMs);
-    const overview = await storeInTime(apiFor(request).log(), limit);
-    return reply.header("cache-control", "no-store").send(overview);
-  });
-
-  app.get("/metrics", async (request, reply) => {
-    parseQuery(request.url, {});
-    return reply.type("text/plain; version=0.0.4; charset=utf-8").send(await apiFor(request).metrics());
-  });
-
-  let openApi: string | undefined;
-  app.get("/openapi.json", (request, reply) => {
-    parseQuery(request.url, {});
-    openApi ??= jsonAnswer(openApiDocument(apiFor(request).version));
-    return reply.type(JSON_TYPE).send(openApi);
-  });
-};
+/** The node itself. Except for the digest, these addresses are served in every phase. */
+export const nodeRoutes: readonly Route[] = [
+  route({
+    ...HEALTH,
+    path: "/health/live",
+    id: "getLive",
+    summary: "Report whether the process is alive.",
+    answers: found("The process is alive.", ref("Live")),
+    handle: ({ api }) => jsonAnswer({ live: true, phase: api.phase }),
+  }),
+  route({
+    ...HEALTH,
+    path: "/health/ready",
+    id: "getReady",
+    summary: "Report whether the index has been restored and has caught up.",
+    answers: found("The node is ready.", ref("Ready")),
+    errors: ["NOT_READY"],
+    async handle({ api }) {
+      if (api.phase === "ready") return jsonAnswer({ ready: true, phase: api.phase });
+      const status = await api.status();
+      // The node may have become ready in the meantime.
+      if (status.phase !== "ready") throw notReady(status);
+      return jsonAnswer({ ready: true, phase: status.phase });
+    },
+  }),
+  route({
+    ...STATUS,
+    path: "/status",
+    concerns: { all: "the status concerns" },
+    id: "getStatus",
+    summary: "Return the node's status, in every phase.",
+    answers: found("The node's status.", ref("Status")),
+    handle: async ({ api }) => jsonAnswer(await api.status(), NOT_STORED),
+  }),
+  route({
+    ...STATUS,
+    path: "/status/cluster",
+    concerns: { all: "the status of the cluster concerns" },
+    id: "getCluster",
+    summary: "Return the status of all nodes of the log, and what needs attention, in every phase.",
+    query: CLUSTER_PARAMETERS,
+    answers: found("The status of the cluster.", ref("ClusterStatus")),
+    handle: async ({ api, query }) => jsonAnswer(await api.cluster(query), NOT_STORED),
+  }),
+  route({
+    ...STATUS,
+    path: "/status/activity",
+    concerns: { all: "the activity concerns" },
+    id: "getActivity",
+    summary: "Return what happened on the node since its start, newest first, in every phase.",
+    query: ACTIVITY_PARAMETERS,
+    answers: found("The activity.", array(ref("Activity"))),
+    handle: async ({ api, query }) => jsonAnswer(await api.activity(query), NOT_STORED),
+  }),
+  route({
+    ...STATUS,
+    path: "/status/log",
+    concerns: { all: "the log concerns" },
+    id: "getLog",
+    summary: "Return the node's log, and how far it may be trimmed, in every phase.",
+    query: LOG_PARAMETERS,
+    answers: found("The log.", ref("LogOverview")),
+    errors: ["LOG_UNREACHABLE", "STORE_UNREACHABLE", "STORE_DENIED"],
+    handle: async ({ api, query }) =>
+      jsonAnswer(await storeInTime(api.log(), timeLimit(query.timeoutMs)), NOT_STORED),
+  }),
+  route({
+    ...STATUS,
+    path: "/metrics",
+    concerns: { all: "metrics concern" },
+    id: "getMetrics",
+    summary: "Return metrics in the Prometheus text format.",
+    answers: [{ status: 200, description: "The metrics.", schema: TEXT, mediaType: "text/plain" }],
+    handle: async ({ api }) => ({
+      type: "text/plain; version=0.0.4; charset=utf-8",
+      body: await api.metrics(),
+    }),
+  }),
+  route({
+    ...STATUS,
+    path: "/api/v1/digest",
+    concerns: { all: "the digest concerns" },
+    id: "getDigest",
+    summary: "Return a SHA-256 of the logical content.",
+    query: READ_PARAMETERS,
+    answers: found("The digest.", ref("Digest"), ["Cairn-Tx"]),
+    errors: READ_ERRORS,
+    async handle({ api, query }) {
+      const digest = await api.digest(query);
+      return jsonAnswer(digest, { "cairn-tx": digest.txId });
+    },
+  }),
+];
 
 function notReady(status: NodeStatus): RequestError {
   const { phase, progress, failure } = status;

@@ -6,59 +6,83 @@ import {
   policyProblems,
 } from "../../policies/policy-problems.ts";
 import { repeatedKeys } from "../../config/source/repeated-keys.ts";
+import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
-import { parseQuery } from "../requests/address.ts";
+import {
+  found,
+  jsonOf,
+  PRECONDITIONS,
+  READ_ERRORS,
+  type Route,
+  route,
+  SUBMIT_ERRORS,
+  written,
+} from "../openapi/route.ts";
 import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
-import { etag, lostBecause, parsePreconditions } from "../requests/preconditions.ts";
-import { jsonBody } from "../requests/request-body.ts";
-import { timeLimit } from "./await-tx.ts";
-import { type ConditionalWrite, writeConditionally } from "./conditional-write.ts";
-import type { RegisterRoutes } from "./register-routes.ts";
+import { etag, lostBecause } from "../requests/preconditions.ts";
+import { ref } from "../requests/schema-parts.ts";
+import { writeConditionally } from "./conditional-write.ts";
 
-export const policyRoutes: RegisterRoutes = (app, apiFor) => {
-  app.get("/api/v1/policies", async (request, reply) => {
-    const { txId, ...policies } = await apiFor(request).policies(parseQuery(request.url, READ_PARAMETERS));
-    if (policies.revision !== null) void reply.header("etag", etag(policies.revision));
-    return reply.header("cairn-tx", txId).send(policies);
-  });
+const POLICIES = {
+  path: "/api/v1/policies",
+  concerns: { all: "policies concern" },
+  tag: "policies",
+} as const;
 
-  app.put(
-    "/api/v1/policies",
-    { config: { onBody: refuseRepeatedKeys, preconditions: true } },
-    async (request, reply) => {
-      const api = apiFor(request);
-      const query = parseQuery(request.url, WRITE_PARAMETERS);
-      const policies = checkedPolicies(jsonBody(request));
-      const write: ConditionalWrite = {
+export const policyRoutes: readonly Route[] = [
+  route({
+    ...POLICIES,
+    method: "GET",
+    right: "observe",
+    id: "getPolicies",
+    summary: "Return the policies in force.",
+    query: READ_PARAMETERS,
+    answers: found("The policies.", ref("PolicyState"), ["Cairn-Tx", "ETag"]),
+    errors: READ_ERRORS,
+    async handle({ api, query }) {
+      const { txId, ...policies } = await api.policies(query);
+      const { revision } = policies;
+      return jsonAnswer(policies, {
+        ...(revision === null ? {} : { etag: etag(revision) }),
+        "cairn-tx": txId,
+      });
+    },
+  }),
+  route({
+    ...POLICIES,
+    method: "PUT",
+    right: "operate",
+    id: "putPolicies",
+    summary: "Set the policies.",
+    query: WRITE_PARAMETERS,
+    requestHeaders: PRECONDITIONS,
+    body: jsonOf(ref("Policies")),
+    onBody: refuseRepeatedKeys,
+    answers: written(ref("Submitted"), ref("Submitted"), ["Cairn-Tx", "ETag"]),
+    errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412]],
+    async handle(call) {
+      const problems = policyProblems(call.body);
+      if (problems.length > 0) throw invalidPolicies(problems);
+      const policies = call.body as Policies;
+      const { submitted, result } = await writeConditionally(call, {
         subject: "policies",
-        preconditions: parsePreconditions(request.headers),
-        current: async (options) => (await api.policies(options)).revision ?? undefined,
+        current: async (options) => (await call.api.policies(options)).revision ?? undefined,
         operations: (expected) => [
           expected === undefined ? ["configure", policies] : ["configure", policies, expected],
         ],
         lost: policiesChanged,
-      };
-      const { submitted, result } = await writeConditionally(api, write, {
-        awaits: query.await !== false,
-        limit: timeLimit(query.timeoutMs),
       });
-      if (result === undefined) return reply.code(202).send({ txId: submitted.txId });
+      if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
       const { txId, committed, reason } = result.outcome;
       if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });
-      return reply.header("etag", etag(txId)).header("cairn-tx", txId).send({ txId });
+      return jsonAnswer({ txId }, { etag: etag(txId), "cairn-tx": txId });
     },
-  );
-};
+  }),
+];
 
 function refuseRepeatedKeys(json: string): void {
   const problems = repeatedKeys(json, "body");
   if (problems.length > 0) throw invalidPolicies(problems);
-}
-
-function checkedPolicies(body: unknown): Policies {
-  const problems = policyProblems(body);
-  if (problems.length === 0) return body as Policies;
-  throw invalidPolicies(problems);
 }
 
 function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {

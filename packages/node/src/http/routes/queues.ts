@@ -1,115 +1,153 @@
 import { randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { FastifyReply } from "fastify";
-import type { Json, TxOperation } from "@cairn/client";
+import type { Json, TxOperation, TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import type { FoundEntry } from "../../index/read/queue-reads.ts";
 import type { StoredDocument } from "../../index/read/documents.ts";
 import { MAX_SHARDS } from "../../policies/policy-problems.ts";
 import { bucketProblem } from "../../text/document-key.ts";
 import { type ValidTransaction, validTransaction } from "../../transactions/validate-transaction.ts";
-import { sendPage } from "../answers/document-page.ts";
-import { JSON_TYPE, jsonLine } from "../answers/json-answer.ts";
+import { jsonAnswer, jsonLine } from "../answers/answer.ts";
+import { page } from "../answers/document-page.ts";
 import { badBody, badRequest, RequestError } from "../answers/request-error.ts";
-import type { RouteApi } from "../permits/permitted-api.ts";
-import { parseQuery, type Query } from "../requests/address.ts";
+import { found, jsonOf, READ_ERRORS, type Route, route, SUBMIT_ERRORS, written } from "../openapi/route.ts";
+import type { Call, RouteApi } from "../permits/call.ts";
+import type { Query } from "../requests/address.ts";
 import {
+  DOCUMENT_PATH,
   ENTRY_PARAMETERS,
   PAGE_PARAMETERS,
   READ_PARAMETERS,
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
-import { jsonBody } from "../requests/request-body.ts";
+import { array, ref } from "../requests/schema-parts.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
-import type { RegisterRoutes } from "./register-routes.ts";
 
-const QUEUE = "/api/v1/queues/:queue";
-const ACTIONS = ["claim", "drain", "renew", "release", "retire"] as const;
-
-interface QueueParams {
-  readonly queue: string;
-}
-
-interface ShardParams extends QueueParams {
-  readonly shard: string;
-}
+const IN_QUEUE = {
+  concerns: { bucket: queueOf },
+  tag: "queues",
+  // A queue is a bucket.
+  inPath: {
+    queue: DOCUMENT_PATH["bucket"],
+    shard: { type: "integer", minimum: 0, maximum: MAX_SHARDS - 1 },
+  },
+} as const;
+const READ = { ...IN_QUEUE, method: "GET", right: "read", errors: [...READ_ERRORS, "NOT_FOUND"] } as const;
+const WRITE = {
+  ...IN_QUEUE,
+  method: "POST",
+  right: "write",
+  query: WRITE_PARAMETERS,
+  errors: [...SUBMIT_ERRORS, "CONFLICT", "NOT_FOUND"],
+} as const;
 
 /**
- * Registers the routes of queues. They write nothing that a transaction could not write (docs/queues.md), but return
- * what a program wants to know: the shard of an entry, or the epoch of a claim.
+ * The routes of queues write nothing that a transaction could not write (docs/queues.md), but return what a program
+ * wants to know: the shard of an entry, or the epoch of a claim.
  */
-export const queueRoutes: RegisterRoutes = (app, apiFor) => {
-  app.get("/api/v1/queues", async (request, reply) => {
-    const { txId, queues } = await apiFor(request).queues(parseQuery(request.url, READ_PARAMETERS));
-    return reply.header("cairn-tx", txId).send(queues);
-  });
-
-  app.get<{ Params: QueueParams }>(QUEUE, async (request, reply) => {
-    const query = parseQuery(request.url, READ_PARAMETERS);
-    const { txId, queue } = await apiFor(request).queue(queueOf(request.params), query);
-    return reply.header("cairn-tx", txId).send(queue);
-  });
-
-  app.get<{ Params: ShardParams }>(`${QUEUE}/shards/:shard/open`, async (request, reply) => {
-    const queue = queueOf(request.params);
-    const query = parseQuery(request.url, PAGE_PARAMETERS);
-    const shard = parseShard(request.params.shard);
-    const { txId, entries, cursor } = await apiFor(request).openEntries({
-      queue,
-      shard,
-      ...query,
-      admit: request.admit,
-    });
-    void reply.header("cairn-tx", txId);
-    const items = entries.map(({ document, origin }) => `${entryJson(document, origin.txId)}}`);
-    return sendPage(request, reply, items, cursor);
-  });
-
-  app.get<{ Params: QueueParams }>(`${QUEUE}/entry`, async (request, reply) => {
-    const queue = queueOf(request.params);
-    const { name, ...query } = parseQuery(request.url, ENTRY_PARAMETERS);
-    if (name === undefined)
-      throw badRequest(
-        "The parameter name, the name of the entry, is missing.",
-        "Add ?name= and the escaped name.",
-      );
-    const { txId, entry } = await apiFor(request).entry(queue, name, { ...query, admit: request.admit });
-    if (entry === undefined) throw noEntry(queue, name);
-    return reply
-      .header("cairn-tx", txId)
-      .type(JSON_TYPE)
-      .send(jsonLine(foundJson(entry)));
-  });
-
-  app.post<{ Params: QueueParams }>(`${QUEUE}/entries`, async (request, reply) => {
-    const queue = queueOf(request.params);
-    const query = parseQuery(request.url, WRITE_PARAMETERS);
-    const { name = randomUUID(), document } = newEntry(jsonBody(request));
-    const operation = ["enqueue", queue, name, document] as const;
-    const written = await submit(apiFor(request), operation, query, reply, { name }).catch(
-      (error: unknown) => {
+export const queueRoutes: readonly Route[] = [
+  route({
+    method: "GET",
+    path: "/api/v1/queues",
+    right: "read",
+    concerns: { all: "the list of queues concerns" },
+    id: "listQueues",
+    tag: "queues",
+    summary: "List the queues with their shards.",
+    query: READ_PARAMETERS,
+    answers: found("The queues.", array(ref("QueueStatus")), ["Cairn-Tx"]),
+    errors: READ_ERRORS,
+    async handle({ api, query }) {
+      const { txId, queues } = await api.queues(query);
+      return jsonAnswer(queues, { "cairn-tx": txId });
+    },
+  }),
+  route({
+    ...READ,
+    path: "/api/v1/queues/{queue}",
+    id: "getQueue",
+    summary: "Return a queue with its shards, and who holds them until when.",
+    query: READ_PARAMETERS,
+    answers: found("The queue.", ref("QueueStatus"), ["Cairn-Tx"]),
+    async handle(call) {
+      const { txId, queue } = await call.api.queue(queueOf(call), call.query);
+      return jsonAnswer(queue, { "cairn-tx": txId });
+    },
+  }),
+  route({
+    ...READ,
+    path: "/api/v1/queues/{queue}/shards/{shard}/open",
+    id: "listOpenEntries",
+    summary: "List the open entries of a shard in the order in which they were created.",
+    query: PAGE_PARAMETERS,
+    answers: found("The open entries.", array(ref("OpenEntry")), ["Cairn-Tx", "Link"]),
+    async handle(call) {
+      const { query, admit, url } = call;
+      const place = { queue: queueOf(call), shard: shardOf(call) };
+      const { txId, entries, cursor } = await call.api.openEntries({ ...place, ...query, admit });
+      const items = entries.map(({ document, origin }) => `${entryJson(document, origin.txId)}}`);
+      return page(url, items, cursor, { headers: { "cairn-tx": txId } });
+    },
+  }),
+  route({
+    ...READ,
+    path: "/api/v1/queues/{queue}/entry",
+    id: "getEntry",
+    summary: "Return an entry, in whichever shard it is.",
+    query: ENTRY_PARAMETERS,
+    answers: found("The entry.", ref("QueueEntry"), ["Cairn-Tx"]),
+    async handle(call) {
+      const queue = queueOf(call);
+      const { name, ...query } = call.query;
+      const { txId, entry } = await call.api.entry(queue, name, { ...query, admit: call.admit });
+      if (entry === undefined) throw noEntry(queue, name);
+      return { headers: { "cairn-tx": txId }, body: jsonLine(foundJson(entry)) };
+    },
+  }),
+  route({
+    ...WRITE,
+    path: "/api/v1/queues/{queue}/entries",
+    id: "enqueue",
+    summary: "Enqueue an entry into the active shard with the fewest entries.",
+    body: jsonOf(ref("NewEntry")),
+    answers: written(ref("Enqueued"), ref("EntryEnqueued"), ["Cairn-Tx"], 201, ref("EntrySubmitted")),
+    async handle(call) {
+      const queue = queueOf(call);
+      const { name = randomUUID(), document } = newEntry(call.body);
+      try {
+        const { txId, outcome } = await submit(call, ["enqueue", queue, name, document]);
+        if (outcome === undefined) return jsonAnswer({ txId, name }, {}, 202);
+        const { txTime, shards: [shard] = [] } = outcome;
+        return jsonAnswer({ txId, txTime, name, shard }, { "cairn-tx": txId }, 201);
+      } catch (error) {
         throw withName(error, queue, name);
-      },
-    );
-    if (written === undefined) return reply;
-    const { txId, txTime, shards: [shard] = [] } = written;
-    return reply.code(201).send({ txId, txTime, name, shard });
-  });
+      }
+    },
+  }),
+  shardRoute("claim", "Claim a shard. The response contains the epoch.", "ShardClaim"),
+  shardRoute("drain", "Claim a shard, and begin to drain it.", "ShardClaim"),
+  shardRoute("renew", "Renew the lease of a shard.", "ShardHold"),
+  shardRoute("release", "Release a shard.", "ShardHold"),
+  shardRoute("retire", "Retire a drained shard.", "ShardHold"),
+];
 
-  for (const action of ACTIONS) {
-    app.post<{ Params: ShardParams }>(`${QUEUE}/shards/:shard/${action}`, async (request, reply) => {
-      const queue = queueOf(request.params);
-      const query = parseQuery(request.url, WRITE_PARAMETERS);
-      const shard = parseShard(request.params.shard);
-      const operation = shardOperation(action, queue, shard, jsonBody(request));
-      const written = await submit(apiFor(request), operation, query, reply);
-      if (written === undefined) return reply;
-      const { txId, txTime } = written;
-      const [, , , given] = operation;
-      return reply.send({ txId, txTime, epoch: epochOf(given) ?? txId });
-    });
-  }
-};
+function shardRoute(action: ShardOperation[0], summary: string, body: "ShardClaim" | "ShardHold"): Route {
+  return route({
+    ...WRITE,
+    path: `/api/v1/queues/{queue}/shards/{shard}/${action}`,
+    id: `${action}Shard`,
+    summary,
+    body: jsonOf(ref(body)),
+    answers: written(ref("ShardChanged"), ref("ShardIsChanged"), ["Cairn-Tx"]),
+    async handle(call) {
+      const operation = shardOperation(action, queueOf(call), shardOf(call), call.body);
+      const { txId, outcome } = await submit(call, operation);
+      if (outcome === undefined) return jsonAnswer({ txId }, {}, 202);
+      const epoch = epochOf(operation[3]) ?? txId;
+      return jsonAnswer({ txId, txTime: outcome.txTime, epoch }, { "cairn-tx": txId });
+    },
+  });
+}
 
 /** Returns the epoch of an operation's last part; undefined for a claim, whose epoch is its transaction. */
 function epochOf(given: ShardOperation[3]): number | undefined {
@@ -138,27 +176,19 @@ function withName(error: unknown, queue: string, name: string): unknown {
 }
 
 /**
- * Submits an operation, and returns its outcome if it was committed. Returns undefined after it has responded with 202.
- * Throws `CONFLICT` with the reason of the refusal, or `NOT_FOUND` if the bucket is not a queue.
+ * Submits an operation, and returns its outcome unless the request has `await=false`. Throws `CONFLICT` with the reason
+ * of the refusal, or `NOT_FOUND` if the bucket is not a queue.
  */
 async function submit(
-  api: RouteApi,
-  operation: TxOperation & readonly [string, string, ...unknown[]],
-  query: Query<typeof WRITE_PARAMETERS>,
-  reply: FastifyReply,
-  known: { readonly name?: string } = {},
-): Promise<{ txId: number; txTime: string; shards?: readonly number[] | undefined } | undefined> {
+  call: Call<Query<typeof WRITE_PARAMETERS>>,
+  operation: QueueOperation,
+): Promise<{ txId: number; outcome?: TxOutcome }> {
+  const { api, query } = call;
   const limit = timeLimit(query.timeoutMs);
-  const submitted = await api.submit(validOperation(operation), { timeoutMs: limit.leftMs });
-  if (query.await === false) {
-    void reply.code(202).send({ txId: submitted.txId, ...known });
-    return undefined;
-  }
+  const submitted = await call.submit(validOperation(operation), { timeoutMs: limit.leftMs });
+  if (query.await === false) return { txId: submitted.txId };
   const { outcome } = await awaitSubmitted(api, submitted, limit);
-  if (outcome.committed) {
-    void reply.header("cairn-tx", outcome.txId);
-    return outcome;
-  }
+  if (outcome.committed) return { txId: outcome.txId, outcome };
   // This throws NOT_FOUND with a better hint if that is the reason.
   await api.queue(operation[1], { stale: true });
   throw new RequestError("CONFLICT", `Nothing was changed: ${reasonWords(outcome.reason)}.`, {
@@ -166,6 +196,8 @@ async function submit(
     details: { txId: outcome.txId },
   });
 }
+
+type QueueOperation = TxOperation & readonly [string, string, ...unknown[]];
 
 const FORMS: Readonly<Record<string, string>> = {
   enqueue: 'Send {"name": name, "document": document}. Without a name, the entry gets a random one.',
@@ -185,10 +217,7 @@ function validOperation(operation: TxOperation): ValidTransaction {
   }
 }
 
-async function refusalHint(
-  api: RouteApi,
-  [op, queue, name]: TxOperation & readonly [string, string, ...unknown[]],
-): Promise<string> {
+async function refusalHint(api: RouteApi, [op, queue, name]: QueueOperation): Promise<string> {
   if (op !== "enqueue") {
     return `Look at the shards of the queue, who holds them and until when, with cairn queue show ${queue} or GET /api/v1/queues/${queue}.`;
   }
@@ -199,13 +228,13 @@ async function refusalHint(
 }
 
 /** Returns the queue in an address. Throws `REQUEST_INVALID` if no queue can have this name. */
-function queueOf({ queue }: QueueParams): string {
+function queueOf({ params: { queue = "" } }: Pick<Call, "params">): string {
   const problem = bucketProblem(queue);
   if (problem === undefined) return queue;
   throw badRequest(`Not a valid address: ${problem}.`, "GET /api/v1/queues lists the queues.");
 }
 
-function parseShard(text: string): number {
+function shardOf({ params: { shard: text = "" } }: Pick<Call, "params">): number {
   const shard = /^(?:0|[1-9]\d{0,3})$/.test(text) ? Number(text) : MAX_SHARDS;
   if (shard < MAX_SHARDS) return shard;
   throw badRequest(

@@ -1,30 +1,35 @@
-import type { FastifyInstance } from "fastify";
-import type { RegisterRoutes, RouteParts } from "./register-routes.ts";
-import type { ApiFor } from "../permits/permitted-api.ts";
+import { jsonAnswer } from "../answers/answer.ts";
+import { openApiDocument } from "../openapi/document.ts";
+import { found, type Route, route } from "../openapi/route.ts";
 import { checkpointRoutes } from "./checkpoints.ts";
-import { bucketRoutes } from "./buckets.ts";
+import { documentRoutes } from "./documents.ts";
 import { eventRoutes } from "./events.ts";
 import { nodeRoutes } from "./node.ts";
 import { policyRoutes } from "./policies.ts";
 import { queueRoutes } from "./queues.ts";
-import { digestRoutes } from "./digest.ts";
-import { documentRoutes } from "./documents.ts";
 import { txRoutes } from "./tx.ts";
 import { watchRoutes } from "./watch.ts";
 
-const RESOURCES: readonly RegisterRoutes[] = [
-  nodeRoutes,
-  txRoutes,
-  checkpointRoutes,
-  digestRoutes,
-  bucketRoutes,
-  eventRoutes,
-  policyRoutes,
-  queueRoutes,
-  watchRoutes,
-  documentRoutes,
+/** Every route except those of the page. */
+export const ROUTES: readonly Route[] = [
+  ...nodeRoutes,
+  route({
+    method: "GET",
+    path: "/openapi.json",
+    right: "read",
+    concerns: "none",
+    isData: false,
+    id: "getOpenApi",
+    tag: "node",
+    summary: "Return this document.",
+    answers: found("OpenAPI 3.0.", { type: "object" }),
+    handle: ({ api }) => jsonAnswer(openApiDocument(api.version, ROUTES)),
+  }),
+  ...txRoutes,
+  ...checkpointRoutes,
+  ...eventRoutes,
+  ...policyRoutes,
+  ...queueRoutes,
+  ...watchRoutes,
+  ...documentRoutes,
 ];
-
-export function registerRoutes(app: FastifyInstance, apiFor: ApiFor, parts: RouteParts): void {
-  for (const register of RESOURCES) register(app, apiFor, parts);
-}

@@ -1,14 +1,11 @@
-import { Readable } from "node:stream";
-import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import { CairnError } from "@cairn/kv";
 import { TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
-import { TimeSlice } from "../../concurrency/time-slice.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
-import { sendPage } from "../answers/document-page.ts";
-import { linesExpected } from "../answers/request-error.ts";
-import { parseQuery } from "../requests/address.ts";
+import { jsonAnswer } from "../answers/answer.ts";
+import { page } from "../answers/document-page.ts";
+import { found, jsonOf, READ_ERRORS, type Route, route, SUBMIT_ERRORS, written } from "../openapi/route.ts";
 import { BatchSubmission } from "../requests/batch-submission.ts";
-import { IndexBacklog } from "../requests/index-backlog.ts";
 import { PacedBody } from "../requests/paced-body.ts";
 import {
   BATCH_PARAMETERS,
@@ -17,80 +14,122 @@ import {
   parseTxId,
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
-import { acceptLines, jsonBody } from "../requests/request-body.ts";
-import type { RegisterRoutes } from "./register-routes.ts";
+import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { awaitSubmitted, timeLimit } from "./await-tx.ts";
 
-/** Registers POST /api/v1/tx, POST /api/v1/tx/batch, GET /api/v1/tx/evictions and GET /api/v1/tx/{id}. */
-export const txRoutes: RegisterRoutes = (app, apiFor, parts) => {
-  app.post("/api/v1/tx", async (request, reply) => {
-    const api = apiFor(request);
-    const query = parseQuery(request.url, WRITE_PARAMETERS);
-    const transaction = validTransaction(jsonBody(request));
-    const limit = timeLimit(query.timeoutMs);
-    const submitted = await api.submit(transaction, { timeoutMs: limit.leftMs });
-    if (query.await !== true) return reply.code(202).send({ txId: submitted.txId });
-    const { outcome } = await awaitSubmitted(api, submitted, limit);
-    return reply.header("cairn-tx", outcome.txId).send(outcome);
-  });
-
-  // Batches are registered separately, because their bodies are read differently.
-  void app.register((part, _, done) => {
-    acceptLines(part);
-    batchRoute(part, apiFor, parts);
-    done();
-  });
-
-  app.get("/api/v1/tx/evictions", async (request, reply) => {
-    const { evictions, cursor } = await apiFor(request).evictions({
-      ...parseQuery(request.url, PAGE_PARAMETERS),
-      admit: request.admit,
-    });
-    const items = evictions.map((eviction) => JSON.stringify(eviction));
-    return sendPage(request, reply, items, cursor);
-  });
-
-  app.get<{ Params: { id: string } }>("/api/v1/tx/:id", async (request, reply) => {
-    const api = apiFor(request);
-    const query = parseQuery(request.url, OUTCOME_PARAMETERS);
-    const id = parseTxId(request.params.id, "The part after /api/v1/tx/");
-    const limit = timeLimit(query.timeoutMs);
-    await api.prepareRead(query);
-    const outcome =
-      query.timeoutMs === undefined
-        ? await api.outcome(id)
-        : await api.await(id, { timeoutMs: limit.leftMs });
-    if (outcome === undefined) throw unknownTransaction(id);
-    if (query.by !== true) return reply.send(outcome);
-    const by = await withTimeout(api.writerOf(id), limit.leftMs);
-    if (by === TIMED_OUT) throw logSilent(limit.limitMs);
-    return reply.send(by === undefined ? outcome : { ...outcome, by });
-  });
-};
-
-/** Registers POST /api/v1/tx/batch: transactions as NDJSON, stored in the order of the lines. */
-const batchRoute: RegisterRoutes = (app, apiFor, { maxBody, requestTimeoutMs }) => {
-  const slice = new TimeSlice();
-  const backlog = new IndexBacklog();
-  app.post("/api/v1/tx/batch", async (request, reply) => {
-    const api = apiFor(request);
-    const query = parseQuery(request.url, BATCH_PARAMETERS);
-    if (!(request.body instanceof Readable)) throw linesExpected();
-    const batch = new BatchSubmission(api, {
-      maxLineBytes: maxBody,
-      firstLine: query.firstLine ?? 1,
-      startLimit: () => timeLimit(query.timeoutMs),
-      outcomeOf:
-        query.await === true
-          ? async (submitted) => (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs))).outcome
-          : undefined,
-      slice,
-      backlog,
-    });
-    await batch.submitAll(new PacedBody(request.raw, requestTimeoutMs));
-    return reply.code(query.await === true ? 200 : 202).send(batch.result());
-  });
-};
+export const txRoutes: readonly Route[] = [
+  route({
+    method: "POST",
+    path: "/api/v1/tx",
+    right: "write",
+    concerns: "none",
+    id: "submitTransaction",
+    tag: "transactions",
+    summary: "Submit operations that take effect together or not at all.",
+    query: WRITE_PARAMETERS,
+    body: jsonOf(ref("Transaction")),
+    answers: written(ref("Outcome"), ref("Decided"), ["Cairn-Tx"]),
+    errors: [...SUBMIT_ERRORS, "CONFLICT"],
+    async handle(call) {
+      const transaction = validTransaction(call.body);
+      const limit = timeLimit(call.query.timeoutMs);
+      const submitted = await call.submit(transaction, { timeoutMs: limit.leftMs });
+      if (call.query.await !== true) return jsonAnswer({ txId: submitted.txId }, {}, 202);
+      const { outcome } = await awaitSubmitted(call.api, submitted, limit);
+      return jsonAnswer(outcome, { "cairn-tx": outcome.txId });
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/api/v1/tx/batch",
+    right: "write",
+    concerns: "none",
+    id: "submitBatch",
+    tag: "transactions",
+    summary: "Submit transactions as NDJSON (also as `application/x-ndjson`), one per line.",
+    query: BATCH_PARAMETERS,
+    // Generated clients would encode a body of a type with "json" in its name as one JSON value.
+    body: { "text/plain": TEXT, "application/octet-stream": { ...TEXT, format: "binary" } },
+    readsLines: true,
+    answers: [
+      { status: 200, description: "All transactions are indexed.", schema: ref("BatchResult") },
+      { status: 202, description: "All transactions are in the log.", schema: ref("BatchResult") },
+    ],
+    errors: [...SUBMIT_ERRORS, "CONFLICT"],
+    async handle({ api, query, request, served, submit }) {
+      const { maxBody, requestTimeoutMs, slice, backlog } = served;
+      const isAwaited = query.await === true;
+      const batch = new BatchSubmission(
+        { submit, indexed: async (...wanted) => await api.indexed(...wanted) },
+        {
+          maxLineBytes: maxBody,
+          firstLine: query.firstLine ?? 1,
+          startLimit: () => timeLimit(query.timeoutMs),
+          outcomeOf: isAwaited
+            ? async (submitted) => (await awaitSubmitted(api, submitted, timeLimit(query.timeoutMs))).outcome
+            : undefined,
+          slice,
+          backlog,
+        },
+      );
+      await batch.submitAll(new PacedBody(request, requestTimeoutMs));
+      return jsonAnswer(batch.result(), {}, isAwaited ? 200 : 202);
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/api/v1/tx/evictions",
+    right: "operate",
+    concerns: { all: "evictions concern" },
+    id: "listEvictions",
+    tag: "transactions",
+    summary: "List evictions, newest first.",
+    query: PAGE_PARAMETERS,
+    answers: found("The evictions.", array(ref("Eviction")), ["Link"]),
+    errors: READ_ERRORS,
+    async handle({ api, query, admit, url }) {
+      const { evictions, cursor } = await api.evictions({ ...query, admit });
+      return page(
+        url,
+        evictions.map((eviction) => JSON.stringify(eviction)),
+        cursor,
+      );
+    },
+  }),
+  route({
+    method: "GET",
+    path: "/api/v1/tx/{id}",
+    right: "read",
+    concerns: "none",
+    id: "getTransaction",
+    tag: "transactions",
+    summary: "Return the outcome of a transaction; with `timeout`, wait for it.",
+    inPath: { id: ref("TxId") },
+    query: OUTCOME_PARAMETERS,
+    answers: [
+      {
+        status: 200,
+        description: "The transaction is indexed.",
+        schema: ref("Outcome"),
+        exact: ref("Decided"),
+      },
+    ],
+    errors: [...READ_ERRORS, "NOT_FOUND", "OUTCOME_REMOVED"],
+    async handle(call) {
+      const { api, query, params } = call;
+      const id = parseTxId(params["id"] ?? "", "The part after /api/v1/tx/");
+      const limit = timeLimit(query.timeoutMs);
+      await api.prepareRead(query);
+      const outcome = await call.outcome(id, query.timeoutMs === undefined ? undefined : limit.leftMs);
+      if (outcome === undefined) throw unknownTransaction(id);
+      if (query.by !== true) return jsonAnswer(outcome);
+      call.permit.requireAllBuckets("writers concern");
+      const by = await withTimeout(api.writerOf(id), limit.leftMs);
+      if (by === TIMED_OUT) throw logSilent(limit.limitMs);
+      return jsonAnswer(by === undefined ? outcome : { ...outcome, by });
+    },
+  }),
+];
 
 function logSilent(ms: number): CairnError {
   return new CairnError("LOG_UNREACHABLE", `The log did not return the transaction within ${ms} ms.`, {

@@ -1,14 +1,16 @@
+import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { FastifyRequest } from "fastify";
 import { type WatchEvent, type WatchQuery } from "../../watch/watch-event.ts";
 import { WatchCompactedError } from "../../index/read/watch-compacted.ts";
+import { type HttpAnswer, jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import { eventStreamText } from "../answers/event-stream.ts";
-import { parseQuery, type Query } from "../requests/address.ts";
+import type { Query } from "../requests/address.ts";
+import { type Route, route } from "../openapi/route.ts";
+import { ref, TEXT } from "../requests/schema-parts.ts";
 import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
 import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
-import type { RegisterRoutes } from "./register-routes.ts";
 
 /** A client that reads none of this many heartbeats, and nothing for a minute, is considered disconnected. */
 const GONE_AFTER_HEARTBEATS = 3;
@@ -16,58 +18,78 @@ const GONE_AFTER_HEARTBEATS = 3;
 /** The time after which an EventSource reconnects to a node that was not ready. */
 const RETRY_MS = 2_000;
 
-/** Registers GET /api/v1/watch, which sends server-sent events, and POST /api/v1/watch/tickets. */
-export const watchRoutes: RegisterRoutes = (app, apiFor, { tickets }) => {
-  app.post("/api/v1/watch/tickets", (request, reply) => {
-    parseQuery(request.url, {});
-    return reply.code(201).header("cache-control", "no-store").send(tickets.issue(request.permit));
-  });
+export const watchRoutes: readonly Route[] = [
+  route({
+    method: "GET",
+    path: "/api/v1/watch",
+    right: "read",
+    concerns: { named: ({ query }) => query.bucket, all: "a watch without a bucket concerns" },
+    acceptsTicket: true,
+    isData: false,
+    id: "watch",
+    tag: "documents",
+    summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
+    query: WATCH_PARAMETERS,
+    requestHeaders: ["Last-Event-ID"],
+    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
+    errors: ["NOT_READY", "INDEX_CORRUPT", "WATCH_COMPACTED"],
+    async handle({ api, permit, query: given, request, response }) {
+      const query = watchQuery(request, given);
+      const closed = new AbortController();
+      const stopListening = permit.onRevoked(() => closed.abort());
+      let body: Readable | undefined;
+      const end = (): void => {
+        stopListening();
+        closed.abort();
+        // Otherwise, a watch whose last events were not written would wait forever for that.
+        body?.destroy();
+      };
+      response.once("close", end);
+      if (request.socket.destroyed) end();
+      // An error in the first step is sent as the response. After that, the response is the stream.
+      const watched = api.watch({ ...query, signal: closed.signal }).batches();
+      const batches = watched[Symbol.asyncIterator]();
+      const first = await batches
+        .next()
+        .catch((error: unknown) =>
+          isCairnError(error, "NOT_READY") && isEventSource(request) ? error : throwWithFloor(error),
+        );
+      if (first instanceof CairnError)
+        return { ...EVENT_STREAM, body: `retry: ${RETRY_MS}\n: ${first.message}\n\n` };
+      if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
+        closed.abort();
+        await batches.return?.();
+        return EVENT_STREAM;
+      }
+      disconnectWhenGone(response, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
+      body = Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 });
+      return { ...EVENT_STREAM, body };
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/api/v1/watch/tickets",
+    right: "read",
+    concerns: "none",
+    isData: false,
+    id: "createTicket",
+    tag: "documents",
+    summary:
+      "Return a ticket with which a client that cannot send headers, such as EventSource, may watch once within 60 s.",
+    answers: [{ status: 201, description: "The ticket.", schema: ref("Ticket") }],
+    handle: ({ permit, served }) =>
+      jsonAnswer(served.tickets.issue(permit), { "cache-control": "no-store" }, 201),
+  }),
+];
 
-  app.get("/api/v1/watch", { config: { acceptsTicket: true } }, async (request, reply) => {
-    const { ticket: _, ...parameters } = parseQuery(request.url, WATCH_PARAMETERS);
-    const query = watchQuery(request, parameters);
-    const { socket } = request.raw;
-    const closed = new AbortController();
-    const stopListening = request.permit.onRevoked(() => closed.abort());
-    let body: Readable | undefined;
-    const end = (): void => {
-      stopListening();
-      closed.abort();
-      // Otherwise, a watch whose last events were not written would wait forever for that.
-      body?.destroy();
-    };
-    reply.raw.once("close", end);
-    if (socket.destroyed) end();
-    // An error in the first step is sent as the response. After that, the response is the stream.
-    const watched = apiFor(request)
-      .watch({ ...query, signal: closed.signal })
-      .batches();
-    const batches = watched[Symbol.asyncIterator]();
-    const first = await batches
-      .next()
-      .catch((error: unknown) =>
-        isCairnError(error, "NOT_READY") && isEventSource(request) ? error : throwWithFloor(error),
-      );
-    void reply.headers({
-      "content-type": "text/event-stream; charset=utf-8",
-      // Proxies must neither store nor buffer the stream.
-      "cache-control": "no-store, no-transform",
-      "x-accel-buffering": "no",
-    });
-    if (first instanceof CairnError) return reply.send(`retry: ${RETRY_MS}\n: ${first.message}\n\n`);
-    if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
-      closed.abort();
-      await batches.return?.();
-      return reply.send();
-    }
-    disconnectWhenGone(reply.raw, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
-    body = Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 });
-    return reply.send(body);
-  });
+const EVENT_STREAM: HttpAnswer = {
+  type: "text/event-stream; charset=utf-8",
+  // Proxies must neither store nor buffer the stream.
+  headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
 };
 
 /** An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error. */
-function isEventSource({ headers }: FastifyRequest): boolean {
+function isEventSource({ headers }: IncomingMessage): boolean {
   return headers.accept === "text/event-stream";
 }
 
@@ -88,13 +110,13 @@ async function* stream(
 }
 
 /** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
-function watchQuery(request: FastifyRequest, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
+function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
-  if (typeof last !== "string" || last === "") return query;
+  const { ticket: _, fromTime, ...others } = query;
+  const asGiven = { ...others, ...(fromTime === undefined ? {} : { fromTime }) };
+  if (typeof last !== "string" || last === "") return asGiven;
   const from = parseTxId(last, "Last-Event-ID");
-  if (from === query.from) return query;
-  const { fromTime: _, ...others } = query;
-  return { ...others, from };
+  return from === others.from ? asGiven : { ...others, from };
 }
 
 function throwWithFloor(error: unknown): never {

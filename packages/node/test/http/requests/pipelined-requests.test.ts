@@ -1,139 +1,166 @@
-import { connect } from "node:net";
+import { once } from "node:events";
+import { Agent, type IncomingMessage, request as plainRequest } from "node:http";
+import { Agent as TlsAgent, request as tlsRequest } from "node:https";
+import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
-import { describe, expect, it, vi } from "vitest";
-import type { CairnNode } from "../../../src/index.ts";
-import { startedNode } from "./started-node.ts";
+import { connect as connectTls } from "node:tls";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { MemoryNode } from "../memory-node.ts";
+import { serve, type ServedNode } from "../served-node.ts";
 
-const DOCUMENTS = 20;
+const TLS = { cert: fixture("server"), key: fixture("server-key") };
 
-/** Starts a node with documents `d0` to `d19`, each containing its number. */
-async function start(): Promise<{ node: CairnNode; port: number }> {
-  const node = await startedNode();
-  for (let n = 0; n < DOCUMENTS; n += 1) {
-    await node.await((await node.submit({ ops: [["put", "pods", `d${n}`, n]] })).txId);
-  }
-  return { node, port: Number(new URL(node.url ?? "").port) };
+/** Returns the path of a certificate or a key of the tests of NATS. */
+function fixture(name: string): string {
+  return fileURLToPath(new URL(`../../log/nats/fixtures/${name}.pem`, import.meta.url));
 }
 
 function request(line: string, ...headers: string[]): string {
   return [`${line} HTTP/1.1`, "Host: localhost", ...headers, "", ""].join("\r\n");
 }
 
-function put(document: string): string {
-  return `${request("PUT /api/v1/pods/p", `Content-Length: ${document.length}`)}${document}`;
+const PUT = `${request("PUT /api/v1/pods/second", "Content-Length: 1")}1`;
+const WAITING_READ = request("GET /api/v1/tx/2?timeout=PT1H");
+
+function open({ server }: ServedNode, isEncrypted = false): Socket {
+  const socket = isEncrypted
+    ? connectTls({ host: "127.0.0.1", port: server.port, rejectUnauthorized: false })
+    : connect(server.port, "127.0.0.1");
+  onTestFinished(() => void socket.destroy());
+  return socket;
 }
 
-/** Returns the status and the body of each response. */
-function answersIn(received: string): string[] {
+/** Returns the status of each response, and whether it announces the end of the connection. */
+function answersIn(received: string): [string, boolean][] {
   return received
     .split("HTTP/1.1 ")
     .slice(1)
-    .map((answer) => `${answer.slice(0, 3)} ${answer.slice(answer.indexOf("\r\n\r\n") + 4)}`.trim());
+    .map((answer) => [answer.slice(0, 3), /^connection: close\r$/im.test(answer)]);
 }
 
-describe("requests that one connection sends ahead of their responses", () => {
-  it("have responses in their order, whichever are fastest", async () => {
-    const { port } = await start();
-    const socket = connect(port, "127.0.0.1");
-    const received = text(socket);
-    socket.write(
+describe.each([false, true])(
+  "a request that arrives before the one before it was answered (TLS: %s)",
+  (isEncrypted) => {
+    const options = isEncrypted ? { tls: TLS } : {};
+
+    it.each([
+      ["a read", request("GET /api/v1/pods/nobody"), "404"],
       [
-        request("GET /api/v1/pods/d1"),
-        request("GET /api/v1/pods/nobody"),
-        request("GET /api/v1/pods/d2?history=no"),
-        request("HEAD /api/v1/pods/d3"),
-        request("GET /health/live"),
-        request("GET /api/v1/pods/d4", "If-None-Match: *"),
-        `${request("PUT /api/v1/pods/d5", "Content-Length: 2")}55`,
-        request("GET /api/v1/pods/d10"),
-        request("GET /api/v1/pods/d6?as-of=1"),
-        request("GET /api/v1/pods/d7", 'If-Match: "1"'),
-        request("GET /api/v1/pods?limit=1"),
-        request("GET /api/v1/pods/d8"),
-        request("GET /api/v1/pods/d9", "Connection: close"),
-      ].join(""),
-    );
-    const answers = answersIn(await received);
-    expect(answers.map((answer) => answer.slice(0, 3))).toEqual([
-      "200",
-      "404",
-      "400",
-      "200",
-      "200",
-      "304",
-      "200",
-      "200",
-      "404",
-      "412",
-      "200",
-      "200",
-      "200",
-    ]);
-    expect([0, 3, 5, 7, 11, 12].map((at) => answers[at]?.slice(4))).toEqual(["1", "", "", "10", "8", "9"]);
-  });
-
-  it("are executed in order if one of them writes", async () => {
-    const { port } = await start();
-    for (let round = 0; round < 10; round += 1) {
-      const socket = connect(port, "127.0.0.1");
-      const received = text(socket);
-      socket.write(
-        [
-          put("1"),
-          request("DELETE /api/v1/pods/p"),
-          request("GET /api/v1/pods/p"),
-          put("2"),
-          request("GET /api/v1/pods/p"),
-          put(JSON.stringify("long".repeat(50_000))),
-          put("3"),
-          request("GET /api/v1/pods/p", "Connection: close"),
-        ].join(""),
-      );
-      const answers = answersIn(await received);
-      expect(answers.map((answer) => answer.slice(0, 3)).join(" ")).toBe("201 200 404 201 200 200 200 200");
-      expect([answers[4], answers[7]]).toEqual(["200 2", "200 3"]);
-      const transactions = answers.flatMap((answer) => /"txId":(\d+)/.exec(answer)?.[1] ?? []).map(Number);
-      expect(transactions).toEqual(transactions.toSorted((a, b) => a - b));
-      expect(transactions).toHaveLength(5);
-      const last = connect(port, "127.0.0.1");
-      last.write(request("DELETE /api/v1/pods/p", "Connection: close"));
-      await text(last);
-    }
-  });
-
-  it("all have a response or a refusal if the node stops between them", async () => {
-    const { node, port } = await start();
-    const connections = Array.from({ length: 4 }, () => endlessReads(port));
-    await vi.waitFor(() => {
-      for (const { read } of connections) expect(read()).toBeGreaterThan(100_000);
+        "a request that is refused after its body",
+        `${request("PUT /api/v1/pods/x", "Content-Length: 1")}{`,
+        "400",
+      ],
+      ["a write", `${request("PUT /api/v1/pods/x", "Content-Length: 1")}1`, "201"],
+    ])("is not processed, and the connection ends: after %s", async (_, first, status) => {
+      await using served = await serve(options);
+      const socket = open(served, isEncrypted);
+      socket.write(first + PUT + PUT + request("GET /health/live"));
+      expect(answersIn(await text(socket))).toEqual([[status, true]]);
+      const written = served.node.submitted.flatMap(({ ops }) => ops.map((op) => op[2]));
+      expect(written).not.toContain("default/second");
     });
-    await node.close();
-    for (const { ended } of connections) {
-      const answers = answersIn(await ended);
-      const refused = answers.findIndex((answer) => answer.startsWith("503 "));
-      const answered = refused < 0 ? answers : answers.slice(0, refused);
-      expect(answered.length).toBeGreaterThan(100);
-      expect(answered).toEqual(answered.map((_, index) => `200 ${index % DOCUMENTS}`));
-      for (const answer of answers.slice(answered.length)) expect(answer).toMatch(/^503 \{.*NOT_READY/);
-    }
-  });
-});
 
-/** Requests one document after another, ahead of the responses, until the node ends the connection. */
-function endlessReads(port: number): { ended: Promise<string>; read: () => number } {
-  const socket = connect(port, "127.0.0.1");
+    it("is not processed however long it waits", async () => {
+      await using served = await serve(options);
+      const socket = open(served, isEncrypted);
+      const received = text(socket);
+      socket.write(WAITING_READ);
+      await vi.waitFor(() => expect(served.node.waiting).toBe(1));
+      await new Promise((resolve) => socket.write(PUT, resolve));
+      await served.fetch("/health/live").catch(() => undefined);
+      for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      await served.node.submit({ ops: [["delete", "pods", "x"]] });
+      expect(answersIn(await received)).toEqual([["200", true]]);
+      expect(served.node.submitted).toHaveLength(1);
+    });
+
+    it("ends the connection after a response whose head was sent without notice", async () => {
+      const node = new MemoryNode();
+      const gate = new AbortController();
+      node.watched = async function* () {
+        yield [{ type: "heartbeat", txId: 1, txTime: null, behind: 0 } as never];
+        await once(gate.signal, "abort");
+      };
+      await using served = await serve({ node, ...options });
+      const socket = open(served, isEncrypted);
+      let received = "";
+      socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
+      const ended = new Promise((resolve) => socket.once("end", resolve));
+      socket.write(request("GET /api/v1/watch"));
+      await vi.waitFor(() => expect(received).toContain("heartbeat"));
+      await new Promise((resolve) => socket.write(PUT, resolve));
+      for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+      gate.abort();
+      await ended;
+      expect(answersIn(received)).toEqual([["200", false]]);
+      expect(node.submitted).toEqual([]);
+    });
+
+    it("is not read any further, whatever its client sends", async () => {
+      await using served = await serve(options);
+      const socket = open(served, isEncrypted);
+      const received = text(socket);
+      socket.write(WAITING_READ);
+      await vi.waitFor(() => expect(served.node.waiting).toBe(1));
+      const padded = request("DELETE /api/v1/pods/x", `X-Padding: ${"x".repeat(15_000)}`);
+      for (let count = 0; count < 500; count += 1)
+        await new Promise((resolve) => socket.write(padded, resolve));
+      await served.node.submit({ ops: [["put", "pods", "x", 1]] });
+      expect(answersIn(await received)).toEqual([["200", true]]);
+      expect(served.node.submitted).toHaveLength(1);
+    });
+
+    it("is never one of a client that awaits each response on its kept connection", async () => {
+      await using served = await serve(options);
+      await served.node.submit({ ops: [["put", "pods", "default/large", "x".repeat(300_000)]] });
+      const sockets = new Set<unknown>();
+      const agent = isEncrypted
+        ? new TlsAgent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false })
+        : new Agent({ keepAlive: true, maxSockets: 1 });
+      onTestFinished(() => agent.destroy());
+      const paths = ["/api/v1/pods/large", "/health/live", "/api/v1/pods/nobody", "/api/v1/pods?limit=1"];
+      for (let count = 0; count < 400; count += 1) {
+        const { port } = served.server;
+        const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+          (isEncrypted ? tlsRequest : plainRequest)(
+            { agent, port, host: "127.0.0.1", path: paths[count % 4] },
+            resolve,
+          )
+            .once("error", reject)
+            .end();
+        });
+        sockets.add(answer.socket);
+        await text(answer);
+      }
+      expect(sockets.size).toBe(1);
+    });
+  },
+);
+
+it("is carried out if the whole response before it is on its way, and in order", async () => {
+  await using served = await serve();
+  // The sockets' own buffers contain a part of this, but not all.
+  const json = JSON.stringify("x".repeat(1 << 25));
+  const { node } = served;
+  const get = node.get.bind(node);
+  node.get = async (key, options) =>
+    key.name === "large" ? { ...key, revision: 1, json } : await get(key, options);
+  const socket = open(served);
+  socket.write(request("GET /api/v1/pods/large"));
+  await new Promise((resolve) => socket.once("readable", resolve));
+  await new Promise((resolve) => socket.write(PUT, resolve));
+  for (let turn = 0; turn < 50; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(node.submitted).toEqual([]);
   let received = "";
-  let count = 0;
   socket.on("data", (chunk: Buffer) => (received += chunk.toString("latin1")));
-  // A write may fail when the connection ends.
-  socket.on("error", () => undefined);
-  const ended = new Promise<string>((resolve) => socket.once("close", () => resolve(received)));
-  const write = (): void => {
-    if (socket.destroyed || !socket.writable) return;
-    let requests = "";
-    for (let n = 0; n < 10; n += 1) requests += request(`GET /api/v1/pods/d${count++ % DOCUMENTS}`);
-    socket.write(requests, () => setImmediate(write));
-  };
-  write();
-  return { ended, read: () => received.length };
-}
+  await vi.waitFor(
+    () =>
+      expect(answersIn(received)).toEqual([
+        ["200", false],
+        ["201", false],
+      ]),
+    10_000,
+  );
+  expect(node.submitted).toHaveLength(1);
+});

@@ -1,0 +1,37 @@
+import type { Readable } from "node:stream";
+
+/** A response before it is sent. */
+export interface HttpAnswer {
+  /** Defaults to 200. */
+  readonly status?: number;
+  readonly headers?: Headers;
+  /** The media type of the body. Defaults to JSON. */
+  readonly type?: string;
+  /** For status 304, the body that a response with status 200 would have, because it determines some headers. */
+  readonly body?: string | Readable;
+}
+
+/** Headers by their names in lower case. */
+export type Headers = Readonly<Record<string, string | number>>;
+
+export const JSON_TYPE = "application/json; charset=utf-8";
+
+/** Returns JSON with a line break, so that a terminal shows its prompt below the response. */
+export function jsonLine(json: string): string {
+  return `${json}\n`;
+}
+
+export function jsonText(value: unknown): string {
+  return jsonLine(JSON.stringify(value));
+}
+
+/** Returns `value` as a response. */
+export function jsonAnswer(value: unknown, headers: Headers = {}, status = 200): HttpAnswer {
+  return { status, headers, body: jsonText(value) };
+}
+
+/** Adds a request header to those on which a response depends. */
+export function varyBy(headers: Record<string, string | number>, header: string): void {
+  const others = headers["vary"];
+  headers["vary"] = others === undefined ? header : `${others}, ${header}`;
+}
