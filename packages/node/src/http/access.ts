@@ -3,7 +3,7 @@ import { CairnError } from "@cairn/kv";
 import type { HttpOptions } from "../api/system.ts";
 import type { Headers } from "./answers/answer.ts";
 import { BAD_REQUEST, badRequest, RequestError } from "./answers/request-error.ts";
-import { labelOf, type Route } from "./openapi/route.ts";
+import type { Route } from "./openapi/route.ts";
 import { NOTHING, type Permit } from "./permits/permit.ts";
 import type { Tickets } from "./permits/tickets.ts";
 import type { Tokens } from "./permits/tokens.ts";
@@ -13,8 +13,8 @@ export type AccessOptions = Pick<HttpOptions, "host" | "corsOrigins" | "allowedH
 
 /** Decides about requests before anything else is done with them. */
 export interface Guard {
-  /** Returns the headers of every response to a request, and whether its page may read it. */
-  corsOf(request: IncomingMessage): { readonly headers: Headers; readonly isAllowedPage: boolean };
+  /** Sets the response headers that permit a browser to use the response. Returns whether the page is allowed to. */
+  allowPage(request: IncomingMessage, headers: Record<string, string | number>): boolean;
   /**
    * Returns what the sender may do. Throws for requests with ambiguous headers, writes that a page of another site causes
    * a browser to send, requests whose Host is not a name of this machine, requests without a token (unless their route
@@ -27,7 +27,8 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
   const { corsOrigins } = options;
   const isOwnHost = ownHosts(options, tokens);
   return {
-    corsOf: ({ headers: { origin } }) => (corsOrigins === undefined ? NO_CORS : corsOf(corsOrigins, origin)),
+    allowPage: ({ headers: { origin } }, headers) =>
+      corsOrigins !== undefined && allowPage(corsOrigins, origin, headers),
     permitOf(request, route, isAllowedPage) {
       const refused = refusal(request, tokens, isOwnHost, isAllowedPage);
       if (refused !== undefined) throw refused;
@@ -37,7 +38,8 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
         route?.acceptsTicket === true && given === undefined ? ticketIn(request.url ?? "") : undefined;
       const permit = ticket === undefined ? tokens.permitOf(given) : tickets.redeem(ticket);
       if (permit === undefined) throw ticket === undefined ? noToken(given) : wrongTicket();
-      if (route !== undefined) permit.require(route.right, `${request.method} ${labelOf(route)}`);
+      if (route !== undefined && !permit.has(route.right))
+        permit.require(route.right, `${request.method} ${route.label}`);
       return permit;
     },
   };
@@ -175,20 +177,18 @@ export const PREFLIGHT: Headers = {
   "access-control-max-age": "600",
 };
 
-const NO_CORS = { headers: {}, isAllowedPage: false };
-
-/** The headers permit the browser to use the response, if the page is allowed. */
-function corsOf(origins: readonly string[], origin: string | undefined): ReturnType<Guard["corsOf"]> {
+function allowPage(
+  origins: readonly string[],
+  origin: string | undefined,
+  headers: Record<string, string | number>,
+): boolean {
   const any = origins.includes("*");
   // Otherwise, caches could serve one page the response that they stored for another page.
-  const vary: Headers = any ? {} : { vary: "origin" };
-  if (origin === undefined || !(any || origins.includes(origin)))
-    return { headers: vary, isAllowedPage: false };
-  const allowed = {
-    "access-control-allow-origin": any ? "*" : origin,
-    "access-control-expose-headers": EXPOSED,
-  };
-  return { headers: { ...vary, ...allowed }, isAllowedPage: true };
+  if (!any) headers["vary"] = "origin";
+  if (origin === undefined || !(any || origins.includes(origin))) return false;
+  headers["access-control-allow-origin"] = any ? "*" : origin;
+  headers["access-control-expose-headers"] = EXPOSED;
+  return true;
 }
 
 export function isPreflight({ method, headers }: IncomingMessage): boolean {

@@ -152,17 +152,17 @@ export class Connections {
    * Calls `begin` if the request may be processed. A client may receive the last bytes of a response, and send its next
    * request, before this process learns that they were sent. Such a request begins once it has.
    */
-  accept(request: IncomingMessage, response: ServerResponse, begin: () => void): void {
-    const { socket } = request;
+  accept(response: ServerResponse, begin: (response: ServerResponse) => void): void {
+    const { socket } = response.req;
     const state = this.#states.get(socket);
     if (state === undefined || state.isEnding || this.#isClosing) return;
     if (state.current === undefined) {
       state.current = response;
       // The time limit for receiving the response before it does not apply to this request.
       if (socket.timeout !== undefined && socket.timeout > 0) socket.setTimeout(0);
-      begin();
+      begin(response);
     } else if (state.current.writableEnded && state.next === undefined) {
-      state.next = () => this.accept(request, response, begin);
+      state.next = () => this.accept(response, begin);
     } else endAfterAnswer(socket, state);
   }
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { RequestListener, ServerResponse } from "node:http";
 import { pipeline, type Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
@@ -8,14 +8,13 @@ import { codingFor, compressed, isCompressible } from "./answers/compression.ts"
 import { errorAnswer } from "./answers/error-answer.ts";
 import type { FailedRequests } from "./answers/failed-requests.ts";
 import { methodNotAllowed } from "./answers/request-error.ts";
-import type { UnsentResponses } from "./answers/unsent-responses.ts";
 import type { Connections } from "./connections.ts";
-import { JSON_BODY, labelOf, type Route } from "./openapi/route.ts";
+import { JSON_BODY, PRECONDITIONS, type Route } from "./openapi/route.ts";
 import { Call, type Served } from "./permits/call.ts";
 import { parseQuery, pathOf, toOriginForm } from "./requests/address.ts";
 import { preconditionProblem } from "./requests/preconditions.ts";
 import { readJsonBody, requireBody, requireLines } from "./requests/request-body.ts";
-import { type FoundRoute, RouteTable } from "./routes/find-route.ts";
+import { NOWHERE, type Place, RouteTable } from "./routes/find-route.ts";
 
 /** A request that was answered. `kind` says whether it read or wrote data; undefined if neither. */
 export interface ServedRequest extends AnsweredRequest {
@@ -27,95 +26,92 @@ export interface ServingParts {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly failures: FailedRequests;
-  readonly unsent: UnsentResponses;
   readonly onAnswered: ((request: ServedRequest) => void) | undefined;
 }
 
-/** What is known about a request before its route handles it. */
-interface Begun {
-  readonly call: Call;
-  /** The headers of every response to the request. */
-  readonly headers: Readonly<Record<string, string | number>>;
-  readonly found: FoundRoute;
-}
+const NO_CONTENT = 204;
+const NOT_MODIFIED = 304;
 
-const NOTHING_FOUND: FoundRoute = { route: undefined, params: {}, methods: new Map() };
+/** A request with what is at its address. */
+class Exchange extends Call {
+  place: Place = NOWHERE;
 
-/** Returns the listener that carries out the requests of a server and responds to them. */
-export function serveRequests(
-  routes: readonly Route[],
-  parts: ServingParts,
-): (request: IncomingMessage, response: ServerResponse) => void {
-  const table = new RouteTable(routes);
-  const { connections } = parts;
-  return (request, response) => {
-    toOriginForm(request);
-    connections.accept(request, response, () => begin(request, response, table, parts));
-  };
-}
-
-function begin(
-  request: IncomingMessage,
-  response: ServerResponse,
-  table: RouteTable,
-  parts: ServingParts,
-): void {
-  const { guard, served } = parts;
-  const call = new Call(request, response, served);
-  const cors = guard.corsOf(request);
-  const headers = { "x-request-id": call.id, ...cors.headers };
-  let found = NOTHING_FOUND;
-  try {
-    if (cors.isAllowedPage && isPreflight(request)) {
-      return void send({ call, headers, found }, { status: 204, headers: PREFLIGHT }, parts);
-    }
-    found = table.find(call.method, call.url);
-    const { route, params, methods } = found;
-    call.permit = guard.permitOf(request, route, cors.isAllowedPage);
-    call.params = params;
-    if (route === undefined) throw unserved(call, methods);
-    const evaluates = route.requestHeaders?.includes("If-Match") === true;
-    const problem = preconditionProblem(request.headers, call.method, evaluates);
-    if (problem !== undefined) throw problem;
-    const begun = { call, headers, found };
-    const task = (): void =>
-      void carryOut(route, begun, parts).catch((error: unknown) => {
-        // A response that cannot be written is not expected.
-        parts.failures.failed(error, call);
-        request.socket.destroy();
-      });
-    if (route.method === "GET") atEndOfTurn(task);
-    else task();
-  } catch (error) {
-    void send({ call, headers, found }, errorAnswer(error, call, found.methods, parts.failures), parts);
+  get route(): Route | undefined {
+    return this.place.methods.get(this.method);
   }
 }
 
-function unserved({ method, url }: Call, methods: FoundRoute["methods"]): CairnError {
+/** Returns the listener that carries out the requests of a server and responds to them. */
+export function serveRequests(routes: readonly Route[], parts: ServingParts): RequestListener {
+  const table = new RouteTable(routes);
+  const { connections } = parts;
+  const begin = (response: ServerResponse): void => beginRequest(response, table, parts);
+  return (request, response) => {
+    toOriginForm(request);
+    connections.accept(response, begin);
+  };
+}
+
+function beginRequest(response: ServerResponse, table: RouteTable, parts: ServingParts): void {
+  const { guard, served } = parts;
+  const { req: request } = response;
+  const call = new Exchange(request, response, served);
+  const isAllowedPage = guard.allowPage(request, call.headers);
+  try {
+    if (isAllowedPage && isPreflight(request)) {
+      return send(call, { status: NO_CONTENT, headers: PREFLIGHT }, parts);
+    }
+    call.place = table.find(call.method, call.url);
+    const { route, place } = call;
+    call.params = place.params;
+    call.permit = guard.permitOf(request, route, isAllowedPage);
+    if (route === undefined) throw unserved(call);
+    const problem = preconditionProblem(request.headers, call.method, route.requestHeaders === PRECONDITIONS);
+    if (problem !== undefined) throw problem;
+    if (route.method !== "GET") carryOut(call, route, parts);
+    else atEndOfTurn(() => carryOut(call, route, parts));
+  } catch (error) {
+    fail(call, error, parts);
+  }
+}
+
+function unserved({ method, url, place: { methods } }: Exchange): CairnError {
   if (methods.size > 0) return methodNotAllowed(method, pathOf(url), [...methods.keys()]);
   return new CairnError("NOT_FOUND", `Unknown address: ${method} ${pathOf(url)}.`, {
     hint: "Use one of the addresses that GET /openapi.json lists.",
   });
 }
 
-async function carryOut(route: Route, begun: Begun, parts: ServingParts): Promise<void> {
-  const { call } = begun;
-  const { request, served } = call;
-  let answer: HttpAnswer;
+/** Most requests are reads that wait for nothing, so few promises are created. */
+function carryOut(call: Exchange, route: Route, parts: ServingParts): void {
+  const onError = (error: unknown): void => fail(call, error, parts);
   try {
-    if (route.readsLines === true) requireLines(request);
-    else if (route.method !== "GET") {
-      call.body = await readJsonBody(request, served.maxBody, route.onBody);
-      if (parts.connections.isRefused(request)) return;
-    }
-    call.query = parseQuery(call.url, route.query ?? {});
-    if (route.body?.[JSON_BODY] !== undefined) requireBody(request, call.body);
-    call.require(route.concerns);
-    answer = await route.handle(call);
+    const answer = route.method === "GET" ? handle(call, route) : handleWithBody(call, route, parts);
+    if (answer instanceof Promise) answer.then((one) => send(call, one, parts), onError);
+    else send(call, answer, parts);
   } catch (error) {
-    answer = errorAnswer(error, call, begun.found.methods, parts.failures);
+    onError(error);
   }
-  await send(begun, answer, parts);
+}
+
+async function handleWithBody(call: Call, route: Route, parts: ServingParts): Promise<HttpAnswer> {
+  const { request, served } = call;
+  if (route.readsLines === true) requireLines(request);
+  else call.body = await readJsonBody(request, served.maxBody, route.onBody);
+  // Such a request has its response, and its client may send it again.
+  if (parts.connections.isRefused(request)) return {};
+  return await handle(call, route);
+}
+
+function handle(call: Call, route: Route): HttpAnswer | Promise<HttpAnswer> {
+  call.query = parseQuery(call.url, route.query ?? {});
+  if (route.body?.[JSON_BODY] !== undefined) requireBody(call.request, call.body);
+  call.require(route.concerns);
+  return route.handle(call);
+}
+
+function fail(call: Exchange, error: unknown, parts: ServingParts): void {
+  send(call, errorAnswer(error, call, call.place.methods, parts.failures), parts);
 }
 
 let waiting: (() => void)[] = [];
@@ -137,71 +133,85 @@ function endTurn(): void {
   for (const task of tasks) task();
 }
 
-const NO_CONTENT = 204;
-const NOT_MODIFIED = 304;
-
-async function send(begun: Begun, answer: HttpAnswer, parts: ServingParts): Promise<void> {
+function send(call: Exchange, answer: HttpAnswer, parts: ServingParts): void {
   const { connections } = parts;
-  const { request, response, method } = begun.call;
+  const { request, response, method, headers } = call;
   // The connection may have ended in the meantime, or with another response.
   if (request.socket.destroyed || connections.isRefused(request)) return;
-  const { status = 200, type = JSON_TYPE, body } = answer;
-  const headers: Record<string, string | number> = { ...begun.headers, ...answer.headers };
+  const { status = 200, type = JSON_TYPE, body, headers: own = {} } = answer;
+  for (const name in own) headers[name] = own[name] ?? "";
   if (connections.endsAfter(request)) headers["connection"] = "close";
   if (headers["connection"] === "close" || !response.shouldKeepAlive) connections.endAfter(request);
   if (status >= 400) varyBy(headers, "accept");
-  const isWhole = method !== "HEAD" && status !== NOT_MODIFIED;
-  let payload: string | Buffer | Readable | undefined = body;
-  if (body !== undefined && isCompressible(body, type)) {
-    varyBy(headers, "accept-encoding");
-    const coding = codingFor(request.headers["accept-encoding"]);
-    // A strong tag would promise identical bytes (RFC 9110, 8.8.1).
-    if (coding !== undefined && "etag" in headers) headers["etag"] = `W/${headers["etag"]}`;
-    const coded = coding !== undefined && isWhole ? await compressed(body, coding) : undefined;
-    if (coding !== undefined && (coded !== undefined || method === "HEAD")) {
-      headers["content-encoding"] = coding;
-      // The length of a compressed body would be known only after compressing it.
-      payload = coded;
-    }
+  if (status !== NOT_MODIFIED && (body !== undefined || answer.type !== undefined))
+    headers["content-type"] = type;
+  if (body === undefined || !isCompressible(body, type)) return sendBody(call, status, body, parts);
+  varyBy(headers, "accept-encoding");
+  const coding = codingFor(request.headers["accept-encoding"]);
+  if (coding === undefined) return sendBody(call, status, body, parts);
+  // A strong tag would promise identical bytes (RFC 9110, 8.8.1).
+  if ("etag" in headers) headers["etag"] = `W/${headers["etag"]}`;
+  if (status === NOT_MODIFIED) return sendBody(call, status, undefined, parts);
+  // The length of the compressed body would be known only after compressing it.
+  const coded = method === "HEAD" ? "" : compressed(body, coding);
+  if (coded !== undefined) headers["content-encoding"] = coding;
+  if (coded === "") sendBody(call, status, undefined, parts);
+  else if (!(coded instanceof Promise)) sendBody(call, status, coded ?? body, parts);
+  else {
+    coded.then(
+      (bytes) => sendBody(call, status, bytes, parts),
+      (error: unknown) => notSent(call, error, parts),
+    );
   }
-  if (status !== NOT_MODIFIED) {
-    if (body !== undefined || answer.type !== undefined) headers["content-type"] = type;
-    const isLong = typeof payload === "string" || Buffer.isBuffer(payload);
-    if (isLong) headers["content-length"] = Buffer.byteLength(payload as string | Buffer);
-    else if (payload === undefined && isWhole && status !== NO_CONTENT) headers["content-length"] = 0;
-  }
-  response.writeHead(status, headers);
-  sendBody(begun, status, isWhole ? payload : undefined, parts);
+}
+
+/** A response that cannot be written is not expected. */
+function notSent(call: Call, error: unknown, { failures }: ServingParts): void {
+  failures.failed(error, call);
+  call.request.socket.destroy();
 }
 
 function sendBody(
-  { call, found: { route } }: Begun,
+  call: Exchange,
   status: number,
-  payload: string | Buffer | Readable | undefined,
-  { connections, unsent, onAnswered }: ServingParts,
+  body: string | Buffer | Readable | undefined,
+  parts: ServingParts,
 ): void {
-  const { request, response, method, begin: begunAt } = call;
-  const answered = (): void => {
-    connections.answered(response);
-    const isData = route?.isData !== false && (route?.right === "read" || route?.right === "write");
-    onAnswered?.({
-      method,
-      // Requests that reach no route share one name, to keep the number of metric labels small.
-      route: route === undefined ? "none" : labelOf(route),
-      status,
-      seconds: (performance.now() - begunAt) / 1_000,
-      kind: isData ? (route.right as "read" | "write") : undefined,
-    });
-  };
-  const isStream = payload !== undefined && typeof payload !== "string" && !Buffer.isBuffer(payload);
-  if (!isStream) response.end(payload);
-  // The kernel has usually accepted the whole response by now. Otherwise the response waits for the client.
-  if (!isStream && response.writableLength === 0) return answered();
-  response.once("finish", answered);
+  const { request, response, headers, method } = call;
+  const { unsent } = call.served;
+  const isStream = body !== undefined && typeof body !== "string" && !Buffer.isBuffer(body);
+  const hasBody = method !== "HEAD" && status !== NOT_MODIFIED;
+  if (status !== NOT_MODIFIED && !isStream) {
+    if (body !== undefined) headers["content-length"] = Buffer.byteLength(body);
+    else if (method !== "HEAD" && status !== NO_CONTENT) headers["content-length"] = 0;
+  }
+  try {
+    response.writeHead(status, headers);
+  } catch (error) {
+    return notSent(call, error, parts);
+  }
+  if (!isStream || !hasBody) {
+    response.end(hasBody ? body : undefined);
+    // The kernel has usually accepted the whole response by now. Otherwise the response waits for the client.
+    if (response.writableLength === 0) return answered(call, status, parts);
+  }
+  response.once("finish", () => answered(call, status, parts));
   // Watches have limits of their own.
-  if (!String(response.getHeader("content-type")).startsWith("text/event-stream")) {
-    unsent.ready(request, isStream ? undefined : payload?.length);
+  if (!String(headers["content-type"]).startsWith("text/event-stream")) {
+    unsent.ready(request, isStream ? undefined : body?.length);
     unsent.disconnectWhenGone(response);
   }
-  if (isStream) pipeline(payload, response, () => undefined);
+  if (isStream && hasBody) pipeline(body, response, () => undefined);
+}
+
+function answered({ method, begin, response, route }: Exchange, status: number, parts: ServingParts): void {
+  parts.connections.answered(response);
+  parts.onAnswered?.({
+    method,
+    // Requests that reach no route share one name, to keep the number of metric labels small.
+    route: route?.label ?? "none",
+    status,
+    seconds: (performance.now() - begin) / 1_000,
+    kind: route?.kind,
+  });
 }

@@ -168,7 +168,6 @@ function createListener(
     guard: guard(options, tokens, tickets),
     connections,
     failures,
-    unsent,
     onAnswered,
   });
   server.on("request", onRequest);

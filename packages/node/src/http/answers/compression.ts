@@ -70,14 +70,10 @@ export function isCompressible(body: string | Readable, type: string): boolean {
 let underWay = 0;
 
 /** Compresses a body, as a whole or as it is sent. Returns undefined if too many others are being compressed. */
-export async function compressed(
-  body: string | Readable,
-  coding: Coding,
-): Promise<Buffer | Readable | undefined> {
+export function compressed(body: string | Readable, coding: Coding): Promise<Buffer> | Readable | undefined {
   if (underWay >= MAX_CONCURRENT) return undefined;
   underWay += 1;
   const ended = (): void => void (underWay -= 1);
   const { whole, parts } = CODINGS[coding];
-  if (typeof body === "string") return await whole(body).finally(ended);
-  return pipeline(body, parts(), ended);
+  return typeof body === "string" ? whole(body).finally(ended) : pipeline(body, parts(), ended);
 }

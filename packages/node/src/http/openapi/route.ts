@@ -8,7 +8,7 @@ import { TAGS_PATTERN } from "../requests/preconditions.ts";
 import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 
 /** An operation of the server: everything about it that requests, rights, metrics and the OpenAPI document depend on. */
-export interface Route<P extends QueryParameters = QueryParameters> {
+export interface Declared<P extends QueryParameters = QueryParameters> {
   /** Routes with GET also handle HEAD. */
   readonly method: "GET" | "PUT" | "POST" | "DELETE";
   /** The path, with parameters as `{name}`. */
@@ -44,14 +44,19 @@ export interface Route<P extends QueryParameters = QueryParameters> {
   handle(call: Call<Query<P>>): HttpAnswer | Promise<HttpAnswer>;
 }
 
-/** Checks a route, and infers the types of its parameters. */
-export function route<P extends QueryParameters = Record<never, never>>(declared: Route<P>): Route {
-  return declared as unknown as Route;
+/** A declared route, and what follows from its declaration for every request. */
+export interface Route extends Declared {
+  readonly label: string;
+  /** Whether its requests read or write data. */
+  readonly kind: "read" | "write" | undefined;
 }
 
-/** Returns the name of a route in metrics and messages. */
-export function labelOf({ label, path }: Route): string {
-  return label ?? path.replaceAll(/\{(\w+)\}/g, ":$1");
+/** Checks the declaration of a route, and infers the types of its parameters. */
+export function route<P extends QueryParameters = Record<never, never>>(declared: Declared<P>): Route {
+  const { path, right, isData } = declared;
+  const label = declared.label ?? path.replaceAll(/\{(\w+)\}/g, ":$1");
+  const kind = isData !== false && (right === "read" || right === "write") ? right : undefined;
+  return { ...(declared as unknown as Declared), label, kind };
 }
 
 /** A successful response: its meaning, body and headers. */

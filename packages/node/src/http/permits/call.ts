@@ -54,11 +54,14 @@ export class Call<Q = object> {
   query = {} as Q;
   /** The JSON value in the body; undefined without a body. */
   body: unknown;
+  /** The headers of the response that do not depend on the route. */
+  readonly headers: Record<string, string | number>;
 
   constructor(request: IncomingMessage, response: ServerResponse, served: Served) {
     this.request = request;
     this.response = response;
     this.id = requestId(request);
+    this.headers = { "x-request-id": this.id };
     this.url = request.url ?? "/";
     this.method = request.method ?? "GET";
     this.served = served;
@@ -69,8 +72,9 @@ export class Call<Q = object> {
   }
 
   /** Reserves memory for the response, see {@link UnsentResponses.admit}. */
-  readonly admit = (bytes: number, timeoutMs?: number): Promise<void> | undefined =>
-    this.served.unsent.admit(this.request, bytes, timeoutMs);
+  get admit(): (bytes: number, timeoutMs?: number) => Promise<void> | undefined {
+    return (bytes, timeoutMs) => this.served.unsent.admit(this.request, bytes, timeoutMs);
+  }
 
   /** Throws `FORBIDDEN` if a request concerns buckets to which the token does not apply. */
   require(concerns: Concern<Q>): void {
@@ -83,11 +87,11 @@ export class Call<Q = object> {
   }
 
   /** Submits a transaction. Throws `FORBIDDEN` at once, so that a batch submits nothing behind a line with such an error. */
-  readonly submit: NodeApi["submit"] = (transaction, options) => {
+  submit(...[transaction, options]: Parameters<NodeApi["submit"]>): ReturnType<NodeApi["submit"]> {
     requireOperations(this.permit, transaction);
     const { name } = this.permit;
     return this.served.api.submit(transaction, name === undefined ? options : { ...options, by: name });
-  };
+  }
 
   /** Returns the outcome of any transaction, and waits for it if there is a time limit. */
   async outcome(txId: TxId, timeoutMs?: number): Promise<TxOutcome | undefined> {

@@ -1,7 +1,13 @@
 import type { IncomingMessage } from "node:http";
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey } from "@cairn/client";
-import { bucketProblem, DEFAULT_NAMESPACE, documentKey, RESERVED_BUCKETS } from "../../text/document-key.ts";
+import {
+  bucketProblem,
+  DEFAULT_NAMESPACE,
+  documentKey,
+  MAX_NAME,
+  RESERVED_BUCKETS,
+} from "../../text/document-key.ts";
 import { ownMember } from "../../text/own-member.ts";
 import { badRequest } from "../answers/request-error.ts";
 import { parseFlag, type QueryParameters } from "./parameters.ts";
@@ -41,6 +47,11 @@ export function toOriginForm(request: IncomingMessage): void {
  */
 export function parseDocumentPath(url: string): DocumentPath {
   const path = pathOf(url);
+  if (latest !== undefined && path.startsWith(latest.prefix)) {
+    const name = path.slice(latest.prefix.length);
+    const { bucket, namespace } = latest;
+    if (name.length <= MAX_NAME && UNESCAPED.test(name)) return { bucket, key: { bucket, namespace, name } };
+  }
   const sent = sentBucket(path);
   if (sent === "") throw notFound(path);
   const bucket = decodePart(sent, "address");
@@ -52,8 +63,17 @@ export function parseDocumentPath(url: string): DocumentPath {
   const slash = rest.indexOf("/");
   const namespace = slash < 0 ? DEFAULT_NAMESPACE : decodePart(rest.slice(0, slash), "address");
   const name = decodePart(slash < 0 ? rest : rest.slice(slash + 1), "address");
-  return { bucket, key: documentKey(bucket, namespace, name) };
+  const key = documentKey(bucket, namespace, name);
+  const prefix = `${API}${bucket}/${namespace}/`;
+  if (path.startsWith(prefix)) latest = { prefix, bucket, namespace };
+  return { bucket, key };
 }
+
+/** Matches names that are sent unescaped: printable ASCII without `%` and `?`. */
+const UNESCAPED = /^[!-$&->@-~]+$/;
+
+/** Clients that name a document usually name others in its namespace, so the same beginning is not parsed again. */
+let latest: { readonly prefix: string; readonly bucket: string; readonly namespace: string } | undefined;
 
 /** Returns the bucket in a URL below /api/v1/ as it was sent. Returns an empty string for any other URL. */
 export function sentBucket(url: string): string {
@@ -106,7 +126,8 @@ export function parseQuery<P extends QueryParameters>(url: string, parameters: P
     const value = isBare ? true : parse(equals < 0 ? "" : decodeQuery(pair.slice(equals + 1)), name);
     query[option] = Array.isArray(before) && Array.isArray(value) ? [...before, ...value] : value;
   }
-  for (const [name, { option, required }] of Object.entries(parameters)) {
+  for (const name in parameters) {
+    const { option = "", required } = ownMember(parameters, name) ?? {};
     if (required === undefined || query[option] !== undefined) continue;
     throw badRequest(
       `The parameter ${name}, ${required}, is missing.`,

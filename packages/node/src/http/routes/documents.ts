@@ -5,6 +5,7 @@ import { type HttpAnswer, jsonAnswer, jsonLine } from "../answers/answer.ts";
 import { documentsJson, page, versionsJson } from "../answers/document-page.ts";
 import { badBody, badRequest } from "../answers/request-error.ts";
 import {
+  type Declared,
   found,
   jsonOf,
   PRECONDITIONS,
@@ -21,6 +22,7 @@ import {
   DOCUMENT_PATH,
   KEY_PARAMETERS,
   LIST_PARAMETERS,
+  type QueryParameters,
   READ_PARAMETERS,
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
@@ -99,8 +101,7 @@ export const documentRoutes: readonly Route[] = [
       { status: 304, description: "The client already has this revision.", headers: ["ETag"] },
     ],
     errors: [...READ_ERRORS, "NOT_FOUND", "WATCH_COMPACTED", "OUTCOME_REMOVED", ["CONFLICT", 412]],
-    handle: async (call) =>
-      call.query.history === true ? await readHistory(call) : await readDocument(call),
+    handle: (call) => (call.query.history === true ? readHistory(call) : readDocument(call)),
   }),
   ...addressed("putDocument", "Write", {
     ...WRITE,
@@ -133,10 +134,10 @@ export const documentRoutes: readonly Route[] = [
 ];
 
 /** Returns a route for each form of a document's address. */
-function addressed<P extends Route["query"] & object>(
+function addressed<P extends QueryParameters>(
   id: string,
   verb: string,
-  declared: Omit<Route<P>, "path" | "id" | "summary">,
+  declared: Omit<Declared<P>, "path" | "id" | "summary">,
 ): Route[] {
   const label = "/api/v1/*";
   const of = id.replace("Document", "");
@@ -148,7 +149,7 @@ function addressed<P extends Route["query"] & object>(
       query: { ...declared.query, ...KEY_PARAMETERS },
       id: `${of}DocumentByKey`,
       summary: `${verb} the document \`key\`${why}.`,
-    } as Route<P & typeof KEY_PARAMETERS>),
+    } as Declared<P & typeof KEY_PARAMETERS>),
     route({
       ...declared,
       path: "/api/v1/{bucket}/{namespace}/{name}",
@@ -178,21 +179,23 @@ function keyOf({ url, params, query }: DocumentCall): DocumentKey {
   return key ?? parseDocumentKey(bucket, given);
 }
 
-async function readDocument(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<HttpAnswer> {
+/** Most requests are for a single document, so this costs only one promise. */
+function readDocument(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<HttpAnswer> {
   const { query, request, admit } = call;
   const key = keyOf(call);
   for (const name of ["limit", "cursor"] as const)
     if (query[name] !== undefined) throw badRequest(`The parameter ${name} requires history=true.`);
-  const document = await call.api.get(key, { ...query, admit });
-  const preconditions = parsePreconditions(request.headers);
-  const decision = preconditions === undefined ? "send" : readDecision(preconditions, document?.revision);
-  if (decision === "conflict") throw conflict(document?.revision);
-  if (document === undefined) throw absent(key);
-  return {
-    status: decision === "unchanged" ? 304 : 200,
-    headers: { etag: etag(document.revision) },
-    body: jsonLine(document.json),
-  };
+  return call.api.get(key, { ...query, admit }).then((document) => {
+    const preconditions = parsePreconditions(request.headers);
+    const decision = preconditions === undefined ? "send" : readDecision(preconditions, document?.revision);
+    if (decision === "conflict") throw conflict(document?.revision);
+    if (document === undefined) throw absent(key);
+    return {
+      status: decision === "unchanged" ? 304 : 200,
+      headers: { etag: etag(document.revision) },
+      body: jsonLine(document.json),
+    };
+  });
 }
 
 async function readHistory(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<HttpAnswer> {

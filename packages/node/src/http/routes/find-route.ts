@@ -3,77 +3,66 @@ import { badRequest } from "../answers/request-error.ts";
 import type { Route } from "../openapi/route.ts";
 import { API, pathOf, sentBucket } from "../requests/address.ts";
 
-/** The routes of an address by their methods. */
-type Methods = ReadonlyMap<string, Route>;
-
-export interface FoundRoute {
-  /** Undefined if the address does not support the method, or if there is nothing at the address. */
-  readonly route: Route | undefined;
+/** What is at an address. */
+export interface Place {
+  /** The routes by the methods that the address supports; none if there is nothing at the address. */
+  readonly methods: ReadonlyMap<string, Route>;
   readonly params: Readonly<Record<string, string>>;
-  /** The methods that the address supports. */
-  readonly methods: Methods;
 }
 
-const NONE: Methods = new Map();
+export const NOWHERE: Place = { methods: new Map(), params: {} };
 const BUCKET = `${API}{bucket}`;
+const BY_KEY = `${API}buckets/{bucket}/document`;
 
-/** Finds the route of a request: the most specific one that matches the address, regardless of the method. */
+class ServedPlace implements Place {
+  readonly methods = new Map<string, Route>();
+  readonly params = {};
+}
+
+/** The routes by their addresses. The most specific address that a URL matches decides, whatever the method is. */
 export class RouteTable {
-  readonly #exact = new Map<string, Map<string, Route>>();
-  readonly #patterns = new Map<string, { readonly pattern: RegExp; readonly methods: Map<string, Route> }>();
-  readonly #lists = new Map<string, Route>();
-  readonly #documents = new Map<string, Route>();
+  readonly #exact = new Map<string, ServedPlace>();
+  readonly #patterns = new Map<string, ServedPlace & { readonly pattern: RegExp }>();
+  readonly #lists = new ServedPlace();
+  readonly #documents = new ServedPlace();
 
   constructor(routes: readonly Route[]) {
     for (const route of routes) {
-      const methods = this.#methodsAt(route.path);
+      const { methods } = this.#placeOf(route.path);
       methods.set(route.method, route);
       if (route.method === "GET") methods.set("HEAD", route);
     }
   }
 
-  find(method: string, url: string): FoundRoute {
+  find(method: string, url: string): Place {
     const path = pathOf(url);
     const sent = sentBucket(path);
     if (path.startsWith(API) && !RESERVED_BUCKETS.has(sent)) {
-      const isBucket = sent !== "" && path.length <= API.length + sent.length + 1;
-      if (!isBucket) return found(this.#documents, method);
+      if (sent === "" || path.length > API.length + sent.length + 1) return this.#documents;
       // The key of a document may be in the query.
-      return found(/[?&]key=/.test(url) ? this.#byKey() : this.#lists, method);
+      return /[?&]key=/.test(url) ? (this.#patterns.get(BY_KEY) ?? NOWHERE) : this.#lists;
     }
     const exact = this.#exact.get(path);
-    if (exact !== undefined) return found(exact, method);
+    if (exact !== undefined) return exact;
     for (const { pattern, methods } of this.#patterns.values()) {
       const match = pattern.exec(path);
-      if (match !== null) return found(methods, method, decoded(match.groups ?? {}));
+      if (match !== null) return { methods, params: decoded(match.groups ?? {}) };
     }
     // The routes of documents say that the bucket is reserved.
-    const route = sent === "" ? undefined : this.#documents.get(method);
-    return { route, params: {}, methods: NONE };
+    return sent !== "" && this.#documents.methods.has(method) ? this.#documents : NOWHERE;
   }
 
-  #byKey(): Methods {
-    return this.#patterns.get(`${API}buckets/{bucket}/document`)?.methods ?? NONE;
-  }
-
-  #methodsAt(path: string): Map<string, Route> {
+  #placeOf(path: string): ServedPlace {
     if (path === BUCKET) return this.#lists;
     if (path.startsWith(BUCKET)) return this.#documents;
-    if (!path.includes("{")) return inserted(this.#exact, path, new Map<string, Route>());
+    const known = this.#exact.get(path) ?? this.#patterns.get(path);
+    if (known !== undefined) return known;
+    const place = new ServedPlace();
     const pattern = new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
-    return inserted(this.#patterns, path, { pattern, methods: new Map<string, Route>() }).methods;
+    if (path.includes("{")) this.#patterns.set(path, Object.assign(place, { pattern }));
+    else this.#exact.set(path, place);
+    return place;
   }
-}
-
-function found(methods: Methods, method: string, params: FoundRoute["params"] = {}): FoundRoute {
-  return { route: methods.get(method), params, methods };
-}
-
-function inserted<T>(map: Map<string, T>, key: string, value: T): T {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  map.set(key, value);
-  return value;
 }
 
 function decoded(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

@@ -56,11 +56,15 @@ export const txRoutes: readonly Route[] = [
       { status: 202, description: "All transactions are in the log.", schema: ref("BatchResult") },
     ],
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
-    async handle({ api, query, request, served, submit }) {
+    async handle(call) {
+      const { api, query, request, served } = call;
       const { maxBody, requestTimeoutMs, slice, backlog } = served;
       const isAwaited = query.await === true;
       const batch = new BatchSubmission(
-        { submit, indexed: async (...wanted) => await api.indexed(...wanted) },
+        {
+          submit: async (...given) => await call.submit(...given),
+          indexed: async (...wanted) => await api.indexed(...wanted),
+        },
         {
           maxLineBytes: maxBody,
           firstLine: query.firstLine ?? 1,

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { ALL_RIGHTS } from "../../../src/api/system.ts";
-import { labelOf } from "../../../src/http/openapi/route.ts";
 import { pageRoutes } from "../../../src/http/page.ts";
 import { ROUTES } from "../../../src/http/routes/routes.ts";
 import { serve } from "../served-node.ts";
@@ -57,7 +56,7 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
 
 const SERVED = [...ROUTES, ...pageRoutes].flatMap((route) => {
   const methods = route.method === "GET" ? ["GET", "HEAD"] : [route.method];
-  return methods.map((method) => ({ name: `${method} ${labelOf(route)}`, right: route.right }));
+  return methods.map((method) => ({ name: `${method} ${route.label}`, right: route.right }));
 });
 
 /** One token for each right, with the right's name as its value and its name. */
