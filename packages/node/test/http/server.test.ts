@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers";
 import { CairnError } from "@cairn/kv";
 import { describe, expect, test, vi } from "vitest";
 import { freePort } from "../../testing/nats-server.ts";
-import { connectionLimit, openFilesLimit } from "../../src/http/open-files-limit.ts";
+import { connectionLimit, openFilesLimit } from "../../src/http/connections.ts";
 import { CHECKPOINT, MemoryNode } from "./memory-node.ts";
 import { serve, type ServedNode } from "./served-node.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { eventStreamText } from "../../src/http/answers/event-stream.ts";
+import { eventStreamText } from "../../src/http/routes/watch.ts";
 import { RecentPast } from "../../src/watch/recent-past.ts";
 import { changesBytes, type TransactionEvent } from "../../src/index/read/transaction-event.ts";
 

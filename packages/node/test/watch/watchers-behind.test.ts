@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { eventStreamText } from "../../src/http/answers/event-stream.ts";
+import { eventStreamText } from "../../src/http/routes/watch.ts";
 import { watch } from "../../src/watch/watch-session.ts";
 import { fedWatchers } from "./fed-watchers.ts";
 import { range, readTo } from "./watch-reader.ts";

@@ -74,17 +74,16 @@ export class RequestError extends CairnError {
 
 const DESCRIBED = "GET /openapi.json of a node describes every request, with its parameters and its body.";
 
-/** Returns the error for a request that cannot be understood (status 400). */
+/** A request that cannot be understood. */
 export function badRequest(message: string, hint = DESCRIBED): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
-/** Returns the error for a body that cannot be stored (status 400). */
+/** A body that cannot be stored. */
 export function badBody(message: string, hint = DESCRIBED): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
 }
 
-/** Returns the error for an address that does not support this method (status 405). */
 export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
   return new RequestError(
     "METHOD_NOT_ALLOWED",
@@ -96,10 +95,6 @@ export function methodNotAllowed(method: string, path: string, allowed: readonly
   );
 }
 
-/**
- * Returns the error for a body that is too large (status 413). It contains the limit both in the message and as a
- * number.
- */
 export function bodyTooLarge(what: string, limit: number): RequestError {
   return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
     hint: "Split the body into several transactions, or raise max-body of the HTTP server.",
@@ -107,39 +102,11 @@ export function bodyTooLarge(what: string, limit: number): RequestError {
   });
 }
 
-/** Returns the error for a compressed body (status 415). */
-export function unsupportedEncoding(encoding: string): RequestError {
-  return new RequestError(
-    BAD_REQUEST,
-    `Bodies must be sent unencoded, not with Content-Encoding: ${encoding}.`,
-    {
-      status: 415,
-      hint: "Send the body without Content-Encoding.",
-      headers: { "accept-encoding": "identity" },
-    },
-  );
-}
-
-/** Returns the error for a body in another encoding than UTF-8 (status 415). */
-export function unsupportedCharset(charset: string): RequestError {
-  return new RequestError(BAD_REQUEST, `Bodies must be UTF-8, not ${charset}.`, {
-    status: 415,
-    hint: "Encode the body as UTF-8, and send Content-Type: application/json.",
-  });
-}
-
-/** Returns the error for a body that is not JSON (status 415). */
-export function unsupportedMediaType(): RequestError {
-  return new RequestError(BAD_REQUEST, "A body must be JSON.", {
-    status: 415,
-    hint: "Send Content-Type: application/json.",
-  });
-}
-
-/** Returns the error for a batch whose body is not NDJSON (status 415). */
-export function linesExpected(): RequestError {
-  return new RequestError(BAD_REQUEST, "A batch must be NDJSON, with one transaction per line.", {
-    status: 415,
-    hint: "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
-  });
+/** A body with a media type or an encoding that the route does not accept. */
+export function unsupported(
+  message: string,
+  hint: string,
+  headers: Record<string, string> = {},
+): RequestError {
+  return new RequestError(BAD_REQUEST, message, { status: 415, hint, headers });
 }

@@ -65,7 +65,7 @@ export class UnsentResponses {
   admit(request: IncomingMessage, bytes: number, timeoutMs = DEFAULT_WAIT_MS): Promise<void> | undefined {
     this.#free(request);
     // No event would free its memory.
-    if (request.socket.destroyed) return Promise.reject(disconnected());
+    if (request.socket.destroyed) return Promise.reject(DISCONNECTED);
     const wanted = Math.min(bytes, MAX_RESERVED_BYTES);
     const sender = senderOf(request, wanted);
     if (this.#isFree(wanted)) {
@@ -94,7 +94,7 @@ export class UnsentResponses {
     const waiting = this.#waiting.get(request);
     if (waiting !== undefined) {
       this.#waiting.delete(request);
-      waiting.refuse(disconnected());
+      waiting.refuse(DISCONNECTED);
     }
     this.#beginNext();
   }
@@ -162,7 +162,7 @@ export class UnsentResponses {
     for (const [request, { until, refuse }] of this.#waiting) {
       if (now < until) continue;
       this.#waiting.delete(request);
-      refuse(overloaded());
+      refuse(OVERLOADED);
     }
     let excess = this.#waiting.size === 0 ? 0 : this.#bytes + this.#next()[1].bytes - MAX_BYTES;
     // Responses are in the order in which they became ready.
@@ -183,19 +183,15 @@ function senderOf({ socket, headers }: IncomingMessage, bytes: number): string {
   return `${socket.remoteAddress} ${headers.authorization ?? ""}`;
 }
 
-function disconnected(): CairnError {
-  return badRequest("The client has closed the connection.");
-}
+const DISCONNECTED = badRequest("The client has closed the connection.");
 
-function overloaded(): CairnError {
-  return new CairnError(
-    "OVERLOADED",
-    "The node has no memory for the response until other clients have received theirs.",
-    {
-      hint: "Try again later, with a smaller limit if the request has one. Nothing was changed. Clients must read the responses to their requests, or close their connections.",
-    },
-  );
-}
+const OVERLOADED = new CairnError(
+  "OVERLOADED",
+  "The node has no memory for the response until other clients have received theirs.",
+  {
+    hint: "Try again later, with a smaller limit if the request has one. Nothing was changed. Clients must read the responses to their requests, or close their connections.",
+  },
+);
 
 /** While nothing of the response is ready, its client is not expected to receive anything. */
 export function disconnectWhenGone(response: ServerResponse, ms: number): void {

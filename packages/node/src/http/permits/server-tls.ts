@@ -104,7 +104,15 @@ export class ReloadedTls {
         read: async () => await readIdentity(files),
         apply: ({ context, validUntil }) => {
           tls.#use(context);
-          if (validUntil.getTime() < Date.now()) logger.warn(...expired(cert, validUntil));
+          if (validUntil.getTime() >= Date.now()) return;
+          logger.warn(
+            {
+              cert,
+              validUntil: validUntil.toISOString(),
+              hint: "Replace the certificate and its key. They are read again when they change.",
+            },
+            "The certificate of the HTTP server has expired, so clients refuse the connection.",
+          );
         },
         onRefused,
       });
@@ -143,17 +151,6 @@ export class ReloadedTls {
   async close(): Promise<void> {
     await Promise.all(this.#reloading.map((work) => work.stop()));
   }
-}
-
-function expired(path: string, validUntil: Date): [object, string] {
-  return [
-    {
-      cert: path,
-      validUntil: validUntil.toISOString(),
-      hint: "Replace the certificate and its key. They are read again when they change.",
-    },
-    "The certificate of the HTTP server has expired, so clients refuse the connection.",
-  ];
 }
 
 function refusedFiles(error: unknown): [object, string] {

@@ -53,7 +53,11 @@ export function parseDocumentPath(url: string): DocumentPath {
     if (name.length <= MAX_NAME && UNESCAPED.test(name)) return { bucket, key: { bucket, namespace, name } };
   }
   const sent = sentBucket(path);
-  if (sent === "") throw notFound(path);
+  if (sent === "") {
+    throw new CairnError("NOT_FOUND", `There is nothing at ${path}.`, {
+      hint: "Use an address that GET /openapi.json lists. Documents are at /api/v1/{bucket}/{namespace}/{name}.",
+    });
+  }
   const bucket = decodePart(sent, "address");
   if (RESERVED_BUCKETS.has(bucket)) throw reserved(bucket);
   const problem = bucketProblem(bucket);
@@ -115,7 +119,15 @@ export function parseQuery<P extends QueryParameters>(url: string, parameters: P
     const equals = pair.indexOf("=");
     const name = decodeQuery(equals < 0 ? pair : pair.slice(0, equals));
     const parameter = ownMember(parameters, name);
-    if (parameter === undefined) throw unknownParameter(name, parameters);
+    if (parameter === undefined) {
+      const known = Object.keys(parameters).join(", ");
+      throw badRequest(
+        `Unknown parameter ${JSON.stringify(name)}.`,
+        known === ""
+          ? "Omit the parameter: this address has none."
+          : `Use only the parameters of this address: ${known}.`,
+      );
+    }
     const { option, parse, isRepeatable } = parameter;
     const before = query[option];
     if (before !== undefined && isRepeatable !== true) {
@@ -137,16 +149,6 @@ export function parseQuery<P extends QueryParameters>(url: string, parameters: P
   return query as Query<P>;
 }
 
-function unknownParameter(name: string, parameters: QueryParameters): CairnError {
-  const known = Object.keys(parameters);
-  return badRequest(
-    `Unknown parameter ${JSON.stringify(name)}.`,
-    known.length === 0
-      ? "Omit the parameter: this address has none."
-      : `Use only the parameters of this address: ${known.join(", ")}.`,
-  );
-}
-
 function decodeQuery(part: string): string {
   return decodePart(part, "query", part.replaceAll("+", " "));
 }
@@ -161,12 +163,6 @@ function decodePart(part: string, where: "address" | "query", escaped = part): s
       "Write a literal % as %25.",
     );
   }
-}
-
-function notFound(path: string): CairnError {
-  return new CairnError("NOT_FOUND", `There is nothing at ${path}.`, {
-    hint: "Use an address that GET /openapi.json lists. Documents are at /api/v1/{bucket}/{namespace}/{name}.",
-  });
 }
 
 function reserved(bucket: string): CairnError {

@@ -64,7 +64,7 @@ export class PacedBody implements AsyncIterable<Buffer> {
     const interrupted = new Promise<never>((_, reject) => {
       this.#interrupt = reject;
       // After a stall of the event loop, the timer runs before the sockets are read, so they are read once more.
-      const atLimit = (): void => void (lastRead = setImmediate(() => this.refuse(tooSlow())));
+      const atLimit = (): void => void (lastRead = setImmediate(() => this.refuse(TOO_SLOW)));
       timer = setTimeout(atLimit, this.#leftMs);
     });
     try {
@@ -87,12 +87,10 @@ export class PacedBody implements AsyncIterable<Buffer> {
   }
 }
 
-function tooSlow(): RequestError {
-  return new RequestError(BAD_REQUEST, "The rest of the batch did not arrive in time.", {
-    status: 408,
-    hint: "Send the batch again beginning with this line, and with its number as first-line. The lines before it are stored.",
-  });
-}
+const TOO_SLOW = new RequestError(BAD_REQUEST, "The rest of the batch did not arrive in time.", {
+  status: 408,
+  hint: "Send the batch again beginning with this line, and with its number as first-line. The lines before it are stored.",
+});
 
 /** Returns the body of a request that a route reads as {@link PacedBody}; undefined if it reads it differently. */
 export function pacedBody(request: IncomingMessage): PacedBody | undefined {

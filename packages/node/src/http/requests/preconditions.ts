@@ -106,7 +106,6 @@ export function comparedRevision({ match, noneMatch }: Preconditions): Revision 
   return only !== undefined && only > 0 ? only : undefined;
 }
 
-/** Returns the error for a document that has a different revision (status 412). */
 export function conflict(revision: Revision | undefined): RequestError {
   return lostBecause(`the document is ${revision === undefined ? "absent" : `at revision ${revision}`}`);
 }
@@ -119,24 +118,17 @@ export function isLost(reason = ""): boolean {
   return OF_PRECONDITION.test(reasonWords(reason));
 }
 
-/** The hints for writes that were aborted. */
-interface AbortHints {
-  /** For a precondition that failed. */
-  readonly lost?: string;
-  /** For a rule that refused the write. */
-  readonly refused?: string;
-}
-
 /**
- * Returns the error for a write that was aborted: because of a precondition (status 412), or because of a rule, such as
- * those of queues (status 409). `reason` is the outcome's reason: a code followed by words.
+ * Returns the error for a write that was aborted: because of a precondition (status 412, with the hint `lost`), or
+ * because of a rule, such as those of queues (status 409, with the hint `refused`). `reason` is the outcome's reason: a
+ * code followed by words.
  */
 export function lostBecause(
   reason = "the document is not the expected one",
   {
     lost = "Read the document again and decide whether to write it.",
     refused = "The bucket is a queue, whose rules refuse this write. Enqueue new entries (cairn queue enqueue, POST /api/v1/queues/{queue}/entries), and write others with the epoch of their shard. cairn queue show prints the shards.",
-  }: AbortHints = {},
+  }: { readonly lost?: string; readonly refused?: string } = {},
 ): RequestError {
   const words = reasonWords(reason);
   return isLost(reason)

@@ -1,13 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import {
-  badBody,
-  badRequest,
-  bodyTooLarge,
-  linesExpected,
-  unsupportedCharset,
-  unsupportedEncoding,
-  unsupportedMediaType,
-} from "../answers/request-error.ts";
+import { badBody, badRequest, bodyTooLarge, unsupported } from "../answers/request-error.ts";
 import { parseJson } from "./faithful-json.ts";
 
 /** The media type of many JSON values, one per line. */
@@ -22,7 +14,12 @@ const UTF_8 = /^(?:utf-?8|(?:us-)?ascii)$/i;
 
 /** Throws an error with status 415 unless a request declares its body as lines of JSON in UTF-8. */
 export function requireLines({ headers }: IncomingMessage): void {
-  if (!LINES.test(typeOf(headers["content-type"] ?? ""))) throw linesExpected();
+  if (!LINES.test(typeOf(headers["content-type"] ?? ""))) {
+    throw unsupported(
+      "A batch must be NDJSON, with one transaction per line.",
+      "Send Content-Type: application/x-ndjson (curl --data-binary @FILE).",
+    );
+  }
   requireUnencoded(headers);
 }
 
@@ -40,7 +37,8 @@ export async function readJsonBody(
   const length = headers["content-length"];
   const hasBody = headers["transfer-encoding"] !== undefined || (length !== undefined && length !== "0");
   if (type === undefined && !hasBody) return undefined;
-  if (type !== undefined && !JSON_TYPES.test(typeOf(type))) throw unsupportedMediaType();
+  if (type !== undefined && !JSON_TYPES.test(typeOf(type)))
+    throw unsupported("A body must be JSON.", "Send Content-Type: application/json.");
   const bytes = await readAll(request, maxBytes);
   requireUnencoded(headers);
   return parseJson(bytes, onText);
@@ -63,9 +61,20 @@ function typeOf(contentType: string): string {
 
 function requireUnencoded(headers: IncomingMessage["headers"]): void {
   const charset = /;\s*charset\s*=\s*"?([^\s";]*)/i.exec(headers["content-type"] ?? "")?.[1];
-  if (charset !== undefined && !UTF_8.test(charset)) throw unsupportedCharset(charset);
+  if (charset !== undefined && !UTF_8.test(charset)) {
+    throw unsupported(
+      `Bodies must be UTF-8, not ${charset}.`,
+      "Encode the body as UTF-8, and send Content-Type: application/json.",
+    );
+  }
   const encoding = headers["content-encoding"] ?? "";
-  if (encoding !== "" && !/^identity$/i.test(encoding)) throw unsupportedEncoding(encoding);
+  if (encoding !== "" && !/^identity$/i.test(encoding)) {
+    throw unsupported(
+      `Bodies must be sent unencoded, not with Content-Encoding: ${encoding}.`,
+      "Send the body without Content-Encoding.",
+      { "accept-encoding": "identity" },
+    );
+  }
 }
 
 /** Reads the body. It stays open if it is too large, so that the rest can be discarded. */

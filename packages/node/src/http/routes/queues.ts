@@ -100,7 +100,11 @@ export const queueRoutes: readonly Route[] = [
       const queue = queueOf(call);
       const { name, ...query } = call.query;
       const { txId, entry } = await call.api.entry(queue, name, { ...query, admit: call.admit });
-      if (entry === undefined) throw noEntry(queue, name);
+      if (entry === undefined) {
+        throw new CairnError("NOT_FOUND", `There is no entry ${JSON.stringify(name)} in ${queue}.`, {
+          hint: `List the entries with cairn list ${queue} or GET /api/v1/${queue}. Entries of retired shards are removed.`,
+        });
+      }
       return { headers: { "cairn-tx": txId }, body: jsonLine(foundJson(entry)) };
     },
   }),
@@ -281,10 +285,4 @@ function entryJson({ namespace, name, revision, json }: StoredDocument, createdT
 function foundJson({ document, place }: FoundEntry): string {
   const moved = place.moved === undefined ? "null" : JSON.stringify(place.moved);
   return `${entryJson(document, place.txId)},"open":${place.isOpen},"moved":${moved}}`;
-}
-
-function noEntry(queue: string, name: string): CairnError {
-  return new CairnError("NOT_FOUND", `There is no entry ${JSON.stringify(name)} in ${queue}.`, {
-    hint: `List the entries with cairn list ${queue} or GET /api/v1/${queue}. Entries of retired shards are removed.`,
-  });
 }

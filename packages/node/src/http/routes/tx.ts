@@ -1,4 +1,3 @@
-import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import { TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
@@ -125,24 +124,22 @@ export const txRoutes: readonly Route[] = [
       const limit = timeLimit(query.timeoutMs);
       await api.prepareRead(query);
       const outcome = await call.outcome(id, query.timeoutMs === undefined ? undefined : limit.leftMs);
-      if (outcome === undefined) throw unknownTransaction(id);
+      if (outcome === undefined) {
+        throw new CairnError("NOT_FOUND", `This node has indexed no transaction ${id}.`, {
+          hint: `If the transaction was just submitted, wait for it with GET /api/v1/tx/${id}?timeout=PT5S.`,
+        });
+      }
       if (query.by !== true) return jsonAnswer(outcome);
       call.permit.requireAllBuckets("writers concern");
       const by = await withTimeout(api.writerOf(id), limit.leftMs);
-      if (by === TIMED_OUT) throw logSilent(limit.limitMs);
+      if (by === TIMED_OUT) {
+        throw new CairnError(
+          "LOG_UNREACHABLE",
+          `The log did not return the transaction within ${limit.limitMs} ms.`,
+          { hint: "Try again, or omit by=true: the log is read only for the name of the writer." },
+        );
+      }
       return jsonAnswer(by === undefined ? outcome : { ...outcome, by });
     },
   }),
 ];
-
-function logSilent(ms: number): CairnError {
-  return new CairnError("LOG_UNREACHABLE", `The log did not return the transaction within ${ms} ms.`, {
-    hint: "Try again, or omit by=true: the log is read only for the name of the writer.",
-  });
-}
-
-function unknownTransaction(id: TxId): CairnError {
-  return new CairnError("NOT_FOUND", `This node has indexed no transaction ${id}.`, {
-    hint: `If the transaction was just submitted, wait for it with GET /api/v1/tx/${id}?timeout=PT5S.`,
-  });
-}
