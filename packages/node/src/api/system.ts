@@ -18,7 +18,7 @@ export interface TrimPolicy {
 /** The parameters of a log backup, as configured. */
 export type LogBackupParameters = Omit<LogBackupOptions, "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
 
-/** A right of a token. Every route requires exactly one (http/permits/route-rights.ts). */
+/** A right of a token. Every route requires exactly one (http/openapi/route.ts). */
 export type Right = "read" | "write" | "observe" | "operate";
 
 /** All rights, as `auth-token` has them. */
