@@ -24,8 +24,11 @@ const RESOURCES: NodeStatus["resources"] = {
 /** Returns the status that a ready node passes on to others. */
 export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
   return {
+    node: "a",
     version: "1.0.0",
     phase: "ready",
+    verdict: { state: "healthy", message: "a is ready.", hint: null },
+    findings: [],
     log: {
       name: "log",
       location: "nats://127.0.0.1:4222",
@@ -34,6 +37,8 @@ export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
       lastTxId: 1_200,
       reachable: true,
       exists: true,
+      backup: null,
+      refused: null,
       warnings: [],
     },
     index: {
@@ -43,11 +48,13 @@ export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
       bytes: 81_920,
       version: 1,
       lag: 0,
+      chains: [],
       divergence: null,
       lastScrub: null,
     },
     join: {
-      restoredFrom: { name: "checkpoint-1000-a" },
+      restoredFrom: { name: "checkpoint-1000-a", store: STORE, txId: 1_000 },
+      skipped: [],
       movedAside: [],
       orphans: 0,
       replayed: 200,
@@ -67,6 +74,7 @@ export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
       skipped: null,
       lastFailure: null,
       warnings: [],
+      store: null,
     },
     logBackup: null,
     failure: null,
@@ -111,14 +119,24 @@ export function answersOf(text: string) {
     sameId: [],
     past: null,
     findings: [
-      { severity: "attention", node: text, code: "LOG_UNSAFE", message: text, hint: text, since: at },
-      { severity: "notice", node: null, code: null, message: `also ${text}`, hint: null, since: null },
+      { severity: "attention", node: text, code: text, error: text, message: text, hint: text, since: at },
+      {
+        severity: "notice",
+        node: null,
+        code: text,
+        error: null,
+        message: `also ${text}`,
+        hint: null,
+        since: null,
+      },
     ],
   };
   const status: NodeStatus = {
     node: `${text}a`,
     version: "1.0.0",
     phase: "ready",
+    verdict: { state: "attention", message: text, hint: text },
+    findings: [{ severity: "attention", code: text, error: text, message: text, hint: text, since: at }],
     log: {
       name: text,
       location: text,
@@ -128,6 +146,7 @@ export function answersOf(text: string) {
       reachable: true,
       exists: true,
       backup: null,
+      refused: null,
       warnings: [{ code: "LOG_UNSAFE", message: text, hint: text }],
     },
     index: {

@@ -146,7 +146,7 @@ describe("the page of a node that lies", () => {
         response.writeHead(502).end("<h1>Bad Gateway</h1>"),
     ]) {
       server.liar = silence;
-      await page.getByText(/This node cannot be asked since/).waitFor();
+      await page.getByText(/This node has not answered since/).waitFor();
       await page.locator('#nodes.old tr[data-node="calma"]').waitFor();
       await page.locator("#nodes .problem").getByText(/As of/).waitFor();
       server.liar = truthful("calm");

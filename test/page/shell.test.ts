@@ -38,7 +38,7 @@ describe("the page of a single node", () => {
     await using opened = await openPage(browser, url);
     const { page, errors, origins } = opened;
     await page.locator('tr[data-node="alone"][data-state="ready"]').waitFor();
-    await page.locator(".verdict.well").waitFor();
+    await page.locator(".verdict.healthy").waitFor();
     expect(await page.title()).toBe("Cluster – Cairn");
     expect([...origins]).toEqual([new URL(url).origin]);
     expect(errors).toEqual([]);

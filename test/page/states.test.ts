@@ -106,7 +106,7 @@ describe("the page of three nodes on NATS", () => {
     await row("b", "gone")
       .getByText(/it has not answered for \d/)
       .waitFor();
-    await page.locator(".verdict:not(.well)").waitFor();
+    await page.locator(".verdict:not(.healthy)").waitFor();
     await saysTheAnswer();
   });
 

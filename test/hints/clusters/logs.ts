@@ -137,7 +137,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForLog("a");
       return { status: "a" };
     },
-    hint: /Print them with cairn (log orphans) > FILE \(.*?\), review the file, and submit them again with cairn (load) FILE/,
+    hint: /cairn (log orphans) -f CONFIG > FILE \(.*?\)\. Review the file, and submit them again: cairn (load) FILE/,
     async follow(scene, [, print = "", submit = ""]) {
       const { stdout } = await scene.runStep(print);
       await writeFile(scene.path("FILE"), stdout);
@@ -227,7 +227,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.ready("a");
       return { status: "a" };
     },
-    hint: /Print them with cairn (log orphans) > FILE \(if the log is embedded, stop the node for that, and start it again\), review the file, and submit them again with cairn (load) FILE/,
+    hint: /cairn (log orphans) -f CONFIG > FILE \(if the log is embedded, stop the node for that, and start it again\)\. Review the file, and submit them again: cairn (load) FILE/,
     async follow(scene, [, print = "", submit = ""]) {
       const refused = await scene.runRefused(print);
       if (!refused.includes("To run this command, stop the node")) throw new Error(refused);

@@ -237,9 +237,9 @@ export class HintScene {
 
   async #problemOf(id: string, remains = "nothing"): Promise<string | undefined> {
     const { code, stdout: all, stderr } = await this.run("status", { on: id });
-    const stdout = all.replaceAll(new RegExp(`^Warning +${remains}: `, "gm"), "");
-    // "Orphans" is allowed: they are counted as long as the index that contains them is in quarantine.
-    const problem = /^(Failure|Warning|Stalled|Drill failed|Last failure) /m;
+    const stdout = all.replaceAll(new RegExp(`^Attention +${remains}: `, "gm"), "");
+    // Transactions that were lost are looked for in the log only every half minute.
+    const problem = /^(?:Failing|Attention) +(?![\d,]+ transactions? lost )/m;
     if (code !== 0 || !/^Phase +ready/m.test(stdout) || problem.test(stdout)) return `${stdout}${stderr}`;
     const status = await this.put(id, `well-${id}`, 1);
     if (status === 405 && (await this.node(id).status()).log.backup !== null) return undefined;
@@ -280,7 +280,7 @@ export class HintScene {
 }
 
 /** Lines of `cairn status` that request an action, with the indented lines below them. */
-const TO_DO = /^(?:Failure|Warning|Stalled|Orphans|Drill failed|Last failure) .*(?:\n {2,}\S.*)*/m;
+const TO_DO = /^(?:Failing|Attention) .*(?:\n {2,}\S.*)*/m;
 /** Lines of `cairn status` that report automatic actions of the node. */
 const DONE_BY_NODE = /^(?:Skipped|Moved aside) .*/m;
 

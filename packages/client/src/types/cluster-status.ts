@@ -1,4 +1,4 @@
-import type { ChainValue, LogBackupStatus, NodeStatus } from "./node-status.ts";
+import type { ChainValue, Finding, NodeStatus, Verdict } from "./node-status.ts";
 import type { TxId } from "./transaction.ts";
 
 /** The response to GET /status/cluster: all nodes of a log, and what needs attention. */
@@ -6,7 +6,7 @@ export interface ClusterStatus {
   /** The time at which the nodes were asked, by the clock of the node that asked them (ISO 8601). */
   readonly at: string;
   readonly askedBy: { readonly node: string; readonly instance: string };
-  readonly verdict: ClusterVerdict;
+  readonly verdict: Verdict;
   /** The log; `id` and `lastTxId` are null if it does not exist or is not known yet. `name` is null until it is known. */
   readonly log: {
     readonly name: string | null;
@@ -25,26 +25,9 @@ export interface ClusterStatus {
   readonly findings: readonly ClusterFinding[];
 }
 
-/**
- * The state of a cluster in one sentence. The worst finding decides: `failing` means that something does not work now,
- * and `attention` that something will go wrong unless it is dealt with.
- */
-export interface ClusterVerdict {
-  readonly state: "well" | "attention" | "failing";
-  readonly message: string;
-  readonly hint: string | null;
-}
-
-/** Something that an operator should know about a node, or about the cluster if `node` is null. */
-export interface ClusterFinding {
-  /** A `notice` needs no action soon, and does not affect the verdict. */
-  readonly severity: "failing" | "attention" | "notice";
+/** A finding about a node, or about the cluster if `node` is null. */
+export interface ClusterFinding extends Finding {
   readonly node: string | null;
-  readonly code: string | null;
-  readonly message: string;
-  readonly hint: string | null;
-  /** The time since which this has been so (ISO 8601), if it is known. */
-  readonly since: string | null;
 }
 
 export interface ClusterNode {
@@ -61,30 +44,5 @@ export interface ClusterNode {
   readonly past: (ChainValue & { readonly version: number }) | null;
 }
 
-type Checkpoints = NodeStatus["checkpoints"];
-
-/**
- * The part of a node's GET /status that other nodes pass on. Its fields have the same meaning as there. A node running
- * a later version may be in a phase that this version does not know.
- */
-export interface PeerStatus {
-  readonly version: string;
-  readonly phase: string;
-  readonly log: Omit<NodeStatus["log"], "backup">;
-  readonly index: Omit<NodeStatus["index"], "chains">;
-  readonly join: Pick<NodeStatus["join"], "orphans" | "replayed" | "readyAfterMs"> & {
-    readonly restoredFrom: { readonly name: string } | null;
-    readonly movedAside: readonly { readonly code: string; readonly message: string }[];
-  };
-  readonly progress: NodeStatus["progress"];
-  readonly stalled: { readonly since: string; readonly forMs: number; readonly message: string } | null;
-  readonly checkpoints: Omit<Checkpoints, "store" | "lastVerified"> & {
-    readonly lastVerified: Pick<
-      NonNullable<Checkpoints["lastVerified"]>,
-      "name" | "txId" | "verifiedAt" | "node" | "ageMs"
-    > | null;
-  };
-  readonly logBackup: Omit<LogBackupStatus, "covered" | "nextLookAt" | "failedLooks" | "written"> | null;
-  readonly failure: NodeStatus["failure"];
-  readonly resources: NodeStatus["resources"];
-}
+/** A node's GET /status. A node running a later version may be in a phase that this version does not know. */
+export type PeerStatus = Omit<NodeStatus, "phase"> & { readonly phase: string };

@@ -60,11 +60,37 @@ export interface ChainValue {
 /** The chain values: first the newest, then those at earlier links. */
 export type Chains = readonly ChainValue[];
 
+/**
+ * Something that an operator should know. docs/metrics.md lists the codes. `failing` means that something does not work
+ * now, and `attention` that something will go wrong unless it is dealt with. A `notice` needs no action soon, and does
+ * not affect the verdict.
+ */
+export interface Finding {
+  readonly code: string;
+  readonly severity: "failing" | "attention" | "notice";
+  /** The time since which this has been so (ISO 8601), if it is known. */
+  readonly since: string | null;
+  /** The code of the underlying error, if there is one. */
+  readonly error: string | null;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
+/** The state of a node or a cluster in one sentence, which the worst finding decides. */
+export interface Verdict {
+  readonly state: "healthy" | "not-ready" | "attention" | "failing";
+  readonly message: string;
+  readonly hint: string | null;
+}
+
 /** The response to GET /status. docs/http.md explains each field. Null means that there is no value. */
 export interface NodeStatus {
   readonly node: string;
   readonly version: string;
   readonly phase: Phase;
+  readonly verdict: Verdict;
+  /** Worst first. */
+  readonly findings: readonly Finding[];
   readonly log: {
     /** The name of the log; null until the log is open, unless the configuration names it. */
     readonly name: string | null;
@@ -85,6 +111,13 @@ export interface NodeStatus {
       readonly location: string;
       readonly newestSegmentAt: string | null;
       readonly ageMs: number | null;
+    } | null;
+    /** Why the log refused the last transaction that was submitted to this node; null once it accepts them again. */
+    readonly refused: {
+      readonly since: string;
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string | null;
     } | null;
     /** Problems that need attention although the log works. */
     readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];

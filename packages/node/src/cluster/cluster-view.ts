@@ -1,7 +1,7 @@
-import type { ClusterFinding, ClusterStatus, ClusterVerdict } from "@cairn/client";
-import type { Peer } from "./ask-cluster.ts";
-import type { PastComparison } from "./compare-pasts.ts";
-import { sameIds } from "./judge-digests.ts";
+import type { ClusterStatus } from "@cairn/client";
+import type { PeerChannel } from "../log/peer-channel.ts";
+import { type AskOptions, askSilent, type Peer } from "./ask-cluster.ts";
+import { comparePasts, type PastComparison } from "./compare-pasts.ts";
 import type { SilentNode } from "./peer-messages.ts";
 
 export interface ClusterView {
@@ -30,25 +30,16 @@ export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boo
     its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
 }
 
-/** Returns a view, its findings and its verdict in the form of GET /status/cluster. */
-export function clusterStatus(
-  { log, peers, silent, past }: ClusterView,
-  findings: readonly ClusterFinding[],
-  verdict: ClusterVerdict,
-  at: string,
-): Omit<ClusterStatus, "askedBy"> {
-  return {
-    at,
-    verdict,
-    log,
-    nodes: peers.map((peer) => ({
-      ...peer,
-      sameLog: log.id === null || peer.status.log.id === null ? null : peer.status.log.id === log.id,
-      past: past?.pasts.get(peer.instance) ?? null,
-    })),
-    silent,
-    sameId: sameIds(peers).map(({ node }) => node),
-    past: past === undefined ? null : { txId: past.txId, differ: past.differ ?? null },
-    findings,
-  };
+/** Compares these nodes of a log, and finds those that do not respond. */
+export async function viewOf(
+  channel: PeerChannel,
+  log: ClusterView["log"] & { readonly id: string },
+  peers: readonly Peer[],
+  options: AskOptions,
+): Promise<ClusterView> {
+  const [past, silent] = await Promise.all([
+    comparePasts(channel, log.id, peers.filter(hasLog({ log })), options),
+    askSilent(channel, peers, log.id, options),
+  ]);
+  return { log, peers, silent, past };
 }

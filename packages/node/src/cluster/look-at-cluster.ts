@@ -3,10 +3,10 @@ import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { SharedResults } from "../concurrency/shared-results.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { askSilent, askStatus, type Peer } from "./ask-cluster.ts";
-import { clusterFindings, clusterVerdict, notAsked } from "./cluster-findings.ts";
-import { clusterStatus, type ClusterView, hasLog } from "./cluster-view.ts";
-import { comparePasts } from "./compare-pasts.ts";
+import { askStatus, type Peer } from "./ask-cluster.ts";
+import { finding } from "../findings/findings.ts";
+import { clusterStatus } from "./cluster-findings.ts";
+import { type ClusterView, viewOf } from "./cluster-view.ts";
 import { type PeerIdentity, passedOn } from "./peer-messages.ts";
 
 /** How long a status of the cluster is served again (ms), so that any number of pages cost one request to the nodes. */
@@ -46,14 +46,15 @@ export class ClusterLook {
         view = await this.#ask(timeoutMs, undefined);
     } catch (error) {
       if (!isCairnError(error)) throw error;
-      refused = [notAsked(identity.node, error)];
+      const message = `The other nodes could not be asked. ${error.message}`;
+      const { code, hint } = error;
+      refused = [
+        { ...finding("nodes-not-asked", { code, message, hint: hint ?? null }), node: identity.node },
+      ];
       view = alone(await this.#self());
     }
-    const now = Date.now();
-    const findings = [...refused, ...clusterFindings(view, now)];
     const { node, instance } = identity;
-    const status = clusterStatus(view, findings, clusterVerdict(view, findings), new Date(now).toISOString());
-    return { ...status, askedBy: { node, instance } };
+    return { ...clusterStatus(view, Date.now(), refused), askedBy: { node, instance } };
   }
 
   async #ask(timeoutMs: number, expected: ReadonlySet<string> | undefined): Promise<ClusterView> {
@@ -65,13 +66,9 @@ export class ClusterLook {
     const own = self ?? (await this.#self());
     const peers = self === undefined ? [own, ...responded] : responded;
     const { log } = alone(own);
-    if (log.id === null) return { log, peers, silent: [], past: undefined };
-    const options = { timeoutMs, signal: timeoutSignal(timeoutMs) };
-    const [past, silent] = await Promise.all([
-      comparePasts(channel, log.id, peers.filter(hasLog({ log })), options),
-      askSilent(channel, peers, log.id, options),
-    ]);
-    return { log, peers, silent, past };
+    const { id } = log;
+    if (id === null) return { log, peers, silent: [], past: undefined };
+    return await viewOf(channel, { ...log, id }, peers, { timeoutMs, signal: timeoutSignal(timeoutMs) });
   }
 
   async #self(): Promise<Peer> {

@@ -1,5 +1,7 @@
 import { Gauge, type Registry } from "prom-client";
 import type { NodeStatus, Phase } from "@cairn/client";
+import { PHASES } from "../api/status-schema.ts";
+import { NODE_FINDINGS } from "../findings/findings.ts";
 
 /** A function that reads the value of a gauge from a status. Without a value, the gauge is absent rather than 0. */
 type Reading = (status: NodeStatus) => number | null | undefined;
@@ -105,7 +107,7 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ logBackup }) => logBackup?.exposed.transactions,
   ],
   cairn_log_backup_exposed_since_timestamp_seconds: [
-    "Since when the log's backup has lacked transactions of the index; absent if it lacks none.",
+    "When the oldest transactions that the log's backup lacks were indexed; absent if it lacks none.",
     ({ logBackup }) => seconds(logBackup?.exposed.since),
   ],
   cairn_log_backup_holes: [
@@ -135,8 +137,6 @@ const READINGS: Readonly<Record<string, readonly [help: string, read: Reading]>>
     ({ checkpoints: { nextCheckAt } }) => seconds(nextCheckAt),
   ],
 };
-
-const PHASES: readonly Phase[] = ["restoring", "replaying", "ready", "stopping", "failed"];
 
 export interface StatusMetrics {
   /** Sets the phase, which is always known. */
@@ -169,6 +169,12 @@ export function statusMetrics(registry: Registry): StatusMetrics {
     labelNames: ["code"],
     registers,
   });
+  const finding = new Gauge({
+    name: "cairn_finding",
+    help: "1 for what needs attention on the node, and 0 for everything else that could.",
+    labelNames: ["code", "severity"],
+    registers,
+  });
   const warning = new Gauge({
     name: "cairn_checkpoint_warning_timestamp_seconds",
     help: "When the checkpointer last warned, by subject; absent if it has not.",
@@ -176,6 +182,7 @@ export function statusMetrics(registry: Registry): StatusMetrics {
     registers,
   });
   for (const phase of PHASES) phases.set({ phase }, 0);
+  for (const [code, severity] of Object.entries(NODE_FINDINGS)) finding.set({ code, severity }, 0);
   return {
     phase(now) {
       for (const phase of PHASES) phases.set({ phase }, Number(phase === now));
@@ -189,6 +196,9 @@ export function statusMetrics(registry: Registry): StatusMetrics {
       }
       failure.reset();
       if (status?.failure) failure.set({ code: status.failure.code }, 1);
+      finding.reset();
+      for (const [code, severity] of Object.entries(status === undefined ? {} : NODE_FINDINGS))
+        finding.set({ code, severity }, Number(status?.findings.some((one) => one.code === code)));
       warning.reset();
       for (const { about, at } of status?.checkpoints.warnings ?? []) {
         warning.set({ about }, Date.parse(at) / 1_000);

@@ -1,7 +1,6 @@
 import type { NodeStatus, TxId } from "@cairn/client";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { Logger } from "pino";
 import { coalesced } from "../concurrency/coalesced.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
@@ -18,17 +17,13 @@ const COVERED_MS = 3_600_000;
 
 /**
  * Watches a log that is in use for problems that need an operator's attention, such as unsafe settings or messages
- * removed by other programs. Such problems can appear at any time, so the log is inspected periodically. Each problem
- * is logged once while it lasts.
+ * removed by other programs. Such problems can appear at any time, so the log is inspected periodically.
  */
 export class LogWatch {
   /** Inspects the log now. Calls that arrive during an inspection share the next one. */
   readonly look = coalesced(async () => await this.#look());
-  /** Compares the log with the checkpoints, which the node does once it has joined. */
-  readonly compare = coalesced(async () => await this.#compare());
   readonly #system: System;
   readonly #life: NodeLife;
-  readonly #logger: Logger;
   #found: readonly CairnError[] = [];
   /** What the last comparison found; undefined if there is nothing to report. */
   #lost: CairnError | undefined;
@@ -37,10 +32,9 @@ export class LogWatch {
   /** The last position at which the log may begin, given the checkpoint or backup that the last search found. */
   #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
 
-  constructor(system: System, life: NodeLife, logger: Logger) {
+  constructor(system: System, life: NodeLife) {
     this.#system = system;
     this.#life = life;
-    this.#logger = logger;
   }
 
   /**
@@ -58,15 +52,8 @@ export class LogWatch {
   }
 
   async #look(): Promise<void> {
-    if (this.#lost !== undefined || this.#compared !== this.#life.identity?.id) await this.compare();
-    const found = await this.#inspect();
-    if (found === undefined) return;
-    const known = new Set(this.#found.map(kindOf));
-    this.#found = found;
-    for (const warning of found) {
-      const { code, message, hint } = warning;
-      if (!known.has(kindOf(warning))) this.#logger.warn({ code, hint }, message);
-    }
+    if (this.#lost !== undefined || this.#compared !== this.#life.identity?.id) await this.#compare();
+    this.#found = (await this.#inspect()) ?? this.#found;
   }
 
   /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */
@@ -119,12 +106,8 @@ export class LogWatch {
       },
     );
     if (furthest === "unknown") return;
-    const isKnown = this.#lost !== undefined;
     this.#compared = identity.id;
     this.#lost = furthest === undefined ? undefined : lostEnd(log.name, furthest);
-    if (this.#lost === undefined || isKnown) return;
-    const { code, hint, message } = this.#lost;
-    this.#logger.warn({ code, hint }, message);
   }
 }
 
@@ -162,14 +145,6 @@ function lostEnd(logName: string, { name, store, txId }: Contradicting): CairnEr
       hint: `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm STREAM; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`,
     },
   );
-}
-
-/**
- * Returns a key by which a problem is recognized, so that it is logged only once. The key of a setting includes its
- * value. The key of missing messages does not include their number.
- */
-function kindOf({ code, message }: CairnError): string {
-  return code === "LOG_UNSAFE" ? message : code;
 }
 
 /**

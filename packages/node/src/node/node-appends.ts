@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Transaction, TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS } from "../api/node-api.ts";
 import { coalesced } from "../concurrency/coalesced.ts";
@@ -29,6 +29,9 @@ const GATHERING_TURNS = 5;
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
 }
+
+/** How long the log may take to answer whether it accepts messages again (ms). */
+const PROBE_MS = 5_000;
 
 interface Target {
   readonly log: TxLog;
@@ -115,6 +118,22 @@ export class NodeAppends {
         hint: "Try again, on this node or another one, or omit linearizable=true to read the node's current state. cairn status shows whether the log can be reached and how far the node is behind it.",
       },
     );
+  }
+
+  /**
+   * Appends a barrier if the log has refused transactions, but none within the last `quietMs`: while clients are
+   * refused, that it may take so small a message means nothing. The log has room again if it takes it.
+   */
+  async retryRefused(quietMs: number): Promise<void> {
+    const { refusals } = this.#life.observation;
+    if ((refusals.quietMs ?? 0) <= quietMs) return;
+    try {
+      const { log, index, of } = this.#target();
+      const stored = submitBarrier(log, of, index.state.txId, PROBE_MS);
+      await refusals.observe(this.#guarded(index, stored));
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+    }
   }
 
   async #appendBarrier(): Promise<TxId> {

@@ -8,22 +8,22 @@ import { PeerServer } from "../cluster/peer-server.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
-import type { IndexStore } from "../index/index-store.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { FindingLog } from "../findings/finding-log.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
-import { askBounds, indexFiles } from "./node-status.ts";
+import { askBounds } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { OrphanCount } from "../upkeep/count-orphans.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
-/** The pause between examinations of the log, whose findings are in `log.warnings` and logged once. */
+/** The pause between looks at what needs attention. */
 const LOOK_MS = 30_000;
-/** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
-const FUTURE_MS = 60_000;
+/** The pause between attempts of a log that has refused transactions. Once it has room, that should soon be known. */
+const RETRY_MS = 5_000;
 
 export interface ReportingParts {
   readonly system: System;
@@ -31,6 +31,8 @@ export interface ReportingParts {
   readonly life: NodeLife;
   readonly logger: Logger;
   readonly status: () => Promise<NodeStatus>;
+  /** Finds out whether a log that refused transactions, but none within the last `quietMs`, accepts them again. */
+  readonly retryRefused: (quietMs: number) => Promise<void>;
   /** The approximate interval between comparisons with the other nodes (ms). Defaults to one minute. */
   readonly compareEveryMs?: number | undefined;
   /** As in {@link StallWatch}; set by tests. */
@@ -51,11 +53,9 @@ export class NodeReporting {
   readonly #watch: StallWatch;
   readonly #past: OnePast;
   readonly #log: LogWatch;
-  #looks: RepeatedWork | undefined;
-  /** True if it has been logged that the time of the newest transaction is in the future. */
-  #isAhead = false;
-  /** The index whose missing files have been logged. */
-  #incomplete: IndexStore | undefined;
+  readonly #repeated: RepeatedWork[] = [];
+  readonly #findings: FindingLog;
+  readonly #orphans: OrphanCount;
 
   constructor(parts: ReportingParts) {
     const { system, directory, life, logger, status } = parts;
@@ -90,7 +90,9 @@ export class NodeReporting {
       everyMs: parts.compareEveryMs,
     });
     this.comparePast = this.#past.comparePast;
-    this.#log = new LogWatch(system, life, logger);
+    this.#log = new LogWatch(system, life);
+    this.#findings = new FindingLog(logger);
+    this.#orphans = new OrphanCount(directory, system.kvProvider);
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
@@ -108,13 +110,18 @@ export class NodeReporting {
     this.#past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
     const look = async (signal: AbortSignal): Promise<void> => {
-      this.#lookAtTime();
-      await this.#lookAtFiles();
+      const { life } = this.#parts;
+      if (life.phase === "ready" && life.index !== undefined && life.report.orphans > 0)
+        life.report.orphans = await this.#orphans.of(life.index);
       // The log is compared with stores, which may never respond. The comparison writes nothing, so it can be abandoned.
-      await unlessAborted(this.#lookAtLog(), signal);
+      await unlessAborted(this.#look(), signal);
     };
-    this.#looks = repeatEvery(systemClock, every, look, (error) =>
-      this.#parts.logger.warn({ err: error }, "the files of the index could not be checked"),
+    const retryMs = Math.min(every, RETRY_MS);
+    const onError = (error: unknown): void =>
+      this.#parts.logger.warn({ err: error }, "the node could not be checked");
+    this.#repeated.push(
+      repeatEvery(systemClock, every, look, onError),
+      repeatEvery(systemClock, retryMs, async () => await this.#parts.retryRefused(retryMs), onError),
     );
   }
 
@@ -140,55 +147,35 @@ export class NodeReporting {
   /** Begins to respond to processes that have the log open. */
   opened(log: TxLog): void {
     this.#peers.listen(log);
-    void this.#lookAtLog();
+    void this.#look();
   }
 
   /** Compares the log with the checkpoints, now that the node has joined. */
   joined(): void {
-    this.#log.compare().catch((error: unknown) => {
-      this.#parts.logger.warn({ err: error }, "the log could not be compared with the checkpoints");
-    });
+    void this.#look();
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.#watch.stop(), this.#looks?.stop(), this.#past.close(), this.#peers.close()]);
+    await Promise.all([
+      this.#watch.stop(),
+      ...this.#repeated.map((work) => work.stop()),
+      this.#past.close(),
+      this.#peers.close(),
+    ]);
     // This comes last, so that no announcement follows the message that this node is leaving.
     const { peers } = this.#parts.life.log ?? {};
     if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
   }
 
-  /** Warns once about a wrong clock. Such a clock freezes the times of transactions, but has no other symptom. */
-  #lookAtTime(): void {
-    const { time = 0 } = this.#parts.life.index?.state ?? {};
-    const aheadMs = time - Date.now();
-    const wasAhead = this.#isAhead;
-    this.#isAhead = aheadMs >= FUTURE_MS;
-    if (wasAhead || !this.#isAhead) return;
-    this.#parts.logger.warn(
-      {
-        txTime: isoTime(time),
-        aheadMs,
-        hint: "Correct the clock of this machine or of the log's server, whichever is wrong. Times of transactions never decrease, so all transactions get the time of the newest one until the clock has reached it, and expiry and reads as of a time use that time.",
-      },
-      "The time of the newest transaction is in the future.",
-    );
-  }
-
-  /** Reads of open files continue to work, so a loss would go unnoticed until the next checkpoint or start. */
-  async #lookAtFiles(): Promise<void> {
-    const { index } = this.#parts.life;
-    const { warning } = await indexFiles(index);
-    if (warning === undefined || this.#incomplete === index) return;
-    this.#incomplete = index;
-    this.#parts.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
-  }
-
-  async #lookAtLog(): Promise<void> {
+  /** Looks at the log, and logs what needs attention. */
+  async #look(): Promise<void> {
+    const { logger, status } = this.#parts;
     try {
       await this.#log.look();
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, "the log could not be checked");
+      logger.warn({ err: error }, "the log could not be checked");
     }
+    this.#findings.note((await status()).findings);
   }
 
   #movement(): Movement | undefined {

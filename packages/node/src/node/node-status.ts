@@ -1,7 +1,7 @@
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
-import type { LastResults } from "../observe/last-results.ts";
+import { withFindings } from "../findings/node-findings.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -9,6 +9,7 @@ import { isoTime } from "../text/iso-time.ts";
 import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
+import type { NodeObservation } from "./node-observation.ts";
 import { VERSION } from "../api/version.ts";
 
 /** The parts of a node's life that /status reports. */
@@ -25,7 +26,7 @@ export type StatusParts = Pick<
   | "services"
   | "failure"
   | "recovery"
-> & { readonly observation: { readonly lastResults: LastResults } };
+> & { readonly observation: Pick<NodeObservation, "lastResults" | "refusals"> };
 
 /** The time for which /status waits for the log before it reports the log as unreachable (ms). */
 const LOG_ANSWER_MS = 2_000;
@@ -49,12 +50,14 @@ export async function nodeStatus(
   const { checkpointer, upkeep, logBackup } = parts.services ?? {};
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
   const isReported =
-    problem === undefined || [failure, ...warnings].some((one) => one?.message === problem.message);
+    problem === undefined ||
+    (problem === SILENT.problem && failure !== undefined) ||
+    [failure, ...warnings].some((one) => one?.message === problem.message);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
   const lastTxId = isEmpty ? null : bounds.last + offset;
   const state = index?.state;
-  return {
+  const facts = {
     node,
     version: VERSION,
     phase,
@@ -67,6 +70,7 @@ export async function nodeStatus(
       reachable,
       exists,
       backup: backupSource(parts.log),
+      refused: observation.refusals.refused,
       warnings: isReported ? warnings : [...warnings, problem],
     },
     index: {
@@ -97,6 +101,7 @@ export async function nodeStatus(
           },
     resources,
   };
+  return withFindings(facts, Date.now());
 }
 
 /**
@@ -162,6 +167,16 @@ const NOT_COMPARED: LogLook = {
   },
 };
 
+const SILENT: LogLook = {
+  reachable: false,
+  exists: null,
+  problem: {
+    code: "LOG_UNREACHABLE",
+    message: `The log has not responded within ${LOG_ANSWER_MS / 1_000} s.`,
+    hint: "Check the log's servers and the network. The node keeps trying to read the log.",
+  },
+};
+
 /** Null means unknown. A log that has not been created yet or was deleted does not count as unreachable. */
 async function lookAtLog(
   parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "identity">,
@@ -180,7 +195,7 @@ async function lookAtLog(
         : { reachable: true, exists: true, bounds };
     }
     const [refusal] = refusals;
-    if (refusal === undefined) return { reachable: false, exists: null };
+    if (refusal === undefined) return SILENT;
     if ((await doesExist(log)) === false) return { reachable: true, exists: false };
     const { code, message, hint = "" } = refusal;
     return { reachable: false, exists: null, problem: { code, message, hint } };

@@ -164,6 +164,7 @@ class RunningNode implements CairnNode {
       life: this.#life,
       logger,
       status,
+      retryRefused: (quietMs) => this.#appends.retryRefused(quietMs),
       compareEveryMs,
       stall,
     });

@@ -112,10 +112,10 @@ describe("cairn status --wait of a node whose log is behind its backup", () => {
       const { code, stdout } = await status();
       expect([code, stdout]).toEqual([0, expect.stringMatching(/^Phase +ready/m)]);
       let shown = stdout;
-      while (!shown.includes("Not backed up")) shown = (await status()).stdout;
+      while (!shown.includes("The log is not backed up")) shown = (await status()).stdout;
       expect(shown).toMatch(/^Log backup +unknown until a look succeeds; exposed: unknown$/m);
       expect(shown).toMatch(
-        /^Not backed up +LOG_REGRESSED: .* transaction 9, .*\n +.*orphans --from-backup/m,
+        /^Attention +LOG_REGRESSED: The log is not backed up\. .* transaction 9, .*\n +.*orphans --from-backup/m,
       );
     } finally {
       await scene.close();

@@ -1,14 +1,10 @@
 import { expect, test } from "vitest";
-import type { ClusterFinding, PeerStatus } from "@cairn/client";
+import type { ClusterFinding, NodeStatus } from "@cairn/client";
 import type { Peer } from "../../src/cluster/ask-cluster.ts";
-import {
-  clusterFindings,
-  clusterVerdict,
-  findingText,
-  notAsked,
-} from "../../src/cluster/cluster-findings.ts";
+import { clusterFindings, clusterStatus } from "../../src/cluster/cluster-findings.ts";
 import type { ClusterView } from "../../src/cluster/cluster-view.ts";
-import { passedOn } from "../../src/cluster/peer-messages.ts";
+import { findingText } from "../../src/findings/findings.ts";
+import { withFindings } from "../../src/findings/node-findings.ts";
 import { MemoryNode, RESOURCES } from "../http/memory-node.ts";
 
 const NOW = Date.parse("2026-11-20T12:00:00.000Z");
@@ -18,24 +14,26 @@ function ago(ms: number): string {
   return new Date(NOW - ms).toISOString();
 }
 
-const { log, index, ...status } = passedOn(await new MemoryNode().status());
-const STATUS: PeerStatus = {
+const { log, index, resources, ...status } = await new MemoryNode().status();
+const STATUS: NodeStatus = {
   ...status,
+  resources: { ...resources, uptimeMs: 23 * HOUR },
   log: { ...log, id: "one", lastTxId: 10 },
   index: { ...index, txId: 10, bytes: 2 ** 30 },
 };
 const RETRYING = { retries: true, nextTryAt: null };
 
-function peer(node: string, changes: Partial<PeerStatus> = {}): Peer {
+function peer(node: string, changes: Partial<NodeStatus> = {}): Peer {
   const startedAt = ago(24 * HOUR);
-  return { instance: `i-${node}`, node, host: "h", pid: 1, startedAt, status: { ...STATUS, ...changes } };
+  const its = withFindings({ ...STATUS, node, ...changes }, NOW);
+  return { instance: `i-${node}`, node, host: "h", pid: 1, startedAt, status: its };
 }
 
 function view(peers: readonly Peer[], parts: Partial<ClusterView> = {}): ClusterView {
   return { log: { name: "l", id: "one", lastTxId: 10 }, peers, silent: [], past: undefined, ...parts };
 }
 
-function saving(parts: Partial<PeerStatus["checkpoints"]>, ageMs: number): Pick<PeerStatus, "checkpoints"> {
+function saving(parts: Partial<NodeStatus["checkpoints"]>, ageMs: number): Pick<NodeStatus, "checkpoints"> {
   const last = { name: "c", txId: 7, takenAt: ago(ageMs), bytes: 1, ageMs };
   return { checkpoints: { ...STATUS.checkpoints, approxFrequencyMs: HOUR, last, ...parts } };
 }
@@ -47,14 +45,14 @@ function found(peers: readonly Peer[]): readonly ClusterFinding[] {
 test("a healthy cluster has no findings, and its verdict counts the nodes", () => {
   const healthy = view([peer("a"), peer("b"), peer("c", { phase: "restoring" })]);
   expect(clusterFindings(healthy, NOW)).toEqual([]);
-  expect(clusterVerdict(healthy, [])).toEqual({
-    state: "well",
+  expect(clusterStatus(healthy, NOW).verdict).toEqual({
+    state: "healthy",
     message: "2 nodes are ready, and 1 not yet.",
     hint: null,
   });
   const none = view([peer("a", { phase: "replaying" })]);
-  expect(clusterVerdict(none, [])).toMatchObject({
-    state: "attention",
+  expect(clusterStatus(none, NOW).verdict).toMatchObject({
+    state: "not-ready",
     hint: expect.stringContaining("PT30S"),
   });
 });
@@ -68,7 +66,11 @@ test("the worst finding comes first and decides the verdict", () => {
   };
   const peers = [
     peer("a", {
-      join: { ...STATUS.join, movedAside: [{ code: "INDEX_CORRUPT", message: "It." }], orphans: 2 },
+      join: {
+        ...STATUS.join,
+        movedAside: [{ path: "/q", code: "INDEX_CORRUPT", message: "It." }],
+        orphans: 2,
+      },
     }),
     peer("b", { phase: "failed", failure }),
   ];
@@ -78,16 +80,19 @@ test("the worst finding comes first and decides the verdict", () => {
     ["attention", "a"],
     ["notice", "a"],
   ]);
-  expect(clusterVerdict(view(peers), findings)).toEqual({
+  expect(clusterStatus(view(peers), NOW).verdict).toEqual({
     state: "failing",
     message: "b: LOG_GAP: A message is missing.",
     hint: "Recover the log.",
   });
-  const notice = clusterFindings(
-    view([peer("a", { join: { ...STATUS.join, movedAside: [{ code: "X", message: "It." }] } })]),
-    NOW,
-  );
-  expect(clusterVerdict(view([peer("a")]), notice).state).toBe("well");
+  const movedAside = [{ path: "/q", code: "X", message: "It." }];
+  const moved = view([peer("a", { join: { ...STATUS.join, movedAside } })]);
+  expect(clusterStatus(moved, NOW)).toMatchObject({
+    findings: [{ code: "index-moved-aside", severity: "notice", since: ago(23 * HOUR) }],
+    verdict: { state: "healthy" },
+  });
+  const later = { join: { ...STATUS.join, movedAside }, resources: { ...RESOURCES, uptimeMs: 25 * HOUR } };
+  expect(found([peer("a", later)])).toEqual([]);
 });
 
 test("a node that retries needs attention; silent nodes, shared ids, stalls and differences are findings", () => {
@@ -105,7 +110,8 @@ test("a node that retries needs attention; silent nodes, shared ids, stalls and 
   expect(found([peer("a"), peer("a")]).map(({ message }) => message)).toEqual([
     expect.stringMatching(/^a is the id of 2 nodes, on h \(process 1, since .*\) and on h /),
   ]);
-  const stalled = { forMs: 90_000, message: "It waits for the log.", since: ago(90_000) };
+  const waiting = { phase: "ready", txId: 7, waitingFor: "log" } as const;
+  const stalled = { ...waiting, forMs: 90_000, message: "It waits for the log.", since: ago(90_000) };
   expect(found([peer("a", { stalled })])).toMatchObject([{ severity: "failing", since: ago(90_000) }]);
   const past = { txId: 6, history: "a".repeat(64), effects: "b".repeat(64), version: 7 };
   const pasts = new Map([
@@ -122,7 +128,7 @@ test("a node that retries needs attention; silent nodes, shared ids, stalls and 
 
 test("a failure to save counts until a checkpoint is saved or a look succeeds", () => {
   const lastFailure = { at: ago(HOUR), code: "STORE_DENIED", message: "No.", hint: "Allow it." };
-  const failed = (parts: Partial<PeerStatus["checkpoints"]>): readonly ClusterFinding[] =>
+  const failed = (parts: Partial<NodeStatus["checkpoints"]>): readonly ClusterFinding[] =>
     found([peer("a", saving({ lastFailure, ...parts }, 0))]);
   expect(failed({}).map(findingText)).toEqual(["a: STORE_DENIED: No checkpoint was saved. No. Allow it."]);
   const saved = { name: "c", txId: 7, bytes: 1, durationMs: 1 };
@@ -143,9 +149,17 @@ test("a failed drill counts until a checkpoint is verified; warnings of the stor
     hint: "Save another one.",
   } as const;
   expect(found([peer("a", saving({ lastDrill }, 0))])).toMatchObject([
-    { severity: "attention", code: "CHECKPOINT_CORRUPT", since: ago(HOUR) },
+    { severity: "attention", error: "CHECKPOINT_CORRUPT", since: ago(HOUR) },
   ]);
-  const lastVerified = { name: "c", txId: 7, verifiedAt: ago(1), node: "b", ageMs: 1 };
+  const lastVerified = {
+    name: "c",
+    txId: 7,
+    verifiedAt: ago(1),
+    node: "b",
+    ageMs: 1,
+    digest: "",
+    durationMs: null,
+  };
   expect(found([peer("a", saving({ lastDrill, lastVerified }, 0))])).toEqual([]);
   const warning = { code: "LOG_UNSAFE", message: "It loses messages.", hint: "Change it." };
   const backup = {
@@ -154,6 +168,10 @@ test("a failed drill counts until a checkpoint is verified; warnings of the stor
     segments: 1,
     bytes: 1,
     lastLookAt: ago(5),
+    covered: [],
+    nextLookAt: null,
+    failedLooks: 1,
+    written: { segments: 0, bytes: 0 },
     exposed: { transactions: 1, since: ago(5) },
     lastFailure: { ...warning, code: "STORE_FULL" },
   };
@@ -164,17 +182,24 @@ test("a failed drill counts until a checkpoint is verified; warnings of the stor
       ...saving({ warnings: [{ ...warning, at: ago(7), about: "clock" }] }, 0),
     }),
   ]);
-  expect(findings.map(({ code, since }) => [code, since])).toEqual([
-    ["LOG_UNSAFE", null],
-    [null, ago(7)],
-    ["STORE_FULL", ago(5)],
-    ["SEGMENT_CORRUPT", null],
+  expect(findings.map(({ code, error, since }) => [code, error, since])).toEqual([
+    ["log-at-risk", "LOG_UNSAFE", null],
+    ["checkpoint-warning", null, ago(7)],
+    ["log-backup-damaged", "SEGMENT_CORRUPT", null],
+    ["log-backup-failing", "STORE_FULL", ago(5)],
   ]);
+  const behind = (since: string) =>
+    found([
+      peer("a", {
+        logBackup: { ...backup, warnings: [], lastFailure: null, exposed: { transactions: 1, since } },
+      }),
+    ]).map(({ code }) => code);
+  expect([behind(ago(3 * HOUR)), behind(ago(3 * HOUR + 1))]).toEqual([[], ["log-backup-behind"]]);
 });
 
 test("the newest checkpoint is overdue after two of the longest gaps, if transactions have waited that long", () => {
   const bound = 2.2 * HOUR + 60_000;
-  const overdue = (parts: Partial<PeerStatus["checkpoints"]>, ageMs: number): readonly string[] =>
+  const overdue = (parts: Partial<NodeStatus["checkpoints"]>, ageMs: number): readonly string[] =>
     found([peer("a", saving(parts, ageMs))]).map(({ message }) => message);
   expect(overdue({}, bound)).toEqual([]);
   expect(overdue({}, bound + 1)).toEqual([
@@ -190,7 +215,13 @@ test("the newest checkpoint is overdue after two of the longest gaps, if transac
   const newer = { name: "d", txId: 10, takenAt: ago(1), bytes: 1, ageMs: 1 };
   expect(found([late, peer("b", saving({ last: newer }, 0))])).toEqual([]);
   expect(overdue({ approxFrequencyMs: null }, 5 * HOUR)).toEqual([]);
-  expect(found([{ ...late, startedAt: ago(HOUR) }])).toEqual([]);
+  const restarted = { ...RESOURCES, uptimeMs: HOUR };
+  expect(found([peer("a", { ...saving({}, 5 * HOUR), resources: restarted })])).toEqual([]);
+  // There is none at all, although the node has looked for one.
+  expect(overdue({ last: null, lastCheckAt: ago(1) }, 0)).toEqual([
+    expect.stringMatching(/^There is no checkpoint of 9 transactions\. The cluster should/),
+  ]);
+  expect(overdue({ last: null }, 0)).toEqual([]);
 });
 
 function disk(diskFreeBytes: number | null): readonly string[] {
@@ -205,15 +236,34 @@ test("a disk with less free space than another index needs is reported until the
   expect(disk(null)).toEqual([]);
 });
 
-test("nodes of another log are not judged, and an error of the log is the finding of the asking node", () => {
+test("nodes of another log are not judged", () => {
   const failure = { code: "X", message: "No.", hint: null, ...RETRYING };
   expect(found([peer("a", { log: { ...STATUS.log, id: "two" }, failure })])).toEqual([]);
-  expect(notAsked("a", { code: "LOG_UNREACHABLE", message: "It is down.", hint: "Start it." })).toEqual({
-    severity: "failing",
-    node: "a",
-    code: "LOG_UNREACHABLE",
-    message: "The other nodes could not be asked. It is down.",
-    hint: "Start it.",
-    since: null,
-  });
+});
+
+test("a log that refuses transactions or does not respond fails; a damaged checkpoint counts until there is a newer one", () => {
+  const refused = { since: ago(5), code: "LOG_FULL", message: "It is full.", hint: "Trim it." };
+  const warnings = [{ code: "LOG_UNREACHABLE", message: "It is down.", hint: "Start it." }];
+  expect(found([peer("a", { log: { ...STATUS.log, refused, warnings } })])).toMatchObject([
+    { code: "log-unreachable", severity: "failing" },
+    {
+      code: "writes-refused",
+      severity: "failing",
+      error: "LOG_FULL",
+      message: "Transactions are refused: It is full.",
+      hint: "Trim it.",
+      since: ago(5),
+    },
+  ]);
+  const skip = { name: "c", store: "s", message: "It is damaged." };
+  const skipped = (code: string, takenAt: string): readonly string[] =>
+    found([
+      peer("a", {
+        join: { ...STATUS.join, skipped: [{ ...skip, code }] },
+        ...saving({ last: { name: "d", txId: 10, takenAt, bytes: 1, ageMs: 1 } }, 0),
+      }),
+    ]).map(({ code: finding }) => finding);
+  expect(skipped("CHECKPOINT_CORRUPT", ago(24 * HOUR))).toEqual(["checkpoint-skipped"]);
+  expect(skipped("CHECKPOINT_CORRUPT", ago(HOUR))).toEqual([]);
+  expect(skipped("INDEX_VERSION", ago(24 * HOUR))).toEqual([]);
 });

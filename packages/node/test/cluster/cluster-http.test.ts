@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { CairnClient, type ClusterStatus } from "@cairn/client";
 import { clusterFindings } from "../../src/cluster/cluster-findings.ts";
+import { withFindings } from "../../src/findings/node-findings.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
@@ -30,7 +31,7 @@ it("every node returns all nodes, their histories and a verdict, as cairn status
   const status = await cluster(b);
   expect(status).toMatchObject({
     askedBy: { node: "b" },
-    verdict: { state: "well", message: "3 nodes are ready.", hint: null },
+    verdict: { state: "healthy", message: "3 nodes are ready.", hint: null },
     log: { name: "cairn", lastTxId: txId },
     nodes: [{ node: "a" }, { node: "b" }, { node: "c" }],
     silent: [],
@@ -115,7 +116,7 @@ it("a node that is not ready, or whose log is unreachable, returns what it knows
   // The hint is followed.
   expect(status.verdict.hint).toContain("server is running");
   await scene.nats.start();
-  await vi.waitFor(async () => expect((await cluster(a)).verdict.state).toBe("well"), { timeout: 20_000 });
+  await vi.waitFor(async () => expect((await cluster(a)).verdict.state).toBe("healthy"), { timeout: 20_000 });
 }, 60_000);
 
 it(
@@ -134,11 +135,9 @@ it(
         const last =
           checkpoints.last === null ? null : { ...checkpoints.last, ageMs: Number.MAX_SAFE_INTEGER };
         const aged = { ...checkpoints, approxFrequencyMs: 60_000, last };
-        return {
-          ...node,
-          startedAt: "2020-01-01T00:00:00.000Z",
-          status: { ...node.status, checkpoints: aged },
-        };
+        const resources = { ...node.status.resources, uptimeMs: 1e10 };
+        const facts = { ...node.status, phase: "ready", resources, checkpoints: aged } as const;
+        return { ...node, status: withFindings(facts, Date.now()) };
       });
       return clusterFindings({ log, peers, silent: [], past: undefined }, Date.now()).map(({ hint }) => hint);
     };

@@ -170,7 +170,9 @@ describe("nodes that reach each other", () => {
     const [differs, json] = await Promise.all([statusOf(scene, 2), statusOf(scene, 2, "--json")]);
     expect(differs).toMatchObject({ code: 3 });
     expect(differs.stdout).toContain("The nodes have different transactions at transaction 6");
-    expect(differs.stderr).toContain("LOG_DIFFERENT: The nodes do not have the same past at transaction 6.");
+    expect(differs.stderr).toContain(
+      "LOG_DIFFERENT: The nodes have different transactions at transaction 6: ",
+    );
     const { past } = JSON.parse(json.stdout) as { past: object };
     expect(past).toEqual({ txId: 6, differ: "history" });
   });

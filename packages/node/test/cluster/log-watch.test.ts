@@ -51,7 +51,7 @@ describe("a change of the log by others while a node runs", () => {
       ]),
     );
     const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
-    expect(screen).toMatch(/^Warning +LOG_UNSAFE: The stream "cairn" holds at most 1000 messages\.$/m);
+    expect(screen).toMatch(/^Attention +LOG_UNSAFE: The stream "cairn" holds at most 1000 messages\.$/m);
     await operator(async (nats) => await nats.edit({ max_msgs: 1_000, discard: "new" }));
     await vi.waitFor(async () => expect((await node.status()).log.warnings).toHaveLength(1));
     await operator(async (nats) => await nats.edit({ max_msgs: -1 }));

@@ -9,9 +9,9 @@ import type {
   TxId,
   TxOutcome,
 } from "@cairn/client";
-import { clusterFindings, clusterVerdict } from "../../src/cluster/cluster-findings.ts";
-import { clusterStatus } from "../../src/cluster/cluster-view.ts";
+import { clusterStatus } from "../../src/cluster/cluster-findings.ts";
 import { passedOn } from "../../src/cluster/peer-messages.ts";
+import { withFindings } from "../../src/findings/node-findings.ts";
 import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
 import type { DocumentVersion } from "../../src/index/read/documents.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
@@ -167,10 +167,7 @@ export class MemoryNode implements NodeApi {
       silent: [],
       past: undefined,
     };
-    const findings = clusterFindings(view, 0);
-    const at = "2026-11-20T06:00:00.000Z";
-    const askedBy = { node: this.id, instance: "i" };
-    return { ...clusterStatus(view, findings, clusterVerdict(view, findings), at), askedBy };
+    return { ...clusterStatus(view, 0), askedBy: { node: this.id, instance: "i" } };
   }
 
   outcome(txId: TxId): Promise<TxOutcome | undefined> {
@@ -301,7 +298,7 @@ export class MemoryNode implements NodeApi {
 
   status(): Promise<NodeStatus> {
     const { id: node, version, phase, progress, failure } = this;
-    return Promise.resolve({
+    const facts = {
       node,
       version,
       phase,
@@ -318,6 +315,7 @@ export class MemoryNode implements NodeApi {
         reachable: true,
         exists: true,
         backup: null,
+        refused: null,
         warnings: [],
       },
       index: {
@@ -347,7 +345,8 @@ export class MemoryNode implements NodeApi {
         store: null,
       },
       resources: RESOURCES,
-    });
+    };
+    return Promise.resolve(withFindings(facts, 0));
   }
 
   close(): Promise<void> {

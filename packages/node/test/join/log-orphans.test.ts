@@ -2,9 +2,10 @@
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { CairnNode } from "../../src/node/node.ts";
-import { startNode } from "../../src/node/start-node.ts";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { createSystem } from "../../src/config/create-system.ts";
+import { readConfig, requireConfig } from "../../src/config/read-config.ts";
+import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { withoutOutcomes } from "../../testing/removed-outcomes.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
@@ -35,7 +36,12 @@ function environment(id: string): Record<string, string> {
   };
 }
 
-async function started(id: string, different: "halt" | "rebuild" = "halt"): Promise<CairnNode> {
+/** With `lookEveryMs`, the node looks at what needs attention that often. */
+async function started(
+  id: string,
+  different: "halt" | "rebuild" = "halt",
+  lookEveryMs?: number,
+): Promise<CairnNode> {
   const checkpointer = {
     "approx-frequency": "PT6H",
     "retention-policy": { "retain-at-least": 1 },
@@ -44,14 +50,14 @@ async function started(id: string, different: "halt" | "rebuild" = "halt"): Prom
       path: path.join(folder, "checkpoints"),
     },
   };
-  const node = await startNode(
-    {
-      "cairn/index-store": { "kv-store": { checkpointer } },
-      "cairn/http-server": { port: 0 },
-      "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", "on-log-mismatch": { different } },
-    },
-    { env: environment(id), cwd: folder },
-  );
+  const object = {
+    "cairn/index-store": { "kv-store": { checkpointer } },
+    "cairn/http-server": { port: 0 },
+    "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", "on-log-mismatch": { different } },
+  };
+  const env = environment(id);
+  const system = await createSystem(requireConfig(await readConfig({ object, env, cwd: folder })));
+  const node = await runNode(system, lookEveryMs === undefined ? {} : { stall: { afterMs: lookEveryMs } });
   nodes.push(node);
   await node.ready;
   return node;
@@ -141,6 +147,34 @@ describe("cairn log orphans", () => {
     expect(await a.digest()).toEqual(digest);
     await a.close();
     expect((await (await started("a")).status()).join.orphans).toBe(4);
+  });
+
+  it("are no longer a finding once they were loaded, or their folder was removed, without a restart", async () => {
+    await (await regressed()).close();
+    const a = await started("a", "halt", 50);
+    const counted = async (orphanCount: number, findings: readonly string[]): Promise<void> =>
+      await vi.waitFor(
+        async () => {
+          const { join, findings: found } = await a.status();
+          const lost = found.filter(({ code }) => code === "transactions-lost").map(({ message }) => message);
+          expect([join.orphans, lost]).toEqual([orphanCount, findings]);
+        },
+        { timeout: 10_000 },
+      );
+    await counted(4, ["4 transactions lost by the log are only in quarantine."]);
+    const lines = (await orphans("a")).stdout.trim().split("\n");
+    expect((await load(a, `${lines[0]}\n`)).code).toBe(0);
+    await counted(3, ["3 transactions lost by the log are only in quarantine."]);
+    expect((await load(a, `${lines.join("\n")}\n`)).code).toBe(0);
+    await counted(0, []);
+    await a.close();
+
+    await restoreStore(copy());
+    const again = await started("a", "rebuild", 50);
+    const before = (await again.status()).join.orphans;
+    expect(before).toBeGreaterThan(0);
+    await rm(path.join(folder, "index-a", "quarantine"), { recursive: true });
+    await vi.waitFor(async () => expect((await again.status()).join.orphans).toBe(0), { timeout: 10_000 });
   });
 
   it("prints the same transactions after the log was trimmed beyond the lost ones", async () => {

@@ -3,6 +3,8 @@ import { CairnError } from "@cairn/kv";
 import { JoinReport } from "../../src/join/join-report.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
+import { pino } from "pino";
+import { RefusedSubmissions } from "../../src/observe/refused-submissions.ts";
 import { LastResults } from "../../src/observe/last-results.ts";
 import { RESOURCES } from "../http/memory-node.ts";
 
@@ -35,7 +37,10 @@ it("the status never reports a failed node without its failure, even if the node
     index: undefined,
     report: new JoinReport(),
     services: undefined,
-    observation: { lastResults: new LastResults() },
+    observation: {
+      lastResults: new LastResults(),
+      refusals: new RefusedSubmissions(pino({ level: "silent" })),
+    },
   };
   const ask = async () => await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
@@ -55,7 +60,10 @@ it("the bounds of a log that has not been compared yet are not reported as those
     index: undefined,
     report: new JoinReport(),
     services: undefined,
-    observation: { lastResults: new LastResults() },
+    observation: {
+      lastResults: new LastResults(),
+      refusals: new RefusedSubmissions(pino({ level: "silent" })),
+    },
   };
   const { log } = await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
   expect(log).toMatchObject({ firstTxId: null, lastTxId: null, reachable: false, exists: null });

@@ -141,7 +141,10 @@ describe("a node on the embedded log", () => {
     await put(node, "a", 1);
     const digest = await node.digest();
     await rm(path.join(folder, "node-1-index", "live"), { recursive: true });
-    expect((await node.status()).index).toMatchObject({ txId: 2, bytes: 0 });
+    await vi.waitFor(
+      async () => expect((await node.status()).index).toMatchObject({ txId: 2, bytes: 0 }),
+      5_000,
+    );
     await expect(node.checkpoint().done).rejects.toMatchObject({ code: "INDEX_CORRUPT" });
     await vi.waitFor(() => expect(node.phase).toBe("restoring"));
     await vi.waitFor(() => expect(node.phase).toBe("ready"));

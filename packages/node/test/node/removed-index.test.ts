@@ -53,7 +53,7 @@ it("a running node reports removed files of its index in the status and once in 
     },
     { timeout: 10_000, interval: 50 },
   );
-  expect(formatStatus(status, { now: Date.now(), colors: false })).toMatch(/^Warning +INDEX_CORRUPT: /m);
+  expect(formatStatus(status, { now: Date.now(), colors: false })).toMatch(/^Attention +INDEX_CORRUPT: /m);
   const told = (): Line[] => lines.filter(({ code }) => code === "INDEX_CORRUPT");
   await vi.waitFor(() => expect(told()).toMatchObject([{ msg: expect.stringContaining("were removed") }]));
 });

@@ -53,7 +53,7 @@ describe("a node whose nats-server is frozen", () => {
       const screen = await stalled(node, "ready");
       expect(screen).toMatch(
         new RegExp(
-          `^Stalled +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not respond`,
+          `^Failing +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not respond`,
           "m",
         ),
       );

@@ -6,7 +6,7 @@ import { amountOfBytes, count, span, words } from "../text/amounts.ts";
 import { instant, localTime } from "../text/times.ts";
 
 const STATES: Readonly<Record<Activity["level"], MarkState>> = {
-  info: "well",
+  info: "healthy",
   warn: "attention",
   error: "failing",
 };

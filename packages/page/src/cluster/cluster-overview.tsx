@@ -52,7 +52,7 @@ export function ClusterOverview() {
   return (
     <>
       <Verdict cluster={cluster} status={status} />
-      <Findings cluster={cluster} />
+      <Findings cluster={cluster} status={status} />
       <NodesPanel cluster={cluster} status={status} rates={rates} />
       <CheckpointTimeline checkpoints={checkpoints} cluster={cluster} status={status} />
       <div class="columns">

@@ -20,26 +20,19 @@ export function LogPanel({ log, cluster, status, rates }: LogProps) {
         const ofNode = status.value?.log;
         const last = cluster.failure === undefined ? cluster.value?.log.lastTxId : undefined;
         return (
-          <>
-            <dl>
-              <Fact name="Reachable">{yesOrNo(ofNode?.reachable)}</Fact>
-              <Fact name="First transaction">{count(ofNode?.firstTxId)}</Fact>
-              <Fact name="Last transaction">{count(last ?? ofNode?.lastTxId)}</Fact>
-              <Fact name="Writes">{rate(rates.perSecond("log"))}</Fact>
-              <Fact name="May be trimmed">
-                <Trimming log={log} />
-              </Fact>
-              <Fact name="Location">{words(ofNode?.location)}</Fact>
-              <Fact name="Id">
-                <code>{words(ofNode?.id)}</code>
-              </Fact>
-            </dl>
-            {ofNode?.warnings.map(({ code, message, hint }) => (
-              <p class="problem" key={code}>
-                {words(message)} {words(hint)}
-              </p>
-            ))}
-          </>
+          <dl>
+            <Fact name="Reachable">{yesOrNo(ofNode?.reachable)}</Fact>
+            <Fact name="First transaction">{count(ofNode?.firstTxId)}</Fact>
+            <Fact name="Last transaction">{count(last ?? ofNode?.lastTxId)}</Fact>
+            <Fact name="Writes">{rate(rates.perSecond("log"))}</Fact>
+            <Fact name="May be trimmed">
+              <Trimming log={log} />
+            </Fact>
+            <Fact name="Location">{words(ofNode?.location)}</Fact>
+            <Fact name="Id">
+              <code>{words(ofNode?.id)}</code>
+            </Fact>
+          </dl>
         );
       }}
     </Panel>

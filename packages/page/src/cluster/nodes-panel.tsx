@@ -101,7 +101,8 @@ interface NodeRowProps {
 }
 
 function NodeRow({ node, note = [], place, status, rates, counter, heard }: NodeRowProps) {
-  const { phase, index, progress, failure, stalled } = status;
+  const { phase, index, progress, verdict, failure } = status;
+  const state = stateOf(status);
   const notes = note.filter((text) => text !== "").join(", ");
   return (
     <tr data-node={words(node)} data-state={words(phase)}>
@@ -110,7 +111,7 @@ function NodeRow({ node, note = [], place, status, rates, counter, heard }: Node
         {notes === "" ? null : <small class="quiet"> {notes}</small>}
       </th>
       <td class="phase">
-        <Mark state={stateOf(status)} /> {words(phase)}
+        <Mark state={state} /> {words(phase)}
         {progress === null || progress === undefined ? null : (
           <>
             <progress max={progress.total} value={progress.done} aria-label={`progress of ${words(node)}`} />
@@ -119,14 +120,11 @@ function NodeRow({ node, note = [], place, status, rates, counter, heard }: Node
             </small>
           </>
         )}
-        {failure === null || failure === undefined ? null : (
+        {state === "failing" || state === "attention" ? (
           <small class="problem">
-            {words(failure.message)} {failure.retries === false ? "It has halted." : ""}
+            {words(verdict.message)} {failure?.retries === false ? "It has halted." : ""}
           </small>
-        )}
-        {stalled === null || stalled === undefined ? null : (
-          <small class="problem">{words(stalled.message)}</small>
-        )}
+        ) : null}
       </td>
       <td class="number">{count(index.txId)}</td>
       <td class="number">{count(index.lag)}</td>
@@ -138,11 +136,10 @@ function NodeRow({ node, note = [], place, status, rates, counter, heard }: Node
   );
 }
 
-function stateOf({ phase, failure, stalled }: ClusterNode["status"] | NodeStatus): MarkState {
-  if (phase === "failed" || (failure !== null && failure !== undefined)) return "failing";
-  if (stalled !== null && stalled !== undefined) return "attention";
-  if (phase === "ready") return "well";
-  return phase === "restoring" || phase === "replaying" || phase === "stopping" ? "working" : "unknown";
+function stateOf({ phase, verdict }: NodeRowProps["status"]): MarkState {
+  if (verdict?.state === "failing" || verdict?.state === "attention") return verdict.state;
+  if (phase === "ready") return "healthy";
+  return phase === "restoring" || phase === "replaying" || phase === "stopping" ? "not-ready" : "unknown";
 }
 
 function amount(value: unknown, unit: unknown): string {

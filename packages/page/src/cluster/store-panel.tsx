@@ -53,43 +53,31 @@ function StoreFacts({
   readonly isReachable: boolean;
 }) {
   if (status === undefined) return null;
-  const { store, lastCheckAt, running, skipped, lastFailure, warnings } = status.checkpoints;
+  const { store, lastCheckAt, running, skipped } = status.checkpoints;
   const { logBackup } = status;
   return (
-    <>
-      <dl>
-        <Fact name="Answers">{yesOrNo(isReachable)}</Fact>
-        <Fact name="Last look">{localTime(instant(lastCheckAt))}</Fact>
-        <Fact name="Now">
-          {running === null
-            ? words(skipped?.because ?? "waiting for the next look")
-            : `${words(running.step)}, ${amountOfBytes(running.bytes)}`}
-        </Fact>
-        {store === null ? null : (
-          <>
-            <Fact name="Location">{words(store.location)}</Fact>
-            <Fact name="Exclusive writes">{yesOrNo(store.exclusive)}</Fact>
-            <Fact name="May delete">{yesOrNo(store.canDelete)}</Fact>
-          </>
-        )}
-        {logBackup === null || logBackup === undefined ? null : (
-          <Fact name="Log backup">
-            {count(logBackup.segments)} segments with {amountOfBytes(logBackup.bytes)};{" "}
-            {count(logBackup.exposed.transactions)} transactions are not in it yet
-          </Fact>
-        )}
-      </dl>
-      {lastFailure === null ? null : (
-        <p class="problem">
-          {localTime(instant(lastFailure.at))}: {words(lastFailure.message)} {lastFailure.hint ?? ""}
-        </p>
+    <dl>
+      <Fact name="Answers">{yesOrNo(isReachable)}</Fact>
+      <Fact name="Last look">{localTime(instant(lastCheckAt))}</Fact>
+      <Fact name="Now">
+        {running === null
+          ? words(skipped?.because ?? "waiting for the next look")
+          : `${words(running.step)}, ${amountOfBytes(running.bytes)}`}
+      </Fact>
+      {store === null ? null : (
+        <>
+          <Fact name="Location">{words(store.location)}</Fact>
+          <Fact name="Exclusive writes">{yesOrNo(store.exclusive)}</Fact>
+          <Fact name="May delete">{yesOrNo(store.canDelete)}</Fact>
+        </>
       )}
-      {warnings.map(({ about, message, hint }) => (
-        <p class="problem" key={about}>
-          {words(message)} {words(hint)}
-        </p>
-      ))}
-    </>
+      {logBackup === null || logBackup === undefined ? null : (
+        <Fact name="Log backup">
+          {count(logBackup.segments)} segments with {amountOfBytes(logBackup.bytes)};{" "}
+          {count(logBackup.exposed.transactions)} transactions are not in it yet
+        </Fact>
+      )}
+    </dl>
   );
 }
 
@@ -112,7 +100,7 @@ function CheckpointRow({ checkpoint }: { readonly checkpoint: ListedCheckpoint }
           </>
         ) : typeof verifiedAt === "string" ? (
           <>
-            <Mark state="well" /> {localTime(instant(verifiedAt))} by {words(verifiedBy)}
+            <Mark state="healthy" /> {localTime(instant(verifiedAt))} by {words(verifiedBy)}
           </>
         ) : (
           "not yet"

@@ -1,4 +1,4 @@
-import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
+import type { ClusterFinding, ClusterStatus, Finding, NodeStatus } from "@cairn/client";
 import type { Polled } from "../data/polled.ts";
 import { Mark, type MarkState } from "../parts/marks.tsx";
 import { Panel, Understood } from "../parts/panel.tsx";
@@ -6,44 +6,50 @@ import { count, span, words } from "../text/amounts.ts";
 import { instant, localTime } from "../text/times.ts";
 
 const WORDS: Readonly<Record<MarkState, string>> = {
-  well: "Well",
+  healthy: "Healthy",
+  "not-ready": "Not ready",
   attention: "Attention",
   failing: "Failing",
-  working: "Joining",
   unknown: "Unknown",
 };
-
-interface Sentence {
-  readonly state: MarkState;
-  readonly message: string;
-  readonly hint: string | null | undefined;
-  /** The time since which it has been so, if the node says so. */
-  readonly since?: string | null | undefined;
-}
+const SEVERITIES: Readonly<Record<Finding["severity"], readonly [MarkState, string]>> = {
+  failing: ["failing", "Failing"],
+  attention: ["attention", "Attention"],
+  notice: ["unknown", "Notice"],
+};
 
 interface Sources {
   readonly cluster: Polled<ClusterStatus>;
   readonly status: Polled<NodeStatus>;
 }
 
-/** The first sentence: whether everything is all right, and what to do if it is not. */
-export function Verdict(sources: Sources) {
-  return (
-    <Understood answer={sources.cluster.value ?? sources.status.value}>
-      {() => <VerdictText {...sources} />}
-    </Understood>
-  );
+/** Returns what the nodes found; if the others cannot be asked, what this node found. */
+function judged({ cluster, status }: Sources): Polled<ClusterStatus | NodeStatus> {
+  return cluster.value !== undefined && (cluster.failure === undefined || status.failure !== undefined)
+    ? cluster
+    : status;
 }
 
-function VerdictText({ cluster, status }: Sources) {
-  const { state, message, hint, since } = sentenceOf({ cluster, status });
+/** The first sentence: whether everything is all right, and what to do if it is not. */
+export function Verdict(sources: Sources) {
+  return <Understood answer={judged(sources).value}>{() => <VerdictText {...sources} />}</Understood>;
+}
+
+interface Sentence {
+  readonly state: MarkState;
+  readonly message: string;
+  readonly hint: string | null | undefined;
+  readonly since?: string | null | undefined;
+}
+
+function VerdictText(sources: Sources) {
+  const { state, message, hint, since } = sentenceOf(sources);
   return (
     <div class={`verdict ${state}`} role="status">
       <Mark state={state} />
       <div>
         <p class="sentence">
-          <strong>{WORDS[state]}</strong> <span>{message}</span>{" "}
-          {typeof since === "string" ? <span class="quiet">since {localTime(instant(since))}</span> : null}
+          <strong>{WORDS[state]}</strong> <span>{message}</span> <Since time={since} />
         </p>
         {typeof hint === "string" && hint !== "" ? <p class="hint">{hint}</p> : null}
       </div>
@@ -51,92 +57,67 @@ function VerdictText({ cluster, status }: Sources) {
   );
 }
 
+function Since({ time }: { readonly time: string | null | undefined }) {
+  return typeof time === "string" ? <span class="quiet">since {localTime(instant(time))}</span> : null;
+}
+
 function sentenceOf({ cluster, status }: Sources): Sentence {
   if (cluster.failure !== undefined && status.failure !== undefined) {
     const { error, since } = status.failure;
     const age = status.at === undefined ? "" : `, for ${span(Date.now() - since)}`;
-    return {
-      state: "unknown",
-      message: `This node cannot be asked since ${localTime(since)}${age}: ${error.message}`,
-      hint: error.hint,
-    };
+    const message = `This node has not answered since ${localTime(since)}${age}: ${error.message}`;
+    return { state: "unknown", message, hint: error.hint };
   }
-  const verdict = cluster.failure === undefined ? cluster.value?.verdict : undefined;
-  if (verdict !== undefined && typeof verdict === "object" && verdict !== null) {
-    const { since } = onlyFinding(cluster.value) ?? {};
-    return { state: stateOf(verdict.state), message: words(verdict.message), hint: verdict.hint, since };
-  }
-  const { value } = status;
+  const { value } = judged({ cluster, status });
   if (value === undefined) return { state: "unknown", message: "Asking the node …", hint: undefined };
-  const ofThis = ofNode(value);
-  if (cluster.failure === undefined || ofThis.state === "failing") return ofThis;
-  const { error } = cluster.failure;
+  const { state, message, hint } = value.verdict;
+  if (cluster.failure !== undefined && state !== "failing") {
+    const { error } = cluster.failure;
+    const both = `${words(message)} The other nodes could not be asked: ${error.message}`;
+    return { state: "attention", message: both, hint: error.hint };
+  }
+  const isKnown = Object.hasOwn(WORDS, state);
   return {
-    state: "attention",
-    message: `${ofThis.message} The other nodes could not be asked: ${error.message}`,
-    hint: error.hint,
+    state: isKnown ? state : "unknown",
+    message: words(message),
+    hint,
+    since: onlyFinding(value)?.since,
   };
 }
 
 /** Returns the finding that the verdict states, with its hint, if there is no other one. */
-function onlyFinding(cluster: ClusterStatus | undefined): ClusterFinding | undefined {
-  const findings = cluster?.findings;
-  if (!Array.isArray(findings) || findings.length !== 1) return undefined;
-  const [only] = findings as readonly ClusterFinding[];
-  return only?.severity === "notice" ? undefined : only;
+function onlyFinding({ findings }: ClusterStatus | NodeStatus): Finding | undefined {
+  const [only, ...others]: readonly (Finding | undefined)[] = findings;
+  return others.length > 0 || only?.severity === "notice" ? undefined : only;
 }
 
-function stateOf(state: unknown): MarkState {
-  return state === "well" || state === "attention" || state === "failing" ? state : "unknown";
-}
-
-/** The sentence about this node alone, for the time in which the others cannot be asked. */
-function ofNode({ node, phase, failure }: NodeStatus): Sentence {
-  if (failure !== null && typeof failure === "object") {
-    return { state: "failing", message: `${words(node)}: ${words(failure.message)}`, hint: failure.hint };
-  }
-  return {
-    state: phase === "ready" ? "well" : "working",
-    message: `${words(node)} is ${words(phase)}.`,
-    hint: undefined,
-  };
-}
-
-const FINDING_STATES: Readonly<Record<ClusterFinding["severity"], MarkState>> = {
-  failing: "failing",
-  attention: "attention",
-  notice: "unknown",
-};
-const SEVERITY_WORDS: Readonly<Record<ClusterFinding["severity"], string>> = {
-  failing: "Failing",
-  attention: "Attention",
-  notice: "Notice",
-};
-
-/** Everything that needs attention, worst first. It is left out if there is nothing. */
-export function Findings({ cluster }: { readonly cluster: Polled<ClusterStatus> }) {
-  const findings = cluster.value?.findings;
-  if (Array.isArray(findings) && findings.length === 0) return null;
-  if (onlyFinding(cluster.value) !== undefined) return null;
-  if (cluster.value === undefined) return null;
+/** Everything that needs attention, worst first. It is left out if there is nothing beside the verdict. */
+export function Findings(sources: Sources) {
+  const source = judged(sources);
+  const { value } = source;
+  const findings: readonly (Finding & Partial<ClusterFinding>)[] | undefined = value?.findings;
+  if (value === undefined || (Array.isArray(findings) && (findings.length === 0 || onlyFinding(value))))
+    return null;
   return (
-    <Panel id="findings" title="What needs attention" source={cluster} aside={count(findings?.length)}>
+    <Panel id="findings" title="What needs attention" source={source} aside={count(findings?.length)}>
       {() => (
         <ul class="findings">
-          {cluster.value?.findings.map(({ severity, node, code, message, hint, since }) => (
-            <li key={`${severity} ${node} ${message}`}>
-              <Mark state={FINDING_STATES[severity] ?? "unknown"} />
-              <div>
-                <p>
-                  <strong>{SEVERITY_WORDS[severity] ?? "Unknown"}</strong>{" "}
-                  {node === null ? null : <span class="name">{words(node)}</span>} {words(message)}{" "}
-                  {code === null ? null : <code>{words(code)}</code>}{" "}
-                  {since === null ? null : <span class="quiet">since {localTime(instant(since))}</span>}
-                </p>
-                {typeof hint === "string" ? <p class="hint">{hint}</p> : null}
-              </div>
-            </li>
-          ))}
+          {findings?.map(({ severity, node = null, code, error, message, hint, since }) => {
+            const [state, word] = SEVERITIES[severity] ?? ["unknown", "Unknown"];
+            return (
+              <li key={`${code} ${node} ${message}`}>
+                <Mark state={state} />
+                <div>
+                  <p>
+                    <strong>{word}</strong> {node === null ? null : <span class="name">{words(node)}</span>}{" "}
+                    {words(message)} {error === null ? null : <code>{words(error)}</code>}{" "}
+                    <Since time={since} />
+                  </p>
+                  {typeof hint === "string" ? <p class="hint">{hint}</p> : null}
+                </div>
+              </li>
+            );
+          })}
         </ul>
       )}
     </Panel>

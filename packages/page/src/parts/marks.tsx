@@ -1,10 +1,10 @@
 import type { ComponentChildren } from "preact";
 
 /** How good something is. Each state has a colour, a shape and a word, so that none of them is needed alone. */
-export type MarkState = "well" | "attention" | "failing" | "working" | "unknown";
+export type MarkState = "healthy" | "not-ready" | "attention" | "failing" | "unknown";
 
 const SHAPES: Readonly<Record<MarkState, ComponentChildren>> = {
-  well: (
+  healthy: (
     <>
       <circle cx="8" cy="8" r="7" />
       <path class="line" d="M4.5 8.2 7 10.7 11.5 5.6" />
@@ -22,7 +22,7 @@ const SHAPES: Readonly<Record<MarkState, ComponentChildren>> = {
       <path class="line" d="m5.5 5.5 5 5m0-5-5 5" />
     </>
   ),
-  working: (
+  "not-ready": (
     <>
       <path d="M8 1 15 8l-7 7-7-7z" />
       <path class="line" d="M5 8h5.4M8.4 5.6 10.8 8l-2.4 2.4" />

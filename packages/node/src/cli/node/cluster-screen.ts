@@ -1,6 +1,7 @@
 import { isCairnError } from "@cairn/kv";
 import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
-import { clusterFindings, findingText } from "../../cluster/cluster-findings.ts";
+import { clusterFindings } from "../../cluster/cluster-findings.ts";
+import { findingText } from "../../findings/findings.ts";
 import { type ClusterView, isMember } from "../../cluster/cluster-view.ts";
 import type { PastComparison } from "../../cluster/compare-pasts.ts";
 import type { Comparison, OtherVersion } from "../../cluster/compare-nodes.ts";

@@ -1,15 +1,10 @@
 import { rm } from "node:fs/promises";
+import type { Verdict } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { askSilent, askStatus, type Peer } from "../../cluster/ask-cluster.ts";
+import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
-import { comparePasts, type PastComparison } from "../../cluster/compare-pasts.ts";
-import {
-  clusterFindings,
-  clusterVerdict,
-  DIFFERENT_PAST_HINT,
-  SILENT_HINT,
-} from "../../cluster/cluster-findings.ts";
-import { type ClusterView, clusterStatus, hasLog, isMember } from "../../cluster/cluster-view.ts";
+import { clusterStatus } from "../../cluster/cluster-findings.ts";
+import { hasLog, isMember, viewOf } from "../../cluster/cluster-view.ts";
 import { rebuildIndex } from "../../replay/rebuild-index.ts";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
@@ -59,11 +54,7 @@ export async function viewCluster(
   const about = { log: { name: log.name, id: identity.id, lastTxId } };
   if (!peers.some(isMember(about))) throw noAnswer(log.name, channel, timeoutMs);
   const own = peers.filter(hasLog(about));
-  const [past, silent] = await Promise.all([
-    comparePasts(channel, identity.id, own, options),
-    askSilent(channel, peers, identity.id, options),
-  ]);
-  const view = { ...about, peers, silent, past, comparison: undefined };
+  const view = { ...(await viewOf(channel, about.log, peers, options)), comparison: undefined };
   if (!query.digest || own.length === 0) return view;
   const report = progressReporter(terminal);
   const ended = new AbortController();
@@ -83,15 +74,17 @@ export async function viewCluster(
 /**
  * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log or from the index of
  * another node, `LOG_DIFFERENT` if nodes have different transactions, `NOT_FOUND` if fewer than `expect` nodes of this
- * log responded, or `NOT_READY` if a node has failed or did not respond.
+ * log responded, or `NOT_READY` if something does not work now.
  */
 export async function writeCluster(
   view: ComparedView,
   terminal: Terminal,
   { json, expect = 0 }: { readonly json: boolean; readonly expect?: number | undefined },
 ): Promise<void> {
-  if (json) await writeJson(terminal.stdout, clusterJson(view));
-  else await writeLine(terminal.stdout, formatCluster(view, Date.now(), terminal.stdout));
+  const now = Date.now();
+  const status = clusterStatus(view, now);
+  if (json) await writeJson(terminal.stdout, clusterJson(view, status));
+  else await writeLine(terminal.stdout, formatCluster(view, now, terminal.stdout));
   const { comparison } = view;
   const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
   const names = wrong.map(({ node }) => node).join(", ");
@@ -115,33 +108,20 @@ export async function writeCluster(
       },
     );
   }
-  const problem = view.past === undefined ? undefined : pastProblem(view.past);
-  if (problem !== undefined) throw problem;
-  const own = view.peers.filter(isMember(view));
-  requireNodes(own.length, expect);
-  requireNoFailure(own);
-  requireNoneSilent(view);
+  const { findings, verdict } = status;
+  const differ = findings.find(({ code, node }) => code === "histories-differ" && node === null);
+  if (differ !== undefined) {
+    const { message, hint } = differ;
+    const code = view.past?.differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
+    throw new CairnError(code, message, hint === null ? {} : { hint });
+  }
+  requireNodes(view.peers.filter(isMember(view)).length, expect);
+  requireWorking(verdict);
 }
 
-/** Throws `NOT_READY` if a node has failed; its failure is in the notes. */
-function requireNoFailure(peers: readonly Peer[]): void {
-  const failed = peers.filter(({ status }) => status.phase === "failed").map(({ node }) => node);
-  if (failed.length === 0) return;
-  throw new CairnError(
-    "NOT_READY",
-    `${failed.length === 1 ? "A node has" : `${failed.length} nodes have`} failed: ${failed.join(", ")}.`,
-    {
-      hint: "Follow the notes above, which describe what each of them needs.",
-    },
-  );
-}
-
-/** Throws `NOT_READY` if a node that others have heard from did not respond. */
-function requireNoneSilent({ silent }: ClusterView): void {
-  if (silent.length === 0) return;
-  throw new CairnError("NOT_READY", `No response from ${silent.map(({ node }) => node).join(", ")}.`, {
-    hint: SILENT_HINT,
-  });
+/** Throws `NOT_READY` if something does not work now. Joining and stopping are normal. */
+export function requireWorking({ state, message, hint }: Verdict): void {
+  if (state === "failing") throw new CairnError("NOT_READY", message, hint === null ? {} : { hint });
 }
 
 /** Throws `NOT_FOUND` if fewer nodes responded than were expected. */
@@ -165,11 +145,8 @@ function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly 
   });
 }
 
-function clusterJson({ comparison, ...view }: ComparedView): object {
-  const now = Date.now();
-  const findings = clusterFindings(view, now);
-  const at = new Date(now).toISOString();
-  const status = { ...clusterStatus(view, findings, clusterVerdict(view, findings), at), askedBy: null };
+function clusterJson({ comparison, ...view }: ComparedView, found: ReturnType<typeof clusterStatus>): object {
+  const status = { ...found, askedBy: null };
   if (comparison === undefined) return { ...status, comparison: null };
   const { txId, verdict, rebuilt, others, answers, checks } = comparison;
   const nodes = status.nodes.map((node) => ({
@@ -227,13 +204,4 @@ function noAnswer(name: string, { address }: PeerChannel, timeoutMs: number): Ca
       hint: `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${address}.`,
     },
   );
-}
-
-/** Returns the error for nodes that do not have the same past; undefined if they do. */
-function pastProblem({ txId, differ }: PastComparison): CairnError | undefined {
-  if (differ === undefined) return undefined;
-  const code = differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
-  return new CairnError(code, `The nodes do not have the same past at transaction ${formatCount(txId)}.`, {
-    hint: DIFFERENT_PAST_HINT,
-  });
 }

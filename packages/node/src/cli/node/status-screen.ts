@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import type { NodeStatus } from "@cairn/client";
+import type { Finding, NodeStatus } from "@cairn/client";
 import { exposedText, rangeText } from "../terminal/backup-text.ts";
 import { formatFields } from "../terminal/columns.ts";
 import {
@@ -10,9 +10,9 @@ import {
   formatRelative,
   formatTime,
 } from "../../text/quantities.ts";
+import { findingText } from "../../findings/findings.ts";
 import { printable } from "../terminal/terminal.ts";
 
-type Warning = NodeStatus["log"]["warnings"][number];
 type Field = readonly [name: string, value: string];
 
 /** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
@@ -20,18 +20,15 @@ export function formatStatus(status: NodeStatus, options: { now: number; colors:
   const fields: Field[] = [
     ["Node", `${status.node} (Cairn ${status.version})`],
     ["Phase", phaseText(status, options.colors)],
-    ...failureFields(status, options.now),
-    ...stalledFields(status),
+    ...status.findings.flatMap((one) => findingFields(one, options.now)),
+    ...nextTryFields(status, options.now),
     ["Log", logText(status)],
     ...readerFields(status, options.now),
-    ...logWarnings(status),
     ["Index", indexText(status, options.now)],
     ["Documents", documentsText(status)],
     ...scrubFields(status, options.now),
-    ...indexWarning(status),
     ["Joined", joinText(status)],
-    ...joinNotes(status),
-    ...orphanFields(status),
+    ...skippedFields(status),
     ...checkpointFields(status, options.now),
     ...backupFields(status, options.now),
   ];
@@ -67,23 +64,22 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
   return `${doing}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
 }
 
-function failureFields({ failure }: NodeStatus, now: number): Field[] {
+const SEVERITY_NAMES = { failing: "Failing", attention: "Attention", notice: "Notice" } as const;
+
+/** Returns a finding with the time since which it has been so, and what to do about it. */
+export function findingFields({ severity, since, hint, ...said }: Finding, now: number): Field[] {
+  const when = since === null ? "" : ` (since ${formatTime(since)}, ${formatRelative(since, now)})`;
+  const text = findingText({ severity, since, hint: null, ...said }) + when;
+  return [[SEVERITY_NAMES[severity], text], ...(hint === null ? [] : [["", hint] as const])];
+}
+
+function nextTryFields({ failure }: NodeStatus, now: number): Field[] {
   if (failure === null) return [];
-  const { code, message, hint, retries, nextTryAt } = failure;
-  return [
-    ["Failure", `${code}: ${message}`],
-    ...(hint === null ? [] : [["", hint] as const]),
-    ["Next try", nextTryAt === null ? nextTry(retries) : formatRelative(nextTryAt, now)],
-  ];
-}
-
-function nextTry(retries: boolean): string {
-  return retries ? "as soon as the node notices a change" : "none: the node has halted until it is restarted";
-}
-
-function stalledFields({ stalled }: NodeStatus): Field[] {
-  if (stalled === null) return [];
-  return [["Stalled", `no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`]];
+  const { retries, nextTryAt } = failure;
+  const waiting = retries
+    ? "as soon as the node notices a change"
+    : "none: the node has halted until it is restarted";
+  return [["Next try", nextTryAt === null ? waiting : formatRelative(nextTryAt, now)]];
 }
 
 function logText({ log }: NodeStatus): string {
@@ -113,10 +109,6 @@ function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   return "unreachable";
 }
 
-function logWarnings({ log }: NodeStatus): Field[] {
-  return log.warnings.flatMap(warningFields);
-}
-
 function indexText({ index }: NodeStatus, now: number): string {
   const time =
     index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
@@ -131,18 +123,6 @@ function documentsText({ index: { documents, bytes } }: NodeStatus): string {
   return `${formatCount(documents)} in ${formatBytes(bytes)}`;
 }
 
-function indexWarning({ index: { warning } }: NodeStatus): Field[] {
-  if (warning === undefined) return [];
-  return warningFields(warning);
-}
-
-function warningFields({ code, message, hint }: Warning): Field[] {
-  return [
-    ["Warning", `${code}: ${message}`],
-    ["", hint],
-  ];
-}
-
 function scrubFields({ index }: NodeStatus, now: number): Field[] {
   const { lastScrub } = index;
   if (lastScrub === null) return [];
@@ -155,42 +135,11 @@ function scrubFields({ index }: NodeStatus, now: number): Field[] {
 }
 
 /** Returns the checkpoints and indexes that the node could not use since its last start. */
-function joinNotes({ phase, join }: NodeStatus): Field[] {
-  const isOver = phase === "ready";
-  const skipped = join.skipped.map(({ name, code, message }): Field => [
-    "Skipped",
-    `${name}: ${code}, ${message}`,
-  ]);
-  const moved = join.movedAside.map(({ path, code, message }): Field => [
-    "Moved aside",
-    `${path}: ${code}, ${message}`,
-  ]);
+function skippedFields({ join }: NodeStatus): Field[] {
+  const { skipped, movedAside } = join;
   return [
-    ...skipped,
-    ...(skipped.length === 0 || !isOver
-      ? []
-      : [["", "The node is ready without it. This is shown until the node is restarted."] as const]),
-    ...moved,
-    ...(moved.length === 0 || !isOver
-      ? []
-      : [
-          [
-            "",
-            "The node is ready with a different index. This is shown until the node is restarted.",
-          ] as const,
-        ]),
-  ];
-}
-
-function orphanFields({ join }: NodeStatus): Field[] {
-  if (join.orphans === 0) return [];
-  return [
-    ["Orphans", `${formatNumberOf(join.orphans, "transaction")} lost by the log, only in quarantine`],
-    [
-      "",
-      "Print them with cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again), review the file, and submit them again with cairn load FILE.",
-    ],
-    ["", "They are counted until their folder is removed from quarantine/ and the node is restarted."],
+    ...skipped.map(({ name, code, message }): Field => ["Skipped", `${name}: ${code}, ${message}`]),
+    ...movedAside.map(({ path, code, message }): Field => ["Moved aside", `${path}: ${code}, ${message}`]),
   ];
 }
 
@@ -204,8 +153,7 @@ function joinText({ phase, join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
-  const { last, lastSaved, lastVerified, lastDrill, running, skipped, nextCheckAt, warnings, lastFailure } =
-    checkpoints;
+  const { last, lastSaved, lastVerified, running, skipped, nextCheckAt } = checkpoints;
   const fields: Field[] = [
     [
       "Checkpoint",
@@ -223,43 +171,26 @@ function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field
     const took = durationMs === null ? "" : `, in ${formatDuration(durationMs)}`;
     fields.push(["Verified", `${name}, by ${node}${took}, ${formatDuration(ageMs)} ago`]);
   }
-  if (lastDrill?.outcome === "failed") {
-    fields.push(...failedFields("Drill failed", lastDrill, now));
-  }
   if (running !== null) {
     const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
     fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
   }
-  // A checkpoint saved since the failure shows that the failure is over.
-  const savedSince = lastFailure !== null && lastSaved !== null && lastSaved.at > lastFailure.at;
-  if (lastFailure !== null && !savedSince) fields.push(...failedFields("Last failure", lastFailure, now));
   if (skipped?.reason === "short-tail")
     fields.push(["Not due", `${skipped.because} (${formatRelative(skipped.at, now)})`]);
-  for (const { message, hint } of warnings) fields.push(["Warning", message], ["", hint]);
   if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
   return fields;
 }
 
 function backupFields({ logBackup }: NodeStatus, now: number): Field[] {
   if (logBackup === null) return [];
-  const { covered, segments, bytes, warnings, lastFailure } = logBackup;
+  const { covered, segments, bytes, lastFailure } = logBackup;
   const held =
     covered === null || segments === null || bytes === null
-      ? unknownUntilLooked(lastFailure !== null)
+      ? `unknown until ${lastFailure === null ? "the first look" : "a look succeeds"}`
       : covered.length === 0
         ? "nothing"
         : `${covered.map(rangeText).join(", ")} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
-  const fields: Field[] = [["Log backup", `${held}; exposed: ${exposedText(logBackup, now)}`]];
-  if (lastFailure !== null) {
-    const { code, message, hint } = lastFailure;
-    fields.push(["Not backed up", `${code}: ${message}`], ...(hint === null ? [] : [["", hint] as const]));
-  }
-  for (const { code, message, hint } of warnings) fields.push(["Warning", `${code}: ${message}`], ["", hint]);
-  return fields;
-}
-
-function unknownUntilLooked(hasFailed: boolean): string {
-  return hasFailed ? "unknown until a look succeeds" : "unknown until the first look";
+  return [["Log backup", `${held}; exposed: ${exposedText(logBackup, now)}`]];
 }
 
 /** Returns the reason why no checkpoint is shown. */
@@ -271,15 +202,4 @@ function noneKnown(
   // Without a checkpointer, a node never looks at the store.
   const willLook = lastCheckAt === null && (nextCheckAt !== null || running !== null);
   return willLook ? "unknown until the node has looked at the store" : "none yet";
-}
-
-/** Returns the fields of a failed task, including its hint. */
-function failedFields(
-  name: string,
-  failure: { at: string; code: string | null; message: string | null; hint: string | null },
-  now: number,
-): Field[] {
-  const { at, code, message, hint } = failure;
-  const fields: Field[] = [[name, `${code}: ${message} (${formatRelative(at, now)})`]];
-  return hint === null ? fields : [...fields, ["", hint]];
 }

@@ -19,7 +19,7 @@ import { formatStatus } from "./status-screen.ts";
 import { redraw } from "../terminal/redraw.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
-import { requireNodes, viewCluster, writeCluster } from "./status-cluster.ts";
+import { requireNodes, requireWorking, viewCluster, writeCluster } from "./status-cluster.ts";
 
 interface StatusOptions extends NodeOptions {
   readonly wait?: number;
@@ -146,9 +146,7 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
   const status = await withNode(terminal, options, (node) => readStatus(node, options.wait));
   if (options.json === true) await writeJson(terminal.stdout, status);
   else await writeLine(terminal.stdout, statusText(status, terminal));
-  // Joining and stopping are normal. A failed node serves at most stale reads until an operator or its next attempt
-  // solves the problem.
-  if (status.phase === "failed") throw notReady(status);
+  requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
 }
 
 async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {

@@ -1,4 +1,6 @@
 import { ERROR_CODES } from "@cairn/kv";
+import { z } from "zod";
+import { ClusterStatusSchema, StatusSchema } from "../../api/status-schema.ts";
 import {
   MAX_FIELD_BYTES,
   MAX_FIELDS,
@@ -30,7 +32,18 @@ import {
   TX_ID,
   withoutOthers,
 } from "../requests/schema-parts.ts";
-import { CLUSTER_STATUS, NOT_READY_DETAILS, STATUS } from "./status-schema.ts";
+
+/** Returns the schema of a response that nodes also exchange. Its bounds are those of their messages. */
+function schemaOf(type: z.ZodType): OpenApiObject {
+  return z.toJSONSchema(type, {
+    target: "openapi-3.0",
+    override: ({ jsonSchema: schema }) => {
+      for (const key of ["default", "additionalProperties"] as const) delete schema[key];
+      if (schema.type === "integer") schema.format = "int64";
+      if (schema.type === "number") schema.format = "double";
+    },
+  });
+}
 
 /** In nanoseconds since 1970. The schema ends with 2261, but nodes also accept some months of 2262. */
 const EVENT_TIME = {
@@ -178,7 +191,11 @@ const ERROR_DETAILS = {
     array({ type: "object", additionalProperties: true }),
     "For policies: each mistake with its path.",
   ),
-  ...NOT_READY_DETAILS,
+  // The fields next to the error of a node that is not ready.
+  ready: FLAG,
+  phase: schemaOf(StatusSchema.shape.phase),
+  progress: schemaOf(StatusSchema.shape.progress),
+  failure: schemaOf(StatusSchema.shape.failure),
 };
 
 export const SCHEMAS = {
@@ -333,8 +350,8 @@ export const SCHEMAS = {
   ShardChanged: described(object(SHARD_CHANGED, ["txId"]), "A 202 response contains only `txId`."),
   Ready: object({ ready: FLAG, phase: TEXT }),
   Live: object({ live: FLAG, phase: TEXT }),
-  Status: STATUS,
-  ClusterStatus: CLUSTER_STATUS,
+  Status: schemaOf(StatusSchema),
+  ClusterStatus: schemaOf(ClusterStatusSchema),
   LogOverview: object({
     name: nullable(TEXT),
     id: nullable(TEXT),

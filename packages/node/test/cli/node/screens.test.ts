@@ -10,6 +10,7 @@ import {
   formatRelative,
   formatTime,
 } from "../../../src/text/quantities.ts";
+import { withFindings } from "../../../src/findings/node-findings.ts";
 import { formatStatus } from "../../../src/cli/node/status-screen.ts";
 import { printable } from "../../../src/cli/terminal/terminal.ts";
 import { MemoryNode } from "../../http/memory-node.ts";
@@ -109,7 +110,10 @@ describe("a table", () => {
 const PIPE = { isTTY: false };
 
 async function screen(changes: Partial<NodeStatus>, colors = false): Promise<string> {
-  return formatStatus({ ...(await new MemoryNode().status()), ...changes }, { now: NOW, colors });
+  return formatStatus(withFindings({ ...(await new MemoryNode().status()), ...changes }, NOW), {
+    now: NOW,
+    colors,
+  });
 }
 
 describe("the status screen", () => {
@@ -134,7 +138,7 @@ describe("the status screen", () => {
   test("shows why a node failed and what to do", async () => {
     const about = { code: "LOG_DIFFERENT", message: "Another log.", hint: "Check the address." };
     const text = await screen({ phase: "failed", failure: { ...about, ...RETRYING } });
-    expect(text).toMatch(/^Failure +LOG_DIFFERENT: Another log\.\n +Check the address\.$/m);
+    expect(text).toMatch(/^Failing +LOG_DIFFERENT: Another log\.\n +Check the address\.$/m);
   });
 
   test.each([
@@ -200,21 +204,20 @@ describe("the status screen", () => {
       },
     });
     for (const line of [
-      `Joined        from ${name} in file:///store, 200 transactions replayed`,
-      "Skipped       checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
-      "              The node is ready without it. This is shown until the node is restarted.",
-      "Moved aside   /q/1: INDEX_CORRUPT, Worse.",
-      "              The node is ready with a different index. This is shown until the node is restarted.",
-      `Checkpoint    ${name}, 80 KiB, 1 h old`,
-      `Saved here    ${name}, in 1.5 s, 59 min 58 s ago`,
-      `Verified      ${name}, by b, in 2.0 s, 50 min ago`,
-      "Drill failed  CHECKPOINT_CORRUPT: Bad. (5 min ago)",
-      "Saving        uploading, 2 KiB, for 10 s",
-      "Last failure  STORE_FULL: Full. (30 min ago)",
-      "Not due       Replaying it takes no time. (2 min ago)",
-      "Warning       Twice.",
-      "              Rename.",
-      "Next check    in 5 h",
+      "Attention    12 transactions lost by the log are only in quarantine.",
+      "Attention    CHECKPOINT_CORRUPT: A checkpoint could not be verified. Bad. (since 2026-11-20 06:55:00 UTC, 5 min ago)",
+      "Attention    Twice. (since 2026-11-20 06:20:00 UTC, 40 min ago)",
+      "             Rename.",
+      "Notice       INDEX_CORRUPT: The node moved its index aside and built another one. Worse. (since 2026-11-20 06:59:59 UTC, now)",
+      `Joined       from ${name} in file:///store, 200 transactions replayed`,
+      "Skipped      checkpoint-2: CHECKPOINT_CORRUPT, Bad.",
+      "Moved aside  /q/1: INDEX_CORRUPT, Worse.",
+      `Checkpoint   ${name}, 80 KiB, 1 h old`,
+      `Saved here   ${name}, in 1.5 s, 59 min 58 s ago`,
+      `Verified     ${name}, by b, in 2.0 s, 50 min ago`,
+      "Saving       uploading, 2 KiB, for 10 s",
+      "Not due      Replaying it takes no time. (2 min ago)",
+      "Next check   in 5 h",
     ]) {
       expect(text.split("\n")).toContain(line);
     }
@@ -226,11 +229,11 @@ describe("the status screen", () => {
     const lastFailure = { code: "STORE_UNREACHABLE", message: "No answer.", hint: "Wait." };
     const text = await screen({ logBackup: { ...BACKUP, warnings: [damaged], lastFailure } });
     for (const line of [
-      "Log backup     1 to 1,204 in 3 segments, 4.1 MiB; exposed: at most 3 transactions, 41 s",
-      "Not backed up  STORE_UNREACHABLE: No answer.",
-      "               Wait.",
-      "Warning        SEGMENT_CORRUPT: Damaged.",
-      "               Remove it.",
+      "Log backup  1 to 1,204 in 3 segments, 4.1 MiB; exposed: at most 3 transactions, 41 s",
+      "Attention   STORE_UNREACHABLE: The log is not backed up. No answer. (since 2026-11-20 06:59:19 UTC, 41 s ago)",
+      "            Wait.",
+      "Attention   SEGMENT_CORRUPT: Damaged.",
+      "            Remove it.",
     ]) {
       expect(text.split("\n")).toContain(line);
     }
@@ -265,11 +268,11 @@ describe("the status screen", () => {
 
 describe("the screen of a cluster", () => {
   test("cannot be broken by a node's response", async () => {
-    const { join, ...rest } = await new MemoryNode().status();
+    const own = await new MemoryNode().status();
     const failure = { code: "LOG_GAP", message: "It says \u001b[2J.", hint: "\u0007", ...RETRYING };
     const peer = { instance: "i", node: "n\u001b", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
-    const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
-    const status = { ...rest, failure, join: { ...join, movedAside: [] } };
+    const log = { name: "l", id: own.log.id ?? "", lastTxId: 3 };
+    const status = withFindings({ ...own, failure }, NOW);
     const silent = [{ instance: "j", node: "m\u001b", forMs: 1_000 }];
     const view: ComparedView = {
       log,
@@ -284,14 +287,13 @@ describe("the screen of a cluster", () => {
   });
 
   test("shows what is exposed if any node backs the log up", async () => {
-    const { logBackup, join, ...rest } = await new MemoryNode().status();
+    const own = await new MemoryNode().status();
     const peer = { instance: "i", host: "h", pid: 1, startedAt: "2026-11-20T06:00:00.000Z" };
-    const log = { name: "l", id: rest.log.id ?? "", lastTxId: 3 };
-    const status = { ...rest, join: { ...join, movedAside: [] }, failure: null };
-    const shown = (backup: typeof logBackup): string => {
+    const log = { name: "l", id: own.log.id ?? "", lastTxId: 3 };
+    const shown = (logBackup: NodeStatus["logBackup"]): string => {
       const peers = [
-        { ...peer, node: "a", status: { ...status, logBackup: backup } },
-        { ...peer, node: "b", status: { ...status, logBackup: null } },
+        { ...peer, node: "a", status: withFindings({ ...own, logBackup }, NOW) },
+        { ...peer, node: "b", status: own },
       ];
       return formatCluster({ log, peers, silent: [], past: undefined, comparison: undefined }, NOW, PIPE);
     };

@@ -1,0 +1,47 @@
+import type { Finding } from "@cairn/client";
+import type { Logger } from "pino";
+import type { NODE_FINDINGS } from "./findings.ts";
+
+/** The code that causes these logs them at once, and says what the node does next. */
+const LOGGED_ELSEWHERE: ReadonlySet<string> = new Set<keyof typeof NODE_FINDINGS>([
+  "node-failed",
+  "node-interrupted",
+  "node-stalled",
+  "writes-refused",
+  "log-unreachable",
+  "histories-differ",
+  "checkpoint-failing",
+  "checkpoint-unverified",
+  "checkpoint-skipped",
+  "checkpoint-warning",
+  "log-backup-failing",
+  "log-backup-damaged",
+  "index-moved-aside",
+]);
+
+/** Logs each finding once while it lasts, and when it is over. */
+export class FindingLog {
+  readonly #logger: Logger;
+  #known = new Map<string, Finding>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  note(findings: readonly Finding[]): void {
+    const lasting = findings.filter(({ code }) => !LOGGED_ELSEWHERE.has(code));
+    const now = new Map(lasting.map((one) => [kindOf(one), one]));
+    for (const [kind, { code: finding, error, hint, message }] of now) {
+      if (!this.#known.has(kind)) this.#logger.warn({ finding, code: error ?? undefined, hint }, message);
+    }
+    for (const [kind, { code: finding, message }] of this.#known) {
+      if (!now.has(kind)) this.#logger.info({ finding }, `This is over: ${message}`);
+    }
+    this.#known = now;
+  }
+}
+
+/** A setting is recognized with its value, anything else without the numbers in its message. */
+function kindOf({ code, error, message }: Finding): string {
+  return `${code} ${error === "LOG_UNSAFE" ? message : error}`;
+}

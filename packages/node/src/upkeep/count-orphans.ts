@@ -1,0 +1,60 @@
+import { isCairnError, type KvProvider } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import { countOrphans, type QuarantinedIndex } from "../db-dir/quarantine.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { FIRST_TX_ID } from "../index/rows/index-state.ts";
+import { orphanTransactions } from "../join/orphan-transactions.ts";
+
+/**
+ * Counts the transactions that only indexes in quarantine contain while a node runs, in which they may be loaded again
+ * (`cairn load`) or given up by removing their folder. What a comparison at a join has shown stays recorded with them.
+ */
+export class OrphanCount {
+  readonly #directory: IndexDirectory;
+  readonly #provider: KvProvider;
+  /** The last transaction of each folder up to which all are in the log again. */
+  readonly #loaded = new Map<string, TxId>();
+
+  constructor(directory: IndexDirectory, provider: KvProvider) {
+    this.#directory = directory;
+    this.#provider = fileReader(provider);
+  }
+
+  /** Returns the number of transactions that `index` lacks. */
+  async of(index: IndexStore): Promise<number> {
+    const indexes = await this.#directory.readQuarantine();
+    for (const one of indexes) {
+      if (one.holdsLost) await this.#advance(one, index);
+    }
+    const remaining = indexes.map((one) => {
+      const { shared = FIRST_TX_ID } = one.held;
+      return { ...one, held: { ...one.held, shared: Math.max(shared, this.#loaded.get(one.folder) ?? 0) } };
+    });
+    return countOrphans(remaining, index.state.log.id);
+  }
+
+  async #advance({ folder, live, held }: QuarantinedIndex, index: IndexStore): Promise<void> {
+    const { txId, shared = FIRST_TX_ID } = held;
+    const after = this.#loaded.get(folder) ?? shared;
+    if (txId === undefined || after >= txId) return;
+    try {
+      const { kv, state } = await openIndex(this.#provider, live);
+      try {
+        if (state === undefined) return;
+        for await (const orphan of orphanTransactions(kv, state, shared, after)) {
+          const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
+          if (id !== undefined && (await index.ownerOf(id)) === undefined) return;
+          this.#loaded.set(folder, orphan.txId);
+        }
+        this.#loaded.set(folder, txId);
+      } finally {
+        await kv.close();
+      }
+    } catch (error) {
+      // The index may be damaged, or open in a command that prints its transactions.
+      if (!isCairnError(error)) throw error;
+    }
+  }
+}
