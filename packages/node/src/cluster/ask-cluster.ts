@@ -1,5 +1,5 @@
 import { timeoutSignal } from "@cairn/client/protocol";
-import type { PeerStatus, TxId } from "@cairn/client";
+import type { PeerStatus } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
 import { withTimeout } from "../concurrency/time-limit.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
@@ -7,6 +7,8 @@ import {
   type Answer,
   decodeAnswer,
   encodeMessage,
+  type IndexAnswer,
+  IndexAnswerSchema,
   type PeerChains,
   type Question,
   type SilentNode,
@@ -17,13 +19,17 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
   readonly status: PeerStatus;
 }
 
-/** A node's response to a request about its index, or an error. */
-export type IndexAnswer = Pick<Answer, "digest" | "check" | "chains" | "others" | "error">;
+/** A question about the indexes of one log. */
+type AboutIndex = Question extends infer Q
+  ? Q extends { readonly log: string }
+    ? Omit<Q, "cairn">
+    : never
+  : never;
 
 export interface AskOptions {
   /** The time to wait for responses. For long tasks, it is the maximum silence of a node. */
   readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Reports the progress of nodes that are working on a response. */
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
@@ -62,27 +68,54 @@ export async function askStatus(
   return [...peers.values()].toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
 }
 
-/** Returns the digests of these nodes at one transaction, by instance. Each node waits until it has the transaction. */
-export async function askDigests(
+/**
+ * Asks these nodes about their indexes of one log. Returns their answers by instance. Waits as long as the nodes report
+ * that they are working: the time that they need depends on the index.
+ */
+export async function askEach(
   channel: PeerChannel,
-  peers: readonly Peer[],
-  question: { readonly log: string; readonly txId: TxId; readonly waitMs: number },
+  peers: readonly Pick<Peer, "instance">[],
+  question: AboutIndex,
   options: AskOptions,
 ): Promise<Map<string, IndexAnswer>> {
-  const instances = peers.map(({ instance }) => instance);
-  return await askIndex(channel, { cairn: 1, ask: "digest", ...question }, instances, options);
+  const waiting = new Map<string, NodeJS.Timeout>();
+  const found = new Map<string, IndexAnswer>();
+  const done = new AbortController();
+  const settle = (instance: string, answer: IndexAnswer): void => {
+    clearTimeout(waiting.get(instance));
+    if (waiting.delete(instance)) found.set(instance, answer);
+    if (waiting.size === 0) done.abort();
+  };
+  const expect = (instance: string): void => {
+    clearTimeout(waiting.get(instance));
+    waiting.set(instance, setTimeout(settle, options.timeoutMs, instance, SILENT));
+  };
+  for (const { instance } of peers) expect(instance);
+  if (peers.length === 0) return found;
+  try {
+    for await (const answer of ask(channel, { cairn: 1, ...question }, anyOf(done.signal, options.signal))) {
+      const { instance, working } = answer;
+      if (!waiting.has(instance)) continue;
+      if (working === undefined) settle(instance, IndexAnswerSchema.parse(answer));
+      else {
+        expect(instance);
+        options.onWork?.(instance, working.done, working.total);
+      }
+    }
+  } finally {
+    for (const timer of waiting.values()) clearTimeout(timer);
+  }
+  for (const instance of waiting.keys()) found.set(instance, SILENT);
+  return found;
 }
 
-/** Returns the chains of these nodes at one transaction, or at the link before it, by instance. */
-export async function askChains(
-  channel: PeerChannel,
-  peers: readonly Peer[],
-  question: { readonly log: string; readonly txId: TxId },
-  options: AskOptions,
-): Promise<Map<string, IndexAnswer>> {
-  const instances = peers.map(({ instance }) => instance);
-  return await askIndex(channel, { cairn: 1, ask: "chains", ...question }, instances, options);
-}
+const SILENT: IndexAnswer = {
+  error: {
+    code: "NOT_READY",
+    message: "The node stopped responding before it had finished.",
+    hint: "Check whether the node is still running, and try again.",
+  },
+};
 
 /**
  * Returns the nodes of a log that these nodes have heard from within the last hour but that did not respond, ordered by
@@ -96,7 +129,7 @@ export async function askSilent(
   options: AskOptions,
 ): Promise<SilentNode[]> {
   const instances = peers.map(({ instance }) => instance);
-  const answers = await askIndex(channel, { cairn: 1, ask: "others", log, instances }, instances, options);
+  const answers = await askEach(channel, peers, { ask: "others", log, instances }, options);
   const present = new Set(peers.map(({ node }) => node));
   const silent = new Map<string, SilentNode>();
   for (const one of [...answers.values()].flatMap(({ others = [] }) => others)) {
@@ -142,75 +175,6 @@ export async function* askCompare(
     const { node, instance, chains } = answer;
     if (chains !== undefined) yield { node, instance, chains };
   }
-}
-
-/** Requests that a node compare its index with a rebuild, and returns its response. */
-export async function askCheck(
-  channel: PeerChannel,
-  { instance }: Peer,
-  question: { readonly log: string; readonly txId: TxId },
-  options: AskOptions,
-): Promise<IndexAnswer> {
-  const answers = await askIndex(
-    channel,
-    { cairn: 1, ask: "check", ...question, instance },
-    [instance],
-    options,
-  );
-  return answers.get(instance) ?? SILENT;
-}
-
-const SILENT: IndexAnswer = {
-  error: {
-    code: "NOT_READY",
-    message: "The node stopped responding before it had finished.",
-    hint: "Check whether the node is still running, and try again.",
-  },
-};
-
-/** Waits as long as the nodes report that they are working: the time that they need depends on the index. */
-async function askIndex(
-  channel: PeerChannel,
-  question: Question,
-  instances: readonly string[],
-  { timeoutMs, signal, onWork }: AskOptions,
-): Promise<Map<string, IndexAnswer>> {
-  const waiting = new Map<string, NodeJS.Timeout>();
-  const found = new Map<string, IndexAnswer>();
-  const done = new AbortController();
-  const settle = (instance: string, answer: IndexAnswer): void => {
-    clearTimeout(waiting.get(instance));
-    if (waiting.delete(instance)) found.set(instance, answer);
-    if (waiting.size === 0) done.abort();
-  };
-  const expect = (instance: string): void => {
-    clearTimeout(waiting.get(instance));
-    waiting.set(instance, setTimeout(settle, timeoutMs, instance, SILENT));
-  };
-  for (const instance of instances) expect(instance);
-  if (instances.length === 0) return found;
-  try {
-    for await (const answer of ask(channel, question, anyOf(done.signal, signal))) {
-      const { instance, working, digest, check, chains, others, error } = answer;
-      if (!waiting.has(instance)) continue;
-      if (working === undefined) {
-        settle(instance, {
-          ...(digest === undefined ? {} : { digest }),
-          ...(check === undefined ? {} : { check }),
-          ...(chains === undefined ? {} : { chains }),
-          ...(others === undefined ? {} : { others }),
-          ...(error === undefined ? {} : { error }),
-        });
-      } else {
-        expect(instance);
-        onWork?.(instance, working.done, working.total);
-      }
-    }
-  } finally {
-    for (const timer of waiting.values()) clearTimeout(timer);
-  }
-  for (const instance of waiting.keys()) found.set(instance, SILENT);
-  return found;
 }
 
 /** Skips other messages in the inbox, such as the acknowledgement from a stream with the same subject. */

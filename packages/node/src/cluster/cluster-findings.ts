@@ -2,9 +2,8 @@ import type { ClusterFinding, ClusterStatus } from "@cairn/client";
 import { finding, verdictOf, worstFirst } from "../findings/findings.ts";
 import { formatCount, formatDuration, formatNumberOf, formatTime } from "../text/quantities.ts";
 import type { Peer } from "./ask-cluster.ts";
-import { type ClusterView, isMember } from "./cluster-view.ts";
+import { type ClusterView, isMember, sameIds } from "./cluster-view.ts";
 import type { PastComparison } from "./compare-pasts.ts";
-import { sameIds } from "./judge-digests.ts";
 
 const SILENT_HINT =
   "Resume or restart a node that is frozen, was killed, or is cut off from NATS. The other nodes forget it after an hour.";

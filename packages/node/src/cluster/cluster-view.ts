@@ -43,3 +43,15 @@ export async function viewOf(
   ]);
   return { log, peers, silent, past };
 }
+
+interface SameId {
+  readonly node: string;
+  readonly peers: readonly Peer[];
+}
+
+/** Returns the ids that several running nodes share. */
+export function sameIds(peers: readonly Peer[]): SameId[] {
+  const byId = new Map<string, Peer[]>();
+  for (const peer of peers) byId.set(peer.node, [...(byId.get(peer.node) ?? []), peer]);
+  return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));
+}

@@ -1,15 +1,8 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { PeerChannel } from "../log/peer-channel.ts";
-import { askCheck, askDigests, askStatus, type IndexAnswer, type Peer } from "./ask-cluster.ts";
-import {
-  byIndexVersion,
-  commonTransaction,
-  type DigestVerdict,
-  judgeDigests,
-  isOutdated,
-  type VersionGroup,
-} from "./judge-digests.ts";
+import { askEach, askStatus, type Peer } from "./ask-cluster.ts";
+import type { IndexAnswer } from "./peer-messages.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { RebuiltIndex } from "../replay/rebuild-index.ts";
 
@@ -89,7 +82,9 @@ export async function compareNodes(
     const onWork = (_instance: string, done: number, total: number): void =>
       options.onCheck?.(peer, done, total);
     const ask = { timeoutMs: options.silenceMs, onWork };
-    checks.set(peer.instance, await askCheck(channel, peer, { log, txId }, ask));
+    const question = { ask: "check", log, txId, instance: peer.instance } as const;
+    for (const [instance, answer] of await askEach(channel, [peer], question, ask))
+      checks.set(instance, answer);
   }
   return { ...found, rebuilt };
 }
@@ -129,9 +124,64 @@ async function digestsAt(
 ): Promise<Pick<Comparison, "txId" | "answers">> {
   let txId = commonTransaction(peers);
   for (let tries = 1; ; tries += 1) {
-    const answers = await askDigests(channel, peers, { log, txId, waitMs }, { timeoutMs: silenceMs });
+    const answers = await askEach(
+      channel,
+      peers,
+      { ask: "digest", log, txId, waitMs },
+      { timeoutMs: silenceMs },
+    );
     if (!isOutdated(answers) || tries === MAX_TRIES) return { txId, answers };
     const now = await askStatus(channel, { timeoutMs });
     txId = Math.max(txId, commonTransaction(now.filter(({ status }) => status.log.id === log)));
   }
+}
+
+/** The newest transaction that any of them has; the others wait until they have it. */
+export function commonTransaction(peers: readonly Peer[]): TxId {
+  // A halted node may have transactions that the log has lost.
+  const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
+  return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
+}
+
+/** `differs` means that the digests are not all equal, and `none` means that there are no digests. */
+export type DigestVerdict =
+  | { readonly kind: "same"; readonly digest: string; readonly nodes: number }
+  | { readonly kind: "differs"; readonly digests: readonly string[] }
+  | { readonly kind: "none" };
+
+/** Nodes with one index version. */
+export interface VersionGroup {
+  readonly version: number;
+  readonly peers: readonly Peer[];
+}
+
+/** The group of version `own` comes first, the others by size. Digests are comparable only within a group. */
+export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
+  const groups = new Map<number, Peer[]>();
+  for (const peer of peers) {
+    const { version } = peer.status.index;
+    groups.set(version, [...(groups.get(version) ?? []), peer]);
+  }
+  const rank = ({ version, peers: { length } }: VersionGroup): number =>
+    version === own ? Number.POSITIVE_INFINITY : length;
+  return [...groups]
+    .map(([version, same]) => ({ version, peers: same }))
+    .toSorted((a, b) => rank(b) - rank(a));
+}
+
+/** The number of nodes with a digest does not prove it right, so there is no majority vote. */
+export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
+  const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
+  const digests = [...new Set(given)].toSorted();
+  const [digest] = digests;
+  if (digest === undefined) return { kind: "none" };
+  return digests.length === 1 ? { kind: "same", digest, nodes: given.length } : { kind: "differs", digests };
+}
+
+/**
+ * Returns whether the request should be repeated for a later transaction, because a node's history no longer covers
+ * this one.
+ */
+export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
+  return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

@@ -1,7 +1,8 @@
 import type { ChainValue, TxId } from "@cairn/client";
 import { linkBefore } from "../index/chains/chain-window.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
-import { askChains, type AskOptions, type IndexAnswer, type Peer } from "./ask-cluster.ts";
+import { askEach, type AskOptions, type Peer } from "./ask-cluster.ts";
+import type { IndexAnswer } from "./peer-messages.ts";
 
 /** The histories of the nodes of one log at one transaction. */
 export interface PastComparison {
@@ -31,13 +32,13 @@ export async function comparePasts(
   const following = peers.filter(({ status: { phase } }) => phase === "ready" || phase === "replaying");
   const txId = Math.min(...following.map(({ status }) => status.index.txId ?? 0));
   if (following.length < 2 || txId === 0) return undefined;
-  const there = pastsAt(txId, await askChains(channel, following, { log, txId }, options));
+  const pastsOf = async (at: TxId): Promise<Map<string, Past>> =>
+    pastsAt(at, await askEach(channel, following, { ask: "chains", log, txId: at }, options));
+  const there = await pastsOf(txId);
   // Nodes that are far ahead know only the links before this transaction.
   const link = linkBefore(txId);
   const isComplete = there.size === following.length || link === 0;
-  const past = isComplete
-    ? { txId, pasts: there }
-    : { txId: link, pasts: pastsAt(link, await askChains(channel, following, { log, txId: link }, options)) };
+  const past = isComplete ? { txId, pasts: there } : { txId: link, pasts: await pastsOf(link) };
   const best = past.pasts.size >= there.size ? past : { txId, pasts: there };
   return { ...best, differ: differenceAmong([...best.pasts.values()]) };
 }

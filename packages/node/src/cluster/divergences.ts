@@ -3,13 +3,19 @@ import { CairnError, errorMessage, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
-import type { Turn } from "./rebuild-turn.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { isoTime } from "../text/iso-time.ts";
 import type { ComparedNode } from "./compared-node.ts";
 import type { SelfCheck } from "./self-check.ts";
+
+/** The state of a node that is comparing its index with a rebuild or waiting for its turn to do so. */
+export interface Turn {
+  /** The number of other nodes from which the node differs. */
+  readonly from: number;
+  readonly state: "waiting" | "comparing";
+}
 
 export interface DivergenceParts {
   readonly life: Pick<ComparedNode, "index" | "agrees" | "suspect" | "halt">;
@@ -18,7 +24,7 @@ export interface DivergenceParts {
   readonly clock: Clock;
   readonly random: () => number;
   /** Returns whether another node is comparing its index with a rebuild, or must go first. */
-  readonly othersFirst: (turn: Omit<Turn, "instance">, signal: AbortSignal) => Promise<boolean>;
+  readonly othersFirst: (turn: Turn, signal: AbortSignal) => Promise<boolean>;
   /** Announces the chains again. Returns whether any other node differs. */
   readonly askAgain: (signal: AbortSignal) => Promise<boolean>;
 }

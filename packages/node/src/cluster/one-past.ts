@@ -3,19 +3,13 @@ import { isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
-import {
-  announceChains,
-  announceOnce,
-  type OwnChains,
-  type AnnouncementParts,
-  nodeLabel,
-} from "./announce-chains.ts";
-import { othersFirst } from "./rebuild-turn.ts";
-import type { PeerChains } from "./peer-messages.ts";
-import type { RepeatedWork } from "../concurrency/repeated-work.ts";
+import { jittered, type RepeatedWork, repeatWork } from "../concurrency/repeated-work.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { type DivergenceParts, Divergences } from "./divergences.ts";
+import { errorFields } from "../observe/failures.ts";
+import { askCompare, askStatus } from "./ask-cluster.ts";
 import type { ComparedNode } from "./compared-node.ts";
+import { type DivergenceParts, Divergences, type Turn } from "./divergences.ts";
+import type { PeerChains } from "./peer-messages.ts";
 
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
@@ -30,38 +24,35 @@ export interface OnePastParts extends Pick<DivergenceParts, "check"> {
 }
 
 const EVERY_MS = 60_000;
+/** The maximum delay of the first announcement after a node has become ready. */
+const FIRST_MS = 1_000;
+/** The time to wait for responses. Lagging nodes respond once they have the transaction. */
+const ANSWERS_MS = 10_000;
 /** The time to wait for the responses of nodes that have just responded. */
 const REPEATED_ANSWERS_MS = 3_000;
 /** The maximum time for which a lagging node tries to catch up before it compares. */
 const CATCH_UP_MS = 5_000;
+const STATUS_MS = 1_000;
 
 /**
- * Ensures that all nodes of a log have the same history. Announces this node's chains, and compares them with those of
- * other nodes and checkpoints.
+ * Ensures that all nodes of a log have the same history. Repeatedly announces this node's chains to all other nodes of
+ * the log. Each of them compares the chains and responds if they differ, so that both nodes know of the difference. If
+ * the nodes cannot reach each other, this is logged once, and only checkpoints are compared.
  */
 export class OnePast {
   readonly comparePast: ComparePast;
   readonly #parts: OnePastParts;
   readonly #divergences: Divergences;
-  readonly #announcement: AnnouncementParts;
   #announcing: RepeatedWork | undefined;
 
   constructor(parts: OnePastParts) {
-    const { life, instance } = parts;
     this.#parts = parts;
     this.#divergences = new Divergences({
       ...parts,
-      othersFirst: async (turn, signal) => await othersFirst(life.log?.peers, { ...turn, instance }, signal),
-      askAgain: async (signal) =>
-        ((await announceOnce(this.#announcement, REPEATED_ANSWERS_MS, signal)) ?? 0) > 0,
+      othersFirst: async (turn, signal) => await this.#othersFirst(turn, signal),
+      askAgain: async (signal) => ((await this.#announce(REPEATED_ANSWERS_MS, signal)) ?? 0) > 0,
     });
     this.comparePast = this.#divergences.comparePast;
-    this.#announcement = {
-      ...parts,
-      channel: () => life.log?.peers,
-      own: async () => await this.#own(),
-      comparePast: async (other) => await this.comparePast(other),
-    };
   }
 
   get divergence(): NodeStatus["index"]["divergence"] {
@@ -69,8 +60,18 @@ export class OnePast {
   }
 
   start(): void {
-    const { everyMs = EVERY_MS } = this.#parts;
-    this.#announcing = announceChains({ ...this.#parts, ...this.#announcement, everyMs });
+    const { clock, random, logger, everyMs = EVERY_MS } = this.#parts;
+    const pause = (): number => jittered(everyMs, random);
+    const announce = async (signal: AbortSignal): Promise<number> =>
+      (await this.#announce(ANSWERS_MS, signal)) === undefined ? Math.min(FIRST_MS, everyMs) : pause();
+    const delays = { firstDelay: FIRST_MS * random(), retryDelay: pause };
+    let isLogged = false;
+    this.#announcing = repeatWork(clock, delays, announce, (error) => {
+      if (isCairnError(error, "LOG_UNREACHABLE") || isLogged) return;
+      isLogged = true;
+      const what = "This node's index cannot be compared with those of other nodes, only with checkpoints.";
+      logger.warn(errorFields(error), what);
+    });
   }
 
   /** Compares the chains that another node announced. Returns this node's chains if they differ. */
@@ -84,7 +85,7 @@ export class OnePast {
       // The part of the history that this node has can still be compared.
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
     }
-    const difference = await this.comparePast({ who: nodeLabel(node), isStored: false, log, chains });
+    const difference = await this.comparePast({ who: `node ${node}`, isStored: false, log, chains });
     return difference === undefined ? undefined : (await this.#own())?.chains;
   }
 
@@ -92,11 +93,47 @@ export class OnePast {
     await Promise.all([this.#announcing?.stop(), this.#divergences.close()]);
   }
 
-  async #own(): Promise<OwnChains | undefined> {
+  /** Returns the number of differing nodes; undefined while there is no channel or nothing to announce. */
+  async #announce(timeoutMs: number, signal: AbortSignal): Promise<number | undefined> {
+    const { life, node, instance } = this.#parts;
+    const channel = life.log?.peers;
+    const own = channel === undefined ? undefined : await this.#own();
+    if (channel === undefined || own === undefined) return undefined;
+    const differing = new Set<string>();
+    for await (const other of askCompare(channel, { ...own, node, instance }, { timeoutMs, signal })) {
+      const { log } = own;
+      const past = { who: `node ${other.node}`, isStored: false, log, chains: other.chains };
+      if ((await this.comparePast(past)) !== undefined) differing.add(other.instance);
+    }
+    return differing.size;
+  }
+
+  /** Returns the id of the log and the node's chains; undefined while there is nothing to announce. */
+  async #own(): Promise<{ readonly log: string; readonly chains: PeerChains } | undefined> {
     const { index, agrees, phase } = this.#parts.life;
     if (index === undefined || !agrees || phase !== "ready") return undefined;
     const values = await index.chains();
     const { log } = index.state;
     return values.length === 0 ? undefined : { log: log.id, chains: { version: INDEX_VERSION, values } };
+  }
+
+  /**
+   * Returns whether this node must wait before it compares its index with a rebuild, because another node is comparing
+   * or goes first. The node that differs from the most others goes first. The number of differences does not prove that
+   * a node is wrong, but this order makes it likely that a wrong node is checked early. If several nodes begin at the
+   * same time, only one of them continues.
+   */
+  async #othersFirst(own: Turn, signal: AbortSignal): Promise<boolean> {
+    const { life, instance: ownInstance } = this.#parts;
+    const channel = life.log?.peers;
+    if (channel === undefined) return false;
+    const peers = await askStatus(channel, { timeoutMs: STATUS_MS, signal });
+    return peers.some(({ instance, status: { index } }) => {
+      const { state, from = 0 } = index.divergence ?? {};
+      if (instance === ownInstance || (state !== "comparing" && state !== "waiting")) return false;
+      if (state === "comparing" && own.state === "waiting") return true;
+      const isFirst = from > own.from || (from === own.from && instance < ownInstance);
+      return state === own.state && isFirst;
+    });
   }
 }

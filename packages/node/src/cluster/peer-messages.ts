@@ -82,6 +82,17 @@ const AnswerSchema = z.object({
 
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 
+export const IndexAnswerSchema = AnswerSchema.pick({
+  digest: true,
+  check: true,
+  chains: true,
+  others: true,
+  error: true,
+});
+
+/** A node's response to a question about its index, or an error. */
+export type IndexAnswer = Readonly<z.infer<typeof IndexAnswerSchema>>;
+
 /** The identity of a node, which is part of each response. */
 export type PeerIdentity = Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt">;
 

@@ -1,4 +1,4 @@
-import { Counter, Histogram, type Registry } from "prom-client";
+import type { Instruments } from "./instruments.ts";
 import type { AppliedCounts } from "../index/index-store.ts";
 
 /** The functions are called once per array of messages rather than once per transaction. */
@@ -17,47 +17,36 @@ const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
 /** Registers the metrics of the code that follows the log, and returns their counters. */
-export function followingMetrics(registry: Registry): FollowingMetrics {
-  const registers = [registry];
-  const transactions = new Counter({
-    name: "cairn_applied_transactions_total",
-    help: "Transactions that this process applied to its index. Uncommitted ones were aborted or repeated.",
-    labelNames: ["outcome"],
-    registers,
-  });
-  const operations = new Counter({
-    name: "cairn_applied_operations_total",
-    help: "Operations of the committed transactions that were applied.",
-    registers,
-  });
-  const bytes = new Counter({
-    name: "cairn_applied_bytes_total",
-    help: "Bytes of the log's messages that were applied.",
-    registers,
-  });
-  const seconds = new Histogram({
-    name: "cairn_apply_duration_seconds",
-    help: "Time taken to apply a batch of at most 500 messages.",
-    buckets: SECONDS,
-    registers,
-  });
-  const readings = new Counter({
-    name: "cairn_log_readings_total",
-    help: "How often the node began to read the log: at the start, and after each interruption or recreated consumer.",
-    registers,
-  });
-  const mismatches = new Counter({
-    name: "cairn_log_mismatches_total",
-    help: "How often the log turned out not to continue the index, by error code.",
-    labelNames: ["code"],
-    registers,
-  });
-  const interruptions = new Counter({
-    name: "cairn_node_interruptions_total",
-    help: "Errors that interrupted a node while it was joining or following the log, by code. The node then tries again or halts.",
-    labelNames: ["code"],
-    registers,
-  });
+export function followingMetrics(make: Instruments): FollowingMetrics {
+  const transactions = make.counter(
+    "cairn_applied_transactions_total",
+    "Transactions that this process applied to its index. Uncommitted ones were aborted or repeated.",
+    "outcome",
+  );
+  const operations = make.counter(
+    "cairn_applied_operations_total",
+    "Operations of the committed transactions that were applied.",
+  );
+  const bytes = make.counter("cairn_applied_bytes_total", "Bytes of the log's messages that were applied.");
+  const seconds = make.histogram(
+    "cairn_apply_duration_seconds",
+    "Time taken to apply a batch of at most 500 messages.",
+    SECONDS,
+  );
+  const readings = make.counter(
+    "cairn_log_readings_total",
+    "How often the node began to read the log: at the start, and after each interruption or recreated consumer.",
+  );
+  const mismatches = make.counter(
+    "cairn_log_mismatches_total",
+    "How often the log turned out not to continue the index, by error code.",
+    "code",
+  );
+  const interruptions = make.counter(
+    "cairn_node_interruptions_total",
+    "Errors that interrupted a node while it was joining or following the log, by code. The node then tries again or halts.",
+    "code",
+  );
   for (const code of MISMATCHES) mismatches.inc({ code }, 0);
   for (const outcome of ["committed", "uncommitted"]) transactions.inc({ outcome }, 0);
 

@@ -1,16 +1,16 @@
 import { statfs } from "node:fs/promises";
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import { collectDefaultMetrics, type Counter, type Gauge, Registry } from "prom-client";
 import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { System } from "../api/system.ts";
+import type { CutoffReason } from "../watch/watch-event.ts";
 import { VERSION } from "../api/version.ts";
+import { Instruments } from "./instruments.ts";
 import { type FollowingMetrics, followingMetrics } from "./following-metrics.ts";
 import { type AnsweredRequest, httpMetrics } from "./http-metrics.ts";
-import { queueMetrics } from "./queue-metrics.ts";
 import { type StatusMetrics, statusMetrics } from "./status-metrics.ts";
-import { type WatchMetrics, watchMetrics } from "./watch-metrics.ts";
 import { workMetrics } from "./work-metrics.ts";
 
 export interface ScrapeSources {
@@ -48,30 +48,28 @@ export class NodeMetrics {
 
   /** `onError` receives the error of a source that failed; the scrape continues without that source. */
   constructor(system: MeasuredSystem, onError: (source: string, error: unknown) => void) {
-    const { registry } = this;
+    const make = new Instruments(this.registry);
     this.#dbDir = system.dbDir;
     this.#onError = onError;
-    this.following = followingMetrics(registry);
-    this.watches = watchMetrics(registry);
-    this.onEvent = workMetrics(registry);
-    this.onRequest = httpMetrics(registry);
-    this.#status = statusMetrics(registry);
-    this.#queues = queueMetrics(registry);
-    this.#disk = diskMetrics(registry);
-    this.#failures = new Counter({
-      name: "cairn_scrape_failures_total",
-      help: "Scrapes that continued without a source, because it failed or did not respond within 4 s.",
-      labelNames: ["source"],
-      registers: [registry],
-    });
+    this.following = followingMetrics(make);
+    this.watches = watchMetrics(make);
+    this.onEvent = workMetrics(make);
+    this.onRequest = httpMetrics(this.registry);
+    this.#status = statusMetrics(make);
+    this.#queues = queueMetrics(make);
+    this.#disk = diskMetrics(make);
+    this.#failures = make.counter(
+      "cairn_scrape_failures_total",
+      "Scrapes that continued without a source, because it failed or did not respond within 4 s.",
+      "source",
+    );
     for (const source of ["status", "queues", "disk"]) this.#failures.inc({ source }, 0);
-    const barriers = new Counter({
-      name: "cairn_read_barriers_total",
-      help: "Messages that this node appended to the log for linearizable reads.",
-      registers: [registry],
-    });
+    const barriers = make.counter(
+      "cairn_read_barriers_total",
+      "Messages that this node appended to the log for linearizable reads.",
+    );
     this.onBarrier = () => barriers.inc();
-    setConstants(registry, system);
+    setConstants(make, system);
   }
 
   /**
@@ -114,50 +112,85 @@ export class NodeMetrics {
   }
 }
 
-function diskMetrics(registry: Registry): { free: Gauge; size: Gauge } {
-  const registers = [registry];
-  const free = new Gauge({
-    name: "cairn_index_disk_free_bytes",
-    help: "Space on the file system of the index that is available to this user.",
-    registers,
-  });
-  const size = new Gauge({
-    name: "cairn_index_disk_size_bytes",
-    help: "Size of the file system of the index.",
-    registers,
-  });
+export interface WatchMetrics {
+  opened(): void;
+  closed(): void;
+  cutOff(reason: CutoffReason): void;
+}
+
+const CUTOFF_REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
+
+/** Registers the metrics of watches, and returns their counters. */
+function watchMetrics(make: Instruments): WatchMetrics {
+  const watchers = make.gauge("cairn_watchers", "Watches that are open now.");
+  const cutoffs = make.counter(
+    "cairn_watch_cutoffs_total",
+    "Watches that the node ended, by reason. The reason slow means that the watcher reads more slowly than changes arrive.",
+    "reason",
+  );
+  for (const reason of CUTOFF_REASONS) cutoffs.inc({ reason }, 0);
+  return {
+    opened: () => watchers.inc(),
+    closed: () => watchers.dec(),
+    cutOff: (reason) => cutoffs.inc({ reason }),
+  };
+}
+
+const SHARD_STATES = ["active", "draining", "retiring", "spare"] as const;
+
+/** Registers the metrics of queues. The result sets them; without queues, all are absent. */
+function queueMetrics(make: Instruments): (queues: readonly QueueStatus[] | undefined) => void {
+  const open = make.gauge("cairn_queue_open", "Open entries of a queue.", "queue");
+  const entries = make.gauge("cairn_queue_entries", "Entries of a queue, open or finished.", "queue");
+  const shards = make.gauge("cairn_queue_shards", "Shards of a queue, by state.", "queue", "state");
+  return (queues = []) => {
+    // A queue that was removed must not keep its last values.
+    for (const gauge of [open, entries, shards]) gauge.reset();
+    for (const queue of queues) {
+      open.set({ queue: queue.name }, queue.open);
+      entries.set({ queue: queue.name }, queue.entries);
+      for (const state of SHARD_STATES) {
+        const count =
+          state === "spare" ? queue.spare : queue.shards.filter((shard) => shard.state === state).length;
+        shards.set({ queue: queue.name, state }, count);
+      }
+    }
+  };
+}
+
+function diskMetrics(make: Instruments): { free: Gauge; size: Gauge } {
+  const free = make.gauge(
+    "cairn_index_disk_free_bytes",
+    "Space on the file system of the index that is available to this user.",
+  );
+  const size = make.gauge("cairn_index_disk_size_bytes", "Size of the file system of the index.");
   return { free, size };
 }
 
 /** Registers metrics that do not change while a node runs. */
-function setConstants(registry: Registry, { nodeId, checkpointer, scrubEvery }: MeasuredSystem): void {
-  const registers = [registry];
-  new Gauge({
-    name: "cairn_build_info",
-    help: "Always 1; the labels show the node's id and version.",
-    labelNames: ["node", "version", "index_version"],
-    registers,
-  }).set({ node: nodeId, version: VERSION, index_version: INDEX_VERSION }, 1);
-  new Gauge({
-    name: "cairn_node_start_timestamp_seconds",
-    help: "When the node was started.",
-    registers,
-  }).set(Date.now() / 1_000);
-  const period = new Gauge({
-    name: "cairn_checkpoint_period_seconds",
-    help: "approx-frequency: the approximate interval at which the cluster saves a checkpoint; absent without a checkpointer.",
-    registers,
-  });
-  const verifyPeriod = new Gauge({
-    name: "cairn_checkpoint_verify_period_seconds",
-    help: "verify-every: the approximate interval at which the cluster verifies a checkpoint; absent if it is not configured.",
-    registers,
-  });
-  const scrubPeriod = new Gauge({
-    name: "cairn_index_scrub_period_seconds",
-    help: "scrub-every: the interval at which all tables of the index are compared with their checksums; absent if they are not.",
-    registers,
-  });
+function setConstants(make: Instruments, { nodeId, checkpointer, scrubEvery }: MeasuredSystem): void {
+  make
+    .gauge(
+      "cairn_build_info",
+      "Always 1; the labels show the node's id and version.",
+      "node",
+      "version",
+      "index_version",
+    )
+    .set({ node: nodeId, version: VERSION, index_version: INDEX_VERSION }, 1);
+  make.gauge("cairn_node_start_timestamp_seconds", "When the node was started.").set(Date.now() / 1_000);
+  const period = make.gauge(
+    "cairn_checkpoint_period_seconds",
+    "approx-frequency: the approximate interval at which the cluster saves a checkpoint; absent without a checkpointer.",
+  );
+  const verifyPeriod = make.gauge(
+    "cairn_checkpoint_verify_period_seconds",
+    "verify-every: the approximate interval at which the cluster verifies a checkpoint; absent if it is not configured.",
+  );
+  const scrubPeriod = make.gauge(
+    "cairn_index_scrub_period_seconds",
+    "scrub-every: the interval at which all tables of the index are compared with their checksums; absent if they are not.",
+  );
   setOrRemove(scrubPeriod, scrubEvery && scrubEvery / 1_000);
   setOrRemove(period, checkpointer && checkpointer.approxFrequency / 1_000);
   setOrRemove(verifyPeriod, checkpointer?.verifyEvery && checkpointer.verifyEvery / 1_000);

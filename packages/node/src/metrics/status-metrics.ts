@@ -1,4 +1,4 @@
-import { Gauge, type Registry } from "prom-client";
+import type { Instruments } from "./instruments.ts";
 import type { NodeStatus, Phase } from "@cairn/client";
 import { PHASES } from "../api/status-schema.ts";
 import { NODE_FINDINGS } from "../findings/findings.ts";
@@ -146,41 +146,36 @@ export interface StatusMetrics {
 }
 
 /** Registers the metrics of the status, and returns their gauges. */
-export function statusMetrics(registry: Registry): StatusMetrics {
-  const registers = [registry];
+export function statusMetrics(make: Instruments): StatusMetrics {
   const gauges = Object.entries(READINGS).map(([name, [help, read]]) => ({
-    gauge: new Gauge({ name, help, registers }),
+    gauge: make.gauge(name, help),
     read,
   }));
-  const phases = new Gauge({
-    name: "cairn_node_phase",
-    help: "1 for the current phase of the node, and 0 for the others.",
-    labelNames: ["phase"],
-    registers,
-  });
-  const ready = new Gauge({
-    name: "cairn_node_ready",
-    help: "Whether the node has caught up with its log and serves reads.",
-    registers,
-  });
-  const failure = new Gauge({
-    name: "cairn_node_failure",
-    help: "1 for the error that keeps the node from being ready; absent when there is none.",
-    labelNames: ["code"],
-    registers,
-  });
-  const finding = new Gauge({
-    name: "cairn_finding",
-    help: "1 for what needs attention on the node, and 0 for everything else that could.",
-    labelNames: ["code", "severity"],
-    registers,
-  });
-  const warning = new Gauge({
-    name: "cairn_checkpoint_warning_timestamp_seconds",
-    help: "When the checkpointer last warned, by subject; absent if it has not.",
-    labelNames: ["about"],
-    registers,
-  });
+  const phases = make.gauge(
+    "cairn_node_phase",
+    "1 for the current phase of the node, and 0 for the others.",
+    "phase",
+  );
+  const ready = make.gauge(
+    "cairn_node_ready",
+    "Whether the node has caught up with its log and serves reads.",
+  );
+  const failure = make.gauge(
+    "cairn_node_failure",
+    "1 for the error that keeps the node from being ready; absent when there is none.",
+    "code",
+  );
+  const finding = make.gauge(
+    "cairn_finding",
+    "1 for what needs attention on the node, and 0 for everything else that could.",
+    "code",
+    "severity",
+  );
+  const warning = make.gauge(
+    "cairn_checkpoint_warning_timestamp_seconds",
+    "When the checkpointer last warned, by subject; absent if it has not.",
+    "about",
+  );
   for (const phase of PHASES) phases.set({ phase }, 0);
   for (const [code, severity] of Object.entries(NODE_FINDINGS)) finding.set({ code, severity }, 0);
   return {

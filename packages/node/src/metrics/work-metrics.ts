@@ -1,4 +1,4 @@
-import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { Instruments } from "./instruments.ts";
 import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "../observe/node-event.ts";
 
 /** Buckets in seconds: from a look at a store to an upload that takes hours. */
@@ -26,52 +26,38 @@ const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STO
 const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification", "backup"]);
 
 /** Registers the metrics of a node's tasks. Returns the listener that counts tasks by their events. */
-export function workMetrics(registry: Registry): NodeEventListener {
-  const registers = [registry];
-  const runs = new Counter({
-    name: "cairn_work_runs_total",
-    help: "Tasks that ended, by outcome.",
-    labelNames: ["work", "outcome"],
-    registers,
-  });
-  const failures = new Counter({
-    name: "cairn_work_failures_total",
-    help: "Tasks that failed, by error code.",
-    labelNames: ["work", "code"],
-    registers,
-  });
-  const seconds = new Histogram({
-    name: "cairn_work_duration_seconds",
-    help: "The duration of tasks.",
-    labelNames: ["work", "outcome"],
-    buckets: SECONDS,
-    registers,
-  });
-  const bytes = new Counter({
-    name: "cairn_work_bytes_total",
-    help: "Bytes that tasks packed, restored, read back, removed or compared, including failed tasks.",
-    labelNames: ["work"],
-    registers,
-  });
-  const running = new Gauge({
-    name: "cairn_work_running",
-    help: "Whether the task is running.",
-    labelNames: ["work"],
-    registers,
-  });
-  const lastSuccess = new Gauge({
-    name: "cairn_work_last_success_timestamp_seconds",
-    help: "When the task last succeeded on this node; 0 if it has not succeeded since the node was started.",
-    labelNames: ["work"],
-    registers,
-  });
-  const lastFailure = new Gauge({
-    name: "cairn_work_last_failure_timestamp_seconds",
-    help: "When the task last failed on this node, except because the node stopped; 0 if it has not failed since the node was started.",
-    labelNames: ["work"],
-    registers,
-  });
-  const countDetails = detailMetrics(registry);
+export function workMetrics(make: Instruments): NodeEventListener {
+  const runs = make.counter("cairn_work_runs_total", "Tasks that ended, by outcome.", "work", "outcome");
+  const failures = make.counter(
+    "cairn_work_failures_total",
+    "Tasks that failed, by error code.",
+    "work",
+    "code",
+  );
+  const seconds = make.histogram(
+    "cairn_work_duration_seconds",
+    "The duration of tasks.",
+    SECONDS,
+    "work",
+    "outcome",
+  );
+  const bytes = make.counter(
+    "cairn_work_bytes_total",
+    "Bytes that tasks packed, restored, read back, removed or compared, including failed tasks.",
+    "work",
+  );
+  const running = make.gauge("cairn_work_running", "Whether the task is running.", "work");
+  const lastSuccess = make.gauge(
+    "cairn_work_last_success_timestamp_seconds",
+    "When the task last succeeded on this node; 0 if it has not succeeded since the node was started.",
+    "work",
+  );
+  const lastFailure = make.gauge(
+    "cairn_work_last_failure_timestamp_seconds",
+    "When the task last failed on this node, except because the node stopped; 0 if it has not failed since the node was started.",
+    "work",
+  );
+  const countDetails = detailMetrics(make);
 
   for (const work of Object.keys(OUTCOMES) as Work[]) {
     for (const outcome of [...OUTCOMES[work], "failed"]) runs.inc({ work, outcome }, 0);
@@ -105,47 +91,39 @@ export function workMetrics(registry: Registry): NodeEventListener {
   };
 }
 
-function detailMetrics(registry: Registry): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
-  const registers = [registry];
-  const removed = new Counter({
-    name: "cairn_sweep_removed_total",
-    help: "Files that sweeps removed from the store, by reason.",
-    labelNames: ["reason"],
-    registers,
-  });
-  const undeletable = new Counter({
-    name: "cairn_sweep_failed_removals_total",
-    help: "Files that sweeps failed to remove.",
-    registers,
-  });
-  const skipped = new Counter({
-    name: "cairn_restore_skipped_total",
-    help: "Checkpoints that a joining node skipped, by error code.",
-    labelNames: ["code"],
-    registers,
-  });
-  const trimmed = new Counter({
-    name: "cairn_log_trimmed_messages_total",
-    help: "Messages that this node trimmed from the log.",
-    registers,
-  });
-  const segments = new Counter({
-    name: "cairn_log_backup_segments_total",
-    help: "Segments of the log's backup that this node wrote, merged, or removed after merging.",
-    labelNames: ["change"],
-    registers,
-  });
-  const contention = new Counter({
-    name: "cairn_checkpoint_lease_contention_total",
-    help: "Rounds that found the lease of another node (held), or lost their own lease while uploading (lost).",
-    labelNames: ["outcome"],
-    registers,
-  });
-  const storeReachable = new Gauge({
-    name: "cairn_store_reachable",
-    help: "Whether the last task that used the checkpoint store could reach it; absent before the first one.",
-    registers,
-  });
+function detailMetrics(make: Instruments): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
+  const removed = make.counter(
+    "cairn_sweep_removed_total",
+    "Files that sweeps removed from the store, by reason.",
+    "reason",
+  );
+  const undeletable = make.counter(
+    "cairn_sweep_failed_removals_total",
+    "Files that sweeps failed to remove.",
+  );
+  const skipped = make.counter(
+    "cairn_restore_skipped_total",
+    "Checkpoints that a joining node skipped, by error code.",
+    "code",
+  );
+  const trimmed = make.counter(
+    "cairn_log_trimmed_messages_total",
+    "Messages that this node trimmed from the log.",
+  );
+  const segments = make.counter(
+    "cairn_log_backup_segments_total",
+    "Segments of the log's backup that this node wrote, merged, or removed after merging.",
+    "change",
+  );
+  const contention = make.counter(
+    "cairn_checkpoint_lease_contention_total",
+    "Rounds that found the lease of another node (held), or lost their own lease while uploading (lost).",
+    "outcome",
+  );
+  const storeReachable = make.gauge(
+    "cairn_store_reachable",
+    "Whether the last task that used the checkpoint store could reach it; absent before the first one.",
+  );
   for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
   for (const change of SEGMENT_CHANGES) segments.inc({ change }, 0);
   for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);

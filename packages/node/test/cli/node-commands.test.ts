@@ -213,7 +213,7 @@ describe("a node", () => {
     expect(shown).toMatchObject({
       code: 3,
       stdout: expect.stringMatching(/^Phase +failed$/m),
-      stderr: "NOT_READY: node-1 has failed: LOG_DIFFERENT: It is another log.\n  hint: Look at it.\n",
+      stderr: "NOT_READY: node-1: LOG_DIFFERENT: It is another log.\n  hint: Look at it.\n",
     });
     const { code, stdout, stderr } = await run(served, ["status", "--json"]);
     expect([code, JSON.parse(stdout)]).toEqual([3, await served.node.status()]);
@@ -231,7 +231,7 @@ describe("a node", () => {
     served.node.failure = { code: "LOG_GAP", message: "A gap.", hint: null, retries: true, nextTryAt: null };
     expect(await run(served, ["status", "--wait", "PT0.5S"])).toMatchObject({
       code: 3,
-      stderr: expect.stringMatching(/^NOT_READY: node-1 has failed: LOG_GAP: A gap\./),
+      stderr: expect.stringMatching(/^NOT_READY: node-1: LOG_GAP: A gap\./),
     });
     let asked = 0;
     const { status } = served.node;

@@ -4,7 +4,7 @@ import { Writable } from "node:stream";
 import { type Logger, pino } from "pino";
 import { CairnError } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { askCheck, askDigests, type Peer } from "../../src/cluster/ask-cluster.ts";
+import { askEach, type AskOptions, type Peer } from "../../src/cluster/ask-cluster.ts";
 import { decodeAnswer, encodeMessage } from "../../src/cluster/peer-messages.ts";
 import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import { IndexDirectory } from "../../src/db-dir/index-directory.ts";
@@ -28,6 +28,25 @@ afterEach(async () => {
 });
 
 const SOON = { timeoutMs: 700 };
+interface Asked {
+  readonly log: string;
+  readonly txId: number;
+}
+
+async function askCheck(channel: PeerChannel, peer: Peer, { log, txId }: Asked, options: AskOptions) {
+  const question = { ask: "check", log, txId, instance: peer.instance } as const;
+  return (await askEach(channel, [peer], question, options)).get(peer.instance) ?? {};
+}
+
+async function askDigests(
+  channel: PeerChannel,
+  peers: readonly Peer[],
+  question: Asked & { readonly waitMs: number },
+  options: AskOptions,
+) {
+  return await askEach(channel, peers, { ask: "digest", ...question }, options);
+}
+
 const LONG = { timeoutMs: 60_000 };
 const STATUS = encodeMessage({ cairn: 1, ask: "status" });
 

@@ -9,7 +9,7 @@ import { memoryStore } from "@cairn/checkpoint";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { askSilent, askStatus } from "../../src/cluster/ask-cluster.ts";
-import { HeardNodes } from "../../src/cluster/heard-nodes.ts";
+import { HeardNodes } from "../../src/cluster/peer-server.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 import { statusOf } from "./responded.ts";

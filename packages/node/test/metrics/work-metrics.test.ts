@@ -2,6 +2,7 @@ import { CairnError, type ErrorCode } from "@cairn/kv";
 import { Registry } from "prom-client";
 import { expect, it } from "vitest";
 import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
+import { Instruments } from "../../src/metrics/instruments.ts";
 import { workMetrics } from "../../src/metrics/work-metrics.ts";
 import { valueOf } from "./samples.ts";
 
@@ -10,7 +11,7 @@ function measured() {
   const events = new EventDispatcher((error) => {
     throw error;
   });
-  events.listen(workMetrics(registry));
+  events.listen(workMetrics(new Instruments(registry)));
   const value = async (name: string, labels?: Record<string, string>): Promise<number | undefined> =>
     valueOf(await registry.metrics(), name, labels);
   const fail = (work: "checkpoint" | "restore" | "verification", code: ErrorCode): void =>

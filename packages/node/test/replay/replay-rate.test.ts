@@ -9,6 +9,7 @@ import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
+import { Instruments } from "../../src/metrics/instruments.ts";
 import { followingMetrics } from "../../src/metrics/following-metrics.ts";
 import { indexLog } from "../../src/replay/index-log.ts";
 import { ReplayRate } from "../../src/replay/replay-rate.ts";
@@ -44,7 +45,7 @@ async function replay(messages: number): Promise<{ readonly rate: ReplayRate; re
     identity,
     log,
     logger: pino({ level: "silent" }),
-    figures: followingMetrics(new Registry()),
+    figures: followingMetrics(new Instruments(new Registry())),
     rate,
     signal: stop.signal,
     goal: messages,

@@ -1,5 +1,6 @@
 import { isCairnError } from "@cairn/kv";
-import type { IndexAnswer, Peer } from "../../cluster/ask-cluster.ts";
+import type { Peer } from "../../cluster/ask-cluster.ts";
+import type { IndexAnswer } from "../../cluster/peer-messages.ts";
 import { clusterFindings } from "../../cluster/cluster-findings.ts";
 import { findingText } from "../../findings/findings.ts";
 import { type ClusterView, isMember } from "../../cluster/cluster-view.ts";

@@ -22,7 +22,7 @@ export interface ClusterQuery {
   readonly digest: boolean;
   /** If true, the nodes are compared with a rebuild even if they all agree. */
   readonly rebuild: boolean;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Nodes report every second that they are working on a response, but the report of a busy node may be late. */
@@ -40,9 +40,8 @@ export async function viewCluster(
   terminal: Terminal,
 ): Promise<ComparedView> {
   const identity = await readLogIdentity(log);
-  const { timeoutMs, signal } = query;
-  const options = { timeoutMs, ...(signal === undefined ? {} : { signal }) };
-  const peers = await askStatus(channel, options);
+  const { timeoutMs } = query;
+  const peers = await askStatus(channel, query);
   if (identity === undefined) {
     if (peers.length === 0) throw await noLog(log.name, system);
     const noIdentity = { name: log.name, id: null, lastTxId: null };
@@ -54,7 +53,7 @@ export async function viewCluster(
   const about = { log: { name: log.name, id: identity.id, lastTxId } };
   if (!peers.some(isMember(about))) throw noAnswer(log.name, channel, timeoutMs);
   const own = peers.filter(hasLog(about));
-  const view = { ...(await viewOf(channel, about.log, peers, options)), comparison: undefined };
+  const view = { ...(await viewOf(channel, about.log, peers, query)), comparison: undefined };
   if (!query.digest || own.length === 0) return view;
   const report = progressReporter(terminal);
   const ended = new AbortController();
@@ -63,7 +62,7 @@ export async function viewCluster(
     silenceMs: Math.max(timeoutMs, MIN_SILENCE_MS),
     waitMs: CATCH_UP_MS,
     always: query.rebuild,
-    rebuild: async (txId) => await rebuild(log, system, txId, ended, terminal, report),
+    rebuild: async (txId) => await rebuild(txId, log, system, ended, terminal),
     onCheck: ({ node }, done, total) => report(`${node} is comparing its index with the log`, done, total),
   });
   // A failed rebuild is a result; an interrupted rebuild is not.
@@ -167,19 +166,25 @@ function clusterJson({ comparison, ...view }: ComparedView, found: ReturnType<ty
 }
 
 async function rebuild(
+  txId: number,
   log: TxLog,
   system: System,
-  txId: number,
   ended: AbortController,
   terminal: Terminal,
-  report: (what: string, done: number, total: number) => void,
 ): Promise<Rebuilt> {
+  const report = progressReporter(terminal);
   const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
   const { signal, forget } = interruptible(terminal, "the nodes were not compared");
   signal.addEventListener("abort", () => ended.abort(signal.reason));
   try {
-    const onProgress = (done: number, total: number): void => report("Rebuilding from the log", done, total);
-    return await rebuildIndex({ system, log, dir, txId, signal, onProgress });
+    return await rebuildIndex({
+      system,
+      log,
+      dir,
+      txId,
+      signal,
+      onProgress: (done, total) => report("Rebuilding from the log", done, total),
+    });
   } finally {
     forget();
     await rm(dir, { recursive: true, force: true });

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import type { Finding, NodeStatus } from "@cairn/client";
+import type { Finding, LogBackupStatus, NodeStatus } from "@cairn/client";
 import { exposedText, rangeText } from "../terminal/backup-text.ts";
 import { formatFields } from "../terminal/columns.ts";
 import {
@@ -13,28 +13,37 @@ import {
 import { findingText } from "../../findings/findings.ts";
 import { printable } from "../terminal/terminal.ts";
 
-type Field = readonly [name: string, value: string];
+type Field = readonly [name: string, value: string | null];
 
 /** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
-export function formatStatus(status: NodeStatus, options: { now: number; colors: boolean }): string {
+export function formatStatus(status: NodeStatus, { now, colors }: { now: number; colors: boolean }): string {
+  const { node, version, findings, failure, log, index, join } = status;
   const fields: Field[] = [
-    ["Node", `${status.node} (Cairn ${status.version})`],
-    ["Phase", phaseText(status, options.colors)],
-    ...status.findings.flatMap((one) => findingFields(one, options.now)),
-    ...nextTryFields(status, options.now),
-    ["Log", logText(status)],
-    ...readerFields(status, options.now),
-    ["Index", indexText(status, options.now)],
-    ["Documents", documentsText(status)],
-    ...scrubFields(status, options.now),
+    ["Node", `${node} (Cairn ${version})`],
+    ["Phase", phaseText(status, colors)],
+    ...findings.flatMap((one) => findingFields(one, now)),
+    ["Next try", failure && nextTry(failure, now)],
+    ["Log", logText(log)],
+    ["Read from", log.backup && readerText(log.backup, now)],
+    ["Index", indexText(index, now)],
+    ["Documents", documentsText(index)],
+    ["Scrubbed", index.lastScrub && scrubText(index.lastScrub, now)],
     ["Joined", joinText(status)],
-    ...skippedFields(status),
-    ...checkpointFields(status, options.now),
-    ...backupFields(status, options.now),
+    // The checkpoints and indexes that the node could not use since its last start.
+    ...join.skipped.map(({ name, code, message }): Field => ["Skipped", `${name}: ${code}, ${message}`]),
+    ...join.movedAside.map(({ path, code, message }): Field => [
+      "Moved aside",
+      `${path}: ${code}, ${message}`,
+    ]),
+    ...checkpointFields(status, now),
+    ["Log backup", status.logBackup && backupText(status.logBackup, now)],
   ];
   // Messages quote text from outside, such as text from checkpoints. Only the phase may contain escape sequences, which
   // color it.
-  return formatFields(fields.map(([name, value]) => [name, name === "Phase" ? value : printable(value)]));
+  const shown = fields.flatMap(([name, value]): [string, string][] =>
+    value === null ? [] : [[name, name === "Phase" ? value : printable(value)]],
+  );
+  return formatFields(shown);
 }
 
 const PHASE_COLORS = {
@@ -66,38 +75,34 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
 
 const SEVERITY_NAMES = { failing: "Failing", attention: "Attention", notice: "Notice" } as const;
 
-/** Returns a finding with the time since which it has been so, and what to do about it. */
-export function findingFields({ severity, since, hint, ...said }: Finding, now: number): Field[] {
+function findingFields({ severity, since, hint, ...said }: Finding, now: number): Field[] {
   const when = since === null ? "" : ` (since ${formatTime(since)}, ${formatRelative(since, now)})`;
-  const text = findingText({ severity, since, hint: null, ...said }) + when;
-  return [[SEVERITY_NAMES[severity], text], ...(hint === null ? [] : [["", hint] as const])];
+  return [
+    [SEVERITY_NAMES[severity], findingText({ severity, since, hint: null, ...said }) + when],
+    ["", hint],
+  ];
 }
 
-function nextTryFields({ failure }: NodeStatus, now: number): Field[] {
-  if (failure === null) return [];
-  const { retries, nextTryAt } = failure;
-  const waiting = retries
-    ? "as soon as the node notices a change"
-    : "none: the node has halted until it is restarted";
-  return [["Next try", nextTryAt === null ? waiting : formatRelative(nextTryAt, now)]];
+function nextTry({ retries, nextTryAt }: NonNullable<NodeStatus["failure"]>, now: number): string {
+  if (nextTryAt !== null) return formatRelative(nextTryAt, now);
+  return retries ? "as soon as the node notices a change" : "none: the node has halted until it is restarted";
 }
 
-function logText({ log }: NodeStatus): string {
+function logText(log: NodeStatus["log"]): string {
   const { name, location, id, firstTxId, lastTxId } = log;
   const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
-  if (lastTxId === null || firstTxId === null) {
-    return `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`;
-  }
-  return `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
+  return lastTxId === null || firstTxId === null
+    ? `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`
+    : `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
 }
 
-function readerFields({ log }: NodeStatus, now: number): Field[] {
-  const { backup } = log;
-  if (backup === null) return [];
-  const { location, newestSegmentAt: at } = backup;
+function readerText(
+  { location, newestSegmentAt: at }: NonNullable<NodeStatus["log"]["backup"]>,
+  now: number,
+): string {
   const newest =
     at === null ? "" : `; its newest segment was written at ${formatTime(at)}, ${formatRelative(at, now)}`;
-  return [["Read from", `the log backup in ${location}${newest}`]];
+  return `the log backup in ${location}${newest}`;
 }
 
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
@@ -109,38 +114,27 @@ function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   return "unreachable";
 }
 
-function indexText({ index }: NodeStatus, now: number): string {
-  const time =
-    index.txTime === null ? "" : ` of ${formatTime(index.txTime)}, ${formatRelative(index.txTime, now)}`;
-  const lag =
-    index.lag === null ? "" : index.lag === 0 ? "; up to date" : `; ${formatCount(index.lag)} behind`;
-  if (index.txId === null) return "not open";
-  return `transaction ${formatCount(index.txId)}${time}${lag}`;
+function indexText({ txId, txTime, lag }: NodeStatus["index"], now: number): string {
+  if (txId === null) return "not open";
+  const time = txTime === null ? "" : ` of ${formatTime(txTime)}, ${formatRelative(txTime, now)}`;
+  const behind = lag === null ? "" : lag === 0 ? "; up to date" : `; ${formatCount(lag)} behind`;
+  return `transaction ${formatCount(txId)}${time}${behind}`;
 }
 
-function documentsText({ index: { documents, bytes } }: NodeStatus): string {
+function documentsText({ documents, bytes }: NodeStatus["index"]): string {
   if (documents === null || bytes === null) return "unknown until the index is open";
   return `${formatCount(documents)} in ${formatBytes(bytes)}`;
 }
 
-function scrubFields({ index }: NodeStatus, now: number): Field[] {
-  const { lastScrub } = index;
-  if (lastScrub === null) return [];
-  const { at, durationMs, bytes } = lastScrub;
+function scrubText(
+  { at, durationMs, bytes }: NonNullable<NodeStatus["index"]["lastScrub"]>,
+  now: number,
+): string {
   const compared =
     bytes === 0
       ? "none, because the index has no tables yet"
       : `${formatBytes(bytes)} in ${formatDuration(durationMs)}`;
-  return [["Scrubbed", `${compared}, ${formatRelative(at, now)}`]];
-}
-
-/** Returns the checkpoints and indexes that the node could not use since its last start. */
-function skippedFields({ join }: NodeStatus): Field[] {
-  const { skipped, movedAside } = join;
-  return [
-    ...skipped.map(({ name, code, message }): Field => ["Skipped", `${name}: ${code}, ${message}`]),
-    ...movedAside.map(({ path, code, message }): Field => ["Moved aside", `${path}: ${code}, ${message}`]),
-  ];
+  return `${compared}, ${formatRelative(at, now)}`;
 }
 
 function joinText({ phase, join }: NodeStatus): string {
@@ -153,44 +147,43 @@ function joinText({ phase, join }: NodeStatus): string {
 }
 
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
-  const { last, lastSaved, lastVerified, running, skipped, nextCheckAt } = checkpoints;
-  const fields: Field[] = [
+  const { last, lastSaved: saved, lastVerified: verified, running, skipped, nextCheckAt } = checkpoints;
+  const took = (ms: number | null): string => (ms === null ? "" : `, in ${formatDuration(ms)}`);
+  return [
     [
       "Checkpoint",
       last === null
         ? noneKnown(join, checkpoints)
         : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
     ],
+    ["Saved here", saved && `${saved.name}${took(saved.durationMs)}, ${formatRelative(saved.at, now)}`],
+    [
+      "Verified",
+      verified &&
+        `${verified.name}, by ${verified.node}${took(verified.durationMs)}, ${formatDuration(verified.ageMs)} ago`,
+    ],
+    [
+      "Saving",
+      running &&
+        `${running.step}, ${formatBytes(running.bytes)}, for ${formatDuration(Math.max(0, now - Date.parse(running.startedAt)))}`,
+    ],
+    [
+      "Not due",
+      skipped?.reason === "short-tail" ? `${skipped.because} (${formatRelative(skipped.at, now)})` : null,
+    ],
+    ["Next check", nextCheckAt && formatRelative(nextCheckAt, now)],
   ];
-  if (lastSaved !== null) {
-    const { name, durationMs, at } = lastSaved;
-    fields.push(["Saved here", `${name}, in ${formatDuration(durationMs)}, ${formatRelative(at, now)}`]);
-  }
-  if (lastVerified !== null) {
-    const { name, node, ageMs, durationMs } = lastVerified;
-    const took = durationMs === null ? "" : `, in ${formatDuration(durationMs)}`;
-    fields.push(["Verified", `${name}, by ${node}${took}, ${formatDuration(ageMs)} ago`]);
-  }
-  if (running !== null) {
-    const since = formatDuration(Math.max(0, now - Date.parse(running.startedAt)));
-    fields.push(["Saving", `${running.step}, ${formatBytes(running.bytes)}, for ${since}`]);
-  }
-  if (skipped?.reason === "short-tail")
-    fields.push(["Not due", `${skipped.because} (${formatRelative(skipped.at, now)})`]);
-  if (nextCheckAt !== null) fields.push(["Next check", formatRelative(nextCheckAt, now)]);
-  return fields;
 }
 
-function backupFields({ logBackup }: NodeStatus, now: number): Field[] {
-  if (logBackup === null) return [];
-  const { covered, segments, bytes, lastFailure } = logBackup;
+function backupText(backup: LogBackupStatus, now: number): string {
+  const { covered, segments, bytes, lastFailure } = backup;
   const held =
     covered === null || segments === null || bytes === null
       ? `unknown until ${lastFailure === null ? "the first look" : "a look succeeds"}`
       : covered.length === 0
         ? "nothing"
         : `${covered.map(rangeText).join(", ")} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
-  return [["Log backup", `${held}; exposed: ${exposedText(logBackup, now)}`]];
+  return `${held}; exposed: ${exposedText(backup, now)}`;
 }
 
 /** Returns the reason why no checkpoint is shown. */

@@ -14,7 +14,7 @@ import { withNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { formatCluster } from "./cluster-screen.ts";
+import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
 import { redraw } from "../terminal/redraw.ts";
 import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
@@ -109,25 +109,42 @@ async function watchNode(options: StatusOptions, terminal: Terminal): Promise<vo
   );
 }
 
-async function watchCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const { timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+/**
+ * Calls `use` with a function that asks the nodes of the configured log. Returns undefined if the log connects no nodes:
+ * an embedded log belongs to a single node, which has it locked.
+ */
+async function withCluster<T>(
+  options: StatusOptions,
+  terminal: Terminal,
+  use: (ask: (signal?: AbortSignal) => Promise<ComparedView>) => Promise<T>,
+): Promise<T | undefined> {
+  const { digest = false, rebuild = false, timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const config = requireConfig(await readConfiguration(options, terminal));
-  if (config.txLog.id === EMBEDDED_LOG) throw onlyNode();
-  await withLog(options, terminal, async (log, system) => {
+  if (config.txLog.id === EMBEDDED_LOG) return undefined;
+  return await withLog(options, terminal, async (log, system) => {
     const { peers } = log;
-    if (peers === undefined) throw onlyNode();
+    if (peers === undefined) return undefined;
+    return await use(
+      async (signal) =>
+        await viewCluster(log, peers, system, { timeoutMs, digest, rebuild, signal }, terminal),
+    );
+  });
+}
+
+async function watchCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
+  const isWatched = await withCluster(options, terminal, async (ask) => {
     await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
       try {
-        const query = { timeoutMs, digest: false, rebuild: false, signal };
-        const view = await viewCluster(log, peers, system, query, terminal);
-        return formatCluster(view, Date.now(), terminal.stdout);
+        return formatCluster(await ask(signal), Date.now(), terminal.stdout);
       } catch (error) {
         // Nodes that do not respond now may do so again, and so may the log.
         if (isCairnError(error)) return printable(`${error.code}: ${error.message}`);
         throw error;
       }
     });
+    return true;
   });
+  if (isWatched === undefined) throw onlyNode();
 }
 
 function onlyNode(): UsageError {
@@ -150,18 +167,11 @@ async function showNode(options: StatusOptions, terminal: Terminal): Promise<voi
 }
 
 async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const { json = false, digest = false, rebuild = false } = options;
-  if (rebuild && !digest) throw new UsageError("--rebuild requires --digest.");
-  const { timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-  const config = requireConfig(await readConfiguration(options, terminal));
-  // An embedded log belongs to a single node, which has it locked.
-  if (config.txLog.id === EMBEDDED_LOG) return await showOnlyNode(options, terminal);
-  const view = await withLog(options, terminal, async (log, system) => {
-    if (log.peers === undefined) return undefined;
-    return await viewCluster(log, log.peers, system, { timeoutMs, digest, rebuild }, terminal);
-  });
+  const { json = false, expect, rebuild, digest } = options;
+  if (rebuild === true && digest !== true) throw new UsageError("--rebuild requires --digest.");
+  const view = await withCluster(options, terminal, async (ask) => await ask());
   if (view === undefined) return await showOnlyNode(options, terminal);
-  return await writeCluster(view, terminal, { json, expect: options.expect });
+  await writeCluster(view, terminal, { json, expect });
 }
 
 /** Shows only the node at --url, because an embedded log does not connect nodes. */
@@ -198,11 +208,7 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
   }
 }
 
-function notReady({ node, phase, failure, log }: NodeStatus): CairnError {
-  const state = phase === "failed" ? "has failed" : phase === "ready" ? "cannot read its log" : `is ${phase}`;
-  const cause = failure ?? (phase === "ready" ? log.warnings.at(-1) : undefined);
-  const why = cause === undefined ? "." : `: ${cause.code}: ${cause.message}`;
-  return new CairnError("NOT_READY", `${node} ${state}${why}`, {
-    hint: cause?.hint ?? "Wait longer: cairn status shows its progress.",
-  });
+function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
+  const wait = "Wait longer: cairn status shows its progress.";
+  return new CairnError("NOT_READY", `${node}: ${message}`, { hint: hint ?? wait });
 }
