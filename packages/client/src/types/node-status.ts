@@ -60,6 +60,16 @@ export interface ChainValue {
 /** The chain values: first the newest, then those at earlier links. */
 export type Chains = readonly ChainValue[];
 
+/** An error, and what to do about it. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
+/** A problem that needs attention although everything works. */
+export type Warning = Failure & { readonly hint: string };
+
 /**
  * Something that an operator should know. docs/metrics.md lists the codes. `failing` means that something does not work
  * now, and `attention` that something will go wrong unless it is dealt with. A `notice` needs no action soon, and does
@@ -113,14 +123,8 @@ export interface NodeStatus {
       readonly ageMs: number | null;
     } | null;
     /** Why the log refused the last transaction that was submitted to this node; null once it accepts them again. */
-    readonly refused: {
-      readonly since: string;
-      readonly code: string;
-      readonly message: string;
-      readonly hint: string | null;
-    } | null;
-    /** Problems that need attention although the log works. */
-    readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
+    readonly refused: (Failure & { readonly since: string }) | null;
+    readonly warnings: readonly Warning[];
   };
   /** `txId`, `documents` and `bytes` are null while no index is open. */
   readonly index: {
@@ -135,36 +139,26 @@ export interface NodeStatus {
      * Present if another node or a checkpoint has a different history from this index, and it is not yet known which
      * one is correct.
      */
-    readonly divergence: {
-      readonly since: string;
-      readonly code: string;
-      readonly message: string;
-      readonly hint: string;
-      /** The number of nodes and checkpoints with a different history. */
-      readonly from: number;
-      /** Whether this node compares its index with a rebuild, waits for its turn to do so, or does neither (`open`). */
-      readonly state: "open" | "waiting" | "comparing";
-    } | null;
+    readonly divergence:
+      | (Warning & {
+          readonly since: string;
+          /** The number of nodes and checkpoints with a different history. */
+          readonly from: number;
+          /** Whether this node compares its index with a rebuild, waits for its turn, or does neither (`open`). */
+          readonly state: "open" | "waiting" | "comparing";
+        })
+      | null;
     /** The last scrub since the node's start that found every table intact. `at` is the time at which it ended. */
     readonly lastScrub: { readonly at: string; readonly durationMs: number; readonly bytes: number } | null;
     /** Present if files of the index were removed under the running node. */
-    readonly warning?: { readonly code: string; readonly message: string; readonly hint: string };
+    readonly warning?: Warning;
   };
   readonly join: {
     readonly restoredFrom: { readonly name: string; readonly store: string; readonly txId: TxId } | null;
     /** Skipped checkpoints, newest first. `store` is the location of their store. */
-    readonly skipped: readonly {
-      readonly name: string;
-      readonly store: string;
-      readonly code: string;
-      readonly message: string;
-    }[];
+    readonly skipped: readonly (Omit<Failure, "hint"> & { readonly name: string; readonly store: string })[];
     /** Folders of indexes that were moved aside at this start, with the reasons. */
-    readonly movedAside: readonly {
-      readonly path: string;
-      readonly code: string;
-      readonly message: string;
-    }[];
+    readonly movedAside: readonly (Omit<Failure, "hint"> & { readonly path: string })[];
     /**
      * The number of transactions that only indexes in `quarantine/` contain, whenever they were moved there. `cairn log
      * orphans` prints them.
@@ -193,14 +187,12 @@ export interface NodeStatus {
     readonly message: string;
   } | null;
   readonly checkpoints: {
-    readonly last: {
-      readonly name: string;
-      readonly txId: TxId;
-      readonly takenAt: string;
-      readonly bytes: number;
-      /** The age by the store's clock if the clock is known, as in `lastVerified`. */
-      readonly ageMs: number;
-    } | null;
+    readonly last:
+      | (Pick<CheckpointSummary, "name" | "txId" | "takenAt" | "bytes"> & {
+          /** The age by the store's clock if the clock is known, as in `lastVerified`. */
+          readonly ageMs: number;
+        })
+      | null;
     /** The newest checkpoint that this node has saved since its start. `at` is by the node's clock. */
     readonly lastSaved: {
       readonly name: string;
@@ -247,12 +239,7 @@ export interface NodeStatus {
       readonly message: string;
       readonly hint: string;
     }[];
-    readonly lastFailure: {
-      readonly at: string;
-      readonly code: string;
-      readonly message: string;
-      readonly hint: string | null;
-    } | null;
+    readonly lastFailure: (Failure & { readonly at: string }) | null;
     /** The capabilities that the store has detected. Null before the detection, and for stores that detect nothing. */
     readonly store: {
       readonly location: string;
@@ -267,18 +254,17 @@ export interface NodeStatus {
   };
   /** The backup of the log in the checkpoint store, as of this node's last look; null unless the node writes one and is ready. */
   readonly logBackup: LogBackupStatus | null;
-  readonly failure: {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string | null;
-    /** Whether the node tries again by itself. False once it has halted. */
-    readonly retries: boolean;
-    /**
-     * The time of the next attempt. Null while an attempt is running, while the node waits for its log or store to
-     * change, and once it has halted.
-     */
-    readonly nextTryAt: string | null;
-  } | null;
+  readonly failure:
+    | (Failure & {
+        /** Whether the node tries again by itself. False once it has halted. */
+        readonly retries: boolean;
+        /**
+         * The time of the next attempt. Null while an attempt is running, while the node waits for its log or store to
+         * change, and once it has halted.
+         */
+        readonly nextTryAt: string | null;
+      })
+    | null;
   readonly resources: NodeResources;
 }
 
@@ -327,11 +313,7 @@ export interface LogBackupStatus {
   /** This node's writes to the backup since it became ready. */
   readonly written: { readonly segments: number; readonly bytes: number };
   /** Unreadable segments, and other findings of the last look. */
-  readonly warnings: readonly { readonly code: string; readonly message: string; readonly hint: string }[];
+  readonly warnings: readonly Warning[];
   /** The error of the last look; null if it succeeded. */
-  readonly lastFailure: {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string | null;
-  } | null;
+  readonly lastFailure: Failure | null;
 }

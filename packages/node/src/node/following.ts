@@ -13,7 +13,8 @@ import { replayTime } from "../checkpoints/replay-time.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
 import { withTimeout } from "../concurrency/time-limit.ts";
 import { logOffset } from "../index/rows/index-state.ts";
-import type { IndexStore } from "../index/index-store.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { JoinedIndex } from "../join/join-index.ts";
 import type { JoinReport } from "../join/join-report.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -29,16 +30,14 @@ import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
-export interface FollowingParts {
+export interface FollowingParts extends JoinedIndex {
   readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
   readonly log: TxLog;
   /** The log combined with its backups, for replaying. */
   readonly history: LogHistory;
-  readonly identity: LogIdentity;
-  readonly index: IndexStore;
-  readonly stagingDir: string;
-  readonly logger: Logger;
-  readonly observation: NodeObservation;
   readonly report: JoinReport;
   readonly rate: ReplayRate;
   readonly doubts: CheckpointDoubts;
@@ -172,7 +171,7 @@ export class ReadyServices {
   readonly #scrub: RepeatedWork | undefined;
 
   constructor(parts: FollowingParts) {
-    const { system, log, index, stagingDir, logger, observation, suspect, doubts } = parts;
+    const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
     const { events } = observation;
     this.#purge = new EvictionUpkeep({ index, logger, suspect });
     this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
@@ -186,7 +185,7 @@ export class ReadyServices {
     const backup = startLogBackup(parts, reads);
     this.logBackup = backup;
     const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
-    const drill = { stagingDir, onJudged, readBackup };
+    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup };
     this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
     this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
   }

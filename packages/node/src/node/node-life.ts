@@ -316,24 +316,19 @@ export class NodeLife implements ComparedNode {
   }
 
   /** Follows the log. Returns only when the node stops. */
-  async #follow(log: TxLog, history: LogHistory, { index, identity }: JoinedIndex): Promise<void> {
-    const { system, directory, logger, observation, comparePast } = this.#parts;
+  async #follow(log: TxLog, history: LogHistory, joined: JoinedIndex): Promise<void> {
+    const { index } = joined;
     this.#failure = undefined;
     this.#isFailed = false;
     this.#isDoubted = false;
     this.#following = new Following({
-      system,
+      ...this.#parts,
+      ...joined,
       log,
       history,
-      identity,
-      index,
-      stagingDir: directory.layout.staging,
-      logger,
-      observation,
       report: this.#report,
       rate: this.#rate,
       doubts: this.#doubts,
-      comparePast,
       suspect: (error) => this.suspect(index, error),
       distrust: (error) => this.#distrust(index, error),
       onApplied: (txId) => this.position.set(txId),

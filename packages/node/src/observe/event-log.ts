@@ -55,43 +55,27 @@ class BackupLines {
   }
 }
 
-const BEGUN: Record<Work, string> = {
-  checkpoint: "looking at the checkpoint store",
-  restore: "searching for a checkpoint to restore",
-  sweep: "sweeping old checkpoints",
-  verification: "verifying a checkpoint",
-  scrub: "comparing the tables of the index with their checksums",
-  backup: "backing up the log",
-  trim: "checking whether the log can be trimmed",
-};
-
-const FAILED: Record<Work, string> = {
-  checkpoint: "checkpoint failed",
-  restore: "restoring failed",
-  sweep: "sweeping old checkpoints failed",
-  verification: "verifying the checkpoint failed",
-  scrub: "comparing the tables of the index with their checksums failed",
-  backup: "backing up the log failed",
-  trim: "trimming the log failed",
-};
-
 /**
- * The log levels of failed tasks. When a sweep fails, its checkpoint has already been saved. A failed restore is also
- * logged by the node itself, together with the node's next step.
+ * How the beginning of each task, and its failure, are logged. When a sweep fails, its checkpoint has already been saved.
+ * A failed restore is also logged by the node itself, together with the node's next step.
  */
-const FAILED_LEVEL = {
-  checkpoint: "error",
-  restore: "debug",
-  sweep: "warn",
-  verification: "error",
-  scrub: "error",
-  backup: "warn",
-  trim: "error",
-} as const;
+const LINES = {
+  checkpoint: ["looking at the checkpoint store", "checkpoint failed", "error"],
+  restore: ["searching for a checkpoint to restore", "restoring failed", "debug"],
+  sweep: ["sweeping old checkpoints", "sweeping old checkpoints failed", "warn"],
+  verification: ["verifying a checkpoint", "verifying the checkpoint failed", "error"],
+  scrub: [
+    "comparing the tables of the index with their checksums",
+    "comparing the tables of the index with their checksums failed",
+    "error",
+  ],
+  backup: ["backing up the log", "backing up the log failed", "warn"],
+  trim: ["checking whether the log can be trimmed", "trimming the log failed", "error"],
+} as const satisfies Record<Work, readonly [begun: string, failed: string, level: keyof Logger]>;
 
 function logBegun(logger: Logger, { work, run }: WorkBegun): void {
   // Most tasks begin periodically and find nothing to do, and the event that ends a task contains its result.
-  logger.debug({ run }, BEGUN[work]);
+  logger.debug({ run }, LINES[work][0]);
 }
 
 function logFailed(
@@ -102,11 +86,11 @@ function logFailed(
   const { code, hint, cause } = error;
   const level = isRepeated ? "debug" : levelOf(work, code);
   const unexpected = code === "INTERNAL" ? { err: cause } : {};
-  logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${FAILED[work]}: ${error.message}`);
+  logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${LINES[work][1]}: ${error.message}`);
 }
 
 function levelOf(work: Work, code: ErrorCode): "debug" | "info" | "warn" | "error" {
-  if (code !== "NOT_READY") return FAILED_LEVEL[work];
+  if (code !== "NOT_READY") return LINES[work][2];
   // A scrub is always in progress, so a stopping node always aborts one.
   return work === "scrub" ? "debug" : "info";
 }

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { emptyState, type IndexState } from "../../src/index/rows/index-state.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
-import { sameHistory } from "../../src/node/same-history.ts";
+import { sameHistory } from "../../src/node/node-appends.ts";
 import { bytes } from "../../testing/log-messages.ts";
 import { NatsFixture } from "./nats/nats-fixture.ts";
 
