@@ -97,6 +97,8 @@ export const NODES: readonly BrokenCluster[] = [
       await writeUntilFailure(scene, "a");
       return { status: "a" };
     },
+    // The disk is too small for a second index.
+    remains: "DISK_FULL",
     hint: /Free some space: a running node then continues by itself/,
     follow: async (scene) => await scene.step("remove an unrelated file", () => freeDisk(scene, "a")),
   },

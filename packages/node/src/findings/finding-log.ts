@@ -6,8 +6,6 @@ import type { NODE_FINDINGS } from "./findings.ts";
 const LOGGED_ELSEWHERE: ReadonlySet<string> = new Set<keyof typeof NODE_FINDINGS>([
   "node-failed",
   "node-interrupted",
-  "node-stalled",
-  "writes-refused",
   "log-unreachable",
   "histories-differ",
   "checkpoint-failing",
@@ -31,8 +29,9 @@ export class FindingLog {
   note(findings: readonly Finding[]): void {
     const lasting = findings.filter(({ code }) => !LOGGED_ELSEWHERE.has(code));
     const now = new Map(lasting.map((one) => [kindOf(one), one]));
-    for (const [kind, { code: finding, error, hint, message }] of now) {
-      if (!this.#known.has(kind)) this.#logger.warn({ finding, code: error ?? undefined, hint }, message);
+    for (const [kind, { code: finding, severity, error, hint, message }] of now) {
+      const level = severity === "failing" ? "error" : "warn";
+      if (!this.#known.has(kind)) this.#logger[level]({ finding, code: error ?? undefined, hint }, message);
     }
     for (const [kind, { code: finding, message }] of this.#known) {
       if (!now.has(kind)) this.#logger.info({ finding }, `This is over: ${message}`);

@@ -18,11 +18,11 @@ export const NODE_FINDINGS = {
   "checkpoint-failing": "attention",
   "checkpoint-overdue": "attention",
   "checkpoint-unverified": "attention",
-  "checkpoint-skipped": "attention",
   "checkpoint-warning": "attention",
   "log-backup-failing": "attention",
   "log-backup-behind": "attention",
   "log-backup-damaged": "attention",
+  "checkpoint-skipped": "notice",
   "index-moved-aside": "notice",
 } as const satisfies Readonly<Record<string, Severity>>;
 

@@ -124,8 +124,7 @@ function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): 
       DAMAGE_CODES.has(one.code),
     )) {
       const what = `The node skipped ${name} in ${store} when it started. ${message}`;
-      const hint = "Save another one: cairn checkpoint create.";
-      findings.push(finding("checkpoint-skipped", { code, message: what, hint, since: startedAt }));
+      findings.push(finding("checkpoint-skipped", { code, message: what, since: startedAt }));
     }
   }
   for (const { at, message, hint } of warnings)

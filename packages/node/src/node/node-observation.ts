@@ -20,7 +20,7 @@ export class NodeObservation {
     this.metrics = new NodeMetrics(system, (source, error) =>
       logger.warn({ source, err: error }, "a source of metrics failed; /metrics is served without it"),
     );
-    this.refusals = new RefusedSubmissions(logger);
+    this.refusals = new RefusedSubmissions();
     this.events.listen(eventLog(logger));
     this.events.listen(this.metrics.onEvent);
     this.events.listen((event) => this.lastResults.note(event));

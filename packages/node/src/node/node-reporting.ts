@@ -17,7 +17,8 @@ import { askBounds } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { OrphanCount } from "../upkeep/count-orphans.ts";
+import { OrphanCount } from "./count-orphans.ts";
+import { coalesced } from "../concurrency/coalesced.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
 /** The pause between looks at what needs attention. */
@@ -55,6 +56,14 @@ export class NodeReporting {
   readonly #log: LogWatch;
   readonly #repeated: RepeatedWork[] = [];
   readonly #findings: FindingLog;
+  readonly #note = coalesced(async () => {
+    const { status, logger } = this.#parts;
+    try {
+      this.#findings.note((await status()).findings);
+    } catch (error) {
+      logger.warn({ err: error }, "the node could not be checked");
+    }
+  });
   readonly #orphans: OrphanCount;
 
   constructor(parts: ReportingParts) {
@@ -92,14 +101,12 @@ export class NodeReporting {
     this.comparePast = this.#past.comparePast;
     this.#log = new LogWatch(system, life);
     this.#findings = new FindingLog(logger);
+    life.observation.refusals.onChange = () => void this.#note();
     this.#orphans = new OrphanCount(directory, system.kvProvider);
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
-      onStall: ({ message, ...stall }) =>
-        logger.warn(stall, `the node has made no progress for a while. ${message}`),
-      onMove: ({ forMs, phase, txId }) =>
-        logger.info({ forMs, phase, txId }, "the node is making progress again"),
+      onChange: () => void this.#note(),
       onError: (error) => logger.warn({ err: error }, "could not determine what the node is waiting for"),
       ...parts.stall,
     });
@@ -169,13 +176,12 @@ export class NodeReporting {
 
   /** Looks at the log, and logs what needs attention. */
   async #look(): Promise<void> {
-    const { logger, status } = this.#parts;
     try {
       await this.#log.look();
     } catch (error) {
-      logger.warn({ err: error }, "the log could not be checked");
+      this.#parts.logger.warn({ err: error }, "the log could not be checked");
     }
-    this.#findings.note((await status()).findings);
+    await this.#note();
   }
 
   #movement(): Movement | undefined {

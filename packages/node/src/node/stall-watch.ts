@@ -26,9 +26,8 @@ export interface StallWatchOptions {
   readonly look: () => Movement | undefined;
   /** Called only after too much time without progress. Returns undefined if the node has nothing to do. */
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
-  readonly onStall: (stall: Stall) => void;
-  /** Called when the node makes progress again, or has nothing to do. */
-  readonly onMove: (stall: Stall) => void;
+  /** Called when a stall begins, and when the node makes progress again or has nothing to do. */
+  readonly onChange: () => void;
   /** Called when a check fails. Checks continue nevertheless. */
   readonly onError: (error: unknown) => void;
   /** The time without progress that counts as a stall (ms). Defaults to 30,000. */
@@ -96,15 +95,16 @@ export class StallWatch {
     }
     const known = this.#stall;
     this.#stall = this.#describe(movement, waitingFor);
-    if (known === undefined) this.#options.onStall({ ...this.#stall, forMs: this.#stalledMs() });
+    if (known === undefined) this.#options.onChange();
   }
 
   #moved(mark: string | undefined): void {
-    if (this.#stall !== undefined) this.#options.onMove({ ...this.#stall, forMs: this.#stalledMs() });
+    const wasStalled = this.#stall !== undefined;
     this.#stall = undefined;
     this.#suspected = false;
     this.#mark = mark;
     this.#since = this.#clock.now();
+    if (wasStalled) this.#options.onChange();
   }
 
   #stalledMs(): number {

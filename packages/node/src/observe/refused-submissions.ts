@@ -1,29 +1,25 @@
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
-import type { Logger } from "pino";
+import { isoTime } from "../text/iso-time.ts";
 
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
 /**
  * Whether the transaction log takes transactions. A log that refuses them can still be read, so nothing else would alert
- * an operator. Logs once when the refusals begin, and once when they end.
+ * an operator.
  */
 export class RefusedSubmissions {
-  readonly #logger: Logger;
+  /** Called when the refusals begin, when they have another reason, and when they end. */
+  onChange: () => void = () => {};
   #error: CairnError | undefined;
   #since = 0;
   #lastAt = 0;
-  #count = 0;
-
-  constructor(logger: Logger) {
-    this.#logger = logger;
-  }
 
   /** Returns why the log refused the last transaction; null if it took it. */
   get refused(): NodeStatus["log"]["refused"] {
     if (this.#error === undefined) return null;
     const { code, message, hint = null } = this.#error;
-    return { since: new Date(this.#since).toISOString(), code, message, hint };
+    return { since: isoTime(this.#since), code, message, hint };
   }
 
   /** Returns the time since the last refusal (ms); undefined if the log took the last transaction. */
@@ -34,27 +30,19 @@ export class RefusedSubmissions {
   async observe<T>(submission: Promise<T>): Promise<T> {
     try {
       const stored = await submission;
-      if (this.#error !== undefined) this.#logAccepted();
+      this.#note(undefined);
       return stored;
     } catch (error) {
-      if (isCairnError(error) && LOG_REFUSALS.has(error.code)) this.#logRefused(error);
+      if (isCairnError(error) && LOG_REFUSALS.has(error.code)) this.#note(error);
       throw error;
     }
   }
 
-  #logAccepted(): void {
-    this.#logger.info({ refused: this.#count }, "The log accepts transactions again.");
-    this.#count = 0;
-    this.#error = undefined;
-  }
-
-  #logRefused(error: CairnError): void {
-    const { code, hint, message } = error;
-    const known = this.#error?.code;
-    this.#count += 1;
-    this.#lastAt = Date.now();
-    if (known === undefined) this.#since = this.#lastAt;
+  #note(error: CairnError | undefined): void {
+    const known = this.#error;
     this.#error = error;
-    if (known !== code) this.#logger.error({ code, hint }, `Transactions are refused: ${message}`);
+    if (error !== undefined) this.#lastAt = Date.now();
+    if (known === undefined) this.#since = this.#lastAt;
+    if (known?.code !== error?.code) this.onChange();
   }
 }

@@ -33,18 +33,18 @@ interface Asked {
   readonly txId: number;
 }
 
-async function askCheck(channel: PeerChannel, peer: Peer, { log, txId }: Asked, options: AskOptions) {
-  const question = { ask: "check", log, txId, instance: peer.instance } as const;
-  return (await askEach(channel, [peer], question, options)).get(peer.instance) ?? {};
+async function askCheck(through: PeerChannel, asked: Peer, about: Asked, options: AskOptions) {
+  const question = { ask: "check", ...about, instance: asked.instance } as const;
+  return (await askEach(through, [asked], question, options)).get(asked.instance) ?? {};
 }
 
 async function askDigests(
-  channel: PeerChannel,
+  through: PeerChannel,
   peers: readonly Peer[],
   question: Asked & { readonly waitMs: number },
   options: AskOptions,
 ) {
-  return await askEach(channel, peers, { ask: "digest", ...question }, options);
+  return await askEach(through, peers, { ask: "digest", ...question }, options);
 }
 
 const LONG = { timeoutMs: 60_000 };

@@ -3,7 +3,6 @@ import { CairnError } from "@cairn/kv";
 import { JoinReport } from "../../src/join/join-report.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { nodeStatus, type StatusParts } from "../../src/node/node-status.ts";
-import { pino } from "pino";
 import { RefusedSubmissions } from "../../src/observe/refused-submissions.ts";
 import { LastResults } from "../../src/observe/last-results.ts";
 import { RESOURCES } from "../http/memory-node.ts";
@@ -39,7 +38,7 @@ it("the status never reports a failed node without its failure, even if the node
     services: undefined,
     observation: {
       lastResults: new LastResults(),
-      refusals: new RefusedSubmissions(pino({ level: "silent" })),
+      refusals: new RefusedSubmissions(),
     },
   };
   const ask = async () => await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
@@ -62,7 +61,7 @@ it("the bounds of a log that has not been compared yet are not reported as those
     services: undefined,
     observation: {
       lastResults: new LastResults(),
-      refusals: new RefusedSubmissions(pino({ level: "silent" })),
+      refusals: new RefusedSubmissions(),
     },
   };
   const { log } = await nodeStatus("a", parts, QUIET, undefined, RESOURCES);

@@ -7,7 +7,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 
 let scene: ClusterScene;
-let lines: { readonly level: number; readonly msg: string; readonly waitingFor?: string }[] = [];
+let lines: { readonly level: number; readonly msg: string; readonly finding?: string }[] = [];
 beforeEach(async () => {
   lines = [];
   scene = await ClusterScene.open();
@@ -61,13 +61,13 @@ describe("a node whose nats-server is frozen", () => {
       await vi.waitFor(async () =>
         expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
       );
-      const named = lines.filter(({ msg }) => msg.includes("made no progress for"));
-      expect(named).toMatchObject([{ level: 40, waitingFor: "log" }]);
+      const named = lines.filter(({ level, finding }) => level === 50 && finding === "node-stalled");
+      expect(named).toMatchObject([{ level: 50, msg: expect.stringContaining("is waiting for the log") }]);
       scene.nats.thaw();
       await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
       await put(node, 3, 4, "x");
       await vi.waitFor(
-        () => expect(lines.map(({ msg }) => msg)).toContain("the node is making progress again"),
+        () => expect(lines.map(({ msg }) => msg)).toContain(`This is over: ${named[0]?.msg}`),
         {
           timeout: 30_000,
         },
@@ -140,7 +140,7 @@ describe("a node whose nats-server was stopped while it had nothing to do", () =
     });
     expect((await node.status()).stalled).toBeNull();
     expect((await node.status()).log.reachable).toBe(false);
-    expect(lines.filter(({ msg }) => /no progress for|is making progress again/.test(msg))).toEqual([]);
+    expect(lines.filter(({ level, finding }) => level === 50 && finding === "node-stalled")).toEqual([]);
   });
 });
 
@@ -153,6 +153,6 @@ describe("a node that has nothing to do", () => {
     const begun = Date.now();
     await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });
     expect((await node.status()).stalled).toBeNull();
-    expect(lines.filter(({ msg }) => msg.includes("made no progress for"))).toEqual([]);
+    expect(lines.filter(({ level, finding }) => level === 50 && finding === "node-stalled")).toEqual([]);
   });
 });

@@ -146,9 +146,12 @@ function joinText({ phase, join }: NodeStatus): string {
   return `from ${name} in ${store}, ${replayed}`;
 }
 
+function took(ms: number | null): string {
+  return ms === null ? "" : `, in ${formatDuration(ms)}`;
+}
+
 function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
   const { last, lastSaved: saved, lastVerified: verified, running, skipped, nextCheckAt } = checkpoints;
-  const took = (ms: number | null): string => (ms === null ? "" : `, in ${formatDuration(ms)}`);
   return [
     [
       "Checkpoint",
