@@ -39,11 +39,6 @@ export class SelfCheck {
     this.#dir = directory.layout.rebuild;
   }
 
-  /** Removes an unfinished rebuild that a killed process left behind. */
-  async sweep(): Promise<void> {
-    await this.#directory.sweepRebuild();
-  }
-
   /** Returns the digest at an indexed transaction. Meanwhile, the node continues to apply the log. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
     const index = this.#indexOf(log);
@@ -141,7 +136,7 @@ export class SelfCheck {
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
     } finally {
-      if (!placed) await this.sweep();
+      if (!placed) await this.#directory.sweepRebuild();
     }
   }
 }

@@ -28,9 +28,9 @@ export class OrphanCount {
     for (const one of indexes) {
       if (one.holdsLost) await this.#advance(one, index);
     }
-    const remaining = indexes.map((one) => {
-      const { shared = FIRST_TX_ID } = one.held;
-      return { ...one, held: { ...one.held, shared: Math.max(shared, this.#loaded.get(one.folder) ?? 0) } };
+    const remaining = indexes.map(({ held, ...one }) => {
+      const shared = Math.max(held.shared ?? FIRST_TX_ID, this.#loaded.get(one.folder) ?? 0);
+      return { ...one, held: { ...held, shared } };
     });
     return countOrphans(remaining, index.state.log.id);
   }

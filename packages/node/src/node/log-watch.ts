@@ -1,10 +1,11 @@
-import type { NodeStatus, TxId } from "@cairn/client";
+import type { NodeStatus } from "@cairn/client";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { coalesced } from "../concurrency/coalesced.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { checkAnchor } from "../log/anchor.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
@@ -27,8 +28,8 @@ export class LogWatch {
   #found: readonly CairnError[] = [];
   /** What the last comparison found; undefined if there is nothing to report. */
   #lost: CairnError | undefined;
-  /** The log that was compared. */
-  #compared: string | undefined;
+  /** The log that was compared, as a join found it. */
+  #compared: LogIdentity | undefined;
   /** The last position at which the log may begin, given the checkpoint or backup that the last search found. */
   #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
 
@@ -52,7 +53,7 @@ export class LogWatch {
   }
 
   async #look(): Promise<void> {
-    if (this.#lost !== undefined || this.#compared !== this.#life.identity?.id) await this.#compare();
+    if (this.#lost !== undefined || this.#compared !== this.#life.identity) await this.#compare();
     this.#found = (await this.#inspect()) ?? this.#found;
   }
 
@@ -83,7 +84,14 @@ export class LogWatch {
     const { first: readable } = await history.bounds();
     const stores = restoreStores(this.#system);
     const end = readable <= 1 ? readable : await leadingCheckpoint({ id, first: readable }, stores);
-    if (end === undefined) return [uncoveredBeginning(log.name, readable)];
+    if (end === undefined) {
+      // Cairn trims only messages that a checkpoint or a backup contains, so something else removed the messages, the
+      // checkpoint or the backup.
+      const message = `The log "${log.name}" begins at message ${readable}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`;
+      const hint =
+        "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
+      return [new CairnError("LOG_TRIMMED", message, { hint })];
+    }
     this.#covered = { logId: id, upTo: Math.max(first, end), at: performance.now() };
     return [];
   }
@@ -98,53 +106,38 @@ export class LogWatch {
   async #compare(): Promise<void> {
     const { log, identity, agrees } = this.#life;
     if (log === undefined || identity === undefined || !agrees) return;
-    const furthest = await furthestLost(log, identity.id, restoreStores(this.#system)).catch(
-      (error: unknown) => {
-        // An unreachable log or store is reported by the code that needs it, and the next look compares.
-        if (isCairnError(error)) return "unknown" as const;
-        throw error;
-      },
-    );
-    if (furthest === "unknown") return;
-    this.#compared = identity.id;
-    this.#lost = furthest === undefined ? undefined : lostEnd(log.name, furthest);
+    try {
+      this.#lost = await lostEnd(log, identity.id, restoreStores(this.#system));
+      this.#compared = identity;
+    } catch (error) {
+      // An unreachable log or store is reported by the code that needs it, and the next look compares.
+      if (!isCairnError(error)) throw error;
+    }
   }
 }
 
-/** A checkpoint of transactions that its log has lost. */
-interface Contradicting {
-  readonly name: string;
-  readonly store: string;
-  readonly txId: TxId;
-}
-
-/** Returns the furthest checkpoint of transactions that the log has lost; undefined if there is none. */
-async function furthestLost(
+/** Returns the error for the furthest checkpoint of transactions that the log has lost; undefined if there is none. */
+async function lostEnd(
   log: TxLog,
   logId: string,
   stores: readonly CheckpointStore[],
-): Promise<Contradicting | undefined> {
-  let furthest: Contradicting | undefined;
+): Promise<CairnError | undefined> {
+  let furthest = 0;
+  let error: CairnError | undefined;
   for (const store of stores) {
     const { checkpoints } = await listCheckpoints(store);
     for (const { name, anchor, log: of } of checkpoints) {
       const { txId, sha256 } = anchor;
-      if (of.id !== logId || txId <= (furthest?.txId ?? 0)) continue;
+      if (of.id !== logId || txId <= furthest) continue;
       const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
-      if (problem?.code === "LOG_REGRESSED") furthest = { name, store: store.location, txId };
+      if (problem?.code !== "LOG_REGRESSED") continue;
+      furthest = txId;
+      const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store.location} contains them, up to transaction ${txId}.`;
+      const hint = `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm STREAM; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+      error = new CairnError("LOG_REGRESSED", message, { hint });
     }
   }
-  return furthest;
-}
-
-function lostEnd(logName: string, { name, store, txId }: Contradicting): CairnError {
-  return new CairnError(
-    "LOG_REGRESSED",
-    `The log "${logName}" has lost transactions that it had stored: ${name} in ${store} contains them, up to transaction ${txId}.`,
-    {
-      hint: `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm STREAM; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`,
-    },
-  );
+  return error;
 }
 
 /**
@@ -165,19 +158,4 @@ async function leadingCheckpoint(
     }
   }
   return undefined;
-}
-
-/**
- * Returns `LOG_TRIMMED`: the beginning of the log is missing from both the log and its backup, and no checkpoint both
- * contains the beginning and ends within the rest. Cairn trims only messages that a checkpoint or a backup contains, so
- * something else removed the messages, the checkpoint or the backup.
- */
-function uncoveredBeginning(logName: string, first: number): CairnError {
-  return new CairnError(
-    "LOG_TRIMMED",
-    `The log "${logName}" begins at message ${first}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`,
-    {
-      hint: "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.",
-    },
-  );
 }

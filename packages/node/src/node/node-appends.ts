@@ -41,17 +41,6 @@ interface Target {
   readonly of: { readonly id: string; readonly offset: number };
 }
 
-/** Returns the error for a linearizable read on a node that cannot know which writes were acknowledged. */
-function mayLack(location: string): CairnError {
-  return new CairnError(
-    "LOG_READ_ONLY",
-    `This node reads its log from the backup in ${location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`,
-    {
-      hint: "Send the request to a node that has access to the log itself. To wait on this node for a transaction with a known id, use min-tx instead of linearizable=true.",
-    },
-  );
-}
-
 /** Appends to a node's log: transactions, and barriers for linearizable reads. */
 export class NodeAppends {
   readonly #life: NodeLife;
@@ -109,7 +98,12 @@ export class NodeAppends {
    */
   async barrier(timeoutMs: number): Promise<TxId> {
     const { backup } = this.#target().log;
-    if (backup !== undefined) throw mayLack(backup.location);
+    if (backup !== undefined) {
+      const message = `This node reads its log from the backup in ${backup.location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`;
+      const hint =
+        "Send the request to a node that has access to the log itself. To wait on this node for a transaction with a known id, use min-tx instead of linearizable=true.";
+      throw new CairnError("LOG_READ_ONLY", message, { hint });
+    }
     const txId = await withTimeout(this.#sharedBarrier(), timeoutMs);
     if (txId !== TIMED_OUT) return txId;
     throw new CairnError(

@@ -120,7 +120,6 @@ export class NodeLife implements ComparedNode {
     return this.#following !== undefined && !this.#isDoubted;
   }
 
-  /** Returns whether the index or the log has been put in doubt since they were last found to agree. */
   get isDoubted(): boolean {
     return this.#isDoubted;
   }
@@ -142,7 +141,6 @@ export class NodeLife implements ComparedNode {
     return this.#index;
   }
 
-  /** Returns a report of what happened while the node joined. */
   get report(): JoinReport {
     return this.#report;
   }
@@ -171,7 +169,6 @@ export class NodeLife implements ComparedNode {
     return this.#following?.isLogAway === true;
   }
 
-  /** Begins the node's life. Returns immediately. */
   start(): void {
     this.#running = this.#run();
   }

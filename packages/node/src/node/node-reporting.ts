@@ -46,7 +46,6 @@ export interface ReportingParts {
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
-  /** The nodes that have this node's log open. */
   readonly cluster: ClusterLook;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
@@ -116,28 +115,29 @@ export class NodeReporting {
     this.#watch.start();
     this.#past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
-    const look = async (signal: AbortSignal): Promise<void> => {
+    const look = async (): Promise<void> => {
       const { life } = this.#parts;
       if (life.phase === "ready" && life.index !== undefined && life.report.orphans > 0)
         life.report.orphans = await this.#orphans.of(life.index);
-      // The log is compared with stores, which may never respond. The comparison writes nothing, so it can be abandoned.
-      await unlessAborted(this.#look(), signal);
+      await this.#look();
     };
     const retryMs = Math.min(every, RETRY_MS);
-    const onError = (error: unknown): void =>
-      this.#parts.logger.warn({ err: error }, "the node could not be checked");
-    this.#repeated.push(
-      repeatEvery(systemClock, every, look, onError),
-      repeatEvery(systemClock, retryMs, async () => await this.#parts.retryRefused(retryMs), onError),
-    );
+    this.#repeat(every, look);
+    this.#repeat(retryMs, async () => await this.#parts.retryRefused(retryMs));
   }
 
-  /** Returns unsettled differences from other nodes and checkpoints. */
+  /** The log and stores may never respond, and nothing depends on the end of this work, so it can be abandoned. */
+  #repeat(every: number, work: () => Promise<void>): void {
+    const abandoned = async (signal: AbortSignal): Promise<void> => await unlessAborted(work(), signal);
+    const onError = (error: unknown): void =>
+      this.#parts.logger.warn({ err: error }, "the node could not be checked");
+    this.#repeated.push(repeatEvery(systemClock, every, abandoned, onError));
+  }
+
   get divergence(): NodeStatus["index"]["divergence"] {
     return this.#past.divergence;
   }
 
-  /** Returns the problems of the log that need an operator's attention. */
   get logWarnings(): NodeStatus["log"]["warnings"] {
     return this.#log.warnings;
   }
@@ -146,18 +146,12 @@ export class NodeReporting {
     return this.#watch.stalled;
   }
 
-  /** Removes an unfinished rebuild that a killed process left behind. */
-  async sweep(): Promise<void> {
-    await this.#check.sweep();
-  }
-
   /** Begins to respond to processes that have the log open. */
   opened(log: TxLog): void {
     this.#peers.listen(log);
     void this.#look();
   }
 
-  /** Compares the log with the checkpoints, now that the node has joined. */
   joined(): void {
     void this.#look();
   }

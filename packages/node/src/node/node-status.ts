@@ -185,24 +185,18 @@ async function lookAtLog(
   // Opening the log is the first step, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
   try {
-    const refusals: CairnError[] = [];
-    const bounds = await askBounds(log, (error) => refusals.push(error));
-    if (bounds !== undefined) {
-      // The node may have noticed another log in the meantime.
-      const isOther = identity !== undefined && parts.identity !== identity;
-      return isLogAway || parts.isLogAway || isOther
-        ? NOT_COMPARED
-        : { reachable: true, exists: true, bounds };
-    }
-    const [refusal] = refusals;
-    if (refusal === undefined) return SILENT;
-    if ((await doesExist(log)) === false) return { reachable: true, exists: false };
-    const { code, message, hint = "" } = refusal;
-    return { reachable: false, exists: null, problem: { code, message, hint } };
+    const bounds = await withTimeout(log.bounds(), LOG_ANSWER_MS);
+    if (bounds === TIMED_OUT) return SILENT;
+    // The node may have noticed another log in the meantime.
+    const isOther = identity !== undefined && parts.identity !== identity;
+    return isLogAway || parts.isLogAway || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
   } catch (error) {
     // The code that uses the log reports the error, and the status contains it as `failure`.
     if (!isCairnError(error)) throw error;
-    return { reachable: ANSWERING_CODES.has(error.code), exists: null };
+    const { code, message, hint = "" } = error;
+    if (code !== "LOG_UNREACHABLE") return { reachable: ANSWERING_CODES.has(code), exists: null };
+    if ((await doesExist(log)) === false) return { reachable: true, exists: false };
+    return { reachable: false, exists: null, problem: { code, message, hint } };
   }
 }
 

@@ -172,7 +172,8 @@ class RunningNode implements CairnNode {
 
   async open(): Promise<void> {
     const { http } = this.#system;
-    await this.#reporting.sweep();
+    // A killed process may have left an unfinished rebuild behind.
+    await this.#directory.sweepRebuild();
     if (http !== undefined) {
       this.#http = await startHttpServer(this, http, {
         logger: this.#logger,
