@@ -1,4 +1,4 @@
-import type { ChainValue, Finding, NodeStatus, Verdict } from "./node-status.ts";
+import type { ChainValue, Finding, NodeStatus, StatusVerdict } from "./node-status.ts";
 import type { TxId } from "./transaction.ts";
 
 /** The response to GET /status/cluster: all nodes of a log, and what needs attention. */
@@ -6,7 +6,7 @@ export interface ClusterStatus {
   /** The time at which the nodes were asked, by the clock of the node that asked them (ISO 8601). */
   readonly at: string;
   readonly askedBy: { readonly node: string; readonly instance: string };
-  readonly verdict: Verdict;
+  readonly verdict: StatusVerdict;
   /** The log; `id` and `lastTxId` are null if it does not exist or is not known yet. `name` is null until it is known. */
   readonly log: {
     readonly name: string | null;

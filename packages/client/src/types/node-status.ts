@@ -87,7 +87,7 @@ export interface Finding {
 }
 
 /** The state of a node or a cluster in one sentence, which the worst finding decides. */
-export interface Verdict {
+export interface StatusVerdict {
   readonly state: "healthy" | "not-ready" | "attention" | "failing";
   readonly message: string;
   readonly hint: string | null;
@@ -98,7 +98,7 @@ export interface NodeStatus {
   readonly node: string;
   readonly version: string;
   readonly phase: Phase;
-  readonly verdict: Verdict;
+  readonly verdict: StatusVerdict;
   /** Worst first. */
   readonly findings: readonly Finding[];
   readonly log: {

@@ -25,7 +25,7 @@ function understood<T extends z.ZodType>(schema: T): z.ZodCatch<z.ZodNullable<T>
   return schema.nullable().catch(null);
 }
 
-export const Failure = z.object({ code: Text, message: Text, hint: Text.nullable() });
+export const FailureSchema = z.object({ code: Text, message: Text, hint: Text.nullable() });
 const Warning = z.object({ code: Text, message: Text, hint: Text });
 const Rate = z.object({ perSecond: z.number().min(0), p50Ms: Ms.nullable(), p99Ms: Ms.nullable() });
 const Run = z.object({ txId: Count, history: Text, effects: Text });
@@ -54,7 +54,7 @@ const Log = z.object({
   reachable: z.boolean().nullable(),
   exists: z.boolean().nullable(),
   backup: z.object({ location: Text, newestSegmentAt: Time.nullable(), ageMs: Ms.nullable() }).nullable(),
-  refused: Failure.extend({ since: Time }).nullable(),
+  refused: FailureSchema.extend({ since: Time }).nullable(),
   warnings: list(Warning),
 });
 
@@ -122,7 +122,7 @@ const Checkpoints = z.object({
     }),
   ),
   warnings: list(z.object({ at: Time, about: Text, message: Text, hint: Text })),
-  lastFailure: Failure.extend({ at: Time }).nullable(),
+  lastFailure: FailureSchema.extend({ at: Time }).nullable(),
   store: z
     .object({
       location: Text,
@@ -146,7 +146,7 @@ const LogBackup = z.object({
   failedLooks: Count,
   written: z.object({ segments: Count, bytes: Count }),
   warnings: list(Warning),
-  lastFailure: Failure.nullable(),
+  lastFailure: FailureSchema.nullable(),
 });
 
 /**
@@ -182,7 +182,7 @@ export const StatusSchema = z.object({
   ),
   checkpoints: Checkpoints,
   logBackup: LogBackup.nullable(),
-  failure: Failure.extend({ retries: z.boolean(), nextTryAt: Time.nullable() }).nullable(),
+  failure: FailureSchema.extend({ retries: z.boolean(), nextTryAt: Time.nullable() }).nullable(),
   resources: z.object({
     uptimeMs: Ms,
     memoryBytes: Count,

@@ -1,6 +1,6 @@
 import type { NodeStatus, PeerStatus } from "@cairn/client";
 import { z } from "zod";
-import { Count, Failure, PeerStatusSchema, Text } from "../api/status-schema.ts";
+import { Count, FailureSchema, PeerStatusSchema, Text } from "../api/status-schema.ts";
 
 /** The time for which a node keeps a request (ms), at most one hour. */
 const WaitMs = Count.max(3_600_000);
@@ -77,7 +77,7 @@ const AnswerSchema = z.object({
   check: z.object({ txId: Count, digest: Text, rebuilt: Text, basis: Text, agrees: z.boolean() }).optional(),
   chains: ChainsSchema.optional(),
   others: z.array(SilentSchema).max(MAX_SILENT).optional(),
-  error: Failure.optional(),
+  error: FailureSchema.optional(),
 });
 
 export type Answer = Readonly<z.infer<typeof AnswerSchema>>;

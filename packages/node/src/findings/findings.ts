@@ -1,4 +1,4 @@
-import type { Finding, Verdict } from "@cairn/client";
+import type { Finding, StatusVerdict } from "@cairn/client";
 
 export type Severity = Finding["severity"];
 
@@ -59,7 +59,7 @@ export function verdictOf(
   findings: readonly (Finding & { readonly node?: string | null })[],
   isReady: boolean,
   message: string,
-): Verdict {
+): StatusVerdict {
   const [worst] = findings;
   if (worst !== undefined && worst.severity !== "notice") {
     return { state: worst.severity, message: findingText({ ...worst, hint: null }), hint: worst.hint };

@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import type { Verdict } from "@cairn/client";
+import type { StatusVerdict } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
 import { compareNodes, type Comparison, type Rebuilt } from "../../cluster/compare-nodes.ts";
@@ -119,7 +119,7 @@ export async function writeCluster(
 }
 
 /** Throws `NOT_READY` if something does not work now. Joining and stopping are normal. */
-export function requireWorking({ state, message, hint }: Verdict): void {
+export function requireWorking({ state, message, hint }: StatusVerdict): void {
   if (state === "failing") throw new CairnError("NOT_READY", message, hint === null ? {} : { hint });
 }
 
