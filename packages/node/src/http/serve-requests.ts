@@ -14,7 +14,7 @@ import { Call, type Served } from "./permits/call.ts";
 import { parseQuery, pathOf, toOriginForm } from "./requests/address.ts";
 import { preconditionProblem } from "./requests/preconditions.ts";
 import { readJsonBody, requireBody, requireLines } from "./requests/request-body.ts";
-import { NOWHERE, type Place, RouteTable } from "./routes/find-route.ts";
+import { NOWHERE, type RoutePlace, RouteTable } from "./routes/find-route.ts";
 
 /** A request that was answered. `kind` says whether it read or wrote data; undefined if neither. */
 export interface ServedRequest extends AnsweredRequest {
@@ -34,7 +34,7 @@ const NOT_MODIFIED = 304;
 
 /** A request with what is at its address. */
 class Exchange extends Call {
-  place: Place = NOWHERE;
+  place: RoutePlace = NOWHERE;
 
   get route(): Route | undefined {
     return this.place.methods.get(this.method);

@@ -4,17 +4,17 @@ import type { Route } from "../openapi/route.ts";
 import { API, pathOf, sentBucket } from "../requests/address.ts";
 
 /** What is at an address. */
-export interface Place {
+export interface RoutePlace {
   /** The routes by the methods that the address supports; none if there is nothing at the address. */
   readonly methods: ReadonlyMap<string, Route>;
   readonly params: Readonly<Record<string, string>>;
 }
 
-export const NOWHERE: Place = { methods: new Map(), params: {} };
+export const NOWHERE: RoutePlace = { methods: new Map(), params: {} };
 const BUCKET = `${API}{bucket}`;
 const BY_KEY = `${API}buckets/{bucket}/document`;
 
-class ServedPlace implements Place {
+class ServedPlace implements RoutePlace {
   readonly methods = new Map<string, Route>();
   readonly params = {};
 }
@@ -34,7 +34,7 @@ export class RouteTable {
     }
   }
 
-  find(method: string, url: string): Place {
+  find(method: string, url: string): RoutePlace {
     const path = pathOf(url);
     const sent = sentBucket(path);
     if (path.startsWith(API) && !RESERVED_BUCKETS.has(sent)) {
