@@ -20,6 +20,9 @@ function request(line: string, ...headers: string[]): string {
   return [`${line} HTTP/1.1`, "Host: localhost", ...headers, "", ""].join("\r\n");
 }
 
+/** The number of connections of clients that await each response. */
+const CONNECTIONS = 8;
+
 const PUT = `${request("PUT /api/v1/pods/second", "Content-Length: 1")}1`;
 const WAITING_READ = request("GET /api/v1/tx/2?timeout=PT1H");
 
@@ -115,25 +118,25 @@ describe.each([false, true])(
       await using served = await serve(options);
       await served.node.submit({ ops: [["put", "pods", "default/large", "x".repeat(300_000)]] });
       const sockets = new Set<unknown>();
-      const agent = isEncrypted
-        ? new TlsAgent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false })
-        : new Agent({ keepAlive: true, maxSockets: 1 });
+      const kept = { keepAlive: true, maxSockets: CONNECTIONS };
+      const agent = isEncrypted ? new TlsAgent({ ...kept, rejectUnauthorized: false }) : new Agent(kept);
       onTestFinished(() => agent.destroy());
+      const { port } = served.server;
       const paths = ["/api/v1/pods/large", "/health/live", "/api/v1/pods/nobody", "/api/v1/pods?limit=1"];
-      for (let count = 0; count < 400; count += 1) {
-        const { port } = served.server;
+      const read = async (path = ""): Promise<void> => {
         const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-          (isEncrypted ? tlsRequest : plainRequest)(
-            { agent, port, host: "127.0.0.1", path: paths[count % 4] },
-            resolve,
-          )
+          (isEncrypted ? tlsRequest : plainRequest)({ agent, port, host: "127.0.0.1", path }, resolve)
             .once("error", reject)
             .end();
         });
         sockets.add(answer.socket);
         await text(answer);
-      }
-      expect(sockets.size).toBe(1);
+      };
+      const client = async (): Promise<void> => {
+        for (let count = 0; count < 40; count += 1) await read(paths[count % paths.length]);
+      };
+      await Promise.all(Array.from({ length: CONNECTIONS }, client));
+      expect(sockets.size).toBe(CONNECTIONS);
     });
   },
 );
