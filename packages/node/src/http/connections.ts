@@ -14,7 +14,6 @@ interface ConnectionState {
   isRefused: boolean;
 }
 
-/** The limits on the connections of a server. */
 export interface ConnectionLimits {
   /** Each additional connection replaces the oldest idle one. Defaults to no limit. */
   readonly maxConnections: number | undefined;
@@ -183,7 +182,6 @@ export class Connections {
     return this.#states.get(socket)?.isRefused === true;
   }
 
-  /** Records that the response to a request has been sent. */
   answered({ req: request }: ServerResponse): void {
     this.#limits.unsent.release(request);
     const { socket } = request;

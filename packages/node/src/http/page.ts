@@ -4,7 +4,6 @@ import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { type Route, route } from "./openapi/route.ts";
 import type { RouteApi } from "./permits/call.ts";
 
-/** The parts of the page that a build contains. */
 interface PageFiles {
   /** The document, with {@link SENTENCE} in the place of its first sentence. */
   readonly shell: string;

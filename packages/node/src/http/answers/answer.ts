@@ -1,8 +1,6 @@
 import type { Readable } from "node:stream";
 
-/** A response before it is sent. */
 export interface HttpAnswer {
-  /** Defaults to 200. */
   readonly status?: number;
   readonly headers?: Headers;
   /** The media type of the body. Defaults to JSON. */
@@ -25,7 +23,6 @@ export function jsonText(value: unknown): string {
   return jsonLine(JSON.stringify(value));
 }
 
-/** Returns `value` as a response. */
 export function jsonAnswer(value: unknown, headers: Headers = {}, status = 200): HttpAnswer {
   return { status, headers, body: jsonText(value) };
 }

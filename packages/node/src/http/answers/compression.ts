@@ -2,7 +2,6 @@ import { pipeline, type Readable, type Transform } from "node:stream";
 import { promisify } from "node:util";
 import { brotliCompress, constants, createBrotliCompress, createGzip, gzip } from "node:zlib";
 
-/** The minimum length of a body that is worth compressing. */
 const MIN_COMPRESSED_CHARACTERS = 4_096;
 /** Additional responses are sent uncompressed. Compression shares its threads with LevelDB's reads. */
 const MAX_CONCURRENT = 2;
@@ -25,7 +24,6 @@ const CODINGS: Readonly<
   },
 };
 
-/** A media range or coding in an Accept header, with its weight. */
 interface Accepted {
   readonly name: string;
   readonly q: number;

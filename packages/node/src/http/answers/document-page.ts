@@ -54,7 +54,6 @@ function* pieces(items: readonly string[]): Iterable<string> {
   yield jsonLine("]");
 }
 
-/** Returns the URL of this request with the given cursor and otherwise unchanged. */
 function nextUrl(url: string, parameter: string, cursor: string): string {
   const start = url.indexOf("?");
   const path = start < 0 ? url : url.slice(0, start);

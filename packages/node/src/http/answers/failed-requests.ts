@@ -1,13 +1,11 @@
 import { CairnError } from "@cairn/kv";
 
-/** The logger of the HTTP server. */
 export interface HttpLogger {
   error(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   debug(fields: object, message: string): void;
 }
 
-/** What is logged about a request. */
 export interface LoggedRequest {
   readonly method: string;
   readonly url: string;

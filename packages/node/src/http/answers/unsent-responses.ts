@@ -44,7 +44,6 @@ export class UnsentResponses {
   readonly #goneAfterMs: number;
   readonly #onSlow: () => void;
   #bytes = 0;
-  /** The part of each sender. */
   readonly #parts = new Map<string, number>();
   #check: NodeJS.Timeout | undefined;
 
@@ -99,7 +98,6 @@ export class UnsentResponses {
     this.#beginNext();
   }
 
-  /** Disconnects the client of a response that is ready once it is considered gone. */
   disconnectWhenGone(response: ServerResponse): void {
     disconnectWhenGone(response, this.#goneAfterMs);
   }
@@ -143,7 +141,6 @@ export class UnsentResponses {
     this.#check = undefined;
   }
 
-  /** Returns the oldest waiting request of the sender that has reserved the least. */
   #next(): [IncomingMessage, Waiting] {
     let next: [IncomingMessage, Waiting] | undefined;
     let least = Number.POSITIVE_INFINITY;

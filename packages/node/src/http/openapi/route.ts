@@ -11,7 +11,6 @@ import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 export interface Declared<P extends QueryParameters = QueryParameters> {
   /** Routes with GET also handle HEAD. */
   readonly method: "GET" | "PUT" | "POST" | "DELETE";
-  /** The path, with parameters as `{name}`. */
   readonly path: string;
   /** The name in metrics and messages. Defaults to the path with parameters as `:name`. */
   readonly label?: string;
@@ -59,7 +58,6 @@ export function route<P extends QueryParameters = Record<never, never>>(declared
   return { ...(declared as unknown as Declared), label, kind };
 }
 
-/** A successful response: its meaning, body and headers. */
 export interface Success {
   readonly status: number;
   readonly description: string;
@@ -107,7 +105,6 @@ export function written(
   ];
 }
 
-/** The name of a header in {@link HEADERS}. */
 export type HeaderName = keyof typeof HEADERS;
 
 export const HEADERS = {

@@ -12,7 +12,6 @@ import type { Tickets } from "./tickets.ts";
 /** What the requests of a server share. */
 export interface Served {
   readonly api: NodeApi;
-  /** The largest request body in bytes. */
   readonly maxBody: number;
   /** The time that a request may take to arrive (ms). */
   readonly requestTimeoutMs: number;
@@ -47,9 +46,7 @@ export class Call<Q = object> {
   readonly url: string;
   readonly method: string;
   readonly served: Served;
-  /** What the sender may do. */
   permit: Permit = NOTHING;
-  /** The decoded parameters in the path. */
   params: Readonly<Record<string, string>> = {};
   query = {} as Q;
   /** The JSON value in the body; undefined without a body. */

@@ -68,7 +68,6 @@ export class Permit {
     );
   }
 
-  /** Calls `listener` when the token ceases to be valid, until the returned function is called. */
   onRevoked(listener: () => void): () => void {
     this.#onRevoked.add(listener);
     return () => void this.#onRevoked.delete(listener);

@@ -72,7 +72,6 @@ async function stateOf(paths: readonly string[]): Promise<string> {
   return states.join("\n");
 }
 
-/** The maximum size of a file with tokens, certificates or a key. */
 const MAX_FILE_BYTES = 1_048_576;
 
 /** `what` is the kind of content, such as a token. Throws `CONFIG_INVALID` if unreadable or larger than a MiB. */

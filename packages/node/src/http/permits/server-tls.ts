@@ -6,10 +6,8 @@ import type { RepeatedWork } from "../../concurrency/repeated-work.ts";
 import type { HttpLogger } from "../answers/failed-requests.ts";
 import { readSmallFile, reloadFiles } from "./reloaded-files.ts";
 
-/** The contents of a server's files, as Node's TLS accepts them. */
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
 
-/** A certificate and its key, and when the certificate ceases to be valid. */
 interface Identity {
   readonly context: Pick<TlsContents, "cert" | "key">;
   readonly validUntil: Date;
@@ -142,7 +140,6 @@ export class ReloadedTls {
     return this.#current;
   }
 
-  /** Applies all further changes to `server`. */
   follow(server: TlsServer): void {
     this.#server = server;
     server.setSecureContext(this.#current);

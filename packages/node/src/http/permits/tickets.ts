@@ -1,7 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Permit } from "./permit.ts";
 
-/** A ticket as it is sent to the client that requested it. */
 export interface IssuedTicket {
   readonly ticket: string;
   readonly expiresAt: string;

@@ -12,7 +12,6 @@ interface TokenValue {
   readonly options: TokenOptions;
 }
 
-/** A token's value, and what it permits. */
 interface Grant extends TokenValue {
   readonly permit: Permit;
 }
@@ -177,7 +176,6 @@ function usableContents(contents: ReadonlyMap<TokenOptions, TokenContents>): {
   }
 }
 
-/** Returns two tokens with one value; undefined if all values are distinct. */
 function repeatedValue(values: readonly TokenValue[]): readonly [TokenOptions, TokenOptions] | undefined {
   const seen = new Map<string, TokenOptions>();
   for (const { digest, options } of values) {

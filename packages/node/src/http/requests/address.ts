@@ -12,10 +12,8 @@ import { ownMember } from "../../text/own-member.ts";
 import { badRequest } from "../answers/request-error.ts";
 import { parseFlag, type QueryParameters } from "./parameters.ts";
 
-/** The beginning of every document's address. */
 export const API = "/api/v1/";
 
-/** The address of a bucket, or of a document in it. */
 export interface DocumentPath {
   readonly bucket: string;
   /** The key of the document; undefined if the address ends after the bucket. */
@@ -87,7 +85,6 @@ export function sentBucket(url: string): string {
   return path.slice(API.length, slash < 0 ? undefined : slash);
 }
 
-/** Returns the URL of a document, with every part escaped. */
 export function documentUrl({ bucket, namespace, name }: DocumentKey): string {
   const segments = name.split("/").map(encodeURIComponent);
   // Clients resolve dot segments before they send a URL, so such names are sent as a parameter.

@@ -10,14 +10,12 @@ import type { IndexBacklog } from "./index-backlog.ts";
 import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
 import { parseJson } from "./faithful-json.ts";
 
-/** An accepted line whose transaction was aborted. */
 interface AbortedLine {
   readonly line: number;
   readonly txId: TxId;
   readonly reason: string;
 }
 
-/** The summary of a batch. Ids are null if the batch had no transactions. */
 export interface BatchResult {
   readonly accepted: number;
   readonly firstTxId: TxId | null;

@@ -8,7 +8,6 @@ import { parseDuration } from "../../text/duration.ts";
 import { badRequest } from "../answers/request-error.ts";
 import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } from "./schema-parts.ts";
 
-/** A query parameter: how it is parsed and how OpenAPI describes it. */
 export interface QueryParameter<Option extends string = string, Value = unknown> {
   /** The name under which the value is passed on. This is usually the name of an option of the node's API. */
   readonly option: Option;
@@ -112,7 +111,6 @@ function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
   return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
 }
 
-/** Parses a transaction id or an ISO 8601 time (in UTC if it names no zone). */
 export function parseAsOf(text: string, name: string): AsOf {
   if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
   const time = utcTime(text);
@@ -272,7 +270,6 @@ export const DOCUMENT_PARAMETERS = {
 
 const KEY_WORDS =
   "The key of the document, `namespace/name`. A name without a namespace is in the namespace `default`.";
-/** The parameter that addresses a document. */
 export const KEY_PARAMETERS = {
   key: { ...textParameter("key", KEY, KEY_WORDS), required: "the namespace/name of the document" },
 } as const;

@@ -4,10 +4,8 @@ import { reasonWords } from "@cairn/client/protocol";
 import { badRequest, RequestError } from "../answers/request-error.ts";
 import { isSafeMethod } from "./request-head.ts";
 
-/** A list of revisions, or any revision (`*`). */
 type Tags = "any" | readonly Revision[];
 
-/** The If-Match and If-None-Match headers of a request. */
 export interface Preconditions {
   readonly match?: Tags;
   readonly noneMatch?: Tags;

@@ -2,7 +2,6 @@ import type { IncomingMessage } from "node:http";
 import { badBody, badRequest, bodyTooLarge, unsupported } from "../answers/request-error.ts";
 import { parseJson } from "./faithful-json.ts";
 
-/** The media type of many JSON values, one per line. */
 export const NDJSON = "application/x-ndjson";
 /** Generated clients send strings of text types unchanged, but some encode any type with "json" in its name as one value. */
 const LINES = /^(?:application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines|octet-stream)|text\/plain)$/i;

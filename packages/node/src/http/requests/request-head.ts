@@ -8,7 +8,6 @@ const ACCEPTED_ID = /^[\w.:/+=-]{1,128}$/;
 const PREFIX = randomBytes(9).toString("base64url");
 let lastId = 0;
 
-/** Returns a new request id, unique among all nodes. */
 export function newRequestId(): string {
   lastId += 1;
   return `${PREFIX}-${lastId}`;
@@ -20,7 +19,6 @@ export function requestId({ headers }: Pick<IncomingMessage, "headers">): string
   return typeof given === "string" && ACCEPTED_ID.test(given) ? given : newRequestId();
 }
 
-/** Returns whether requests with this method change nothing (RFC 9110, 9.2.1). */
 export function isSafeMethod(method: string | undefined): boolean {
   return method === "GET" || method === "HEAD" || method === "OPTIONS";
 }

@@ -1,4 +1,3 @@
-/** A part of an OpenAPI document, or a JSON Schema in one. */
 export type OpenApiObject = { readonly [name: string]: unknown };
 
 export const TX_ID = {
@@ -7,7 +6,6 @@ export const TX_ID = {
   minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
 } as const;
-/** An ISO 8601 time in UTC. */
 export const TIME = { type: "string", format: "date-time" } as const;
 export const TEXT = { type: "string" } as const;
 export const FLAG = { type: "boolean" } as const;
@@ -15,7 +13,6 @@ export const COUNT = { type: "integer", format: "int64", minimum: 0 } as const;
 export const BYTES = COUNT;
 export const MILLISECONDS = { type: "number", format: "double", minimum: 0 } as const;
 
-/** Returns a reference to the schema `name` of the document's components. */
 export function ref(name: string): OpenApiObject {
   return { $ref: `#/components/schemas/${name}` };
 }

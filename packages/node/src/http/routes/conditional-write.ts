@@ -32,7 +32,6 @@ export interface ConditionalWrite {
   readonly lost: (revision: Revision | undefined) => RequestError;
 }
 
-/** What became of a write. There is no result if it was not awaited. */
 export interface SubmittedWrite {
   readonly submitted: SubmittedTransaction;
   readonly result?: CommitResult;

@@ -164,7 +164,6 @@ type ShardOperation = Extract<
   readonly ["claim" | "drain" | "renew" | "release" | "retire", ...unknown[]]
 >;
 
-/** The codes of errors after which a transaction may be stored. */
 const UNDECIDED: ReadonlySet<string> = new Set(["TX_TIMEOUT", "LOG_UNREACHABLE"]);
 
 /** Returns the error of an enqueue whose outcome is unknown, with the name of the entry, which may be a random one. */
