@@ -50,40 +50,14 @@ function requireQueue({ state }: IndexStore, name: string): QueuePolicy {
   return policy;
 }
 
-function noShard(queue: string, shard: number): CairnError {
-  return new CairnError("NOT_FOUND", `${JSON.stringify(queue)} has no shard ${shard}.`, {
-    hint: `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
-  });
-}
-
 function noQueue(name: string): CairnError {
   return new CairnError("NOT_FOUND", `${JSON.stringify(name)} is not a queue.`, {
     hint: 'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
   });
 }
 
-/** The methods of the node API that {@link NodeReads} implements. */
-type Reads = Pick<
-  NodeApi,
-  | "watch"
-  | "indexed"
-  | "await"
-  | "commitResult"
-  | "prepareRead"
-  | "outcome"
-  | "writerOf"
-  | "get"
-  | "list"
-  | "history"
-  | "digest"
-  | "queues"
-  | "queue"
-  | "openEntries"
-  | "entry"
->;
-
 /** Reads use only an index that agrees with the log, unless a read explicitly accepts stale data. */
-export class NodeReads implements Reads {
+export class NodeReads {
   readonly #life: NodeLife;
   readonly #place: ReadPlace;
   readonly #slice = new TimeSlice();
@@ -115,7 +89,7 @@ export class NodeReads implements Reads {
     await this.#life.position.reached(txId, timeoutMs);
     const index = await this.#agreeing();
     if (typeof transaction !== "number") await this.#requireSame(transaction, index);
-    const result = await this.guarded(index, index.commitResult(txId));
+    const result = await this.#guarded(index, index.commitResult(txId));
     if (result !== undefined) return result;
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
       hint: "Use a higher id. The first transaction id is the log's offset plus one.",
@@ -150,7 +124,7 @@ export class NodeReads implements Reads {
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
     const index = await this.#agreeing();
-    return await this.guarded(index, index.outcome(txId));
+    return await this.#guarded(index, index.outcome(txId));
   }
 
   async writerOf(txId: TxId): Promise<string | null | undefined> {
@@ -210,16 +184,15 @@ export class NodeReads implements Reads {
     documentKey(query.bucket, query.namespace ?? "default", "any");
     const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();
-    return await this.guarded(index, index.list({ ...query, limit, where }));
+    return await this.#guarded(index, index.list({ ...query, limit, where }));
   }
 
   async history(
     key: DocumentKey,
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<HistoryPage> {
-    const limit = checkedLimit(options.limit);
-    const index = await this.#readable({ ...options, items: limit });
-    return await this.guarded(index, index.history(key, limit, options.cursor));
+    const items = checkedLimit(options.limit);
+    return await this.#read({ ...options, items }, (index) => index.history(key, items, options.cursor));
   }
 
   watch(query: WatchQuery = {}): Watch {
@@ -231,41 +204,42 @@ export class NodeReads implements Reads {
   }
 
   async digest(options: ReadOptions = {}): Promise<{ txId: TxId; digest: string }> {
-    const index = await this.#readable(options);
-    const digest = await this.guarded(index, index.digest());
+    const digest = await this.#read(options, (index) => index.digest());
     if (digest === undefined) throw notReady(this.#life);
     return digest;
   }
 
   async buckets(options: ReadOptions = {}): Promise<BucketsPage> {
-    const index = await this.#readable(options);
-    return await this.guarded(index, index.buckets());
+    return await this.#read(options, (index) => index.buckets());
   }
 
   async queues(options: ReadOptions = {}): ReturnType<NodeApi["queues"]> {
-    const index = await this.#readable(options);
-    return await this.guarded(index, index.queues());
+    return await this.#read(options, (index) => index.queues());
   }
 
   async queue(name: string, options: ReadOptions = {}): ReturnType<NodeApi["queue"]> {
-    const index = await this.#readable(options);
-    const { txId, queue } = await this.guarded(index, index.queue(name));
+    const { txId, queue } = await this.#read(options, (index) => index.queue(name));
     if (queue === undefined) throw noQueue(name);
     return { txId, queue };
   }
 
   async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
-    const index = await this.#readable({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS });
-    const { shards } = requireQueue(index, queue);
-    if (!Number.isInteger(shard) || shard < 0 || shard >= shards) throw noShard(queue, shard);
-    const query = { queue, shard, limit: checkedLimit(limit), cursor };
-    return await this.guarded(index, index.openEntries(query));
+    return await this.#read({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS }, async (index) => {
+      const { shards } = requireQueue(index, queue);
+      if (!Number.isInteger(shard) || shard < 0 || shard >= shards) {
+        throw new CairnError("NOT_FOUND", `${JSON.stringify(queue)} has no shard ${shard}.`, {
+          hint: `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
+        });
+      }
+      return await index.openEntries({ queue, shard, limit: checkedLimit(limit), cursor });
+    });
   }
 
   async entry(queue: string, name: string, options: ReadOptions = {}): ReturnType<NodeApi["entry"]> {
-    const index = await this.#readable(options);
-    requireQueue(index, queue);
-    return await this.guarded(index, index.entry(queue, name));
+    return await this.#read(options, async (index) => {
+      requireQueue(index, queue);
+      return await index.entry(queue, name);
+    });
   }
 
   async events({ before, bucket, object, limit, ...options }: EventListQuery = {}): Promise<EventPage> {
@@ -279,18 +253,18 @@ export class NodeReads implements Reads {
         },
       );
     }
-    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
     const query = { limit: checkedLimit(limit), bucket, object, before: place };
-    return await this.guarded(index, index.events(query));
+    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, (index) => index.events(query));
   }
 
   /** Returns the evictions. The index does not know where the evicted bytes may still exist. */
   async evictions(
     options: ReadOptions & { limit?: number; cursor?: string } = {},
   ): Promise<{ index: IndexStore; page: EvictionPage }> {
-    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
-    const page = await this.guarded(index, index.evictions(checkedLimit(options.limit), options.cursor));
-    return { index, page };
+    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, async (index) => ({
+      index,
+      page: await index.evictions(checkedLimit(options.limit), options.cursor),
+    }));
   }
 
   async policies(options: ReadOptions = {}): Promise<PolicyState & { txId: TxId }> {
@@ -300,12 +274,20 @@ export class NodeReads implements Reads {
   }
 
   /** If `index` proves to be damaged or to belong to a different history from the log, the node leaves it. */
-  async guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
+  async #guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
     try {
       return await answer;
     } catch (error) {
       throw this.#suspected(index, error);
     }
+  }
+
+  async #read<T>(
+    options: ReadOptions & { items?: number },
+    read: (index: IndexStore) => Promise<T>,
+  ): Promise<T> {
+    const index = await this.#readable(options);
+    return await this.#guarded(index, read(index));
   }
 
   #suspected(index: IndexStore, error: unknown): unknown {
