@@ -1,5 +1,5 @@
 import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
-import type { Chains, ChainValue, DocumentKey, QueueStatus, TxId, TxOutcome } from "@cairn/client";
+import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { AbsentRows } from "./apply/absent-rows.ts";
@@ -10,7 +10,6 @@ import type { KnownShards } from "./apply/batch-queues.ts";
 import { OldestIds, type Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
-import { type BucketSummary, readBuckets } from "./read/bucket-reads.ts";
 import {
   decodeListCursor,
   decodeRevisionCursor,
@@ -27,19 +26,9 @@ import {
   readHistory,
   resolveAsOf,
 } from "./read/document-reads.ts";
-import { type EventPage, type EventQuery, readEvents } from "./read/event-reads.ts";
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
 import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
-import {
-  type FoundEntry,
-  type OpenEntriesFound,
-  type OpenEntriesQuery,
-  readEntry,
-  readOpenEntries,
-  readQueue,
-  readQueues,
-} from "./read/queue-reads.ts";
 import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
@@ -408,49 +397,14 @@ export class IndexStore {
     return await chainsOf(this.#kv, this.#chains);
   }
 
-  /** Returns every bucket, with the number of documents by value of its indexed fields. */
-  async buckets(): Promise<{ txId: TxId; buckets: BucketSummary[] }> {
-    return await this.read(async (reader) => {
-      const state = (await readState(reader)) ?? this.#state;
-      return { txId: state.txId, buckets: await readBuckets(reader, state) };
-    });
-  }
-
-  async queues(): Promise<{ txId: TxId; queues: QueueStatus[] }> {
-    return await this.read(async (reader) => {
-      const state = (await readState(reader)) ?? this.#state;
-      return { txId: state.txId, queues: await readQueues(reader, state) };
-    });
-  }
-
-  /** Returns a queue with its shards; undefined if the bucket is not a queue. */
-  async queue(name: string): Promise<{ txId: TxId; queue: QueueStatus | undefined }> {
-    return await this.read(async (reader) => {
-      const state = (await readState(reader)) ?? this.#state;
-      return { txId: state.txId, queue: await readQueue(reader, state, name) };
-    });
-  }
-
-  /** Returns open entries of a shard, like {@link readOpenEntries}. */
-  async openEntries(query: OpenEntriesQuery): Promise<OpenEntriesFound> {
+  /** Runs one of the reads that need the state of the index, on a snapshot. */
+  async ask<T, Given extends readonly unknown[]>(
+    read: (reader: KvReader, state: IndexState, ...given: Given) => Promise<T>,
+    ...given: Given
+  ): Promise<T> {
     return await this.read(
-      async (reader) => await readOpenEntries(reader, (await readState(reader)) ?? this.#state, query),
+      async (reader) => await read(reader, (await readState(reader)) ?? this.#state, ...given),
     );
-  }
-
-  /** Returns an entry of a queue, by its name alone; undefined if there is no such entry. */
-  async entry(queue: string, name: string): Promise<{ txId: TxId; entry: FoundEntry | undefined }> {
-    return await this.read(async (reader) => {
-      const { txId } = (await readState(reader)) ?? this.#state;
-      return { txId, entry: await readEntry(reader, queue, name) };
-    });
-  }
-
-  async events(query: EventQuery): Promise<EventPage> {
-    return await this.read(async (reader) => {
-      const state = (await readState(reader)) ?? this.#state;
-      return await readEvents(reader, state, query);
-    });
   }
 
   async evictions(limit: number, cursor?: string): Promise<EvictionPage> {

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { activePolicies } from "./policies/active-policies.ts";
 import type { IndexStore } from "./index-store.ts";
+import { readBuckets } from "./read/bucket-reads.ts";
 
 /** Builds fields now and whenever the policies change, until `signal` is aborted. Messages are applied meanwhile. */
 export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): Promise<void> {
@@ -41,7 +42,7 @@ export async function buildNewFields(
 
 async function countDocuments(index: IndexStore, fields: ReadonlySet<number>): Promise<number> {
   const indexed = activePolicies(index.state)?.indexed;
-  const { buckets } = await index.buckets();
+  const { buckets } = await index.ask(readBuckets);
   return buckets
     .filter(({ name }) => indexed?.get(name)?.some(({ id }) => fields.has(id)))
     .reduce((total, { documents }) => total + documents, 0);

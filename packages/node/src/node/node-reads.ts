@@ -6,7 +6,8 @@ import type { SubmittedTransaction } from "../log/submit-transaction.ts";
 import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { type EventPage, parseEventPlace } from "../index/read/event-reads.ts";
+import { readBuckets } from "../index/read/bucket-reads.ts";
+import { type EventPage, parseEventPlace, readEvents } from "../index/read/event-reads.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import {
   type BucketsPage,
@@ -19,7 +20,13 @@ import {
   type OpenEntriesList,
   type ReadOptions,
 } from "../api/node-api.ts";
-import type { OpenEntriesFound } from "../index/read/queue-reads.ts";
+import {
+  type OpenEntriesFound,
+  readEntry,
+  readOpenEntries,
+  readQueue,
+  readQueues,
+} from "../index/read/queue-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
@@ -210,15 +217,15 @@ export class NodeReads {
   }
 
   async buckets(options: ReadOptions = {}): Promise<BucketsPage> {
-    return await this.#read(options, (index) => index.buckets());
+    return await this.#read(options, (index) => index.ask(readBuckets));
   }
 
   async queues(options: ReadOptions = {}): ReturnType<NodeApi["queues"]> {
-    return await this.#read(options, (index) => index.queues());
+    return await this.#read(options, (index) => index.ask(readQueues));
   }
 
   async queue(name: string, options: ReadOptions = {}): ReturnType<NodeApi["queue"]> {
-    const { txId, queue } = await this.#read(options, (index) => index.queue(name));
+    const { txId, queue } = await this.#read(options, (index) => index.ask(readQueue, name));
     if (queue === undefined) throw noQueue(name);
     return { txId, queue };
   }
@@ -231,14 +238,14 @@ export class NodeReads {
           hint: `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
         });
       }
-      return await index.openEntries({ queue, shard, limit: checkedLimit(limit), cursor });
+      return await index.ask(readOpenEntries, { queue, shard, limit: checkedLimit(limit), cursor });
     });
   }
 
   async entry(queue: string, name: string, options: ReadOptions = {}): ReturnType<NodeApi["entry"]> {
     return await this.#read(options, async (index) => {
       requireQueue(index, queue);
-      return await index.entry(queue, name);
+      return await index.ask(readEntry, queue, name);
     });
   }
 
@@ -254,7 +261,7 @@ export class NodeReads {
       );
     }
     const query = { limit: checkedLimit(limit), bucket, object, before: place };
-    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, (index) => index.events(query));
+    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, (index) => index.ask(readEvents, query));
   }
 
   /** Returns the evictions. The index does not know where the evicted bytes may still exist. */

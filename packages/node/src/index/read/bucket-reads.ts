@@ -1,4 +1,5 @@
 import type { KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
@@ -20,10 +21,12 @@ export interface BucketSummary {
   readonly fields: Readonly<Record<string, FieldSummary>>;
 }
 
+type BucketsFound = { readonly txId: TxId; readonly buckets: readonly BucketSummary[] };
+
 const MAX_VALUES = 1_000;
 
 /** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */
-export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketSummary[]> {
+export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketsFound> {
   const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
   const documents = new Map<string, number>();
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
@@ -38,7 +41,7 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
     for (const index of indexed.get(name) ?? []) fields.push([index.field, await readCounts(reader, index)]);
     buckets.push({ name, documents: count, fields: Object.fromEntries(fields) });
   }
-  return buckets;
+  return { txId: state.txId, buckets };
 }
 
 async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSummary> {

@@ -184,7 +184,6 @@ function invalid(): CairnError {
   });
 }
 
-/** Returns `REQUEST_INVALID`: the cursor belongs to another list. */
 export function foreignCursor(): CairnError {
   return new CairnError("REQUEST_INVALID", "The cursor belongs to a different list.", {
     hint: "Follow the Link header unchanged, because a cursor is valid only with the parameters for which it was returned (all except limit and those that say how to wait).",

@@ -107,7 +107,6 @@ export function checkFloor(
   if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
 }
 
-/** Returns `WATCH_COMPACTED`: the requested history was removed. */
 function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   return new CairnError(
     "WATCH_COMPACTED",

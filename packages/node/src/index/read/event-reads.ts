@@ -18,7 +18,6 @@ export interface EventQuery {
   readonly limit: number;
   readonly bucket?: string | undefined;
   readonly object?: string | undefined;
-  /** Returns only events older than this one. */
   readonly before?: EventPlace | undefined;
 }
 

@@ -85,7 +85,6 @@ async function readyIndex(
   });
 }
 
-/** Returns whether a version meets all conditions. */
 export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boolean {
   const texts = fieldTexts(bytes, indexes);
   return values.every((value, at) => texts[at] === value);

@@ -22,7 +22,6 @@ export async function readTxOutcome(reader: KvReader, txId: TxId): Promise<TxOut
   return { ...outcome, ...rest, committed, duplicateOf: first };
 }
 
-/** Returns the outcome of the transaction that `txId` repeats. */
 async function readRepeated(reader: KvReader, txId: TxId, first: TxId): Promise<TxOutcome | undefined> {
   try {
     return await readTxOutcome(reader, first);

@@ -49,14 +49,16 @@ export interface FoundEntry {
   readonly place: EntryPlace;
 }
 
+type QueuesFound = { readonly txId: TxId; readonly queues: readonly QueueStatus[] };
+
 /** Returns all queues, ordered by name. Reads a row for each shard that is not spare. */
-export async function readQueues(reader: KvReader, state: IndexState): Promise<QueueStatus[]> {
+export async function readQueues(reader: KvReader, state: IndexState): Promise<QueuesFound> {
   const queues: QueueStatus[] = [];
   const policies = Object.entries(state.policies?.value.queues ?? {});
   for (const [name, policy] of policies.toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     queues.push(await readSummary(reader, name, policy));
   }
-  return queues;
+  return { txId: state.txId, queues };
 }
 
 /** Returns a queue; undefined if the bucket is not a queue. */
@@ -64,10 +66,11 @@ export async function readQueue(
   reader: KvReader,
   state: IndexState,
   name: string,
-): Promise<QueueStatus | undefined> {
+): Promise<{ txId: TxId; queue: QueueStatus | undefined }> {
   const { queues = {} } = state.policies?.value ?? {};
   const policy = ownMember(queues, name);
-  return policy === undefined ? undefined : await readSummary(reader, name, policy);
+  const queue = policy === undefined ? undefined : await readSummary(reader, name, policy);
+  return { txId: state.txId, queue };
 }
 
 async function readSummary(reader: KvReader, name: string, policy: QueuePolicy): Promise<QueueStatus> {
@@ -98,17 +101,17 @@ function sumOf(shards: readonly QueueShard[], count: "entries" | "open"): number
 /** Returns an entry, by its name alone; undefined if there is no such entry. The reader must be a snapshot. */
 export async function readEntry(
   reader: KvReader,
+  { txId }: IndexState,
   queue: string,
   name: string,
-): Promise<FoundEntry | undefined> {
+): Promise<{ txId: TxId; entry: FoundEntry | undefined }> {
   const place = await readPlace(reader, queue, name);
-  if (place === undefined) return undefined;
+  if (place === undefined) return { txId, entry: undefined };
   const key = { bucket: queue, namespace: String(place.shard), name };
   const document = await readStored(reader, [key]);
-  return document[0] === undefined ? undefined : { document: document[0], place };
+  return { txId, entry: document[0] === undefined ? undefined : { document: document[0], place } };
 }
 
-/** Returns where an entry is, by its name alone; undefined if there is no such entry. */
 export async function readPlace(
   reader: KvReader,
   queue: string,

@@ -141,7 +141,6 @@ async function prunedUpTo(
   return { changes: Math.max(floor, Math.min(pruned, Math.max(past.floor, past.gone))), outcomes };
 }
 
-/** Returns the time of a transaction; undefined if the index does not contain it. */
 export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
   const outcome = await readOutcome(reader, txId);
   return outcome === undefined ? undefined : isoTime(outcome.time);

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
 import { buildNewFields } from "../../../src/index/keep-fields-built.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
+import { readBuckets } from "../../../src/index/read/bucket-reads.ts";
 import { ROW } from "../../../src/index/rows/row-keys.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
@@ -91,7 +92,7 @@ it(
         await index.apply(beginning());
         await reopen();
         await expect(index.list(running)).rejects.toMatchObject({ code: "NOT_READY" });
-        expect((await index.buckets()).buckets[0]?.fields).toMatchObject({ state: { counts: null } });
+        expect((await index.ask(readBuckets)).buckets[0]?.fields).toMatchObject({ state: { counts: null } });
         let position = 3;
         for (const one of steps) {
           if (one === "build") await survived(index.buildFields());
@@ -124,7 +125,7 @@ it(
           counts.set(state, (counts.get(state) ?? 0) + 1);
           if (state === "running") expected.push(key);
         }
-        const [bucket] = (await index.buckets()).buckets;
+        const [bucket] = (await index.ask(readBuckets)).buckets;
         expect(bucket?.fields["state"]?.counts).toEqual(Object.fromEntries(counts));
         const listed = await index.list(running);
         expect(listed.documents.map((one) => one.name)).toEqual(expected);
@@ -198,7 +199,7 @@ it("a step of a build fails if a batch fails during the next page, and nothing i
   }
   faulty.faults = NONE;
   while (await doubtful.buildFields());
-  expect((await index.buckets()).buckets[0]?.fields["state"]?.counts).toEqual({
+  expect((await index.ask(readBuckets)).buckets[0]?.fields["state"]?.counts).toEqual({
     running: DOCUMENTS / 3,
     done: DOCUMENTS / 3,
     failed: DOCUMENTS / 3,
@@ -215,7 +216,7 @@ it("a build does not prevent messages from being applied in between, however muc
   expect([...(await index.fieldsBeingBuilt()).values()]).toEqual([true, true]);
   expect(await building).toBe(true);
   while (await index.buildFields());
-  expect((await index.buckets()).buckets[0]?.fields["state"]?.counts).toMatchObject({ running: 501 });
+  expect((await index.ask(readBuckets)).buckets[0]?.fields["state"]?.counts).toMatchObject({ running: 501 });
   await index.close();
 });
 

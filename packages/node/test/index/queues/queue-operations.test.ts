@@ -4,7 +4,7 @@ import type { Policies, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
 import { LargestRead } from "../support/largest-read.ts";
-import { readOpenEntries } from "../../../src/index/read/queue-reads.ts";
+import { readEntry, readOpenEntries, readQueue } from "../../../src/index/read/queue-reads.ts";
 import { readChanges } from "../../../src/index/read/transaction-changes.ts";
 import { placeRowKey } from "../../../src/index/rows/queue-rows.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
@@ -59,7 +59,7 @@ class Scene {
   }
 
   async shard(shard: number) {
-    return (await this.index.queue("jobs")).queue?.shards.find((one) => one.shard === shard);
+    return (await this.index.ask(readQueue, "jobs")).queue?.shards.find((one) => one.shard === shard);
   }
 
   async problems(): Promise<string[]> {
@@ -179,7 +179,7 @@ it("a queue's policy changes only where no row must change, and says what to do 
   await scene.commit(["retire", "jobs", 2, drain]);
   await scene.commit(["put", "pods", "a", 1]);
   await scene.commit(["put", "pods", "a", 2]);
-  expect((await scene.index.queue("jobs")).queue).toMatchObject({ shards: [], spare: 4 });
+  expect((await scene.index.ask(readQueue, "jobs")).queue).toMatchObject({ shards: [], spare: 4 });
   await scene.commit(["configure", {}]);
   expect(await scene.reason(["claim", "jobs", 0, as("a")])).toBe("CONFLICT: jobs is not a queue");
 });
@@ -233,7 +233,7 @@ it("enqueued and moved entries are told to watchers and histories as the writes 
     [enqueued, ['put 0/a {"state":"new"}', 'put 0/b/c {"state":"new"}']],
     [moved, ["delete 0/b/c ", 'put 1/b/c {"state":"new"}']],
   ]);
-  expect((await scene.index.entry("jobs", "b/c")).entry?.place).toEqual({
+  expect((await scene.index.ask(readEntry, "jobs", "b/c")).entry?.place).toEqual({
     shard: 1,
     isOpen: true,
     txId: enqueued,
@@ -257,7 +257,7 @@ it("the counters stay right when transactions without keys remove a retired shar
   // 300 documents and 300 superseded versions: the third slice has only versions.
   while (scene.index.state.retiring !== undefined) await scene.commit(["renew", "jobs", 1, other]);
   expect(await scene.problems()).toEqual([]);
-  expect((await scene.index.queue("jobs")).queue).toMatchObject({ entries: 1, open: 1, spare: 1 });
+  expect((await scene.index.ask(readQueue, "jobs")).queue).toMatchObject({ entries: 1, open: 1, spare: 1 });
   await scene.commit(["delete", "jobs", "1/x", { epoch: other }]);
 });
 
@@ -289,7 +289,7 @@ it("an eviction removes an entry from every shard in which it was, whichever key
       [evicted, "1", enqueued],
       [evicted, "0", enqueued],
     ]);
-    expect((await scene.index.queue("jobs")).queue).toMatchObject({ entries: 0, open: 0 });
+    expect((await scene.index.ask(readQueue, "jobs")).queue).toMatchObject({ entries: 0, open: 0 });
     expect(await scene.problems()).toEqual([]);
     // Later content of the same name is not as old as what was evicted.
     const again = await scene.commit(["enqueue", "jobs", "x", OPEN]);

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { isCairnError } from "@cairn/kv";
 import type { QueueHolder, TxOperation } from "@cairn/client";
 import { IndexStore } from "../../../src/index/index-store.ts";
+import { readEntry, readOpenEntries, readQueue } from "../../../src/index/read/queue-reads.ts";
 import { checkRows } from "../../../src/index/inspect/check-rows.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
@@ -87,7 +88,7 @@ function shownHolder(holder: ReturnType<QueueOracle["holder"]>): QueueHolder | n
 }
 
 async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise<void> {
-  const { queue } = await index.queue(QUEUE);
+  const { queue } = await index.ask(readQueue, QUEUE);
   expect(queue?.policy).toEqual(oracle.policy);
   if (queue === undefined) return;
   expect(queue.shards).toEqual(
@@ -107,7 +108,7 @@ async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise
   );
   for (const name of NAMES) {
     const entry = entries.get(name);
-    const { entry: found } = await index.entry(QUEUE, name);
+    const { entry: found } = await index.ask(readEntry, QUEUE, name);
     expect(found?.place).toEqual(
       entry && {
         shard: entry.shard,
@@ -121,16 +122,16 @@ async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise
   for (const shard of SHARDS) {
     const open = oracle.within(shard).filter((entry) => entry.open);
     const ordered = open.toSorted((a, b) => a.born[0] - b.born[0] || a.born[1] - b.born[1]);
-    const { entries: found } = await index.openEntries({ queue: QUEUE, shard, limit: 10 });
+    const { entries: found } = await index.ask(readOpenEntries, { queue: QUEUE, shard, limit: 10 });
     expect(found.map(({ document }) => `${document.namespace}/${document.name}`)).toEqual(
       ordered.map(({ name }) => `${shard}/${name}`),
     );
-    const first = await index.openEntries({ queue: QUEUE, shard, limit: 1 });
+    const first = await index.ask(readOpenEntries, { queue: QUEUE, shard, limit: 1 });
     const { cursor } = first;
     const rest =
       cursor === undefined
         ? []
-        : (await index.openEntries({ queue: QUEUE, shard, limit: 10, cursor })).entries;
+        : (await index.ask(readOpenEntries, { queue: QUEUE, shard, limit: 10, cursor })).entries;
     expect([...first.entries, ...rest]).toEqual(found);
   }
 }
@@ -138,7 +139,7 @@ async function expectLikeOracle(index: IndexStore, oracle: QueueOracle): Promise
 /** What must hold whatever the rules say. */
 async function expectInvariants(index: IndexStore, kv: KvStore, oracle: QueueOracle): Promise<void> {
   if (oracle.policy === undefined) return;
-  const { queue } = await index.queue(QUEUE);
+  const { queue } = await index.ask(readQueue, QUEUE);
   const drained = queue?.shards.filter(({ state }) => state === "draining") ?? [];
   expect(drained.length).toBeLessThanOrEqual(1);
   const used = new Set(queue?.shards.map(({ shard }) => String(shard)));

@@ -1,6 +1,8 @@
 import { expect } from "vitest";
 import type { Transaction } from "@cairn/client";
 import type { IndexStore } from "../../../src/index/index-store.ts";
+import { readEvents } from "../../../src/index/read/event-reads.ts";
+import { readBuckets } from "../../../src/index/read/bucket-reads.ts";
 import { parseDocumentKey } from "../../../src/text/document-key.ts";
 import type { IndexModel } from "./index-model.ts";
 import { textOf } from "./policies-model.ts";
@@ -22,7 +24,7 @@ export async function expectLikeModel(
       expect(await allDocuments(index, bucket, 2, asOf)).toEqual(model.list(bucket, asOf));
     }
   }
-  const { events } = await index.events({ limit: 1_000 });
+  const { events } = await index.ask(readEvents, { limit: 1_000 });
   const recorded = model.policies.boundEvents(model.events, model.time, "age").toReversed();
   expect(events).toEqual(
     recorded.map(({ time, txId, event }) => {
@@ -44,7 +46,7 @@ export async function expectLikeModel(
 }
 
 async function expectFieldsLikeModel(index: IndexStore, model: IndexModel) {
-  const { buckets } = await index.buckets();
+  const { buckets } = await index.ask(readBuckets);
   for (const [bucket, fields] of Object.entries(model.policies.value.indexes ?? {})) {
     for (const field of fields) {
       const counts = new Map<string, number>();
