@@ -4,7 +4,6 @@ import { systemErrorCode, errorMessage } from "@cairn/kv";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import type { MapNode, Origin } from "./source/config-tree.ts";
 import { describeNode } from "./source/config-tree.ts";
-import type { EdnOptions } from "./source/edn-form.ts";
 import { interpolate } from "./source/interpolate.ts";
 import type { Environment } from "./source/interpolate.ts";
 import { readJson } from "./source/json.ts";
@@ -57,23 +56,10 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
   return { base, json: finish(json), edn: finish(edn) };
 }
 
-/**
- * Reads a file for conversion. Variables are not expanded, and Clojure's quotes and code are allowed. Returns undefined
- * after adding problems.
- */
-export async function readFileTree(
-  file: string,
-  cwd: string,
-  problems: ProblemList,
-): Promise<MapNode | undefined> {
-  return await readFile({ file, cwd, env: {} }, problems, { clojure: true });
-}
-
 async function textTree(
   source: SourceText,
   format: "edn" | "json",
   problems: ProblemList,
-  options: EdnOptions = {},
 ): Promise<MapNode | undefined> {
   if (Buffer.byteLength(source.text) > MAX_SOURCE_BYTES) {
     tooLarge(source, problems);
@@ -82,7 +68,7 @@ async function textTree(
   // The EDN parser is loaded only when needed, to make other starts faster.
   if (format === "json") return asMap(readJson(source, problems), problems);
   const { readEdn } = await import("./source/edn.ts");
-  return asMap(readEdn(source, problems, options), problems);
+  return asMap(readEdn(source, problems), problems);
 }
 
 function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNode | undefined {
@@ -93,11 +79,7 @@ function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNod
   return undefined;
 }
 
-async function readFile(
-  input: ConfigInput,
-  problems: ProblemList,
-  options: EdnOptions = {},
-): Promise<MapNode | undefined> {
+async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapNode | undefined> {
   const label =
     input.file ??
     (input.object === undefined
@@ -108,19 +90,16 @@ async function readFile(
   const extension = extname(label).toLowerCase();
   if (extension !== ".edn" && extension !== ".json") {
     problems.add(origin, [], "A configuration file's name must end in .edn or .json.", {
-      hint: "Rename the file: its extension determines its language.",
+      hint: /^\.ya?ml$/.test(extension)
+        ? "Write the configuration in JSON, because Cairn reads no YAML. docs/configuration.md describes it."
+        : "Rename the file: its extension determines its language.",
     });
     return undefined;
   }
   const text = readText(resolve(input.cwd, label), origin, problems);
   return text === undefined
     ? undefined
-    : await textTree(
-        new SourceText("file", label, text),
-        extension === ".edn" ? "edn" : "json",
-        problems,
-        options,
-      );
+    : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
 }
 
 function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {

@@ -129,14 +129,13 @@ export function checkTopLevelKeys(reading: Reading): void {
     const alias = TOP_LEVEL_ALIASES.get(name);
     if (alias !== undefined) {
       const message = `${name} means ${alias}, which is also given.`;
-      reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two.", older: true });
+      reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two." });
       continue;
     }
     const older = olderTopLevelHint(name);
     if (older !== undefined) {
       reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {
         hint: older.hint,
-        older: true,
       });
       continue;
     }

@@ -16,7 +16,7 @@ interface Leaf {
 }
 
 /** Commands that need neither a node, nor a log, nor a store. */
-const WITHOUT = ["config convert", "config schema", "completion", "version"];
+const WITHOUT = ["config schema", "completion", "version"];
 /** Commands that read the store of a configuration, if there is one, and need no node. */
 const IN_THE_STORE = ["checkpoint list", "checkpoint show", "checkpoint verify", "log backup status"];
 

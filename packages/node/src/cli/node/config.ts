@@ -3,7 +3,6 @@ import { configAsJson, printConfig } from "../../config/print-config.ts";
 import { requireConfig } from "../../config/read-config.ts";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, readConfiguration } from "../options/configuration.ts";
-import { addConfigConvert } from "./config-convert.ts";
 
 const addCheck = command({
   syntax: "check",
@@ -39,8 +38,8 @@ const addSchema = command({
   },
 });
 
-export const addConfig = commandGroup(
-  "config",
-  "Check and print the configuration, or convert the configuration of another system",
-  [addCheck, addPrint, addConfigConvert, addSchema],
-);
+export const addConfig = commandGroup("config", "Check and print the configuration", [
+  addCheck,
+  addPrint,
+  addSchema,
+]);

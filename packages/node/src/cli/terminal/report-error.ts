@@ -8,7 +8,7 @@ import {
 } from "@cairn/kv";
 import { CommanderError } from "commander";
 import { formatPolicyProblem, type PolicyProblem } from "../../policies/policy-problems.ts";
-import { ConfigError, convertibleFile, formatProblems } from "../../config/source/problems.ts";
+import { ConfigError, formatProblems } from "../../config/source/problems.ts";
 import { InterruptedError } from "./interrupt.ts";
 import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 
@@ -85,8 +85,6 @@ export async function reportError(
     await tell(terminal, JSON.stringify({ error: body, ...(problems.length === 0 ? {} : { problems }) }));
   } else if (error instanceof ConfigError) {
     await tell(terminal, formatProblems(error.problems));
-    const file = convertibleFile(error.problems);
-    if (file !== undefined) await tell(terminal, `\n${printable(convertHint(file))}`);
   } else {
     await tell(terminal, printableLines(`${code}: ${message}`));
     for (const one of fileProblems) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
@@ -94,12 +92,6 @@ export async function reportError(
   }
   if (options.debug) await writeStacks(error, terminal);
   return exitCode;
-}
-
-/** Returns a hint with a command to copy into a shell. */
-function convertHint(file: string): string {
-  const word = /^[\w@%+=:,./-]+$/.test(file) ? file : `'${file.replaceAll("'", `'\\''`)}'`;
-  return `hint: Convert the file to Cairn's format with cairn config convert ${word}, which adds a comment on everything that has no counterpart.`;
 }
 
 interface Described {

@@ -18,6 +18,8 @@ const COUNTERPARTS: readonly (readonly [RegExp, string])[] = [
 
 const NATS = "Use cairn.nats/->tx-log, or cairn.embedded/->tx-log for a single node.";
 
+const XTDB_2 = "Cairn does not read this setting of XTDB 2.";
+
 /** Patterns match anywhere in the name, because each of these modules existed in several namespaces. */
 const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
   [/(^|[.-])kafka([./-]|$)/, "Cairn does not support Kafka.", NATS],
@@ -78,6 +80,19 @@ const WITHOUT_COUNTERPART: readonly (readonly [RegExp, string, string])[] = [
     "The parameters of the server are in a separate map.",
     'Write "cairn/http-server": {"port": 3000}.',
   ],
+  [
+    /^(?:log|txLog|logClusters)$/,
+    XTDB_2,
+    'Write "cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": "nats://HOST:4222"}.',
+  ],
+  [
+    /^(?:storage|remotes)$/,
+    XTDB_2,
+    "Name the store for checkpoints at cairn/index-store > kv-store > checkpointer > store.",
+  ],
+  [/^(?:server|healthz|flightSql)$/, XTDB_2, 'Write "cairn/http-server": {"port": 3000}.'],
+  [/^nodeId$/, XTDB_2, 'Write "cairn/node": {"id": "node-1"}.'],
+  [/^(?:authn|memoryCache|diskCache|compactor|indexer|garbageCollector)$/, XTDB_2, "Remove it."],
 ];
 
 /** Returns the meaning of a module id of an older system; undefined if `name` is not one. */
@@ -88,41 +103,6 @@ export function olderModule(name: string): ModuleName | undefined {
     if (pattern.test(name)) return { message: `${name} has no counterpart: ${message}`, hint };
   }
   return undefined;
-}
-
-/** A Cairn module that replaces one without a direct counterpart. */
-export interface Replacement {
-  readonly id: string;
-  /** The parameters, which are strings with variables that the operator must set. */
-  readonly parameters: Readonly<Record<string, string>>;
-  /** A note that explains what the operator should do. */
-  readonly note: string;
-}
-
-/** Replacements by the end of the older name. */
-const REPLACEMENTS: readonly (readonly [RegExp, Replacement])[] = [
-  [
-    /->(?:[a-z]+-)*tx-log(?:-[a-z]+)?$/,
-    {
-      id: "cairn.nats/->tx-log",
-      parameters: { servers: "${NATS_URL}" },
-      note: "It is replaced with a log on NATS JetStream, which all nodes of the cluster share: set NATS_URL to its servers, such as nats://10.0.0.7:4222.",
-    },
-  ],
-  [/->kv-store$/, { id: "cairn.leveldb/->kv-store", parameters: {}, note: "It is replaced with LevelDB." }],
-  [
-    /->(?:cp|checkpoint)-store$/,
-    {
-      id: "cairn.checkpoint/->filesystem-checkpoint-store",
-      parameters: { path: "${CAIRN_CHECKPOINT_PATH}" },
-      note: "It is replaced with a folder: set CAIRN_CHECKPOINT_PATH to the path where it is mounted.",
-    },
-  ],
-];
-
-/** Returns the replacement of an older module without a counterpart; undefined if there is none. */
-export function replacementOf(name: string): Replacement | undefined {
-  return REPLACEMENTS.find(([pattern]) => pattern.test(name))?.[1];
 }
 
 /** Returns the patterns of the older names of a Cairn module. */
@@ -139,7 +119,7 @@ export const TOP_LEVEL_ALIASES: ReadonlyMap<string, string> = new Map([
 /** Returns advice on a top-level key of an older system without a counterpart. */
 export function olderTopLevelHint(name: string): { message: string; hint: string } | undefined {
   for (const [pattern, message, hint] of WITHOUT_COUNTERPART)
-    if (pattern.test(name)) return { message, hint };
+    if (pattern.test(name)) return { message, hint: hint.replace(/^Use/, "Remove it, and use") };
   return undefined;
 }
 
@@ -153,6 +133,9 @@ export const OLDER_PARAMETERS: ReadonlyMap<string, string> = new Map([
   ["map-size", "Remove it: LevelDB's files grow as needed."],
   ["env-mapsize", "Remove it: LevelDB's files grow as needed."],
   ["env-flags", "Remove it: LevelDB's settings are fixed."],
+  ...["kafka-config", "tx-topic-opts", "poll-wait-duration", "connection-pool", "poll-sleep-duration"]
+    .concat(["storage-account", "container", "project-id"])
+    .map((name): [string, string] => [name, "Remove it: it belongs to a module that Cairn does not have."]),
   ["kv-store", "Remove it: the log has its own files, in the folder `path`."],
   ["document-store", "Remove it: documents are stored in the transaction log and in the index."],
   ["metrics", "Remove it: GET /metrics of the HTTP server always serves them."],

@@ -138,7 +138,6 @@ function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, readi
     reading.problems.add(name.origin, path, older.message, {
       code: "CONFIG_MODULE",
       hint: older.hint,
-      older: true,
     });
     return;
   }

@@ -14,20 +14,12 @@ export class EdnFault {
   readonly offset: number;
   readonly message: string;
   readonly hint: string | undefined;
-  /** True if the fault is typical of Clojure code. */
-  readonly isCode: boolean;
 
-  constructor(offset: number, message: string, hint?: string, isCode = false) {
+  constructor(offset: number, message: string, hint?: string) {
     this.offset = offset;
     this.message = message;
     this.hint = hint;
-    this.isCode = isCode;
   }
-}
-
-export interface EdnOptions {
-  /** If true, the source may be Clojure code: quotes are skipped, and only the plain arguments of calls are used. */
-  readonly clojure?: boolean;
 }
 
 /** Returns a string that is equal for forms that are equal as map keys or set items. */

@@ -1,5 +1,5 @@
 import { abbreviate } from "./config-tree.ts";
-import { EdnFault, type EdnForm, type EdnOptions, ONLY_CALL, identityOf } from "./edn-form.ts";
+import { EdnFault, type EdnForm, ONLY_CALL, identityOf } from "./edn-form.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 import { ownMember } from "../../text/own-member.ts";
 
@@ -16,8 +16,6 @@ const BLANK = new Set(
 );
 /** The characters that begin another form. Of these, only # may occur inside a name. */
 const MACRO = /["#;^()[\]{}\\]/;
-/** Quotes keep code from being evaluated, but data is never evaluated. */
-const QUOTE = new Set("'`");
 const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
 /** The characters of Clojure code that cannot occur in names in data. */
 const CODE = /[@`~^]/;
@@ -50,12 +48,10 @@ const CHARACTERS: Readonly<Record<string, string>> = {
 /** Reads the forms of EDN one by one, in linear time. Throws {@link EdnFault}. */
 export class EdnReader {
   readonly #text: string;
-  readonly #clojure: boolean;
   #at = 0;
 
-  constructor(text: string, { clojure = false }: EdnOptions = {}) {
+  constructor(text: string) {
     this.#text = text;
-    this.#clojure = clojure;
   }
 
   next(depth = 0): EdnForm | undefined {
@@ -75,7 +71,7 @@ export class EdnReader {
       const char = this.#char();
       if (char === ";") this.#skipComment();
       else if (char === "#" && this.#char(1) === "_") this.#discard(depth);
-      else if (!BLANK.has(char) && !(this.#clojure && QUOTE.has(char))) return;
+      else if (!BLANK.has(char)) return;
     }
   }
 
@@ -262,7 +258,7 @@ export class EdnReader {
     const first = this.#char();
     if (CODE.test(first)) {
       const hint = first === "`" ? NO_QUOTE : ONLY_CALL;
-      throw new EdnFault(from, `${this.#word(from)} is Clojure code, not data.`, hint, first === "`");
+      throw new EdnFault(from, `${this.#word(from)} is Clojure code, not data.`, hint);
     }
     const raw = this.#token();
     const to = this.#at;
@@ -307,7 +303,7 @@ export class EdnReader {
 
 /** Returns the fault for a quote before something other than a symbol, as in Clojure code. */
 export function bareQuote(from: number): EdnFault {
-  return new EdnFault(from, "A quote must precede a symbol.", "Remove the quote.", true);
+  return new EdnFault(from, "A quote must precede a symbol.", "Remove the quote.");
 }
 
 const NO_QUOTE = "Remove the backquote.";

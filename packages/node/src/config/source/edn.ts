@@ -1,6 +1,6 @@
 import { normalizeName } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
-import { EdnFault, type EdnForm, type EdnOptions, nameIn } from "./edn-form.ts";
+import { EdnFault, type EdnForm, nameIn } from "./edn-form.ts";
 import { bareQuote, EdnReader } from "./edn-reader.ts";
 import type { ProblemList } from "./problems.ts";
 import type { SourceText } from "./source-text.ts";
@@ -10,26 +10,21 @@ import type { SourceText } from "./source-text.ts";
  * reader rejects, and forms that have no meaning in a configuration: sets, characters, tags, metadata, numbers that are
  * not decimal, and anything after the first value.
  */
-export function readEdn(
-  source: SourceText,
-  problems: ProblemList,
-  options: EdnOptions = {},
-): ConfigNode | undefined {
+export function readEdn(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   try {
-    const reader = new EdnReader(source.text, options);
+    const reader = new EdnReader(source.text);
     const first = reader.next();
     if (first === undefined)
       throw new EdnFault(0, "The configuration is empty.", "Write {} for the defaults.");
     const second = reader.next();
     if (second !== undefined)
       throw new EdnFault(second.from, "There is content after the end of the configuration.");
-    return new TreeBuilder(source, options).build(first);
+    return new TreeBuilder(source).build(first);
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
     problems.add(source.originAt(fault.offset), [], fault.message, {
       code: "CONFIG_SYNTAX",
       hint: isJson(source.text) ? JSON_HINT : fault.hint,
-      older: fault.isCode,
     });
     return undefined;
   }
@@ -39,11 +34,9 @@ const JSON_HINT = "Rename the file to .json, or pass its content with -j, becaus
 
 class TreeBuilder {
   readonly #source: SourceText;
-  readonly #clojure: boolean;
 
-  constructor(source: SourceText, { clojure = false }: EdnOptions) {
+  constructor(source: SourceText) {
     this.#source = source;
-    this.#clojure = clojure;
   }
 
   build(form: EdnForm): ConfigNode {
@@ -95,13 +88,7 @@ class TreeBuilder {
   }
 
   #call({ items, from }: Pick<EdnForm & { readonly kind: "list" }, "items" | "from">): ConfigNode {
-    // Code is not run, so a form inside it that is no plain value has no value.
-    const read = this.#clojure ? items.slice(Math.max(0, items.findIndex(isPlain))) : items;
-    const [operator, ...rest] = read.map((item): ConfigNode =>
-      this.#clojure && !isPlain(item)
-        ? { type: "null", origin: this.#source.originAt(item.from) }
-        : this.build(item),
-    );
+    const [operator, ...rest] = items.map((item) => this.build(item));
     if (operator?.type !== "symbol") {
       throw new EdnFault(
         from,
@@ -142,8 +129,4 @@ function isJson(text: string): boolean {
   } catch {
     return false;
   }
-}
-
-function isPlain({ kind }: EdnForm): boolean {
-  return kind === "symbol" || kind === "string" || kind === "number";
 }

@@ -17,8 +17,6 @@ export interface ConfigProblem {
   readonly message: string;
   /** How to solve the problem. */
   readonly hint?: string;
-  /** True if the value belongs to Crux or XTDB and `cairn config convert` converts it. */
-  readonly older?: true;
 }
 
 /** The error for an unusable configuration. The message is the first problem; {@link problems} contains all of them. */
@@ -43,9 +41,8 @@ export class ProblemList {
   readonly #unfilled = new Map<ConfigProblem, string>();
 
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
-    const { code = "CONFIG_INVALID", hint, older = false } = options;
-    const problem = { code, path, place: placeOf(origin), message, ...(older ? { older } : {}) };
-    this.problems.push({ ...problem, ...omitUndefined({ hint }) });
+    const { code = "CONFIG_INVALID", hint } = options;
+    this.problems.push({ code, path, place: placeOf(origin), message, ...omitUndefined({ hint }) });
     this.#origins.push(origin);
   }
 
@@ -91,8 +88,6 @@ export interface ProblemOptions {
   /** The error code. Defaults to CONFIG_INVALID. */
   readonly code?: ConfigProblem["code"];
   readonly hint?: string | undefined;
-  /** True if the value belongs to an older system. Defaults to false. */
-  readonly older?: boolean;
 }
 
 /** Formats a path for messages: `cairn/index-store > kv-store > checkpointer`. */
@@ -120,14 +115,4 @@ function sentenceOf(problem: ConfigProblem): string {
 
 function textOf({ place, path }: ConfigProblem): string {
   return JSON.stringify([place, path]);
-}
-
-/** Returns the file whose problems `cairn config convert` would solve, if there is one. */
-export function convertibleFile(problems: readonly ConfigProblem[]): string | undefined {
-  const [, file] =
-    problems
-      .filter(({ older }) => older === true)
-      .map(({ place }) => /^(.+\.(?:edn|json)):\d+:\d+$/i.exec(place))
-      .find((match) => match !== null) ?? [];
-  return file;
 }

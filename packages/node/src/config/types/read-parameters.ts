@@ -103,13 +103,14 @@ function unknownKey(
     reading.refused.add(normalizeName(value.text));
   }
   const near = nearestName(entry.name, known);
-  const older = description.hints?.get(entry.name);
-  const hint = older ?? (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
+  const hint =
+    description.hints?.get(entry.name) ??
+    (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
   reading.problems.add(
     entry.nameOrigin,
     [...path, entry.name],
     `${description.what} has no parameter ${entry.name}.`,
-    { hint, older: older !== undefined },
+    { hint },
   );
 }
 

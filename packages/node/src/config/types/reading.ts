@@ -116,8 +116,7 @@ export function expected(
   hint?: string,
 ): undefined {
   const message = `Expected ${what}, found ${describeNode(node)}.`;
-  const isCall = node.type === "call";
-  const options = { hint: hint ?? (isCall ? ONLY_CALL : undefined), older: isCall };
+  const options = { hint: hint ?? (node.type === "call" ? ONLY_CALL : undefined) };
   reading.problems.add(node.origin, path, message, options);
   return undefined;
 }
