@@ -2,7 +2,7 @@ import { TOP_LEVEL_ALIASES, olderPatterns } from "./modules/aliases.ts";
 import { OLDER_NAMESPACES } from "./source/config-tree.ts";
 import { eitherOf } from "./types/json-schema.ts";
 import type { JsonSchema } from "./types/json-schema.ts";
-import { schemaOfParameters } from "./types/map-type.ts";
+import { schemaOfParameters } from "./types/parameter.ts";
 import type { ModuleDescriptor } from "./types/reading.ts";
 import { KIND_NAMES } from "./types/module-kinds.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";

@@ -14,8 +14,8 @@ export async function createSystem(
   const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
   const onNotice = options.onNotice ?? (() => {});
   const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
-  const { checkpointer, "scrub-every": scrubEvery } = kvStore.common;
-  const backup = checkpointer?.common["log-backup"];
+  const { checkpointer, scrubEvery } = kvStore.common;
+  const { onLogMismatch, trim } = txLog.common;
   // This creates only the function that opens the log. A node or a command calls the function.
   const openTxLog = await txLog.create(context);
   const checkpoints = await checkpointer?.create(context);
@@ -24,18 +24,19 @@ export async function createSystem(
     dir,
     dbDir,
     openTxLog,
-    onLogMismatch: txLog.common["on-log-mismatch"],
+    onLogMismatch,
     kvProvider: await kvStore.create(context),
     checkpointer: checkpoints?.store === undefined ? undefined : checkpoints,
     http,
     ...omitUndefined({
       restoreFrom: checkpoints?.store === undefined ? checkpoints?.restoreFrom : undefined,
       logName: openTxLog.logName,
-      trim: txLog.common.trim,
+      trim,
       scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,
-      logBackup: backup && {
-        keep: txLog.common.trim === undefined ? DEFAULT_KEEP_MS : ("all" as const),
-        ...backup,
+      logBackup: checkpointer?.common.logBackup && {
+        keep: trim === undefined ? DEFAULT_KEEP_MS : ("all" as const),
+        ...checkpointer.common.logBackup,
+        codec: checkpointer.common.compression,
       },
       policies,
     }),

@@ -75,6 +75,8 @@ export function policiesSchema(): JsonSchema {
       expire: byBucket(expire),
       history: byBucket(bound),
       events: bound,
+      outcomes: bound,
+      queues: byBucket({ type: "object", required: ["shards", "cap", "terminal", "lease"] }),
     },
     additionalProperties: false,
   };

@@ -10,7 +10,7 @@ import { readModule } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
 import { ConfigError, ProblemList } from "./source/problems.ts";
 import type { ConfigProblem } from "./source/problems.ts";
-import type { Reading, Setting } from "./types/reading.ts";
+import { type Reading, type Setting, Value } from "./types/reading.ts";
 import type { HttpOptions } from "../api/system.ts";
 import { dbDirLayout } from "../db-dir/layout.ts";
 import { readPolicies } from "./policies-key.ts";
@@ -68,19 +68,24 @@ export function requireConfig(result: ConfigResult): ResolvedConfig {
 function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices"> | undefined {
   const empty = emptyMap(reading.root.origin);
   const logNode = findEntry(reading.root, "cairn/tx-log")?.value ?? empty;
-  const txLog = readModule("tx-log", logNode.type === "null" ? empty : logNode, ["cairn/tx-log"], reading);
+  const txLog = readModule(
+    "tx-log",
+    new Value(logNode.type === "null" ? empty : logNode, ["cairn/tx-log"], reading),
+  );
   const index = readTopLevel("cairn/index-store", indexStoreParameters, reading);
   const kvPath = ["cairn/index-store", "kv-store"];
   const kvStore =
-    index === undefined ? undefined : (index["kv-store"] ?? readModule("kv-store", empty, kvPath, reading));
+    index === undefined
+      ? undefined
+      : (index.kvStore ?? readModule("kv-store", new Value(empty, kvPath, reading)));
   const http = readHttp(reading);
   const policies = readPolicies(reading);
   checkTopLevelKeys(reading);
   if (txLog === undefined || kvStore === undefined || http === undefined) return undefined;
 
   const { id: nodeId, dir } = reading.node;
-  const dbDir = kvStore.common["db-dir"] ?? join(dir, `${nodeId}-index`);
-  if (kvStore.common["db-dir"] === undefined)
+  const dbDir = kvStore.common.dbDir ?? join(dir, `${nodeId}-index`);
+  if (kvStore.common.dbDir === undefined)
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
   checkLogBackup(txLog, kvStore, reading);
@@ -116,7 +121,7 @@ function checkLogBackup(
 ): void {
   const given = (name: string): Setting | undefined => settings.find(({ path }) => path.at(-1) === name);
   const every = settings.find(({ path }) => path.at(-2) === "log-backup" && path.at(-1) === "every");
-  const isBackedUp = common.checkpointer?.common["log-backup"] !== undefined;
+  const isBackedUp = common.checkpointer?.common.logBackup !== undefined;
   if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
     const message = "This node reads its log from a backup, so it cannot back the log up.";
     problems.add(every.origin, every.path.slice(0, -1), message, {

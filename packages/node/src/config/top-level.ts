@@ -6,17 +6,16 @@ import { omitUndefined } from "./source/omit-undefined.ts";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
-import { derived, optional } from "./types/parameter.ts";
+import { optional, withDefault } from "./types/parameter.ts";
 import { readParameters } from "./types/read-parameters.ts";
-import { expectedMap, type Parameters, type ParameterValues } from "./types/reading.ts";
-import type { Reading } from "./types/reading.ts";
-import { ALL_RIGHTS, type HttpOptions, type TokenOptions } from "../api/system.ts";
+import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
+import { ALL_RIGHTS, type HttpOptions } from "../api/system.ts";
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
 import { path, textLike } from "./types/value-types.ts";
 
 /** The id is used in file names and manifests, so it must be valid in both on every system. */
 export const nodeParameters = {
-  id: derived(
+  id: withDefault(
     textLike(
       /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
       "a name of letters, digits, dots, hyphens and underscores, 128 at most",
@@ -28,9 +27,9 @@ export const nodeParameters = {
     "The node's name in its checkpoints, its folders and /status. Must be different on each node.",
     "the host name",
   ),
-  dir: derived(
+  dir: withDefault(
     path(),
-    ({ cwd }) => `${cwd}/cairn-data`,
+    ({ reading }) => `${reading.cwd}/cairn-data`,
     "The folder for the node's local data.",
     '`"./cairn-data"`',
   ),
@@ -76,9 +75,9 @@ export function readTopLevel<P extends Parameters>(
 ): ParameterValues<P> | undefined {
   const node = findEntry(reading.root, name)?.value;
   const map = node === undefined || node.type === "null" ? emptyMap(reading.root.origin) : node;
-  if (map.type !== "map")
-    return expectedMap(map, [name], reading, `a map with ${Object.keys(parameters).join(", ")}`);
-  return readParameters(parameters, map, [name], reading, { what: name, hints: OLDER_PARAMETERS });
+  const value = new Value(map, [name], reading);
+  if (map.type !== "map") return value.expectedMap(`a map with ${Object.keys(parameters).join(", ")}`);
+  return readParameters(parameters, value.as(map), { what: name, hints: OLDER_PARAMETERS });
 }
 
 /** Reads `cairn/http-server`. Returns false if it is disabled, and undefined after adding problems. */
@@ -95,26 +94,11 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
       `No HTTP server is configured, but this node still serves ${values.host}:${values.port} ("cairn/http-server": null disables the server).`,
     );
   }
-  return omitUndefined({
-    host: values.host,
-    port: values.port,
-    maxBody: values["max-body"],
-    tls: values.tls,
-    tokens: allTokens(values),
-    corsOrigins: values["cors-origins"],
-    allowedHosts: values["allowed-hosts"],
-    drainMs: values.drain,
-    page: values.page,
-  });
-}
-
-/** Returns the tokens by name and `auth-token`, which is short for one with all rights; undefined if there are none. */
-function allTokens({
-  tokens = [],
-  "auth-token": text,
-}: ParameterValues<typeof httpParameters>): readonly TokenOptions[] | undefined {
-  const all = text === undefined ? tokens : [...tokens, { source: { text }, rights: ALL_RIGHTS }];
-  return all.length === 0 ? undefined : all;
+  const { tokens = [], authToken, drain, ...options } = values;
+  // `auth-token` is short for a token with all rights.
+  const all =
+    authToken === undefined ? tokens : [...tokens, { source: { text: authToken }, rights: ALL_RIGHTS }];
+  return { ...options, ...omitUndefined({ tokens: all.length === 0 ? undefined : all, drainMs: drain }) };
 }
 
 /** Adds a problem for every top-level key that nothing has read. Must be called last. */

@@ -61,6 +61,19 @@ describe("an editor with the schema accepts", () => {
     ["the key that names the schema", { $schema: "./cairn.schema.json" }],
     ["null for removed parts", { "cairn/node": { id: null }, "cairn/http-server": null }],
     ["a server that is turned off", { "crux.http-server/server": false }],
+    [
+      "every policy",
+      {
+        "cairn/policies": {
+          indexes: { pods: ["state"] },
+          expire: { pods: { after: "P30D" } },
+          history: { pods: { keep: 3 } },
+          events: { for: "P7D" },
+          outcomes: { keep: 2_000_000 },
+          queues: { jobs: { shards: 4, cap: 10, terminal: { state: "done" }, lease: "PT1M" } },
+        },
+      },
+    ],
     ["a string of digits in place of a number", { "cairn/http-server": { port: "8080" } }],
     [
       "addresses without a scheme",

@@ -1,4 +1,4 @@
-import type { CheckpointerOptions, CheckpointStore, RetentionPolicy } from "@cairn/checkpoint";
+import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { omitUndefined } from "../source/omit-undefined.ts";
@@ -6,7 +6,7 @@ import { duration, durationOr } from "../types/duration-type.ts";
 import type { JsonSchema } from "../types/json-schema.ts";
 import { mapOf } from "../types/map-type.ts";
 import type { ModuleUse, RestoreOnly } from "../types/module-kinds.ts";
-import { optional, required, withDefault } from "../types/parameter.ts";
+import { camelCase, optional, required, withDefault } from "../types/parameter.ts";
 import { boolean, choice, integer, listOf, path } from "../types/value-types.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { encryption, keyedStores } from "./encryption-parameters.ts";
@@ -22,13 +22,13 @@ const retentionPolicy = mapOf(
     ),
     "retain-at-least": optional(integer(1), "The number of newest checkpoints that are always kept.", "none"),
   },
-  (values, fail): RetentionPolicy | undefined => {
-    const { "retain-newer-than": retainNewerThan, "retain-at-least": retainAtLeast } = values;
-    if (retainNewerThan === undefined && retainAtLeast === undefined) {
-      return fail("This retention policy sets no limit.", "Set retain-newer-than, retain-at-least, or both.");
-    }
-    return omitUndefined({ retainNewerThan, retainAtLeast });
-  },
+  ({ retainNewerThan, retainAtLeast }) =>
+    retainNewerThan === undefined && retainAtLeast === undefined
+      ? {
+          message: "This retention policy sets no limit.",
+          hint: "Set retain-newer-than, retain-at-least, or both.",
+        }
+      : undefined,
   { minProperties: 1 },
 );
 
@@ -45,16 +45,13 @@ const logBackup = mapOf(
       "`all` if the log is trimmed, else P7D",
     ),
   },
-  (values, fail) => {
-    const { every, keep } = values;
-    if (typeof keep === "number" && keep < every) {
-      return fail(
-        "keep is shorter than every: segments would expire before the next one is written.",
-        "Set keep to a multiple of every, such as P7D, or to all.",
-      );
-    }
-    return omitUndefined(values);
-  },
+  ({ every, keep }) =>
+    typeof keep === "number" && keep < every
+      ? {
+          message: "keep is shorter than every: segments would expire before the next one is written.",
+          hint: "Set keep to a multiple of every, such as P7D, or to all.",
+        }
+      : undefined,
 );
 
 /** The parameters without defaults that are meaningful only for a node that saves checkpoints. */
@@ -159,10 +156,11 @@ export const checkpointer = defineModule({
     ],
   },
   check(values) {
-    const { store, "approx-frequency": frequency, "restore-from": restoreFrom } = values;
-    if (store?.common["read-only?"] === true) return SAVES_TO_READ_ONLY;
-    if (store !== undefined && frequency !== undefined) return undefined;
-    if (restoreFrom !== undefined && SAVING.every((name) => values[name] === undefined)) return undefined;
+    const { store, approxFrequency, restoreFrom } = values;
+    if (store?.common.readOnly === true) return SAVES_TO_READ_ONLY;
+    if (store !== undefined && approxFrequency !== undefined) return undefined;
+    if (restoreFrom !== undefined && SAVING.every((name) => !Object.hasOwn(values, camelCase(name))))
+      return undefined;
     const [parameter, type] =
       store === undefined ? ["store", "a checkpoint store"] : ["approx-frequency", "a duration"];
     return {
@@ -171,7 +169,7 @@ export const checkpointer = defineModule({
       parameter,
     };
   },
-  notices({ "log-backup": backup, "approx-frequency": frequency, "verify-every": verifyEvery }) {
+  notices({ logBackup: backup, approxFrequency: frequency, verifyEvery }) {
     if (typeof backup?.keep !== "number") return [];
     const about = "segments of the log backup are removed only once a verified checkpoint covers them";
     if (verifyEvery === undefined)
@@ -183,15 +181,19 @@ export const checkpointer = defineModule({
       `keep of log-backup is shorter than approx-frequency, so segments are kept for longer: ${about}. To keep them for less time, save checkpoints more often.`,
     ];
   },
-  common: ({ "log-backup": backup, compression }) =>
-    backup === undefined ? {} : { "log-backup": { ...backup, codec: compression } },
   async create(values, context): Promise<CheckpointerOptions | RestoreOnly> {
-    const { "restore-from": restoreFrom } = values;
-    const keyed = await keyedStores(values.encryption);
+    const {
+      encryption: keys,
+      store: saving,
+      restoreFrom,
+      approxFrequency,
+      logBackup: _,
+      ...options
+    } = values;
+    const keyed = await keyedStores(keys);
     const create = async (one: ModuleUse<"checkpoint-store">): Promise<CheckpointStore> =>
       keyed(await one.create(context));
     const restoring = restoreFrom && (await Promise.all(restoreFrom.map(create)));
-    const { store: saving, "approx-frequency": approxFrequency } = values;
     if (saving === undefined || approxFrequency === undefined) return { restoreFrom: restoring ?? [] };
     const store = await create(saving);
     // A store supplied by a program declares whether it is read-only.
@@ -199,20 +201,13 @@ export const checkpointer = defineModule({
       const { message, hint } = SAVES_TO_READ_ONLY;
       throw new CairnError("CONFIG_INVALID", message, { hint });
     }
-    return omitUndefined({
+    return {
+      checkpointDir: dbDirLayout(context.dbDir).capture,
+      ...options,
       store,
       approxFrequency,
-      checkpointDir: values["checkpoint-dir"] ?? dbDirLayout(context.dbDir).capture,
       captureOwner: context.dbDir,
-      keepDirBetweenCheckpoints: values["keep-dir-between-checkpoints?"],
-      keepDirOnClose: values["keep-dir-on-close?"],
-      checkpointOnClose: values["checkpoint-on-close?"],
-      compression: values.compression,
-      restoreFrom: restoring,
-      retentionPolicy: values["retention-policy"],
-      refreshAfter: values["refresh-after"],
-      replayBudget: values["replay-budget"],
-      verifyEvery: values["verify-every"],
-    });
+      ...omitUndefined({ restoreFrom: restoring }),
+    };
   },
 });

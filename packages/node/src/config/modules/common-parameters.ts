@@ -2,9 +2,8 @@ import { duration, durationOr } from "../types/duration-type.ts";
 import type { ModuleKind } from "../types/module-kinds.ts";
 import { moduleOf } from "./module-type.ts";
 import { mapOf } from "../types/map-type.ts";
-import { optional, required, withDefault, withDefaults } from "../types/parameter.ts";
-import type { Parameters, ValueType } from "../types/reading.ts";
-import type { OnLogMismatch, TrimPolicy } from "../../api/system.ts";
+import { optional, required, withDefault } from "../types/parameter.ts";
+import type { Parameters } from "../types/reading.ts";
 import { choice, path } from "../types/value-types.ts";
 
 const reactions = {
@@ -20,24 +19,20 @@ const reactions = {
   ),
 };
 
-const onLogMismatch: ValueType<OnLogMismatch> = mapOf("on-log-mismatch", reactions, (values) => values);
-
-const trim: ValueType<TrimPolicy> = mapOf(
-  "trim",
-  {
-    keep: required(duration(), "Messages younger than this, relative to the newest, are kept."),
-  },
-  (values) => values,
-);
+const onLogMismatch = mapOf("on-log-mismatch", reactions);
 
 /** The parameters that every log has, because the node itself reads them. */
 export const txLogParameters = {
-  "on-log-mismatch": withDefaults(
+  "on-log-mismatch": withDefault(
     onLogMismatch,
+    (absent) => onLogMismatch.read(absent),
     "What the node does if its index does not agree with the log: `rebuild` moves the index aside and joins again, `halt` stops.",
+    "as below",
   ),
   trim: optional(
-    trim,
+    mapOf("trim", {
+      keep: required(duration(), "Messages younger than this, relative to the newest, are kept."),
+    }),
     "Permits the node to remove old messages that are in a verified checkpoint in a shared store.",
     "none: nothing is trimmed",
   ),

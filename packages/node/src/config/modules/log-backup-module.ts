@@ -1,7 +1,5 @@
 import { BackupReader } from "../../backup/backup-reader.ts";
-import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration } from "../types/duration-type.ts";
-import type { TxLogOpener } from "../types/module-kinds.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import { textLike } from "../types/value-types.ts";
 import { txLogParameters } from "./common-parameters.ts";
@@ -29,12 +27,9 @@ export const logBackupTxLog = defineModule({
     ),
     "on-log-mismatch": txLogParameters["on-log-mismatch"],
   },
-  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: undefined }),
-  async create(values, context) {
-    const keyed = await keyedStores(values.encryption);
-    const store = keyed(await values.store.create(context));
-    const options = omitUndefined({ store, logId: values["log-id"], every: values.every });
-    const open: TxLogOpener = ({ signal }) => Promise.resolve(new BackupReader({ ...options, signal }));
-    return open;
+  async create({ encryption: keys, store: source, ...options }, context) {
+    const keyed = await keyedStores(keys);
+    const store = keyed(await source.create(context));
+    return ({ signal }) => Promise.resolve(new BackupReader({ ...options, store, signal }));
   },
 });

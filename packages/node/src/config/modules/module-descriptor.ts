@@ -1,4 +1,4 @@
-import { findEntry } from "../source/config-tree.ts";
+import type { MapNode } from "../source/config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
 import type {
   CommonValues,
@@ -7,24 +7,15 @@ import type {
   ModuleParts,
   ModuleUse,
 } from "../types/module-kinds.ts";
-import type { JsonSchema } from "../types/json-schema.ts";
-import { readParameters } from "../types/read-parameters.ts";
-import type { Parameters, ParameterValues, ModuleDescriptor } from "../types/reading.ts";
+import { type Inconsistency, readParameters } from "../types/read-parameters.ts";
+import type { ModuleDescriptor, Parameters, ParameterValues, Value } from "../types/reading.ts";
 
-interface Definition<K extends ModuleKind, P extends Parameters> {
-  readonly id: string;
-  readonly kind: K;
-  readonly doc: string;
+interface Definition<K extends ModuleKind, P extends Parameters>
+  extends Pick<ModuleDescriptor<K>, "id" | "kind" | "doc">, Partial<Pick<ModuleDescriptor, "constraint">> {
   readonly parameters: P;
-  /** The conditions of `check`, for editors. */
-  readonly constraint?: JsonSchema;
-  /** If the parameters are inconsistent, returns a message, a hint and the affected parameter. */
-  readonly check?: (
-    values: ParameterValues<P>,
-  ) => { message: string; hint: string; parameter?: string } | undefined;
+  readonly check?: (values: ParameterValues<P>) => Inconsistency | undefined;
   /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
-  readonly common: (values: ParameterValues<P>) => CommonValues[K];
   /** Creates the part. Called at most once per system. */
   readonly create: (
     values: ParameterValues<P>,
@@ -32,33 +23,23 @@ interface Definition<K extends ModuleKind, P extends Parameters> {
   ) => Promise<ModuleParts[K]> | ModuleParts[K];
 }
 
+/** Describes a module whose parameters include those that the node itself reads of every module of the kind. */
 export function defineModule<K extends ModuleKind, P extends Parameters>(
-  definition: Definition<K, P>,
+  definition: Definition<K, P> & (ParameterValues<P> extends CommonValues[K] ? unknown : never),
 ): ModuleDescriptor<K> {
-  const { id, kind, doc, parameters } = definition;
+  const { id, kind, doc, parameters, constraint = {}, check, notices, create } = definition;
   return {
     id,
     kind,
     doc,
     parameters,
-    constraint: definition.constraint ?? {},
-    use(map, path, reading) {
-      const values = readParameters(parameters, map, path, reading, {
-        what: id,
-        ignore: ["cairn/module"],
-        hints: OLDER_PARAMETERS,
-      });
+    constraint,
+    use(map: Value<MapNode>) {
+      const values = readParameters(parameters, map, { what: id, hints: OLDER_PARAMETERS, check });
       if (values === undefined) return undefined;
-      const fault = definition.check?.(values);
-      if (fault !== undefined) {
-        const { message, hint, parameter } = fault;
-        const entry = parameter === undefined ? undefined : findEntry(map, parameter);
-        const at = parameter === undefined ? path : [...path, parameter];
-        reading.problems.add(entry?.value.origin ?? map.origin, at, message, { hint });
-        return undefined;
-      }
-      for (const notice of definition.notices?.(values) ?? []) reading.notices.add(notice);
-      return moduleUse(kind, id, definition.common(values), (context) => definition.create(values, context));
+      for (const notice of notices?.(values) ?? []) map.reading.notices.add(notice);
+      // The type of `definition` ensures that the parameters include the common ones.
+      return moduleUse(kind, id, values as CommonValues[K], (context) => create(values, context));
     },
   };
 }
@@ -77,9 +58,7 @@ export function moduleUse<K extends ModuleKind>(
     id,
     common,
     create(context) {
-      const known = made.get(context);
-      if (known !== undefined) return known;
-      const part = (async () => create(context))();
+      const part = made.get(context) ?? (async () => create(context))();
       made.set(context, part);
       return part;
     },

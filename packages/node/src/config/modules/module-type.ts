@@ -1,12 +1,11 @@
 import { OLDER_NAMES, olderModule } from "./aliases.ts";
 import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
-import type { ConfigNode, MapNode, TextNode } from "../source/config-tree.ts";
+import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
 import { KIND_NAMES } from "../types/module-kinds.ts";
 import type { ModuleKind, ModuleUse } from "../types/module-kinds.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
 import { importedUse, instanceUse } from "./own-module.ts";
-import { expected, type ValueType } from "../types/reading.ts";
-import type { ConfigPath, Reading } from "../types/reading.ts";
+import { type Reading, Value, type ValueType } from "../types/reading.ts";
 import { isImportSpecifier, isPackageName } from "./user-module.ts";
 
 /** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
@@ -25,106 +24,77 @@ export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>>
   return {
     name: KIND_NAMES[kind].replace(/^an? /, ""),
     jsonSchema: { $ref: `#/$defs/${kind}` },
-    read: (node, path, reading) => readModule(kind, node, path, reading),
-    show: () => undefined,
+    read: (value) => readModule(kind, value),
   };
 }
 
 /** Reads a module. Returns undefined after adding problems. */
-export function readModule<K extends ModuleKind>(
-  kind: K,
-  node: ConfigNode,
-  path: ConfigPath,
-  reading: Reading,
-): ModuleUse<K> | undefined {
-  const bare = emptyMap(node.origin);
+export function readModule<K extends ModuleKind>(kind: K, value: Value): ModuleUse<K> | undefined {
+  const { node, reading } = value;
   switch (node.type) {
     case "map": {
+      const map = value.as(node);
       const name = findEntry(node, "cairn/module")?.value;
-      if (name !== undefined && name.type !== "null") return byName(kind, name, node, path, reading);
-      const id = DEFAULT_MODULES[kind];
-      const descriptor = id === undefined ? undefined : reading.modules.get(id);
-      if (descriptor !== undefined) return ofKind(kind, descriptor.use(node, path, reading));
-      reading.problems.add(node.origin, [...path, "cairn/module"], "This map does not name its module.", {
+      if (name !== undefined && name.type !== "null")
+        return byName(kind, value.at("cairn/module", name), map);
+      const descriptor = reading.modules.get(DEFAULT_MODULES[kind] ?? "");
+      if (descriptor !== undefined) return ofKind(kind, descriptor.use(map));
+      return value.at("cairn/module", node).refuse("This map does not name its module.", {
         code: "CONFIG_MODULE",
         hint: `Add "cairn/module": ${known(kind, reading).join(" or ")}.`,
       });
-      return undefined;
     }
     case "keyword":
     case "string":
     case "symbol": {
       // A top-level key takes precedence over a module of the same name, because the key was written on purpose.
-      const shared = normalizeName(node.text);
-      const entry = findEntry(reading.root, shared);
-      if (entry !== undefined) return readShared(kind, shared, entry.value, node, path, reading);
-      return byName(kind, node, bare, path, reading);
+      const shared = findEntry(reading.root, normalizeName(node.text));
+      return shared === undefined
+        ? byName(kind, value, value.as(emptyMap(node.origin)))
+        : readShared(kind, shared, value);
     }
     case "instance":
-      return instanceUse(kind, node, bare, path, reading);
+      return instanceUse(kind, value.as(node), value.as(emptyMap(node.origin)));
     default:
-      return expected(
-        node,
-        path,
-        reading,
-        `${KIND_NAMES[kind]}: a map with "cairn/module", or the name of one`,
-      );
+      return value.expected(`${KIND_NAMES[kind]}: a map with "cairn/module", or the name of one`);
   }
 }
 
-function byName<K extends ModuleKind>(
-  kind: K,
-  name: ConfigNode,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
-): ModuleUse<K> | undefined {
-  const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
-  if (name.type === "instance") return instanceUse(kind, name, map, path, reading);
-  if (name.type === "keyword") {
+/** Reads the module `name` with the parameters in `map`. */
+function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>): ModuleUse<K> | undefined {
+  const { node, reading } = name;
+  const code = "CONFIG_MODULE";
+  if (node.type === "instance") return instanceUse(kind, map.as(node), map);
+  if (node.type === "keyword") {
     const near = nearestName(
-      normalizeName(name.text),
+      normalizeName(node.text),
       reading.root.entries.map((entry) => entry.name),
     );
-    reading.problems.add(name.origin, at, `Unknown top-level key :${name.text}.`, {
-      code: "CONFIG_MODULE",
-      hint:
-        near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`),
-    });
-    return undefined;
+    const hint =
+      near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
+    return name.refuse(`Unknown top-level key :${node.text}.`, { code, hint });
   }
-  if (name.type !== "string" && name.type !== "symbol") {
-    return expected(name, at, reading, "the name of a module", `Known: ${known(kind, reading).join(", ")}.`);
-  }
-  const id = builtInId(name, reading);
-  const descriptor = id === undefined ? undefined : reading.modules.get(id);
+  const hint = `Known: ${known(kind, reading).join(", ")}.`;
+  if (node.type !== "string" && node.type !== "symbol") return name.expected("the name of a module", hint);
+  const descriptor = reading.modules.get(builtInId(node, reading));
+  const record = (id: string): void => map.at("cairn/module", node).record(id);
   if (descriptor !== undefined) {
     if (descriptor.kind !== kind) {
-      const wanted = `Known: ${known(kind, reading).join(", ")}.`;
-      reading.problems.add(
-        name.origin,
-        at,
-        `${name.text} is ${KIND_NAMES[descriptor.kind]}; ${KIND_NAMES[kind]} is required here.`,
-        {
-          code: "CONFIG_MODULE",
-          hint: wanted,
-        },
-      );
-      return undefined;
+      const what = `${node.text} is ${KIND_NAMES[descriptor.kind]}; ${KIND_NAMES[kind]} is required here.`;
+      return name.refuse(what, { code, hint });
     }
-    reading.settings.push({ path: [...path, "cairn/module"], value: descriptor.id, origin: name.origin });
-    return ofKind(kind, descriptor.use(map, path, reading));
+    record(descriptor.id);
+    return ofKind(kind, descriptor.use(map));
   }
-  if (name.type === "string" && (isImportSpecifier(name.text) || isOwnPackage(kind, name.text, reading))) {
-    reading.settings.push({ path: [...path, "cairn/module"], value: name.text, origin: name.origin });
-    return importedUse(kind, name.text, name.origin, map, path, reading);
+  if (node.type === "string" && (isImportSpecifier(node.text) || isOwnPackage(kind, node.text, reading))) {
+    record(node.text);
+    return importedUse(kind, node.text, name, map);
   }
-  unknownModule(kind, name, at, reading);
-  return undefined;
+  return unknownModule(kind, node, name);
 }
 
 /** Translates the module of an older system to its counterpart, and adds a notice. */
-function builtInId(name: TextNode, reading: Reading): string | undefined {
+function builtInId(name: TextNode, reading: Reading): string {
   const older = olderModule(name.text);
   if (older === undefined || !("id" in older)) return name.text;
   reading.notices.add(`${name.text} (${placeOf(name.origin)}) is read as ${older.id}.`);
@@ -132,25 +102,15 @@ function builtInId(name: TextNode, reading: Reading): string | undefined {
   return older.id;
 }
 
-function unknownModule(kind: ModuleKind, name: TextNode, path: ConfigPath, reading: Reading): void {
-  const older = olderModule(name.text);
-  if (older !== undefined && "hint" in older) {
-    reading.problems.add(name.origin, path, older.message, {
-      code: "CONFIG_MODULE",
-      hint: older.hint,
-    });
-    return;
-  }
-  const names = known(kind, reading);
-  const near = nearestName(name.text, [
-    ...names,
-    ...OLDER_NAMES,
-    ...reading.root.entries.map((entry) => entry.name),
-  ]);
-  reading.problems.add(name.origin, path, `Unknown module ${JSON.stringify(name.text)}.`, {
-    code: "CONFIG_MODULE",
-    hint: near === undefined ? `Known: ${names.join(", ")}.` : didYouMean(near),
-  });
+function unknownModule(kind: ModuleKind, { text }: TextNode, value: Value): undefined {
+  const code = "CONFIG_MODULE";
+  const older = olderModule(text);
+  if (older !== undefined && "hint" in older) return value.refuse(older.message, { code, hint: older.hint });
+  const names = known(kind, value.reading);
+  const others = value.reading.root.entries.map((entry) => entry.name);
+  const near = nearestName(text, [...names, ...OLDER_NAMES, ...others]);
+  const hint = near === undefined ? `Known: ${names.join(", ")}.` : didYouMean(near);
+  return value.refuse(`Unknown module ${JSON.stringify(text)}.`, { code, hint });
 }
 
 /** Returns whether a string is the name of a package rather than a misspelt module name. */
@@ -160,38 +120,32 @@ function isOwnPackage(kind: ModuleKind, text: string, reading: Reading): boolean
   return nearestName(text, [...names, ...known(kind, reading)]) === undefined;
 }
 
+/** Reads the top-level key that `value` names. */
 function readShared<K extends ModuleKind>(
   kind: K,
-  name: string,
-  value: ConfigNode,
-  use: TextNode,
-  path: ConfigPath,
-  reading: Reading,
+  { name, value: node }: ConfigEntry,
+  value: Value,
 ): ModuleUse<K> | undefined {
-  if (reading.open.has(name)) {
-    reading.problems.add(use.origin, path, `${name} contains itself.`, {
-      hint: "Remove the name from the module: a shared module must not name itself.",
-    });
-    return undefined;
+  const { open, shared } = value.reading;
+  if (open.has(name)) {
+    const hint = "Remove the name from the module: a shared module must not name itself.";
+    return value.refuse(`${name} contains itself.`, { hint });
   }
-  const before = reading.shared.get(name);
+  const before = shared.get(name);
   if (before !== undefined && before.kind !== kind) {
     const message = `${name} is ${KIND_NAMES[before.kind]} elsewhere; ${KIND_NAMES[kind]} is required here.`;
-    reading.problems.add(use.origin, path, message, { code: "CONFIG_MODULE" });
-    return undefined;
+    return value.refuse(message, { code: "CONFIG_MODULE" });
   }
-  reading.settings.push({ path, value: name, origin: use.origin });
+  value.record(name);
   if (before !== undefined) return ofKind(kind, before.use);
   // The module is read where it is first named, and remembered even if it is invalid, so that its problems are reported
   // only once.
-  reading.open.add(name);
-  const read =
-    value.type === "null"
-      ? expected(value, [name], reading, describeNode(value))
-      : readModule(kind, value, [name], reading);
-  reading.open.delete(name);
-  reading.shared.set(name, { kind, use: read });
-  return read;
+  open.add(name);
+  const module = new Value(node, [name], value.reading);
+  const use = node.type === "null" ? module.expected(describeNode(node)) : readModule(kind, module);
+  open.delete(name);
+  shared.set(name, { kind, use });
+  return use;
 }
 
 function known(kind: ModuleKind, reading: Reading): readonly string[] {

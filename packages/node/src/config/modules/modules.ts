@@ -10,7 +10,7 @@ import type { ModuleDescriptor } from "../types/reading.ts";
 import { logBackupTxLog } from "./log-backup-module.ts";
 import type { TxLogOpener } from "../types/module-kinds.ts";
 import { natsTxLog } from "./nats-module.ts";
-import { derived, required, withDefault } from "../types/parameter.ts";
+import { required, withDefault } from "../types/parameter.ts";
 import { s3CheckpointStore } from "./s3-module.ts";
 import { boolean, path } from "../types/value-types.ts";
 
@@ -19,15 +19,14 @@ const embeddedTxLog = defineModule({
   kind: "tx-log",
   doc: "A log on the node's own disk, for a single node.",
   parameters: {
-    path: derived(
+    path: withDefault(
       path(),
-      ({ node }) => join(node.dir, `${node.id}-log`),
+      ({ reading: { node } }) => join(node.dir, `${node.id}-log`),
       "The folder of the log.",
       "`{CAIRN_DIR}/{NODE_ID}-log`",
     ),
     ...txLogParameters,
   },
-  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
   create(values, { onNotice }) {
     const open: TxLogOpener = () => openEmbeddedTxLog({ path: values.path, onNotice });
     return Object.assign(open, { logName: basename(values.path) });
@@ -39,7 +38,6 @@ const levelKvStore = defineModule({
   kind: "kv-store",
   doc: "The index in LevelDB, on disk.",
   parameters: kvStoreParameters,
-  common: (values) => values,
   create: () => levelProvider(),
 });
 
@@ -48,7 +46,6 @@ const memoryKvStore = defineModule({
   kind: "kv-store",
   doc: "The index in memory: lost when the node stops, restored from a checkpoint and the log when it starts.",
   parameters: kvStoreParameters,
-  common: (values) => values,
   create: () => memoryProvider(),
 });
 
@@ -64,11 +61,10 @@ const filesystemCheckpointStore = defineModule({
       "Whether all nodes of the cluster share this folder. Only then is the log trimmed up to its checkpoints.",
     ),
   },
-  common: () => ({}),
   create: (values, { dbDir }) =>
     filesystemStore({
       path: values.path,
-      shared: values["shared-store"],
+      shared: values.sharedStore,
       rememberIn: dbDirLayout(dbDir).stores,
     }),
 });

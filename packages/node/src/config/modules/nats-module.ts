@@ -1,51 +1,48 @@
 import { isCairnError } from "@cairn/kv";
 import { parseServer } from "../../log/nats/nats-server-url.ts";
 import { DOMAIN, INBOX_PREFIX, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
-import type { NatsTxLogOptions } from "../../log/nats/nats-tx-log.ts";
-import { omitUndefined } from "../source/omit-undefined.ts";
 import { txLogParameters } from "./common-parameters.ts";
-import { atMostOneOf } from "../types/json-schema.ts";
+import { atMostOneOf, eitherOf } from "../types/json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
 import { mapOf } from "../types/map-type.ts";
 import type { TxLogOpener } from "../types/module-kinds.ts";
-import { optional, secret, withDefault } from "../types/parameter.ts";
-import { expected, type ValueType } from "../types/reading.ts";
-import { boolean, integer, listOf, path, text, textLike } from "../types/value-types.ts";
-
-type Tls = Exclude<NatsTxLogOptions["tls"], undefined>;
+import { camelCase, optional, withDefault } from "../types/parameter.ts";
+import type { ValueType } from "../types/reading.ts";
+import { boolean, integer, listOf, path, privateText, secret, text, textLike } from "../types/value-types.ts";
 
 const address: ValueType<string> = {
-  ...text(),
-  name: "server address",
-  // If there is a scheme, it must be one that NATS uses.
-  jsonSchema: { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
-  read(node, at, reading) {
-    // The value is not quoted, because it may contain a password.
-    const wrong = (): undefined =>
-      void reading.problems.add(node.origin, at, "Expected the address of a NATS server.", {
-        hint: 'Write "nats://host:4222", or "tls://host:4222".',
-      });
-    if (node.type !== "string" || /\s/.test(node.text)) return wrong();
-    try {
-      parseServer(node.text);
-    } catch (error) {
-      if (isCairnError(error) || error instanceof URIError) return wrong();
-      throw error;
-    }
-    return node.text;
-  },
+  ...privateText(
+    "server address",
+    // If there is a scheme, it must be one that NATS uses.
+    { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
+    "the address of a NATS server",
+    isAddress,
+    'Write "nats://host:4222", or "tls://host:4222".',
+  ),
   show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
 };
+
+function isAddress(server: string): boolean {
+  if (/\s/.test(server)) return false;
+  try {
+    parseServer(server);
+    return true;
+  } catch (error) {
+    if (isCairnError(error) || error instanceof URIError) return false;
+    throw error;
+  }
+}
 
 const addressList = listOf(address);
 
 /** A list of addresses, or one string with several addresses separated by commas, like NATS_URL. */
 const servers: ValueType<readonly string[]> = {
   ...addressList,
-  read(node, at, reading) {
-    if (node.type !== "string") return addressList.read(node, at, reading);
+  read(value) {
+    const { node } = value;
+    if (node.type !== "string") return addressList.read(value);
     const items = node.text.split(",").map((part) => ({ ...node, text: part.trim() }));
-    return addressList.read({ type: "list", items, origin: node.origin }, at, reading);
+    return addressList.read(value.as({ type: "list", items, origin: node.origin }));
   },
 };
 
@@ -61,24 +58,20 @@ const tlsFiles = mapOf(
       "Whether to start the TLS handshake before the server sends anything.",
     ),
   },
-  (values, fail): Tls | undefined => {
-    const { "ca-file": caFile, "cert-file": certFile, "key-file": keyFile } = values;
-    if ((certFile === undefined) !== (keyFile === undefined)) {
-      return fail("cert-file and key-file must be set together.", "Set both cert-file and key-file.");
-    }
-    const handshakeFirst = values["handshake-first?"] || undefined;
-    return omitUndefined({ caFile, certFile, keyFile, handshakeFirst });
-  },
+  ({ certFile, keyFile }) =>
+    (certFile === undefined) === (keyFile === undefined)
+      ? undefined
+      : { message: "cert-file and key-file must be set together.", hint: "Set both cert-file and key-file." },
 );
 
-const tls: ValueType<Tls> = {
+const tls: ValueType<boolean | ReturnType<typeof tlsFiles.read>> = {
+  ...tlsFiles,
   name: "boolean or map",
-  ...omitUndefined({ parameters: tlsFiles.parameters }),
-  jsonSchema: { anyOf: [{ type: "boolean" }, tlsFiles.jsonSchema] },
-  read(node, at, reading) {
+  jsonSchema: eitherOf({ type: "boolean" }, tlsFiles.jsonSchema),
+  read(value) {
+    const { node } = value;
     if (node.type === "boolean") return node.value;
-    if (node.type === "map") return tlsFiles.read(node, at, reading);
-    return expected(node, at, reading, "true, false, or a map with files");
+    return node.type === "map" ? tlsFiles.read(value) : value.expected("true, false, or a map with files");
   },
   show: (value) => (typeof value === "boolean" ? value : undefined),
 };
@@ -113,8 +106,8 @@ export const natsTxLog = defineModule({
     ),
     "credentials-file": optional(path(), "A .creds file."),
     user: optional(text(), "A user's name; requires `password`."),
-    password: secret("The user's password."),
-    token: secret("A token."),
+    password: optional(secret(), "The user's password."),
+    token: optional(secret(), "A token."),
     "nkey-seed-file": optional(path(), "A file with the seed of an nkey."),
     "inbox-prefix": optional(
       textLike(INBOX_PREFIX, "parts of a subject separated by dots, without white space, * and >"),
@@ -131,7 +124,7 @@ export const natsTxLog = defineModule({
   },
   constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"], user: ["password"] } },
   check(values) {
-    const ways = LOGINS.filter((name) => values[name] !== undefined);
+    const ways = LOGINS.filter((name) => Object.hasOwn(values, camelCase(name)));
     if (ways.length > 1)
       return { message: `More than one login method is configured: ${ways.join(", ")}.`, hint: "Keep one." };
     if (values.user !== undefined && values.password === undefined)
@@ -139,25 +132,9 @@ export const natsTxLog = defineModule({
     if (values.password === undefined || values.user !== undefined) return undefined;
     return { message: "A password is configured without a user.", hint: "Set user as well, or use token." };
   },
-  common: (values) => ({ "on-log-mismatch": values["on-log-mismatch"], trim: values.trim }),
-  create(values, context) {
-    const options: NatsTxLogOptions = omitUndefined({
-      servers: values.servers,
-      stream: values.stream,
-      domain: values.domain,
-      replicas: values.replicas,
-      createStream: values["create-stream?"],
-      maxInflight: values["max-inflight"],
-      clientName: `cairn ${context.nodeId}`,
-      credentialsFile: values["credentials-file"],
-      nkeySeedFile: values["nkey-seed-file"],
-      user: values.user,
-      password: values.password,
-      token: values.token,
-      inboxPrefix: values["inbox-prefix"],
-      tls: values.tls,
-    });
-    const open: TxLogOpener = ({ signal }) => openNatsTxLog({ ...options, signal });
-    return Object.assign(open, { logName: values.stream });
+  create({ onLogMismatch: _mismatch, trim: _trim, ...options }, { nodeId }) {
+    const open: TxLogOpener = ({ signal }) =>
+      openNatsTxLog({ ...options, clientName: `cairn ${nodeId}`, signal });
+    return Object.assign(open, { logName: options.stream });
   },
 });

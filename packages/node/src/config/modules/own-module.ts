@@ -1,6 +1,5 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { findEntry } from "../source/config-tree.ts";
-import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
+import type { ConfigNode, MapNode } from "../source/config-tree.ts";
 import { moduleUse } from "./module-descriptor.ts";
 import { KIND_NAMES } from "../types/module-kinds.ts";
 import type {
@@ -13,7 +12,7 @@ import type {
 import { readParameters } from "../types/read-parameters.ts";
 import { asPart, isShaped, missingMembers } from "./part-shape.ts";
 import { plainValue, printableValue } from "../types/plain-value.ts";
-import type { ConfigPath, Reading } from "../types/reading.ts";
+import type { Value } from "../types/reading.ts";
 import { answered, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
 import type { UserModule } from "./user-module.ts";
 
@@ -34,29 +33,26 @@ const PARTS: {
   checkpointer: (_produce, _context, id) => Promise.reject(notPluggable(id)),
 };
 
-/** The import itself is checked last, because a module runs when it is imported. */
+/** `name` is where the module is named. The import itself is checked last, because a module runs when it is imported. */
 export function importedUse<K extends ModuleKind>(
   kind: K,
   specifier: string,
-  origin: Origin,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
+  name: Value,
+  map: Value<MapNode>,
 ): ModuleUse<K> | undefined {
-  const folder = lookupFolder(origin, reading.cwd);
-  const at = findEntry(map, "cairn/module") === undefined ? path : [...path, "cairn/module"];
+  const folder = lookupFolder(name.node.origin, name.reading.cwd);
   let loading: Promise<UserModule> | undefined;
   // The module is loaded only once for the check and for all parts, because two instances would not share state.
   const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
-  reading.checks.push(async () => {
+  name.reading.checks.push(async () => {
     try {
       await load();
     } catch (error) {
       if (!isCairnError(error, "CONFIG_MODULE")) throw error;
-      reading.problems.add(origin, at, error.message, { code: "CONFIG_MODULE", hint: error.hint });
+      name.refuse(error.message, { code: "CONFIG_MODULE", hint: error.hint });
     }
   });
-  return ownUse(kind, specifier, map, path, reading, async (options, context) => {
+  return ownUse(kind, specifier, map, async (options, context) => {
     const create = await load();
     try {
       return await answered(specifier, create(options, context));
@@ -69,64 +65,43 @@ export function importedUse<K extends ModuleKind>(
 /** Reads a function, or an object that is a part. Only a program can supply either. */
 export function instanceUse<K extends ModuleKind>(
   kind: K,
-  node: Extract<ConfigNode, { type: "instance" }>,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
+  instance: Value<Extract<ConfigNode, { type: "instance" }>>,
+  map: Value<MapNode>,
 ): ModuleUse<K> | undefined {
-  const { value, origin } = node;
+  const { value } = instance.node;
   if (typeof value === "function") {
-    return ownUse(
-      kind,
-      value.name === "" ? "a function" : value.name,
-      map,
-      path,
-      reading,
-      async (options, context) => {
-        const made: unknown = await Reflect.apply(value, undefined, [options, context]);
-        return made;
-      },
-    );
+    const id = value.name === "" ? "a function" : value.name;
+    return ownUse(kind, id, map, async (options, context) => {
+      const made: unknown = await Reflect.apply(value, undefined, [options, context]);
+      return made;
+    });
   }
   const missing = isShaped(kind) ? missingMembers(kind, value) : [];
   if (missing.length > 0) {
-    reading.problems.add(
-      origin,
-      path,
-      `This object is not ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
-      {
-        code: "CONFIG_MODULE",
-      },
-    );
-    return undefined;
+    const message = `This object is not ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`;
+    return instance.refuse(message, { code: "CONFIG_MODULE" });
   }
-  return ownUse(kind, "an object", map, path, reading, () => Promise.resolve(value));
+  return ownUse(kind, "an object", map, () => Promise.resolve(value));
 }
 
 function ownUse<K extends ModuleKind>(
   kind: K,
   id: string,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
+  map: Value<MapNode>,
   make: (options: Readonly<Record<string, unknown>>, context: object) => Promise<unknown>,
 ): ModuleUse<K> | undefined {
   if (!isShaped(kind)) {
     const { message, hint } = notPluggable(id);
-    reading.problems.add(map.origin, path, message, { code: "CONFIG_MODULE", hint });
-    return undefined;
+    return map.refuse(message, { code: "CONFIG_MODULE", hint });
   }
-  const parameters = reading.commonParameters[kind];
+  const parameters = map.reading.commonParameters[kind];
   const isCommon = (name: string): boolean => Object.hasOwn(parameters, name);
-  const own = map.entries.filter((entry) => !isCommon(entry.name) && entry.name !== "cairn/module");
-  const entries = map.entries.filter((entry) => isCommon(entry.name));
-  const common = readParameters(parameters, { ...map, entries }, path, reading, { what: id });
+  const own = map.node.entries.filter(({ name }) => !isCommon(name) && name !== "cairn/module");
+  const entries = map.node.entries.filter(({ name }) => isCommon(name));
+  const common = readParameters(parameters, map.as({ ...map.node, entries }), { what: id });
   if (common === undefined) return undefined;
-  const options = Object.fromEntries(own.map((entry) => [entry.name, plainValue(entry.value)]));
-  for (const entry of own) {
-    const value = printableValue(entry.name, options[entry.name]);
-    reading.settings.push({ path: [...path, entry.name], value, origin: entry.value.origin });
-  }
+  const options = Object.fromEntries(own.map(({ name, value }) => [name, plainValue(value)]));
+  for (const { name, value } of own) map.at(name, value).record(printableValue(name, options[name]));
   const produce: Produce = (context) => make(options, context);
   // The entry of a kind in commonParameters produces the values of that kind's entry in CommonValues.
   return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](produce, context, id));

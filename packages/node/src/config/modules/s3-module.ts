@@ -1,50 +1,40 @@
 import { MIN_PART_BYTES, s3Store } from "@cairn/checkpoint";
 import type { S3Credentials } from "@cairn/checkpoint";
-import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration } from "../types/duration-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { defineModule } from "./module-descriptor.ts";
-import { optional, required, secret, withDefault } from "../types/parameter.ts";
-import { boolean, choice, integer, text, textLike } from "../types/value-types.ts";
-import type { ValueType } from "../types/reading.ts";
+import { optional, required, withDefault } from "../types/parameter.ts";
+import { boolean, choice, integer, privateText, secret, text, textLike } from "../types/value-types.ts";
 
-const endpoint: ValueType<string> = {
-  ...text(),
-  name: "URL",
-  jsonSchema: { type: "string", pattern: "^(?:https?://[^@?#]+|.*\\$\\{.*)$" },
-  read(node, at, reading) {
-    const url = node.type === "string" && URL.canParse(node.text) ? new URL(node.text) : undefined;
+const endpoint = privateText(
+  "URL",
+  { type: "string", pattern: "^(?:https?://[^@?#]+|.*\\$\\{.*)$" },
+  "the address of an S3 service",
+  (address) => {
+    const url = URL.canParse(address) ? new URL(address) : undefined;
     const isPlain = url?.username === "" && url.password === "" && url.search === "" && url.hash === "";
-    if (node.type === "string" && isPlain && /^https?:$/.test(url.protocol)) return node.text;
-    // The value is not quoted, because it may contain a password.
-    reading.problems.add(node.origin, at, "Expected the address of an S3 service.", {
-      hint: 'Write "https://host:port", without the bucket; keys belong to `credentials`.',
-    });
-    return undefined;
+    return isPlain && /^https?:$/.test(url.protocol);
   },
-};
+  'Write "https://host:port", without the bucket; keys belong to `credentials`.',
+);
 
-const credentials: ValueType<S3Credentials> = mapOf(
+const credentials = mapOf(
   "credentials",
   {
     profile: optional(text(), "A profile of the AWS configuration files, for its keys and its region."),
-    "access-key-id": secret("The id of an access key; requires `secret-access-key`."),
-    "secret-access-key": secret("The key itself, preferably `${NAME}` from the environment."),
-    "session-token": secret("The token of a temporary key."),
+    "access-key-id": optional(secret(), "The id of an access key; requires `secret-access-key`."),
+    "secret-access-key": optional(secret(), "The key itself, preferably `${NAME}` from the environment."),
+    "session-token": optional(secret(), "The token of a temporary key."),
   },
-  (values, fail): S3Credentials | undefined => {
-    const { profile, "access-key-id": id, "secret-access-key": key, "session-token": sessionToken } = values;
+  ({ profile, accessKeyId: id, secretAccessKey: key, sessionToken }) => {
     const isKey = id !== undefined || key !== undefined || sessionToken !== undefined;
-    if (profile !== undefined && !isKey) return { profile };
-    if (profile === undefined && id !== undefined && key !== undefined) {
-      return omitUndefined({ accessKeyId: id, secretAccessKey: key, sessionToken });
-    }
+    if (profile === undefined ? id !== undefined && key !== undefined : !isKey) return undefined;
     return profile === undefined
-      ? fail(
-          "An access key must have both an id and a secret.",
-          "Set access-key-id and secret-access-key, or profile; omit credentials to use the SDK's default search.",
-        )
-      : fail("Both a profile and an access key are configured.", "Keep one.");
+      ? {
+          message: "An access key must have both an id and a secret.",
+          hint: "Set access-key-id and secret-access-key, or profile; omit credentials to use the SDK's default search.",
+        }
+      : { message: "Both a profile and an access key are configured.", hint: "Keep one." };
   },
   { minProperties: 1 },
 );
@@ -128,41 +118,21 @@ export const s3CheckpointStore = defineModule({
     ),
   },
   constraint: { dependentRequired: { "kms-key-id": ["server-side-encryption"] } },
-  check(values) {
-    const encryption = values["server-side-encryption"];
-    if (values["kms-key-id"] !== undefined && encryption?.startsWith("aws:kms") !== true) {
+  check({ serverSideEncryption, kmsKeyId, storageClass }) {
+    if (kmsKeyId !== undefined && serverSideEncryption?.startsWith("aws:kms") !== true) {
       return {
         message: "kms-key-id requires encryption by KMS.",
         hint: 'Set server-side-encryption to "aws:kms".',
       };
     }
-    const storageClass = values["storage-class"];
     if (storageClass === undefined || !SLOW_CLASSES.has(storageClass)) return undefined;
     return {
       message: `Checkpoints in the storage class ${storageClass} cannot be restored immediately.`,
       hint: "Use STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR.",
     };
   },
-  common: (values) => ({ "read-only?": values["read-only?"] }),
-  create: (values, { onNotice }) =>
-    s3Store(
-      omitUndefined({
-        bucket: values.bucket,
-        prefix: values.prefix,
-        region: values.region,
-        endpoint: values.endpoint,
-        forcePathStyle: values["force-path-style?"],
-        credentials: values.credentials,
-        storageClass: values["storage-class"],
-        serverSideEncryption: values["server-side-encryption"],
-        kmsKeyId: values["kms-key-id"],
-        checksums: values.checksums,
-        partSize: values["part-size"],
-        concurrency: values.concurrency,
-        maxAttempts: values["max-attempts"],
-        requestTimeout: values["request-timeout"],
-        readOnly: values["read-only?"],
-        onNotice,
-      }),
-    ),
+  create({ credentials: login, ...options }, { onNotice }) {
+    // The check of `credentials` has refused every other combination.
+    return s3Store({ ...options, ...(login && { credentials: login as S3Credentials }), onNotice });
+  },
 });

@@ -4,7 +4,7 @@ import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from 
 import type { DurationResult } from "../../text/duration.ts";
 import { eitherOf, orVariable } from "./json-schema.ts";
 import { nearestName } from "../../text/nearest-name.ts";
-import { expected, type ValueType } from "./reading.ts";
+import type { ValueType } from "./reading.ts";
 
 const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
 /** The pattern of durations above zero that {@link parseDuration} accepts, in capital letters. */
@@ -18,16 +18,11 @@ export function duration(): ValueType<number> {
       ...orVariable({ type: "integer", minimum: 1 }, ISO_ABOVE_ZERO),
       description: "ISO 8601, such as PT6H or P7D, or a whole number of milliseconds",
     },
-    read(node, at, reading) {
-      const result = durationOf(node);
-      if (result === undefined) return expected(node, at, reading, 'a duration, such as "PT6H"');
-      if ("fault" in result) {
-        const { fault, hint } = result;
-        reading.problems.add(node.origin, at, fault, { hint });
-        return undefined;
-      }
-      if (result.ms > 0) return result.ms;
-      return expected(node, at, reading, 'a duration above zero, such as "PT6H"');
+    read(value) {
+      const result = durationOf(value.node);
+      if (result === undefined) return value.expected('a duration, such as "PT6H"');
+      if ("fault" in result) return value.refuse(result.fault, { hint: result.hint });
+      return result.ms > 0 ? result.ms : value.expected('a duration above zero, such as "PT6H"');
     },
     show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
   };
@@ -39,11 +34,12 @@ export function durationOr<Word extends string>(word: Word): ValueType<number | 
   return {
     name: `duration or \`${word}\``,
     jsonSchema: eitherOf({ const: word }, length.jsonSchema),
-    read(node, at, reading) {
+    read(value) {
+      const { node } = value;
       const isWord = (node.type === "string" || node.type === "keyword") && node.text === word;
-      return isWord ? word : length.read(node, at, reading);
+      return isWord ? word : length.read(value);
     },
-    show: (value) => (typeof value === "number" ? length.show(value) : value),
+    show: (value) => (typeof value === "number" ? length.show?.(value) : value),
   };
 }
 

@@ -1,35 +1,27 @@
-import { readParameters } from "./read-parameters.ts";
-import { expected, expectedMap, type Parameters, type ParameterValues, type ValueType } from "./reading.ts";
-import { omitUndefined } from "../source/omit-undefined.ts";
-import { eitherOf } from "./json-schema.ts";
 import type { JsonSchema } from "./json-schema.ts";
+import { eitherOf } from "./json-schema.ts";
+import { schemaOfParameters } from "./parameter.ts";
+import { type Inconsistency, readParameters } from "./read-parameters.ts";
+import type { Parameters, ParameterValues, ValueType } from "./reading.ts";
 
 /**
- * Returns the type of a map with parameters, such as `retention-policy`. `what` is its name in messages. `finish`
- * creates the value, or calls `fail` if the parameters are inconsistent. `constraint` describes to editors which
- * combinations of parameters are consistent.
+ * Returns the type of a map with parameters, such as `retention-policy`. `what` is its name in messages. `constraint`
+ * describes the conditions of `check` to editors.
  */
-export function mapOf<P extends Parameters, T>(
+export function mapOf<P extends Parameters>(
   what: string,
   parameters: P,
-  finish: (values: ParameterValues<P>, fail: (message: string, hint: string) => undefined) => T | undefined,
+  check?: (values: ParameterValues<P>) => Inconsistency | undefined,
   constraint: JsonSchema = {},
-): ValueType<T> {
+): ValueType<ParameterValues<P>> {
   return {
     name: "map",
     parameters,
     jsonSchema: { ...schemaOfParameters(parameters), ...constraint },
-    read(node, path, reading) {
-      if (node.type !== "map")
-        return expectedMap(node, path, reading, `a map with ${Object.keys(parameters).join(", ")}`);
-      const values = readParameters(parameters, node, path, reading, { what });
-      if (values === undefined) return undefined;
-      return finish(
-        values,
-        (message, hint) => void reading.problems.add(node.origin, path, message, { hint }),
-      );
-    },
-    show: () => undefined,
+    read: (value) =>
+      value.node.type === "map"
+        ? readParameters(parameters, value.as(value.node), { what, check })
+        : value.expectedMap(`a map with ${Object.keys(parameters).join(", ")}`),
   };
 }
 
@@ -39,45 +31,35 @@ export function mapByName<T>(
   what: string,
   type: (name: string) => ValueType<T>,
 ): ValueType<readonly T[]> {
-  const any = type("name");
+  const { parameters = {}, jsonSchema } = type("name");
   return {
     name: "map by name",
-    ...omitUndefined({ parameters: any.parameters }),
+    parameters,
     jsonSchema: {
       type: "object",
       minProperties: 1,
       propertyNames: { pattern: pattern.source },
-      additionalProperties: eitherOf(any.jsonSchema, { type: "null" }),
+      additionalProperties: eitherOf(jsonSchema, { type: "null" }),
     },
-    read(node, path, reading) {
-      if (node.type !== "map") return expectedMap(node, path, reading, "a map by name");
-      const entries = node.entries.filter(({ value }) => value.type !== "null");
-      if (entries.length === 0) return expected(node, path, reading, "a map with at least one entry");
-      const values = entries.map(({ name, nameOrigin, value }) => {
-        if (pattern.test(name)) return type(name).read(value, [...path, name], reading);
-        reading.problems.add(nameOrigin, [...path, name], `Expected ${what}, found ${JSON.stringify(name)}.`);
-        return undefined;
-      });
-      const valid = values.filter((value) => value !== undefined);
-      return valid.length === values.length ? valid : undefined;
+    read(map) {
+      if (map.node.type !== "map") return map.expectedMap("a map by name");
+      const entries = map.node.entries.filter(({ value }) => value.type !== "null");
+      if (entries.length === 0) return map.expected("a map with at least one entry");
+      return allOrNone(
+        entries.map(({ name, nameOrigin, value }) =>
+          pattern.test(name)
+            ? type(name).read(map.at(name, value))
+            : map
+                .at(name, { ...value, origin: nameOrigin })
+                .refuse(`Expected ${what}, found ${JSON.stringify(name)}.`),
+        ),
+      );
     },
-    show: () => undefined,
   };
 }
 
-/** Returns the JSON Schema of a map with these parameters. */
-export function schemaOfParameters(parameters: Parameters): MapSchema {
-  const entries = Object.entries(parameters);
-  const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
-  const properties = Object.fromEntries(
-    entries.map(([name, { type, doc, required }]) => {
-      // A null removes a parameter, so a required parameter must not be null.
-      const schema = required ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
-      return [name, { ...schema, description: doc }];
-    }),
-  );
-  const schema = { type: "object", properties, additionalProperties: false } as const;
-  return needed.length === 0 ? schema : { ...schema, required: needed };
+/** Returns the values; undefined if one of them has a problem. */
+export function allOrNone<T>(values: readonly (T | undefined)[]): readonly T[] | undefined {
+  const valid = values.filter((value) => value !== undefined);
+  return valid.length === values.length ? valid : undefined;
 }
-
-export type MapSchema = JsonSchema & { readonly properties: JsonSchema };

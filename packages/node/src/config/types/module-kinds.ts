@@ -29,19 +29,19 @@ export interface RestoreOnly {
 
 export type ModuleKind = keyof ModuleParts;
 
-/** Every module of a kind has these because the node itself reads them. The names are those in the configuration. */
+/** The values of every module of a kind that the node itself reads. */
 export interface CommonValues {
-  readonly "tx-log": {
-    readonly "on-log-mismatch": OnLogMismatch;
-    readonly trim: TrimPolicy | undefined;
-  };
+  readonly "tx-log": { readonly onLogMismatch: OnLogMismatch; readonly trim?: TrimPolicy };
   readonly "kv-store": {
-    readonly "db-dir": string | undefined;
-    readonly "scrub-every": number | "never";
-    readonly checkpointer: ModuleUse<"checkpointer"> | undefined;
+    readonly dbDir?: string;
+    readonly scrubEvery: number | "never";
+    readonly checkpointer?: ModuleUse<"checkpointer">;
   };
-  readonly checkpointer: { readonly "log-backup"?: LogBackupParameters };
-  readonly "checkpoint-store": { readonly "read-only?"?: boolean };
+  readonly checkpointer: {
+    readonly logBackup?: Omit<LogBackupParameters, "codec">;
+    readonly compression: LogBackupParameters["codec"];
+  };
+  readonly "checkpoint-store": { readonly readOnly?: boolean; readonly [other: string]: unknown };
 }
 
 /** Each system has one such object, which identifies the parts of shared modules. */

@@ -1,71 +1,44 @@
-import { DEFAULT_ORIGIN, emptyMap } from "../source/config-tree.ts";
-import type { ConfigPath, Parameter, Reading, ValueType } from "./reading.ts";
-import { text } from "./value-types.ts";
+import { eitherOf } from "./json-schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
+import type { Parameter, Parameters, Value, ValueType } from "./reading.ts";
 
-const OPTIONAL = { required: false, defaultText: undefined, secret: false } as const;
+/** Returns a parameter's name in code: `keepDirOnClose` for `keep-dir-on-close?`. */
+export function camelCase(name: string): string {
+  return name.replace(/\?$/, "").replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
 
 export function required<T>(type: ValueType<T>, doc: string): Parameter<T> {
-  return { ...OPTIONAL, type, doc, required: true, fallback: undefined };
+  return { type, doc, required: true, defaultText: undefined, fallback: undefined };
 }
 
 /** Returns an optional parameter. `defaultText` describes what applies if it is absent. */
 export function optional<T>(type: ValueType<T>, doc: string, defaultText?: string): Parameter<T | undefined> {
-  return { ...OPTIONAL, type, doc, defaultText, fallback: undefined };
+  return { type, doc, required: false, defaultText, fallback: undefined };
 }
 
-export function withDefault<T>(type: ValueType<T>, fallback: T, doc: string): Parameter<T> {
-  const shown = type.show(fallback);
-  return {
-    ...OPTIONAL,
-    type,
-    doc,
-    defaultText: shown === undefined ? undefined : `\`${JSON.stringify(shown)}\``,
-    fallback,
-  };
-}
-
-/** Returns a parameter whose default depends on the node. `defaultText` describes that default. */
-export function derived<T>(
+/** Returns a parameter with a default. `defaultText` describes a default that depends on the node. */
+export function withDefault<T>(
   type: ValueType<T>,
-  fallback: (reading: Reading) => T,
-  doc: string,
-  defaultText: string,
-): Parameter<T> {
-  return { ...OPTIONAL, type, doc, defaultText, fallback };
-}
-
-/** Returns an optional map whose parameters all have defaults. */
-export function withDefaults<T>(type: ValueType<T>, doc: string): Parameter<T> {
-  const empty = emptyMap(DEFAULT_ORIGIN);
-  const fallback = (reading: Reading, path: ConfigPath): T => {
-    const value = type.read(empty, path, reading);
-    if (value === undefined) throw new Error(`${type.name} has a parameter without a default.`);
-    return value;
-  };
-  return { ...OPTIONAL, type, doc, defaultText: "as below", fallback };
-}
-
-/** The strings that a secret may be; `expected` describes them. */
-export interface SecretForm {
-  readonly pattern: RegExp;
-  readonly expected: string;
-}
-
-/** Returns a string parameter that is never printed, not even in messages about a wrong value. Defaults to any string that is not empty. */
-export function secret(
+  fallback: T | ((absent: Value) => T | undefined),
   doc: string,
   defaultText?: string,
-  { pattern, expected }: SecretForm = { pattern: /^[^]+$/, expected: "a non-empty string" },
-): Parameter<string | undefined> {
-  const plain = text();
-  const type: ValueType<string> = {
-    ...plain,
-    read(node, path, reading) {
-      if (node.type === "string" && pattern.test(node.text)) return node.text;
-      const form = node.type === "string" ? "" : " in double quotes";
-      reading.problems.add(node.origin, path, `Expected ${expected}${form}.`);
-      return undefined;
-    },
-  };
-  return { ...OPTIONAL, type, doc, defaultText, fallback: undefined, secret: true };
+): Parameter<T> {
+  const shown = defaultText === undefined ? type.show?.(fallback as T) : undefined;
+  const text = shown === undefined ? defaultText : `\`${JSON.stringify(shown)}\``;
+  return { type, doc, required: false, defaultText: text, fallback };
+}
+
+/** Returns the JSON Schema of a map with these parameters. */
+export function schemaOfParameters(parameters: Parameters): JsonSchema & { readonly properties: JsonSchema } {
+  const entries = Object.entries(parameters);
+  const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);
+  const properties = Object.fromEntries(
+    entries.map(([name, { type, doc, required: isNeeded }]) => {
+      // A null removes a parameter, so a required parameter must not be null.
+      const schema = isNeeded ? type.jsonSchema : eitherOf(type.jsonSchema, { type: "null" });
+      return [name, { ...schema, description: doc }];
+    }),
+  );
+  const schema = { type: "object", properties, additionalProperties: false } as const;
+  return needed.length === 0 ? schema : { ...schema, required: needed };
 }

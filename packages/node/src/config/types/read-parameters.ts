@@ -1,119 +1,101 @@
-import { DEFAULT_ORIGIN, findEntry, normalizeName } from "../source/config-tree.ts";
-import type { ConfigEntry, MapNode, Origin } from "../source/config-tree.ts";
-import { omitUndefined } from "../source/omit-undefined.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry, normalizeName } from "../source/config-tree.ts";
+import type { ConfigEntry, MapNode } from "../source/config-tree.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
-import type { ConfigPath, Parameter, Parameters, ParameterValues, Reading } from "./reading.ts";
+import { camelCase } from "./parameter.ts";
+import type { Parameter, Parameters, ParameterValues, Value } from "./reading.ts";
 
-export interface MapDescription {
+/** What is wrong with the values of a map together: a message, a hint, and the affected parameter. */
+export interface Inconsistency {
+  readonly message: string;
+  readonly hint: string;
+  readonly parameter?: string;
+}
+
+export interface MapDescription<P extends Parameters> {
   /** The map's name in messages, such as `cairn.leveldb/->kv-store` or `cairn/http-server`. */
   readonly what: string;
-  /** Keys that are read elsewhere. */
-  readonly ignore?: readonly string[];
   /** Names of the older systems without a counterpart, with advice. */
   readonly hints?: ReadonlyMap<string, string>;
+  readonly check?: ((values: ParameterValues<P>) => Inconsistency | undefined) | undefined;
 }
 
 /** Reads the parameters of a map. Returns undefined after adding problems. Unknown keys count as problems. */
 export function readParameters<P extends Parameters>(
   parameters: P,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
-  description: MapDescription,
+  map: Value<MapNode>,
+  description: MapDescription<P>,
 ): ParameterValues<P> | undefined {
-  const before = reading.problems.problems.length;
-  for (const entry of map.entries) {
-    if (!Object.hasOwn(parameters, entry.name) && description.ignore?.includes(entry.name) !== true) {
-      unknownKey(entry, map, path, reading, description, Object.keys(parameters));
-    }
+  const { problems } = map.reading.problems;
+  const before = problems.length;
+  for (const entry of map.node.entries) {
+    if (!Object.hasOwn(parameters, entry.name) && entry.name !== "cairn/module")
+      unknownKey(entry, map, description, Object.keys(parameters));
   }
-  const values: Record<string, unknown> = {};
-  for (const [name, parameter] of Object.entries(parameters)) {
-    values[name] = readParameter(parameter, name, map, path, reading, description);
-  }
-  return reading.problems.problems.length === before ? (values as ParameterValues<P>) : undefined;
+  const read = Object.entries(parameters)
+    .map(([name, parameter]) => [camelCase(name), readParameter(parameter, name, map, description.what)])
+    .filter(([, value]) => value !== undefined);
+  if (problems.length > before) return undefined;
+  // Every parameter was read by its own type.
+  const values = Object.fromEntries(read) as ParameterValues<P>;
+  const fault = description.check?.(values);
+  if (fault === undefined) return values;
+  const { message, hint, parameter = "" } = fault;
+  const node = findEntry(map.node, parameter)?.value ?? map.node;
+  return (parameter === "" ? map : map.at(parameter, node)).refuse(message, { hint });
 }
 
 function readParameter(
   parameter: Parameter<unknown>,
   name: string,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
-  description: MapDescription,
+  map: Value<MapNode>,
+  what: string,
 ): unknown {
-  const entry = findEntry(map, name);
-  const at = [...path, name];
+  const { type, fallback } = parameter;
+  const node = findEntry(map.node, name)?.value;
   // A null removes the value of a weaker source, so the default applies.
-  if (entry === undefined || entry.value.type === "null") {
-    if (parameter.required) {
-      const origin = entry?.value.origin ?? map.origin;
-      reading.problems.add(
-        origin,
-        at,
-        `${description.what} requires the parameter ${name} (${article(parameter.type.name)}).`,
-        { hint: parameter.doc },
-      );
-      return undefined;
-    }
-    const fallback =
-      typeof parameter.fallback === "function" ? parameter.fallback(reading, at) : parameter.fallback;
-    if (fallback !== undefined) record(parameter, at, fallback, DEFAULT_ORIGIN, reading);
-    return fallback;
+  if (node === undefined || node.type === "null") {
+    const article = /^[aeiou]/.test(type.name) ? "an" : "a";
+    if (parameter.required)
+      return map
+        .at(name, node ?? map.node)
+        .refuse(`${what} requires the parameter ${name} (${article} ${type.name}).`, { hint: parameter.doc });
+    const absent = map.at(name, emptyMap(DEFAULT_ORIGIN));
+    return recorded(parameter, absent, typeof fallback === "function" ? fallback(absent) : fallback);
   }
-  const value = parameter.type.read(entry.value, at, reading);
-  if (value !== undefined) record(parameter, at, value, entry.value.origin, reading);
+  const value = map.at(name, node);
+  return recorded(parameter, value, type.read(value));
+}
+
+/** Records and returns what takes effect. */
+function recorded({ type }: Parameter<unknown>, { path, node, reading }: Value, value: unknown): unknown {
+  if (value === undefined) return undefined;
+  const shown = type.isSecret === true ? "(secret)" : type.show?.(value);
+  const isPath = type.isPath === undefined ? {} : { isPath: type.isPath };
+  if (shown !== undefined) reading.settings.push({ path, value: shown, origin: node.origin, ...isPath });
   return value;
 }
 
-function record(
-  parameter: Parameter<unknown>,
-  path: ConfigPath,
-  value: unknown,
-  origin: Origin,
-  reading: Reading,
-): void {
-  const shown = parameter.secret ? "(secret)" : parameter.type.show(value);
-  if (shown === undefined) return;
-  const { isPath } = parameter.type;
-  reading.settings.push({ path, value: shown, origin, ...omitUndefined({ isPath }) });
-}
-
 function unknownKey(
-  entry: ConfigEntry,
-  map: MapNode,
-  path: ConfigPath,
-  reading: Reading,
-  description: MapDescription,
+  { name, nameOrigin, value }: ConfigEntry,
+  { node, path, reading }: Value<MapNode>,
+  { what, hints }: Omit<MapDescription<Parameters>, "check">,
   known: readonly string[],
 ): void {
-  const module = findEntry(map, "cairn/module");
+  const module = findEntry(node, "cairn/module");
   // A stronger source has chosen another module, so the parameters that the weaker source gave for its own module are
   // discarded. Otherwise it would not be possible to override the module of a file.
-  if (module?.replaced !== undefined && module.replaced.origin.label === entry.value.origin.label) {
+  if (module?.replaced !== undefined && module.replaced.origin.label === value.origin.label) {
     // No notice is necessary for overridden defaults.
-    if (entry.value.origin.kind === "default") return;
+    if (value.origin.kind === "default") return;
     reading.notices.add(
-      `${entry.name} (${entry.value.origin.label}) has no effect: ${module.value.origin.label} selects ${description.what}, which has no such parameter.`,
+      `${name} (${value.origin.label}) has no effect: ${module.value.origin.label} selects ${what}, which has no such parameter.`,
     );
     return;
   }
-  const { value } = entry;
-  if (value.type === "keyword" || value.type === "string" || value.type === "symbol") {
+  if (value.type === "keyword" || value.type === "string" || value.type === "symbol")
     reading.refused.add(normalizeName(value.text));
-  }
-  const near = nearestName(entry.name, known);
+  const near = nearestName(name, known);
   const hint =
-    description.hints?.get(entry.name) ??
-    (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
-  reading.problems.add(
-    entry.nameOrigin,
-    [...path, entry.name],
-    `${description.what} has no parameter ${entry.name}.`,
-    { hint },
-  );
-}
-
-function article(name: string): string {
-  return `${/^[aeiou]/.test(name) ? "an" : "a"} ${name}`;
+    hints?.get(name) ?? (near === undefined ? `Known: ${known.toSorted().join(", ")}.` : didYouMean(near));
+  reading.problems.add(nameOrigin, [...path, name], `${what} has no parameter ${name}.`, { hint });
 }

@@ -1,8 +1,9 @@
-import { ONLY_CALL } from "../source/edn-form.ts";
 import { describeNode } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
+import { ONLY_CALL } from "../source/edn-form.ts";
+import type { WithoutUndefined } from "../source/omit-undefined.ts";
 import type { Environment } from "../source/interpolate.ts";
-import type { ProblemList } from "../source/problems.ts";
+import type { ProblemList, ProblemOptions } from "../source/problems.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
 import type { SettingValue } from "./plain-value.ts";
@@ -26,14 +27,13 @@ export interface ValueType<T> {
   readonly jsonSchema: JsonSchema;
   /** True if the value is a path on this machine. */
   readonly isPath?: true;
+  /** True if the value is never printed. */
+  readonly isSecret?: true;
   readonly parameters?: Parameters;
   /** Returns the value, or undefined after adding a problem. */
-  read(node: ConfigNode, path: ConfigPath, reading: Reading): T | undefined;
-  /**
-   * Returns the value in the form of `config print`; undefined if separate settings were recorded when the value was
-   * read.
-   */
-  show(value: T): SettingValue | undefined;
+  read(value: Value): T | undefined;
+  /** Returns the value in the form of `config print`. Absent if reading records settings of its own. */
+  show?(value: T): SettingValue | undefined;
 }
 
 /** A parameter: its type, whether it is required, and its description in docs/configuration.md. */
@@ -43,16 +43,22 @@ export interface Parameter<T> {
   readonly required: boolean;
   /** The default as described in the documentation. */
   readonly defaultText: string | undefined;
-  readonly fallback: T | ((reading: Reading, path: ConfigPath) => T) | undefined;
-  /** True if the value is never printed. */
-  readonly secret: boolean;
+  /** The default, or a function that returns it. The function receives an empty map in place of the value. */
+  readonly fallback: T | ((absent: Value) => T | undefined) | undefined;
 }
 
 export type Parameters = Readonly<Record<string, Parameter<unknown>>>;
 
-export type ParameterValues<P extends Parameters> = {
-  readonly [Name in keyof P]: P[Name] extends Parameter<infer T> ? T : never;
-};
+/** The values by the parameters' names in camel case. Absent values are left out. */
+export type ParameterValues<P extends Parameters> = WithoutUndefined<{
+  readonly [Name in keyof P & string as CamelCase<Name>]: P[Name] extends Parameter<infer T> ? T : never;
+}>;
+
+type CamelCase<Name extends string> = Name extends `${infer Plain}?`
+  ? CamelCase<Plain>
+  : Name extends `${infer First}-${infer Rest}`
+    ? `${First}${Capitalize<CamelCase<Rest>>}`
+    : Name;
 
 /** A built-in module, for the reader, the documentation and editors. */
 export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
@@ -63,7 +69,7 @@ export interface ModuleDescriptor<K extends ModuleKind = ModuleKind> {
   /** Constraints between parameters, in a form that editors can check. */
   readonly constraint: JsonSchema;
   /** Reads the parameters. Returns undefined after adding problems. */
-  use(map: MapNode, path: ConfigPath, reading: Reading): ModuleUse<K> | undefined;
+  use(map: Value<MapNode>): ModuleUse<K> | undefined;
 }
 
 /** One pass over a merged configuration: its input and its collected results. */
@@ -97,26 +103,46 @@ export interface Reading {
   readonly checks: (() => Promise<void>)[];
 }
 
-/**
- * Adds the problem that a value is not a map. The message does not contain the value, because a text in place of a map
- * may be a secret, such as a token in place of the map that names its file.
- */
-export function expectedMap(node: ConfigNode, path: ConfigPath, reading: Reading, what: string): undefined {
-  const isText = node.type === "string" || node.type === "symbol" || node.type === "keyword";
-  if (!isText && node.type !== "number") return expected(node, path, reading, what);
-  reading.problems.add(node.origin, path, `Expected ${what}, found ${isText ? "text" : "a number"}.`);
-  return undefined;
-}
+/** A value that is being read, with its place in the configuration. */
+export class Value<N extends ConfigNode = ConfigNode> {
+  readonly node: N;
+  readonly path: ConfigPath;
+  readonly reading: Reading;
 
-export function expected(
-  node: ConfigNode,
-  path: ConfigPath,
-  reading: Reading,
-  what: string,
-  hint?: string,
-): undefined {
-  const message = `Expected ${what}, found ${describeNode(node)}.`;
-  const options = { hint: hint ?? (node.type === "call" ? ONLY_CALL : undefined) };
-  reading.problems.add(node.origin, path, message, options);
-  return undefined;
+  constructor(node: N, path: ConfigPath, reading: Reading) {
+    this.node = node;
+    this.path = path;
+    this.reading = reading;
+  }
+
+  /** Returns another value with the same place. */
+  as<M extends ConfigNode>(node: M): Value<M> {
+    return new Value(node, this.path, this.reading);
+  }
+
+  /** Returns a value in this one. */
+  at<M extends ConfigNode>(name: string, node: M): Value<M> {
+    return new Value(node, [...this.path, name], this.reading);
+  }
+
+  refuse(message: string, options?: ProblemOptions): undefined {
+    this.reading.problems.add(this.node.origin, this.path, message, options);
+  }
+
+  expected(what: string, hint = this.node.type === "call" ? ONLY_CALL : undefined): undefined {
+    return this.refuse(`Expected ${what}, found ${describeNode(this.node)}.`, { hint });
+  }
+
+  /** The message does not contain the value, because a text in place of a map may be a secret, such as a token. */
+  expectedMap(what: string): undefined {
+    const { type } = this.node;
+    const isText = type === "string" || type === "symbol" || type === "keyword";
+    if (!isText && type !== "number") return this.expected(what);
+    return this.refuse(`Expected ${what}, found ${isText ? "text" : "a number"}.`);
+  }
+
+  /** Records a value that takes effect here. */
+  record(value: SettingValue): void {
+    this.reading.settings.push({ path: this.path, value, origin: this.node.origin });
+  }
 }

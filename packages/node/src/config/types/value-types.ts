@@ -1,23 +1,32 @@
 import { resolve } from "node:path";
 import type { ConfigNode } from "../source/config-tree.ts";
 import { eitherOf, orVariable } from "./json-schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
+import { allOrNone } from "./map-type.ts";
 import { fileUrlPath } from "../../text/file-url.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
-import { expected, type ValueType } from "./reading.ts";
+import type { ValueType } from "./reading.ts";
+
+/** Returns the type of values that `parse` understands. `what` describes them in messages. */
+function scalar<T extends string | number | boolean>(
+  name: string,
+  jsonSchema: JsonSchema,
+  what: string,
+  parse: (node: ConfigNode) => T | undefined,
+): ValueType<T> {
+  return {
+    name,
+    jsonSchema,
+    read: (value) => parse(value.node) ?? value.expected(what),
+    show: (value) => value,
+  };
+}
 
 /** Returns the type of a non-empty string. */
 export function text(): ValueType<string> {
-  return {
-    name: "string",
-    jsonSchema: { type: "string", minLength: 1 },
-    read(node, at, reading) {
-      if (node.type !== "string" || node.text === "") {
-        return expected(node, at, reading, "a non-empty string in double quotes");
-      }
-      return node.text;
-    },
-    show: (value) => value,
-  };
+  return scalar("string", { type: "string", minLength: 1 }, "a non-empty string in double quotes", (node) =>
+    node.type === "string" ? node.text || undefined : undefined,
+  );
 }
 
 /** Returns the type of a string that matches a pattern, which `what` describes in messages. */
@@ -26,11 +35,37 @@ export function textLike(pattern: RegExp, what: string): ValueType<string> {
   return {
     ...plain,
     jsonSchema: orVariable({ type: "string", pattern: pattern.source }),
-    read(node, at, reading) {
-      const value = plain.read(node, at, reading);
-      return value === undefined || pattern.test(value) ? value : expected(node, at, reading, what);
+    read(value) {
+      const found = plain.read(value);
+      return found === undefined || pattern.test(found) ? found : value.expected(what);
     },
   };
+}
+
+/** Returns the type of a string that no message repeats, because a wrong one may contain a secret. */
+export function privateText(
+  name: string,
+  jsonSchema: JsonSchema,
+  what: string,
+  accepts: (text: string) => boolean,
+  hint?: string,
+): ValueType<string> {
+  return {
+    ...text(),
+    name,
+    jsonSchema,
+    read(value) {
+      const { node } = value;
+      if (node.type === "string" && accepts(node.text)) return node.text;
+      return value.refuse(`Expected ${what}${node.type === "string" ? "" : " in double quotes"}.`, { hint });
+    },
+  };
+}
+
+/** Returns the type of a string that is never printed. By default, it is any string that is not empty. */
+export function secret(pattern = /^[^]+$/, what = "a non-empty string"): ValueType<string> {
+  const { name, jsonSchema } = text();
+  return { ...privateText(name, jsonSchema, what, (value) => pattern.test(value)), isSecret: true };
 }
 
 /**
@@ -46,15 +81,16 @@ export function path(): ValueType<string> {
       minLength: 1,
       not: { pattern: "^(?:~|(?!file:///)[A-Za-z][A-Za-z0-9+.-]+://)" },
     },
-    read(node, at, reading) {
+    read(value) {
+      const { node, reading } = value;
       if (node.type === "call")
-        return expected(node, at, reading, "a path as a string", 'Write "/path/to/it" in double quotes.');
-      if (node.type !== "string") return expected(node, at, reading, "a path as a string");
-      const value = absolutePath(node.text, reading.cwd);
-      if (value !== undefined) return value;
-      if (!node.text.startsWith("~")) return expected(node, at, reading, "a path on this machine");
+        return value.expected("a path as a string", 'Write "/path/to/it" in double quotes.');
+      if (node.type !== "string") return value.expected("a path as a string");
+      const found = absolutePath(node.text, reading.cwd);
+      if (found !== undefined) return found;
+      if (!node.text.startsWith("~")) return value.expected("a path on this machine");
       const hint = `Write \${HOME}${node.text.slice(1)}, because only shells expand ~.`;
-      return expected(node, at, reading, "a path without ~", hint);
+      return value.expected("a path without ~", hint);
     },
     show: (value) => value,
   };
@@ -70,33 +106,25 @@ export function absolutePath(written: string, cwd: string): string | undefined {
 /** A string of digits is also accepted, because `${NAME}` is always a string. */
 export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
-  return {
-    name: "whole number",
-    jsonSchema: orVariable({ type: "integer", minimum: least, maximum: most }, "^-?[0-9]{1,16}$"),
-    read(node, at, reading) {
-      const value = numberOf(node);
-      if (value === undefined || !Number.isSafeInteger(value) || value < least || value > most) {
-        return expected(node, at, reading, `a whole number ${upTo}`);
-      }
-      return value;
-    },
-    show: (value) => value,
-  };
+  const jsonSchema = orVariable({ type: "integer", minimum: least, maximum: most }, DIGITS.source);
+  return scalar("whole number", jsonSchema, `a whole number ${upTo}`, (node) => {
+    const isDigits = node.type === "string" && DIGITS.test(node.text);
+    const value = node.type === "number" ? node.value : isDigits ? Number(node.text) : Number.NaN;
+    return Number.isSafeInteger(value) && value >= least && value <= most ? value : undefined;
+  });
 }
+
+/** Longer numbers are not safe integers, and Number would silently round them. */
+const DIGITS = /^-?[0-9]{1,16}$/;
 
 /** Returns the type of true or false. Either is also accepted as a string, because `${NAME}` is always a string. */
 export function boolean(): ValueType<boolean> {
-  return {
-    name: "boolean",
-    jsonSchema: orVariable({ type: "boolean" }, "^(?:true|false)$"),
-    read(node, at, reading) {
-      if (node.type === "boolean") return node.value;
-      if (node.type === "string" && (node.text === "true" || node.text === "false"))
-        return node.text === "true";
-      return expected(node, at, reading, "true or false");
-    },
-    show: (value) => value,
-  };
+  const jsonSchema = orVariable({ type: "boolean" }, "^(?:true|false)$");
+  return scalar("boolean", jsonSchema, "true or false", (node) => {
+    if (node.type === "boolean") return node.value;
+    const isWord = node.type === "string" && (node.text === "true" || node.text === "false");
+    return isWord ? node.text === "true" : undefined;
+  });
 }
 
 /** Returns the type of an enumeration of words, which may be keywords in EDN. */
@@ -105,12 +133,13 @@ export function choice<const T extends string>(words: readonly T[]): ValueType<T
   return {
     name: words.map((word) => `\`${word}\``).join(" or "),
     jsonSchema: orVariable({ enum: words }),
-    read(node, at, reading) {
+    read(value) {
+      const { node } = value;
       const word = node.type === "string" || node.type === "keyword" ? node.text : undefined;
       const found = words.find((known) => known === word);
       if (found !== undefined) return found;
       const near = word === undefined ? undefined : nearestName(word, words);
-      return expected(node, at, reading, what, near === undefined ? undefined : didYouMean(near));
+      return value.expected(what, near === undefined ? undefined : didYouMean(near));
     },
     show: (value) => value,
   };
@@ -121,24 +150,15 @@ export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
   return {
     name: `list of ${item.name}`,
     jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema, minItems: 1 }),
-    read(node, at, reading) {
-      const items = node.type === "list" ? node.items : [node];
-      if (items.length === 0) return expected(node, at, reading, `a list with at least one ${item.name}`);
-      const values = items.map((entry, index) =>
-        item.read(entry, node.type === "list" ? [...at, String(index)] : at, reading),
-      );
-      const valid = values.filter((value): value is NonNullable<typeof value> => value !== undefined);
-      return valid.length === values.length ? valid : undefined;
+    read(list) {
+      if (list.node.type !== "list") return allOrNone([item.read(list)]);
+      const { items } = list.node;
+      if (items.length === 0) return list.expected(`a list with at least one ${item.name}`);
+      return allOrNone(items.map((node, index) => item.read(list.at(String(index), node))));
     },
     show(values) {
-      const shown = values.map((value) => item.show(value)).filter((value) => value !== undefined);
+      const shown = values.map((value) => item.show?.(value)).filter((value) => value !== undefined);
       return shown.length === 0 ? undefined : shown;
     },
   };
-}
-
-// At most 16 digits are accepted, because longer numbers are not safe integers and Number would silently round them.
-function numberOf(node: ConfigNode): number | undefined {
-  if (node.type === "number") return node.value;
-  return node.type === "string" && /^-?[0-9]{1,16}$/.test(node.text) ? Number(node.text) : undefined;
 }
