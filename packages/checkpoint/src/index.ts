@@ -70,4 +70,4 @@ export type { RetentionPolicy } from "./retain/retention.ts";
 
 export { type Backoff, backoffMs } from "./timing/backoff.ts";
 export { unlessAborted } from "./timing/unless-aborted.ts";
-export { type Clock, systemClock } from "./timing/clock.ts";
+export { type Clock, systemClock, systemRandom } from "./timing/clock.ts";

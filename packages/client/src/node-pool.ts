@@ -1,6 +1,7 @@
 import { CairnClientError, unreachable } from "./client-error.ts";
 import { jsonProblem } from "./types/json-problem.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
+import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
 
 export interface PoolRequest extends Pick<NodeRequest, "path" | "query" | "signal"> {
   readonly method?: "GET" | "POST";
@@ -17,9 +18,6 @@ export interface PoolOptions {
   readonly retryForMs: number;
   readonly attemptMs: number;
 }
-
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 2000;
 
 /**
  * Nodes that share one log. A request goes to the node that responded most recently and, if that node fails, to the
@@ -59,10 +57,11 @@ export class NodePool {
         const isElsewhere = error.code === "LOG_READ_ONLY";
         if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);
-        const pause = this.#pauseMs(failures);
+        const pauseMs = this.#pauseMs(failures);
         const wereAllAsked = failures >= this.#options.urls.length;
-        if (wereAllAsked && (isElsewhere || Date.now() + pause >= deadline)) throw error;
-        if (pause > 0) await wait(pause, request.signal);
+        if (wereAllAsked && (isElsewhere || Date.now() + pauseMs >= deadline)) throw error;
+        if (pauseMs > 0) await pause(pauseMs, request.signal);
+        request.signal?.throwIfAborted();
       }
     }
   }
@@ -80,7 +79,7 @@ export class NodePool {
   /** Returns the pause before the next request: 0 until every node has been tried. */
   #pauseMs(failures: number): number {
     const { length } = this.#options.urls;
-    return failures % length > 0 ? 0 : roundBackoffMs(failures / length);
+    return failures % length > 0 ? 0 : retryPauseMs(failures / length);
   }
 
   async #attempt<T>(at: number, request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
@@ -88,7 +87,7 @@ export class NodePool {
     const url = urls[at] ?? "";
     const { body, signal, waitMs = 0, ...rest } = request;
     const attempt = new AbortController();
-    const timer = setTimeout(() => attempt.abort(new Error("no response in time")), attemptMs + waitMs);
+    const cancel = runAfter(attemptMs + waitMs, () => attempt.abort(new Error("no response in time")));
     const signals = signal === undefined ? [attempt.signal] : [attempt.signal, signal];
     try {
       const response = await sendRequest(
@@ -103,33 +102,12 @@ export class NodePool {
     } catch (error) {
       throw error instanceof CairnClientError ? error : unreachable(url, attempt.signal.reason ?? error);
     } finally {
-      clearTimeout(timer);
+      cancel();
     }
   }
-}
-
-/** An exponential backoff with jitter, so that clients that failed together retry apart. `round` counts from 1. */
-export function roundBackoffMs(round: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(round, 10)) * (0.5 + Math.random() / 2);
 }
 
 /** Returns whether the request may succeed at another node, or later at the same node. */
 export function isTransient({ code, status }: CairnClientError): boolean {
   return code === "UNREACHABLE" || (status === 503 && code !== "TX_TIMEOUT");
-}
-
-/** Resolves after `ms`, or rejects with the signal's reason. */
-export async function wait(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  signal?.throwIfAborted();
-  await new Promise<void>((resolve, reject) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      reject(signal?.reason as Error);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", end);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", end, { once: true });
-  });
 }

@@ -31,4 +31,4 @@ export {
 } from "./node-request.ts";
 export { bucketPath, nextCursor, queuePath, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
-export { timeoutSignal } from "./types/timeout-signal.ts";
+export { timeoutSignal } from "./types/timing.ts";

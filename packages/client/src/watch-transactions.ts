@@ -1,7 +1,8 @@
 import { CairnClientError, unreachable } from "./client-error.ts";
 import type { ClientTransaction, ClientWatchQuery } from "./types/client-types.ts";
 import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from "./follow-stream.ts";
-import { roundBackoffMs, isTransient, type NodePool, wait } from "./node-pool.ts";
+import { isTransient, type NodePool } from "./node-pool.ts";
+import { pause, retryPauseMs, runAfter } from "./types/timing.ts";
 
 /**
  * Yields every transaction after `from`, once and in the order of the log. When the connection breaks, or the node
@@ -29,9 +30,7 @@ export async function* watchTransactions<T>(
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
       // There is no pause after the first failure, because another node has the next transaction.
-      await wait(failures === 1 ? 0 : roundBackoffMs(failures), signal).catch((aborted: unknown) => {
-        if (signal?.aborted !== true) throw aborted;
-      });
+      await pause(failures === 1 ? 0 : retryPauseMs(failures), signal);
     },
   };
   for await (const { transaction } of followStream<T>(nodes, query)) yield transaction;
@@ -57,19 +56,19 @@ async function* chunks(response: Response, ending: AbortController): AsyncGenera
   if (response.body === null) return;
   const decoder = new TextDecoder();
   const reader = response.body.getReader();
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let cancel: (() => void) | undefined;
   try {
     for (;;) {
-      timer = setTimeout(() => ending.abort(new Error("no heartbeat arrived in time")), SILENCE_MS);
+      cancel = runAfter(SILENCE_MS, () => ending.abort(new Error("no heartbeat arrived in time")));
       const { done, value } = await reader.read();
-      clearTimeout(timer);
+      cancel?.();
       if (done) return;
       yield decoder.decode(value, { stream: true });
     }
   } catch (error) {
     throw unreachable(response.url, ending.signal.reason ?? error);
   } finally {
-    clearTimeout(timer);
+    cancel?.();
     // The consumer may have stopped watching before the stream's end.
     ending.abort();
   }

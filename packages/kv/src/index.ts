@@ -8,6 +8,7 @@ export {
   type SystemErrorMeaning,
 } from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
+export { type CancelTimer, MAX_TIMER_MS, startTimer, wait } from "./concurrency/timer.ts";
 export { isLinkRefusal, makeFolder, namesIn, removeFolder, syncFile, syncFolder } from "./disk/folders.ts";
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import { type Clock, systemClock } from "../timing/clock.ts";
+import { type Clock, systemClock, systemRandom } from "../timing/clock.ts";
 import type { Archiving } from "./capture.ts";
 import { checkpointRounds, type Rounds, type TakeOutcome } from "./checkpoint-round.ts";
 import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-events.ts";
@@ -73,7 +73,7 @@ class ScheduledCheckpointer implements Checkpointer {
   #failures = 0;
 
   constructor(parts: CheckpointerParts) {
-    const { source, options, clock = systemClock, random = Math.random, onEvent = () => undefined } = parts;
+    const { source, options, clock = systemClock, random = systemRandom, onEvent = () => undefined } = parts;
     this.#options = options;
     this.#clock = clock;
     this.#random = random;

@@ -1,4 +1,5 @@
 import { addAbortSignal, Readable } from "node:stream";
+import { systemClock } from "../timing/clock.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import {
   alreadyThere,
@@ -24,7 +25,7 @@ interface Entry {
 export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
   const files = new Map<string, Entry>();
   const location = `memory://${options.name ?? "store"}`;
-  const clock = options.now ?? Date.now;
+  const clock = options.now ?? systemClock.now;
   const put = (name: string, content: Buffer): void => {
     files.set(name, { content, modifiedAt: clock() });
   };

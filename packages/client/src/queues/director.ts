@@ -1,4 +1,4 @@
-import { timeoutSignal } from "../types/timeout-signal.ts";
+import { pause, spread, timeoutSignal } from "../types/timing.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
@@ -17,7 +17,7 @@ import {
   type QueueAccess,
   transactUntil,
 } from "./queue-access.ts";
-import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
+import { Bell } from "./bell.ts";
 
 /** A program's part in finishing the entries of a queue. */
 export interface Director {
@@ -113,7 +113,7 @@ class QueueDirector implements Director {
   /** Waits for the handlers, and gives the shards back. */
   async #finish(looking: Promise<void>): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
-    const patience = timeoutSignal(Math.min(stopMs, MAX_TIMER_MS));
+    const patience = timeoutSignal(stopMs);
     await Promise.all([...this.#held.values()].map((shard) => shard.idle(patience)));
     this.#leaving.abort();
     // A claim that was on its way when the director was stopped is given back as well.
@@ -150,7 +150,7 @@ class QueueDirector implements Director {
         this.#report(error);
       }
       const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));
-      await pause(mean * (0.5 + Math.random() / 2), signal);
+      await pause(spread(mean), signal);
     }
   }
 
@@ -340,7 +340,7 @@ class QueueDirector implements Director {
         if (!mayPass(error) && codeOf(error) !== "REQUEST_INVALID") throw error;
         this.#report(error);
       }
-      await pause(MIN_LOOK_MS + (Math.random() * MAX_LOOK_MS) / 10, signal);
+      await pause(spread(MAX_LOOK_MS / 10), signal);
     }
   }
 

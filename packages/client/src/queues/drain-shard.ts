@@ -1,4 +1,4 @@
-import { timeoutSignal } from "../types/timeout-signal.ts";
+import { timeoutSignal } from "../types/timing.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
 import type { TxId, TxOperation } from "../types/transaction.ts";
 import { holds, lowestSpare, type QueueAccess, reasonWords, transactUntil } from "./queue-access.ts";

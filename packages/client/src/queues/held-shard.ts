@@ -3,7 +3,8 @@ import type { QueueEntry } from "../types/queues.ts";
 import type { Json, TxId, TxOperation } from "../types/transaction.ts";
 import { codeOf, type Hold, holdOf, holds, type QueueAccess, transactUntil } from "./queue-access.ts";
 import { dueAt, durationMs, failed, isFinished } from "./entry-rules.ts";
-import { Bell, MAX_TIMER_MS, pause } from "./timing.ts";
+import { pause, runAfter } from "../types/timing.ts";
+import { Bell } from "./bell.ts";
 
 const PAGE = 100;
 /** The maximum number of entries in one transaction, and the maximum number of characters of their documents. */
@@ -66,7 +67,7 @@ export class HeldShard implements Hold {
   readonly #ending = new AbortController();
   readonly #parts: ShardParts;
   #heldAt = 0;
-  #leaseTimer: ReturnType<typeof setTimeout> | undefined;
+  #cancelLeaseTimer: (() => void) | undefined;
   readonly #ready = new Map<string, QueueEntry>();
   /**
    * The entries in hand. Each has a signal of its own, because handlers add listeners to them: with one for all, Node
@@ -124,16 +125,16 @@ export class HeldShard implements Hold {
 
   /** Extends the lease, which was renewed by a transaction that was sent at `sentAt`. */
   held(sentAt: number): void {
-    clearTimeout(this.#leaseTimer);
+    this.#cancelLeaseTimer?.();
     this.#heldAt = sentAt;
     const left = sentAt + durationMs(this.policy.lease) - performance.now();
     if (left <= 0) this.lose("its lease has ended");
-    else this.#leaseTimer = setTimeout(() => this.lose("its lease has ended"), Math.min(left, MAX_TIMER_MS));
+    else this.#cancelLeaseTimer = runAfter(left, () => this.lose("its lease has ended"));
   }
 
   /** Gives the shard up at once: aborts the signals of its handlers, and writes nothing more. */
   lose(because: string): void {
-    clearTimeout(this.#leaseTimer);
+    this.#cancelLeaseTimer?.();
     if (this.signal.aborted) return;
     const reason = new Error(`Shard ${this.shard} of ${this.#parts.queue} was given up: ${because}.`);
     this.#ending.abort(reason);

@@ -1,7 +1,7 @@
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { OpenEntriesPage, QueueStatus } from "../types/queues.ts";
 import type { Transaction, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
-import { pause } from "./timing.ts";
+import { pause, retryPauseMs } from "../types/timing.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
@@ -44,8 +44,6 @@ export function codeOf(error: unknown): unknown {
   return error instanceof Error && "code" in error ? error.code : undefined;
 }
 
-const MAX_PAUSE_MS = 2_000;
-
 /** Submits a transaction again and again, until it is indexed. It is applied once. Throws errors that will not pass. */
 export async function transactUntil(
   access: Pick<QueueAccess, "transact">,
@@ -60,7 +58,7 @@ export async function transactUntil(
     } catch (error) {
       if (signal.aborted || !mayPass(error) || error instanceof TypeError) throw error;
     }
-    await pause(Math.min(MAX_PAUSE_MS, 50 * 2 ** failures) * (0.5 + Math.random() / 2), signal);
+    await pause(retryPauseMs(failures), signal);
   }
 }
 

@@ -1,5 +1,6 @@
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
 import { Inbox } from "./inbox.ts";
+import { type CancelTimer, startTimer } from "./timer.ts";
 import { startWorker } from "./worker-thread.ts";
 
 /** The module of a thread, as for {@link startWorker}, and its start data. */
@@ -67,10 +68,10 @@ export function startThreadPair<Message>(
 /** Waits for `ended`. Once `signal` is aborted, waits only {@link EXIT_WHEN_ABORTED_MS} longer. */
 async function untilLate(ended: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
   if (signal === undefined) return ended;
-  let timer: NodeJS.Timeout | undefined;
+  let cancel: CancelTimer | undefined;
   let onAbort: (() => void) | undefined;
   const late = new Promise<void>((resolve) => {
-    onAbort = () => (timer = setTimeout(resolve, EXIT_WHEN_ABORTED_MS));
+    onAbort = () => (cancel = startTimer(EXIT_WHEN_ABORTED_MS, resolve));
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort, { once: true });
   });
@@ -78,6 +79,6 @@ async function untilLate(ended: Promise<void>, signal: AbortSignal | undefined):
     await Promise.race([ended, late]);
   } finally {
     if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
-    clearTimeout(timer);
+    cancel?.();
   }
 }

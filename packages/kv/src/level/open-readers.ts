@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { wait } from "../concurrency/timer.ts";
 
 /**
  * Keeps track of readers of earlier states of a store: snapshots, ranges and multi-row reads. For such readers, LevelDB
@@ -32,7 +32,7 @@ export class OpenReaders {
     const either = signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
     await new Promise<void>((resolve) => {
       this.#waiting.push({ before: mark, resolve });
-      void delay(withinMs, undefined, { signal: either, ref: false }).then(resolve, resolve);
+      void wait(withinMs, either, { background: true }).then(() => resolve());
     });
     late.abort();
     this.#waiting = this.#waiting.filter(({ before }) => before !== mark);

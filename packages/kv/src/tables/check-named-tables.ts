@@ -1,12 +1,12 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { checkTable } from "./check-table.ts";
 import { CairnError, systemErrorCode } from "../errors/errors.ts";
 import { tableFileNames } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import type { LevelManifest } from "../files/level-manifest.ts";
 import { inboxOf } from "../concurrency/inbox.ts";
+import { wait } from "../concurrency/timer.ts";
 import { receiveError, startWorker, MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import type { SentError } from "../concurrency/worker-thread.ts";
 
@@ -31,7 +31,8 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   try {
     await checkTables({ dir, numbers }, async (path) =>
       checkTable(path, async (busyMs) => {
-        await delay(pauseMsAfter(busyMs), undefined, { signal, ref: false });
+        await wait(pauseMsAfter(busyMs), signal, { background: true });
+        signal.throwIfAborted();
       }),
     );
   } catch (error) {

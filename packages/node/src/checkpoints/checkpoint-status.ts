@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import type { Checkpointer, CheckpointerOptions, CheckpointerStatus } from "@cairn/checkpoint";
 import type { NodeStatus, VerifiedSummary } from "@cairn/client";
 import type { LastResults } from "../observe/last-results.ts";
@@ -32,7 +33,7 @@ export function statusOfCheckpoints(parts: CheckpointParts): NodeStatus["checkpo
   // Until the checkpointer has looked at the store, the restored checkpoint is the newest known one.
   const last = status.last ?? report.restoredCheckpoint;
   const verified = upkeep?.lastVerified ?? null;
-  const storeNow = Date.now() + (storeAhead ?? 0);
+  const storeNow = systemClock.now() + (storeAhead ?? 0);
   const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
   return {
     last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },

@@ -1,6 +1,6 @@
 import { timeoutSignal } from "@cairn/client/protocol";
 import type { PeerStatus } from "@cairn/client";
-import { isCairnError } from "@cairn/kv";
+import { type CancelTimer, isCairnError, startTimer } from "@cairn/kv";
 import { withTimeout } from "../concurrency/time-limit.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import {
@@ -50,19 +50,19 @@ export async function askStatus(
   const peers = new Map<string, Peer>();
   const missing = new Set(expected);
   const settled = new AbortController();
-  const deadline = setTimeout(() => settled.abort(), timeoutMs);
-  let settling: NodeJS.Timeout | undefined;
+  const cancelDeadline = startTimer(timeoutMs, () => settled.abort());
+  let cancelSettling: CancelTimer | undefined;
   try {
     for await (const answer of ask(channel, { cairn: 1, ask: "status" }, anyOf(settled.signal, signal))) {
       const { instance, node, host, pid, startedAt, status } = answer;
       if (status !== undefined) peers.set(instance, { instance, node, host, pid, startedAt, status });
       missing.delete(instance);
       if (expected !== undefined && missing.size === 0)
-        settling ??= setTimeout(() => settled.abort(), SETTLE_MS);
+        cancelSettling ??= startTimer(SETTLE_MS, () => settled.abort());
     }
   } finally {
-    clearTimeout(deadline);
-    clearTimeout(settling);
+    cancelDeadline();
+    cancelSettling?.();
   }
   const order = ({ node, startedAt, instance }: Peer): string => `${node}\0${startedAt}\0${instance}`;
   return [...peers.values()].toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
@@ -78,17 +78,18 @@ export async function askEach(
   question: AboutIndex,
   options: AskOptions,
 ): Promise<Map<string, IndexAnswer>> {
-  const waiting = new Map<string, NodeJS.Timeout>();
+  const waiting = new Map<string, CancelTimer>();
   const found = new Map<string, IndexAnswer>();
   const done = new AbortController();
   const settle = (instance: string, answer: IndexAnswer): void => {
-    clearTimeout(waiting.get(instance));
+    waiting.get(instance)?.();
     if (waiting.delete(instance)) found.set(instance, answer);
     if (waiting.size === 0) done.abort();
   };
   const expect = (instance: string): void => {
-    clearTimeout(waiting.get(instance));
-    waiting.set(instance, setTimeout(settle, options.timeoutMs, instance, SILENT));
+    waiting.get(instance)?.();
+    const silent = (): void => settle(instance, SILENT);
+    waiting.set(instance, startTimer(options.timeoutMs, silent));
   };
   for (const { instance } of peers) expect(instance);
   if (peers.length === 0) return found;
@@ -103,7 +104,7 @@ export async function askEach(
       }
     }
   } finally {
-    for (const timer of waiting.values()) clearTimeout(timer);
+    for (const cancel of waiting.values()) cancel();
   }
   for (const instance of waiting.keys()) found.set(instance, SILENT);
   return found;

@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { timeoutSignal } from "@cairn/client/protocol";
 import type { ClusterFinding, ClusterStatus, NodeStatus } from "@cairn/client";
 import { isCairnError } from "@cairn/kv";
@@ -54,7 +55,7 @@ export class ClusterLook {
       view = alone(await this.#self());
     }
     const { node, instance } = identity;
-    return { ...clusterStatus(view, Date.now(), refused), askedBy: { node, instance } };
+    return { ...clusterStatus(view, systemClock.now(), refused), askedBy: { node, instance } };
   }
 
   async #ask(timeoutMs: number, expected: ReadonlySet<string> | undefined): Promise<ClusterView> {

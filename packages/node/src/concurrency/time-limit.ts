@@ -1,3 +1,5 @@
+import { type CancelTimer, startTimer } from "@cairn/kv";
+
 /** A deadline that all waits of one caller share. */
 export class Deadline {
   readonly limitMs: number;
@@ -19,13 +21,13 @@ export const TIMED_OUT = Symbol("timed out");
 
 /** Returns the result of `work`, or {@link TIMED_OUT} after `ms`. After a timeout, the result or error of `work` is discarded. */
 export async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T | typeof TIMED_OUT> {
-  let timer: NodeJS.Timeout | undefined;
+  let cancel: CancelTimer | undefined;
   const timeout = new Promise<typeof TIMED_OUT>((resolve) => {
-    timer = setTimeout(resolve, ms, TIMED_OUT);
+    cancel = startTimer(ms, () => resolve(TIMED_OUT));
   });
   try {
     return await Promise.race([work, timeout]);
   } finally {
-    clearTimeout(timer);
+    cancel?.();
   }
 }

@@ -3,7 +3,7 @@ import { createServer as createHttp, type Server } from "node:http";
 import { createServer as createHttps } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, startTimer, systemErrorCode } from "@cairn/kv";
 import type { NodeApi } from "../api/node-api.ts";
 import type { HttpOptions } from "../api/system.ts";
 import { TimeSlice } from "../concurrency/time-slice.ts";
@@ -251,12 +251,12 @@ async function closeListener(
   { server, connections, failures, unsent }: Listener,
   timeoutMs: number,
 ): Promise<void> {
-  const limit = setTimeout(() => server.closeAllConnections(), timeoutMs);
+  const cancel = startTimer(timeoutMs, () => server.closeAllConnections());
   const closed = server.listening ? once(server, "close") : undefined;
   connections.close();
   server.close();
   await closed;
-  clearTimeout(limit);
+  cancel();
   failures.close();
   unsent.close();
 }

@@ -1,4 +1,4 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, type CancelTimer, startTimer } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 
 interface Waiter {
@@ -31,23 +31,20 @@ export class IndexPosition {
   async reached(txId: TxId, timeoutMs: number): Promise<void> {
     if (txId <= this.#txId) return;
     if (this.#failed !== undefined) throw this.#failed;
-    let timer: NodeJS.Timeout | undefined;
+    let cancel: CancelTimer | undefined;
     await new Promise<void>((resolve, reject) => {
       const waiter = { txId, resolve, reject };
       this.#waiters.add(waiter);
-      timer = setTimeout(() => {
+      cancel = startTimer(timeoutMs, () => {
         this.#waiters.delete(waiter);
+        const message = `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.#txId}.`;
         reject(
-          new CairnError(
-            "TX_TIMEOUT",
-            `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.#txId}.`,
-            {
-              hint: "Try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status). The transaction is not lost if the log acknowledged it.",
-            },
-          ),
+          new CairnError("TX_TIMEOUT", message, {
+            hint: "Try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status). The transaction is not lost if the log acknowledged it.",
+          }),
         );
-      }, timeoutMs);
-    }).finally(() => clearTimeout(timer));
+      });
+    }).finally(() => cancel?.());
   }
 
   /** Rejects all present and future waits with `error`. */

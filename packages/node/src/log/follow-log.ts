@@ -1,4 +1,4 @@
-import { backoffMs, systemClock } from "@cairn/checkpoint";
+import { backoffMs, systemClock, systemRandom } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import {
   type Anchor,
@@ -82,7 +82,7 @@ export async function* followLog(
   options: FollowLogOptions,
 ): AsyncGenerator<readonly LogMessage[], void, void> {
   const follower = new Follower(log, options);
-  const { signal, upTo = Infinity, maxBackoffMs = 5_000, random = Math.random } = options;
+  const { signal, upTo = Infinity, maxBackoffMs = 5_000, random = systemRandom } = options;
   let failures = 0;
   let missing = 0;
   while (!signal.aborted && follower.lastPosition < upTo) {

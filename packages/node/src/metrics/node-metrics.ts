@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { statfs } from "node:fs/promises";
 import { collectDefaultMetrics, type Counter, type Gauge, Registry } from "prom-client";
 import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
@@ -178,7 +179,9 @@ function setConstants(make: Instruments, { nodeId, checkpointer, scrubEvery }: M
       "index_version",
     )
     .set({ node: nodeId, version: VERSION, index_version: INDEX_VERSION }, 1);
-  make.gauge("cairn_node_start_timestamp_seconds", "When the node was started.").set(Date.now() / 1_000);
+  make
+    .gauge("cairn_node_start_timestamp_seconds", "When the node was started.")
+    .set(systemClock.now() / 1_000);
   const period = make.gauge(
     "cairn_checkpoint_period_seconds",
     "approx-frequency: the approximate interval at which the cluster saves a checkpoint; absent without a checkpointer.",

@@ -257,7 +257,7 @@ export class NodeLife implements ComparedNode {
         if (error.code === "INDEX_CORRUPT") this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
         if (!pausesFirst(reaction.kind, failures)) continue;
-        this.#nextTryAt = Date.now() + retryDelayMs(failures);
+        this.#nextTryAt = systemClock.now() + retryDelayMs(failures);
         await systemClock.wait(retryDelayMs(failures), signal);
         this.#nextTryAt = undefined;
         await this.#closeIndex();

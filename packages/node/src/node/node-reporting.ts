@@ -1,4 +1,4 @@
-import { type Clock, systemClock, unlessAborted } from "@cairn/checkpoint";
+import { type Clock, systemClock, unlessAborted, systemRandom } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { CairnError } from "@cairn/kv";
@@ -94,7 +94,7 @@ export class NodeReporting {
       instance: this.#peers.instance,
       logger,
       clock: systemClock,
-      random: Math.random,
+      random: systemRandom,
       everyMs: parts.compareEveryMs,
     });
     this.comparePast = this.#past.comparePast;

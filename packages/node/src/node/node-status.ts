@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
@@ -101,7 +102,7 @@ export async function nodeStatus(
           },
     resources,
   };
-  return withFindings(facts, Date.now());
+  return withFindings(facts, systemClock.now());
 }
 
 /**
@@ -115,7 +116,7 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   return {
     location,
     newestSegmentAt: isoTime(newestAt),
-    ageMs: Math.max(0, Math.round(Date.now() - newestAt)),
+    ageMs: Math.max(0, Math.round(systemClock.now() - newestAt)),
   };
 }
 

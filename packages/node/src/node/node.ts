@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
-import { listRetained } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { listRetained, systemClock } from "@cairn/checkpoint";
+import { CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
 import { type Logger, pino } from "pino";
 import type {
   Director,
@@ -255,7 +254,7 @@ class RunningNode implements CairnNode {
       own:
         checkpointer === undefined || logId === undefined
           ? undefined
-          : { logId, policy: checkpointer.retentionPolicy, storeNow: Date.now() + (storeAhead ?? 0) },
+          : { logId, policy: checkpointer.retentionPolicy, storeNow: systemClock.now() + (storeAhead ?? 0) },
       format: { index: INDEX_VERSION, kv: kvProvider.format },
     });
     return checkpoints.map(listedCheckpoint);
@@ -308,7 +307,7 @@ class RunningNode implements CairnNode {
       { drainMs },
       "the node is draining: it reports that it is not ready, but still responds to requests",
     );
-    await delay(drainMs);
+    await wait(drainMs);
   }
 
   async #close(): Promise<void> {
@@ -322,9 +321,9 @@ class RunningNode implements CairnNode {
     // to a watch never ends by itself.
     this.#life.beginStop(stopped);
     // Transactions that were just submitted are usually indexed within moments. Longer waits are aborted.
-    const impatient = setTimeout(() => this.#life.position.fail(stopped), INDEX_WAIT_AT_STOP_MS);
+    const cancel = startTimer(INDEX_WAIT_AT_STOP_MS, () => this.#life.position.fail(stopped));
     await this.#http?.close();
-    clearTimeout(impatient);
+    cancel();
     this.#life.position.fail(stopped);
     await this.#reporting.close();
     await this.#life.stop();

@@ -112,7 +112,7 @@ export class StallWatch {
   }
 
   #describe({ phase, txId }: Movement, { what, text }: WaitingFor): Omit<Stall, "forMs"> {
-    const since = new Date(Date.now() - this.#stalledMs()).toISOString();
+    const since = new Date(systemClock.now() - this.#stalledMs()).toISOString();
     const message = `The node is ${phase} at transaction ${txId} and is waiting for ${text}.`;
     return { phase, txId, since: this.#stall?.since ?? since, waitingFor: what, message };
   }

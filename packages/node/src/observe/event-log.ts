@@ -1,4 +1,4 @@
-import { DAMAGE_CODES } from "@cairn/checkpoint";
+import { DAMAGE_CODES, systemClock } from "@cairn/checkpoint";
 import type { CairnError, ErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
@@ -6,7 +6,7 @@ import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "
 /** The interval at which a lasting failure of the backup is logged again (ms). */
 const REMIND_MS = 3_600_000;
 
-export function eventLog(logger: Logger, now: () => number = Date.now): NodeEventListener {
+export function eventLog(logger: Logger, now: () => number = systemClock.now): NodeEventListener {
   const backup = new BackupLines(logger, now);
   return (event) => {
     if (event.stage === "begun") logBegun(logger, event);

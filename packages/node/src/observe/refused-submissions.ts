@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import { isoTime } from "../text/iso-time.ts";
@@ -24,7 +25,7 @@ export class RefusedSubmissions {
 
   /** Returns the time since the last refusal (ms); undefined if the log took the last transaction. */
   get quietMs(): number | undefined {
-    return this.#error === undefined ? undefined : Date.now() - this.#lastAt;
+    return this.#error === undefined ? undefined : systemClock.now() - this.#lastAt;
   }
 
   async observe<T>(submission: Promise<T>): Promise<T> {
@@ -41,7 +42,7 @@ export class RefusedSubmissions {
   #note(error: CairnError | undefined): void {
     const known = this.#error;
     this.#error = error;
-    if (error !== undefined) this.#lastAt = Date.now();
+    if (error !== undefined) this.#lastAt = systemClock.now();
     if (known === undefined) this.#since = this.#lastAt;
     if (known?.code !== error?.code) this.onChange();
   }

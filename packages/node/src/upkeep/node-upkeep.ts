@@ -1,4 +1,4 @@
-import { type CheckpointStore, type Clock, systemClock } from "@cairn/checkpoint";
+import { type CheckpointStore, type Clock, systemClock, systemRandom } from "@cairn/checkpoint";
 import { CairnError, errorMessage } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { SegmentReads } from "../backup/write/segment-reads.ts";
@@ -25,7 +25,7 @@ export interface UpkeepParts {
   /** Reads the segments of the log's backup that this node has not read yet; undefined if the node keeps no backup. */
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
   readonly clock?: Clock;
-  /** The source of random numbers. Defaults to `Math.random`. */
+  /** The source of random numbers. Defaults to `systemRandom`. */
   readonly random?: () => number;
 }
 
@@ -41,7 +41,7 @@ export class NodeUpkeep {
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
-    this.#random = parts.random ?? Math.random;
+    this.#random = parts.random ?? systemRandom;
     this.#startDrill();
     this.#startTrimming();
   }

@@ -1,4 +1,4 @@
-import { type CheckpointStore } from "@cairn/checkpoint";
+import { type CheckpointStore, systemClock } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
@@ -126,7 +126,7 @@ function becauseOf(why: string, backup: BackupFloor | undefined): string {
  * recent messages.
  */
 async function firstYoung(
-  { log, keep, now = Date.now }: TrimOptions,
+  { log, keep, now = systemClock.now }: TrimOptions,
   { first, last }: LogBounds,
 ): Promise<number> {
   if (keep === undefined) return last;

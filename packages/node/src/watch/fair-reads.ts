@@ -1,4 +1,5 @@
-import { setImmediate as yieldToEventLoop, setTimeout as delay } from "node:timers/promises";
+import { wait } from "@cairn/kv";
+import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 
 /** A reader, which is one watcher for the duration of its watch. */
 export interface FairReader {
@@ -40,7 +41,7 @@ const MAX_PAUSE_MS = 200;
 /** Pauses after `busyMs` of work for watches, so that the thread can do other work. */
 export async function pauseAfter(busyMs: number): Promise<void> {
   const ms = Math.min(MAX_PAUSE_MS, busyMs * PAUSE_FACTOR);
-  if (ms >= 1) await delay(ms);
+  if (ms >= 1) await wait(ms);
 }
 
 /**

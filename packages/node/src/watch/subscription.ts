@@ -1,3 +1,4 @@
+import { startTimer } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { WatchEvent } from "./watch-event.ts";
 
@@ -73,9 +74,9 @@ export class Subscription {
   async changed(ms: number): Promise<void> {
     if (this.#queue.length > 0 || this.#lost !== undefined) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
+      const cancel = startTimer(ms, resolve);
       this.#wake = () => {
-        clearTimeout(timer);
+        cancel();
         resolve();
       };
     });

@@ -1,3 +1,4 @@
+import { startTimer } from "@cairn/kv";
 import { setImmediate as yieldToEventLoop } from "node:timers/promises";
 import type { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
@@ -104,7 +105,7 @@ export class WatchFeed {
     if (isOver()) return;
     await new Promise<void>((resolve) => {
       const done = (): void => {
-        clearTimeout(timer);
+        cancel();
         this.#arrivals.delete(arrived);
         signal?.removeEventListener("abort", done);
         resolve();
@@ -112,7 +113,7 @@ export class WatchFeed {
       const arrived = (): void => {
         if (isOver()) done();
       };
-      const timer = setTimeout(done, ms);
+      const cancel = startTimer(ms, done);
       this.#arrivals.add(arrived);
       signal?.addEventListener("abort", done);
     });

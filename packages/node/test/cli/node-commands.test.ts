@@ -240,7 +240,7 @@ describe("a node", () => {
       if (asked > 3) Object.assign(served.node, { phase: "ready", failure: null });
       return await status.call(served.node);
     };
-    expect(await run(served, ["status", "--wait", "PT1M"])).toMatchObject({ code: 0, stderr: "" });
+    expect(await run(served, ["status", "--wait", "P25D"])).toMatchObject({ code: 0, stderr: "" });
   });
 
   test.each(["restoring", "replaying", "stopping"] as const)(

@@ -16,6 +16,7 @@ import {
   MAX_SMALL_FILE_BYTES,
   tooLarge,
 } from "../../store/stored-files.ts";
+import { systemClock } from "../../timing/clock.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { isLink, listFolder, readFileStream, removeFile, writeAll } from "./folder-files.ts";
 import { FolderMemory } from "./folder-memory.ts";
@@ -214,7 +215,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     now: () =>
       run("reading its clock", async () => {
         // Before the first write, there are no files whose age matters, and nothing may be created on disk.
-        if (!(await isThere())) return Date.now();
+        if (!(await isThere())) return systemClock.now();
         const file = await createTemporary(root);
         try {
           return Math.floor((await file.handle.stat()).mtimeMs);

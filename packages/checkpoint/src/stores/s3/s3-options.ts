@@ -1,5 +1,5 @@
 import { DEFAULT_PART_BYTES, MIN_PART_BYTES } from "./s3-parts.ts";
-import { CairnError } from "@cairn/kv";
+import { CairnError, MAX_TIMER_MS } from "@cairn/kv";
 
 /** Credentials: a profile of the AWS configuration files, or a key. Defaults to the SDK's provider chain. */
 export type S3Credentials =
@@ -102,7 +102,8 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     partSize: Math.max(MIN_PART_BYTES, options.partSize ?? DEFAULT_PART_BYTES),
     concurrency: options.concurrency ?? 4,
     maxAttempts: options.maxAttempts ?? 5,
-    requestTimeout: options.requestTimeout ?? 30_000,
+    // The SDK's timers run out at once if they are longer.
+    requestTimeout: Math.min(options.requestTimeout ?? 30_000, MAX_TIMER_MS),
     encryption: {
       ...(serverSideEncryption === undefined ? {} : { ServerSideEncryption: serverSideEncryption }),
       ...(kmsKeyId === undefined ? {} : { SSEKMSKeyId: kmsKeyId }),

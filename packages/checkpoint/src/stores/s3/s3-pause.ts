@@ -1,18 +1,13 @@
-import { setTimeout } from "node:timers/promises";
 import { isCairnError } from "@cairn/kv";
 import { backoffMs } from "../../timing/backoff.ts";
+import { systemClock, systemRandom } from "../../timing/clock.ts";
 
 const BACKOFF = { firstMs: 100, maxMs: 5_000 };
 
 /** Waits after attempt `attempt`, counted from 0: 100 ms, doubling up to 5 s, with jitter. Throws `signal`'s reason. */
 export async function pauseBefore(attempt: number, signal?: AbortSignal): Promise<void> {
-  const ms = backoffMs(attempt, BACKOFF, Math.random());
-  try {
-    await setTimeout(ms, undefined, signal === undefined ? {} : { signal });
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
-  }
+  await systemClock.wait(backoffMs(attempt, BACKOFF, systemRandom()), signal);
+  signal?.throwIfAborted();
 }
 
 /**

@@ -5,6 +5,7 @@ import {
   nextLookDelay,
   retryDelay,
   systemClock,
+  systemRandom,
 } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
@@ -108,7 +109,7 @@ export class LogBackup {
   constructor(parts: LogBackupParts) {
     this.#parts = parts;
     this.#clock = parts.clock ?? systemClock;
-    this.#random = parts.random ?? Math.random;
+    this.#random = parts.random ?? systemRandom;
     this.#reads = parts.reads ?? new SegmentReads();
   }
 

@@ -1,7 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { isUnreadable } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, wait } from "@cairn/kv";
 import type { CheckpointResult } from "../../api/node-api.ts";
 import {
   formatBytes,
@@ -59,7 +58,7 @@ async function createdCheckpoint(node: NodeClient): Promise<CheckpointSummary | 
     } catch (error) {
       if (!isCairnError(error, "CHECKPOINT_RUNNING")) throw error;
     }
-    await delay(POLL_MS);
+    await wait(POLL_MS);
   }
 }
 

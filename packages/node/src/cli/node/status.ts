@@ -1,6 +1,5 @@
 import { timeoutSignal } from "@cairn/client/protocol";
-import { setTimeout as delay } from "node:timers/promises";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, wait } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import { requireConfig } from "../../config/read-config.ts";
 import {
@@ -204,11 +203,11 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
       if (!(error instanceof NoAnswerError)) throw error;
       if (signal.aborted) throw last === undefined ? error : notReady(last);
     }
-    await delay(POLL_INTERVAL_MS);
+    await wait(POLL_INTERVAL_MS);
   }
 }
 
 function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
-  const wait = "Wait longer: cairn status shows its progress.";
-  return new CairnError("NOT_READY", `${node}: ${message}`, { hint: hint ?? wait });
+  const longer = "Wait longer: cairn status shows its progress.";
+  return new CairnError("NOT_READY", `${node}: ${message}`, { hint: hint ?? longer });
 }

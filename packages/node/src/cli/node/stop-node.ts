@@ -1,5 +1,5 @@
+import { wait } from "@cairn/kv";
 import { once } from "node:events";
-import { setTimeout as delay } from "node:timers/promises";
 import type { NodeApi } from "../../api/node-api.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -48,7 +48,7 @@ export function stopAtSignal(
       const cut = await Promise.race([
         node.close().then(() => undefined),
         aborted(forced.signal),
-        delay(limitMs, undefined, { signal: done.signal }).then(() => tooLong(node, limitMs)),
+        wait(limitMs, done.signal).then(() => tooLong(node, limitMs)),
       ]);
       if (cut === undefined) return 0;
       options.onForced(cut);
@@ -72,7 +72,7 @@ async function tooLong(node: NodeApi, limitMs: number): Promise<string> {
       ({ checkpoints }) => checkpoints.running?.step,
       () => undefined,
     ),
-    delay(200),
+    wait(200).then(() => undefined),
   ]);
   const what =
     saving === undefined

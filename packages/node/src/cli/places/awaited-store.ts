@@ -1,3 +1,4 @@
+import { startTimer } from "@cairn/kv";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { System } from "../../api/system.ts";
@@ -21,7 +22,7 @@ export function awaitedStore(
 
   async function watched<T>(doing: string, work: Promise<T>): Promise<T> {
     if (isReported) return work;
-    const timer = setTimeout(() => {
+    const report = (): void => {
       if (isReported) return;
       isReported = true;
       const where = printable(store.identity ?? store.location);
@@ -29,11 +30,12 @@ export function awaitedStore(
       terminal.stderr.write(
         `Still waiting for ${where}: ${printable(doing)} has taken ${taken} so far. Press Ctrl-C to stop waiting.\n`,
       );
-    }, patienceMs).unref();
+    };
+    const cancel = startTimer(patienceMs, report, { background: true });
     try {
       return await work;
     } finally {
-      clearTimeout(timer);
+      cancel();
     }
   }
 

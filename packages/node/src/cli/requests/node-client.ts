@@ -15,7 +15,14 @@ import {
   SILENCE_MS,
   type Transport,
 } from "@cairn/client/protocol";
-import { CairnError, type ErrorCode, ERROR_CODES, errorMessage, systemErrorCode } from "@cairn/kv";
+import {
+  CairnError,
+  type ErrorCode,
+  ERROR_CODES,
+  errorMessage,
+  systemErrorCode,
+  startTimer,
+} from "@cairn/kv";
 
 /** An error that a node returned, with the other fields of the response's body. */
 export class NodeError extends CairnError {
@@ -177,10 +184,10 @@ export class NodeClient {
       // Once the connection is established, the node may have received the request, even if no response arrives.
       let isConnected = false;
       const late = (): void => void request.destroy(new Error("connecting took too long"));
-      const timer = setTimeout(late, CONNECT_TIMEOUT_MS);
+      const cancel = startTimer(CONNECT_TIMEOUT_MS, late);
       const onConnected = (): void => {
         isConnected = true;
-        clearTimeout(timer);
+        cancel();
       };
       request.once("socket", (socket) => {
         if (socket.connecting) socket.once("connect", onConnected);
@@ -188,7 +195,7 @@ export class NodeClient {
       });
       return await new Promise((resolve, reject) => {
         request.once("error", (error) => {
-          clearTimeout(timer);
+          cancel();
           reject(new NoAnswerError(this.url, isConnected, error));
         });
         request.once("response", (response) => resolve(this.#answer(response)));

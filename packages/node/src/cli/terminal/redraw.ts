@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { wait } from "@cairn/kv";
 import { ENDING_SIGNALS } from "./interrupt.ts";
 import { type Terminal, write } from "./terminal.ts";
 
@@ -28,7 +28,7 @@ export async function redraw(
         stdout,
         `${NO_WRAP}${HOME}${lines.map((line) => `${line}${END_OF_LINE}\n`).join("")}${END_OF_SCREEN}${WRAP}`,
       );
-      await delay(intervalMs, undefined, { signal });
+      await wait(intervalMs, signal);
     }
   } catch (error) {
     if (!signal.aborted) throw error;

@@ -1,8 +1,7 @@
-import { isCairnError } from "@cairn/kv";
+import { isCairnError, wait } from "@cairn/kv";
 import type { Revision, TxOperation } from "@cairn/client";
 import type { ReadOptions } from "../../api/node-api.ts";
-import { setTimeout as delay } from "node:timers/promises";
-import { backoffMs } from "@cairn/checkpoint";
+import { backoffMs, systemRandom } from "@cairn/checkpoint";
 import { type Deadline, TIMED_OUT } from "../../concurrency/time-limit.ts";
 import { Turns } from "../../concurrency/turns.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
@@ -92,7 +91,7 @@ async function writeEvaluated(
     if (committed || !isLost(reason)) return { submitted, result };
     if (limit.leftMs === 0) throw tooLate("because others wrote before it each time", limit);
     state = { minTx: txId };
-    await delay(Math.min(limit.leftMs, backoffMs(overtaken, RETRY, Math.random())));
+    await wait(Math.min(limit.leftMs, backoffMs(overtaken, RETRY, systemRandom())));
   }
 }
 

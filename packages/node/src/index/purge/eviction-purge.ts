@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import type { KvPurge, KvPurged, KvPurging, KvStore, KvPurgeRange } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { Semaphore } from "../../concurrency/semaphore.ts";
@@ -106,7 +107,7 @@ export class EvictionPurge {
   ): Promise<PurgeHeld | undefined> {
     const purged = await purge.run(options);
     if (purged === "unfinished" || purged === "read") return purged;
-    const mark = { txId, at: Date.now(), ...(purged === "named" ? { named: true as const } : {}) };
+    const mark = { txId, at: systemClock.now(), ...(purged === "named" ? { named: true as const } : {}) };
     await this.#record([...(this.#marks ?? []), mark]);
     this.#begun = undefined;
     return undefined;
@@ -116,7 +117,7 @@ export class EvictionPurge {
   async #readMarks(): Promise<readonly PurgeMark[]> {
     const marks = await readPurgeMarks(this.#kv);
     if (!marks.some(({ named }) => named)) return marks;
-    const now = Date.now();
+    const now = systemClock.now();
     return await this.#record(marks.map(({ txId, at, named }) => ({ txId, at: named === true ? now : at })));
   }
 

@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import {
   BATCH_END_KEY,
@@ -63,7 +64,7 @@ async function checkLast(database: Database, last: number): Promise<void> {
 async function recentMessageIds(
   database: Database,
 ): Promise<{ readonly messageIds: MessageIdMemory; readonly forgotten: Uint8Array | undefined }> {
-  const oldest = Date.now() - MESSAGE_ID_WINDOW_MS;
+  const oldest = systemClock.now() - MESSAGE_ID_WINDOW_MS;
   const recent: LogMessage[] = [];
   let forgotten: Uint8Array | undefined;
   for await (const [key, value] of database.iterator({ ...MESSAGE_IDS, reverse: true })) {

@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -177,7 +178,7 @@ export class EmbeddedStorage {
         // Both are in one batch, so that a log has either both or neither.
         await this.#batch(this.database, 1, [
           { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
-          { type: "put", key: positionKey(1), value: encodeRow(Date.now(), birthRecord(logId)) },
+          { type: "put", key: positionKey(1), value: encodeRow(systemClock.now(), birthRecord(logId)) },
         ]);
         await endCreation(this.path);
       } catch (error) {
@@ -216,7 +217,7 @@ export class EmbeddedStorage {
   async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
     if (this.#failure !== undefined) await this.#recover(this.#failure);
     const { messageIds } = this.#contents;
-    const time = Date.now();
+    const time = systemClock.now();
     const rows: KvOperation[] = [];
     const messages: LogMessage[] = [];
     const fresh = new Map<string, number>();

@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { statSync } from "node:fs";
 import { syncFolder } from "@cairn/kv";
 
@@ -18,7 +19,7 @@ export class FolderNames {
     // This is synchronous, because the folder is cached and the thread pool would take ten times as long.
     const { mtimeMs } = statSync(this.#path);
     if (mtimeMs === this.#flushed) return;
-    const isOld = Math.abs(Date.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
+    const isOld = Math.abs(systemClock.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
     await syncFolder(this.#path);
     this.#flushed = isOld ? mtimeMs : undefined;
   }

@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
@@ -157,7 +158,7 @@ function refusalOf(
   const { parameter, path } = fileOf(credentials) ?? {};
   if (path !== undefined) {
     const expired = parameter === "credentials-file" ? expiryOf(path) : undefined;
-    if (expired !== undefined && expired.getTime() <= Date.now()) {
+    if (expired !== undefined && expired.getTime() <= systemClock.now()) {
       return {
         message: `${refused} in the ${parameter} ${path}: they expired at ${expired.toISOString()}.`,
         hint: `Renew the file (nsc generate creds). ${RENEWAL}`,

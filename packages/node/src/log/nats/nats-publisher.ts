@@ -1,3 +1,4 @@
+import { systemClock } from "@cairn/checkpoint";
 import { createHash, randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
@@ -31,7 +32,7 @@ interface Flight {
   readonly ownId: boolean;
   /** The deadline. Like `sentAt`, it is a time of `performance.now()`. */
   readonly deadline: number;
-  /** The time of `Date.now()` after which the message is not sent again. */
+  /** The time of the system clock after which the message is not sent again. */
   readonly expiresAt: number;
   readonly resolve: (appended: Appended) => void;
   readonly reject: (error: unknown) => void;
@@ -112,7 +113,7 @@ export class NatsPublisher implements LinkListener {
       fields.append("Nats-Expected-Stream", this.#options.stream);
       const withinMs = Math.min(timeoutMs, this.#options.deadlineMs);
       const deadline = performance.now() + withinMs;
-      const expiresAt = Date.now() + withinMs + CLOCK_STEP_MS;
+      const expiresAt = systemClock.now() + withinMs + CLOCK_STEP_MS;
       const ownId = messageId === undefined;
       this.#foreign.domain = target.domain;
       if (!this.#closed) this.#subscription ??= this.#subscribe();
@@ -289,7 +290,7 @@ export class NatsPublisher implements LinkListener {
 
   /** Rejects messages whose time has passed, on either clock. */
   #rejectOverdue(): void {
-    const [now, time] = [performance.now(), Date.now()];
+    const [now, time] = [performance.now(), systemClock.now()];
     const isOverdue = ({ deadline, expiresAt }: Flight): boolean => deadline <= now || expiresAt <= time;
     for (const [number, flight] of this.#flights) {
       if (!isOverdue(flight)) continue;

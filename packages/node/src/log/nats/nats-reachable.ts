@@ -1,5 +1,6 @@
+import { systemRandom } from "@cairn/checkpoint";
 import { connect } from "node:net";
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
 import type { NatsServer } from "./nats-server-url.ts";
 import { awaitsTls } from "./nats-tls-failure.ts";
 
@@ -21,7 +22,7 @@ export async function answeringFirst(
   options: ProbeOptions,
 ): Promise<string[]> {
   const shuffled = servers
-    .map((server) => ({ server, order: Math.random() }))
+    .map((server) => ({ server, order: systemRandom() }))
     .toSorted((a, b) => a.order - b.order)
     .map(({ server }) => server);
   const answers = await Promise.allSettled(shuffled.map((server) => probe(server, options)));
@@ -81,13 +82,13 @@ function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): P
   return new Promise((resolve, reject) => {
     const socket = connect({ host: server.host, port: server.port });
     const finish = (error?: Error): void => {
-      clearTimeout(timer);
+      cancel();
       signal?.removeEventListener("abort", abort);
       socket.destroy();
       if (error === undefined) resolve();
       else reject(error);
     };
-    const timer = setTimeout(() => finish(new Error(`no response within ${timeout} ms`)), timeout);
+    const cancel = startTimer(timeout, () => finish(new Error(`no response within ${timeout} ms`)));
     const abort = (): void => finish(new Error("given up"));
     signal?.addEventListener("abort", abort);
     socket.once("error", finish);

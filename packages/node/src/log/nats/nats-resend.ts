@@ -1,3 +1,4 @@
+import { type CancelTimer, startTimer } from "@cairn/kv";
 import { backoffMs } from "@cairn/checkpoint";
 
 const BACKOFF = { firstMs: 50, maxMs: 2_000 };
@@ -15,7 +16,7 @@ export class NatsResend {
   readonly #actions: ResendActions;
   /** The number of backoffs since the last acknowledgement. */
   #backoffs = 0;
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: CancelTimer | undefined;
   /** The lookup in progress. */
   #looking: symbol | undefined;
   #closed = false;
@@ -26,14 +27,14 @@ export class NatsResend {
 
   /** Schedules an attempt after the backoff, unless an attempt is already scheduled. */
   soon(): void {
-    if (this.#timer !== undefined || this.#looking !== undefined || this.#closed) return;
-    this.#timer = setTimeout(() => this.now(), backoffMs(this.#backoffs, BACKOFF));
+    if (this.#cancel !== undefined || this.#looking !== undefined || this.#closed) return;
+    this.#cancel = startTimer(backoffMs(this.#backoffs, BACKOFF), () => this.now());
     this.#backoffs += 1;
   }
 
   now(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
     if (this.#closed || !this.#actions.isPossible()) return;
     void this.#lookAndSend();
   }
@@ -49,7 +50,7 @@ export class NatsResend {
 
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#cancel?.();
   }
 
   async #lookAndSend(): Promise<void> {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { setTimeout as delay } from "node:timers/promises";
-import { CairnError } from "@cairn/kv";
+import { backoffMs } from "@cairn/checkpoint";
+import { CairnError, wait } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
 import { decodeMessage } from "../../transactions/transaction-codec.ts";
 import { SAVE_BEYOND_GAP, trimmedTooFar } from "../anchor.ts";
@@ -24,6 +24,7 @@ const NAME_IN_USE = 10058;
 const SUBJECTS_OVERLAP = 10065;
 
 const CREATE_DEADLINE_MS = 30_000;
+const CREATE_BACKOFF = { firstMs: 20, maxMs: 1_000 };
 /** The pause before a message inside the stream that the server reported as missing is requested again (ms). */
 const ABSENT_AGAIN_MS = 1_000;
 /**
@@ -133,7 +134,7 @@ export class NatsStream {
     if (position < first || position > last) return undefined;
     // The server also reports a message as missing if it fails to read it, for example from a cache that it is just
     // filling (nats-server 2.9). A node that believes this stops serving, so the server is asked again.
-    await delay(ABSENT_AGAIN_MS);
+    await wait(ABSENT_AGAIN_MS);
     return await this.#tryFetch(position);
   }
 
@@ -265,7 +266,7 @@ export class NatsStream {
     const { signal } = this.#creation;
     const deadline = performance.now() + CREATE_DEADLINE_MS;
     let finals = 0;
-    for (let pause = 20; ; pause = Math.min(1_000, pause * 2)) {
+    for (let tries = 0; ; tries += 1) {
       this.#link.check();
       const failure = await this.#tryBirth(subject, payload, conditions);
       // The result is verified regardless of the response, because a timeout proves nothing, and a stream in another
@@ -276,7 +277,8 @@ export class NatsStream {
       if (isFinal(this.name, failure)) finals += 1;
       if (performance.now() > deadline || finals > MAX_FINAL_REFUSALS)
         throw this.#error(failure ?? new Error("it did not store the birth record"));
-      await delay(pause, undefined, signal === undefined ? {} : { signal });
+      await wait(backoffMs(tries, CREATE_BACKOFF), signal);
+      signal?.throwIfAborted();
     }
   }
 

@@ -2,7 +2,7 @@ import { timeoutSignal } from "@cairn/client/protocol";
 import { once } from "node:events";
 import { connect, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
 import type { TlsOptions } from "nats";
 import type { NatsServer } from "./nats-server-url.ts";
 import { readTlsFiles } from "./nats-tls-files.ts";
@@ -88,12 +88,11 @@ async function outcomeOf(
   events: readonly string[],
 ): Promise<Error | undefined> {
   return await new Promise((resolve) => {
-    const timer = setTimeout(
-      () => resolve(events.includes("late") ? undefined : new Error("it did not respond in time")),
-      timeoutMs,
+    const cancel = startTimer(timeoutMs, () =>
+      resolve(events.includes("late") ? undefined : new Error("it did not respond in time")),
     );
     const end = (error?: Error): void => {
-      clearTimeout(timer);
+      cancel();
       resolve(error);
     };
     for (const event of events) secure.once(event, () => end());

@@ -65,6 +65,19 @@ describe("a signal", () => {
     expect(signals).toEqual(["SIGINT"]);
   });
 
+  test("to a node that may drain for 25 days waits for it to stop", async () => {
+    const { terminal, forced, stop } = setUp({ limitMs: 25 * 86_400_000 });
+    const node = new MemoryNode();
+    const { close } = node;
+    node.close = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await close.call(node);
+    };
+    const stopping = stop(node);
+    terminal.signal("SIGTERM");
+    expect([await stopping, forced]).toEqual([0, []]);
+  });
+
   test("to a node that does not stop in time exits with 1 and reports what is still open", async () => {
     const { terminal, forced, stop } = setUp({ limitMs: 20 });
     const stopping = stop(new StubbornNode());
