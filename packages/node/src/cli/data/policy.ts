@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { PolicyState } from "@cairn/client";
 import { policyProblems } from "../../policies/policy-problems.ts";
-import { repeatedKeys } from "../../config/source/repeated-keys.ts";
+import { repeatedKeys } from "../../policies/repeated-keys.ts";
 import { command, commandGroup } from "../options/command.ts";
 import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
 import { countValue } from "../options/option-specs.ts";

@@ -1,4 +1,4 @@
-import { createScanner, parseTree } from "jsonc-parser";
+import { parseTree } from "jsonc-parser";
 import type { Node, ParseError } from "jsonc-parser";
 import { normalizeName } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
@@ -6,10 +6,7 @@ import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH } from "./source-text.ts";
 import type { SourceText } from "./source-text.ts";
 
-// The enums of jsonc-parser are ambient const enums, which isolated modules cannot read, but their numbers are part of
-// its public types.
-const SYNTAX = { openBrace: 1, closeBrace: 2, openBracket: 3, closeBracket: 4, endOfFile: 17 } as const;
-
+// The numbers of jsonc-parser's errors: its enums are ambient, so isolated modules cannot read them.
 const INVALID_SYMBOL = 1;
 const AFTER_END = 9;
 
@@ -114,12 +111,11 @@ function entriesOf(node: Node, source: SourceText, problems: ProblemList): Confi
 
 /** The nesting is checked before parsing, because the parser is recursive. */
 function tooDeepAt(text: string): number | undefined {
-  const scanner = createScanner(text, true);
   let depth = 0;
-  for (let token: number = scanner.scan(); token !== SYNTAX.endOfFile; token = scanner.scan()) {
-    if (token === SYNTAX.openBrace || token === SYNTAX.openBracket) depth += 1;
-    else if (token === SYNTAX.closeBrace || token === SYNTAX.closeBracket) depth -= 1;
-    if (depth > MAX_DEPTH) return scanner.getTokenOffset();
+  for (const { 0: token, index } of text.matchAll(/"(?:[^"\\]+|\\.)*"?|[{}[\]]/gs)) {
+    if (token === "{" || token === "[") depth += 1;
+    else if (token === "}" || token === "]") depth -= 1;
+    if (depth > MAX_DEPTH) return index;
   }
   return undefined;
 }

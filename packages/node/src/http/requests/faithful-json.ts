@@ -1,17 +1,11 @@
 import { isUtf8 } from "node:buffer";
+import { closingQuote, isDigit, isExponent, jsonParts, numberEnd } from "../../text/json-parts.ts";
 import { badBody, type RequestError } from "../answers/request-error.ts";
 
 /** The codes of characters. */
 const QUOTE = 34;
-const BACKSLASH = 92;
 const COLON = 58;
-const MINUS = 45;
-const PLUS = 43;
-const POINT = 46;
 const ZERO = 48;
-const NINE = 57;
-const LOWER_E = 101;
-const UPPER_E = 69;
 
 /** A double preserves every number without an exponent that has at most this many characters. */
 const ALWAYS_EXACT_CHARACTERS = 15;
@@ -91,68 +85,14 @@ function memberCount(value: unknown, expected: number): number {
   return members;
 }
 
-/** An open object or array: the names in it so far, and the name or index of the current value. */
-interface Level {
-  readonly names: Set<string> | undefined;
-  at: string | number;
-}
-
 /** Returns the error for the first part of the valid JSON `text` that parsing does not preserve. */
 function firstLoss(text: string): RequestError | undefined {
-  const levels: Level[] = [];
-  let lastText = "";
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text.charAt(at);
-    const level = levels.at(-1);
-    if (character === '"') {
-      const end = closingQuote(text, at);
-      lastText = text.slice(at, end + 1);
-      at = end;
-    } else if (character === "{") levels.push({ names: new Set(), at: "" });
-    else if (character === "[") levels.push({ names: undefined, at: 0 });
-    else if (character === "}" || character === "]") levels.pop();
-    else if (character === "," && typeof level?.at === "number") level.at += 1;
-    else if (character === ":" && level?.names !== undefined) {
-      const name = JSON.parse(lastText) as string;
-      level.at = name;
-      if (level.names.has(name)) return repeatedName(place(levels));
-      level.names.add(name);
-    } else if (character === "-" || isDigit(text.charCodeAt(at))) {
-      const end = numberEnd(text, at + 1);
-      const number = text.slice(at, end);
-      if (!isPreserved(number)) return changedNumber(number, place(levels));
-      at = end - 1;
-    }
+  for (const { kind, isRepeated, from, to, path } of jsonParts(text)) {
+    if (isRepeated) return repeatedName(place(path()));
+    const number = text.slice(from, to);
+    if (kind === "number" && !isPreserved(number)) return changedNumber(number, place(path()));
   }
   return undefined;
-}
-
-function isDigit(code: number): boolean {
-  return code >= ZERO && code <= NINE;
-}
-
-/** Returns the index of the closing quote of the string that begins at `from`. */
-function closingQuote(text: string, from: number): number {
-  for (let at = text.indexOf('"', from + 1); ; at = text.indexOf('"', at + 1)) {
-    let before = at - 1;
-    while (text.charCodeAt(before) === BACKSLASH) before -= 1;
-    // An even number of backslashes escape one another, not the quote.
-    if ((at - before) % 2 === 1) return at;
-  }
-}
-
-/** Returns the index after the end of the number that contains `at`. */
-function numberEnd(text: string, at: number): number {
-  let end = at;
-  for (;;) {
-    const code = text.charCodeAt(end);
-    if (!isDigit(code) && code !== POINT && code !== MINUS && code !== PLUS && !isExponent(code)) return end;
-    end += 1;
-  }
-}
-
-function isExponent(code: number): boolean {
-  return code === LOWER_E || code === UPPER_E;
 }
 
 function hasExponent(text: string, from: number, end: number): boolean {
@@ -188,9 +128,9 @@ function shown(text: string): string {
   return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
 }
 
-function place(levels: readonly Level[]): string {
-  const path = levels
-    .map(({ at }) => {
+function place(names: readonly (string | number)[]): string {
+  const path = names
+    .map((at) => {
       if (typeof at === "number") return `[${at}]`;
       return /^[\w-]+$/.test(at) ? `.${at}` : `[${JSON.stringify(at)}]`;
     })

@@ -5,7 +5,7 @@ import {
   type PolicyProblem,
   policyProblems,
 } from "../../policies/policy-problems.ts";
-import { repeatedKeys } from "../../config/source/repeated-keys.ts";
+import { repeatedKeys } from "../../policies/repeated-keys.ts";
 import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { repeatedKeys } from "../../src/config/source/repeated-keys.ts";
+import { repeatedKeys } from "../../src/policies/repeated-keys.ts";
 
 it("the search for repeated keys finds nothing in the output of JSON.stringify", () => {
   fc.assert(
@@ -42,3 +42,8 @@ function escapes(character: string): string {
   }
   return written;
 }
+
+it("many repeated keys on one long line are found in linear time", () => {
+  const json = `{${'"a":1,'.repeat(200_000)}"a":1}`;
+  expect(repeatedKeys(json, "x")).toHaveLength(200_000);
+});
