@@ -1,4 +1,5 @@
 import { isCairnError } from "@cairn/kv";
+import { SharedResults } from "./shared-results.ts";
 import { withTimeout } from "./time-limit.ts";
 
 /**
@@ -9,7 +10,7 @@ export class LastKnown<T> {
   readonly #work: () => Promise<T>;
   readonly #limitMs: number;
   #result: T | undefined;
-  #running: Promise<void> | undefined;
+  readonly #runs = new SharedResults<void>();
 
   constructor(work: () => Promise<T>, limitMs: number) {
     this.#work = work;
@@ -22,10 +23,10 @@ export class LastKnown<T> {
    * beginning anew: a slow source is then not asked more and more often, and its result is not lost.
    */
   async current(): Promise<T | undefined> {
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
-    await withTimeout(this.#running, this.#limitMs);
+    await withTimeout(
+      this.#runs.get("", () => this.#run()),
+      this.#limitMs,
+    );
     return this.#result;
   }
 

@@ -1,10 +1,10 @@
-/** Calls with the same key share a run's result until it is `keepMs` old. Errors are shared, but not kept. */
+/** Calls with the same key share a run, and its result until it is `keepMs` old (by default, only the run). Errors are shared, but not kept. */
 export class SharedResults<T> {
   readonly #keepMs: number;
   readonly #now: () => number;
   readonly #runs = new Map<string, { readonly result: Promise<T>; endedAt: number | undefined }>();
 
-  constructor(keepMs: number, now: () => number = () => performance.now()) {
+  constructor(keepMs = 0, now: () => number = () => performance.now()) {
     this.#keepMs = keepMs;
     this.#now = now;
   }

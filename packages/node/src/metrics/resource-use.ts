@@ -2,6 +2,7 @@ import type { StatsFs } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { memoryUsage } from "node:process";
 import type { NodeResources } from "@cairn/client";
+import { SharedResults } from "../concurrency/shared-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { AnsweredRequest } from "./http-metrics.ts";
 import { RequestRates } from "./request-rates.ts";
@@ -15,7 +16,7 @@ export class ResourceUse {
   readonly #startedAt = performance.now();
   readonly #reads = new RequestRates();
   readonly #writes = new RequestRates();
-  #asking: Promise<StatsFs> | undefined;
+  readonly #asking = new SharedResults<StatsFs>();
 
   constructor(dbDir: string) {
     this.#dbDir = dbDir;
@@ -43,10 +44,8 @@ export class ResourceUse {
   async #disk(): Promise<StatsFs | undefined> {
     try {
       // A disk that does not respond occupies one thread, however often the status is requested.
-      this.#asking ??= statfs(this.#dbDir).finally(() => {
-        this.#asking = undefined;
-      });
-      const disk = await withTimeout(this.#asking, DISK_MS);
+      const asked = this.#asking.get(this.#dbDir, () => statfs(this.#dbDir));
+      const disk = await withTimeout(asked, DISK_MS);
       return disk === TIMED_OUT ? undefined : disk;
     } catch {
       // The folder is missing, or the system does not report its file system. The status is returned without it.
