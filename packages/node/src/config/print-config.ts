@@ -4,86 +4,75 @@ import type { ResolvedConfig } from "./read-config.ts";
 import type { Setting } from "./types/reading.ts";
 import type { SettingValue } from "./types/plain-value.ts";
 
+/** The settings of a map by name, in the order in which they were read. */
+interface Tree extends Map<string, Tree | Setting> {}
+
 /** Formats the configuration as text. Each value is followed by its origin, and secrets are redacted. */
-export function printConfig(config: ResolvedConfig): string {
-  const rows: { left: string; right: string }[] = [];
-  let open: readonly string[] = [];
-  for (const { path, value, origin } of inOrder(config.settings)) {
-    const common = sharedLength(open, path);
-    for (let depth = common; depth < path.length - 1; depth += 1) {
-      rows.push({ left: `${"  ".repeat(depth)}${path[depth] ?? ""}`, right: "" });
-    }
-    const name = path.at(-1) ?? "";
-    rows.push({
-      left: `${"  ".repeat(path.length - 1)}${name} = ${valueText(value)}`,
-      right: originText(origin),
-    });
-    open = path;
-  }
+export function printConfig({ settings }: Pick<ResolvedConfig, "settings">): string {
+  const rows = [...rowsOf(treeOf(settings), 0)];
   // A single long path must not push all origins off the screen.
-  const width = Math.min(90, Math.max(0, ...rows.map((row) => (row.right === "" ? 0 : row.left.length))));
-  return rows
-    .map(({ left, right }) => (right === "" ? left : `${left.padEnd(width)}  # ${right}`))
-    .join("\n");
+  const width = Math.min(90, Math.max(0, ...rows.map(({ left, from }) => (from === "" ? 0 : left.length))));
+  return rows.map(({ left, from }) => (from === "" ? left : `${left.padEnd(width)}  # ${from}`)).join("\n");
 }
 
 /** Returns the configuration as JSON: the values as in a configuration file, and the origin of each path. */
-export function configAsJson(config: ResolvedConfig): {
+export function configAsJson({ settings }: Pick<ResolvedConfig, "settings">): {
   readonly values: SettingValue;
   readonly origins: readonly { readonly path: readonly string[]; readonly from: string }[];
 } {
-  const origins = inOrder(config.settings).map(({ path, origin }) => ({ path, from: originText(origin) }));
-  return { values: asValue(config.settings, 0), origins };
+  const tree = treeOf(settings);
+  const origins = [...leavesOf(tree)].map(({ path, origin }) => ({ path, from: originText(origin) }));
+  return { values: valueOf(tree), origins };
 }
 
-function asValue(settings: readonly Setting[], depth: number): SettingValue {
-  const groups = new Map<string, Setting[]>();
+function treeOf(settings: readonly Setting[]): Tree {
+  const root: Tree = new Map();
   for (const setting of settings) {
-    const name = setting.path[depth] ?? "";
-    groups.set(name, [...(groups.get(name) ?? []), setting]);
-  }
-  return Object.fromEntries(
-    [...groups].map(([name, group]) => {
-      const leaf = group.find((setting) => setting.path.length === depth + 1);
-      return [name, leaf === undefined ? asValue(group, depth + 1) : leaf.value];
-    }),
-  );
-}
-
-/** A map of settings, in the order in which they were read. */
-interface Branch {
-  readonly leaves: Setting[];
-  readonly branches: Map<string, Branch>;
-}
-
-/** Orders settings by map: first the values of a map, then the maps in it. */
-function inOrder(settings: readonly Setting[]): readonly Setting[] {
-  const root: Branch = { leaves: [], branches: new Map() };
-  for (const setting of settings) {
-    let branch = root;
+    let tree = root;
     for (const name of setting.path.slice(0, -1)) {
-      const below = branch.branches.get(name) ?? { leaves: [], branches: new Map() };
-      branch.branches.set(name, below);
-      branch = below;
+      const known = tree.get(name);
+      const below: Tree = known instanceof Map ? known : new Map();
+      tree.set(name, below);
+      tree = below;
     }
-    branch.leaves.push(setting);
+    tree.set(setting.path.at(-1) ?? "", setting);
   }
-  return flatten(root);
+  return root;
 }
 
-function flatten(branch: Branch): readonly Setting[] {
-  return [...branch.leaves, ...[...branch.branches.values()].flatMap(flatten)];
+/** The values of a map come before the maps in it. */
+function inOrder(tree: Tree): readonly (readonly [string, Tree | Setting])[] {
+  const entries = [...tree];
+  return [
+    ...entries.filter(([, entry]) => !(entry instanceof Map)),
+    ...entries.filter(([, entry]) => entry instanceof Map),
+  ];
 }
 
-function sharedLength(left: readonly string[], right: readonly string[]): number {
-  let length = 0;
-  // The last name of a path belongs to a value and is never a heading.
-  while (length < left.length - 1 && length < right.length - 1 && left[length] === right[length]) length += 1;
-  return length;
+function* leavesOf(tree: Tree): Generator<Setting> {
+  for (const [, entry] of inOrder(tree)) {
+    if (entry instanceof Map) yield* leavesOf(entry);
+    else yield entry;
+  }
 }
 
-function valueText(value: SettingValue): string {
-  return value === "(secret)" ? value : JSON.stringify(value);
+function* rowsOf(tree: Tree, depth: number): Generator<{ readonly left: string; readonly from: string }> {
+  const indent = "  ".repeat(depth);
+  for (const [name, entry] of inOrder(tree)) {
+    if (entry instanceof Map) {
+      yield { left: indent + name, from: "" };
+      yield* rowsOf(entry, depth + 1);
+    } else {
+      const text = entry.value === "(secret)" ? entry.value : JSON.stringify(entry.value);
+      yield { left: `${indent}${name} = ${text}`, from: originText(entry.origin) };
+    }
+  }
+}
+
+function valueOf(tree: Tree): SettingValue {
+  return Object.fromEntries(
+    [...tree].map(([name, entry]) => [name, entry instanceof Map ? valueOf(entry) : entry.value]),
+  );
 }
 
 function originText(origin: Origin): string {

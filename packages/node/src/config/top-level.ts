@@ -7,7 +7,7 @@ import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { optional, withDefault } from "./types/parameter.ts";
-import { readParameters } from "./types/read-parameters.ts";
+import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
 import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
 import { ALL_RIGHTS, type HttpOptions } from "../api/system.ts";
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
@@ -103,43 +103,48 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
 
 /** Adds a problem for every top-level key that nothing has read. Must be called last. */
 export function checkTopLevelKeys(reading: Reading): void {
-  const known = Object.keys(TOP_LEVEL_KEYS);
-  for (const { name, nameOrigin, value, replaced } of reading.root.entries) {
-    if (known.includes(name) || reading.shared.has(name) || reading.refused.has(name)) continue;
+  for (const entry of reading.root.entries) {
+    const { name, nameOrigin, value, replaced } = entry;
+    if (Object.hasOwn(TOP_LEVEL_KEYS, name) || reading.shared.has(name) || reading.refused.has(name))
+      continue;
     // If a null removes nothing, its key may be misspelt, and a server that should be disabled would remain enabled.
     if (value.type === "null" && replaced !== undefined) continue;
     // This key is only for editors. Its value is the location of the output of `cairn config schema`.
     if (name === "$schema" && value.type === "string") continue;
-    const alias = TOP_LEVEL_ALIASES.get(name);
-    if (alias !== undefined) {
-      const message = `${name} means ${alias}, which is also given.`;
-      reading.problems.add(nameOrigin, [name], message, { hint: "Keep one of the two." });
-      continue;
-    }
-    const older = olderTopLevelHint(name);
-    if (older !== undefined) {
-      reading.problems.add(nameOrigin, [name], `${name} has no counterpart: ${older.message}`, {
-        hint: older.hint,
-      });
-      continue;
-    }
-    const isModule = findEntry(value, "cairn/module") !== undefined;
-    // The string that names the module may contain an unset variable.
-    if (isModule && reading.problems.someUnfilled) continue;
-    const near = nearestName(name, known) ?? nearestWithoutNamespace(name, known);
-    if (isModule && near === undefined) {
-      const place = PLACES.get(kindOf(value, reading) ?? "");
-      reading.problems.add(nameOrigin, [name], `The module ${name} is not used by any parameter.`, {
-        hint: `Write "${name}" ${place === undefined ? "in the place of the module" : `at ${place}`}, or remove the key.`,
-      });
-      continue;
-    }
-    const place = PLACES.get(name);
-    const hint = place === undefined ? `Known: ${known.join(", ")}.` : `Move it to ${place}.`;
-    reading.problems.add(nameOrigin, [name], `Unknown top-level key ${name}.`, {
-      hint: near === undefined ? hint : didYouMean(near),
-    });
+    const { message, hint } = unreadKey(entry, reading) ?? {};
+    if (message !== undefined) reading.problems.add(nameOrigin, [name], message, { hint });
   }
+}
+
+function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistency | undefined {
+  const known = Object.keys(TOP_LEVEL_KEYS);
+  const alias = TOP_LEVEL_ALIASES.get(name);
+  if (alias !== undefined)
+    return { message: `${name} means ${alias}, which is also given.`, hint: "Keep one of the two." };
+  const isModule = findEntry(value, "cairn/module") !== undefined;
+  const older = olderTopLevelHint(name);
+  // A module of this configuration may have a name that is a setting of XTDB 2.
+  if (older !== undefined && !(isModule && /^\w+$/.test(name)))
+    return { message: `${name} has no counterpart: ${older.message}`, hint: older.hint };
+  // The string that names the module may contain an unset variable.
+  if (isModule && reading.problems.someUnfilled) return undefined;
+  // Names are compared without namespaces, too, because a common namespace must not make them seem similar.
+  const plain = nearestName(
+    name,
+    known.map((key) => key.replace("cairn/", "")),
+  );
+  const near = nearestName(name, known) ?? (plain === undefined ? undefined : `cairn/${plain}`);
+  if (isModule && near === undefined) {
+    const at = PLACES.get(kindOf(value, reading) ?? "");
+    const hint = `Write "${name}" ${at === undefined ? "in the place of the module" : `at ${at}`}, or remove the key.`;
+    return { message: `The module ${name} is not used by any parameter.`, hint };
+  }
+  const place = PLACES.get(name);
+  const hint = place === undefined ? `Known: ${known.join(", ")}.` : `Move it to ${place}.`;
+  return {
+    message: `Unknown top-level key ${name}.`,
+    hint: near === undefined ? hint : didYouMean(near),
+  };
 }
 
 /**
@@ -158,13 +163,4 @@ function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
   if (id?.type !== "string" && id?.type !== "symbol" && id?.type !== "keyword") return undefined;
   const older = olderModule(id.text);
   return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
-}
-
-/** Names are compared without namespaces, because a common namespace must not make them seem similar. */
-function nearestWithoutNamespace(name: string, known: readonly string[]): string | undefined {
-  const near = nearestName(
-    name,
-    known.map((key) => key.replace("cairn/", "")),
-  );
-  return near === undefined ? undefined : `cairn/${near}`;
 }
