@@ -110,33 +110,30 @@ function nodeFromEnvironment(env: Environment): MapNode {
  * has nothing to override.
  */
 function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
-  const places: [string, readonly string[]][] = [];
   const kvStore = locate(merged, ["cairn/index-store", "kv-store"]);
-  places.push(["CAIRN_INDEX_PATH", [...kvStore, "db-dir"]]);
-
   const store = locate(merged, ["cairn/index-store", "kv-store", "checkpointer", "store"]);
-  if (moduleAt(merged, store) === "cairn.checkpoint/->filesystem-checkpoint-store")
-    places.push(["CAIRN_CHECKPOINT_PATH", [...store, "path"]]);
-  else
-    noEffect(
-      "CAIRN_CHECKPOINT_PATH",
-      "there is no filesystem checkpoint store that it could apply to",
-      env,
-      notices,
-    );
-
+  const hasFolder = moduleAt(merged, store) === "cairn.checkpoint/->filesystem-checkpoint-store";
   const log = locate(merged, ["cairn/tx-log"]);
-  if (moduleAt(merged, log) === "cairn.nats/->tx-log") places.push(["NATS_URL", [...log, "servers"]]);
-  else noEffect("NATS_URL", "the transaction log is not a NATS log", env, notices);
-
-  // A token or a port that is set for every process must not enable a server that the file disables.
+  const isNats = moduleAt(merged, log) === "cairn.nats/->tx-log";
   const http = findNode(merged, "cairn/http-server");
-  const isDisabled = http?.type === "null" || http?.type === "boolean";
-  for (const [name, parameter] of HTTP_VARIABLES)
-    if (isDisabled) noEffect(name, "there is no HTTP server", env, notices);
-    else places.push([name, ["cairn/http-server", parameter]]);
-  return mergeTrees([nodeFromEnvironment(env), variableTree(env, places)]);
+  // A token or a port that is set for every process must not enable a server that the file disables.
+  const hasServer = http?.type !== "null" && http?.type !== "boolean";
+  const places = [
+    [true, "", "CAIRN_INDEX_PATH", [...kvStore, "db-dir"]],
+    [hasFolder, NO_FOLDER, "CAIRN_CHECKPOINT_PATH", [...store, "path"]],
+    [isNats, "the transaction log is not a NATS log", "NATS_URL", [...log, "servers"]],
+    ...HTTP_VARIABLES.map(
+      ([name, parameter]) =>
+        [hasServer, "there is no HTTP server", name, ["cairn/http-server", parameter]] as const,
+    ),
+  ] as const;
+  for (const [hasEffect, reason, name] of places)
+    if (!hasEffect && variable(env, name) !== undefined) notices.add(`${name} has no effect: ${reason}.`);
+  const set = places.flatMap(([hasEffect, , name, path]) => (hasEffect ? [[name, path] as const] : []));
+  return mergeTrees([nodeFromEnvironment(env), variableTree(env, set)]);
 }
+
+const NO_FOLDER = "there is no filesystem checkpoint store that it could apply to";
 
 const HTTP_VARIABLES = [
   ["CAIRN_HTTP_HOST", "host"],
@@ -183,8 +180,4 @@ function moduleAt(root: MapNode, path: readonly string[]): string | undefined {
   if (name?.type !== "string" && name?.type !== "symbol") return undefined;
   const older = olderModule(name.text);
   return older !== undefined && "id" in older ? older.id : name.text;
-}
-
-function noEffect(name: string, reason: string, env: Environment, notices: Set<string>): void {
-  if (variable(env, name) !== undefined) notices.add(`${name} has no effect: ${reason}.`);
 }

@@ -1,4 +1,4 @@
-import type { ConfigEntry, ConfigNode, Origin, TextNode } from "./config-tree.ts";
+import type { ConfigNode, TextNode } from "./config-tree.ts";
 import { nearestName } from "../../text/nearest-name.ts";
 import { ownMember } from "../../text/own-member.ts";
 import type { ProblemList } from "./problems.ts";
@@ -16,40 +16,31 @@ export function interpolate(
   problems: ProblemList,
   path: readonly string[] = [],
 ): ConfigNode {
+  const below = (inner: ConfigNode, ...names: string[]): ConfigNode =>
+    interpolate(inner, env, problems, [...path, ...names]);
   switch (node.type) {
     case "map":
-      return { ...node, entries: node.entries.map((entry) => inEntry(entry, env, problems, path)) };
+      return {
+        ...node,
+        entries: node.entries.map((entry) => ({ ...entry, value: below(entry.value, entry.name) })),
+      };
     case "list":
-      return {
-        ...node,
-        items: node.items.map((item, index) => interpolate(item, env, problems, [...path, String(index)])),
-      };
+      return { ...node, items: node.items.map((item, index) => below(item, String(index))) };
     case "call":
-      return {
-        ...node,
-        arguments: node.arguments.map((argument) => interpolate(argument, env, problems, path)),
-      };
+      return { ...node, arguments: node.arguments.map((argument) => below(argument)) };
     case "string":
-      return node.text.includes("${") ? inText(node, env, problems, path) : node;
+      return node.text.includes("${")
+        ? inText(node, env, (message, hint) => problems.addUnfilled(node.origin, path, message, hint))
+        : node;
     default:
       return node;
   }
 }
 
-function inEntry(
-  entry: ConfigEntry,
-  env: Environment,
-  problems: ProblemList,
-  path: readonly string[],
-): ConfigEntry {
-  return { ...entry, value: interpolate(entry.value, env, problems, [...path, entry.name]) };
-}
-
 function inText(
   node: TextNode,
   env: Environment,
-  problems: ProblemList,
-  path: readonly string[],
+  refuse: (message: string, hint: string) => void,
 ): ConfigNode {
   const variables: string[] = [];
   const text = node.text.replace(
@@ -60,7 +51,7 @@ function inText(
       const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
       if (close === "" || match === null || inside.includes("${")) {
         const hint = "Write ${NAME} or ${NAME:-default}, or write $${ for a literal ${.";
-        problems.addUnfilled(node.origin, path, "This string contains a ${ that is not a variable.", hint);
+        refuse("This string contains a ${ that is not a variable.", hint);
         return whole;
       }
       const [, name = "", fallback] = match;
@@ -70,25 +61,15 @@ function inText(
         return value;
       }
       if (fallback !== undefined) return fallback;
-      unset(name, node.origin, env, problems, path);
+      const near = nearestName(
+        name,
+        Object.keys(env).filter((known) => env[known] !== undefined),
+      );
+      const set = `Set ${name}, or use a default: \${${name}:-default}.`;
+      const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
+      refuse(`The environment variable ${name} is not set.`, hint);
       return whole;
     },
   );
   return { ...node, text, origin: { ...node.origin, variables } };
-}
-
-function unset(
-  name: string,
-  origin: Origin,
-  env: Environment,
-  problems: ProblemList,
-  path: readonly string[],
-): void {
-  const near = nearestName(
-    name,
-    Object.keys(env).filter((known) => env[known] !== undefined),
-  );
-  const set = `Set ${name}, or use a default: \${${name}:-default}.`;
-  const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
-  problems.addUnfilled(origin, path, `The environment variable ${name} is not set.`, hint);
 }

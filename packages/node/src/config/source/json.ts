@@ -36,43 +36,40 @@ const ERRORS: Readonly<Record<number, string>> = {
  */
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   const before = problems.problems.length;
+  const refuse = (offset: number, message: string, hint?: string): undefined =>
+    void problems.add(source.originAt(offset), [], message, { code: "CONFIG_SYNTAX", hint });
   const deep = tooDeepAt(source.text);
-  if (deep !== undefined) {
-    syntaxProblem(source, problems, deep, `This is nested more than ${MAX_DEPTH} deep.`);
-    return undefined;
-  }
+  if (deep !== undefined) return refuse(deep, `This is nested more than ${MAX_DEPTH} deep.`);
   const errors: ParseError[] = [];
   const root = parseTree(source.text, errors, { disallowComments: true, allowTrailingComma: false });
   // Only the first error is reported, because the others usually result from it.
   const [first] = errors;
   if (first !== undefined && source.text.trim() !== "") {
-    const afterEnd =
+    const isAfterEnd =
       root !== undefined && first.error === INVALID_SYMBOL && first.offset >= root.offset + root.length;
-    const message = ERRORS[afterEnd ? AFTER_END : first.error] ?? "This is not JSON.";
-    const single =
-      source.text[first.offset] === "'" ? "In JSON, keys and strings must be in double quotes." : undefined;
-    syntaxProblem(source, problems, first.offset, message, single);
-    return undefined;
+    const isSingle = source.text[first.offset] === "'";
+    return refuse(
+      first.offset,
+      ERRORS[isAfterEnd ? AFTER_END : first.error] ?? "This is not JSON.",
+      isSingle ? "In JSON, keys and strings must be in double quotes." : undefined,
+    );
   }
-  if (root === undefined || first !== undefined) {
-    syntaxProblem(source, problems, 0, "The configuration is empty.", "Write {} for the defaults.");
-    return undefined;
-  }
-  const node = toTree(root, source, problems);
+  if (root === undefined || first !== undefined)
+    return refuse(0, "The configuration is empty.", "Write {} for the defaults.");
+  const node = toTree(root, source, refuse);
   return problems.problems.length === before ? node : undefined;
 }
 
-function toTree(node: Node, source: SourceText, problems: ProblemList): ConfigNode {
+type Refuse = (offset: number, message: string, hint: string) => void;
+
+function toTree(node: Node, source: SourceText, refuse: Refuse): ConfigNode {
   const origin = source.originAt(node.offset);
+  const children = node.children ?? [];
   switch (node.type) {
     case "object":
-      return { type: "map", entries: entriesOf(node, source, problems), origin };
+      return { type: "map", entries: entriesOf(children, source, refuse), origin };
     case "array":
-      return {
-        type: "list",
-        items: (node.children ?? []).map((item) => toTree(item, source, problems)),
-        origin,
-      };
+      return { type: "list", items: children.map((item) => toTree(item, source, refuse)), origin };
     case "string":
       return { type: "string", text: String(node.value), origin };
     case "boolean":
@@ -84,27 +81,16 @@ function toTree(node: Node, source: SourceText, problems: ProblemList): ConfigNo
   }
 }
 
-function entriesOf(node: Node, source: SourceText, problems: ProblemList): ConfigEntry[] {
+function entriesOf(properties: readonly Node[], source: SourceText, refuse: Refuse): ConfigEntry[] {
   const entries = new Map<string, ConfigEntry>();
-  for (const property of node.children ?? []) {
+  for (const property of properties) {
     const [key, value] = property.children ?? [];
     if (key === undefined || value === undefined) continue;
     const name = normalizeName(String(key.value));
-    if (entries.has(name)) {
-      syntaxProblem(
-        source,
-        problems,
-        key.offset,
-        `The key ${JSON.stringify(name)} is repeated.`,
-        "Keep one of the two.",
-      );
-      continue;
-    }
-    entries.set(name, {
-      name,
-      nameOrigin: source.originAt(key.offset),
-      value: toTree(value, source, problems),
-    });
+    const nameOrigin = source.originAt(key.offset);
+    if (entries.has(name))
+      refuse(key.offset, `The key ${JSON.stringify(name)} is repeated.`, "Keep one of the two.");
+    else entries.set(name, { name, nameOrigin, value: toTree(value, source, refuse) });
   }
   return [...entries.values()];
 }
@@ -118,14 +104,4 @@ function tooDeepAt(text: string): number | undefined {
     if (depth > MAX_DEPTH) return index;
   }
   return undefined;
-}
-
-function syntaxProblem(
-  source: SourceText,
-  problems: ProblemList,
-  offset: number,
-  message: string,
-  hint?: string,
-): void {
-  problems.add(source.originAt(offset), [], message, { code: "CONFIG_SYNTAX", hint });
 }
