@@ -6,8 +6,8 @@ import { findEntry } from "./source/config-tree.ts";
 import { duration } from "./types/duration-type.ts";
 import { luxonDuration } from "../text/duration.ts";
 import type { JsonSchema } from "./types/json-schema.ts";
-import { plainValue, printableValue } from "./types/plain-value.ts";
-import type { Reading } from "./types/reading.ts";
+import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
+import { type Reading, Value } from "./types/reading.ts";
 
 const KEY = "cairn/policies";
 
@@ -15,6 +15,7 @@ const KEY = "cairn/policies";
 export function readPolicies(reading: Reading): Policies | undefined {
   const node = findEntry(reading.root, KEY)?.value;
   if (node === undefined || node.type === "null") return undefined;
+  refuseCode(new Value(node, [KEY], reading));
   const value = withoutInstances(plainValue(node));
   const problems = policyProblems(value);
   for (const { path, message } of problems) {

@@ -2,7 +2,7 @@ import { placeOf } from "./source/config-tree.ts";
 import type { Origin } from "./source/config-tree.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { Setting } from "./types/reading.ts";
-import type { SettingValue } from "./types/plain-value.ts";
+import type { SettingValue } from "./types/json-schema.ts";
 
 /** The settings of a map by name, in the order in which they were read. */
 interface Tree extends Map<string, Tree | Setting> {}

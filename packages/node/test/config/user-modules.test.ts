@@ -203,3 +203,16 @@ test("a module shared under a top-level key is created once, and its name may be
   expect(second?.store).not.toBe(first?.store);
   expect(settingsOf(config)["my/store > bucket"]).toEqual(["s", "-e"]);
 });
+
+test("code in an option of a custom module or in a policy is refused, because it would silently be left out", async () => {
+  await write("store.js", STORE);
+  const edn = `{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1H" :store
+     {:cairn/module "./store.js#createStore" :bucket (env "B") :limits {:idle [(Duration/ofHours 6) (hours 6)]}}}}}
+   :cairn/policies {:events {:keep 5 :for (days 7)}}}`;
+  const problems = await problemsOf({ edn, cwd: folder });
+  expect(problems.map(({ path, message }) => [path.at(-1), message])).toEqual([
+    ["bucket", "(env …) is not a duration."],
+    ["1", "(hours …) is not a duration."],
+    ["for", "(days …) is not a duration."],
+  ]);
+});

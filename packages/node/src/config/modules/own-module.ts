@@ -12,7 +12,7 @@ import type {
   ModuleUse,
 } from "../types/module-kinds.ts";
 import { readParameters } from "../types/read-parameters.ts";
-import { plainValue, printableValue } from "../types/plain-value.ts";
+import { plainValue, printableValue, refuseCode } from "../types/plain-value.ts";
 import type { Value } from "../types/reading.ts";
 import { answered, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
 import type { UserModule } from "./user-module.ts";
@@ -101,6 +101,7 @@ function ownUse<K extends ModuleKind>(
   const entries = map.node.entries.filter(({ name }) => isCommon(name));
   const common = readParameters(parameters, map.as({ ...map.node, entries }), { what: id });
   if (common === undefined) return undefined;
+  for (const { name, value } of own) refuseCode(map.at(name, value));
   const options = Object.fromEntries(own.map(({ name, value }) => [name, plainValue(value)]));
   for (const { name, value } of own) map.at(name, value).record(printableValue(name, options[name]));
   const produce: Produce = (context) => make(options, context);

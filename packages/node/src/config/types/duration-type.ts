@@ -1,5 +1,5 @@
 import { Duration } from "luxon";
-import type { ConfigNode } from "../source/config-tree.ts";
+import type { CallNode, ConfigNode } from "../source/config-tree.ts";
 import { DURATION_CALLS, luxonDuration, parseDuration, wholeMilliseconds } from "../../text/duration.ts";
 import type { DurationResult } from "../../text/duration.ts";
 import { eitherOf, orVariable } from "./json-schema.ts";
@@ -60,23 +60,23 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
   }
   if (node.type === "instance")
     return Duration.isDuration(node.value) ? luxonDuration(node.value) : undefined;
-  if (node.type !== "call") return undefined;
-  const name = node.name.replace(/^java\.time\./, "");
+  return node.type === "call" ? durationOfCall(node) : undefined;
+}
+
+export function durationOfCall({ name: written, arguments: given }: CallNode): DurationResult {
+  const name = written.replace(/^java\.time\./, "");
   const unit = DURATION_CALLS.get(name);
-  const [only] = node.arguments;
-  if (name === "Duration/parse" && node.arguments.length === 1 && only?.type === "string") {
-    return { fault: `(${node.name} …) is code.`, hint: `Write "${only.text}".` };
-  }
+  const [only] = given;
+  if (name === "Duration/parse" && given.length === 1 && only?.type === "string")
+    return { fault: `(${written} …) is code.`, hint: `Write "${only.text}".` };
   if (unit === undefined) {
     const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
     return {
-      fault: `(${node.name} …) is not a duration.`,
+      fault: `(${written} …) is not a duration.`,
       hint: `Did you mean (${near} …)? Known: ${[...DURATION_CALLS.keys()].join(", ")}.`,
     };
   }
-  const [count] = node.arguments;
-  if (node.arguments.length !== 1 || count?.type !== "number" || !Number.isInteger(count.value)) {
-    return { fault: `(${node.name} …) must have one whole number.`, hint: `Write (${node.name} 6).` };
-  }
-  return wholeMilliseconds(count.value * unit, `(${node.name} ${count.value})`);
+  if (given.length !== 1 || only?.type !== "number" || !Number.isInteger(only.value))
+    return { fault: `(${written} …) must have one whole number.`, hint: `Write (${written} 6).` };
+  return wholeMilliseconds(only.value * unit, `(${written} ${only.value})`);
 }

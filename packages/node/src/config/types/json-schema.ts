@@ -1,4 +1,11 @@
-import type { SettingValue } from "./plain-value.ts";
+/** A value in the form of JSON, as `config print` shows it. */
+export type SettingValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly SettingValue[]
+  | { readonly [name: string]: SettingValue };
 
 export type JsonSchema = { readonly [name: string]: SettingValue };
 

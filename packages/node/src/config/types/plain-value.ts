@@ -1,13 +1,7 @@
-import { wholeMilliseconds, DURATION_CALLS } from "../../text/duration.ts";
+import { durationOfCall } from "./duration-type.ts";
 import type { ConfigNode } from "../source/config-tree.ts";
-
-export type SettingValue =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly SettingValue[]
-  | { readonly [name: string]: SettingValue };
+import type { SettingValue } from "./json-schema.ts";
+import type { Value } from "./reading.ts";
 
 /**
  * Returns a value in the form in which it is passed to a user's module: as plain data, with symbols and keywords as
@@ -31,13 +25,21 @@ export function plainValue(node: ConfigNode): unknown {
       return null;
     // Only calls that create durations are known.
     case "call": {
-      const unit = DURATION_CALLS.get(node.name.replace(/^java\.time\./, ""));
-      const [count] = node.arguments;
-      if (unit === undefined || count?.type !== "number") return undefined;
-      const result = wholeMilliseconds(count.value * unit, node.name);
+      const result = durationOfCall(node);
       return "ms" in result ? result.ms : undefined;
     }
   }
+}
+
+/** Adds a problem for each call that creates no duration, because {@link plainValue} would leave its value out. */
+export function refuseCode(value: Value): void {
+  const { node } = value;
+  if (node.type === "map") for (const entry of node.entries) refuseCode(value.at(entry.name, entry.value));
+  if (node.type === "list")
+    for (const [index, item] of node.items.entries()) refuseCode(value.at(String(index), item));
+  if (node.type !== "call") return;
+  const result = durationOfCall(node);
+  if ("fault" in result) value.refuse(result.fault, { hint: result.hint });
 }
 
 /** Returns an option of a user's module for `config print`. It is redacted if its name suggests a secret. */

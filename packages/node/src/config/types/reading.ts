@@ -4,9 +4,8 @@ import { ONLY_CALL } from "../source/edn-form.ts";
 import type { WithoutUndefined } from "../source/omit-undefined.ts";
 import type { Environment } from "../source/interpolate.ts";
 import type { ProblemList, ProblemOptions } from "../source/problems.ts";
-import type { JsonSchema } from "./json-schema.ts";
+import type { JsonSchema, SettingValue } from "./json-schema.ts";
 import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
-import type { SettingValue } from "./plain-value.ts";
 
 /** A path in the configuration, from the top. */
 export type ConfigPath = readonly string[];
