@@ -1,3 +1,4 @@
+import { emptyStatus } from "@cairn/node/testing";
 import type {
   Activity,
   ClusterStatus,
@@ -5,7 +6,6 @@ import type {
   LogOverview,
   NodeStatus,
   QueueStatus,
-  PeerStatus,
 } from "@cairn/client";
 
 const DAY = "2026-11-20";
@@ -21,15 +21,17 @@ const RESOURCES: NodeStatus["resources"] = {
   writes: { perSecond: 0, p50Ms: null, p99Ms: null },
 };
 
-/** Returns the status that a ready node passes on to others. */
-export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
+/** Returns the status of a ready node. */
+export function readyStatus(changes: Partial<NodeStatus> = {}): NodeStatus {
+  const empty = emptyStatus();
   return {
+    ...empty,
     node: "a",
     version: "1.0.0",
     phase: "ready",
     verdict: { state: "healthy", message: "a is ready.", hint: null },
-    findings: [],
     log: {
+      ...empty.log,
       name: "log",
       location: "nats://127.0.0.1:4222",
       id: "f4d853ab",
@@ -37,47 +39,28 @@ export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
       lastTxId: 1_200,
       reachable: true,
       exists: true,
-      backup: null,
-      refused: null,
-      warnings: [],
     },
     index: {
+      ...empty.index,
       txId: 1_200,
       txTime: `${DAY}T06:12:26.123Z`,
       documents: 300,
       bytes: 81_920,
       version: 1,
       lag: 0,
-      chains: [],
-      divergence: null,
-      lastScrub: null,
     },
     join: {
+      ...empty.join,
       restoredFrom: { name: "checkpoint-1000-a", store: STORE, txId: 1_000 },
-      skipped: [],
-      movedAside: [],
-      orphans: 0,
       replayed: 200,
       readyAfterMs: 812,
     },
-    progress: null,
-    stalled: null,
     checkpoints: {
-      last: null,
-      lastSaved: null,
-      lastVerified: null,
-      lastDrill: null,
+      ...empty.checkpoints,
       lastCheckAt: `${DAY}T06:00:02.000Z`,
       nextCheckAt: `${DAY}T12:05:10.000Z`,
       approxFrequencyMs: 60_000,
-      running: null,
-      skipped: null,
-      lastFailure: null,
-      warnings: [],
-      store: null,
     },
-    logBackup: null,
-    failure: null,
     resources: RESOURCES,
     ...changes,
   };
@@ -86,7 +69,7 @@ export function peerStatus(changes: Partial<PeerStatus> = {}): PeerStatus {
 /** Returns the answers of a node by path, as the page expects them. */
 export function answersOf(text: string) {
   const at = new Date().toISOString();
-  const node = (instance: string, status: PeerStatus): ClusterStatus["nodes"][number] => ({
+  const node = (instance: string, status: NodeStatus): ClusterStatus["nodes"][number] => ({
     instance,
     node: `${text}${instance}`,
     host: text,
@@ -102,14 +85,14 @@ export function answersOf(text: string) {
     verdict: { state: "attention", message: `${text} needs attention.`, hint: `Do ${text}.` },
     log: { name: text, id: text, lastTxId: 1_200 },
     nodes: [
-      node("a", peerStatus()),
+      node("a", readyStatus()),
       node(
         "b",
-        peerStatus({ phase: "restoring", progress: { unit: "bytes", done: 400, total: 1_000, etaMs: 900 } }),
+        readyStatus({ phase: "restoring", progress: { unit: "bytes", done: 400, total: 1_000, etaMs: 900 } }),
       ),
       node(
         "c",
-        peerStatus({
+        readyStatus({
           phase: "failed",
           failure: { code: "LOG_DIFFERENT", message: text, hint: text, retries: false, nextTryAt: null },
         }),
@@ -131,56 +114,22 @@ export function answersOf(text: string) {
       },
     ],
   };
-  const status: NodeStatus = {
+  const ready = readyStatus();
+  const status = readyStatus({
     node: `${text}a`,
-    version: "1.0.0",
-    phase: "ready",
     verdict: { state: "attention", message: text, hint: text },
     findings: [{ severity: "attention", code: text, error: text, message: text, hint: text, since: at }],
-    log: {
-      name: text,
-      location: text,
-      id: text,
-      firstTxId: 1,
-      lastTxId: 1_200,
-      reachable: true,
-      exists: true,
-      backup: null,
-      refused: null,
-      warnings: [{ code: "LOG_UNSAFE", message: text, hint: text }],
-    },
-    index: {
-      txId: 1_200,
-      txTime: at,
-      documents: 300,
-      bytes: 81_920,
-      version: 1,
-      lag: 0,
-      chains: [],
-      divergence: null,
-      lastScrub: null,
-    },
-    join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 200, readyAfterMs: 812 },
-    progress: null,
-    stalled: null,
+    log: { ...ready.log, name: text, location: text, id: text },
+    index: { ...ready.index, txTime: at },
+    join: { ...ready.join, restoredFrom: null },
     checkpoints: {
-      last: null,
-      lastSaved: null,
-      lastVerified: null,
-      lastDrill: null,
+      ...ready.checkpoints,
       lastCheckAt: at,
       nextCheckAt: at,
-      approxFrequencyMs: 60_000,
       running: { startedAt: at, step: text, bytes: 7 },
-      skipped: null,
-      warnings: [{ at, about: "other-log", message: text, hint: text }],
-      lastFailure: { at, code: "STORE_UNREACHABLE", message: text, hint: text },
       store: { location: STORE, exclusive: true, canDelete: true, ranges: true, checksums: "CRC32C" },
     },
-    logBackup: null,
-    failure: null,
-    resources: RESOURCES,
-  };
+  });
   const checkpoint = (name: string, changes: Partial<ListedCheckpoint>): ListedCheckpoint => ({
     name: `${text}-${name}`,
     txId: 1_000,

@@ -1,3 +1,4 @@
+export * from "./empty-status.ts";
 export * from "./faulty-tx-log.ts";
 export * from "./index-version.ts";
 export * from "./log-fold.ts";

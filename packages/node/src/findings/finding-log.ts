@@ -36,7 +36,8 @@ export class FindingLog {
     for (const [kind, { code: finding, message }] of this.#known) {
       if (!now.has(kind)) this.#logger.info({ finding }, `This is over: ${message}`);
     }
-    this.#known = now;
+    // The line at the end repeats the one at the beginning.
+    this.#known = new Map([...now].map(([kind, one]) => [kind, this.#known.get(kind) ?? one]));
   }
 }
 

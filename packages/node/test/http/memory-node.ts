@@ -11,6 +11,7 @@ import type {
 } from "@cairn/client";
 import { clusterStatus } from "../../src/cluster/cluster-findings.ts";
 import { passedOn } from "../../src/cluster/peer-messages.ts";
+import { emptyStatus } from "../../testing/empty-status.ts";
 import { withFindings } from "../../src/findings/node-findings.ts";
 import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
 import type { DocumentVersion } from "../../src/index/read/documents.ts";
@@ -298,15 +299,16 @@ export class MemoryNode implements NodeApi {
 
   status(): Promise<NodeStatus> {
     const { id: node, version, phase, progress, failure } = this;
+    const empty = emptyStatus();
     const facts = {
+      ...empty,
       node,
       version,
       phase,
       progress,
-      stalled: null,
-      logBackup: null,
       failure,
       log: {
+        ...empty.log,
         name: "cairn",
         location: "nats://127.0.0.1:4222",
         id: "log-1",
@@ -314,36 +316,16 @@ export class MemoryNode implements NodeApi {
         lastTxId: this.#txId,
         reachable: true,
         exists: true,
-        backup: null,
-        refused: null,
-        warnings: [],
       },
       index: {
+        ...empty.index,
         txId: this.#txId,
-        txTime: null,
         documents: this.#entries.size,
         bytes: 4096,
         version: 1,
         lag: 0,
-        chains: [],
-        divergence: null,
-        lastScrub: null,
       },
-      join: { restoredFrom: null, skipped: [], movedAside: [], orphans: 0, replayed: 0, readyAfterMs: 12 },
-      checkpoints: {
-        last: null,
-        lastSaved: null,
-        lastVerified: null,
-        lastDrill: null,
-        skipped: null,
-        lastCheckAt: null,
-        nextCheckAt: null,
-        approxFrequencyMs: null,
-        running: null,
-        warnings: [],
-        lastFailure: null,
-        store: null,
-      },
+      join: { ...empty.join, readyAfterMs: 12 },
       resources: RESOURCES,
     };
     return Promise.resolve(withFindings(facts, 0));
