@@ -2,15 +2,10 @@ import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError, isCairnError, wait } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import { requireConfig } from "../../config/read-config.ts";
-import {
-  type AddCommand,
-  describeNodeCommand,
-  durationOption,
-  type NodeOptions,
-  wholeNumber,
-} from "../options/command-options.ts";
-import { withNode } from "../options/node-address.ts";
+import { command, type OutputOptions } from "../options/command.ts";
+import { NODE_OPTIONS, withNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
+import { countValue, durationValue, flag, type OptionValues } from "../options/option-specs.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
@@ -20,71 +15,55 @@ import { printable, type Terminal, writeJson, writeLine } from "../terminal/term
 import { withLog } from "../places/log-place.ts";
 import { requireNodes, requireWorking, viewCluster, writeCluster } from "./status-cluster.ts";
 
-interface StatusOptions extends NodeOptions {
-  readonly wait?: number;
-  readonly watch?: boolean;
-  readonly cluster?: boolean;
-  readonly digest?: boolean;
-  readonly rebuild?: boolean;
-  readonly timeout?: number;
-  readonly expect?: number;
-}
-
 const POLL_INTERVAL_MS = 100;
 /** The default timeout. It is longer than the two seconds for which a node waits for its log before it responds. */
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
-export const addStatus: AddCommand = (parent, terminal) => {
-  describeNodeCommand(parent.command("status"), "Show the status of a node, or of all nodes of a log", [
+const STATUS_OPTIONS = {
+  ...NODE_OPTIONS,
+  wait: durationValue("wait at most this long for the node to become ready and read its log", 1),
+  watch: flag(
+    "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
+  ),
+  cluster: flag("query all nodes that have the configured log open"),
+  digest: flag("with --cluster: compare their indexes at one transaction"),
+  rebuild: flag("with --digest: compare the nodes with a rebuild from the log even if they all agree"),
+  expect: countValue("<nodes>", "with --cluster: exit with 1 if fewer nodes of the log respond than this", 1),
+  timeout: durationValue("with --cluster: how long to wait for nodes (default: PT3S)", 1),
+};
+
+type StatusOptions = OutputOptions & OptionValues<typeof STATUS_OPTIONS>;
+
+export const addStatus = command({
+  syntax: "status",
+  description: "Show the status of a node, or of all nodes of a log",
+  examples: [
     "cairn status",
     "cairn status --wait PT1M && echo ready",
     "cairn status --watch",
     "cairn status --json --url http://10.0.0.7:3000",
     "cairn status --cluster --digest -f cairn.edn",
-  ])
-    .option(
-      "--wait <duration>",
-      "wait at most this long for the node to become ready and read its log",
-      durationOption("--wait", 1),
-    )
-    .option(
-      "--watch",
-      "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
-    )
-    .option("--cluster", "query all nodes that have the configured log open")
-    .option("--digest", "with --cluster: compare their indexes at one transaction")
-    .option(
-      "--rebuild",
-      "with --digest: compare the nodes with a rebuild from the log even if they all agree",
-    )
-    .option(
-      "--expect <nodes>",
-      "with --cluster: exit with 1 if fewer nodes of the log respond than this",
-      wholeNumber("--expect", 1),
-    )
-    .option(
-      "--timeout <duration>",
-      "with --cluster: how long to wait for nodes (default: PT3S)",
-      durationOption("--timeout", 1),
-    )
-    .action(async (options: StatusOptions) => {
-      if (options.watch === true) return await watchNode(options, terminal);
-      if (options.cluster === true) return await showCluster(options, terminal);
-      const needsCluster = (["digest", "rebuild", "timeout", "expect"] as const).find(
-        (name) => options[name] !== undefined,
-      );
-      if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} requires --cluster.`);
-      return await showNode(options, terminal);
-    });
-};
+  ],
+  options: STATUS_OPTIONS,
+  async act({ options, terminal }) {
+    if (options.watch) return await watchNode(options, terminal);
+    if (options.cluster) return await showCluster(options, terminal);
+    const needsCluster = given(options, ["digest", "rebuild", "timeout", "expect"]);
+    if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} requires --cluster.`);
+    return await showNode(options, terminal);
+  },
+});
+
+/** Returns the first of these options that is given. */
+function given(options: StatusOptions, names: readonly (keyof StatusOptions)[]): string | undefined {
+  return names.find((name) => options[name] !== undefined && options[name] !== false);
+}
 
 const WATCH_INTERVAL_MS = 2_000;
 
 async function watchNode(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const excluded = (["json", "wait", "digest", "rebuild", "expect"] as const).find(
-    (name) => options[name] !== undefined,
-  );
+  const excluded = given(options, ["json", "wait", "digest", "rebuild", "expect"]);
   if (excluded !== undefined) throw new UsageError(`--watch and --${excluded} cannot be combined.`);
   const { stdout } = terminal;
   if (stdout.isTTY !== true) {
@@ -93,7 +72,7 @@ async function watchNode(options: StatusOptions, terminal: Terminal): Promise<vo
       "In a pipe, run cairn status --json as often as you need the status.",
     );
   }
-  if (options.cluster === true) return await watchCluster(options, terminal);
+  if (options.cluster) return await watchCluster(options, terminal);
   if (options.timeout !== undefined) throw new UsageError("--timeout requires --cluster.");
   await withNode(terminal, options, (node) =>
     redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
@@ -117,7 +96,7 @@ async function withCluster<T>(
   terminal: Terminal,
   use: (ask: (signal?: AbortSignal) => Promise<ComparedView>) => Promise<T>,
 ): Promise<T | undefined> {
-  const { digest = false, rebuild = false, timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
+  const { digest, rebuild, timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
   const config = requireConfig(await readConfiguration(options, terminal));
   if (config.txLog.id === EMBEDDED_LOG) return undefined;
   return await withLog(options, terminal, async (log, system) => {

@@ -7,7 +7,6 @@ import { addOptions } from "./option-specs.ts";
 export type { AddCommand, OutputOptions } from "./command.ts";
 export type { ConfiguredOptions, NodeOptions } from "./node-address.ts";
 export { addGroup, describeCommand } from "./command.ts";
-export { durationOption, wholeNumber } from "./option-specs.ts";
 
 export function describeConfiguredCommand(
   command: Command,
