@@ -1,4 +1,4 @@
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, wait } from "@cairn/kv";
 import { NDJSON } from "../../http/requests/request-body.ts";
 import type { NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
@@ -165,7 +165,7 @@ async function sendWithRetries(
       if (!isInTime || !mayRepeat(error, chunk)) throw error;
       if (!isRepeated) onRetry(error);
       isRepeated = true;
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await wait(pause);
     }
   }
 }
