@@ -104,7 +104,7 @@ describe("the views of documents and changes", () => {
     ]);
     await submit(["put", "tasks", "0/a", { state: "done" }, { epoch }]);
     await submit(["release", "tasks", 0, epoch]);
-    await row.getByText("nobody").waitFor();
+    await row.getByText("unclaimed").waitFor();
     await page.getByText("0 open of 1 entries, in 1 shard; 3 spare.").waitFor();
     expect(await accessibilityFindings(page)).toEqual([]);
     expect(opened.errors).toEqual([]);

@@ -15,8 +15,7 @@ export type EntryHandler<T extends Json = Json> = (
 export interface DirectorOptions<T extends Json = Json> {
   readonly handle: EntryHandler<T>;
   /**
-   * Who the director is, for people to read: 1 to 256 bytes. Every director needs another name; by default, it is a random
-   * one.
+   * The director's name, for people to read: 1 to 256 bytes. Every director needs another one; by default, it is random.
    */
   readonly as?: string;
   /** The maximum number of entries that are handled at once. Defaults to 8. */

@@ -1,7 +1,7 @@
 import type { QueuePolicy } from "./policies.ts";
 import type { Json, Revision, TxId } from "./transaction.ts";
 
-/** Who holds a shard of a queue: its director or, of a draining shard, its drainer. */
+/** The holder of a shard of a queue: its director or, of a draining shard, its drainer. */
 export interface QueueHolder {
   readonly as: string;
   /** The end of the lease, which is compared with the times of transactions. */
@@ -15,9 +15,9 @@ export interface QueueShard {
   /** The number of entries, open or finished. */
   readonly entries: number;
   readonly open: number;
-  /** The newest epoch; null if nobody ever held the shard since it was spare. */
+  /** The newest epoch; null if the shard has not been claimed since it was spare. */
   readonly epoch: TxId | null;
-  /** Null if nobody holds the shard. A holder whose lease has ended holds it until somebody else claims it. */
+  /** Null if the shard is unclaimed. A holder whose lease has ended remains its holder until another one claims it. */
   readonly holder: QueueHolder | null;
 }
 

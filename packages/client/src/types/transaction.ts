@@ -39,7 +39,7 @@ export interface EventRecord {
  * that revision (null if they were never set).
  *
  * The other operations concern queues (docs/queues.md). An epoch is the id of the transaction that claimed a shard, or
- * began to drain it; a hold also names who did. Entries are put and deleted like documents, with the hold of their
+ * began to drain it; a hold also names its holder. Entries are put and deleted like documents, with the hold of their
  * shard.
  */
 export type TxOperation =
@@ -59,8 +59,8 @@ export interface EntryOptions {
   /** The epoch of the shard. The transaction is aborted unless it is the newest. */
   readonly epoch: TxId;
   /**
-   * Who holds the shard. If present, the transaction is aborted unless this is still so. Once a log has lost its end, the
-   * claim of somebody else may have the same epoch.
+   * The name of the shard's holder. If present, the transaction is aborted unless this is still the holder. Once a log
+   * has lost its end, another holder's claim may have the same epoch.
    */
   readonly as?: string;
 }

@@ -11,9 +11,9 @@ const QUEUES: PolledRequest<readonly QueueStatus[]> = {
   form: "list",
   everyMs: () => 2_000,
 };
-const COLUMNS = ["Shard", "State", "Entries", "Open", "Epoch", "Held by", "Until"];
+const COLUMNS = ["Shard", "State", "Entries", "Open", "Epoch", "Holder", "Until"];
 
-/** All queues with their shards, who holds them, and until when. */
+/** All queues with their shards, their holders, and the ends of their leases. */
 export function QueuesView() {
   const queues = usePolled(QUEUES);
   return (
@@ -74,7 +74,7 @@ function ShardRow({ shard, cap }: { readonly shard: QueueShard; readonly cap: nu
       </td>
       <td class="number">{count(open)}</td>
       <td class="number">{epoch === null ? "" : count(epoch)}</td>
-      <td class="name">{holder === null ? <span class="quiet">nobody</span> : words(holder.as)}</td>
+      <td class="name">{holder === null ? <span class="quiet">unclaimed</span> : words(holder.as)}</td>
       <td>{holder === null ? "" : localTime(instant(holder.until))}</td>
     </tr>
   );
