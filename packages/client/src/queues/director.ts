@@ -2,20 +2,21 @@ import { pause, spread, timeoutSignal } from "../types/timing.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
-import type { Json, TxId } from "../types/transaction.ts";
+import type { Json } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
-import { checkedLease, failed, finished } from "./entry-rules.ts";
+import { checkedPolicy, durationMs, failed, finished } from "./entry-rules.ts";
 import { asError, handleEntry } from "./handle-entry.ts";
-import { HeldShard, type ShardParts } from "./held-shard.ts";
+import { HeldShard } from "./held-shard.ts";
 import {
   codeOf,
-  holdOf,
+  type DirectedQueue,
   isHeld,
   lowestSpare,
   mayPass,
   type QueueAccess,
-  transactUntil,
+  takeHold,
+  updateHold,
 } from "./queue-access.ts";
 import { Bell } from "./bell.ts";
 
@@ -44,6 +45,8 @@ const RELEASE_MS = 5_000;
 const RENEW_AFTER = 1 / 4;
 const MAX_LOOK_MS = 5_000;
 const MIN_LOOK_MS = 50;
+/** Stands for the policy of the queue until that has been read. */
+const UNKNOWN_POLICY: QueuePolicy = { shards: 0, cap: 0, terminal: {}, lease: MAX_LOOK_MS };
 
 /** Starts a director of a queue. Throws a `TypeError` if it cannot work with the options. */
 export function directQueue<T extends Json>(
@@ -55,29 +58,36 @@ export function directQueue<T extends Json>(
   return new QueueDirector(access, queue, options as unknown as DirectorOptions);
 }
 
+/**
+ * A director, which goes through four modes: it *runs*, and *stops* when it is told to, or when it cannot go on. Then it
+ * hands out nothing, claims nothing, and waits for its handlers, while it renews its leases. It *leaves* when it gives
+ * its shards back, and has *ended* when nothing is sent any more.
+ */
 class QueueDirector implements Director {
   readonly as: string;
   readonly done: Promise<void>;
-  readonly #access: QueueAccess;
-  readonly #queue: string;
+  readonly #queue: DirectedQueue;
   readonly #options: DirectorOptions;
   readonly #held = new Map<number, HeldShard>();
-  readonly #bell = new Bell();
-  /** Aborted when the director stops, when it gives its shards back after that, and when it has ended. */
+  /** Each is aborted when its mode begins. */
   readonly #stopping = new AbortController();
   readonly #leaving = new AbortController();
   readonly #ended = new AbortController();
-  #leaseMs = MAX_LOOK_MS;
+  /** The number of entries in hand, also of shards that were lost. */
   #inHand = 0;
-  /** The shard after the one from which an entry was last handed out. */
-  #turn = 0;
   #drain: Promise<void> | undefined;
 
-  constructor(access: QueueAccess, queue: string, options: DirectorOptions) {
+  constructor(access: QueueAccess, name: string, options: DirectorOptions) {
     this.as = options.as ?? `director-${crypto.randomUUID()}`;
-    this.#access = access;
-    this.#queue = queue;
     this.#options = options;
+    this.#queue = {
+      access,
+      name,
+      policy: UNKNOWN_POLICY,
+      ahead: 2 * (options.concurrency ?? DEFAULT_CONCURRENCY),
+      bell: new Bell(),
+      onError: (error, entry) => void this.#report(error, entry),
+    };
     this.done = this.#run();
     // A rejection that no caller awaits must not end the process.
     this.done.catch(() => {});
@@ -89,7 +99,7 @@ class QueueDirector implements Director {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#bell.ring();
+    this.#queue.bell.ring();
     await this.done;
   }
 
@@ -99,19 +109,17 @@ class QueueDirector implements Director {
     try {
       // The first to end is the stop, or an error with which the director cannot go on.
       await Promise.race(work);
-      await this.#finish(looking);
+      await this.#leave(looking);
     } finally {
-      this.#stopping.abort();
-      this.#leaving.abort();
-      this.#ended.abort();
+      for (const mode of [this.#stopping, this.#leaving, this.#ended]) mode.abort();
       for (const shard of this.#held.values()) shard.lose("its director has ended");
-      this.#bell.ring();
+      this.#queue.bell.ring();
       await Promise.allSettled(work);
     }
   }
 
   /** Waits for the handlers, and gives the shards back. */
-  async #finish(looking: Promise<void>): Promise<void> {
+  async #leave(looking: Promise<void>): Promise<void> {
     const { stopMs = DEFAULT_STOP_MS } = this.#options;
     const patience = timeoutSignal(stopMs);
     await Promise.all([...this.#held.values()].map((shard) => shard.idle(patience)));
@@ -119,8 +127,10 @@ class QueueDirector implements Director {
     // A claim that was on its way when the director was stopped is given back as well.
     const ended = new AbortController();
     await Promise.race([looking.finally(() => ended.abort()), pause(CLAIM_MS, ended.signal)]);
-    const held = [...this.#held.values()];
-    await Promise.allSettled([...held.map((shard) => this.#giveBack(shard)), this.#drain]);
+    await Promise.allSettled([
+      ...[...this.#held.values()].map((shard) => this.#giveBack(shard)),
+      this.#drain,
+    ]);
   }
 
   /**
@@ -134,37 +144,38 @@ class QueueDirector implements Director {
       try {
         // The leases come first, because a look at the queue may take long.
         await this.#renewAll();
-        const status = await this.#access.queue(this.#queue, this.#ended.signal);
-        this.#leaseMs = checkedLease(status.policy);
-        for (const shard of this.#held.values()) {
-          shard.policy = status.policy;
-          if (!isHeld(status, shard))
-            shard.lose("somebody else has claimed it, or the log has lost the claim");
-        }
+        const status = await this.#queue.access.queue(this.#queue.name, this.#ended.signal);
+        this.#queue.policy = checkedPolicy(status.policy);
+        for (const shard of this.#held.values())
+          if (!isHeld(status, shard.hold))
+            shard.lose("another director has claimed it, or the log has lost the claim");
         if (!stopping.aborted) await this.#balance(status);
         if (!stopping.aborted) this.#drainOne(status);
       } catch (error) {
         if (signal.aborted) return;
         // While the director stops, its handlers may still end in time.
         if (!mayPass(error) && !stopping.aborted) throw error;
-        this.#report(error);
+        void this.#report(error);
       }
-      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));
+      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#renewAfterMs));
       await pause(spread(mean), signal);
     }
   }
 
+  /** The age at which a lease is renewed. */
+  get #renewAfterMs(): number {
+    return durationMs(this.#queue.policy.lease) * RENEW_AFTER;
+  }
+
   async #renewAll(): Promise<void> {
+    const { access } = this.#queue;
     const sentAt = performance.now();
-    const due = [...this.#held.values()].filter(
-      ({ heldAt }) => sentAt - heldAt >= this.#leaseMs * RENEW_AFTER,
-    );
+    const due = [...this.#held.values()].filter(({ heldAt }) => sentAt - heldAt >= this.#renewAfterMs);
     await Promise.all(
       due.map(async (shard) => {
         try {
-          const ops = [["renew", this.#queue, shard.shard, holdOf(shard)]] as const;
-          const { committed, reason = "" } = await transactUntil(this.#access, ops, shard.signal);
-          if (committed) shard.held(sentAt);
+          const { committed, reason = "" } = await updateHold(access, "renew", shard.hold, shard.signal);
+          if (committed) shard.renewed(sentAt);
           else shard.lose(`it could not be renewed (${reason})`);
         } catch (error) {
           if (!shard.signal.aborted) throw error;
@@ -182,72 +193,46 @@ class QueueDirector implements Director {
     // A queue without active shards, or whose shards all have directors, gets another one, so that others see this
     // director and its share.
     const wanted = Math.max(share, 1);
-    for (const shard of [...this.#held.values()].slice(wanted)) void this.#giveBackWhenIdle(shard);
+    for (const shard of this.shards.slice(wanted)) {
+      const held = this.#held.get(shard);
+      held?.whileIdle(() => this.#giveBack(held)).catch((error: unknown) => this.#report(error));
+    }
     for (const free of active) {
       if (this.#held.size >= wanted) return;
-      if (!this.#isFree(free)) continue;
-      await this.#claim(free.shard, status.policy);
+      if (!this.#held.has(free.shard) && !this.#isOthers(free)) await this.#claim(free.shard);
     }
-    if (this.#held.size > 0 || this.#drain !== undefined || this.#stopping.signal.aborted) return;
+    if (this.#held.size > 0 || this.#drain !== undefined) return;
     const spare = lowestSpare(status);
-    if (spare !== undefined) await this.#claim(spare, status.policy);
+    if (spare !== undefined) await this.#claim(spare);
   }
 
   #isOthers({ shard, holder }: QueueShard): boolean {
     return holder !== null && !this.#held.has(shard) && Date.parse(holder.until) > Date.now();
   }
 
-  #isFree(shard: QueueShard): boolean {
-    return !this.#held.has(shard.shard) && !this.#isOthers(shard);
-  }
-
-  /** Claims a shard. It is no error if somebody else was faster. */
-  async #claim(shard: number, policy: QueuePolicy): Promise<void> {
-    const { signal } = this.#stopping;
-    if (signal.aborted) return;
+  /** Claims a shard, unless another director was faster. */
+  async #claim(shard: number): Promise<void> {
+    if (this.#stopping.signal.aborted) return;
+    const { access, name } = this.#queue;
     const sentAt = performance.now();
-    const ops = [["claim", this.#queue, shard, { as: this.as }]] as const;
-    const {
-      committed,
-      txId,
-      duplicateOf: epoch = txId,
-    } = await transactUntil(this.#access, ops, this.#ended.signal);
-    if (!committed) return;
-    const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
-    const parts: ShardParts = {
-      access: this.#access,
-      queue: this.#queue,
-      ahead: 2 * concurrency,
-      onChange: () => this.#bell.ring(),
-      onError: (error, entry) => this.#report(error, entry),
-    };
-    const held = new HeldShard(parts, { shard, epoch, as: this.as, sentAt, policy });
+    const wanted = { queue: name, shard, as: this.as };
+    const hold = await takeHold(access, "claim", wanted, this.#ended.signal);
+    if (typeof hold === "string") return;
+    const held = new HeldShard(this.#queue, hold, sentAt);
     if (held.signal.aborted) return;
     this.#held.set(shard, held);
     held.signal.addEventListener("abort", () => {
       if (this.#held.get(shard) === held) this.#held.delete(shard);
     });
-    this.#bell.ring();
+    this.#queue.bell.ring();
   }
 
-  /** Gives a shard back once none of its entries is in hand. Goes on with it if that takes as long as a lease. */
-  async #giveBackWhenIdle(shard: HeldShard): Promise<void> {
-    if (shard.isPaused) return;
-    shard.isPaused = true;
-    if (await shard.idle(timeoutSignal(this.#leaseMs))) {
-      await this.#giveBack(shard).catch((error: unknown) => this.#report(error));
-    } else shard.isPaused = false;
-  }
-
-  /** Aborts what is in hand, and then gives the shard back, so that nobody else handles the same meanwhile. */
+  /** Aborts what is in hand, and then gives the shard back, so that no other director handles the same meanwhile. */
   async #giveBack(shard: HeldShard): Promise<void> {
     if (shard.signal.aborted) return;
     shard.lose("it is given back");
-    await transactUntil(
-      this.#access,
-      [["release", this.#queue, shard.shard, holdOf(shard)]],
-      AbortSignal.any([timeoutSignal(RELEASE_MS), this.#ended.signal]),
-    );
+    const inTime = AbortSignal.any([timeoutSignal(RELEASE_MS), this.#ended.signal]);
+    await updateHold(this.#queue.access, "release", shard.hold, inTime);
   }
 
   #drainOne(status: QueueStatus): void {
@@ -255,25 +240,22 @@ class QueueDirector implements Director {
     if (drainAt === false || this.#drain !== undefined) return;
     const chosen = shardToDrain(status, drainAt);
     const held = chosen === undefined ? undefined : this.#held.get(chosen);
-    if (held === undefined || held.isPaused) return;
-    held.isPaused = true;
-    const work = async (): Promise<void> => {
-      if (!(await held.idle(timeoutSignal(this.#leaseMs))) || held.signal.aborted) return;
-      await drainShard(this.#access, {
-        queue: this.#queue,
-        shard: held.shard,
-        as: this.as,
+    const { access } = this.#queue;
+    const drain = async (): Promise<void> => {
+      if (held === undefined) return;
+      await drainShard(access, {
+        ...held.hold,
         signal: this.#stopping.signal,
-        leaseMs: this.#leaseMs,
+        leaseMs: durationMs(status.policy.lease),
         onDrained: () => held.lose("it is being drained"),
       });
     };
-    this.#drain = work()
+    this.#drain = held
+      ?.whileIdle(drain)
       .catch((error: unknown) => this.#report(error))
       .finally(() => {
         this.#drain = undefined;
-        held.isPaused = false;
-        this.#bell.ring();
+        this.#queue.bell.ring();
       });
   }
 
@@ -282,10 +264,10 @@ class QueueDirector implements Director {
     const { signal } = this.#stopping;
     const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
     while (!signal.aborted) {
-      const rung = this.#bell.next;
-      for (const shard of this.#held.values()) shard.wake(Date.now());
+      const rung = this.#queue.bell.next;
+      for (const { entries } of this.#held.values()) entries.wake(Date.now());
       while (this.#inHand < concurrency && this.#handOutOne());
-      const due = Math.min(...[...this.#held.values()].map(({ dueAt }) => dueAt));
+      const due = Math.min(...[...this.#held.values()].map(({ entries }) => entries.dueAt));
       if (due === Infinity) await rung;
       else {
         const waiting = new AbortController();
@@ -297,17 +279,16 @@ class QueueDirector implements Director {
 
   /** Hands out an entry of the next shard that has one. Returns false if none has. */
   #handOutOne(): boolean {
-    const held = [...this.#held.values()];
-    for (let tried = 0; tried < held.length; tried += 1) {
-      const at = (this.#turn + tried) % held.length;
-      const shard = held[at];
-      const taken = shard?.take();
-      if (shard === undefined || taken === undefined) continue;
-      this.#turn = at + 1;
+    for (const [number, shard] of this.#held) {
+      const taken = shard.take();
+      if (taken === undefined) continue;
+      // It is the last one's turn next time.
+      this.#held.delete(number);
+      this.#held.set(number, shard);
       this.#inHand += 1;
       void this.#handle(shard, taken.entry, taken.signal).finally(() => {
         this.#inHand -= 1;
-        this.#bell.ring();
+        this.#queue.bell.ring();
       });
       return true;
     }
@@ -317,59 +298,54 @@ class QueueDirector implements Director {
   async #handle(shard: HeldShard, entry: QueueEntry, signal: AbortSignal): Promise<void> {
     const handled = await handleEntry(this.#options.handle, entry, signal);
     if ("document" in handled) {
-      shard.end(entry, handled.document ?? finished(entry.document, shard.policy));
+      shard.end(entry, handled.document ?? finished(entry.document, this.#queue.policy));
       return;
     }
     const { error } = handled;
-    if (!signal.aborted) this.#report(error, entry);
-    shard.end(entry, failed(entry.document, error, shard.policy, Date.now()));
+    if (!signal.aborted) void this.#report(error, entry);
+    shard.end(entry, failed(entry.document, error, this.#queue.policy, Date.now()));
   }
 
   async #follow(): Promise<void> {
     const { signal } = this.#ended;
+    const { access, name: queue } = this.#queue;
     while (!signal.aborted) {
       try {
         // Any shard's page says which transaction is indexed, and everything before it is read when it is claimed.
-        const query = { queue: this.#queue, shard: 0, limit: 1, cursor: undefined };
-        const { txId } = await this.#access.openEntries(query, signal);
-        for (const shard of this.#held.values()) shard.readAgain();
-        await this.#followFrom(txId, signal);
+        const query = { queue, shard: 0, limit: 1, cursor: undefined };
+        const { txId } = await access.openEntries(query, signal);
+        for (const { entries } of this.#held.values()) entries.forget();
+        for await (const transaction of access.watch(queue, txId, signal)) this.#changed(transaction);
       } catch (error) {
         if (signal.aborted) return;
         // A watch from a transaction that the log has lost is refused, but the next one begins at what there is.
         if (!mayPass(error) && codeOf(error) !== "REQUEST_INVALID") throw error;
-        this.#report(error);
+        void this.#report(error);
       }
       await pause(spread(MAX_LOOK_MS / 10), signal);
     }
   }
 
-  async #followFrom(from: TxId, signal: AbortSignal): Promise<void> {
-    const transactions: AsyncIterable<ClientTransaction> = this.#access.watch(this.#queue, from, signal);
-    for await (const { changes } of transactions) {
-      // A move deletes the entry in one shard and puts it in another one.
-      const left = new Set(changes.filter(({ op }) => op === "delete").map(({ name }) => name));
-      for (const { op, namespace, name, revision, document } of changes) {
-        this.#held.get(Number(namespace))?.changed({
-          name,
-          revision,
-          document: op === "put" ? document : undefined,
-          isMoved: op === "put" && left.has(name),
-        });
-      }
+  #changed({ changes }: ClientTransaction): void {
+    // A move deletes the entry in one shard and puts it in another one.
+    const left = new Set(changes.filter(({ op }) => op === "delete").map(({ name }) => name));
+    for (const { op, namespace, name, revision, document } of changes) {
+      const isPut = op === "put";
+      this.#held.get(Number(namespace))?.entries.changed({
+        name,
+        revision,
+        document: isPut ? document : undefined,
+        isMoved: isPut && left.has(name),
+      });
     }
   }
 
-  #report(error: unknown, entry?: QueueEntry): void {
-    void this.#call(asError(error), entry);
-  }
-
   /** Calls the caller's function, which may throw or reject without ending the director. */
-  async #call(error: Error, entry: QueueEntry | undefined): Promise<void> {
+  async #report(error: unknown, entry?: QueueEntry): Promise<void> {
     try {
-      await this.#options.onError?.(error, entry);
+      await this.#options.onError?.(asError(error), entry);
     } catch {
-      // There is nobody else to tell.
+      // No caller is left to tell.
     }
   }
 }

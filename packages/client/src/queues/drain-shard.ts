@@ -1,7 +1,17 @@
 import { timeoutSignal } from "../types/timing.ts";
 import type { QueueShard, QueueStatus } from "../types/queues.ts";
-import type { TxId, TxOperation } from "../types/transaction.ts";
-import { holds, lowestSpare, type QueueAccess, reasonWords, transactUntil } from "./queue-access.ts";
+import type { TxOperation } from "../types/transaction.ts";
+import {
+  type Hold,
+  isHeld,
+  lowestSpare,
+  type QueueAccess,
+  reasonWords,
+  takeHold,
+  transactUntil,
+  updateHold,
+  withHold,
+} from "./queue-access.ts";
 
 /** The maximum number of entries that one transaction moves. */
 const MAX_MOVES = 256;
@@ -11,7 +21,7 @@ export type DrainAccess = Pick<QueueAccess, "transact" | "queue" | "openEntries"
 export interface DrainedShard {
   readonly queue: string;
   readonly shard: number;
-  /** Who drains it, for people to read. */
+  /** The name of the drainer, for people to read. */
   readonly as: string;
   readonly leaseMs: number;
   readonly signal: AbortSignal;
@@ -45,7 +55,7 @@ export function shardToDrain(
 
 export type DrainResult =
   | { readonly retired: true; readonly moved: number }
-  /** The shard is active again, or somebody else holds it. `because` is a sentence. */
+  /** The shard is active again, or has another holder. `because` is a sentence. */
   | { readonly retired: false; readonly moved: number; readonly because: string };
 
 /**
@@ -53,48 +63,43 @@ export type DrainResult =
  * is aborted, it releases the shard, which then takes entries again.
  */
 export async function drainShard(access: DrainAccess, drained: DrainedShard): Promise<DrainResult> {
-  const { queue, shard, as, signal } = drained;
-  const begun = await transactUntil(access, [["drain", queue, shard, { as }]], signal);
-  if (!begun.committed) return { retired: false, moved: 0, because: sentence(begun.reason) };
+  const { queue, shard, signal } = drained;
+  const hold = await takeHold(access, "drain", drained, signal);
+  if (typeof hold === "string") return { retired: false, moved: 0, because: hold };
   drained.onDrained?.();
-  const epoch = begun.duplicateOf ?? begun.txId;
   let moved = 0;
   try {
     for (;;) {
       signal.throwIfAborted();
-      const { entries } = await access.openEntries(
-        { queue, shard, limit: MAX_MOVES, cursor: undefined },
-        signal,
-      );
+      const query = { queue, shard, limit: MAX_MOVES, cursor: undefined };
+      const { entries } = await access.openEntries(query, signal);
       drained.onProgress?.(moved, entries.length);
       if (entries.length === 0) break;
       const status = await access.queue(queue, signal);
-      const {
-        shards,
-        policy: { cap },
-      } = status;
-      const target = roomiest(shards, cap);
+      const { cap } = status.policy;
+      const target = roomiest(status.shards, cap);
       if (target === undefined) {
         if (await activateSpare(access, drained, status)) continue;
-        await release(access, drained, epoch);
+        await release(access, drained, hold);
         return { retired: false, moved, because: `No other shard of ${queue} has room.` };
       }
       const count = Math.min(entries.length, cap - target.entries);
-      const moves = entries
+      const ops: TxOperation[] = entries
         .slice(0, count)
-        .map(({ name }): TxOperation => ["move", queue, `${shard}/${name}`, target.shard, { epoch, as }]);
-      const ops: TxOperation[] = [...moves, ["renew", queue, shard, { epoch, as }]];
-      const outcome = await transactUntil(access, ops, signal);
-      if (outcome.committed) moved += count;
-      else if (!(await holds(access, queue, { shard, epoch, as }, signal)))
-        return { retired: false, moved, because: sentence(outcome.reason) };
+        .map(({ name }) => ["move", queue, `${shard}/${name}`, target.shard, withHold(hold)]);
+      ops.push(["renew", queue, shard, withHold(hold)]);
+      const { committed, reason } = await transactUntil(access, ops, signal);
+      if (committed) moved += count;
+      else if (!isHeld(await access.queue(queue, signal), hold))
+        return { retired: false, moved, because: `${reasonWords(reason)}.` };
     }
-    const retired = await transactUntil(access, [["retire", queue, shard, { epoch, as }]], signal);
-    if (retired.committed) return { retired: true, moved };
-    return { retired: false, moved, because: sentence(retired.reason) };
+    const { committed, reason } = await updateHold(access, "retire", hold, signal);
+    return committed
+      ? { retired: true, moved }
+      : { retired: false, moved, because: `${reasonWords(reason)}.` };
   } catch (error) {
     if (!signal.aborted) throw error;
-    await release(access, drained, epoch);
+    await release(access, drained, hold);
     return { retired: false, moved, because: "It was interrupted." };
   }
 }
@@ -112,25 +117,16 @@ async function activateSpare(
   { queue, as, signal }: DrainedShard,
   status: QueueStatus,
 ): Promise<boolean> {
-  const spare = lowestSpare(status);
-  if (spare === undefined) return false;
-  const claimed = await transactUntil(access, [["claim", queue, spare, { as }]], signal);
-  const epoch = claimed.duplicateOf ?? claimed.txId;
-  // If it was not committed, somebody else has claimed the shard, which is just as good.
-  if (claimed.committed) await transactUntil(access, [["release", queue, spare, { epoch, as }]], signal);
+  const shard = lowestSpare(status);
+  if (shard === undefined) return false;
+  // If it is refused, another program has claimed the shard, which is just as good.
+  const hold = await takeHold(access, "claim", { queue, shard, as }, signal);
+  if (typeof hold !== "string") await updateHold(access, "release", hold, signal);
   return true;
 }
 
 /** Releases the shard, even if the drain was aborted. If that fails, the lease ends by itself. */
-async function release(
-  access: DrainAccess,
-  { queue, shard, as, leaseMs }: DrainedShard,
-  epoch: TxId,
-): Promise<void> {
+async function release(access: DrainAccess, { leaseMs }: DrainedShard, hold: Hold): Promise<void> {
   const inTime = timeoutSignal(Math.max(1, leaseMs));
-  await transactUntil(access, [["release", queue, shard, { epoch, as }]], inTime).catch(() => undefined);
-}
-
-function sentence(reason: string | undefined): string {
-  return `${reasonWords(reason)}.`;
+  await updateHold(access, "release", hold, inTime).catch(() => undefined);
 }

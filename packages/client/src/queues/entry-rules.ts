@@ -20,6 +20,8 @@ export interface Attempts {
 
 const DEFAULT_RETRY = { first: "PT1S", max: "PT5M" } as const;
 const MAX_ERROR_CHARACTERS = 500;
+/** The pause before an entry is handed out again whose document does not say when it is due. */
+export const AGAIN_PAUSE_MS = 1_000;
 
 interface Fields {
   readonly [name: string]: Json;
@@ -67,6 +69,14 @@ export function dueAt(document: Json): number {
   return Number.isNaN(at) ? 0 : at;
 }
 
+/** Returns when an entry with a new document is handed out again (ms since 1970); Infinity if it is finished. */
+export function dueAgainAt(before: Json, after: Json, policy: QueuePolicy, now: number): number {
+  if (isFinished(after, policy)) return Infinity;
+  const at = dueAt(after);
+  // A time that the document contained before this attempt says nothing about the next one.
+  return at === 0 || at === dueAt(before) ? now + AGAIN_PAUSE_MS : at;
+}
+
 function attemptsOf(document: Json): Attempts | undefined {
   const retry = fieldOf(document, "retry");
   const [attempts, at, error] = ["attempts", "at", "error"].map((name) => fieldOf(retry, name));
@@ -74,10 +84,11 @@ function attemptsOf(document: Json): Attempts | undefined {
   return { attempts, at: typeof at === "string" ? at : null, error };
 }
 
-/** Returns the lease of a queue in milliseconds. Throws if this program cannot read all durations of the policy. */
-export function checkedLease({ lease, retry }: QueuePolicy): number {
-  for (const pause of [retry?.first, retry?.max]) if (pause !== undefined) durationMs(pause);
-  return durationMs(lease);
+/** Returns a policy. Throws if this program cannot read all of its durations. */
+export function checkedPolicy(policy: QueuePolicy): QueuePolicy {
+  const { lease, retry: { first = lease, max = lease } = {} } = policy;
+  for (const duration of [lease, first, max]) durationMs(duration);
+  return policy;
 }
 
 /**

@@ -1,7 +1,9 @@
 import type { ClientTransaction } from "../types/client-types.ts";
-import type { OpenEntriesPage, QueueStatus } from "../types/queues.ts";
-import type { Transaction, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
+import type { QueuePolicy } from "../types/policies.ts";
+import type { OpenEntriesPage, QueueEntry, QueueStatus } from "../types/queues.ts";
+import type { EntryOptions, Transaction, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
 import { pause, retryPauseMs } from "../types/timing.ts";
+import type { Bell } from "./bell.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
@@ -21,6 +23,19 @@ export interface OpenEntriesQuestion {
   readonly shard: number;
   readonly limit: number;
   readonly cursor: string | undefined;
+}
+
+/** The queue of a director, as the shards that it holds use it. */
+export interface DirectedQueue {
+  readonly access: QueueAccess;
+  readonly name: string;
+  /** As it was read last. */
+  policy: QueuePolicy;
+  /** The number of entries that each shard should have ready. */
+  readonly ahead: number;
+  /** Rung when there may be entries to hand out, or fewer in hand. */
+  readonly bell: Bell;
+  readonly onError: (error: unknown, entry?: QueueEntry) => void;
 }
 
 /** Errors that the same request will meet again, however often it is sent. */
@@ -69,33 +84,47 @@ export function reasonWords(reason = "the transaction was aborted"): string {
 
 /** A claim of a shard, or the beginning of its drain. */
 export interface Hold {
+  readonly queue: string;
   readonly shard: number;
   readonly epoch: TxId;
-  /** Who holds the shard. */
+  /** The name of the holder. */
   readonly as: string;
+}
+
+/** Claims a shard, or begins to drain it. Returns the reason as a sentence if that is refused. */
+export async function takeHold(
+  access: Pick<QueueAccess, "transact">,
+  operation: "claim" | "drain",
+  { queue, shard, as }: Omit<Hold, "epoch">,
+  signal: AbortSignal,
+): Promise<Hold | string> {
+  const outcome = await transactUntil(access, [[operation, queue, shard, { as }]], signal);
+  const { committed, txId, duplicateOf: epoch = txId, reason } = outcome;
+  return committed ? { queue, shard, epoch, as } : `${reasonWords(reason)}.`;
+}
+
+/** Renews, releases or retires a held shard. */
+export async function updateHold(
+  access: Pick<QueueAccess, "transact">,
+  operation: "renew" | "release" | "retire",
+  hold: Hold,
+  signal: AbortSignal,
+): Promise<TxOutcome> {
+  return await transactUntil(access, [[operation, hold.queue, hold.shard, withHold(hold)]], signal);
+}
+
+/** Returns a hold as operations contain it. */
+export function withHold({ epoch, as }: Hold): EntryOptions {
+  return { epoch, as };
 }
 
 /**
  * Returns whether a hold is still the newest of its shard. Its epoch alone does not say so: once a log has lost its end,
- * the claim of somebody else may have the same transaction id as the lost one.
+ * another holder's claim may have the same transaction id as the lost one.
  */
 export function isHeld({ shards }: QueueStatus, { shard, epoch, as }: Hold): boolean {
   const found = shards.find((one) => one.shard === shard);
   return found?.epoch === epoch && found.holder?.as === as;
-}
-
-/** Returns a hold as operations contain it. */
-export function holdOf({ epoch, as }: Hold): { readonly epoch: TxId; readonly as: string } {
-  return { epoch, as };
-}
-
-export async function holds(
-  access: Pick<QueueAccess, "queue">,
-  queue: string,
-  hold: Hold,
-  signal: AbortSignal,
-): Promise<boolean> {
-  return isHeld(await access.queue(queue, signal), hold);
 }
 
 /** Returns the spare shard with the lowest number; undefined if none is spare. */

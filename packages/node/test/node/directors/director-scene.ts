@@ -13,8 +13,7 @@ export const POLICY: QueuePolicy = {
   cap: 1_000,
   terminal: { state: ["done", "dead"] },
   lease: "PT1S",
-  // A pause that is over before the failed attempt is written becomes one of a second.
-  retry: { first: 100, max: 100, limit: 3, dead: { state: "dead" } },
+  retry: { first: 1, max: 1, limit: 3, dead: { state: "dead" } },
 };
 
 /** A node with an embedded log, and queues. */

@@ -295,6 +295,40 @@ describe("a director", () => {
     await director.stop();
   });
 
+  it("tries a failed entry again at once if its pause is over before the attempt is written", async () => {
+    const retry = { first: 1, max: 1, limit: 20, dead: { state: "dead" } };
+    await using scene = await shared.scene({ retry, lease: "PT1M" });
+    await scene.enqueue(["e1"]);
+    const begunAt = performance.now();
+    const director = scene.node.direct(scene.name, {
+      handle: () => {
+        throw new Error("busy");
+      },
+    });
+    await allFinished(scene);
+    expect(await scene.document("e1")).toMatchObject({ retry: { attempts: 20 } });
+    // With pauses of a second, it would take at least 19 of them.
+    expect(performance.now() - begunAt).toBeLessThan(15_000);
+    await director.stop();
+  });
+
+  it("hands an open document out again after a second, whatever an earlier attempt left in it", async () => {
+    await using scene = await shared.scene({ lease: "PT1M" });
+    await scene.enqueue(["e1"]);
+    const times: number[] = [];
+    const director = scene.node.direct(scene.name, {
+      handle: ({ document }) => {
+        times.push(performance.now());
+        if (times.length === 1) throw new Error("busy");
+        return times.length === 2 ? document : undefined;
+      },
+    });
+    await allFinished(scene);
+    expect(times).toHaveLength(3);
+    expect((times[2] ?? 0) - (times[1] ?? 0)).toBeGreaterThan(990);
+    await director.stop();
+  });
+
   it.concurrent.each<Partial<QueuePolicy>>([
     { lease: "PT1X" },
     { retry: { first: "PT1X" } },
