@@ -1,4 +1,5 @@
-import { addressOf, goTo } from "../data/place.ts";
+import { addressOf } from "../data/place.ts";
+import { FilterForm } from "../parts/filter-form.tsx";
 import { Buckets } from "./buckets.tsx";
 import { DocumentView } from "./document-view.tsx";
 import { Documents } from "./documents.tsx";
@@ -45,34 +46,17 @@ const FIELDS = [
 ];
 
 function BrowseForm({ parameters }: { readonly parameters: BrowseParameters }) {
-  const { bucket, name, namespace } = parameters;
-  const fields = name === undefined ? FIELDS : FIELDS.filter((field) => field.name === "as-of");
+  const isList = parameters["name"] === undefined;
   return (
-    <form
-      class="filters"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const given = new FormData(event.currentTarget);
-        const wanted = Object.fromEntries(
-          fields.map((field) => [field.name, String(given.get(field.name)).trim()]),
-        );
-        goTo(addressOf("browse", { bucket, namespace, name, ...wanted }));
-      }}
+    <FilterForm
+      view="browse"
+      parameters={{ ...parameters, cursor: undefined, revision: undefined }}
+      fields={isList ? FIELDS : FIELDS.filter(({ name }) => name === "as-of")}
+      action="Show"
     >
-      {fields.map((field) => (
-        <label key={field.name}>
-          {field.label}{" "}
-          <input
-            name={field.name}
-            defaultValue={parameters[field.name] ?? ""}
-            placeholder={field.placeholder}
-          />
-        </label>
-      ))}
-      <button type="submit">Show</button>
-      {fields.length > 1 ? (
+      {isList ? (
         <span class="quiet">“As of” is a transaction or a time, such as 1200 or 2026-11-20T06:00.</span>
       ) : null}
-    </form>
+    </FilterForm>
   );
 }

@@ -1,5 +1,5 @@
-import { listIn, useAsked } from "../data/asked.ts";
 import { addressOf } from "../data/place.ts";
+import { bodyOf, useAsked } from "../data/polled.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/tables.tsx";
 import { count, counted, words } from "../text/amounts.ts";
@@ -17,7 +17,9 @@ const MAX_VALUES = 12;
 
 /** All buckets with their numbers of documents, by the values of indexed fields. */
 export function Buckets() {
-  const buckets = useAsked("api/v1/buckets?stale=true", (answer) => listIn<Bucket>(answer));
+  const buckets = useAsked("api/v1/buckets?stale=true", (answer) =>
+    bodyOf<readonly Bucket[]>(answer, "list"),
+  );
   return (
     <Panel id="buckets" title="Buckets" source={buckets} aside={counted(buckets.value?.length, "bucket")}>
       {() =>

@@ -1,12 +1,12 @@
 import type { ClientVersion } from "@cairn/client";
-import { listIn, useAsked } from "../data/asked.ts";
-import { addressOf } from "../data/place.ts";
-import { type Answered, nextCursorOf } from "../data/requests.ts";
+import { type JsonAnswer, nextCursor } from "@cairn/client/protocol";
+import { addressOf, queryOf } from "../data/place.ts";
+import { bodyOf, useAsked } from "../data/polled.ts";
 import { Panel } from "../parts/panel.tsx";
 import { count, counted } from "../text/amounts.ts";
 import { lineDifference } from "../text/line-difference.ts";
 import { instant, localTime } from "../text/times.ts";
-import { queryOf, useChanges } from "./documents.tsx";
+import { useChanges } from "./documents.tsx";
 
 const MAX_VERSIONS = 100;
 
@@ -28,7 +28,7 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
   const version = useChanges({ bucket, namespace, isLive: asOf === undefined });
   const key = `${namespace}/${name}`;
   const query = queryOf({ key, history: "true", limit: String(MAX_VERSIONS) });
-  const history = useAsked(`api/v1/${encodeURIComponent(bucket)}?${query}`, historyIn, version);
+  const history = useAsked(`api/v1/${encodeURIComponent(bucket)}${query}`, historyIn, version);
   return (
     <Panel
       id="document"
@@ -86,8 +86,8 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
   );
 }
 
-function historyIn(answer: Answered): History {
-  return { versions: listIn<ClientVersion>(answer), hasMore: nextCursorOf(answer) !== undefined };
+function historyIn(answer: JsonAnswer): History {
+  return { versions: bodyOf(answer, "list"), hasMore: nextCursor(answer) !== undefined };
 }
 
 /** Returns whether a version existed at a transaction or time. */

@@ -1,9 +1,9 @@
 import type { ClientDocument } from "@cairn/client";
+import { type JsonAnswer, nextCursor } from "@cairn/client/protocol";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { listIn, useAsked } from "../data/asked.ts";
 import { useFollowed } from "../data/followed.ts";
-import { addressOf } from "../data/place.ts";
-import { type Answered, nextCursorOf } from "../data/requests.ts";
+import { addressOf, queryOf } from "../data/place.ts";
+import { bodyOf, useAsked } from "../data/polled.ts";
 import { Panel } from "../parts/panel.tsx";
 import { Table } from "../parts/tables.tsx";
 import { count, counted, words } from "../text/amounts.ts";
@@ -30,7 +30,7 @@ export function Documents({ bucket, parameters }: DocumentsProps) {
   const isLive = asOf === undefined && cursor === undefined;
   const version = useChanges({ bucket, namespace, isLive });
   const query = queryOf({ namespace, prefix, where, cursor, "as-of": asOf, limit: String(PAGE) });
-  const page = useAsked(`api/v1/${encodeURIComponent(bucket)}?${query}`, pageIn, version);
+  const page = useAsked(`api/v1/${encodeURIComponent(bucket)}${query}`, pageIn, version);
   return (
     <Panel id="documents" title={`Documents of ${bucket}`} source={page} aside={asideOf(page.value, isLive)}>
       {() => (
@@ -79,19 +79,9 @@ function asideOf(page: Page | undefined, isLive: boolean): string {
   return `${counted(page.documents.length, "document")} as of transaction ${count(page.txId)}${isLive ? ", follows changes" : ""}`;
 }
 
-export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
-  const given = Object.entries(parameters).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined,
-  );
-  return new URLSearchParams(given).toString();
-}
-
-function pageIn(answer: Answered): Page {
-  return {
-    documents: listIn<ClientDocument>(answer),
-    txId: Number(answer.headers.get("cairn-tx")),
-    next: nextCursorOf(answer),
-  };
+function pageIn(answer: JsonAnswer): Page {
+  const txId = Number(answer.headers.get("cairn-tx"));
+  return { documents: bodyOf(answer, "list"), txId, next: nextCursor(answer) };
 }
 
 interface Changing {

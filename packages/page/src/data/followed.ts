@@ -1,5 +1,6 @@
 import { CairnClient, CairnClientError, type ClientTransaction, type Json } from "@cairn/client";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { whileVisible } from "./polled.ts";
 import { NODE, tabToken } from "./requests.ts";
 
 /** The pause after an error with which a stream ends. */
@@ -34,9 +35,7 @@ export function useFollowed(
   useEffect(() => {
     if (!isOn) return undefined;
     let position = from;
-    let watching: AbortController | undefined;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const follow = async (signal: AbortSignal): Promise<void> => {
+    return whileVisible(async (signal) => {
       const token = tabToken.value;
       const client = new CairnClient({
         urls: NODE.href,
@@ -56,32 +55,15 @@ export function useFollowed(
       };
       try {
         for await (const transaction of client.watch(query)) latest.current(transaction);
+        return undefined;
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted) return undefined;
         setState({ position, interruption: error instanceof Error ? error.message : String(error) });
         // Changes that the node no longer has are left out, and the state says so until the next one arrives.
         if (error instanceof CairnClientError && error.code === "WATCH_COMPACTED") position = undefined;
-        timer = setTimeout(begin, RETRY_MS);
+        return RETRY_MS;
       }
-    };
-    const begin = (): void => {
-      clearTimeout(timer);
-      watching?.abort();
-      if (document.hidden) return;
-      watching = new AbortController();
-      void follow(watching.signal);
-    };
-    begin();
-    const stopListening = tabToken.listen(() => {
-      if (!tabToken.isMissing) begin();
     });
-    document.addEventListener("visibilitychange", begin);
-    return () => {
-      document.removeEventListener("visibilitychange", begin);
-      stopListening();
-      clearTimeout(timer);
-      watching?.abort();
-    };
   }, [bucket, namespace, from, isOn]);
   return state;
 }

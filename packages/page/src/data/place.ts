@@ -8,22 +8,20 @@ export interface PagePlace {
   readonly parameters: Readonly<Record<string, string>>;
 }
 
-/** Returns the address of a place. Empty parameters are omitted. */
+/** Returns parameters as a query, without those that are empty. */
+export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
+  const given = Object.entries(parameters).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined && entry[1] !== "",
+  );
+  return given.length === 0 ? "" : `?${new URLSearchParams(given).toString()}`;
+}
+
+/** Returns the address of a place. */
 export function addressOf(
   view: PagePlace["view"],
   parameters: Readonly<Record<string, string | undefined>> = {},
 ): string {
-  const given = Object.entries(parameters).filter(
-    (entry): entry is [string, string] => entry[1] !== undefined && entry[1] !== "",
-  );
-  const query = new URLSearchParams(given).toString();
-  return `#/${view}${query === "" ? "" : `?${query}`}`;
-}
-
-/** Goes to a place, to which Back does not return if `replace` is true. */
-export function goTo(address: string, { replace = false } = {}): void {
-  if (replace) location.replace(address);
-  else location.assign(address);
+  return `#/${view}${queryOf(parameters)}`;
 }
 
 function currentPlace(): PagePlace {

@@ -1,13 +1,15 @@
+import { CairnClientError } from "@cairn/client";
+import type { JsonAnswer } from "@cairn/client/protocol";
 import { useEffect, useState } from "preact/hooks";
-import { ask, RequestFailed, tabToken } from "./requests.ts";
+import { ask, tabToken } from "./requests.ts";
 
-/** The newest answer to a request that is sent again and again. */
+/** The newest answer to a request. */
 export interface Polled<T> {
   readonly value: T | undefined;
   /** The time at which `value` arrived. */
   readonly at: number | undefined;
   /** The reason why the last request failed, and the time since which requests fail. */
-  readonly failure: { readonly error: RequestFailed; readonly since: number } | undefined;
+  readonly failure: { readonly error: CairnClientError; readonly since: number } | undefined;
 }
 
 /** A request, and whether its answer has the form that the page expects. */
@@ -18,47 +20,67 @@ export interface PolledRequest<T> {
   readonly everyMs: (value: T | undefined) => number;
 }
 
-const NOTHING = { value: undefined, at: undefined, failure: undefined };
-
-/** Requests an address again and again while the page is visible. A later answer replaces the earlier one. */
-export function usePolled<T>(request: PolledRequest<T>): Polled<T> {
-  const [polled, setPolled] = useState<Polled<T>>(NOTHING);
-  useEffect(() => poll(request, setPolled), [request.path]);
-  return polled;
+/** Requests an address again and again while the page is visible. */
+export function usePolled<T>({ path, form, everyMs }: PolledRequest<T>): Polled<T> {
+  return useAnswers(path, (answer) => bodyOf<T>(answer, form), everyMs);
 }
 
-function poll<T>({ path, form, everyMs }: PolledRequest<T>, show: (next: Polled<T>) => void): () => void {
-  let polled: Polled<T> = NOTHING;
+/** Requests an address, and again when `version` changes. */
+export function useAsked<T>(path: string, read: (answer: JsonAnswer) => T, version?: unknown): Polled<T> {
+  return useAnswers(path, read, () => undefined, version);
+}
+
+/** Shows the newest answer until a later one comes, and none of another address. */
+function useAnswers<T>(
+  path: string,
+  read: (answer: JsonAnswer) => T,
+  pauseMs: (value: T | undefined) => number | undefined,
+  version?: unknown,
+): Polled<T> {
+  const [answer, setAnswer] = useState<Polled<T> & { readonly path: string }>({ ...NOTHING, path });
+  useEffect(() => {
+    let { value, at, failure }: Polled<T> = answer.path === path ? answer : NOTHING;
+    return whileVisible(async (signal) => {
+      try {
+        value = read(await ask(path, signal));
+        [at, failure] = [Date.now(), undefined];
+      } catch (thrown) {
+        if (signal.aborted) return undefined;
+        const error = thrown instanceof CairnClientError ? thrown : notUnderstood();
+        failure = { error, since: failure?.since ?? at ?? Date.now() };
+      }
+      if (!signal.aborted) setAnswer({ value, at, failure, path });
+      return pauseMs(value);
+    });
+  }, [path, version]);
+  return answer.path === path ? answer : NOTHING;
+}
+
+const NOTHING = { value: undefined, at: undefined, failure: undefined };
+
+/**
+ * Does something while the page is visible: now, when it becomes visible, when the token changes, and after the pause
+ * that the work returns (ms). Returns a function that ends this.
+ */
+export function whileVisible(work: (signal: AbortSignal) => Promise<number | undefined>): () => void {
   let round: AbortController | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const begin = (): void => {
-    stop();
-    if (document.hidden) return;
-    round = new AbortController();
-    void once(round.signal);
-  };
   const stop = (): void => {
     clearTimeout(timer);
     round?.abort();
   };
+  const begin = (): void => {
+    stop();
+    if (document.hidden || tabToken.isMissing) return;
+    round = new AbortController();
+    void once(round.signal);
+  };
   const once = async (signal: AbortSignal): Promise<void> => {
-    try {
-      const { body } = await ask(path, signal);
-      if (!hasForm(body, form)) throw new RequestFailed(`The response to ${path} cannot be understood.`, {});
-      polled = { value: body as T, at: Date.now(), failure: undefined };
-    } catch (error) {
-      if (signal.aborted) return;
-      if (!(error instanceof RequestFailed)) throw error;
-      polled = { ...polled, failure: { error, since: polled.failure?.since ?? polled.at ?? Date.now() } };
-    }
-    if (signal.aborted) return;
-    show(polled);
-    timer = setTimeout(begin, everyMs(polled.value));
+    const pauseMs = await work(signal);
+    if (!signal.aborted && pauseMs !== undefined) timer = setTimeout(begin, pauseMs);
   };
   begin();
-  const stopListening = tabToken.listen(() => {
-    if (!tabToken.isMissing) begin();
-  });
+  const stopListening = tabToken.listen(begin);
   document.addEventListener("visibilitychange", begin);
   return () => {
     document.removeEventListener("visibilitychange", begin);
@@ -67,8 +89,13 @@ function poll<T>({ path, form, everyMs }: PolledRequest<T>, show: (next: Polled<
   };
 }
 
-function hasForm(body: unknown, form: "map" | "list"): boolean {
-  return form === "list"
-    ? Array.isArray(body)
-    : typeof body === "object" && body !== null && !Array.isArray(body);
+/** Returns the body of an answer, which must be a list or a map. */
+export function bodyOf<T>({ body }: JsonAnswer, form: "map" | "list"): T {
+  const found = Array.isArray(body) ? "list" : typeof body === "object" && body !== null ? "map" : undefined;
+  if (found === form) return body as T;
+  throw notUnderstood(`: it is not a ${form}`);
+}
+
+function notUnderstood(why = ""): CairnClientError {
+  return new CairnClientError("UNREACHABLE", `The response cannot be understood${why}.`);
 }

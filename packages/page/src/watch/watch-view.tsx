@@ -1,7 +1,8 @@
-import type { ClientTransaction, Json } from "@cairn/client";
+import type { ClientChange, ClientTransaction } from "@cairn/client";
 import { useState } from "preact/hooks";
-import { addressOf, goTo } from "../data/place.ts";
+import { addressOf } from "../data/place.ts";
 import { useFollowed } from "../data/followed.ts";
+import { FilterForm } from "../parts/filter-form.tsx";
 import { Mark } from "../parts/marks.tsx";
 import { count, words } from "../text/amounts.ts";
 import { instant, localTime } from "../text/times.ts";
@@ -10,29 +11,26 @@ import { instant, localTime } from "../text/times.ts";
 const MAX_CHANGES = 200;
 const MAX_CHARACTERS = 300;
 
-interface ShownChange {
+interface ShownChange extends ClientChange {
   readonly id: string;
   readonly txId: number;
   readonly txTime: string;
-  readonly op: string;
-  readonly bucket: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly document: string;
 }
+
+const FIELDS = [
+  { name: "bucket", label: "Bucket", placeholder: "all" },
+  { name: "namespace", label: "Namespace", placeholder: "all" },
+];
+
+type Filter = Readonly<Record<string, string>>;
 
 /** The changes of a bucket, or of all, as they are made. */
-export function WatchView({ parameters }: { readonly parameters: Readonly<Record<string, string>> }) {
+export function WatchView({ parameters }: { readonly parameters: Filter }) {
+  return <Changes key={JSON.stringify(parameters)} parameters={parameters} />;
+}
+
+function Changes({ parameters }: { readonly parameters: Filter }) {
   const { bucket, namespace } = parameters;
-  return <Changes key={`${bucket}/${namespace}`} bucket={bucket} namespace={namespace} />;
-}
-
-interface Filter {
-  readonly bucket: string | undefined;
-  readonly namespace: string | undefined;
-}
-
-function Changes({ bucket, namespace }: Filter) {
   const [changes, setChanges] = useState<readonly ShownChange[]>([]);
   const [pausedAt, setPausedAt] = useState<number | undefined>();
   const [isPaused, setIsPaused] = useState(false);
@@ -46,7 +44,7 @@ function Changes({ bucket, namespace }: Filter) {
         <h2 id="watch-title">Changes as they are made</h2>
         <span class="aside">{isPaused ? "paused" : `up to transaction ${count(position)}`}</span>
       </header>
-      <FilterForm bucket={bucket} namespace={namespace} />
+      <FilterForm view="watch" parameters={parameters} fields={FIELDS} action="Watch" />
       <p>
         <button
           type="button"
@@ -70,21 +68,21 @@ function Changes({ bucket, namespace }: Filter) {
       )}
       <div class="changes" role="log" aria-label="Changes, newest first" tabIndex={0}>
         <ol>
-          {changes.map((change) => (
-            <li key={change.id}>
-              <time dateTime={change.txTime}>{localTime(instant(change.txTime))}</time>
-              <span class="number">{count(change.txId)}</span>
-              <strong class={change.op}>{change.op}</strong>
+          {changes.map(({ id, txId, txTime, op, bucket: group, namespace: place, name, document }) => (
+            <li key={id}>
+              <time dateTime={words(txTime)}>{localTime(instant(txTime))}</time>
+              <span class="number">{count(txId)}</span>
+              <strong class={words(op)}>{words(op)}</strong>
               <a
                 href={addressOf("browse", {
-                  bucket: change.bucket,
-                  namespace: change.namespace,
-                  name: change.name,
+                  bucket: words(group),
+                  namespace: words(place),
+                  name: words(name),
                 })}
               >
-                {change.bucket} {change.namespace}/{change.name}
+                {words(group)} {words(place)}/{words(name)}
               </a>
-              <code>{change.document}</code>
+              <code>{document === undefined ? "" : shortened(JSON.stringify(document))}</code>
             </li>
           ))}
         </ol>
@@ -94,49 +92,8 @@ function Changes({ bucket, namespace }: Filter) {
   );
 }
 
-function FilterForm({
-  bucket = "",
-  namespace = "",
-}: { readonly [key in keyof Filter]?: string | undefined }) {
-  return (
-    <form
-      class="filters"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const given = new FormData(event.currentTarget);
-        goTo(
-          addressOf("watch", {
-            bucket: String(given.get("bucket")),
-            namespace: String(given.get("namespace")),
-          }),
-        );
-      }}
-    >
-      <label>
-        Bucket <input name="bucket" defaultValue={bucket} placeholder="all" />
-      </label>
-      <label>
-        Namespace <input name="namespace" defaultValue={namespace} placeholder="all" />
-      </label>
-      <button type="submit">Watch</button>
-    </form>
-  );
-}
-
-function shown({ txId, txTime, changes }: ClientTransaction<Json>): ShownChange[] {
-  return changes
-    .map(({ op, bucket, namespace, name, document }, index) => ({
-      id: `${txId} ${index}`,
-      txId,
-      txTime: words(txTime),
-      op: words(op),
-      bucket: words(bucket),
-      namespace: words(namespace),
-      name: words(name),
-      document: document === undefined ? "" : shortened(JSON.stringify(document)),
-    }))
-    .toReversed()
-    .slice(0, MAX_CHANGES);
+function shown({ txId, txTime, changes }: ClientTransaction): ShownChange[] {
+  return changes.map((change, index) => ({ id: `${txId} ${index}`, txId, txTime, ...change })).toReversed();
 }
 
 function shortened(text: string): string {
