@@ -1,47 +1,29 @@
 import { constants } from "node:fs";
-import { copyFile, link, readdir, readFile, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { copyFile, link, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isLinkRefusal, makeFolder } from "../disk/folders.ts";
+import { isLinkRefusal } from "../disk/folders.ts";
 import { systemErrorCode } from "../errors/errors.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 
-/** Separated so that a wrapper can intervene between the calls. They throw the errors of node:fs. */
-export interface CaptureFileSystem {
-  /** Creates the directory and its parents. Returns true if the directory did not exist before. */
-  makeDirectory(path: string): Promise<boolean>;
-  /** Returns the names in a directory, in no particular order. */
-  list(path: string): Promise<string[]>;
-  /** Reads a whole file. Used for CURRENT and manifests, which are small. */
-  read(path: string): Promise<Uint8Array>;
-  /** Writes a new file. Throws `EEXIST` if it exists, since it could be a link to a file that the source uses. */
-  write(path: string, bytes: Uint8Array): Promise<void>;
-  link(source: string, target: string): Promise<void>;
-  /** Copies a file. `mode` accepts the flags of `copyFile` in node:fs. */
-  copy(source: string, target: string, mode: number): Promise<void>;
-  size(path: string): Promise<number>;
-  /** Removes a file; does nothing if the file does not exist. */
-  removeFile(path: string): Promise<void>;
-  /** Removes a directory only if it is empty, so that foreign files are kept. */
-  removeDirectory(path: string): Promise<void>;
-}
-
-export const captureFileSystem: CaptureFileSystem = {
-  makeDirectory: async (path) => (await makeFolder(path)) !== undefined,
-  list: (path) => readdir(path),
-  read: (path) => readFile(path),
-  write: (path, bytes) => writeFile(path, bytes, { flag: "wx" }),
-  link: (source, target) => link(source, target),
-  copy: (source, target, mode) => copyFile(source, target, mode),
-  size: async (path) => (await stat(path)).size,
-  removeFile: (path) => rm(path, { force: true }),
-  removeDirectory: (path) => rmdir(path),
+/** The calls of a capture with which a wrapper can interfere. They throw the errors of node:fs. */
+export const captureFileSystem = {
+  list: async (path: string): Promise<string[]> => await readdir(path),
+  read: async (path: string): Promise<Uint8Array> => await readFile(path),
+  /** Throws `EEXIST` if the file exists, since it could be a link to a file that the source uses. */
+  write: async (path: string, bytes: Uint8Array): Promise<void> =>
+    await writeFile(path, bytes, { flag: "wx" }),
+  link: async (source: string, target: string): Promise<void> => await link(source, target),
+  copy: async (source: string, target: string, mode: number): Promise<void> =>
+    await copyFile(source, target, mode),
 };
+
+export type CaptureFileSystem = typeof captureFileSystem;
 
 /** The directory that a capture fills. Keeps track of its files, to count them and to remove them after a failure. */
 export class CaptureTarget {
-  readonly #source: string;
+  readonly source: string;
+  readonly files: CaptureFileSystem;
   readonly #target: string;
-  readonly #files: CaptureFileSystem;
   /** All files in the target, with their sizes. A failed capture must remove them. */
   readonly #bytes = new Map<string, number>();
   /** The tables, by whether they were linked or copied. The manifest, CURRENT and the logs are in neither set. */
@@ -51,9 +33,9 @@ export class CaptureTarget {
   #linksWork = true;
 
   constructor(source: string, target: string, files: CaptureFileSystem) {
-    this.#source = source;
+    this.source = source;
+    this.files = files;
     this.#target = target;
-    this.#files = files;
   }
 
   has(name: string): boolean {
@@ -68,7 +50,7 @@ export class CaptureTarget {
   async share(name: string, bytes: number): Promise<boolean> {
     if (this.#linksWork) {
       try {
-        await this.#files.link(join(this.#source, name), join(this.#target, name));
+        await this.files.link(join(this.source, name), join(this.#target, name));
         this.#bytes.set(name, bytes);
         this.#linked.add(name);
         return true;
@@ -93,23 +75,23 @@ export class CaptureTarget {
     // The file is recorded before it is complete, so that an incomplete copy is removed as well.
     this.#bytes.set(name, 0);
     try {
-      await this.#files.copy(join(this.#source, name), join(this.#target, name), mode);
+      await this.files.copy(join(this.source, name), join(this.#target, name), mode);
     } catch (error) {
       if (systemErrorCode(error) !== "ENOENT") throw error;
       await this.remove(name);
       return false;
     }
-    this.#bytes.set(name, await this.#files.size(join(this.#target, name)));
+    this.#bytes.set(name, (await stat(join(this.#target, name))).size);
     return true;
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {
     this.#bytes.set(name, bytes.length);
-    await this.#files.write(join(this.#target, name), bytes);
+    await this.files.write(join(this.#target, name), bytes);
   }
 
   async remove(name: string): Promise<void> {
-    await this.#files.removeFile(join(this.#target, name));
+    await rm(join(this.#target, name), { force: true });
     this.#bytes.delete(name);
     this.#linked.delete(name);
     this.#copied.delete(name);

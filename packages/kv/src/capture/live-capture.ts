@@ -1,6 +1,8 @@
+import { rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { inParallel } from "../concurrency/in-parallel.ts";
-import { CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { makeFolder } from "../disk/folders.ts";
+import { CairnError, indexCorrupt, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { manifestNameIn } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers, tableFileNames } from "../files/level-files.ts";
 import { decodeManifestFile, type LevelManifest, needsLog } from "../files/level-manifest.ts";
@@ -38,7 +40,7 @@ export async function captureLevelDb(
   options: CaptureOptions = {},
 ): Promise<KvCapture> {
   const files = options.fileSystem ?? captureFileSystem;
-  const created = await files.makeDirectory(target);
+  const created = (await makeFolder(target)) !== undefined;
   if ((await files.list(target)).length > 0) {
     throw new CairnError("CONFLICT", `Nothing was captured into ${target}, because it is not empty.`, {
       hint: "Choose an empty directory, or one that does not exist.",
@@ -46,13 +48,14 @@ export async function captureLevelDb(
   }
   const place = new CaptureTarget(source, target, files);
   try {
-    const tables = await capture(source, place, files, options.maxStarts ?? 20, options.maxReads ?? 100);
+    const tables = await capture(place, options.maxStarts ?? 20, options.maxReads ?? 100);
     // A damaged table must not spread to the nodes that restore it.
     if (options.unchecked !== true) for (const table of tables) await checkTable(join(target, table));
     return place.summary();
   } catch (error) {
     for (const name of place.names()) await place.remove(name);
-    if (created) await files.removeDirectory(target);
+    // It is not removed if it contains foreign files.
+    if (created) await rmdir(target);
     const code = systemErrorCode(error);
     if (code !== "ENOSPC" && code !== "EDQUOT") throw error;
     throw new CairnError("DISK_FULL", `There is no space left to capture the index into ${target}.`, {
@@ -63,18 +66,12 @@ export async function captureLevelDb(
 }
 
 /** Returns the names of the tables in the copy. */
-async function capture(
-  source: string,
-  place: CaptureTarget,
-  files: CaptureFileSystem,
-  maxStarts: number,
-  maxReads: number,
-): Promise<Iterable<string>> {
+async function capture(place: CaptureTarget, maxStarts: number, maxReads: number): Promise<Iterable<string>> {
   // The links are kept for the next attempt, because most tables are still live.
   const tables = new Map<number, string>();
   for (let start = 0; start < maxStarts; start++) {
-    const logs = await copyLogs(source, place, files);
-    const current = await linkTables(source, place, files, logs, tables, maxReads);
+    const logs = await copyLogs(place);
+    const current = await linkTables(place, logs, tables, maxReads);
     if (current !== undefined) {
       const { manifest, name, bytes } = current;
       for (const log of logs.copied) {
@@ -90,7 +87,7 @@ async function capture(
   }
   throw new CairnError(
     "CHECKPOINT_INCOMPLETE",
-    `The files in ${source} changed faster than they were captured.`,
+    `The files in ${place.source} changed faster than they were captured.`,
     {
       hint: "Find the program that removes files there, and stop it. The index itself is intact, and the next checkpoint starts afresh.",
     },
@@ -108,12 +105,12 @@ interface CopiedLogs {
  * opposite order, its rows would be missing without any sign of it: the manifest would not name their table, and their
  * log would no longer exist.
  */
-async function copyLogs(source: string, place: CaptureTarget, files: CaptureFileSystem): Promise<CopiedLogs> {
+async function copyLogs(place: CaptureTarget): Promise<CopiedLogs> {
   const copied: number[] = [];
   const absent: number[] = [];
   // The newest log is copied first, because a log is complete once there is a newer one. It is copied, not linked,
   // because the database still writes to it.
-  for (const log of levelFileNumbers(await listSource(source, files), "log").toReversed()) {
+  for (const log of levelFileNumbers(await listSource(place), "log").toReversed()) {
     const whole = await place.copy(levelFileName(log, "log"));
     (whole ? copied : absent).push(log);
   }
@@ -121,13 +118,13 @@ async function copyLogs(source: string, place: CaptureTarget, files: CaptureFile
   // certain to show that log. It must come before the manifest is read: a log that is flushed between the manifest and
   // the listing is needed but no longer listed.
   const newest = copied[0] ?? 0;
-  for (const log of levelFileNumbers(await files.list(source), "log")) {
+  for (const log of levelFileNumbers(await place.files.list(place.source), "log")) {
     if (log < newest && !copied.includes(log)) absent.push(log);
   }
   return { copied, absent };
 }
 
-async function listSource(source: string, files: CaptureFileSystem): Promise<readonly string[]> {
+async function listSource({ source, files }: CaptureTarget): Promise<readonly string[]> {
   try {
     return await files.list(source);
   } catch (error) {
@@ -136,18 +133,9 @@ async function listSource(source: string, files: CaptureFileSystem): Promise<rea
 }
 
 function noDatabase(source: string, cause: unknown): CairnError {
-  return new CairnError("INDEX_CORRUPT", `There is no complete LevelDB database in ${source}.`, {
-    hint: "Specify the directory that contains the file CURRENT, or restore the index from a checkpoint.",
-    cause,
-  });
-}
-
-function noManifest(source: string, name: string, cause: unknown): CairnError {
-  const message = `The database in ${source} lacks the manifest ${name}, which its file CURRENT names.`;
-  return new CairnError("INDEX_CORRUPT", message, {
-    hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
-    cause,
-  });
+  const hint =
+    "Specify the directory that contains the file CURRENT, or restore the index from a checkpoint.";
+  return indexCorrupt(`There is no complete LevelDB database in ${source}.`, cause, hint);
 }
 
 /** The manifest that CURRENT names. `bytes` are copied, because reading the file again could return a newer one. */
@@ -162,15 +150,13 @@ interface CapturedManifest {
  * copy, and truncate a file that the source uses. Returns undefined if an absent log is needed after all.
  */
 async function linkTables(
-  source: string,
   place: CaptureTarget,
-  files: CaptureFileSystem,
   logs: CopiedLogs,
   tables: Map<number, string>,
   maxReads: number,
 ): Promise<CapturedManifest | undefined> {
   for (let read = 0; read < maxReads; read++) {
-    const current = await readManifest(source, files);
+    const current = await readManifest(place);
     const { manifest } = current;
     if (logs.absent.some((log) => needsLog(manifest, log))) return undefined;
     for (const [number, name] of tables) {
@@ -179,9 +165,9 @@ async function linkTables(
       tables.delete(number);
     }
     let gone = false;
-    await inParallel(manifest.tables, PARALLEL_LINKS, async ([number, size]) => {
+    await inParallel(manifest.tables.values(), PARALLEL_LINKS, async ({ number, bytes }) => {
       if (gone || tables.has(number)) return;
-      const name = await shareTable(place, number, size);
+      const name = await shareTable(place, number, bytes);
       if (name === undefined) gone = true;
       else tables.set(number, name);
     });
@@ -198,7 +184,7 @@ async function shareTable(place: CaptureTarget, number: number, size: number): P
   return undefined;
 }
 
-async function readManifest(source: string, files: CaptureFileSystem): Promise<CapturedManifest> {
+async function readManifest({ source, files }: CaptureTarget): Promise<CapturedManifest> {
   for (let tries = 1; ; tries++) {
     let name: string | undefined;
     try {
@@ -212,7 +198,9 @@ async function readManifest(source: string, files: CaptureFileSystem): Promise<C
       if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
       if (tries < 3) continue;
       if (!missing) throw error;
-      throw name === undefined ? noDatabase(source, error) : noManifest(source, name, error);
+      if (name === undefined) throw noDatabase(source, error);
+      const lacks = `lacks the manifest ${name}, which its file CURRENT names`;
+      throw indexCorrupt(`The database in ${source} ${lacks}.`, error);
     }
   }
 }

@@ -60,12 +60,24 @@ export class CairnError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "CairnError";
     this.code = code;
     this.hint = options.hint;
   }
+}
+
+/** The hint of errors after which only another copy of an index helps. */
+const RESTORE = "Restore the index from a checkpoint. The transaction log contains all of its data.";
+
+/** Returns the error for files of an index that are damaged or missing. */
+export function indexCorrupt(message: string, cause?: unknown, hint = RESTORE): CairnError {
+  return new CairnError("INDEX_CORRUPT", message, { hint, cause });
 }
 
 /** Returns whether `error` is a {@link CairnError}, with `code` if one is given. */

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { CairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 
 const MANIFEST_NAME = /^MANIFEST-\d+$/;
@@ -34,7 +34,5 @@ export function manifestNameIn(current: string, content: Uint8Array): string {
 }
 
 function namesNone(current: string): CairnError {
-  return new CairnError("INDEX_CORRUPT", `The file ${current} is damaged: it names no manifest.`, {
-    hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
-  });
+  return indexCorrupt(`The file ${current} is damaged: it names no manifest.`);
 }

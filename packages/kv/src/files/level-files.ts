@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { CairnError, systemErrorCode } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt, systemErrorCode } from "../errors/errors.ts";
 import { inParallel } from "../concurrency/in-parallel.ts";
 import { namesIn } from "../disk/folders.ts";
 import type { KvStats } from "../store/kv-store.ts";
@@ -44,9 +44,7 @@ export async function holdsLevelDb(dir: string): Promise<boolean> {
   if (names.includes("CURRENT")) return true;
   const foreign = names.find((name) => !UNFINISHED.has(name));
   if (foreign === undefined) return false;
-  throw new CairnError("INDEX_CORRUPT", `${dir} contains files such as ${foreign}, but no index.`, {
-    hint: "Specify an empty directory, or one that contains an index. Nothing there was changed.",
-  });
+  throw notAnIndex(`${dir} contains files such as ${foreign}, but no index.`);
 }
 
 async function namesInDirectory(dir: string): Promise<string[]> {
@@ -54,11 +52,13 @@ async function namesInDirectory(dir: string): Promise<string[]> {
     return await namesIn(dir);
   } catch (error) {
     if (systemErrorCode(error) !== "ENOTDIR") throw error;
-    throw new CairnError("INDEX_CORRUPT", `${dir} is a file, not the directory of an index.`, {
-      hint: "Specify an empty directory, or one that contains an index.",
-      cause: error,
-    });
+    throw notAnIndex(`${dir} is a file, not the directory of an index.`, error);
   }
+}
+
+function notAnIndex(message: string, cause?: unknown): CairnError {
+  const hint = "Specify an empty directory, or one that contains an index. Nothing there was changed.";
+  return indexCorrupt(message, cause, hint);
 }
 
 /** Counts the files of `dir` and their bytes, except files that vanish in the meantime. */

@@ -1,4 +1,4 @@
-import { CairnError, isCairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { LevelRecordReader, recordsOf } from "./level-records.ts";
 import { VarintReader } from "./varint-reader.ts";
 
@@ -11,6 +11,17 @@ const COMPACT_POINTER = 5;
 const DELETED_FILE = 6;
 const NEW_FILE = 7;
 const PREVIOUS_LOG_NUMBER = 9;
+/** The tags of single numbers, of which the last one counts. */
+const NUMBERS = new Set([LOG_NUMBER, NEXT_FILE, LAST_SEQUENCE, PREVIOUS_LOG_NUMBER]);
+
+/** A live table. `first` and `last` are keys of rows in it. */
+export interface LevelTable {
+  readonly number: number;
+  readonly level: number;
+  readonly bytes: number;
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+}
 
 /** The content of a LevelDB manifest after all its version edits. */
 export interface LevelManifest {
@@ -25,103 +36,70 @@ export interface LevelManifest {
   /** A number higher than that of every file that the manifest names. */
   readonly nextFile: number;
   readonly lastSequence: number;
-  /** The sizes of the live tables in bytes, by file number. */
-  readonly tables: ReadonlyMap<number, number>;
-  /** The first and the last key of each table, by file number. */
-  readonly bounds: ReadonlyMap<number, readonly [first: Uint8Array, last: Uint8Array]>;
-  /** The level of each table, by file number. */
-  readonly levels: ReadonlyMap<number, number>;
+  /** The live tables, by file number. */
+  readonly tables: ReadonlyMap<number, LevelTable>;
   /**
    * The key at which the last compaction of each level ended, by level. The key may outlive its row, even in a manifest
    * written on opening.
    */
   readonly pointers: ReadonlyMap<number, Uint8Array>;
+  /** All keys in the file. Those of tables that no longer exist remain until the manifest is replaced. */
+  readonly namedKeys: readonly Uint8Array[];
   /** The offset after the last complete edit. It may be followed by an edit that was being written. */
   readonly end: number;
 }
 
 /** Decodes a manifest. Throws `INDEX_CORRUPT` if the bytes are not a complete LevelDB manifest. */
 export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
-  const tables = new Map<number, number>();
-  const bounds = new Map<number, readonly [Uint8Array, Uint8Array]>();
-  const levels = new Map<number, number>();
+  const tables = new Map<number, LevelTable>();
   const pointers = new Map<number, Uint8Array>();
-  let comparator: string | undefined;
-  let logNumber: number | undefined;
-  let previousLogNumber = 0;
-  let nextFile: number | undefined;
-  let lastSequence: number | undefined;
+  const numbers = new Map<number, number>();
+  const namedKeys: Uint8Array[] = [];
+  let comparator = "";
   const reader = new LevelRecordReader();
   for (const record of recordsOf(bytes, reader)) {
     const edit = new VarintReader(record, corrupt);
-    const added: [level: number, number: number, size: number, bounds: [Uint8Array, Uint8Array]][] = [];
+    const key = (): Uint8Array => {
+      const named = rowKeyOf(edit.bytes());
+      namedKeys.push(named);
+      return named;
+    };
+    const added: LevelTable[] = [];
     while (!edit.isAtEnd) {
       const tag = edit.number();
       if (tag === COMPARATOR) comparator = Buffer.from(edit.bytes()).toString("utf8");
-      else if (tag === LOG_NUMBER) logNumber = edit.number();
-      else if (tag === PREVIOUS_LOG_NUMBER) previousLogNumber = edit.number();
-      else if (tag === NEXT_FILE) nextFile = edit.number();
-      else if (tag === LAST_SEQUENCE) lastSequence = edit.number();
-      else if (tag === COMPACT_POINTER) {
-        pointers.set(edit.number(), rowKeyOf(edit.bytes()));
-      } else if (tag === DELETED_FILE) {
+      else if (NUMBERS.has(tag)) numbers.set(tag, edit.number());
+      else if (tag === COMPACT_POINTER) pointers.set(edit.number(), key());
+      else if (tag === DELETED_FILE) {
         edit.number();
-        const number = edit.number();
-        tables.delete(number);
-        bounds.delete(number);
-        levels.delete(number);
+        tables.delete(edit.number());
       } else if (tag === NEW_FILE) {
-        added.push([
-          edit.number(),
-          edit.number(),
-          edit.number(),
-          [rowKeyOf(edit.bytes()), rowKeyOf(edit.bytes())],
-        ]);
+        const [level, number, size] = [edit.number(), edit.number(), edit.number()];
+        added.push({ level, number, bytes: size, first: key(), last: key() });
       } else throw corrupt(`has the unknown tag ${tag}`);
     }
     // An edit that moves a table to another level deletes the table and adds it again, and LevelDB deletes first.
-    for (const [level, number, size, ends] of added) {
-      tables.set(number, size);
-      bounds.set(number, ends);
-      levels.set(number, level);
-    }
+    for (const table of added) tables.set(table.number, table);
   }
+  const logNumber = numbers.get(LOG_NUMBER);
+  const nextFile = numbers.get(NEXT_FILE);
+  const lastSequence = numbers.get(LAST_SEQUENCE);
   if (logNumber === undefined || nextFile === undefined || lastSequence === undefined) {
     throw corrupt("lacks its log number, next file number or last sequence");
   }
+  const previousLogNumber = numbers.get(PREVIOUS_LOG_NUMBER) ?? 0;
+  const end = reader.end;
   return {
-    comparator: comparator ?? "",
+    comparator,
     logNumber,
     previousLogNumber,
     nextFile,
     lastSequence,
     tables,
-    bounds,
-    levels,
     pointers,
-    end: reader.end,
+    namedKeys,
+    end,
   };
-}
-
-/** Keys of tables that no longer exist remain in the edits until the manifest is replaced. */
-export function keysNamedIn(bytes: Uint8Array): Uint8Array[] {
-  const keys: Uint8Array[] = [];
-  for (const record of recordsOf(bytes, new LevelRecordReader())) {
-    const edit = new VarintReader(record, corrupt);
-    while (!edit.isAtEnd) {
-      const tag = edit.number();
-      if (tag === COMPARATOR) edit.bytes();
-      else edit.number();
-      if (tag === COMPACT_POINTER) keys.push(rowKeyOf(edit.bytes()));
-      else if (tag === DELETED_FILE) edit.number();
-      else if (tag === NEW_FILE) {
-        edit.number();
-        edit.number();
-        keys.push(rowKeyOf(edit.bytes()), rowKeyOf(edit.bytes()));
-      }
-    }
-  }
-  return keys;
 }
 
 /** Like {@link decodeLevelManifest}, with errors that name the file `path`. */
@@ -131,10 +109,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
   } catch (error) {
     if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
     const why = bytes.length === 0 ? "It is empty." : error.message;
-    throw new CairnError("INDEX_CORRUPT", `The manifest ${path} is damaged. ${why}`, {
-      hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
-      cause: error,
-    });
+    throw indexCorrupt(`The manifest ${path} is damaged. ${why}`, error);
   }
 }
 
@@ -152,7 +127,5 @@ export function rowKeyOf(key: Uint8Array): Uint8Array {
 }
 
 function corrupt(what: string): CairnError {
-  return new CairnError("INDEX_CORRUPT", `A version edit of the LevelDB manifest ${what}.`, {
-    hint: "Restore the index from a checkpoint.",
-  });
+  return indexCorrupt(`A version edit of the LevelDB manifest ${what}.`);
 }

@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
-import { CairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 
 // LevelDB's log format (its doc/log_format.md) consists of blocks of 32 KiB. A block contains records, each with
 // a 7-byte header (masked CRC-32C, length, type) and a payload. A payload that does not fit into a block is split into
@@ -120,7 +120,5 @@ export function recordEnd(start: number, bytes: number): number {
 }
 
 function corrupt(position: number, what: string): CairnError {
-  return new CairnError("INDEX_CORRUPT", `A LevelDB record at offset ${position} has ${what}.`, {
-    hint: "Restore the index from a checkpoint.",
-  });
+  return indexCorrupt(`A LevelDB record at offset ${position} has ${what}.`);
 }

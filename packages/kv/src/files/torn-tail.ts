@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CairnError, isCairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { currentManifestPath } from "./current-manifest.ts";
 import { levelFileName, levelFileNumbers, tableFileNames } from "./level-files.ts";
@@ -71,10 +71,8 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
     const isCutOff = found === undefined && problem === undefined;
     if (isAlone && (isCutOff || lacksSectors(bytes, begin))) return tail;
   }
-  throw new CairnError("INDEX_CORRUPT", `The write-ahead log ${path} is damaged at byte ${start}.`, {
-    hint: "Restore the folder from a copy of it.",
-    ...(problem === undefined ? {} : { cause: problem }),
-  });
+  const message = `The write-ahead log ${path} is damaged at byte ${start}.`;
+  throw indexCorrupt(message, problem, "Restore the folder from a copy of it.");
 }
 
 /**

@@ -1,6 +1,6 @@
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { CairnError, isCairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { readCurrentManifest } from "./current-manifest.ts";
 import { type LevelManifest, needsLog } from "./level-manifest.ts";
@@ -91,10 +91,7 @@ class WriteAheadLog {
 
   #damaged(cause?: unknown): CairnError {
     const where = `byte ${this.#reader.end} of the write-ahead log ${this.#name}`;
-    return new CairnError("INDEX_CORRUPT", `The index in ${this.#dir} is damaged near ${where}.`, {
-      hint: "Restore it from a checkpoint. The transaction log contains all of its data.",
-      ...(cause === undefined ? {} : { cause }),
-    });
+    return indexCorrupt(`The index in ${this.#dir} is damaged near ${where}.`, cause);
   }
 }
 

@@ -1,4 +1,4 @@
-import { CairnError } from "../errors/errors.ts";
+import { CairnError, indexCorrupt } from "../errors/errors.ts";
 import { VarintReader } from "./varint-reader.ts";
 
 /** The size of a batch's header: the sequence number of its first change (8 bytes), and the number of changes (4 bytes). */
@@ -36,7 +36,5 @@ export function countChanges(batch: Uint8Array): number | undefined {
 }
 
 function noBatch(): CairnError {
-  return new CairnError("INDEX_CORRUPT", "A batch of a write-ahead log is malformed.", {
-    hint: "Restore the index from a checkpoint. The transaction log contains all of its data.",
-  });
+  return indexCorrupt("A batch of a write-ahead log is malformed.");
 }

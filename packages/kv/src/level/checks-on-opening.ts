@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { inParallel } from "../concurrency/in-parallel.ts";
+import { RunningWork } from "../concurrency/running-work.ts";
 import { MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import { isLinkRefusal, namesIn, removeFolder } from "../disk/folders.ts";
 import { type CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
@@ -13,10 +14,10 @@ import {
   checkOnThread,
   checkTables,
   liveTables,
+  scrubTables,
   withTable,
 } from "../tables/check-named-tables.ts";
 import { checkTableSync } from "../tables/check-table.ts";
-import { scrubTables } from "../tables/scrub-tables.ts";
 import { closed, explainOperation } from "./level-errors.ts";
 import type { ClaimedDirectory } from "./directory-claim.ts";
 
@@ -46,14 +47,10 @@ export interface UncheckedTables {
  * compared immediately. Throws `INDEX_CORRUPT` and errors of the system.
  */
 export async function checkBeforeOpening(dir: string): Promise<UncheckedTables | undefined> {
-  const tables = await liveTables(dir);
   // LevelDB reports missing files more clearly.
-  if (tables === undefined) return undefined;
+  const { numbers: live, bytes } = await liveTables(dir);
   const folder = join(dir, UNCHECKED_FOLDER);
   const left = await namesIn(folder);
-  let bytes = 0;
-  for (const size of tables.values()) bytes += size;
-  const live = [...tables.keys()];
   if (left.length === 0 && bytes < MAX_BYTES_BEFORE_OPENING) {
     await checkTables({ dir, numbers: live }, checkWhole);
     return undefined;
@@ -134,7 +131,7 @@ export class TableChecks {
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
   readonly #stop = new AbortController();
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new RunningWork();
   #checked: Promise<void> = Promise.resolve();
   #onProgress: (done: number, total: number) => void = () => {};
 
@@ -143,8 +140,9 @@ export class TableChecks {
     this.#claim = claim;
   }
 
+  /** Starts to compare all tables in the background. */
   begin(): void {
-    const checking = this.#track(checkLiveTables(this.#dir, this.#stop.signal));
+    const checking = this.#watch(checkLiveTables(this.#dir, this.#stop.signal));
     // Readers and writers encounter other errors, such as those of a failing disk, themselves.
     checking.catch(() => undefined);
   }
@@ -156,7 +154,7 @@ export class TableChecks {
       done += bytes;
       this.#onProgress(Math.min(done, unchecked.bytes), unchecked.bytes);
     };
-    this.#checked = this.#track(checkUnchecked(unchecked, this.#stop.signal, onChecked));
+    this.#checked = this.#watch(checkUnchecked(unchecked, this.#stop.signal, onChecked));
     // `checked` throws the error.
     this.#checked.catch(() => undefined);
   }
@@ -175,26 +173,20 @@ export class TableChecks {
     // If other files have replaced the store's tables, they show nothing about the store.
     if (!(await this.#claim.isThere())) return 0;
     const options = { pause, signal: AbortSignal.any([signal, this.#stop.signal]) };
-    return await this.#track(scrubTables(this.#dir, options));
+    return await this.#watch(scrubTables(this.#dir, options));
   }
 
   /** Aborts running comparisons, which could take minutes, and waits for them to end. */
   async stop(): Promise<void> {
     this.#stop.abort(closed(this.#dir));
-    await Promise.allSettled(this.#running);
+    await this.#running.idle();
   }
 
-  async #track<T>(work: Promise<T>): Promise<T> {
-    const running = this.#watch(work);
-    this.#running.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#running.delete(running);
-    }
+  #watch<T>(work: Promise<T>): Promise<T> {
+    return this.#running.track(this.#explained(work));
   }
 
-  async #watch<T>(work: Promise<T>): Promise<T> {
+  async #explained<T>(work: Promise<T>): Promise<T> {
     try {
       const done = await work;
       this.#stop.signal.throwIfAborted();

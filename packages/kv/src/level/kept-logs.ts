@@ -20,16 +20,26 @@ import { isLockedElsewhere } from "./directory-claim.ts";
  */
 export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
   try {
-    return await checkWriteAheadLogs(dir);
+    return await unlessLocked(dir, () => checkWriteAheadLogs(dir));
   } catch (error) {
-    const missing = ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
-    if (!missing && !isCairnError(error, "INDEX_CORRUPT")) throw error;
-    // If another process has the database open, its writes explain files that disappear or change.
-    if (await isLockedElsewhere(dir)) throw locked(dir, error);
     // LevelDB reports missing files more clearly.
-    if (isCairnError(error)) throw error;
-    return undefined;
+    if (isMissing(error)) return undefined;
+    throw error;
   }
+}
+
+/** Throws `INDEX_LOCKED` if files disappear or change because another process has the database open. */
+async function unlessLocked<T>(dir: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const isExplained = isMissing(error) || isCairnError(error, "INDEX_CORRUPT");
+    throw isExplained && (await isLockedElsewhere(dir)) ? locked(dir, error) : error;
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
 }
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
@@ -78,7 +88,7 @@ export async function openKeepingLogs(
   dir: string,
   { exists, end }: BeforeOpening,
 ): Promise<Database> {
-  const kept = exists ? await keepLogsUnlessLocked(dir, end) : undefined;
+  const kept = exists ? await unlessLocked(dir, () => keepLogs(dir, end)) : undefined;
   // The database is not constructed earlier, because a ClassicLevel opens itself once it is constructed.
   const level = make();
   try {
@@ -95,16 +105,6 @@ export async function openKeepingLogs(
     throw error;
   }
   return level;
-}
-
-/** Like {@link keepLogs}. Throws `INDEX_LOCKED` if another process has the database open and removes the logs meanwhile. */
-async function keepLogsUnlessLocked(dir: string, end: number | undefined): Promise<KeptLogs> {
-  try {
-    return await keepLogs(dir, end);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT" && (await isLockedElsewhere(dir))) throw locked(dir, error);
-    throw error;
-  }
 }
 
 /**
@@ -161,7 +161,7 @@ async function logsToKeep(
     ({ manifest } = await readCurrentManifest(dir));
   } catch (error) {
     // Without a manifest, LevelDB cannot open the database, and its error is clearer.
-    if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) return { names: [], lastSequence: 0 };
+    if (isMissing(error)) return { names: [], lastSequence: 0 };
     throw error;
   }
   return { names: await neededLogs(dir, manifest), lastSequence: manifest.lastSequence };

@@ -1,4 +1,4 @@
-import { CairnError, errorMessage, systemErrorCode } from "../errors/errors.ts";
+import { CairnError, errorMessage, indexCorrupt, systemErrorCode } from "../errors/errors.ts";
 import { systemErrorOf, systemRefused } from "../errors/system-errors.ts";
 
 // When the database was opened, a file that the manifest names was missing or not a file, or the file system itself was
@@ -25,10 +25,7 @@ export function explainOpening(error: unknown, dir: string): unknown {
   const refused = refusedBySystem(cause, dir);
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "EISDIR" || MISSING_OR_DAMAGED.test(message)) {
-    return new CairnError("INDEX_CORRUPT", `The index in ${dir} cannot be read: ${message}.`, {
-      hint: "Restore it from a checkpoint. The transaction log contains all of its data.",
-      cause,
-    });
+    return indexCorrupt(`The index in ${dir} cannot be read: ${message}.`, cause);
   }
   return cause;
 }
@@ -45,12 +42,22 @@ export function explainOperation(error: unknown, dir: string): unknown {
   const refused = refusedBySystem(error, dir);
   if (refused !== undefined) return refused;
   if (code === "LEVEL_CORRUPTION" || code === "LEVEL_IO_ERROR" || IO_ERROR.test(message)) {
-    return new CairnError("INDEX_CORRUPT", `The index in ${dir} can no longer be used: ${message}.`, {
-      hint: "Check the disk, and start again. The index is then checked, and restored from a checkpoint if it is damaged.",
-      cause: error,
-    });
+    return indexCorrupt(
+      `The index in ${dir} can no longer be used: ${message}.`,
+      error,
+      "Check the disk, and start again. The index is then checked, and restored from a checkpoint if it is damaged.",
+    );
   }
   return error;
+}
+
+/** Awaits an operation, whose errors it explains. */
+export async function explained<T>(work: Promise<T>, dir: string): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw explainOperation(error, dir);
+  }
 }
 
 /** Returns the error for users if the operating system refused something; undefined for other errors. */
@@ -66,23 +73,20 @@ export function closed(dir: string): CairnError {
 }
 
 export function snapshotClosed(cause?: unknown): CairnError {
-  const because = cause === undefined ? {} : { cause };
-  return new CairnError("NOT_READY", "The snapshot was closed before it was read.", because);
+  return new CairnError("NOT_READY", "The snapshot was closed before it was read.", { cause });
 }
 
 export function locked(dir: string, cause?: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The index in ${dir} is already in use.`, {
     hint: "Stop the other node that uses it, or give each node its own directory.",
-    ...(cause === undefined ? {} : { cause }),
+    cause,
   });
 }
 
 export function filesGone(dir: string): CairnError {
-  return new CairnError(
-    "INDEX_CORRUPT",
+  return indexCorrupt(
     `The files of the index in ${dir} were removed or replaced while it was open. It is still served from open files.`,
-    {
-      hint: "Stop the node and start it again. It then rebuilds its index from a checkpoint and the log, and nothing is lost. Then find out what removed the files.",
-    },
+    undefined,
+    "Stop the node and start it again. It then rebuilds its index from a checkpoint and the log, and nothing is lost. Then find out what removed the files.",
   );
 }

@@ -1,6 +1,7 @@
 import { dirname, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { captureLevelDb } from "../capture/live-capture.ts";
+import { RunningWork } from "../concurrency/running-work.ts";
 import { makeFolder, syncFolder } from "../disk/folders.ts";
 import { CairnError } from "../errors/errors.ts";
 import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
@@ -21,7 +22,7 @@ import type {
   KvValue,
 } from "../store/kv-store.ts";
 import { checkLogsOnOpening, openKeepingLogs } from "./kept-logs.ts";
-import { closed, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
+import { closed, explained, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
 import { claimDirectory, type ClaimedDirectory } from "./directory-claim.ts";
 import {
   AS_BYTES,
@@ -29,17 +30,19 @@ import {
   LEVEL_DEFAULTS,
   type LevelOptions,
   RANGE_AS_TEXT,
-  SingleReads,
+  singleReads,
 } from "./level-options.ts";
 import { LevelPurge } from "./level-purge.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { OpenReaders } from "./open-readers.ts";
 import { PointReads } from "./point-reads.ts";
 import { writeRows } from "./write-rows.ts";
-import { checkBeforeOpening, TableChecks, type UncheckedTables } from "./checks-on-opening.ts";
+import { checkBeforeOpening, TableChecks } from "./checks-on-opening.ts";
 
 /** The format of captured files. A store in memory captures into the same format. */
 export const LEVEL_FORMAT = "leveldb/1";
+
+type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
 export function levelProvider(options: LevelOptions = {}): KvProvider {
   return {
@@ -53,8 +56,8 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
       try {
         const end = exists ? await checkLogsOnOpening(dir) : undefined;
         const unchecked = exists && check ? await checkBeforeOpening(dir) : undefined;
-        const make = (): ClassicLevel<Uint8Array, Uint8Array> =>
-          new ClassicLevel<Uint8Array, Uint8Array>(dir, {
+        const make = (): Database =>
+          new ClassicLevel(dir, {
             ...LEVEL_DEFAULTS,
             ...options,
             // LevelDB treats a CURRENT that it cannot examine (EIO, EACCES) as missing, and would create a new database
@@ -73,9 +76,11 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
           await level.close();
           throw error;
         }
-        const store = new LevelKvStore(level, dir, claim);
-        store.compare(exists && !check, unchecked);
-        return store;
+        // Tables of earlier processes are compared: all in the background, or some at full speed.
+        const checks = new TableChecks(dir, claim);
+        if (exists && !check) checks.begin();
+        if (unchecked !== undefined) checks.beginUrgent(unchecked);
+        return new LevelKvStore(level, dir, claim, checks);
       } catch (error) {
         claim.release();
         throw explainOpening(error, dir);
@@ -85,41 +90,27 @@ export function levelProvider(options: LevelOptions = {}): KvProvider {
 }
 
 class LevelKvStore extends LevelReader implements KvStore {
-  readonly #level: ClassicLevel<Uint8Array, Uint8Array>;
+  readonly #level: Database;
   readonly #dir: string;
   readonly #claim: ClaimedDirectory;
-  readonly #asBytes = new SingleReads(AS_BYTES);
-  readonly #asText = new SingleReads(AS_TEXT);
-  readonly #reads = new PointReads<Uint8Array>({
-    now: (key) => this.#now(() => this.#level.getSync(key, this.#asBytes.next())),
-    many: (keys) => this.getMany(keys),
-  });
-  readonly #texts = new PointReads<string>({
-    now: (key) => this.#now(() => this.#level.getSync<Uint8Array, string>(key, this.#asText.next())),
-    many: (keys) => this.#later(() => this.#level.getMany<Uint8Array, string>(keys, AS_TEXT)),
-  });
-  /** Captures, compactions and purges, for which closing waits. */
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #reads = this.#pointReads<Uint8Array>(AS_BYTES);
+  readonly #texts = this.#pointReads<string>(AS_TEXT);
+  /** Captures, compactions and purges. */
+  readonly #running = new RunningWork();
   readonly #checks: TableChecks;
   readonly #readers: OpenReaders;
   /** The error of a failed batch. It is unknown whether the batch is on disk, so no other batch may follow it. */
   #failure: unknown;
   #closing: Promise<void> | undefined;
 
-  constructor(level: ClassicLevel<Uint8Array, Uint8Array>, dir: string, claim: ClaimedDirectory) {
+  constructor(level: Database, dir: string, claim: ClaimedDirectory, checks: TableChecks) {
     const readers = new OpenReaders();
     super(level, dir, undefined, readers);
     this.#readers = readers;
     this.#level = level;
     this.#dir = dir;
     this.#claim = claim;
-    this.#checks = new TableChecks(dir, claim);
-  }
-
-  /** Compares tables of earlier processes: all in the background, or those in `unchecked` at full speed. */
-  compare(isOld: boolean, unchecked: UncheckedTables | undefined): void {
-    if (isOld) this.#checks.begin();
-    if (unchecked !== undefined) this.#checks.beginUrgent(unchecked);
+    this.#checks = checks;
   }
 
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
@@ -131,10 +122,6 @@ class LevelKvStore extends LevelReader implements KvStore {
     return await this.#checks.scrub(options);
   }
 
-  get #damage(): CairnError | undefined {
-    return this.#checks.damage;
-  }
-
   override get(key: Uint8Array): KvValue {
     return this.#closing === undefined ? this.#reads.get(key) : Promise.reject(closed(this.#dir));
   }
@@ -143,20 +130,29 @@ class LevelKvStore extends LevelReader implements KvStore {
     return this.#closing === undefined ? this.#texts.get(key) : Promise.reject(closed(this.#dir));
   }
 
-  #now<Value>(read: () => Value): Value {
-    if (this.#damage !== undefined) throw this.#damage;
-    try {
-      return read();
-    } catch (error) {
-      throw explainOperation(error, this.#dir);
-    }
+  #pointReads<Value>(encodings: typeof AS_BYTES | typeof AS_TEXT): PointReads<Value> {
+    const nextOptions = singleReads(encodings);
+    return new PointReads<Value>({
+      now: (key) => {
+        this.#assertIntact();
+        try {
+          return this.#level.getSync<Uint8Array, Value>(key, nextOptions());
+        } catch (error) {
+          throw explainOperation(error, this.#dir);
+        }
+      },
+      many: (keys) => this.#many<Value>(keys, encodings),
+    });
   }
 
-  async #later<Value>(read: () => Promise<Value>): Promise<Value> {
-    if (this.#damage !== undefined) throw this.#damage;
+  async #many<Value>(
+    keys: readonly Uint8Array[],
+    encodings: typeof AS_BYTES | typeof AS_TEXT,
+  ): Promise<(Value | undefined)[]> {
+    this.#assertIntact();
     const end = this.#readers.open();
     try {
-      return await read();
+      return await this.#level.getMany<Uint8Array, Value>(keys as Uint8Array[], encodings);
     } catch (error) {
       throw explainOperation(error, this.#dir);
     } finally {
@@ -165,15 +161,17 @@ class LevelKvStore extends LevelReader implements KvStore {
   }
 
   override getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return this.#later(() => this.#level.getMany(keys as Uint8Array[]));
+    return this.#many<Uint8Array>(keys, AS_BYTES);
   }
 
   override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
-    return this.#damage === undefined ? super.range(range) : this.#refuse(this.#damage);
+    this.#assertIntact();
+    return super.range(range);
   }
 
   rangeText(range: KvRange): AsyncIterable<readonly KvTextRow[]> {
-    return this.#damage === undefined ? this.pages<string>(range, RANGE_AS_TEXT) : this.#refuse(this.#damage);
+    this.#assertIntact();
+    return this.pages<string>(range, RANGE_AS_TEXT);
   }
 
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {
@@ -187,13 +185,12 @@ class LevelKvStore extends LevelReader implements KvStore {
       throw failure;
     }
     // The check is repeated for batches that were already being written when another one failed.
-    const broken = this.#failure ?? this.#damage;
-    if (broken !== undefined) throw broken;
+    this.#assertUnbroken();
   }
 
   snapshot(): KvSnapshot {
     this.#assertOpen();
-    if (this.#damage !== undefined) throw this.#damage;
+    this.#assertIntact();
     return new LevelSnapshotReader(this.#level, this.#dir, this.#level.snapshot(), this.#readers);
   }
 
@@ -241,7 +238,7 @@ class LevelKvStore extends LevelReader implements KvStore {
 
   async #close(): Promise<void> {
     await this.#checks.stop();
-    await Promise.allSettled(this.#running);
+    await this.#running.idle();
     await Promise.all([this.#reads.idle(), this.#texts.idle()]);
     await this.#level.close();
     // The claim is released last. Until LevelDB has closed the database, another attempt to open it in this process
@@ -249,28 +246,26 @@ class LevelKvStore extends LevelReader implements KvStore {
     this.#claim.release();
   }
 
-  async #track<T>(work: Promise<T>): Promise<T> {
-    this.#running.add(work);
-    try {
-      return await work;
-    } catch (error) {
-      throw explainOperation(error, this.#dir);
-    } finally {
-      this.#running.delete(work);
-    }
-  }
-
-  #refuse(damage: CairnError): never {
-    throw damage;
+  #track<T>(work: Promise<T>): Promise<T> {
+    return this.#running.track(explained(work, this.#dir));
   }
 
   #assertOpen(): void {
     if (this.#closing !== undefined) throw closed(this.#dir);
   }
 
+  /** Throws if a table is damaged: data that may come from it must not be served. */
+  #assertIntact(): void {
+    if (this.#checks.damage !== undefined) throw this.#checks.damage;
+  }
+
+  #assertUnbroken(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#assertIntact();
+  }
+
   #assertUsable(): void {
     this.#assertOpen();
-    const broken = this.#failure ?? this.#damage;
-    if (broken !== undefined) throw broken;
+    this.#assertUnbroken();
   }
 }

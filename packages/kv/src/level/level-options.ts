@@ -40,22 +40,18 @@ export const RANGE_AS_TEXT = {
 const READS_PER_CACHE_FILL = 8;
 
 /**
- * The options of consecutive single reads. Caching a block costs a fifth as much as reading it, and evicts another one.
- * Although only some reads add their blocks, blocks that are read frequently soon get into the cache and stay there,
- * whereas blocks that are read once rarely do.
+ * Returns the options of consecutive single reads. Caching a block costs a fifth as much as reading it, and evicts
+ * another one. Although only some reads add their blocks, blocks that are read frequently soon get into the cache and
+ * stay there, whereas blocks that are read once rarely do.
  */
-export class SingleReads<Options extends object> {
-  readonly #filling: Options & { readonly fillCache: true };
-  readonly #bypassing: Options & { readonly fillCache: false };
-  #count = 0;
-
-  constructor(options: Options) {
-    this.#filling = { ...options, fillCache: true };
-    this.#bypassing = { ...options, fillCache: false };
-  }
-
-  next(): Options & { readonly fillCache: boolean } {
-    this.#count = (this.#count + 1) % READS_PER_CACHE_FILL;
-    return this.#count === 0 ? this.#filling : this.#bypassing;
-  }
+export function singleReads<Options extends object>(
+  options: Options,
+): () => Options & { readonly fillCache: boolean } {
+  const filling = { ...options, fillCache: true };
+  const bypassing = { ...options, fillCache: false };
+  let count = 0;
+  return () => {
+    count = (count + 1) % READS_PER_CACHE_FILL;
+    return count === 0 ? filling : bypassing;
+  };
 }

@@ -2,11 +2,11 @@ import { readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileNumbers, tableNumbers } from "../files/level-files.ts";
-import { keysNamedIn, type LevelManifest, needsLog } from "../files/level-manifest.ts";
+import { type LevelManifest, type LevelTable, needsLog } from "../files/level-manifest.ts";
 import type { KvOperation, KvPurge, KvPurged, KvPurgeRange, KvPurging, KvStore } from "../store/kv-store.ts";
 import { KEPT_FOLDER, PREPARING_FOLDER } from "./kept-logs.ts";
 import type { OpenReaders } from "./open-readers.ts";
-import { type LevelTable, piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
+import { piecesOf, type PurgePiece, tablesOf } from "./purge-pieces.ts";
 import { UNCHECKED_FOLDER } from "./checks-on-opening.ts";
 
 export interface PurgedLevel {
@@ -137,7 +137,7 @@ export class LevelPurge implements KvPurge {
     if (await hasRemoved((await this.#manifest()).pointers.values())) await this.#movePointers(alone);
     await truncate(join(dir, "LOG"));
     await rm(join(dir, "LOG.old"), { force: true });
-    return !(await hasRemoved(keysNamedIn((await readCurrentManifest(dir)).bytes)));
+    return !(await hasRemoved((await this.#manifest()).namedKeys));
   }
 
   /**
@@ -146,15 +146,14 @@ export class LevelPurge implements KvPurge {
    * rewritten once more, it is flushed to the level above that, so that it is eventually compacted through all levels.
    */
   async #movePointers(alone: KvPurging["alone"]): Promise<void> {
-    const { bounds, levels } = await this.#manifest();
-    const [deepest = 0] = [...levels].toSorted(([, a], [, b]) => b - a).map(([number]) => number);
-    const [key, last = key] = bounds.get(deepest) ?? [];
-    if (key === undefined || last === undefined) return;
+    const { tables } = await this.#manifest();
+    const [deepest] = [...tables.values()].toSorted((a, b) => b.level - a.level);
+    if (deepest === undefined) return;
     for (let round = 0; round < 2; round++) {
-      await this.#touch([{ first: key, last }], alone);
+      await this.#touch([deepest], alone);
       await this.#flush();
     }
-    await this.#level.compact(key, last);
+    await this.#level.compact(deepest.first, deepest.last);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { explainOperation, snapshotClosed } from "./level-errors.ts";
+import { explained, explainOperation, snapshotClosed } from "./level-errors.ts";
 import type { OpenReaders } from "./open-readers.ts";
 import type { KvOperation, KvRange, KvReader, KvRow, KvSnapshot, KvValue } from "../store/kv-store.ts";
 
@@ -43,23 +43,11 @@ export class LevelReader implements KvReader {
   }
 
   get(key: Uint8Array): KvValue {
-    return this.#get(key);
+    return explained(this.#level.get(key, this.#options), this.#place);
   }
 
-  async #get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    try {
-      return await this.#level.get(key, this.#options);
-    } catch (error) {
-      throw explainOperation(error, this.#place);
-    }
-  }
-
-  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    try {
-      return await this.#level.getMany(keys as Uint8Array[], this.#options);
-    } catch (error) {
-      throw explainOperation(error, this.#place);
-    }
+  getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    return explained(this.#level.getMany(keys as Uint8Array[], this.#options), this.#place);
   }
 
   range(range: KvRange): AsyncIterable<readonly KvRow[]> {

@@ -13,7 +13,8 @@ import type {
   KvStats,
   KvStore,
 } from "../store/kv-store.ts";
-import { closed, explainOperation } from "./level-errors.ts";
+import { RunningWork } from "../concurrency/running-work.ts";
+import { closed, explained } from "./level-errors.ts";
 import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
@@ -56,8 +57,7 @@ export function memoryProvider(): KvProvider {
 class MemoryKvStore extends LevelReader implements KvStore {
   readonly #rows: Rows;
   readonly #place: string;
-  /** Running captures, for which closing waits. */
-  readonly #captures = new Set<Promise<unknown>>();
+  readonly #captures = new RunningWork();
   #closing: Promise<void> | undefined;
 
   constructor(rows: Rows, dir: string) {
@@ -69,12 +69,8 @@ class MemoryKvStore extends LevelReader implements KvStore {
 
   async batch(operations: readonly KvOperation[]): Promise<void> {
     this.#assertOpen();
-    try {
-      // The rows are copied, as in a store on disk, because callers may reuse their buffers.
-      await this.#rows.batch(operations.map(copyOperation));
-    } catch (error) {
-      throw explainOperation(error, this.#place);
-    }
+    // The rows are copied, as in a store on disk, because callers may reuse their buffers.
+    await explained(this.#rows.batch(operations.map(copyOperation)), this.#place);
     // Nothing here waits for a disk, so a writer that did not yield to the event loop would block everything else.
     await setImmediate();
   }
@@ -85,13 +81,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 
   async capture(dir: string): Promise<KvCapture> {
-    const capture = this.#capture(resolve(dir));
-    this.#captures.add(capture);
-    try {
-      return await capture;
-    } finally {
-      this.#captures.delete(capture);
-    }
+    return await this.#captures.track(this.#capture(resolve(dir)));
   }
 
   async compact(): Promise<void> {
@@ -110,7 +100,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
   }
 
   close(): Promise<void> {
-    this.#closing ??= Promise.allSettled(this.#captures).then(() => this.#rows.close());
+    this.#closing ??= this.#captures.idle().then(() => this.#rows.close());
     return this.#closing;
   }
 
@@ -162,7 +152,7 @@ function copyOperation(operation: KvOperation): KvOperation {
     : { type: "del", key };
 }
 
-// A view into a larger buffer must not keep the whole buffer alive.
+/** A view into a larger buffer must not keep the whole buffer alive. */
 function copyBytes(bytes: Uint8Array): Uint8Array {
   const copy = new Uint8Array(bytes.length);
   copy.set(bytes);

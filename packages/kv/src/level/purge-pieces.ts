@@ -1,13 +1,5 @@
-import type { LevelManifest } from "../files/level-manifest.ts";
+import type { LevelManifest, LevelTable } from "../files/level-manifest.ts";
 import type { KvPurgeRange } from "../store/kv-store.ts";
-
-/** A live LevelDB table; `first` and `last` are keys of rows in it. */
-export interface LevelTable {
-  readonly number: number;
-  readonly bytes: number;
-  readonly first: Uint8Array;
-  readonly last: Uint8Array;
-}
 
 /** A range of keys that is compacted in one call, which takes seconds at most. */
 export interface PurgePiece {
@@ -21,19 +13,14 @@ const PIECE_BYTES = 32 * 1024 * 1024;
 const GAP_BYTES = 2 * 1024 * 1024;
 
 /** Returns the live tables of a manifest, in the order of their first keys. */
-export function tablesOf({ tables, bounds }: LevelManifest): LevelTable[] {
-  const found: LevelTable[] = [];
-  for (const [number, bytes] of tables) {
-    const ends = bounds.get(number);
-    if (ends !== undefined) found.push({ number, bytes, first: ends[0], last: ends[1] });
-  }
-  return found.toSorted((a, b) => Buffer.compare(a.first, b.first));
+export function tablesOf({ tables }: LevelManifest): LevelTable[] {
+  return [...tables.values()].toSorted((a, b) => Buffer.compare(a.first, b.first));
 }
 
 /** Splits large ranges, and joins those in the same tables or close to each other. The pieces are in key order. */
 export function piecesOf(
   ranges: readonly Pick<KvPurgeRange, "gte" | "lt">[],
-  tables: readonly LevelTable[],
+  tables: readonly Omit<LevelTable, "level">[],
 ): PurgePiece[] {
   const pieces: PurgePiece[] = [];
   let at = 0;

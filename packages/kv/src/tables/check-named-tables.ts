@@ -1,14 +1,19 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { checkTable } from "./check-table.ts";
-import { CairnError, systemErrorCode } from "../errors/errors.ts";
-import { tableFileNames } from "../files/level-files.ts";
+import { CairnError, indexCorrupt, systemErrorCode } from "../errors/errors.ts";
+import { levelFileName, tableFileNames } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
-import type { LevelManifest } from "../files/level-manifest.ts";
+import type { LevelManifest, LevelTable } from "../files/level-manifest.ts";
+import type { KvScrub } from "../store/kv-store.ts";
 import { inboxOf } from "../concurrency/inbox.ts";
 import { wait } from "../concurrency/timer.ts";
-import { receiveError, startWorker, MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
-import type { SentError } from "../concurrency/worker-thread.ts";
+import {
+  MIN_BYTES_FOR_THREAD,
+  receiveError,
+  type SentError,
+  startWorker,
+} from "../concurrency/worker-thread.ts";
 
 /** The share of a processor that background checks use. Writers and readers of the same process have priority. */
 const BACKGROUND_SHARE = 0.25;
@@ -20,12 +25,7 @@ const BACKGROUND_SHARE = 0.25;
  */
 export async function checkLiveTables(dir: string, signal: AbortSignal): Promise<void> {
   // Only tables that the manifest names are compared, because others may be incomplete.
-  const tables = await liveTables(dir);
-  // A removed directory is no evidence of damage.
-  if (tables === undefined) return;
-  let bytes = 0;
-  for (const size of tables.values()) bytes += size;
-  const numbers = [...tables.keys()];
+  const { numbers, bytes } = await liveTables(dir);
   if (signal.aborted) return;
   if (bytes >= MIN_BYTES_FOR_THREAD) return await checkOnThread({ dir, numbers, isUrgent: false }, signal);
   try {
@@ -38,6 +38,43 @@ export async function checkLiveTables(dir: string, signal: AbortSignal): Promise
   } catch (error) {
     if (!signal.aborted) throw error;
   }
+}
+
+/**
+ * Compares with their checksums the manifest of the open LevelDB database in `dir`, and every block of the tables that
+ * the database has at the time of the call. Returns the number of table bytes compared. Tables that a compaction
+ * removes in the meantime are skipped. Throws `INDEX_CORRUPT` for the first file that is damaged or missing, the
+ * system's error for a file that cannot be read, and the reason of `signal` once it is aborted. The caller limits the
+ * rate in `pause`. {@link checkTable} determines how much is read at a time.
+ *
+ * Write-ahead logs are not compared: their rows are served from memory, and the logs are checked before they are next
+ * read, when the database is opened.
+ */
+export async function scrubTables(dir: string, { pause, signal }: KvScrub): Promise<number> {
+  const { tables, bytes: total } = await liveTables(dir);
+  let passed = 0;
+  let compared = 0;
+  for (const { number, bytes: size } of tables) {
+    let read = 0;
+    const pauseAfter = async (_busyMs: number, bytes: number): Promise<void> => {
+      read += bytes;
+      await pause(passed + read, total, signal);
+      signal.throwIfAborted();
+    };
+    signal.throwIfAborted();
+    const isThere = await withTable(dir, number, (path) => checkTable(path, pauseAfter));
+    if (isThere) compared += size;
+    // LevelDB removes a table from the manifest before it removes the file.
+    else if ((await liveTables(dir)).numbers.includes(number)) {
+      throw indexCorrupt(
+        `The table ${join(dir, levelFileName(number, "ldb"))} is missing.`,
+        undefined,
+        "Find out what removed the file. The node moves the index aside and rebuilds it.",
+      );
+    }
+    passed += size;
+  }
+  return compared;
 }
 
 /** The LevelDB database and the tables to compare. */
@@ -103,7 +140,10 @@ export async function checkOnThread(
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
   try {
-    const reports = inboxOf<CheckReport>(worker, endedEarly);
+    const reports = inboxOf<CheckReport>(
+      worker,
+      () => new Error("The thread that compares tables with their checksums ended early."),
+    );
     for (let report = await reports.take(); report.isDone !== true; report = await reports.take()) {
       if (report.failed !== undefined) throw receiveError(report.failed);
       onChecked(report.checked ?? 0);
@@ -114,10 +154,6 @@ export async function checkOnThread(
     signal.removeEventListener("abort", stop);
     await worker.terminate();
   }
-}
-
-function endedEarly(): Error {
-  return new Error("The thread that compares tables with their checksums ended early.");
 }
 
 /**
@@ -131,15 +167,15 @@ export async function liveTableNames(dir: string): Promise<Set<string>> {
 
 /** Like {@link liveTableNames}, but with the keys of the first and the last row of each table. */
 export async function liveTableBounds(dir: string): Promise<Map<string, readonly [Uint8Array, Uint8Array]>> {
-  const live = (await liveManifest(dir))?.bounds;
+  const live = (await liveManifest(dir))?.tables;
   if (live === undefined) throw incomplete(dir, "its file CURRENT, or the manifest that CURRENT names");
   const existing = new Set(await readdir(dir));
   const names = new Map<string, readonly [Uint8Array, Uint8Array]>();
-  for (const [number, bounds] of live) {
+  for (const { number, first, last } of live.values()) {
     const [usual = "", ...others] = tableFileNames(number);
     const found = [usual, ...others].find((name) => existing.has(name));
     if (found === undefined) throw incomplete(dir, `the table ${usual}`);
-    names.set(found, bounds);
+    names.set(found, [first, last]);
   }
   return names;
 }
@@ -150,12 +186,15 @@ function incomplete(dir: string, what: string): CairnError {
   });
 }
 
-/**
- * Returns the sizes of the tables that the manifest of the LevelDB database in `dir` names, by number. Undefined if
- * there is no database.
- */
-export async function liveTables(dir: string): Promise<ReadonlyMap<number, number> | undefined> {
-  return (await liveManifest(dir))?.tables;
+/** The tables that the manifest of the LevelDB database in `dir` names. There are none if there is no database. */
+export async function liveTables(dir: string): Promise<{
+  readonly tables: readonly LevelTable[];
+  readonly numbers: readonly number[];
+  readonly bytes: number;
+}> {
+  const tables = [...((await liveManifest(dir))?.tables.values() ?? [])];
+  const numbers = tables.map(({ number }) => number);
+  return { tables, numbers, bytes: tables.reduce((sum, { bytes }) => sum + bytes, 0) };
 }
 
 async function liveManifest(dir: string): Promise<LevelManifest | undefined> {

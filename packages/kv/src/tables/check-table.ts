@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "../files/crc32c.ts";
-import { CairnError } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 import { unsnappy } from "../files/snappy.ts";
 import { VarintReader } from "../files/varint-reader.ts";
 
@@ -19,6 +19,9 @@ const INDEX_ROOT = 1;
 // The size is small enough that computing the checksums of one read does not block anything for long.
 const READ_BYTES = 128 * 1024;
 
+const TRUNCATED = "it is truncated";
+const UNREADABLE = "its index is not readable";
+
 export interface Block {
   readonly offset: number;
   /** The size in bytes, without the trailer. */
@@ -31,7 +34,7 @@ export interface Block {
 }
 
 /** Reads `length` bytes of a table. Throws if the table is cut short. The result is valid until the next call. */
-export type Read = (position: number, length: number) => Buffer | Promise<Buffer>;
+export type Read = (position: number, length: number) => Promise<Buffer>;
 
 /** Called after each piece with the time it took (ms) and its length. The next piece waits for the returned promise. */
 export type Pause = (busyMs: number, bytes: number) => Promise<void>;
@@ -45,14 +48,7 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
   const file = await open(path);
   try {
     const { size } = await file.stat();
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
-    const read = async (position: number, length: number): Promise<Buffer> => {
-      const target = buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
-      const { bytesRead } = await file.read(target, 0, length, position);
-      if (bytesRead < length) throw truncatedTable(path);
-      return target.subarray(0, length);
-    };
-    await checkBlocks(path, size, read, pause);
+    await checkBlocks(path, size, readerOf(path, file), pause);
   } finally {
     await file.close();
   }
@@ -62,16 +58,24 @@ export async function checkTable(path: string, pause?: Pause): Promise<void> {
 export async function checkTableSync(path: string, pause: Pause): Promise<void> {
   const file = openSync(path, "r");
   try {
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
-    const read = (position: number, length: number): Buffer => {
-      const target = buffer.length >= length ? buffer : Buffer.allocUnsafe(length);
-      if (readSync(file, target, 0, length, position) < length) throw truncatedTable(path);
-      return target.subarray(0, length);
-    };
-    await checkBlocks(path, fstatSync(file).size, read, pause);
+    await checkBlocks(path, fstatSync(file).size, readerOf(path, file), pause);
   } finally {
     closeSync(file);
   }
+}
+
+/** Returns a function that reads an open table into a buffer of its own. It reads a descriptor synchronously. */
+export function readerOf(path: string, file: FileHandle | number): Read {
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  return async (position, length) => {
+    const target = buffer.length >= length ? buffer.subarray(0, length) : Buffer.allocUnsafe(length);
+    const read =
+      typeof file === "number"
+        ? readSync(file, target, 0, length, position)
+        : (await file.read(target, 0, length, position)).bytesRead;
+    if (read < length) throw damaged(path, TRUNCATED);
+    return target;
+  };
 }
 
 /**
@@ -106,7 +110,7 @@ async function checkBlocks(path: string, size: number, read: Read, pause?: Pause
  * callers need them.
  */
 export async function findBlocks(path: string, size: number, read: Read, withKeys = false): Promise<Block[]> {
-  if (size < FOOTER_BYTES) throw tooShort(path);
+  if (size < FOOTER_BYTES) throw damaged(path, "it is too short");
   const roots = findRoots(path, await read(size - FOOTER_BYTES, FOOTER_BYTES), size);
   const blocks: Block[] = [];
   for (const [at, root] of roots.entries()) {
@@ -121,13 +125,13 @@ export async function findBlocks(path: string, size: number, read: Read, withKey
 
 /** Returns the blocks that the footer of a table names: the index of the filters, and the index of the rows. */
 function findRoots(path: string, footer: Buffer, size: number): Handle[] {
-  if (footer.length < FOOTER_BYTES) throw tooShort(path);
+  if (footer.length < FOOTER_BYTES) throw damaged(path, "it is too short");
   if (footer.readUInt32LE(40) !== MAGIC[0] || footer.readUInt32LE(44) !== MAGIC[1]) {
     throw damaged(path, "it has no valid footer");
   }
-  const reader = new VarintReader(footer, () => unreadable(path));
+  const reader = new VarintReader(footer, () => damaged(path, UNREADABLE));
   const roots = [blockHandle(reader), blockHandle(reader)];
-  if (roots.some((root) => root.offset + root.size + TRAILER_BYTES > size)) throw truncatedTable(path);
+  if (roots.some((root) => root.offset + root.size + TRAILER_BYTES > size)) throw damaged(path, TRUNCATED);
   return roots;
 }
 
@@ -148,15 +152,15 @@ function forEachBlock(
   // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
   const stored = Uint8Array.prototype.slice.call(index, 0, size);
   const content = index[size] === COMPRESSED ? unsnappy(stored) : stored;
-  if (content === undefined || content.length < 4) throw unreadable(path);
+  if (content === undefined || content.length < 4) throw damaged(path, UNREADABLE);
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   // A block ends with the offsets of its restart points and their number, each of 4 bytes. Only binary searches use
   // them.
   const restarts = view.getUint32(content.length - 4, true);
   const end = content.length - 4 - 4 * restarts;
-  if (end < 0) throw unreadable(path);
+  if (end < 0) throw damaged(path, UNREADABLE);
   let unnamed = table.size;
-  const reader = new VarintReader(content, () => unreadable(path));
+  const reader = new VarintReader(content, () => damaged(path, UNREADABLE));
   let key: Uint8Array = new Uint8Array(0);
   while (reader.position < end) {
     // An entry begins with three lengths: of the part of its key that is shared with the previous key, of the rest of
@@ -170,9 +174,9 @@ function forEachBlock(
     } else reader.position += restBytes;
     const offset = reader.number();
     const length = reader.number();
-    if (offset + length + TRAILER_BYTES > table.size) throw truncatedTable(path);
+    if (offset + length + TRAILER_BYTES > table.size) throw damaged(path, TRUNCATED);
     unnamed -= length + TRAILER_BYTES;
-    if (unnamed < 0) throw unreadable(path);
+    if (unnamed < 0) throw damaged(path, UNREADABLE);
     found(offset, length, withKeys ? key : undefined);
   }
 }
@@ -209,20 +213,10 @@ export function checkBlock(path: string, bytes: Buffer, start: number, size: num
   if (crc32c(bytes, start, start + size + 1) !== stored) throw damaged(path, "a checksum does not match");
 }
 
-export function truncatedTable(path: string): CairnError {
-  return damaged(path, "it is truncated");
-}
-
-function tooShort(path: string): CairnError {
-  return damaged(path, "it is too short");
-}
-
-function unreadable(path: string): CairnError {
-  return damaged(path, "its index is not readable");
-}
-
 function damaged(path: string, how: string): CairnError {
-  return new CairnError("INDEX_CORRUPT", `The table ${path} is damaged: ${how}.`, {
-    hint: "Check the disk. The node moves the index aside and rebuilds it.",
-  });
+  return indexCorrupt(
+    `The table ${path} is damaged: ${how}.`,
+    undefined,
+    "Check the disk. The node moves the index aside and rebuilds it.",
+  );
 }

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { type Block, checkBlock, truncatedTable, findBlocks, TRAILER_BYTES } from "./check-table.ts";
+import { type Block, checkBlock, findBlocks, readerOf, TRAILER_BYTES } from "./check-table.ts";
 import { type CairnError, isCairnError } from "../errors/errors.ts";
 import { rowKeyOf } from "../files/level-manifest.ts";
 
@@ -28,11 +28,7 @@ export async function* findTableDamage(
   const file = await open(path);
   try {
     const { size } = await file.stat();
-    const read = async (position: number, length: number): Promise<Buffer> => {
-      const target = Buffer.allocUnsafe(length);
-      if ((await file.read(target, 0, length, position)).bytesRead < length) throw truncatedTable(path);
-      return target;
-    };
+    const read = readerOf(path, file);
     const blocks = await found(async () => await findBlocks(path, size, read, true));
     if (!Array.isArray(blocks)) {
       yield { offset: 0, bytes: size, after: undefined, upTo: undefined, error: blocks };

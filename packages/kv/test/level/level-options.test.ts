@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { AS_TEXT, SingleReads } from "../../src/level/level-options.ts";
+import { AS_TEXT, singleReads } from "../../src/level/level-options.ts";
 
 it("one in eight single reads caches its block, and all have the given options", () => {
-  const reads = new SingleReads(AS_TEXT);
-  const options = Array.from({ length: 80 }, () => reads.next());
+  const next = singleReads(AS_TEXT);
+  const options = Array.from({ length: 80 }, () => next());
   expect(options.filter(({ fillCache }) => fillCache)).toHaveLength(10);
   for (const one of options) expect(one).toMatchObject(AS_TEXT);
 });
