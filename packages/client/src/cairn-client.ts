@@ -4,7 +4,7 @@ import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./types/transaction.ts";
-import { CairnClientError } from "./client-error.ts";
+import { CairnClientError, hasCode } from "./client-error.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import type { QueueAccess } from "./queues/queue-access.ts";
@@ -20,6 +20,7 @@ import type {
   ClientVersion,
   ClientWatchQuery,
   PointInTime,
+  WaitOptions,
   WriteOptions,
   Written,
 } from "./types/client-types.ts";
@@ -36,6 +37,9 @@ import {
   splitKey,
 } from "./request-parts.ts";
 import { watchTransactions } from "./watch-transactions.ts";
+
+/** How long the node is asked to wait by default. */
+const WAIT_MS = 30_000;
 
 /**
  * An HTTP client for the nodes of one log. Calls go to one node until it fails, and then to the next. Transient
@@ -73,17 +77,12 @@ export class CairnClient {
     key: string,
     options: ClientReadOptions & { readonly asOf?: PointInTime } = {},
   ): Promise<ClientDocument<T> | undefined> {
-    try {
-      const query = { key: qualified(key), "as-of": pointText(options.asOf) };
-      const { headers, body } = await this.#read(bucketPath(bucket), query, options);
-      const revision = revisionOf(headers);
-      const document = body as T;
-      this.#saw(revision);
-      return { ...splitKey(key), revision, document };
-    } catch (error) {
-      if (error instanceof CairnClientError && error.code === "NOT_FOUND") return undefined;
-      throw error;
-    }
+    const query = { key: qualified(key), "as-of": pointText(options.asOf) };
+    const answer = await unlessNotFound(this.#read(bucketPath(bucket), query, options));
+    if (answer === undefined) return undefined;
+    const revision = revisionOf(answer.headers);
+    this.#saw(revision);
+    return { ...splitKey(key), revision, document: answer.body as T };
   }
 
   /** Yields documents in key order, all as of one transaction. Pages are fetched as they are consumed. */
@@ -103,10 +102,8 @@ export class CairnClient {
   async page<T = Json>(bucket: string, query: ClientListQuery = {}, cursor?: string): Promise<ClientPage<T>> {
     const { namespace, prefix, asOf, where, pageSize: limit } = query;
     const parameters = { namespace, prefix, where, limit, cursor, "as-of": pointText(asOf) };
-    const answer = await this.#read(bucketPath(bucket), parameters, query);
-    const txId = Number(answer.headers.get("cairn-tx"));
-    this.#saw(txId);
-    return { txId, documents: answer.body as ClientDocument<T>[], next: nextCursor(answer) };
+    const { items, ...page } = await this.#page<ClientDocument<T>>(bucketPath(bucket), parameters, query);
+    return { ...page, documents: items };
   }
 
   /** Yields the versions of a document, newest first. Pages are fetched as they are consumed. */
@@ -135,37 +132,20 @@ export class CairnClient {
   }
 
   /** Submits a transaction, waits until it is indexed, and returns its outcome. */
-  async transact(
-    transaction: Transaction,
-    options: CallOptions & { readonly timeoutMs?: number } = {},
-  ): Promise<TxOutcome> {
-    const { timeoutMs } = options;
-    const outcome = (await this.#post(
-      transaction,
-      { await: true, timeout: timeoutMs },
-      options,
-    )) as TxOutcome;
-    this.#saw(outcome.txId);
-    return outcome;
+  async transact(transaction: Transaction, options: WaitOptions = {}): Promise<TxOutcome> {
+    const query = { await: true, timeout: options.timeoutMs };
+    return await this.#post<TxOutcome>(transaction, query, options);
   }
 
   /** Submits a transaction and returns its id once it is in the log. */
   async submit(transaction: Transaction, options: CallOptions = {}): Promise<{ readonly txId: TxId }> {
-    const submitted = (await this.#post(transaction, {}, options)) as { txId: TxId };
-    this.#saw(submitted.txId);
-    return submitted;
+    return await this.#post(transaction, {}, options);
   }
 
   /** Waits until the transaction is indexed. Throws `TX_TIMEOUT` after `timeoutMs` (default 30,000). */
-  async await(txId: TxId, options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<TxOutcome> {
-    const waitMs = options.timeoutMs ?? 30_000;
-    const request = {
-      path: `/api/v1/tx/${txId}`,
-      query: { timeout: waitMs },
-      signal: options.signal,
-      waitMs,
-    };
-    const outcome = (await this.#json(request)) as TxOutcome;
+  async await(txId: TxId, { timeoutMs: timeout = WAIT_MS, signal }: WaitOptions = {}): Promise<TxOutcome> {
+    const path = `/api/v1/tx/${txId}`;
+    const outcome = await this.#json<TxOutcome>({ path, query: { timeout }, signal, waitMs: timeout });
     this.#saw(outcome.txId);
     return outcome;
   }
@@ -195,10 +175,9 @@ export class CairnClient {
       ...options
     }: ClientReadOptions & { readonly limit?: number; readonly cursor?: string | undefined } = {},
   ): Promise<OpenEntriesPage<T>> {
-    const answer = await this.#read(`${queuePath(queue)}/shards/${shard}/open`, { limit, cursor }, options);
-    const txId = Number(answer.headers.get("cairn-tx"));
-    this.#saw(txId);
-    return { txId, entries: answer.body as QueueEntry<T>[], next: nextCursor(answer) };
+    const path = `${queuePath(queue)}/shards/${shard}/open`;
+    const { items, ...page } = await this.#page<QueueEntry<T>>(path, { limit, cursor }, options);
+    return { ...page, entries: items };
   }
 
   /** Returns an entry of a queue, open or finished, in whichever shard it is; undefined if there is none. */
@@ -207,14 +186,10 @@ export class CairnClient {
     name: string,
     options: ClientReadOptions = {},
   ): Promise<PlacedEntry<T> | undefined> {
-    try {
-      return (await this.#read(`${queuePath(queue)}/entry`, { name }, options)).body as PlacedEntry<T>;
-    } catch (error) {
-      if (!(error instanceof CairnClientError) || error.code !== "NOT_FOUND") throw error;
-      // This throws if it is the queue that does not exist.
-      await this.queue(queue, options);
-      return undefined;
-    }
+    const answer = await unlessNotFound(this.#read(`${queuePath(queue)}/entry`, { name }, options));
+    // This throws if it is the queue that does not exist.
+    if (answer === undefined) await this.queue(queue, options);
+    return answer?.body as PlacedEntry<T> | undefined;
   }
 
   /** Enqueues an entry, and returns its shard. Throws `CONFLICT` if there is an entry of that name, or no room. */
@@ -273,41 +248,32 @@ export class CairnClient {
     return body as ClientEvent[];
   }
 
-  async status(options: CallOptions = {}): Promise<NodeStatus> {
-    return (await this.#json({ path: "/status", signal: options.signal })) as NodeStatus;
+  async status({ signal }: CallOptions = {}): Promise<NodeStatus> {
+    return await this.#json({ path: "/status", signal });
   }
 
   /**
    * Returns the status of all nodes of the log, as the current node sees them. It waits at most `timeoutMs` (default
    * 1,000) for nodes that do not respond.
    */
-  async cluster(options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<ClusterStatus> {
-    const { timeoutMs: timeout, signal } = options;
-    const request = { path: "/status/cluster", query: { timeout }, signal, waitMs: 4 * (timeout ?? 1_000) };
-    return (await this.#json(request)) as ClusterStatus;
+  async cluster({ timeoutMs: timeout, signal }: WaitOptions = {}): Promise<ClusterStatus> {
+    const waitMs = 4 * (timeout ?? 1_000);
+    return await this.#json({ path: "/status/cluster", query: { timeout }, signal, waitMs });
   }
 
-  async log(options: CallOptions & { readonly timeoutMs?: number } = {}): Promise<LogOverview> {
-    const { timeoutMs, signal } = options;
-    const request = {
-      path: "/status/log",
-      query: { timeout: timeoutMs },
-      signal,
-      waitMs: timeoutMs ?? 30_000,
-    };
-    return (await this.#json(request)) as LogOverview;
+  async log({ timeoutMs: timeout, signal }: WaitOptions = {}): Promise<LogOverview> {
+    const waitMs = timeout ?? WAIT_MS;
+    return await this.#json({ path: "/status/log", query: { timeout }, signal, waitMs });
   }
 
   /** Returns what happened on the current node since its start, newest first. */
-  async activity(options: CallOptions & { readonly limit?: number } = {}): Promise<Activity[]> {
-    const { limit, signal } = options;
-    return (await this.#json({ path: "/status/activity", query: { limit }, signal })) as Activity[];
+  async activity({ limit, signal }: CallOptions & { readonly limit?: number } = {}): Promise<Activity[]> {
+    return await this.#json({ path: "/status/activity", query: { limit }, signal });
   }
 
   /** Returns the SHA-256 of the logical content of an index, and the transaction at which it was computed. */
-  async digest(options: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
-    const answer = await this.#json({ path: "/api/v1/digest", signal: options.signal });
-    return answer as { txId: TxId; digest: string };
+  async digest({ signal }: CallOptions = {}): Promise<{ readonly txId: TxId; readonly digest: string }> {
+    return await this.#json({ path: "/api/v1/digest", signal });
   }
 
   async #write(operation: TxOperation, options: WriteOptions): Promise<Written> {
@@ -325,9 +291,7 @@ export class CairnClient {
     try {
       return await this.await(outcome.duplicateOf, options);
     } catch (error) {
-      const isRefused =
-        error instanceof CairnClientError && (error.code === "FORBIDDEN" || error.code === "OUTCOME_REMOVED");
-      if (isRefused) return { ...outcome, txId: outcome.duplicateOf };
+      if (hasCode(error, "FORBIDDEN", "OUTCOME_REMOVED")) return { ...outcome, txId: outcome.duplicateOf };
       throw error;
     }
   }
@@ -351,38 +315,56 @@ export class CairnClient {
     });
   }
 
-  async #post(
+  async #post<T extends { readonly txId: TxId }>(
     transaction: Transaction,
     query: NonNullable<PoolRequest["query"]>,
-    { signal, timeoutMs = 30_000 }: CallOptions & { readonly timeoutMs?: number },
-  ): Promise<unknown> {
+    { signal, timeoutMs: waitMs = WAIT_MS }: WaitOptions,
+  ): Promise<T> {
     // A transaction with an id is applied once, no matter how often and through which nodes it is sent.
     const body = { ...transaction, id: transaction.id ?? crypto.randomUUID() };
-    return await this.#json({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs: timeoutMs });
+    const answer = await this.#json<T>({ method: "POST", path: "/api/v1/tx", query, body, signal, waitMs });
+    this.#saw(answer.txId);
+    return answer;
   }
 
   async #read(
     path: string,
     query: NonNullable<PoolRequest["query"]>,
-    { minTx, timeoutMs, stale, linearizable, signal }: ClientReadOptions,
+    { minTx, timeoutMs: timeout, stale, linearizable, signal }: ClientReadOptions,
   ): Promise<JsonAnswer> {
     const minimum = minTx ?? (this.#readsItsWrites && this.#lastTx > 0 ? this.#lastTx : undefined);
-    return await this.#pool.send(
-      {
-        path,
-        query: { ...query, "min-tx": minimum, timeout: timeoutMs, stale, linearizable },
-        signal,
-        waitMs: minimum === undefined && linearizable !== true ? 0 : (timeoutMs ?? 30_000),
-      },
-      readJsonAnswer,
-    );
+    const waitMs = minimum === undefined && linearizable !== true ? 0 : (timeout ?? WAIT_MS);
+    const wanted = { ...query, "min-tx": minimum, timeout, stale, linearizable };
+    return await this.#pool.send({ path, query: wanted, signal, waitMs }, readJsonAnswer);
   }
 
-  async #json(request: PoolRequest): Promise<unknown> {
-    return (await this.#pool.send(request, readJsonAnswer)).body;
+  /** Reads a page of a list as of one transaction. */
+  async #page<T>(
+    path: string,
+    query: NonNullable<PoolRequest["query"]>,
+    options: ClientReadOptions,
+  ): Promise<{ readonly txId: TxId; readonly items: readonly T[]; readonly next: string | undefined }> {
+    const answer = await this.#read(path, query, options);
+    const txId = Number(answer.headers.get("cairn-tx"));
+    this.#saw(txId);
+    return { txId, items: answer.body as T[], next: nextCursor(answer) };
+  }
+
+  async #json<T>(request: PoolRequest): Promise<T> {
+    return (await this.#pool.send(request, readJsonAnswer)).body as T;
   }
 
   #saw(txId: TxId): void {
     if (txId > this.#lastTx) this.#lastTx = txId;
+  }
+}
+
+/** Resolves with undefined if there is nothing to read. */
+async function unlessNotFound<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (hasCode(error, "NOT_FOUND")) return undefined;
+    throw error;
   }
 }

@@ -76,6 +76,11 @@ export class CairnClientError extends Error {
   }
 }
 
+/** Returns whether an error of a call has one of these codes. */
+export function hasCode(error: unknown, ...codes: readonly CairnClientError["code"][]): boolean {
+  return error instanceof CairnClientError && codes.includes(error.code);
+}
+
 /** Returns the error `UNREACHABLE`, which means that no node responded. `url` is the last address that was tried. */
 export function unreachable(url: string, cause: unknown): CairnClientError {
   const reason =

@@ -18,11 +18,8 @@ const MAX_MOVES = 256;
 
 export type DrainAccess = Pick<QueueAccess, "transact" | "queue" | "openEntries">;
 
-export interface DrainedShard {
-  readonly queue: string;
-  readonly shard: number;
-  /** The name of the drainer, for people to read. */
-  readonly as: string;
+/** The shard to drain, and the name of its drainer, for people to read. */
+export interface DrainedShard extends Omit<Hold, "epoch"> {
   readonly leaseMs: number;
   readonly signal: AbortSignal;
   /** Called once the shard's director, if any, is fenced off. */

@@ -18,11 +18,15 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface ClientReadOptions extends CallOptions {
-  /** The transaction that the node must have indexed before it reads. */
-  readonly minTx?: TxId;
-  /** How long to wait for that transaction before `TX_TIMEOUT` is thrown. Defaults to 30,000 ms. */
+/** Options of a call that waits for something. */
+export interface WaitOptions extends CallOptions {
+  /** How long to wait before `TX_TIMEOUT` is thrown. Defaults to 30,000 ms. */
   readonly timeoutMs?: number;
+}
+
+export interface ClientReadOptions extends WaitOptions {
+  /** The transaction that the node must have indexed before it reads. It is awaited for `timeoutMs`. */
+  readonly minTx?: TxId;
   /** Whether to read from the index even if the node is not ready. */
   readonly stale?: boolean;
   /** Whether to include every write that any node acknowledged before the call. Cannot be combined with `stale`. */
@@ -64,7 +68,7 @@ export interface ClientPage<T = Json> {
   readonly next: string | undefined;
 }
 
-export interface WriteOptions extends CallOptions {
+export interface WriteOptions extends WaitOptions {
   /** The revision at which the document must be, or null if it must not exist. Otherwise, `CONFLICT` is thrown. */
   readonly ifRevision?: Revision | null;
   /** The idempotency id. Defaults to a random one. */
