@@ -14,15 +14,9 @@ export type QueueOperation =
 export const MAX_AS_BYTES = 256;
 
 /** The number of parts of each operation, including its name. */
-const PARTS: ReadonlyMap<unknown, number> = new Map([
-  ["claim", 4],
-  ["renew", 4],
-  ["release", 4],
-  ["enqueue", 4],
-  ["drain", 4],
-  ["move", 5],
-  ["retire", 4],
-]);
+const PARTS: ReadonlyMap<unknown, number> = new Map(
+  Object.entries({ claim: 4, renew: 4, release: 4, enqueue: 4, drain: 4, move: 5, retire: 4 }),
+);
 
 /** Returns whether a name is that of an operation on a queue. */
 export function isQueueOperation(name: unknown): name is QueueOperation[0] {
@@ -65,7 +59,7 @@ export function asHold(hold: Revision | EntryOptions): EntryOptions {
 }
 
 /** A thing that an operation on a queue changes, and that only one operation of a transaction may change. */
-interface QueueWrite {
+export interface QueueWrite {
   /** A text that no key of another bucket equals. */
   readonly id: string;
   readonly shown: string;

@@ -83,13 +83,9 @@ export function encodeTransaction(
   const { ops: operations, id } = validTransaction(transaction);
   const documents: string[] = [];
   const ops = operations.map((op) => {
-    if (op[0] === "put") {
+    if (op[0] === "put" || op[0] === "enqueue") {
       documents.push(JSON.stringify(op[3]));
-      return op.toSpliced(3, 1);
-    }
-    if (op[0] === "enqueue") {
-      documents.push(JSON.stringify(op[3]));
-      return op.slice(0, 3);
+      return (op as readonly unknown[]).toSpliced(3, 1);
     }
     if (op[0] !== "event" && op[0] !== "configure") return op;
     documents.push(JSON.stringify(op[1]));
@@ -145,11 +141,11 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
     const isKeyless = isContent || queue !== undefined;
     const bucket = isKeyless ? "" : known[1];
     const key = isKeyless ? "" : qualifiedKey(known[2]);
-    if (queue === undefined && isWrittenTwice(op, bucket, key, written)) {
-      return unreadable(isKeyless ? "the policies are set twice" : `${bucket} ${key} is written twice`);
-    }
-    if (queue !== undefined && isChangedTwice(queue, written)) {
-      return unreadable(`${queueWrite(queue).shown} is changed twice`);
+    if (written !== undefined && op !== "match" && op !== "event") {
+      // The policies have the empty key.
+      const { size } = written;
+      written.add(queue === undefined ? `${bucket}/${key}` : queueWrite(queue).id);
+      if (written.size === size) return unreadable(repeated(bucket, key, queue));
     }
     let document: Uint8Array | undefined;
     if (op === "put" || op === "enqueue" || isContent) {
@@ -186,23 +182,10 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
 
 type LoggedParts = [LoggedOperation["op"], string, string, (Revision | EntryOptions | null)?];
 
-/** Returns whether a transaction changes the same shard, or the same entry of a queue, a second time. */
-function isChangedTwice(queue: QueueOperation, written: Set<string> | undefined): boolean {
-  if (written === undefined) return false;
-  const { size } = written;
-  return written.add(queueWrite(queue).id).size === size;
-}
-
-/** Returns whether a transaction writes the same key, or the policies (which have the empty key), a second time. */
-function isWrittenTwice(
-  op: LoggedOperation["op"],
-  bucket: string,
-  key: string,
-  written: Set<string> | undefined,
-): boolean {
-  if (written === undefined || op === "match" || op === "event") return false;
-  const { size } = written;
-  return written.add(`${bucket}/${key}`).size === size;
+/** Returns the reason why a transaction with a second write of the same thing is unreadable. */
+function repeated(bucket: string, key: string, queue: QueueOperation | undefined): string {
+  if (queue !== undefined) return `${queueWrite(queue).shown} is changed twice`;
+  return bucket === "" ? "the policies are set twice" : `${bucket} ${key} is written twice`;
 }
 
 /** The most frequent line of operations: one put without an id, in printable ASCII without escapes. */

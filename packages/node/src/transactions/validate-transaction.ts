@@ -10,6 +10,7 @@ import {
   entryOptionsProblem,
   isQueueOperation,
   queueOperationProblem,
+  type QueueWrite,
   queueWrite,
 } from "./queue-operation.ts";
 
@@ -49,7 +50,8 @@ function checkTransaction(value: unknown): asserts value is Transaction {
     if (field !== "ops" && field !== "id") throw invalid(`unknown field ${quote(field)}`);
   }
   const { ops, id } = value as { ops: unknown[]; id?: unknown };
-  if (id !== undefined) checkId(id);
+  const idProblem = id === undefined ? undefined : loggedIdProblem(id);
+  if (idProblem !== undefined) throw invalid(idProblem);
   if (ops.length === 0) throw invalid("ops must not be empty");
   const written = new Set<string>();
   for (const [index, op] of ops.entries()) {
@@ -151,28 +153,22 @@ export function documentProblem(document: unknown): string | undefined {
 
 function writtenTwice(op: TxOperation, written: Set<string>): string | undefined {
   if (op[0] === "match" || op[0] === "event") return undefined;
-  if (op[0] === "configure") {
-    if (written.has("")) return "the policies are set twice in one transaction";
-    written.add("");
-    return undefined;
-  }
-  if (isQueueOperation(op[0])) {
-    const { id, shown } = queueWrite(op as Parameters<typeof queueWrite>[0]);
-    if (written.has(id)) return `${shown} is changed twice in one transaction`;
-    written.add(id);
-    return undefined;
-  }
-  const [, bucket, quoted] = op as Extract<TxOperation, readonly ["put" | "delete" | "evict", ...unknown[]]>;
-  const { namespace, name } = splitKey(quoted);
-  const key = `${bucket}/${namespace}/${name}`;
-  if (written.has(key)) return `${quote(quoted)} is written twice in one transaction`;
-  written.add(key);
+  const { id, shown } = writeOf(op);
+  if (written.has(id)) return `${shown} twice in one transaction`;
+  written.add(id);
   return undefined;
 }
 
-function checkId(id: unknown): void {
-  const problem = loggedIdProblem(id);
-  if (problem !== undefined) throw invalid(problem);
+/** Returns what an operation writes, and a clause that says so. */
+function writeOf(op: Exclude<TxOperation, readonly ["match" | "event", ...unknown[]]>): QueueWrite {
+  if (op[0] === "configure") return { id: "", shown: "the policies are set" };
+  if (isQueueOperation(op[0])) {
+    const { id, shown } = queueWrite(op as Parameters<typeof queueWrite>[0]);
+    return { id, shown: `${shown} is changed` };
+  }
+  const [, bucket, key] = op as readonly [string, string, string];
+  const { namespace, name } = splitKey(key);
+  return { id: `${bucket}/${namespace}/${name}`, shown: `${quote(key)} is written` };
 }
 
 export function loggedIdProblem(id: unknown): string | undefined {
