@@ -1,5 +1,6 @@
 import type { TxId } from "@cairn/client";
 import { changesBytes, type TransactionEvent } from "../index/read/transaction-event.ts";
+import type { Batch } from "./subscription.ts";
 import { filtered, filterKey, type WatchFilter } from "./watch-router.ts";
 
 /** The limits on how much of the recent past is kept, and how much of it a page contains. */
@@ -10,15 +11,12 @@ export interface RecentBounds {
   readonly recentPageBytes: number;
 }
 
-/** A page of the recent past, as seen by watchers of the same changes. */
-export interface RecentPage {
+/**
+ * A page of the recent past, as seen by watchers of the same changes. It is complete up to its last transaction or, if
+ * it is empty, up to the one after which it begins.
+ */
+export interface RecentPage extends Batch {
   readonly events: readonly TransactionEvent[];
-  readonly bytes: number;
-  /**
-   * The transaction up to which the page is complete: its last one or, if it is empty, the one after which it begins.
-   */
-  readonly upTo: TxId;
-  readonly txTime: string | null;
   readonly more: boolean;
 }
 

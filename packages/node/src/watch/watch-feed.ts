@@ -44,6 +44,12 @@ export interface FeedEnd {
   readonly message: string;
 }
 
+/** A transaction up to which everything was published or delivered, and its time; null if that is unknown. */
+export interface WatchedPosition {
+  readonly txId: TxId;
+  readonly txTime: string | null;
+}
+
 /** Reads rows once for all watchers, after they are indexed and without delaying that. Reads none without watchers. */
 export class WatchFeed {
   readonly source: WatchSource;
@@ -54,8 +60,8 @@ export class WatchFeed {
   readonly #arrivals = new Set<() => void>();
   /** The recent changes, up to `#position`. */
   readonly #recent: RecentPast;
-  #position: TxId = 0;
-  #positionTime: string | null = null;
+  /** The last transaction that was published to subscribers. */
+  #position: WatchedPosition = { txId: 0, txTime: null };
   /** True while pages are being read and published. Only then is the recent past known. */
   #running = false;
   #wake: (() => void) | undefined;
@@ -73,9 +79,8 @@ export class WatchFeed {
     return this.#end;
   }
 
-  /** The last transaction that was published to subscribers. */
-  get position(): { readonly txId: TxId; readonly txTime: string | null } {
-    return { txId: this.#position, txTime: this.#positionTime };
+  get position(): WatchedPosition {
+    return this.#position;
   }
 
   /** The number of subscribers. Watchers that are still reading the past are not included. */
@@ -133,9 +138,8 @@ export class WatchFeed {
     const { events, bytes, more } = this.#recent.page(filter, after);
     if (more) return undefined;
     const subscription = new Subscription(this.#bounds.queue, (closed) => this.#unsubscribe(filter, closed));
-    if (events.length > 0) {
-      subscription.push({ events, upTo: this.#position, txTime: this.#positionTime, bytes });
-    }
+    const { txId: upTo, txTime } = this.#position;
+    if (events.length > 0) subscription.push({ events, upTo, txTime, bytes });
     this.#router.add(filter, subscription);
     return subscription;
   }
@@ -160,8 +164,7 @@ export class WatchFeed {
 
   #begin(after: TxId): void {
     this.#recent.forget(after);
-    this.#position = after;
-    this.#positionTime = null;
+    this.#position = { txId: after, txTime: null };
     this.#running = true;
     void this.#run().catch((error: unknown) => {
       const known = asCairnError(error);
@@ -180,7 +183,7 @@ export class WatchFeed {
     await yieldToEventLoop();
     try {
       while (this.#end === undefined && this.#router.size > 0) {
-        if (this.source.position.txId <= this.#position) {
+        if (this.source.position.txId <= this.#position.txId) {
           await new Promise<void>((resolve) => (this.#wake = resolve));
           this.#wake = undefined;
           continue;
@@ -191,7 +194,7 @@ export class WatchFeed {
       }
     } finally {
       this.#running = false;
-      this.#recent.forget(this.#position);
+      this.#recent.forget(this.#position.txId);
     }
     if (this.#end !== undefined) return;
     // The next changes were removed. Each watcher determines whether it is affected, and restarts the feed if it is
@@ -203,7 +206,7 @@ export class WatchFeed {
   async #next(): Promise<ChangesPage | undefined> {
     const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
     try {
-      return await this.source.newest({ after: this.#position, maxTransactions, maxBytes });
+      return await this.source.newest({ after: this.#position.txId, maxTransactions, maxBytes });
     } catch (error) {
       if (error instanceof WatchCompactedError) return undefined;
       throw error;
@@ -214,8 +217,7 @@ export class WatchFeed {
     // Nothing may be published from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
-    this.#position = page.upTo;
-    this.#positionTime = page.txTime;
+    this.#position = { txId: page.upTo, txTime: page.txTime };
     this.#remember(page);
     this.#router.publish(page);
     // Watchers can write their events before the feed continues.
@@ -235,7 +237,7 @@ export class WatchFeed {
   }
 }
 
-/** Formats the time of the last transaction of an index; null if the index has no transaction. */
-export function timeOf({ txId, time }: WatchSource["position"]): string | null {
-  return txId === 0 ? null : isoTime(time);
+/** Returns the last transaction of an index. Its time is null if the index has no transaction. */
+export function positionOf({ position: { txId, time } }: WatchSource): WatchedPosition {
+  return { txId, txTime: txId === 0 ? null : isoTime(time) };
 }

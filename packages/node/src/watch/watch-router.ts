@@ -92,13 +92,8 @@ export function filtered(
   return changes.length === event.changes.length ? event : { ...event, changes };
 }
 
-/** Returns a key that is the same for all watchers of the same changes. */
-export function filterKey({ bucket, namespace }: WatchFilter): string {
-  return groupKey(bucket, namespace);
-}
-
-/** Returns the key of a group. It is unambiguous, because neither buckets nor namespaces contain a "/". */
-function groupKey(bucket = "", namespace = ""): string {
+/** Returns the key of the watchers of the same changes. It is unambiguous, because neither part contains a "/". */
+export function filterKey({ bucket = "", namespace = "" }: WatchFilter): string {
   return `${bucket}/${namespace}`;
 }
 

@@ -1,11 +1,11 @@
-import { isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { checkQuery } from "./check-query.ts";
+import { bucketProblem, keyProblem } from "../text/document-key.ts";
 import type { Batch, Subscription } from "./subscription.ts";
 import type { FairReader } from "./fair-reads.ts";
 import { type CutoffEvent, type Watch, type WatchEvent, type WatchQuery } from "./watch-event.ts";
 import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
-import { type FeedEnd, timeOf, type WatchFeed } from "./watch-feed.ts";
+import { type FeedEnd, positionOf, type WatchedPosition, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
 /** Each lagging reader keeps one page in memory, so even a thousand readers need little memory. */
@@ -22,12 +22,6 @@ const SLOW: FeedEnd = {
   reason: "slow",
   message: "The reader is slower than the changes. Open the watch again after this transaction.",
 };
-
-/** The position of a watch. Everything up to `txId` has been delivered. */
-interface Place {
-  readonly txId: TxId;
-  readonly txTime: string | null;
-}
 
 /** Returns a watch of the feed that `open` returns when the watch is iterated. */
 export function watch(query: WatchQuery, open: () => WatchFeed): Watch {
@@ -60,7 +54,8 @@ class WatchSession {
   readonly #query: WatchQuery;
   readonly #heartbeatMs: number;
   readonly #reader: FairReader;
-  #place: Place;
+  /** Everything up to this transaction has been delivered. */
+  #place: WatchedPosition;
   #deliveredAt = performance.now();
   /** True once this session has cut off its watch. When a feed ends, its cutoff comes last. */
   #cut = false;
@@ -70,11 +65,7 @@ class WatchSession {
     this.#query = query;
     this.#reader = { served: 0, signal: query.signal };
     this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
-    const { position } = feed.source;
-    this.#place =
-      query.from === undefined
-        ? { txId: position.txId, txTime: timeOf(position) }
-        : { txId: query.from, txTime: null };
+    this.#place = query.from === undefined ? positionOf(feed.source) : { txId: query.from, txTime: null };
   }
 
   async *run(): AsyncGenerator<readonly WatchEvent[], void> {
@@ -132,9 +123,7 @@ class WatchSession {
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
     while (!this.#isOver && source.position.txId < this.#place.txId) {
-      const { position } = source;
-      const here = { txId: position.txId, txTime: timeOf(position) };
-      yield this.#deliver([{ type: "heartbeat", ...here, ahead: true }]);
+      yield this.#deliver([{ type: "heartbeat", ...positionOf(source), ahead: true }]);
       await this.#feed.arrival(this.#place.txId, this.#heartbeatMs, this.#query.signal);
     }
     if (this.#isOver) return;
@@ -194,8 +183,8 @@ class WatchSession {
 
   /** The queue is empty, so all published events have been delivered or do not concern this watcher. */
   #advance(): void {
-    const { txId, txTime } = this.#feed.position;
-    if (txId > this.#place.txId) this.#place = { txId, txTime };
+    const { position } = this.#feed;
+    if (position.txId > this.#place.txId) this.#place = position;
   }
 
   /** Returns the events of a batch, except those that a page ahead of the feed has already delivered. */
@@ -234,4 +223,31 @@ class WatchSession {
 
 function isSameTime(left: string, right: string): boolean {
   return left === right || Date.parse(left) === Date.parse(right);
+}
+
+/** Throws `REQUEST_INVALID` for a query that cannot be watched. */
+function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: WatchQuery): void {
+  const problem =
+    (bucket === undefined ? undefined : bucketProblem(bucket)) ??
+    (namespace === undefined ? undefined : keyProblem(namespace, "any")) ??
+    (from === undefined || (Number.isSafeInteger(from) && from >= 0)
+      ? undefined
+      : `from must be a transaction id, not ${from}`) ??
+    (fromTime === undefined ? undefined : fromTimeProblem(fromTime, from)) ??
+    (heartbeatMs === undefined || heartbeatMs > 0
+      ? undefined
+      : `heartbeatMs must be a number of milliseconds above 0, not ${heartbeatMs}`);
+  if (problem === undefined) return;
+  throw new CairnError("REQUEST_INVALID", `Not a valid watch: ${problem}.`, {
+    hint: "Use only these parameters: bucket, namespace, the transaction after which the watch begins (from), that transaction's time (from-time), and heartbeat.",
+  });
+}
+
+function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
+  if (from === undefined) return "from-time requires from, which must be the transaction with this time";
+  // A malformed time never equals the time of a transaction, so the log would mistakenly be reported as having lost the
+  // transaction.
+  return Number.isNaN(Date.parse(fromTime))
+    ? `${JSON.stringify(fromTime)} is not an ISO 8601 time`
+    : undefined;
 }
