@@ -51,7 +51,8 @@ export class LevelPurge implements KvPurge {
     this.#mark = level.readers.mark();
   }
 
-  async run({ withinMs, alone, signal }: KvPurging): Promise<KvPurged> {
+  async run(purging: KvPurging): Promise<KvPurged> {
+    const { withinMs, signal } = purging;
     const end = performance.now() + withinMs;
     const { readers } = this.#level;
     if (!(await readers.ended(this.#mark, Math.min(withinMs, MAX_WAIT_MS), signal))) return "read";
@@ -65,20 +66,15 @@ export class LevelPurge implements KvPurge {
       signal?.throwIfAborted();
       this.#level.assertUsable();
       if (performance.now() >= end) return "unfinished";
-      if (!(await this.#rewrite(piece, this.#since, alone, signal))) return "unfinished";
+      if (!(await this.#rewrite(piece, this.#since, purging))) return "unfinished";
       this.#pieces.pop();
     }
     if (!(await this.#removeOldFiles(this.#since, end, signal))) return "read";
-    return (await this.#keysAreGone(alone)) ? "gone" : "named";
+    return (await this.#keysAreGone(purging)) ? "gone" : "named";
   }
 
   /** Compacts a piece. Returns whether all of its tables have been rewritten. */
-  async #rewrite(
-    { gte, lt }: PurgePiece,
-    since: number,
-    alone: KvPurging["alone"],
-    signal: AbortSignal | undefined,
-  ): Promise<boolean> {
+  async #rewrite({ gte, lt }: PurgePiece, since: number, purging: KvPurging): Promise<boolean> {
     const { compact } = this.#level;
     await compact(gte, lt);
     for (let tries = 1; ; tries++) {
@@ -89,7 +85,7 @@ export class LevelPurge implements KvPurge {
       );
       if (old.length === 0) return true;
       if (tries === MAX_TRIES) return false;
-      await this.#touch(old, alone, signal);
+      await this.#touch(old, purging);
       const keys = [...old.flatMap(({ first, last }) => [first, last]), gte, lt].toSorted(Buffer.compare);
       await compact(keys[0] ?? gte, keys.at(-1) ?? lt);
     }
@@ -122,7 +118,7 @@ export class LevelPurge implements KvPurge {
    * Removes keys from LevelDB's text log, and checks the manifest, which names the first and last keys of all tables
    * that ever existed.
    */
-  async #keysAreGone(alone: KvPurging["alone"]): Promise<boolean> {
+  async #keysAreGone(purging: KvPurging): Promise<boolean> {
     const ranges = this.#ranges.filter(({ keys }) => keys !== undefined);
     if (ranges.length === 0) return true;
     const { dir } = this.#level;
@@ -134,7 +130,7 @@ export class LevelPurge implements KvPurge {
       );
       return (await this.#level.store.getMany(named)).includes(undefined);
     };
-    if (await hasRemoved((await this.#manifest()).pointers.values())) await this.#movePointers(alone);
+    if (await hasRemoved((await this.#manifest()).pointers.values())) await this.#movePointers(purging);
     await truncate(join(dir, "LOG"));
     await rm(join(dir, "LOG.old"), { force: true });
     return !(await hasRemoved((await this.#manifest()).namedKeys));
@@ -145,12 +141,12 @@ export class LevelPurge implements KvPurge {
    * well. A row that is rewritten is flushed to the level above the first level that contains its key. If it is
    * rewritten once more, it is flushed to the level above that, so that it is eventually compacted through all levels.
    */
-  async #movePointers(alone: KvPurging["alone"]): Promise<void> {
+  async #movePointers(purging: KvPurging): Promise<void> {
     const { tables } = await this.#manifest();
     const [deepest] = [...tables.values()].toSorted((a, b) => b.level - a.level);
     if (deepest === undefined) return;
     for (let round = 0; round < 2; round++) {
-      await this.#touch([deepest], alone);
+      await this.#touch([deepest], purging);
       await this.#flush();
     }
     await this.#level.compact(deepest.first, deepest.last);
@@ -163,8 +159,7 @@ export class LevelPurge implements KvPurge {
    */
   async #touch(
     tables: readonly Pick<LevelTable, "first" | "last">[],
-    alone: KvPurging["alone"],
-    signal?: AbortSignal,
+    { alone, signal }: KvPurging,
   ): Promise<void> {
     const { store, readers } = this.#level;
     let isRemovedAgain = false;
