@@ -18,7 +18,6 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Options of a call that waits for something. */
 export interface WaitOptions extends CallOptions {
   /** How long to wait before `TX_TIMEOUT` is thrown. Defaults to 30,000 ms. */
   readonly timeoutMs?: number;
@@ -68,16 +67,12 @@ export interface ClientPage<T = Json> {
   readonly next: string | undefined;
 }
 
+/** After `timeoutMs`, the error's details name the transaction if it was stored; otherwise, the outcome is unknown. */
 export interface WriteOptions extends WaitOptions {
   /** The revision at which the document must be, or null if it must not exist. Otherwise, `CONFLICT` is thrown. */
   readonly ifRevision?: Revision | null;
   /** The idempotency id. Defaults to a random one. */
   readonly id?: string;
-  /**
-   * How long to wait until the write is stored and indexed. Defaults to 30,000 ms. After that, `TX_TIMEOUT` is thrown.
-   * If the transaction is known to be stored, the error's details name it; otherwise, the outcome is unknown.
-   */
-  readonly timeoutMs?: number;
 }
 
 /** The transaction that wrote a document. Its `txId` is the document's new revision. */

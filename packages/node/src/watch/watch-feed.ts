@@ -238,6 +238,6 @@ export class WatchFeed {
 }
 
 /** Returns the last transaction of an index. Its time is null if the index has no transaction. */
-export function positionOf({ position: { txId, time } }: WatchSource): WatchedPosition {
+export function endOfSource({ position: { txId, time } }: WatchSource): WatchedPosition {
   return { txId, txTime: txId === 0 ? null : isoTime(time) };
 }

@@ -5,7 +5,7 @@ import type { Batch, Subscription } from "./subscription.ts";
 import type { FairReader } from "./fair-reads.ts";
 import { type CutoffEvent, type Watch, type WatchEvent, type WatchQuery } from "./watch-event.ts";
 import { compacted, regressed, WatchCompactedError } from "../index/read/watch-compacted.ts";
-import { type FeedEnd, positionOf, type WatchedPosition, type WatchFeed } from "./watch-feed.ts";
+import { type FeedEnd, endOfSource, type WatchedPosition, type WatchFeed } from "./watch-feed.ts";
 
 const HEARTBEAT_MS = 10_000;
 /** Each lagging reader keeps one page in memory, so even a thousand readers need little memory. */
@@ -65,7 +65,7 @@ class WatchSession {
     this.#query = query;
     this.#reader = { served: 0, signal: query.signal };
     this.#heartbeatMs = query.heartbeatMs ?? HEARTBEAT_MS;
-    this.#place = query.from === undefined ? positionOf(feed.source) : { txId: query.from, txTime: null };
+    this.#place = query.from === undefined ? endOfSource(feed.source) : { txId: query.from, txTime: null };
   }
 
   async *run(): AsyncGenerator<readonly WatchEvent[], void> {
@@ -123,7 +123,7 @@ class WatchSession {
   async *#awaitBegin(): AsyncGenerator<readonly WatchEvent[], void> {
     const { source } = this.#feed;
     while (!this.#isOver && source.position.txId < this.#place.txId) {
-      yield this.#deliver([{ type: "heartbeat", ...positionOf(source), ahead: true }]);
+      yield this.#deliver([{ type: "heartbeat", ...endOfSource(source), ahead: true }]);
       await this.#feed.arrival(this.#place.txId, this.#heartbeatMs, this.#query.signal);
     }
     if (this.#isOver) return;
