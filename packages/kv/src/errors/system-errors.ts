@@ -95,11 +95,6 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
   return undefined;
 }
 
-/** Returns the error of the operating system that underlies a Cairn error, if there is one. */
-export function systemCauseOf(error: CairnError): SystemError | undefined {
-  return systemErrorOf(error.cause);
-}
-
 /** The pattern of Node's message for EDQUOT on Linux and macOS, for which Node has no name. */
 const UNNAMED = /^Unknown system error -(?:122|69)$/;
 

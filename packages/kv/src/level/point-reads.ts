@@ -7,6 +7,7 @@ export interface RowReads<Value> {
 }
 
 interface Waiting<Value> {
+  readonly key: Uint8Array;
   readonly resolve: (value: Value | undefined) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -32,7 +33,6 @@ const MAX_ROWS_PER_REQUEST = 32;
  */
 export class PointReads<Value> {
   readonly #rows: RowReads<Value>;
-  readonly #keys: Uint8Array[] = [];
   readonly #waiting: Waiting<Value>[] = [];
   #inFlight = 0;
   #leftOfTurn = MAX_READS_PER_TURN;
@@ -50,7 +50,7 @@ export class PointReads<Value> {
   get(key: Uint8Array): Value | undefined | Promise<Value | undefined> {
     const time = performance.now();
     if (!this.#isPlanned) this.#turnEndsAt = time + MAX_TURN_MS;
-    if (this.#keys.length === 0 && this.#mayReadAt(time)) {
+    if (this.#waiting.length === 0 && this.#mayReadAt(time)) {
       this.#plan();
       try {
         return this.#readAt(time, key);
@@ -59,15 +59,14 @@ export class PointReads<Value> {
       }
     }
     return new Promise((resolve, reject) => {
-      this.#keys.push(key);
-      this.#waiting.push({ resolve, reject });
+      this.#waiting.push({ key, resolve, reject });
       this.#plan();
     });
   }
 
   /** Waits until all reads have ended. Must be called only once, when no more reads follow. */
   async idle(): Promise<void> {
-    if (this.#inFlight === 0 && this.#keys.length === 0) return;
+    if (this.#inFlight === 0 && this.#waiting.length === 0) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
@@ -107,48 +106,45 @@ export class PointReads<Value> {
       this.#turnEndsAt = time + MAX_TURN_MS;
       // At least one read is performed here unless reads are slow, in which case at least one is sent or in flight.
       this.#readWaiting(time);
-      if (this.#keys.length === 0) this.#checkIdle();
+      if (this.#waiting.length === 0) this.#checkIdle();
       else if (this.#isQuickAt(performance.now())) this.#plan();
-      else while (this.#keys.length > 0 && this.#inFlight < MAX_IN_FLIGHT) void this.#send();
+      else while (this.#waiting.length > 0 && this.#inFlight < MAX_IN_FLIGHT) void this.#send();
     });
   }
 
   #readWaiting(begin: number): void {
     let read = 0;
     let time = begin;
-    for (const [index, key] of this.#keys.entries()) {
+    for (const { key, resolve, reject } of this.#waiting) {
       if (!this.#mayReadAt(time)) break;
-      const waiting = this.#waiting[index];
       try {
-        waiting?.resolve(this.#readAt(time, key));
+        resolve(this.#readAt(time, key));
       } catch (error) {
-        waiting?.reject(error);
+        reject(error);
       }
       read += 1;
       time = performance.now();
     }
-    this.#keys.splice(0, read);
     this.#waiting.splice(0, read);
   }
 
   async #send(): Promise<void> {
     // Each idle thread receives an equal share.
-    const share = Math.ceil(this.#keys.length / (MAX_IN_FLIGHT - this.#inFlight));
-    const keys = this.#keys.splice(0, Math.min(share, MAX_ROWS_PER_REQUEST));
-    const waiting = this.#waiting.splice(0, keys.length);
+    const share = Math.ceil(this.#waiting.length / (MAX_IN_FLIGHT - this.#inFlight));
+    const waiting = this.#waiting.splice(0, Math.min(share, MAX_ROWS_PER_REQUEST));
     this.#inFlight += 1;
     try {
-      const values = await this.#rows.many(keys);
+      const values = await this.#rows.many(waiting.map(({ key }) => key));
       for (const [index, { resolve }] of waiting.entries()) resolve(values[index]);
     } catch (error) {
       for (const { reject } of waiting) reject(error);
     }
     this.#inFlight -= 1;
-    if (this.#keys.length > 0) this.#plan();
+    if (this.#waiting.length > 0) this.#plan();
     else this.#checkIdle();
   }
 
   #checkIdle(): void {
-    if (this.#keys.length === 0 && this.#inFlight === 0) this.#onIdle?.();
+    if (this.#waiting.length === 0 && this.#inFlight === 0) this.#onIdle?.();
   }
 }

@@ -1,5 +1,5 @@
 import { backoffMs } from "@cairn/checkpoint";
-import { type CairnError, type ErrorCode, systemCauseOf } from "@cairn/kv";
+import { type CairnError, type ErrorCode, systemErrorOf } from "@cairn/kv";
 
 /**
  * What a node does after an error has interrupted joining or following the log.
@@ -49,7 +49,7 @@ const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
 
 /** Returns the reaction to an error that occurred while opening the log, joining, or following the log. */
 export function reactionTo(error: CairnError, during: "opening" | "joining" | "following"): FailureReaction {
-  const { meaning } = systemCauseOf(error) ?? {};
+  const { meaning } = systemErrorOf(error.cause) ?? {};
   // The condition is temporary, and usually clears within moments.
   if (meaning === "wait") return { kind: "retry", failed: false };
   // Permissions, unlike the configuration, can be changed while the node runs.
