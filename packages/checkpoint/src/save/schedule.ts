@@ -12,6 +12,12 @@ const SPREAD = 0.2;
  */
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
+/**
+ * The bounds of the delay (ms) while there is no checkpoint, because the log had no transactions yet: its first ones
+ * may come at any time, and must not wait a whole period for their checkpoint.
+ */
+const FIRST_CHECKPOINT_MIN_MS = 60_000;
+const FIRST_CHECKPOINT_MAX_MS = 300_000;
 /** The factor while another node uploads: if that fails, the cluster need not wait a whole period for the next one. */
 const LEASED_PART = 0.1;
 /** The extra time to wait after a lease should have expired. Some stores report their time in whole seconds. */
@@ -43,16 +49,20 @@ export interface LookSituation {
 
 /**
  * Returns the time until the next look (ms). The look is due when the newest checkpoint is 0.9 to 1.1 periods old or,
- * if it is already older or there is none, that long after this look. While another node uploads, the next look comes
- * after a tenth of such an interval, or sooner, once a lease that was left behind has expired. Any number of nodes save
- * about one checkpoint per period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The
+ * if it is already older, that long after this look. While there is none, it is due one to five minutes after this look,
+ * or after such an interval if that is shorter. While another node uploads, the next look comes after a tenth of such an
+ * interval, or sooner, once a lease that was left behind has expired. Any number of nodes save about one checkpoint per
+ * period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The
  * longest gap is 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
   const { approxFrequency, newestTakenAt, storeNow, leased = false, leftBehindFor, random } = situation;
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
   if (leased) return Math.min(interval * LEASED_PART, afterLease(leftBehindFor));
-  if (newestTakenAt === undefined) return interval;
+  if (newestTakenAt === undefined) {
+    const spread = FIRST_CHECKPOINT_MAX_MS - FIRST_CHECKPOINT_MIN_MS;
+    return Math.min(interval, FIRST_CHECKPOINT_MIN_MS + spread * random);
+  }
   // Without this bound, a segment or checkpoint with a time in the future would delay the next one until that time. The
   // time of a checkpoint is already bounded by LookMemory.
   const due = Math.min(newestTakenAt, storeNow) + interval;

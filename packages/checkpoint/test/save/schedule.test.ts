@@ -40,11 +40,16 @@ test("each of twenty consecutive looks is about a period after the previous one"
   }
 });
 
-test("without a checkpoint, or with an overdue one, the next look is a period after this one", () => {
-  for (const newestTakenAt of [undefined, NOW - 5 * HOUR]) {
-    const delay = nextLookDelay({ approxFrequency: HOUR, newestTakenAt, storeNow: NOW, random: 0.5 });
-    expect(delay).toBe(HOUR);
-  }
+test("with an overdue checkpoint, the next look is a period after this one", () => {
+  const overdue = { newestTakenAt: NOW - 5 * HOUR, storeNow: NOW, random: 0.5 };
+  expect(nextLookDelay({ approxFrequency: HOUR, ...overdue })).toBe(HOUR);
+});
+
+test("while there is no checkpoint, the next look comes within one to five minutes, or after a shorter period", () => {
+  const none = { newestTakenAt: undefined, storeNow: NOW };
+  const delays = [0, 0.5, 1].map((random) => nextLookDelay({ approxFrequency: 6 * HOUR, ...none, random }));
+  expect(delays).toEqual([60_000, 180_000, 300_000]);
+  expect(nextLookDelay({ approxFrequency: 10_000, ...none, random: 0.5 })).toBe(10_000);
 });
 
 test("a checkpoint from the future counts as taken now, however wrong the clock was", () => {

@@ -58,6 +58,8 @@ export interface Conditions {
   readonly replayBudget?: number;
   readonly retention: { readonly retainAtLeast: number; readonly retainNewerThan: number };
   readonly storm: Storm;
+  /** How long the log has no transactions after the cluster's first start. Defaults to 0. */
+  readonly emptyFor?: number;
 }
 
 const HOUR = 3_600_000;

@@ -19,6 +19,8 @@ export interface Report {
    * was interrupted in the gap.
    */
   readonly gapBeyondLimit: number;
+  /** The time from the log's first transaction to the first checkpoint (ms). */
+  readonly untilFirst: number;
   readonly mostAtOnce: number;
   /** The fraction of all uploads. */
   readonly duplicates: number;
@@ -43,6 +45,7 @@ export interface RunFigures {
   readonly requests: ReadonlyMap<RequestKind, number>;
   readonly longestListing: number;
   readonly contents: StoreContents;
+  readonly untilFirst: number;
 }
 
 /** Returns the figures of a run as ratios. */
@@ -71,6 +74,7 @@ export function summarize(run: RunFigures): Report {
       oftener: longest((n) => n > 1),
     },
     gapBeyondLimit: Math.max(0, ...gaps.map(({ interrupted, gap }) => gap - 1.5 - lease - 0.5 * interrupted)),
+    untilFirst: run.untilFirst,
     mostAtOnce: counted.mostAtOnce,
     duplicates: counted.duplicates / counted.uploads,
     thrownAway: counted.thrownAway / counted.uploads,

@@ -27,11 +27,13 @@ const TRANSACTIONS_PER_PERIOD = 1_000;
  * Runs a cluster under `conditions` from its first start, in virtual time. The same conditions produce the same report.
  */
 export async function simulate(conditions: Conditions): Promise<Report> {
-  const { period, exclusive, storeTick, replayBudget, retention, storm } = conditions;
+  const { period, exclusive, storeTick, replayBudget, retention, storm, emptyFor = 0 } = conditions;
   const random = seededRandom(conditions.seed);
   const time = virtualTime();
-  const log = simulatedLog(time, period / TRANSACTIONS_PER_PERIOD);
+  const log = simulatedLog(time, period / TRANSACTIONS_PER_PERIOD, emptyFor);
   const requests = new Map<RequestKind, number>();
+  const firstWriteAt = time.now() + emptyFor;
+  let untilFirst = Infinity;
   let looks = 0;
   let longestListing = 0;
   let storeUp = true;
@@ -51,15 +53,22 @@ export async function simulate(conditions: Conditions): Promise<Report> {
 
   const exposure = measureExposure(time, () => {
     if (!storeUp || !nodes.some(({ life }) => life()?.isFrozen() === false)) return false;
-    return log.isWriting() || log.txId() > (seen.listed()[0]?.parsed.txId ?? 0);
+    return (log.isWriting() && log.txId() > 0) || log.txId() > (seen.listed()[0]?.parsed.txId ?? 0);
   });
   let restorer: Restorer | undefined;
+  time.plan(emptyFor, () => {
+    exposure.advance();
+    return false;
+  });
   const seen = witness({
     contents,
     time,
     period,
     isRestored: (name) => restorer?.countsOn(name) ?? false,
-    onPublished: () => exposure.published(),
+    onPublished: () => {
+      untilFirst = Math.min(untilFirst, time.now() - firstWriteAt);
+      exposure.published();
+    },
   });
 
   const network: Network = {
@@ -140,5 +149,5 @@ export async function simulate(conditions: Conditions): Promise<Report> {
     );
   }
   await time.run(time.now() + conditions.periods * period);
-  return summarize({ conditions, seen, exposure, nodes, looks, requests, longestListing, contents });
+  return summarize({ conditions, seen, exposure, nodes, looks, requests, longestListing, contents, untilFirst });
 }

@@ -21,11 +21,13 @@ export interface SimulatedLog {
   go(): void;
 }
 
-/** Returns a log to which a transaction is written every `msPerTx`. */
-export function simulatedLog(time: VirtualTime, msPerTx: number): SimulatedLog {
+/** Returns a log to which a transaction is written every `msPerTx`, the first one after `emptyFor` (ms). */
+export function simulatedLog(time: VirtualTime, msPerTx: number, emptyFor = 0): SimulatedLog {
+  const begin = time.now() + emptyFor;
   let written = 1;
-  let since: number | undefined = time.now();
-  const txId = (): number => Math.floor(written + (since === undefined ? 0 : (time.now() - since) / msPerTx));
+  let since: number | undefined = begin;
+  const txId = (): number =>
+    time.now() < begin ? 0 : Math.floor(written + (since === undefined ? 0 : (time.now() - since) / msPerTx));
   return {
     txId,
     isWriting: () => since !== undefined,
@@ -53,7 +55,7 @@ export function simulatedIndex(
     node: life.node,
     version: "test",
     format: { index: 1, kv: "test/1" },
-    position: async () => ({ logId: LOG_ID, txId: log.txId() }),
+    position: async () => (log.txId() === 0 ? undefined : { logId: LOG_ID, txId: log.txId() }),
     agrees: async () => true,
     replayTimeMs: async (manifest) => log.txId() - manifest.txId,
     async capture() {

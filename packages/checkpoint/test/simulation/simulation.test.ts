@@ -117,6 +117,17 @@ test.each([
   expect(report.longestGap.plain).toBeLessThanOrEqual(5.5);
 });
 
+test.each([1, 5, 100])(
+  "a log that has no transactions for hours has its first checkpoint within minutes of the first one (%i nodes)",
+  async (nodes) => {
+    const report = await simulate({ ...usualConditions(11, nodes, 5), emptyFor: 0.7 * 6 * HOUR });
+    expectOrder(report);
+    expect(report.untilFirst).toBeLessThan((5 + 2) * 60_000 + 5_000);
+    expect(report.duplicates).toBe(0);
+    expect(report.thrownAway).toBe(0);
+  },
+);
+
 test("a node that never runs for a whole period still saves one checkpoint per period", async () => {
   const report = await simulate({ ...usualConditions(4, 1, 100), storm: { ...CALM, crashEvery: 0.4 } });
   expectOrder(report);
