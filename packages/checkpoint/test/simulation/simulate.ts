@@ -149,5 +149,15 @@ export async function simulate(conditions: Conditions): Promise<Report> {
     );
   }
   await time.run(time.now() + conditions.periods * period);
-  return summarize({ conditions, seen, exposure, nodes, looks, requests, longestListing, contents, untilFirst });
+  return summarize({
+    conditions,
+    seen,
+    exposure,
+    nodes,
+    looks,
+    requests,
+    longestListing,
+    contents,
+    untilFirst,
+  });
 }

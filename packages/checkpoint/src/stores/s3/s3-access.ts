@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { S3 } from "@aws-sdk/client-s3";
-import { refusalOf, s3Error, NOT_S3_HINT } from "./s3-errors.ts";
+import { isOfSettings, refusalOf, s3Error, NOT_S3_HINT } from "./s3-errors.ts";
 import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
@@ -37,7 +37,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
 export function s3Access(settings: S3Settings): S3Access {
-  const { location, bucket, region, profile } = settings;
+  const { location } = settings;
   let client: Promise<S3> | undefined;
   let lastDate: number | undefined;
   // This controller aborts requests that have no signal of their own. It is replaced after each close, because the
@@ -64,11 +64,12 @@ export function s3Access(settings: S3Settings): S3Access {
         const refusal = refusalOf(error);
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
-        throw s3Error(error, { doing, permission, location, bucket, region, profile });
+        throw s3Error(error, { ...settings, doing, permission });
       }
     },
+    // Settings that the SDK refuses cannot be the reason once there is a response.
     explain: (error, doing) =>
-      s3Error(error, { doing, permission: "s3:GetObject", location, bucket, region, profile }),
+      isOfSettings(error) ? error : s3Error(error, { ...settings, doing, permission: "s3:GetObject" }),
     lastDate: () => lastDate,
     async close() {
       const made = client;

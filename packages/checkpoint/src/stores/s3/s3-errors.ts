@@ -1,5 +1,6 @@
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { ErrorCode } from "@cairn/kv";
+import type { S3Settings } from "./s3-options.ts";
 
 export interface Refusal {
   /** The HTTP status; 0 if there was no response. */
@@ -10,91 +11,105 @@ export interface Refusal {
   readonly attempts: number;
 }
 
-export interface S3Request {
+export interface S3Request extends Pick<S3Settings, "location" | "bucket" | "region" | "profile"> {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
   /** The permission that the request needs, as Amazon names it. */
   readonly permission: string;
-  readonly location: string;
-  readonly bucket: string;
-  readonly region: string | undefined;
-  /** The profile of the AWS configuration files, if one was requested. */
-  readonly profile: string | undefined;
 }
 
-type Explanation = readonly [code: ErrorCode, why: string, hint: string];
-
-const CREDENTIALS =
-  "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.";
 /** The hint for a response that does not come from an S3 service. */
 export const NOT_S3_HINT =
   "Check that the endpoint is an S3 service, and that no proxy changes its responses.";
 const WAIT = "The request is retried; if the error persists, check the service and the network to it.";
 
-/** Explains an unknown KMS key, for which Amazon and MinIO each have an error code. */
-function unknownKmsKey({ bucket }: S3Request): Explanation {
-  return [
+/** The classes of errors: the code, the reason (% stands for the words of the service or the SDK), and the hint. */
+const CLASSES = {
+  settings: [
+    "CONFIG_INVALID",
+    "its settings cannot be used (%)",
+    "Correct the store's parameters (`region`, `endpoint`, `credentials`), the AWS_ variables (AWS_REGION and others) or the AWS configuration files.",
+  ],
+  credentials: [
     "STORE_DENIED",
-    "the service does not know the KMS key",
-    `Correct the store's \`kms-key-id\`, or omit it to use the key of the bucket ${bucket} or of the account; the key must be in the bucket's region.`,
-  ];
-}
-
-/** Explanations of error codes that describe the cause better than the status does. */
-const WORDS: Readonly<Record<string, (request: S3Request) => Explanation>> = {
-  NoSuchBucket: ({ bucket }) => [
+    "there are no valid credentials (%)",
+    "Check the credentials: the store's `credentials`, the profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Renew those of a session that has ended (aws sso login), and set this machine's clock. A proxy that changes the host or the path also makes signatures invalid.",
+  ],
+  bucket: [
     "STORE_UNREACHABLE",
-    `there is no bucket ${bucket}`,
+    "there is no such bucket (%)",
     "Create the bucket, or correct `bucket`, `endpoint` and `region`; Cairn does not create buckets.",
   ],
-  InvalidAccessKeyId: () => ["STORE_DENIED", "the service does not know the access key", CREDENTIALS],
-  SignatureDoesNotMatch: () => [
+  archived: [
     "STORE_DENIED",
-    "the secret key does not belong to the access key",
-    `${CREDENTIALS} A proxy that changes the host or the path also causes this error.`,
-  ],
-  ExpiredToken: () => ["STORE_DENIED", "the session token has expired", "Renew the credentials."],
-  InvalidToken: () => ["STORE_DENIED", "the session token is not valid", CREDENTIALS],
-  RequestTimeTooSkewed: () => [
-    "STORE_DENIED",
-    "this machine's clock and the service's are more than 15 minutes apart",
-    "Set this machine's clock, preferably with NTP.",
-  ],
-  CredentialsProviderError: ({ profile }) => [
-    "STORE_DENIED",
-    profile === undefined
-      ? "no credentials were found"
-      : `no credentials were found; the profile ${profile} does not exist or contains none`,
-    CREDENTIALS,
-  ],
-  TokenProviderError: () => [
-    "STORE_DENIED",
-    "the single sign-on session has ended",
-    "Log in again with aws sso login.",
-  ],
-  InvalidObjectState: () => [
-    "STORE_DENIED",
-    "the object is in a storage class that cannot be read immediately",
+    "the object cannot be read immediately (%)",
     "Restore the object there first, and remove life-cycle rules that move checkpoints to an archive class.",
   ],
-  "KMS.NotFoundException": unknownKmsKey,
-  "kms:KeyNotFound": unknownKmsKey,
-  SlowDown: () => ["STORE_UNREACHABLE", "the service asks for fewer requests (SlowDown)", WAIT],
+  kms: [
+    "STORE_DENIED",
+    "the service does not know the KMS key (%)",
+    "Correct the store's `kms-key-id`, or omit it to use the key of the bucket or of the account; the key must be in the bucket's region.",
+  ],
+  full: [
+    "STORE_FULL",
+    "there is no space left (%)",
+    "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
+  ],
+  denied: [
+    "STORE_DENIED",
+    "these credentials do not permit it (%)",
+    "Allow the named permission on the bucket or below the prefix. To save, restore and remove, a node needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on objects, and s3:ListBucket on the bucket.",
+  ],
+  tls: [
+    "STORE_UNREACHABLE",
+    "the service's certificate is not trusted, or it does not speak TLS (%)",
+    "Check whether the endpoint must begin with http: or https:; NODE_EXTRA_CA_CERTS names a file with your own authorities.",
+  ],
+  silent: ["STORE_UNREACHABLE", "the service did not respond (%)", WAIT],
+  failing: ["STORE_UNREACHABLE", "it responded with %", WAIT],
+  refused: [
+    "STORE_DENIED",
+    "the service refused the request (%)",
+    "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message comes from the service.",
+  ],
+} as const satisfies Record<string, readonly [ErrorCode, string, string]>;
+
+/** The classes of error codes that say more than their status. */
+const WORDS: Readonly<Record<string, keyof typeof CLASSES>> = {
+  NoSuchBucket: "bucket",
+  InvalidAccessKeyId: "credentials",
+  SignatureDoesNotMatch: "credentials",
+  ExpiredToken: "credentials",
+  InvalidToken: "credentials",
+  RequestTimeTooSkewed: "credentials",
+  CredentialsProviderError: "credentials",
+  TokenProviderError: "credentials",
+  InvalidObjectState: "archived",
+  "KMS.NotFoundException": "kms",
+  "kms:KeyNotFound": "kms",
+  QuotaExceeded: "full",
+  QuotaExceededException: "full",
+  XMinioStorageFull: "full",
+  XMinioAdminBucketQuotaExceeded: "full",
+  StorageFull: "full",
+  InsufficientStorage: "full",
+  EntityTooLarge: "full",
+  // The body was cut short or damaged in transit; the request was valid.
+  IncompleteBody: "failing",
+  RequestTimeout: "failing",
+  BadDigest: "failing",
+  XAmzContentSHA256Mismatch: "failing",
 };
 
-/** Error codes for insufficient space, with any status. */
-const FULL = new Set([
-  "QuotaExceeded",
-  "QuotaExceededException",
-  "XMinioStorageFull",
-  "XMinioAdminBucketQuotaExceeded",
-  "StorageFull",
-  "InsufficientStorage",
-  "EntityTooLarge",
-]);
+/** 412: the condition failed because of an object that has since been removed. */
+const TEMPORARY = new Set([408, 409, 412, 429]);
 
 /** The pattern of Node's and OpenSSL's error codes for TLS failures, such as untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
+
+/** The SDK's error code for a response that contains only a status. */
+const SILENT_WORD = "Unknown";
+const SILENT_MESSAGE = "UnknownError";
 
 /** The status is 0 if there was no response. Undefined for a programming error. */
 export function refusalOf(error: unknown): Refusal | undefined {
@@ -103,108 +118,67 @@ export function refusalOf(error: unknown): Refusal | undefined {
   const status = numberOf(fieldOf(metadata, "httpStatusCode"));
   const known =
     status > 0 ||
-    (systemErrorCode(error) !== undefined && !systemErrorCode(error)?.startsWith("ERR_INVALID")) ||
+    systemErrorCode(error) !== undefined ||
     fieldOf(error, "$fault") !== undefined ||
     error.name === "TimeoutError" ||
-    error.name in WORDS;
+    error.name in WORDS ||
+    isOfSettings(error);
   if (!known) return undefined;
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
-/** Returns a store's error, or `CONFIG_INVALID` if the region is unknown. Programming errors stay unchanged. */
+/** Returns a store's error, or `CONFIG_INVALID` for settings that the SDK refuses. Programming errors stay unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
-  if (errorMessage(error) === "Region is missing") {
-    const { location, profile } = request;
-    const named = profile === undefined ? "" : `; the profile ${profile} does not exist or does not set one`;
-    return new CairnError("CONFIG_INVALID", `The region of ${location} is unknown${named}.`, {
-      hint: "Set the store's `region` or AWS_REGION.",
-      cause: error,
-    });
-  }
   const refusal = refusalOf(error);
   if (refusal === undefined) return error;
   const [code, why, hint] = explain(error, refusal, request);
-  return new CairnError(
-    code,
-    `The checkpoint store ${request.location} failed while ${request.doing}: ${why}.`,
-    {
-      hint,
-      cause: error,
-    },
-  );
+  const message = `The checkpoint store ${request.location} failed while ${request.doing}: ${why}.`;
+  return new CairnError(code, message, { hint, cause: error });
 }
 
-function explain(error: unknown, { status, word }: Refusal, request: S3Request): Explanation {
-  const known = WORDS[word];
-  if (known !== undefined) return known(request);
+function explain(error: unknown, refusal: Refusal, request: S3Request): readonly [ErrorCode, string, string] {
+  const { status, word } = refusal;
   const region = otherRegion(error);
   const foreign = foreignAnswer(error, word, region);
+  const isDenied = status === 401 || status === 403;
   if (foreign !== undefined) {
-    const code = status === 401 || status === 403 ? "STORE_DENIED" : "STORE_UNREACHABLE";
+    const code = isDenied ? "STORE_DENIED" : "STORE_UNREACHABLE";
     return [code, `it returned status ${status} and ${foreign}`, NOT_S3_HINT];
   }
-  if (
-    status === 301 ||
-    status === 307 ||
-    word === "AuthorizationHeaderMalformed" ||
-    word === "PermanentRedirect"
-  ) {
+  const isElsewhere = word === "AuthorizationHeaderMalformed" || word === "PermanentRedirect";
+  if (isElsewhere || status === 301 || status === 307) {
     const lies = region === undefined ? "in another region" : `in the region ${region}`;
     const asked = request.region === undefined ? "" : `, not ${request.region}`;
     const set = region === undefined ? "the bucket's region" : JSON.stringify(region);
     return ["STORE_DENIED", `the bucket is ${lies}${asked}`, `Set the store's \`region\` to ${set}.`];
   }
-  const said = sayingOf(error, status, word);
-  if (FULL.has(word) || status === 507) {
-    return [
-      "STORE_FULL",
-      `there is no space left (${said})`,
-      "Free some space, raise the quota, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
-    ];
-  }
-  if (status === 401 || status === 403) {
-    return [
-      "STORE_DENIED",
-      `these credentials do not permit it (${said})`,
-      `Allow ${request.permission} on the bucket or below the prefix. To save, restore and remove, a node needs s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload on objects, and s3:ListBucket on the bucket.`,
-    ];
-  }
-  const system = systemErrorCode(error);
-  if (system !== undefined && TLS.test(system)) {
-    return [
-      "STORE_UNREACHABLE",
-      `the service's certificate is not trusted, or it does not speak TLS (${system})`,
-      "Check whether the endpoint must begin with http: or https:; NODE_EXTRA_CA_CERTS names a file with your own authorities.",
-    ];
-  }
-  if (
-    status === 0 ||
-    (status >= 500 && status !== 501) ||
-    status === 408 ||
-    status === 409 ||
-    // 412: the condition failed because of an object that has since been removed.
-    status === 412 ||
-    status === 429
-  ) {
-    const what =
-      status === 0
-        ? `the service did not respond (${system ?? word}: ${plainMessage(error)})`
-        : `it responded with ${said}`;
-    return ["STORE_UNREACHABLE", what, WAIT];
-  }
-  // The body was cut short or damaged in transit; the request was valid.
-  if (
-    word === "IncompleteBody" ||
-    word === "RequestTimeout" ||
-    word === "BadDigest" ||
-    word === "XAmzContentSHA256Mismatch"
-  )
-    return ["STORE_UNREACHABLE", `the content was not received completely (${said})`, WAIT];
-  return [
-    "STORE_DENIED",
-    `the service refused the request (${said})`,
-    "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message above comes from the service.",
-  ];
+  const kind = classOf(error, refusal);
+  const [code, why, hint] = CLASSES[kind];
+  const said = sayingOf(error, refusal);
+  const { permission, profile } = request;
+  const needed = kind === "denied" ? `; it needs ${permission}` : "";
+  const chosen =
+    (kind === "credentials" || kind === "settings") && profile !== undefined
+      ? `; with the profile ${profile}`
+      : "";
+  return [code, why.replace("%", () => said + needed + chosen), hint];
+}
+
+function classOf(error: unknown, { status, word }: Refusal): keyof typeof CLASSES {
+  const known = WORDS[word];
+  if (known !== undefined) return known;
+  if (status === 507) return "full";
+  if (status === 401 || status === 403) return "denied";
+  if (TLS.test(systemErrorCode(error) ?? "")) return "tls";
+  if (status === 0) return isOfSettings(error) ? "settings" : "silent";
+  return TEMPORARY.has(status) || (status >= 500 && status !== 501) ? "failing" : "refused";
+}
+
+/** Whether the SDK refused its settings, or could not read a file that they name, before it sent a request. */
+export function isOfSettings(error: unknown): boolean {
+  const code = systemErrorCode(error);
+  if (code !== undefined) return code.startsWith("ERR_INVALID") || fieldOf(error, "syscall") === "open";
+  return error instanceof Error && error.name === "Error" && fieldOf(error, "$metadata") === undefined;
 }
 
 /**
@@ -220,23 +194,21 @@ function foreignAnswer(error: unknown, word: string, region: string | undefined)
   return URL.canParse(target) ? `redirected to ${new URL(target).origin}` : "redirected to another address";
 }
 
-/** The SDK's error code for a response that contains only a status. */
-const SILENT_WORD = "Unknown";
-const SILENT_MESSAGE = "UnknownError";
-
-/** Returns the message without the SDK's remarks about itself. */
-function plainMessage(error: unknown): string {
-  const message = errorMessage(error).replace(/^@smithy\/[\w-]+ - (?:\[\w+\] )?/, "");
-  return message
+/** Returns the words of the service or of the SDK, without the SDK's remarks about itself. */
+function sayingOf(error: unknown, { status, word }: Refusal): string {
+  const message = errorMessage(error)
+    .replace(/^@smithy\/[\w-]+ - (?:\[\w+\] )?/, "")
     .replace(/ \(configured by client requestHandler\)| from client requestHandler/, "")
     .replace(/\.$/, "");
-}
-
-/** Returns the service's status, error code and message, as far as they are present. */
-function sayingOf(error: unknown, status: number, word: string): string {
-  const name = word === SILENT_WORD ? `${status}` : `${status} ${word}`;
-  const message = errorMessage(error).replace(/\.$/, "");
-  return message === SILENT_MESSAGE ? name : `${name}: ${message}`;
+  const name = status === 0 ? (systemErrorCode(error) ?? word) : word === SILENT_WORD ? "" : ` ${word}`;
+  const whole = status === 0 ? name : `${status}${name}`;
+  if (message === SILENT_MESSAGE) return whole;
+  const path = fieldOf(error, "path");
+  const variable = Object.keys(process.env).find(
+    (one) => one.startsWith("AWS_") && process.env[one] === path,
+  );
+  const said = message.startsWith(whole) || whole === "Error" ? message : `${whole}: ${message}`;
+  return variable === undefined ? said : `${variable}: ${said}`;
 }
 
 /** Returns the region that a redirect or an error names. */

@@ -82,6 +82,7 @@ type StorageClass = "STANDARD";
 export function s3Settings(options: S3StoreOptions): S3Settings {
   const env = options.env ?? process.env;
   const { bucket, serverSideEncryption, kmsKeyId, storageClass } = options;
+  requirePlain(options, env);
   const folder = folderOf(options.prefix ?? "");
   const endpoint = options.endpoint ?? endpointOf(env);
   const region = options.region ?? (env["AWS_REGION"] || env["AWS_DEFAULT_REGION"] || undefined);
@@ -110,6 +111,35 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     },
     storage: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
   };
+}
+
+/** Throws `CONFIG_INVALID` for a control character, such as the line break at the end of a file with a key. */
+function requirePlain(
+  { bucket, region, storageClass, kmsKeyId, credentials }: S3StoreOptions,
+  env: Readonly<Record<string, string | undefined>>,
+): void {
+  const key = credentials === undefined || "profile" in credentials ? undefined : credentials;
+  const settings = {
+    bucket,
+    region,
+    "storage-class": storageClass,
+    "kms-key-id": kmsKeyId,
+    "access-key-id": key?.accessKeyId,
+    "secret-access-key": key?.secretAccessKey,
+    "session-token": key?.sessionToken,
+  };
+  const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+  const variables = credentials === undefined ? names.map((name) => [name, env[name]] as const) : [];
+  for (const [name, value = ""] of [...Object.entries(settings), ...variables]) {
+    if (!/\p{Cc}/u.test(value)) continue;
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `${name} of s3://${bucket} contains a line break or another control character.`,
+      {
+        hint: "Remove it. If the value comes from a file, write the file without a line break at its end.",
+      },
+    );
+  }
 }
 
 /** Services normalize them: some reject them, others store objects under the shorter name and list nothing. */

@@ -1,11 +1,13 @@
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
-import { expect, onTestFinished, test } from "vitest";
+import { join } from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
 import type { CheckpointStore, S3StoreOptions } from "../../../src/index.ts";
 import { isSamePlace, s3Store } from "../../../src/index.ts";
 import { s3Error } from "../../../src/stores/s3/s3-errors.ts";
 import { answeringServer, errorDocument, listingPage } from "../../support/answering-server.ts";
+import { temporaryDirectory } from "../../support/places.ts";
 
 const KEY = { accessKeyId: "AKIDEXAMPLE", secretAccessKey: "not-to-be-told" };
 
@@ -17,11 +19,11 @@ function storeAt(endpoint: string, options: Partial<S3StoreOptions> = {}): Check
 
 test.each([
   [403, "AccessDenied", "", "STORE_DENIED", /s3:ListBucket/],
-  [403, "InvalidAccessKeyId", "", "STORE_DENIED", /does not know the access key/],
-  [403, "SignatureDoesNotMatch", "", "STORE_DENIED", /secret key does not belong/],
-  [400, "ExpiredToken", "", "STORE_DENIED", /session token has expired/],
-  [403, "RequestTimeTooSkewed", "", "STORE_DENIED", /more than 15 minutes apart/],
-  [404, "NoSuchBucket", "", "STORE_UNREACHABLE", /there is no bucket b\./],
+  [403, "InvalidAccessKeyId", "", "STORE_DENIED", /no valid credentials \(403 InvalidAccessKeyId/],
+  [403, "SignatureDoesNotMatch", "", "STORE_DENIED", /no valid credentials \(403 SignatureDoesNotMatch/],
+  [400, "ExpiredToken", "", "STORE_DENIED", /no valid credentials \(400 ExpiredToken/],
+  [403, "RequestTimeTooSkewed", "", "STORE_DENIED", /RequestTimeTooSkewed.*set this machine's clock/],
+  [404, "NoSuchBucket", "", "STORE_UNREACHABLE", /there is no such bucket \(404 NoSuchBucket/],
   [
     400,
     "AuthorizationHeaderMalformed",
@@ -32,7 +34,7 @@ test.each([
   [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
   [400, "KMS.NotFoundException", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
   [404, "kms:KeyNotFound", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
-  [503, "SlowDown", "", "STORE_UNREACHABLE", /asks for fewer requests/],
+  [503, "SlowDown", "", "STORE_UNREACHABLE", /responded with 503 SlowDown/],
   [500, "InternalError", "", "STORE_UNREACHABLE", /responded with 500 InternalError/],
   [429, "TooManyRequests", "", "STORE_UNREACHABLE", /responded with 429/],
   [507, "InsufficientStorage", "", "STORE_FULL", /no space left/],
@@ -181,12 +183,12 @@ test("a missing profile is named", async () => {
   const options = { credentials: { profile: "nonesuch" }, env: {} };
   await expect(storeAt("http://127.0.0.1:9", options).list("")).rejects.toMatchObject({
     code: "CONFIG_INVALID",
-    message: expect.stringContaining("the profile nonesuch does not exist or does not set one"),
+    message: expect.stringContaining("Region is missing; with the profile nonesuch"),
   });
   const inRegion = storeAt("http://127.0.0.1:9", { ...options, region: "eu-west-1" });
   await expect(inRegion.list("")).rejects.toMatchObject({
     code: "STORE_DENIED",
-    message: expect.stringContaining("the profile nonesuch does not exist or contains none"),
+    message: expect.stringContaining("nonesuch"),
   });
 });
 
@@ -220,6 +222,44 @@ test("an error in the program stays unchanged", () => {
     profile: undefined,
   };
   expect(s3Error(bug, request)).toBe(bug);
+});
+
+test("a line break in a setting or in its variable is refused before any request, and the setting is named", () => {
+  const make = (options: Partial<S3StoreOptions>) => (): unknown =>
+    s3Store({ bucket: "b", env: {}, ...options });
+  const secret = "hunter2\n";
+  for (const [options, name] of [
+    [{ credentials: { accessKeyId: secret, secretAccessKey: "s" } }, "access-key-id"],
+    [{ credentials: { accessKeyId: "a", secretAccessKey: secret } }, "secret-access-key"],
+    [{ credentials: { accessKeyId: "a", secretAccessKey: "s", sessionToken: secret } }, "session-token"],
+    [{ region: secret }, "region"],
+    [{ kmsKeyId: secret }, "kms-key-id"],
+    [{ env: { AWS_SECRET_ACCESS_KEY: secret } }, "AWS_SECRET_ACCESS_KEY"],
+  ] as const) {
+    const message = expect.stringMatching(new RegExp(`^${name} of s3://b `));
+    expect(make(options)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID", message }));
+    expect(make(options)).not.toThrow("hunter2");
+  }
+});
+
+test("what the SDK says about its settings is reported with the variable that names a missing file", async () => {
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const file = join(await temporaryDirectory(), "token");
+  vi.stubEnv("AWS_WEB_IDENTITY_TOKEN_FILE", file);
+  vi.stubEnv("AWS_ROLE_ARN", "arn:aws:iam::1:role/x");
+  for (const name of ["AWS_PROFILE", "AWS_ACCESS_KEY_ID"]) vi.stubEnv(name, undefined);
+  const store = s3Store({ bucket: "b", endpoint: "http://127.0.0.1:9" });
+  onTestFinished(() => store.close());
+  await expect(store.list("")).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining(
+      `(AWS_WEB_IDENTITY_TOKEN_FILE: ENOENT: no such file or directory, open '${file}')`,
+    ),
+  });
+  await expect(storeAt("http://127.0.0.1:9", { region: "eu west" }).list("")).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("Region not accepted"),
+  });
 });
 
 test("a missing region and missing credentials are reported with the parameters to set", () => {
