@@ -46,7 +46,7 @@ export {
   listCheckpoints,
   type SkippedCheckpoint,
 } from "./store/list-checkpoints.ts";
-export { type HeldLease, isUnreadable } from "./store/lease-record.ts";
+export type { HeldLease } from "./store/lease-record.ts";
 export { readReservations } from "./store/reservations.ts";
 export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 

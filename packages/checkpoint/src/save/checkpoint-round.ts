@@ -1,7 +1,7 @@
 import { errorMessage, isCairnError } from "@cairn/kv";
 import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import { describeHolder, type HeldLease, heldLease } from "../store/lease-record.ts";
+import { describeHolder, type HeldLease } from "../store/lease-record.ts";
 import {
   checkpointFiles,
   findNewest,
@@ -97,11 +97,9 @@ async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
     logId: before.logId,
     ttlMs: take.leaseMs ?? leaseDuration(options.approxFrequency),
     clock,
-    ...(signal === undefined ? {} : { signal }),
-    onNonce: (nonce) => take.memory?.acquiring(nonce),
-    onHeld: (record, storeNow) => {
-      take.memory?.sawLease(record, storeNow);
-      held = heldLease(record, take.memory?.leftBehind(record, storeNow) ?? false);
+    signal,
+    onHeld({ owner, progress: { bytes }, since = null, expiresAt }) {
+      held = { owner, bytes, since, expiresAt };
     },
   });
   if (lease === undefined) {
@@ -211,11 +209,7 @@ export interface Rounds {
 export function checkpointRounds(parts: RoundParts): Rounds {
   const { source, options, clock, onEvent, onStep, archiving = archivingOnDisk } = parts;
   const directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
-  const memory = lookMemory({
-    node: source.node,
-    clock,
-    onWarning: (warning) => onEvent({ type: "warning", ...warning }),
-  });
+  const memory = lookMemory(source.node, clock, (warning) => onEvent({ type: "warning", ...warning }));
 
   async function dropDirectory(): Promise<void> {
     try {

@@ -164,7 +164,7 @@ class ScheduledCheckpointer implements Checkpointer {
         newestTakenAt: outcome.takenAt,
         storeNow,
         leased: outcome.outcome === "skipped" && outcome.reason === "leased",
-        ...(lease?.leftBehind === true ? { leftBehindFor: Date.parse(lease.expiresAt) - storeNow } : {}),
+        leasedFor: lease === undefined ? undefined : Date.parse(lease.expiresAt) - storeNow,
         random: this.#random(),
       });
     } catch {

@@ -42,23 +42,30 @@ export interface LookSituation {
   readonly storeNow: number;
   /** Whether another node was uploading. The outcome of its upload is known long before a period is over. */
   readonly leased?: boolean;
-  /** The remaining validity (ms) of a lease that an earlier process of this node left. No process renews it. */
-  readonly leftBehindFor?: number;
+  /** How long the lease of that node is still valid unless it is renewed (ms); undefined if this is unknown. */
+  readonly leasedFor?: number | undefined;
   readonly random: number;
 }
 
 /**
  * Returns the time until the next look (ms). The look is due when the newest checkpoint is 0.9 to 1.1 periods old or,
  * if it is already older, that long after this look. While there is none, it is due one to five minutes after this look,
- * or after such an interval if that is shorter. While another node uploads, the next look comes after a tenth of such an
- * interval, or sooner, once a lease that was left behind has expired. Any number of nodes save about one checkpoint per
- * period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The
+ * or after such an interval if that is shorter. While another node uploads, the next look comes
+ * after a tenth of such an interval or, if that is sooner, at a random time soon after its lease has expired, because it
+ * may have died. Any number of nodes save about one checkpoint per period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The
  * longest gap is 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
-  const { approxFrequency, newestTakenAt, storeNow, leased = false, leftBehindFor, random } = situation;
+  const {
+    approxFrequency,
+    newestTakenAt,
+    storeNow,
+    leased = false,
+    leasedFor = Infinity,
+    random,
+  } = situation;
   const interval = approxFrequency * (EARLIEST + SPREAD * random);
-  if (leased) return Math.min(interval * LEASED_PART, afterLease(leftBehindFor));
+  if (leased) return Math.min(interval * LEASED_PART, Math.max(0, leasedFor) * (1 + random) + AFTER_LEASE_MS);
   if (newestTakenAt === undefined) {
     const spread = FIRST_CHECKPOINT_MAX_MS - FIRST_CHECKPOINT_MIN_MS;
     return Math.min(interval, FIRST_CHECKPOINT_MIN_MS + spread * random);
@@ -75,11 +82,6 @@ export function nextLookDelay(situation: LookSituation): number {
  */
 export function isTooSoon(approxFrequency: number, age: number): boolean {
   return age + 1 < approxFrequency * EARLIEST;
-}
-
-/** Returns the time until just after a lease that was left behind has ended: it is not taken over before. */
-function afterLease(left: number | undefined): number {
-  return left === undefined ? Infinity : Math.max(0, left) + AFTER_LEASE_MS;
 }
 
 /**

@@ -68,13 +68,10 @@ export async function parseLease(
   return listed === undefined ? undefined : unknownLease(listed.modifiedAt);
 }
 
-/** The owner of a lease that cannot be read. */
-const UNKNOWN_OWNER = "unknown";
-
 /** A stand-in for a lease that cannot be read, perhaps a later version's. It is valid for the longest credible time. */
 function unknownLease(modifiedAt: number): LeaseRecord {
   const expiresAt = new Date(modifiedAt + MAX_CREDIBLE_LEASE_MS).toISOString();
-  return { owner: UNKNOWN_OWNER, nonce: "", progress: { bytes: 0 }, expiresAt };
+  return { owner: "An unknown process", nonce: "", progress: { bytes: 0 }, expiresAt };
 }
 
 /** Returns the latest archives whose uploads may have been left unfinished by the holders of a lease that has ended. */
@@ -115,37 +112,12 @@ export interface HeldLease {
   readonly since: string | null;
   /** The time at which the lease expires unless it is renewed. */
   readonly expiresAt: string;
-  /**
-   * Whether the lease has this node's id and has not been renewed since this process started, which means that an
-   * earlier process of the node left it behind. It is respected nevertheless, because a copy of the machine or its
-   * volume has the same id, path and files, so nothing proves that the holder is dead.
-   */
-  readonly leftBehind: boolean;
-}
-
-export function heldLease(record: LeaseRecord, leftBehind: boolean): HeldLease {
-  const { owner, progress, since = null, expiresAt } = record;
-  return { owner, bytes: progress.bytes, since, expiresAt, leftBehind };
-}
-
-/** Returns whether the lease could not be read, so that only its end is known. */
-export function isUnreadable({ owner }: Pick<HeldLease, "owner">): boolean {
-  return owner === UNKNOWN_OWNER;
 }
 
 /** Returns the reason for skipping a round while another process holds the lease, as a sentence. */
 export function describeHolder(held: HeldLease | undefined): string {
   if (held === undefined) return "Another node has just begun to upload a checkpoint.";
-  const { owner, bytes, since, expiresAt, leftBehind } = held;
-  if (isUnreadable(held)) {
-    return `Another process may be uploading a checkpoint: the lease in the store cannot be read, perhaps because another version of Cairn wrote it; it ends at ${expiresAt}.`;
-  }
+  const { owner, bytes, since, expiresAt } = held;
   const began = since === null ? "" : ` since ${since}`;
-  if (!leftBehind) {
-    return `${owner} is uploading a checkpoint${began}, ${bytes} bytes so far; unless it is renewed, its lease ends at ${expiresAt}.`;
-  }
-  return (
-    `An earlier process of this node, ${owner}, was uploading a checkpoint${began}, ${bytes} bytes, and has not renewed its lease ` +
-    `since this one started; the lease ends at ${expiresAt}.`
-  );
+  return `${owner} is uploading a checkpoint${began}, ${bytes} bytes so far; unless it is renewed, its lease ends at ${expiresAt}.`;
 }

@@ -1,17 +1,13 @@
-import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { listCheckpoints, markDamaged, memoryStore, startCheckpointer } from "../../src/index.ts";
 import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../../src/index.ts";
-import { leaseFile } from "../../src/store/lease-record.ts";
 import { unreachable } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
-
-const LEASE = leaseFile("log-a");
 
 const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
 
@@ -61,33 +57,6 @@ test("a second process with this node's id is recognised by its checkpoint, and 
   expect((await listCheckpoints(store)).checkpoints.map(({ txId }) => txId)).toEqual([8, 7, 1]);
 });
 
-test("a second process with this node's id is recognised by its lease, which it keeps renewing", async () => {
-  const { checkpointer, clock, store, source, events } = await start();
-  const other = testSource(source.node);
-  const gate = new EventEmitter();
-  const captured = once(gate, "captured");
-  other.beforeCapture = async () => {
-    gate.emit("captured");
-    await once(gate, "open");
-  };
-  const uploading = take(store, other, await temporaryDirectory(), { clock });
-  await captured;
-  for (let third = 0; third < 6; third++) {
-    const before = (await store.read("in-progress-log-a.json"))?.tag;
-    clock.advance(20_000);
-    await vi.waitFor(async () => expect((await store.read("in-progress-log-a.json"))?.tag).not.toBe(before));
-  }
-  await vi.waitFor(() => expect(events.some(({ type }) => type === "skipped")).toBe(true));
-  await vi.waitFor(() => expect(checkpointer.status().running).toBeNull());
-  expect(await checkpointer.checkpointNow().done).toMatchObject({
-    reason: "leased",
-    lease: { owner: source.node, since: expect.any(String), leftBehind: false },
-  });
-  expect(warnings(events)).toEqual(["same-node-id"]);
-  gate.emit("open");
-  expect(await uploading).toMatchObject({ outcome: "taken" });
-});
-
 test("neither earlier processes of the node nor its own checkpoints count as a second process", async () => {
   const { clock, store, source, events, look } = await start();
   await look();
@@ -105,32 +74,12 @@ test("neither earlier processes of the node nor its own checkpoints count as a s
   source.txId = 3;
   expect(await restarted.checkpointNow().done).toMatchObject({
     reason: "leased",
-    lease: { owner: source.node, leftBehind: true },
+    lease: { owner: source.node },
   });
   await store.remove("in-progress-log-a.json");
   await vi.waitFor(() => expect(restarted.status().running).toBeNull());
   expect(await restarted.checkpointNow().done).toMatchObject({ outcome: "taken" });
   expect([...warnings(events), ...warnings(again)]).toEqual([]);
-});
-
-test("a lease of this process does not count as that of a second one if the store's responses to it were lost", async () => {
-  let isAway = true;
-  const { clock, checkpointer, events, look, store } = await start(
-    {},
-    { failAfter: ({ name }) => (isAway && name === LEASE ? unreachable() : undefined) },
-  );
-  // The process has been running for longer than the tolerance for clocks.
-  clock.advance(10_000);
-  await look();
-  expect(events.at(-1)).toMatchObject({ type: "failed", error: { code: "STORE_UNREACHABLE" } });
-  isAway = false;
-  expect(await store.read(LEASE)).toBeDefined();
-  expect(await checkpointer.checkpointNow().done).toMatchObject({ reason: "leased" });
-  // Many requests during the time of the lease must not displace it from the memory.
-  for (let again = 0; again < 40; again += 1) await checkpointer.checkpointNow().done;
-  clock.advance(60_000);
-  expect(await checkpointer.checkpointNow().done).toMatchObject({ outcome: "taken" });
-  expect(warnings(events)).toEqual([]);
 });
 
 test("a checkpoint of this process does not count as that of a second one if the store's responses to it were lost", async () => {

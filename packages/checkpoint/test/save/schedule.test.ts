@@ -70,10 +70,12 @@ test("after a look that finds a held lease, the next look comes soon, since the 
   expect(delay).toBe(HOUR / 10);
 });
 
-test("after a look that finds the lease of a dead earlier process, the next look comes when the lease has expired", () => {
+test("after a look that finds a held lease, the next look comes at a random time soon after it has expired", () => {
   const met = { approxFrequency: HOUR, newestTakenAt: undefined, storeNow: NOW, leased: true, random: 0.5 };
-  expect(nextLookDelay({ ...met, leftBehindFor: 40_000 })).toBe(41_000);
-  expect(nextLookDelay({ ...met, leftBehindFor: HOUR })).toBe(HOUR / 10);
+  expect(nextLookDelay({ ...met, leasedFor: 40_000 })).toBe(61_000);
+  expect(nextLookDelay({ ...met, leasedFor: 40_000, random: 0 })).toBe(41_000);
+  expect(nextLookDelay({ ...met, leasedFor: -5, random: 0.9 })).toBe(1_000);
+  expect(nextLookDelay({ ...met, leasedFor: HOUR })).toBe(HOUR / 10);
 });
 
 test("looks are spread even if the period is shorter than a second", () => {

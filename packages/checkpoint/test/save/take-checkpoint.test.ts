@@ -306,7 +306,7 @@ test("an unreadable lease is valid for ten minutes", async () => {
     outcome: "skipped",
     reason: "leased",
     because: expect.stringMatching(
-      /^Another process may be uploading a checkpoint: the lease in the store cannot be read, .* it ends at 2026-11-20T06:10:00\.000Z\.$/,
+      /^An unknown process is uploading a checkpoint, .* its lease ends at 2026-11-20T06:10:00\.000Z\.$/,
     ) as string,
   });
   now += 600_001;

@@ -1,4 +1,3 @@
-import { isUnreadable } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
 import { CairnError, isCairnError, wait } from "@cairn/kv";
 import type { CheckpointResult } from "../../api/node-api.ts";
@@ -72,24 +71,14 @@ const SKIPPED = {
 
 /** An error rather than a notice: the checkpoint that is being uploaded may lack the newest transactions. */
 function nothingSaved({ because, lease }: Extract<Skipped, { skipped: "leased" }>, now: number): CairnError {
-  if (lease === null) return running(because, "that upload has ended.");
-  const { owner, since, bytes, expiresAt, leftBehind } = lease;
+  if (lease === null)
+    return new CairnError("CHECKPOINT_RUNNING", because, {
+      hint: "Run the command again when that upload has ended.",
+    });
+  const { owner, since, bytes, expiresAt } = lease;
   const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
-  const amount = `${formatBytes(bytes)}${began}`;
   const ends = `ends at ${formatTime(expiresAt)} (${formatRelative(expiresAt, now)})`;
-  if (isUnreadable(lease))
-    return running(`Nothing was saved: ${because}`, `the lease has ended: it ${ends}.`);
-  return leftBehind
-    ? running(
-        `Nothing was saved: an earlier process of this node, ${owner}, was uploading a checkpoint (${amount}) and its lease has not expired.`,
-        `the lease has expired: it ${ends}, and has not been renewed since this process started.`,
-      )
-    : running(
-        `Nothing was saved: ${owner} is uploading a checkpoint (${amount}).`,
-        `that upload has ended. Its lease ${ends}, unless the upload continues and renews it.`,
-      );
-}
-
-function running(message: string, when: string): CairnError {
-  return new CairnError("CHECKPOINT_RUNNING", message, { hint: `Run the command again when ${when}` });
+  const message = `Nothing was saved: ${owner} is uploading a checkpoint (${formatBytes(bytes)}${began}).`;
+  const hint = `Run the command again when that upload has ended. Its lease ${ends}, unless the upload continues and renews it.`;
+  return new CairnError("CHECKPOINT_RUNNING", message, { hint });
 }

@@ -169,9 +169,7 @@ const LISTED = {
 const SKIPPED = {
   skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
   because: described(TEXT, "The reason as a sentence."),
-  lease: nullable(
-    object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME, leftBehind: FLAG }),
-  ),
+  lease: nullable(object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME })),
 };
 const BEGUN = { begun: described(FLAG, "True in a 202 response. GET /status shows the progress.") };
 
