@@ -1,15 +1,46 @@
 import { CairnError } from "@cairn/kv";
-import type { S3 } from "@aws-sdk/client-s3";
+import type * as sdk from "@aws-sdk/client-s3";
 import { isOfSettings, refusalOf, s3Error, NOT_S3_HINT } from "./s3-errors.ts";
 import type { Refusal } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 
-export interface S3Call<U> {
+/** The requests of a store: input and output. */
+interface Requests {
+  abortMultipartUpload: [sdk.AbortMultipartUploadCommandInput, sdk.AbortMultipartUploadCommandOutput];
+  completeMultipartUpload: [
+    sdk.CompleteMultipartUploadCommandInput,
+    sdk.CompleteMultipartUploadCommandOutput,
+  ];
+  createMultipartUpload: [sdk.CreateMultipartUploadCommandInput, sdk.CreateMultipartUploadCommandOutput];
+  deleteObject: [sdk.DeleteObjectCommandInput, sdk.DeleteObjectCommandOutput];
+  getObject: [sdk.GetObjectCommandInput, sdk.GetObjectCommandOutput];
+  headObject: [sdk.HeadObjectCommandInput, sdk.HeadObjectCommandOutput];
+  listMultipartUploads: [sdk.ListMultipartUploadsCommandInput, sdk.ListMultipartUploadsCommandOutput];
+  listObjectsV2: [sdk.ListObjectsV2CommandInput, sdk.ListObjectsV2CommandOutput];
+  listParts: [sdk.ListPartsCommandInput, sdk.ListPartsCommandOutput];
+  putObject: [sdk.PutObjectCommandInput, sdk.PutObjectCommandOutput];
+  uploadPart: [sdk.UploadPartCommandInput, sdk.UploadPartCommandOutput];
+}
+
+/** The permission that each request needs, as Amazon names it. */
+const PERMISSIONS: Readonly<Record<keyof Requests, string>> = {
+  abortMultipartUpload: "s3:AbortMultipartUpload",
+  completeMultipartUpload: "s3:PutObject",
+  createMultipartUpload: "s3:PutObject",
+  deleteObject: "s3:DeleteObject",
+  getObject: "s3:GetObject",
+  headObject: "s3:GetObject and s3:ListBucket",
+  listMultipartUploads: "s3:ListBucketMultipartUploads",
+  listObjectsV2: "s3:ListBucket",
+  listParts: "s3:ListMultipartUploadParts",
+  putObject: "s3:PutObject",
+  uploadPart: "s3:PutObject",
+};
+
+interface S3Call<U> {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
-  /** The permission that the request needs, as Amazon names it. */
-  readonly permission: string;
   readonly signal?: AbortSignal | undefined;
   /** Returns a result for a refusal that the caller expects; undefined for any other. */
   readonly unless?: (refusal: Refusal) => U | undefined;
@@ -20,11 +51,12 @@ export interface S3Access {
   readonly settings: S3Settings;
   /** Returns the object's key. Throws as {@link requireStoreName} does. */
   key(name: string): string;
-  /** Sends a request. Throws a store's error, or the signal's reason. */
-  call<T, U = never>(
-    request: (s3: S3, options: { readonly abortSignal: AbortSignal }) => Promise<T>,
+  /** Sends a request about the bucket. Throws a store's error, or the signal's reason. */
+  call<R extends keyof Requests, U = never>(
+    request: R,
+    input: Omit<Requests[R][0], "Bucket">,
     call: S3Call<U>,
-  ): Promise<T | U>;
+  ): Promise<Requests[R][1] | U>;
   /** Converts the error of an interrupted body to a store's error. */
   explain(error: unknown, doing: string): unknown;
   /** Returns the date of the service's last response (milliseconds since 1970). */
@@ -38,38 +70,38 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
 export function s3Access(settings: S3Settings): S3Access {
   const { location } = settings;
-  let client: Promise<S3> | undefined;
+  let client: Promise<sdk.S3> | undefined;
   let lastDate: number | undefined;
   // This controller aborts requests that have no signal of their own. It is replaced after each close, because the
   // store may be used again.
   let closing = new AbortController();
-  const connected = (): Promise<S3> =>
-    (client ??= connect(settings, (date) => {
-      lastDate = date;
-    }));
   return {
     settings,
     key(name) {
       requireStoreName(name);
       return settings.prefix + name;
     },
-    async call(request, { doing, permission, signal, unless }) {
+    async call(request, input, { doing, signal, unless }) {
       const abortSignal = signal ?? closing.signal;
       abortSignal.throwIfAborted();
-      const s3 = await connected();
+      client ??= connect(settings, (date) => {
+        lastDate = date;
+      });
+      const s3 = await client;
+      const send = s3[request] as (input: object, options: object) => Promise<Requests[typeof request][1]>;
       try {
-        return await request(s3, { abortSignal });
+        return await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
       } catch (error) {
         abortSignal.throwIfAborted();
         const refusal = refusalOf(error);
         const meant = refusal === undefined ? undefined : unless?.(refusal);
         if (meant !== undefined) return meant;
-        throw s3Error(error, { ...settings, doing, permission });
+        throw s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
       }
     },
     // Settings that the SDK refuses cannot be the reason once there is a response.
     explain: (error, doing) =>
-      isOfSettings(error) ? error : s3Error(error, { ...settings, doing, permission: "s3:GetObject" }),
+      isOfSettings(error) ? error : s3Error(error, { ...settings, doing, permission: PERMISSIONS.getObject }),
     lastDate: () => lastDate,
     async close() {
       const made = client;
@@ -97,15 +129,15 @@ function closed(location: string): CairnError {
 }
 
 /** Only this function loads the SDK, because it is large and most processes have no store in S3. */
-async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<S3> {
+async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<sdk.S3> {
   // The SDK would warn about the next major version of Node, which does not concern operators.
   process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
-  const sdk = await import("@aws-sdk/client-s3");
+  const { S3 } = await import("@aws-sdk/client-s3");
   const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
   const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
   // This number of sockets suffices for small requests in addition to two transfers.
   const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
-  const s3 = new sdk.S3({
+  const s3 = new S3({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : "profile" in credentials ? credentials : { credentials }),

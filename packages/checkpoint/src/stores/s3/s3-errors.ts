@@ -127,6 +127,16 @@ export function refusalOf(error: unknown): Refusal | undefined {
   return { status, word: error.name, attempts: Math.max(1, numberOf(fieldOf(metadata, "attempts"))) };
 }
 
+/** Makes null the result of a request that is refused with one of these statuses. */
+export function nullAt(...statuses: number[]): (refusal: Refusal) => null | undefined {
+  return ({ status }) => (statuses.includes(status) ? null : undefined);
+}
+
+/** Returns null, the result of a request for an object, if there is no such object (and not no such bucket). */
+export function isMissing({ status, word }: Refusal): null | undefined {
+  return status === 404 && word !== "NoSuchBucket" ? null : undefined;
+}
+
 /** Returns a store's error, or `CONFIG_INVALID` for settings that the SDK refuses. Programming errors stay unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   const refusal = refusalOf(error);

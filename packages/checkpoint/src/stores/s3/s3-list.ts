@@ -8,25 +8,17 @@ import { isStoreName } from "../../store/stored-files.ts";
  * Lists the files whose names begin with `prefix`, in the order of their names. Sends one request per thousand objects.
  */
 export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {
-  const { bucket, prefix: own, location } = access.settings;
+  const { prefix: own, location } = access.settings;
   const doing = "listing its files";
   const files: StoredFile[] = [];
   let token: string | undefined;
   do {
     const ContinuationToken = token;
+    // Names of foreign objects may contain characters that XML cannot represent.
     const page = await access.call(
-      (s3, options) =>
-        s3.listObjectsV2(
-          {
-            Bucket: bucket,
-            Prefix: own + prefix,
-            // Names of foreign objects may contain characters that XML cannot represent.
-            EncodingType: "url",
-            ...(ContinuationToken === undefined ? {} : { ContinuationToken }),
-          },
-          options,
-        ),
-      { doing, permission: "s3:ListBucket" },
+      "listObjectsV2",
+      { Prefix: own + prefix, EncodingType: "url", ContinuationToken },
+      { doing },
     );
     // If the page is not a listing, the SDK returns no fields, which must not look like an empty store.
     const { Name, KeyCount, MaxKeys, IsTruncated } = page;
@@ -69,12 +61,9 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     if (attempt > 0) await pauseBefore(attempt - 1);
     const { Contents = [], EncodingType } = await access.call(
-      (s3, options) =>
-        s3.listObjectsV2(
-          { Bucket: access.settings.bucket, Prefix: Key, MaxKeys: 1, EncodingType: "url" },
-          options,
-        ),
-      { doing: "finding out what it supports", permission: "s3:ListBucket", signal },
+      "listObjectsV2",
+      { Prefix: Key, MaxKeys: 1, EncodingType: "url" },
+      { doing: "finding out what it supports", signal },
     );
     const [first] = Contents;
     if ((EncodingType === "url" ? decoded(first?.Key) : first?.Key) === Key) return true;
@@ -84,10 +73,7 @@ export async function listsObject(access: S3Access, Key: string, signal: AbortSi
 
 /** The date of the response to a listing of at most one object. Undefined if no response had a date. */
 export async function currentDate(access: S3Access, name: string): Promise<number | undefined> {
-  const { bucket, prefix } = access.settings;
-  await access.call(
-    (s3, options) => s3.listObjectsV2({ Bucket: bucket, Prefix: prefix + name, MaxKeys: 1 }, options),
-    { doing: "reading its clock", permission: "s3:ListBucket" },
-  );
+  const Prefix = access.settings.prefix + name;
+  await access.call("listObjectsV2", { Prefix, MaxKeys: 1 }, { doing: "reading its clock" });
   return access.lastDate();
 }

@@ -1,7 +1,7 @@
 import type { CompletedPart } from "@aws-sdk/client-s3";
-import { CairnError } from "@cairn/kv";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
+import { nullAt } from "./s3-errors.ts";
 import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
@@ -13,144 +13,75 @@ export interface MultipartUpload {
    * again.
    */
   send(part: Part, signal: AbortSignal): Promise<void>;
-  /** Creates the object. If this throws, the service may have created the object nevertheless. */
-  complete(options: {
-    readonly onlyIfAbsent: boolean;
-    readonly signal: AbortSignal | undefined;
-  }): Promise<void>;
+  /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
+  complete(condition: object, signal: AbortSignal | undefined): Promise<void>;
   /** Frees the parts that were sent. Does nothing if the upload is completed. */
   abort(signal: AbortSignal): Promise<void>;
   /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
   readonly doubtful: boolean;
 }
 
-export interface NewObject {
-  readonly name: string;
-  /** A random value that distinguishes this upload's object from any other of the same name. */
-  readonly nonce: string;
-}
-
-/** The metadata field of {@link NewObject.nonce}. */
-export const NONCE_FIELD = "cairn-upload";
-
 /** The maximum number of attempts to abort an upload before it is left to `tidy`. */
 const MAX_ABORTS = 3;
 
+/** Begins an upload to the key and with the properties in `object`. `doing` is a participle phrase for messages. */
 export async function beginMultipart(
   access: S3Access,
-  { name, nonce }: NewObject,
+  object: { readonly Key: string },
+  doing: string,
   signal: AbortSignal | undefined,
 ): Promise<MultipartUpload> {
-  const { bucket, checksums, encryption, storage, location, maxAttempts } = access.settings;
-  const target = { Bucket: bucket, Key: access.key(name) };
-  const doing = `writing ${name}`;
-  const call = { doing, permission: "s3:PutObject" };
+  const { checksums, location, maxAttempts } = access.settings;
   const checked = checksums === "when-supported";
   const begun = await access.call(
-    (s3, options) =>
-      s3.createMultipartUpload(
-        {
-          ...target,
-          ...encryption,
-          ...storage,
-          ContentType: "application/x-tar",
-          Metadata: { [NONCE_FIELD]: nonce },
-          ...(checked ? { ChecksumAlgorithm: "CRC32" } : {}),
-        },
-        options,
-      ),
-    { ...call, signal },
+    "createMultipartUpload",
+    { ...object, ...(checked ? { ChecksumAlgorithm: "CRC32" } : {}) },
+    { doing, signal },
   );
   const { UploadId } = begun;
   if (UploadId === undefined) throw unexpectedResponse(location, doing, "the service returned no upload id");
+  const target = { Key: object.Key, UploadId };
   const sent: CompletedPart[] = [];
 
   return {
     doubtful: (begun.$metadata.attempts ?? 1) > 1,
-    async send({ number, body }, stop) {
-      const answer = await persist(maxAttempts, stop, () =>
-        access.call(
-          (s3, options) =>
-            s3.uploadPart(
-              { ...target, UploadId, PartNumber: number, Body: body, ContentLength: body.length },
-              options,
-            ),
-          { ...call, signal: stop },
-        ),
+    async send({ number: PartNumber, body: Body }, stop) {
+      const part = { ...target, PartNumber, Body, ContentLength: Body.length };
+      const { ETag, ChecksumCRC32 } = await persist(maxAttempts, stop, () =>
+        access.call("uploadPart", part, { doing, signal: stop }),
       );
-      if (answer.ETag === undefined)
-        throw unexpectedResponse(location, doing, `the service returned no ETag for part ${number}`);
-      sent.push({
-        PartNumber: number,
-        ETag: answer.ETag,
-        ...(answer.ChecksumCRC32 === undefined || !checked ? {} : { ChecksumCRC32: answer.ChecksumCRC32 }),
-      });
+      if (ETag === undefined)
+        throw unexpectedResponse(location, doing, `the service returned no ETag for part ${PartNumber}`);
+      sent.push({ PartNumber, ETag, ...(checked ? { ChecksumCRC32 } : {}) });
     },
-    async complete({ onlyIfAbsent, signal: stop }) {
-      const parts = sent.toSorted((a, b) => (a.PartNumber ?? 0) - (b.PartNumber ?? 0));
-      const MultipartUpload = { Parts: parts };
-      const condition = onlyIfAbsent ? { IfNoneMatch: "*" } : {};
-      await access.call(
-        (s3, options) =>
-          s3.completeMultipartUpload({ ...target, ...condition, UploadId, MultipartUpload }, options),
-        { ...call, signal: stop },
-      );
+    async complete(condition, stop) {
+      const Parts = sent.toSorted((a, b) => (a.PartNumber ?? 0) - (b.PartNumber ?? 0));
+      const input = { ...target, ...condition, MultipartUpload: { Parts } };
+      await access.call("completeMultipartUpload", input, { doing, signal: stop });
     },
     async abort(stop) {
       for (let time = 0; time < MAX_ABORTS; time++) {
         await abortUpload(access, target.Key, UploadId, stop);
         // A part that was in flight may arrive after the abort and remain.
-        const gone = await access.call(
-          async (s3, options) => {
-            await s3.listParts({ ...target, UploadId, MaxParts: 1 }, options);
-            return false;
-          },
-          {
-            doing,
-            permission: "s3:ListMultipartUploadParts",
-            signal: stop,
-            // Without permission to check, the abort counts as complete.
-            unless: ({ status }) => (status === 404 || status === 403 || status === 501 ? true : undefined),
-          },
-        );
-        if (gone) return;
+        // Without permission to check, the abort counts as complete.
+        const call = { doing, signal: stop, unless: nullAt(404, 403, 501) };
+        const left = await access.call("listParts", { ...target, MaxParts: 1 }, call);
+        if (left === null) return;
       }
     },
   };
 }
 
-export function lengthDiffers(
-  name: string,
-  location: string,
-  has: number | undefined,
-  sent: number,
-): CairnError {
-  const keeps = has === undefined ? "none" : `${has}`;
-  return new CairnError(
-    "CHECKPOINT_INCOMPLETE",
-    `${location} kept ${keeps} of the ${sent} bytes of ${name}.`,
-    {
-      hint: "Nothing was published. If this happens again, use another service: this one does not preserve the data written to it.",
-    },
-  );
-}
-
-export interface Sending {
-  readonly first: Part;
-  readonly rest: AsyncGenerator<Part, void, undefined>;
-  readonly memory: PartMemory;
-  readonly onPart: (part: Part) => void;
-  readonly signal: AbortSignal | undefined;
-}
-
 /**
- * Sends all parts, with the configured concurrency. The first error ends all transfers, even while the source of the
- * parts is awaited, and is thrown once nothing is in flight.
+ * Sends all parts, at most `atOnce` of them concurrently. The first error ends all transfers, even while the source of
+ * the parts is awaited, and is thrown once nothing is in flight.
  */
 export async function sendParts(
-  access: S3Access,
   upload: MultipartUpload,
-  { first, rest, memory, onPart, signal }: Sending,
+  parts: AsyncGenerator<Part, void, undefined>,
+  memory: PartMemory,
+  atOnce: number,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   // Only the first reason is thrown.
   const stop = new AbortController();
@@ -168,14 +99,12 @@ export async function sendParts(
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     signal?.throwIfAborted();
-    for (let part = first; ;) {
-      onPart(part);
-      const sending = send(part).finally(() => inFlight.delete(sending));
-      inFlight.add(sending);
-      while (inFlight.size >= access.settings.concurrency) await Promise.race(inFlight);
-      const next = await unlessAborted(rest.next(), stop.signal);
+    for (;;) {
+      const next = await unlessAborted(parts.next(), stop.signal);
       if (next.done === true) break;
-      part = next.value;
+      const sending = send(next.value).finally(() => inFlight.delete(sending));
+      inFlight.add(sending);
+      while (inFlight.size >= atOnce) await Promise.race(inFlight);
     }
   } catch (error) {
     stop.abort(error);

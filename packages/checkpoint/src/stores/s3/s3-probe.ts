@@ -3,8 +3,8 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { StoreFindings } from "../../store/checkpoint-store.ts";
 import type { S3Access } from "./s3-access.ts";
 import { dropBody } from "./s3-body.ts";
+import { nullAt, type Refusal } from "./s3-errors.ts";
 import { listsObject } from "./s3-list.ts";
-import type { S3Settings } from "./s3-options.ts";
 
 /** The notation of an ETag in a condition. Some services compare it with quotes, others without. */
 export type EtagStyle = "quoted" | "bare";
@@ -21,6 +21,7 @@ const PROBE_PREFIX = ".probe-";
 
 /** Statuses of refused conditional writes: 412 if the condition is not met, any other if it is not supported. */
 const NOT_HONOURED = [400, 404, 405, 409, 412, 501];
+const NOT_PERMITTED = [403, 405, 501];
 const OTHER_ETAG = "0123456789abcdef0123456789abcdef";
 
 /** The time limit for probing. */
@@ -39,42 +40,33 @@ export function conditionTag(etag: string, style: EtagStyle): string {
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
-  const { bucket, prefix, checksums, encryption } = access.settings;
-  const at = { Bucket: bucket };
+  const { prefix, checksums, encryption } = access.settings;
   const doing = "finding out what it supports";
 
-  const remove = (key: string): Promise<boolean> =>
-    access.call((s3, options) => s3.deleteObject({ ...at, Key: key }, options).then(() => true), {
+  const remove = async (Key: string): Promise<boolean> => {
+    const call = {
       doing,
-      permission: "s3:DeleteObject",
       signal,
-      unless: ({ status }) =>
-        status === 403 || status === 405 || status === 501 ? false : status === 404 || undefined,
-    });
+      unless: ({ status }: Refusal) =>
+        status === 404 ? true : NOT_PERMITTED.includes(status) ? false : undefined,
+    };
+    return (await access.call("deleteObject", { Key }, call)) !== false;
+  };
   const own = `${prefix}${PROBE_PREFIX}${randomBytes(8).toString("hex")}`;
   // The name is one that does not exist, so that nothing is left behind if objects may not be removed.
   const canDelete = await remove(own);
   const Key = canDelete ? own : `${prefix}${PROBE_PREFIX}kept`;
   let attempt = 0;
   /** Writes the object. Returns its ETag, or the status of a refusal if `refusals` contains it. */
-  const put = (condition: object, refusals: readonly number[]): Promise<string | number> =>
-    access.call<string, number>(
-      async (s3, options) => {
-        attempt += 1;
-        const Body = Buffer.from(`A Cairn test file, round ${attempt}, ${own}; it may be removed.\n`);
-        const { ETag } = await s3.putObject(
-          { ...at, ...encryption, Key, Body, ContentLength: Body.length, ...condition },
-          options,
-        );
-        return ETag ?? "";
-      },
-      {
-        doing,
-        permission: "s3:PutObject",
-        signal,
-        unless: ({ status }) => (refusals.includes(status) ? status : undefined),
-      },
-    );
+  const put = async (condition: object, refusals: readonly number[]): Promise<string | number> => {
+    attempt += 1;
+    const Body = Buffer.from(`A Cairn test file, round ${attempt}, ${own}; it may be removed.\n`);
+    const input = { ...encryption, Key, Body, ContentLength: Body.length, ...condition };
+    const unless = ({ status }: Refusal): number | undefined =>
+      refusals.includes(status) ? status : undefined;
+    const answer = await access.call("putObject", input, { doing, signal, unless });
+    return typeof answer === "number" ? answer : (answer.ETag ?? "");
+  };
 
   try {
     const ifNone = { IfNoneMatch: "*" };
@@ -96,46 +88,30 @@ export async function probe(access: S3Access): Promise<S3Findings> {
       if (wrong === 412) ifMatch = style;
       etag = wrong;
     }
-    if (!(await listsObject(access, Key, signal))) throw unlisted(access.settings);
+    if (!(await listsObject(access, Key, signal))) {
+      // Checkpoints would be saved but never found.
+      throw new CairnError(
+        "STORE_DENIED",
+        `The checkpoint store ${access.settings.location} does not list an object that was just written, so checkpoints in it would not be found.`,
+        {
+          hint: "Give the store another `prefix` that consists of letters, digits, dashes and slashes. If that does not help, use another service. Nothing was saved.",
+        },
+      );
+    }
     const ranges = await knowsRanges(access, Key, signal);
     return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, ranges, checksums };
   } finally {
-    if (canDelete) await bestEffort(() => remove(Key));
+    if (canDelete)
+      await remove(Key).catch((error: unknown) => {
+        if (!isCairnError(error)) throw error;
+      });
   }
-}
-
-/** Returns the error for a store in which checkpoints would be saved but never found. */
-function unlisted({ location }: S3Settings): CairnError {
-  return new CairnError(
-    "STORE_DENIED",
-    `The checkpoint store ${location} does not list an object that was just written, so checkpoints in it would not be found.`,
-    {
-      hint: "Give the store another `prefix` that consists of letters, digits, dashes and slashes. If that does not help, use another service. Nothing was saved.",
-    },
-  );
 }
 
 async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
-  return access.call(
-    async (s3, options) => {
-      const answer = await s3.getObject({ Bucket: access.settings.bucket, Key, Range: "bytes=2-5" }, options);
-      dropBody(answer.Body);
-      return answer.ContentRange?.startsWith("bytes 2-5/") === true && answer.ContentLength === 4;
-    },
-    {
-      doing: "finding out what it supports",
-      permission: "s3:GetObject",
-      signal,
-      unless: ({ status }) => (status === 404 || status === 501 ? false : undefined),
-    },
-  );
-}
-
-/** Runs `work`, which cleans up, and ignores errors of the store. */
-async function bestEffort(work: () => Promise<unknown>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-  }
+  const call = { doing: "finding out what it supports", signal, unless: nullAt(404, 501) };
+  const answer = await access.call("getObject", { Key, Range: "bytes=2-5" }, call);
+  if (answer === null) return false;
+  dropBody(answer.Body);
+  return answer.ContentRange?.startsWith("bytes 2-5/") === true && answer.ContentLength === 4;
 }

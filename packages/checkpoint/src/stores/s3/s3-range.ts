@@ -1,7 +1,7 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { S3Access } from "./s3-access.ts";
-import { unexpectedResponse } from "./s3-access.ts";
+import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
+import { isMissing } from "./s3-errors.ts";
 import { pauseBefore, persist } from "./s3-pause.ts";
 import { notThere } from "../../store/stored-files.ts";
 
@@ -30,23 +30,19 @@ export async function askRange(
   { name, start, end, etag }: ByteRange,
   signal: AbortSignal | undefined,
 ): Promise<RangeAnswer | "empty"> {
-  const { bucket, location } = access.settings;
+  const { location } = access.settings;
   const doing = `reading ${name}`;
   const Range = `bytes=${start}-${end - 1}`;
   const answer = await access.call(
-    (s3, options) =>
-      s3.getObject(
-        { Bucket: bucket, Key: access.key(name), Range, ...(etag === undefined ? {} : { IfMatch: etag }) },
-        options,
-      ),
+    "getObject",
+    { Key: access.key(name), Range, IfMatch: etag },
     {
       doing,
-      permission: "s3:GetObject",
       signal,
-      unless: ({ status, word }) => {
-        if (status === 416) return "empty";
-        if (status === 412) return "changed";
-        return status === 404 && word !== "NoSuchBucket" ? "gone" : undefined;
+      unless(refusal) {
+        if (refusal.status === 416) return "empty";
+        if (refusal.status === 412) return "changed";
+        return isMissing(refusal) === null ? "gone" : undefined;
       },
     },
   );

@@ -3,6 +3,7 @@ import type { TaggedText } from "../../store/checkpoint-store.ts";
 import { contentTag, MAX_SMALL_FILE_BYTES, tooLarge } from "../../store/stored-files.ts";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
+import { isMissing } from "./s3-errors.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
@@ -13,15 +14,11 @@ export interface SmallFile extends TaggedText {
 
 /** Reads a small file; undefined if it does not exist. Throws `CHECKPOINT_CORRUPT` if it is too large. */
 export async function readSmall(access: S3Access, name: string): Promise<SmallFile | undefined> {
-  const { bucket, location, maxAttempts, requestTimeout: idleMs } = access.settings;
+  const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const Key = access.key(name);
   const doing = `reading ${name}`;
   for (let attempt = 0; ; attempt++) {
-    const answer = await access.call((s3, options) => s3.getObject({ Bucket: bucket, Key }, options), {
-      doing,
-      permission: "s3:GetObject",
-      unless: ({ status, word }) => (status === 404 && word !== "NoSuchBucket" ? null : undefined),
-    });
+    const answer = await access.call("getObject", { Key }, { doing, unless: isMissing });
     if (answer === null) return undefined;
     const { ContentLength: bytes = MAX_SMALL_FILE_BYTES, ETag: etag = "" } = answer;
     if (bytes > MAX_SMALL_FILE_BYTES) {
@@ -49,37 +46,32 @@ type Outcome = { readonly written: boolean; readonly attempts: number } | "confl
 /** Writes a small file if a condition is met. Returns whether it was met, and the number of attempts. */
 async function put(access: S3Access, name: string, text: string, condition: object): Promise<Outcome> {
   const Body = Buffer.from(text);
-  const { bucket, encryption } = access.settings;
   const isConditional = Object.keys(condition).length > 0;
-  return access.call<Outcome, Outcome>(
-    async (s3, options) => {
-      const { $metadata } = await s3.putObject(
-        {
-          Bucket: bucket,
-          Key: access.key(name),
-          Body,
-          ContentLength: Body.length,
-          ContentType: "application/json",
-          ...encryption,
-          ...condition,
-        },
-        options,
-      );
-      return { written: true, attempts: $metadata.attempts ?? 1 };
+  const answer = await access.call<"putObject", Outcome>(
+    "putObject",
+    {
+      Key: access.key(name),
+      Body,
+      ContentLength: Body.length,
+      ContentType: "application/json",
+      ...access.settings.encryption,
+      ...condition,
     },
     {
       doing: `writing ${name}`,
-      permission: "s3:PutObject",
-      unless({ status, word, attempts }) {
+      unless(refusal) {
+        const { status, attempts } = refusal;
         if (!isConditional) return undefined;
         // 412: the condition is not met. 404: the object of If-Match no longer exists. 409: another conditional write is in progress
         // (Amazon S3).
-        if (status === 412 || (status === 404 && word !== "NoSuchBucket"))
-          return { written: false, attempts };
+        if (status === 412 || isMissing(refusal) === null) return { written: false, attempts };
         return status === 409 ? "conflict" : undefined;
       },
     },
   );
+  return answer === "conflict" || "written" in answer
+    ? answer
+    : { written: true, attempts: answer.$metadata.attempts ?? 1 };
 }
 
 /** Calls `put`, and again after each conflict with another writer. Returns whether the file was written. */

@@ -3,6 +3,7 @@ import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import type { CheckpointStore } from "../../store/checkpoint-store.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
 import { s3Access, unexpectedResponse } from "./s3-access.ts";
+import { isMissing } from "./s3-errors.ts";
 import { openContent } from "./s3-download.ts";
 import { currentDate, listObjects } from "./s3-list.ts";
 import { abortDeadUploads } from "./s3-unfinished.ts";
@@ -88,7 +89,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
         content.destroy();
         throw error;
       }
-      return uploadContent(access, { creates: findings?.creates ?? false }, name, content, uploading);
+      return uploadContent(access, findings?.creates ?? false, name, content, uploading);
     },
     open: (name, { signal } = {}) =>
       openContent(access, name, signal, () => {
@@ -112,14 +113,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       const Key = access.key(name);
       requireWritable(`removing ${name}`);
       try {
-        await access.call(
-          (s3, request) => s3.deleteObject({ Bucket: settings.bucket, Key }, request).then(() => undefined),
-          {
-            doing: `removing ${name}`,
-            permission: "s3:DeleteObject",
-            unless: ({ status, word }) => (status === 404 && word !== "NoSuchBucket" ? null : undefined),
-          },
-        );
+        await access.call("deleteObject", { Key }, { doing: `removing ${name}`, unless: isMissing });
       } catch (error) {
         if (isCairnError(error, "STORE_DENIED") && findings?.canDelete === true) {
           findings = { ...findings, canDelete: false };

@@ -1,4 +1,5 @@
 import type { S3Access } from "./s3-access.ts";
+import { nullAt } from "./s3-errors.ts";
 
 /** Aborts an upload; does nothing if it does not exist. */
 export async function abortUpload(
@@ -7,18 +8,9 @@ export async function abortUpload(
   id: string,
   signal?: AbortSignal,
 ): Promise<void> {
-  await access.call(
-    (s3, options) =>
-      s3
-        .abortMultipartUpload({ Bucket: access.settings.bucket, Key: key, UploadId: id }, options)
-        .then(() => undefined),
-    {
-      doing: "removing parts of an unfinished upload",
-      permission: "s3:AbortMultipartUpload",
-      signal,
-      unless: ({ status }) => (status === 404 ? null : undefined),
-    },
-  );
+  const doing = "removing parts of an unfinished upload";
+  const input = { Key: key, UploadId: id };
+  await access.call("abortMultipartUpload", input, { doing, signal, unless: nullAt(404) });
 }
 
 /** The caller ensures that no upload of `name` is in use. Returns their number: 0 if uploads cannot be listed. */
@@ -44,20 +36,12 @@ async function* openUploads(
   prefix: string,
   signal?: AbortSignal,
 ): AsyncGenerator<OpenUpload, void, undefined> {
-  const { bucket } = access.settings;
   let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
   while (marker !== undefined) {
     const from: { KeyMarker?: string; UploadIdMarker?: string } = marker;
-    const page = await access.call(
-      (s3, options) => s3.listMultipartUploads({ Bucket: bucket, Prefix: prefix, ...from }, options),
-      {
-        doing: "listing unfinished uploads",
-        permission: "s3:ListBucketMultipartUploads",
-        signal,
-        // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
-        unless: ({ status }) => (status === 403 || status === 501 || status === 405 ? null : undefined),
-      },
-    );
+    // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
+    const call = { doing: "listing unfinished uploads", signal, unless: nullAt(403, 501, 405) };
+    const page = await access.call("listMultipartUploads", { Prefix: prefix, ...from }, call);
     if (page === null) return;
     for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
       if (Key === undefined || UploadId === undefined) continue;
