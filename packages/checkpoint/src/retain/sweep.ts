@@ -19,7 +19,7 @@ export interface SweepOptions {
   readonly source: CheckpointSource;
   /** The policy applies only to checkpoints of this log. */
   readonly logId: string;
-  readonly policy?: RetentionPolicy;
+  readonly policy?: RetentionPolicy | undefined;
   /** How long an archive without a manifest is left alone after its last write (ms). Defaults to one hour. */
   readonly orphanGraceMs?: number;
 }

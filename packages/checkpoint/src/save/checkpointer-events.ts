@@ -2,9 +2,9 @@ import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { SkipReason } from "./schedule.ts";
 import type { CheckpointerWarning } from "./look-memory.ts";
 import type { SweepReport } from "../retain/sweep.ts";
-import type { SaveStep } from "./save-checkpoint.ts";
 
-export type RoundStep = "looking" | SaveStep | "sweeping";
+/** The steps of a round, for progress reports. */
+export type RoundStep = "looking" | "capturing" | "uploading" | "publishing" | "sweeping";
 
 /**
  * The events that a checkpointer reports as they happen. Durations are in milliseconds. However the round ends, each

@@ -1,11 +1,13 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, errorMessage } from "@cairn/kv";
+import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { type Clock, systemClock, systemRandom } from "../timing/clock.ts";
-import type { Archiving } from "./capture.ts";
-import { checkpointRounds, type Rounds, type TakeOutcome } from "./checkpoint-round.ts";
+import { type Archiving, archivingOnDisk, type CaptureDirectory } from "./capture.ts";
+import { takeCheckpoint, type TakeOutcome } from "./checkpoint-round.ts";
 import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
+import { type CheckpointerWarning, type LookMemory, lookMemory } from "./look-memory.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
 /** The dependencies of a checkpointer. The clock and the random numbers default to the machine's. */
@@ -59,10 +61,11 @@ export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
 }
 
 class ScheduledCheckpointer implements Checkpointer {
-  readonly #options: CheckpointerOptions;
+  readonly #parts: CheckpointerParts;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #rounds: Rounds;
+  readonly #directory: CaptureDirectory;
+  readonly #memory: LookMemory;
   readonly #scheduleEnd = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
@@ -73,19 +76,19 @@ class ScheduledCheckpointer implements Checkpointer {
   #failures = 0;
 
   constructor(parts: CheckpointerParts) {
-    const { source, options, clock = systemClock, random = systemRandom, onEvent = () => undefined } = parts;
-    this.#options = options;
+    const {
+      source,
+      options,
+      clock = systemClock,
+      random = systemRandom,
+      archiving = archivingOnDisk,
+    } = parts;
+    this.#parts = parts;
     this.#clock = clock;
     this.#random = random;
     this.#status = new StatusKeeper(clock);
-    this.#rounds = checkpointRounds({
-      source,
-      options,
-      clock,
-      onEvent: (event) => this.#report(event, onEvent),
-      onStep: (step, bytes) => this.#status.step(step, bytes),
-      archiving: parts.archiving,
-    });
+    this.#directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
+    this.#memory = lookMemory(source.node, clock, (warning) => this.#warn(warning));
   }
 
   start(): void {
@@ -105,7 +108,7 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   stop({ timeoutMs = STOP_TIMEOUT_MS, save = true }: StopOptions = {}): Promise<void> {
-    this.#stopped ??= this.#stop(timeoutMs, save && this.#options.checkpointOnClose);
+    this.#stopped ??= this.#stop(timeoutMs, save && this.#parts.options.checkpointOnClose);
     return this.#stopped;
   }
 
@@ -132,12 +135,18 @@ class ScheduledCheckpointer implements Checkpointer {
   }
 
   #refusal(): CairnError | undefined {
-    if (this.#stopped !== undefined) return stopped();
-    return this.#running === undefined ? undefined : alreadyRunning();
+    if (this.#stopped !== undefined)
+      return new CairnError("NOT_READY", "The node is stopping and saves no more checkpoints.", {
+        hint: "Set checkpoint-on-close? to save one whenever a node stops.",
+      });
+    if (this.#running === undefined) return undefined;
+    return new CairnError("CHECKPOINT_RUNNING", "A checkpoint is already being saved.", {
+      hint: "Wait until it has ended. The status shows its progress.",
+    });
   }
 
   async #runSchedule(): Promise<void> {
-    const { approxFrequency, firstLookAfter } = this.#options;
+    const { approxFrequency, firstLookAfter } = this.#parts.options;
     let delay = firstLookAfter ?? firstLookDelay(approxFrequency, this.#random());
     for (;;) {
       this.#status.plan(delay);
@@ -153,7 +162,7 @@ class ScheduledCheckpointer implements Checkpointer {
 
   /** Performs one look. Returns the time until the next one (ms). */
   async #lookOnce(): Promise<number> {
-    const { approxFrequency } = this.#options;
+    const { approxFrequency } = this.#parts.options;
     const lookedAt = this.#clock.now();
     try {
       const outcome = await this.#round(false);
@@ -176,9 +185,7 @@ class ScheduledCheckpointer implements Checkpointer {
   /** Runs a round. Begins synchronously, so that no other round can begin in between. */
   #round(forced: boolean): Promise<TakeOutcome> {
     this.#status.step("looking", 0);
-    // Stopping waits for the upload, and by then the node has little else to do.
-    const hurry = this.#scheduleEnd.signal;
-    const outcome = this.#rounds.run({ forced, signal: this.#upload.signal, hurry });
+    const outcome = this.#run(forced);
     this.#running = { forced, ended: this.#settle(outcome) };
     return outcome;
   }
@@ -195,14 +202,100 @@ class ScheduledCheckpointer implements Checkpointer {
     this.#status.ended();
   }
 
-  /** Reports to the observer. Its errors must neither make a checkpoint fail nor end the schedule. */
-  #report(event: CheckpointerEvent, onEvent: (event: CheckpointerEvent) => void): void {
-    if (event.type === "warning") {
-      const { type: _, ...warning } = event;
-      this.#status.warned(warning);
-    }
+  /**
+   * Takes a checkpoint or skips it, sweeps after taking one, and reports both as events. If the store is full, sweeps
+   * first, and tries once more if that removed something. If the checkpoint fails, throws its error.
+   */
+  async #run(forced: boolean): Promise<TakeOutcome> {
+    const { source, options, archiving } = this.#parts;
+    const startedAt = this.#clock.now();
+    const durationMs = (): number => this.#clock.now() - startedAt;
+    // The number of bytes packed so far. A failure is reported with it.
+    let packed = 0;
+    this.#report({ type: "begun", forced });
     try {
-      onEvent(event);
+      await this.#directory.make();
+      const outcome = await takeCheckpoint({
+        source,
+        options,
+        clock: this.#clock,
+        forced,
+        signal: this.#upload.signal,
+        // Stopping waits for the upload, and by then the node has little else to do.
+        hurry: this.#scheduleEnd.signal,
+        onStep: (step, bytes) => {
+          packed = bytes;
+          this.#status.step(step, bytes);
+        },
+        archiving,
+        memory: this.#memory,
+        // The policy keeps what is needed even before the new checkpoint exists. If sweeps only followed saves, a
+        // full store would stay full.
+        makeRoom: (logId) => this.#sweep(logId),
+      });
+      if (outcome.outcome === "skipped") {
+        const { reason, because } = outcome;
+        this.#report({ type: "skipped", reason, because, durationMs: durationMs() });
+      } else {
+        this.#report({ type: "taken", checkpoint: outcome.checkpoint, durationMs: durationMs() });
+        await this.#sweep(outcome.checkpoint.manifest.log.id);
+      }
+      return outcome;
+    } catch (error) {
+      this.#report({ type: "failed", error, durationMs: durationMs(), bytes: packed });
+      throw error;
+    } finally {
+      if (!options.keepDirBetweenCheckpoints) await this.#dropDirectory();
+    }
+  }
+
+  /**
+   * Sweeps the store. Returns whether that may have freed space. A failure is reported but not thrown, because the
+   * checkpoint has been saved, or another error keeps it from being saved.
+   */
+  async #sweep(logId: string): Promise<boolean> {
+    const { source, options } = this.#parts;
+    const startedAt = this.#clock.now();
+    this.#status.step("sweeping", 0);
+    this.#report({ type: "sweep-begun" });
+    try {
+      const report = await sweepStore({
+        store: options.store,
+        source,
+        logId,
+        policy: options.retentionPolicy,
+      });
+      this.#report({ type: "swept", ...report, durationMs: this.#clock.now() - startedAt });
+      return report.removed.some(({ reason }) => reason !== "expired");
+    } catch (error) {
+      this.#report({ type: "sweep-failed", error, durationMs: this.#clock.now() - startedAt });
+      return false;
+    }
+  }
+
+  /** Removes the capture directory if this checkpointer created it. A failure is reported as a warning, not thrown. */
+  async #dropDirectory(): Promise<void> {
+    try {
+      await this.#directory.drop();
+    } catch (error) {
+      const path = this.#parts.options.checkpointDir;
+      this.#warn({
+        about: "capture-directory",
+        message: `The capture directory ${path} could not be removed: ${errorMessage(error)}`,
+        hint: "Remove it by hand, or leave it to the node, which removes it later. It is empty and does no harm.",
+      });
+    }
+  }
+
+  #warn(warning: CheckpointerWarning): void {
+    this.#status.warned(warning);
+    this.#report({ type: "warning", ...warning });
+  }
+
+  /** Reports to the observer. Its errors must neither make a checkpoint fail nor end the schedule. */
+  #report(event: CheckpointerEvent): void {
+    try {
+      this.#parts.onEvent?.(event);
     } catch (error) {
       this.#status.failed(error, `An observer of the event ${event.type} failed: `);
     }
@@ -215,7 +308,7 @@ class ScheduledCheckpointer implements Checkpointer {
     await Promise.race([this.#finish(save), limit]);
     ended.abort();
     await limit;
-    if (!this.#options.keepDirOnClose) await this.#rounds.dropDirectory();
+    if (!this.#parts.options.keepDirOnClose) await this.#dropDirectory();
   }
 
   /** Waits for the running round, and saves once more if `save` is set. */
@@ -229,33 +322,12 @@ class ScheduledCheckpointer implements Checkpointer {
 
   async #abortAfter(ms: number, ended: AbortSignal): Promise<void> {
     if (!(await this.#clock.wait(ms, ended))) return;
-    this.#upload.abort(stoppedAfter(ms));
+    const message = `The node stopped before the checkpoint was saved, after waiting ${ms} ms.`;
+    const hint = "Leave the checkpoint to the next node that looks at the store. Nothing was published.";
+    this.#upload.abort(new CairnError("NOT_READY", message, { hint }));
     // A store may never respond. A capture always ends, but it reads the index until then.
     do {
       if (!(await this.#clock.wait(ABORT_TIMEOUT_MS, ended))) return;
     } while (this.status().running?.step === "capturing");
   }
-}
-
-function stopped(): CairnError {
-  return new CairnError("NOT_READY", "The node is stopping and saves no more checkpoints.", {
-    hint: "Set checkpoint-on-close? to save one whenever a node stops.",
-  });
-}
-
-function alreadyRunning(): CairnError {
-  return new CairnError("CHECKPOINT_RUNNING", "A checkpoint is already being saved.", {
-    hint: "Wait until it has ended. The status shows its progress.",
-  });
-}
-
-/** Returns the reason that `stop` gives when it aborts a round after `timeoutMs`. */
-function stoppedAfter(timeoutMs: number): CairnError {
-  return new CairnError(
-    "NOT_READY",
-    `The node stopped before the checkpoint was saved, after waiting ${timeoutMs} ms.`,
-    {
-      hint: "Leave the checkpoint to the next node that looks at the store. Nothing was published.",
-    },
-  );
 }

@@ -15,32 +15,48 @@ import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoint
 import { sealManifest } from "../store/sealed-manifest.ts";
 import { readReservations } from "../store/reservations.ts";
 import { backoffMs } from "../timing/backoff.ts";
-import type { Clock } from "../timing/clock.ts";
-import type { Archiving } from "./capture.ts";
+import { type Clock, systemClock } from "../timing/clock.ts";
+import { type Archiving, archivingOnDisk } from "./capture.ts";
+import type { RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import type { Lease } from "./lease.ts";
+import type { LookMemory } from "./look-memory.ts";
 import { uploadTime } from "./schedule.ts";
 
-/** The steps of saving, for progress reports. */
-export type SaveStep = "capturing" | "uploading" | "publishing";
-
-export interface SaveOptions {
+export interface TakeOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
     CheckpointerOptions,
-    "store" | "approxFrequency" | "checkpointDir" | "captureOwner" | "compression"
+    | "store"
+    | "approxFrequency"
+    | "checkpointDir"
+    | "captureOwner"
+    | "compression"
+    | "refreshAfter"
+    | "replayBudget"
   >;
-  readonly archiving: Archiving;
-  readonly clock: Clock;
-  /** The lease, which is held while saving, and confirmed before publishing. */
-  readonly lease: Lease;
+  /**
+   * Whether to save even if the newest checkpoint is recent. Even then, nothing is saved if nothing has changed or
+   * another node is uploading. Defaults to false.
+   */
+  readonly forced?: boolean;
   /** Once this is aborted, nothing more is captured, uploaded or published. */
-  readonly signal: AbortSignal;
+  readonly signal?: AbortSignal;
   /** Once this is aborted, the upload no longer yields to the other work of this process. */
-  readonly hurry: AbortSignal | undefined;
-  readonly onStep: (step: SaveStep, bytes: number) => void;
-  /** Called before anything is uploaded, because the store may hold the checkpoint even though saving it fails. */
-  readonly onName?: (name: string) => void;
+  readonly hurry?: AbortSignal;
+  readonly onStep?: (step: RoundStep, bytes: number) => void;
+  readonly clock?: Clock;
+  /** How long the lease is valid without being renewed (ms). Defaults to a time that suits `approxFrequency`. */
+  readonly leaseMs?: number;
+  /** Defaults to {@link archivingOnDisk}. */
+  readonly archiving?: Archiving | undefined;
+  /** The memory of earlier rounds. */
+  readonly memory?: LookMemory;
+  /**
+   * Called if the store has no space left for a checkpoint of this log. Returns whether space may have been freed, in
+   * which case the checkpoint is attempted once more. By default, it is not.
+   */
+  readonly makeRoom?: (logId: string) => Promise<boolean>;
 }
 
 /** A manifest records the history of its index at the transactions of at most this many others, newest first. */
@@ -52,25 +68,33 @@ const PUBLISH_TRIES = 4;
 const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
- * Captures, packs, uploads and publishes a checkpoint. After a failure, the checkpoint is not listed, and uploaded
+ * Captures, packs, uploads and publishes a checkpoint under `lease`, until `signal` is aborted. After a failure, the checkpoint is not listed, and uploaded
  * files are removed as far as the store allows; a later sweep removes the rest. If the copy is damaged, throws
  * `INDEX_CORRUPT`, and also reports the damage to the source.
  */
-export async function saveCheckpoint(save: SaveOptions): Promise<StoredCheckpoint> {
+export async function saveCheckpoint(
+  take: TakeOptions,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<StoredCheckpoint> {
   try {
-    return await captureAndUpload(save);
+    return await captureAndUpload(take, lease, signal);
   } catch (error) {
     // Errors from the store already have codes, so an error from the system must concern the capture.
-    throw diskError(error, save.options.checkpointDir);
+    throw diskError(error, take.options.checkpointDir);
   }
 }
 
-async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
-  const { source, options, onStep, archiving, lease, signal, clock } = save;
+async function captureAndUpload(
+  take: TakeOptions,
+  lease: Lease,
+  signal: AbortSignal,
+): Promise<StoredCheckpoint> {
+  const { source, options, onStep, clock = systemClock, archiving = archivingOnDisk, memory } = take;
   const { store, compression } = options;
   // The index may have been closed while the store was slow to respond.
   signal.throwIfAborted();
-  onStep("capturing", 0);
+  onStep?.("capturing", 0);
   const beganAt = clock.now();
   const listed = await checkpointFiles(store, signal);
   signal.throwIfAborted();
@@ -79,14 +103,14 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
   let name: string | undefined;
   try {
     signal.throwIfAborted();
-    onStep("uploading", 0);
+    onStep?.("uploading", 0);
     const takenAt = await store.now();
     name = formatCheckpointName({
       txId: capture.state.txId,
       takenAt,
       suffix: randomBytes(4).toString("hex"),
     });
-    save.onName?.(name);
+    memory?.saving(name);
     const archive = checkpointFile(name, "archive");
     lease.note({ archive, bytes: 0 });
     // Unlisted unfinished uploads can be found only by name, so the name must be stored before the upload begins.
@@ -96,10 +120,10 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
       recipients: store.encryption?.recipients,
       tables: capture.state.format.kv === LEVEL_FORMAT,
       withinMs: uploadTime(options.approxFrequency),
-      hurry: save.hurry,
+      hurry: take.hurry,
       onProgress: (bytes) => {
         lease.note({ bytes });
-        onStep("uploading", bytes);
+        onStep?.("uploading", bytes);
       },
     });
     const expectedBytes = await packing.expectedBytes?.();
@@ -111,9 +135,9 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
     lease.settle();
     const packed = packing.result();
     if (uploaded.bytes !== packed.bytes) throw truncatedUpload(archive, uploaded.bytes, packed.bytes);
-    onStep("publishing", packed.bytes);
+    onStep?.("publishing", packed.bytes);
     const times = { takenAt, durationMs: Math.max(0, Math.round(clock.now() - beganAt)) };
-    const manifest = manifestOf(save, capture.state, times, { ...packed, name: archive });
+    const manifest = manifestOf(take, capture.state, times, { ...packed, name: archive });
     const { text, sha256 } = await sealManifest(name, manifest, store.encryption);
     // A process that was suspended for longer than the lease must not publish in addition to its successor.
     await lease.confirm();
@@ -133,7 +157,7 @@ async function captureAndUpload(save: SaveOptions): Promise<StoredCheckpoint> {
 }
 
 function manifestOf(
-  { source, options }: SaveOptions,
+  { source, options }: TakeOptions,
   state: CapturedState,
   { takenAt, durationMs }: { readonly takenAt: number; readonly durationMs: number },
   { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,

@@ -111,7 +111,7 @@ export type RoundDecision =
 
 export interface RoundSituation {
   readonly approxFrequency: number;
-  readonly refreshAfter?: number;
+  readonly refreshAfter?: number | undefined;
   /** Whether the round was requested, in which case the age of the newest checkpoint does not matter. */
   readonly forced: boolean;
   /** The newest checkpoint of this log that can be restored. */
