@@ -12,14 +12,3 @@ export function corrupt({ archive }: Manifest, why: string, cause?: unknown): Ca
 export function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }
-
-/** Returns `CHECKPOINT_INCOMPLETE` for an archive whose length in the store differs from the number of bytes sent. */
-export function truncatedUpload(archive: string, has: number, sent: number): CairnError {
-  return new CairnError(
-    "CHECKPOINT_INCOMPLETE",
-    `The store kept ${has} of the ${sent} bytes of ${archive}.`,
-    {
-      hint: "Nothing was published. If this happens again, replace the store: it does not preserve the data written to it.",
-    },
-  );
-}

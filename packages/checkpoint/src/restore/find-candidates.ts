@@ -8,20 +8,15 @@ export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;
 }
 
-export interface UnreachableStore {
-  readonly store: CheckpointStore;
-  readonly error: CairnError;
-}
-
 export interface FindOptions {
   /** If it is given, only checkpoints of this log are found. Defaults to all logs. */
-  readonly logId?: string;
+  readonly logId?: string | undefined;
   /** If it is given, only the checkpoint of this name is found, and no other manifest is read. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Called with each checkpoint that cannot be used, and its store. */
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
-  /** Called with each unreadable store, unless all stores are unreadable. */
-  readonly onUnreachable?: (unreachable: UnreachableStore) => void;
+  /** Called with each unreadable store and its error, unless all stores are unreadable. */
+  readonly onUnreachable?: (store: CheckpointStore, error: CairnError) => void;
   /** Once this is aborted, its reason is thrown immediately, without waiting for a store. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -37,7 +32,7 @@ export async function* findCandidates(
   options: FindOptions = {},
 ): AsyncGenerator<Candidate, void, undefined> {
   const listed: { files: CheckpointFiles; store: CheckpointStore; rank: number }[] = [];
-  const unreachable: UnreachableStore[] = [];
+  const unreachable: [CheckpointStore, CairnError][] = [];
   for (const [rank, store] of stores.entries()) {
     try {
       for (const files of await checkpointFiles(store, options.signal)) {
@@ -46,19 +41,18 @@ export async function* findCandidates(
     } catch (error) {
       // A resource shortage in this process is not a failure of the store, and would affect the next store as well.
       if (!isCairnError(error) || error.code === "SYSTEM_REFUSED") throw error;
-      unreachable.push({ store, error });
+      unreachable.push([store, error]);
     }
   }
   const [first] = unreachable;
-  if (first !== undefined && unreachable.length === stores.length) throw first.error;
-  for (const one of unreachable) options.onUnreachable?.(one);
+  if (first !== undefined && unreachable.length === stores.length) throw first[1];
+  for (const [store, error] of unreachable) options.onUnreachable?.(store, error);
 
   // Stores that failed after they were listed. Reading another manifest from one of them would probably end in
   // another timeout.
   const lost = new Set<CheckpointStore>();
-  for (const { files, store } of listed.toSorted(
-    (a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank,
-  )) {
+  listed.sort((a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank);
+  for (const { files, store } of listed) {
     if (lost.has(store)) continue;
     try {
       for await (const found of readCheckpoints(store, [files], options.signal)) {
@@ -66,24 +60,23 @@ export async function* findCandidates(
           // An older checkpoint would hide that this node lacks the keys of its cluster.
           if (isKeyMissing(found, options.logId)) throw found.error;
           options.onSkipped?.(found, store);
-        } else if (options.logId === undefined || found.manifest.log.id === options.logId)
+          continue;
+        }
+        const { name, manifest } = found;
+        if (options.logId === undefined || manifest.log.id === options.logId) {
           yield { ...found, store };
-        else options.onSkipped?.({ name: found.name, store: store.location, error: otherLog(found) }, store);
+          continue;
+        }
+        const message = `${name} belongs to the log ${manifest.log.name} (${manifest.log.id}).`;
+        const hint =
+          "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.";
+        const error = new CairnError("LOG_DIFFERENT", message, { hint });
+        options.onSkipped?.({ name, store: store.location, error }, store);
       }
     } catch (error) {
       if (!isCairnError(error, "STORE_UNREACHABLE")) throw error;
       lost.add(store);
-      options.onUnreachable?.({ store, error });
+      options.onUnreachable?.(store, error);
     }
   }
-}
-
-function otherLog({ name, manifest }: StoredCheckpoint): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `${name} belongs to the log ${manifest.log.name} (${manifest.log.id}).`,
-    {
-      hint: "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.",
-    },
-  );
 }

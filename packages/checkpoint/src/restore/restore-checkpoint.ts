@@ -87,22 +87,25 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
     skipped.push(one);
     options.onSkipped?.(one, from);
   };
-  await requireEmpty(options.targetDir);
-
+  if (!(await removeEmpty(options.targetDir))) {
+    const message = `${options.targetDir} is not empty. A checkpoint is restored only to a new directory.`;
+    const hint = "Choose another directory, or move this one away.";
+    throw new CairnError("CONFLICT", message, { hint });
+  }
   const candidates = findCandidates(stores, {
-    ...(options.logId === undefined ? {} : { logId: options.logId }),
-    ...(options.name === undefined ? {} : { name: options.name }),
+    logId: options.logId,
+    name: options.name,
     signal,
     onSkipped: skip,
-    onUnreachable: ({ store, error }) => skip({ name: "", store: store.location, error }, store),
+    onUnreachable: (store, error) => skip({ name: "", store: store.location, error }, store),
   });
   const failed = new Set<CheckpointStore>();
   for await (const candidate of candidates) {
     signal?.throwIfAborted();
     const { name, manifest, store } = candidate;
     if (failed.has(store)) continue;
-    const error =
-      unreadable(candidate) ?? (await refusal(options, manifest)) ?? (await restoreOne(options, candidate));
+    const accepted = unreadable(candidate) ?? (await options.accept(manifest));
+    const error = accepted === true ? await restoreOne(options, candidate) : accepted;
     if (error === undefined) return { restored: { name, store: store.location, manifest }, skipped };
     if (STORE_ERRORS.has(error.code)) failed.add(store);
     skip({ name, store: store.location, error }, store);
@@ -111,18 +114,14 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   return { restored: undefined, skipped };
 }
 
-async function refusal(options: RestoreOptions, manifest: Manifest): Promise<CairnError | undefined> {
-  const answer = await options.accept(manifest);
-  return answer === true ? undefined : answer;
-}
-
 /** Returns the reason for a failure. Throws errors that would also affect any other candidate. */
 async function restoreOne(options: RestoreOptions, candidate: Candidate): Promise<CairnError | undefined> {
   const { signal, clock = systemClock, retries = 3 } = options;
-  const reservation =
-    (options.reserveIn?.(candidate.store) ?? true)
-      ? await reserveUnlessAborted(options, candidate, clock)
-      : undefined;
+  const { store, name } = candidate;
+  const isReserved = options.reserveIn?.(store) ?? true;
+  const reserving = isReserved ? reserve(store, name, options.node, clock) : undefined;
+  // A reservation that is created after all must not be renewed forever.
+  const reservation = reserving && (await unlessAborted(reserving, signal, (late) => void late.release()));
   try {
     for (let tries = 0; ; tries++) {
       try {
@@ -160,15 +159,6 @@ async function releaseInTime(
   }
 }
 
-async function reserveUnlessAborted(
-  { node, signal }: RestoreOptions,
-  { store, name }: Candidate,
-  clock: Clock,
-): Promise<Reservation> {
-  // A reservation that is created after all must not be renewed forever.
-  return await unlessAborted(reserve(store, name, node, clock), signal, (late) => void late.release());
-}
-
 async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }: Candidate): Promise<void> {
   const { stagingDir, targetDir, signal, onProgress } = options;
   const dir = join(stagingDir, `restore-${randomBytes(4).toString("hex")}`);
@@ -176,7 +166,10 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     // The manifest is read after the reservation is made: a sweep that did not find the reservation has removed the
     // manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
-    if (published === undefined) throw sweptAway(name);
+    if (published === undefined)
+      throw new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
+        hint: "Restore a newer checkpoint: a retention policy has removed this one.",
+      });
     const opening = store.open(manifest.archive.name, signal === undefined ? {} : { signal });
     const archive = await unlessAborted(opening, signal, (late) => {
       late.on("error", () => undefined);
@@ -198,20 +191,16 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
       await syncChangedFiles(dir, flushed);
     }
     signal?.throwIfAborted();
-    await place(dir, targetDir);
+    await makeFolder(dirname(targetDir));
+    // Not every system permits a rename to replace an empty directory.
+    await removeEmpty(targetDir);
+    // Before the rename, nothing usable exists under the target's name; afterwards, everything does.
+    await rename(dir, targetDir);
+    await syncFolder(dirname(targetDir));
   } catch (error) {
     await removeFolder(dir);
     throw diskError(error, stagingDir);
   }
-}
-
-async function place(dir: string, targetDir: string): Promise<void> {
-  await makeFolder(dirname(targetDir));
-  // Not every system permits a rename to replace an empty directory.
-  await removeEmpty(targetDir);
-  // Before the rename, nothing usable exists under the target's name; afterwards, everything does.
-  await rename(dir, targetDir);
-  await syncFolder(dirname(targetDir));
 }
 
 /** Returns whether the next older candidate may succeed. */
@@ -227,20 +216,9 @@ function isAboutCandidate({ code }: CairnError): boolean {
 function unreadable({ name, manifest }: Candidate): CairnError | undefined {
   const { archive } = manifest.format;
   if (Object.values<string>(ARCHIVE_FORMATS).includes(archive)) return undefined;
-  return new CairnError(
-    "INDEX_VERSION",
-    `${name} has the archive format ${archive}, which this version cannot read.`,
-    {
-      hint: "Run the version of Cairn that wrote it, or let this one start again.",
-    },
-  );
-}
-
-async function requireEmpty(dir: string): Promise<void> {
-  if (await removeEmpty(dir)) return;
-  throw new CairnError("CONFLICT", `${dir} is not empty. A checkpoint is restored only to a new directory.`, {
-    hint: "Choose another directory, or move this one away.",
-  });
+  const message = `${name} has the archive format ${archive}, which this version cannot read.`;
+  const hint = "Run the version of Cairn that wrote it, or let this one start again.";
+  return new CairnError("INDEX_VERSION", message, { hint });
 }
 
 /** Removes an empty directory. Returns whether the name is now free. */
@@ -254,12 +232,6 @@ async function removeEmpty(dir: string): Promise<boolean> {
     throw error;
   }
   return true;
-}
-
-function sweptAway(name: string): CairnError {
-  return new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
-    hint: "Restore a newer checkpoint: a retention policy has removed this one.",
-  });
 }
 
 /** Maps each file of a folder to a value that changes with the file's content. */

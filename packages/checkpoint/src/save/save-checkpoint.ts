@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { CairnError, diskError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
-import { truncatedUpload } from "../archive/archive-errors.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
 import {
   archiveFormat,
@@ -134,7 +133,12 @@ async function captureAndUpload(
     });
     lease.settle();
     const packed = packing.result();
-    if (uploaded.bytes !== packed.bytes) throw truncatedUpload(archive, uploaded.bytes, packed.bytes);
+    if (uploaded.bytes !== packed.bytes) {
+      const message = `The store kept ${uploaded.bytes} of the ${packed.bytes} bytes of ${archive}.`;
+      const hint =
+        "Nothing was published. If this happens again, replace the store: it does not preserve the data written to it.";
+      throw new CairnError("CHECKPOINT_INCOMPLETE", message, { hint });
+    }
     onStep?.("publishing", packed.bytes);
     const times = { takenAt, durationMs: Math.max(0, Math.round(clock.now() - beganAt)) };
     const manifest = manifestOf(take, capture.state, times, { ...packed, name: archive });

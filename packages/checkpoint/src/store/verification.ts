@@ -82,8 +82,10 @@ async function readMark(store: CheckpointStore, file: string): Promise<Verificat
   try {
     const stored = await store.read(file);
     if (stored === undefined || stored.text.length > MAX_RECORD_LENGTH) return undefined;
-    const corrupt = (why: string): CairnError => unreadableMark(file, why);
-    const { text } = await openText(file, stored.text, encryption, { parse: parseMark, corrupt });
+    const { text } = await openText(file, stored.text, encryption, {
+      parse: (sealed) => parseStoredRecord(z.unknown(), sealed),
+      corrupt: (why) => new CairnError("CHECKPOINT_CORRUPT", `The mark ${file} is invalid: ${why}.`),
+    });
     return parseStoredRecord(VerificationSchema, text);
   } catch (error) {
     if (isCairnError(error) && UNREADABLE.has(error.code)) return undefined;
@@ -92,16 +94,6 @@ async function readMark(store: CheckpointStore, file: string): Promise<Verificat
 }
 
 const UNREADABLE = new Set<string>(["CHECKPOINT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);
-
-function parseMark(text: string): unknown {
-  return parseStoredRecord(z.unknown(), text);
-}
-
-function unreadableMark(file: string, why: string): CairnError {
-  return new CairnError("CHECKPOINT_CORRUPT", `The mark ${file} is invalid: ${why}.`, {
-    hint: "Verify the checkpoint again: cairn checkpoint verify.",
-  });
-}
 
 /** Undefined if the checkpoint has no mark, or one that is unreadable or belongs to another manifest. */
 export async function readVerification(

@@ -28,7 +28,7 @@ test("if no store can be read, an error is thrown", async () => {
 test("an unreachable store is reported, and the others are read", async () => {
   const away = faultyStore(memoryStore({ name: "away" }), { fail: unreachable });
   const reported: string[] = [];
-  const onUnreachable: FindOptions["onUnreachable"] = ({ store }) => void reported.push(store.location);
+  const onUnreachable: FindOptions["onUnreachable"] = (store) => void reported.push(store.location);
   expect(await found([away, memoryStore()], { onUnreachable })).toEqual([]);
   expect(reported).toEqual(["memory://away"]);
 });
@@ -53,7 +53,7 @@ test("a store that becomes unreachable between two manifests is reported, and ca
   });
   const reported: string[] = [];
   const names = await found([going, other], {
-    onUnreachable: ({ store }) => void reported.push(store.location),
+    onUnreachable: (store) => void reported.push(store.location),
   });
   expect(names).toEqual([
     expect.stringMatching(/^memory:\/\/main checkpoint-3-/),

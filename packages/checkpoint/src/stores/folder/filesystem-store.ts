@@ -70,15 +70,22 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       const { dev } = await stat(root);
       if (seen !== undefined && seen.device !== dev) {
         // A mount point may contain foreign files, such as one that says that the volume is missing.
-        if (seen.withFiles && !(await namesIn(root)).some(isWrittenByNodes)) throw unmounted(location);
+        if (seen.withFiles && !(await namesIn(root)).some(isWrittenByNodes)) {
+          const message = `The folder of the checkpoint store ${location} is on another file system than before, and contains no file of a store.`;
+          const hint =
+            "Mount the volume again; a running node then continues by itself. If the folder is meant to be a new store, restart this process.";
+          throw new CairnError("STORE_UNREACHABLE", message, { hint });
+        }
         await memory?.check(location);
       }
       seen = { device: dev, withFiles: seen?.withFiles ?? false };
       return true;
     } catch (error) {
       if (systemErrorCode(error) !== "ENOENT") throw error;
-      if (seen !== undefined) throw vanished(location);
-      return false;
+      if (seen === undefined) return false;
+      const message = `The folder of the checkpoint store ${location} no longer exists.`;
+      const hint = "Mount the volume again, or create the folder again if it was removed on purpose.";
+      throw new CairnError("STORE_UNREACHABLE", message, { hint });
     }
   }
 
@@ -231,11 +238,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 /** Creates a folder of the store. Rejects a link, since files would be written through it outside the store. */
 async function makeOwnFolder(path: string): Promise<void> {
   await makeFolder(path);
-  if (await isLink(path)) throw linked(path);
-}
-
-function linked(path: string): CairnError {
-  return new CairnError("STORE_DENIED", `${path} is a link, and Cairn does not write outside its store.`, {
+  if (!(await isLink(path))) return;
+  throw new CairnError("STORE_DENIED", `${path} is a link, and Cairn does not write outside its store.`, {
     hint: "Remove the link. Cairn creates the folder when it needs it.",
   });
 }
@@ -245,24 +249,4 @@ const NODES_PREFIXES = [CHECKPOINT_PREFIX, LEASE_PREFIX, "log-"];
 
 function isWrittenByNodes(name: string): boolean {
   return NODES_PREFIXES.some((prefix) => name.startsWith(prefix));
-}
-
-function vanished(location: string): CairnError {
-  return new CairnError(
-    "STORE_UNREACHABLE",
-    `The folder of the checkpoint store ${location} no longer exists.`,
-    {
-      hint: "Mount the volume again, or create the folder again if it was removed on purpose.",
-    },
-  );
-}
-
-function unmounted(location: string): CairnError {
-  return new CairnError(
-    "STORE_UNREACHABLE",
-    `The folder of the checkpoint store ${location} is on another file system than before, and contains no file of a store.`,
-    {
-      hint: "Mount the volume again; a running node then continues by itself. If the folder is meant to be a new store, restart this process.",
-    },
-  );
 }

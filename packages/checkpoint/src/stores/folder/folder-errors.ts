@@ -1,4 +1,11 @@
-import { CairnError, errorMessage, systemErrorCode, systemErrorOf, systemRefused } from "@cairn/kv";
+import {
+  CairnError,
+  type ErrorCode,
+  errorMessage,
+  systemErrorCode,
+  systemErrorOf,
+  systemRefused,
+} from "@cairn/kv";
 
 /**
  * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to
@@ -10,41 +17,26 @@ export function folderError(error: unknown, doing: string, location: string): un
   if (code === undefined || error instanceof CairnError) return error;
   const system = systemErrorOf(error);
   if (system?.meaning === "wait") return systemRefused(`The checkpoint store ${location}`, system, error);
-  if (code === "EROFS") {
-    return new CairnError(
+  const refused = (as: ErrorCode, what: string, hint: string): CairnError =>
+    new CairnError(as, `The checkpoint store ${location} ${what}.`, { hint, cause: error });
+  if (code === "EROFS")
+    return refused(
       "STORE_DENIED",
-      `The checkpoint store ${location} is on a read-only file system (${code}), so nothing can be written to it.`,
-      {
-        hint: "Mount it writable. If it was not mounted read-only on purpose, its disk is failing: check the kernel's log.",
-        cause: error,
-      },
+      `is on a read-only file system (${code}), so nothing can be written to it`,
+      "Mount it writable. If it was not mounted read-only on purpose, its disk is failing: check the kernel's log.",
     );
-  }
   if (system?.meaning === "denied") {
-    return new CairnError(
-      "STORE_DENIED",
-      `The checkpoint store ${location} does not permit ${doing} (${code}).`,
-      {
-        hint: "Allow this process's user to read and write the folder.",
-        cause: error,
-      },
-    );
+    const hint = "Allow this process's user to read and write the folder.";
+    return refused("STORE_DENIED", `does not permit ${doing} (${code})`, hint);
   }
-  if (system?.meaning === "full") {
-    return new CairnError(
+  if (system?.meaning === "full")
+    return refused(
       "STORE_FULL",
-      `The checkpoint store ${location} has no space left for ${doing} (${code}).`,
-      {
-        hint: "Free some space there, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
-        cause: error,
-      },
+      `has no space left for ${doing} (${code})`,
+      "Free some space there, or set a retention-policy that keeps fewer checkpoints: if there is still no space, the next node that saves removes the others first.",
     );
-  }
-  return new CairnError(
-    "STORE_UNREACHABLE",
-    `The checkpoint store ${location} did not respond while ${doing}: ${errorMessage(error)}.`,
-    { hint: "Check that the volume is mounted and healthy.", cause: error },
-  );
+  const what = `did not respond while ${doing}: ${errorMessage(error)}`;
+  return refused("STORE_UNREACHABLE", what, "Check that the volume is mounted and healthy.");
 }
 
 /** Runs `work`, and throws its errors as {@link folderError} converts them. */

@@ -107,7 +107,9 @@ export function s3Access(settings: S3Settings): S3Access {
       const made = client;
       client = undefined;
       // Retries of a request would keep the process alive long after its result is useful.
-      closing.abort(closed(location));
+      const message = `The checkpoint store ${location} was closed before it responded.`;
+      const hint = "Repeat the operation once the program runs again: it is stopping.";
+      closing.abort(new CairnError("STORE_UNREACHABLE", message, { hint }));
       closing = new AbortController();
       // If the client could not be created, its callers have received the error.
       await made?.then(
@@ -116,16 +118,6 @@ export function s3Access(settings: S3Settings): S3Access {
       );
     },
   };
-}
-
-function closed(location: string): CairnError {
-  return new CairnError(
-    "STORE_UNREACHABLE",
-    `The checkpoint store ${location} was closed before it responded.`,
-    {
-      hint: "Repeat the operation once the program runs again: it is stopping.",
-    },
-  );
 }
 
 /** Only this function loads the SDK, because it is large and most processes have no store in S3. */
@@ -181,9 +173,6 @@ function dateOf(response: unknown): number | undefined {
 
 /** Returns the error for a response that does not come from an S3 service. */
 export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
-  return new CairnError(
-    "STORE_UNREACHABLE",
-    `The checkpoint store ${location} failed while ${doing}: ${what}.`,
-    { hint: NOT_S3_HINT },
-  );
+  const message = `The checkpoint store ${location} failed while ${doing}: ${what}.`;
+  return new CairnError("STORE_UNREACHABLE", message, { hint: NOT_S3_HINT });
 }

@@ -10,7 +10,7 @@ import {
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import type { TxLog } from "../../log/tx-log.ts";
-import { type BackupLook, type BackupLookOptions, lookAtBackup } from "./backup-look.ts";
+import { type BackupLook, lookAtBackup } from "./backup-look.ts";
 import type { EventDispatcher, WorkRun } from "../../observe/event-dispatcher.ts";
 import { asCairnError } from "../../observe/failures.ts";
 import type { BackupMemory } from "./look-results.ts";
@@ -205,30 +205,49 @@ export class LogBackup {
 
   /** Performs one look. Returns the time until the next one (ms). */
   async #look(isMuch: boolean): Promise<number> {
-    const { options, store, log, of, node, checksumAt, onLook, onError, verifiedUpTo, earlier } = this.#parts;
+    const { options, store, log, of, node, checksumAt, onLook, onError, verifiedUpTo, earlier, events } =
+      this.#parts;
     const { every, codec, keep } = options;
     const muchSince = isMuch ? this.#countedSince : undefined;
     this.#countedSince = this.#clock.now();
     this.#applied = { bytes: 0, transactions: 0 };
     this.#hurry = new AbortController();
     const begunAt = this.#iso(0);
-    const { look, run: work } = await this.#observed({
-      store,
-      log,
-      of,
-      node,
-      checksumAt,
-      codec,
-      every,
-      muchSince,
-      removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
-      memory: this.#memory,
-      clock: this.#clock,
-      signal: this.#stop.signal,
-    });
+    let run: WorkRun<"backup"> | undefined;
+    let moved = 0;
+    let look: BackupLook;
+    try {
+      look = await lookAtBackup({
+        store,
+        log,
+        of,
+        node,
+        checksumAt,
+        codec,
+        every,
+        muchSince,
+        removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
+        memory: this.#memory,
+        clock: this.#clock,
+        signal: this.#stop.signal,
+        onBegun: () => {
+          run = events?.begin("backup");
+        },
+        onWritten: ({ bytes }, kind) => {
+          moved += bytes;
+          run?.moved(moved);
+          if (kind === "merged") return;
+          this.#written = { segments: this.#written.segments + 1, bytes: this.#written.bytes + bytes };
+        },
+      });
+    } catch (error) {
+      if (!this.#stop.signal.aborted) run ??= events?.begin("backup");
+      run?.failed(error);
+      throw error;
+    }
     // A successful look after a failure is reported even if there was nothing to do, because it shows that the failure
     // is over.
-    const run = work ?? (this.#state.failures > 0 ? this.#parts.events?.begin("backup") : undefined);
+    if (this.#state.failures > 0) run ??= events?.begin("backup");
     const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
     this.#state = {
@@ -257,8 +276,11 @@ export class LogBackup {
     const found = new Map(
       [...this.#memory.damaged.values(), ...this.#reads.damage].map((one) => [one.message, one]),
     );
-    const keepsAll = options.keep !== "all" && store.describe?.()?.canDelete === false;
-    return [...found.values(), ...(keepsAll ? [notRemovable(store.location)] : [])];
+    if (options.keep === "all" || store.describe?.()?.canDelete !== false) return [...found.values()];
+    const message = `Old segments of the log backup in ${store.location} are not removed, because the store does not allow it.`;
+    const hint =
+      'Allow this node to remove files there, or keep the segments by setting "keep": "all" in log-backup.';
+    return [...found.values(), new CairnError("STORE_DENIED", message, { hint })];
   }
 
   #report(): void {
@@ -269,48 +291,9 @@ export class LogBackup {
     }
   }
 
-  /** Performs one look. Reports when its work begins and whether it fails; the caller reports the end. */
-  async #observed(
-    options: BackupLookOptions,
-  ): Promise<{ look: BackupLook; run: WorkRun<"backup"> | undefined }> {
-    const { events } = this.#parts;
-    let run: WorkRun<"backup"> | undefined;
-    let moved = 0;
-    try {
-      const look = await lookAtBackup({
-        ...options,
-        onBegun: () => {
-          run = events?.begin("backup");
-        },
-        onWritten: ({ bytes }, kind) => {
-          moved += bytes;
-          run?.moved(moved);
-          if (kind === "merged") return;
-          this.#written = { segments: this.#written.segments + 1, bytes: this.#written.bytes + bytes };
-        },
-      });
-      return { look, run };
-    } catch (error) {
-      if (!options.signal.aborted) run ??= events?.begin("backup");
-      run?.failed(error);
-      throw error;
-    }
-  }
-
   #iso(inMs: number): string {
     return new Date(this.#clock.now() + inMs).toISOString();
   }
-}
-
-/** Returns `STORE_DENIED`: segments older than `keep` cannot be removed. */
-function notRemovable(location: string): CairnError {
-  return new CairnError(
-    "STORE_DENIED",
-    `Old segments of the log backup in ${location} are not removed, because the store does not allow it.`,
-    {
-      hint: 'Allow this node to remove files there, or keep the segments by setting "keep": "all" in log-backup.',
-    },
-  );
 }
 
 /** Reports the end of a look's work, if there was any. */
@@ -325,10 +308,6 @@ function report(run: WorkRun<"backup"> | undefined, look: BackupLook): void {
   run?.ended({ outcome, written, merged, removed, covered });
 }
 
-function described({ code, message, hint = "" }: CairnError): {
-  code: string;
-  message: string;
-  hint: string;
-} {
+function described({ code, message, hint = "" }: CairnError): LogBackupStatus["warnings"][number] {
   return { code, message, hint };
 }

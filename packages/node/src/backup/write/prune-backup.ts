@@ -38,22 +38,29 @@ export async function planThrough(
   const end = Math.max(...gone.map(({ last }) => last));
   const bounds = await log.bounds();
   const logEnd = bounds.last + of.offset;
-  if (through > logEnd) throw beyondLog(through, logEnd);
-  if (verified === undefined || verified < through) throw notCovered(through, verified);
+  if (through > logEnd) {
+    const message = `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`;
+    const hint = `Nothing was removed. Specify a transaction up to ${logEnd}.`;
+    throw new CairnError("CONFLICT", message, { hint });
+  }
+  const hint =
+    "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
+  if (verified === undefined || verified < through) {
+    const newest =
+      verified === undefined
+        ? "There is no verified checkpoint from which nodes of this version could continue."
+        : `The newest verified checkpoint ends with transaction ${verified}.`;
+    const message = `Transactions up to ${through} cannot be removed from the log backup. ${newest}`;
+    throw new CairnError("CONFLICT", message, { hint });
+  }
+  // The log and the runs of its backup must together hold everything from the checkpoint onwards.
+  const begin = bounds.first + of.offset;
   const rest = coveredRanges(segments.slice(gone.length));
-  if (!isReadableFrom(verified, bounds, of.offset, rest)) throw notContinued(end, verified);
+  if (verified < begin && !rest.some(({ first, last }) => first <= verified && begin <= last)) {
+    const message = `The segments to remove end with transaction ${end}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`;
+    throw new CairnError("CONFLICT", message, { hint });
+  }
   return { segments: gone, txId: Math.max(end, through) };
-}
-
-/** Returns whether the log and the runs of its backup together hold everything from `txId` onwards. */
-function isReadableFrom(
-  txId: TxId,
-  { first }: LogBounds,
-  offset: number,
-  covered: ReturnType<typeof coveredRanges>,
-): boolean {
-  const begin = first + offset;
-  return txId >= begin || covered.some((range) => range.first <= txId && begin <= range.last);
 }
 
 /**
@@ -71,7 +78,12 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
     shared = Math.max(shared, await lastShared(target, segment, bounds));
   }
   const lost = segments.filter(({ last }) => last > shared);
-  if (shared < bounds.first + of.offset && lost.length > 0) throw nothingShared(target, bounds);
+  if (shared < bounds.first + of.offset && lost.length > 0) {
+    const message = `The log "${log.name}", which holds messages ${bounds.first} to ${bounds.last}, has none in common with its backup in ${store.location}.`;
+    const except = bounds.first > 1 ? ", except perhaps transactions that it has trimmed" : "";
+    const hint = `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup${except}: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`;
+    throw new CairnError("CONFLICT", message, { hint });
+  }
   return { segments: lost, txId: shared };
 }
 
@@ -146,49 +158,4 @@ async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Pro
   throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
     hint: "Nothing was removed. Run the command again. If a node was stopped while it was writing, wait ten minutes first.",
   });
-}
-
-function beyondLog(through: TxId, logEnd: TxId): CairnError {
-  return new CairnError(
-    "CONFLICT",
-    `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`,
-    {
-      hint: `Nothing was removed. Specify a transaction up to ${logEnd}.`,
-    },
-  );
-}
-
-function notCovered(through: TxId, verified: TxId | undefined): CairnError {
-  const newest =
-    verified === undefined
-      ? "There is no verified checkpoint from which nodes of this version could continue."
-      : `The newest verified checkpoint ends with transaction ${verified}.`;
-  return new CairnError(
-    "CONFLICT",
-    `Transactions up to ${through} cannot be removed from the log backup. ${newest}`,
-    {
-      hint: "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.",
-    },
-  );
-}
-
-function notContinued(txId: TxId, verified: TxId): CairnError {
-  return new CairnError(
-    "CONFLICT",
-    `The segments to remove end with transaction ${txId}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`,
-    {
-      hint: "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.",
-    },
-  );
-}
-
-function nothingShared({ log, store, of }: BackupTarget, { first, last }: LogBounds): CairnError {
-  const except = first > 1 ? ", except perhaps transactions that it has trimmed" : "";
-  return new CairnError(
-    "CONFLICT",
-    `The log "${log.name}", which holds messages ${first} to ${last}, has none in common with its backup in ${store.location}.`,
-    {
-      hint: `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup${except}: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`,
-    },
-  );
 }

@@ -153,7 +153,8 @@ export async function requireSameHistory(
   // If another log has replaced the one that was backed up, the difference does not show that messages were lost.
   if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
-  throw regressedBeforeBackup(log.name, other, store.location, hint);
+  const lost = `The log "${log.name}" no longer holds transaction ${other.last}, which ${other.name} in ${store.location} contains, so nothing is written to the backup.`;
+  throw new CairnError("LOG_REGRESSED", lost, { hint });
 }
 
 /** The log has trimmed the backup's last message, but the index has it. `ends` are the segments that end with it. */
@@ -173,17 +174,10 @@ async function trimmedEnd(
   }
   const where = `the log "${log.name}" no longer holds transaction ${last}, with which its backup in ${store.location} ends (${name})`;
   const hint = `Move the folder ${backupFolder(of.id)} out of the store, and keep it, because it may contain the only copy of transactions that the log lost. The next look of a node begins a new backup with what the log holds.`;
-  throw isCompared
-    ? new CairnError(
-        "LOG_REGRESSED",
-        `Nothing is written to the backup: ${where}, and the transaction of that number in the log's history is another one.`,
-        { hint },
-      )
-    : new CairnError(
-        "LOG_TRIMMED",
-        `Nothing is written to the backup: ${where}, so it is unknown whether the log continues it.`,
-        { hint },
-      );
+  const [code, so] = isCompared
+    ? (["LOG_REGRESSED", "and the transaction of that number in the log's history is another one"] as const)
+    : (["LOG_TRIMMED", "so it is unknown whether the log continues it"] as const);
+  throw new CairnError(code, `Nothing is written to the backup: ${where}, ${so}.`, { hint });
 }
 
 const LOST_END_HINT =
@@ -195,18 +189,4 @@ export function lastSegment(segments: readonly SegmentFile[]): SegmentFile | und
   let newest: SegmentFile | undefined;
   for (const segment of segments) if (newest === undefined || segment.last > newest.last) newest = segment;
   return newest;
-}
-
-/** Returns `LOG_REGRESSED`: the backup holds messages that the log has lost. */
-function regressedBeforeBackup(
-  logName: string,
-  { last, name }: Pick<SegmentFile, "last" | "name">,
-  location: string,
-  hint: string,
-): CairnError {
-  return new CairnError(
-    "LOG_REGRESSED",
-    `The log "${logName}" no longer holds transaction ${last}, which ${name} in ${location} contains, so nothing is written to the backup.`,
-    { hint },
-  );
 }
