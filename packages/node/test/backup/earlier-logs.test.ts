@@ -7,6 +7,7 @@ import { backupFolder, listBackup, listBackups } from "../../src/backup/segments
 import type { LogMessage } from "../../src/log/tx-log.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, foldOf, messagesOf } from "./recovery-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 describe("a log that continues other logs with backups", () => {
   let scene: ClusterScene;
@@ -23,7 +24,7 @@ describe("a log that continues other logs with backups", () => {
     const a = await scene.ready("a", { parts: BACKED_UP });
     const middle = checkpointAfter ?? 10;
     await put(a, 0, middle, value);
-    if (checkpointAfter !== undefined) await a.checkpoint().done;
+    if (checkpointAfter !== undefined) await saveCheckpoint(a);
     const txId = await put(a, middle, 20, value);
     await backedUp(a, txId);
     await scene.stop(a);
@@ -100,7 +101,7 @@ describe("a log that continues other logs with backups", () => {
           .filter((name) => !name.startsWith(backupFolder(id)))
           .map((name) => name.slice(0, name.indexOf("/") + 1));
       await put(third, 0, 3, "three");
-      await third.checkpoint().done;
+      await saveCheckpoint(third);
       await done(scene, "checkpoint", "verify", "checkpoints");
       await vi.waitFor(
         async () => {
@@ -176,7 +177,7 @@ describe("a log that continues other logs with backups", () => {
     const damaged = await put(a, 5, 10, "y");
     await backedUp(a, damaged);
     const saved = await put(a, 10, 12, "y");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     const last = await put(a, 12, 15, "z");
     await backedUp(a, last);
     await scene.stop(a);

@@ -8,6 +8,7 @@ import { cairn, CapturedTerminal, type CommandResult } from "../cli/support/capt
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { hurryClock } from "../support/hurried-clock.ts";
 import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
 const EVERY_MS = 1_000;
@@ -102,7 +103,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       await scene.copyLog();
       const again = await scene.ready("a", { parts });
       const last = await put(again, 5, 13, "lost");
-      await again.checkpoint().done;
+      await saveCheckpoint(again);
       if ("logBackup" in parts) await backedUp(again, last);
       await scene.stop(again);
       await scene.rollBackLog();
@@ -202,7 +203,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       const parts = { ...BACKED_UP, http: HTTP };
       const [a, b] = [await scene.ready("a", { parts }), await scene.ready("b", { parts })];
       await put(a, 0, 3, "early");
-      await a.checkpoint().done;
+      await saveCheckpoint(a);
       const good = await put(a, 3, 10, "precious");
       const { txId: fatal } = await a.submit({ ops: [["evict", "things", "default/k5"]] });
       const last = await put(b, 10, 14, "since");
@@ -299,7 +300,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       hurryClock();
       const a = await scene.ready("a", { parts: BACKED_UP });
       await put(a, 0, 3, "x");
-      await a.checkpoint().done;
+      await saveCheckpoint(a);
       const last = await put(a, 3, 6, "x");
       await backedUp(a, last);
       await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());

@@ -15,6 +15,7 @@ import { foldLog } from "../../src/replay/fold-log.ts";
 import { restoreIndex } from "../../src/replay/restored-index.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { BACKED_UP, backedUp, done, run } from "./recovery-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const POINTS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
 /** The number of restored points, and of transactions in the history from which they are drawn. */
@@ -139,10 +140,10 @@ describe("an index restored as of a point in the past", () => {
   it("is the newest checkpoint before the point, as reported, if neither a backup nor the log leads to that point", async () => {
     const node = await scene.ready("a");
     const saved = await put(node, 0, 5, "before");
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     const between = await put(node, 0, 5, "after");
     const last = await put(node, 5, 6, "last");
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     // The log itself also leads to that point.
     const restore = (output: string, at: number): string[] => [
       "checkpoint",
@@ -192,7 +193,7 @@ async function writeHistory(node: CairnNode, transactions: number): Promise<numb
     ({ txId: last } = await node.submit(transaction(n)));
     if (n % (transactions / 3) === transactions / 6) {
       await node.await(last);
-      await node.checkpoint().done;
+      await saveCheckpoint(node);
     }
   }
   await node.await(last);

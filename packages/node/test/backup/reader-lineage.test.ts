@@ -10,6 +10,7 @@ import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { done } from "./recovery-scene.ts";
 import { readerParts, watchedStore } from "./reader-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const logBackup = { every: 200, keep: "all", codec: "none" } as const;
 const SOON = { timeout: 20_000 };
@@ -35,7 +36,7 @@ describe("a node that reads its log from a store with the backups of several log
    * Deletes the log, recovers it from a checkpoint that contains everything, and writes to the log that continues it.
    */
   const recover = async (): Promise<void> => {
-    await writer.checkpoint().done;
+    await saveCheckpoint(writer);
     await isCovered(writer);
     await scene.stop(writer);
     await NatsOperator.at(scene.nats.url, (nats) => nats.deleteStream());

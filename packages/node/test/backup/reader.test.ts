@@ -6,6 +6,7 @@ import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { READING, readerParts, watchedStore } from "./reader-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const logBackup = { every: 200, keep: "all", codec: "none" } as const;
 const SOON = { timeout: 20_000 };
@@ -28,7 +29,7 @@ describe("a node that reads its log from a backup", () => {
   };
 
   it("joins from a checkpoint and follows the segments, and never writes to the store", async () => {
-    await writer.checkpoint().done;
+    await saveCheckpoint(writer);
     await covered((await writer.digest()).txId);
     const { store, calls } = watchedStore(scene);
     const reader = await scene.ready("reader", {

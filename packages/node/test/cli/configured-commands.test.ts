@@ -9,6 +9,7 @@ import { serve, type ServedNode } from "../http/served-node.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "./support/captured-terminal.ts";
 import { saveTo } from "./support/saved-checkpoints.ts";
 import { servedBucket } from "./support/served-bucket.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 interface Leaf {
   readonly path: readonly string[];
@@ -228,7 +229,7 @@ async function indexScene(): Promise<string> {
   const node = await startNode({ ...settings, "cairn/http-server": null });
   await node.ready;
   await node.await((await node.submit({ ops: [["put", "pods", "default/a", { n: 1 }]] })).txId);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await node.close();
   return cwd;
 }

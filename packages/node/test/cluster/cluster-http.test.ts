@@ -7,6 +7,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 import { statusOf } from "./responded.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -51,7 +52,7 @@ it("every node returns all nodes, their histories and a verdict, as cairn status
 it("a node returns what happened since its start, newest first, without failures of requests", async () => {
   const a = await scene.ready("a", { parts: { http } });
   await put(a, 0, 1, "x");
-  await a.checkpoint().done;
+  await saveCheckpoint(a);
   await fetch(`${a.url}/nothing`);
   const client = new CairnClient({ urls: a.url ?? "" });
   const activity = await client.activity();
@@ -125,7 +126,7 @@ it(
   async () => {
     const a = await scene.ready("a", { parts: { http } });
     await put(a, 0, 1, "x");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await put(a, 1, 2, "x");
     const found = async (): Promise<readonly (string | null)[]> => {
       const { log, nodes } = await cluster(a);

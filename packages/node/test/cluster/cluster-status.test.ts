@@ -13,6 +13,7 @@ import { ENDING_SIGNALS } from "../../src/cli/terminal/interrupt.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 import { statusOf } from "./responded.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -162,7 +163,7 @@ describe("cairn status --cluster", () => {
       const a = await scene.ready("a");
       const b = await scene.ready("b");
       await put(a, 0, 3, "right");
-      await a.checkpoint().done;
+      await saveCheckpoint(a);
       await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
       for (const node of [a, b])
         await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
@@ -284,7 +285,7 @@ describe("cairn status --cluster --digest", () => {
       await alterDocument("b", "default/k3");
       const altered = await scene.ready("b");
       // The node's own checkpoints have the same fault, so the node must not continue from them.
-      await altered.checkpoint().done;
+      await saveCheckpoint(altered);
       expect(await valueOf(altered, "k3")).toBe("wrong");
 
       const { code, stdout, stderr } = await scene.status("--digest");

@@ -18,6 +18,7 @@ import { NatsOperator } from "../../testing/nats-operator.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { ClusterScene, put, type SceneOptions } from "./cluster-scene.ts";
 import { statusOf } from "./responded.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const it = test.extend<{ scene: ClusterScene }>({
   scene: async ({ onTestFinished }, use) => {
@@ -213,7 +214,7 @@ describe.concurrent("nodes that only share a checkpoint store", () => {
       await c.await(await put(a, 0, 20, "right"));
       await scene.stop(c);
       await forge(scene, "c", 7);
-      await a.checkpoint().done;
+      await saveCheckpoint(a);
       await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(15));
       const wrong = await scene.ready("c", alone(scene));
       const { digest: forged } = await wrong.digest();
@@ -251,7 +252,7 @@ describe.concurrent("nodes that only share a checkpoint store", () => {
       await moveContents(path.join(scene.folder, "checkpoints"), path.join(scene.folder, "older"));
       await scene.stop(c);
       await forge(scene, "c", 1_050);
-      await a.checkpoint().done;
+      await saveCheckpoint(a);
       await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(900));
       const wrong = await scene.ready("c", alone(scene));
       await expect(wrong.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });

@@ -8,6 +8,7 @@ import { formatStatus } from "../../src/cli/node/status-screen.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put, type SceneOptions } from "./cluster-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 interface Line {
   readonly level: number;
@@ -71,7 +72,7 @@ describe("a change of the log by others while a node runs", () => {
         { code: "LOG_TRIMMED", message: /begins at message 6/, hint: /checkpoint create/ },
       ]),
     );
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
     expect(told("LOG_TRIMMED")).toMatchObject([{ level: 40, hint: expect.any(String) }]);
   });
@@ -79,7 +80,7 @@ describe("a change of the log by others while a node runs", () => {
   it("is not reported for removed messages that a checkpoint contains", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await operator(async (nats) => await nats.purgeBefore(last));
     // The warning about this setting shows that the log was examined after the purge.
     await operator(async (nats) => await nats.edit({ max_msgs: 1_000 }));
@@ -110,7 +111,7 @@ describe("a change of the log by others while a node runs", () => {
       });
       const node = await watching({}, store);
       const last = await put(node, 0, 5, "v");
-      if (which === "a checkpoint") await node.checkpoint().done;
+      if (which === "a checkpoint") await saveCheckpoint(node);
       else {
         const covered = [{ first: 1, last }];
         await vi.waitFor(async () => expect((await other.status()).logBackup?.covered).toEqual(covered));
@@ -159,7 +160,7 @@ describe("a change of the log by others while a node runs", () => {
     const node = await watching();
     const { id } = (await node.status()).log;
     const last = await put(node, 0, 5, "v");
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await operator(async (nats) => {
       await nats.purgeBefore(last);
       await nats.edit({ description: "orders" });
@@ -174,7 +175,7 @@ describe("a change of the log by others while a node runs", () => {
   it("is reported with its repair by a node that starts when the log's id is lost", async () => {
     const node = await watching();
     const last = await put(node, 0, 5, "v");
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await scene.stop(node);
     await operator(async (nats) => {
       await nats.purgeBefore(last);

@@ -13,6 +13,7 @@ import type { PeerChannel } from "../../src/log/peer-channel.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 let log: TxLog;
@@ -144,7 +145,7 @@ describe("a node that is requested to compare itself with the log", () => {
   it("keeps its index if there is nothing to rebuild from, and reports what is missing", async () => {
     const a = await scene.ready("a");
     const txId = await put(a, 0, 5, "right");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(3));
     const asked = await peer("a");
     const { error, check } = await askCheck(channel(), asked, { log: logId(asked), txId }, LONG);

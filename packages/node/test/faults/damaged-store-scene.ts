@@ -8,6 +8,7 @@ import { openIndex } from "../../src/index/local-index.ts";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const CHECKPOINTS = 3;
 const TRANSACTIONS = 15;
@@ -31,7 +32,7 @@ export class PristineStore {
     await node.ready;
     for (let n = 0; n <= CHECKPOINTS; n += 1) {
       await putSome(node, n);
-      if (n < CHECKPOINTS) await node.checkpoint().done;
+      if (n < CHECKPOINTS) await saveCheckpoint(node);
       const { txId, digest } = await node.digest();
       digests.set(txId, digest);
       pristine.lastTxId = txId;

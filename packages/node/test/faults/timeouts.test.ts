@@ -10,6 +10,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { quietSystem } from "../support/quiet-system.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const TIMEOUT_MS = 1_000;
 /** The additional time (ms) that a response may take on a machine with few cores. */
@@ -38,7 +39,7 @@ beforeEach(async () => {
   await put(node, 0, 3, "x");
   const { txId } = await node.submit({ ops: [["evict", "things", "default/k1"]] });
   await node.await(txId);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
 });
 afterEach(async () => {
   scene.nats.thaw();

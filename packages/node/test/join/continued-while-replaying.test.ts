@@ -9,6 +9,7 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { encodeBirthRecord } from "../../src/transactions/transaction-codec.ts";
 import { Gate } from "./gate.ts";
 import { readThrough } from "./read-through.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 async function start(folder: string, gate: Gate): Promise<CairnNode> {
   const openTxLog = async () =>
@@ -28,7 +29,7 @@ it("a node is not ready before its index has read how its log continues, and sub
       const { txId } = await old.submit({ ops: [["put", "things", "default/a", value]] });
       await old.await(txId);
     }
-    await old.checkpoint().done;
+    await saveCheckpoint(old);
     await old.close();
     const [saved] = (await listCheckpoints(filesystemStore({ path: path.join(folder, "checkpoints") })))
       .checkpoints;

@@ -9,6 +9,7 @@ import { expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, runNode } from "../../src/node/node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 async function start(folder: string, nodeId: string, store: CheckpointStore): Promise<CairnNode> {
   const openTxLog = () => openEmbeddedTxLog({ path: path.join(folder, "log") });
@@ -24,7 +25,7 @@ it("after a restore fails halfway, the status shows no progress and no remaining
   const first = await start(folder, "a", store);
   await first.ready;
   await first.await((await first.submit({ ops: [["put", "pods", "default/a", 1]] })).txId);
-  await first.checkpoint().done;
+  await saveCheckpoint(first);
   await first.close();
 
   const [archive = ""] = (await store.list("checkpoint-")).flatMap(({ name }) =>

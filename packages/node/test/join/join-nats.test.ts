@@ -9,6 +9,7 @@ import type { OnLogMismatch } from "../../src/api/system.ts";
 import { freePort } from "../../testing/nats-server.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { hurryClock } from "../support/hurried-clock.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 beforeEach(async () => {
@@ -58,10 +59,10 @@ describe("a node that joins a log on NATS", () => {
   it("restores a checkpoint that agrees with the log if the log lost its end, and keeps the orphans of the old index", async () => {
     const a = await started("a");
     await put(a, 0, 10, "kept");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await scene.copyLog();
     await put(a, 10, 20, "lost");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await a.close();
     await scene.rollBackLog();
     // Another node has continued in the meantime: the same positions hold other messages.
@@ -128,7 +129,7 @@ describe("a node that joins a log on NATS", () => {
   it("halts on an empty server when a checkpoint proves that there was a log, and creates none", async () => {
     const a = await started("a");
     await put(a, 0, 5, "x");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await a.close();
     await scene.loseLog();
     const b = await start("b");
@@ -174,7 +175,7 @@ describe("a node that joins a log on NATS", () => {
   it("joins a trimmed log from a checkpoint, and reports the missing transactions if there is no checkpoint", async () => {
     const a = await started("a");
     await put(a, 0, 10, "x");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await put(a, 10, 12, "y");
     const digest = await a.digest();
     const client = await connect({ servers: scene.nats.url });
@@ -196,7 +197,7 @@ describe("a node that joins a log on NATS", () => {
     // The hint is followed literally, with the store mounted again.
     await mkdir(path.join(scene.folder, "checkpoints"));
     await put(a, 12, 13, "z");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await vi.waitFor(() => expect(c.phase).toBe("ready"), { timeout: 30_000, interval: 50 });
     expect(await c.digest()).toEqual(await a.digest());
     expect((await c.status()).failure).toBeNull();

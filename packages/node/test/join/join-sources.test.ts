@@ -9,6 +9,7 @@ import { NatsOperator } from "../../testing/nats-operator.ts";
 import { BackupScene } from "../backup/backup-scene.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { hurryClock } from "../support/hurried-clock.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 beforeEach(hurryClock);
 
@@ -110,7 +111,7 @@ it("a node whose log was trimmed joins from a checkpoint that is saved while ano
   };
   await vi.waitFor(() => expect(mirror.condition).toBe("unreachable"));
   expect((await b.status()).failure).toMatchObject({ code: "LOG_TRIMMED" });
-  await a.checkpoint().done;
+  await saveCheckpoint(a);
   await vi.waitFor(() => expect(b.phase).toBe("ready"));
   expect((await b.status()).join.restoredFrom).toMatchObject({ store: site.location, txId: last });
 });

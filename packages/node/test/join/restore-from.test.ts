@@ -12,6 +12,7 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { hurryClock } from "../support/hurried-clock.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { put } from "../upkeep/trim-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let folder = "";
 beforeEach(async () => {
@@ -46,9 +47,9 @@ async function mirrored(more = 1): Promise<string[]> {
   const node = await start("first", at("primary"), [at("primary")]);
   await node.ready;
   await put(node, 0, 5);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await put(node, 5, 10);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await put(node, 10, 10 + more);
   await node.close();
   await cp(path.join(folder, "primary"), path.join(folder, "mirror"), { recursive: true });
@@ -72,7 +73,7 @@ it("a node joins from a mirror, which it only reads, and saves to its own store"
   const { join } = await node.status();
   expect(join).toMatchObject({ restoredFrom: { name: newer, store: mirror.location }, replayed: 1 });
   await put(node, 20, 21);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   expect((await listCheckpoints(at("own"))).checkpoints).toHaveLength(1);
   expect([...new Set(calls.map(({ method }) => method))].toSorted()).toEqual(["list", "open", "read"]);
 });

@@ -12,6 +12,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { Gate } from "./gate.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let folder = "";
 let nats: NatsTestServer;
@@ -93,7 +94,7 @@ describe("a slow node whose log is purged ahead of it", () => {
     );
     const last = submitted.at(-1)?.txId ?? 0;
     await a.await(last);
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await NatsOperator.at(nats.url, async (operator) => await operator.purgeBefore(last));
     gates.restoring.close();
     gates.reading.open();

@@ -4,6 +4,7 @@ import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { startNode } from "../../src/node/start-node.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 /** A volume, other than the disk, to which every user of a Linux machine may write. */
 const VOLUME = "/dev/shm";
@@ -32,7 +33,7 @@ it("a node saves nothing into the mount point of an unmounted store, and does no
   const first = await start();
   await first.ready;
   await write(first, 1);
-  await first.checkpoint().done;
+  await saveCheckpoint(first);
   await first.close();
   expect((await readdir(volume)).filter((name) => name.startsWith("checkpoint-2-"))).toHaveLength(2);
 

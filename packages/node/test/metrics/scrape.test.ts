@@ -11,6 +11,7 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { observedScene, put } from "../observe/observed-node.ts";
 import { parseSamples, valueOf } from "./samples.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const HTTP = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
 
@@ -30,7 +31,7 @@ it("a scrape reports the counts of applied, saved, swept and verified objects, a
   });
   const lost = await node.submit({ ops: [["match", "things", "default/one", 99]] });
   await node.await(lost.txId);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await node.verifyCheckpoint();
   const answer = await fetch(`${node.url}/metrics`);
   expect(answer.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
@@ -145,7 +146,7 @@ it("a scrape counts failed rounds by code, and reports that the store is unreach
   const failedAt = valueOf(away, "cairn_work_last_failure_timestamp_seconds", { work: "checkpoint" });
   expect(failedAt).toBeGreaterThan(Date.now() / 1_000 - 60);
   isAway = false;
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   expect(valueOf(await node.metrics(), "cairn_store_reachable")).toBe(1);
 });
 

@@ -9,6 +9,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { saveTo } from "../cli/support/saved-checkpoints.ts";
 import { observedScene } from "../observe/observed-node.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const logBounds = () => Promise.resolve({ first: 1, last: 9 });
 
@@ -49,7 +50,7 @@ it(
     ];
     for (const ops of steps) {
       await node.await((await node.submit({ ops })).txId);
-      await node.checkpoint().done;
+      await saveCheckpoint(node);
     }
     const saved = (await node.checkpoints()).map(({ name, txId }) => ({ name, txId }));
     expect(saved).toHaveLength(steps.length);

@@ -6,6 +6,7 @@ import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { memoryProvider } from "@cairn/kv";
 import { type CairnNode, startNode } from "../../src/index.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let folder = "";
 let node: CairnNode | undefined;
@@ -79,7 +80,7 @@ describe("startNode", () => {
     await node.ready;
     for (let n = 0; n < 10; n += 1) await node.submit({ ops: [["put", "pods", `default/${n}`, n]] });
     await node.await(11);
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await node.submit({ ops: [["delete", "pods", "default/3"]] });
     await node.await(12);
     const digest = await node.digest();

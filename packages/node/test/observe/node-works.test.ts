@@ -5,6 +5,7 @@ import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
 import { pino } from "pino";
 import { expect, it, vi } from "vitest";
 import { observedScene, of, put, unpaired } from "./observed-node.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 it("a node reports the beginning and the end of each task, with its outcome, duration and bytes", async () => {
   const scene = await observedScene();
@@ -13,9 +14,9 @@ it("a node reports the beginning and the end of each task, with its outcome, dur
   await first.ready;
   expect(await first.checkpoint().done).toEqual({ skipped: "empty" });
   await put(first, "one");
-  await first.checkpoint().done;
+  await saveCheckpoint(first);
   await put(first, "two");
-  await first.checkpoint().done;
+  await saveCheckpoint(first);
   const verified = await first.verifyCheckpoint();
   expect(await first.checkpoint().done).toEqual({ skipped: "unchanged" });
   await first.close();
@@ -73,7 +74,7 @@ it("a node reports a failed upload with its error and the bytes packed, and cont
   isAway = true;
   await expect(node.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   isAway = false;
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   expect(unpaired(scene.events)).toEqual([]);
   expect(of(scene.events, "checkpoint")).toMatchObject([
     { stage: "begun" },
@@ -174,7 +175,7 @@ it("a node reports a restore in the middle of its archive as failed when it stop
   const first = await scene.start("a");
   await first.ready;
   await put(first, "one");
-  await first.checkpoint().done;
+  await saveCheckpoint(first);
   await first.close();
   scene.events.length = 0;
   let isOpen = false;
@@ -223,8 +224,8 @@ it("a node logs saved and restored checkpoints with their cost, and logs rounds 
   const node = await scene.start("a", { logger });
   await node.ready;
   await put(node, "one");
-  await node.checkpoint().done;
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
+  await saveCheckpoint(node);
   await node.close();
   await (
     await scene.start("b", { logger })
@@ -255,7 +256,7 @@ it("a node shows the age and the duration of the last checkpoint and verificatio
   const node = await scene.start("a", { checkpointing: { store: behind } });
   await node.ready;
   await put(node, "one");
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   const { name } = await node.verifyCheckpoint();
   const { checkpoints } = await node.status();
   expect(checkpoints.last?.name).toBe(name);

@@ -10,6 +10,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let scene: ClusterScene;
 let log: TxLog;
@@ -60,10 +61,10 @@ describe("a rebuilt index", () => {
     const b = await scene.ready("b");
     await put(a, 0, 10, "x");
     await b.await(11);
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await put(a, 10, 20, "x");
     await b.await(21);
-    await b.checkpoint().done;
+    await saveCheckpoint(b);
     await put(a, 20, 30, "x");
     const digest = (await scene.fold(25)).digest();
     await trimmed(11);
@@ -81,7 +82,7 @@ describe("a rebuilt index", () => {
   it("is refused if neither the log nor another node's checkpoint has the beginning", async () => {
     const a = await scene.ready("a");
     await put(a, 0, 10, "x");
-    await a.checkpoint().done;
+    await saveCheckpoint(a);
     await trimmed(5);
     await expect(rebuild(11, { exceptNode: "a" })).rejects.toMatchObject({ code: "LOG_TRIMMED" });
     await expect(rebuild(8)).rejects.toMatchObject({ code: "LOG_TRIMMED" });

@@ -2,7 +2,8 @@ import path from "node:path";
 
 /**
  * Returns the configuration of a node in `folder`, as in a file: its index is in LevelDB, and its checkpoints are in
- * `checkpoints`, unless the test chooses another store. The node saves no checkpoints by itself while a test runs.
+ * `checkpoints`, unless the test chooses another store. Use `saveCheckpoint`: the node also saves by itself, at a
+ * random time within its first half minute.
  */
 export function savingConfig(
   folder: string,

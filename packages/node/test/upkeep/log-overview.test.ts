@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { quietSystem } from "../support/quiet-system.ts";
 import { runNode } from "../../src/node/node.ts";
 import { trimScene } from "./trim-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 async function put(node: Awaited<ReturnType<typeof runNode>>, n: number): Promise<void> {
   for (let at = 0; at < n; at += 1) {
@@ -18,7 +19,7 @@ it.each(["embedded", "nats"] as const)(
     const node = await scene.start("a");
     await node.ready;
     await put(node, 3);
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     const before = await node.log();
     expect(before).toMatchObject({
       firstTxId: 1,

@@ -12,6 +12,7 @@ import { planTrim } from "../../src/upkeep/plan-trim.ts";
 import { verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { saveAltered } from "./altered-index.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "./trim-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const EVERY = 10_000_000;
 
@@ -238,7 +239,7 @@ it("if a verification finds the newest checkpoint damaged, the node replaces it,
   const node = await scene.start("a");
   await node.ready;
   await put(node, 0, 3);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   expect(await node.checkpoint().done).toEqual({ skipped: "unchanged" });
   const [damaged = ""] = await scene.checkpoints();
   await flipByte(path.join(scene.folder, "checkpoints", `${damaged}.tar`));
@@ -256,7 +257,7 @@ it("a node replaces the newest checkpoint if it skipped that checkpoint as damag
   await first.ready;
   for (const from of [0, 5]) {
     await put(first, from, from + 5);
-    await first.checkpoint().done;
+    await saveCheckpoint(first);
   }
   await first.close();
   const [newer = "", older] = await scene.checkpoints();

@@ -8,6 +8,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { planTrim, trimLog } from "../../src/upkeep/plan-trim.ts";
 import { FaultyTxLog } from "../../testing/faulty-tx-log.ts";
 import { put, type TrimScene, trimOptions, trimScene, twoCheckpoints } from "./trim-scene.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 async function open(scene: TrimScene): Promise<TxLog> {
   const log = await scene.openLog();
@@ -103,7 +104,7 @@ describe.each(["embedded", "nats"] as const)("a trimmed log (%s)", (kind) => {
     const node = await scene.start("node", { verifyEvery: 200, trim: { keep: 1 } });
     await node.ready;
     await put(node, 0, 20);
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await put(node, 20, 22);
     await expect
       .poll(async () => (await node.status()).log.firstTxId, { timeout: 30_000, interval: 100 })
@@ -230,7 +231,7 @@ describe("the verification of a checkpoint", () => {
     const node = await scene.start("node");
     await node.ready;
     await put(node, 0, 5);
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     const { digest } = await node.digest();
     const [name = ""] = await scene.checkpoints();
     const { manifest, verification } = await scene.verify(name);

@@ -13,6 +13,7 @@ import type { TxLog } from "../../src/log/tx-log.ts";
 import { type TrimOptions } from "../../src/upkeep/plan-trim.ts";
 import { type VerifiedCheckpoint, verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 /** The options of a node that a test sets. */
 export interface SceneParts {
@@ -89,9 +90,9 @@ export async function twoCheckpoints(scene: TrimScene): Promise<[older: string, 
   const node = await scene.start("first");
   await node.ready;
   await put(node, 0, 10);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await put(node, 10, 20);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await put(node, 20, 30);
   await node.close();
   const [newer = "", older = ""] = await scene.checkpoints();

@@ -12,6 +12,7 @@ import { readLogIdentity } from "../../../src/log/log-identity.ts";
 import { oldestUsable } from "../../../src/upkeep/trim-floor.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { backupTarget, ofOtherVersion, runs, writeRuns } from "../trimmed-backup.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 const KEEP = 60_000;
 
@@ -119,7 +120,7 @@ describe("segments of a log backup", () => {
         (await node.status()).logBackup?.covered?.[0]?.first;
       await vi.waitFor(async () => expect(await beginning()).toBe(1), { timeout: 20_000 });
       await put(node, 10, 20);
-      await node.checkpoint().done;
+      await saveCheckpoint(node);
       await put(node, 20, 22);
       await vi.waitFor(async () => expect(await beginning()).toBeGreaterThan(2), { timeout: 30_000 });
       const digest = await node.digest();

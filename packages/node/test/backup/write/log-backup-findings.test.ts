@@ -7,6 +7,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { LogBackup, type LogBackupOptions } from "../../../src/backup/write/log-backup.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { backupTarget, damageSegment, writeRuns } from "../trimmed-backup.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 const NEVER = new AbortController().signal;
 
@@ -96,7 +97,7 @@ describe("a log backup", () => {
     onTestFinished(() => log.close());
     const name = await damageSegment(scene, await backupTarget(scene, log), 1);
     // The first drill needs a checkpoint.
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     const warnings = async (): Promise<unknown> => (await node.status()).logBackup?.warnings;
     await vi.waitFor(
       async () =>

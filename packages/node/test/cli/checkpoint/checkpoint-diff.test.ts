@@ -10,6 +10,7 @@ import { documentRowKey } from "../../../src/index/rows/row-keys.ts";
 import { encodeVersion } from "../../../src/index/rows/version-values.ts";
 import { type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 function diff({ folder }: TrimScene, ...argv: string[]): Promise<CommandResult> {
   return cairn(["checkpoint", "diff", ...argv], new CapturedTerminal({ cwd: folder }));
@@ -27,7 +28,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
     const { txId } = await node.submit({ ops: [["put", "things", `k${n}`, n]] });
     await node.await(txId);
   }
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   const { txId } = await node.submit({
     ops: [
       ["put", "pods", "team/w\u001bb", { cpu: 1 }],
@@ -36,7 +37,7 @@ async function changedScene(): Promise<{ scene: TrimScene; older: string; newer:
     ],
   });
   await node.await(txId);
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await node.close();
   const [newer = "", older = ""] = await scene.checkpoints();
   return { scene, older, newer };

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { startNode } from "../../../src/node/start-node.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 import { saveTo } from "../support/saved-checkpoints.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 let dir = "";
 beforeEach(async () => {
@@ -108,7 +109,7 @@ test("checkpoint prune with a configuration applies its policy, and neither coun
   for (const value of [1, 2]) {
     const { txId } = await node.submit({ ops: [["put", "things", "a", value]] });
     await node.await(txId);
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
   }
   const { id: logId } = (await node.status()).log;
   await node.close();

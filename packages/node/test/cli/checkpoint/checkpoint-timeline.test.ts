@@ -4,6 +4,7 @@ import type { ListedCheckpoint } from "@cairn/client";
 import { formatTimeline, showsUnicode } from "../../../src/cli/checkpoint/checkpoint-timeline.ts";
 import { ClusterScene, put } from "../../cluster/cluster-scene.ts";
 import { cairn, CapturedTerminal } from "../support/captured-terminal.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 const NOW = Date.parse("2026-11-20T12:00:00.000Z");
 const HOUR = 3_600_000;
@@ -59,7 +60,7 @@ afterEach(() => scene.close());
 test("cairn checkpoint list shows the bar above the table on a terminal, and never in a pipe or as JSON", async () => {
   const a = await scene.ready("a", { parts: { http: { host: "127.0.0.1", port: 0, maxBody: 1_000 } } });
   await put(a, 0, 1, "x");
-  await a.checkpoint().done;
+  await saveCheckpoint(a);
   const list = async (isTTY: boolean, ...args: string[]): Promise<string> => {
     const terminal = new CapturedTerminal({ isTTY, cwd: scene.folder, env: { LANG: "en_US.UTF-8" } });
     const { code, stdout } = await cairn(["checkpoint", "list", ...args], terminal);

@@ -11,6 +11,7 @@ import { startNode } from "../../../src/node/start-node.ts";
 import { savingConfig } from "../../support/saving-config.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 import { saveTo } from "../support/saved-checkpoints.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 let folder = "";
 let node: CairnNode | undefined;
@@ -32,7 +33,7 @@ beforeAll(async () => {
     const { txId } = await node.submit({ ops });
     await node.await(txId);
   }
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
 });
 afterAll(async () => {
   await node?.close();

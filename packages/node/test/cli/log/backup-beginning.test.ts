@@ -12,6 +12,7 @@ import { ClusterScene, put } from "../../cluster/cluster-scene.ts";
 import { put as putNumbers } from "../../upkeep/trim-scene.ts";
 import type { CommandResult } from "../support/captured-terminal.ts";
 import { type BackupCommands, backupCommands } from "./backup-commands.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 /** Sets up a backup from which everything up to 10 was pruned. The log still contains it. */
 async function pruned(): Promise<BackupCommands> {
@@ -92,7 +93,7 @@ describe("cairn log backup verify", () => {
     // This follows the hint.
     const node = await scene.start("saver");
     await node.ready;
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await node.close();
     expect((await configured("verify")).code).toBe(0);
   });
@@ -135,7 +136,7 @@ describe("cairn log backup verify of a log that continues another one", () => {
       expect(stdout).toMatch(/^LOG_GAP: .* begins with transaction 7, and no checkpoint there leads into it/);
       // As the hint explains, a checkpoint makes the backup usable again, and the command reports the missing part.
       const node = await scene.ready("a", { parts: BACKED_UP });
-      await node.checkpoint().done;
+      await saveCheckpoint(node);
       await scene.stop(node);
       expect(await verify()).toMatchObject({
         code: 0,

@@ -9,6 +9,7 @@ import { damageSegment, ofOtherVersion, runs, writeRuns } from "../../backup/tri
 import { put, type TrimScene } from "../../upkeep/trim-scene.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
 import { backupCommands } from "./backup-commands.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 describe("cairn log backup", () => {
   it("status and list show the content of a store, and the exposed part of the log", async () => {
@@ -211,7 +212,7 @@ describe("cairn log backup", () => {
     const before = (await scene.store.list("checkpoint-")).map(({ name }) => name);
     const node = await scene.start("saver");
     await node.ready;
-    await node.checkpoint().done;
+    await saveCheckpoint(node);
     await node.close();
     const compared = await run("verify", store);
     const stray = /^LOG_REGRESSED: Transaction 36, with which checkpoint-\S+ ends, differs in (\S+):/m;

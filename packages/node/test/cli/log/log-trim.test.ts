@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { startNode } from "../../../src/node/start-node.ts";
 import { cairn, CapturedTerminal, type CommandResult } from "../support/captured-terminal.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 let folder = "";
 beforeEach(async () => {
@@ -28,7 +29,7 @@ async function fill(): Promise<void> {
   for (const key of ["a", "b", "c"]) {
     await node.await((await node.submit({ ops: [["put", "pods", key, 1]] })).txId);
   }
-  await node.checkpoint().done;
+  await saveCheckpoint(node);
   await node.await((await node.submit({ ops: [["put", "pods", "d", 1]] })).txId);
   await node.close();
 }

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runCli } from "../../../src/cli/run-cli.ts";
 import { startNode } from "../../../src/node/start-node.ts";
 import { CapturedTerminal } from "../support/captured-terminal.ts";
+import { saveCheckpoint } from "../../support/save-checkpoint.ts";
 
 let folder = "";
 beforeEach(async () => {
@@ -47,7 +48,7 @@ describe("cairn log", () => {
     const first = await startAgain("one");
     const { txId } = await first.submit({ ops: [["put", "pods", "a", 1]] });
     await first.await(txId);
-    await first.checkpoint().done;
+    await saveCheckpoint(first);
     await first.close();
     await rm(path.join(folder, "cairn-data", "n-log"), { recursive: true });
     const { code, stderr } = await run("create");
