@@ -1,6 +1,6 @@
-import type { CheckpointStore } from "@cairn/checkpoint";
 import { isCairnError } from "@cairn/kv";
 import { type BackupListing, backupLease } from "../segments/segment-name.ts";
+import type { BackupTarget } from "./write-segments.ts";
 
 /** The bounds of the age at which a lease counts as abandoned (ms). */
 const MIN_LEASE_MS = 10_000;
@@ -9,41 +9,29 @@ const MAX_LEASE_MS = 600_000;
 /** A lease need not survive a power loss: a lost one is acquired again, one that reappears is taken over once old. */
 const NOT_DURABLE = { durable: false } as const;
 
-/** The location of a lease and the node that acquires it. */
-export interface LeaseTerms {
-  readonly store: CheckpointStore;
-  readonly logId: string;
-  readonly node: string;
-  /** The period of the backup (ms). */
-  readonly every: number;
-}
-
 /**
- * Runs `work` while this node holds the backup's lease. Returns false without running it if another node holds the
- * lease, unless that one is abandoned: older than `every`, from 10 seconds to 10 minutes.
+ * Runs `work` while this node holds the backup's lease, and returns its result. Returns undefined without running it if
+ * another node holds `lease`, unless that one is abandoned: older than `every` (ms), from 10 seconds to 10 minutes.
  */
-export async function underLease(
-  { store, logId, node, every }: LeaseTerms,
-  { lease }: Pick<BackupListing, "lease">,
-  now: number,
-  work: () => Promise<void>,
-): Promise<boolean> {
-  const file = backupLease(logId);
+export async function underLease<T>(
+  { store, of, node, storeNow }: BackupTarget,
+  every: number,
+  lease: BackupListing["lease"],
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  const file = backupLease(of.id);
   // No lease is taken in a store that cannot remove files, because it would keep the first lease forever.
-  if (store.describe?.()?.canDelete === false) {
-    await work();
-    return true;
-  }
+  if (store.describe?.()?.canDelete === false) return await work();
+  const now = storeNow();
   if (lease !== undefined) {
     const age = now - lease.modifiedAt;
-    if (Math.abs(age) < Math.min(MAX_LEASE_MS, Math.max(MIN_LEASE_MS, every))) return false;
+    if (Math.abs(age) < Math.min(MAX_LEASE_MS, Math.max(MIN_LEASE_MS, every))) return undefined;
     await tolerant(store.remove(file, NOT_DURABLE));
   }
   const text = JSON.stringify({ node, since: new Date(now).toISOString() });
-  if (!(await store.create(file, text, NOT_DURABLE))) return false;
+  if (!(await store.create(file, text, NOT_DURABLE))) return undefined;
   try {
-    await work();
-    return true;
+    return await work();
   } finally {
     await tolerant(store.remove(file, NOT_DURABLE));
   }

@@ -14,7 +14,7 @@ import {
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
-import { hasToMerge, tidyBackup } from "./tidy-backup.ts";
+import { hasToMerge, tidyBackup } from "./merge-segments.ts";
 import { requireSegmentKey } from "../segments/sealed-segment.ts";
 import {
   type BackupTarget,
@@ -98,7 +98,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   // object, such as the lease.
   const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
-  const work = async (): Promise<void> => {
+  const work = async (): Promise<true> => {
     options.onBegun?.();
     await requireSameLog(log, of.id);
     let next = nextToWrite(coveredRanges(done.segments), range);
@@ -124,6 +124,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
       if (!isCairnError(error)) throw error;
       done.failure = error;
     }
+    return true;
   };
   const missing = nextToWrite(coveredRanges(listing.segments), range);
   const isDue =
@@ -134,7 +135,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   if (isDue) {
     await askClock(store, memory, clock);
     if (isRecent(options, listing.segments, range.last, storeNow())) skipped = "recent";
-    else if (!(await underLease({ ...options, logId: of.id }, listing, storeNow(), work))) skipped = "leased";
+    else if (!(await underLease(target, options.every, listing.lease, work))) skipped = "leased";
   }
   const { segments, written, merged, removed, failure } = done;
   return {

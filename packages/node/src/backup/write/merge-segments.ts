@@ -3,7 +3,8 @@ import type { LogMessage } from "../../log/tx-log.ts";
 import { differentHistories, holdsEnd, segmentPlace, requireContinuation } from "../segments/continuation.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import type { Segment } from "../segments/segment.ts";
-import { inOrder, type SegmentFile } from "../segments/segment-name.ts";
+import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
+import { type BackupMemory, isDamaged, type LookResults } from "./look-results.ts";
 import {
   type BackupTarget,
   SEGMENT_BYTES,
@@ -19,6 +20,41 @@ const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
 /** The maximum number of concurrent removals. An upload to S3 has as many concurrent requests. */
 const REMOVALS_AT_ONCE = 4;
+
+/** Returns whether there are segments to merge or remove. */
+export function hasToMerge(segments: readonly SegmentFile[], memory: BackupMemory): boolean {
+  const whole = segments.filter((segment) => !isDamaged(memory, segment));
+  return (
+    superseded(whole).length > 0 || planMerge(segments, (segment) => isDamaged(memory, segment)) !== undefined
+  );
+}
+
+/** Merges small segments, and removes segments whose messages are all contained in a longer one. */
+export async function tidyBackup(
+  target: BackupTarget,
+  memory: BackupMemory,
+  done: LookResults,
+): Promise<void> {
+  const isUnusable = (segment: SegmentFile): boolean => isDamaged(memory, segment);
+  const onDamaged: OnDamaged = (segment, error) => memory.damaged.set(versionOf(segment), error);
+  const tidy = async (): Promise<void> => {
+    const usable = done.segments.filter((segment) => !isUnusable(segment));
+    await removeSuperseded(target, usable, onDamaged, (segment) => done.remove(segment));
+  };
+  await tidy();
+  while (!target.signal.aborted) {
+    const group = planMerge(done.segments, isUnusable);
+    if (group === undefined) return;
+    const known = done.segments.length;
+    const merged = await mergeSegments(target, group, onDamaged);
+    if (merged === undefined && !group.some(isUnusable)) return;
+    if (merged === undefined) continue;
+    done.add("merged", merged);
+    // The merged segment existed before, so another attempt would achieve nothing.
+    if (done.segments.length === known) return;
+    await tidy();
+  }
+}
 
 /**
  * Returns the segments whose transactions are all contained in one longer segment, together with that segment. Of two
@@ -69,13 +105,13 @@ export function planMerge(
 /** The codes of errors that affect a single segment. */
 const UNUSABLE = new Set<string>(["SEGMENT_CORRUPT", "LOG_REGRESSED", "PLAIN_REFUSED"]);
 
-export type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
+type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
 /**
  * Writes one segment with the messages of several others, and leaves the others in place. Writes nothing and returns
  * undefined if one of the others is damaged or has been removed by another node.
  */
-export async function mergeSegments(
+async function mergeSegments(
   target: BackupTarget,
   group: readonly SegmentFile[],
   onDamaged: OnDamaged,
@@ -103,7 +139,7 @@ export async function mergeSegments(
  * it supersedes. Calls `onRemoved` for each removed segment, so that the caller knows what was removed if the store
  * fails.
  */
-export async function removeSuperseded(
+async function removeSuperseded(
   target: BackupTarget,
   segments: readonly SegmentFile[],
   onDamaged: OnDamaged,

@@ -143,16 +143,11 @@ async function lastShared(
  * Runs `work` while no node writes or merges. Otherwise, a node could write back messages that it had read before the
  * removal.
  */
-async function exclusively<T>(target: BackupTarget, work: () => Promise<T>): Promise<T> {
+async function exclusively(target: BackupTarget, work: () => Promise<string[]>): Promise<string[]> {
   for (let tries = 0; tries < LEASE_TRIES; tries += 1) {
     const { lease } = await listBackup(target.store, target.of.id);
-    const done: T[] = [];
-    const lasting = { ...target, logId: target.of.id, every: LEASE_MS };
-    const isDone = await underLease(lasting, { lease }, target.storeNow(), async () => {
-      done.push(await work());
-    });
-    const [result] = done;
-    if (isDone && result !== undefined) return result;
+    const result = await underLease(target, LEASE_MS, lease, work);
+    if (result !== undefined) return result;
     await systemClock.wait(LEASE_RETRY_MS, target.signal);
   }
   throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
