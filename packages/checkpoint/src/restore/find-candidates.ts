@@ -1,8 +1,14 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { newestFirst } from "../store/checkpoint.ts";
-import { checkpointFiles, readCheckpoints, isKeyMissing } from "../store/list-checkpoints.ts";
-import type { CheckpointFiles, SkippedCheckpoint, StoredCheckpoint } from "../store/list-checkpoints.ts";
+import {
+  checkpointFiles,
+  type CheckpointFiles,
+  isKeyMissing,
+  readCheckpoints,
+  type SkippedCheckpoint,
+  type StoredCheckpoint,
+} from "../store/list-checkpoints.ts";
 
 export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;

@@ -1,6 +1,5 @@
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import { readCheckpoints } from "../store/list-checkpoints.ts";
-import type { CheckpointFiles, StoredCheckpoint } from "../store/list-checkpoints.ts";
+import { type CheckpointFiles, readCheckpoints, type StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { Clock } from "../timing/clock.ts";
 
 /** A problem that an operator should know about, although checkpoints continue. It consists of a message and a hint. */

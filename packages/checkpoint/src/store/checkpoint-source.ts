@@ -1,6 +1,5 @@
 import type { CairnError } from "@cairn/kv";
-import { ARCHIVE_FORMATS } from "./checkpoint.ts";
-import type { CapturedState, Manifest } from "./checkpoint.ts";
+import { ARCHIVE_FORMATS, type CapturedState, type Manifest } from "./checkpoint.ts";
 
 /** The source of checkpoints: the checkpointer's view of the node's index. */
 export interface CheckpointSource {

@@ -1,6 +1,5 @@
 import type { Stats } from "node:fs";
-import { lstat, readdir, stat, unlink } from "node:fs/promises";
-import type { FileHandle } from "node:fs/promises";
+import { type FileHandle, lstat, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { systemErrorCode, syncFolder } from "@cairn/kv";

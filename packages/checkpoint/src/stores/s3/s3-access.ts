@@ -1,7 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
-import { isOfSettings, refusalOf, s3Error, NOT_S3_HINT } from "./s3-errors.ts";
-import type { Refusal } from "./s3-errors.ts";
+import { isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 

@@ -2,8 +2,7 @@ import { Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
-import { askRange, fetchRange } from "./s3-range.ts";
-import type { RangeAnswer } from "./s3-range.ts";
+import { askRange, fetchRange, type RangeAnswer } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;

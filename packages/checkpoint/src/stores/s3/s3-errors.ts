@@ -1,5 +1,4 @@
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
-import type { ErrorCode } from "@cairn/kv";
+import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "@cairn/kv";
 import type { S3Settings } from "./s3-options.ts";
 
 export interface Refusal {

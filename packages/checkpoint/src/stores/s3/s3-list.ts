@@ -1,6 +1,5 @@
 import type { StoredFile } from "../../store/checkpoint-store.ts";
-import { unexpectedResponse } from "./s3-access.ts";
-import type { S3Access } from "./s3-access.ts";
+import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { isStoreName } from "../../store/stored-files.ts";
 

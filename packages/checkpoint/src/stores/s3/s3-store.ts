@@ -7,10 +7,8 @@ import { isMissing } from "./s3-errors.ts";
 import { openContent } from "./s3-download.ts";
 import { currentDate, listObjects } from "./s3-list.ts";
 import { abortDeadUploads } from "./s3-unfinished.ts";
-import { s3Settings } from "./s3-options.ts";
-import type { S3StoreOptions } from "./s3-options.ts";
-import { probe } from "./s3-probe.ts";
-import type { S3Findings } from "./s3-probe.ts";
+import { s3Settings, type S3StoreOptions } from "./s3-options.ts";
+import { probe, type S3Findings } from "./s3-probe.ts";
 import { createSmall, readSmall, replaceSmall } from "./s3-small.ts";
 import { uploadContent } from "./s3-upload.ts";
 
