@@ -170,7 +170,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
       throw new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
         hint: "Restore a newer checkpoint: a retention policy has removed this one.",
       });
-    const opening = store.open(manifest.archive.name, signal === undefined ? {} : { signal });
+    const opening = store.open(manifest.archive.name, { signal });
     const archive = await unlessAborted(opening, signal, (late) => {
       late.on("error", () => undefined);
       late.destroy();
@@ -182,7 +182,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
       background: options.background ?? false,
       identities: store.encryption?.identities,
       onProgress: (done) => onProgress?.({ name, done, total }),
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
     if (options.verify !== undefined) {
       const flushed = await fileMarks(dir);

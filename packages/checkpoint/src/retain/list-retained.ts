@@ -56,11 +56,7 @@ export async function listRetained({
   }
   const decisions = await (own === undefined
     ? undefined
-    : decideOwn(
-        { store, format, logId: own.logId, ...(own.policy === undefined ? {} : { policy: own.policy }) },
-        usable,
-        own.storeNow,
-      ));
+    : decideOwn({ store, format, logId: own.logId, policy: own.policy }, usable, own.storeNow));
   const { reserved } = await readReservations(store);
   const checkpoints: RetainedListing[] = [];
   for (const { name, manifest, verified, damaged } of usable) {

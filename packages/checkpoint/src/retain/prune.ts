@@ -23,7 +23,7 @@ export interface PruneOptions {
   readonly store: CheckpointStore;
   /** The log to which the policy applies. If it is absent, every checkpoint is kept. */
   readonly logId?: string;
-  readonly policy?: RetentionPolicy;
+  readonly policy?: RetentionPolicy | undefined;
   /** The format that nodes of this version can restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
   /**

@@ -128,8 +128,8 @@ async function captureAndUpload(
     const expectedBytes = await packing.expectedBytes?.();
     const uploaded = await store.upload(archive, packing.archive, {
       signal,
-      ...(expectedBytes === undefined ? {} : { expectedBytes }),
-      ...(packing.direct === undefined ? {} : { direct: packing.direct }),
+      expectedBytes,
+      direct: packing.direct,
     });
     lease.settle();
     const packed = packing.result();

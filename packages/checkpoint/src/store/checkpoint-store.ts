@@ -38,14 +38,14 @@ export type StoredContent = Readable & {
 };
 
 export interface UploadOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** The same content, for stores that write it to a file. They may use it instead of the stream. */
-  readonly direct?: DirectContent;
+  readonly direct?: DirectContent | undefined;
   /**
    * The approximate number of bytes, which the true number rarely exceeds. A store that uploads in parts chooses the
    * size of the parts accordingly.
    */
-  readonly expectedBytes?: number;
+  readonly expectedBytes?: number | undefined;
   /**
    * Whether other nodes use the file as soon as it is complete, without a manifest. After a failure, such a file stays if
    * it is complete nevertheless, because another node may already rely on it.
@@ -99,7 +99,7 @@ export interface CheckpointStore {
    */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
-  open(name: string, options?: { signal?: AbortSignal }): Promise<StoredContent>;
+  open(name: string, options?: { signal?: AbortSignal | undefined }): Promise<StoredContent>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
   /** Writes a small file. Returns false if the name exists. If {@link exclusive}, only one of several concurrent calls returns true. */

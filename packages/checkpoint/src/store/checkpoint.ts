@@ -154,15 +154,11 @@ export function archivePacking({ format: { archive } }: Pick<Manifest, "format">
 
 const [COMMA, BRACKET, BRACE] = [0x2c, 0x5b, 0x7b];
 
-const HINT =
-  "If no node is writing this checkpoint, remove its files from the store. Other checkpoints are not affected.";
-
 /** Returns `CHECKPOINT_CORRUPT` for the manifest of the checkpoint `name`; `why` is a clause. */
 export function invalidManifest(name: string, why: string, cause?: unknown): CairnError {
-  return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, {
-    hint: HINT,
-    ...(cause === undefined ? {} : { cause }),
-  });
+  const hint =
+    "If no node is writing this checkpoint, remove its files from the store. Other checkpoints are not affected.";
+  return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, { hint, cause });
 }
 
 /** A manifest as JSON, and the checksum at its end. */

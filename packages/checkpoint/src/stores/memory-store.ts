@@ -58,7 +58,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): CheckpointStore {
       if (file === undefined) throw notThere(name, location);
       return Readable.from(slices(file.content), {
         objectMode: false,
-        ...(signal === undefined ? {} : { signal }),
+        signal,
       });
     },
     async read(name) {

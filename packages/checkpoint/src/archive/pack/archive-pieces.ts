@@ -15,7 +15,7 @@ export interface PackedFiles {
   /** The names of regular files, in archive order. */
   readonly names: readonly string[];
   /** The shared memory of a {@link Throttle}. If it is absent, the rate is not limited. */
-  readonly throttle?: Int32Array;
+  readonly throttle?: Int32Array | undefined;
   /** Those of `names` that are LevelDB tables. Their blocks are compared with their checksums during packing. */
   readonly tables: ReadonlySet<string>;
 }

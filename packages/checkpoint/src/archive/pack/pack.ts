@@ -217,7 +217,7 @@ async function* archiveOnThreads(
 /** Starts one thread that reads and one that packs, so that checksums and digests are computed at once. */
 function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
   const { dir, names, tables, throttle } = order;
-  const reading = { dir, names, tables, ...(throttle === undefined ? {} : { throttle }) };
+  const reading = { dir, names, tables, throttle };
   return startThreadPair<PackMessage>(
     import.meta.url,
     { name: "pack-worker", order: { ...order, role: "pack" } satisfies PackOrder },

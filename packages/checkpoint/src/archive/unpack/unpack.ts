@@ -10,7 +10,7 @@ import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./un
 export interface UnpackOptions {
   /** Called occasionally with the number of bytes of the archive read so far. */
   readonly onProgress?: (bytes: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
   /** The secret keys with which an encrypted archive is decrypted. */

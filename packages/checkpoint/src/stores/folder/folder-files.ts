@@ -114,7 +114,7 @@ export function readFileStream(
   // This is not a generator, because one that is never started would never close the file.
   const stream = new Readable({
     highWaterMark: 4 * READ_BYTES,
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     async read() {
       try {
         const { bytesRead, buffer } = await handle.read(

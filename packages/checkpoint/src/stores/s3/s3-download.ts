@@ -76,7 +76,7 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
   const stream = new Readable({
     // Pieces are passed on one at a time, because the stream would join several by copying them.
     highWaterMark: 1,
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     async read() {
       try {
         if (pieces.length === 0) {
@@ -114,7 +114,7 @@ function wholeBody(
       throw access.explain(error, `reading ${name}`);
     }
   }
-  const stream = Readable.from(content(), { objectMode: false, ...(signal === undefined ? {} : { signal }) });
+  const stream = Readable.from(content(), { objectMode: false, signal });
   stream.on("close", () => dropBody(body));
   return withErrorHandler(stream);
 }

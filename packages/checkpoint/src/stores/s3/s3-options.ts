@@ -68,11 +68,11 @@ export interface S3Settings {
   readonly requestTimeout: number;
   /** Parameters of every write. */
   readonly encryption: {
-    readonly ServerSideEncryption?: "AES256" | "aws:kms" | "aws:kms:dsse";
-    readonly SSEKMSKeyId?: string;
+    readonly ServerSideEncryption: S3StoreOptions["serverSideEncryption"];
+    readonly SSEKMSKeyId: string | undefined;
   };
   /** Additional parameters for writing an archive. */
-  readonly storage: { readonly StorageClass?: StorageClass };
+  readonly storage: { readonly StorageClass: StorageClass | undefined };
 }
 
 /** The type is a placeholder: other services have classes that the SDK's types do not contain. */
@@ -106,10 +106,10 @@ export function s3Settings(options: S3StoreOptions): S3Settings {
     // The SDK's timers run out at once if they are longer.
     requestTimeout: Math.min(options.requestTimeout ?? 30_000, MAX_TIMER_MS),
     encryption: {
-      ...(serverSideEncryption === undefined ? {} : { ServerSideEncryption: serverSideEncryption }),
-      ...(kmsKeyId === undefined ? {} : { SSEKMSKeyId: kmsKeyId }),
+      ServerSideEncryption: serverSideEncryption,
+      SSEKMSKeyId: kmsKeyId,
     },
-    storage: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
+    storage: { StorageClass: storageClass as StorageClass | undefined },
   };
 }
 

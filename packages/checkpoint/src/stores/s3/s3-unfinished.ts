@@ -36,9 +36,9 @@ async function* openUploads(
   prefix: string,
   signal?: AbortSignal,
 ): AsyncGenerator<OpenUpload, void, undefined> {
-  let marker: { KeyMarker?: string; UploadIdMarker?: string } | undefined = {};
+  let marker: { KeyMarker?: string; UploadIdMarker?: string | undefined } | undefined = {};
   while (marker !== undefined) {
-    const from: { KeyMarker?: string; UploadIdMarker?: string } = marker;
+    const from: { KeyMarker?: string; UploadIdMarker?: string | undefined } = marker;
     // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
     const call = { doing: "listing unfinished uploads", signal, unless: nullAt(403, 501, 405) };
     const page = await access.call("listMultipartUploads", { Prefix: prefix, ...from }, call);
@@ -54,7 +54,7 @@ async function* openUploads(
       page.IsTruncated === true && goesOn && NextKeyMarker !== undefined && NextKeyMarker !== ""
         ? {
             KeyMarker: NextKeyMarker,
-            ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
+            UploadIdMarker: NextUploadIdMarker,
           }
         : undefined;
   }
