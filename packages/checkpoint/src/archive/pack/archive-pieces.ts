@@ -139,7 +139,16 @@ export async function* archiveHere(
       memory.giveBack(piece.memory);
     }
   }
-  return yield* archivePieces(plain(), order);
+  const pieces = archivePieces(plain(), order);
+  try {
+    let next = await pieces.next();
+    // The piece is copied, because the reader may keep it but the memory is reused.
+    for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
+    return next.value;
+  } finally {
+    // Ends the generator, which would otherwise leave the file that it is reading open.
+    await pieces.return({ bytes: 0, files: [] });
+  }
 }
 
 /** Encrypts pieces in the age format. Each encrypted piece is in the same memory as the previous one. */

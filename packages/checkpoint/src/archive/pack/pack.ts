@@ -74,43 +74,29 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   const { compression = "none", tables = false, onProgress = () => undefined } = options;
   let packed: PackedArchive | undefined;
 
-  const find = async (): Promise<FilesToPack> => {
+  let found: Promise<FoundFiles> | undefined;
+  const find = async (): Promise<FoundFiles> => {
     const live = tables ? await liveTableNames(dir) : undefined;
-    return { ...(await plainFiles(dir, live)), live };
-  };
-  let found: Promise<FilesToPack> | undefined;
-  const files = (): Promise<FilesToPack> => (found ??= find());
-
-  async function begin(): Promise<{ order: ArchiveOrder; bytes: number; threads: boolean }> {
-    const { names, bytes, live = new Set() } = await files();
+    const { names, bytes, archiveBytes } = await plainFiles(dir, live);
     return {
+      order: { dir, names, compression, recipients: options.recipients, tables: live ?? new Set() },
       bytes,
-      order: { dir, names, compression, recipients: options.recipients, tables: live },
+      archiveBytes,
       threads: options.threads ?? bytes >= MIN_BYTES_FOR_THREAD,
     };
-  }
+  };
+  const files = (): Promise<FoundFiles> => (found ??= find());
 
   async function* content(): AsyncGenerator<Buffer, void, undefined> {
-    const { order, threads } = await begin();
-    if (threads) packed = yield* archiveOnThreads(order, onProgress);
-    else {
-      const pieces = archiveHere(order, onProgress);
-      try {
-        let next = await pieces.next();
-        // The piece is copied, because the reader may keep it but the memory is reused.
-        for (; next.done !== true; next = await pieces.next()) yield Buffer.from(next.value);
-        packed = next.value;
-      } finally {
-        await closePieces(pieces);
-      }
-    }
+    const { order, threads } = await files();
+    packed = yield* threads ? archiveOnThreads(order, onProgress) : archiveHere(order, onProgress);
   }
 
   return {
     archive: Readable.from(content(), { objectMode: false, highWaterMark: 1024 * 1024 }),
     direct: {
       async writeTo(file, { explain, signal }) {
-        const { order, bytes, threads } = await begin();
+        const { order, bytes, threads } = await files();
         const writing = { explain, signal, hurry: options.hurry, onProgress };
         packed = threads
           ? await writeOnThreads(order, file, writing, backgroundRate(bytes, options.withinMs))
@@ -153,14 +139,9 @@ async function writeHere(
       }
     }
   } finally {
-    await closePieces(pieces);
+    // The generator requires a return value, but it is not used.
+    await pieces.return({ bytes: 0, files: [] });
   }
-}
-
-/** Ends the generator, which would otherwise leave the file that it is reading open. */
-async function closePieces(pieces: ReturnType<typeof archiveHere>): Promise<void> {
-  // The generator requires a return value, but it is not used.
-  await pieces.return({ bytes: 0, files: [] });
 }
 
 /**
@@ -222,27 +203,26 @@ function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
     import.meta.url,
     { name: "pack-worker", order: { ...order, role: "pack" } satisfies PackOrder },
     { name: "pack-worker", order: { ...reading, role: "read" } satisfies ReadOrder },
-    endedEarly,
+    () =>
+      new CairnError("CHECKPOINT_INCOMPLETE", "A thread that packed the archive ended early.", {
+        hint: "Wait for the next checkpoint, which starts afresh. Nothing was published.",
+      }),
   );
 }
 
-function endedEarly(): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", "A thread that packed the archive ended early.", {
-    hint: "Wait for the next checkpoint, which starts afresh. Nothing was published.",
-  });
-}
-
-interface FilesToPack {
-  readonly names: string[];
+interface FoundFiles {
+  readonly order: ArchiveOrder;
   /** The total size of the files' contents, in bytes. */
   readonly bytes: number;
   /** The size of a plain archive of the files, in bytes. */
   readonly archiveBytes: number;
-  /** The tables of the database, if the directory contains one. */
-  readonly live?: ReadonlySet<string> | undefined;
+  readonly threads: boolean;
 }
 
-async function plainFiles(dir: string, live: ReadonlySet<string> | undefined): Promise<FilesToPack> {
+async function plainFiles(
+  dir: string,
+  live: ReadonlySet<string> | undefined,
+): Promise<{ readonly names: string[] } & Pick<FoundFiles, "bytes" | "archiveBytes">> {
   const names = (await readdir(dir))
     .filter((name) => live === undefined || live.has(name) || !TABLE.test(name))
     .toSorted();
