@@ -3,7 +3,7 @@ import type { TaggedText } from "../../store/checkpoint-store.ts";
 import { contentTag, MAX_SMALL_FILE_BYTES, tooLarge } from "../../store/stored-files.ts";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
-import { isMissing } from "./s3-errors.ts";
+import { isMissing, type Refusal } from "./s3-errors.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
@@ -41,62 +41,37 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
   }
 }
 
-type Outcome = { readonly written: boolean; readonly attempts: number } | "conflict";
-
-/** Writes a small file if a condition is met. Returns whether it was met, and the number of attempts. */
-async function put(access: S3Access, name: string, text: string, condition: object): Promise<Outcome> {
+/**
+ * Writes a small file if a condition is met, and again after each conflict with another writer. Returns whether the file
+ * was written.
+ */
+async function put(access: S3Access, name: string, text: string, condition: object): Promise<boolean> {
+  const { location, maxAttempts, encryption } = access.settings;
   const Body = Buffer.from(text);
+  const input = {
+    Key: access.key(name),
+    Body,
+    ContentLength: Body.length,
+    ContentType: "application/json",
+    ...encryption,
+    ...condition,
+  };
   const isConditional = Object.keys(condition).length > 0;
-  const answer = await access.call<"putObject", Outcome>(
-    "putObject",
-    {
-      Key: access.key(name),
-      Body,
-      ContentLength: Body.length,
-      ContentType: "application/json",
-      ...access.settings.encryption,
-      ...condition,
-    },
-    {
-      doing: `writing ${name}`,
-      unless(refusal) {
-        const { status, attempts } = refusal;
-        if (!isConditional) return undefined;
-        // 412: the condition is not met. 404: the object of If-Match no longer exists. 409: another conditional write is in progress
-        // (Amazon S3).
-        if (status === 412 || isMissing(refusal) === null) return { written: false, attempts };
-        return status === 409 ? "conflict" : undefined;
-      },
-    },
-  );
-  return answer === "conflict" || "written" in answer
-    ? answer
-    : { written: true, attempts: answer.$metadata.attempts ?? 1 };
-}
-
-/** Calls `put`, and again after each conflict with another writer. Returns whether the file was written. */
-async function putWithRetry(
-  access: S3Access,
-  name: string,
-  text: string,
-  condition: object,
-): Promise<boolean> {
-  for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
-    const outcome = await put(access, name, text, condition);
-    if (outcome !== "conflict") {
-      if (outcome.written) return true;
-      // An earlier attempt may have succeeded even though its response was lost.
-      return outcome.attempts > 1 && (await readSmall(access, name))?.text === text;
-    }
+  // 412: the condition is not met. 404: the object of If-Match no longer exists. 409: another conditional write is in progress
+  // (Amazon S3).
+  const unless = (refusal: Refusal): Refusal | undefined => {
+    const isExpected = [409, 412].includes(refusal.status) || isMissing(refusal) === null;
+    return isConditional && isExpected ? refusal : undefined;
+  };
+  for (let attempt = 0; attempt < maxAttempts; attempt++) {
+    const answer = await access.call("putObject", input, { doing: `writing ${name}`, unless });
+    if (!("status" in answer)) return true;
+    // An earlier attempt may have succeeded even though its response was lost.
+    if (answer.status !== 409) return answer.attempts > 1 && (await readSmall(access, name))?.text === text;
     await pauseBefore(attempt);
   }
-  throw new CairnError(
-    "STORE_UNREACHABLE",
-    `${name} could not be written to ${access.settings.location}: other processes kept writing it.`,
-    {
-      hint: "Wait: the write is retried.",
-    },
-  );
+  const message = `${name} could not be written to ${location}: other processes kept writing it.`;
+  throw new CairnError("STORE_UNREACHABLE", message, { hint: "Wait: the write is retried." });
 }
 
 /** Writes a small file unless it exists. If the service supports conditions, only one of several concurrent writers succeeds. */
@@ -106,9 +81,9 @@ export async function createSmall(
   name: string,
   text: string,
 ): Promise<boolean> {
-  if (creates) return putWithRetry(access, name, text, { IfNoneMatch: "*" });
+  if (creates) return put(access, name, text, { IfNoneMatch: "*" });
   if ((await readSmall(access, name)) !== undefined) return false;
-  return putWithRetry(access, name, text, {});
+  return put(access, name, text, {});
 }
 
 /** Overwrites a small file if it still has this tag. If the service supports conditions, only one of several writers succeeds. */
@@ -123,6 +98,6 @@ export async function replaceSmall(
   if (current?.tag !== tag) return false;
   const condition =
     ifMatch === undefined || current.etag === "" ? {} : { IfMatch: conditionTag(current.etag, ifMatch) };
-  if (!(await putWithRetry(access, name, text, condition))) return false;
+  if (!(await put(access, name, text, condition))) return false;
   return { tag: contentTag(Buffer.from(text)) };
 }

@@ -28,15 +28,13 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
   /** Whether to try to abort dead uploads. Becomes false when the service first refuses, which is reported. */
   let mayAbort = true;
 
-  function requireWritable(doing: string): void {
-    if (options.readOnly !== true) return;
-    throw new CairnError(
-      "STORE_DENIED",
-      `The checkpoint store ${location} is configured as read-only: it does not allow ${doing}.`,
-      {
-        hint: "Remove read-only? from its configuration, or save to another store.",
-      },
-    );
+  /** Returns the key of an object to be changed. */
+  function writableKey(name: string, doing = `writing ${name}`): string {
+    const key = access.key(name);
+    if (options.readOnly !== true) return key;
+    const message = `The checkpoint store ${location} is configured as read-only: it does not allow ${doing}.`;
+    const hint = "Remove read-only? from its configuration, or save to another store.";
+    throw new CairnError("STORE_DENIED", message, { hint });
   }
 
   /** Probes the service once, before the first small file is written. Tries again after a failure. */
@@ -81,8 +79,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     list: (prefix) => listObjects(access, prefix),
     async upload(name, content, uploading = {}) {
       try {
-        access.key(name);
-        requireWritable(`writing ${name}`);
+        writableKey(name);
       } catch (error) {
         content.destroy();
         throw error;
@@ -98,20 +95,18 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       return file === undefined ? undefined : { text: file.text, tag: file.tag };
     },
     async create(name, text) {
-      access.key(name);
-      requireWritable(`writing ${name}`);
+      writableKey(name);
       return createSmall(access, await probed(), name, text);
     },
     async replace(name, text, tag) {
-      access.key(name);
-      requireWritable(`writing ${name}`);
+      writableKey(name);
       return replaceSmall(access, await probed(), name, text, tag);
     },
     async remove(name) {
-      const Key = access.key(name);
-      requireWritable(`removing ${name}`);
+      const doing = `removing ${name}`;
+      const Key = writableKey(name, doing);
       try {
-        await access.call("deleteObject", { Key }, { doing: `removing ${name}`, unless: isMissing });
+        await access.call("deleteObject", { Key }, { doing, unless: isMissing });
       } catch (error) {
         if (isCairnError(error, "STORE_DENIED") && findings?.canDelete === true) {
           findings = { ...findings, canDelete: false };
