@@ -93,9 +93,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
     throw new CairnError("CONFLICT", message, { hint });
   }
   const candidates = findCandidates(stores, {
-    logId: options.logId,
-    name: options.name,
-    signal,
+    ...options,
     onSkipped: skip,
     onUnreachable: (store, error) => skip({ name: "", store: store.location, error }, store),
   });

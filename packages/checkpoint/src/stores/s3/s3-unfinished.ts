@@ -1,3 +1,4 @@
+import type { CheckpointStore } from "../../store/checkpoint-store.ts";
 import type { S3Access } from "./s3-access.ts";
 import { nullAt } from "./s3-errors.ts";
 
@@ -36,27 +37,21 @@ async function* openUploads(
   prefix: string,
   signal?: AbortSignal,
 ): AsyncGenerator<OpenUpload, void, undefined> {
-  let marker: { KeyMarker?: string; UploadIdMarker?: string | undefined } | undefined = {};
-  while (marker !== undefined) {
-    const from: { KeyMarker?: string; UploadIdMarker?: string | undefined } = marker;
-    // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
-    const call = { doing: "listing unfinished uploads", signal, unless: nullAt(403, 501, 405) };
+  // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
+  const call = { doing: "listing unfinished uploads", signal, unless: nullAt(403, 501, 405) };
+  let from: { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined } = {};
+  for (;;) {
     const page = await access.call("listMultipartUploads", { Prefix: prefix, ...from }, call);
     if (page === null) return;
     for (const { Key, UploadId, Initiated } of page.Uploads ?? []) {
       if (Key === undefined || UploadId === undefined) continue;
       yield { key: Key, id: UploadId, begunAt: Initiated?.getTime() ?? Number.POSITIVE_INFINITY };
     }
-    const { NextKeyMarker, NextUploadIdMarker } = page;
+    const { NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = page;
     // If the markers do not change, the same page would be requested forever.
-    const goesOn = NextKeyMarker !== from.KeyMarker || NextUploadIdMarker !== from.UploadIdMarker;
-    marker =
-      page.IsTruncated === true && goesOn && NextKeyMarker !== undefined && NextKeyMarker !== ""
-        ? {
-            KeyMarker: NextKeyMarker,
-            UploadIdMarker: NextUploadIdMarker,
-          }
-        : undefined;
+    const isSame = KeyMarker === from.KeyMarker && UploadIdMarker === from.UploadIdMarker;
+    if (page.IsTruncated !== true || isSame || (KeyMarker ?? "") === "") return;
+    from = { KeyMarker, UploadIdMarker };
   }
 }
 
@@ -67,15 +62,7 @@ async function* openUploads(
 export async function abortDeadUploads(
   access: S3Access,
   prefix: string,
-  {
-    before,
-    isDead,
-    unfinished = [],
-  }: {
-    readonly before: number;
-    readonly isDead: (name: string) => boolean;
-    readonly unfinished?: readonly string[];
-  },
+  { before, isDead, unfinished = [] }: Parameters<NonNullable<CheckpointStore["tidy"]>>[0],
 ): Promise<string[]> {
   const own = access.settings.prefix;
   const aborted: string[] = [];
