@@ -1,6 +1,20 @@
 import { createHmac, hkdfSync, randomBytes, timingSafeEqual } from "node:crypto";
-import { AgeError } from "./age-error.ts";
 import { FILE_KEY_BYTES, KEY_BYTES, TAG_BYTES, unwrapFileKey, wrapFileKey } from "./x25519.ts";
+
+/** What is wrong with a file in the age format, in the terms of its specification. */
+export type AgeFault = "header" | "no match" | "HMAC" | "payload";
+
+/** A file that is not in the age format, was changed, or is encrypted to other recipients. */
+export class AgeError extends Error {
+  readonly fault: AgeFault;
+
+  /** `message` is a clause. */
+  constructor(fault: AgeFault, message: string) {
+    super(message);
+    this.name = "AgeError";
+    this.fault = fault;
+  }
+}
 
 /** The header of a file in the age format (https://age-encryption.org/v1): the file's key, encrypted to each recipient. */
 

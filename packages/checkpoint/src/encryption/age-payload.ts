@@ -1,6 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
-import { AgeError } from "./age-error.ts";
-import { createHeader, headerSize, MAX_HEADER_BYTES, openHeader } from "./age-header.ts";
+import { AgeError, createHeader, headerSize, MAX_HEADER_BYTES, openHeader } from "./age-header.ts";
 import { CIPHER, KEY_BYTES, TAG_BYTES } from "./x25519.ts";
 
 /**

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { CairnError } from "@cairn/kv";
 import { z } from "zod";
-import { AgeError } from "./age-error.ts";
+import { AgeError } from "./age-header.ts";
 import { AgeWriter, type ByteSource, decrypted } from "./age-payload.ts";
 import type { MacKey, StoreEncryption } from "./key-file.ts";
 

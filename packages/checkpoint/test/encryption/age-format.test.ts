@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { inflateSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { chunkSource } from "../../src/archive/unpack/receive-archive.ts";
-import { AgeError } from "../../src/encryption/age-error.ts";
+import { AgeError } from "../../src/encryption/age-header.ts";
 import { AgeWriter, decrypted } from "../../src/encryption/age-payload.ts";
 import { decodeIdentity, encodeRecipient, readEncryption } from "../../src/encryption/key-file.ts";
 import { encryptedStore, filesystemStore } from "../../src/index.ts";

@@ -2,11 +2,10 @@ import { createHash } from "node:crypto";
 import { readSync } from "node:fs";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { systemErrorCode } from "@cairn/kv/threads";
-import { AgeError } from "../../encryption/age-error.ts";
+import { CairnError, systemErrorCode } from "@cairn/kv/threads";
+import { AgeError } from "../../encryption/age-header.ts";
 import { type ByteSource, decrypted } from "../../encryption/age-payload.ts";
 import { archivePacking, type Manifest } from "../../store/checkpoint.ts";
-import { corrupt, incomplete } from "../archive-errors.ts";
 import { PIECE_BYTES } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
 import type { FileSink } from "./file-sink.ts";
@@ -19,22 +18,15 @@ export function fileSource(file: number): ByteSource {
   return {
     fill(target) {
       let at = 0;
-      while (at < target.length) {
-        const bytesRead = readSome(file, target, at);
-        if (bytesRead === 0) break;
-        at += bytesRead;
+      try {
+        for (let got = 1; got > 0 && at < target.length; at += got)
+          got = readSync(file, target, at, target.length - at, null);
+      } catch (error) {
+        throw new ReadFailure("", { cause: error });
       }
       return Promise.resolve(at);
     },
   };
-}
-
-function readSome(file: number, target: Uint8Array, at: number): number {
-  try {
-    return readSync(file, target, at, target.length - at, null);
-  } catch (error) {
-    throw new ReadFailure("", { cause: error });
-  }
 }
 
 export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
@@ -208,4 +200,16 @@ async function expectZeros(source: ByteSource, manifest: Manifest): Promise<void
       throw corrupt(manifest, "its archive continues after its end");
     if (got < rest.length) return;
   }
+}
+
+const HINT = "Remove this checkpoint, or copy it again from an intact store. An older one is tried next.";
+
+/** Returns `CHECKPOINT_CORRUPT` for the archive of `manifest`; `why` is a clause that explains the damage. */
+function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnError {
+  return new CairnError("CHECKPOINT_CORRUPT", `${archive.name} is damaged: ${why}.`, { hint: HINT, cause });
+}
+
+/** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
+function incomplete({ archive }: Manifest, why: string): CairnError {
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
 }
