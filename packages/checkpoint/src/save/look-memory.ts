@@ -44,7 +44,6 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
   let sameId = false;
   /** Names of checkpoints taken since this process started whose log is known. */
   let known = new Set<string>();
-  /** The ids of other logs whose nodes save to this store; each is reported once. */
   const otherLogs = new Set<string>();
 
   /** Returns the time after which an earlier process of the node cannot have done anything. */
@@ -94,15 +93,10 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
       const unread = new Set(unknown.filter((files) => !read.includes(files)).map(({ name }) => name));
       for await (const found of readCheckpoints(store, read)) {
         if ("error" in found) continue;
-        const { name } = found;
-        const { log, node: other } = found.manifest;
+        const { log } = found.manifest;
         if (log.id === logId || otherLogs.has(log.id)) continue;
         otherLogs.add(log.id);
-        onWarning({
-          about: "other-log",
-          message: `The nodes of another log also save their checkpoints here: ${other} saved ${name} of the log ${log.name} (${log.id}).`,
-          hint: "Give one of the two logs its own folder or prefix, and restart its nodes; the other nodes repeat this warning until they are restarted. Nothing is mixed, and neither log waits for the other or removes its checkpoints, but commands list and prune both.",
-        });
+        onWarning(ofOtherLog(found));
       }
       known = new Set(since.map(({ name }) => name).filter((name) => !unread.has(name)));
       ownNames = new Set(listed.map(({ name }) => name).filter((name) => ownNames.has(name)));
@@ -115,5 +109,13 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
     saved({ manifest }: StoredCheckpoint): void {
       lastTakenAt = Date.parse(manifest.takenAt);
     },
+  };
+}
+
+function ofOtherLog({ name, manifest: { log, node } }: StoredCheckpoint): CheckpointerWarning {
+  return {
+    about: "other-log",
+    message: `The nodes of another log also save their checkpoints here: ${node} saved ${name} of the log ${log.name} (${log.id}).`,
+    hint: "Give one of the two logs its own folder or prefix, and restart its nodes; the other nodes repeat this warning until they are restarted. Nothing is mixed, and neither log waits for the other or removes its checkpoints, but commands list and prune both.",
   };
 }
