@@ -5,7 +5,7 @@ import { badRequest } from "./request-error.ts";
 
 /** The total size of the responses that are being built or have not been received (bytes). */
 const MAX_BYTES = 64 * 1024 * 1024;
-/** Reservations up to this are always granted: a connection has one at most, and system buffers usually take it. */
+/** Reads of at most this never wait: a connection has one at most, and system buffers usually take the response. */
 const SMALL_BYTES = 256 * 1024;
 /** The largest reservation. No response may have to wait until all others have been received. */
 const MAX_RESERVED_BYTES = MAX_BYTES / 4;
@@ -65,9 +65,11 @@ export class UnsentResponses {
     this.#free(request);
     // No event would free its memory.
     if (request.socket.destroyed) return Promise.reject(DISCONNECTED);
+    // Such a response is counted once it is ready, unless the system takes it at once.
+    if (bytes <= SMALL_BYTES) return undefined;
     const wanted = Math.min(bytes, MAX_RESERVED_BYTES);
     const sender = senderOf(request, wanted);
-    if (this.#isFree(wanted)) {
+    if (this.#waiting.size === 0 && this.#bytes + wanted <= MAX_BYTES) {
       this.#reserve(request, { sender, bytes: wanted });
       return undefined;
     }
@@ -104,10 +106,6 @@ export class UnsentResponses {
 
   close(): void {
     clearInterval(this.#check);
-  }
-
-  #isFree(bytes: number): boolean {
-    return bytes <= SMALL_BYTES || (this.#waiting.size === 0 && this.#bytes + bytes <= MAX_BYTES);
   }
 
   #reserve(request: IncomingMessage, reserved: Reserved): void {
