@@ -67,7 +67,11 @@ export async function submitTransaction(
     // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does not
     // belong: the index decides, which also applies nothing twice.
     const owner = await ownerOf(id, txId);
-    if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) throw sameId(owner.txId);
+    if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) {
+      throw new CairnError("CONFLICT", `Transaction ${owner.txId} has the same id but different content.`, {
+        hint: "Choose a new id for different content, because an id identifies one transaction.",
+      });
+    }
     appended = await log.append(payload, { timeoutMs });
   }
   const { txId } = storedAfter(known, log, appended.position, offset);
@@ -110,14 +114,10 @@ export async function submitBarrier(
 }
 
 function storedAfter(known: TxId, log: TxLog, position: number, offset: number): { txId: TxId } {
-  if (position + offset <= known) throw takenBefore(log.name, position);
-  return { txId: position + offset };
-}
-
-function takenBefore(logName: string, position: number): CairnError {
-  return new CairnError(
+  if (position + offset > known) return { txId: position + offset };
+  throw new CairnError(
     "LOG_REGRESSED",
-    `The log "${logName}" stored the transaction as message ${position}, but a different message ${position} was read from it earlier.`,
+    `The log "${log.name}" stored the transaction as message ${position}, but a different message ${position} was read from it earlier.`,
     {
       hint: "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
     },
@@ -135,29 +135,19 @@ function isRepetition(
   return isOfId && contentHash(stored).equals(contentHash(payload));
 }
 
-function sameId(txId: TxId): CairnError {
-  return new CairnError("CONFLICT", `Transaction ${txId} has the same id but different content.`, {
-    hint: "Choose a new id for different content, because an id identifies one transaction.",
-  });
-}
-
 /** Throws `TX_TIMEOUT` after `timeoutMs`: the log may have stored the transaction, or may store it later. */
 export async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
   const limit = new Deadline(timeoutMs);
-  let answer: T | typeof TIMED_OUT;
+  let cause: unknown;
   try {
-    answer = await withTimeout(stored, timeoutMs);
+    const answer = await withTimeout(stored, timeoutMs);
+    if (answer !== TIMED_OUT) return answer;
   } catch (error) {
     // A log with the same deadline reports the timeout with its own code.
     if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
-    throw notStoredInTime(timeoutMs, error);
+    cause = error;
   }
-  if (answer !== TIMED_OUT) return answer;
-  throw notStoredInTime(timeoutMs, undefined);
-}
-
-function notStoredInTime(timeoutMs: number, cause: unknown): CairnError {
-  return new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
+  throw new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
     hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
     cause,
   });

@@ -20,7 +20,7 @@ export function awaitedStore(
 ): CheckpointStore {
   let isReported = false;
 
-  async function watched<T>(doing: string, work: Promise<T>): Promise<T> {
+  async function watched(doing: string, work: unknown): Promise<unknown> {
     if (isReported) return work;
     const report = (): void => {
       if (isReported) return;
@@ -39,37 +39,39 @@ export function awaitedStore(
     }
   }
 
-  return {
-    location: store.location,
-    ...omitUndefined({
-      identity: store.identity,
-      shared: store.shared,
-      readOnly: store.readOnly,
-      encryption: store.encryption,
-    }),
-    get exclusive() {
-      return store.exclusive;
+  // The members of a frozen object cannot be replaced, so the proxy's own target is empty.
+  return new Proxy({} as CheckpointStore, {
+    get(_, member) {
+      const value: unknown = Reflect.get(store, member, store);
+      if (typeof value !== "function") return value;
+      const doing = WATCHED.get(member);
+      return (...args: readonly unknown[]): unknown => {
+        const work: unknown = Reflect.apply(value, store, args);
+        return doing === undefined
+          ? work
+          : watched(
+              doing.replace("$", () => String(args[0])),
+              work,
+            );
+      };
     },
-    list: (prefix) => watched("listing its files", store.list(prefix)),
-    // The duration of an upload depends on the size of its archive, and earlier calls have already shown whether the
-    // store responds.
-    upload: (name, content, options) => store.upload(name, content, options),
-    open: (name, options) => watched(`opening ${name}`, store.open(name, options)),
-    read: (name) => watched(`reading ${name}`, store.read(name)),
-    create: (name, text, options) => watched(`writing ${name}`, store.create(name, text, options)),
-    replace: (name, text, tag) => watched(`writing ${name}`, store.replace(name, text, tag)),
-    remove: (name, options) => watched(`removing ${name}`, store.remove(name, options)),
-    now: () => watched("reading its clock", store.now()),
-    ...(store.describe === undefined ? {} : { describe: () => store.describe?.() }),
-    ...(store.tidy === undefined
-      ? {}
-      : {
-          tidy: async (which) =>
-            await watched("looking for unfinished uploads", store.tidy?.(which) ?? Promise.resolve([])),
-        }),
-    close: () => store.close(),
-  };
+  });
 }
+
+/**
+ * What the watched calls do; $ is a file's name. The duration of an upload depends on the size of its archive, and
+ * earlier calls have already shown whether the store responds.
+ */
+const WATCHED: ReadonlyMap<string | symbol, string> = new Map([
+  ["list", "listing its files"],
+  ["open", "opening $"],
+  ["read", "reading $"],
+  ["create", "writing $"],
+  ["replace", "writing $"],
+  ["remove", "removing $"],
+  ["now", "reading its clock"],
+  ["tidy", "looking for unfinished uploads"],
+]);
 
 /** A store that is used for both saving and restoring is wrapped only once. */
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {

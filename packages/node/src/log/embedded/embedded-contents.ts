@@ -10,7 +10,7 @@ import {
   positionOf,
   lastOfBatch,
 } from "./embedded-rows.ts";
-import { type Database, lostMessages } from "./embedded-database.ts";
+import { damaged, type Database } from "./embedded-database.ts";
 import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 
 /** The maximum number of keys that one batch removes. A batch of that size takes about 100 kB. */
@@ -58,7 +58,9 @@ export async function readContents(database: Database): Promise<LogContents> {
 async function checkLast(database: Database, last: number): Promise<void> {
   const ending = await database.get(BATCH_END_KEY);
   const stored = ending === undefined ? undefined : lastOfBatch(ending);
-  if (stored !== last) throw lostMessages(database.location, last + 1, Math.max(stored ?? 0, last + 1));
+  if (stored === last) return;
+  const lost = `${last + 1} to ${Math.max(stored ?? 0, last + 1)}`;
+  throw damaged(`The log in ${database.location} lost its messages ${lost}.`);
 }
 
 async function recentMessageIds(

@@ -38,13 +38,7 @@ export async function hasDatabase(path: string): Promise<boolean> {
   // LevelDB creates tables and write-ahead logs only after CURRENT.
   const rest = names.find((name) => /\.(ldb|sst|log)$/.test(name));
   if (rest === undefined) return false;
-  throw new CairnError(
-    "LOG_GAP",
-    `The log in ${path} is damaged: its file CURRENT is missing, but ${rest} exists.`,
-    {
-      hint: DAMAGED_HINT,
-    },
-  );
+  throw damaged(`The log in ${path} is damaged: its file CURRENT is missing, but ${rest} exists.`);
 }
 
 export interface OpeningOptions {
@@ -127,7 +121,7 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
     // If another process has the log open, its files may change during the check. Opening then reports the lock.
     if (await isLockedElsewhere(path)) return undefined;
     // If CURRENT is empty, the path of the manifest that it names is the folder itself (EISDIR).
-    if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw lacksFile(path, error);
+    if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw damagedFile(path, error);
     throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
   }
 }
@@ -157,10 +151,7 @@ export function databaseError(path: string, error: unknown): CairnError {
     return inUse(path, error);
   }
   if (code === "LEVEL_CORRUPTION" || BEYOND_TABLE.test(reason)) {
-    return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${reason}.`, {
-      hint: DAMAGED_HINT,
-      cause: error,
-    });
+    return damaged(`The log in ${path} is damaged: ${reason}.`, error);
   }
   const system = systemErrorOf(error);
   if (system?.meaning === "full") {
@@ -176,34 +167,15 @@ export function databaseError(path: string, error: unknown): CairnError {
   });
 }
 
-/** Returns `LOG_GAP`: the message at `position` of the log in `path` is not the one that was written. */
-export function damagedMessage(path: string, position: number): CairnError {
-  return new CairnError("LOG_GAP", `Message ${position} of the log in ${path} is damaged.`, {
-    hint: DAMAGED_HINT,
-  });
+/** Returns `LOG_GAP`: the log in `path` is damaged, as `sentence` says. */
+export function damaged(sentence: string, cause?: unknown): CairnError {
+  return new CairnError("LOG_GAP", sentence, { hint: DAMAGED_HINT, cause });
 }
 
-/** Returns `LOG_GAP`: the log in `path` no longer has messages that were acknowledged. */
-export function lostMessages(path: string, from: number, to: number): CairnError {
-  return new CairnError("LOG_GAP", `The log in ${path} lost its messages ${from} to ${to}.`, {
-    hint: DAMAGED_HINT,
-  });
-}
-
-/** Returns `LOG_GAP`: a file that the database in `path` needs is missing. */
-function lacksFile(path: string, cause: unknown): CairnError {
-  return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${errorMessage(cause)}.`, {
-    hint: DAMAGED_HINT,
-    cause,
-  });
-}
-
-/** Returns `LOG_GAP`: a checksum showed that a database file in `path` is damaged. */
-export function damagedFile(path: string, cause: CairnError): CairnError {
-  return new CairnError("LOG_GAP", `The log in ${path} is damaged: ${cause.message}`, {
-    hint: DAMAGED_HINT,
-    cause,
-  });
+/** Returns `LOG_GAP`: a checksum showed that a database file in `path` is damaged, or a file is missing. */
+export function damagedFile(path: string, cause: unknown): CairnError {
+  const reason = cause instanceof CairnError ? cause.message : `${errorMessage(cause)}.`;
+  return damaged(`The log in ${path} is damaged: ${reason}`, cause);
 }
 
 const DAMAGED_HINT =

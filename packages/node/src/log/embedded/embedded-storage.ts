@@ -1,4 +1,5 @@
 import { systemClock } from "@cairn/checkpoint";
+import { statSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -24,17 +25,16 @@ import {
   removalOf,
 } from "./embedded-rows.ts";
 import {
+  damaged,
   damagedFile,
   type Database,
   databaseError,
   hasDatabase,
   hasRoomToOpen,
-  lostMessages,
   openDatabase,
   type OpeningOptions,
 } from "./embedded-database.ts";
 import { endCreation } from "./embedded-creation.ts";
-import { FolderNames } from "./folder-names.ts";
 import type { Appended, PendingAppend } from "../group-commit.ts";
 import { RecentMessages } from "./recent-messages.ts";
 import type { LogMessage, LogReadOptions } from "../tx-log.ts";
@@ -42,6 +42,29 @@ import { keysBetween, readContents, type LogContents, MessageIdMemory } from "./
 
 function nothing(): LogContents {
   return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
+}
+
+/** The time within which two changes may get the same timestamp from the file system (ms). */
+const TIMESTAMP_GRANULARITY_MS = 50;
+
+/** LevelDB begins a write-ahead log about every 4 MB and flushes its content; no file system must flush its name. */
+class FolderNames {
+  readonly #path: string;
+  #flushed: number | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Flushes the folder if a name has changed since the last flush. */
+  async flush(): Promise<void> {
+    // This is synchronous, because the folder is cached and the thread pool would take ten times as long.
+    const { mtimeMs } = statSync(this.#path);
+    if (mtimeMs === this.#flushed) return;
+    const isOld = Math.abs(systemClock.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
+    await syncFolder(this.#path);
+    this.#flushed = isOld ? mtimeMs : undefined;
+  }
 }
 
 /** The embedded log's database and its contents. It has one writer at a time. */
@@ -325,7 +348,9 @@ export class EmbeddedStorage {
     // The callers of writes that are cut off here have already received the failure, so no copy is kept.
     await this.open({});
     if (this.#last < acknowledged) {
-      this.#damage = lostMessages(this.path, this.#last + 1, acknowledged);
+      this.#damage = damaged(
+        `The log in ${this.path} lost its messages ${this.#last + 1} to ${acknowledged}.`,
+      );
       throw this.#damage;
     }
     this.#failure = undefined;

@@ -1,7 +1,7 @@
 import { basename, resolve as absolute } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { trimmedTooFar } from "../anchor.ts";
-import { databaseError, hasDatabase, damagedMessage, type Database } from "./embedded-database.ts";
+import { damaged, databaseError, hasDatabase, type Database } from "./embedded-database.ts";
 import { positionKey, decodeRow, POSITIONS_END, positionOf } from "./embedded-rows.ts";
 import { EmbeddedStorage } from "./embedded-storage.ts";
 import { type Appended, GroupCommit } from "../group-commit.ts";
@@ -231,6 +231,7 @@ async function* storedMessages(
 /** Returns the message in a row. Throws `LOG_GAP` if the message is damaged, because LevelDB does not detect this. */
 function wholeMessage(database: Database, position: number, value: Uint8Array): LogMessage {
   const message = decodeRow(position, value);
-  if (isDamagedMessage(message.payload)) throw damagedMessage(database.location, position);
+  if (isDamagedMessage(message.payload))
+    throw damaged(`Message ${position} of the log in ${database.location} is damaged.`);
   return message;
 }

@@ -3,7 +3,7 @@ import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
-import { type NatsServer, parseServer } from "./nats-server-url.ts";
+import { type NatsServer, parseServer, logUnreachable } from "./nats-server-url.ts";
 import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
 /** Options for reaching the NATS servers. */
@@ -152,9 +152,10 @@ export class NatsLink {
   #down(): CairnError {
     return (
       this.#cause ??
-      new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} is down.`, {
-        hint: "Make sure that the server is running. Cairn keeps trying to reconnect.",
-      })
+      logUnreachable(
+        `The connection to NATS at ${this.place} is down.`,
+        "Make sure that the server is running. Cairn keeps trying to reconnect.",
+      )
     );
   }
 
@@ -198,13 +199,10 @@ export class NatsLink {
 function connectError(servers: readonly NatsServer[], error: unknown): CairnError {
   if (error instanceof CairnError) return error;
   if (systemErrorCode(error) === "SERVER_OPT_NA") {
-    return new CairnError(
-      "LOG_UNREACHABLE",
+    return logUnreachable(
       `NATS at ${serverList(servers)} does not offer TLS, which the log requires.`,
-      {
-        hint: "Check the address, and the TLS settings of the log and of the server.",
-        cause: error,
-      },
+      "Check the address, and the TLS settings of the log and of the server.",
+      error,
     );
   }
   return serversUnreachable(servers, error);

@@ -10,7 +10,7 @@ import {
   nkeyAuthenticator,
   type TlsOptions,
 } from "nats";
-import type { NatsServer } from "./nats-server-url.ts";
+import { logUnreachable, type NatsServer } from "./nats-server-url.ts";
 import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
 
 /** Credentials for the NATS servers, and the settings that protect the connection. Secrets never appear in messages. */
@@ -133,6 +133,8 @@ function renewing(
   };
 }
 
+const RENEWAL = "A restart is not necessary, because the file is read again at each attempt.";
+
 /**
  * Returns `LOG_UNREACHABLE` for credentials that the servers at `place` do not accept. The error reports which
  * credentials these are, whether they have expired, and what to check. The credentials file is read for this purpose.
@@ -143,43 +145,35 @@ export function credentialsRefused(
   servers: readonly NatsServer[],
   cause?: unknown,
 ): CairnError {
-  const { message, hint } = refusalOf(place, credentials, servers);
-  return new CairnError("LOG_UNREACHABLE", message, { hint, cause });
-}
-
-const RENEWAL = "A restart is not necessary, because the file is read again at each attempt.";
-
-function refusalOf(
-  place: string,
-  credentials: NatsCredentials,
-  servers: readonly NatsServer[],
-): { message: string; hint: string } {
   const refused = `NATS at ${place} does not accept the credentials`;
   const { parameter, path } = fileOf(credentials) ?? {};
   if (path !== undefined) {
     const expired = parameter === "credentials-file" ? expiryOf(path) : undefined;
     if (expired !== undefined && expired.getTime() <= systemClock.now()) {
-      return {
-        message: `${refused} in the ${parameter} ${path}: they expired at ${expired.toISOString()}.`,
-        hint: `Renew the file (nsc generate creds). ${RENEWAL}`,
-      };
+      return logUnreachable(
+        `${refused} in the ${parameter} ${path}: they expired at ${expired.toISOString()}.`,
+        `Renew the file (nsc generate creds). ${RENEWAL}`,
+        cause,
+      );
     }
-    return {
-      message: `${refused} in the ${parameter} ${path}.`,
-      hint: `Check that the server knows this user, that the user was not revoked, and that its account exists. ${RENEWAL}`,
-    };
+    return logUnreachable(
+      `${refused} in the ${parameter} ${path}.`,
+      `Check that the server knows this user, that the user was not revoked, and that its account exists. ${RENEWAL}`,
+      cause,
+    );
   }
   const has = (part: "user" | "token"): boolean =>
     credentials[part] !== undefined || servers.some((server) => server[part] !== undefined);
-  if (has("user")) return { message: `${refused}.`, hint: `Check "user" and "password" of the log.` };
-  if (has("token")) return { message: `${refused}.`, hint: `Check "token" of the log.` };
+  if (has("user")) return logUnreachable(`${refused}.`, `Check "user" and "password" of the log.`, cause);
+  if (has("token")) return logUnreachable(`${refused}.`, `Check "token" of the log.`, cause);
   const certificate = typeof credentials.tls === "object" && credentials.tls.certFile !== undefined;
-  return {
-    message: `NATS at ${place} requires credentials, and the log's configuration contains none that it accepts.`,
-    hint: certificate
+  return logUnreachable(
+    `NATS at ${place} requires credentials, and the log's configuration contains none that it accepts.`,
+    certificate
       ? `Set "user" and "password", "token", "credentials-file" or "nkey-seed-file" of the log; or configure a user for the certificate in "cert-file" on the server (verify_and_map).`
       : `Set "user" and "password", "token", "credentials-file" or "nkey-seed-file" of the log.`,
-  };
+    cause,
+  );
 }
 
 /** Returns when the user's JWT in a .creds file expires; undefined if it does not expire or cannot be read. */

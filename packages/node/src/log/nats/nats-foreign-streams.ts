@@ -1,3 +1,4 @@
+import { logUnreachable } from "./nats-server-url.ts";
 import { CairnError } from "@cairn/kv";
 
 /** The stream that acknowledged a message: its name and the domain of its servers. */
@@ -38,10 +39,9 @@ export class ForeignStreams {
   ): CairnError {
     const place = `The stream "${stream}"${inDomain(domain)}`;
     if (!isError) this.#met = { place, subject, at: performance.now() };
-    return new CairnError(
-      "LOG_UNREACHABLE",
+    return logUnreachable(
       `${place} acknowledged the message, but the log's stream "${this.#stream}"${inDomain(this.domain)} did not.`,
-      { hint: hintAbout(subject) },
+      hintAbout(subject),
     );
   }
 

@@ -1,3 +1,4 @@
+import { logUnreachable } from "./nats-server-url.ts";
 import { CairnError } from "@cairn/kv";
 
 /** The `error` in the acknowledgement of a publication. */
@@ -68,9 +69,10 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
         hint: `${roomFor(stream, description)} Nothing was stored.`,
       });
     case "final":
-      return new CairnError("LOG_UNREACHABLE", `The stream "${stream}" refused a message: ${description}.`, {
-        hint: "Check the settings of the stream.",
-      });
+      return logUnreachable(
+        `The stream "${stream}" refused a message: ${description}.`,
+        "Check the settings of the stream.",
+      );
   }
 }
 

@@ -1,4 +1,5 @@
 import { systemClock } from "@cairn/checkpoint";
+import { logUnreachable } from "./nats-server-url.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
@@ -276,30 +277,31 @@ export class NatsPublisher implements LinkListener {
   /** Switches to the stream's new subject, and rejects messages for a stream that no longer exists. */
   #meetStream(now: StreamTarget): void {
     this.#foreign.domain = now.domain;
-    const isLeft = ({ target }: Flight): boolean => target.created !== now.created;
-    for (const [number, flight] of this.#flights) {
-      if (!isLeft(flight)) continue;
-      this.#land(number, flight);
-      flight.reject(this.#replaced());
-    }
-    const left = this.#waiting.filter(isLeft);
-    if (left.length > 0) this.#waiting = this.#waiting.filter((flight) => !isLeft(flight));
-    for (const flight of left) flight.reject(this.#replaced());
+    this.#rejectWhere(({ target }) => (target.created === now.created ? undefined : this.#replaced()));
     for (const flight of [...this.#flights.values(), ...this.#waiting]) flight.target = now;
   }
 
   /** Rejects messages whose time has passed, on either clock. */
   #rejectOverdue(): void {
     const [now, time] = [performance.now(), systemClock.now()];
-    const isOverdue = ({ deadline, expiresAt }: Flight): boolean => deadline <= now || expiresAt <= time;
+    this.#rejectWhere((flight) =>
+      flight.deadline <= now || flight.expiresAt <= time ? this.#overdue(flight) : undefined,
+    );
+  }
+
+  /** Rejects the messages, sent or waiting, for which there is a reason. */
+  #rejectWhere(reasonFor: (flight: Flight) => CairnError | undefined): void {
     for (const [number, flight] of this.#flights) {
-      if (!isOverdue(flight)) continue;
+      const reason = reasonFor(flight);
+      if (reason === undefined) continue;
       this.#land(number, flight);
-      flight.reject(this.#overdue(flight));
+      flight.reject(reason);
     }
-    const overdue = this.#waiting.filter(isOverdue);
-    if (overdue.length > 0) this.#waiting = this.#waiting.filter((flight) => !isOverdue(flight));
-    for (const flight of overdue) flight.reject(this.#overdue(flight));
+    this.#waiting = this.#waiting.filter((flight) => {
+      const reason = reasonFor(flight);
+      if (reason !== undefined) flight.reject(reason);
+      return reason === undefined;
+    });
   }
 
   #checkTimes(): void {
@@ -315,34 +317,24 @@ export class NatsPublisher implements LinkListener {
   }
 
   #replaced(): CairnError {
-    return new CairnError(
-      "LOG_UNREACHABLE",
+    return logUnreachable(
       `The stream "${this.#options.stream}" was deleted and created again before it acknowledged a message.`,
-      {
-        hint: "Check the state of the node, which compares its log: cairn status. Nothing was written to the new stream, but the message may have been stored in the deleted one.",
-      },
+      "Check the state of the node, which compares its log: cairn status. Nothing was written to the new stream, but the message may have been stored in the deleted one.",
     );
   }
 
   #overdue({ refusal }: Flight): CairnError {
     if (refusal !== undefined) return refusal;
-    return new CairnError(
-      "LOG_UNREACHABLE",
+    return logUnreachable(
       `NATS at ${this.#link.place} did not acknowledge a message for "${this.#options.stream}" in time.`,
-      {
-        hint: "Check the server. If its own log reports a full disk, free some space and restart the server, which otherwise stores nothing. Then send the message again with the same id, which is safe even if it has been stored.",
-      },
+      "Check the server. If its own log reports a full disk, free some space and restart the server, which otherwise stores nothing. Then send the message again with the same id, which is safe even if it has been stored.",
     );
   }
 
   #rejectAll(error: CairnError): void {
-    const flights = [...this.#flights.values(), ...this.#waiting];
-    this.#flights.clear();
-    this.#waiting = [];
-    this.#inflightBytes = 0;
+    this.#rejectWhere(() => error);
     clearInterval(this.#tick);
     this.#tick = undefined;
-    for (const flight of flights) flight.reject(error);
   }
 }
 

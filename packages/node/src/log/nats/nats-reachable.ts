@@ -1,7 +1,7 @@
 import { systemRandom } from "@cairn/checkpoint";
 import { connect } from "node:net";
 import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
-import type { NatsServer } from "./nats-server-url.ts";
+import { type NatsServer, logUnreachable } from "./nats-server-url.ts";
 import { awaitsTls } from "./nats-tls-failure.ts";
 
 interface ProbeOptions {
@@ -54,10 +54,9 @@ async function unheard(
   const waiting = await Promise.all(servers.map((server) => awaitsTls(server, timeout)));
   const { address } = servers.find((_, index) => waiting[index] === true) ?? {};
   if (address === undefined) return undefined;
-  return new CairnError(
-    "LOG_UNREACHABLE",
+  return logUnreachable(
     `NATS at ${address} expects TLS to begin before it sends anything (handshake_first).`,
-    { hint: `Set "handshake-first?" of the log's tls to true.` },
+    `Set "handshake-first?" of the log's tls to true.`,
   );
 }
 
@@ -68,13 +67,10 @@ export function serverList(servers: readonly NatsServer[]): string {
 
 /** Returns `LOG_UNREACHABLE`: there is no connection to any of the servers. */
 export function serversUnreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
-  return new CairnError(
-    "LOG_UNREACHABLE",
+  return logUnreachable(
     `NATS at ${serverList(servers)} cannot be reached: ${errorMessage(cause)}.`,
-    {
-      hint: "Make sure that nats-server is running, and check the servers and the TLS settings of the log.",
-      cause,
-    },
+    "Make sure that nats-server is running, and check the servers and the TLS settings of the log.",
+    cause,
   );
 }
 

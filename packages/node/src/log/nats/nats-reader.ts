@@ -1,7 +1,16 @@
-import { AckPolicy, DeliverPolicy, type JetStreamManager, type Msg, nanos, ReplayPolicy } from "nats";
+import {
+  AckPolicy,
+  DeliverPolicy,
+  type JetStreamManager,
+  type Msg,
+  nanos,
+  type NatsConnection,
+  type NatsError,
+  ReplayPolicy,
+  type Subscription,
+} from "nats";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { parseAckSubject } from "./nats-ack-subject.ts";
-import { PullSlot } from "./nats-pull-slot.ts";
 import { notPermitted, streamError } from "./nats-stream-error.ts";
 import type { LogMessage, LogReadOptions } from "../tx-log.ts";
 
@@ -47,14 +56,10 @@ interface ReaderPlace {
 export class NatsReader implements LinkListener {
   readonly #link: NatsLink;
   readonly #manager: JetStreamManager;
-  readonly #api: string;
-  readonly #stream: string;
-  readonly #from: number;
-  readonly #inactiveMs: number;
-  readonly #signal: AbortSignal;
-  #maxMessages: number;
+  readonly #place: ReaderPlace;
+  readonly #options: LogReadOptions & PullTiming;
   readonly #maxBytes: number;
-  readonly #timing: PullTiming;
+  #maxMessages: number;
   readonly #inbox: string;
   readonly #slots: readonly PullSlot[];
   readonly #stop = (): void => this.#end();
@@ -75,19 +80,15 @@ export class NatsReader implements LinkListener {
   constructor(
     link: NatsLink,
     manager: JetStreamManager,
-    { api, stream, from, maxInactiveMs = Infinity }: ReaderPlace,
+    place: ReaderPlace,
     options: LogReadOptions & PullTiming,
   ) {
     this.#link = link;
     this.#manager = manager;
-    this.#api = api;
-    this.#stream = stream;
-    this.#from = Math.max(1, from);
-    this.#signal = options.signal;
+    this.#place = place;
+    this.#options = options;
     this.#maxMessages = options.maxMessages ?? 5_000;
     this.#maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
-    this.#timing = options;
-    this.#inactiveMs = Math.min(options.inactiveMs ?? DEFAULT_INACTIVE_MS, maxInactiveMs);
     this.#inbox = link.createInbox();
     this.#slots = ["a", "b"].map((name) => new PullSlot(link.connection, `${this.#inbox}.${name}`));
   }
@@ -95,7 +96,7 @@ export class NatsReader implements LinkListener {
   async start(): Promise<void> {
     this.#link.check();
     this.#link.add(this);
-    this.#signal.addEventListener("abort", this.#stop);
+    this.#options.signal.addEventListener("abort", this.#stop);
     const consumer = await this.#makeConsumer();
     this.#consumer = consumer;
     for (const slot of this.#slots) {
@@ -104,8 +105,8 @@ export class NatsReader implements LinkListener {
         else this.#end(error);
       });
     }
-    this.#ticks = setInterval(() => this.#countSilence(), this.#timing.heartbeatMs);
-    if (this.#signal.aborted) this.#end();
+    this.#ticks = setInterval(() => this.#countSilence(), this.#options.heartbeatMs);
+    if (this.#options.signal.aborted) this.#end();
     this.#refill();
   }
 
@@ -127,12 +128,12 @@ export class NatsReader implements LinkListener {
   close(): void {
     this.#end();
     this.#link.remove(this);
-    this.#signal.removeEventListener("abort", this.#stop);
+    this.#options.signal.removeEventListener("abort", this.#stop);
     clearInterval(this.#ticks);
     const { connection, connected } = this.#link;
     for (const slot of this.#slots) slot.close();
     if (connected && this.#consumer !== undefined) {
-      connection.publish(`${this.#api}.CONSUMER.DELETE.${this.#stream}.${this.#consumer}`, "", {
+      connection.publish(`${this.#place.api}.CONSUMER.DELETE.${this.#place.stream}.${this.#consumer}`, "", {
         reply: this.#inbox,
       });
     }
@@ -147,27 +148,29 @@ export class NatsReader implements LinkListener {
   }
 
   get #next(): string {
-    return `${this.#api}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
+    return `${this.#place.api}.CONSUMER.MSG.NEXT.${this.#place.stream}.${this.#consumer}`;
   }
 
   async #makeConsumer(): Promise<string> {
+    const { maxInactiveMs = Infinity } = this.#place;
+    const { inactiveMs = DEFAULT_INACTIVE_MS } = this.#options;
     try {
       const { name, config } = await this.#link.answer(
-        this.#manager.consumers.add(this.#stream, {
+        this.#manager.consumers.add(this.#place.stream, {
           deliver_policy: DeliverPolicy.StartSequence,
-          opt_start_seq: this.#from,
+          opt_start_seq: Math.max(1, this.#place.from),
           ack_policy: AckPolicy.None,
           replay_policy: ReplayPolicy.Instant,
           // The consumer need not survive its server, because the next reading creates another one.
           mem_storage: true,
-          inactive_threshold: nanos(this.#inactiveMs),
+          inactive_threshold: nanos(Math.min(inactiveMs, maxInactiveMs)),
         }),
       );
       // The server may set its own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;
     } catch (error) {
-      throw streamError(this.#stream, this.#link, error);
+      throw streamError(this.#place.stream, this.#link, error);
     }
   }
 
@@ -181,7 +184,7 @@ export class NatsReader implements LinkListener {
     this.#deliveries += 1;
     if (ack.delivery !== this.#deliveries) return this.#end();
     this.#oversized = false;
-    if (ack.position >= this.#from) {
+    if (ack.position >= this.#place.from) {
       // The first position may not exist yet; some servers then begin with the last stored message.
       const { position, time, nanoseconds } = ack;
       this.#buffer.push({ position, time, nanoseconds, payload: message.data });
@@ -199,7 +202,7 @@ export class NatsReader implements LinkListener {
     if (code === 100 || !slot.owns(message.subject)) return;
     if (code === 409 && /exceeds maxbytes/i.test(description)) {
       this.#oversized ||= slot.received === 0;
-    } else if (code !== 408 || slot.age < this.#timing.expiresMs / 2) {
+    } else if (code !== 408 || slot.age < this.#options.expiresMs / 2) {
       // Either the consumer was deleted, the leader has changed, the server is shutting down, there are no responders,
       // or a newer server sent an unknown status.
       return this.#end(code === 400 || /^exceeded/i.test(description) ? new Error(description) : undefined);
@@ -218,7 +221,7 @@ export class NatsReader implements LinkListener {
       // A message that is larger than a pull's bound is fetched alone, in a pull without that bound.
       if (this.#oversized && expected > 0) continue;
       const bounds = this.#oversized ? { batch: 1 } : { batch: this.#maxMessages, max_bytes: this.#maxBytes };
-      const { expiresMs, heartbeatMs } = this.#timing;
+      const { expiresMs, heartbeatMs } = this.#options;
       slot.pull(next, { ...bounds, expires: nanos(expiresMs), idle_heartbeat: nanos(heartbeatMs) });
     }
   }
@@ -253,12 +256,68 @@ export class NatsReader implements LinkListener {
 
   #end(failure?: Error): void {
     this.#ended = true;
-    if (failure !== undefined) this.#failure ??= streamError(this.#stream, this.#link, failure);
+    if (failure !== undefined) this.#failure ??= streamError(this.#place.stream, this.#link, failure);
     this.#wakeUp();
   }
 
   #wakeUp(): void {
     this.#wake?.();
     this.#wake = undefined;
+  }
+}
+
+/** The body of a pull request (ADR-13), with durations in nanoseconds. */
+interface PullRequest {
+  readonly batch: number;
+  readonly max_bytes?: number;
+  readonly expires: number;
+  readonly idle_heartbeat: number;
+}
+
+/**
+ * One open pull. Each slot has its own subscription. Messages have the stream's subject, so only the subscription shows
+ * to which of several pulls they belong.
+ */
+class PullSlot {
+  /** The number of messages that are still expected; 0 if no pull is open. */
+  remaining = 0;
+  /** The number of messages that the open pull has delivered. */
+  received = 0;
+  readonly #connection: NatsConnection;
+  readonly #inbox: string;
+  #subscription: Subscription | undefined;
+  /** The number of pulls that have been sent. The subject of a status about a pull ends with the pull's number. */
+  #pulls = 0;
+  #sentAt = 0;
+
+  constructor(connection: NatsConnection, inbox: string) {
+    this.#connection = connection;
+    this.#inbox = inbox;
+  }
+
+  get age(): number {
+    return performance.now() - this.#sentAt;
+  }
+
+  open(callback: (error: NatsError | null, message: Msg) => void): void {
+    this.#subscription = this.#connection.subscribe(`${this.#inbox}.*`, { callback });
+  }
+
+  pull(subject: string, request: PullRequest): void {
+    this.#pulls += 1;
+    this.#sentAt = performance.now();
+    this.remaining = request.batch;
+    this.received = 0;
+    this.#connection.publish(subject, JSON.stringify(request), { reply: `${this.#inbox}.${this.#pulls}` });
+  }
+
+  /** Returns whether a status with this subject is about the open pull rather than an earlier one. */
+  owns(subject: string): boolean {
+    return this.remaining > 0 && subject === `${this.#inbox}.${this.#pulls}`;
+  }
+
+  close(): void {
+    this.remaining = 0;
+    this.#subscription?.unsubscribe();
   }
 }

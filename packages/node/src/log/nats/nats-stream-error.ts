@@ -1,3 +1,4 @@
+import { logUnreachable } from "./nats-server-url.ts";
 import { CairnError, errorMessage } from "@cairn/kv";
 import { NatsError } from "nats";
 import type { NatsLink } from "./nats-connection.ts";
@@ -14,10 +15,11 @@ type Place = Pick<NatsLink, "place" | "inboxPrefix">;
 
 /** Returns `LOG_UNREACHABLE`: the servers have no stream of this name. */
 export function missingStream(stream: string, { place }: Place, cause?: unknown): CairnError {
-  return new CairnError("LOG_UNREACHABLE", `NATS at ${place} has no stream "${stream}".`, {
-    hint: "Check the name of the stream and the address of the server.",
+  return logUnreachable(
+    `NATS at ${place} has no stream "${stream}".`,
+    "Check the name of the stream and the address of the server.",
     cause,
-  });
+  );
 }
 
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
@@ -28,40 +30,34 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     return missingStream(stream, link, error);
   }
   if (code === "503") {
-    return new CairnError("LOG_UNREACHABLE", `NATS at ${place} does not respond to JetStream requests.`, {
-      hint: `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, set "domain" of the log to the domain of the servers that have JetStream.`,
-      cause: error,
-    });
+    return logUnreachable(
+      `NATS at ${place} does not respond to JetStream requests.`,
+      `Start nats-server with JetStream enabled (-js), or wait until its cluster has a leader. On a leaf node without JetStream, set "domain" of the log to the domain of the servers that have JetStream.`,
+      error,
+    );
   }
   const context = error instanceof NatsError ? error.permissionContext : undefined;
   if (context !== undefined) return notPermitted(link, context, error);
   if (code === "PERMISSIONS_VIOLATION") {
-    return new CairnError(
-      "LOG_UNREACHABLE",
+    return logUnreachable(
       `NATS at ${place} does not permit what the log needs: ${errorMessage(error)}.`,
-      { hint: permissions(link), cause: error },
+      permissions(link),
+      error,
     );
   }
   const api = error instanceof NatsError ? error.api_error : undefined;
   if (api !== undefined) {
-    return new CairnError(
-      "LOG_UNREACHABLE",
+    return logUnreachable(
       `NATS at ${place} refused a request for the log's stream "${stream}": ${api.description} (${api.err_code}).`,
-      {
-        hint:
-          HINTS.get(api.err_code ?? 0) ??
-          "Check the settings of the stream (nats stream info), of the account and of the server.",
-        cause: error,
-      },
+      HINTS.get(api.err_code ?? 0) ??
+        "Check the settings of the stream (nats stream info), of the account and of the server.",
+      error,
     );
   }
-  return new CairnError(
-    "LOG_UNREACHABLE",
+  return logUnreachable(
     `The stream "${stream}" on NATS at ${place} did not respond: ${errorMessage(error)}.`,
-    {
-      hint: "Check the server. Cairn retries operations that can be retried.",
-      cause: error,
-    },
+    "Check the server. Cairn retries operations that can be retried.",
+    error,
   );
 }
 
@@ -96,10 +92,10 @@ export function notPermitted(
   cause?: unknown,
 ): CairnError {
   const action = operation === "publish" ? "publish on" : "subscribe to";
-  return new CairnError(
-    "LOG_UNREACHABLE",
+  return logUnreachable(
     `NATS at ${link.place} does not permit this user to ${action} ${subject}.`,
-    { hint: permissions(link), cause },
+    permissions(link),
+    cause,
   );
 }
 

@@ -1,3 +1,4 @@
+import { logUnreachable } from "./nats-server-url.ts";
 import { randomUUID } from "node:crypto";
 import { backoffMs } from "@cairn/checkpoint";
 import { CairnError, wait } from "@cairn/kv";
@@ -94,7 +95,13 @@ export class NatsStream {
     // This call throws if the stream cannot be a log.
     unsafeSettings(info.config);
     if (info.config.subjects.some((pattern) => coversBelow(pattern, this.#link.inboxPrefix))) {
-      throw capturedInbox(this.name, this.#link.inboxPrefix);
+      throw new CairnError(
+        "CONFIG_INVALID",
+        `The stream "${this.name}" captures the subjects below ${this.#link.inboxPrefix}, on which the servers respond, so every response would be stored in the log.`,
+        {
+          hint: `Configure the stream to capture only the subject ${this.name}.tx, or set a different "inbox-prefix" for the log.`,
+        },
+      );
     }
     const id = describedLogId(info.config.description);
     if (id !== undefined && this.#described?.created !== info.created) {
@@ -164,7 +171,15 @@ export class NatsStream {
     if (state.last_seq === 0 || (known !== undefined && known !== logId)) return warnings;
     // The description is restored only if the stream is known to be this log.
     const isRestored = known === logId && (await this.#describe(logId, config.description));
-    return isRestored ? warnings : [...warnings, undescribed(this.name, logId)];
+    if (isRestored) return warnings;
+    const undescribed = new CairnError(
+      "LOG_UNSAFE",
+      `The description of the stream "${this.name}" does not contain the log's id, and this node cannot write it there.`,
+      {
+        hint: `Run nats stream edit ${this.name} --description "cairn log id ${logId}", because once the first message of the log is trimmed, only the description identifies the log.`,
+      },
+    );
+    return [...warnings, undescribed];
   }
 
   async #birthId(): Promise<string | undefined> {
@@ -227,12 +242,9 @@ export class NatsStream {
 
   async #add(): Promise<StreamInfo> {
     if (!this.#creation.create) {
-      throw new CairnError(
-        "LOG_UNREACHABLE",
+      throw logUnreachable(
         `NATS at ${this.#link.place} has no stream "${this.name}", and the configuration does not allow Cairn to create it.`,
-        {
-          hint: 'Create the stream, or set "create-stream?" to true.',
-        },
+        'Create the stream, or set "create-stream?" to true.',
       );
     }
     try {
@@ -317,26 +329,6 @@ export function targetOf(info: StreamInfo): StreamTarget {
   // The client does not know this member. Servers without a domain omit it.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
   return { subject: subjectOf(info.config), created: info.created, domain };
-}
-
-function capturedInbox(name: string, prefix: string): CairnError {
-  return new CairnError(
-    "CONFIG_INVALID",
-    `The stream "${name}" captures the subjects below ${prefix}, on which the servers respond, so every response would be stored in the log.`,
-    {
-      hint: `Configure the stream to capture only the subject ${name}.tx, or set a different "inbox-prefix" for the log.`,
-    },
-  );
-}
-
-function undescribed(name: string, logId: string): CairnError {
-  return new CairnError(
-    "LOG_UNSAFE",
-    `The description of the stream "${name}" does not contain the log's id, and this node cannot write it there.`,
-    {
-      hint: `Run nats stream edit ${name} --description "cairn log id ${logId}", because once the first message of the log is trimmed, only the description identifies the log.`,
-    },
-  );
 }
 
 /** Returns `LOG_GAP` if messages between the first and the last were deleted. */

@@ -4,7 +4,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
 import type { TlsOptions } from "nats";
-import type { NatsServer } from "./nats-server-url.ts";
+import { logUnreachable, type NatsServer } from "./nats-server-url.ts";
 import { readTlsFiles } from "./nats-tls-files.ts";
 
 /** The client's TLS options for the log's connections. */
@@ -27,7 +27,7 @@ export async function tlsFailure(
   timeoutMs: number,
 ): Promise<CairnError | undefined> {
   const found = await Promise.all(
-    servers.map(async (server) => explained(server, tls, await handshakeError(server, tls, timeoutMs))),
+    servers.map(async (server) => reasonOf(server, tls, await handshakeError(server, tls, timeoutMs))),
   );
   return found.find((one) => one !== undefined);
 }
@@ -102,61 +102,55 @@ async function outcomeOf(
   });
 }
 
-function explained(server: NatsServer, tls: NatsTls, error: unknown): CairnError | undefined {
-  if (error === undefined || error instanceof CairnError) return error;
-  const { message, hint } = reasonOf(server, tls, error) ?? {};
-  return message === undefined
-    ? undefined
-    : new CairnError("LOG_UNREACHABLE", message, { ...(hint === undefined ? {} : { hint }), cause: error });
-}
-
-interface Reason {
-  readonly message: string;
-  readonly hint: string;
-}
-
 /** The spelling of the parameters in JSON, for hints. */
 const FORM_CA = `"tls": {"ca-file": "/etc/cairn/ca.pem"}`;
 const FORM_CERT = `"tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}`;
 
-function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): Reason | undefined {
+function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): CairnError | undefined {
+  if (error === undefined || error instanceof CairnError) return error;
   const code = systemErrorCode(error) ?? "";
   const alert = alertOf(error);
   if (UNKNOWN_AUTHORITY.has(code)) {
-    return {
-      message: `The certificate of NATS at ${address} is signed by an authority that this node does not trust: ${errorMessage(error)}.`,
-      hint: `Set "ca-file" of the log's tls to the certificate of the authority that signed the server's certificate: ${FORM_CA}.`,
-    };
+    return logUnreachable(
+      `The certificate of NATS at ${address} is signed by an authority that this node does not trust: ${errorMessage(error)}.`,
+      `Set "ca-file" of the log's tls to the certificate of the authority that signed the server's certificate: ${FORM_CA}.`,
+      error,
+    );
   }
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    return {
-      message: `The certificate of NATS at ${address} is not valid for this address: ${errorMessage(error)}`,
-      hint: `In "servers", use a name or an address that the certificate contains, or install a certificate for this address on the server.`,
-    };
+    return logUnreachable(
+      `The certificate of NATS at ${address} is not valid for this address: ${errorMessage(error)}`,
+      `In "servers", use a name or an address that the certificate contains, or install a certificate for this address on the server.`,
+      error,
+    );
   }
   if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
-    return {
-      message: `The certificate of NATS at ${address} is not valid now: ${errorMessage(error)}.`,
-      hint: "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
-    };
+    return logUnreachable(
+      `The certificate of NATS at ${address} is not valid now: ${errorMessage(error)}.`,
+      "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
+      error,
+    );
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
-    return {
-      message: `NATS at ${address} does not begin with TLS, but sends its INFO message first.`,
-      hint: `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
-    };
+    return logUnreachable(
+      `NATS at ${address} does not begin with TLS, but sends its INFO message first.`,
+      `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
+      error,
+    );
   }
   if (alert === undefined) return undefined;
   if (tls?.certFile === undefined) {
-    return {
-      message: `NATS at ${address} requires a certificate from this node (${alert}).`,
-      hint: `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: ${FORM_CERT}.`,
-    };
+    return logUnreachable(
+      `NATS at ${address} requires a certificate from this node (${alert}).`,
+      `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: ${FORM_CERT}.`,
+      error,
+    );
   }
-  return {
-    message: `NATS at ${address} does not accept this node's certificate (${alert}).`,
-    hint: `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
-  };
+  return logUnreachable(
+    `NATS at ${address} does not accept this node's certificate (${alert}).`,
+    `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
+    error,
+  );
 }
 
 const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([

@@ -40,6 +40,7 @@ const ACK_TIMEOUT_MS = 5_000;
  */
 const APPEND_DEADLINE_MS = 29_000;
 
+const STREAM = /^[^\s.*>/\\]{1,255}$/;
 /** The syntax of JetStream domains: one token of a subject. */
 export const DOMAIN = /^[^\s.*>]{1,255}$/;
 /** Subjects without wildcards that do not begin with `$`, as the server's own subjects do. */
@@ -51,22 +52,15 @@ export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
  * the credentials are refused. An open log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
-  const { stream = "cairn" } = options;
-  if (!/^[^\s.*>/\\]{1,255}$/.test(stream)) {
-    throw new CairnError("CONFIG_INVALID", `"${stream}" is not a valid stream name.`, {
-      hint: "Use only letters, digits, - and _.",
-    });
-  }
-  if (options.domain !== undefined && !DOMAIN.test(options.domain)) {
-    throw new CairnError("CONFIG_INVALID", `"${options.domain}" is not a valid domain name.`, {
-      hint: "Use the domain of the jetstream block of nats-server.",
-    });
-  }
-  if (options.inboxPrefix !== undefined && !INBOX_PREFIX.test(options.inboxPrefix)) {
-    throw new CairnError("CONFIG_INVALID", `"${options.inboxPrefix}" is not a valid inbox prefix.`, {
-      hint: "Use tokens that are separated by dots and contain no white space, * or >. The prefix must not begin with $.",
-    });
-  }
+  const { stream = "cairn", domain, inboxPrefix } = options;
+  requireName(stream, STREAM, "stream name", "Use only letters, digits, - and _.");
+  requireName(domain, DOMAIN, "domain name", "Use the domain of the jetstream block of nats-server.");
+  requireName(
+    inboxPrefix,
+    INBOX_PREFIX,
+    "inbox prefix",
+    "Use tokens that are separated by dots and contain no white space, * or >. The prefix must not begin with $.",
+  );
   const link = await NatsLink.open(options);
   try {
     // The account's limits are not checked first, because that would require a permission that the log does not
@@ -74,13 +68,18 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
     const manager = await link.connection.jetstreamManager({
       checkAPI: false,
       timeout: REQUEST_TIMEOUT_MS,
-      ...(options.domain === undefined ? {} : { domain: options.domain }),
+      ...(domain !== undefined && { domain }),
     });
     return new NatsTxLog(link, manager, stream, options);
   } catch (error) {
     await link.close();
     throw error;
   }
+}
+
+function requireName(name: string | undefined, syntax: RegExp, what: string, hint: string): void {
+  if (name === undefined || syntax.test(name)) return;
+  throw new CairnError("CONFIG_INVALID", `"${name}" is not a valid ${what}.`, { hint });
 }
 
 class NatsTxLog implements TxLog {
