@@ -94,7 +94,7 @@ function rootOf(lineage: Lineage, logId: string): string {
 }
 
 /** Returns the ids of a log and of the known logs that it continues, newest first. */
-function lineOf(lineage: Lineage, logId: string): string[] {
+export function lineOf(lineage: Lineage, logId: string): string[] {
   const line: string[] = [];
   let next: string | undefined = logId;
   while (next !== undefined && !line.includes(next)) {

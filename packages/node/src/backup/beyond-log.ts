@@ -4,8 +4,9 @@ import { anchorOf } from "../log/anchor.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { type Lineage, readLineages } from "./backup-lineage.ts";
+import { lineOf, readLineages } from "./backup-lineage.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
+import { lastOfEarlier } from "./log-with-backup.ts";
 import { type FurthestBackup, furthestBackup } from "./furthest-backup.ts";
 
 /** A backup with transactions that are not in the history of a log. */
@@ -42,43 +43,24 @@ export async function backupsBeyond(
   const earlier = new EarlierLogs(stores);
   const ends = await earlier.ends(birth);
   const lineage = await readLineages(stores);
-  const given = newestFirst(
-    lineage,
-    [...lineage.keys()].filter((one) => one !== id && ends.every(({ logId }) => logId !== one)),
-  );
+  // Each log precedes those that it continues, so that common transactions are attributed to the later log.
+  const given = [...lineage.keys()]
+    .filter((one) => one !== id && ends.every(({ logId }) => logId !== one))
+    .toSorted((a, b) => lineOf(lineage, b).length - lineOf(lineage, a).length);
   for (const logId of [...given, ...ends.map((end) => end.logId)]) {
-    const shared = ends.find((end) => end.logId === logId)?.last ?? (await earlier.commonWith(logId, birth));
+    const shared = await lastOfEarlier({ earlier }, { birth }, logId);
     const backup = shared === undefined ? undefined : await furthestBackup(stores, logId);
     if (shared === undefined || backup === undefined) continue;
     let listed = shared;
-    for (const { logId: before } of found)
-      listed = Math.max(listed, (await lastOfEach(earlier, logId, before, lineage)) ?? 0);
+    for (const { logId: before } of found) {
+      const continues = lineage.get(before)?.continues;
+      if (continues === undefined) continue;
+      const later = { log: before, offset: continues.anchor.txId, continues };
+      listed = Math.max(listed, (await lastOfEarlier({ earlier }, { birth: later }, logId)) ?? 0);
+    }
     if (backup.last > listed) found.push({ logId, store: backup.store, shared, listed, last: backup.last });
   }
   return found;
-}
-
-/** Each log precedes those that it continues, so that common transactions are attributed to the later log. */
-function newestFirst(lineage: Lineage, logIds: readonly string[]): string[] {
-  const depth = (logId: string, seen: readonly string[] = []): number => {
-    const next = lineage.get(logId)?.continues?.log;
-    return next === undefined || seen.includes(next) ? 0 : 1 + depth(next, [...seen, logId]);
-  };
-  return logIds.toSorted((a, b) => depth(b) - depth(a));
-}
-
-/** Returns the last transaction of `logId` that also belongs to the history of `other`; undefined if none is known. */
-async function lastOfEach(
-  earlier: EarlierLogs,
-  logId: string,
-  other: string,
-  lineage: Lineage,
-): Promise<TxId | undefined> {
-  const continues = lineage.get(other)?.continues;
-  if (continues === undefined) return undefined;
-  const birth = { log: other, offset: continues.anchor.txId, continues };
-  const end = (await earlier.ends(birth)).find((one) => one.logId === logId);
-  return end?.last ?? (await earlier.commonWith(logId, birth));
 }
 
 /** The log ends at `logEnd`. Transactions that it has trimmed count as common. */

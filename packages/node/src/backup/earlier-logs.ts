@@ -44,49 +44,62 @@ export class EarlierLogs {
    * store can be read.
    */
   async wayFrom(end: HistoryEnd, birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
-    if (continuesAt(birth, end)) return [];
-    const continues = birth?.continues;
-    if (continues === undefined) return undefined;
-    // The index contains later transactions of the continued log, or a different message at the anchor.
-    if (continues.log === end.logId && end.txId >= continues.anchor.txId) return undefined;
-    const earlier = await this.#find(continues);
-    if (earlier === undefined) return undefined;
-    if (continues.log === end.logId) return (await isWithin(earlier, end)) ? [earlier] : undefined;
-    if (!beginsAtBirth(earlier)) return undefined;
-    const way = await this.wayFrom(end, earlier.identity.birth);
-    return way === undefined ? undefined : [...way, earlier];
+    const way: EarlierLog[] = [];
+    if (continuesAt(birth, end)) return way;
+    for await (const { continues, earlier } of this.#chain(birth)) {
+      const isOfIndex = continues.log === end.logId;
+      // The index contains later transactions of the continued log, or a different message at the anchor.
+      if (isOfIndex && end.txId >= continues.anchor.txId) return undefined;
+      const log = await earlier();
+      if (log === undefined) return undefined;
+      way.unshift(log);
+      if (isOfIndex) return (await isWithin(log, end)) ? way : undefined;
+      if (!beginsAtBirth(log)) return undefined;
+      if (continuesAt(log.identity.birth, end)) return way;
+    }
+    return undefined;
   }
 
   /** All logs before the one of the record `birth`, oldest first; undefined unless backups hold them completely. */
   async all(birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
     if (birth === undefined) return undefined;
-    if (birth.continues === undefined) return [];
-    const earlier = await this.#find(birth.continues);
-    if (earlier === undefined || !beginsAtBirth(earlier)) return undefined;
-    const before = await this.all(earlier.identity.birth);
-    return before === undefined ? undefined : [...before, earlier];
+    const logs: EarlierLog[] = [];
+    for await (const { earlier } of this.#chain(birth)) {
+      const log = await earlier();
+      if (log === undefined || !beginsAtBirth(log)) return undefined;
+      logs.unshift(log);
+    }
+    return logs;
   }
 
   /** The known earlier logs, newest first, each with its last transaction that belongs to the later log's history. */
   async ends(birth: BirthRecord | undefined): Promise<readonly EarlierEnd[]> {
     const ends: EarlierEnd[] = [];
-    let continues = birth?.continues;
-    while (continues !== undefined) {
+    for await (const { continues } of this.#chain(birth))
       ends.push({ logId: continues.log, last: continues.anchor.txId });
-      continues = (await this.#find(continues))?.identity.birth?.continues;
-    }
     return ends;
   }
 
   /** Returns an earlier log of the log with the birth record `birth`; undefined if no backup holds it. */
   async find(logId: string, birth: BirthRecord | undefined): Promise<EarlierLog | undefined> {
+    for await (const { continues, earlier } of this.#chain(birth))
+      if (continues.log === logId) return await earlier();
+    return undefined;
+  }
+
+  /** Yields what each log continues, newest first, as far as backups show it. */
+  async *#chain(birth: BirthRecord | undefined): AsyncGenerator<{
+    readonly continues: ContinuedLog;
+    readonly earlier: () => Promise<EarlierLog | undefined>;
+  }> {
     let continues = birth?.continues;
     while (continues !== undefined) {
-      const earlier = await this.#find(continues);
-      if (continues.log === logId) return earlier;
-      continues = earlier?.identity.birth?.continues;
+      const continued = continues;
+      let found: Promise<EarlierLog | undefined> | undefined;
+      const earlier = (): Promise<EarlierLog | undefined> => (found ??= this.#find(continued));
+      yield { continues, earlier };
+      continues = (await earlier())?.identity.birth?.continues;
     }
-    return undefined;
   }
 
   /**

@@ -117,6 +117,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     earlier: new EarlierLogs(stores),
     ...(log.location === undefined ? {} : { location: log.location }),
     ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
+    ...(log.peers === undefined ? {} : { peers: log.peers }),
     onRestored: (listener) => log.onRestored?.(listener) ?? (() => undefined),
     onStoring: (listener) => log.onStoring?.(listener) ?? (() => undefined),
     maxPayload: log.maxPayload,
@@ -170,7 +171,7 @@ export async function wayToLog(
  */
 export async function lastOfEarlier(
   { earlier }: Pick<LogHistory, "earlier">,
-  { birth }: LogIdentity,
+  { birth }: Pick<LogIdentity, "birth">,
   logId: string,
 ): Promise<TxId | undefined> {
   if (birth?.continues?.log === logId) return birth.continues.anchor.txId;

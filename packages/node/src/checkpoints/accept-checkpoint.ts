@@ -80,10 +80,9 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   } finally {
     await kv.close();
   }
-  const claimed = claimedState(manifest);
-  const differing = (Object.keys(claimed) as (keyof CapturedState)[]).filter(
-    (name) => !isDeepStrictEqual(found?.[name], claimed[name]),
-  );
+  const { index, kv: kvFormat } = manifest.format;
+  const claimed: CapturedState = { ...manifest, format: { index, kv: kvFormat } };
+  const differing = CAPTURED.filter((name) => !isDeepStrictEqual(found?.[name], claimed[name]));
   if (differing.length === 0) return;
   const what = found === undefined ? "it is empty" : `it has a different ${differing.join(", a different ")}`;
   throw new CairnError("CHECKPOINT_CORRUPT", `The index in it does not match its manifest: ${what}.`, {
@@ -91,27 +90,17 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   });
 }
 
-function claimedState({
-  format,
-  log,
-  txId,
-  txTime,
-  anchor,
-  chains,
-  purged,
-  documents,
-}: Manifest): CapturedState {
-  return {
-    format: { index: format.index, kv: format.kv },
-    log: { id: log.id, name: log.name, offset: log.offset },
-    txId,
-    txTime,
-    anchor: { txId: anchor.txId, sha256: anchor.sha256 },
-    chains: chains.map((value) => ({ txId: value.txId, history: value.history, effects: value.effects })),
-    purged,
-    documents,
-  };
-}
+/** The members of a captured state. A manifest that was read has no unknown ones in them. */
+const CAPTURED = [
+  "format",
+  "log",
+  "txId",
+  "txTime",
+  "anchor",
+  "chains",
+  "purged",
+  "documents",
+] as const satisfies readonly (keyof CapturedState)[];
 
 /** Includes the chains at the transactions `others`. Throws `INDEX_CORRUPT` if the chains do not match the state. */
 export async function capturedState(

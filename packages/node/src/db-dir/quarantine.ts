@@ -94,20 +94,20 @@ async function hasNoteAlone(folder: string): Promise<boolean> {
   }
 }
 
+/** The types of what a note says about the transactions of an index. */
+const HELD = { txId: "number", shared: "number", comparedWith: "string", isProven: "boolean" } as const;
+
 async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {
   try {
-    const note = JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) as Record<
+    const note = (JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) ?? {}) as Record<
       string,
       unknown
-    > | null;
-    const { txId, shared, comparedWith, isProven, holdsLost } = note ?? {};
-    const held = {
-      ...(typeof txId === "number" ? { txId } : {}),
-      ...(typeof shared === "number" ? { shared } : {}),
-      ...(typeof comparedWith === "string" ? { comparedWith } : {}),
-      ...(typeof isProven === "boolean" ? { isProven } : {}),
+    >;
+    const held = Object.entries(HELD).filter(([name, type]) => typeof note[name] === type);
+    return {
+      holdsLost: note["holdsLost"] !== false,
+      held: Object.fromEntries(held.map(([name]) => [name, note[name]])),
     };
-    return { holdsLost: holdsLost !== false, held };
   } catch (error) {
     if (error instanceof SyntaxError || systemErrorCode(error) !== undefined)
       return { holdsLost: true, held: {} };

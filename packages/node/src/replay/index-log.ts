@@ -6,7 +6,6 @@ import { resolvable } from "../concurrency/resolvable.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
 import type { FollowingMetrics } from "../metrics/following-metrics.ts";
 import type { ReplayRate } from "./replay-rate.ts";
-import { RefusedMessageNotices } from "./refused-messages.ts";
 import { logFailure } from "../observe/failures.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { followHistory } from "./follow-history.ts";
@@ -50,7 +49,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
   const done = new AbortController();
   const begin = index.state.txId;
   const caughtUp = resolvable();
-  const notices = new RefusedMessageNotices(logger);
+  const noticeRefusals = refusalNotices(logger);
   if (begin >= goal) caughtUp.resolve();
   done.signal.addEventListener("abort", caughtUp.resolve);
   const building = buildFields(options, AbortSignal.any([signal, done.signal]), caughtUp.promise).catch(
@@ -79,7 +78,7 @@ export async function indexLog(options: IndexLogOptions): Promise<void> {
       const before = index.state.txId;
       const counts = await index.apply(messages);
       figures.applied(counts, (performance.now() - begunAt) / 1_000);
-      notices.applied(counts);
+      noticeRefusals(counts);
       const { txId } = index.state;
       onApplied(txId, counts);
       if (before < goal) {
@@ -115,3 +114,23 @@ async function buildFields(
   onReady();
   await keepFieldsBuilt(index, signal);
 }
+
+const MIN_INTERVAL_MS = 60_000;
+
+/** Logs how many messages were damaged or not written by a node for this log: at once, then at most once a minute. */
+function refusalNotices(logger: Logger): (counts: AppliedCounts) => void {
+  let messages = 0;
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  return ({ refused: { count, last } }) => {
+    if (last === undefined) return;
+    messages += count;
+    if (performance.now() - loggedAt < MIN_INTERVAL_MS) return;
+    loggedAt = performance.now();
+    const { txId, reason } = last;
+    logger.warn({ messages, txId, reason, hint: HINT }, "The log contains messages that change nothing.");
+    messages = 0;
+  };
+}
+
+const HINT =
+  "Check which other clients are permitted to publish to the log, and whether other streams capture the same subject, because only nodes of this log should write to it. For each message, GET /api/v1/tx/ID returns the reason.";
