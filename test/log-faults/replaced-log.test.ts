@@ -106,7 +106,8 @@ describe("a stream that was deleted", () => {
 
   it("and created again by another node halts a running node before it applies any message of the new log", async () => {
     await scene.operate(async (operator) => await operator.deleteStream());
-    const b = await scene.ready("b", ELSEWHERE);
+    // Otherwise, it would not begin a log whose transactions the running node holds.
+    const b = await scene.ready("b", { ...ELSEWHERE, ...REBUILD });
     await put(b, 0, 30, "new");
     expect((await waitForFailure(a)).code).toBe("LOG_DIFFERENT");
     await expectNoReads(a);

@@ -82,6 +82,8 @@ export interface NodeProcessOptions {
   readonly id: string;
   /** The folder of the node's index and, by default, its log. */
   readonly dir: string;
+  /** The working directory. Defaults to that of this process. */
+  readonly cwd?: string;
   readonly args?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   /** The process's limit on open files. Defaults to the limit of this process. */
@@ -107,12 +109,13 @@ export class NodeProcess {
   }
 
   /** Starts the process without waiting for it. */
-  static start({ id, dir, args = [], env = {}, openFiles, program }: NodeProcessOptions): NodeProcess {
+  static start({ id, dir, cwd, args = [], env = {}, openFiles, program }: NodeProcessOptions): NodeProcess {
     const command = [process.execPath, program ?? CAIRN, "start", ...args];
     const limit = openFiles === undefined ? "" : `ulimit -n ${openFiles} && `;
     const child = spawn("bash", ["-c", `${limit}exec "$0" "$@"`, ...command], {
       env: { ...process.env, CAIRN_NODE_ID: id, CAIRN_DIR: dir, CAIRN_HTTP_PORT: "0", ...env },
       stdio: ["ignore", "pipe", "pipe"],
+      ...(cwd !== undefined && { cwd }),
     });
     return new NodeProcess(id, child);
   }

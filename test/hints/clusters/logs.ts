@@ -57,7 +57,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForStatus("b", ({ failure }) => failure !== null);
       return { status: "b" };
     },
-    hint: /cairn (log recover --from checkpoint-\S+) creates one that continues after it/,
+    hint: /run cairn (log recover), which begins one that continues after transaction 6/,
     follow: async (scene, [, command = ""]) => await scene.runStep(command),
   },
   {

@@ -4,7 +4,6 @@ import { newestFirst } from "../store/checkpoint.ts";
 import {
   checkpointFiles,
   type CheckpointFiles,
-  isKeyMissing,
   readCheckpoints,
   type SkippedCheckpoint,
   type StoredCheckpoint,
@@ -19,7 +18,7 @@ export interface FindOptions {
   readonly logId?: string | undefined;
   /** If it is given, only the checkpoint of this name is found, and no other manifest is read. */
   readonly name?: string | undefined;
-  /** Called with each checkpoint that cannot be used, and its store. */
+  /** Called with each checkpoint that cannot be used or is marked as damaged, and its store. */
   readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
   /** Called with each unreadable store and its error, unless all stores are unreadable. */
   readonly onUnreachable?: (store: CheckpointStore, error: CairnError) => void;
@@ -28,8 +27,9 @@ export interface FindOptions {
 }
 
 /**
- * Yields the checkpoints of `stores`, newest first, and equal ones in the order of the stores. Manifests are read on
- * demand. A store that fails is reported and skipped, but a resource shortage in this process (`SYSTEM_REFUSED`) is
+ * The only search for checkpoints to continue from. Yields those of `stores`, best first: the newest one, and of equal
+ * ones that of the first store. One that is marked as damaged is reported in its turn, and yielded after all others,
+ * because the mark may be wrong. Manifests are read on demand. A store that fails is reported and skipped, but a resource shortage in this process (`SYSTEM_REFUSED`) is
  * thrown. If all stores fail, the first error (`STORE_*`) is thrown, so that unreachable stores never appear to be
  * empty.
  */
@@ -57,27 +57,32 @@ export async function* findCandidates(
   // Stores that failed after they were listed. Reading another manifest from one of them would probably end in
   // another timeout.
   const lost = new Set<CheckpointStore>();
+  const marked: Candidate[] = [];
   listed.sort((a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank);
   for (const { files, store } of listed) {
     if (lost.has(store)) continue;
     try {
       for await (const found of readCheckpoints(store, [files], options.signal)) {
         if ("error" in found) {
-          // An older checkpoint would hide that this node lacks the keys of its cluster.
-          if (isKeyMissing(found, options.logId)) throw found.error;
           options.onSkipped?.(found, store);
           continue;
         }
-        const { name, manifest } = found;
-        if (options.logId === undefined || manifest.log.id === options.logId) {
+        const { name, manifest, damaged } = found;
+        const { id: logId, name: logName } = manifest.log;
+        const isOther = options.logId !== undefined && logId !== options.logId;
+        if (!isOther && (!damaged || options.name !== undefined)) {
           yield { ...found, store };
           continue;
         }
-        const message = `${name} belongs to the log ${manifest.log.name} (${manifest.log.id}).`;
-        const hint =
-          "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.";
-        const error = new CairnError("LOG_DIFFERENT", message, { hint });
-        options.onSkipped?.({ name, store: store.location, error }, store);
+        if (!isOther) marked.push({ ...found, store });
+        const error = isOther
+          ? new CairnError("LOG_DIFFERENT", `${name} belongs to the log ${logName} (${logId}).`, {
+              hint: "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.",
+            })
+          : new CairnError("CHECKPOINT_CORRUPT", `${name} is marked as damaged.`, {
+              hint: "An older one is used instead. If its files have been restored, run cairn checkpoint verify for it.",
+            });
+        options.onSkipped?.({ name, store: store.location, error, logId, logName }, store);
       }
     } catch (error) {
       if (!isCairnError(error, "STORE_UNREACHABLE")) throw error;
@@ -85,4 +90,5 @@ export async function* findCandidates(
       options.onUnreachable?.(store, error);
     }
   }
+  for (const candidate of marked) if (!lost.has(candidate.store)) yield candidate;
 }

@@ -14,7 +14,7 @@ import {
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { ARCHIVE_FORMATS, checkpointFile, type Manifest, type StoredManifest } from "../store/checkpoint.ts";
-import type { SkippedCheckpoint } from "../store/list-checkpoints.ts";
+import { isKeyMissing, type SkippedCheckpoint } from "../store/list-checkpoints.ts";
 import { type Reservation, reserve } from "../store/reservations.ts";
 import { type Clock, systemClock } from "../timing/clock.ts";
 import { backoffMs } from "../timing/backoff.ts";
@@ -83,8 +83,12 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   const skipped: SkippedCheckpoint[] = [];
   let storeError: CairnError | undefined;
   const skip = (one: SkippedCheckpoint, from: CheckpointStore): void => {
+    // An older checkpoint would hide that this node lacks the keys of its cluster.
+    if (isKeyMissing(one, options.logId)) throw one.error;
     if (STORE_ERRORS.has(one.error.code)) storeError ??= one.error;
-    skipped.push(one);
+    // What trying one that is marked as damaged has shown replaces the mark as the reason.
+    const marked = skipped.findIndex(({ name, store }) => name === one.name && store === one.store);
+    skipped.splice(marked < 0 ? skipped.length : marked, 1, one);
     options.onSkipped?.(one, from);
   };
   if (!(await removeEmpty(options.targetDir))) {
@@ -104,7 +108,10 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
     if (failed.has(store)) continue;
     const accepted = unreadable(candidate) ?? (await options.accept(manifest));
     const error = accepted === true ? await restoreOne(options, candidate) : accepted;
-    if (error === undefined) return { restored: { name, store: store.location, manifest }, skipped };
+    if (error === undefined) {
+      const others = skipped.filter((one) => one.name !== name || one.store !== store.location);
+      return { restored: { name, store: store.location, manifest }, skipped: others };
+    }
     if (STORE_ERRORS.has(error.code)) failed.add(store);
     skip({ name, store: store.location, error }, store);
   }

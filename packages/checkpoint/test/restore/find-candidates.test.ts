@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { type CheckpointStore, findCandidates, memoryStore } from "../../src/index.ts";
+import { type CheckpointStore, findCandidates, markDamaged, memoryStore } from "../../src/index.ts";
 import type { FindOptions } from "../../src/restore/find-candidates.ts";
 import { faultyStore, unreachable } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
@@ -91,4 +91,20 @@ test("if a checkpoint is requested by name, no other manifest is read", async ()
   expect(await found([watched], { name: oldest })).toEqual([expect.stringContaining(oldest)]);
   expect(read).toEqual([`${oldest}.json`]);
   expect(await found([watched], { name: `${oldest}x` })).toEqual([]);
+});
+
+test("a checkpoint that is marked as damaged is reported in its turn, and comes last", async () => {
+  const dir = await temporaryDirectory();
+  const store = memoryStore({ name: "main" });
+  const names: string[] = [];
+  for (const txId of [1, 2, 3]) names.unshift(await takeAt(txId, store, testSource(), dir));
+  const [newest = "", middle = "", oldest = ""] = names;
+  await markDamaged(store, [newest], "n");
+  const reported: string[] = [];
+  const onSkipped: FindOptions["onSkipped"] = ({ name, error }) =>
+    void reported.push(`${name} ${error.code}`);
+  const order = [middle, oldest, newest].map((name) => `memory://main ${name}`);
+  expect(await found([store], { onSkipped })).toEqual(order);
+  expect(reported).toEqual([`${newest} CHECKPOINT_CORRUPT`]);
+  expect(await found([store], { name: newest })).toEqual([`memory://main ${newest}`]);
 });

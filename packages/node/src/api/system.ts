@@ -83,6 +83,8 @@ export interface System {
   readonly nodeId: string;
   /** The absolute path of `dir` in `cairn/node`. */
   readonly dir: string;
+  /** Returns the command line that runs a command with this configuration, from any folder of this machine. */
+  readonly commandLine: (command: string) => string;
   /** Opens the log. After LOG_UNREACHABLE, another attempt may succeed. */
   readonly openTxLog: (context: { readonly signal: AbortSignal }) => Promise<TxLog>;
   /** The log's name, if the configuration contains it. */

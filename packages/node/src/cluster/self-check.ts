@@ -136,7 +136,7 @@ export class SelfCheck {
       placed = this.#life.replace(index, error, kvProvider.persistent ? rebuilt.live : undefined);
       return outcome;
     } finally {
-      if (!placed) await this.#directory.sweepRebuild();
+      if (!placed) await this.#directory.sweep("rebuild");
     }
   }
 }

@@ -79,12 +79,14 @@ function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNod
   return undefined;
 }
 
+/** Returns the configuration file as it is written, or by its default name; undefined if there is none. */
+export function fileOf({ file, object, cwd }: ConfigInput): string | undefined {
+  if (file !== undefined || object !== undefined) return file;
+  return DEFAULT_FILES.find((name) => existsSync(resolve(cwd, name)));
+}
+
 async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapNode | undefined> {
-  const label =
-    input.file ??
-    (input.object === undefined
-      ? DEFAULT_FILES.find((name) => existsSync(resolve(input.cwd, name)))
-      : undefined);
+  const label = fileOf(input);
   if (label === undefined) return undefined;
   const origin: Origin = { kind: "file", label };
   const extension = extname(label).toLowerCase();

@@ -1,6 +1,6 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
 import { omitUndefined } from "./source/omit-undefined.ts";
-import type { ResolvedConfig } from "./read-config.ts";
+import { isWithin, type ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
 
 /** The default time for which segments of a log backup are kept if the log itself is not trimmed. */
@@ -23,6 +23,7 @@ export async function createSystem(
     nodeId,
     dir,
     dbDir,
+    commandLine: (command) => commandLine(command, config),
     openTxLog,
     onLogMismatch,
     kvProvider: await kvStore.create(context),
@@ -41,4 +42,18 @@ export async function createSystem(
       policies,
     }),
   };
+}
+
+/** Relative paths in a configuration are resolved from the working directory. Commands need no `dir` of their own. */
+function commandLine(command: string, { origin: { file, cwd }, settings }: ResolvedConfig): string {
+  const isRelative = settings.some(
+    ({ path: [top], value, isPath }) =>
+      isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd),
+  );
+  const folder = isRelative ? `cd ${shellWord(cwd)} && ` : "";
+  return `${folder}cairn ${command}${file === undefined ? "" : ` -f ${shellWord(file)}`}`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,6 +1,6 @@
-import { join, relative, sep } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import type { Policies } from "@cairn/client";
-import { readSources } from "./config-sources.ts";
+import { fileOf, readSources } from "./config-sources.ts";
 import type { ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
 import { mergeSources, newReading } from "./merged-sources.ts";
@@ -31,6 +31,8 @@ export interface ResolvedConfig {
   readonly kvStore: ModuleUse<"kv-store">;
   readonly http: HttpOptions | undefined;
   readonly policies: Policies | undefined;
+  /** The absolute path of the configuration file, if there is one, and the working directory. */
+  readonly origin: { readonly file: string | undefined; readonly cwd: string };
   /** Every effective value with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
   /** Sentences for the operator about older names and about variables that have no effect. */
@@ -55,7 +57,9 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
-  return { ok: true, config: { ...config, settings: reading.settings, notices: [...notices] } };
+  const file = fileOf(input);
+  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd };
+  return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
 }
 
 /** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */
@@ -64,7 +68,7 @@ export function requireConfig(result: ConfigResult): ResolvedConfig {
   throw new ConfigError(result.problems);
 }
 
-function readParts(reading: Reading): Omit<ResolvedConfig, "settings" | "notices"> | undefined {
+function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings" | "notices"> | undefined {
   const empty = emptyMap(reading.root.origin);
   const logNode = findEntry(reading.root, "cairn/tx-log")?.value ?? empty;
   const txLog = readModule(
@@ -135,7 +139,8 @@ function checkLogBackup(
   }
 }
 
-function isWithin(place: string, folder: string): boolean {
+/** Returns whether an absolute path is a folder or in it. */
+export function isWithin(place: string, folder: string): boolean {
   const path = relative(folder, place);
   return path !== ".." && !path.startsWith(`..${sep}`);
 }

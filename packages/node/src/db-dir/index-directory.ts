@@ -86,18 +86,10 @@ export class IndexDirectory {
     return await explained(live, async () => (await namesIn(live)).length > 0);
   }
 
-  /** Removes partial restores that a killed process left behind. */
-  async sweepStaging(): Promise<void> {
-    await this.#remove(this.layout.staging);
-  }
-
-  /** Removes the leftovers of a rebuild. */
-  async sweepRebuild(): Promise<void> {
-    await this.#remove(this.layout.rebuild);
-  }
-
-  async #remove(folder: string): Promise<void> {
-    await explained(folder, async () => await removeFolder(folder));
+  /** Removes what a killed process left behind: partial restores, or a rebuild. */
+  async sweep(folder: "staging" | "rebuild"): Promise<void> {
+    const place = this.layout[folder];
+    await explained(place, async () => await removeFolder(place));
   }
 
   /** Returns the number of transactions that only indexes in quarantine still contain, see {@link countOrphans}. */

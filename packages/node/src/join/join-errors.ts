@@ -4,63 +4,8 @@ import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import type { TxLog } from "../log/tx-log.ts";
-import type { LostLog, UnusableCheckpoint } from "./lost-log.ts";
 
 type Join = NodeStatus["join"];
-
-/**
- * Returns the error for a log that had transactions but is now missing or, if `isThere` is true, empty. `evidence` is a
- * clause that shows that it had transactions. `lost` describes what remains of the log in the stores; if they could not
- * be read, it is the error.
- */
-export function emptyLog(
-  { name, location, hasOneWriter }: Pick<TxLog, "name" | "location" | "hasOneWriter">,
-  evidence: string,
-  lost?: LostLog | CairnError,
-  { isThere = false }: { readonly isThere?: boolean } = {},
-): CairnError {
-  const where = location === undefined ? "" : ` at ${location}`;
-  const state = isThere ? `The log "${name}"${where} is empty` : `There is no log "${name}"${where}`;
-  const check =
-    hasOneWriter === true
-      ? "Check the path of the log's folder. If the folder was moved, put it back, and restart the node"
-      : "Check the log's address and name";
-  return new CairnError("LOG_DIFFERENT", `${state}, but ${evidence}.`, {
-    hint: `${check}. If the log is permanently lost, ${howToContinue(lost)}. Nothing was deleted.`,
-  });
-}
-
-function howToContinue(lost: LostLog | CairnError | undefined): string {
-  if (lost instanceof CairnError)
-    return `it can be continued from a checkpoint or a log backup, but no store could be read (${lost.code}: ${lost.message}); once one can, cairn log status names the command`;
-  if (lost === undefined)
-    return 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
-  const { checkpoint, backup, unusable } = lost;
-  if (checkpoint === undefined && backup === undefined && unusable !== undefined)
-    return `make ${unusable.name} usable (${faultOf(unusable)}), and run ${recoverCommand(lost)}; to begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first)`;
-  const where = backup === undefined ? "it" : `transaction ${backup.txId}, the last one in its backup`;
-  const further = unusable === undefined ? "" : `. ${furtherButUnusable(unusable)}`;
-  return `${recoverCommand(lost)} creates one that continues after ${where}, and the nodes follow it (with an embedded log, stop the node first)${further}`;
-}
-
-/** Returns the reason why a checkpoint cannot be used, with its cure. */
-export function faultOf({ error: { code, message, hint } }: UnusableCheckpoint): string {
-  return `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;
-}
-
-/** Returns a sentence, without its period, about the checkpoint that would reach further than the usable remains. */
-export function furtherButUnusable(unusable: UnusableCheckpoint): string {
-  const { name, txId } = unusable;
-  return `Checkpoint ${name} ends with transaction ${txId}, but cannot be used (${faultOf(unusable)})`;
-}
-
-/** Returns the command that continues a lost log from the furthest possible point. */
-export function recoverCommand({ checkpoint, backup }: LostLog): string {
-  return backup !== undefined || checkpoint === undefined
-    ? "cairn log recover"
-    : `cairn log recover --from ${checkpoint.name}`;
-}
 
 /** A checkpoint of another log. The log's name is unknown if the checkpoint is encrypted and there is no key for it. */
 export interface OtherCheckpoint {

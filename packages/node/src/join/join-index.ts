@@ -11,11 +11,11 @@ import { emptyState, type IndexState, statePosition } from "../index/rows/index-
 import { checkAnchor } from "../log/anchor.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/follow-history.ts";
-import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { emptyLog, foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
+import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
+import { lookBeforeBeginning } from "./may-begin.ts";
 import { movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
-import { evidenceOfLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
+import { beginLog, emptyLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
 export interface JoinContext extends RestoreContext {
   readonly logger: Logger;
@@ -46,7 +46,7 @@ export interface JoinedIndex {
  * succeed. An unreachable log or store is never treated as empty.
  */
 export async function joinIndex(context: JoinContext): Promise<JoinedIndex> {
-  await context.directory.sweepStaging();
+  await context.directory.sweep("staging");
   context.report.orphans = await context.directory.countOrphans();
   const local = await openLocal(context);
   try {
@@ -101,23 +101,22 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
  * existed. Unless the configuration allows a rebuild, this function then throws, so that the index stays in place until
  * an operator decides.
  */
-async function mayAloneHold({ log, system }: JoinContext, unusable: CairnError): Promise<boolean> {
+async function mayAloneHold({ log, system, signal }: JoinContext, unusable: CairnError): Promise<boolean> {
   if (unusable.code !== "INDEX_VERSION") return false;
   // If this version cannot read the log, this call throws before anything is moved. The version that can read the log
   // can also use this index.
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
-  throw emptyLog(log, "the local index, which another version of Cairn wrote, was built from one");
+  const own = "the local index, which another version of Cairn wrote, was built from one";
+  throw emptyLog(log, await lookBeforeBeginning(log, system, { own, signal }));
 }
 
 /** Creates the log if it does not exist and there is no evidence that it ever existed. */
 async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
   const identity = await readLogIdentity(context.log);
   if (identity !== undefined) return identity;
-  const problem = await evidenceOfLog(context, local);
-  if (problem !== undefined && context.system.onLogMismatch.different === "halt") throw problem;
-  await context.log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+  await beginLog(context, local);
   return await reidentify(context);
 }
 

@@ -1,7 +1,6 @@
 import {
   type CheckpointStore,
   isKeyMissing,
-  listCheckpoints,
   parseCheckpointName,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
@@ -9,96 +8,135 @@ import type { TxId } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
+import { type Candidates, listCandidates } from "../checkpoints/candidates.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
+import { checkpointAlone, type PastPlan, planPast } from "../replay/past-plan.ts";
 import { obsoleteLogs } from "../transactions/birth-record.ts";
-import { latestFirst, type PastEnd, timeAtEnd } from "../replay/other-histories.ts";
 
-/** A log that no longer exists, and what remains of it in stores: a checkpoint, a backup, or both. */
+/** A log that no longer exists, and what remains of it in stores. */
 export interface LostLog {
   readonly id: string;
-  /** The log's checkpoint whose last transaction is the latest. `store` is the store's location. */
-  readonly checkpoint?: PastEnd & { readonly name: string; readonly store: string };
-  /** The end of the log's backup, if it is beyond the checkpoint, or of a history that continued later. */
-  readonly backup?: { readonly txId: TxId; readonly store: string };
-  /** The log's newest checkpoint that cannot be used, if it is beyond both. */
-  readonly unusable?: UnusableCheckpoint;
-  /** When the log was begun (ms since 1970), if its backup shows that it continues another one. */
-  readonly recoveredAt?: number;
+  /** Where it would be continued; undefined if none of its remains can be used. */
+  readonly plan: PastPlan | undefined;
+  /** The command that carries out the plan. */
+  readonly command: string;
+  /** Its newest checkpoint that cannot be used, if it is beyond the plan. */
+  readonly unusable: SkippedCheckpoint | undefined;
 }
 
-/** A checkpoint whose manifest shows its log, although it cannot be used. */
-export interface UnusableCheckpoint {
+export interface LostLogOptions {
   readonly name: string;
+  readonly kvFormat: string;
+  /** The id of a log that exists. */
+  readonly exceptId?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The last transaction that is known of a log, and when the log was begun, if it continues another one. */
+interface Reach {
   readonly txId: TxId;
-  readonly store: string;
-  readonly error: CairnError;
+  readonly recoveredAt: number | undefined;
 }
 
 /**
- * Returns the log with this name (but not the id `exceptId`) whose remains in the stores reach furthest, including
- * checkpoints that cannot be used. A log that another log in the stores continues or replaces is ignored. Between two
- * recovered logs, the one begun later counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows
- * whether something else reaches further. Also throws the errors of the stores.
+ * Returns the log with this name whose remains in the stores reach furthest, including checkpoints that cannot be used.
+ * A log that another log in the stores continues or replaces is ignored. Between two recovered logs, the one begun later
+ * counts, even if the other reaches further. Throws `KEY_MISSING` if only a key shows whether something else reaches
+ * further. Also throws the errors of the stores.
  */
 export async function findLostLog(
   stores: readonly CheckpointStore[],
-  name: string,
-  exceptId?: string,
-  signal?: AbortSignal,
+  options: LostLogOptions,
 ): Promise<LostLog | undefined> {
-  const found = new Map<string, LostLog>();
-  const skipped: SkippedCheckpoint[] = [];
-  for (const store of stores) {
-    const listed = await listCheckpoints(store, signal);
-    skipped.push(...listed.skipped);
-    for (const { log, name: checkpoint, txId, txTime } of listed.checkpoints) {
-      const end = { txId, time: Date.parse(txTime) };
-      const known = found.get(log.id)?.checkpoint;
-      if (log.name !== name || (known !== undefined && latestFirst(known, end) <= 0)) continue;
-      found.set(log.id, { id: log.id, checkpoint: { name: checkpoint, ...end, store: store.location } });
-    }
-  }
-  const continued = new Set<string>();
-  for (const id of await backedUp(stores)) {
+  const { name, exceptId } = options;
+  const candidates = await listCandidates(stores, options);
+  const reaches = new Map<string, Reach>();
+  const extend = (id: string, txId: TxId, recoveredAt = reaches.get(id)?.recoveredAt): void =>
+    void reaches.set(id, { txId: Math.max(txId, reaches.get(id)?.txId ?? 0), recoveredAt });
+  for (const { log, txId } of candidates.usable) if (log.name === name) extend(log.id, txId);
+  const obsolete = new Set<string>();
+  for (const id of new Set((await Promise.all(stores.map(async (one) => await listBackups(one)))).flat())) {
     const backup = await readBackup(stores, id);
-    const known = found.get(id);
-    if (backup === undefined || (known === undefined && backup.name !== name)) continue;
-    if (id !== exceptId) for (const older of backup.obsolete) continued.add(older);
-    const { txId, store, recoveredAt } = backup;
-    const begun = recoveredAt === undefined ? {} : { recoveredAt };
-    const isFurther = known?.checkpoint === undefined || (await isBeyond(backup, known.checkpoint));
-    found.set(id, { ...known, id, ...begun, ...(isFurther ? { backup: { txId, store } } : {}) });
+    if (backup === undefined || (!reaches.has(id) && backup.name !== name)) continue;
+    if (id !== exceptId) for (const older of backup.obsolete) obsolete.add(older);
+    extend(id, backup.txId, backup.recoveredAt);
   }
-  for (const one of skipped) {
-    const { logId = "", logName, store, error } = one;
-    const txId = parseCheckpointName(one.name)?.txId ?? 0;
-    const known = found.get(logId);
-    if (logId === exceptId || continued.has(logId) || txId <= reachOf(known)) continue;
+  for (const one of candidates.skipped) {
+    const { logId = "", logName, error } = one;
+    if (logId === exceptId || obsolete.has(logId) || endOf(one) <= (reaches.get(logId)?.txId ?? -1)) continue;
     if (isKeyMissing(one, undefined)) throw mayBeOf(name, error);
-    if (logName === name)
-      found.set(logId, { ...known, id: logId, unusable: { name: one.name, txId, store, error } });
+    if (logName === name) extend(logId, endOf(one));
   }
-  let newest: LostLog | undefined;
-  for (const one of found.values()) {
-    if (one.id === exceptId || continued.has(one.id)) continue;
-    if (newest === undefined || isNewer(one, newest)) newest = one;
+  let newest: [id: string, reach: Reach] | undefined;
+  for (const one of reaches) {
+    if (one[0] === exceptId || obsolete.has(one[0])) continue;
+    if (newest === undefined || isNewer(one[1], newest[1])) newest = one;
   }
-  return newest;
+  return newest === undefined ? undefined : await remainsOf(newest[0], stores, candidates, options);
 }
 
-/** Returns whether a backup ends after a checkpoint, or is of a history of the log that continued later. */
-async function isBeyond({ txId, timeOfLast }: ReadBackup, checkpoint: PastEnd): Promise<boolean> {
-  return txId > checkpoint.txId || ((await timeOfLast()) ?? 0) > checkpoint.time;
-}
-
-function isNewer(one: LostLog, other: LostLog): boolean {
+function isNewer(one: Reach, other: Reach): boolean {
   return one.recoveredAt !== undefined && other.recoveredAt !== undefined
     ? one.recoveredAt > other.recoveredAt
-    : reachOf(one) > reachOf(other);
+    : one.txId > other.txId;
 }
 
-function reachOf(lost: LostLog | undefined): TxId {
-  return lost === undefined ? -1 : (lost.unusable?.txId ?? lastOf(lost));
+function endOf({ name }: SkippedCheckpoint): TxId {
+  return parseCheckpointName(name)?.txId ?? 0;
+}
+
+/** Plans as `cairn log recover` does, so that what it would do is what is said about it. */
+async function remainsOf(
+  id: string,
+  stores: readonly CheckpointStore[],
+  candidates: Candidates,
+  { kvFormat, signal = new AbortController().signal }: LostLogOptions,
+): Promise<LostLog> {
+  let plan: PastPlan | undefined;
+  let command = "log recover";
+  try {
+    plan = await planPast({ stores, kvFormat, logId: id, candidates, signal });
+  } catch (error) {
+    if (!isCairnError(error) || !UNPLANNED.has(error.code)) throw error;
+    // The backup cannot be used, so the command must be told to continue without it.
+    const newest = candidates.usable.find(({ log }) => log.id === id);
+    if (newest !== undefined)
+      [plan, command] = [checkpointAlone(newest), `log recover --from ${newest.name}`];
+  }
+  const end = plan?.txId ?? -1;
+  const unusable = candidates.skipped.find((one) => one.logId === id && endOf(one) > end);
+  return { id, plan, command, unusable };
+}
+
+const UNPLANNED = new Set<string>(["CHECKPOINT_NOT_FOUND", "SEGMENT_CORRUPT", "LOG_REGRESSED"]);
+
+/** Returns a clause that says who holds which transactions of a lost log. */
+export function holderOf({ plan, unusable }: LostLog): string {
+  if (plan === undefined)
+    return `the manifest of checkpoint ${unusable?.name} in ${unusable?.store} shows transactions up to ${unusable === undefined ? 0 : endOf(unusable)}`;
+  const { checkpoint, backupIn, txId } = plan;
+  const holder =
+    backupIn === undefined
+      ? `checkpoint ${checkpoint?.name} in ${checkpoint?.store}`
+      : `the log backup in ${backupIn}`;
+  return `${holder} holds transactions up to ${txId}`;
+}
+
+/** Returns a clause with the command that continues a lost log. `commandLine` completes a command for this machine. */
+export function howToContinue(lost: LostLog, commandLine: (command: string) => string): string {
+  const { plan, unusable } = lost;
+  const command = commandLine(lost.command);
+  const fault = unusable === undefined ? "" : faultOf(unusable);
+  if (plan === undefined) return `make ${unusable?.name} usable (${fault}), and run ${command}`;
+  const further =
+    unusable === undefined
+      ? ""
+      : `. Checkpoint ${unusable.name} ends with transaction ${endOf(unusable)}, but cannot be used (${fault})`;
+  return `run ${command}, which begins one that continues after transaction ${plan.txId}; the nodes follow it (with an embedded log, stop the node first)${further}`;
+}
+
+function faultOf({ error: { code, message, hint } }: SkippedCheckpoint): string {
+  return `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;
 }
 
 /** Returns the error for a checkpoint that may be of a lost log with this name, which only its key shows. */
@@ -108,25 +146,9 @@ function mayBeOf(name: string, { code, message, hint = "" }: CairnError): CairnE
   });
 }
 
-/** Returns the last usable transaction that the stores hold of a lost log. */
-export function lastOf({ checkpoint, backup }: LostLog): TxId {
-  return backup?.txId ?? checkpoint?.txId ?? 0;
-}
-
-async function backedUp(stores: readonly CheckpointStore[]): Promise<Set<string>> {
-  const ids = new Set<string>();
-  for (const store of stores) for (const id of await listBackups(store)) ids.add(id);
-  return ids;
-}
-
-interface ReadBackup {
+interface ReadBackup extends Reach {
   readonly name: string;
-  readonly txId: TxId;
-  readonly store: string;
-  /** Returns the time of the last message; undefined if it cannot be read. */
-  readonly timeOfLast: () => Promise<number | undefined>;
   readonly obsolete: readonly string[];
-  readonly recoveredAt: number | undefined;
 }
 
 /** Returns undefined for a backup that cannot be read because it is damaged. */
@@ -134,17 +156,10 @@ async function readBackup(stores: readonly CheckpointStore[], id: string): Promi
   try {
     const found = await furthestBackup(stores, id);
     if (found === undefined) return undefined;
-    const identity = await readLogIdentity(found.log);
-    const { log, last, store, offset } = found;
-    const birth = identity?.birth;
-    return {
-      name: log.name,
-      txId: last,
-      store: store.location,
-      timeOfLast: async () => await timeAtEnd(log, last - offset),
-      obsolete: obsoleteLogs(birth),
-      recoveredAt: birth?.continues === undefined ? undefined : (await log.fetch(1))?.time,
-    };
+    const { log, last } = found;
+    const birth = (await readLogIdentity(log))?.birth;
+    const recoveredAt = birth?.continues === undefined ? undefined : (await log.fetch(1))?.time;
+    return { name: log.name, txId: last, obsolete: obsoleteLogs(birth), recoveredAt };
   } catch (error) {
     if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_DIFFERENT")) return undefined;
     throw error;

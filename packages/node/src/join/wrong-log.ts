@@ -1,12 +1,19 @@
-import { listCheckpoints, parseCheckpointName, type SkippedCheckpoint } from "@cairn/checkpoint";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { parseCheckpointName } from "@cairn/checkpoint";
+import { listCandidates } from "../checkpoints/candidates.ts";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { LogHistory } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { isUnused, type LogIdentity } from "../log/log-identity.ts";
-import { emptyLog, maybeWrongLog, type OtherCheckpoint } from "./join-errors.ts";
-import { findLostLog, lastOf, type LostLog } from "./lost-log.ts";
+import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
+import { maybeWrongLog, type OtherCheckpoint } from "./join-errors.ts";
+import {
+  type AskedLog,
+  type Beginning,
+  type LookOptions,
+  lookBeforeBeginning,
+  TO_BEGIN_EMPTY,
+} from "./may-begin.ts";
 import type { RestoreContext } from "./restore-index.ts";
 
 /** The parts that are needed to detect that a node was started with the wrong log. */
@@ -43,75 +50,67 @@ function mayBeMistaken(identity: LogIdentity): boolean {
 export async function requireNoLostLog(context: WrongLogContext, identity: LogIdentity): Promise<void> {
   const { log, system } = context;
   if (!mayBeMistaken(identity) || system.onLogMismatch.different !== "halt") return;
-  const lost = await lostLogOfName(context, log.name, identity.id);
-  if (lost !== undefined) throw emptyDespite(log, lost, { isThere: true });
-}
-
-/** Returns evidence that a log existed, because a wrong address must not be mistaken for an empty cluster. */
-export async function evidenceOfLog(
-  context: WrongLogContext,
-  local: IndexState | undefined,
-): Promise<CairnError | undefined> {
-  const { log } = context;
-  if (local !== undefined) return await emptyUnder(local, context);
-  const lost = await lostLogOfName(context, log.name);
-  return lost === undefined ? undefined : emptyDespite(log, lost);
-}
-
-/** The index alone proves that a log existed; the stores are searched only for the hint. */
-async function emptyUnder(local: IndexState, context: WrongLogContext): Promise<CairnError> {
-  const { log } = context;
-  const evidence = `the local index holds transactions up to ${local.txId}`;
-  try {
-    return emptyLog(log, evidence, await lostLogOfName(context, log.name));
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    return emptyLog(log, evidence, error);
-  }
-}
-
-function emptyDespite(log: LogHistory, lost: LostLog, options?: { readonly isThere: boolean }): CairnError {
-  const { checkpoint, backup, unusable } = lost;
-  const holder =
-    backup !== undefined
-      ? `the log backup in ${backup.store} holds transactions up to ${lastOf(lost)}`
-      : checkpoint !== undefined
-        ? `checkpoint ${checkpoint.name} holds transactions up to ${lastOf(lost)}`
-        : `the manifest of checkpoint ${unusable?.name} shows transactions up to ${unusable?.txId}`;
-  return emptyLog(log, holder, lost, options);
+  const found = await lookFor(context, { exceptId: identity.id });
+  if (found.holders.length > 0) throw emptyLog(log, found, { isThere: true });
 }
 
 /**
- * Returns the newest checkpoint of the first store that has one, if none of the stores has a checkpoint of the log
- * `logId`. A checkpoint that cannot be used counts only if there is no other.
+ * Creates the log, unless something shows that it had transactions: a wrong address must not be mistaken for an empty
+ * cluster.
+ */
+export async function beginLog(context: WrongLogContext, local: IndexState | undefined): Promise<void> {
+  const { log, system, logger } = context;
+  const own = local && `the local index holds transactions up to ${local.txId}`;
+  const found = await lookFor(context, { own });
+  // Another node may have begun it in the meantime, and be one of the holders.
+  if (await log.exists()) return;
+  if (found.holders.length > 0 && system.onLogMismatch.different === "halt") throw emptyLog(log, found);
+  for (const { code, message, hint } of found.unknown)
+    logger.warn({ code, hint }, `It is unknown whether there was a log "${log.name}": ${message}`);
+  logger.info(`no one who was asked holds transactions of the log "${log.name}", so it begins now`);
+  await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
+}
+
+async function lookFor(
+  { log, system, report, signal }: WrongLogContext,
+  options: LookOptions,
+): Promise<Beginning> {
+  const stores = restoreStores(system);
+  return await report.whileAsking(stores, () => lookBeforeBeginning(log, system, { ...options, signal }));
+}
+
+/** Returns the error for a log that had transactions but is now missing or, if `isThere` is true, empty. */
+export function emptyLog(
+  { name, location, hasOneWriter }: AskedLog,
+  { holders, cure }: Pick<Beginning, "holders" | "cure">,
+  { isThere = false }: { readonly isThere?: boolean } = {},
+): CairnError {
+  const where = location === undefined ? "" : ` at ${location}`;
+  const state = isThere ? `The log "${name}"${where} is empty` : `There is no log "${name}"${where}`;
+  const check =
+    hasOneWriter === true
+      ? "Check the path of the log's folder. If the folder was moved, put it back, and restart the node"
+      : "Check the log's address and name";
+  return new CairnError("LOG_DIFFERENT", `${state}, but ${holders.join("; ")}.`, {
+    hint: `${check}. ${cure}${isThere ? "" : ` ${TO_BEGIN_EMPTY}`} Nothing was deleted.`,
+  });
+}
+
+/**
+ * Returns the newest checkpoint in the stores, if none of them has a checkpoint of the log `logId`. A checkpoint that
+ * cannot be used counts only if there is no other.
  */
 async function newestOfOtherLogs(
   { system, report, signal }: WrongLogContext,
   logId: string,
 ): Promise<OtherCheckpoint | undefined> {
-  const found: OtherCheckpoint[] = [];
-  const unusable: OtherCheckpoint[] = [];
-  for (const store of restoreStores(system)) {
-    const { checkpoints, skipped } = await report.whileAsking([store], () => listCheckpoints(store, signal));
-    found.push(...checkpoints);
-    unusable.push(...skipped.flatMap(unusableOf));
-  }
-  found.push(...unusable);
-  return found.some(({ log }) => log.id === logId) ? undefined : found[0];
-}
-
-function unusableOf({ name, logId, logName }: SkippedCheckpoint): OtherCheckpoint[] {
-  const txId = parseCheckpointName(name)?.txId;
-  // Without the id of its log, a checkpoint may be of this log.
-  return logId === undefined || txId === undefined ? [] : [{ name, txId, log: { id: logId, name: logName } }];
-}
-
-/** Returns what the stores still hold of a log with this name and an id other than `exceptId`. */
-async function lostLogOfName(
-  { system, report, signal }: WrongLogContext,
-  logName: string,
-  exceptId?: string,
-): Promise<LostLog | undefined> {
   const stores = restoreStores(system);
-  return await report.whileAsking(stores, () => findLostLog(stores, logName, exceptId, signal));
+  const { usable, skipped } = await report.whileAsking(stores, () => listCandidates(stores, { signal }));
+  const unusable = skipped.flatMap(({ name, logId: id, logName }): OtherCheckpoint[] => {
+    const txId = parseCheckpointName(name)?.txId;
+    // Without the id of its log, a checkpoint may be of this log.
+    return id === undefined || txId === undefined ? [] : [{ name, txId, log: { id, name: logName } }];
+  });
+  const found = [...usable, ...unusable];
+  return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }

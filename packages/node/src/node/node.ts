@@ -172,7 +172,7 @@ class RunningNode implements CairnNode {
   async open(): Promise<void> {
     const { http } = this.#system;
     // A killed process may have left an unfinished rebuild behind.
-    await this.#directory.sweepRebuild();
+    await this.#directory.sweep("rebuild");
     if (http !== undefined) {
       this.#http = await startHttpServer(this, http, {
         logger: this.#logger,

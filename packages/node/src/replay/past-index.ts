@@ -1,36 +1,18 @@
 import { readdir, rename, rmdir } from "node:fs/promises";
 import path from "node:path";
-import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import {
-  CairnError,
-  type KvProvider,
-  makeFolder,
-  removeFolder,
-  syncFile,
-  syncFolder,
-  systemErrorCode,
-} from "@cairn/kv";
-import { judgeFormat, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
-import { isOwnStore, restoreStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
+import { CairnError, makeFolder, removeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
+import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
+import { isDamage } from "../observe/failures.ts";
 import type { PastPlan } from "./past-plan.ts";
-import { rebuildIndex } from "./rebuild-index.ts";
+import { rebuildIndex, type RebuildOptions, restoreInto, type Restoring } from "./rebuild-index.ts";
 
-export interface PastBuild {
+/** What {@link rebuildIndex} needs to build what a plan says. */
+export interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
-  /** The stores from which checkpoints and backups are read. */
-  readonly places: RestoringSystem;
-  readonly provider: KvProvider;
-  /** The working folder. It is emptied first. */
-  readonly dir: string;
-  /** The owner of the reservation that protects the checkpoint. */
-  readonly node: string;
-  readonly signal: AbortSignal;
-  readonly onRestore?: (progress: RestoreProgress) => void;
-  readonly onReplay?: (done: number, total: number) => void;
 }
 
 /** An index as of a point in the past. `live` is its folder; the index is closed. */
@@ -42,35 +24,18 @@ export interface PastIndex {
 }
 
 /** Verifies every digest and anchor. Throws the errors of checkpoints, segments, stores and logs. */
-export async function buildPast(options: PastBuild): Promise<PastIndex> {
-  const { plan, places, provider, dir, node, signal, onRestore, onReplay } = options;
+export async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
   const { history, txId, checkpoint } = plan;
-  if (history !== undefined) {
-    return await rebuildIndex({
-      system: { nodeId: node, kvProvider: provider, ...places },
-      log: history,
-      dir,
-      txId,
-      preferCheckpoint: true,
-      signal,
-      ...(onRestore === undefined ? {} : { onRestore }),
-      ...(onReplay === undefined ? {} : { onProgress: onReplay }),
-    });
-  }
+  if (history !== undefined)
+    return await rebuildIndex({ ...options, log: history, txId, preferCheckpoint: true });
+  const { system, dir } = options;
+  const { kvProvider: provider } = system;
   await removeFolder(dir);
   const live = path.join(dir, "live");
   const name = checkpoint?.name ?? "";
-  const { restored, skipped } = await restoreCheckpoint({
-    stores: restoreStores(places),
-    stagingDir: path.join(dir, "staging"),
-    targetDir: live,
-    node,
-    reserveIn: isOwnStore(places),
+  const { restored, skipped } = await restoreInto(live, options, {
     name,
     accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
-    verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
-    ...(onRestore === undefined ? {} : { onProgress: onRestore }),
-    signal,
   });
   if (restored === undefined) throw skipped[0]?.error ?? gone(name);
   const { kv, state } = await openIndex(fileReader(provider), live);
@@ -80,6 +45,32 @@ export async function buildPast(options: PastBuild): Promise<PastIndex> {
     return { live, ...digest, state };
   } finally {
     await kv.close();
+  }
+}
+
+/**
+ * Carries out the plan that `plan` returns. If it depends on a checkpoint that turns out to be damaged, plans again
+ * without the damaged ones, which `onDamaged` receives.
+ */
+export async function buildPlanned(
+  plan: (found: ReadonlyMap<string, CairnError>) => Promise<PastPlan>,
+  options: Omit<PastBuild, "plan" | "onSkipped">,
+  onDamaged: NonNullable<PastBuild["onSkipped"]>,
+): Promise<{ readonly plan: PastPlan; readonly past: PastIndex }> {
+  const found = new Map<string, CairnError>();
+  const onSkipped: PastBuild["onSkipped"] = (skipped, store) => {
+    if (!isDamage(skipped.error) || found.has(skipped.name)) return;
+    found.set(skipped.name, skipped.error);
+    onDamaged(skipped, store);
+  };
+  for (;;) {
+    const planned = await plan(found);
+    try {
+      return { plan: planned, past: await buildPast({ ...options, plan: planned, onSkipped }) };
+    } catch (error) {
+      const { history, checkpoint } = planned;
+      if (history !== undefined || checkpoint === undefined || !found.has(checkpoint.name)) throw error;
+    }
   }
 }
 

@@ -1,16 +1,11 @@
-import {
-  type CheckpointListing,
-  type CheckpointStore,
-  listCheckpoints,
-  parseCheckpointName,
-  type SkippedCheckpoint,
-} from "@cairn/checkpoint";
+import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
 import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
-import { acceptManifest, judgeFormat } from "../checkpoints/accept-checkpoint.ts";
+import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
+import { type Candidates, listCandidates, type CandidateCheckpoint } from "../checkpoints/candidates.ts";
 import { emptyState, logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -31,6 +26,10 @@ export interface PastOptions {
   readonly log?: TxLog | undefined;
   /** The point. Defaults to the last transaction that can be reached. */
   readonly at?: PastPoint | undefined;
+  /** Checkpoints that turned out to be unusable when an earlier plan was carried out, with the reasons. */
+  readonly found?: ReadonlyMap<string, CairnError>;
+  /** The checkpoints in the stores, if they have been listed. */
+  readonly candidates?: Candidates;
   readonly signal: AbortSignal;
 }
 
@@ -48,6 +47,8 @@ export interface PastPlan {
   /** The source of the transactions after the checkpoint; undefined if there are none, or if none can be read. */
   readonly history: LogHistory | undefined;
   readonly source: "log" | "backup" | undefined;
+  /** The location of the backup, if it is read. */
+  readonly backupIn: string | undefined;
   /** The number and the total size of the backup's segments that are read. */
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint that is not of a lost history. */
@@ -62,10 +63,6 @@ export interface PastPlan {
    * read.
    */
   readonly covered: readonly TxRange[];
-}
-
-interface StoredCheckpoint extends CheckpointListing {
-  readonly store: string;
 }
 
 interface Readable {
@@ -87,54 +84,55 @@ const NONE = { count: 0, bytes: 0 };
  * Also throws the errors of logs and stores.
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
-  const { logId, at, kvFormat } = options;
-  const { listed, skipped } = await listAll(options);
-  const usable = listed.filter((one) => judgeFormat(one, kvFormat) === undefined);
+  const { stores, logId, at } = options;
+  const candidates = options.candidates ?? (await listCandidates(stores, options));
+  const { usable } = candidates;
   const readable = await findReadable(options, usable);
   const ofLog = usable.filter(({ log }) => log.id === logId);
   const { latest, others } = await historiesUpTo(ofLog, readable, options);
-  const isLost = ({ name }: { readonly name: string }): boolean =>
-    others.some(({ checkpoint, isLater }) => checkpoint === name && !isLater);
-  const own = ofLog.filter((one) => !isLost(one));
-  const newestOfLog = listed.filter((one) => one.log.id === logId && !isLost(one)).map(({ txId }) => txId);
-  const unusable = skipped.filter((one) => one.logId === logId);
-  const skippedOfLog = unusable.map(({ name }) => parseCheckpointName(name)?.txId ?? 0);
-  const known = Math.max(readable?.last ?? 0, ...newestOfLog, ...skippedOfLog);
-  const covered = readable?.covered ?? [];
-  const alone = (one: StoredCheckpoint, exact: boolean): PastPlan => ({
-    txId: one.txId,
-    exact,
-    checkpoint: one,
+  const lost = new Set(others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
+  const kept = ofLog.filter(({ name }) => !lost.has(name));
+  const skipped = candidates.skipped.filter((one) => one.logId === logId);
+  const ends = [
+    ...kept.map(({ txId }) => txId),
+    ...skipped.map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
+  ];
+  const known = Math.max(readable?.last ?? 0, ...ends);
+  const alone = (one: CandidateCheckpoint, exact: boolean): PastPlan => {
+    return { ...checkpointAlone(one), exact, known, others, covered: readable?.covered ?? [] };
+  };
+  if (at === undefined && latest !== undefined) return alone(latest, true);
+  const read = readable && (await planReading(readable, usable, options));
+  const reading = read && { ...read, known, others };
+  if (reading?.exact === true) return reading;
+  const before = kept.find(({ txId, txTime }) =>
+    at === undefined ? true : "txId" in at ? txId <= at.txId : Date.parse(txTime) <= at.time,
+  );
+  const isExact = at !== undefined && "txId" in at && before?.txId === at.txId;
+  if (reading !== undefined && !isExact && reading.txId >= (before?.txId ?? 0)) return reading;
+  if (before !== undefined) return alone(before, isExact);
+  throw nothingLeadsTo(options, candidates, readable?.last);
+}
+
+/** Returns the plan that consists of restoring a checkpoint. */
+export function checkpointAlone(checkpoint: NonNullable<PastPlan["checkpoint"]>): PastPlan {
+  const { txId } = checkpoint;
+  const nothingRead = {
     history: undefined,
     source: undefined,
+    backupIn: undefined,
     segments: NONE,
-    known,
-    others,
-    covered,
-  });
-  if (at === undefined && latest !== undefined) return alone(latest, true);
-  const reading = readable === undefined ? undefined : await planReading(readable, usable, known, options);
-  const read = reading === undefined ? undefined : { ...reading, others };
-  if (read?.exact === true) return read;
-  if (at !== undefined && "txId" in at) {
-    const exactly = own.find(({ txId }) => txId === at.txId);
-    if (exactly !== undefined) return alone(exactly, true);
-  }
-  // The list is ordered from newest to oldest.
-  const before = own.find((one) =>
-    at === undefined ? true : "txId" in at ? one.txId <= at.txId : Date.parse(one.txTime) <= at.time,
-  );
-  if (read !== undefined && read.txId >= (before?.txId ?? 0)) return read;
-  if (before !== undefined) return alone(before, false);
-  throw nothingLeadsTo(options, listed, skipped, readable?.last);
+    covered: [],
+  };
+  return { txId, exact: true, checkpoint, known: txId, others: [], ...nothingRead };
 }
 
 /** Separates the histories of a log, as far as they compete for the requested point. */
 async function historiesUpTo(
-  checkpoints: readonly StoredCheckpoint[],
+  checkpoints: readonly CandidateCheckpoint[],
   readable: Readable | undefined,
   { at, kvFormat }: PastOptions,
-): Promise<Awaited<ReturnType<typeof separateHistories<StoredCheckpoint>>>> {
+): Promise<Awaited<ReturnType<typeof separateHistories<CandidateCheckpoint>>>> {
   if (checkpoints.length === 0 || (at !== undefined && "txId" in at))
     return { latest: undefined, others: [] };
   const found = await separateHistories(
@@ -157,10 +155,9 @@ async function historiesUpTo(
  */
 async function planReading(
   readable: Readable,
-  checkpoints: readonly StoredCheckpoint[],
-  known: TxId,
+  checkpoints: readonly CandidateCheckpoint[],
   options: PastOptions,
-): Promise<Omit<PastPlan, "others"> | undefined> {
+): Promise<Omit<PastPlan, "known" | "others"> | undefined> {
   const found = await pointIn(readable, checkpoints, options);
   if (found === undefined) return undefined;
   const upTo = await endedWith(readable, found.txId, options);
@@ -170,29 +167,14 @@ async function planReading(
   const { checkpoint } = basis;
   const segments =
     backup === undefined ? NONE : await segmentsRead(upTo, checkpoint?.txId ?? 0, found.txId, options);
-  return { ...found, checkpoint, history, source, segments, known, covered };
-}
-
-async function listAll({ stores, signal }: PastOptions): Promise<{
-  readonly listed: readonly StoredCheckpoint[];
-  readonly skipped: readonly SkippedCheckpoint[];
-}> {
-  const listed: StoredCheckpoint[] = [];
-  const skipped: SkippedCheckpoint[] = [];
-  for (const store of stores) {
-    const found = await listCheckpoints(store, signal);
-    for (const one of found.checkpoints) {
-      if (!listed.some(({ name }) => name === one.name)) listed.push({ ...one, store: store.location });
-    }
-    skipped.push(...found.skipped);
-  }
-  return { listed: listed.toSorted((a, b) => b.txId - a.txId), skipped };
+  const backupIn = backup?.store.location;
+  return { ...found, checkpoint, history, source, backupIn, segments, covered };
 }
 
 /** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */
 async function findReadable(
   { stores, logId, log }: PastOptions,
-  checkpoints: readonly StoredCheckpoint[],
+  checkpoints: readonly CandidateCheckpoint[],
 ): Promise<Readable | undefined> {
   const backup = await furthestBackup(stores, logId).catch((error: unknown) => {
     // The log may hold everything that is needed.
@@ -252,7 +234,7 @@ async function endedWith(readable: Readable, txId: TxId, { stores }: PastOptions
 /** Returns the requested transaction, or the nearest readable one before it; undefined if there is none. */
 async function pointIn(
   readable: Readable,
-  checkpoints: readonly StoredCheckpoint[],
+  checkpoints: readonly CandidateCheckpoint[],
   { at, kvFormat, signal }: PastOptions,
 ): Promise<{ readonly txId: TxId; readonly exact: boolean } | undefined> {
   const { history, identity, last, source } = readable;
@@ -309,10 +291,10 @@ function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined 
  */
 async function basisOf(
   readable: Readable,
-  checkpoints: readonly StoredCheckpoint[],
+  checkpoints: readonly CandidateCheckpoint[],
   txId: TxId,
   { kvFormat }: PastOptions,
-): Promise<{ readonly checkpoint: StoredCheckpoint | undefined } | undefined> {
+): Promise<{ readonly checkpoint: CandidateCheckpoint | undefined } | undefined> {
   const { history, identity, backup } = readable;
   const from = backup === undefined ? 0 : beginningOfRun(backup, txId);
   for (const one of checkpoints) {
@@ -335,7 +317,7 @@ function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
 }
 
 async function isAccepted(
-  one: StoredCheckpoint,
+  one: CandidateCheckpoint,
   { history, identity }: Readable,
   kvFormat: string,
 ): Promise<boolean> {
@@ -349,7 +331,7 @@ async function isAccepted(
 
 /** Returns whether a log or its backup holds a different message than a checkpoint at the checkpoint's end. */
 async function isContradicted(
-  one: StoredCheckpoint,
+  one: CandidateCheckpoint,
   { history, identity }: Readable,
   kvFormat: string,
 ): Promise<boolean> {
@@ -364,30 +346,24 @@ async function isContradicted(
 
 function nothingLeadsTo(
   { stores, at, logId }: PastOptions,
-  listed: readonly StoredCheckpoint[],
-  skipped: readonly SkippedCheckpoint[],
+  { usable, skipped }: Candidates,
   last: TxId | undefined,
 ): CairnError {
   const where = stores.map(({ location }) => location).join(" or ");
   const point =
-    at === undefined
-      ? ""
-      : "txId" in at
-        ? ` that leads to transaction ${at.txId}`
-        : ` that leads to ${isoTime(at.time)}`;
-  const oldest = listed.findLast(({ log }) => log.id === logId);
+    at === undefined ? "" : ` that leads to ${"txId" in at ? `transaction ${at.txId}` : isoTime(at.time)}`;
+  const oldest = usable.findLast(({ log }) => log.id === logId);
+  const hint =
+    oldest !== undefined
+      ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
+      : last !== undefined
+        ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
+        : skipped.length > 0
+          ? `Find out with cairn checkpoint verify why these checkpoints cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
+          : "Check the store: cairn checkpoint list and cairn log backup status show its content.";
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `There is no usable checkpoint or log backup in ${where}${point}.`,
-    {
-      hint:
-        oldest !== undefined
-          ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
-          : last !== undefined
-            ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
-            : skipped.length > 0
-              ? `Find out with cairn checkpoint verify why these checkpoints cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
-              : "Check the store: cairn checkpoint list and cairn log backup status show its content.",
-    },
+    { hint },
   );
 }

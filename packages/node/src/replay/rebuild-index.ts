@@ -1,5 +1,10 @@
 import path from "node:path";
-import { restoreCheckpoint, type RestoreProgress } from "@cairn/checkpoint";
+import {
+  restoreCheckpoint,
+  type RestoreOptions,
+  type RestoreProgress,
+  type RestoreResult,
+} from "@cairn/checkpoint";
 import { CairnError, removeFolder } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
@@ -14,12 +19,19 @@ import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-export interface RebuildOptions {
+/** What every index needs that is built from a store. */
+export interface Restoring {
   /** The stores contain the checkpoints, and the backups of the log and of the logs that it continues. */
   readonly system: Pick<System, "nodeId" | "kvProvider"> & RestoringSystem;
-  readonly log: TxLog;
   /** The folder for the rebuild. It is emptied first; the index is in its subfolder `live`. */
   readonly dir: string;
+  readonly signal: AbortSignal;
+  readonly onRestore?: (progress: RestoreProgress) => void;
+  readonly onSkipped?: RestoreOptions["onSkipped"];
+}
+
+export interface RebuildOptions extends Restoring {
+  readonly log: TxLog;
   readonly txId: TxId;
   /** The id of a node whose checkpoints are not used, because an index must not be judged by its own copies. */
   readonly exceptNode?: string;
@@ -27,9 +39,6 @@ export interface RebuildOptions {
   readonly agreeAt?: TxId;
   /** If true, begins with a checkpoint even if the log has its beginning: less work, but the index depends on it. */
   readonly preferCheckpoint?: boolean;
-  readonly signal: AbortSignal;
-  /** Called while a checkpoint is restored. */
-  readonly onRestore?: (progress: RestoreProgress) => void;
   /** Called with the number of transactions that have been applied, and with the total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -108,26 +117,39 @@ async function restoreBasis(
   identity: LogIdentity,
   live: string,
 ): Promise<string | undefined> {
-  const { system, dir, txId, exceptNode, agreeAt, signal } = options;
-  const { kvProvider: provider } = system;
-  const { restored } = await restoreCheckpoint({
-    stores: restoreStores(system),
-    stagingDir: path.join(dir, "staging"),
-    targetDir: live,
-    node: system.nodeId,
-    reserveIn: isOwnStore(system),
+  const { txId, exceptNode, agreeAt = txId } = options;
+  const { format } = options.system.kvProvider;
+  const last = Math.min(txId, agreeAt);
+  const { restored } = await restoreInto(live, options, {
     accept: async (manifest) =>
-      agreeAt === undefined && manifest.node === exceptNode
+      options.agreeAt === undefined && manifest.node === exceptNode
         ? skipped("It was saved by the node that is being compared.")
-        : manifest.txId > Math.min(txId, agreeAt ?? txId)
-          ? skipped(`It ends after transaction ${Math.min(txId, agreeAt ?? txId)}.`)
-          : await acceptManifest(manifest, provider.format, log, identity),
-    verify: async (unpacked, manifest) => await verifyRestored(provider, unpacked, manifest),
-    ...(options.onRestore === undefined ? {} : { onProgress: options.onRestore }),
-    signal,
+        : manifest.txId > last
+          ? skipped(`It ends after transaction ${last}.`)
+          : await acceptManifest(manifest, format, log, identity),
   });
   if (restored === undefined) return undefined;
   return `${restored.name} in ${restored.store}, saved by ${restored.manifest.node}, and the log after it`;
+}
+
+/** Restores the best checkpoint that is accepted, or the named one, and compares it with its manifest. */
+export async function restoreInto(
+  targetDir: string,
+  { system, dir, onRestore, onSkipped, signal }: Restoring,
+  choice: Pick<RestoreOptions, "accept" | "name">,
+): Promise<RestoreResult> {
+  return await restoreCheckpoint({
+    stores: restoreStores(system),
+    stagingDir: path.join(dir, "staging"),
+    targetDir,
+    node: system.nodeId,
+    reserveIn: isOwnStore(system),
+    verify: async (unpacked, manifest) => await verifyRestored(system.kvProvider, unpacked, manifest),
+    ...(onRestore && { onProgress: onRestore }),
+    ...(onSkipped && { onSkipped }),
+    signal,
+    ...choice,
+  });
 }
 
 function skipped(why: string): CairnError {

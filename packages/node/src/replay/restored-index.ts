@@ -10,7 +10,7 @@ import { IndexStore } from "../index/index-store.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { isoTime } from "../text/iso-time.ts";
-import { buildPast, placePast, requireEmpty } from "./past-index.ts";
+import { buildPlanned, placePast, requireEmpty } from "./past-index.ts";
 import { type PastPoint, planPast } from "./past-plan.ts";
 import { beyondReach } from "./past-reach.ts";
 
@@ -64,28 +64,25 @@ export async function restoreIndex(options: RestoreIndexOptions): Promise<Restor
   const dir = path.resolve(options.dir);
   const work = path.join(path.dirname(dir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
   const provider = levelProvider();
+  const nodeId = `restoreIndex on ${hostname()}`;
+  const system = { nodeId, kvProvider: provider, checkpointer: { store } };
   await requireEmpty(dir);
   try {
-    const plan = await planPast({
-      stores: [store],
-      kvFormat: provider.format,
-      logId: options.logId ?? (await onlyLog(store, signal)),
-      at: pointOf(at),
-      signal,
-    });
-    const last = `Choose transaction ${plan.txId} or an earlier one, because no later one can be reached.`;
-    const refusal = beyondReach(plan, pointOf(at), store.location, last);
-    if (refusal !== undefined) throw refusal;
-    const built = await buildPast({
-      plan,
-      places: { checkpointer: { store } },
-      provider,
-      dir: work,
-      node: `restoreIndex on ${hostname()}`,
-      signal,
-    });
-    await placePast(built, dir);
-    return await open(dir, built.digest, plan.exact);
+    const logId = options.logId ?? (await onlyLog(store, signal));
+    const wanted = { stores: [store], kvFormat: provider.format, logId, at: pointOf(at), signal };
+    const { plan, past } = await buildPlanned(
+      async (found) => {
+        const planned = await planPast({ ...wanted, found });
+        const last = `Choose transaction ${planned.txId} or an earlier one, because no later one can be reached.`;
+        const refusal = beyondReach(planned, wanted.at, store.location, last);
+        if (refusal !== undefined) throw refusal;
+        return planned;
+      },
+      { system, dir: work, signal },
+      () => undefined,
+    );
+    await placePast(past, dir);
+    return await open(dir, past.digest, plan.exact);
   } finally {
     await removeFolder(work);
   }

@@ -310,14 +310,14 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       for (const node of [a, b]) {
         const { failure } = await node.status();
         expect(failure?.hint).toContain(
-          `cairn log recover creates one that continues after transaction ${last}, the last one in its backup`,
+          `run cairn log recover, which begins one that continues after transaction ${last};`,
         );
       }
       for (const command of ["status", "create", "orphans"]) {
         expect(await run(scene, "log", command)).toMatchObject({
           code: 1,
           stderr: expect.stringContaining(
-            `cairn log recover, which begins a log that continues after transaction ${last}.`,
+            `cairn log recover, which begins one that continues after transaction ${last};`,
           ),
         });
       }

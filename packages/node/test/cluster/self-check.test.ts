@@ -213,7 +213,8 @@ describe("a node whose digest is requested", () => {
     const old = logId(await peer("a"));
     await scene.stop(a);
     await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
-    await scene.ready("b");
+    // It begins a log on purpose, although the index of the other one is in the same folder.
+    await scene.ready("b", { parts: { onLogMismatch: { regressed: "rebuild", different: "rebuild" } } });
     const failed = await scene.start("a");
     await vi.waitFor(() => expect(failed.phase).toBe("failed"));
     const key = { bucket: "things", namespace: "default", name: "k2" };

@@ -152,7 +152,7 @@ describe("a db-dir", () => {
 
   it("removes an unfinished restore", async () => {
     await mkdir(path.join(directory.layout.staging, "restore-1"), { recursive: true });
-    await directory.sweepStaging();
+    await directory.sweep("staging");
     expect(await readdir(directory.path)).not.toContain("staging");
   });
 });

@@ -9,6 +9,7 @@ const pullTiming = { expiresMs: 800, heartbeatMs: 300, inactiveMs: 1_000 };
 const node = await runNode({
   nodeId: "frozen",
   dir,
+  commandLine: (command) => `cairn ${command}`,
   openTxLog: async ({ signal }) => await openNatsTxLog({ servers, pullTiming, signal }),
   onLogMismatch: { regressed: "rebuild", different: "halt" },
   kvProvider: levelProvider(),

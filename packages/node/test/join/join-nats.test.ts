@@ -136,7 +136,7 @@ describe("a node that joins a log on NATS", () => {
     expect(await failureOf(b)).toBe("LOG_DIFFERENT");
     expect((await b.status()).failure?.message).toMatch(
       new RegExp(
-        `^There is no log "cairn" at 127.0.0.1:\\d+, but checkpoint \\S+ holds transactions up to 6`,
+        `^There is no log "cairn" at 127.0.0.1:\\d+, but checkpoint \\S+ in \\S+ holds transactions up to 6`,
       ),
     );
     const client = await connect({ servers: scene.nats.url });

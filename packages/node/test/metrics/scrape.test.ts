@@ -222,6 +222,7 @@ it("a scrape has no metrics of a checkpointer if none is configured", async () =
   const node = await runNode({
     nodeId: "a",
     dir: scene.folder,
+    commandLine: (command) => `cairn ${command}`,
     openTxLog: () => openEmbeddedTxLog({ path: path.join(scene.folder, "log") }),
     onLogMismatch: { regressed: "rebuild", different: "halt" },
     kvProvider: levelProvider(),

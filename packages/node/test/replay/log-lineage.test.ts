@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore, systemClock } from "@cairn/checkpoint";
+import { LEVEL_FORMAT } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { readLineages, replacedLogs } from "../../src/backup/backup-lineage.ts";
 import { BackupReader } from "../../src/backup/backup-reader.ts";
@@ -87,6 +88,6 @@ describe("of two logs that continue the same one at different points, the one re
     const reader = new BackupReader({ store, every: 50 });
     expect(await reader.id()).toBe(current.id);
     await reader.close();
-    expect((await findLostLog([store], "cairn"))?.id).toBe(current.id);
+    expect((await findLostLog([store], { name: "cairn", kvFormat: LEVEL_FORMAT }))?.id).toBe(current.id);
   });
 });

@@ -21,6 +21,7 @@ export function quietSystem({ folder, nodeId, openTxLog, checkpointer }: QuietSy
   return {
     nodeId,
     dir: folder,
+    commandLine: (command) => `cairn ${command}`,
     openTxLog,
     onLogMismatch: { regressed: "rebuild", different: "halt" },
     kvProvider: levelProvider(),

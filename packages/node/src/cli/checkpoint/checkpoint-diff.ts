@@ -56,7 +56,7 @@ async function unpack(run: DiffRun, place: string, targetDir: string): Promise<U
   const provider = levelProvider();
   const { terminal, signal } = run;
   return await withCheckpoints(run, place, async ({ store, name: inPlace }) => {
-    const { name } = await chooseCheckpoint(store, inPlace, undefined, signal);
+    const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: undefined }, signal });
     const about = { command: "cairn checkpoint diff", verb: "unpacking", signal };
     const folders = { stagingDir: `${targetDir}-staging`, targetDir };
     const { manifest } = await restoreNamed(

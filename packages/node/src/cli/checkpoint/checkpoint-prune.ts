@@ -108,7 +108,7 @@ async function logOptions(
   wanted: string | undefined,
 ): Promise<Pick<PruneOptions, "logId" | "agrees">> {
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw await noLog(log.name);
+  if (identity === undefined) throw await noLog(log);
   if (wanted !== undefined && wanted !== identity.id) {
     throw new UsageError(
       `The configured log ${log.name} is ${identity.id}, not ${wanted}.`,

@@ -55,7 +55,7 @@ export async function rebuildCheckpoint(run: CommandRun<ConfigurationOptions>): 
     }
     const log = logWithBackup(opened, restoreStores(system));
     const identity = await readLogIdentity(log);
-    if (identity === undefined) throw await noLog(log.name, system);
+    if (identity === undefined) throw await noLog(log, system);
     await requireBeginning(log, identity, allStores(system), system.kvProvider, signal);
     const rebuild = { log, identity, system, checkpointer };
     const newest = await findUpToDate(rebuild, signal);

@@ -129,13 +129,15 @@ async function restorePlanned(
   const replaying = run.progress("replaying", plan.txId, formatCount);
   const built = await buildPast({
     plan,
-    places: { checkpointer: { store } },
-    provider: levelProvider(),
+    system: {
+      nodeId: `cairn checkpoint restore on ${hostname()}`,
+      kvProvider: levelProvider(),
+      checkpointer: { store },
+    },
     dir: work,
-    node: `cairn checkpoint restore on ${hostname()}`,
     signal,
     onRestore: unpacking.onProgress,
-    onReplay: (done) => {
+    onProgress: (done) => {
       unpacking.stop();
       replaying.update((plan.checkpoint?.txId ?? 0) + done, "transactions");
     },

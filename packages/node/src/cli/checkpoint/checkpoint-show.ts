@@ -1,3 +1,4 @@
+import { listCheckpoints } from "@cairn/checkpoint";
 import type { CheckpointSummary } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
 import {
@@ -10,7 +11,7 @@ import {
 import { command } from "../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
 import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { findCheckpoint } from "../places/checkpoint-place.ts";
+import { chooseCheckpoint } from "../places/checkpoint-place.ts";
 import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { printableLines } from "../terminal/terminal.ts";
@@ -36,7 +37,10 @@ export const addCheckpointShow = command({
       if (found.damaged === true) fields.push(DAMAGED);
       return await run.answer(found, printableLines(formatFields(fields)));
     }
-    const found = await withCheckpoints(run, place, ({ store, name }) => findCheckpoint(store, name));
+    const found = await withCheckpoints(run, place, async ({ store, name }) => {
+      const newest = name === undefined ? (await listCheckpoints(store)).checkpoints[0] : undefined;
+      return newest?.damaged === true ? newest : await chooseCheckpoint(store, name);
+    });
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
     const fields = [

@@ -1,23 +1,17 @@
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import { type CheckpointListing, type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
 import { type KvProvider, levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { judgeFormat } from "../../checkpoints/accept-checkpoint.ts";
 import {
   readBack,
   type ReadCheckpoint,
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from "../../checkpoints/verify-checkpoint.ts";
-import {
-  type CheckpointPlace,
-  chooseCheckpoint,
-  findCheckpoint,
-  withCheckpointPlace,
-} from "../places/checkpoint-place.ts";
+import { type CheckpointPlace, chooseCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import { type AddCommand, describeNodeCommand, type NodeOptions } from "../options/command-options.ts";
 import { withNode } from "../options/node-address.ts";
 import { isConfigured } from "../options/configuration.ts";
@@ -126,7 +120,7 @@ async function verify(
   { mark, staging, log: logId }: VerifyCommandOptions,
   terminal: Terminal,
 ): Promise<Verified> {
-  const checkpoint = await whichCheckpoint(store, name, { log, provider }, logId);
+  const checkpoint = await whichCheckpoint(store, name, { provider, ...(log && { log }) }, logId);
   const stagingDir = await stagingFolder(staging, "cairn-verify-", terminal);
   const { signal, forget } = interruptible(terminal, "nothing was verified");
   const display = showRestore(terminal, "verifying");
@@ -155,24 +149,18 @@ async function verify(
 }
 
 /**
- * Returns the named checkpoint or, without a name, the newest one of a log: the given log, otherwise the configured
- * log, otherwise the only log in the store. For the configured log, a checkpoint that this version can read is
- * preferred, because nodes of both versions save checkpoints during an upgrade.
+ * Returns the named checkpoint or, without a name, the best one of a log: the given log, otherwise the configured log,
+ * otherwise the only log in the store.
  */
 async function whichCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
-  { log, provider }: { readonly log: TxLog | undefined; readonly provider: KvProvider },
+  { log, provider: { format: kvFormat } }: Omit<Target, "place">,
   asked: string | undefined,
 ): Promise<CheckpointListing> {
-  if (name !== undefined || asked !== undefined || log === undefined) {
-    return await chooseCheckpoint(store, name, asked);
-  }
+  if (name !== undefined || asked !== undefined || log === undefined)
+    return await chooseCheckpoint(store, name, { ask: { asked }, kvFormat });
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw await noLog(log.name);
-  const { checkpoints } = await listCheckpoints(store);
-  const own = checkpoints.find(
-    (one) => one.log.id === identity.id && judgeFormat(one, provider.format) === undefined,
-  );
-  return own ?? (await findCheckpoint(store, undefined, identity.id));
+  if (identity === undefined) throw await noLog(log);
+  return await chooseCheckpoint(store, undefined, { logId: identity.id, kvFormat });
 }

@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import {
   type CheckpointStore,
   findCandidates,
+  isKeyMissing,
   type Manifest,
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
@@ -91,13 +92,17 @@ export async function planRestore(selection: RestoreSelection, target: string): 
   let chosen: RestorePlan["chosen"] = null;
   let bytes = 0;
   const onSkipped = (one: SkippedCheckpoint): void => {
+    // The restore itself would be refused.
+    if (isKeyMissing(one, logId)) throw one.error;
     skipped.push(one);
     const { code, message } = one.error;
     const because = code === "CONFLICT" || code === "LOG_DIFFERENT" ? message : `${code}: ${message}`;
     candidates.push({ name: one.name, txId: null, archiveBytes: null, fate: "skipped", because });
   };
   const only = omitUndefined({ logId, name });
-  for await (const { name: one, manifest } of findCandidates([store], { ...only, onSkipped })) {
+  for await (const { name: one, manifest, damaged } of findCandidates([store], { ...only, onSkipped })) {
+    // One that is marked as damaged was reported before, and is tried last.
+    if (damaged) for (const list of [skipped, candidates]) dropNamed(list, one);
     const error = tooNew(manifest, at);
     const entry = { name: one, txId: manifest.txId, archiveBytes: manifest.archive.bytes };
     if (error !== undefined) {
@@ -109,13 +114,13 @@ export async function planRestore(selection: RestoreSelection, target: string): 
       candidates.push({
         ...entry,
         fate: "restored",
-        because: "It is the newest checkpoint that is not skipped.",
+        because: damaged ? MARKED : "It is the newest checkpoint that is not skipped.",
       });
     } else {
       candidates.push({
         ...entry,
         fate: "older",
-        because: "It would be restored if the newer ones were damaged.",
+        because: damaged ? MARKED : "It would be restored if the newer ones were damaged.",
       });
     }
   }
@@ -132,6 +137,13 @@ export async function planRestore(selection: RestoreSelection, target: string): 
     candidates,
     refusal: refusal === undefined ? null : { code: refusal.code, message: refusal.message },
   };
+}
+
+const MARKED = "It is marked as damaged, and is tried if no other one can be restored.";
+
+function dropNamed(list: { readonly name: string }[], name: string): void {
+  const index = list.findIndex((one) => one.name === name);
+  if (index >= 0) list.splice(index, 1);
 }
 
 /** If the restore would be refused, then throws the error of the refusal, so that scripts notice it. */

@@ -129,7 +129,7 @@ function restore(
     const { log } = options;
     if (inPlace !== undefined && log !== undefined)
       throw new UsageError("--log chooses a checkpoint, but one is already named.");
-    const { name } = await chooseCheckpoint(store, inPlace, log, signal);
+    const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: log }, signal });
     const folders = { stagingDir: join(staging, "unpacking"), targetDir };
     const about = { command: "cairn db", verb: "restoring", signal };
     const named = { stores: [store], name, ...folders, ...about };

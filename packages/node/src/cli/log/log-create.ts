@@ -3,7 +3,9 @@ import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import { command } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
-import { contents, findLost, howToRecover, requireLogItself, withLog } from "../places/log-place.ts";
+import { requireLogItself, withLog } from "../places/log-place.ts";
+import { lookBeforeBeginning, TO_BEGIN_EMPTY } from "../../join/may-begin.ts";
+import type { TxLog } from "../../log/tx-log.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 
@@ -13,14 +15,14 @@ export const addLogCreate = command({
   examples: ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
   options: {
     ...CONFIGURATION_OPTIONS,
-    empty: flag("create an empty log even if there are checkpoints of a log of this name"),
+    empty: flag("create an empty log even if something holds transactions of a log of this name"),
   },
   async act(run) {
     const log = await withLog(run.options, run.terminal, async (opened, system) => {
       requireLogItself(opened);
       const existing = await readLogIdentity(opened);
       if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
-      if (!run.options.empty) await requireNoCheckpoint(system, opened.name);
+      if (!run.options.empty) await requireNoHolder(opened, system);
       // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
       // address.
       await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
@@ -30,22 +32,17 @@ export const addLogCreate = command({
   },
 });
 
-/** Throws `CONFLICT` if there are checkpoints of a log of this name, because nodes of a new log would ignore them. */
-async function requireNoCheckpoint(system: System, name: string): Promise<void> {
-  const lost = await findLost(system, name).catch((error: unknown) => {
+/** Throws `CONFLICT` if something holds transactions of a log with this name, which nodes of a new log would lack. */
+async function requireNoHolder(log: TxLog, system: System): Promise<void> {
+  const { holders, cure } = await lookBeforeBeginning(log, system).catch((error: unknown) => {
     if (!isCairnError(error)) throw error;
-    const cure = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
+    const needed = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: `${cure}: only its checkpoints show whether there was a log of this name. To create an empty log without checking, run cairn log create --empty.`,
+      hint: `${needed}: only its checkpoints show whether there was a log of this name. ${TO_BEGIN_EMPTY}`,
       cause: error,
     });
   });
-  if (lost === undefined) return;
-  throw new CairnError(
-    "CONFLICT",
-    `There was a log "${name}": ${contents(lost)}, and a new log would have none of them.`,
-    {
-      hint: `To continue the lost log, ${howToRecover(lost)} To create an empty log anyway, run cairn log create --empty.`,
-    },
-  );
+  if (holders.length === 0) return;
+  const message = `There was a log "${log.name}": ${holders.join("; ")}. A new log would have none of them.`;
+  throw new CairnError("CONFLICT", message, { hint: `${cure} ${TO_BEGIN_EMPTY}` });
 }

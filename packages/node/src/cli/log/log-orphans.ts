@@ -44,7 +44,7 @@ export const addLogOrphans = command({
       const stores = restoreStores(system);
       const log = logWithBackup(opened, stores);
       const identity = await readLogIdentity(log);
-      if (identity === undefined) throw await noLog(log.name, system);
+      if (identity === undefined) throw await noLog(log, system);
       const printing = { log, identity, provider: fileReader(system.kvProvider), run };
       const find = async () => await backupsBeyond(opened, identity, stores);
       if (run.options.fromBackup) return await printFromBackups(await find(), opened, system, printing);
@@ -112,8 +112,8 @@ async function printFromBackups(
       at: { txId: last },
       signal,
     });
-    const node = `cairn log orphans on ${hostname()}`;
-    const { live } = await buildPast({ plan, places: system, provider: kvProvider, dir: work, node, signal });
+    const nodeId = `cairn log orphans on ${hostname()}`;
+    const { live } = await buildPast({ plan, system: { ...system, nodeId }, dir: work, signal });
     const folder = `the backup of the log ${logId} in ${store.location}`;
     const held = { shared, comparedWith: printing.identity.id };
     // The log's own backup says nothing about what it has in common with the log.

@@ -7,12 +7,14 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { isUnused, type LogIdentity, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
 import { readLineages, replacedLogs } from "../../backup/backup-lineage.ts";
-import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import { isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import { tryMarkDamaged } from "../../checkpoints/verify-checkpoint.ts";
+import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { ContinuedLog } from "../../transactions/birth-record.ts";
 import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
-import { buildPast } from "../../replay/past-index.ts";
+import { buildPlanned } from "../../replay/past-index.ts";
 import type { OtherHistory } from "../../replay/other-histories.ts";
-import type { PastPlan } from "../../replay/past-plan.ts";
+import { checkpointAlone, type PastPlan } from "../../replay/past-plan.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import {
@@ -23,9 +25,9 @@ import {
 import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
 import { interruptible } from "../terminal/interrupt.ts";
-import { showProgress } from "../terminal/progress-display.ts";
+import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
 import { requireLogItself, withLog } from "../places/log-place.ts";
 import { describeSource } from "../places/past-source.ts";
 import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
@@ -36,6 +38,16 @@ interface RecoverOptions extends ConfiguredOptions, StoreKeyOptions, PointOption
   readonly from?: string;
   readonly log?: string;
   readonly dryRun?: boolean;
+}
+
+/** Returns the plan that does without checkpoints that turned out to be damaged. */
+type Planning = Parameters<typeof buildPlanned>[0];
+
+/** Where the new log begins, and the unused log that it replaces, if there is one. */
+interface RecoveryPlace {
+  readonly log: TxLog;
+  readonly system: System;
+  readonly existing: LogIdentity | undefined;
 }
 
 /** The point at which the new log continues the lost one. */
@@ -74,21 +86,27 @@ export const addLogRecover: AddCommand = (parent, terminal) => {
       await withLog(options, terminal, async (log, system) => {
         requireLogItself(log);
         const existing = await readLogIdentity(log);
+        const place = { log, system, existing };
         const refusal = await whyNotReplaced(log, existing);
         if (refusal !== undefined && options.dryRun !== true) throw refusal;
         if (from !== undefined) {
           const found = await ofCheckpoint(system, from, options, terminal);
           if (options.dryRun === true)
-            return await writePlan(planOf(found), log.name, refusal, options, terminal);
-          return await write(await replace(log, system, existing, found), options, terminal);
+            return await writePlan(checkpointAlone(found), log.name, refusal, options, terminal);
+          return await write(await replace(place, found), options, terminal);
         }
         const { signal, forget } = interruptible(terminal, "no log was begun");
+        const planning: Planning = async (damaged) =>
+          await planRecovery(log, system, existing, {
+            ...omitUndefined({ at, logId }),
+            found: damaged,
+            signal,
+          });
         try {
-          const wanted = { ...(at === undefined ? {} : { at }), ...(logId === undefined ? {} : { logId }) };
-          const plan = await planRecovery(log, system, existing, { ...wanted, signal });
-          if (options.dryRun === true) return await writePlan(plan, log.name, refusal, options, terminal);
-          const found = await readPast(plan, log, system, existing, signal, terminal);
-          await write(await replace(log, system, existing, found), options, terminal);
+          if (options.dryRun === true)
+            return await writePlan(await planning(new Map()), log.name, refusal, options, terminal);
+          const found = await readPast(planning, place, signal, terminal);
+          await write(await replace(place, found), options, terminal);
         } finally {
           forget();
         }
@@ -101,71 +119,62 @@ async function ofCheckpoint(
   from: string,
   keys: StoreKeyOptions,
   terminal: Terminal,
-): Promise<Continuation & { checkpoint: string; store: string }> {
+): Promise<Continuation & NonNullable<PastPlan["checkpoint"]>> {
   const { name, store, manifest } = await findSurvivor(system, from, keys, terminal);
   const { txId, sha256 } = manifest.anchor;
   const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
-  return { continues, checkpoint: name, store, beyond: 0, others: [] };
-}
-
-/** Returns the plan that consists of restoring a checkpoint. */
-function planOf({ continues, checkpoint, store }: Awaited<ReturnType<typeof ofCheckpoint>>): PastPlan {
-  const { txId } = continues.anchor;
-  return {
-    txId,
-    exact: true,
-    checkpoint: { name: checkpoint, store, txId },
-    history: undefined,
-    source: undefined,
-    segments: { count: 0, bytes: 0 },
-    known: txId,
-    others: [],
-    covered: [],
-  };
+  return { name, txId, continues, checkpoint: name, store, beyond: 0, others: [] };
 }
 
 /**
  * Builds the index with which nodes will join, and removes it again, so that the new log continues only from a readable
- * state.
+ * state. Marks damaged checkpoints.
  */
 async function readPast(
-  plan: PastPlan,
-  log: TxLog,
-  system: System,
-  existing: LogIdentity | undefined,
+  planning: Planning,
+  { log, system, existing }: RecoveryPlace,
   signal: AbortSignal,
   terminal: Terminal,
 ): Promise<Continuation> {
-  const { dir, kvProvider } = system;
+  const { dir, checkpointer } = system;
+  const nodeId = `cairn log recover on ${hostname()}`;
   const work = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
-  const reading = showProgress(terminal.stderr, "reading back", plan.txId, Date.now, formatCount);
+  let reading: ProgressDisplay | undefined;
+  const onProgress = (done: number, total: number): void => {
+    reading ??= showProgress(terminal.stderr, "reading back", total, Date.now, formatCount);
+    reading.update(done, "transactions");
+  };
+  const isOwn = isOwnStore(system);
+  const damaged: string[] = [];
   try {
-    const { state } = await buildPast({
-      plan,
-      places: system,
-      provider: kvProvider,
-      dir: work,
-      node: `cairn log recover on ${hostname()}`,
-      signal,
-      onReplay: (done) => reading.update((plan.checkpoint?.txId ?? 0) + done, "transactions"),
-    });
-    const { txId, sha256 } = state;
-    const last = await lastKnownTx(log, state.log.id, existing, plan);
+    const { plan, past } = await buildPlanned(
+      planning,
+      { system: { ...system, nodeId }, dir: work, signal, onProgress },
+      ({ name, error: { code, message } }, store) => {
+        if (isOwn(store)) damaged.push(name);
+        const reason = `${name} cannot be used, and the next best checkpoint is tried: ${code}: ${message}`;
+        terminal.stderr.write(`notice: ${printable(reason)}\n`);
+      },
+    );
+    const { log: of, txId, sha256 } = past.state;
+    const { checkpoint, others } = plan;
+    const used = checkpoint !== undefined && damaged.includes(checkpoint.name) ? undefined : checkpoint;
     return {
-      continues: { log: state.log.id, anchor: { txId, sha256 } },
-      checkpoint: plan.checkpoint?.name ?? null,
-      store: plan.checkpoint?.store ?? null,
-      beyond: Math.max(0, last - txId),
-      others: plan.others,
+      continues: { log: of.id, anchor: { txId, sha256 } },
+      checkpoint: used?.name ?? null,
+      store: used?.store ?? null,
+      beyond: Math.max(0, (await lastKnownTx(log, of.id, existing, plan)) - txId),
+      others,
     };
   } finally {
-    reading.stop();
+    reading?.stop();
+    if (checkpointer !== undefined) await tryMarkDamaged(checkpointer.store, damaged, nodeId);
     await rm(work, { recursive: true, force: true });
   }
 }
 
 /** Begins the log. If an unused log exists, it is replaced. */
-async function replace(log: TxLog, system: System, existing: LogIdentity | undefined, found: Continuation) {
+async function replace({ log, system, existing }: RecoveryPlace, found: Continuation) {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
   const { continues, checkpoint, store, beyond, others } = found;
   const { txId } = continues.anchor;

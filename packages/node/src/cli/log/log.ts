@@ -20,7 +20,7 @@ const addStatus = command({
   async act(run) {
     const status = await withLog(run.options, run.terminal, async (log, system) => {
       const identity = await readLogIdentity(log);
-      if (identity === undefined) throw await noLog(log.name, system);
+      if (identity === undefined) throw await noLog(log, system);
       const { id, name, bounds, birth } = identity;
       const newest = await log.fetch(bounds.last);
       const lastAt = newest === undefined ? null : new Date(newest.time).toISOString();

@@ -5,7 +5,7 @@ import { type CheckpointStore, type Manifest, parseCheckpointName } from "@cairn
 import { CairnError, isCairnError, makeFolder } from "@cairn/kv";
 import { allStores, isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
-import { findCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
+import { chooseCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
 import type { StoreKeyOptions } from "../options/store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -37,7 +37,7 @@ export async function findSurvivor(
     return await inStores(system, known, from, terminal);
   }
   const survivor = await withCheckpointPlace(from, keys, terminal, async ({ store, name }) => {
-    const found = await findCheckpoint(store, name);
+    const found = await chooseCheckpoint(store, name);
     return await inStores(system, [store], found.name, terminal);
   });
   if (!known.some(({ location }) => location === survivor.store)) {

@@ -7,7 +7,7 @@ import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { isUnused, type LogIdentity, usedLog } from "../../log/log-identity.ts";
 import { findLostLog } from "../../join/lost-log.ts";
 import type { System } from "../../api/system.ts";
-import { type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
+import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
 import type { OtherHistory } from "../../replay/other-histories.ts";
 import { beyondReach } from "../../replay/past-reach.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -54,7 +54,12 @@ export async function planRecovery(
   log: TxLog,
   system: System,
   existing: LogIdentity | undefined,
-  { at, logId, signal }: { readonly at?: PastPoint; readonly logId?: string; readonly signal: AbortSignal },
+  {
+    at,
+    logId,
+    found,
+    signal,
+  }: Partial<Pick<PastOptions, "at" | "logId" | "found">> & Pick<PastOptions, "signal">,
 ): Promise<PastPlan> {
   const stores = restoreStores(system);
   if (stores.length === 0) {
@@ -63,12 +68,13 @@ export async function planRecovery(
       "Give the path of a checkpoint with --from.",
     );
   }
+  const kvFormat = system.kvProvider.format;
   const isInUse = existing !== undefined && !isUnused(existing);
   const wanted =
     logId ??
     (isInUse
       ? await logAt(existing, stores, at)
-      : (await findLostLog(stores, log.name, existing?.id, signal))?.id);
+      : (await findLostLog(stores, { name: log.name, kvFormat, exceptId: existing?.id, signal }))?.id);
   if (wanted === undefined) {
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
@@ -78,7 +84,14 @@ export async function planRecovery(
       },
     );
   }
-  const plan = await planPast({ stores, kvFormat: system.kvProvider.format, logId: wanted, at, signal });
+  const plan = await planPast({
+    stores,
+    kvFormat,
+    logId: wanted,
+    at,
+    signal,
+    ...(found && { found }),
+  });
   const later = plan.others.find(({ isLater }) => isLater);
   if (at === undefined && later !== undefined) throw contested(wanted, plan, later);
   // The backup determines the last transaction at or before a time, but it may end before that time.

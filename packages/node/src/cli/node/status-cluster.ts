@@ -43,7 +43,7 @@ export async function viewCluster(
   const { timeoutMs } = query;
   const peers = await askStatus(channel, query);
   if (identity === undefined) {
-    if (peers.length === 0) throw await noLog(log.name, system);
+    if (peers.length === 0) throw await noLog(log, system);
     const noIdentity = { name: log.name, id: null, lastTxId: null };
     return { log: noIdentity, peers, silent: [], past: undefined, comparison: undefined };
   }

@@ -1,7 +1,6 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, resolve } from "node:path";
 import {
-  type CheckpointList,
   type CheckpointListing,
   type CheckpointStore,
   filesystemStore,
@@ -14,6 +13,7 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
+import { listCandidates } from "../../checkpoints/candidates.ts";
 import { fileUrlPath } from "../../text/file-url.ts";
 import { awaitedStore } from "./awaited-store.ts";
 import { type StoreKeyOptions, withKeys } from "../options/store-keys.ts";
@@ -80,30 +80,38 @@ function placeInBucket(place: string, { env }: Terminal): CheckpointPlace {
   return { store, name };
 }
 
-/**
- * Returns the checkpoint `name` or, if no name is given, the newest one (of the log `logId`, if given). Throws
- * `CHECKPOINT_NOT_FOUND`, or the reason why the checkpoint cannot be used.
- */
-export async function findCheckpoint(
-  store: CheckpointStore,
-  name: string | undefined,
-  logId?: string,
-): Promise<CheckpointListing> {
-  return pick(store, await listCheckpoints(store), name, logId);
+/** Chooses a checkpoint. Without `logId`, `ask` means that the user must choose among several logs in a store. */
+export interface CheckpointChoice {
+  readonly logId?: string | undefined;
+  readonly ask?: { readonly asked: string | undefined };
+  /** The format of the indexes that can be used. Defaults to all. */
+  readonly kvFormat?: string;
+  readonly signal?: AbortSignal;
 }
 
 /**
- * Like {@link findCheckpoint}, but for a store that may contain checkpoints of several logs, from which the user must
- * choose (see {@link chooseLog}). Lists the store once.
+ * Returns the checkpoint `name` or, if no name is given, the best one to continue from (see {@link listCandidates}).
+ * Throws `CHECKPOINT_NOT_FOUND`, or the reason why the checkpoint cannot be used.
  */
 export async function chooseCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
-  asked: string | undefined,
-  signal?: AbortSignal,
+  { logId, ask, ...options }: CheckpointChoice = {},
 ): Promise<CheckpointListing> {
-  const list = await listCheckpoints(store, signal);
-  return pick(store, list, name, name === undefined ? chosenLog(store, list, asked) : undefined);
+  if (name !== undefined) {
+    const { checkpoints, skipped } = await listCheckpoints(store, options.signal);
+    const found = checkpoints.find((one) => one.name === name);
+    if (found !== undefined) return found;
+    throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
+  }
+  const { usable, skipped } = await listCandidates([store], options);
+  const id = ask === undefined ? logId : chosenLog(store, usable, ask.asked);
+  const found = usable.find(({ log }) => id === undefined || log.id === id);
+  const locked = skipped.find((one) => isKeyMissing(one, id));
+  // An older checkpoint would hide that the key is missing.
+  if (locked !== undefined && (found === undefined || isNewer(locked.name, found.name))) throw locked.error;
+  if (found === undefined) throw noCheckpoint([store], undefined, skipped);
+  return found;
 }
 
 /**
@@ -115,24 +123,7 @@ export async function chooseLog(
   store: CheckpointStore,
   asked: string | undefined,
 ): Promise<string | undefined> {
-  return chosenLog(store, await listCheckpoints(store), asked);
-}
-
-function pick(
-  store: CheckpointStore,
-  { checkpoints, skipped }: CheckpointList,
-  name: string | undefined,
-  logId: string | undefined,
-): CheckpointListing {
-  const found = checkpoints.find((checkpoint) =>
-    name === undefined ? logId === undefined || checkpoint.log.id === logId : checkpoint.name === name,
-  );
-  const locked = name === undefined ? skipped.find((one) => isKeyMissing(one, logId)) : undefined;
-  // An older checkpoint would hide that the key is missing.
-  if (locked !== undefined && (found === undefined || isNewer(locked.name, found.name))) throw locked.error;
-  if (found !== undefined) return found;
-  const unusable = skipped.find((checkpoint) => checkpoint.name === name);
-  throw unusable?.error ?? noCheckpoint([store], name, skipped);
+  return chosenLog(store, (await listCheckpoints(store)).checkpoints, asked);
 }
 
 function isNewer(name: string, other: string): boolean {
@@ -142,7 +133,7 @@ function isNewer(name: string, other: string): boolean {
 
 function chosenLog(
   store: CheckpointStore,
-  { checkpoints }: CheckpointList,
+  checkpoints: readonly CheckpointListing[],
   asked: string | undefined,
 ): string | undefined {
   return theLog(store, new Map(checkpoints.map(({ log }) => [log.id, log.name])), asked);

@@ -1,64 +1,38 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { closeStores, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
+import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { faultOf, furtherButUnusable, recoverCommand } from "../../join/join-errors.ts";
-import { findLostLog, lastOf, type LostLog } from "../../join/lost-log.ts";
-import { formatCount } from "../../text/quantities.ts";
+import { type AskedLog, type Beginning, lookBeforeBeginning, TO_BEGIN_EMPTY } from "../../join/may-begin.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";
 
-/** Returns what remains of a log that no longer exists, in the stores from which nodes restore. */
-export async function findLost(system: System, name: string): Promise<LostLog | undefined> {
-  return await findLostLog(restoreStores(system), name);
-}
-
-/** Returns `NOT_FOUND` for a log that does not exist. Checkpoints and a backup would show that it once existed. */
-export async function noLog(name: string, system?: System): Promise<CairnError> {
+/** Returns `NOT_FOUND` for a log that does not exist. `system` shows whether it once existed. */
+export async function noLog(log: AskedLog, system?: System): Promise<CairnError> {
+  const message = `There is no log "${log.name}" there`;
   if (system === undefined) {
-    return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
-      hint: "Run cairn log status, which shows whether there was one and what to do.",
+    return new CairnError("NOT_FOUND", `${message}.`, {
+      hint: `Run cairn log status, which shows whether there was one and what to do.`,
     });
   }
-  let lost: LostLog | undefined;
+  let found: Beginning;
   try {
-    lost = await findLost(system, name);
+    found = await lookBeforeBeginning(log, system);
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    return new CairnError("NOT_FOUND", `There is no log "${name}" there.`, {
+    return new CairnError("NOT_FOUND", `${message}.`, {
       hint: `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
     });
   }
-  if (lost === undefined) {
-    return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
-      hint: "Start a node: the first node that starts creates the log.",
-    });
+  const { holders, cure, unknown } = found;
+  if (holders.length > 0) {
+    const hint = `Check the log's address and name. ${cure} ${TO_BEGIN_EMPTY}`;
+    return new CairnError("NOT_FOUND", `${message}, but ${holders.join("; ")}.`, { hint });
   }
-  return new CairnError("NOT_FOUND", `There is no log "${name}" there, but ${contents(lost)}.`, {
-    hint: `Check the log's address and name. If the log is permanently lost, ${howToRecover(lost)}`,
+  const doubts = unknown.map((one) => ` It is unknown whether there was one: ${one.code}: ${one.message}`);
+  return new CairnError("NOT_FOUND", `${message} yet.`, {
+    hint: `Start a node: the first node that starts creates the log.${doubts.join("")}`,
   });
-}
-
-/** Returns a clause that names the transactions of a lost log that a store still holds. */
-export function contents(lost: LostLog): string {
-  const { checkpoint, backup, unusable } = lost;
-  if (checkpoint === undefined && backup === undefined && unusable !== undefined)
-    return `the manifest of ${unusable.name} in ${unusable.store} shows its transactions up to ${formatCount(unusable.txId)}`;
-  const holder =
-    backup === undefined
-      ? `${checkpoint?.name} in ${checkpoint?.store} contains`
-      : `its backup in ${backup.store} contains`;
-  return `${holder} its transactions up to ${formatCount(lastOf(lost))}`;
-}
-
-/** Returns a clause with the command that continues a lost log. */
-export function howToRecover(lost: LostLog): string {
-  const { checkpoint, backup, unusable } = lost;
-  if (checkpoint === undefined && backup === undefined && unusable !== undefined)
-    return `make ${unusable.name} usable (${faultOf(unusable)}), and run ${recoverCommand(lost)}.`;
-  const further = unusable === undefined ? "" : ` ${furtherButUnusable(unusable)}.`;
-  return `run ${recoverCommand(lost)}, which begins a log that continues after transaction ${formatCount(lastOf(lost))}.${further}`;
 }
 
 /**

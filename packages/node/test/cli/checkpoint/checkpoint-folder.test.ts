@@ -1,7 +1,7 @@
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Manifest } from "@cairn/checkpoint";
+import { filesystemStore, type Manifest, markDamaged } from "@cairn/checkpoint";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { sealedManifest } from "../../support/sealed-manifest.ts";
 import { saveTo } from "../support/saved-checkpoints.ts";
@@ -138,6 +138,22 @@ describe("checkpoint restore", () => {
     expect(code).toBe(0);
     expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT`);
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
+  });
+
+  test("passes over a checkpoint that is marked as damaged, as its dry run does, unless no other one can be restored", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    await markDamaged(filesystemStore({ path: join(dir, "store") }), [newer], "n");
+    const planned = await run("restore", "store", "-o", "out", "--dry-run");
+    expect(planned.stdout).toMatch(new RegExp(`would restore +${older} `));
+    expect(planned.stdout).toMatch(new RegExp(`older +${newer} .*It is marked as damaged`));
+    const { code, stderr } = await run("restore", "store", "-o", "out");
+    expect(code).toBe(0);
+    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT: ${newer} is marked as damaged.`);
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
+    for (const name of await readdir(join(dir, "store")))
+      if (name.startsWith(older)) await rm(join(dir, "store", name));
+    expect((await run("restore", "store", "-o", "last")).code).toBe(0);
+    expect(await readFile(join(dir, "last", "STATE"), "utf8")).toBe("state 12\n");
   });
 
   test("of a damaged checkpoint requested by name restores nothing", async () => {

@@ -109,7 +109,7 @@ async function verifiedUpTo(
   { system }: NonNullable<BackupPlace["configured"]>,
 ): Promise<number | undefined> {
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw await noLog(log.name, system);
+  if (identity === undefined) throw await noLog(log, system);
   const history = logWithBackup(log, [store]);
   const found = await newestUsable(
     { log: history, stores: [store], kvFormat: system.kvProvider.format },

@@ -1,0 +1,57 @@
+import {
+  type CheckpointListing,
+  type CheckpointStore,
+  findCandidates,
+  type SkippedCheckpoint,
+} from "@cairn/checkpoint";
+import type { CairnError } from "@cairn/kv";
+import { judgeFormat } from "./accept-checkpoint.ts";
+
+export interface CandidateCheckpoint extends CheckpointListing {
+  /** The store's location. */
+  readonly store: string;
+}
+
+/** The checkpoints with which an index can begin, best first, and all others with the reason why none can. */
+export interface Candidates {
+  readonly usable: readonly CandidateCheckpoint[];
+  readonly skipped: readonly SkippedCheckpoint[];
+}
+
+/** Restricts {@link listCandidates}. */
+export interface CandidateOptions {
+  /** The format of the indexes that can be used. Defaults to all. */
+  readonly kvFormat?: string;
+  /** Checkpoints that turned out to be unusable, with the reasons. */
+  readonly found?: ReadonlyMap<string, CairnError>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Lists all candidates, as {@link findCandidates} does for a join. Throws if a store cannot be read, because another
+ * checkpoint may be in it.
+ */
+export async function listCandidates(
+  stores: readonly CheckpointStore[],
+  { kvFormat, found, signal }: CandidateOptions,
+): Promise<Candidates> {
+  const usable: CandidateCheckpoint[] = [];
+  const skipped: SkippedCheckpoint[] = [];
+  for await (const { name, store, manifest, verified, damaged } of findCandidates(stores, {
+    signal,
+    onSkipped: (one) => void skipped.push(one),
+    onUnreachable: (_, error) => {
+      throw error;
+    },
+  })) {
+    // The reason was reported before.
+    if (damaged || usable.some((one) => one.name === name)) continue;
+    const error = found?.get(name) ?? (kvFormat === undefined ? undefined : judgeFormat(manifest, kvFormat));
+    const { files, ...listing } = manifest;
+    const { id: logId, name: logName } = manifest.log;
+    if (error === undefined)
+      usable.push({ ...listing, name, fileCount: files.length, verified, damaged, store: store.location });
+    else skipped.push({ name, store: store.location, error, logId, logName });
+  }
+  return { usable, skipped };
+}

@@ -1,0 +1,173 @@
+import path from "node:path";
+import type { TxId } from "@cairn/client";
+import { type CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/kv";
+import type { System } from "../api/system.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import { askStatus } from "../cluster/ask-cluster.ts";
+import { dbDirLayout } from "../db-dir/layout.ts";
+import { openIndex } from "../index/local-index.ts";
+import { FIRST_TX_ID } from "../index/rows/index-state.ts";
+import { openEmbeddedTxLog } from "../log/embedded/embedded-tx-log.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { findLostLog, holderOf, howToContinue } from "./lost-log.ts";
+
+/** How long other nodes may take to say what they hold (ms). */
+const ASK_MS = 1_000;
+
+/** The parts of a log that are needed to ask who else knows it. */
+export type AskedLog = Pick<TxLog, "name" | "location" | "hasOneWriter" | "peers">;
+
+/** What was found out about a log that does not exist, or that is empty. */
+export interface Beginning {
+  /** The holders of its transactions, each as a clause. If there are any, no node may begin it. */
+  readonly holders: readonly string[];
+  /** What to do about them, as a sentence. */
+  readonly cure: string;
+  /** Why it is unknown whether there are other holders. */
+  readonly unknown: readonly CairnError[];
+}
+
+export interface LookOptions {
+  /** What the node's own index holds, as a clause. */
+  readonly own?: string | undefined;
+  /** The id of an empty log that exists. Whoever follows it agrees with it, so that only stores are asked. */
+  readonly exceptId?: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * The only answer to the question whether a log may begin: finds out who holds transactions of a log with this name. The
+ * node's own index, the stores, the other nodes and the folders of other nodes in the same place are asked. Throws the
+ * errors of stores if nothing else shows that there was a log, and `KEY_MISSING`.
+ */
+export async function lookBeforeBeginning(
+  log: AskedLog,
+  system: System,
+  { own, exceptId, signal }: LookOptions = {},
+): Promise<Beginning> {
+  const found: Held[] = [];
+  const unknown: CairnError[] = [];
+  const ask = async (asking: Promise<Held>, isNeeded = false): Promise<void> => {
+    try {
+      found.push(await asking);
+    } catch (error) {
+      if (isNeeded || !isCairnError(error)) throw error;
+      unknown.push(error);
+    }
+  };
+  await ask(heldInStores(log, system, exceptId, signal), own === undefined);
+  const [store] = unknown;
+  if (exceptId === undefined) {
+    // A node with an index answers its own question.
+    await ask(heldByNodes(log, own === undefined ? undefined : system.nodeId, signal));
+    // A node that has an index was not renamed.
+    const beside = own === undefined ? await othersBeside(log, system) : [];
+    for (const read of beside) await ask(read());
+  }
+  const others = found.filter(({ holder }) => holder !== undefined);
+  const holders = [...(own === undefined ? [] : [own]), ...others.flatMap(({ holder = [] }) => holder)];
+  // What stores that cannot be read hold may be better than what anything else does.
+  const best = store === undefined ? others[0]?.cure : undefined;
+  return { holders, cure: best ?? withoutRemains(store), unknown };
+}
+
+/** How a person overrides the answer. */
+export const TO_BEGIN_EMPTY =
+  "To begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first).";
+
+/** A clause for each holder, and a sentence that says what to do; nothing if there is no holder. */
+interface Held {
+  readonly holder?: string | readonly string[];
+  readonly cure?: string;
+}
+
+/** Only the node's own index is known to hold transactions. `store` is the error of stores that could not be read. */
+function withoutRemains(store: CairnError | undefined): string {
+  const how =
+    store !== undefined
+      ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
+      : 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
+  return `If the log is permanently lost, ${how}.`;
+}
+
+async function heldInStores(
+  { name }: AskedLog,
+  system: System,
+  exceptId: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Held> {
+  const wanted = { name, kvFormat: system.kvProvider.format, exceptId, signal };
+  const lost = await findLostLog(restoreStores(system), wanted);
+  if (lost === undefined) return {};
+  const cure = `If the log is permanently lost, ${howToContinue(lost, system.commandLine)}.`;
+  return { holder: holderOf(lost), cure };
+}
+
+/** The advice if only indexes hold transactions of a log. */
+const ONLY_COPIES =
+  'If the log is permanently lost, the indexes of these nodes are the only copies: begin an empty log with cairn log create --empty, restart each of these nodes with "on-log-mismatch": {"different": "rebuild"}, and load what cairn log orphans then prints there.';
+
+/** Nodes that have failed because the log is gone answer as well. */
+async function heldByNodes(
+  { name, peers }: AskedLog,
+  exceptNode: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Held> {
+  if (peers === undefined) return {};
+  const answers = await askStatus(peers, { timeoutMs: ASK_MS, ...(signal && { signal }) });
+  const holder = answers.flatMap(({ node, status: { log, index, phase } }) =>
+    node !== exceptNode && log.name === name && (index.txId ?? 0) > FIRST_TX_ID
+      ? `the index of node ${node} (${phase}) holds transactions up to ${index.txId}`
+      : [],
+  );
+  if (holder.length === 0) return {};
+  return { holder, cure: ONLY_COPIES };
+}
+
+/** The folders of other ids are asked because a node whose host was renamed has another id, unless it is configured. */
+async function othersBeside(
+  { name, location, hasOneWriter }: AskedLog,
+  { nodeId, dbDir, kvProvider }: System,
+): Promise<(() => Promise<Held>)[]> {
+  const isAlone = hasOneWriter === true;
+  const [own, suffix] = isAlone ? [location ?? "", "-log"] : [dbDir, "-index"];
+  if (path.basename(own) !== `${nodeId}${suffix}` || (!isAlone && !kvProvider.persistent)) return [];
+  const parent = path.dirname(own);
+  const names = (await namesIn(parent)).filter(
+    (one) => one.endsWith(suffix) && path.join(parent, one) !== own,
+  );
+  return names.map((one) => async () => {
+    const folder = path.join(parent, one);
+    const last = await (isAlone
+      ? lastInLog(folder)
+      : lastInIndex(dbDirLayout(folder).live, name, kvProvider));
+    if (last <= FIRST_TX_ID) return {};
+    const id = one.slice(0, -suffix.length);
+    const cure = `The id of this node, ${nodeId}, names its folders, and is the host name unless it is configured. If this is the node ${id}, set CAIRN_NODE_ID=${id} (or "cairn/node": {"id": "${id}"}) and start it again. ${isAlone ? "If it is another one, give it a folder of its own (CAIRN_DIR)." : ONLY_COPIES}`;
+    return { holder: `${folder} of node ${id} holds transactions up to ${last}`, cure };
+  });
+}
+
+async function lastInLog(folder: string): Promise<number> {
+  const log = await unlessInUse(openEmbeddedTxLog({ path: folder }));
+  try {
+    return (await log?.exists()) === true ? ((await log?.bounds())?.last ?? 0) : 0;
+  } finally {
+    await log?.close();
+  }
+}
+
+async function lastInIndex(live: string, logName: string, provider: KvProvider): Promise<TxId> {
+  if (!(await namesIn(live)).includes("CURRENT")) return 0;
+  const index = await unlessInUse(openIndex(provider, live));
+  await index?.kv.close();
+  return index?.state?.log.name === logName ? index.state.txId : 0;
+}
+
+/** A node that runs has its folders open, and is not one that was renamed. */
+async function unlessInUse<T>(opening: Promise<T>): Promise<T | undefined> {
+  return await opening.catch((error: unknown) => {
+    if (isCairnError(error, "INDEX_LOCKED")) return undefined;
+    throw error;
+  });
+}

@@ -1,0 +1,236 @@
+// @module-tag nats
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { CAIRN, type CommandResult, createCheckpoint, NodeProcess } from "../support/cairn-process.ts";
+import { newestArchive } from "../support/watched-store.ts";
+
+let folder = "";
+let nats: NatsTestServer;
+let nodes: NodeProcess[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-lost-log-"));
+  for (const name of ["bin", "work"]) await mkdir(path.join(folder, name));
+  const program = path.join(folder, "bin", "cairn");
+  await writeFile(program, `#!/bin/sh\nexec "${process.execPath}" "${CAIRN}" "$@"\n`);
+  await chmod(program, 0o755);
+  nats = await startNatsServer({ storeDir: path.join(folder, "nats") });
+});
+afterEach(async () => {
+  await Promise.all([...nodes.map((node) => node.kill()), nats.close()]);
+  nodes = [];
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The environment of nodes and commands: only the configuration file in `work` names the store. */
+function environment(): NodeJS.ProcessEnv {
+  const { PATH = "" } = process.env;
+  return { PATH: `${path.join(folder, "bin")}:${PATH}`, HOME: folder, NATS_URL: nats.url };
+}
+
+/** Runs a command as it is printed, in a shell, in a folder that has nothing to do with the cluster. */
+async function shell(command: string, cwd = "/"): Promise<CommandResult> {
+  const child = spawn("bash", ["-c", command], { cwd, env: environment() });
+  const [stdout, stderr] = [[], []] as [Buffer[], Buffer[]];
+  child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout: Buffer.concat(stdout).toString(), stderr: Buffer.concat(stderr).toString() };
+}
+
+function start(id: string, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}): NodeProcess {
+  const cwd = path.join(folder, "work");
+  const node = NodeProcess.start({ id, dir: path.join(cwd, "cairn-data"), cwd, args, env });
+  nodes.push(node);
+  return node;
+}
+
+async function fill(node: NodeProcess, from: number, to: number): Promise<void> {
+  for (let n = from; n <= to; n += 1) {
+    const body = JSON.stringify({ ops: [["put", "things", `k${n}`, n]] });
+    const { status } = await fetch(`${await node.url()}/api/v1/tx?await=true`, { method: "POST", body });
+    expect(status).toBe(200);
+  }
+}
+
+async function failureOf(node: NodeProcess): Promise<{ message: string; hint: string }> {
+  return await vi.waitFor(
+    async () => {
+      const { phase, failure } = await node.status();
+      expect(phase).toBe("failed");
+      return { message: failure?.message ?? "", hint: failure?.hint ?? "" };
+    },
+    { timeout: 60_000, interval: 100 },
+  );
+}
+
+/** Returns the command in a hint; the same one is in all of them. */
+function commandIn(hints: readonly string[]): string {
+  const commands = hints.map((hint) => /run ((?:cd \S+ && )?cairn log recover.*?), which begins/s.exec(hint));
+  const [command = "", ...others] = commands.map((found) => found?.[1]?.replaceAll(/\s+/g, " "));
+  for (const other of others) expect(other).toBe(command);
+  expect(command).toContain(` -f ${path.join(folder, "work", "cluster.json")}`);
+  return command;
+}
+
+describe("a log of two checkpoints, the newest of which is damaged, was lost", () => {
+  const checkpointer = {
+    "cairn/module": "cairn.checkpoint/->checkpointer",
+    store: { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: "checkpoints" },
+    "approx-frequency": "PT6H",
+  };
+  let node: NodeProcess;
+  beforeEach(async () => {
+    const kvStore = { "cairn/module": "cairn.leveldb/->kv-store", checkpointer };
+    const config = JSON.stringify({ "cairn/index-store": { "kv-store": kvStore } });
+    await writeFile(path.join(folder, "work", "cluster.json"), config);
+    node = start("a", ["-f", "cluster.json"], { NATS_URL: nats.url });
+    await node.ready();
+    for (const [from, to] of [
+      [1, 3],
+      [4, 6],
+    ] as const) {
+      await fill(node, from, to);
+      await createCheckpoint(await node.url());
+    }
+    const store = path.join(folder, "work", "checkpoints");
+    const archive = await open(path.join(store, newestArchive(store)), "r+");
+    await archive.write(Buffer.alloc(16, 0xa5), 0, 16, 4_096);
+    await archive.close();
+  });
+
+  async function loseLog(): Promise<readonly string[]> {
+    await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+    const { hint } = await failureOf(node);
+    const status = await shell("cairn log status -f cluster.json", path.join(folder, "work"));
+    expect(status.code).toBe(1);
+    const shown = await shell(`cairn status --url ${await node.url()}`);
+    return [hint, status.stderr, shown.stdout];
+  }
+
+  async function expectRecovered(): Promise<void> {
+    await vi.waitFor(async () => expect((await node.status()).phase).toBe("ready"), {
+      timeout: 60_000,
+      interval: 100,
+    });
+    const { index, join } = await node.status();
+    expect(index.documents).toBe(3);
+    expect(join.orphans).toBe(3);
+  }
+
+  it("every hint names a command that continues from the older one, in any folder, once the damage is marked", async () => {
+    const verified = await shell("cairn checkpoint verify -f cluster.json", path.join(folder, "work"));
+    expect(verified.stderr).toContain("CHECKPOINT_CORRUPT");
+    const hints = await loseLog();
+    for (const hint of hints) {
+      expect(hint.replaceAll(/\s+/g, " ")).toMatch(
+        /continues after transaction 4; .*cannot be used \(CHECKPOINT_CORRUPT: .*is marked as damaged/,
+      );
+    }
+    const command = commandIn(hints);
+    const planned = await shell(`${command} --dry-run`);
+    expect(planned).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("continues after transaction 4:"),
+    });
+    expect(planned.stdout).toContain("3 transactions after it are known");
+    const recovered = await shell(command);
+    expect(recovered).toMatchObject({ code: 0, stderr: "" });
+    expect(recovered.stdout).toContain("which continues after transaction 4 ");
+    await expectRecovered();
+  });
+
+  it(
+    "the command finds damage that is not marked yet, marks it, and continues from the older one",
+    { tags: "rest/slow" },
+    async () => {
+      const hints = await loseLog();
+      for (const hint of hints)
+        expect(hint.replaceAll(/\s+/g, " ")).toContain("continues after transaction 7;");
+      const recovered = await shell(commandIn(hints));
+      expect(recovered.code).toBe(0);
+      expect(recovered.stderr).toMatch(
+        /^notice: checkpoint-7-\S+ cannot be used, and the next best checkpoint is tried: CHECKPOINT_CORRUPT: /,
+      );
+      expect(recovered.stdout).toContain("which continues after transaction 4 ");
+      expect(recovered.stdout).toContain("3 transactions after it are known but not in the new log");
+      const names = await readdir(path.join(folder, "work", "checkpoints"));
+      expect(names).toContainEqual(expect.stringMatching(/^checkpoint-7-.*\.damaged\.json$/));
+      await expectRecovered();
+    },
+  );
+});
+
+describe("a log that is lost before its first checkpoint", () => {
+  it(
+    "is not begun again by a new node while others hold its transactions, and a person can begin an empty one",
+    { tags: "rest/slow" },
+    async () => {
+      const env = { NATS_URL: nats.url };
+      const [a, b] = [start("a", [], env), start("b", [], env)];
+      await Promise.all([a.ready(), b.ready()]);
+      await fill(a, 1, 5);
+      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+      await Promise.all([failureOf(a), failureOf(b)]);
+      const elsewhere = await mkdtemp(path.join(folder, "elsewhere-"));
+      const c = NodeProcess.start({ id: "c", dir: elsewhere, env });
+      nodes.push(c);
+      const { message, hint } = await failureOf(c);
+      for (const id of ["a", "b"])
+        expect(message).toContain(`the index of node ${id} (failed) holds transactions up to 6`);
+      expect(hint).toContain("cairn log create --empty");
+      for (const command of ["status", "create"]) {
+        const { code, stderr } = await shell(`CAIRN_DIR=${elsewhere} cairn log ${command}`);
+        expect({ code, stderr }).toEqual({
+          code: 1,
+          stderr: expect.stringContaining("the index of node a (failed)"),
+        });
+      }
+      // The hint is followed.
+      expect((await shell("cairn log create --empty")).code).toBe(0);
+      await a.stop();
+      const again = start(
+        "a",
+        ["-j", '{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}'],
+        env,
+      );
+      await again.ready();
+      const data = path.join(folder, "work", "cairn-data");
+      const orphans = `CAIRN_NODE_ID=a CAIRN_DIR=${data} cairn log orphans > ${folder}/orphans.ndjson`;
+      expect((await shell(orphans)).code).toBe(0);
+      const loaded = await shell(`cairn load ${folder}/orphans.ndjson --await --url ${await again.url()}`);
+      expect(loaded.code).toBe(0);
+      expect((await again.status()).index.documents).toBe(5);
+    },
+  );
+});
+
+describe("a node whose host was renamed", () => {
+  it("does not begin a log of its own beside the one that it had, and continues under its former id", async () => {
+    const first = start("aaa");
+    await first.ready();
+    await fill(first, 1, 3);
+    await first.stop();
+    const renamed = start("bbb");
+    const { message, hint } = await failureOf(renamed);
+    expect(message).toMatch(/aaa-log of node aaa holds transactions up to 4/);
+    expect(hint).toContain("set CAIRN_NODE_ID=aaa");
+    await renamed.kill();
+    const again = start("aaa");
+    await again.ready();
+    expect((await again.status()).index.documents).toBe(3);
+    await again.stop();
+    const created = await shell(
+      "CAIRN_NODE_ID=bbb NATS_URL= cairn log create --empty",
+      path.join(folder, "work"),
+    );
+    expect(created.code).toBe(0);
+    const second = start("bbb");
+    await second.ready();
+    expect((await second.status()).index.documents).toBe(0);
+  });
+});
