@@ -8,7 +8,6 @@ import { startNode } from "../../src/node/start-node.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
-import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 const NOWHERE = "http://127.0.0.1:9";
 
@@ -82,7 +81,7 @@ it("the status does not report whether there is a checkpoint before the node has
   await node.ready;
   expect((await told(node)).lines).toContain("Checkpoint unknown until the node has looked at the store");
   expect((await node.status()).checkpoints).toMatchObject({ last: null, lastCheckAt: null });
-  await saveCheckpoint(node);
+  await node.checkpoint().done;
   expect((await told(node)).lines).toContain("Checkpoint none yet");
   expect((await node.status()).checkpoints.lastCheckAt).toMatch(/^20.*Z$/);
 });
