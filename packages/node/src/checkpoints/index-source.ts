@@ -9,17 +9,26 @@ import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { VERSION } from "../api/version.ts";
 
-/**
- * `log` is that of the index. `purge` is awaited before each capture. `onError` is called with the errors of captures.
- */
-export function indexSource(
-  node: string,
-  provider: KvProvider,
-  index: IndexStore,
-  log: TxLog,
-  purge: () => Promise<void>,
-  onError: (error: unknown) => void,
-): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
+interface IndexSourceOptions {
+  readonly node: string;
+  readonly provider: KvProvider;
+  readonly index: IndexStore;
+  /** The log of the index. */
+  readonly log: TxLog;
+  /** Awaited before each capture. */
+  readonly purge: () => Promise<void>;
+  /** Called with the errors of captures. */
+  readonly onError?: (error: unknown) => void;
+}
+
+export function indexSource({
+  node,
+  provider,
+  index,
+  log,
+  purge,
+  onError = () => undefined,
+}: IndexSourceOptions): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
   return {
     node,
     version: VERSION,

@@ -1,6 +1,7 @@
 import type { KvCapture, KvPurging, KvReader, KvScrub, KvStats, KvStore } from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
+import { type IndexListQuery, readHistoryPage, readList } from "./read/document-pages.ts";
 import type { LogMessage } from "../log/tx-log.ts";
 import { AbsentRows } from "./apply/absent-rows.ts";
 import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
@@ -10,46 +11,18 @@ import type { KnownShards } from "./apply/batch-queues.ts";
 import { OldestIds, type Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
-import {
-  decodeListCursor,
-  decodeRevisionCursor,
-  encodeListCursor,
-  encodeRevisionCursor,
-  historyMark,
-  requireExistingHistory,
-} from "./read/cursor.ts";
 import { digestIndex } from "./read/digest.ts";
-import {
-  type MaybeDocument,
-  readDocument,
-  readDocumentAsOf,
-  readHistory,
-  resolveAsOf,
-} from "./read/document-reads.ts";
+import { type MaybeDocument, readDocument, readDocumentAsOf, resolveAsOf } from "./read/document-reads.ts";
 import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
 import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
 import { type IndexState, readState } from "./rows/index-state.ts";
-import { listAsOf, listCurrent } from "./read/list-documents.ts";
-import type { FieldQuery } from "./read/field-query.ts";
-import { listWhere } from "./read/list-where.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { SharedResults } from "../concurrency/shared-results.ts";
 import { submissionRowKey } from "./rows/row-keys.ts";
 import { decodeSubmission } from "./rows/row-values.ts";
-
-/** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
-interface IndexListQuery {
-  readonly bucket: string;
-  readonly namespace?: string;
-  readonly prefix?: string;
-  readonly limit: number;
-  readonly cursor?: string;
-  readonly asOf?: AsOf;
-  readonly where?: readonly FieldQuery[];
-}
 
 /**
  * The numbers of messages, committed transactions and committed operations that were applied, the total size of the
@@ -318,38 +291,11 @@ export class IndexStore {
   }
 
   async list(query: IndexListQuery): Promise<DocumentPage> {
-    return await this.read(async (reader) => {
-      const state = (await readState(reader)) ?? this.#state;
-      const now = state.txId;
-      const cursor = query.cursor === undefined ? undefined : decodeListCursor(query, query.cursor);
-      if (cursor !== undefined) {
-        await requireExistingHistory(reader, cursor, await this.chainsAt(cursor.txId));
-      }
-      const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
-      const range = cursor === undefined ? query : { ...query, after: cursor.after };
-      const { where } = query;
-      const { documents, after } =
-        where !== undefined && where.length > 0
-          ? await listWhere(reader, { ...range, where }, state, txId)
-          : txId >= now
-            ? await listCurrent(reader, range)
-            : await listAsOf(reader, range, txId);
-      const page = { txId: Math.min(txId, now), documents };
-      if (after === undefined) return page;
-      const mark = cursor?.mark ?? (await historyMark(reader, page.txId, await this.chainsAt(page.txId)));
-      return { ...page, cursor: encodeListCursor(query, { txId: page.txId, after, mark }) };
-    });
+    return await this.ask(readList, query, async (txId) => await this.chainsAt(txId));
   }
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
-    const before = cursor === undefined ? {} : { before: decodeRevisionCursor(key, cursor) };
-    return await this.read(async (reader) => {
-      const { versions, more } = await readHistory(reader, key, { limit, ...before });
-      const oldest = versions.at(-1);
-      return more && oldest !== undefined
-        ? { versions, cursor: encodeRevisionCursor(key, oldest.revision) }
-        : { versions };
-    });
+    return await this.read(async (reader) => await readHistoryPage(reader, key, limit, cursor));
   }
 
   /**

@@ -213,7 +213,14 @@ function startCheckpointing(
 ): Checkpointer | undefined {
   const { checkpointer: options, nodeId, kvProvider } = system;
   if (options === undefined) return undefined;
-  const ofIndex = indexSource(nodeId, kvProvider, index, log, purge, suspect);
+  const ofIndex = indexSource({
+    node: nodeId,
+    provider: kvProvider,
+    index,
+    log,
+    purge,
+    onError: suspect,
+  });
   const readable = {
     fetch: async (position: number) => await history.fetch(position),
     inspect: async () => (await log.inspect?.()) ?? [],

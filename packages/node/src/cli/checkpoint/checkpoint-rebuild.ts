@@ -131,7 +131,7 @@ async function saveIndex(
   const purge = async (): Promise<void> => {
     await index.purgeEvictions({ withinMs: Infinity, signal });
   };
-  const source = indexSource(node, provider, index, log, purge, () => undefined);
+  const source = indexSource({ node, provider, index, log, purge });
   const options = { ...checkpointer, checkpointDir: directory.layout.capture };
   return await takeCheckpoint({ source, options, forced: true, signal });
 }

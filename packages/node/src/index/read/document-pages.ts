@@ -1,0 +1,67 @@
+import type { KvReader } from "@cairn/kv";
+import type { ChainValue, DocumentKey, TxId } from "@cairn/client";
+import type { IndexState } from "../rows/index-state.ts";
+import {
+  decodeListCursor,
+  decodeRevisionCursor,
+  encodeListCursor,
+  encodeRevisionCursor,
+  historyMark,
+  requireExistingHistory,
+} from "./cursor.ts";
+import { readHistory, resolveAsOf } from "./document-reads.ts";
+import type { AsOf, DocumentPage, HistoryPage } from "./documents.ts";
+import type { FieldQuery } from "./field-query.ts";
+import { listAsOf, listCurrent } from "./list-documents.ts";
+import { listWhere } from "./list-where.ts";
+
+/** A query for a list of documents. Its members are those of a query of `NodeApi.list`, after validation. */
+export interface IndexListQuery {
+  readonly bucket: string;
+  readonly namespace?: string;
+  readonly prefix?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+  readonly asOf?: AsOf;
+  readonly where?: readonly FieldQuery[];
+}
+
+/** Reads a page of a list. `chainsAt` returns the chains' values at a transaction, if they are known. */
+export async function readList(
+  reader: KvReader,
+  state: IndexState,
+  query: IndexListQuery,
+  chainsAt: (txId: TxId) => Promise<ChainValue | undefined>,
+): Promise<DocumentPage> {
+  const now = state.txId;
+  const cursor = query.cursor === undefined ? undefined : decodeListCursor(query, query.cursor);
+  if (cursor !== undefined) await requireExistingHistory(reader, cursor, await chainsAt(cursor.txId));
+  const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
+  const range = cursor === undefined ? query : { ...query, after: cursor.after };
+  const { where } = query;
+  const { documents, after } =
+    where !== undefined && where.length > 0
+      ? await listWhere(reader, { ...range, where }, state, txId)
+      : txId >= now
+        ? await listCurrent(reader, range)
+        : await listAsOf(reader, range, txId);
+  const page = { txId: Math.min(txId, now), documents };
+  if (after === undefined) return page;
+  const mark = cursor?.mark ?? (await historyMark(reader, page.txId, await chainsAt(page.txId)));
+  return { ...page, cursor: encodeListCursor(query, { txId: page.txId, after, mark }) };
+}
+
+/** Reads a page of a key's versions. */
+export async function readHistoryPage(
+  reader: KvReader,
+  key: DocumentKey,
+  limit: number,
+  cursor: string | undefined,
+): Promise<HistoryPage> {
+  const before = cursor === undefined ? {} : { before: decodeRevisionCursor(key, cursor) };
+  const { versions, more } = await readHistory(reader, key, { limit, ...before });
+  const oldest = versions.at(-1);
+  return more && oldest !== undefined
+    ? { versions, cursor: encodeRevisionCursor(key, oldest.revision) }
+    : { versions };
+}
