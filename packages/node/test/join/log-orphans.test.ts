@@ -162,7 +162,9 @@ describe("cairn log orphans", () => {
         { timeout: 10_000 },
       );
     await counted(4, ["4 transactions lost by the log are only in quarantine."]);
-    const lines = (await orphans("a")).stdout.trim().split("\n");
+    const printed = await orphans("a");
+    expect(printed).toMatchObject({ code: 0, stdout: expect.stringContaining("orphan-10-") });
+    const lines = printed.stdout.trim().split("\n");
     expect((await load(a, `${lines[0]}\n`)).code).toBe(0);
     await counted(3, ["3 transactions lost by the log are only in quarantine."]);
     expect((await load(a, `${lines.join("\n")}\n`)).code).toBe(0);

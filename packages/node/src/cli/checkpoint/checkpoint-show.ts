@@ -38,8 +38,11 @@ export const addCheckpointShow = command({
       return await run.answer(found, printableLines(formatFields(fields)));
     }
     const found = await withCheckpoints(run, place, async ({ store, name }) => {
-      const newest = name === undefined ? (await listCheckpoints(store)).checkpoints[0] : undefined;
-      return newest?.damaged === true ? newest : await chooseCheckpoint(store, name);
+      if (name !== undefined) return await chooseCheckpoint(store, name);
+      const { checkpoints, skipped } = await listCheckpoints(store);
+      const [newest] = checkpoints;
+      const isShown = newest !== undefined && (newest.damaged || skipped.length === 0);
+      return isShown ? newest : await chooseCheckpoint(store, undefined);
     });
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;

@@ -2,12 +2,12 @@ import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, wait } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 import { type BackupBeyond, backupsBeyond } from "../../backup/beyond-log.ts";
 import { type LogHistory, logWithBackup } from "../../backup/log-with-backup.ts";
 import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
-import { fileReader, openIndex } from "../../index/local-index.ts";
+import { fileReader, openIndex, type OpenedIndex } from "../../index/local-index.ts";
 import { FIRST_TX_ID, firstKept } from "../../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
@@ -146,10 +146,27 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing): Promis
   }
 }
 
+/** How long an index in quarantine may be in use (ms), and the pause before it is opened again. */
+const IN_USE_MS = 5_000;
+const OPEN_AGAIN_MS = 50;
+
+/** A running node opens the index for a moment now and then, to see which of its transactions were loaded again. */
+async function openUnlocked(provider: KvProvider, live: string): Promise<OpenedIndex> {
+  const end = performance.now() + IN_USE_MS;
+  for (;;) {
+    try {
+      return await openIndex(provider, live);
+    } catch (error) {
+      if (!isCairnError(error, "INDEX_LOCKED") || performance.now() >= end) throw error;
+      await wait(OPEN_AGAIN_MS);
+    }
+  }
+}
+
 /** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
 async function printReadable(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
   const { log, identity, provider, run } = printing;
-  const { kv, state } = await openIndex(provider, index.live);
+  const { kv, state } = await openUnlocked(provider, index.live);
   try {
     if (state === undefined) return;
     const common = await commonWithLog(kv, state, log, identity);
