@@ -15,6 +15,8 @@ const LIST = "/api/v1/things?limit=1000";
 const DOCUMENT = "/api/v1/things/default/d0";
 /** Four times what a node may hold for responses, because each is held as text and as bytes, and Node needs memory. */
 const MAX_GROWTH_BYTES = 256 * 1024 * 1024;
+/** Makes the garbage collector remove what nobody holds; with a larger heap it may let hundreds of megabytes wait. */
+const HEAP = { NODE_OPTIONS: "--max-old-space-size=224" };
 /** Less than the minute after which the node gives up clients that receive nothing, and long for a busy machine. */
 const PATIENCE_MS = 30_000;
 
@@ -28,7 +30,7 @@ interface Victim {
 async function start(): Promise<Victim> {
   const dir = await mkdtemp(path.join(tmpdir(), "cairn-unread-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
-  const node = NodeProcess.start({ id: "victim", dir });
+  const node = NodeProcess.start({ id: "victim", dir, env: HEAP });
   onTestFinished(() => node.kill());
   await node.ready();
   const url = await node.url();
