@@ -1,4 +1,5 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
+import type { Setting } from "./types/reading.ts";
 import { omitUndefined } from "./source/omit-undefined.ts";
 import { isWithin, type ResolvedConfig } from "./read-config.ts";
 import type { System } from "../api/system.ts";
@@ -51,7 +52,15 @@ function commandLine(command: string, { origin: { file, cwd }, settings }: Resol
       isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd),
   );
   const folder = isRelative ? `cd ${shellWord(cwd)} && ` : "";
-  return `${folder}cairn ${command}${file === undefined ? "" : ` -f ${shellWord(file)}`}`;
+  const variables = settings.map(assignmentOf).join("");
+  return `${folder}${variables}cairn ${command}${file === undefined ? "" : ` -f ${shellWord(file)}`}`;
+}
+
+/** The environment of a node is not that of the shell in which a command is run. Secrets are taken from the latter. */
+function assignmentOf({ path: [top], value, origin: { kind, label } }: Setting): string {
+  if (kind !== "environment" || top === "cairn/http-server") return "";
+  const text = [value].flat().join(",");
+  return `${label}=${/[@<*]/.test(text) ? `"$${label}"` : shellWord(text)} `;
 }
 
 function shellWord(text: string): string {

@@ -23,6 +23,8 @@ export interface Beginning {
   readonly holders: readonly string[];
   /** What to do about them, as a sentence. */
   readonly cure: string;
+  /** A sentence that says how a person overrides the answer. */
+  readonly override: string;
   /** Why it is unknown whether there are other holders. */
   readonly unknown: readonly CairnError[];
 }
@@ -59,7 +61,7 @@ export async function lookBeforeBeginning(
   const [store] = unknown;
   if (exceptId === undefined) {
     // A node with an index answers its own question.
-    await ask(heldByNodes(log, own === undefined ? undefined : system.nodeId, signal));
+    await ask(heldByNodes(log, own === undefined ? undefined : system.nodeId, system, signal));
     // A node that has an index was not renamed.
     const beside = own === undefined ? await othersBeside(log, system) : [];
     for (const read of beside) await ask(read());
@@ -68,12 +70,13 @@ export async function lookBeforeBeginning(
   const holders = [...(own === undefined ? [] : [own]), ...others.flatMap(({ holder = [] }) => holder)];
   // What stores that cannot be read hold may be better than what anything else does.
   const best = store === undefined ? others[0]?.cure : undefined;
-  return { holders, cure: best ?? withoutRemains(store), unknown };
+  return { holders, cure: best ?? withoutRemains(store), override: toBeginEmpty(system), unknown };
 }
 
 /** How a person overrides the answer. */
-export const TO_BEGIN_EMPTY =
-  "To begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first).";
+export function toBeginEmpty({ commandLine }: Pick<System, "commandLine">): string {
+  return `To begin an empty log instead, run ${commandLine("log create --empty")} (with an embedded log, stop the node first).`;
+}
 
 /** A clause for each holder, and a sentence that says what to do; nothing if there is no holder. */
 interface Held {
@@ -104,13 +107,15 @@ async function heldInStores(
 }
 
 /** The advice if only indexes hold transactions of a log. */
-const ONLY_COPIES =
-  'If the log is permanently lost, the indexes of these nodes are the only copies: begin an empty log with cairn log create --empty, restart each of these nodes with "on-log-mismatch": {"different": "rebuild"}, and load what cairn log orphans then prints there.';
+function onlyCopies({ commandLine }: Pick<System, "commandLine">): string {
+  return `If the log is permanently lost, the indexes of these nodes are the only copies: begin an empty log with ${commandLine("log create --empty")}, restart each of these nodes once with "on-log-mismatch": {"different": "rebuild"} in its cairn/tx-log, and load what cairn log orphans then prints there.`;
+}
 
 /** Nodes that have failed because the log is gone answer as well. */
 async function heldByNodes(
   { name, peers }: AskedLog,
   exceptNode: string | undefined,
+  system: System,
   signal: AbortSignal | undefined,
 ): Promise<Held> {
   if (peers === undefined) return {};
@@ -121,14 +126,15 @@ async function heldByNodes(
       : [],
   );
   if (holder.length === 0) return {};
-  return { holder, cure: ONLY_COPIES };
+  return { holder, cure: onlyCopies(system) };
 }
 
 /** The folders of other ids are asked because a node whose host was renamed has another id, unless it is configured. */
 async function othersBeside(
   { name, location, hasOneWriter }: AskedLog,
-  { nodeId, dbDir, kvProvider }: System,
+  system: System,
 ): Promise<(() => Promise<Held>)[]> {
+  const { nodeId, dbDir, kvProvider } = system;
   const isAlone = hasOneWriter === true;
   const [own, suffix] = isAlone ? [location ?? "", "-log"] : [dbDir, "-index"];
   if (path.basename(own) !== `${nodeId}${suffix}` || (!isAlone && !kvProvider.persistent)) return [];
@@ -143,7 +149,7 @@ async function othersBeside(
       : lastInIndex(dbDirLayout(folder).live, name, kvProvider));
     if (last <= FIRST_TX_ID) return {};
     const id = one.slice(0, -suffix.length);
-    const cure = `The id of this node, ${nodeId}, names its folders, and is the host name unless it is configured. If this is the node ${id}, set CAIRN_NODE_ID=${id} (or "cairn/node": {"id": "${id}"}) and start it again. ${isAlone ? "If it is another one, give it a folder of its own (CAIRN_DIR)." : ONLY_COPIES}`;
+    const cure = `The id of this node, ${nodeId}, names its folders, and is the host name unless it is configured. If this is the node ${id}, set CAIRN_NODE_ID=${id} (or "cairn/node": {"id": "${id}"}) and start it again. ${isAlone ? "If it is another one, give it a folder of its own (CAIRN_DIR)." : onlyCopies(system)}`;
     return { holder: `${folder} of node ${id} holds transactions up to ${last}`, cure };
   });
 }

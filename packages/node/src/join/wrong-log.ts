@@ -7,13 +7,7 @@ import type { IndexState } from "../index/rows/index-state.ts";
 import { isUnused, type LogIdentity } from "../log/log-identity.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { maybeWrongLog, type OtherCheckpoint } from "./join-errors.ts";
-import {
-  type AskedLog,
-  type Beginning,
-  type LookOptions,
-  lookBeforeBeginning,
-  TO_BEGIN_EMPTY,
-} from "./may-begin.ts";
+import { type AskedLog, type Beginning, type LookOptions, lookBeforeBeginning } from "./may-begin.ts";
 import type { RestoreContext } from "./restore-index.ts";
 
 /** The parts that are needed to detect that a node was started with the wrong log. */
@@ -82,7 +76,7 @@ async function lookFor(
 /** Returns the error for a log that had transactions but is now missing or, if `isThere` is true, empty. */
 export function emptyLog(
   { name, location, hasOneWriter }: AskedLog,
-  { holders, cure }: Pick<Beginning, "holders" | "cure">,
+  { holders, cure, override }: Pick<Beginning, "holders" | "cure" | "override">,
   { isThere = false }: { readonly isThere?: boolean } = {},
 ): CairnError {
   const where = location === undefined ? "" : ` at ${location}`;
@@ -92,7 +86,7 @@ export function emptyLog(
       ? "Check the path of the log's folder. If the folder was moved, put it back, and restart the node"
       : "Check the log's address and name";
   return new CairnError("LOG_DIFFERENT", `${state}, but ${holders.join("; ")}.`, {
-    hint: `${check}. ${cure}${isThere ? "" : ` ${TO_BEGIN_EMPTY}`} Nothing was deleted.`,
+    hint: `${check}. ${cure}${isThere ? "" : ` ${override}`} Nothing was deleted.`,
   });
 }
 

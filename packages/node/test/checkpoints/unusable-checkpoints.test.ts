@@ -85,7 +85,7 @@ it(
     await truncate(path.join(folder(), `${name}.tar`), 512);
     const b = await scene.start("b");
     const [, command = ""] =
-      /To begin an empty log instead, run cairn (log create --empty)/.exec(
+      /To begin an empty log instead, run (?:cd \S+ && )?(?:[A-Z_]+=\S+ )*cairn (log create --empty)/.exec(
         (await failureOf(b))?.hint ?? "",
       ) ?? [];
     await done(scene, ...command.split(" "));

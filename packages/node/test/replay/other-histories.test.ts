@@ -69,7 +69,7 @@ it.each(["its backup", "its backup and a checkpoint"])(
       return held === "its backup" ? "" : await saveCheckpoint(b);
     }, BACKED_UP);
     expect((await run(scene, "log", "status")).stderr).toMatch(
-      /run (?:cd \S+ && )?cairn log recover, which begins one that continues after transaction 10;/,
+      /run (?:cd \S+ && )?(?:[A-Z_]+=\S+ )*cairn log recover, which begins one that continues after transaction 10;/,
     );
     const planned = JSON.parse(await done(scene, "log", "recover", "--dry-run", "--json")) as object;
     expect(planned).toMatchObject({ txId: 10, beyond: 0, others: [{ checkpoint: abandoned, txId: 14 }] });
@@ -86,7 +86,7 @@ it("a lost log is continued from the checkpoint of the history that continued la
   const name = await continued(saveCheckpoint);
   expect((await run(scene, "log", "status")).stderr).toMatch(
     new RegExp(
-      `checkpoint ${name} in \\S+ holds transactions up to 10[^]*run (?:cd \\S+ && )?cairn log recover, which begins one that continues after transaction 10;`,
+      `checkpoint ${name} in \\S+ holds transactions up to 10[^]*run (?:cd \\S+ && )?(?:[A-Z_]+=\\S+ )*cairn log recover, which begins one that continues after transaction 10;`,
     ),
   );
   await expectContinued(abandoned);

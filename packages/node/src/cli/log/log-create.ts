@@ -4,7 +4,7 @@ import { command } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
 import { requireLogItself, withLog } from "../places/log-place.ts";
-import { lookBeforeBeginning, TO_BEGIN_EMPTY } from "../../join/may-begin.ts";
+import { lookBeforeBeginning, toBeginEmpty } from "../../join/may-begin.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
@@ -26,23 +26,28 @@ export const addLogCreate = command({
       // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
       // address.
       await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
-      return { name: opened.name, id: (await readLogIdentity(opened))?.id ?? null };
+      const { name, location } = opened;
+      return { name, id: (await readLogIdentity(opened))?.id ?? null, location: location ?? null };
     });
-    await run.answer(log, `began the log ${log.name} (id ${log.id})`);
+    await run.answer(log, `began the log ${log.name} (id ${log.id})${at(log.location)}`);
   },
 });
 
+function at(location: string | null): string {
+  return location === null ? "" : ` at ${location}`;
+}
+
 /** Throws `CONFLICT` if something holds transactions of a log with this name, which nodes of a new log would lack. */
 async function requireNoHolder(log: TxLog, system: System): Promise<void> {
-  const { holders, cure } = await lookBeforeBeginning(log, system).catch((error: unknown) => {
+  const { holders, cure, override } = await lookBeforeBeginning(log, system).catch((error: unknown) => {
     if (!isCairnError(error)) throw error;
     const needed = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: `${needed}: only its checkpoints show whether there was a log of this name. ${TO_BEGIN_EMPTY}`,
+      hint: `${needed}: only its checkpoints show whether there was a log of this name. ${toBeginEmpty(system)}`,
       cause: error,
     });
   });
   if (holders.length === 0) return;
   const message = `There was a log "${log.name}": ${holders.join("; ")}. A new log would have none of them.`;
-  throw new CairnError("CONFLICT", message, { hint: `${cure} ${TO_BEGIN_EMPTY}` });
+  throw new CairnError("CONFLICT", message, { hint: `${cure} ${override}` });
 }

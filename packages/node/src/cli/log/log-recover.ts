@@ -190,6 +190,7 @@ async function replace({ log, system, existing }: RecoveryPlace, found: Continua
   const { id } = identity;
   return {
     name: log.name,
+    location: log.location ?? null,
     id,
     offset: txId,
     checkpoint,
@@ -217,14 +218,15 @@ async function write(
   terminal: Terminal,
 ): Promise<void> {
   if (json === true) return await writeJson(terminal.stdout, { ...begun, others: describeOthers(others) });
-  const { name, id, continues, beyond } = begun;
+  const { name, location, id, continues, beyond } = begun;
+  const place = location === null ? "" : ` at ${location}`;
   const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
   const next = isShared
     ? "running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node"
     : "start the node to follow it";
   await writeLine(
     terminal.stdout,
-    `began the log ${name} (id ${id}), which continues after ${after}; ${next}`,
+    `began the log ${name} (id ${id})${place}, which continues after ${after}; ${next}`,
   );
   if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
   await writeOthers(others, terminal);

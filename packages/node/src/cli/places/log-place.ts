@@ -2,7 +2,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { closeStores } from "../../checkpoints/checkpoint-stores.ts";
 import type { System } from "../../api/system.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { type AskedLog, type Beginning, lookBeforeBeginning, TO_BEGIN_EMPTY } from "../../join/may-begin.ts";
+import { type AskedLog, type Beginning, lookBeforeBeginning } from "../../join/may-begin.ts";
 import type { ConfigurationOptions } from "../options/configuration.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { configuredSystem } from "./configured-system.ts";
@@ -24,9 +24,9 @@ export async function noLog(log: AskedLog, system?: System): Promise<CairnError>
       hint: `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
     });
   }
-  const { holders, cure, unknown } = found;
+  const { holders, cure, override, unknown } = found;
   if (holders.length > 0) {
-    const hint = `Check the log's address and name. ${cure} ${TO_BEGIN_EMPTY}`;
+    const hint = `Check the log's address and name. ${cure} ${override}`;
     return new CairnError("NOT_FOUND", `${message}, but ${holders.join("; ")}.`, { hint });
   }
   const doubts = unknown.map((one) => ` It is unknown whether there was one: ${one.code}: ${one.message}`);
