@@ -68,14 +68,17 @@ async function failureOf(node: NodeProcess): Promise<{ message: string; hint: st
   );
 }
 
+function withoutEnvironment(command = ""): string {
+  return command.replaceAll(/[A-Z_]+=\S+ /g, "");
+}
+
 /** Returns the command in the first hint; the others have the same one, each with the environment that it was given. */
 function commandIn(hints: readonly string[]): string {
   const commands = hints.map((hint) =>
     /run ((?:cd \S+ && )?(?:[A-Z_]+=\S+ )*cairn log recover.*?), which begins/s.exec(hint),
   );
   const [command = "", ...others] = commands.map((found) => found?.[1]?.replaceAll(/\s+/g, " "));
-  const bare = (one = ""): string => one.replaceAll(/[A-Z_]+=\S+ /g, "");
-  for (const other of others) expect(bare(other)).toBe(bare(command));
+  for (const other of others) expect(withoutEnvironment(other)).toBe(withoutEnvironment(command));
   expect(command).toContain(` -f ${path.join(folder, "work", "cluster.json")}`);
   return command;
 }

@@ -68,8 +68,10 @@ function beginRequest(response: ServerResponse, table: RouteTable, parts: Servin
     if (route === undefined) throw unserved(call);
     const problem = preconditionProblem(request.headers, call.method, route.requestHeaders === PRECONDITIONS);
     if (problem !== undefined) throw problem;
-    if (route.method !== "GET") carryOut(call, route, parts);
-    else atEndOfTurn(() => carryOut(call, route, parts));
+    if (route.method !== "GET") {
+      route.checkUrl?.(call.url);
+      carryOut(call, route, parts);
+    } else atEndOfTurn(() => carryOut(call, route, parts));
   } catch (error) {
     fail(call, error, parts);
   }
@@ -104,7 +106,13 @@ async function handleWithBody(call: Call, route: Route, parts: ServingParts): Pr
 }
 
 function handle(call: Call, route: Route): HttpAnswer | Promise<HttpAnswer> {
-  call.query = parseQuery(call.url, route.query ?? {});
+  try {
+    call.query = parseQuery(call.url, route.query ?? {});
+  } catch (error) {
+    // There may be nothing at the address, so that no parameter would be right.
+    route.checkUrl?.(call.url);
+    throw error;
+  }
   if (route.body?.[JSON_BODY] !== undefined) requireBody(call.request, call.body);
   call.require(route.concerns);
   return route.handle(call);

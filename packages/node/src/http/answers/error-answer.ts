@@ -52,6 +52,8 @@ export function errorAnswer(
   if (status === 405 && known?.code === "LOG_READ_ONLY")
     headers["allow"] = READ_METHODS.filter((one) => methods.has(one)).join(", ");
   if (status === 401) headers["www-authenticate"] = "Bearer";
+  // Where a body in an unknown coding ends is unknown as well.
+  if (status === 501) headers["connection"] = "close";
   if (status === 503) headers["retry-after"] = "1";
   return { status, headers, ...errorForm(call, status, known ?? INTERNAL) };
 }

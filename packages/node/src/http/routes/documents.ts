@@ -78,6 +78,7 @@ export const documentRoutes: readonly Route[] = [
     path: "/api/v1/{bucket}",
     right: "read",
     concerns: { bucket: ({ url }) => parseDocumentPath(url).bucket },
+    checkUrl: parseDocumentPath,
     id: "listDocuments",
     tag: "documents",
     summary: "List a bucket in key order.",
@@ -153,6 +154,7 @@ function addressed<P extends QueryParameters>(
     route({
       ...declared,
       path: "/api/v1/{bucket}/{namespace}/{name}",
+      checkUrl: parseDocumentPath,
       label,
       id,
       summary: `${verb} a document.`,
@@ -160,6 +162,7 @@ function addressed<P extends QueryParameters>(
     route({
       ...declared,
       path: "/api/v1/{bucket}/{name}",
+      checkUrl: parseDocumentPath,
       label,
       id: `${of}DefaultDocument`,
       summary: `${verb} a document in the namespace \`default\`.`,
