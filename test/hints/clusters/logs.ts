@@ -57,7 +57,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForStatus("b", ({ failure }) => failure !== null);
       return { status: "b" };
     },
-    hint: /run cairn (log recover), which begins one that continues after transaction 6/,
+    hint: /run (?:[A-Z_]+=\S+ )*cairn (log recover), which begins one that continues after transaction 6/,
     follow: async (scene, [, command = ""]) => await scene.runStep(command),
   },
   {
@@ -76,7 +76,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForStatus("c", ({ failure }) => failure !== null);
       return { status: "c" };
     },
-    hint: /make (checkpoint-\S+) usable \(CHECKPOINT_INCOMPLETE: .* unfinished copies.*\), and run cairn (log recover)/,
+    hint: /make (checkpoint-\S+) usable \(CHECKPOINT_INCOMPLETE: .* unfinished copies.*\), and run (?:[A-Z_]+=\S+ )*cairn (log recover)/,
     async follow(scene, [, checkpoint = "", command = ""]) {
       const archive = `${checkpoint}.tar`;
       await scene.step("copy the archive again", () =>
