@@ -97,7 +97,7 @@ export async function applyMessages(
   const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
   const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
-  let { log, txId, time, sha256 } = before;
+  let { log, txId, time } = before;
   let committed = 0;
   let operations = 0;
   let written = 0;
@@ -134,8 +134,9 @@ export async function applyMessages(
     const effect = { outcome, documents: keys.documents, written: sum - written };
     chains.add(message, decoded.kind !== "unreadable", effect);
     written = sum;
-    if (index === messages.length - 1) ({ sha256 } = anchorOf(message));
   }
+  const last = messages.at(-1);
+  const { sha256 } = last === undefined ? before : anchorOf(last.message);
   const state = stateAfter(before, { log, txId, time, sha256 }, loaded);
   const rows = keys.rows();
   await policies?.addRows(rows, fields);

@@ -207,8 +207,8 @@ it("the largest entry that is not refused is ended in every way", { tags: "rest/
     { state: "dead", retry: { attempts: 3 } },
     { state: "dead", retry: { attempts: 3 } },
   ]);
-  // An attempt whose end a busy machine writes too late is made again.
-  for (const name of all.slice(1))
-    expect(errors.filter((one) => one === name).length).toBeGreaterThanOrEqual(3);
+  // Errors that concern no entry, such as that of a look at the shards, may come on a busy machine.
+  const attempts = errors.filter((one) => one !== undefined);
+  expect(attempts.toSorted()).toEqual(all.slice(1).flatMap((name) => [name, name, name]));
   await director.stop();
 });
