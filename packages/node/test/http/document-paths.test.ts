@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { DocumentKey } from "@cairn/client";
 import { documentUrl, parseDocumentPath } from "../../src/http/requests/address.ts";
 import { serve } from "./served-node.ts";
 
@@ -125,4 +127,71 @@ describe("the address of a document", () => {
       expect(pathname + search).toBe(url.replaceAll("'", search === "" ? "'" : "%27"));
     }
   });
+
+  test("yields the same key whichever addresses were parsed before it", () => {
+    const several = fc.array(fc.oneof(address, likely), { minLength: 1, maxLength: 12 });
+    fc.assert(
+      fc.property(several, (urls) => {
+        const alone = urls.map((url) => {
+          // After an address in another namespace, nothing is remembered that this one could begin with.
+          parseDocumentPath("/api/v1/other/other/x");
+          return keyAt(url);
+        });
+        expect(urls.map(keyAt)).toEqual(alone);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
 });
+
+/** Returns the key of the document at an address; undefined if there is none. */
+function keyAt(url: string): DocumentKey | undefined {
+  try {
+    return parseDocumentPath(url).key;
+  } catch {
+    return undefined;
+  }
+}
+
+const part = fc.oneof(
+  fc.constantFrom(
+    "pods",
+    "default",
+    "a",
+    "A",
+    "a%2Fb",
+    "%41",
+    "%zz",
+    "..",
+    ".",
+    "",
+    "tx",
+    "x?y=1",
+    "x?",
+    "a#b",
+  ),
+  fc.constantFrom(
+    "\u00e9",
+    "a b",
+    "a\0b",
+    "%00",
+    "%C3%BC",
+    "x".repeat(1_024),
+    "x".repeat(1_025),
+    "n/./m",
+    "a//b",
+  ),
+  fc.string({ maxLength: 8 }),
+);
+
+const address = fc
+  .tuple(
+    fc.constantFrom("/api/v1/", "/api/v1", "/", "/health/", "/api/v1/pods/default/"),
+    fc.array(part, { maxLength: 4 }),
+  )
+  .map(([begin, parts]) => begin + parts.join("/"));
+
+/** Addresses in a few namespaces, so that consecutive ones share their beginning. */
+const likely = fc
+  .tuple(fc.constantFrom("default", "%25zz", "%zz", "x%3F", "x?"), part)
+  .map(([namespace, name]) => `/api/v1/pods/${namespace}/${name}`);
