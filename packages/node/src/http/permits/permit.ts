@@ -30,8 +30,8 @@ export class Permit {
     return this.#isRevoked;
   }
 
-  has(right: Right | "none"): boolean {
-    return right === "none" || includesRight(this.#rights, right);
+  has(right: Right): boolean {
+    return includesRight(this.#rights, right);
   }
 
   mayUse(bucket: string): boolean {
@@ -39,7 +39,7 @@ export class Permit {
   }
 
   /** Throws `FORBIDDEN` unless the sender has `right`. `what` is what requires it. */
-  require(right: Right | "none", what: string): void {
+  require(right: Right, what: string): void {
     if (this.has(right)) return;
     throw new CairnError(
       "FORBIDDEN",
