@@ -36,8 +36,8 @@ import {
 } from "../requests/preconditions.ts";
 import { array, ref } from "../requests/schema-parts.ts";
 import { writeConditionally } from "./conditional-write.ts";
+import { BY_KEY } from "./find-route.ts";
 
-const BY_KEY = "/api/v1/buckets/{bucket}/document";
 const DOCUMENT = {
   concerns: { bucket: (call: DocumentCall) => keyOf(call).bucket },
   tag: "documents",

@@ -12,7 +12,8 @@ export interface RoutePlace {
 
 export const NOWHERE: RoutePlace = { methods: new Map(), params: {} };
 const BUCKET = `${API}{bucket}`;
-const BY_KEY = `${API}buckets/{bucket}/document`;
+/** The path of a document whose key is a parameter. */
+export const BY_KEY = `${API}buckets/{bucket}/document`;
 
 class ServedPlace implements RoutePlace {
   readonly methods = new Map<string, Route>();
