@@ -112,11 +112,12 @@ async function* stream(
 /** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
 function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
   const last = request.headers["last-event-id"];
-  const { ticket: _, fromTime, ...others } = query;
-  const asGiven = { ...others, ...(fromTime === undefined ? {} : { fromTime }) };
+  const { ticket: _, ...asGiven } = query;
   if (typeof last !== "string" || last === "") return asGiven;
   const from = parseTxId(last, "Last-Event-ID");
-  return from === others.from ? asGiven : { ...others, from };
+  if (from === asGiven.from) return asGiven;
+  const { fromTime: __, ...others } = asGiven;
+  return { ...others, from };
 }
 
 function throwWithFloor(error: unknown): never {
