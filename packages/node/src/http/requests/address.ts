@@ -39,9 +39,8 @@ export function toOriginForm(request: IncomingMessage): void {
 }
 
 /**
- * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The router's own decoding is not used, because it
- * cannot distinguish `/` from `%2F`, and it normalizes valid names (`a//b`, `a/./b`). Each part is decoded exactly
- * once.
+ * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The path is divided before its parts are decoded, exactly
+ * once, because `%2F` does not divide it. It is not normalized, because `a//b` and `a/./b` are valid names.
  */
 export function parseDocumentPath(url: string): DocumentPath {
   const path = pathOf(url);
