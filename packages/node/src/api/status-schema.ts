@@ -30,13 +30,13 @@ const Warning = z.object({ code: Text, message: Text, hint: Text });
 const Rate = z.object({ perSecond: z.number().min(0), p50Ms: Ms.nullable(), p99Ms: Ms.nullable() });
 const Run = z.object({ txId: Count, history: Text, effects: Text });
 
-export const VerdictSchema = z.object({
+const VerdictSchema = z.object({
   state: z.enum(["healthy", "not-ready", "attention", "failing"]),
   message: Text,
   hint: Text.nullable(),
 });
 
-export const FindingSchema = z.object({
+const FindingSchema = z.object({
   code: Text,
   severity: z.enum(["failing", "attention", "notice"]),
   since: Time.nullable(),

@@ -1,6 +1,6 @@
 import type { Finding, StatusVerdict } from "@cairn/client";
 
-export type Severity = Finding["severity"];
+type Severity = Finding["severity"];
 
 /** Every finding that a node can have, with its severity. docs/metrics.md says what each means. */
 export const NODE_FINDINGS = {
