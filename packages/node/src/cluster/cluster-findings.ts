@@ -39,7 +39,7 @@ export function clusterFindings(view: ClusterView, now: number): ClusterFinding[
 
 /**
  * Returns a view in the form of GET /status/cluster, with the verdict that its findings lead to. `known` are findings
- * beside those of the view.
+ * in addition to those of the view.
  */
 export function clusterStatus(
   view: ClusterView,

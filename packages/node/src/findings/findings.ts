@@ -37,7 +37,7 @@ const ALL = { ...NODE_FINDINGS, ...CLUSTER_FINDINGS };
 /** The order of severities, from the worst. */
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];
 
-/** What a finding says, beside its code and severity. What is omitted is null. */
+/** What a finding says, in addition to its code and severity. What is omitted is null. */
 type Said = Pick<Finding, "message"> & { readonly code?: string | null } & Partial<
     Pick<Finding, "hint" | "since">
   >;
@@ -54,7 +54,7 @@ export function worstFirst<F extends Finding>(findings: readonly F[]): F[] {
   return findings.toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
 }
 
-/** Returns the verdict that findings lead to, worst first. `message` says what there is if none of them counts. */
+/** Returns the verdict that findings lead to, worst first. `message` is that of the verdict if none of them counts. */
 export function verdictOf(
   findings: readonly (Finding & { readonly node?: string | null })[],
   isReady: boolean,

@@ -28,7 +28,7 @@ const FUTURE_MS = 60_000;
 /** How long an index that was moved aside at the start is reported (ms). */
 const MOVED_ASIDE_MS = 24 * 3_600_000;
 
-/** Returns the status of a node, which the findings and the verdict complete. `now` is in milliseconds since 1970. */
+/** Completes the status of a node with its findings and its verdict. `now` is in milliseconds since 1970. */
 export function withFindings(facts: NodeFacts, now: number): NodeStatus {
   const { node, phase } = facts;
   const findings = nodeFindings(facts, now);

@@ -37,8 +37,8 @@ let reading: Promise<PageFiles> | undefined;
 const PAGE = { method: "GET", right: "none", concerns: "none" } as const;
 
 /**
- * The page at `/` and its files below `/page/`. These addresses require no token, because the page asks for it. Only if
- * the node requires none, the page contains the first sentence about the node before its script runs.
+ * The page at `/` and its files below `/page/`. These addresses require no token, because the page asks for it. If the
+ * node requires none, the page contains the first sentence about the node even before its script runs.
  */
 export const pageRoutes: readonly Route[] = [
   route({

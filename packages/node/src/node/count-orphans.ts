@@ -8,8 +8,8 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { orphanTransactions } from "../join/orphan-transactions.ts";
 
 /**
- * Counts the transactions that only indexes in quarantine contain while a node runs, in which they may be loaded again
- * (`cairn load`) or given up by removing their folder. What a comparison at a join has shown stays recorded with them.
+ * Counts the transactions that only indexes in quarantine contain. While a node runs, they may be loaded again (`cairn
+ * load`), or given up by removing their folder. What a comparison at a join has shown stays recorded with them.
  */
 export class OrphanCount {
   readonly #directory: IndexDirectory;

@@ -116,8 +116,8 @@ export class NodeAppends {
   }
 
   /**
-   * Appends a barrier if the log has refused transactions, but none within the last `quietMs`: while clients are
-   * refused, that it may take so small a message means nothing. The log has room again if it takes it.
+   * Appends a barrier if the log has refused transactions, but none within the last `quietMs`. If the log accepts the
+   * barrier, it has room again. While it still refuses clients, this would prove nothing, because a barrier is so small.
    */
   async retryRefused(quietMs: number): Promise<void> {
     const { refusals } = this.#life.observation;

@@ -21,9 +21,9 @@ import { OrphanCount } from "./count-orphans.ts";
 import { coalesced } from "../concurrency/coalesced.ts";
 import { type RepeatedWork, repeatEvery } from "../concurrency/repeated-work.ts";
 
-/** The pause between looks at what needs attention. */
+/** The pause between looks at what needs attention (ms). */
 const LOOK_MS = 30_000;
-/** The pause between attempts of a log that has refused transactions. Once it has room, that should soon be known. */
+/** The pause between attempts to find out whether a log that has refused transactions accepts them again (ms). */
 const RETRY_MS = 5_000;
 
 export interface ReportingParts {

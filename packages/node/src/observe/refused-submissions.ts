@@ -6,24 +6,24 @@ import { isoTime } from "../text/iso-time.ts";
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
 /**
- * Whether the transaction log takes transactions. A log that refuses them can still be read, so nothing else would alert
+ * Whether the transaction log accepts transactions. A log that refuses them can still be read, so nothing else would alert
  * an operator.
  */
 export class RefusedSubmissions {
-  /** Called when the refusals begin, when they have another reason, and when they end. */
+  /** Called when the refusals begin, when their reason changes, and when they end. */
   onChange: () => void = () => {};
   #error: CairnError | undefined;
   #since = 0;
   #lastAt = 0;
 
-  /** Returns why the log refused the last transaction; null if it took it. */
+  /** Returns why the log refused the last transaction; null if it accepted it. */
   get refused(): NodeStatus["log"]["refused"] {
     if (this.#error === undefined) return null;
     const { code, message, hint = null } = this.#error;
     return { since: isoTime(this.#since), code, message, hint };
   }
 
-  /** Returns the time since the last refusal (ms); undefined if the log took the last transaction. */
+  /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */
   get quietMs(): number | undefined {
     return this.#error === undefined ? undefined : systemClock.now() - this.#lastAt;
   }

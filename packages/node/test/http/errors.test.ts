@@ -155,7 +155,7 @@ describe("an unsupported transfer coding", () => {
       socket.end(`${head}\r\n\r\n8\r\n{"a": 1}\r\n0\r\n\r\n`);
       const answer = await text(socket);
       expect(answer).toMatch(/^HTTP\/1\.1 501 [^]*\r\nconnection: close\r\n/i);
-      // The body, whose end nobody knows, gets no answer of its own.
+      // The body, whose end is unknown, gets no answer of its own.
       expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
       expect(answer).toContain('"code":"REQUEST_INVALID"');
       expect(answer).toContain(coding);

@@ -123,6 +123,5 @@ it("a node warns once about a transaction whose time is in the future, which hol
   const { txTime } = await node.await(await put(node, "k2"));
   await vi.waitFor(() => expect(told()).toMatchObject([{ level: WARNING, finding: "clock-ahead" }]));
   expect(Date.parse(txTime)).toBeGreaterThan(Date.now() + DAY_MS / 2);
-  // The next transaction has the same time, which is not worth another line.
   expect(told()[0]?.msg).toContain(txTime);
 });

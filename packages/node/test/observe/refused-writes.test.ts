@@ -18,7 +18,7 @@ async function fill(node: CairnNode): Promise<void> {
     await node.submit({ ops: [["put", "things", `default/k${n}`, { text, n }]] });
 }
 
-it("a full log is what the status, the cluster, the metrics and the exit code say until it takes transactions again", async () => {
+it("a full log is reported by the status, the cluster, the metrics and the exit code until it accepts transactions again", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "cairn-full-"));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const config = path.join(folder, "nats.conf");

@@ -91,7 +91,7 @@ function onlyFinding({ findings }: ClusterStatus | NodeStatus): Finding | undefi
   return others.length > 0 || only?.severity === "notice" ? undefined : only;
 }
 
-/** Everything that needs attention, worst first. It is left out if there is nothing beside the verdict. */
+/** Everything that needs attention, worst first. It is left out if it would only repeat the verdict. */
 export function Findings(sources: Sources) {
   const source = judged(sources);
   const { value } = source;

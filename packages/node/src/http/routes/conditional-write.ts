@@ -42,11 +42,11 @@ const RETRY = { firstMs: 5, maxMs: 500 };
 const turns = new Turns();
 
 /**
- * Submits a write and, unless the request has `await=false`, waits until it is indexed. A transaction can require only a single revision,
- * or none. Any other precondition (such as `If-Match: *`) is evaluated against the present revision, which the
- * transaction then requires. If another write comes before the transaction, the precondition may still hold. Therefore,
- * it is evaluated again and another transaction is submitted, until the precondition fails or the limit ends. Nothing is
- * applied twice, because each transaction but the last one is known to have been aborted.
+ * Submits a write and, unless the request has `await=false`, waits until it is indexed. A transaction can require only a
+ * single revision, or none. Any other precondition (such as `If-Match: *`) is evaluated against the present revision,
+ * which the transaction then requires. If another write comes before the transaction, the precondition may still hold.
+ * Therefore, it is evaluated again and another transaction is submitted, until the precondition fails or the limit ends.
+ * Nothing is applied twice, because each transaction but the last one is known to have been aborted.
  *
  * Such writes take turns on a node, and pause if a write of another node came first. Otherwise, most of the transactions
  * of n concurrent writes would be aborted, and there would be about n² of them.

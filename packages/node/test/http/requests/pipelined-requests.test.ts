@@ -141,7 +141,7 @@ describe.each([false, true])(
   },
 );
 
-it("is carried out if the whole response before it is on its way, and in order", async () => {
+it("a request that arrives while the whole response before it is on its way is carried out after that", async () => {
   await using served = await serve();
   // The sockets' own buffers contain a part of this, but not all.
   const json = JSON.stringify("x".repeat(1 << 25));
