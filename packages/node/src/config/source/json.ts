@@ -1,4 +1,4 @@
-import { parseTree } from "jsonc-parser";
+import { createScanner, parseTree } from "jsonc-parser";
 import type { Node, ParseError } from "jsonc-parser";
 import { normalizeName } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
@@ -95,13 +95,15 @@ function entriesOf(properties: readonly Node[], source: SourceText, refuse: Refu
   return [...entries.values()];
 }
 
-/** The nesting is checked before parsing, because the parser is recursive. */
+// The parser is recursive, and continues after faults, so its own tokens are counted before parsing.
 function tooDeepAt(text: string): number | undefined {
+  const scanner = createScanner(text, true);
   let depth = 0;
-  for (const { 0: token, index } of text.matchAll(/"(?:[^"\\]+|\\.)*"?|[{}[\]]/gs)) {
-    if (token === "{" || token === "[") depth += 1;
-    else if (token === "}" || token === "]") depth -= 1;
-    if (depth > MAX_DEPTH) return index;
+  for (scanner.scan(); scanner.getTokenLength() > 0; scanner.scan()) {
+    const first = text[scanner.getTokenOffset()];
+    if (first === "{" || first === "[") depth += 1;
+    else if (first === "}" || first === "]") depth -= 1;
+    if (depth > MAX_DEPTH) return scanner.getTokenOffset();
   }
   return undefined;
 }
