@@ -45,22 +45,27 @@ export async function createSystem(
   };
 }
 
-/** Relative paths in a configuration are resolved from the working directory. Commands need no `dir` of their own. */
+/** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */
 function commandLine(command: string, { origin: { file, cwd }, settings }: ResolvedConfig): string {
   const isRelative = settings.some(
-    ({ path: [top], value, isPath }) =>
-      isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd),
+    ({ path: [top], value, origin, isPath, isRelative: isWritten }) =>
+      (isWritten === true && origin.kind !== "environment") ||
+      (isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd)),
   );
   const folder = isRelative ? `cd ${shellWord(cwd)} && ` : "";
   const variables = settings.map(assignmentOf).join("");
   return `${folder}${variables}cairn ${command}${file === undefined ? "" : ` -f ${shellWord(file)}`}`;
 }
 
-/** The environment of a node is not that of the shell in which a command is run. Secrets are taken from the latter. */
-function assignmentOf({ path: [top], value, origin: { kind, label } }: Setting): string {
+/**
+ * The environment of a node is not that of the shell in which a command is run. Passwords in addresses are taken from the
+ * latter; if they are not set there, the shell refuses the command, which would otherwise concern another log.
+ */
+function assignmentOf({ path: [top], value, origin: { kind, label }, isPath }: Setting): string {
   if (kind !== "environment" || top === "cairn/http-server") return "";
   const text = [value].flat().join(",");
-  return `${label}=${/[@<*]/.test(text) ? `"$${label}"` : shellWord(text)} `;
+  const isSecret = isPath !== true && text.includes("@");
+  return `${label}=${isSecret ? `"\${${label}:?}"` : shellWord(text)} `;
 }
 
 function shellWord(text: string): string {

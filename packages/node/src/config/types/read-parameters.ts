@@ -1,3 +1,4 @@
+import { isAbsolute } from "node:path";
 import { DEFAULT_ORIGIN, emptyMap, findEntry, normalizeName } from "../source/config-tree.ts";
 import type { ConfigEntry, MapNode } from "../source/config-tree.ts";
 import { didYouMean, nearestName } from "../../text/nearest-name.ts";
@@ -70,8 +71,9 @@ function readParameter(
 function recorded({ type }: Parameter<unknown>, { path, node, reading }: Value, value: unknown): unknown {
   if (value === undefined) return undefined;
   const shown = type.isSecret === true ? "(secret)" : type.show?.(value);
-  const isPath = type.isPath === undefined ? {} : { isPath: type.isPath };
-  if (shown !== undefined) reading.settings.push({ path, value: shown, origin: node.origin, ...isPath });
+  const isRelative = node.type === "string" && !isAbsolute(node.text) && !node.text.startsWith("file:");
+  const marks = type.isPath && { isPath: type.isPath, isRelative };
+  if (shown !== undefined) reading.settings.push({ path, value: shown, origin: node.origin, ...marks });
   return value;
 }
 

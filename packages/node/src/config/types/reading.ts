@@ -17,6 +17,8 @@ export interface Setting {
   readonly origin: Origin;
   /** True if the value is a path on this machine. */
   readonly isPath?: true;
+  /** True if the value was written as a path from the working directory. */
+  readonly isRelative?: boolean;
 }
 
 /** The type of a parameter: how its values are read, its name in the documentation, and its description for editors. */
