@@ -10,7 +10,7 @@ import { CairnError, type ErrorCode, errorMessage, systemErrorCode } from "./err
  * - `denied`: the process lacks a permission that an operator must grant. Report what to change, and try again.
  * - `failing`: the device is failing, which an operator must examine. Try again, since a cable may have been the cause.
  */
-export type SystemErrorMeaning = "wait" | "full" | "denied" | "failing";
+type SystemErrorMeaning = "wait" | "full" | "denied" | "failing";
 
 /** An error of the operating system: its name, the response, and what happened, as a clause. */
 export interface SystemError {

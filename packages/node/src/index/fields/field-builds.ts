@@ -90,7 +90,7 @@ export function fieldWorkRows(
   return rows;
 }
 
-export interface FieldStep {
+interface FieldStep {
   /** Returns whether another writer is waiting for the step to end. */
   isWanted(): boolean;
   /** Reports the number of documents processed since the last report. */
@@ -102,7 +102,7 @@ export interface FieldStep {
  * another writer is waiting, and otherwise after `PAGES_PER_STEP` pages. Each page is a batch, so that a node that was
  * killed continues after the last page that it wrote. After an error, the work must be read again.
  */
-export async function stepFieldWork(
+async function stepFieldWork(
   kv: KvStore,
   state: IndexState,
   work: FieldWork,

@@ -40,7 +40,7 @@ export function isLastInRow(txId: TxId): boolean {
  * Returns the value of the row that successive transactions share, given the values that rows of their own would have;
  * undefined if it would be too large. `key` is the row key of the last of them.
  */
-export function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Buffer | undefined {
+function encodeShared(key: Uint8Array, values: readonly Uint8Array[]): Buffer | undefined {
   let length = 1;
   for (const value of values) length += LENGTH_BYTES + value.length;
   if (length > MAX_SHARED_BYTES) return undefined;
@@ -125,7 +125,7 @@ interface OwnRow {
   readonly value: Uint8Array;
 }
 
-/** The rows of a batch's outcomes (rows/outcome-rows.ts). */
+/** The rows of a batch's outcomes. */
 export class OutcomeBatch {
   readonly #rows: KvOperation[] = [];
   /** The rows that may yet be replaced by a shared one. */
