@@ -91,7 +91,7 @@ export class OpenEntries {
     this.#waitUntil(name, again);
   }
 
-  /** Has the entries read again that are due. */
+  /** Has the due entries read again. */
   wake(now: number): void {
     if (this.dueAt > now) return;
     this.dueAt = Infinity;

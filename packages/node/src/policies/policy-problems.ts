@@ -81,7 +81,7 @@ class PolicyCheck {
     this.#neverBoth(map["expire"], map["queues"]);
   }
 
-  /** An entry leaves a queue only with its shard, so that no rule removes entries that nobody has finished. */
+  /** An entry leaves a queue only with its shard, so that no rule removes unfinished entries. */
   #neverBoth(expire: unknown, queues: unknown): void {
     if (!isMap(expire) || !isMap(queues)) return;
     for (const bucket of Object.keys(expire)) {

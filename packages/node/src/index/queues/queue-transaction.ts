@@ -141,8 +141,8 @@ export class QueueTransaction {
   }
 
   /**
-   * An eviction concerns nobody's epoch, because it must always be possible. It removes the entry from whichever shard
-   * it is in, so that it does not matter who moves the entry meanwhile, and several keys of an entry may be evicted.
+   * An eviction needs no epoch, because it must always be possible. It removes the entry from whichever shard it is in,
+   * so that moves in the meantime do not matter, and several keys of an entry may be evicted.
    */
   evict(entry: string, number: number | undefined): Reason {
     const refused = this.#evicted.has(entry) ? undefined : this.#writtenTwice(entry);
@@ -273,7 +273,7 @@ export class QueueTransaction {
     return refused ?? (shard?.state === "draining" ? undefined : this.#isIn(number, shard));
   }
 
-  /** Returns the reason why a shard cannot be taken; undefined if nobody holds it or the lease has ended. */
+  /** Returns the reason why a shard cannot be taken; undefined if it is unclaimed or the lease has ended. */
   #heldBy(number: number, shard: Shard | undefined): Reason {
     const { holder, epoch, state } = shard ?? NEW_SHARD;
     if (holder === undefined || holder.until <= this.#clock.time) return undefined;
