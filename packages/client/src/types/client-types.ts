@@ -19,7 +19,7 @@ export interface CallOptions {
 }
 
 export interface WaitOptions extends CallOptions {
-  /** How long to wait before `TX_TIMEOUT` is thrown. Defaults to 30,000 ms. */
+  /** How long the node waits. Defaults to 30,000 ms. `TX_TIMEOUT` is thrown for a transaction that is not indexed by then. */
   readonly timeoutMs?: number;
 }
 
