@@ -1,5 +1,5 @@
 import type { ClusterFinding, ClusterStatus } from "@cairn/client";
-import { finding, verdictOf, worstFirst } from "../findings/findings.ts";
+import { finding, type NODE_FINDINGS, verdictOf, worstFirst } from "../findings/findings.ts";
 import { formatCount, formatDuration, formatNumberOf, formatTime } from "../text/quantities.ts";
 import type { Peer } from "./ask-cluster.ts";
 import { type ClusterView, isMember, sameIds } from "./cluster-view.ts";
@@ -10,6 +10,7 @@ const SILENT_HINT =
 const DIFFERENT_PAST_HINT =
   "Wait a few minutes and run the command again: one after another, the nodes compare their indexes with a rebuild from the log and replace a wrong one. " +
   "To compare them now, run cairn status --cluster --digest.";
+const OVERDUE = "checkpoint-overdue" satisfies keyof typeof NODE_FINDINGS;
 /** How many digits of a digest are shown, which is enough to distinguish a few digests. */
 const SHOWN_DIGITS = 12;
 
@@ -20,12 +21,15 @@ const SHOWN_DIGITS = 12;
 export function clusterFindings(view: ClusterView, now: number): ClusterFinding[] {
   const members = view.peers.filter(isMember(view));
   const newest = Math.max(0, ...members.map(newestCheckpoint));
-  const own = members.flatMap((peer) =>
-    peer.status.findings
-      // The node may not have looked at the store since another one saved a checkpoint.
-      .filter(({ code }) => code !== "checkpoint-overdue" || newestCheckpoint(peer) === newest)
-      .map((one) => ({ ...one, node: peer.node })),
+  const own = members.flatMap(({ node, status: { findings } }) =>
+    findings.filter(({ code }) => code !== OVERDUE).map((one) => ({ ...one, node })),
   );
+  // The checkpoint is that of the cluster. A node may not have looked at the store since another one saved a newer one.
+  const overdue = members
+    .filter((peer) => newestCheckpoint(peer) === newest)
+    .flatMap(({ status: { findings } }) => findings.filter(({ code }) => code === OVERDUE))
+    .slice(0, 1)
+    .map((one) => ({ ...one, node: null }));
   const silent = view.silent.map(({ node, forMs }) => ({
     ...finding("node-silent", {
       message: `no response; last heard from ${formatDuration(forMs)} ago.`,
@@ -34,7 +38,13 @@ export function clusterFindings(view: ClusterView, now: number): ClusterFinding[
     }),
     node,
   }));
-  return worstFirst([...sameIdFindings(view.peers), ...own, ...silent, ...pastFindings(view.past, members)]);
+  return worstFirst([
+    ...sameIdFindings(view.peers),
+    ...own,
+    ...silent,
+    ...pastFindings(view.past, members),
+    ...overdue,
+  ]);
 }
 
 /**

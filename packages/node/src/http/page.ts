@@ -34,6 +34,17 @@ const HEADERS = {
 
 let reading: Promise<PageFiles> | undefined;
 
+/** A failed read, for example for want of open files, is repeated. */
+async function pageFiles(): Promise<PageFiles> {
+  reading ??= readPage();
+  try {
+    return await reading;
+  } catch (error) {
+    reading = undefined;
+    throw error;
+  }
+}
+
 const PAGE = { method: "GET", right: "none", concerns: "none" } as const;
 
 /**
@@ -45,7 +56,7 @@ export const pageRoutes: readonly Route[] = [
     ...PAGE,
     path: "/",
     async handle({ api, served }) {
-      const { shell } = await (reading ??= readPage());
+      const { shell } = await pageFiles();
       const sentence = served.requiresToken
         ? "This node requires a token, which this page asks for."
         : await firstSentence(api);
@@ -60,7 +71,7 @@ export const pageRoutes: readonly Route[] = [
     ...PAGE,
     path: "/page/{file}",
     async handle({ params: { file = "" } }) {
-      const asset = (await (reading ??= readPage())).assets.get(file);
+      const asset = (await pageFiles()).assets.get(file);
       if (asset === undefined) {
         throw new CairnError("NOT_FOUND", `The page has no file ${JSON.stringify(file)}.`, {
           hint: "Open the page again at /: a file of another version of Cairn has another name.",
