@@ -17,28 +17,33 @@ import type { OtherHistory } from "../../replay/other-histories.ts";
 import { checkpointAlone, type PastPlan } from "../../replay/past-plan.ts";
 import { isoTime } from "../../text/iso-time.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import {
-  type AddCommand,
-  describeConfiguredCommand,
-  type ConfiguredOptions,
-} from "../options/command-options.ts";
-import { addPointOptions, type PointOptions, pointOf } from "../options/past-point.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
-import { UsageError } from "../terminal/report-error.ts";
-import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
-import { interruptible } from "../terminal/interrupt.ts";
-import { type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
+import { command, type CommandRun } from "../options/command.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { flag, type OptionValues, textValue } from "../options/option-specs.ts";
+import { POINT_OPTIONS, pointOf } from "../options/past-point.ts";
+import { KEY_OPTIONS } from "../options/store-keys.ts";
 import { requireLogItself, withLog } from "../places/log-place.ts";
 import { describeSource } from "../places/past-source.ts";
-import { keyOptions, type StoreKeyOptions } from "../options/store-keys.ts";
+import type { ProgressDisplay } from "../terminal/progress-display.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { printable } from "../terminal/terminal.ts";
 import { findSurvivor } from "./recovery-checkpoint.ts";
 import { lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
 
-interface RecoverOptions extends ConfiguredOptions, StoreKeyOptions, PointOptions {
-  readonly from?: string;
-  readonly log?: string;
-  readonly dryRun?: boolean;
-}
+const RECOVER = {
+  ...CONFIGURATION_OPTIONS,
+  from: textValue(
+    "<checkpoint>",
+    "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
+  ),
+  ...KEY_OPTIONS,
+  ...POINT_OPTIONS,
+  log: textValue("<id>", "the id of the lost log, if the stores contain several of the same name"),
+  dryRun: flag("only print where the log would continue and which files would be read"),
+};
+
+type RecoverRun = CommandRun<OptionValues<typeof RECOVER>>;
 
 /** Returns the plan that does without checkpoints that turned out to be damaged. */
 type Planning = Parameters<typeof buildPlanned>[0];
@@ -62,65 +67,52 @@ interface Continuation {
   readonly others: readonly OtherHistory[];
 }
 
-export const addLogRecover: AddCommand = (parent, terminal) => {
-  const command = describeConfiguredCommand(
-    parent.command("recover"),
+export const addLogRecover = command({
+  syntax: "recover",
+  description:
     "Begin a new log that continues a lost one from the end of its backup or its newest checkpoint, or from an earlier transaction",
-    [
-      "cairn log recover -f cairn.edn --dry-run",
-      "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
-      "cairn log recover --at-tx 1199 -f cairn.edn",
-    ],
-  ).option(
-    "--from <checkpoint>",
-    "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
-  );
-  addPointOptions(keyOptions(command))
-    .option("--log <id>", "the id of the lost log, if the stores contain several of the same name")
-    .option("--dry-run", "only print where the log would continue and which files would be read")
-    .action(async (options: RecoverOptions) => {
-      const at = pointOf(options);
-      const { from, log: logId } = options;
-      if (from !== undefined && (at !== undefined || logId !== undefined))
-        throw new UsageError("--from cannot be combined with another option that chooses where to continue.");
-      await withLog(options, terminal, async (log, system) => {
-        requireLogItself(log);
-        const existing = await readLogIdentity(log);
-        const place = { log, system, existing };
-        const refusal = await whyNotReplaced(log, existing);
-        if (refusal !== undefined && options.dryRun !== true) throw refusal;
-        if (from !== undefined) {
-          const found = await ofCheckpoint(system, from, options, terminal);
-          if (options.dryRun === true)
-            return await writePlan(checkpointAlone(found), log.name, refusal, options, terminal);
-          return await write(await replace(place, found), options, terminal);
-        }
-        const { signal, forget } = interruptible(terminal, "no log was begun");
-        const planning: Planning = async (damaged) =>
-          await planRecovery(log, system, existing, {
-            ...omitUndefined({ at, logId }),
-            found: damaged,
-            signal,
-          });
-        try {
-          if (options.dryRun === true)
-            return await writePlan(await planning(new Map()), log.name, refusal, options, terminal);
-          const found = await readPast(planning, place, signal, terminal);
-          await write(await replace(place, found), options, terminal);
-        } finally {
-          forget();
-        }
-      });
+  examples: [
+    "cairn log recover -f cairn.edn --dry-run",
+    "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
+    "cairn log recover --at-tx 1199 -f cairn.edn",
+  ],
+  options: RECOVER,
+  async act(run) {
+    const { options, terminal } = run;
+    const at = pointOf(options);
+    const { from, log: logId, dryRun } = options;
+    if (from !== undefined && (at !== undefined || logId !== undefined))
+      throw new UsageError("--from cannot be combined with another option that chooses where to continue.");
+    await withLog(options, terminal, async (log, system) => {
+      requireLogItself(log);
+      const existing = await readLogIdentity(log);
+      const place = { log, system, existing };
+      const refusal = await whyNotReplaced(log, existing);
+      if (refusal !== undefined && !dryRun) throw refusal;
+      if (from !== undefined) {
+        const found = await ofCheckpoint(run, system, from);
+        if (dryRun) return await writePlan(run, checkpointAlone(found), log.name, refusal);
+        return await write(run, await replace(place, found));
+      }
+      const signal = run.interruptible("no log was begun");
+      const planning: Planning = async (damaged) =>
+        await planRecovery(log, system, existing, {
+          ...omitUndefined({ at, logId }),
+          found: damaged,
+          signal,
+        });
+      if (dryRun) return await writePlan(run, await planning(new Map()), log.name, refusal);
+      await write(run, await replace(place, await readPast(run, planning, place)));
     });
-};
+  },
+});
 
 async function ofCheckpoint(
+  { options, terminal }: RecoverRun,
   system: System,
   from: string,
-  keys: StoreKeyOptions,
-  terminal: Terminal,
 ): Promise<Continuation & NonNullable<PastPlan["checkpoint"]>> {
-  const { name, store, manifest } = await findSurvivor(system, from, keys, terminal);
+  const { name, store, manifest } = await findSurvivor(system, from, options, terminal);
   const { txId, sha256 } = manifest.anchor;
   const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
   return { name, txId, continues, checkpoint: name, store, beyond: 0, others: [] };
@@ -131,17 +123,17 @@ async function ofCheckpoint(
  * state. Marks damaged checkpoints.
  */
 async function readPast(
+  run: RecoverRun,
   planning: Planning,
   { log, system, existing }: RecoveryPlace,
-  signal: AbortSignal,
-  terminal: Terminal,
 ): Promise<Continuation> {
+  const { terminal, signal } = run;
   const { dir, checkpointer } = system;
   const nodeId = `cairn log recover on ${hostname()}`;
   const work = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
   let reading: ProgressDisplay | undefined;
   const onProgress = (done: number, total: number): void => {
-    reading ??= showProgress(terminal.stderr, "reading back", total, Date.now, formatCount);
+    reading ??= run.progress("reading back", total, formatCount);
     reading.update(done, "transactions");
   };
   const isOwn = isOwnStore(system);
@@ -213,59 +205,39 @@ async function replacedBy(system: System, continued: string): Promise<string[]> 
 }
 
 async function write(
+  run: RecoverRun,
   { isShared, others, ...begun }: Awaited<ReturnType<typeof replace>>,
-  { json }: RecoverOptions,
-  terminal: Terminal,
 ): Promise<void> {
-  if (json === true) return await writeJson(terminal.stdout, { ...begun, others: describeOthers(others) });
   const { name, location, id, continues, beyond } = begun;
   const place = location === null ? "" : ` at ${location}`;
   const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
   const next = isShared
     ? "running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node"
     : "start the node to follow it";
-  await writeLine(
-    terminal.stdout,
-    `began the log ${name} (id ${id})${place}, which continues after ${after}; ${next}`,
+  const result = `began the log ${name} (id ${id})${place}, which continues after ${after}; ${next}`;
+  await run.answer(
+    { ...begun, others: describeOthers(others) },
+    [result, ...leftOut(beyond, others)].join("\n"),
   );
-  if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
-  await writeOthers(others, terminal);
 }
 
 async function writePlan(
+  run: RecoverRun,
   plan: PastPlan,
   name: string,
   refusal: CairnError | undefined,
-  { json }: RecoverOptions,
-  terminal: Terminal,
 ): Promise<void> {
   const { txId, exact, checkpoint, segments, source, known, others } = plan;
   const beyond = Math.max(0, known - txId);
-  if (json === true) {
-    const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
-    const from = checkpoint?.name ?? null;
-    await writeJson(terminal.stdout, {
-      dryRun: true,
-      name,
-      txId,
-      exact,
-      checkpoint: from,
-      source: source ?? null,
-      segments,
-      beyond,
-      others: describeOthers(others),
-      refusal: refused,
-    });
-  } else {
-    await writeLine(
-      terminal.stdout,
-      `would begin the log ${name}, which continues after transaction ${formatCount(txId)}: ${describeSource(plan)}`,
-    );
-    if (beyond > 0) await writeLine(terminal.stdout, leftOut(beyond));
-    await writeOthers(others, terminal);
-  }
+  const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
+  const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
+  const result = `would begin the log ${name}, which continues after transaction ${formatCount(txId)}: ${describeSource(plan)}`;
+  await run.answer(
+    { dryRun: true, name, txId, exact, ...from, beyond, others: describeOthers(others), refusal: refused },
+    [result, ...leftOut(beyond, others)].join("\n"),
+  );
   if (refusal !== undefined)
-    terminal.stderr.write(
+    run.terminal.stderr.write(
       `notice: without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}\n`,
     );
 }
@@ -279,20 +251,14 @@ function describeOthers(others: readonly OtherHistory[]): object[] {
   }));
 }
 
-/** Names what is left out because it is of another history of the log, which the log had lost. */
-async function writeOthers(others: readonly OtherHistory[], terminal: Terminal): Promise<void> {
-  for (const { checkpoint, store, txId, time, isLater } of others) {
-    const why = isLater ? "" : ", which ended earlier";
-    await writeLine(
-      terminal.stdout,
-      `${checkpoint} in ${store} is left out: it ends with transaction ${formatCount(txId)} of ${isoTime(time)}, in another history of the lost log${why}; --from ${checkpoint} would continue that history instead`,
-    );
-  }
-}
-
-function leftOut(beyond: number): string {
-  return (
+/** Returns lines about what the new log does not contain: later transactions, and other histories of the lost log. */
+function leftOut(beyond: number, others: readonly OtherHistory[]): string[] {
+  const known =
     `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known but not in the new log; ` +
-    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain"
-  );
+    "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain";
+  const histories = others.map(({ checkpoint, store, txId, time, isLater }) => {
+    const why = isLater ? "" : ", which ended earlier";
+    return `${checkpoint} in ${store} is left out: it ends with transaction ${formatCount(txId)} of ${isoTime(time)}, in another history of the lost log${why}; --from ${checkpoint} would continue that history instead`;
+  });
+  return [...(beyond > 0 ? [known] : []), ...histories];
 }

@@ -67,7 +67,7 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
 }
 
 /** Adds the description, --json, --debug, and the examples below the help. */
-export function describeCommand(made: Command, description: string, examples: readonly string[]): Command {
+function describeCommand(made: Command, description: string, examples: readonly string[]): Command {
   return made
     .description(description)
     .option("--json", "print JSON, for programs")
@@ -75,14 +75,10 @@ export function describeCommand(made: Command, description: string, examples: re
     .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
 }
 
-export function addGroup(parent: Command, name: string, description: string): Command {
-  return parent.command(name).description(description).helpCommand(false);
-}
-
 /** Returns a function that adds a command whose only purpose is to group `commands`. */
 export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
   return (parent, terminal) => {
-    const group = addGroup(parent, name, description);
+    const group = parent.command(name).description(description).helpCommand(false);
     for (const add of commands) add(group, terminal);
   };
 }

@@ -48,7 +48,6 @@ export const READ_OPTIONS = {
   linearizable: flag("include every write that any node has acknowledged"),
 };
 
-export type ConfiguredOptions = OutputOptions & ConfigurationOptions;
 export type NodeOptions = OutputOptions & Partial<OptionValues<typeof NODE_OPTIONS>>;
 type NodesOptions = OutputOptions & Partial<OptionValues<typeof NODES_OPTIONS>>;
 export type NodeReadOptions = OptionValues<typeof READ_OPTIONS>;

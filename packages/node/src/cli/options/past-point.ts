@@ -1,8 +1,7 @@
-import type { Command } from "commander";
 import { parseTime } from "../../http/requests/parameters.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { addOptions, countValue, type OptionValues, parsedValue } from "./option-specs.ts";
+import { countValue, type OptionValues, parsedValue } from "./option-specs.ts";
 
 export const POINT_OPTIONS = {
   atTx: countValue("<id>", "use the state exactly at this transaction", 1),
@@ -15,10 +14,6 @@ export const POINT_OPTIONS = {
 };
 
 export type PointOptions = Partial<OptionValues<typeof POINT_OPTIONS>>;
-
-export function addPointOptions(command: Command): Command {
-  return addOptions(command, POINT_OPTIONS);
-}
 
 /** Returns the point that the options name; undefined if they name none. */
 export function pointOf({ atTx, at }: PointOptions): PastPoint | undefined {

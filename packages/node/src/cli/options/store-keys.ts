@@ -1,9 +1,8 @@
 import { resolve } from "node:path";
 import { type CheckpointStore, encryptedStore, readEncryption } from "@cairn/checkpoint";
-import type { Command } from "commander";
 import type { Terminal } from "../terminal/terminal.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { addOptions, flag, type OptionValues, textValue } from "./option-specs.ts";
+import { flag, type OptionValues, textValue } from "./option-specs.ts";
 
 export const KEY_OPTIONS = {
   keyFile: textValue(
@@ -14,10 +13,6 @@ export const KEY_OPTIONS = {
 };
 
 export type StoreKeyOptions = Partial<OptionValues<typeof KEY_OPTIONS>>;
-
-export function keyOptions(command: Command): Command {
-  return addOptions(command, KEY_OPTIONS);
-}
 
 /** Returns the store with the keys that the command line names; the store itself if it names none. */
 export async function withKeys(
