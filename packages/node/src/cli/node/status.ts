@@ -2,8 +2,8 @@ import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError, isCairnError, wait } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
 import { requireConfig } from "../../config/read-config.ts";
-import { command, type OutputOptions } from "../options/command.ts";
-import { NODE_OPTIONS, withNode } from "../options/node-address.ts";
+import { command, type CommandRun } from "../options/command.ts";
+import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
 import { countValue, durationValue, flag, type OptionValues } from "../options/option-specs.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
@@ -11,7 +11,7 @@ import { UsageError } from "../terminal/report-error.ts";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
 import { redraw } from "../terminal/redraw.ts";
-import { printable, type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
+import { printable, type Terminal } from "../terminal/terminal.ts";
 import { withLog } from "../places/log-place.ts";
 import { requireNodes, requireWorking, viewCluster, writeCluster } from "./status-cluster.ts";
 
@@ -33,7 +33,7 @@ const STATUS_OPTIONS = {
   timeout: durationValue("with --cluster: how long to wait for nodes (default: PT3S)", 1),
 };
 
-type StatusOptions = OutputOptions & OptionValues<typeof STATUS_OPTIONS>;
+type StatusRun = CommandRun<OptionValues<typeof STATUS_OPTIONS>>;
 
 export const addStatus = command({
   syntax: "status",
@@ -46,23 +46,28 @@ export const addStatus = command({
     "cairn status --cluster --digest -f cairn.edn",
   ],
   options: STATUS_OPTIONS,
-  async act({ options, terminal }) {
-    if (options.watch) return await watchNode(options, terminal);
-    if (options.cluster) return await showCluster(options, terminal);
+  async act(run) {
+    const { options } = run;
+    if (options.watch) return await watchNode(run);
+    if (options.cluster) return await showCluster(run);
     const needsCluster = given(options, ["digest", "rebuild", "timeout", "expect"]);
     if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} requires --cluster.`);
-    return await showNode(options, terminal);
+    return await showNode(run);
   },
 });
 
 /** Returns the first of these options that is given. */
-function given(options: StatusOptions, names: readonly (keyof StatusOptions)[]): string | undefined {
+function given(
+  options: StatusRun["options"],
+  names: readonly (keyof StatusRun["options"])[],
+): string | undefined {
   return names.find((name) => options[name] !== undefined && options[name] !== false);
 }
 
 const WATCH_INTERVAL_MS = 2_000;
 
-async function watchNode(options: StatusOptions, terminal: Terminal): Promise<void> {
+async function watchNode(run: StatusRun): Promise<void> {
+  const { options, terminal } = run;
   const excluded = given(options, ["json", "wait", "digest", "rebuild", "expect"]);
   if (excluded !== undefined) throw new UsageError(`--watch and --${excluded} cannot be combined.`);
   const { stdout } = terminal;
@@ -72,19 +77,18 @@ async function watchNode(options: StatusOptions, terminal: Terminal): Promise<vo
       "In a pipe, run cairn status --json as often as you need the status.",
     );
   }
-  if (options.cluster) return await watchCluster(options, terminal);
+  if (options.cluster) return await watchCluster(run);
   if (options.timeout !== undefined) throw new UsageError("--timeout requires --cluster.");
-  await withNode(terminal, options, (node) =>
-    redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
-      try {
-        return statusText((await node.json({ path: "/status", signal })) as NodeStatus, terminal);
-      } catch (error) {
-        // A node that does not respond now may do so again.
-        if (error instanceof NoAnswerError) return printable(error.message);
-        throw error;
-      }
-    }),
-  );
+  const node = await openNode(run);
+  await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
+    try {
+      return statusText((await node.json({ path: "/status", signal })) as NodeStatus, terminal);
+    } catch (error) {
+      // A node that does not respond now may do so again.
+      if (error instanceof NoAnswerError) return printable(error.message);
+      throw error;
+    }
+  });
 }
 
 /**
@@ -92,8 +96,7 @@ async function watchNode(options: StatusOptions, terminal: Terminal): Promise<vo
  * an embedded log belongs to a single node, which has it locked.
  */
 async function withCluster<T>(
-  options: StatusOptions,
-  terminal: Terminal,
+  { options, terminal }: StatusRun,
   use: (ask: (signal?: AbortSignal) => Promise<ComparedView>) => Promise<T>,
 ): Promise<T | undefined> {
   const { digest, rebuild, timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
@@ -109,8 +112,9 @@ async function withCluster<T>(
   });
 }
 
-async function watchCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const isWatched = await withCluster(options, terminal, async (ask) => {
+async function watchCluster(run: StatusRun): Promise<void> {
+  const { terminal } = run;
+  const isWatched = await withCluster(run, async (ask) => {
     await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
       try {
         return formatCluster(await ask(signal), Date.now(), terminal.stdout);
@@ -137,28 +141,27 @@ function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
   return formatStatus(status, { now: Date.now(), colors });
 }
 
-async function showNode(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const status = await withNode(terminal, options, (node) => readStatus(node, options.wait));
-  if (options.json === true) await writeJson(terminal.stdout, status);
-  else await writeLine(terminal.stdout, statusText(status, terminal));
+async function showNode(run: StatusRun): Promise<void> {
+  const status = await readStatus(await openNode(run), run.options.wait);
+  await run.answer(status, statusText(status, run.terminal));
   requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
 }
 
-async function showCluster(options: StatusOptions, terminal: Terminal): Promise<void> {
-  const { json = false, expect, rebuild, digest } = options;
-  if (rebuild === true && digest !== true) throw new UsageError("--rebuild requires --digest.");
-  const view = await withCluster(options, terminal, async (ask) => await ask());
-  if (view === undefined) return await showOnlyNode(options, terminal);
-  await writeCluster(view, terminal, { json, expect });
+async function showCluster(run: StatusRun): Promise<void> {
+  const { expect, rebuild, digest } = run.options;
+  if (rebuild && !digest) throw new UsageError("--rebuild requires --digest.");
+  const view = await withCluster(run, async (ask) => await ask());
+  if (view === undefined) return await showOnlyNode(run);
+  await writeCluster(view, run.terminal, { json: run.json, expect });
 }
 
 /** Shows only the node at --url, because an embedded log does not connect nodes. */
-async function showOnlyNode(options: StatusOptions, terminal: Terminal): Promise<void> {
-  terminal.stderr.write(
+async function showOnlyNode(run: StatusRun): Promise<void> {
+  run.terminal.stderr.write(
     "notice: An embedded log has a single node and connects no others, so only the node at --url is shown.\n",
   );
-  await showNode(options, terminal);
-  requireNodes(1, options.expect);
+  await showNode(run);
+  requireNodes(1, run.options.expect);
 }
 
 /**

@@ -5,7 +5,7 @@ import { NodeClient } from "../requests/node-client.ts";
 import { clientTls } from "./client-tls.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { CommandRun, type OutputOptions } from "./command.ts";
+import type { CommandRun, OutputOptions } from "./command.ts";
 import {
   CONFIGURATION_OPTIONS,
   type ConfigurationOptions,
@@ -90,19 +90,6 @@ export async function readNode<T>(
 
 export function readQuery({ linearizable }: NodeReadOptions): { readonly linearizable: true | undefined } {
   return { linearizable: linearizable || undefined };
-}
-
-export async function withNode<T>(
-  terminal: Terminal,
-  options: NodeOptions,
-  use: (client: NodeClient) => Promise<T>,
-): Promise<T> {
-  const run = new CommandRun(terminal, options);
-  try {
-    return await use(await openNode(run));
-  } finally {
-    await run.end();
-  }
 }
 
 async function findNodes(
