@@ -91,7 +91,7 @@ const addShow = command({
   examples: ["cairn tx show 17"],
   options: NODE_OPTIONS,
   async act(run, given) {
-    const txId = wholeNumber("<tx>", 1)(given);
+    const txId = wholeNumber(given, "<tx>", 1);
     const outcome = await askNode<TxOutcome>(run, { path: `/api/v1/tx/${txId}`, query: { by: true } });
     await run.answer(outcome, outcomeText(outcome));
   },

@@ -55,12 +55,20 @@ export function countValue<D extends number | undefined>(
   least: number,
   fallback?: D,
 ): OptionSpec<number | D> {
-  return { value, description, fallback, parse: (given, name) => wholeNumber(name, least)(given) };
+  return { value, description, fallback, parse: (given, name) => wholeNumber(given, name, least) };
 }
 
 /** An option whose value is a duration of at least `least` milliseconds. */
 export function durationValue(description: string, least: number): OptionSpec<number | undefined> {
-  return parsedValue("<duration>", description, (given, name) => durationOption(name, least)(given));
+  return parsedValue("<duration>", description, (given, name) => {
+    const parsed = parseDuration(given, { bare: true });
+    if ("ms" in parsed && parsed.ms >= least) return parsed.ms;
+    const [kind, hint] = "ms" in parsed ? ["a duration above zero"] : ["a duration", parsed.hint];
+    throw new UsageError(
+      `${name} must be ${kind}, not ${JSON.stringify(given)}.`,
+      hint ?? "Write the duration in ISO 8601 format, such as PT30S, PT5M or P7D.",
+    );
+  });
 }
 
 export const OUTPUT: OptionSpec<string> = {
@@ -85,26 +93,9 @@ export function addOptions(command: Command, specs: OptionSpecs): Command {
   return command;
 }
 
-/** Returns a parser for a whole number of at least `least`; `name` is that of the option or the argument. */
-export function wholeNumber(name: string, least: number): (given: string) => number {
-  return (given) => {
-    const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
-    if (!Number.isSafeInteger(value) || value < least) {
-      throw new UsageError(`${name} must be a whole number of at least ${least}, not ${given}.`);
-    }
-    return value;
-  };
-}
-
-/** Returns a parser for a duration of at least `least` milliseconds. */
-export function durationOption(name: string, least: number): (given: string) => number {
-  return (given) => {
-    const parsed = parseDuration(given, { bare: true });
-    if ("ms" in parsed && parsed.ms >= least) return parsed.ms;
-    const [kind, hint] = "ms" in parsed ? ["a duration above zero"] : ["a duration", parsed.hint];
-    throw new UsageError(
-      `${name} must be ${kind}, not ${JSON.stringify(given)}.`,
-      hint ?? "Write the duration in ISO 8601 format, such as PT30S, PT5M or P7D.",
-    );
-  };
+/** Parses an integer of at least `least`; `name` is that of the option or the argument. */
+export function wholeNumber(given: string, name: string, least: number): number {
+  const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new UsageError(`${name} must be a whole number of at least ${least}, not ${given}.`);
 }

@@ -18,7 +18,7 @@ export const addQueueDrain = command({
   },
   async act(run, queue, given) {
     const { as } = run.options;
-    const shard = wholeNumber("<shard>", 0)(given);
+    const shard = wholeNumber(given, "<shard>", 0);
     const signal = run.interruptible("the shard takes entries again");
     const access = accessOf(await openNode(run));
     const { policy, shards } = await access.queue(queue, signal);
