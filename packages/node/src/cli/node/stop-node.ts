@@ -1,6 +1,7 @@
 import { wait } from "@cairn/kv";
 import { once } from "node:events";
 import type { NodeApi } from "../../api/node-api.ts";
+import { ENDING_SIGNALS } from "../terminal/interrupt.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /** The options for {@link stopAtSignal}. */
@@ -18,8 +19,6 @@ export interface SignalStopOptions {
   readonly now?: () => number;
 }
 
-const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
-
 /**
  * Starts to listen for signals immediately. Returns a function that waits for a signal, stops the node and returns the
  * exit code, which is 1 if the node was forced to stop.
@@ -32,7 +31,7 @@ export function stopAtSignal(
   const begun = new AbortController();
   const forced = new AbortController();
   let first: number | undefined;
-  const forget = terminal.onSignal(SIGNALS, (signal) => {
+  const forget = terminal.onSignal(ENDING_SIGNALS, (signal) => {
     if (first === undefined) {
       first = now();
       options.onSignal(signal);
