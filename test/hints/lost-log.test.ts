@@ -144,7 +144,7 @@ describe("a log of two checkpoints, the newest of which is damaged, was lost", (
       stdout: expect.stringContaining("continues after transaction 4:"),
     });
     expect(planned.stdout).toContain("3 transactions after it are known");
-    // The shell of whoever follows the hint does not have the node's environment.
+    // The user's shell does not have the node's environment.
     const recovered = await shell(`unset NATS_URL; ${command}`);
     expect(recovered).toMatchObject({ code: 0, stderr: "" });
     expect(recovered.stdout).toContain("which continues after transaction 4 ");
@@ -217,7 +217,7 @@ describe("a log that is lost before its first checkpoint", () => {
 });
 
 describe("a node whose host was renamed", () => {
-  it("does not begin a log of its own beside the one that it had, and continues under its former id", async () => {
+  it("does not begin a second log next to the one that it had, and continues under its former id", async () => {
     const first = start("aaa");
     await first.ready();
     await fill(first, 1, 3);

@@ -12,7 +12,7 @@ export async function noLog(log: AskedLog, system?: System): Promise<CairnError>
   const message = `There is no log "${log.name}" there`;
   if (system === undefined) {
     return new CairnError("NOT_FOUND", `${message}.`, {
-      hint: `Run cairn log status, which shows whether there was one and what to do.`,
+      hint: "Run cairn log status, which shows whether there was one and what to do.",
     });
   }
   let found: Beginning;
