@@ -38,12 +38,10 @@ const IMPORT_OPTIONS = {
 const OTHER_VALUES: OptionSpec<OtherValues> = {
   value: "<how>",
   description: "what to do with values that are not JSON: wrap them in an object, or refuse them",
+  choices: ["wrap", "refuse"],
   fallback: "wrap",
-  parse(given, name) {
-    if (given === "wrap" || given === "refuse") return given;
-    throw new UsageError(`${name} must be wrap or refuse, not ${JSON.stringify(given)}.`);
-  },
 };
+
 const KEY_VALUE_OPTIONS = {
   ...IMPORT_OPTIONS,
   prefix: textValue("<prefix>", "import only keys that begin with this prefix", ""),
