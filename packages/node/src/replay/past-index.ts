@@ -50,7 +50,7 @@ export async function buildPast({ plan, ...options }: PastBuild): Promise<PastIn
 
 /**
  * Carries out the plan that `plan` returns. If it depends on a checkpoint that turns out to be damaged, plans again
- * without the damaged ones, which `onDamaged` receives.
+ * without the damaged ones, which `onDamaged` receives. The plan that is returned names none of them.
  */
 export async function buildPlanned(
   plan: (found: ReadonlyMap<string, CairnError>) => Promise<PastPlan>,
@@ -66,7 +66,8 @@ export async function buildPlanned(
   for (;;) {
     const planned = await plan(found);
     try {
-      return { plan: planned, past: await buildPast({ ...options, plan: planned, onSkipped }) };
+      const past = await buildPast({ ...options, plan: planned, onSkipped });
+      return { past, plan: found.has(planned.checkpoint?.name ?? "") ? await plan(found) : planned };
     } catch (error) {
       const { history, checkpoint } = planned;
       if (history !== undefined || checkpoint === undefined || !found.has(checkpoint.name)) throw error;

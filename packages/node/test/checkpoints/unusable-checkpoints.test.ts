@@ -1,12 +1,13 @@
 // @module-tag nats
-import { readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { open, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type CheckpointStore, encryptedStore, filesystemStore } from "@cairn/checkpoint";
 import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { CairnNode } from "../../src/node/node.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import { done, run } from "../backup/recovery-scene.ts";
+import { BACKED_UP, backedUp, done, run } from "../backup/recovery-scene.ts";
+import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
@@ -109,6 +110,31 @@ it("an incomplete checkpoint that reaches further than a usable one is named", a
   expect(hint).toContain(
     `Checkpoint ${name} ends with transaction 9, but cannot be used (CHECKPOINT_INCOMPLETE`,
   );
+});
+
+it("a damaged checkpoint of a store that is only read is not named as the one with which a recovered log begins", async () => {
+  const a = await scene.ready("a", { store: plain(), parts: BACKED_UP });
+  await put(a, 0, 5, "kept");
+  const name = await saveCheckpoint(a);
+  await put(a, 5, 7, "kept");
+  await backedUp(a, 8);
+  await scene.stop(a);
+  await scene.loseLog();
+  const archive = await open(path.join(folder(), `${name}.tar`), "r+");
+  await archive.write(Buffer.alloc(16, 0xa5), 0, 16, 4_096);
+  await archive.close();
+  const store = { "cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", path: folder() };
+  const checkpointer = { "cairn/module": "cairn.checkpoint/->checkpointer", "restore-from": [store] };
+  const reader = {
+    "cairn/index-store": { "kv-store": { "cairn/module": "cairn.leveldb/->kv-store", checkpointer } },
+  };
+  const { code, stdout, stderr } = await cairn(
+    ["log", "recover", "--json", "-j", JSON.stringify(reader)],
+    new CapturedTerminal({ cwd: scene.folder, env: { NATS_URL: scene.nats.url } }),
+  );
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(`${name} cannot be used`) });
+  expect(JSON.parse(stdout)).toMatchObject({ offset: 8, checkpoint: null, store: null });
+  expect((await readdir(folder())).filter((file) => file.endsWith(".damaged.json"))).toEqual([]);
 });
 
 it("a node that begins a log of another name next to an incomplete checkpoint warns", async () => {

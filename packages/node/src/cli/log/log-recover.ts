@@ -150,11 +150,10 @@ async function readPast(
     );
     const { log: of, txId, sha256 } = past.state;
     const { checkpoint, others } = plan;
-    const used = checkpoint !== undefined && damaged.includes(checkpoint.name) ? undefined : checkpoint;
     return {
       continues: { log: of.id, anchor: { txId, sha256 } },
-      checkpoint: used?.name ?? null,
-      store: used?.store ?? null,
+      checkpoint: checkpoint?.name ?? null,
+      store: checkpoint?.store ?? null,
       beyond: Math.max(0, (await lastKnownTx(log, of.id, existing, plan)) - txId),
       others,
     };
