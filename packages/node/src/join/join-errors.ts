@@ -47,8 +47,9 @@ export function foreignIndex(
       `The local index was built from the log ${log.id}, but "${name}" is the log ${id}.`,
       {
         hint:
-          "Check the log's address and name. If the log was replaced on purpose, move the index away or set " +
-          '"on-log-mismatch": {"different": "rebuild"}. Nothing was deleted.',
+          "Check the log's address and name. If the log was replaced on purpose, set " +
+          '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; `cairn log orphans` then prints what only ' +
+          "the index contains. Nothing was deleted.",
       },
     );
   }

@@ -21,7 +21,7 @@ export type AskedLog = Pick<TxLog, "name" | "location" | "hasOneWriter" | "peers
 export interface Beginning {
   /** The holders of its transactions, each as a clause. If there are any, no node may begin it. */
   readonly holders: readonly string[];
-  /** What to do about them, as a sentence. */
+  /** What to do about them, as sentences. */
   readonly cure: string;
   /** A sentence that says how a person overrides the answer. */
   readonly override: string;
@@ -66,11 +66,17 @@ export async function lookBeforeBeginning(
     const beside = own === undefined ? await othersBeside(log, system) : [];
     for (const read of beside) await ask(read());
   }
-  const others = found.filter(({ holder }) => holder !== undefined);
-  const holders = [...(own === undefined ? [] : [own]), ...others.flatMap(({ holder = [] }) => holder)];
+  const holders = [...(own === undefined ? [] : [own]), ...found.flatMap(({ holder = [] }) => holder)];
+  // The cures up to the first one that can be followed as things are.
+  const sure = found.findIndex(({ cure, isDoubtful }) => cure !== undefined && isDoubtful !== true);
+  const cures = found.slice(0, sure < 0 ? found.length : sure + 1).flatMap(({ cure = [] }) => cure);
+  if (own !== undefined && sure < 0) cures.push(cures.length === 0 ? withoutRemains() : onlyCopies(system));
   // What stores that cannot be read hold may be better than what anything else does.
-  const best = store === undefined ? others[0]?.cure : undefined;
-  return { holders, cure: best ?? withoutRemains(store), override: toBeginEmpty(system), unknown };
+  const chosen = store === undefined ? cures : [withoutRemains(store)];
+  const sentences = found.flatMap(({ renamed = [] }) => renamed).slice(0, 1);
+  if (chosen.length > 0)
+    sentences.push(`If the log is permanently lost, ${chosen.join(". If that is impossible, ")}.`);
+  return { holders, cure: sentences.join(" "), override: toBeginEmpty(system), unknown };
 }
 
 /** How a person overrides the answer. */
@@ -78,19 +84,23 @@ export function toBeginEmpty({ commandLine }: Pick<System, "commandLine">): stri
   return `To begin an empty log instead, run ${commandLine("log create --empty")} (with an embedded log, stop the node first).`;
 }
 
-/** A clause for each holder, and a sentence that says what to do; nothing if there is no holder. */
+/** Nothing if there is no holder. */
 interface Held {
+  /** A clause for each holder. */
   readonly holder?: string | readonly string[];
+  /** What to do if the log is lost, as a clause. */
   readonly cure?: string;
+  /** Whether the cure requires something to be made usable first, which may be impossible. */
+  readonly isDoubtful?: boolean;
+  /** What to do if the holder is this node under its former id, as sentences. */
+  readonly renamed?: string;
 }
 
 /** Only the node's own index is known to hold transactions. `store` is the error of stores that could not be read. */
-function withoutRemains(store: CairnError | undefined): string {
-  const how =
-    store !== undefined
-      ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
-      : 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
-  return `If the log is permanently lost, ${how}.`;
+function withoutRemains(store?: CairnError): string {
+  return store !== undefined
+    ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
+    : 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
 }
 
 async function heldInStores(
@@ -102,13 +112,13 @@ async function heldInStores(
   const wanted = { name, kvFormat: system.kvProvider.format, exceptId, signal };
   const lost = await findLostLog(restoreStores(system), wanted);
   if (lost === undefined) return {};
-  const cure = `If the log is permanently lost, ${howToContinue(lost, system.commandLine)}.`;
-  return { holder: holderOf(lost), cure };
+  const cure = howToContinue(lost, system.commandLine);
+  return { holder: holderOf(lost), cure, isDoubtful: lost.plan === undefined };
 }
 
-/** The advice if only indexes hold transactions of a log. */
+/** The advice if only indexes hold usable transactions of a log. */
 function onlyCopies({ commandLine }: Pick<System, "commandLine">): string {
-  return `If the log is permanently lost, the indexes of these nodes are the only copies: begin an empty log with ${commandLine("log create --empty")}, restart each of these nodes once with "on-log-mismatch": {"different": "rebuild"} in its cairn/tx-log, and load what cairn log orphans then prints there.`;
+  return `the indexes that were named are the only copies: begin an empty log with ${commandLine("log create --empty")}, restart each of their nodes once with "on-log-mismatch": {"different": "rebuild"} in its cairn/tx-log, and load what cairn log orphans then prints there`;
 }
 
 /** Nodes that have failed because the log is gone answer as well. */
@@ -149,8 +159,11 @@ async function othersBeside(
       : lastInIndex(dbDirLayout(folder).live, name, kvProvider));
     if (last <= FIRST_TX_ID) return {};
     const id = one.slice(0, -suffix.length);
-    const cure = `The id of this node, ${nodeId}, names its folders, and is the host name unless it is configured. If this is the node ${id}, set CAIRN_NODE_ID=${id} (or "cairn/node": {"id": "${id}"}) and start it again. ${isAlone ? "If it is another one, give it a folder of its own (CAIRN_DIR)." : onlyCopies(system)}`;
-    return { holder: `${folder} of node ${id} holds transactions up to ${last}`, cure };
+    const renamed = `The id of this node, ${nodeId}, names its folders, and is the host name unless it is configured. If this is the node ${id}, set CAIRN_NODE_ID=${id} (or "cairn/node": {"id": "${id}"}) and start it again.`;
+    const holder = `${folder} of node ${id} holds transactions up to ${last}`;
+    return isAlone
+      ? { holder, renamed: `${renamed} If it is another one, give it a folder of its own (CAIRN_DIR).` }
+      : { holder, renamed, cure: onlyCopies(system) };
   });
 }
 

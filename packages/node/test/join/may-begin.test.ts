@@ -1,5 +1,5 @@
 // @module-tag nats
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
@@ -8,6 +8,7 @@ import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import { startNatsServer } from "../../testing/nats-server.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { quietSystem } from "../support/quiet-system.ts";
+import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 it("a node does not begin a log of which the index of another id in the same folder holds transactions", async () => {
   const scene = await ClusterScene.open();
@@ -25,6 +26,39 @@ it("a node does not begin a log of which the index of another id in the same fol
     hint: expect.stringMatching(/set CAIRN_NODE_ID=a .*cairn log create --empty/),
   });
   expect(log.exists).toBe(false);
+});
+
+it("if no checkpoint can be used, the indexes of other nodes are named as copies as well", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  const name = await saveCheckpoint(a);
+  await truncate(path.join(scene.folder, "checkpoints", `${name}.tar`), 512);
+  await scene.loseLog();
+  await vi.waitFor(() => expect(a.phase).toBe("failed"), { timeout: 30_000 });
+  const b = await scene.start("b");
+  await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+  for (const node of [a, b]) {
+    expect((await node.status()).failure?.hint).toMatch(
+      /make checkpoint-6-\S+ usable \(CHECKPOINT_INCOMPLETE: .*cairn log recover\. If that is impossible, the indexes that were named are the only copies: .*log create --empty.*cairn log orphans/,
+    );
+  }
+});
+
+it("a node whose host was renamed is named before the checkpoint from which a new log could continue", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  await saveCheckpoint(a);
+  await scene.stop(a);
+  await scene.loseLog();
+  const b = await scene.start("b");
+  await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+  const { failure } = await b.status();
+  expect(failure?.hint).toMatch(/set CAIRN_NODE_ID=a .*cairn log recover, which begins one that continues/);
+  expect(failure?.hint).not.toContain("only copies");
 });
 
 it("other nodes that may not be asked are reported, and do not count as nodes that hold nothing", async () => {
