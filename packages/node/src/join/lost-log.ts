@@ -20,8 +20,16 @@ export interface LostLog {
   readonly plan: PastPlan | undefined;
   /** The command that carries out the plan. */
   readonly command: string;
-  /** Its newest checkpoint that cannot be used, if it is beyond the plan. */
-  readonly unusable: SkippedCheckpoint | undefined;
+  /** What cannot be used and is beyond the plan: its newest such checkpoint or, without a plan, its backup. */
+  readonly unusable: Unusable | undefined;
+}
+
+interface Unusable {
+  readonly name: string;
+  /** A clause that says what shows which transactions. */
+  readonly shows: string;
+  readonly txId: TxId;
+  readonly error: CairnError;
 }
 
 export interface LostLogOptions {
@@ -36,6 +44,8 @@ export interface LostLogOptions {
 interface Reach {
   readonly txId: TxId;
   readonly recoveredAt: number | undefined;
+  /** The location of its backup, if it has one. */
+  readonly backupIn: string | undefined;
 }
 
 /**
@@ -51,15 +61,17 @@ export async function findLostLog(
   const { name, exceptId } = options;
   const candidates = await listCandidates(stores, options);
   const reaches = new Map<string, Reach>();
-  const extend = (id: string, txId: TxId, recoveredAt = reaches.get(id)?.recoveredAt): void =>
-    void reaches.set(id, { txId: Math.max(txId, reaches.get(id)?.txId ?? 0), recoveredAt });
+  const extend = (id: string, txId: TxId, of: Partial<Reach> = reaches.get(id) ?? {}): void => {
+    const { recoveredAt, backupIn } = of;
+    reaches.set(id, { txId: Math.max(txId, reaches.get(id)?.txId ?? 0), recoveredAt, backupIn });
+  };
   for (const { log, txId } of candidates.usable) if (log.name === name) extend(log.id, txId);
   const obsolete = new Set<string>();
   for (const id of new Set((await Promise.all(stores.map(async (one) => await listBackups(one)))).flat())) {
     const backup = await readBackup(stores, id);
     if (backup === undefined || (!reaches.has(id) && backup.name !== name)) continue;
     if (id !== exceptId) for (const older of backup.obsolete) obsolete.add(older);
-    extend(id, backup.txId, backup.recoveredAt);
+    extend(id, backup.txId, backup);
   }
   for (const one of candidates.skipped) {
     const { logId = "", logName, error } = one;
@@ -72,7 +84,7 @@ export async function findLostLog(
     if (one[0] === exceptId || obsolete.has(one[0])) continue;
     if (newest === undefined || isNewer(one[1], newest[1])) newest = one;
   }
-  return newest === undefined ? undefined : await remainsOf(newest[0], stores, candidates, options);
+  return newest === undefined ? undefined : await remainsOf(...newest, stores, candidates, options);
 }
 
 function isNewer(one: Reach, other: Reach): boolean {
@@ -88,12 +100,14 @@ function endOf({ name }: SkippedCheckpoint): TxId {
 /** Plans as `cairn log recover` does, so that what it would do is what is said about it. */
 async function remainsOf(
   id: string,
+  { txId, backupIn }: Reach,
   stores: readonly CheckpointStore[],
   candidates: Candidates,
   { kvFormat, signal = new AbortController().signal }: LostLogOptions,
 ): Promise<LostLog> {
   let plan: PastPlan | undefined;
   let command = "log recover";
+  let unusable: Unusable | undefined;
   try {
     plan = await planPast({ stores, kvFormat, logId: id, candidates, signal });
   } catch (error) {
@@ -102,9 +116,15 @@ async function remainsOf(
     const newest = candidates.usable.find(({ log }) => log.id === id);
     if (newest !== undefined)
       [plan, command] = [checkpointAlone(newest), `log recover --from ${newest.name}`];
+    else if (backupIn !== undefined)
+      unusable = { name: "the log backup", shows: `the log backup in ${backupIn} holds`, txId, error };
   }
   const end = plan?.txId ?? -1;
-  const unusable = candidates.skipped.find((one) => one.logId === id && endOf(one) > end);
+  const skipped = candidates.skipped.find((one) => one.logId === id && endOf(one) > end);
+  if (skipped !== undefined) {
+    const shows = `the manifest of checkpoint ${skipped.name} in ${skipped.store} shows`;
+    unusable = { name: skipped.name, shows, txId: endOf(skipped), error: skipped.error };
+  }
   return { id, plan, command, unusable };
 }
 
@@ -112,8 +132,7 @@ const UNPLANNED = new Set<string>(["CHECKPOINT_NOT_FOUND", "SEGMENT_CORRUPT", "L
 
 /** Returns a clause that says who holds which transactions of a lost log. */
 export function holderOf({ plan, unusable }: LostLog): string {
-  if (plan === undefined)
-    return `the manifest of checkpoint ${unusable?.name} in ${unusable?.store} shows transactions up to ${unusable === undefined ? 0 : endOf(unusable)}`;
+  if (plan === undefined) return `${unusable?.shows} transactions up to ${unusable?.txId}`;
   const { checkpoint, backupIn, txId } = plan;
   const holder =
     backupIn === undefined
@@ -131,11 +150,11 @@ export function howToContinue(lost: LostLog, commandLine: (command: string) => s
   const further =
     unusable === undefined
       ? ""
-      : `. Checkpoint ${unusable.name} ends with transaction ${endOf(unusable)}, but cannot be used (${fault})`;
+      : `. Checkpoint ${unusable.name} ends with transaction ${unusable.txId}, but cannot be used (${fault})`;
   return `run ${command}, which begins one that continues after transaction ${plan.txId}; the nodes follow it (with an embedded log, stop the node first)${further}`;
 }
 
-function faultOf({ error: { code, message, hint } }: SkippedCheckpoint): string {
+function faultOf({ error: { code, message, hint } }: Unusable): string {
   return `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;
 }
 
@@ -156,10 +175,11 @@ async function readBackup(stores: readonly CheckpointStore[], id: string): Promi
   try {
     const found = await furthestBackup(stores, id);
     if (found === undefined) return undefined;
-    const { log, last } = found;
+    const { log, last, store } = found;
     const birth = (await readLogIdentity(log))?.birth;
     const recoveredAt = birth?.continues === undefined ? undefined : (await log.fetch(1))?.time;
-    return { name: log.name, txId: last, obsolete: obsoleteLogs(birth), recoveredAt };
+    const backupIn = store.location;
+    return { name: log.name, txId: last, obsolete: obsoleteLogs(birth), recoveredAt, backupIn };
   } catch (error) {
     if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_DIFFERENT")) return undefined;
     throw error;

@@ -8,6 +8,7 @@ import type { CairnNode } from "../../src/node/node.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import { BACKED_UP, backedUp, done, run } from "../backup/recovery-scene.ts";
 import { cairn, CapturedTerminal } from "../cli/support/captured-terminal.ts";
+import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import { ClusterScene, put } from "../cluster/cluster-scene.ts";
 import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
@@ -94,6 +95,26 @@ it(
     expect(await b.get(key("k4"))).toBeUndefined();
   },
 );
+
+it("a log backup without its beginning proves that there was a log, and is named with the reason", async () => {
+  const a = await scene.ready("a", { parts: BACKED_UP });
+  await backedUp(a, await put(a, 0, 3, "kept"));
+  await backedUp(a, await put(a, 3, 6, "kept"));
+  const id = (await a.status()).log.id ?? "";
+  await scene.stop(a);
+  await scene.loseLog();
+  await rm(scene.dbDir("a"), { recursive: true });
+  const { segments } = await listBackup(plain(), id);
+  const [first = ""] = segments.toSorted((x, y) => x.first - y.first).map(({ name }) => name);
+  await rm(path.join(folder(), first));
+  expect(await failureOf(await scene.start("b"))).toMatchObject({
+    code: "LOG_DIFFERENT",
+    message: expect.stringMatching(/but the log backup in \S+ holds transactions up to 7\.$/),
+    hint: expect.stringMatching(
+      /make the log backup usable \(CHECKPOINT_NOT_FOUND: .*cairn log backup status.*\), and run cairn log recover/,
+    ),
+  });
+});
 
 it("an incomplete checkpoint that reaches further than a usable one is named", async () => {
   await lostLog(plain());
