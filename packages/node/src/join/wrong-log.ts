@@ -61,7 +61,9 @@ export async function beginLog(context: WrongLogContext, local: IndexState | und
   if (found.holders.length > 0 && system.onLogMismatch.different === "halt") throw emptyLog(log, found);
   for (const { code, message, hint } of found.unknown)
     logger.warn({ code, hint }, `It is unknown whether there was a log "${log.name}": ${message}`);
-  logger.info(`no one who was asked holds transactions of the log "${log.name}", so it begins now`);
+  if (found.holders.length === 0)
+    logger.info(`nothing that was asked holds transactions of the log "${log.name}", so it begins now`);
+  else logger.warn(`the log "${log.name}" begins now as configured, although ${found.holders.join("; ")}`);
   await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
 }
 

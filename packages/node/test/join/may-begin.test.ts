@@ -2,6 +2,7 @@
 import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { lookBeforeBeginning } from "../../src/join/may-begin.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
@@ -59,6 +60,27 @@ it("a node whose host was renamed is named before the checkpoint from which a ne
   const { failure } = await b.status();
   expect(failure?.hint).toMatch(/set CAIRN_NODE_ID=a .*cairn log recover, which begins one that continues/);
   expect(failure?.hint).not.toContain("only copies");
+});
+
+it("a log that is begun as configured, although something holds its transactions, is begun with a warning", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  await scene.stop(a);
+  await scene.loseLog();
+  const lines: { level: number; msg: string }[] = [];
+  const logger = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  await scene.ready("a", {
+    logger,
+    parts: { onLogMismatch: { regressed: "rebuild", different: "rebuild" } },
+  });
+  expect(lines.filter(({ msg }) => msg.includes("begins now"))).toMatchObject([
+    {
+      level: 40,
+      msg: 'the log "cairn" begins now as configured, although the local index holds transactions up to 6',
+    },
+  ]);
 });
 
 it("other nodes that may not be asked are reported, and do not count as nodes that hold nothing", async () => {
