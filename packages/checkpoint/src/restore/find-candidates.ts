@@ -29,9 +29,9 @@ export interface FindOptions {
 /**
  * The only search for checkpoints to continue from. Yields those of `stores`, best first: the newest one, and of equal
  * ones that of the first store. One that is marked as damaged is reported in its turn, and yielded after all others,
- * because the mark may be wrong. Manifests are read on demand. A store that fails is reported and skipped, but a resource shortage in this process (`SYSTEM_REFUSED`) is
- * thrown. If all stores fail, the first error (`STORE_*`) is thrown, so that unreachable stores never appear to be
- * empty.
+ * because the mark may be wrong. Manifests are read on demand. A store that fails is reported and skipped, but a
+ * resource shortage in this process (`SYSTEM_REFUSED`) is thrown. If all stores fail, the first error (`STORE_*`) is
+ * thrown, so that unreachable stores never appear to be empty.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],

@@ -67,9 +67,9 @@ const PUBLISH_TRIES = 4;
 const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
- * Captures, packs, uploads and publishes a checkpoint under `lease`, until `signal` is aborted. After a failure, the checkpoint is not listed, and uploaded
- * files are removed as far as the store allows; a later sweep removes the rest. If the copy is damaged, throws
- * `INDEX_CORRUPT`, and also reports the damage to the source.
+ * Captures, packs, uploads and publishes a checkpoint under `lease`, until `signal` is aborted. After a failure, the
+ * checkpoint is not listed, and uploaded files are removed as far as the store allows; a later sweep removes the rest.
+ * If the copy is damaged, throws `INDEX_CORRUPT`, and also reports the damage to the source.
  */
 export async function saveCheckpoint(
   take: TakeOptions,

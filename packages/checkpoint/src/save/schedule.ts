@@ -50,10 +50,10 @@ export interface LookSituation {
 /**
  * Returns the time until the next look (ms). The look is due when the newest checkpoint is 0.9 to 1.1 periods old or,
  * if it is already older, that long after this look. While there is none, it is due one to five minutes after this look,
- * or after such an interval if that is shorter. While another node uploads, the next look comes
- * after a tenth of such an interval or, if that is sooner, at a random time soon after its lease has expired, because it
- * may have died. Any number of nodes save about one checkpoint per period: in simulations, one node saves 1.00, five save 1.07, and a hundred save 1.11. The
- * longest gap is 1.10 periods.
+ * or after such an interval if that is shorter. While another node uploads, the next look comes after a tenth of such an
+ * interval or, if that is sooner, at a random time soon after its lease has expired, because it may have died. Any number
+ * of nodes save about one checkpoint per period: in simulations, one node saves 1.00, five save 1.07, and a hundred save
+ * 1.11. The longest gap is 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
   const {

@@ -18,8 +18,8 @@ const NONCE_FIELD = "cairn-upload";
 const TIDY_TIMEOUT_MS = 15_000;
 
 /**
- * Writes a file. Afterwards, the object exists completely or not at all. `creates` tells whether the service can write
- * an object only if it does not exist. Throws `CONFLICT` if it already exists.
+ * Writes a file. Afterwards, the object exists completely or not at all. Throws `CONFLICT` if it already exists. With
+ * `creates`, the service supports writing an object only if it does not exist.
  */
 export async function uploadContent(
   access: S3Access,
