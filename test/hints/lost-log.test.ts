@@ -197,8 +197,15 @@ describe("a log that is lost before its first checkpoint", () => {
           stderr: expect.stringContaining("the index of node a (failed)"),
         });
       }
-      // The hint is followed.
+      // The hint is followed, and then that of a node whose log was replaced.
       expect((await shell("cairn log create --empty")).code).toBe(0);
+      await vi.waitFor(
+        async () =>
+          expect((await failureOf(a)).hint).toMatch(
+            /replaced on purpose, set "on-log-mismatch": \{"different": "rebuild"\}.*`cairn log orphans`/,
+          ),
+        { timeout: 60_000, interval: 100 },
+      );
       await a.stop();
       const again = start(
         "a",

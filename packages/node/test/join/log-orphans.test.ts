@@ -149,7 +149,7 @@ describe("cairn log orphans", () => {
     expect((await (await started("a")).status()).join.orphans).toBe(4);
   });
 
-  it("are no longer a finding once they were loaded, or their folder was removed, without a restart", async () => {
+  it("prints orphans that are no longer a finding once they were loaded, or their folder was removed, without a restart", async () => {
     await (await regressed()).close();
     const a = await started("a", "halt", 50);
     const counted = async (orphanCount: number, findings: readonly string[]): Promise<void> =>
