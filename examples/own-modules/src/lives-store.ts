@@ -36,6 +36,8 @@ export function createStore(options: Readonly<Record<string, unknown>>): Checkpo
 
     async upload(name, content, { signal } = {}) {
       requireStoreName(name);
+      // The reader below receives the error. Before it reads, the stream's error would otherwise end the process.
+      content.on("error", () => undefined);
       const draft = await run(() => folder.draft());
       let bytes = 0;
       try {

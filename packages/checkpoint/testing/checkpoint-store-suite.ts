@@ -70,6 +70,16 @@ export function checkpointStoreSuite(name: string, { open, reopen }: CheckpointS
       expect(await store.list("")).toEqual([]);
     });
 
+    test("an upload whose content fails before it is read throws the content's error", async () => {
+      const store = await opened();
+      const content = new Readable({ read: () => undefined });
+      const uploading = store.upload("a.tar", content);
+      // Without a listener, the stream's error would end the process.
+      content.destroy(new Error("the disk broke"));
+      await expect(uploading).rejects.toThrow("the disk broke");
+      expect(await store.list("")).toEqual([]);
+    });
+
     test("an aborted upload ends with the signal's reason and leaves nothing that is listed", async () => {
       const store = await opened();
       const stop = new AbortController();

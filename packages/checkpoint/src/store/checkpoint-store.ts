@@ -95,7 +95,7 @@ export interface CheckpointStore {
   list(prefix: string): Promise<StoredFile[]>;
   /**
    * Writes a file of any size from a stream. Resolves once the file is durable. Throws `CONFLICT` if the file exists,
-   * instead of overwriting it.
+   * instead of overwriting it, and the stream's own error, even one that comes before the stream is read.
    */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */

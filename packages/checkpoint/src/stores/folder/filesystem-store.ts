@@ -146,6 +146,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     async upload(name, content, { signal, direct } = {}) {
       const target = pathOf(name);
       const doing = `writing ${name}`;
+      // The reader below receives the error. Before it reads, the stream's error would otherwise end the process.
+      content.on("error", () => undefined);
       const file = await run(doing, () => temporary(name));
       let bytes = 0;
       try {
@@ -156,8 +158,6 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
           bytes = await direct.writeTo(file.handle.fd, { explain, signal });
           content.destroy();
         } else {
-          // The signal is added only if the stream is read, because an unhandled error of the stream would end the
-          // process.
           if (signal !== undefined) addAbortSignal(signal, content);
           for await (const chunk of content) {
             await writeAll(file.handle, chunk, doing, location);
