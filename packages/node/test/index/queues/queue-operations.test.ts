@@ -291,10 +291,10 @@ it("an eviction removes an entry from every shard in which it was, whichever key
     ]);
     expect((await scene.index.ask(readQueue, "jobs")).queue).toMatchObject({ entries: 0, open: 0 });
     expect(await scene.problems()).toEqual([]);
-    // Later content of the same name is not as old as what was evicted.
-    const again = await scene.commit(["enqueue", "jobs", "x", OPEN]);
+    // Later content of the same name counts as being as old as what was evicted, which is too early but safe.
+    await scene.commit(["enqueue", "jobs", "x", OPEN]);
     const last = await scene.commit(["evict", "jobs", "0/x"]);
-    expect((await scene.index.evictions(1)).evictions).toMatchObject([{ txId: last, notBefore: again }]);
+    expect((await scene.index.evictions(1)).evictions).toMatchObject([{ txId: last, notBefore: enqueued }]);
     await expectSameInBatches(scene, [[], [3, 1], [scene.messages.length - 3]]);
   }
 });
