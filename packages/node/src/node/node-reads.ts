@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import type { DocumentKey, PolicyState, QueuePolicy, TxId, TxOutcome } from "@cairn/client";
 import { TimeSlice } from "../concurrency/time-slice.ts";
-import { decodeListCursor } from "../index/read/cursor.ts";
+import { listCursor } from "../index/read/cursor.ts";
 import type { SubmittedTransaction } from "../log/submit-transaction.ts";
 import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
@@ -179,7 +179,7 @@ export class NodeReads {
 
   async list(query: ListQuery): Promise<DocumentPage> {
     // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
-    const began = query.cursor === undefined ? 0 : decodeListCursor(query, query.cursor).txId;
+    const began = query.cursor === undefined ? 0 : listCursor.decode(query, query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
     const index = await this.#readable({
       ...query,

@@ -1,6 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import type { QueueView } from "../queues/queue-transaction.ts";
+import { firstRow } from "../rows/row-cursor.ts";
 import { asKind, documentRowKey, ROW, versionRange } from "../rows/row-keys.ts";
 
 /** A key that the eviction of an entry removes. */
@@ -37,14 +38,10 @@ export async function collectEvicted(
   const deletions = await reader.getMany(rowKeys.map((rowKey) => asKind(rowKey, ROW.tombstone)));
   for (const [at, [shard, { state }]] of candidates.entries()) {
     if (deletions[at] !== undefined) add(shard);
-    else if (state === "retiring" && (await hasVersions(reader, rowKeys[at]))) add(shard, true);
+    else if (state === "retiring" && rowKeys[at] !== undefined) {
+      const range = versionRange(rowKeys[at].subarray(1));
+      if ((await firstRow(reader, range)) !== undefined) add(shard, true);
+    }
   }
   return found;
-}
-
-async function hasVersions(reader: KvReader, rowKey: Buffer | undefined): Promise<boolean> {
-  if (rowKey === undefined) return false;
-  for await (const rows of reader.range({ ...versionRange(rowKey.subarray(1)), limit: 1 }))
-    if (rows.length > 0) return true;
-  return false;
 }

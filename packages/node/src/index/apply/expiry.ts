@@ -12,6 +12,7 @@ import {
   prefixEnd,
   NO_STEM,
 } from "../rows/row-keys.ts";
+import { allRows, firstRow } from "../rows/row-cursor.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
 import {
@@ -40,9 +41,7 @@ export function messagesWhileExpiring(largest: number): number {
 
 /** Returns whether any document may be due at `time`. For `from`, see {@link IndexState}. */
 export async function hasDue(reader: KvReader, time: number, from = 0): Promise<boolean> {
-  if (from > time) return false;
-  for await (const rows of reader.range({ ...dueWithin(from, time), limit: 1 })) return rows.length > 0;
-  return false;
+  return from <= time && (await firstRow(reader, dueWithin(from, time))) !== undefined;
 }
 
 function dueWithin(from: number, time: number): { gte: Uint8Array; lt: Uint8Array } {
@@ -93,14 +92,9 @@ export class Expiry {
     batch: { readonly from: number; readonly time: number; readonly transactions: number },
   ): Promise<Expiry> {
     const { from, time, transactions } = batch;
-    const stored: KvRow[] = [];
     const range = { ...dueWithin(from, time), limit: transactions * DUE_PER_TRANSACTION };
-    for await (const rows of reader.range(range)) {
-      for (const row of rows) {
-        unsealed(...row);
-        stored.push(row);
-      }
-    }
+    const stored = await allRows(reader, range);
+    for (const row of stored) unsealed(...row);
     const expiry = new Expiry(rules, stored, keys, reader, from);
     for (const [key] of stored.slice(0, keysPerRead(keys.largest))) expiry.#stateOf(key);
     return expiry;

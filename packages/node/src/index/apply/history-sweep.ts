@@ -1,6 +1,7 @@
 import type { KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
+import { firstRow } from "../rows/row-cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import {
   keysPerRead,
@@ -268,8 +269,8 @@ class Sweep {
   async #superseding(versionKey: Uint8Array): Promise<Written | undefined> {
     const rowKey = Buffer.concat([Buffer.from([ROW.document]), versionStem(versionKey)]);
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);
-    for await (const rows of this.#reader.range({ gt: versionKey, lt, limit: 1 }))
-      for (const [key, value] of rows) return writtenBy(checkedVersion(key, value));
+    const newer = await firstRow(this.#reader, { gt: versionKey, lt });
+    if (newer !== undefined) return writtenBy(checkedVersion(...newer));
     const [newest] = await readAllNewest(this.#reader, [rowKey]);
     return newest && writtenBy(newest);
   }
@@ -319,9 +320,7 @@ class Sweep {
 
   async #hasVersions(rowKey: Uint8Array): Promise<boolean> {
     const gte = asKind(rowKey, ROW.version);
-    for await (const rows of this.#reader.range({ gte, lt: prefixEnd(gte), limit: 1 }))
-      return rows.length > 0;
-    return false;
+    return (await firstRow(this.#reader, { gte, lt: prefixEnd(gte) })) !== undefined;
   }
 }
 

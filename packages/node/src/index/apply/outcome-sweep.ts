@@ -2,6 +2,7 @@ import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { Bound } from "../policies/active-policies.ts";
 import { isLastInRow, OUTCOMES_IN_ROW, valuesIn } from "../rows/outcome-rows.ts";
+import { firstRow } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { expiredRowKey, NO_STEM, ROW, rowsOfKind, rowTxId, transactionRowKey } from "../rows/row-keys.ts";
 import { decodeOutcome } from "../rows/row-values.ts";
@@ -65,9 +66,8 @@ export async function sweepOutcomes(
 
 /** Returns the last transaction before the group of the first one that has an outcome. */
 async function beforeFirst(reader: KvReader): Promise<TxId> {
-  for await (const rows of reader.range({ ...rowsOfKind(ROW.transaction), limit: 1 }))
-    for (const [key] of rows) return lastOfGroup(rowTxId(key) - 1);
-  return 0;
+  const [key] = (await firstRow(reader, rowsOfKind(ROW.transaction))) ?? [];
+  return key === undefined ? 0 : lastOfGroup(rowTxId(key) - 1);
 }
 
 /**

@@ -13,6 +13,7 @@ import {
   shardRowKey,
   shardRows,
 } from "../rows/queue-rows.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { sealed } from "../rows/row-checksum.ts";
 
 /** The row of an entry's place. */
@@ -56,9 +57,8 @@ export class QueueState {
   async load(reader: KvReader, known: ReadonlyMap<number, Shard> | undefined): Promise<void> {
     if (known !== undefined) for (const [number, shard] of known) this.shards.set(number, shard);
     else {
-      for await (const rows of reader.range(shardRows(this.name))) {
-        for (const [key, value] of rows) this.shards.set(shardNumber(key), decodeShard(key, value));
-      }
+      for (const [key, value] of await allRows(reader, shardRows(this.name)))
+        this.shards.set(shardNumber(key), decodeShard(key, value));
     }
     const rows = [...this.#placeRows];
     const values = rows.length === 0 ? [] : await reader.getMany(rows.map(([, { key }]) => key));

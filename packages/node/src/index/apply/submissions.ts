@@ -2,6 +2,7 @@ import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
@@ -45,9 +46,8 @@ export class OldestIds {
         gte: txRowKey(ROW.submissionOrder, from + 1),
         lt: txRowKey(ROW.submissionOrder, to + 1),
       };
-      for await (const rows of reader.range(range))
-        for (const [key, value] of rows)
-          this.#ids.push({ txId: rowTxId(key), id: unsealed(key, value).toString("utf8") });
+      for (const [key, value] of await allRows(reader, range))
+        this.#ids.push({ txId: rowTxId(key), id: unsealed(key, value).toString("utf8") });
       // Transactions after the last one in the store are still to come.
       this.#readTo = Math.min(to, last);
     }

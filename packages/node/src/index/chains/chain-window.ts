@@ -18,6 +18,7 @@ import {
 } from "../rows/chain-rows.ts";
 import { SUM_BYTES, unusableIndex } from "../rows/row-checksum.ts";
 import { INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
 
 /*
@@ -85,9 +86,8 @@ export class ChainWindow {
     // An empty index has no entries.
     if ((next ?? log.offset + 1) !== txId + 1) throw broken(`the entries do not end at transaction ${txId}`);
     const newest = { ...ALL_LINKS, reverse: true, limit: KEPT_SPANS + 1 };
-    for await (const rows of reader.range(newest)) {
-      for (const [key, value] of rows) window.#links.set(rowTxId(key), decodeLink(key, value));
-    }
+    for (const [key, value] of await allRows(reader, newest))
+      window.#links.set(rowTxId(key), decodeLink(key, value));
     window.#check(log.offset);
     return window;
   }

@@ -6,6 +6,7 @@ import { FieldCounts } from "./field-counts.ts";
 import { FieldChanges } from "./field-changes.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { documentRowPrefix, prefixEnd, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { checkedVersion } from "../rows/version-values.ts";
@@ -59,15 +60,11 @@ export function noFieldWork(): FieldWork {
 }
 
 export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
-  const builds = new Map<number, Uint8Array>();
-  const removals: number[] = [];
-  for await (const rows of reader.range(rowsOfKind(ROW.fieldBuild))) {
-    for (const [key, value] of rows) builds.set(fieldKeyIndex(key), unsealed(key, value));
-  }
-  for await (const rows of reader.range(rowsOfKind(ROW.fieldRemoval))) {
-    for (const [key] of rows) removals.push(fieldKeyIndex(key));
-  }
-  return { builds, removals, counts: new FieldCounts() };
+  const builds = (await allRows(reader, rowsOfKind(ROW.fieldBuild))).map(
+    ([key, value]) => [fieldKeyIndex(key), unsealed(key, value)] as const,
+  );
+  const removals = (await allRows(reader, rowsOfKind(ROW.fieldRemoval))).map(([key]) => fieldKeyIndex(key));
+  return { builds: new Map(builds), removals, counts: new FieldCounts() };
 }
 
 /** Returns the rows that schedule the building of new fields and the removal of old fields. */
@@ -205,9 +202,8 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
     for (const kind of [ROW.field, ROW.fieldCount]) {
       const gte = fieldKey(kind, index);
       const limit = REMOVED_PER_STEP - rows.length;
-      for await (const part of kv.range({ gte, lt: fieldKey(kind, index + 1), limit })) {
-        for (const [key] of part) rows.push({ type: "del", key });
-      }
+      for (const [key] of await allRows(kv, { gte, lt: fieldKey(kind, index + 1), limit }))
+        rows.push({ type: "del", key });
     }
     // This field may have more rows.
     if (rows.length >= REMOVED_PER_STEP) break;

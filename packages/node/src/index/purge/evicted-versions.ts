@@ -2,6 +2,7 @@ import type { KvOperation, KvRange, KvReader, KvRow, KvStore } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { encodeState, type IndexState, readState } from "../rows/index-state.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from "../rows/row-keys.ts";
 
@@ -63,12 +64,8 @@ async function* shownRows(
 
 /** Returns the stems of the keys that a transaction evicted. */
 export async function evictedStems(reader: KvReader, txId: TxId): Promise<Buffer[]> {
-  const stems: Buffer[] = [];
-  for await (const rows of reader.range(evictionsAfter(txId - 1, txId))) {
-    for (const [key, value] of rows) {
-      unsealed(key, value);
-      stems.push(parseNumberedStem(key).stem);
-    }
-  }
-  return stems;
+  return (await allRows(reader, evictionsAfter(txId - 1, txId))).map(([key, value]) => {
+    unsealed(key, value);
+    return parseNumberedStem(key).stem;
+  });
 }

@@ -4,6 +4,7 @@ import type { TxId } from "@cairn/client";
 import { Semaphore } from "../../concurrency/semaphore.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { evictionsAfter, type PurgeMark, purgeRow, readPurgeMarks } from "../rows/purge-row.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { parseNumberedStem, parseStem, partEnd, ROW, versionRange } from "../rows/row-keys.ts";
 import { evictedStems } from "./evicted-versions.ts";
@@ -73,19 +74,13 @@ export class EvictionPurge {
 
   /** Begins a purge; returns undefined if nothing has been evicted since `after`, or the store cannot purge. */
   async #begin(after: TxId, state: IndexState): Promise<{ txId: TxId; purge: KvPurge } | undefined> {
-    const evicted: { readonly txId: TxId; readonly stem: Buffer }[] = [];
     // Versions that have not been removed would survive in the new files.
     const removed = state.evicting === true ? state.txId - 1 : state.txId;
-    for await (const rows of this.#kv.range({
-      ...evictionsAfter(after, removed),
-      limit: MAX_EVICTIONS + 1,
-    })) {
-      for (const [key, value] of rows) {
-        unsealed(key, value);
-        const { number, stem } = parseNumberedStem(key);
-        evicted.push({ txId: number, stem });
-      }
-    }
+    const range = { ...evictionsAfter(after, removed), limit: MAX_EVICTIONS + 1 };
+    const evicted = (await allRows(this.#kv, range)).map(([key, value]) => {
+      unsealed(key, value);
+      return parseNumberedStem(key);
+    });
     this.#held = undefined;
     const last = evicted.at(-1);
     if (last === undefined) return undefined;
@@ -94,9 +89,10 @@ export class EvictionPurge {
       return undefined;
     }
     // The page may end within a transaction. A transaction that is larger than a page is read as a whole.
-    const whole = evicted.length > MAX_EVICTIONS ? evicted.filter(({ txId }) => txId < last.txId) : evicted;
-    const txId = whole.at(-1)?.txId ?? last.txId;
-    const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await evictedStems(this.#kv, last.txId);
+    const whole =
+      evicted.length > MAX_EVICTIONS ? evicted.filter(({ number }) => number < last.number) : evicted;
+    const txId = whole.at(-1)?.number ?? last.number;
+    const stems = whole.length > 0 ? whole.map(({ stem }) => stem) : await evictedStems(this.#kv, txId);
     return { txId, purge: this.#kv.purge(evictedRanges(stems, state)) };
   }
 

@@ -3,6 +3,7 @@ import type { TxId } from "@cairn/client";
 import { activePolicies, type FieldIndex } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { fieldKey, fieldKeyRest } from "../rows/field-row-keys.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeCounters, decodeNumber } from "../rows/row-values.ts";
 
@@ -30,11 +31,8 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
   const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
   const documents = new Map<string, number>();
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
-  for await (const rows of reader.range(rowsOfKind(ROW.counter))) {
-    for (const [key, value] of rows) {
-      documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
-    }
-  }
+  for (const [key, value] of await allRows(reader, rowsOfKind(ROW.counter)))
+    documents.set(Buffer.from(key.subarray(1)).toString("utf8"), decodeCounters(key, value).documents);
   const buckets: BucketSummary[] = [];
   for (const [name, count] of [...documents].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
     const fields: [string, FieldSummary][] = [];
@@ -46,16 +44,14 @@ export async function readBuckets(reader: KvReader, state: IndexState): Promise<
 
 async function readCounts(reader: KvReader, { id }: FieldIndex): Promise<FieldSummary> {
   if ((await reader.get(fieldKey(ROW.fieldBuild, id))) !== undefined) return { counts: null, more: false };
-  const counts: [string, number][] = [];
   const range = {
     gte: fieldKey(ROW.fieldCount, id),
     lt: fieldKey(ROW.fieldCount, id + 1),
     limit: MAX_VALUES + 1,
   };
-  for await (const rows of reader.range(range)) {
-    for (const [key, value] of rows)
-      counts.push([fieldKeyRest(key).toString("utf8"), decodeNumber(key, value)]);
-  }
+  const counts = (await allRows(reader, range)).map(
+    ([key, value]) => [fieldKeyRest(key).toString("utf8"), decodeNumber(key, value)] as const,
+  );
   const more = counts.length > MAX_VALUES;
   return { counts: Object.fromEntries(counts.slice(0, MAX_VALUES)), more };
 }

@@ -5,7 +5,7 @@ import { type IndexState, readState } from "../rows/index-state.ts";
 import { ROW, rowTxId, versionStem, asBuffer, rowsOfKind } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
 import { checkedVersion, type VersionValue, versionValueRevision } from "../rows/version-values.ts";
-import { RowCursor } from "../rows/row-cursor.ts";
+import { firstRow, RowCursor } from "../rows/row-cursor.ts";
 import { evictionsAfter } from "../rows/purge-row.ts";
 import { withoutEvicted } from "../purge/evicted-versions.ts";
 
@@ -67,16 +67,14 @@ async function checkPast(
       { hint: "Request the digest at a later transaction." },
     );
   }
-  for await (const rows of reader.range({ ...evictionsAfter(txId), limit: 1 })) {
-    const [row] = rows;
-    if (row === undefined) continue;
-    unsealed(...row);
-    throw new CairnError(
-      "CONFLICT",
-      `Transaction ${rowTxId(row[0])} evicted documents, so the index no longer contains the complete state at transaction ${txId}.`,
-      { hint: "Request the digest at a later transaction." },
-    );
-  }
+  const evicted = await firstRow(reader, evictionsAfter(txId));
+  if (evicted === undefined) return;
+  unsealed(...evicted);
+  throw new CairnError(
+    "CONFLICT",
+    `Transaction ${rowTxId(evicted[0])} evicted documents, so the index no longer contains the complete state at transaction ${txId}.`,
+    { hint: "Request the digest at a later transaction." },
+  );
 }
 
 type StemCursor = RowCursor<{ readonly stem: Buffer; readonly value: VersionValue }>;

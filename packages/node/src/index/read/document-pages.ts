@@ -1,14 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { ChainValue, DocumentKey, TxId } from "@cairn/client";
 import type { IndexState } from "../rows/index-state.ts";
-import {
-  decodeListCursor,
-  decodeRevisionCursor,
-  encodeListCursor,
-  encodeRevisionCursor,
-  historyMark,
-  requireExistingHistory,
-} from "./cursor.ts";
+import { historyCursor, historyMark, listCursor, requireExistingHistory } from "./cursor.ts";
 import { readHistory, resolveAsOf } from "./document-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage } from "./documents.ts";
 import type { FieldQuery } from "./field-query.ts";
@@ -34,10 +27,10 @@ export async function readList(
   chainsAt: (txId: TxId) => Promise<ChainValue | undefined>,
 ): Promise<DocumentPage> {
   const now = state.txId;
-  const cursor = query.cursor === undefined ? undefined : decodeListCursor(query, query.cursor);
+  const cursor = query.cursor === undefined ? undefined : listCursor.decode(query, query.cursor);
   if (cursor !== undefined) await requireExistingHistory(reader, cursor, await chainsAt(cursor.txId));
   const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
-  const range = cursor === undefined ? query : { ...query, after: cursor.after };
+  const range = cursor === undefined ? query : { ...query, after: Buffer.from(cursor.after, "hex") };
   const { where } = query;
   const { documents, after } =
     where !== undefined && where.length > 0
@@ -48,7 +41,8 @@ export async function readList(
   const page = { txId: Math.min(txId, now), documents };
   if (after === undefined) return page;
   const mark = cursor?.mark ?? (await historyMark(reader, page.txId, await chainsAt(page.txId)));
-  return { ...page, cursor: encodeListCursor(query, { txId: page.txId, after, mark }) };
+  const point = { txId: page.txId, after: Buffer.from(after).toString("hex"), mark };
+  return { ...page, cursor: listCursor.encode(query, point) };
 }
 
 /** Reads a page of a key's versions. */
@@ -58,10 +52,10 @@ export async function readHistoryPage(
   limit: number,
   cursor: string | undefined,
 ): Promise<HistoryPage> {
-  const before = cursor === undefined ? {} : { before: decodeRevisionCursor(key, cursor) };
+  const before = cursor === undefined ? {} : { before: historyCursor.decode(key, cursor) };
   const { versions, more } = await readHistory(reader, key, { limit, ...before });
   const oldest = versions.at(-1);
   return more && oldest !== undefined
-    ? { versions, cursor: encodeRevisionCursor(key, oldest.revision) }
+    ? { versions, cursor: historyCursor.encode(key, oldest.revision) }
     : { versions };
 }

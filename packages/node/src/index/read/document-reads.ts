@@ -11,6 +11,7 @@ import {
   ROW,
   versionRowKey,
 } from "../rows/row-keys.ts";
+import { firstRow } from "../rows/row-cursor.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 import { type BucketCounters, decodeCounters } from "../rows/row-values.ts";
 import {
@@ -75,14 +76,9 @@ export async function valueAsOf(
   txId: TxId,
 ): Promise<VersionValue | undefined> {
   if (newest === undefined || versionValueRevision(newest) <= txId) return newest;
-  const range = {
-    gte: asKind(rowKey, ROW.version),
-    lte: versionRowKey(rowKey, txId),
-    reverse: true,
-    limit: 1,
-  };
-  for await (const rows of reader.range(range)) for (const row of rows) return checkedVersion(...row);
-  return undefined;
+  const range = { gte: asKind(rowKey, ROW.version), lte: versionRowKey(rowKey, txId), reverse: true };
+  const row = await firstRow(reader, range);
+  return row && checkedVersion(...row);
 }
 
 /** The transactions from which a bucket's history is complete. */

@@ -4,7 +4,7 @@ import { activePolicies, DEFAULT_EVENT_BOUND, oldestEventTime } from "../policie
 import type { IndexState } from "../rows/index-state.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
-import { unsealed } from "../rows/row-checksum.ts";
+import { unsealedJson } from "../rows/row-checksum.ts";
 
 /** A recorded event. `time` is in nanoseconds since 1970, as a string. */
 export interface RecordedEvent extends EventRecord {
@@ -62,7 +62,7 @@ export async function readEvents(
   let bytes = 0;
   for await (const rows of reader.range(range)) {
     for (const [key, value] of rows) {
-      const event = JSON.parse(unsealed(key, value).toString("utf8")) as EventRecord;
+      const event = unsealedJson<EventRecord>(key, value);
       if (bucket !== undefined && event.bucket !== bucket) continue;
       if (object !== undefined && event.object !== object) continue;
       const last = events.at(-1);

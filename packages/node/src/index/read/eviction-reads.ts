@@ -1,10 +1,11 @@
-import { CairnError, type KvReader } from "@cairn/kv";
+import type { KvReader } from "@cairn/kv";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { decodeEvictionCursor, encodeEvictionCursor } from "./cursor.ts";
+import { evictionsCursor, unknownCursor } from "./cursor.ts";
 import type { PurgeHeld } from "../purge/eviction-purge.ts";
 import { type PurgeMark, readPurgeMarks } from "../rows/purge-row.ts";
 import { earliestWrites } from "./eviction-origins.ts";
 import { readState } from "../rows/index-state.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
 import { isoTime } from "../../text/iso-time.ts";
@@ -55,27 +56,20 @@ export async function readEvictions(
 ): Promise<EvictionPage> {
   const marks = await readPurgeMarks(reader);
   const { gte, lt } = rowsOfKind(ROW.eviction);
-  const end = cursor === undefined ? lt : decodeEvictionCursor(cursor);
-  if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) {
-    throw new CairnError("REQUEST_INVALID", "The cursor was not returned by a list of evictions.", {
-      hint: "Start again without a cursor, or follow the Link header unchanged.",
-    });
-  }
-  const evictions: Eviction[] = [];
-  let last: Uint8Array | undefined;
-  for await (const rows of reader.range({ gte, lt: end, reverse: true, limit: limit + 1 })) {
-    for (const [key, value] of rows) {
-      if (evictions.length === limit && last !== undefined) {
-        return { evictions: await dated(reader, evictions), cursor: encodeEvictionCursor(last) };
-      }
-      const { number: txId, stem } = parseNumberedStem(key);
-      const time = decodeNumber(key, value);
-      const files = evictedFiles(txId, marks, held);
-      evictions.push({ txId, txTime: isoTime(time), ...parseStem(stem), files });
-      last = key;
-    }
-  }
-  return { evictions: await dated(reader, evictions) };
+  const end = cursor === undefined ? lt : Buffer.from(evictionsCursor.decode({}, cursor), "hex");
+  if (Buffer.compare(end, gte) < 0 || Buffer.compare(end, lt) > 0) throw unknownCursor();
+  const rows = await allRows(reader, { gte, lt: end, reverse: true, limit: limit + 1 });
+  const evictions = rows.slice(0, limit).map(([key, value]): Eviction => {
+    const { number: txId, stem } = parseNumberedStem(key);
+    const txTime = isoTime(decodeNumber(key, value));
+    return { txId, txTime, ...parseStem(stem), files: evictedFiles(txId, marks, held) };
+  });
+  const { outcomesAfter } = (await readState(reader)) ?? {};
+  const writes = await earliestWrites(reader, evictions, outcomesAfter);
+  const dated = evictions.map((eviction, at) => ({ ...eviction, notBefore: writes[at] ?? 0 }));
+  const [last] = rows[limit - 1] ?? [];
+  if (rows.length <= limit || last === undefined) return { evictions: dated };
+  return { evictions: dated, cursor: evictionsCursor.encode({}, Buffer.from(last).toString("hex")) };
 }
 
 function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld = "unfinished"): EvictedFiles {
@@ -83,10 +77,4 @@ function evictedFiles(txId: TxId, marks: readonly PurgeMark[], held: PurgeHeld =
   if (mark?.named === true) return { goneSince: null, waitsFor: "restart" };
   if (mark !== undefined) return { goneSince: isoTime(mark.at), waitsFor: null };
   return { goneSince: null, waitsFor: WAITS_FOR[held] };
-}
-
-async function dated(reader: KvReader, evictions: readonly Eviction[]): Promise<DatedEviction[]> {
-  const { outcomesAfter } = (await readState(reader)) ?? {};
-  const writes = await earliestWrites(reader, evictions, outcomesAfter);
-  return evictions.map((eviction, index) => ({ ...eviction, notBefore: writes[index] ?? 0 }));
 }

@@ -4,6 +4,7 @@ import { foreignCursor } from "./cursor.ts";
 import type { StoredDocument } from "./documents.ts";
 import { checkFloor, MAX_PAGE_BYTES, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
+import { RowCursor } from "../rows/row-cursor.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
 
 /** The range of documents to list, in key order. `after` is the document row key after which to continue. */
@@ -41,10 +42,10 @@ export async function listAsOf(
   txId: TxId,
   isWanted: (value: VersionValue) => boolean = () => true,
 ): Promise<ListedDocuments> {
-  const rows = mergeByStem(
-    reader.range(bounds(range, ROW.document)),
-    reader.range(bounds(range, ROW.tombstone)),
-  );
+  const [documents, tombstones] = [ROW.document, ROW.tombstone].map(
+    (kind) => new RowCursor(reader, bounds(range, kind), (row) => row),
+  ) as [RowCursor<KvRow>, RowCursor<KvRow>];
+  const rows = mergeByStem(documents, tombstones);
   // Keys that were removed entirely would be missing from the list.
   const floors = await readFloors(reader, range.bucket);
   checkFloor(floors, range.bucket, txId, undefined);
@@ -96,31 +97,24 @@ function bounds(
   return { gt, lt };
 }
 
-/** Merges two sequences of rows of different kinds, each in key order, by their stems. */
+/** Yields the rows of both cursors in the order of their stems. */
 async function* mergeByStem(
-  left: AsyncIterable<readonly KvRow[]>,
-  right: AsyncIterable<readonly KvRow[]>,
+  left: RowCursor<KvRow>,
+  right: RowCursor<KvRow>,
 ): AsyncGenerator<readonly KvRow[]> {
-  const sources = [single(left), single(right)] as const;
   try {
-    let [a, b] = [await sources[0].next(), await sources[1].next()];
-    while (a.done !== true || b.done !== true) {
-      if (b.done === true || (a.done !== true && compareStems(a.value[0], b.value[0]) < 0)) {
-        if (a.done !== true) yield [a.value];
-        a = await sources[0].next();
-      } else {
-        yield [b.value];
-        b = await sources[1].next();
-      }
+    await Promise.all([left.next(), right.next()]);
+    for (;;) {
+      const isLeft =
+        right.row === undefined || (left.row !== undefined && compareStems(left.row[0], right.row[0]) < 0);
+      const first = isLeft ? left : right;
+      if (first.row === undefined) return;
+      yield [first.row];
+      if (!first.advance()) await first.next();
     }
   } finally {
-    await Promise.all(sources.map((source) => source.return(undefined)));
+    await Promise.all([left.close(), right.close()]);
   }
-}
-
-async function* single(source: AsyncIterable<readonly KvRow[]>): AsyncGenerator<KvRow, undefined> {
-  for await (const rows of source) yield* rows;
-  return undefined;
 }
 
 function compareStems(left: Uint8Array, right: Uint8Array): number {

@@ -4,7 +4,7 @@ import { isoTime } from "../../text/iso-time.ts";
 import { ownMember } from "../../text/own-member.ts";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
-import { decodeOriginCursor, encodeOriginCursor } from "./cursor.ts";
+import { openEntriesCursor } from "./cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { keysPerRead, documentKeyRow } from "../rows/row-keys.ts";
 import {
@@ -18,6 +18,7 @@ import {
   shardNumber,
   shardRows,
 } from "../rows/queue-rows.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { damagedRow, unsealed } from "../rows/row-checksum.ts";
 import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
 
@@ -74,10 +75,7 @@ export async function readQueue(
 }
 
 async function readSummary(reader: KvReader, name: string, policy: QueuePolicy): Promise<QueueStatus> {
-  const shards: QueueShard[] = [];
-  for await (const rows of reader.range(shardRows(name))) {
-    for (const [key, value] of rows) shards.push(shownShard(key, value));
-  }
+  const shards = (await allRows(reader, shardRows(name))).map((row) => shownShard(...row));
   const [entries, open] = [sumOf(shards, "entries"), sumOf(shards, "open")];
   return { name, policy, entries, open, spare: policy.shards - shards.length, shards };
 }
@@ -141,7 +139,7 @@ export async function readOpenEntries(
   const begin =
     cursor === undefined
       ? { gte }
-      : { gt: openRowKey(queue, { shard, ...decodeOriginCursor(query, cursor) }) };
+      : { gt: openRowKey(queue, { shard, ...openEntriesCursor.decode(query, cursor) }) };
   const perRead = Math.min(MAX_ENTRIES_PER_READ, keysPerRead(largest));
   const entries: OpenEntry[] = [];
   let bytes = 0;
@@ -160,7 +158,7 @@ export async function readOpenEntries(
       entries.push({ document, origin });
       bytes += document.json.length;
       if (bytes >= MAX_PAGE_BYTES || entries.length === limit) {
-        return { txId, entries, cursor: encodeOriginCursor(query, origin) };
+        return { txId, entries, cursor: openEntriesCursor.encode(query, origin) };
       }
     }
   }

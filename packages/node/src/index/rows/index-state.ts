@@ -2,6 +2,7 @@ import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
 import type { Policies, TxId } from "@cairn/client";
 import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
+import { firstRow } from "./row-cursor.ts";
 import { rowChecksum, unusableIndex } from "./row-checksum.ts";
 import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
@@ -138,11 +139,8 @@ function checksumMember(json: Uint8Array): Buffer {
 export async function readState(reader: KvReader): Promise<IndexState | undefined> {
   const value = await reader.get(STATE_ROW_KEY);
   if (value === undefined) {
-    for await (const rows of reader.range({ limit: 1 })) {
-      if (rows.length > 0)
-        throw unusableIndex("it has rows but no state row, so its transactions are unknown");
-    }
-    return undefined;
+    if ((await firstRow(reader, {})) === undefined) return undefined;
+    throw unusableIndex("it has rows but no state row, so its transactions are unknown");
   }
   const bytes = asBuffer(value);
   const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);

@@ -1,7 +1,7 @@
 import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { z } from "zod";
-import { sealed, unsealed, unusableIndex } from "./row-checksum.ts";
+import { firstRow } from "./row-cursor.ts";
+import { sealedJson, unsealedJson } from "./row-checksum.ts";
 import { evictionRowKey, ROW, rowsOfKind, NO_STEM } from "./row-keys.ts";
 
 /**
@@ -21,24 +21,16 @@ export const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
 /** The maximum number of marks that are kept. More marks would only record the times of old purges more exactly. */
 const MAX_MARKS = 100;
 
-const MarksSchema = z.array(
-  z.object({ txId: z.int().min(0), at: z.int().min(0), named: z.literal(true).optional() }),
-);
-
 /** Reads the marks of an index, oldest first; none if nothing was ever purged. Throws `INDEX_CORRUPT`. */
 export async function readPurgeMarks(reader: KvReader): Promise<readonly PurgeMark[]> {
   const value = await reader.get(PURGE_ROW_KEY);
   if (value === undefined) return [];
-  const text = unsealed(PURGE_ROW_KEY, value).toString("utf8");
-  const marks = MarksSchema.safeParse(JSON.parse(text));
-  if (marks.success) return marks.data;
-  throw unusableIndex("its row of purged evictions is not readable", marks.error);
+  return unsealedJson(PURGE_ROW_KEY, value);
 }
 
 /** Returns the row of these marks, oldest first. */
 export function purgeRow(marks: readonly PurgeMark[]): KvOperation {
-  const kept = marks.slice(-MAX_MARKS);
-  const value = sealed(PURGE_ROW_KEY, Buffer.from(JSON.stringify(kept), "utf8"));
+  const value = sealedJson(PURGE_ROW_KEY, marks.slice(-MAX_MARKS));
   return { type: "put", key: PURGE_ROW_KEY, value };
 }
 
@@ -54,7 +46,5 @@ export function evictionsAfter(txId: TxId, last?: TxId): { gte: Buffer; lt: Buff
  */
 export async function purgedUpTo(reader: KvReader, txId: TxId): Promise<TxId> {
   const last = (await readPurgeMarks(reader)).at(-1)?.txId ?? 0;
-  for await (const rows of reader.range({ ...evictionsAfter(last), limit: 1 }))
-    if (rows.length > 0) return last;
-  return txId;
+  return (await firstRow(reader, evictionsAfter(last))) === undefined ? txId : last;
 }

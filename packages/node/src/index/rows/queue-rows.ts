@@ -1,5 +1,5 @@
 import type { TxId } from "@cairn/client";
-import { damagedRow, seal, sealable, SUM_BYTES, unsealed } from "./row-checksum.ts";
+import { sealedJson, unsealedJson } from "./row-checksum.ts";
 import {
   asBuffer,
   END,
@@ -14,9 +14,6 @@ import {
 
 /** The states of shards that have a row. A spare shard has none. */
 export type ShardState = "active" | "draining" | "retiring";
-
-/** Rows contain an index into this list, so a different order would require another index version. */
-const STATES: readonly ShardState[] = ["active", "draining", "retiring"];
 
 /** Who holds a shard, and until when (ms since 1970, by the times of transactions). */
 export interface ShardHolder {
@@ -48,9 +45,6 @@ export interface EntryPlace {
 
 const SHARD_BYTES = 4;
 const PLACE_BYTES = 4;
-
-/** The bytes of a place row's value, without its checksum, if the entry was not moved. */
-const PLACE_HEAD_BYTES = SHARD_BYTES + 1 + ID_BYTES + PLACE_BYTES;
 
 /** Returns the range of the rows of a queue's shards, in the order of their numbers. */
 export function shardRows(queue: string): { gte: Buffer; lt: Buffer } {
@@ -112,62 +106,42 @@ export function openRowShard(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(key.length - ID_BYTES - PLACE_BYTES - SHARD_BYTES);
 }
 
-/** Encodes a shard row's value: state, entries, open entries, epoch and, if the shard is held, until when and by whom. */
 export function encodeShard(key: Uint8Array, { state, entries, open, epoch, holder }: Shard): Buffer {
-  const as = holder?.as ?? "";
-  const value = sealable(1 + 4 * ID_BYTES + Buffer.byteLength(as));
-  value[SUM_BYTES] = STATES.indexOf(state);
-  const at = SUM_BYTES + 1;
-  writeId(value, at, entries);
-  writeId(value, at + ID_BYTES, open);
-  writeId(value, at + 2 * ID_BYTES, epoch);
-  writeId(value, at + 3 * ID_BYTES, holder?.until ?? 0);
-  value.write(as, at + 4 * ID_BYTES, "utf8");
-  return seal(key, value);
+  return sealedJson(key, [
+    state,
+    entries,
+    open,
+    epoch,
+    ...(holder === undefined ? [] : [holder.as, holder.until]),
+  ]);
 }
 
-/** Decodes a shard row's value. The name of a holder is never empty. */
 export function decodeShard(key: Uint8Array, value: Uint8Array): Shard {
-  const content = unsealed(key, value);
-  const state = STATES[content[0] ?? STATES.length];
-  if (state === undefined) throw damagedRow(key);
-  const [entries = 0, open = 0, epoch = 0, until = 0] = [0, 1, 2, 3].map((at) =>
-    readId(content, 1 + at * ID_BYTES),
-  );
-  const as = content.toString("utf8", 1 + 4 * ID_BYTES);
-  return { state, entries, open, epoch, holder: as === "" ? undefined : { as, until } };
+  const [state, entries, open, epoch, as, until] = unsealedJson<ShardContent>(key, value);
+  const holder = as === undefined || until === undefined ? undefined : { as, until };
+  return { state, entries, open, epoch, holder };
 }
 
-/** Encodes a place row's value: shard, open or not, origin and, if the entry was moved, whence and when. */
+type ShardContent = [
+  state: ShardState,
+  entries: number,
+  open: number,
+  epoch: TxId,
+  as?: string,
+  until?: number,
+];
+
 export function encodePlace(key: Uint8Array, { shard, isOpen, txId, at, moved }: EntryPlace): Buffer {
-  const value = sealable(PLACE_HEAD_BYTES + (moved === undefined ? 0 : SHARD_BYTES + ID_BYTES));
-  value.writeUInt32BE(shard, SUM_BYTES);
-  value[SUM_BYTES + SHARD_BYTES] = isOpen ? 1 : 0;
-  writeId(value, SUM_BYTES + SHARD_BYTES + 1, txId);
-  value.writeUInt32BE(at, SUM_BYTES + SHARD_BYTES + 1 + ID_BYTES);
-  if (moved !== undefined) {
-    value.writeUInt32BE(moved.from, SUM_BYTES + PLACE_HEAD_BYTES);
-    writeId(value, SUM_BYTES + PLACE_HEAD_BYTES + SHARD_BYTES, moved.txId);
-  }
-  return seal(key, value);
+  return sealedJson(key, [shard, isOpen, txId, at, ...(moved === undefined ? [] : [moved.from, moved.txId])]);
 }
 
 export function decodePlace(key: Uint8Array, value: Uint8Array): EntryPlace {
-  const content = unsealed(key, value);
-  return {
-    shard: content.readUInt32BE(0),
-    isOpen: content[SHARD_BYTES] === 1,
-    txId: readId(content, SHARD_BYTES + 1),
-    at: content.readUInt32BE(SHARD_BYTES + 1 + ID_BYTES),
-    moved:
-      content.length === PLACE_HEAD_BYTES
-        ? undefined
-        : {
-            from: content.readUInt32BE(PLACE_HEAD_BYTES),
-            txId: readId(content, PLACE_HEAD_BYTES + SHARD_BYTES),
-          },
-  };
+  const [shard, isOpen, txId, at, from, movedBy] = unsealedJson<PlaceContent>(key, value);
+  const moved = from === undefined || movedBy === undefined ? undefined : { from, txId: movedBy };
+  return { shard, isOpen, txId, at, moved };
 }
+
+type PlaceContent = [shard: number, isOpen: boolean, txId: TxId, at: number, from?: number, movedBy?: TxId];
 
 /** Returns the number of a shard from the namespace of its entries; undefined if no shard has it. */
 export function shardOfNamespace(namespace: string): number | undefined {

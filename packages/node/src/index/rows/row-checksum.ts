@@ -93,6 +93,16 @@ export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);
 }
 
+/** Like {@link sealed}, but for content that is JSON. The same value must always be written with its members in the same order. */
+export function sealedJson(key: Uint8Array, content: unknown): Buffer {
+  return sealed(key, Buffer.from(JSON.stringify(content), "utf8"));
+}
+
+/** Reads what {@link sealedJson} wrote. The checksum shows that it is intact, so its type is not checked. */
+export function unsealedJson<T>(key: Uint8Array, value: Uint8Array): T {
+  return JSON.parse(unsealed(key, value).toString("utf8")) as T;
+}
+
 /** Returns the checksum over a row's key and content. */
 export function rowChecksum(key: Uint8Array, content: Uint8Array): number {
   return crc32cOf(content, crc32cOf(key));

@@ -1,5 +1,18 @@
 import type { KvRange, KvReader, KvRow } from "@cairn/kv";
 
+/** Returns the first row of a range; undefined if it is empty. */
+export async function firstRow(reader: KvReader, range: KvRange): Promise<KvRow | undefined> {
+  for await (const [row] of reader.range({ ...range, limit: 1 })) return row;
+  return undefined;
+}
+
+/** Returns all rows of a range, which must be small. */
+export async function allRows(reader: KvReader, range: KvRange): Promise<KvRow[]> {
+  const found: KvRow[] = [];
+  for await (const rows of reader.range(range)) for (const row of rows) found.push(row);
+  return found;
+}
+
 /** Reads a range row by row, and waits only when the next page of rows must be read. */
 export class RowCursor<T> {
   /** The current row; undefined before the first {@link next} and after the last row. */
@@ -33,5 +46,10 @@ export class RowCursor<T> {
       this.#page = value;
       this.#at = -1;
     } while (!this.advance());
+  }
+
+  /** Ends reading before the last row. */
+  async close(): Promise<void> {
+    await this.#pages.return?.();
   }
 }

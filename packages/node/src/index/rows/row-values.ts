@@ -1,12 +1,14 @@
 import { isAscii } from "node:buffer";
 import type { TxId } from "@cairn/client";
-import { damagedRow, seal, sealable, sealed, SUM_BYTES, unsealed } from "./row-checksum.ts";
+import { damagedRow, seal, sealable, sealedJson, SUM_BYTES, unsealed, unsealedJson } from "./row-checksum.ts";
 import { readId, writeId } from "./row-keys.ts";
 
 /** Each value begins with a checksum over the row's key and the rest, which every read compares (row-checksum.ts). */
 
 export function encodeNumber(key: Uint8Array, number: number): Buffer {
-  return sealed(key, numbers(number));
+  const value = sealable(8);
+  writeId(value, SUM_BYTES, number);
+  return seal(key, value);
 }
 
 export function decodeNumber(key: Uint8Array, value: Uint8Array): number {
@@ -125,20 +127,10 @@ export function encodeCounters(
   key: Uint8Array,
   { documents, tombstones, floor, gone }: BucketCounters,
 ): Buffer {
-  const isWhole = floor === 0 && gone === 0;
-  return sealed(key, isWhole ? numbers(documents, tombstones) : numbers(documents, tombstones, floor, gone));
+  return sealedJson(key, [documents, tombstones, floor, gone]);
 }
 
 export function decodeCounters(key: Uint8Array, value: Uint8Array): BucketCounters {
-  const bytes = unsealed(key, value);
-  const head = { documents: readId(bytes, 0), tombstones: readId(bytes, 8) };
-  return bytes.length === 16
-    ? { ...head, floor: 0, gone: 0 }
-    : { ...head, floor: readId(bytes, 16), gone: readId(bytes, 24) };
-}
-
-function numbers(...values: readonly number[]): Buffer {
-  const bytes = Buffer.allocUnsafe(8 * values.length);
-  for (const [index, value] of values.entries()) writeId(bytes, 8 * index, value);
-  return bytes;
+  const [documents, tombstones, floor, gone] = unsealedJson<[number, number, TxId, TxId]>(key, value);
+  return { documents, tombstones, floor, gone };
 }
