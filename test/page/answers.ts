@@ -127,7 +127,7 @@ export function answersOf(text: string) {
       lastCheckAt: at,
       nextCheckAt: at,
       running: { startedAt: at, step: text, bytes: 7 },
-      store: { location: STORE, exclusive: true, canDelete: true, ranges: true, checksums: "CRC32C" },
+      store: { location: STORE, exclusive: true, canDelete: true, checksums: "CRC32C" },
     },
   });
   const checkpoint = (name: string, changes: Partial<ListedCheckpoint>): ListedCheckpoint => ({

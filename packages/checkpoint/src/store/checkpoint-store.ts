@@ -58,8 +58,6 @@ export interface StoreFindings {
   readonly exclusive: boolean;
   /** Whether files can be removed. If they cannot, this has been reported, and callers do not need to try. */
   readonly canDelete: boolean;
-  /** Whether a part of a file can be read without the rest. */
-  readonly ranges: boolean;
   /** Which checksums are sent with requests. */
   readonly checksums: string;
 }

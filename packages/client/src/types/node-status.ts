@@ -246,8 +246,6 @@ export interface NodeStatus {
       /** Whether only one of several concurrent writers of a file can succeed. */
       readonly exclusive: boolean;
       readonly canDelete: boolean;
-      /** Whether ranges of a file can be read. */
-      readonly ranges: boolean;
       /** Which checksums requests carry. */
       readonly checksums: string;
     } | null;

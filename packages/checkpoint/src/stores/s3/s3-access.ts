@@ -4,26 +4,8 @@ import { isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 
-/** The requests of a store: input and output. */
-interface Requests {
-  abortMultipartUpload: [sdk.AbortMultipartUploadCommandInput, sdk.AbortMultipartUploadCommandOutput];
-  completeMultipartUpload: [
-    sdk.CompleteMultipartUploadCommandInput,
-    sdk.CompleteMultipartUploadCommandOutput,
-  ];
-  createMultipartUpload: [sdk.CreateMultipartUploadCommandInput, sdk.CreateMultipartUploadCommandOutput];
-  deleteObject: [sdk.DeleteObjectCommandInput, sdk.DeleteObjectCommandOutput];
-  getObject: [sdk.GetObjectCommandInput, sdk.GetObjectCommandOutput];
-  headObject: [sdk.HeadObjectCommandInput, sdk.HeadObjectCommandOutput];
-  listMultipartUploads: [sdk.ListMultipartUploadsCommandInput, sdk.ListMultipartUploadsCommandOutput];
-  listObjectsV2: [sdk.ListObjectsV2CommandInput, sdk.ListObjectsV2CommandOutput];
-  listParts: [sdk.ListPartsCommandInput, sdk.ListPartsCommandOutput];
-  putObject: [sdk.PutObjectCommandInput, sdk.PutObjectCommandOutput];
-  uploadPart: [sdk.UploadPartCommandInput, sdk.UploadPartCommandOutput];
-}
-
 /** The permission that each request needs, as Amazon names it. */
-const PERMISSIONS: Readonly<Record<keyof Requests, string>> = {
+const PERMISSIONS = {
   abortMultipartUpload: "s3:AbortMultipartUpload",
   completeMultipartUpload: "s3:PutObject",
   createMultipartUpload: "s3:PutObject",
@@ -32,10 +14,14 @@ const PERMISSIONS: Readonly<Record<keyof Requests, string>> = {
   headObject: "s3:GetObject and s3:ListBucket",
   listMultipartUploads: "s3:ListBucketMultipartUploads",
   listObjectsV2: "s3:ListBucket",
-  listParts: "s3:ListMultipartUploadParts",
   putObject: "s3:PutObject",
   uploadPart: "s3:PutObject",
-};
+} as const;
+
+type Request = keyof typeof PERMISSIONS;
+/** The arguments of the SDK's method for a request: the input, options, and a callback that receives the output. */
+type Arguments<R extends Request> = Parameters<sdk.S3[R]>;
+type Output<R extends Request> = NonNullable<Parameters<Arguments<R>[2]>[1]>;
 
 interface S3Call<U> {
   /** A participle phrase for messages, such as "writing a.tar". */
@@ -51,11 +37,11 @@ export interface S3Access {
   /** Returns the object's key. Throws as {@link requireStoreName} does. */
   key(name: string): string;
   /** Sends a request about the bucket. Throws a store's error, or the signal's reason. */
-  call<R extends keyof Requests, U = never>(
+  call<R extends Request, U = never>(
     request: R,
-    input: Omit<Requests[R][0], "Bucket">,
+    input: Omit<Arguments<R>[0], "Bucket">,
     call: S3Call<U>,
-  ): Promise<Requests[R][1] | U>;
+  ): Promise<Output<R> | U>;
   /** Converts the error of an interrupted body to a store's error. */
   explain(error: unknown, doing: string): unknown;
   /** Returns the date of the service's last response (milliseconds since 1970). */
@@ -87,7 +73,7 @@ export function s3Access(settings: S3Settings): S3Access {
         lastDate = date;
       });
       const s3 = await client;
-      const send = s3[request] as (input: object, options: object) => Promise<Requests[typeof request][1]>;
+      const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
       try {
         return await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
       } catch (error) {

@@ -1,8 +1,8 @@
 import { Readable } from "node:stream";
 import { isCairnError } from "@cairn/kv";
 import type { S3Access } from "./s3-access.ts";
-import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
-import { askRange, fetchRange, type RangeAnswer } from "./s3-range.ts";
+import { BodyMismatch, emptyBody, receiveBody } from "./s3-body.ts";
+import { askRange, fetchRange } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;
@@ -12,21 +12,16 @@ const RANGE_BYTES = 3 * 1024 * 1024;
 
 /**
  * Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be
- * in flight. Calls `onWhole` if the service does not support ranges. Throws `NOT_FOUND` if the object does not exist.
+ * in flight. Throws `NOT_FOUND` if the object does not exist.
  */
 export async function openContent(
   access: S3Access,
   name: string,
   signal: AbortSignal | undefined,
-  onWhole: () => void,
 ): Promise<Readable> {
   const first = { name, start: 0, end: FIRST_RANGE_BYTES, etag: undefined };
   const answer = await askRange(access, first, signal);
   if (answer === "empty") return Readable.from([], { objectMode: false });
-  if (answer.whole && answer.size > FIRST_RANGE_BYTES) {
-    onWhole();
-    return wholeBody(access, answer, name, signal);
-  }
   const { size, etag } = answer;
   const stop = new AbortController();
   const head = emptyBody(Math.min(FIRST_RANGE_BYTES, size));
@@ -93,34 +88,7 @@ function rangesInOrder(access: S3Access, ranges: Ranges): Readable {
       done(error);
     },
   });
-  return withErrorHandler(stream);
-}
-
-/** The service does not support ranges: if the content is interrupted, the whole restore starts again. */
-function wholeBody(
-  access: S3Access,
-  { body }: RangeAnswer,
-  name: string,
-  signal: AbortSignal | undefined,
-): Readable {
-  if (!(body instanceof Readable)) {
-    dropBody(body);
-    throw new TypeError("The body of a response is not a Node.js stream.");
-  }
-  async function* content(): AsyncGenerator<Buffer, void, undefined> {
-    try {
-      yield* body as AsyncIterable<Buffer>;
-    } catch (error) {
-      throw access.explain(error, `reading ${name}`);
-    }
-  }
-  const stream = Readable.from(content(), { objectMode: false, signal });
-  stream.on("close", () => dropBody(body));
-  return withErrorHandler(stream);
-}
-
-/** Without the handler, aborting a stream before it is read would end the process. A reader still gets the error. */
-function withErrorHandler(stream: Readable): Readable {
+  // Without the handler, aborting a stream before it is read would end the process. A reader still gets the error.
   stream.on("error", () => undefined);
   return stream;
 }

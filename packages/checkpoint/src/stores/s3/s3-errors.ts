@@ -10,7 +10,7 @@ export interface Refusal {
   readonly attempts: number;
 }
 
-export interface S3Request extends Pick<S3Settings, "location" | "bucket" | "region" | "profile"> {
+export interface S3Request extends Pick<S3Settings, "location" | "profile"> {
   /** A participle phrase for messages, such as "writing a.tar". */
   readonly doing: string;
   /** The permission that the request needs, as Amazon names it. */
@@ -39,16 +39,12 @@ const CLASSES = {
     "there is no such bucket (%)",
     "Create the bucket, or correct `bucket`, `endpoint` and `region`; Cairn does not create buckets.",
   ],
-  archived: [
+  region: [
     "STORE_DENIED",
-    "the object cannot be read immediately (%)",
-    "Restore the object there first, and remove life-cycle rules that move checkpoints to an archive class.",
+    "the bucket is in another region (%)",
+    "Set the store's `region` to the bucket's.",
   ],
-  kms: [
-    "STORE_DENIED",
-    "the service does not know the KMS key (%)",
-    "Correct the store's `kms-key-id`, or omit it to use the key of the bucket or of the account; the key must be in the bucket's region.",
-  ],
+  foreign: ["STORE_UNREACHABLE", "it returned status % and a response that is not from S3", NOT_S3_HINT],
   full: [
     "STORE_FULL",
     "there is no space left (%)",
@@ -69,7 +65,7 @@ const CLASSES = {
   refused: [
     "STORE_DENIED",
     "the service refused the request (%)",
-    "Check region, endpoint and force-path-style? of the store, which differ from service to service; the message comes from the service.",
+    "The message comes from the service: check region, endpoint, force-path-style?, storage-class and kms-key-id of the store, which differ from service to service, and life-cycle rules that archive objects.",
   ],
 } as const satisfies Record<string, readonly [ErrorCode, string, string]>;
 
@@ -83,9 +79,8 @@ const WORDS: Readonly<Record<string, keyof typeof CLASSES>> = {
   RequestTimeTooSkewed: "credentials",
   CredentialsProviderError: "credentials",
   TokenProviderError: "credentials",
-  InvalidObjectState: "archived",
-  "KMS.NotFoundException": "kms",
-  "kms:KeyNotFound": "kms",
+  AuthorizationHeaderMalformed: "region",
+  PermanentRedirect: "region",
   QuotaExceeded: "full",
   QuotaExceededException: "full",
   XMinioStorageFull: "full",
@@ -105,10 +100,6 @@ const TEMPORARY = new Set([408, 409, 412, 429]);
 
 /** The pattern of Node's and OpenSSL's error codes for TLS failures, such as untrusted certificates. */
 const TLS = /^(?:CERT_|ERR_TLS_|ERR_SSL_|SELF_SIGNED|DEPTH_ZERO|UNABLE_TO_|EPROTO$|HOSTNAME_MISMATCH)/;
-
-/** The SDK's error code for a response that contains only a status. */
-const SILENT_WORD = "Unknown";
-const SILENT_MESSAGE = "UnknownError";
 
 /** The status is 0 if there was no response. Undefined for a programming error. */
 export function refusalOf(error: unknown): Refusal | undefined {
@@ -146,36 +137,25 @@ export function s3Error(error: unknown, request: S3Request): unknown {
 }
 
 function explain(error: unknown, refusal: Refusal, request: S3Request): readonly [ErrorCode, string, string] {
-  const { status, word } = refusal;
-  const region = otherRegion(error);
-  const foreign = foreignAnswer(error, word, region);
-  const isDenied = status === 401 || status === 403;
-  if (foreign !== undefined) {
-    const code = isDenied ? "STORE_DENIED" : "STORE_UNREACHABLE";
-    return [code, `it returned status ${status} and ${foreign}`, NOT_S3_HINT];
-  }
-  const isElsewhere = word === "AuthorizationHeaderMalformed" || word === "PermanentRedirect";
-  if (isElsewhere || status === 301 || status === 307) {
-    const lies = region === undefined ? "in another region" : `in the region ${region}`;
-    const asked = request.region === undefined ? "" : `, not ${request.region}`;
-    const set = region === undefined ? "the bucket's region" : JSON.stringify(region);
-    return ["STORE_DENIED", `the bucket is ${lies}${asked}`, `Set the store's \`region\` to ${set}.`];
-  }
   const kind = classOf(error, refusal);
   const [code, why, hint] = CLASSES[kind];
-  const said = sayingOf(error, refusal);
   const { permission, profile } = request;
-  const needed = kind === "denied" ? `; it needs ${permission}` : "";
-  const chosen =
-    (kind === "credentials" || kind === "settings") && profile !== undefined
-      ? `; with the profile ${profile}`
-      : "";
-  return [code, why.replace("%", () => said + needed + chosen), hint];
+  const more: Partial<Record<typeof kind, string | undefined>> = {
+    denied: `it needs ${permission}`,
+    settings: profile && `with the profile ${profile}`,
+    credentials: profile && `with the profile ${profile}`,
+    region: otherRegion(error) && `it is in ${otherRegion(error)}`,
+  };
+  const said = kind === "foreign" ? String(refusal.status) : sayingOf(error, refusal);
+  return [code, why.replace("%", () => [said, more[kind] ?? []].flat().join("; ")), hint];
 }
 
 function classOf(error: unknown, { status, word }: Refusal): keyof typeof CLASSES {
+  // The SDK could not parse the response.
+  if (errorMessage(error).includes("Deserialization error")) return "foreign";
   const known = WORDS[word];
   if (known !== undefined) return known;
+  if (status === 301 || status === 307) return otherRegion(error) === undefined ? "foreign" : "region";
   if (status === 507) return "full";
   if (status === 401 || status === 403) return "denied";
   if (TLS.test(systemErrorCode(error) ?? "")) return "tls";
@@ -190,34 +170,16 @@ export function isOfSettings(error: unknown): boolean {
   return error instanceof Error && error.name === "Error" && fieldOf(error, "$metadata") === undefined;
 }
 
-/**
- * Describes a response that does not come from an S3 service, such as a proxy's page or a redirect to one; undefined
- * for any other.
- */
-function foreignAnswer(error: unknown, word: string, region: string | undefined): string | undefined {
-  // The SDK could not parse the response. The rest of its message is meant for programmers.
-  if (errorMessage(error).includes("Deserialization error")) return "a response that is not from S3";
-  const target = fieldOf(fieldOf(fieldOf(error, "$response"), "headers"), "location");
-  if (word !== SILENT_WORD || region !== undefined || typeof target !== "string") return undefined;
-  // The query may contain secrets.
-  return URL.canParse(target) ? `redirected to ${new URL(target).origin}` : "redirected to another address";
-}
-
 /** Returns the words of the service or of the SDK, without the SDK's remarks about itself. */
 function sayingOf(error: unknown, { status, word }: Refusal): string {
   const message = errorMessage(error)
     .replace(/^@smithy\/[\w-]+ - (?:\[\w+\] )?/, "")
     .replace(/ \(configured by client requestHandler\)| from client requestHandler/, "")
     .replace(/\.$/, "");
-  const name = status === 0 ? (systemErrorCode(error) ?? word) : word === SILENT_WORD ? "" : ` ${word}`;
-  const whole = status === 0 ? name : `${status}${name}`;
-  if (message === SILENT_MESSAGE) return whole;
-  const path = fieldOf(error, "path");
-  const variable = Object.keys(process.env).find(
-    (one) => one.startsWith("AWS_") && process.env[one] === path,
-  );
-  const said = message.startsWith(whole) || whole === "Error" ? message : `${whole}: ${message}`;
-  return variable === undefined ? said : `${variable}: ${said}`;
+  // The SDK's code and message for a response that contains only a status.
+  if (message === "UnknownError") return String(status);
+  const whole = status === 0 ? (systemErrorCode(error) ?? word) : `${status} ${word}`;
+  return message.startsWith(whole) || whole === "Error" ? message : `${whole}: ${message}`;
 }
 
 /** Returns the region that a redirect or an error names. */

@@ -1,7 +1,6 @@
 import type { CompletedPart } from "@aws-sdk/client-s3";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
-import { nullAt } from "./s3-errors.ts";
 import type { Part, PartMemory } from "./s3-parts.ts";
 import { persist } from "./s3-pause.ts";
 import { abortUpload } from "./s3-unfinished.ts";
@@ -15,14 +14,11 @@ export interface MultipartUpload {
   send(part: Part, signal: AbortSignal): Promise<void>;
   /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
   complete(condition: object, signal: AbortSignal | undefined): Promise<void>;
-  /** Frees the parts that were sent. Does nothing if the upload is completed. */
+  /** Frees the parts that were sent. Does nothing if the upload is completed. A part that arrives later is left to `tidy`. */
   abort(signal: AbortSignal): Promise<void>;
   /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
   readonly doubtful: boolean;
 }
-
-/** The maximum number of attempts to abort an upload before it is left to `tidy`. */
-const MAX_ABORTS = 3;
 
 /** Begins an upload to the key and with the properties in `object`. `doing` is a participle phrase for messages. */
 export async function beginMultipart(
@@ -59,16 +55,7 @@ export async function beginMultipart(
       const input = { ...target, ...condition, MultipartUpload: { Parts } };
       await access.call("completeMultipartUpload", input, { doing, signal: stop });
     },
-    async abort(stop) {
-      for (let time = 0; time < MAX_ABORTS; time++) {
-        await abortUpload(access, target.Key, UploadId, stop);
-        // A part that was in flight may arrive after the abort and remain.
-        // Without permission to check, the abort counts as complete.
-        const call = { doing, signal: stop, unless: nullAt(404, 403, 501) };
-        const left = await access.call("listParts", { ...target, MaxParts: 1 }, call);
-        if (left === null) return;
-      }
-    },
+    abort: (stop) => abortUpload(access, target.Key, UploadId, stop),
   };
 }
 

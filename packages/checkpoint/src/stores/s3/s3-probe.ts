@@ -2,8 +2,7 @@ import { randomBytes } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { StoreFindings } from "../../store/checkpoint-store.ts";
 import type { S3Access } from "./s3-access.ts";
-import { dropBody } from "./s3-body.ts";
-import { nullAt, type Refusal } from "./s3-errors.ts";
+import type { Refusal } from "./s3-errors.ts";
 import { listsObject } from "./s3-list.ts";
 
 /** The notation of an ETag in a condition. Some services compare it with quotes, others without. */
@@ -75,13 +74,11 @@ export async function probe(access: S3Access): Promise<S3Findings> {
     // A service that refuses even the first write does not evaluate the condition, unless the object remained from an
     // earlier probe because it cannot be removed.
     const creates = again === 412 && (typeof first === "string" || (first === 412 && !canDelete));
-    // If both writes were refused, the object that the request for a range needs may not exist yet.
-    const unwritten = typeof first === "number" && typeof again === "number";
-    const plain = creates || unwritten ? await put({}, []) : "";
-    let etag: string | number = creates ? plain : "";
+    // Without conditions, the object may not exist yet, and the listing needs it.
+    let etag: string | number = await put({}, []);
     let ifMatch: EtagStyle | undefined;
     for (const style of ["quoted", "bare"] as const) {
-      if (typeof etag !== "string" || etag === "" || ifMatch !== undefined) break;
+      if (!creates || typeof etag !== "string" || etag === "" || ifMatch !== undefined) break;
       const right = await put({ IfMatch: conditionTag(etag, style) }, NOT_HONOURED);
       if (typeof right !== "string") continue;
       const wrong = await put({ IfMatch: conditionTag(OTHER_ETAG, style) }, NOT_HONOURED);
@@ -98,20 +95,11 @@ export async function probe(access: S3Access): Promise<S3Findings> {
         },
       );
     }
-    const ranges = await knowsRanges(access, Key, signal);
-    return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, ranges, checksums };
+    return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, checksums };
   } finally {
     if (canDelete)
       await remove(Key).catch((error: unknown) => {
         if (!isCairnError(error)) throw error;
       });
   }
-}
-
-async function knowsRanges(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
-  const call = { doing: "finding out what it supports", signal, unless: nullAt(404, 501) };
-  const answer = await access.call("getObject", { Key, Range: "bytes=2-5" }, call);
-  if (answer === null) return false;
-  dropBody(answer.Body);
-  return answer.ContentRange?.startsWith("bytes 2-5/") === true && answer.ContentLength === 4;
 }

@@ -15,10 +15,9 @@ export interface ByteRange {
 
 export interface RangeAnswer {
   readonly body: unknown;
+  /** The size of the whole object. */
   readonly size: number;
   readonly etag: string | undefined;
-  /** Whether the service sent the whole object instead of the range. */
-  readonly whole: boolean;
 }
 
 /**
@@ -50,16 +49,12 @@ export async function askRange(
   if (answer === "changed") throw changed(name, location);
   if (answer === "empty") return answer;
   const found = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.ContentRange ?? "");
-  const size = Number(found?.[3] ?? answer.ContentLength);
-  if (!Number.isSafeInteger(size) || (found !== null && Number(found[1]) !== start)) {
+  if (Number(found?.[1]) !== start) {
     dropBody(answer.Body);
-    throw unexpectedResponse(
-      location,
-      doing,
-      `the response to ${Range} was ${answer.ContentRange ?? "of unknown size"}`,
-    );
+    const what = `the response to ${Range} was ${answer.ContentRange ?? "not a range, which the service must support"}`;
+    throw unexpectedResponse(location, doing, what);
   }
-  return { body: answer.Body, size, etag: answer.ETag, whole: found === null };
+  return { body: answer.Body, size: Number(found?.[3]), etag: answer.ETag };
 }
 
 /**
@@ -78,14 +73,6 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
     const rest = { ...range, start: start + before };
     const answer = await persist(maxAttempts, signal, () => askRange(access, rest, signal));
     if (answer === "empty") throw changed(name, location);
-    if (answer.whole && (start + before > 0 || answer.size !== end)) {
-      dropBody(answer.body);
-      throw unexpectedResponse(
-        location,
-        doing,
-        "the service sent the whole object although a range was requested",
-      );
-    }
     try {
       await receiveBody(answer.body, received, { idleMs, signal });
       if (received.filled === received.room) return received.chunks;

@@ -73,8 +73,8 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     },
     describe() {
       if (findings === undefined) return undefined;
-      const { exclusive, canDelete, ranges, checksums } = findings;
-      return { exclusive, canDelete, ranges, checksums };
+      const { exclusive, canDelete, checksums } = findings;
+      return { exclusive, canDelete, checksums };
     },
     list: (prefix) => listObjects(access, prefix),
     async upload(name, content, uploading = {}) {
@@ -86,13 +86,10 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
       }
       return uploadContent(access, findings?.creates ?? false, name, content, uploading);
     },
-    open: (name, { signal } = {}) =>
-      openContent(access, name, signal, () => {
-        if (findings !== undefined) findings = { ...findings, ranges: false };
-      }),
+    open: (name, { signal } = {}) => openContent(access, name, signal),
     async read(name) {
       const file = await readSmall(access, name);
-      return file === undefined ? undefined : { text: file.text, tag: file.tag };
+      return file && { text: file.text, tag: file.tag };
     },
     async create(name, text) {
       writableKey(name);

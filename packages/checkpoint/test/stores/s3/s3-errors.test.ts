@@ -29,11 +29,11 @@ test.each([
     "AuthorizationHeaderMalformed",
     "<Region>eu-west-1</Region>",
     "STORE_DENIED",
-    /in the region eu-west-1, not us-east-1/,
+    /in another region.*it is in eu-west-1/,
   ],
-  [301, "PermanentRedirect", "", "STORE_DENIED", /in another region, not us-east-1/],
-  [400, "KMS.NotFoundException", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
-  [404, "kms:KeyNotFound", "", "STORE_DENIED", /does not know the KMS key.*`kms-key-id`/],
+  [301, "PermanentRedirect", "", "STORE_DENIED", /in another region/],
+  [400, "KMS.NotFoundException", "", "STORE_DENIED", /refused the request.*kms-key-id/],
+  [404, "kms:KeyNotFound", "", "STORE_DENIED", /refused the request.*kms-key-id/],
   [503, "SlowDown", "", "STORE_UNREACHABLE", /responded with 503 SlowDown/],
   [500, "InternalError", "", "STORE_UNREACHABLE", /responded with 500 InternalError/],
   [429, "TooManyRequests", "", "STORE_UNREACHABLE", /responded with 429/],
@@ -56,7 +56,7 @@ test.each([
   },
 );
 
-test("a redirect that names the region in a header leads to an error that names the right setting", async () => {
+test("a redirect that names the region in a header leads to an error that names the region", async () => {
   const headers = { "x-amz-bucket-region": "eu-west-1" };
   const { endpoint } = await answeringServer(() => ({
     status: 301,
@@ -64,8 +64,8 @@ test("a redirect that names the region in a header leads to an error that names 
     body: errorDocument("PermanentRedirect"),
   }));
   await expect(storeAt(endpoint, { region: "us-west-2" }).list("")).rejects.toMatchObject({
-    message: expect.stringContaining("in the region eu-west-1, not us-west-2"),
-    hint: expect.stringContaining('"eu-west-1"'),
+    message: expect.stringContaining("it is in eu-west-1"),
+    hint: expect.stringContaining("`region`"),
   });
 });
 
@@ -217,8 +217,6 @@ test("an error in the program stays unchanged", () => {
     doing: "listing",
     permission: "s3:ListBucket",
     location: "s3://b",
-    bucket: "b",
-    region: undefined,
     profile: undefined,
   };
   expect(s3Error(bug, request)).toBe(bug);
@@ -241,7 +239,7 @@ test("a line break in a setting or in its variable is refused before any request
   }
 });
 
-test("what the SDK says about its settings is reported with the variable that names a missing file", async () => {
+test("what the SDK says about its settings is reported", async () => {
   onTestFinished(() => void vi.unstubAllEnvs());
   const file = join(await temporaryDirectory(), "token");
   vi.stubEnv("AWS_WEB_IDENTITY_TOKEN_FILE", file);
@@ -251,9 +249,7 @@ test("what the SDK says about its settings is reported with the variable that na
   onTestFinished(() => store.close());
   await expect(store.list("")).rejects.toMatchObject({
     code: "CONFIG_INVALID",
-    message: expect.stringContaining(
-      `(AWS_WEB_IDENTITY_TOKEN_FILE: ENOENT: no such file or directory, open '${file}')`,
-    ),
+    message: expect.stringContaining(`(ENOENT: no such file or directory, open '${file}')`),
   });
   await expect(storeAt("http://127.0.0.1:9", { region: "eu west" }).list("")).rejects.toMatchObject({
     code: "CONFIG_INVALID",
@@ -266,8 +262,6 @@ test("a missing region and missing credentials are reported with the parameters 
     doing: "listing",
     permission: "s3:ListBucket",
     location: "s3://b",
-    bucket: "b",
-    region: undefined,
     profile: undefined,
   };
   expect(s3Error(new Error("Region is missing"), request)).toMatchObject({

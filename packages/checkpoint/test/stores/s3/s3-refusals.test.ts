@@ -10,11 +10,11 @@ import { testSource } from "../../support/test-source.ts";
 
 const place = s3Places();
 
-test("a service that refuses every condition is found to support ranges", async () => {
+test("a service that refuses every condition is found not to be exclusive", async () => {
   const server = await memoryS3({ conditions: "refused" });
   const store = server.store();
   await store.create("a.json", "{}");
-  expect(store.describe?.()).toMatchObject({ exclusive: false, ranges: true });
+  expect(store.describe?.()).toMatchObject({ exclusive: false, canDelete: true });
   expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);
 });
 

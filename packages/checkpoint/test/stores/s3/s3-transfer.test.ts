@@ -225,13 +225,14 @@ test("a stalled body is abandoned and requested again", async () => {
   await expectWhole(server, store);
 });
 
-test("a service that does not support ranges is read in one stream", async () => {
+test("a service that does not support ranges is refused", async () => {
   const server = await memoryS3({ noRanges: true });
   const store = server.store(PARTS);
   await store.upload("a.tar", pieces(CONTENT));
-  await expectWhole(server, store);
-  await store.create("a.json", "{}");
-  expect(store.describe?.()).toMatchObject({ ranges: false });
+  await expect(store.open("a.tar")).rejects.toMatchObject({
+    code: "STORE_UNREACHABLE",
+    message: expect.stringContaining("not a range, which the service must support"),
+  });
 });
 
 test("replacing an archive that is being read causes an error, and old and new content are not mixed", async () => {
@@ -253,7 +254,6 @@ test("a service is probed once, and the probe leaves nothing behind", async () =
   expect(store.describe?.()).toEqual({
     exclusive: true,
     canDelete: true,
-    ranges: true,
     checksums: "when-required",
   });
   expect([...server.objects.keys()]).toEqual(["cairn/test/a.json"]);

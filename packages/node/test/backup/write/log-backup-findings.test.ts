@@ -69,7 +69,7 @@ describe("a log backup", () => {
   });
 
   it("reports at its first look that the store does not permit the removal of segments, unless all are kept", async () => {
-    const findings: StoreFindings = { exclusive: true, canDelete: false, ranges: true, checksums: "" };
+    const findings: StoreFindings = { exclusive: true, canDelete: false, checksums: "" };
     const undeletable = (store: CheckpointStore): CheckpointStore => {
       return { ...store, describe: () => findings, remove: refuse };
     };
