@@ -1,14 +1,11 @@
 import {
-  type CheckpointStore,
   openSealed,
   requireEncrypted,
-  requireKey,
   type SealedHeader,
   SealedHeaderSchema,
   sealFile,
   type StoreEncryption,
 } from "@cairn/checkpoint";
-import { isCairnError } from "@cairn/kv";
 import { corruptSegment } from "./segment.ts";
 
 /**
@@ -42,44 +39,16 @@ export async function openSegment(
   stored: Buffer,
   encryption: StoreEncryption | undefined,
 ): Promise<Buffer> {
-  if (!isSealed(stored)) {
+  if (!stored.subarray(0, BEGINNING.length).equals(BEGINNING)) {
     requireEncrypted(file, encryption);
     return stored;
   }
-  const { header, bytes } = headerOf(file, stored);
-  return await openSealed(file, header, stored.subarray(bytes), encryption, (why) =>
-    corruptSegment(file, why),
-  );
-}
-
-/**
- * Throws `KEY_MISSING` if a segment in a store is encrypted and no identity fits. Reads only its beginning. A node that
- * lacks the keys of its cluster would otherwise write plain segments next to encrypted ones.
- */
-export async function requireSegmentKey(store: CheckpointStore, file: string): Promise<void> {
-  let beginning: Buffer = Buffer.alloc(0);
-  try {
-    for await (const chunk of (await store.open(file)) as AsyncIterable<Buffer>) {
-      beginning = Buffer.concat([beginning, chunk]);
-      if (beginning.length >= MAX_HEADER_BYTES || beginning.includes(NEWLINE)) break;
-    }
-    if (isSealed(beginning)) requireKey(file, headerOf(file, beginning).header, store.encryption);
-  } catch (error) {
-    // Damage, and a segment that has just been removed, say nothing about keys.
-    if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "NOT_FOUND")) throw error;
-  }
-}
-
-/** Returns whether a segment is encrypted, judging by its beginning. */
-function isSealed(stored: Buffer): boolean {
-  return stored.subarray(0, BEGINNING.length).equals(BEGINNING);
-}
-
-/** Returns the header of an encrypted segment, and its size with its line feed. */
-function headerOf(file: string, stored: Buffer): { header: SealedHeader; bytes: number } {
   const end = stored.subarray(0, MAX_HEADER_BYTES).indexOf(NEWLINE);
   if (end < 0) throw corruptSegment(file, "its first line is too long");
-  return { header: parseHeader(file, stored.toString("utf8", 0, end)), bytes: end + 1 };
+  const header = parseHeader(file, stored.toString("utf8", 0, end));
+  return await openSealed(file, header, stored.subarray(end + 1), encryption, (why) =>
+    corruptSegment(file, why),
+  );
 }
 
 function parseHeader(file: string, line: string): SealedHeader {

@@ -159,21 +159,23 @@ export function coveredRanges(segments: readonly SegmentFile[]): TxRange[] {
   return ranges;
 }
 
-/** Returns the number of transactions in a range that no run contains, and the first of them. */
-export function missingIn(
-  covered: readonly TxRange[],
-  { first, last }: TxRange,
-): { readonly count: number; readonly first: TxId | undefined } {
-  let count = 0;
-  let firstMissing: TxId | undefined;
+/** Returns the parts of a range that no run contains, in order. */
+export function gapsIn(covered: readonly TxRange[], { first, last }: TxRange): TxRange[] {
+  const gaps: TxRange[] = [];
   let next = first;
   for (const range of [...covered, { first: last + 1, last }]) {
     const end = Math.min(range.first - 1, last);
-    if (end >= next) {
-      count += end - next + 1;
-      firstMissing ??= next;
-    }
+    if (end >= next) gaps.push({ first: next, last: end });
     next = Math.max(next, range.last + 1);
   }
-  return { count, first: firstMissing };
+  return gaps;
+}
+
+/** Returns the number of transactions in a range that no run contains, and the first of them. */
+export function missingIn(
+  covered: readonly TxRange[],
+  range: TxRange,
+): { readonly count: number; readonly first: TxId | undefined } {
+  const gaps = gapsIn(covered, range);
+  return { count: gaps.reduce((sum, { first, last }) => sum + last - first + 1, 0), first: gaps[0]?.first };
 }

@@ -10,12 +10,11 @@ import { parseMessages, type SegmentMessages, writeMessages } from "./segment-me
 import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
 
 /**
- * A segment: a line of JSON (the header), the messages, and a line of JSON (the end). Each message is
+ * A segment: a line of JSON (the header), the messages, and a line with the SHA-256 of everything before. Each message is
  *
  *   <position> <time in nanoseconds since 1970> <length of the payload> LF <payload> LF
  *
- * If the codec in the header is gzip, the messages are compressed as a whole. The end contains the SHA-256 of
- * everything before it.
+ * If the codec in the header is gzip, the messages are compressed as a whole.
  */
 const FORMAT = "cairn-segment/1";
 const NEWLINE = 0x0a;
@@ -26,8 +25,10 @@ const MIN_CHUNK_BYTES = 64;
  * consist of a single message, and the largest message of a log is 64 MiB.
  */
 export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
-/** The maximum length of the first line, and of the last line, in bytes. */
+/** The maximum length of the first line, in bytes. */
 const MAX_LINE_BYTES = 65_536;
+/** The length of the last line with its line feed, in bytes. */
+const END_BYTES = 65;
 /** The number of bytes that are hashed at a time, so that hashing does not block the event loop. */
 const HASH_BYTES = 1024 * 1024;
 
@@ -53,7 +54,6 @@ const HeaderSchema = z.object({
   node: z.string(),
   at: z.iso.datetime(),
 });
-const EndSchema = z.object({ messages: Count, bytes: Count, sha256: Sha256 });
 
 /** The first line of a segment. `first` and `last` are transaction ids. See docs/log-backup-format.md. */
 export type SegmentHeader = z.infer<typeof HeaderSchema>;
@@ -101,18 +101,15 @@ export async function encodeSegment(source: SegmentSource): Promise<{ file: stri
   };
   const body = codec === "gzip" ? await zip(plain) : plain;
   const content = Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body, LINE_END]);
-  const sha256 = await digestOf(content);
-  const ending = { messages: messages.length, bytes: content.length, sha256 };
-  const { length } = plain;
   return {
     file: segmentFile({
       logId: log.id,
       first: header.first,
       last: header.last,
       end: end.slice(0, 8),
-      plainBytes: codec === "none" ? undefined : length,
+      plainBytes: codec === "none" ? undefined : plain.length,
     }),
-    content: Buffer.concat([content, Buffer.from(`${JSON.stringify(ending)}\n`)]),
+    content: Buffer.concat([content, Buffer.from(`${await digestOf(content)}\n`)]),
   };
 }
 
@@ -126,15 +123,10 @@ export async function decodeSegment(
 ): Promise<Segment> {
   const name = parseSegmentName(file);
   if (name === undefined) throw corruptSegment(file, "its name is not the name of a segment");
-  const endAt = content.lastIndexOf(NEWLINE, content.length - 2) + 1;
-  if (content.at(-1) !== NEWLINE || endAt === 0 || content.length - endAt > MAX_LINE_BYTES) {
-    throw corruptSegment(file, "its last line is missing or invalid; the file was truncated");
-  }
-  const end = parseLine(EndSchema, file, content.subarray(endAt), "last");
-  if (end.bytes !== endAt)
-    throw corruptSegment(file, `it has ${endAt} bytes before its last line instead of ${end.bytes}`);
-  if ((await digestOf(content.subarray(0, endAt))) !== end.sha256)
-    throw corruptSegment(file, "its SHA-256 does not match");
+  const endAt = Math.max(0, content.length - END_BYTES);
+  const sha256 = await digestOf(content.subarray(0, endAt));
+  if (content.toString("latin1", endAt) !== `${sha256}\n`)
+    throw corruptSegment(file, "its SHA-256 does not match; it was changed or truncated");
   const header = parseHeader(file, content);
   const why = misnamed(name, header);
   if (why !== undefined) throw corruptSegment(file, why);
@@ -145,7 +137,7 @@ export async function decodeSegment(
     throw corruptSegment(file, `its messages have ${plain.length} bytes instead of ${header.bytes}`);
   const messages = await parseMessages(plain, header, (reason) => corruptSegment(file, reason));
   const last = messages.get(header.last);
-  if (messages.length !== end.messages || last === undefined || anchorOf(last).sha256 !== header.end)
+  if (last === undefined || anchorOf(last).sha256 !== header.end)
     throw corruptSegment(file, "its last message does not match its header");
   return { file, header, messages, release };
 }
@@ -161,20 +153,11 @@ export function corruptSegment(file: string, why: string, cause?: unknown): Cair
 function parseHeader(file: string, content: Buffer): SegmentHeader {
   const length = content.indexOf(NEWLINE);
   if (length > MAX_LINE_BYTES) throw corruptSegment(file, "its first line is too long");
-  return parseLine(HeaderSchema, file, content.subarray(0, length), "first");
-}
-
-function parseLine<Line extends z.ZodType>(
-  schema: Line,
-  file: string,
-  line: Buffer,
-  which: "first" | "last",
-): z.infer<Line> {
   try {
-    return schema.parse(JSON.parse(line.toString("utf8")));
+    return HeaderSchema.parse(JSON.parse(content.toString("utf8", 0, Math.max(0, length))));
   } catch (error) {
     if (!(error instanceof SyntaxError) && !(error instanceof z.ZodError)) throw error;
-    throw corruptSegment(file, `its ${which} line is invalid or of an unknown version`, error);
+    throw corruptSegment(file, "its first line is invalid or of an unknown version", error);
   }
 }
 

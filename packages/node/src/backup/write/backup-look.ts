@@ -9,17 +9,17 @@ import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segm
 import {
   beginOfBackup,
   coveredRanges,
+  gapsIn,
   listBackup,
   newestOf,
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
 import { hasToMerge, tidyBackup } from "./merge-segments.ts";
-import { requireSegmentKey } from "../segments/sealed-segment.ts";
+import { readSegment } from "../segments/read-segment.ts";
 import {
   type BackupTarget,
   lastSegment,
-  nextToWrite,
   requireSameHistory,
   SEGMENT_MESSAGES,
   writeSegments,
@@ -93,6 +93,9 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const bounds = await log.bounds();
   const last = bounds.last + of.offset;
   const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
+  // Holes are filled before the end of the backup is extended.
+  const nextGap = (segments: readonly SegmentFile[]): TxRange | undefined =>
+    gapsIn(coveredRanges(segments), range)[0];
   const trimmed = await requireSameHistory(target, listing.segments, last);
   // `describe` is called each time, because an S3 store knows whether it can delete only after it has created an
   // object, such as the lease.
@@ -101,10 +104,10 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const work = async (): Promise<true> => {
     options.onBegun?.();
     await requireSameLog(log, of.id);
-    let next = nextToWrite(coveredRanges(done.segments), range);
+    let next = nextGap(done.segments);
     const newest = lastSegment(listing.segments);
     if (next !== undefined && memory.keyFits !== true) {
-      if (newest !== undefined) await requireSegmentKey(store, newest.name);
+      if (newest !== undefined) await requireSegmentKey(options, newest);
       memory.keyFits = true;
     }
     while (next !== undefined && !options.signal.aborted) {
@@ -112,7 +115,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
       await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
       // Stop if no segment was written. Otherwise a log that ended early would be read forever.
       if (done.written.length === before) break;
-      next = nextToWrite(coveredRanges(done.segments), range);
+      next = nextGap(done.segments);
     }
     try {
       if (canRemove()) {
@@ -126,7 +129,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     }
     return true;
   };
-  const missing = nextToWrite(coveredRanges(listing.segments), range);
+  const missing = nextGap(listing.segments);
   const isDue =
     missing !== undefined ||
     (canRemove() &&
@@ -153,6 +156,19 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     storeNow: storeNow(),
     foreign: listing.foreign,
   };
+}
+
+/**
+ * Throws `KEY_MISSING` if a segment is encrypted and no identity fits: a node without the keys of its cluster would
+ * otherwise write plain segments next to encrypted ones.
+ */
+async function requireSegmentKey({ store, signal }: BackupLookOptions, segment: SegmentFile): Promise<void> {
+  try {
+    await readSegment(store, segment, signal);
+  } catch (error) {
+    // Damage says nothing about keys.
+    if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "PLAIN_REFUSED")) throw error;
+  }
 }
 
 /** Throws `LOG_DIFFERENT` if the log is no longer the one to which this backup belongs. */

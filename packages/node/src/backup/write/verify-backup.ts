@@ -6,7 +6,13 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { differentHistories, segmentPlace } from "../segments/continuation.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { corruptSegment, type Segment } from "../segments/segment.ts";
-import { coveredRanges, listBackup, type SegmentFile, type TxRange } from "../segments/segment-name.ts";
+import {
+  coveredRanges,
+  gapsIn,
+  listBackup,
+  type SegmentFile,
+  type TxRange,
+} from "../segments/segment-name.ts";
 
 export interface VerifyBackupOptions {
   readonly store: CheckpointStore;
@@ -90,13 +96,10 @@ export async function verifyBackup(
  * recorded beginning.
  */
 export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
-  const holes: TxRange[] = [];
-  let next = begins.length === 0 ? undefined : Math.max(...begins.map(({ txId }) => txId));
-  for (const { first, last } of covered) {
-    if (next !== undefined && first > next) holes.push({ first: next, last: first - 1 });
-    next = Math.max(next ?? 1, last + 1);
-  }
-  return holes;
+  const [run] = covered;
+  const last = covered.at(-1)?.last ?? 0;
+  const first = begins.length === 0 ? run?.first : Math.max(...begins.map(({ txId }) => txId));
+  return first === undefined ? [] : gapsIn(covered, { first, last });
 }
 
 /** Returns `LOG_GAP`: transactions that no intact segment holds, although later ones are in the backup. */

@@ -40,21 +40,6 @@ export interface WrittenSegment extends SegmentFile {
   readonly isNew: boolean;
 }
 
-/** Undefined if the backup lacks nothing. Holes are filled before the end of the backup is extended. */
-export function nextToWrite(covered: readonly TxRange[], log: TxRange): TxRange | undefined {
-  let { first } = log;
-  let end = log.last;
-  for (const range of covered) {
-    if (range.last < first) continue;
-    if (range.first > first) {
-      end = Math.min(end, range.first - 1);
-      break;
-    }
-    first = range.last + 1;
-  }
-  return first > end ? undefined : { first, last: end };
-}
-
 /**
  * Writes a run of transactions from the log as segments. Throws the errors of the log and the store. Holds one segment
  * in memory. The caller must have compared the backup with the log ({@link requireSameHistory}); `trimmed` is the

@@ -3,11 +3,11 @@ import { describe, expect, it } from "vitest";
 import { planMerge, superseded } from "../../../src/backup/write/merge-segments.ts";
 import {
   coveredRanges,
+  gapsIn,
   inOrder,
   type SegmentFile,
   type TxRange,
 } from "../../../src/backup/segments/segment-name.ts";
-import { nextToWrite } from "../../../src/backup/write/write-segments.ts";
 
 const MiB = 1024 * 1024;
 
@@ -165,9 +165,9 @@ describe("the next run to write", () => {
           const before = positions(coveredRanges(segments));
           let all = segments;
           for (
-            let next = nextToWrite(coveredRanges(all), log);
+            let [next] = gapsIn(coveredRanges(all), log);
             next !== undefined;
-            next = nextToWrite(coveredRanges(all), log)
+            [next] = gapsIn(coveredRanges(all), log)
           ) {
             const { first: from, last } = next;
             expect(positions([next]).some((txId) => positions(coveredRanges(all)).includes(txId))).toBe(
