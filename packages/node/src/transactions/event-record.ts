@@ -15,8 +15,7 @@ const MAX_TIME_NS = 9_223_372_036_854_775_807n;
 
 /**
  * Returns the reason why `value` is not an event; undefined if it is one. The rules and their wording are part of the
- * index version, because the index stores the reason for each rejected message. {@link eventRefusal} returns a longer
- * explanation for senders of events.
+ * index version, because the index stores the reason for each rejected message.
  */
 export function eventProblem(value: unknown): string | undefined {
   if (value === null || typeof value !== "object" || Array.isArray(value)) {

@@ -188,10 +188,12 @@ function repeated(bucket: string, key: string, queue: QueueOperation | undefined
   return bucket === "" ? "the policies are set twice" : `${bucket} ${key} is written twice`;
 }
 
+const NAMES = new Set(["ops", "id", "birth"]);
+
 /** The most frequent line of operations: one put without an id, in printable ASCII without escapes. */
 const ONE_PUT = /^\{"ops":\[\["put","([a-z0-9-]+)","([ !#-[\]-~]+)"\]\]\}$/;
 
-/** Undefined if neither operations nor a birth record. Rejects unknown and repeated names (JSON.parse keeps one). */
+/** Undefined if neither operations nor a birth record. Rejects unknown names. */
 function parseHeader(
   bytes: Buffer,
   from: number,
@@ -204,12 +206,7 @@ function parseHeader(
   if (onePut !== null) return { ops: [["put", onePut[1], onePut[2]]] };
   const header = parse(text);
   if (typeof header !== "object" || header === null || Array.isArray(header)) return undefined;
-  let names = 0;
-  for (const name of Object.keys(header)) {
-    if (name !== "ops" && name !== "id" && name !== "birth") return undefined;
-    names += 1;
-  }
-  return namesAtTop(bytes, from, end) === names ? header : undefined;
+  return Object.keys(header).every((name) => NAMES.has(name)) ? header : undefined;
 }
 
 function parse(text: string): unknown {
@@ -219,23 +216,6 @@ function parse(text: string): unknown {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
-}
-
-/** Counts the names of the JSON object from `from` to `end`. A name that occurs twice counts twice. */
-function namesAtTop(bytes: Buffer, from: number, end: number): number {
-  let depth = 0;
-  let names = 0;
-  let isText = false;
-  for (let at = from; at < end; at += 1) {
-    const byte = bytes[at];
-    if (byte === 0x5c) at += 1;
-    else if (byte === 0x22) isText = !isText;
-    else if (isText) continue;
-    else if (byte === 0x7b || byte === 0x5b) depth += 1;
-    else if (byte === 0x7d || byte === 0x5d) depth -= 1;
-    else if (byte === 0x3a && depth === 1) names += 1;
-  }
-  return names;
 }
 
 /** Returns an unreadable message. The length of the reason is bounded, because the index stores it. */

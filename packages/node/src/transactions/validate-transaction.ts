@@ -5,7 +5,6 @@ import { formatPolicyProblem, policyProblems } from "../policies/policy-problems
 import { bucketProblem, keyProblem, quote } from "../text/document-key.ts";
 import { MAX_JSON_DEPTH } from "../text/json-text.ts";
 import { eventProblem } from "./event-record.ts";
-import { eventRefusal } from "./event-refusal.ts";
 import {
   entryOptionsProblem,
   isQueueOperation,
@@ -64,7 +63,7 @@ function operationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return "an operation is an array";
   const [name, bucket, key] = op as unknown[];
   if (name === "event")
-    return op.length === 2 ? eventRefusal(op[1]) : `event must have 2 parts, not ${op.length}`;
+    return op.length === 2 ? eventProblem(op[1]) : `event must have 2 parts, not ${op.length}`;
   if (name === "configure") return configureProblem(op);
   // Values other than strings may be nested too deeply to be quoted.
   if (typeof name !== "string") return "an operation begins with its name";

@@ -340,7 +340,7 @@ describe("events", () => {
   });
 
   it.each([
-    ["no object", { reason: "x" }, '"object" must be a string of 1 to 1536 bytes'],
+    ["no object", { reason: "x" }, "an event needs object"],
     ["a time that is a number", { object: "a", reason: "x", time: 1 }, "not the number 1."],
     ["a time that is not a number", { object: "a", reason: "x", time: "today" }, "nanoseconds"],
     ["an invalid field", { object: "a", reason: "x", level: "y" }, '"level"'],

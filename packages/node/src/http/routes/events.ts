@@ -1,6 +1,6 @@
 import type { EventRecord } from "@cairn/client";
 import { nanoseconds } from "../../index/rows/row-keys.ts";
-import { eventRefusal } from "../../transactions/event-refusal.ts";
+import { eventProblem } from "../../transactions/event-record.ts";
 import { jsonAnswer } from "../answers/answer.ts";
 import { page } from "../answers/document-page.ts";
 import { badBody } from "../answers/request-error.ts";
@@ -42,7 +42,7 @@ export const eventRoutes: readonly Route[] = [
     errors: SUBMIT_ERRORS,
     async handle(call) {
       const limit = timeLimit(call.query.timeoutMs);
-      const refusal = eventRefusal(call.body);
+      const refusal = eventProblem(call.body);
       if (refusal !== undefined) {
         throw badBody(
           `Not a valid event: ${refusal}.`,

@@ -14,7 +14,6 @@ import {
   partEnd,
 } from "../rows/row-keys.ts";
 import { kindName } from "../rows/row-names.ts";
-import { PURGE_ROW_KEY } from "../rows/purge-row.ts";
 import { isSealed } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
@@ -106,25 +105,12 @@ function judgeRow(
       if (txId > state.txId) return `the index ends at transaction ${state.txId}`;
       return isSealed(key, value) ? undefined : NOT_WRITTEN;
     }
-    case ROW.submission:
-    case ROW.submissionOrder:
-    case ROW.eviction:
-    case ROW.expired:
-    case ROW.due:
-    case ROW.event:
-    case ROW.fieldBuild:
-    case ROW.fieldCount:
-    case ROW.openEntry:
-    case ROW.place:
-    case ROW.shard:
-    case ROW.link:
-    case ROW.chainEntries:
-      return isSealed(key, value) ? undefined : NOT_WRITTEN;
-    case ROW.meta:
-      if (Buffer.compare(key, PURGE_ROW_KEY) !== 0) return undefined;
-      return isSealed(key, value) ? undefined : NOT_WRITTEN;
+    case ROW.field:
+    case ROW.fieldRemoval:
+      return undefined;
     default:
-      return kindName(key[0]) === undefined ? "its kind is unknown to this version" : undefined;
+      if (kindName(key[0]) === undefined) return "its kind is unknown to this version";
+      return Buffer.compare(key, STATE_ROW_KEY) === 0 || isSealed(key, value) ? undefined : NOT_WRITTEN;
   }
 }
 
