@@ -8,7 +8,7 @@ import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply
 import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
 import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
 import type { KnownShards } from "./apply/batch-queues.ts";
-import { OldestIds, type Submission } from "./apply/submissions.ts";
+import type { Submission } from "./apply/submissions.ts";
 import { ChainWindow } from "./chains/chain-window.ts";
 import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
 import { digestIndex } from "./read/digest.ts";
@@ -66,7 +66,6 @@ export class IndexStore {
   readonly #turns = new Semaphore();
   readonly #purge: EvictionPurge;
   readonly #recent = new RecentOutcomes();
-  readonly #oldestIds = new OldestIds();
   #shards: KnownShards | undefined;
   /** The newest messages that the log has begun to store. */
   #storing: readonly LogMessage[] = [];
@@ -225,9 +224,8 @@ export class IndexStore {
     if (this.#mayHoldEvicted) await this.#removeEvicted();
     return await applyMessages(batch, this.#state, this.#applying, {
       chains: this.#chains,
-      oldest: this.#oldestIds,
       shards: this.#shards,
-      fields: await this.#fields.work(),
+      builds: (await this.#fields.work()).builds,
       remembered: this.#remembered,
     });
   }
@@ -291,7 +289,7 @@ export class IndexStore {
   }
 
   async list(query: IndexListQuery): Promise<DocumentPage> {
-    return await this.ask(readList, query, async (txId) => await this.chainsAt(txId));
+    return await this.ask(readList, query);
   }
 
   async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {

@@ -41,9 +41,9 @@ export async function buildNewFields(
 }
 
 async function countDocuments(index: IndexStore, fields: ReadonlySet<number>): Promise<number> {
-  const indexed = activePolicies(index.state)?.indexed;
+  const indexed = activePolicies(index.state).indexed;
   const { buckets } = await index.ask(readBuckets);
   return buckets
-    .filter(({ name }) => indexed?.get(name)?.some(({ id }) => fields.has(id)))
+    .filter(({ name }) => indexed.get(name)?.some(({ id }) => fields.has(id)))
     .reduce((total, { documents }) => total + documents, 0);
 }

@@ -341,7 +341,11 @@ describe("events", () => {
 
   it.each([
     ["no object", { reason: "x" }, "an event needs object"],
-    ["a time that is a number", { object: "a", reason: "x", time: 1 }, "not the number 1."],
+    [
+      "a time that is a number",
+      { object: "a", reason: "x", time: 1 },
+      "an event's time is text: nanoseconds",
+    ],
     ["a time that is not a number", { object: "a", reason: "x", time: "today" }, "nanoseconds"],
     ["an invalid field", { object: "a", reason: "x", level: "y" }, '"level"'],
   ])("with %s are refused", async (_what, event, told) => {

@@ -13,7 +13,7 @@ import { contentHash, logTagOf } from "../../transactions/message-frame.ts";
 import { type ChainBatch, ChainWindow } from "../chains/chain-window.ts";
 import { BatchPolicies } from "./batch-policies.ts";
 import { BatchQueues, type KnownShards, type QueuePlan } from "./batch-queues.ts";
-import { noFieldWork, type FieldKnowledge } from "../fields/field-builds.ts";
+import type { FieldBuilds } from "../fields/field-builds.ts";
 import { encodeState, INDEX_VERSION, type IndexState } from "../rows/index-state.ts";
 import { type KeyState, KeyStates } from "./key-states.ts";
 import { OutcomeBatch } from "../rows/outcome-rows.ts";
@@ -22,7 +22,7 @@ import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueDocument, versionValueRevision } from "../rows/version-values.ts";
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
-import { type OldestIds, type Submission, Submissions } from "./submissions.ts";
+import { type Submission, Submissions } from "./submissions.ts";
 
 /** Messages that are damaged, or that no node wrote for this log. They keep their ids but change nothing. */
 export interface RefusedMessages {
@@ -53,11 +53,9 @@ export interface Applied {
 /** What is known before a batch is applied. Whatever is absent is read, or has its default. */
 export interface BatchMemory {
   readonly chains?: ChainWindow;
-  /** The idempotency ids to forget next. */
-  readonly oldest?: OldestIds;
   readonly shards?: KnownShards | undefined;
-  /** The state of the indexed fields. */
-  readonly fields?: FieldKnowledge;
+  /** The indexed fields that are being built. */
+  readonly builds?: FieldBuilds;
   /** The number of transactions after which an idempotency id is forgotten: part of the index version, set only by tests. */
   readonly remembered?: number | undefined;
 }
@@ -87,14 +85,14 @@ export async function applyMessages(
   reader: KvReader,
   memory: BatchMemory = {},
 ): Promise<Applied> {
-  const { remembered = REMEMBERED_TRANSACTIONS, fields = noFieldWork(), shards } = memory;
-  const loaded = await load(messages, before, reader, { remembered, fields, shards });
+  const { remembered = REMEMBERED_TRANSACTIONS, builds = NO_BUILDS, shards } = memory;
+  const loaded = await load(messages, before, reader, { remembered, builds, shards });
   if (typeof loaded === "number") {
     return await applyMessages(messages.slice(0, loaded), before, reader, memory);
   }
   const { keys, touched, policies, queues } = loaded;
   const chains = (memory.chains ?? (await ChainWindow.load(reader, before))).begin();
-  const submissions = await Submissions.load(messages, before.txId, reader, remembered, memory.oldest);
+  const submissions = await Submissions.load(messages, before.txId, reader, remembered);
   const outcomes = new OutcomeBatch();
   const results: AppliedTransaction[] = [];
   let { log, txId, time } = before;
@@ -139,7 +137,7 @@ export async function applyMessages(
   const { sha256 } = last === undefined ? before : anchorOf(last.message);
   const state = stateAfter(before, { log, txId, time, sha256 }, loaded);
   const rows = keys.rows();
-  await policies?.addRows(rows, fields);
+  await policies?.addRows(rows, builds);
   for (const source of [queues?.rows() ?? [], outcomes.rows(), submissions.rows(txId), chains.rows()])
     for (const row of source) rows.push(row);
   rows.push({ type: "put", key: STATE_ROW_KEY, value: encodeState(state) });
@@ -183,7 +181,7 @@ async function load(
   messages: readonly IndexedMessage[],
   before: IndexState,
   reader: KvReader,
-  known: { readonly remembered: number } & Required<Pick<BatchMemory, "fields" | "shards">>,
+  known: { readonly remembered: number } & Required<Pick<BatchMemory, "builds" | "shards">>,
   isTooLarge = false,
 ): Promise<Loaded | number> {
   const keys = new KeyStates(before);
@@ -200,7 +198,7 @@ async function load(
   const [read] = await Promise.all([
     keys.load(reader, { most, of: own }),
     policies?.sweep(known.remembered),
-    policies?.prepare(messages, touched, known.fields),
+    policies?.prepare(messages, touched, known.builds),
   ]);
   if (read < own) {
     if (isSingle) return await load(messages, before, reader, known, true);
@@ -349,4 +347,5 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
   );
 }
 
+const NO_BUILDS: FieldBuilds = new Map();
 const EMPTY = Buffer.alloc(0);

@@ -4,17 +4,12 @@ import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import { type IndexedMessage, lastTime, scans } from "./batches.ts";
 import { EventRows } from "./event-rows.ts";
 import { FieldChanges } from "../fields/field-changes.ts";
-import { fieldWorkRows, begunFields, type FieldKnowledge } from "../fields/field-builds.ts";
+import { fieldWorkRows, begunFields, type FieldBuilds } from "../fields/field-builds.ts";
 import { untilSweep, type Swept, sweepHistory, type SweepingTransaction } from "./history-sweep.ts";
 import { type SweptOutcomes, sweepOutcomes } from "./outcome-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import {
-  type ActivePolicies,
-  activePolicies,
-  DEFAULT_EVENT_BOUND,
-  configured,
-} from "../policies/active-policies.ts";
+import { type ActivePolicies, activePolicies, configured } from "../policies/active-policies.ts";
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
@@ -22,7 +17,7 @@ import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
 /** The parts of a batch other than its own documents: events, and the effects of policies. */
 export class BatchPolicies {
   readonly #before: IndexState;
-  readonly #active: ActivePolicies | undefined;
+  readonly #active: ActivePolicies;
   readonly #keys: KeyStates;
   readonly #reader: KvReader;
   readonly #fields = new FieldChanges();
@@ -61,16 +56,11 @@ export class BatchPolicies {
     const batch = new BatchPolicies(before, keys, reader);
     const time = lastTime(messages, before);
     if (extras !== undefined && extras.events > 0) {
+      const stored = { count: before.events ?? 0, from: before.eventsFrom ?? 0 };
       const counts = { time, recorded: extras.events, transactions: extras.transactions };
-      const bound = batch.#active?.events ?? DEFAULT_EVENT_BOUND;
-      batch.#events = await EventRows.load(
-        bound,
-        reader,
-        { count: before.events ?? 0, from: before.eventsFrom ?? 0 },
-        counts,
-      );
+      batch.#events = await EventRows.load(batch.#active.events, reader, stored, counts);
     }
-    const { expire, history, outcomes } = batch.#active ?? NOTHING_ACTIVE;
+    const { expire, history, outcomes } = batch.#active;
     if (expire.size > 0) {
       batch.#expiry = await Expiry.load(expire, reader, keys, {
         from: before.dueFrom ?? 0,
@@ -91,7 +81,7 @@ export class BatchPolicies {
   /** The batch's keys may be loaded at the same time. `remembered` is as in {@link sweepOutcomes}. */
   async sweep(remembered: number): Promise<void> {
     if (this.#sweeping === undefined) return;
-    const { history, outcomes } = this.#active ?? NOTHING_ACTIVE;
+    const { history, outcomes } = this.#active;
     const { outcomesAfter = 0 } = this.#before;
     if (history.size > 0)
       this.#swept = await sweepHistory(this.#reader, history, this.#before, this.#sweeping);
@@ -119,9 +109,9 @@ export class BatchPolicies {
   async prepare(
     messages: readonly IndexedMessage[],
     touched: readonly (readonly (KeyState | undefined)[])[],
-    { builds }: FieldKnowledge,
+    builds: FieldBuilds,
   ): Promise<void> {
-    const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, builds);
+    const indexed = begunFields(this.#active.indexed, builds);
     if (indexed.size === 0) return;
     for (const [at, { decoded }] of messages.entries()) {
       if (decoded.kind === "transaction")
@@ -175,7 +165,7 @@ export class BatchPolicies {
     scan: StatePolicies["scan"][number],
     touched: readonly (KeyState | undefined)[],
   ): Promise<void> {
-    if (this.#expiry === undefined || this.#active === undefined) return;
+    if (this.#expiry === undefined) return;
     this.#scanned = await readScan(this.#reader, scan, this.#active.expire, this.#expiry, touched);
   }
 
@@ -202,7 +192,7 @@ export class BatchPolicies {
     } = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
-    const { history } = this.#active ?? NOTHING_ACTIVE;
+    const { history } = this.#active;
     return {
       policies: this.#stillScanned(this.#policies),
       events: this.#events?.count ?? events,
@@ -232,13 +222,13 @@ export class BatchPolicies {
     return { ...policies, scan: after === undefined ? rest : [{ ...scan, after }, ...rest] };
   }
 
-  async addRows(rows: KvOperation[], fields: FieldKnowledge): Promise<void> {
+  async addRows(rows: KvOperation[], builds: FieldBuilds): Promise<void> {
     for (const key of this.#swept?.versions ?? []) rows.push({ type: "del", key });
     for (const key of this.#sweptOutcomes?.rowKeys ?? []) rows.push({ type: "del", key });
     for (const row of this.#events?.rows() ?? []) rows.push(row);
     for (const row of this.#expiry?.rows() ?? []) rows.push(row);
-    const indexed = begunFields(this.#active?.indexed ?? NOTHING_ACTIVE.indexed, fields.builds);
-    if (indexed.size > 0) await this.#addFieldRows(rows, indexed, fields);
+    const indexed = begunFields(this.#active.indexed, builds);
+    if (indexed.size > 0) await this.#addFieldRows(rows, indexed, builds);
     if (this.#policies === this.#before.policies) return;
     for (const row of fieldWorkRows(this.#before.policies?.indexes ?? [], this.#policies?.indexes ?? [])) {
       rows.push(row);
@@ -249,7 +239,7 @@ export class BatchPolicies {
   async #addFieldRows(
     rows: KvOperation[],
     indexed: ActivePolicies["indexed"],
-    { builds, counts }: FieldKnowledge,
+    builds: FieldBuilds,
   ): Promise<void> {
     for (const { bucket, rowKey, before, document, written, ahead } of this.#keys.all) {
       const indexes = before === document ? undefined : indexed.get(bucket.name);
@@ -269,16 +259,9 @@ export class BatchPolicies {
         if (to !== undefined) this.#fields.add(row ?? this.#fields.make(index, to, rowKey));
       }
     }
-    await this.#fields.addTo(rows, this.#reader, counts);
+    await this.#fields.addTo(rows, this.#reader);
   }
 }
-
-const NOTHING_ACTIVE: Pick<ActivePolicies, "indexed" | "expire" | "history" | "outcomes"> = {
-  indexed: new Map(),
-  expire: new Map(),
-  history: new Map(),
-  outcomes: undefined,
-};
 
 function countExtras(messages: readonly IndexedMessage[]) {
   let events = 0;

@@ -44,7 +44,6 @@ interface QueueWriteKeys {
 
 type RetiredShard = NonNullable<IndexState["retiring"]>[number];
 
-const NOTHING: ReadonlyMap<string, QueueRule> = new Map();
 const NO_SHARDS: KnownShards["shards"] = new Map();
 
 export class BatchQueues {
@@ -62,7 +61,7 @@ export class BatchQueues {
   private constructor(before: IndexState, keys: KeyStates, reader: KvReader, known: KnownShards | undefined) {
     this.#before = before;
     this.#known = known?.txId === before.txId ? known.shards : NO_SHARDS;
-    this.#rules = activePolicies(before)?.queues ?? NOTHING;
+    this.#rules = activePolicies(before).queues;
     this.#keys = keys;
     this.#reader = reader;
     this.#retiring = before.retiring ?? [];
@@ -84,7 +83,7 @@ export class BatchQueues {
     const isConcerned = messages.some(
       ({ decoded }) => decoded.kind === "transaction" && decoded.concernsQueues,
     );
-    if (!isConcerned && (activePolicies(before)?.queues.size ?? 0) === 0) return undefined;
+    if (!isConcerned && activePolicies(before).queues.size === 0) return undefined;
     const batch = new BatchQueues(before, keys, reader, known);
     for (const [at, { decoded }] of messages.entries()) {
       if (decoded.kind !== "transaction") continue;

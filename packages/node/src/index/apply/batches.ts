@@ -60,8 +60,8 @@ export async function batchLength(
   state: IndexState,
   reader: KvReader,
 ): Promise<number> {
+  if (state.policies === undefined) return messages.length;
   const policies = activePolicies(state);
-  if (policies === undefined) return messages.length;
   if (scans(state).length > 0 || state.retiring !== undefined) return 1;
   const [first] = messages;
   let most = messages.length;

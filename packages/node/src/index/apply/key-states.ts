@@ -3,6 +3,7 @@ import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import type { RowsAhead } from "../fields/field-changes.ts";
 import type { IndexState } from "../rows/index-state.ts";
+import { readRows } from "../rows/row-cursor.ts";
 import {
   keysPerRead,
   asKind,
@@ -296,20 +297,6 @@ export class KeyStates {
 }
 
 const NO_LIMIT = { most: Infinity, of: 0 };
-
-/**
- * The maximum number of rows that are read one by one. If the rows are in memory, this takes microseconds, whereas a
- * request to another thread would account for a large part of the latency of a single write.
- */
-const MAX_SINGLE_READS = 8;
-
-async function readRows(
-  reader: KvReader,
-  keys: readonly Uint8Array[],
-): Promise<readonly (Uint8Array | undefined)[]> {
-  if (keys.length > MAX_SINGLE_READS) return await reader.getMany(keys);
-  return await Promise.all(keys.map((key) => reader.get(key)));
-}
 
 /** Reads tombstones, but only in buckets that have any. Most loads need no second read. */
 async function loadTombstones(keys: readonly KeyState[], reader: KvReader): Promise<void> {

@@ -2,7 +2,7 @@ import type { KvOperation, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
-import { allRows } from "../rows/row-cursor.ts";
+import { allRows, readRows } from "../rows/row-cursor.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
@@ -19,46 +19,25 @@ interface UsedId {
   readonly id: string;
 }
 
-/** The number of transactions whose ids are read ahead. */
-const READ_AHEAD = 1_000;
+/** The number of transactions whose ids are read one by one: a single write then needs no range of the store. */
+const FEW = 8;
 
-/** The ids that are forgotten next are read ahead, so that a single write then needs no range of the store. */
-export class OldestIds {
-  /** The ids of the transactions up to `#readTo` that were in the store when they were read, oldest first. */
-  readonly #ids: UsedId[] = [];
-  #readTo: TxId = 0;
-
-  /**
-   * Returns the stored ids of transactions after `after`, which have not been removed yet, up to `floor`. `last` is the
-   * last transaction in the store.
-   */
-  async upTo(
-    floor: TxId,
-    { after, last }: { readonly after: TxId; readonly last: TxId },
-    reader: KvReader,
-  ): Promise<readonly UsedId[]> {
-    this.#ids.splice(0, countUpTo(after, this.#ids));
-    const from = Math.max(after, this.#readTo, 0);
-    if (floor > from) {
-      const to = Math.max(Math.min(floor + READ_AHEAD, last), floor);
-      // Reading past removed rows is slow.
-      const range = {
-        gte: txRowKey(ROW.submissionOrder, from + 1),
-        lt: txRowKey(ROW.submissionOrder, to + 1),
-      };
-      for (const [key, value] of await allRows(reader, range))
-        this.#ids.push({ txId: rowTxId(key), id: unsealed(key, value).toString("utf8") });
-      // Transactions after the last one in the store are still to come.
-      this.#readTo = Math.min(to, last);
-    }
-    return this.#ids.slice(0, countUpTo(floor, this.#ids));
-  }
-}
-
-/** Returns how many of `ids`, which are ordered, belong to transactions up to `txId`. */
-function countUpTo(txId: TxId, ids: readonly UsedId[]): number {
-  const first = ids.findIndex((one) => one.txId > txId);
-  return first < 0 ? ids.length : first;
+/** Reads the stored ids of the transactions after `after`, up to and including `upTo`, oldest first. */
+async function idsOf(after: TxId, upTo: TxId, reader: KvReader): Promise<readonly UsedId[]> {
+  const first = Math.max(after, 0) + 1;
+  const keyOf = (txId: TxId): Buffer => txRowKey(ROW.submissionOrder, txId);
+  const few = Array.from({ length: upTo - first < FEW ? Math.max(0, upTo - first + 1) : 0 }, (_, at) =>
+    keyOf(first + at),
+  );
+  const rows =
+    upTo - first < FEW
+      ? (await readRows(reader, few)).map((value, at) => [few[at], value] as const)
+      : await allRows(reader, { gte: keyOf(first), lt: keyOf(upTo + 1) });
+  return rows.flatMap(([key, value]) =>
+    key === undefined || value === undefined
+      ? []
+      : { txId: rowTxId(key), id: unsealed(key, value).toString("utf8") },
+  );
 }
 
 export class Submissions {
@@ -82,7 +61,6 @@ export class Submissions {
     before: TxId,
     reader: KvReader,
     remembered = REMEMBERED_TRANSACTIONS,
-    oldest = new OldestIds(),
   ): Promise<Submissions> {
     const submissions = new Submissions(remembered);
     const ids = new Set<string>();
@@ -91,7 +69,8 @@ export class Submissions {
     }
     const floor = before + messages.length - remembered;
     if (floor > 0) {
-      submissions.#expired = await oldest.upTo(floor, { after: before - remembered, last: before }, reader);
+      // The ids of earlier transactions have been removed, and those of later ones are still to come.
+      submissions.#expired = await idsOf(before - remembered, Math.min(floor, before), reader);
       for (const { id } of submissions.#expired) ids.add(id);
     }
     if (ids.size > 0) await submissions.#loadKnown([...ids], reader);

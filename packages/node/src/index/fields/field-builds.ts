@@ -1,8 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import type { KvOperation, KvReader, KvStore } from "@cairn/kv";
+import type { KvOperation, KvReader, KvRow, KvStore } from "@cairn/kv";
 import { type FieldIndex, activePolicies, type ActivePolicies } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
-import { FieldCounts } from "./field-counts.ts";
 import { FieldChanges } from "./field-changes.ts";
 import { fieldTexts } from "./field-texts.ts";
 import { fieldKey, fieldKeyIndex } from "../rows/field-row-keys.ts";
@@ -27,7 +26,7 @@ const EMPTY = new Uint8Array(0);
  * The indexed fields that are being built, each with the document row up to which it has been built (empty if the build
  * has not begun). All other fields are complete. Rows of later documents are left to the build.
  */
-type FieldBuilds = ReadonlyMap<number, Uint8Array>;
+export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
 /** Omits buckets in which no build has begun, because the builds will process the documents written there. */
 export function begunFields(
@@ -39,24 +38,14 @@ export function begunFields(
   return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
 }
 
-/** A writer's knowledge of its store's indexed fields. */
-export interface FieldKnowledge {
-  readonly builds: FieldBuilds;
-  readonly counts: FieldCounts;
-}
-
 /**
  * The remaining work for indexed fields that were added or removed. It differs between nodes, and no digest depends on
  * it.
  */
-export interface FieldWork extends FieldKnowledge {
+interface FieldWork {
+  readonly builds: FieldBuilds;
   /** The numbers of removed fields whose rows remain. */
   readonly removals: readonly number[];
-}
-
-/** Returns the state in which no work remains and no counts are known. */
-export function noFieldWork(): FieldWork {
-  return { builds: new Map(), removals: [], counts: new FieldCounts() };
 }
 
 export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
@@ -64,7 +53,7 @@ export async function readFieldWork(reader: KvReader): Promise<FieldWork> {
     ([key, value]) => [fieldKeyIndex(key), unsealed(key, value)] as const,
   );
   const removals = (await allRows(reader, rowsOfKind(ROW.fieldRemoval))).map(([key]) => fieldKeyIndex(key));
-  return { builds: new Map(builds), removals, counts: new FieldCounts() };
+  return { builds: new Map(builds), removals };
 }
 
 /** Returns the rows that schedule the building of new fields and the removal of old fields. */
@@ -108,7 +97,7 @@ async function stepFieldWork(
   if (work.removals.length > 0) return { ...work, removals: await remove(kv, work.removals) };
   const [first] = work.builds;
   if (first === undefined) return work;
-  const all = [...(activePolicies(state)?.indexed.values() ?? [])].flat();
+  const all = [...activePolicies(state).indexed.values()].flat();
   const bucket = all.find(({ id }) => id === first[0])?.bucket;
   // Fields of one bucket with equal progress are built together, so that each document is read only once.
   const indexes = all.filter((index) => {
@@ -116,7 +105,7 @@ async function stepFieldWork(
     return index.bucket === bucket && built !== undefined && Buffer.compare(built, first[1]) === 0;
   });
   if (bucket === undefined) throw new Error(`field ${first[0]} is built but not indexed`);
-  const built = await new FieldBuild(kv, indexes, work.counts).go(bucket, first[1], step);
+  const built = await new FieldBuild(kv, indexes).go(bucket, first[1], step);
   const builds = new Map(work.builds);
   for (const { id } of indexes) {
     if (built === undefined) builds.delete(id);
@@ -129,14 +118,12 @@ async function stepFieldWork(
 class FieldBuild {
   readonly #kv: KvStore;
   readonly #indexes: readonly FieldIndex[];
-  readonly #counts: FieldCounts;
   /** The write of the last batch. */
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(kv: KvStore, indexes: readonly FieldIndex[], counts: FieldCounts) {
+  constructor(kv: KvStore, indexes: readonly FieldIndex[]) {
     this.#kv = kv;
     this.#indexes = indexes;
-    this.#counts = counts;
   }
 
   /** An empty `after` means the first document. Returns the row up to which fields are built; undefined if complete. */
@@ -145,9 +132,9 @@ class FieldBuild {
     const begin = after.length === 0 ? { gte: prefix } : { gt: after };
     let left = PAGES_PER_STEP;
     try {
-      for await (const page of documentPages(this.#kv, begin, prefixEnd(prefix))) {
+      for await (const page of readAhead(this.#kv.range({ ...begin, lt: prefixEnd(prefix) }))) {
         const changes = await this.#changesOf(page);
-        const last = bytesOf(page.at(-1)?.[0] ?? after);
+        const last = page.at(-1)?.[0] ?? after;
         await this.#write(changes, (key) => ({ type: "put", key, value: sealed(key, last) }));
         step.onDocuments(page.length);
         left -= 1;
@@ -161,11 +148,10 @@ class FieldBuild {
     }
   }
 
-  async #changesOf(page: RowPage): Promise<FieldChanges> {
+  async #changesOf(page: readonly KvRow[]): Promise<FieldChanges> {
     const changes = new FieldChanges();
-    for (const [row, [key, value]] of page.entries()) {
-      const rowKey = bytesOf(key);
-      const texts = fieldTexts(checkedVersion(rowKey, bytesOf(value)), this.#indexes);
+    for (const [row, [rowKey, value]] of page.entries()) {
+      const texts = fieldTexts(checkedVersion(rowKey, value), this.#indexes);
       for (const [at, index] of this.#indexes.entries()) {
         const text = texts[at];
         if (text !== undefined) changes.add(changes.make(index, text, rowKey));
@@ -179,9 +165,9 @@ class FieldBuild {
   async #write(changes: FieldChanges, built: (key: Uint8Array) => KvOperation): Promise<void> {
     await this.#writing;
     const rows: KvOperation[] = [];
-    await changes.addTo(rows, this.#kv, this.#counts);
+    await changes.addTo(rows, this.#kv);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
-    this.#writing = this.#kv.batch(rows).then(() => this.#counts.written());
+    this.#writing = this.#kv.batch(rows);
     // The store has copied the rows. If they were kept until the write ends, the garbage collector would promote them
     // to the old generation, which would cost an eighth of the time.
     rows.length = 0;
@@ -213,53 +199,9 @@ async function remove(kv: KvStore, removals: readonly number[]): Promise<readonl
   return removals.slice(at);
 }
 
-/** The replacement character. In a string, it stands for bytes that are not UTF-8, or for itself. */
-const REPLACEMENT = "\ufffd";
-
-type Pages<Row> = AsyncIterator<readonly Row[], unknown>;
-
-/** The key at which, or after which, pages of rows begin. */
-type PagesBegin = { readonly gte: Uint8Array } | { readonly gt: Uint8Array };
-
-/** A key or a value, as bytes or as a string. */
-type RowPart = Uint8Array | string;
-
-/** A page of rows, each a pair of key and value. */
-type RowPage = readonly (readonly [RowPart, RowPart])[];
-
-/**
- * Yields the rows from `begin` up to but not including `lt` in order, in pages, and prefetches one page. The rows must
- * not change while they are read. Reads strings if the store supports this, which costs half as much as reading bytes,
- * even including the conversion by {@link bytesOf}.
- */
-export async function* documentPages(
-  reader: KvReader,
-  begin: PagesBegin,
-  lt: Uint8Array,
-): AsyncGenerator<RowPage> {
-  if (reader.rangeText === undefined) {
-    yield* readAhead(reader.range({ ...begin, lt }));
-    return;
-  }
-  let from = begin;
-  for await (const page of readAhead(reader.rangeText({ ...begin, lt }))) {
-    const isPlain = !page.some(([key, value]) => key.includes(REPLACEMENT) || value.includes(REPLACEMENT));
-    const pages = isPlain ? [page] : reader.range({ ...from, lt, limit: page.length });
-    for await (const rows of pages) {
-      yield rows;
-      const [last] = rows.at(-1) ?? [];
-      if (last !== undefined) from = { gt: bytesOf(last) };
-    }
-  }
-}
-
-/** Called for one row at a time, because the bytes of a whole page would stay in memory too long. */
-export function bytesOf(part: RowPart): Uint8Array {
-  return typeof part === "string" ? Buffer.from(part, "utf8") : part;
-}
-
-async function* readAhead<Row>(pages: AsyncIterable<readonly Row[]>): AsyncGenerator<readonly Row[]> {
-  const iterator: Pages<Row> = pages[Symbol.asyncIterator]();
+/** Yields pages, and requests the next one while the consumer works on one. */
+export async function* readAhead(pages: AsyncIterable<readonly KvRow[]>): AsyncGenerator<readonly KvRow[]> {
+  const iterator: AsyncIterator<readonly KvRow[], unknown> = pages[Symbol.asyncIterator]();
   let next = iterator.next();
   try {
     for (;;) {
@@ -294,7 +236,6 @@ export class FieldUpkeep {
 
   /** Records that a batch was written. `isConfigured` is true if the batch may have changed the indexed fields. */
   written(isConfigured: boolean): void {
-    this.#work?.counts.written();
     if (!isConfigured) return;
     this.#work = undefined;
     this.#changed();

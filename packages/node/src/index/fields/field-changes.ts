@@ -1,8 +1,8 @@
 import { type KvOperation, type KvReader } from "@cairn/kv";
 import type { FieldIndex } from "../policies/active-policies.ts";
-import type { FieldCount, FieldCounts } from "./field-counts.ts";
-import { fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
-import { encodeNumber } from "../rows/row-values.ts";
+import { readRows } from "../rows/row-cursor.ts";
+import { fieldCountKey, fieldRowKey, fieldValuePrefix } from "../rows/field-row-keys.ts";
+import { decodeNumber, encodeNumber } from "../rows/row-values.ts";
 import { unusableIndex } from "../rows/row-checksum.ts";
 
 const EMPTY = new Uint8Array(0);
@@ -52,9 +52,9 @@ export class FieldChanges {
     value.rows.push({ type: "del", key: fieldRowKey(value.prefix, rowKey, index.bucket) });
   }
 
-  /** The new counts are valid in `counts` once the batch is written. */
-  async addTo(rows: KvOperation[], reader: KvReader, counts: FieldCounts): Promise<void> {
-    const changed: FieldCount[] = [];
+  /** Adds the rows and the new counts of documents by value. */
+  async addTo(rows: KvOperation[], reader: KvReader): Promise<void> {
+    const keys: Buffer[] = [];
     const changes: number[] = [];
     for (const [id, values] of this.#values) {
       for (const [text, value] of values) {
@@ -62,18 +62,17 @@ export class FieldChanges {
         for (const row of value.rows) rows.push(row);
         value.rows.length = 0;
         if (value.by === 0) continue;
-        changed.push(counts.find(id, text));
+        keys.push(fieldCountKey(id, text));
         changes.push(value.by);
       }
     }
     this.#values.clear();
-    const before = await counts.read(reader, changed);
-    for (const [at, count] of changed.entries()) {
-      const next = (before[at] ?? 0) + (changes[at] ?? 0);
-      if (next < 0) throw unusableIndex("it counts fewer documents than it removes");
-      const { key } = count;
-      rows.push(next === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(key, next) });
-      counts.set(count, next);
+    const before = await readRows(reader, keys);
+    for (const [at, key] of keys.entries()) {
+      const value = before[at];
+      const count = (value === undefined ? 0 : decodeNumber(key, value)) + (changes[at] ?? 0);
+      if (count < 0) throw unusableIndex("it counts fewer documents than it removes");
+      rows.push(count === 0 ? { type: "del", key } : { type: "put", key, value: encodeNumber(key, count) });
     }
   }
 

@@ -16,7 +16,6 @@ interface Search {
   readonly places: readonly MemberPlace[];
   /** For each field, the index of its name in `names`, and the rest of its path. */
   readonly fields: readonly { readonly name: number; readonly rest: readonly string[] }[];
-  readonly known: KnownTexts;
 }
 
 const searches = new WeakMap<readonly FieldIndex[], Search>();
@@ -49,17 +48,12 @@ function plainTexts(bytes: Uint8Array, from: number, indexes: readonly FieldInde
   if (!findMembers(bytes, from, search.names, search.places)) return undefined;
   return search.fields.map(({ name, rest }) => {
     const place = search.places[name];
-    return place === undefined || place.begin < 0 ? undefined : textAt(bytes, place, rest, search.known);
+    return place === undefined || place.begin < 0 ? undefined : textAt(bytes, place, rest);
   });
 }
 
-function textAt(
-  bytes: Uint8Array,
-  { begin, end }: MemberPlace,
-  rest: readonly string[],
-  known: KnownTexts,
-): string | undefined {
-  const text = rest.length === 0 ? known.textAt(bytes, begin, end) : undefined;
+function textAt(bytes: Uint8Array, { begin, end }: MemberPlace, rest: readonly string[]): string | undefined {
+  const text = rest.length === 0 ? plainText(bytes, begin, end) : undefined;
   if (text !== undefined) return comparableText(text);
   const member = JSON.parse(asBuffer(bytes).toString("utf8", begin, end)) as Json;
   return comparableText(fieldValue(member, rest));
@@ -73,59 +67,15 @@ function searchFor(indexes: readonly FieldIndex[]): Search {
       names: names.map((name) => Buffer.from(name, "utf8")),
       places: names.map(() => ({ begin: -1, end: -1 })),
       fields: indexes.map(({ path: [name = "", ...rest] }) => ({ name: names.indexOf(name), rest })),
-      known: new KnownTexts(),
     };
     searches.set(indexes, search);
   }
   return search;
 }
 
-/** The number of slots, which must be a power of two. */
-const SLOTS = 1_024;
-/** The maximum number of bytes of a cached value. Values of indexed fields are short. */
-const MAX_CACHED_BYTES = 64;
-
-interface KnownText {
-  readonly bytes: Uint8Array;
-  readonly text: string;
-}
-
-/**
- * A bounded cache of strings decoded from JSON. Indexed fields have few distinct values, a comparison of bytes costs a
- * third as much as decoding a string, and a map finds a string that was looked up before faster than a new one.
- */
-class KnownTexts {
-  readonly #known: (KnownText | undefined)[] = Array.from({ length: SLOTS }, () => undefined);
-
-  /**
-   * Returns the string in `json` from `begin` up to but not including `end`; undefined if these bytes are not a string
-   * or contain an escape.
-   */
-  textAt(json: Uint8Array, begin: number, end: number): string | undefined {
-    if (json[begin] !== QUOTE || json[end - 1] !== QUOTE || end - begin < 2) return undefined;
-    let hash = 0;
-    for (let at = begin + 1; at < end - 1; at++) {
-      const byte = json[at] ?? 0;
-      if (byte === BACKSLASH) return undefined;
-      hash = Math.imul(hash ^ byte, 0x01000193);
-    }
-    if (end - begin > MAX_CACHED_BYTES) return textOf(json, begin, end);
-    const place = (hash ^ (hash >>> 15)) & (SLOTS - 1);
-    const known = this.#known[place];
-    if (known !== undefined && isAt(known.bytes, json, begin + 1, end - 1)) return known.text;
-    const text = textOf(json, begin, end);
-    // The bytes are copied, so that the message can be freed.
-    this.#known[place] = { bytes: json.slice(begin + 1, end - 1), text };
-    return text;
-  }
-}
-
-function textOf(json: Uint8Array, begin: number, end: number): string {
+/** Returns a string in JSON from its opening to its closing quote; undefined if it is not a string or has an escape. */
+function plainText(json: Uint8Array, begin: number, end: number): string | undefined {
+  if (json[begin] !== QUOTE || json[end - 1] !== QUOTE || end - begin < 2) return undefined;
+  for (let at = begin + 1; at < end - 1; at++) if (json[at] === BACKSLASH) return undefined;
   return asBuffer(json).toString("utf8", begin + 1, end - 1);
-}
-
-function isAt(bytes: Uint8Array, json: Uint8Array, begin: number, end: number): boolean {
-  if (bytes.length !== end - begin) return false;
-  for (let at = 0; at < bytes.length; at++) if (bytes[at] !== json[begin + at]) return false;
-  return true;
 }

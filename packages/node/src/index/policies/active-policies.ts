@@ -63,13 +63,15 @@ export function oldestEventTime({ age }: Bound, time: number): bigint {
 }
 
 /** Part of the index version. It does not limit the age, because events may have old times. */
-export const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
+const DEFAULT_EVENT_BOUND: Bound = { keep: 100_000, age: Infinity };
 
 const active = new WeakMap<StatePolicies, ActivePolicies>();
 
-/** Undefined if none were ever set. They are computed once for each set of policies. */
-export function activePolicies({ policies }: IndexState): ActivePolicies | undefined {
-  if (policies === undefined) return undefined;
+/** Stands for the policies of an index in which none were ever set. */
+const NONE: StatePolicies = { revision: 0, value: {}, indexes: [], nextIndex: 1, scan: [] };
+
+/** They are computed once for each set of policies. */
+export function activePolicies({ policies = NONE }: IndexState): ActivePolicies {
   let found = active.get(policies);
   if (found === undefined) {
     found = activate(policies);

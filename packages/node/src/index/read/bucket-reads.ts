@@ -28,7 +28,7 @@ const MAX_VALUES = 1_000;
 
 /** Returns all buckets that have or had documents or that have indexed fields, ordered by name. Reads no documents. */
 export async function readBuckets(reader: KvReader, state: IndexState): Promise<BucketsFound> {
-  const indexed = activePolicies(state)?.indexed ?? new Map<string, readonly FieldIndex[]>();
+  const indexed = activePolicies(state).indexed;
   const documents = new Map<string, number>();
   for (const bucket of indexed.keys()) documents.set(bucket, 0);
   for (const [key, value] of await allRows(reader, rowsOfKind(ROW.counter)))

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { CairnError, type KvReader } from "@cairn/kv";
 import { z } from "zod";
-import type { ChainValue, DocumentKey, TxId } from "@cairn/client";
-import { readOutcomes } from "../rows/outcome-rows.ts";
+import type { DocumentKey, TxId } from "@cairn/client";
+import { readOutcome } from "../rows/outcome-rows.ts";
 import type { AsOf } from "./documents.ts";
 import type { FieldQuery } from "./field-query.ts";
 
@@ -21,19 +21,11 @@ export interface ListParameters {
 /** A transaction id, or a number of this size. */
 const Id = z.int().min(0);
 
-/** Where a history was when a list began. */
-const MarkSchema = z.object({
-  /** The first digits of the history chain, if they are known, as only those at the newest transactions are. */
-  chain: z.string().nullable(),
-  /** A digest of the newest outcome up to then. */
-  outcome: z.string(),
-});
-
 /**
  * The point at which a list continues. It continues after a document row's key (in hex), as of the transaction at which
- * the list began. Another history may contain a transaction with the same id.
+ * the list began. Another history may contain a transaction with the same id, so the mark is a digest of its outcome.
  */
-const ListPointSchema = z.object({ txId: Id, after: z.string(), mark: MarkSchema });
+const ListPointSchema = z.object({ txId: Id, after: z.string(), mark: z.string() });
 
 export const listCursor = cursorOf(
   ListPointSchema,
@@ -92,40 +84,17 @@ function partsOf(text: string): unknown[] {
   }
 }
 
-/** Returns where the history of an index was at a transaction. `chains` are the chains' values there, if known. */
-export async function historyMark(
-  reader: KvReader,
-  txId: TxId,
-  chains: ChainValue | undefined,
-): Promise<z.infer<typeof MarkSchema>> {
-  return { chain: chainMark(chains), outcome: await outcomeMark(reader, txId) };
-}
-
-function chainMark(chains: ChainValue | undefined): string | null {
-  return chains?.history.slice(0, DIGEST_CHARACTERS) ?? null;
-}
-
 /** The outcome contains the time, which no transaction that is stored in its place later has. */
-async function outcomeMark(reader: KvReader, txId: TxId): Promise<string> {
-  let newest: unknown = null;
-  for await (const outcomes of readOutcomes(reader, { after: 0, upTo: txId, reverse: true, limit: 1 })) {
-    newest ??= outcomes[0] ?? null;
-  }
-  return digest(newest);
+export async function outcomeMark(reader: KvReader, txId: TxId): Promise<string> {
+  return digest((await readOutcome(reader, txId)) ?? null);
 }
 
-/** Throws `REQUEST_INVALID` if the history where the list began changed. `chains` are the values there, if known. */
+/** Throws `REQUEST_INVALID` if the history where the list began changed. */
 export async function requireExistingHistory(
   reader: KvReader,
   { txId, mark }: z.infer<typeof ListPointSchema>,
-  chains: ChainValue | undefined,
 ): Promise<void> {
-  const now = chainMark(chains);
-  const isSame =
-    mark.chain !== null && now !== null
-      ? mark.chain === now
-      : mark.outcome === (await outcomeMark(reader, txId));
-  if (isSame) return;
+  if (mark === (await outcomeMark(reader, txId))) return;
   throw new CairnError(
     "REQUEST_INVALID",
     "The cursor belongs to a history that the log has lost, or whose outcomes a policy has removed.",

@@ -10,15 +10,12 @@ import { evictionsAfter } from "../rows/purge-row.ts";
 import { withoutEvicted } from "../purge/evicted-versions.ts";
 
 /**
- * Computes the SHA-256 of the logical content of an index, which is the same on every node that holds the same prefix
- * of the same log. The hash covers `cairn-digest/1`, the log id and the transaction id, each followed by a line break,
- * and then, for every key in key order, its versions from the oldest to the newest, each as the length of the stem (4
- * bytes, big-endian), the stem, the length of the value, and the value (docs/index-format.md). `rows` must be a
- * snapshot, or a store that is not being written to. Returns undefined for an empty index.
+ * Computes the digest of the logical content of an index (docs/index-format.md), which is the same on every node that
+ * holds the same prefix of the same log. `rows` must be a snapshot, or a store that is not being written to. Returns
+ * undefined for an empty index.
  *
- * With `at`, computes the digest of the index as it was at that transaction, from the history. Throws `CONFLICT` if the
- * history is not complete, because documents have been evicted since then, history has been removed, or the index does
- * not reach that transaction.
+ * With `at`, computes the digest as of that transaction. Throws `CONFLICT` if the index does not reach it, or no longer
+ * has the complete history since then.
  */
 export async function digestIndex(
   rows: KvReader,

@@ -1,7 +1,7 @@
 import type { KvReader } from "@cairn/kv";
-import type { ChainValue, DocumentKey, TxId } from "@cairn/client";
+import type { DocumentKey } from "@cairn/client";
 import type { IndexState } from "../rows/index-state.ts";
-import { historyCursor, historyMark, listCursor, requireExistingHistory } from "./cursor.ts";
+import { historyCursor, listCursor, outcomeMark, requireExistingHistory } from "./cursor.ts";
 import { readHistory, resolveAsOf } from "./document-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage } from "./documents.ts";
 import type { FieldQuery } from "./field-query.ts";
@@ -19,16 +19,15 @@ export interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** Reads a page of a list. `chainsAt` returns the chains' values at a transaction, if they are known. */
+/** Reads a page of a list. */
 export async function readList(
   reader: KvReader,
   state: IndexState,
   query: IndexListQuery,
-  chainsAt: (txId: TxId) => Promise<ChainValue | undefined>,
 ): Promise<DocumentPage> {
   const now = state.txId;
   const cursor = query.cursor === undefined ? undefined : listCursor.decode(query, query.cursor);
-  if (cursor !== undefined) await requireExistingHistory(reader, cursor, await chainsAt(cursor.txId));
+  if (cursor !== undefined) await requireExistingHistory(reader, cursor);
   const txId = cursor?.txId ?? (await resolveAsOf(reader, query.asOf)) ?? now;
   const range = cursor === undefined ? query : { ...query, after: Buffer.from(cursor.after, "hex") };
   const { where } = query;
@@ -40,7 +39,7 @@ export async function readList(
         : await listAsOf(reader, range, txId);
   const page = { txId: Math.min(txId, now), documents };
   if (after === undefined) return page;
-  const mark = cursor?.mark ?? (await historyMark(reader, page.txId, await chainsAt(page.txId)));
+  const mark = cursor?.mark ?? (await outcomeMark(reader, page.txId));
   const point = { txId: page.txId, after: Buffer.from(after).toString("hex"), mark };
   return { ...page, cursor: listCursor.encode(query, point) };
 }

@@ -119,6 +119,35 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
  */
 export const MAX_PAGE_BYTES = 8 << 20;
 
+/** A page of a list that is being filled with documents. */
+export class FilledPage {
+  readonly documents: StoredDocument[] = [];
+  readonly #limit: number;
+  #last: Uint8Array | undefined;
+  #bytes = 0;
+
+  /** `limit` is at least 1. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Adds the document of a version, unless it is a deletion. Returns false if the page is full already. */
+  add(rowKey: Uint8Array, value: VersionValue | undefined): boolean {
+    const document = value && storedDocument(parseDocumentRowKey(rowKey), value);
+    if (value === undefined || document === undefined) return true;
+    if (this.documents.length === this.#limit || this.#bytes >= MAX_PAGE_BYTES) return false;
+    this.documents.push(document);
+    this.#bytes += value.length;
+    this.#last = rowKey;
+    return true;
+  }
+
+  /** The document row key of the last document. Its row may be a tombstone, but not every list reads those. */
+  get after(): Buffer | undefined {
+    return this.#last && asKind(this.#last, ROW.document);
+  }
+}
+
 /**
  * Reads at most `limit` of a key's versions, and at most {@link MAX_PAGE_BYTES} and one more, newest first. If `before` is given, reads only versions that are older
  * than this revision.
@@ -160,11 +189,6 @@ function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument |
 /** Lists the members, because a spread of the key would cost as much as reading the row. */
 function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
   return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
-}
-
-/** Like {@link storedDocument}, but takes the key of a document or tombstone row. */
-export function storedDocumentRow(rowKey: Uint8Array, value: VersionValue): StoredDocument | undefined {
-  return storedDocument(parseDocumentRowKey(rowKey), value);
 }
 
 /** Undefined if all are later than `time` (ms since 1970). Times never decrease, so a binary search is possible. */

@@ -1,6 +1,6 @@
 import type { KvReader } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
-import { activePolicies, DEFAULT_EVENT_BOUND, oldestEventTime } from "../policies/active-policies.ts";
+import { activePolicies, oldestEventTime } from "../policies/active-policies.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";
 import { ROW, rowsOfKind, eventRowKey, eventRowOrigin, eventRowTime } from "../rows/row-keys.ts";
@@ -49,7 +49,7 @@ export async function readEvents(
   state: IndexState,
   { limit, bucket, object, before }: EventQuery,
 ): Promise<EventPage> {
-  const bound = activePolicies(state)?.events ?? DEFAULT_EVENT_BOUND;
+  const bound = activePolicies(state).events;
   const { lt } = rowsOfKind(ROW.event);
   const range = {
     gte: eventRowKey(oldestEventTime(bound, state.time), 0, 0),

@@ -64,7 +64,7 @@ async function readyIndex(
   asked: string,
   state: IndexState,
 ): Promise<FieldIndex> {
-  const indexes = activePolicies(state)?.indexed.get(bucket) ?? [];
+  const indexes = activePolicies(state).indexed.get(bucket) ?? [];
   const index = indexes.find(({ field }) => field === asked);
   if (index === undefined) {
     const named = indexes.map(({ field }) => field).join(", ");

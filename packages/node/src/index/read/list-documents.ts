@@ -2,7 +2,7 @@ import type { KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { foreignCursor } from "./cursor.ts";
 import type { StoredDocument } from "./documents.ts";
-import { checkFloor, MAX_PAGE_BYTES, readFloors, storedDocumentRow, valueAsOf } from "./document-reads.ts";
+import { checkFloor, FilledPage, readFloors, valueAsOf } from "./document-reads.ts";
 import { checkedVersion, type VersionValue } from "../rows/version-values.ts";
 import { RowCursor } from "../rows/row-cursor.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
@@ -19,7 +19,7 @@ export interface ListRange {
 /** Documents and, if there may be more, the row key after which to continue. */
 export interface ListedDocuments {
   readonly documents: StoredDocument[];
-  readonly after?: Uint8Array;
+  readonly after?: Uint8Array | undefined;
 }
 
 export async function listCurrent(reader: KvReader, range: ListRange): Promise<ListedDocuments> {
@@ -62,26 +62,16 @@ async function collect(
   { namespace, prefix, limit }: ListRange,
   valueOf: (row: KvRow) => Promise<VersionValue | undefined>,
 ): Promise<ListedDocuments> {
-  const documents: StoredDocument[] = [];
-  let after: Uint8Array | undefined;
-  let bytes = 0;
+  const page = new FilledPage(limit);
   // A prefix without a namespace filters the names of all namespaces.
   const filter = namespace === undefined && prefix !== undefined && prefix !== "" ? prefix : undefined;
   for await (const rows of source) {
     for (const row of rows) {
       if (filter !== undefined && !parseDocumentRowKey(row[0]).name.startsWith(filter)) continue;
-      const value = await valueOf(row);
-      const document = value === undefined ? undefined : storedDocumentRow(row[0], value);
-      if (document === undefined) continue;
-      const isFull = documents.length === limit || bytes >= MAX_PAGE_BYTES;
-      // The row may be a tombstone, but another way to list may continue after it, and compares document row keys.
-      if (isFull && after !== undefined) return { documents, after: asKind(after, ROW.document) };
-      documents.push(document);
-      bytes += value?.length ?? 0;
-      after = row[0];
+      if (!page.add(row[0], await valueOf(row))) return page;
     }
   }
-  return { documents };
+  return { documents: page.documents };
 }
 
 function bounds(

@@ -1,15 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { StoredDocument } from "./documents.ts";
 import { qualifiedKey } from "../../text/document-key.ts";
-import {
-  checkFloor,
-  MAX_PAGE_BYTES,
-  type PastFloors,
-  readFloors,
-  storedDocumentRow,
-  valueAsOf,
-} from "./document-reads.ts";
+import { checkFloor, FilledPage, type PastFloors, readFloors, valueAsOf } from "./document-reads.ts";
 import {
   type FieldQuery,
   type IndexedValue,
@@ -82,7 +74,7 @@ export async function listWhere(
   const floors = isPast ? await readFloors(reader, range.bucket) : { floor: 0, gone: 0 };
   if (isPast) checkFloor(floors, range.bucket, txId, undefined);
   const filter = { wanted, range, txId: isPast ? txId : undefined, floors };
-  const page: Page = { documents: [], bytes: 0, after: undefined };
+  const page = new FilledPage(range.limit);
   const rarest = await rarestOf(reader, wanted);
   const most = Math.min(MAX_KEYS_PER_READ, keysPerRead(state.largest));
   let read = 0;
@@ -92,8 +84,7 @@ export async function listWhere(
       const missing = range.limit + 1 - page.documents.length;
       count = Math.min(most, Math.max(missing, read));
       read += count;
-      const isFull = await fill(reader, filter, rowKeys.slice(from, from + count), page);
-      if (isFull && page.after !== undefined) return { documents: page.documents, after: page.after };
+      if (await fill(reader, filter, rowKeys.slice(from, from + count), page)) return page;
     }
   }
   return { documents: page.documents };
@@ -181,12 +172,6 @@ function hasFilter({ namespace, prefix }: WhereRange): boolean {
   return namespace === undefined && prefix !== undefined && prefix !== "";
 }
 
-interface Page {
-  readonly documents: StoredDocument[];
-  bytes: number;
-  after: Uint8Array | undefined;
-}
-
 interface Filter {
   readonly wanted: Wanted;
   readonly range: WhereRange;
@@ -200,7 +185,7 @@ async function fill(
   reader: KvReader,
   filter: Filter,
   rowKeys: readonly Uint8Array[],
-  page: Page,
+  page: FilledPage,
 ): Promise<boolean> {
   const { range, txId, floors } = filter;
   const rows = hasFilter(range)
@@ -216,13 +201,7 @@ async function fill(
       value = await valueAsOf(reader, rowKey, newest, txId);
       if (value === undefined && newest !== undefined) checkFloor(floors, range.bucket, txId, newest);
     }
-    if (value === undefined || !hasValues(filter.wanted, value)) continue;
-    const document = storedDocumentRow(rowKey, value);
-    if (document === undefined) continue;
-    if (page.documents.length === range.limit || page.bytes >= MAX_PAGE_BYTES) return true;
-    page.documents.push(document);
-    page.bytes += value.length;
-    page.after = rowKey;
+    if (value !== undefined && hasValues(filter.wanted, value) && !page.add(rowKey, value)) return true;
   }
   return false;
 }

@@ -20,6 +20,7 @@ import {
   NO_STEM,
 } from "../rows/row-keys.ts";
 import { unsealed } from "../rows/row-checksum.ts";
+import { allRows } from "../rows/row-cursor.ts";
 import { readOutcome, readOutcomes } from "../rows/outcome-rows.ts";
 import { type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
 import {
@@ -176,25 +177,31 @@ async function* wantedTransactions(
  */
 async function expiredWithin(
   reader: KvReader,
-  { bucket, namespace }: ChangesQuery,
+  query: ChangesQuery,
   first: TxId,
   last: TxId,
 ): Promise<ReadonlyMap<TxId, readonly WantedOperation[]>> {
   const expired = new Map<TxId, WantedOperation[]>();
   const range = { gte: expiredRowKey(first, NO_STEM), lt: expiredRowKey(last + 1, NO_STEM) };
-  for await (const rows of reader.range(range)) {
-    for (const [row, value] of rows) {
-      unsealed(row, value);
-      const { number: txId, stem } = parseNumberedStem(row);
-      const key = parseStem(stem);
-      if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace) continue;
-      const operation = { op: "delete", bucket: key.bucket, key: `${key.namespace}/${key.name}` } as const;
-      const before = expired.get(txId);
-      if (before === undefined) expired.set(txId, [operation]);
-      else before.push(operation);
-    }
+  for (const [row, value] of await allRows(reader, range)) {
+    unsealed(row, value);
+    const { number: txId, stem } = parseNumberedStem(row);
+    const operation = wantedOn(stem, "delete", query);
+    if (operation !== undefined) expired.set(txId, [...(expired.get(txId) ?? []), operation]);
   }
   return expired;
+}
+
+/** Undefined if the key with this stem is not wanted. */
+function wantedOn(
+  stem: Buffer,
+  op: "delete" | "evict",
+  { bucket, namespace }: ChangesQuery,
+): WantedOperation | undefined {
+  const key = parseStem(stem);
+  if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace)
+    return undefined;
+  return { op, bucket: key.bucket, key: `${key.namespace}/${key.name}` };
 }
 
 const NO_DOCUMENT: { readonly json?: string } = {};
@@ -203,20 +210,16 @@ const NOTHING: readonly WantedOperation[] = [];
 /** Keys that no operation names: an eviction of an entry of a queue removes it from every shard. */
 async function evictedBesides(
   reader: KvReader,
-  { bucket, namespace }: ChangesQuery,
+  query: ChangesQuery,
   txId: TxId,
   logged: readonly OutcomeOperation[],
 ): Promise<readonly WantedOperation[]> {
   const evictions = logged.filter(([op]) => op === "evict");
   const named = new Set(evictions.map(([, own, key]) => `${own} ${qualifiedKey(key)}`));
-  const found: WantedOperation[] = [];
-  for (const stem of await evictedStems(reader, txId)) {
-    const key = parseStem(stem);
-    if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace) continue;
-    const operation = { op: "evict", bucket: key.bucket, key: `${key.namespace}/${key.name}` } as const;
-    if (!named.has(`${operation.bucket} ${operation.key}`)) found.push(operation);
-  }
-  return found;
+  return (await evictedStems(reader, txId)).flatMap((stem) => {
+    const operation = wantedOn(stem, "evict", query);
+    return operation === undefined || named.has(`${operation.bucket} ${operation.key}`) ? [] : operation;
+  });
 }
 
 function wantedOperations(

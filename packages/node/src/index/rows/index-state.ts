@@ -55,15 +55,7 @@ const StateSchema = z.object({
 
 /**
  * The state of an index: the log and the prefix of it that the index holds. It is written in the same batch as the rows
- * of its last message. `txId`: the last message applied; `time`: its transaction's time (ms since 1970); `sha256`: its
- * anchor's hash; `documents`: number of current documents; `largest`: bytes of the largest value of a document's row that
- * was ever written; `events`: number of recorded events; `eventsFrom` and
- * `dueFrom`: times (ms since 1970) before which there is no row of an event or of a due document, because those rows
- * were removed; `superseded`: number of versions superseded since the last sweep of history; `sweep`: where the next
- * sweep of history continues; `cleaned`: the last transaction at which history was removed; `pruned`: history at or
- * before this transaction may be incomplete; `outcomesAfter`: the last transaction whose outcome was removed;
- * `retiring`: the shards of queues whose rows are being removed; `evicting`: whether versions of the keys that the last
- * message evicted are still to be removed.
+ * of its last message. docs/index-format.md (`mstate`) describes its members.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 

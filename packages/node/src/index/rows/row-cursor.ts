@@ -13,6 +13,21 @@ export async function allRows(reader: KvReader, range: KvRange): Promise<KvRow[]
   return found;
 }
 
+/**
+ * The maximum number of rows that are read one by one. If the rows are in memory, this takes microseconds, whereas a
+ * request to another thread would account for a large part of the latency of a single write.
+ */
+const MAX_SINGLE_READS = 8;
+
+/** Returns the values of rows, in the order of their keys. */
+export async function readRows(
+  reader: KvReader,
+  keys: readonly Uint8Array[],
+): Promise<readonly (Uint8Array | undefined)[]> {
+  if (keys.length > MAX_SINGLE_READS) return await reader.getMany(keys);
+  return await Promise.all(keys.map((key) => reader.get(key)));
+}
+
 /** Reads a range row by row, and waits only when the next page of rows must be read. */
 export class RowCursor<T> {
   /** The current row; undefined before the first {@link next} and after the last row. */

@@ -98,7 +98,7 @@ function timeOf(key: string): string {
 }
 
 describe("rows that are removed in the order of their times", () => {
-  it.each(["e", "q", "j"])("are not visited by later readings (%s)", async (kind) => {
+  it.each(["e", "q"])("are not visited by later readings (%s)", async (kind) => {
     const { readings } = await applied(1);
     const ofKind = readings.filter((one) => one.kind === kind);
     expect(ofKind.length).toBeGreaterThan(TRANSACTIONS / 2);

@@ -1,10 +1,9 @@
-import { type KvReader, type KvStore, memoryProvider } from "@cairn/kv";
+import { type KvStore, memoryProvider } from "@cairn/kv";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Transaction } from "@cairn/client";
 import { applyMessages } from "../../../src/index/apply/apply-transactions.ts";
 import { decodeBatches, batchLength } from "../../../src/index/apply/batches.ts";
-import { OldestIds } from "../../../src/index/apply/submissions.ts";
 import { readFieldWork } from "../../../src/index/fields/field-builds.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { type IndexState, emptyState } from "../../../src/index/rows/index-state.ts";
@@ -29,14 +28,13 @@ function messagesOf(transactions: readonly Transaction[]): LogMessage[] {
 async function applied(messages: readonly LogMessage[], run: number, remembered: number): Promise<KvStore> {
   const kv = await memoryProvider().open("/nonexistent/in-memory");
   let state: IndexState = empty;
-  const oldest = new OldestIds();
   for (let from = 0; from < messages.length; from += run) {
     for (const batch of decodeBatches(messages.slice(from, from + run))) {
       for (let rest = batch; rest.length > 0;) {
         const length = await batchLength(rest, state, kv);
-        const fields = await readFieldWork(kv);
+        const { builds } = await readFieldWork(kv);
         const part = rest.slice(0, length);
-        const { rows, state: after } = await applyMessages(part, state, kv, { remembered, fields, oldest });
+        const { rows, state: after } = await applyMessages(part, state, kv, { remembered, builds });
         await kv.batch(rows);
         state = after;
         rest = rest.slice(length);
@@ -98,30 +96,6 @@ describe("the memory of idempotency ids", () => {
       await index.close();
     },
   );
-
-  it("reads the ids to forget ahead, a thousand transactions at a time", async () => {
-    const kv = await applied(
-      messagesOf(Array.from({ length: 3_000 }, (_, n) => put(`id-${n}`, n))),
-      500,
-      10_000,
-    );
-    let ranges = 0;
-    const reader: KvReader = {
-      get: (key) => kv.get(key),
-      getMany: (keys) => kv.getMany(keys),
-      range: (range) => {
-        ranges += 1;
-        return kv.range(range);
-      },
-    };
-    const oldest = new OldestIds();
-    for (let floor = 1; floor <= 2_500; floor += 1) {
-      const found = await oldest.upTo(floor, { after: floor - 1, last: 3_001 }, reader);
-      expect(found.map(({ txId }) => txId)).toEqual(floor === 1 ? [] : [floor]);
-    }
-    expect(ranges).toBe(3);
-    await kv.close();
-  });
 
   it("keeps rows only for the transactions that it remembers", async () => {
     const many = Array.from({ length: 40 }, (_, n) => put(`id-${n}`, n));

@@ -10,7 +10,7 @@ import {
 
 const LIST = { bucket: "pods", namespace: "default", prefix: "web-" };
 const KEY = { bucket: "pods", namespace: "default", name: "web-0" };
-const MARK = { chain: "0123456789ab", outcome: "ba9876543210" };
+const MARK = "ba9876543210";
 const REFUSED: unknown = expect.objectContaining({ code: "REQUEST_INVALID" });
 
 describe("cursors", () => {

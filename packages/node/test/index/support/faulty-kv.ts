@@ -24,12 +24,10 @@ export class FaultyKv {
   isSuspect = false;
 
   constructor(rows: KvStore) {
-    const texts = rows.rangeText?.bind(rows);
     this.store = {
       get: (key) => (this.#fails() ? refused() : rows.get(key)),
       getMany: (keys) => (this.#fails() ? refused() : rows.getMany(keys)),
       range: (range) => (this.#fails() ? refusedRange() : rows.range(range)),
-      ...(texts && { rangeText: (range) => (this.#fails() ? refusedRange() : texts(range)) }),
       batch: (operations) => this.#batch(rows, operations),
       snapshot: () => rows.snapshot(),
       capture: (dir) => rows.capture(dir),
