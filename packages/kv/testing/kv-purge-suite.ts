@@ -117,7 +117,6 @@ export function kvPurgeSuite(bench: KvStoreBench): void {
     await store.batch([...rows, put("removed", removed)]);
     const snapshot = store.snapshot();
     snapshot.range({});
-    snapshot.rangeText?.({});
     const begun = snapshot.range({})[Symbol.asyncIterator]();
     await begun.next();
     const page = snapshot.range({})[Symbol.asyncIterator]().next();

@@ -47,44 +47,6 @@ export function kvRangeSuite(bench: KvStoreBench): void {
     expect(found).toEqual(keys.map((key) => [...key]));
   });
 
-  it("return the same rows as text, if the store supports that", async () => {
-    const store = await bench.open("store");
-    const parts = ["", "a", "a\0b", "é", "漢字", "😀", "\ufffd", "z".repeat(70_000), "·".repeat(70_000)];
-    const invalid = [[0xff], [0x61, 0x00, 0xff], [0xe6, 0xbc]].map((key) => Uint8Array.from(key));
-    await store.batch([
-      ...parts.slice(1).flatMap((key) => parts.map((value) => put(`${key}${value.slice(0, 9)}`, value))),
-      ...invalid.map((key) => ({ type: "put" as const, key, value: key })),
-    ]);
-    const ranges: KvRange[] = [
-      {},
-      { reverse: true },
-      { gt: bytes("a"), lt: bytes("é") },
-      { gte: bytes("é"), limit: 7 },
-      { lte: Uint8Array.of(0xff) },
-    ];
-    const snapshot = store.snapshot();
-    for (const range of ranges) {
-      const wanted = await rowsOf(store, range);
-      expect(wanted.length).toBeGreaterThan(5);
-      for (const reader of [store, snapshot]) {
-        if (reader.rangeText === undefined) continue;
-        const found: (readonly [string, string])[] = [];
-        for await (const rows of reader.rangeText(range)) {
-          expect(rows.length).toBeGreaterThan(0);
-          found.push(...rows);
-        }
-        expect(found).toEqual(wanted);
-      }
-    }
-    await snapshot.close();
-    await store.close();
-    const closed = async (): Promise<void> => {
-      if (store.rangeText === undefined) await rowsOf(store);
-      else for await (const rows of store.rangeText({})) expect(rows).toEqual([]);
-    };
-    await expect(closed()).rejects.toMatchObject({ code: "NOT_READY" });
-  });
-
   it("return arrays of bounded size, none of them empty", async () => {
     const store = await bench.open("store");
     const value = "x".repeat(64 * 1024);

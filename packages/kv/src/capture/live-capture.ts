@@ -4,7 +4,7 @@ import { inParallel } from "../concurrency/in-parallel.ts";
 import { makeFolder } from "../disk/folders.ts";
 import { CairnError, indexCorrupt, isCairnError, systemErrorCode } from "../errors/errors.ts";
 import { manifestNameIn } from "../files/current-manifest.ts";
-import { levelFileName, levelFileNumbers, tableFileNames } from "../files/level-files.ts";
+import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { decodeManifestFile, type LevelManifest, needsLog } from "../files/level-manifest.ts";
 import type { KvCapture } from "../store/kv-store.ts";
 import { checkTable } from "../tables/check-table.ts";
@@ -167,20 +167,13 @@ async function linkTables(
     let gone = false;
     await inParallel(manifest.tables.values(), PARALLEL_LINKS, async ({ number, bytes }) => {
       if (gone || tables.has(number)) return;
-      const name = await shareTable(place, number, bytes);
-      if (name === undefined) gone = true;
-      else tables.set(number, name);
+      const name = levelFileName(number, "ldb");
+      if (await place.share(name, bytes)) tables.set(number, name);
+      else gone = true;
     });
     if (!gone) return current;
   }
   // The capture starts again, as it does if a needed log is missing, or fails after too many starts.
-  return undefined;
-}
-
-async function shareTable(place: CaptureTarget, number: number, size: number): Promise<string | undefined> {
-  for (const name of tableFileNames(number)) {
-    if (await place.share(name, size)) return name;
-  }
   return undefined;
 }
 

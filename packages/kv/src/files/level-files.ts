@@ -5,21 +5,12 @@ import { inParallel } from "../concurrency/in-parallel.ts";
 import { namesIn } from "../disk/folders.ts";
 import type { KvStats } from "../store/kv-store.ts";
 
-/** The extensions of tables. Old versions of LevelDB use `sst`. */
-const TABLE_EXTENSIONS = ["ldb", "sst"] as const;
-type Extension = "log" | (typeof TABLE_EXTENSIONS)[number];
+/** Write-ahead logs, and tables. Only very old versions of LevelDB gave tables another extension. */
+type Extension = "log" | "ldb";
 
 /** Returns the name of a numbered LevelDB file, with at least six digits. */
 export function levelFileName(number: number, extension: Extension): string {
   return `${String(number).padStart(6, "0")}.${extension}`;
-}
-
-export function tableFileNames(number: number): string[] {
-  return TABLE_EXTENSIONS.map((extension) => levelFileName(number, extension));
-}
-
-export function tableNumbers(names: readonly string[]): number[] {
-  return TABLE_EXTENSIONS.flatMap((extension) => levelFileNumbers(names, extension));
 }
 
 /** Returns the numbers of the files with this extension, ascending. */

@@ -10,6 +10,7 @@ const LAST_SEQUENCE = 4;
 const COMPACT_POINTER = 5;
 const DELETED_FILE = 6;
 const NEW_FILE = 7;
+// Always 0 in current versions of LevelDB.
 const PREVIOUS_LOG_NUMBER = 9;
 /** The tags of single numbers, of which the last one counts. */
 const NUMBERS = new Set([LOG_NUMBER, NEXT_FILE, LAST_SEQUENCE, PREVIOUS_LOG_NUMBER]);
@@ -28,11 +29,6 @@ export interface LevelManifest {
   readonly comparator: string;
   /** The number of a log. All rows of logs with lower numbers are in tables. */
   readonly logNumber: number;
-  /**
-   * The number of a log that is needed although it is below `logNumber`; 0 if there is none, as is always
-   * the case in current versions of LevelDB.
-   */
-  readonly previousLogNumber: number;
   /** A number higher than that of every file that the manifest names. */
   readonly nextFile: number;
   readonly lastSequence: number;
@@ -87,12 +83,10 @@ export function decodeLevelManifest(bytes: Uint8Array): LevelManifest {
   if (logNumber === undefined || nextFile === undefined || lastSequence === undefined) {
     throw corrupt("lacks its log number, next file number or last sequence");
   }
-  const previousLogNumber = numbers.get(PREVIOUS_LOG_NUMBER) ?? 0;
   const end = reader.end;
   return {
     comparator,
     logNumber,
-    previousLogNumber,
     nextFile,
     lastSequence,
     tables,
@@ -115,7 +109,7 @@ export function decodeManifestFile(path: string, bytes: Uint8Array): LevelManife
 
 /** Returns whether a log contains rows that are not in any table yet. */
 export function needsLog(manifest: LevelManifest, log: number): boolean {
-  return log >= manifest.logNumber || log === manifest.previousLogNumber;
+  return log >= manifest.logNumber;
 }
 
 // A sequence number and a type follow each row's key.

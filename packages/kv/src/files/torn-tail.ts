@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type CairnError, indexCorrupt, isCairnError } from "../errors/errors.ts";
 import { crc32c, unmaskCrc } from "./crc32c.ts";
 import { currentManifestPath } from "./current-manifest.ts";
-import { levelFileName, levelFileNumbers, tableFileNames } from "./level-files.ts";
+import { levelFileName, levelFileNumbers } from "./level-files.ts";
 import { decodeLevelManifest, type LevelManifest } from "./level-manifest.ts";
 import {
   BLOCK_BYTES,
@@ -109,7 +109,7 @@ function manifestIn(bytes: Buffer): LevelManifest | undefined {
 
 function hasTables(manifest: LevelManifest | undefined, names: ReadonlySet<string>): boolean {
   if (manifest === undefined) return false;
-  return [...manifest.tables.keys()].every((table) => tableFileNames(table).some((name) => names.has(name)));
+  return [...manifest.tables.keys()].every((table) => names.has(levelFileName(table, "ldb")));
 }
 
 interface WholeRecords {

@@ -7,7 +7,7 @@ import { RunningWork } from "../concurrency/running-work.ts";
 import { MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import { isLinkRefusal, namesIn, removeFolder } from "../disk/folders.ts";
 import { type CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
-import { tableNumbers } from "../files/level-files.ts";
+import { levelFileNumbers } from "../files/level-files.ts";
 import type { KvScrub } from "../store/kv-store.ts";
 import {
   checkLiveTables,
@@ -61,7 +61,7 @@ export async function checkBeforeOpening(dir: string): Promise<UncheckedTables |
   if (left.length === 0 && (await linkAll(dir, live, folder))) return { dir: folder, numbers: live, bytes };
   const { signal } = new AbortController();
   await checkOnThreads(dir, live, signal);
-  await checkUnchecked({ dir: folder, numbers: tableNumbers(left), bytes }, signal);
+  await checkUnchecked({ dir: folder, numbers: levelFileNumbers(left, "ldb"), bytes }, signal);
   return undefined;
 }
 

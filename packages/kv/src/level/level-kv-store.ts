@@ -18,20 +18,12 @@ import type {
   KvStats,
   KvStore,
   KvText,
-  KvTextRow,
   KvValue,
 } from "../store/kv-store.ts";
 import { checkLogsOnOpening, openKeepingLogs } from "./kept-logs.ts";
 import { closed, explained, explainOpening, explainOperation, filesGone } from "./level-errors.ts";
 import { claimDirectory, type ClaimedDirectory } from "./directory-claim.ts";
-import {
-  AS_BYTES,
-  AS_TEXT,
-  LEVEL_DEFAULTS,
-  type LevelOptions,
-  RANGE_AS_TEXT,
-  singleReads,
-} from "./level-options.ts";
+import { AS_BYTES, AS_TEXT, LEVEL_DEFAULTS, type LevelOptions, singleReads } from "./level-options.ts";
 import { LevelPurge } from "./level-purge.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { OpenReaders } from "./open-readers.ts";
@@ -167,11 +159,6 @@ class LevelKvStore extends LevelReader implements KvStore {
   override range(range: KvRange): AsyncIterable<readonly KvRow[]> {
     this.#assertIntact();
     return super.range(range);
-  }
-
-  rangeText(range: KvRange): AsyncIterable<readonly KvTextRow[]> {
-    this.#assertIntact();
-    return this.pages<string>(range, RANGE_AS_TEXT);
   }
 
   async batch(operations: readonly KvOperation[], options?: { sync?: boolean }): Promise<void> {

@@ -22,20 +22,6 @@ export const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 /** Options for a read whose value is text. LevelDB's bytes are converted without an intermediate buffer. */
 export const AS_TEXT = { keyEncoding: "view", valueEncoding: "utf8" } as const;
 
-/**
- * Options for a range whose rows are text. Its bounds remain bytes, because bytes that are not UTF-8 would become a
- * different bound if they were converted to text.
- */
-export const RANGE_AS_TEXT = {
-  keyEncoding: {
-    name: "utf8-in-bytes",
-    format: "utf8",
-    encode: (bound: Uint8Array): Uint8Array => bound,
-    decode: (text: string): string => text,
-  },
-  valueEncoding: "utf8",
-} as const;
-
 /** One single read in this many adds its block to the cache. */
 const READS_PER_CACHE_FILL = 8;
 

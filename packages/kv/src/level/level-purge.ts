@@ -1,7 +1,7 @@
 import { readdir, rm, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { readCurrentManifest } from "../files/current-manifest.ts";
-import { levelFileNumbers, tableNumbers } from "../files/level-files.ts";
+import { levelFileNumbers } from "../files/level-files.ts";
 import { type LevelManifest, type LevelTable, needsLog } from "../files/level-manifest.ts";
 import type { KvOperation, KvPurge, KvPurged, KvPurgeRange, KvPurging, KvStore } from "../store/kv-store.ts";
 import { KEPT_FOLDER, PREPARING_FOLDER } from "./kept-logs.ts";
@@ -109,7 +109,7 @@ export class LevelPurge implements KvPurge {
     // These folders contain links to tables and logs, which are kept until the database is completely open.
     if (names.some((name) => OPENING_FOLDERS.has(name))) return true;
     return (
-      tableNumbers(names).some((number) => number < since && !manifest.tables.has(number)) ||
+      levelFileNumbers(names, "ldb").some((number) => number < since && !manifest.tables.has(number)) ||
       levelFileNumbers(names, "log").some((number) => number < since && !needsLog(manifest, number))
     );
   }

@@ -7,8 +7,8 @@ const PAGE_ROWS = 1000;
 const PAGE_BYTES = 256 * 1024;
 
 /** The members of iterators that are used here. Iterators of both classic-level and memory-level have them. */
-interface LevelIterator<Part> {
-  nextv(size: number): Promise<[Part, Part][]>;
+interface LevelIterator {
+  nextv(size: number): Promise<[Uint8Array, Uint8Array][]>;
   close(): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ export interface LevelSnapshot {
 export interface ByteLevel {
   get(key: Uint8Array, options?: { snapshot: LevelSnapshot }): Promise<Uint8Array | undefined>;
   getMany(keys: Uint8Array[], options?: { snapshot: LevelSnapshot }): Promise<(Uint8Array | undefined)[]>;
-  iterator<Part = Uint8Array>(options: object): LevelIterator<Part>;
+  iterator(options: object): LevelIterator;
   batch(operations: KvOperation[], options?: { sync: boolean }): Promise<void>;
   snapshot(): LevelSnapshot;
   close(): Promise<void>;
@@ -51,18 +51,15 @@ export class LevelReader implements KvReader {
   }
 
   range(range: KvRange): AsyncIterable<readonly KvRow[]> {
-    return this.pages<Uint8Array>(range, {});
+    return this.pages(range);
   }
 
-  /**
-   * Yields the rows of a range, with keys and values converted according to `encodings`. Calls `closed` once the range is
-   * closed; by default, the range is registered with the readers until then.
-   */
-  protected pages<Part>(range: KvRange, encodings: object, closed?: () => void): RowPages<Part> {
+  /** Calls `closed` once the range is closed; by default, the range is registered with the readers until then. */
+  protected pages(range: KvRange, closed?: () => void): RowPages {
     try {
       // The iterator is created here, and not when the loop starts, so that it yields the rows as of the call.
-      const options = { ...range, ...this.#options, ...encodings, highWaterMarkBytes: PAGE_BYTES };
-      return new RowPages(this.#level.iterator<Part>(options), this.#place, closed ?? this.#readers?.open());
+      const options = { ...range, ...this.#options, highWaterMarkBytes: PAGE_BYTES };
+      return new RowPages(this.#level.iterator(options), this.#place, closed ?? this.#readers?.open());
     } catch (error) {
       throw explainOperation(error, this.#place);
     }
@@ -74,7 +71,7 @@ export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
   readonly #snapshot: LevelSnapshot;
   readonly #closed: (() => void) | undefined;
   /** The open ranges; undefined once the snapshot is closed. */
-  #ranges: Set<RowPages<unknown>> | undefined = new Set();
+  #ranges: Set<RowPages> | undefined = new Set();
 
   constructor(level: ByteLevel, place: string, snapshot: LevelSnapshot, readers?: OpenReaders) {
     super(level, place, snapshot);
@@ -82,10 +79,10 @@ export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
     this.#closed = readers?.open();
   }
 
-  protected override pages<Part>(range: KvRange, encodings: object): RowPages<Part> {
+  protected override pages(range: KvRange): RowPages {
     const ranges = this.#ranges;
     if (ranges === undefined) throw snapshotClosed();
-    const pages: RowPages<Part> = super.pages<Part>(range, encodings, () => ranges.delete(pages));
+    const pages: RowPages = super.pages(range, () => ranges.delete(pages));
     ranges.add(pages);
     return pages;
   }
@@ -101,18 +98,18 @@ export class LevelSnapshotReader extends LevelReader implements KvSnapshot {
   }
 }
 
-class RowPages<Part> implements AsyncIterableIterator<readonly (readonly [Part, Part])[]> {
-  readonly #iterator: LevelIterator<Part>;
+class RowPages implements AsyncIterableIterator<readonly KvRow[]> {
+  readonly #iterator: LevelIterator;
   readonly #place: string;
   readonly #closed: (() => void) | undefined;
 
-  constructor(iterator: LevelIterator<Part>, place: string, closed: (() => void) | undefined) {
+  constructor(iterator: LevelIterator, place: string, closed: (() => void) | undefined) {
     this.#iterator = iterator;
     this.#place = place;
     this.#closed = closed;
   }
 
-  async next(): Promise<IteratorResult<readonly (readonly [Part, Part])[], undefined>> {
+  async next(): Promise<IteratorResult<readonly KvRow[], undefined>> {
     try {
       const rows = await this.#iterator.nextv(PAGE_ROWS);
       if (rows.length > 0) return { done: false, value: rows };

@@ -3,9 +3,6 @@ import type { CairnError } from "../errors/errors.ts";
 /** A row: a key and a value, both as bytes. Keys are ordered by their unsigned bytes. */
 export type KvRow = readonly [key: Uint8Array, value: Uint8Array];
 
-/** A row as text: a key and a value, both decoded as UTF-8. */
-export type KvTextRow = readonly [key: string, value: string];
-
 /** One change in a batch. Within a batch, the order matters: the last change to a key wins. */
 export type KvOperation =
   | { readonly type: "put"; readonly key: Uint8Array; readonly value: Uint8Array }
@@ -58,12 +55,6 @@ export interface KvReader {
    * until the snapshot or, for a range of the store itself, the store is closed.
    */
   range(range: KvRange): AsyncIterable<readonly KvRow[]>;
-  /**
-   * Like `range`, with keys and values decoded as UTF-8 (invalid bytes become U+FFFD, so keys may become equal). It is
-   * meant for callers that examine many rows, because text costs a third as much as bytes. Only stores that decode
-   * faster than their callers implement it.
-   */
-  rangeText?(range: KvRange): AsyncIterable<readonly KvTextRow[]>;
 }
 
 /**

@@ -2,7 +2,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { checkTable } from "./check-table.ts";
 import { CairnError, indexCorrupt, systemErrorCode } from "../errors/errors.ts";
-import { levelFileName, tableFileNames } from "../files/level-files.ts";
+import { levelFileName } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import type { LevelManifest, LevelTable } from "../files/level-manifest.ts";
 import type { KvScrub } from "../store/kv-store.ts";
@@ -108,21 +108,19 @@ export async function checkTables(
   for (const number of numbers) await withTable(dir, number, check);
 }
 
-/** Calls `work` with the path of a table, under either of the names that it may have. Returns false if neither exists. */
+/** Calls `work` with the path of a table. Returns false if it does not exist. */
 export async function withTable(
   dir: string,
   number: number,
   work: (path: string) => Promise<void>,
 ): Promise<boolean> {
-  for (const name of tableFileNames(number)) {
-    try {
-      await work(join(dir, name));
-      return true;
-    } catch (error) {
-      if (systemErrorCode(error) !== "ENOENT") throw error;
-    }
+  try {
+    await work(join(dir, levelFileName(number, "ldb")));
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    return false;
   }
-  return false;
 }
 
 /**
@@ -172,10 +170,9 @@ export async function liveTableBounds(dir: string): Promise<Map<string, readonly
   const existing = new Set(await readdir(dir));
   const names = new Map<string, readonly [Uint8Array, Uint8Array]>();
   for (const { number, first, last } of live.values()) {
-    const [usual = "", ...others] = tableFileNames(number);
-    const found = [usual, ...others].find((name) => existing.has(name));
-    if (found === undefined) throw incomplete(dir, `the table ${usual}`);
-    names.set(found, [first, last]);
+    const name = levelFileName(number, "ldb");
+    if (!existing.has(name)) throw incomplete(dir, `the table ${name}`);
+    names.set(name, [first, last]);
   }
   return names;
 }

@@ -156,7 +156,6 @@ describe("a store with a damaged table", () => {
       expect(read).toMatchObject({ status: "rejected", reason: CORRUPT });
     await expect(store.getMany([Buffer.from("count")])).rejects.toMatchObject(CORRUPT);
     expect(() => store.range({})).toThrow(expect.objectContaining(CORRUPT));
-    expect(() => store.rangeText?.({})).toThrow(expect.objectContaining(CORRUPT));
     expect(() => store.snapshot()).toThrow(expect.objectContaining(CORRUPT));
     await expect(store.batch(countedBatch(3000, 1, 4))).rejects.toMatchObject(CORRUPT);
     await store.close();

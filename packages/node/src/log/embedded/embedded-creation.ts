@@ -33,7 +33,7 @@ export async function makeDurably(path: string): Promise<void> {
 export async function beginCreation(path: string): Promise<string | undefined> {
   const names = await readdir(path);
   const left = isBeingMade(names)
-    ? names.filter((name) => /^(CURRENT|LOG.*|MANIFEST-.*|.*\.(log|ldb|sst|dbtmp))$/.test(name))
+    ? names.filter((name) => /^(CURRENT|LOG.*|MANIFEST-.*|.*\.(log|ldb|dbtmp))$/.test(name))
     : [];
   let aside: string | undefined;
   if (left.length > 0) {

@@ -36,7 +36,7 @@ export async function hasDatabase(path: string): Promise<boolean> {
   if (isBeingMade(names)) return false;
   if (names.includes("CURRENT")) return true;
   // LevelDB creates tables and write-ahead logs only after CURRENT.
-  const rest = names.find((name) => /\.(ldb|sst|log)$/.test(name));
+  const rest = names.find((name) => /\.(ldb|log)$/.test(name));
   if (rest === undefined) return false;
   throw damaged(`The log in ${path} is damaged: its file CURRENT is missing, but ${rest} exists.`);
 }
@@ -142,7 +142,7 @@ export async function hasRoomToOpen(path: string): Promise<boolean> {
 }
 
 /** Matches LevelDB's message for a table that points beyond its own end. LevelDB reports this as a system error. */
-const BEYOND_TABLE = /^IO error: .*\.(?:ldb|sst): Invalid argument$/;
+const BEYOND_TABLE = /^IO error: .*\.ldb: Invalid argument$/;
 
 export function databaseError(path: string, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
