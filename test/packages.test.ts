@@ -29,7 +29,7 @@ const TYPED = `
 import { startNode, type CairnNode, type StartNodeOptions, type TxLog } from "@cairn/node";
 import { CairnClient, type ClientDocument } from "@cairn/client";
 import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoint/testing";
-import { memoryStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
+import { filesystemStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
 import { levelProvider, type KvProvider, type KvStore } from "@cairn/kv";
 import { describeTxLog, type TxLogHarness } from "@cairn/node/testing";
 import { kvStoreSuite, type KvStoreSuiteOptions } from "@cairn/kv/testing";
@@ -38,7 +38,7 @@ export const provider: KvProvider = levelProvider();
 export const document: Promise<ClientDocument<{ cpu: number }> | undefined> =
   new CairnClient({ urls: "http://127.0.0.1:3000" }).get<{ cpu: number }>("pods", "web-0");
 export const opened: Promise<KvStore> = provider.open("./index");
-export const store: CheckpointStore = memoryStore();
+export const store: CheckpointStore = filesystemStore({ path: "./store" });
 export const txIdOf = (manifest: Manifest): number => manifest.txId;
 export const nameOf = (log: TxLog, options: StartNodeOptions): string => log.name + String(options.cwd);
 export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: CheckpointStoreSuite): void {

@@ -26,7 +26,6 @@ export { decodeRecipient, readEncryption, type StoreEncryption } from "./encrypt
 export {
   openSealed,
   requireEncrypted,
-  requireKey,
   type SealedHeader,
   SealedHeaderSchema,
   sealFile,
@@ -34,7 +33,6 @@ export {
 export { encryptedStore } from "./stores/encrypted-store.ts";
 
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
-export { memoryStore } from "./stores/memory-store.ts";
 export type { S3Credentials, S3StoreOptions } from "./stores/s3/s3-options.ts";
 export { MIN_PART_BYTES } from "./stores/s3/s3-parts.ts";
 export { s3Store } from "./stores/s3/s3-store.ts";

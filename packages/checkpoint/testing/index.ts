@@ -3,6 +3,7 @@ export type { CheckpointStoreSuite } from "./checkpoint-store-suite.ts";
 export { encryptionWith, keyFile, newIdentity } from "./encryption-keys.ts";
 export { faultyStore, unreachable } from "./faulty-store.ts";
 export type { StoreCall, StoreFaults } from "./faulty-store.ts";
+export { memoryStore } from "./memory-store.ts";
 export { manualClock } from "./manual-clock.ts";
 export type { ManualClock } from "./manual-clock.ts";
 export { beginLife } from "./simulation/node-life.ts";

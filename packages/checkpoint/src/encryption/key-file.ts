@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { CairnError, systemErrorCode } from "@cairn/kv";
-import { decodeBech32, encodeBech32 } from "./bech32.ts";
+import { decodeBech32 } from "./bech32.ts";
 import { KEY_BYTES, recipientOf } from "./x25519.ts";
 
 /** The keys with which the files of a store are encrypted, authenticated and read. */
@@ -76,11 +76,6 @@ export function decodeRecipient(text: string): Uint8Array | undefined {
 export function decodeIdentity(text: string): Uint8Array | undefined {
   const key = text === text.toUpperCase() ? decodeBech32(IDENTITY_PREFIX, text) : undefined;
   return key?.length === KEY_BYTES ? key : undefined;
-}
-
-/** Encodes a recipient as age does. */
-export function encodeRecipient(recipient: Uint8Array): string {
-  return encodeBech32(RECIPIENT_PREFIX, recipient);
 }
 
 function parseIdentities(path: string, text: string): Uint8Array[] {

@@ -90,7 +90,7 @@ export async function openSealed(
 }
 
 /** Returns the keys for a file. Throws `KEY_MISSING` if no identity fits. */
-export function requireKey(
+function requireKey(
   file: string,
   { macs }: Pick<SealedHeader, "macs">,
   encryption: StoreEncryption | undefined,

@@ -7,8 +7,9 @@ import { describe, expect, it } from "vitest";
 import { chunkSource } from "../../src/archive/unpack/receive-archive.ts";
 import { AgeError } from "../../src/encryption/age-header.ts";
 import { AgeWriter, decrypted } from "../../src/encryption/age-payload.ts";
-import { decodeIdentity, encodeRecipient, readEncryption } from "../../src/encryption/key-file.ts";
+import { decodeIdentity, readEncryption } from "../../src/encryption/key-file.ts";
 import { encryptedStore, filesystemStore } from "../../src/index.ts";
+import { encodeBech32 } from "../../testing/encryption-keys.ts";
 import { streamOf } from "../support/archives.ts";
 import { filesAt } from "../support/index-files.ts";
 import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
@@ -65,7 +66,7 @@ describe("the tool age", { tags: "rest/age" }, () => {
     execFileSync("age-keygen", ["-o", keys], { stdio: "ignore" });
     const recipient = execFileSync("age-keygen", ["-y", keys], { encoding: "utf8" }).trim();
     const encryption = await readEncryption(keys);
-    expect(encryption.recipients.map(encodeRecipient)).toEqual([recipient]);
+    expect(encryption.recipients.map((key) => encodeBech32("age", key))).toEqual([recipient]);
     const maxBuffer = 64 * 1024 * 1024;
     for (const size of [0, 1, 65_535, 65_536, 65_537, 131_072, 300 * 65_536 + 5]) {
       const content = randomBytes(size);

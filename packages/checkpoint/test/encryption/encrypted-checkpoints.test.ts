@@ -8,14 +8,13 @@ import {
   filesystemStore,
   listCheckpoints,
   markVerified,
-  memoryStore,
   readEncryption,
   readVerification,
   type StoreEncryption,
 } from "../../src/index.ts";
 import { sealManifest } from "../../src/store/sealed-manifest.ts";
 import { checkpointCycleSuite } from "../../testing/checkpoint-cycle-suite.ts";
-import { encryptionWith, keyFile, newIdentity } from "../../testing/index.ts";
+import { encryptionWith, keyFile, newIdentity, memoryStore } from "../../testing/index.ts";
 import { packDirectory } from "../../src/archive/pack/pack.ts";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { NAME, someManifest } from "../support/manifests.ts";

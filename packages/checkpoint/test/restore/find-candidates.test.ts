@@ -1,8 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { type CheckpointStore, findCandidates, markDamaged, memoryStore } from "../../src/index.ts";
+import { type CheckpointStore, findCandidates, markDamaged } from "../../src/index.ts";
 import type { FindOptions } from "../../src/restore/find-candidates.ts";
-import { faultyStore, unreachable } from "../../testing/index.ts";
+import { faultyStore, unreachable, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

@@ -4,12 +4,13 @@ import { buffer } from "node:stream/consumers";
 import { commitSeed } from "@cairn/kv/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { listCheckpoints, memoryStore } from "../../src/index.ts";
+import { listCheckpoints } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { filesAt } from "../support/index-files.ts";
 import { digestsOf, temporaryDirectory } from "../support/places.ts";
 import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
+import { memoryStore } from "../../testing/index.ts";
 
 const SEED = commitSeed();
 const TX_IDS = [1, 2, 10];

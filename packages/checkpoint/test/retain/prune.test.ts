@@ -1,19 +1,11 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import {
-  listRetained,
-  markDamaged,
-  markVerified,
-  memoryStore,
-  planPrune,
-  prune,
-  systemClock,
-} from "../../src/index.ts";
+import { listRetained, markDamaged, markVerified, planPrune, prune, systemClock } from "../../src/index.ts";
 import type { CheckpointStore, PruneEntry, PruneOptions } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import { decodeManifest } from "../../src/store/checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
-import { faultyStore } from "../../testing/index.ts";
+import { faultyStore, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { type CheckpointStore, listCheckpoints, markVerified, memoryStore } from "../../src/index.ts";
+import { type CheckpointStore, listCheckpoints, markVerified } from "../../src/index.ts";
 import { removeCheckpoint } from "../../src/retain/sweep.ts";
-import { faultyStore } from "../../testing/index.ts";
+import { faultyStore, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, restore, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

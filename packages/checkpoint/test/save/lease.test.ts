@@ -1,11 +1,10 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import { memoryStore } from "../../src/index.ts";
 import type { CheckpointStore, Clock } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import type { Lease } from "../../src/save/lease.ts";
 import { leaseFile } from "../../src/store/lease-record.ts";
 import { readReservations, reserve } from "../../src/store/reservations.ts";
-import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
+import { faultyStore, manualClock, unreachable, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { listCheckpoints, markDamaged, memoryStore, startCheckpointer } from "../../src/index.ts";
+import { listCheckpoints, markDamaged, startCheckpointer } from "../../src/index.ts";
 import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../../src/index.ts";
-import { unreachable } from "../../testing/index.ts";
+import { unreachable, memoryStore } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { take } from "../support/rounds.ts";

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { listCheckpoints, markVerified, memoryStore, systemClock } from "../../src/index.ts";
+import { listCheckpoints, markVerified, systemClock } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { publishManifest } from "../../src/save/save-checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
-import { faultyStore, manualClock, unreachable } from "../../testing/index.ts";
+import { faultyStore, manualClock, unreachable, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

@@ -1,9 +1,8 @@
 import { once } from "node:events";
 import { expect, test, vi } from "vitest";
-import { memoryStore } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
-import { manualClock } from "../../testing/index.ts";
+import { manualClock, memoryStore } from "../../testing/index.ts";
 import type { ManualClock } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";

@@ -2,7 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { listCheckpoints, memoryStore } from "../../src/index.ts";
+import { listCheckpoints } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { archivingOnDisk } from "../../src/save/capture.ts";
 import type { PackOptions } from "../../src/archive/pack/pack.ts";
@@ -11,6 +11,7 @@ import { HOUR, start, types } from "../support/bench.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, take } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
+import { memoryStore } from "../../testing/index.ts";
 
 /** Returns a promise that never settles. */
 function silence(): Promise<never> {

@@ -1,11 +1,11 @@
 import { expect, test, vi } from "vitest";
-import { memoryStore } from "../../src/index.ts";
 import type { CheckpointerEvent } from "../../src/index.ts";
 import { HOUR, start } from "../support/bench.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";
 import type { TestSource } from "../support/test-source.ts";
+import { memoryStore } from "../../testing/index.ts";
 
 /** Returns a node whose log differs from that of `testSource()`. */
 function otherSource(logId = "log-b", node = "node-b"): TestSource {

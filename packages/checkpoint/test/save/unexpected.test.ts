@@ -1,8 +1,9 @@
 import { expect, test, vi } from "vitest";
-import { listCheckpoints, memoryStore } from "../../src/index.ts";
+import { listCheckpoints } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import type { ManualClock } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
+import { memoryStore } from "../../testing/index.ts";
 
 const ROUND = ["begun", "taken", "sweep-begun", "swept"];
 

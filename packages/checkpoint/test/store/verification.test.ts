@@ -8,11 +8,10 @@ import {
   listCheckpoints,
   markDamaged,
   markVerified,
-  memoryStore,
   readVerification,
 } from "../../src/index.ts";
 import { checkpointFile } from "../../src/store/checkpoint.ts";
-import { faultyStore, type StoreFaults } from "../../testing/index.ts";
+import { faultyStore, type StoreFaults, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { namesIn, takeAt } from "../support/rounds.ts";
 import { testSource } from "../support/test-source.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { checkpointStoreSuite, faultyStore } from "../../testing/index.ts";
-import { filesystemStore, memoryStore } from "../../src/index.ts";
+import { checkpointStoreSuite, faultyStore, memoryStore } from "../../testing/index.ts";
+import { filesystemStore } from "../../src/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 
 checkpointStoreSuite("a store in memory", { open: async () => memoryStore() });

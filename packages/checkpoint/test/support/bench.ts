@@ -6,11 +6,16 @@ import {
   type CheckpointerEvent,
   type CheckpointerOptions,
   type CheckpointStore,
-  memoryStore,
   startCheckpointer,
 } from "../../src/index.ts";
 import type { CheckpointerParts } from "../../src/save/checkpointer.ts";
-import { faultyStore, manualClock, type ManualClock, type StoreFaults } from "../../testing/index.ts";
+import {
+  faultyStore,
+  manualClock,
+  type ManualClock,
+  type StoreFaults,
+  memoryStore,
+} from "../../testing/index.ts";
 import { temporaryDirectory } from "./places.ts";
 import { testSource, type TestSource } from "./test-source.ts";
 

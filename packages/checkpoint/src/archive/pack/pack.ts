@@ -59,7 +59,7 @@ interface Writing {
   readonly onProgress: (bytes: number) => void;
 }
 
-const TABLE = /\.(ldb|sst)$/;
+const TABLE = /\.ldb$/;
 /** The maximum number of pieces, of at most 4 MiB each, in flight from the worker to this thread. */
 const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);

@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type * as sdk from "@aws-sdk/client-s3";
-import { isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
+import { fieldOf, isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
 import type { S3Settings } from "./s3-options.ts";
 import { requireStoreName } from "../../store/stored-files.ts";
 
@@ -138,22 +138,14 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
   s3.middlewareStack.add(
     (next) => async (args) => {
       const answer = await next(args);
-      const date = dateOf(answer.response);
-      if (date !== undefined) onDate(date);
+      const date = Date.parse(String(fieldOf(fieldOf(answer.response, "headers"), "date")));
+      if (!Number.isNaN(date)) onDate(date);
       return answer;
     },
     // The middleware is the innermost step, so that refusals also pass through it.
     { step: "deserialize", priority: "low", name: "cairnDate" },
   );
   return s3;
-}
-
-function dateOf(response: unknown): number | undefined {
-  if (typeof response !== "object" || response === null || !("headers" in response)) return undefined;
-  const { headers } = response;
-  if (typeof headers !== "object" || headers === null || !("date" in headers)) return undefined;
-  const date = typeof headers.date === "string" ? Date.parse(headers.date) : Number.NaN;
-  return Number.isNaN(date) ? undefined : date;
 }
 
 /** Returns the error for a response that does not come from an S3 service. */

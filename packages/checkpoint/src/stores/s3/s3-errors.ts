@@ -190,7 +190,8 @@ function otherRegion(error: unknown): string | undefined {
   return /expecting '([a-z0-9-]+)'/.exec(errorMessage(error))?.[1];
 }
 
-function fieldOf(value: unknown, name: string): unknown {
+/** Returns a member of a value that may be anything. */
+export function fieldOf(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
 }
 

@@ -205,8 +205,7 @@ export class LogBackup {
 
   /** Performs one look. Returns the time until the next one (ms). */
   async #look(isMuch: boolean): Promise<number> {
-    const { options, store, log, of, node, checksumAt, onLook, onError, verifiedUpTo, earlier, events } =
-      this.#parts;
+    const { options, onLook, onError, verifiedUpTo, earlier, events } = this.#parts;
     const { every, codec, keep } = options;
     const muchSince = isMuch ? this.#countedSince : undefined;
     this.#countedSince = this.#clock.now();
@@ -218,11 +217,7 @@ export class LogBackup {
     let look: BackupLook;
     try {
       look = await lookAtBackup({
-        store,
-        log,
-        of,
-        node,
-        checksumAt,
+        ...this.#parts,
         codec,
         every,
         muchSince,

@@ -1,6 +1,6 @@
 import { addAbortSignal, Readable } from "node:stream";
-import { systemClock } from "../timing/clock.ts";
-import type { CheckpointStore } from "../store/checkpoint-store.ts";
+import { systemClock } from "../src/timing/clock.ts";
+import type { CheckpointStore } from "../src/store/checkpoint-store.ts";
 import {
   alreadyThere,
   contentTag,
@@ -8,7 +8,7 @@ import {
   requireStoreName,
   MAX_SMALL_FILE_BYTES,
   tooLarge,
-} from "../store/stored-files.ts";
+} from "../src/store/stored-files.ts";
 
 export interface MemoryStoreOptions {
   readonly now?: () => number;
