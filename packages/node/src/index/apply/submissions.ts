@@ -1,4 +1,4 @@
-import type { KvOperation, KvReader } from "@cairn/kv";
+import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
@@ -24,20 +24,23 @@ const FEW = 8;
 
 /** Reads the stored ids of the transactions after `after`, up to and including `upTo`, oldest first. */
 async function idsOf(after: TxId, upTo: TxId, reader: KvReader): Promise<readonly UsedId[]> {
-  const first = Math.max(after, 0) + 1;
-  const keyOf = (txId: TxId): Buffer => txRowKey(ROW.submissionOrder, txId);
-  const few = Array.from({ length: upTo - first < FEW ? Math.max(0, upTo - first + 1) : 0 }, (_, at) =>
-    keyOf(first + at),
-  );
+  const from = Math.max(after, 0);
   const rows =
-    upTo - first < FEW
-      ? (await readRows(reader, few)).map((value, at) => [few[at], value] as const)
-      : await allRows(reader, { gte: keyOf(first), lt: keyOf(upTo + 1) });
-  return rows.flatMap(([key, value]) =>
-    key === undefined || value === undefined
-      ? []
-      : { txId: rowTxId(key), id: unsealed(key, value).toString("utf8") },
-  );
+    upTo - from > FEW
+      ? await allRows(reader, { gte: orderKey(from + 1), lt: orderKey(upTo + 1) })
+      : await readFew(from, upTo, reader);
+  return rows.map(([key, value]) => ({ txId: rowTxId(key), id: unsealed(key, value).toString("utf8") }));
+}
+
+async function readFew(after: TxId, upTo: TxId, reader: KvReader): Promise<KvRow[]> {
+  const keys: Buffer[] = [];
+  for (let txId = after + 1; txId <= upTo; txId += 1) keys.push(orderKey(txId));
+  const values = await readRows(reader, keys);
+  return keys.flatMap((key, at) => (values[at] === undefined ? [] : [[key, values[at]] as const]));
+}
+
+function orderKey(txId: TxId): Buffer {
+  return txRowKey(ROW.submissionOrder, txId);
 }
 
 export class Submissions {
@@ -93,11 +96,11 @@ export class Submissions {
   /** Yields the rows that the batch changes. `last` is its last transaction. */
   *rows(last: TxId): Generator<KvOperation> {
     const floor = last - this.#remembered;
-    for (const { txId } of this.#expired) yield { type: "del", key: txRowKey(ROW.submissionOrder, txId) };
+    for (const { txId } of this.#expired) yield { type: "del", key: orderKey(txId) };
     for (const { txId, id } of this.#addedOrder) {
       // A batch that is longer than the number of remembered transactions forgets ids that it added itself.
       if (txId <= floor) continue;
-      const key = txRowKey(ROW.submissionOrder, txId);
+      const key = orderKey(txId);
       yield { type: "put", key, value: sealed(key, Buffer.from(id, "utf8")) };
     }
     for (const id of new Set([...this.#added, ...this.#expired.map((one) => one.id)])) {
