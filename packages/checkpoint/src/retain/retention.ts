@@ -88,15 +88,8 @@ const UNITS = [
   ["ms", 1],
 ] as const;
 
-/** Formats a duration for people, in the largest unit that fits and the next smaller one: `9 d`, `1 d 1 h`, `812 ms`. */
+/** Formats a duration for people, in the largest unit that fits: `9 d`, `1.5 d`, `812 ms`. */
 function amountOf(ms: number): string {
-  const first = Math.max(
-    0,
-    UNITS.findIndex(([, size]) => ms >= size),
-  );
-  const [[unit, size], smaller] = [UNITS[first] ?? (["ms", 1] as const), UNITS[first + 1]];
-  const whole = Math.floor(ms / size);
-  const rest =
-    smaller === undefined || smaller[0] === "ms" ? 0 : Math.floor((ms - whole * size) / smaller[1]);
-  return rest === 0 ? `${whole} ${unit}` : `${whole} ${unit} ${rest} ${smaller?.[0] ?? ""}`;
+  const [unit, size] = UNITS.find(([, least]) => ms >= least) ?? ["ms", 1];
+  return `${Math.floor((ms / size) * 10) / 10} ${unit}`;
 }

@@ -228,15 +228,12 @@ export class BatchQueues {
     if (queue !== undefined) {
       switch (queue[0]) {
         case "claim":
-          return draft.claim(queue[2], queue[3].as);
         case "drain":
-          return draft.drain(queue[2], queue[3].as);
+          return draft[queue[0]](queue[2], queue[3].as);
         case "renew":
-          return draft.renew(queue[2], asHold(queue[3]));
         case "release":
-          return draft.release(queue[2], asHold(queue[3]));
         case "retire":
-          return draft.retire(queue[2], asHold(queue[3]));
+          return draft[queue[0]](queue[2], asHold(queue[3]));
         case "enqueue":
           return draft.enqueue(queue[2], this.#isOpen(queue[1], document), at);
         case "move": {

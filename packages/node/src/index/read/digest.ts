@@ -1,4 +1,4 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { CairnError, type KvReader, type KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { type IndexState, readState } from "../rows/index-state.ts";
@@ -28,7 +28,7 @@ export async function digestIndex(
   const past = txId !== state.txId;
   if (past) await checkPast(reader, state, txId);
   const feed = new HashFeed();
-  feed.text(`cairn-digest/1\n${state.log.id}\n${txId}\n`);
+  feed.add(Buffer.from(`cairn-digest/1\n${state.log.id}\n${txId}\n`));
   const [documents, tombstones, versions] = [ROW.document, ROW.tombstone, ROW.version].map(
     (kind) => new RowCursor(reader, rowsOfKind(kind), stemAndValue),
   ) as [StemCursor, StemCursor, StemCursor];
@@ -39,7 +39,10 @@ export async function digestIndex(
     if (oldest.row === undefined) break;
     const { stem, value } = oldest.row;
     // A key's superseded versions come before its newest version, because `earlier` prefers its first argument.
-    if (!past || versionValueRevision(value) <= txId) feed.row(stem, value);
+    if (!past || versionValueRevision(value) <= txId) {
+      feed.addSized(stem);
+      feed.addSized(value);
+    }
     if (!oldest.advance()) await oldest.next();
   }
   return { txId, digest: `sha256:${feed.end()}` };
@@ -90,21 +93,24 @@ function earlier(left: StemCursor, right: StemCursor): StemCursor {
   return Buffer.compare(left.row.stem, right.row.stem) <= 0 ? left : right;
 }
 
-/** Buffers small pieces for a hash, because an update of a hash costs more than a copy of a row. */
+/** Joins small pieces for a hash, because an update of a hash costs more than a copy of a row. */
 class HashFeed {
-  readonly #hash: Hash = createHash("sha256");
-  readonly #buffer = Buffer.allocUnsafe(256 * 1024);
-  #length = 0;
+  readonly #hash = createHash("sha256");
+  #pieces: Uint8Array[] = [];
+  #bytes = 0;
 
-  text(text: string): void {
-    this.#bytes(Buffer.from(text, "utf8"));
+  add(piece: Uint8Array): void {
+    this.#pieces.push(piece);
+    this.#bytes += piece.length;
+    if (this.#bytes >= JOINED_BYTES) this.#flush();
   }
 
-  row(stem: Uint8Array, value: Uint8Array): void {
-    this.#size(stem.length);
-    this.#bytes(stem);
-    this.#size(value.length);
-    this.#bytes(value);
+  /** Adds a piece after its length. */
+  addSized(piece: Uint8Array): void {
+    const size = Buffer.allocUnsafe(4);
+    size.writeUInt32BE(piece.length);
+    this.add(size);
+    this.add(piece);
   }
 
   end(): string {
@@ -112,25 +118,11 @@ class HashFeed {
     return this.#hash.digest("hex");
   }
 
-  #size(length: number): void {
-    if (this.#length + 4 > this.#buffer.length) this.#flush();
-    this.#buffer.writeUInt32BE(length, this.#length);
-    this.#length += 4;
-  }
-
-  #bytes(bytes: Uint8Array): void {
-    if (bytes.length > this.#buffer.length) {
-      this.#flush();
-      this.#hash.update(bytes);
-      return;
-    }
-    if (this.#length + bytes.length > this.#buffer.length) this.#flush();
-    this.#buffer.set(bytes, this.#length);
-    this.#length += bytes.length;
-  }
-
   #flush(): void {
-    this.#hash.update(this.#buffer.subarray(0, this.#length));
-    this.#length = 0;
+    this.#hash.update(Buffer.concat(this.#pieces));
+    this.#pieces = [];
+    this.#bytes = 0;
   }
 }
+
+const JOINED_BYTES = 256 * 1024;
