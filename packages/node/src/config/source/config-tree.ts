@@ -71,6 +71,9 @@ export type ConfigNode =
   /** A value that only a program can supply: a luxon Duration, a store, a function. */
   | { readonly type: "instance"; readonly value: unknown; readonly origin: Origin };
 
+/** The hint for code used as a value. */
+export const ONLY_CALL = "Write plain values; the only calls are those like (Duration/ofHours 6).";
+
 /** The namespaces of the older systems, which are all equivalent to `cairn`. */
 export const OLDER_NAMESPACES = ["crux", "xtdb"] as const;
 

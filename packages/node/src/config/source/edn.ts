@@ -1,25 +1,18 @@
-import { normalizeName } from "./config-tree.ts";
+import { abbreviate, normalizeName, ONLY_CALL } from "./config-tree.ts";
 import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
-import { EdnFault, type EdnForm, nameIn } from "./edn-form.ts";
-import { bareQuote, EdnReader } from "./edn-reader.ts";
 import type { ProblemList } from "./problems.ts";
-import type { SourceText } from "./source-text.ts";
+import { MAX_DEPTH, type SourceText } from "./source-text.ts";
 
 /**
  * Reads EDN into a tree with positions. Returns undefined after adding a problem. Rejects everything that Clojure's
- * reader rejects, and forms that have no meaning in a configuration: sets, characters, tags, metadata, numbers that are
- * not decimal, and anything after the first value.
+ * reader (clojure.lang.EdnReader of Clojure 1.12) rejects, and, even if #_ discards them, forms that have no meaning in
+ * a configuration; `pnpm test:outside edn` compares the two. No library does this. The libraries on npm that report
+ * positions are grammars for editors, which are deliberately lenient and misread strings that end in a backslash and
+ * forms that are discarded with #_.
  */
 export function readEdn(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   try {
-    const reader = new EdnReader(source.text);
-    const first = reader.next();
-    if (first === undefined)
-      throw new EdnFault(0, "The configuration is empty.", "Write {} for the defaults.");
-    const second = reader.next();
-    if (second !== undefined)
-      throw new EdnFault(second.from, "There is content after the end of the configuration.");
-    return new TreeBuilder(source).build(first);
+    return new EdnReader(source).read();
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
     problems.add(source.originAt(fault.offset), [], fault.message, {
@@ -32,95 +25,6 @@ export function readEdn(source: SourceText, problems: ProblemList): ConfigNode |
 
 const JSON_HINT = "Rename the file to .json, or pass its content with -j, because it is JSON.";
 
-class TreeBuilder {
-  readonly #source: SourceText;
-
-  constructor(source: SourceText) {
-    this.#source = source;
-  }
-
-  build(form: EdnForm): ConfigNode {
-    const origin = this.#source.originAt(form.from);
-    switch (form.kind) {
-      case "map":
-        return { type: "map", entries: this.#entries(form), origin };
-      case "vector":
-        return { type: "list", items: form.items.map((item) => this.build(item)), origin };
-      case "list":
-        return this.#call(form);
-      case "symbol":
-        return { type: "symbol", text: unquoted(form.text, form.from), origin };
-      case "string":
-      case "keyword":
-        return { type: form.kind, text: form.text, origin };
-      case "number":
-        return { type: "number", value: numberOf(form.raw, form.from), origin };
-      case "boolean":
-        return { type: "boolean", value: form.value, origin };
-      case "nil":
-        return { type: "null", origin };
-      case "set":
-        throw new EdnFault(form.from, "A set has no meaning in a configuration.", "Write a list: [a b c].");
-      case "character":
-        throw new EdnFault(
-          form.from,
-          `The character ${this.#source.text.slice(form.from, form.to)} has no meaning in a configuration.`,
-          "Write it as a string in double quotes.",
-        );
-    }
-  }
-
-  #entries({ items, namespace }: EdnForm & { readonly kind: "map" }): ConfigEntry[] {
-    const entries = new Map<string, ConfigEntry>();
-    for (let at = 0; at < items.length; at += 2) {
-      const [key, value] = items.slice(at, at + 2);
-      if (key === undefined || value === undefined) break;
-      if (key.kind !== "keyword" && key.kind !== "string") {
-        throw new EdnFault(key.from, "A key must be a keyword, such as :kv-store.");
-      }
-      // The namespace of a map applies only to its keywords.
-      const name = normalizeName(key.kind === "keyword" ? nameIn(namespace, key.text) : key.text);
-      if (entries.has(name))
-        throw new EdnFault(key.from, `The key :${name} is repeated.`, "Keep one of the two.");
-      entries.set(name, { name, nameOrigin: this.#source.originAt(key.from), value: this.build(value) });
-    }
-    return [...entries.values()];
-  }
-
-  #call({ items, from }: Pick<EdnForm & { readonly kind: "list" }, "items" | "from">): ConfigNode {
-    const [operator, ...rest] = items.map((item) => this.build(item));
-    if (operator?.type !== "symbol") {
-      throw new EdnFault(
-        from,
-        "A list in parentheses must begin with a name, as in (Duration/ofHours 6).",
-        "Write lists as [a b c].",
-      );
-    }
-    return { type: "call", name: operator.text, arguments: rest, origin: this.#source.originAt(from) };
-  }
-}
-
-/** Removes the quote of a symbol in code ('x), which EDN treats as part of the name. */
-function unquoted(text: string, from: number): string {
-  if (!text.startsWith("'")) return text;
-  if (/^'[^'0-9:+-]|^'[+-](?![0-9])/.test(text)) return text.slice(1);
-  throw bareQuote(from);
-}
-
-/** Returns the value of a number. Rejects ratios and other bases, which no parameter accepts. */
-function numberOf(raw: string, from: number): number {
-  if (!/^[+-]?(?:0|[1-9][0-9]*)(?:N|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?)$/.test(raw)) {
-    const message = `${raw} is not a number that a configuration can contain; write it in decimal digits.`;
-    throw new EdnFault(from, message);
-  }
-  // EDN has no negative integer zero.
-  const value = Number(raw.replace(/[NM]$/, "").replace(/^-0$/, "0"));
-  if (!Number.isFinite(value) || Math.abs(value) > Number.MAX_SAFE_INTEGER) {
-    throw new EdnFault(from, `${raw} is too large; numbers go up to ${Number.MAX_SAFE_INTEGER}.`);
-  }
-  return value;
-}
-
 function isJson(text: string): boolean {
   if (!/^\s*[{[]/.test(text)) return false;
   try {
@@ -129,4 +33,294 @@ function isJson(text: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Reading ends at the first fault, because the text after a wrong bracket has no meaning. */
+class EdnFault {
+  readonly offset: number;
+  readonly message: string;
+  readonly hint: string | undefined;
+
+  constructor(offset: number, message: string, hint?: string) {
+    this.offset = offset;
+    this.message = message;
+    this.hint = hint;
+  }
+}
+
+/** The characters for which Java's Character.isWhitespace returns true, and the comma. */
+const BLANK = new Set(
+  "\t\n\v\f\r\u001c\u001d\u001e\u001f ,\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2008\u2009\u200a\u2028\u2029\u205f\u3000",
+);
+/** The characters that begin another form. Of these, only # may occur inside a name. */
+const MACRO = /["#;^()[\]{}\\]/;
+const CLOSING: Readonly<Record<string, string>> = { "{": "}", "[": "]", "(": ")" };
+/** The characters of Clojure code that cannot occur in names in data. */
+const CODE = /[@`~^]/;
+const DIGIT = /\p{Nd}/u;
+const DECIMAL = /^[+-]?(?:0|[1-9][0-9]*)(?:N|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?)$/;
+/** What Clojure reads as a number, too. */
+const OTHER_NUMBER = /^[+-]?(?:0[xX][0-9A-Fa-f]+N?|0[0-7]+N?|[0-9]{1,2}[rR][0-9A-Za-z]+N?|[0-9]+\/[0-9]+)$/;
+/** EdnReader's symbolPat: an optional namespace, and a name that does not begin with a digit. */
+const NAME = /^:?([^0-9/][^\n\r\u0085\u2028\u2029]*\/)?(\/|[^0-9/][^/]*)$/;
+/** The quote of a symbol in code ('x), which EDN treats as a part of the name. */
+const QUOTED = /^'[^'0-9:+-]|^'[+-](?![0-9])/;
+
+const ESCAPES: ReadonlyMap<string, string> = new Map([
+  ["t", "\t"],
+  ["r", "\r"],
+  ["n", "\n"],
+  ["b", "\b"],
+  ["f", "\f"],
+  ["\\", "\\"],
+  ['"', '"'],
+]);
+
+/** Reads in linear time. */
+class EdnReader {
+  readonly #source: SourceText;
+  readonly #text: string;
+  #at = 0;
+
+  constructor(source: SourceText) {
+    this.#source = source;
+    this.#text = source.text;
+  }
+
+  read(): ConfigNode {
+    this.#skip(0);
+    const node = this.#required(0, 0, "The configuration is empty.", "Write {} for the defaults.");
+    this.#skip(0);
+    if (")]}".includes(this.#char()) && this.#char() !== "")
+      throw new EdnFault(this.#at, `Unexpected ${this.#char()}: nothing is open here.`);
+    if (this.#char() === "") return node;
+    throw new EdnFault(this.#at, "There is content after the end of the configuration.");
+  }
+
+  #char(ahead = 0): string {
+    return this.#text.charAt(this.#at + ahead);
+  }
+
+  /** Skips blanks, comments, and forms discarded with #_. */
+  #skip(depth: number): void {
+    for (; this.#at < this.#text.length; this.#at += 1) {
+      const char = this.#char();
+      // The line break counts as a blank.
+      if (char === ";") while (!["", "\n", "\r"].includes(this.#char(1))) this.#at += 1;
+      else if (char === "#" && this.#char(1) === "_") {
+        const from = this.#at;
+        this.#at += 2;
+        if (depth > MAX_DEPTH) throw tooDeep(from);
+        this.#skip(depth + 1);
+        this.#required(from, depth + 1, "There is nothing after #_ to discard.");
+        this.#at -= 1;
+      } else if (!BLANK.has(char)) return;
+    }
+  }
+
+  /** Returns the form at the current position, which the one at `from` requires. */
+  #required(from: number, depth: number, fault: string, hint?: string): ConfigNode {
+    if (this.#char() === "" || (depth > 0 && ")]}".includes(this.#char())))
+      throw new EdnFault(from, fault, hint);
+    return this.#form(depth);
+  }
+
+  #form(depth: number): ConfigNode {
+    const from = this.#at;
+    if (depth > MAX_DEPTH) throw tooDeep(from);
+    const origin = this.#source.originAt(from);
+    const char = this.#char();
+    switch (char) {
+      case "{":
+        return { type: "map", entries: this.#entries(undefined, depth), origin };
+      case "[":
+        return { type: "list", items: this.#items(depth).map(({ node }) => node), origin };
+      case "(": {
+        const [operator, ...rest] = this.#items(depth).map(({ node }) => node);
+        if (operator?.type === "symbol")
+          return { type: "call", name: operator.text, arguments: rest, origin };
+        const message = "A list in parentheses must begin with a name, as in (Duration/ofHours 6).";
+        throw new EdnFault(from, message, "Write lists as [a b c].");
+      }
+      case '"':
+        return { type: "string", text: this.#string(), origin };
+      case ")":
+      case "]":
+      case "}":
+        throw new EdnFault(from, `Unexpected ${char}: nothing is open here.`);
+      case "\\": {
+        const what = `The character ${this.#text.slice(from, from + 2)} has no meaning in a configuration.`;
+        throw new EdnFault(from, what, "Write it as a string in double quotes.");
+      }
+      case "#":
+        return { type: "map", entries: this.#dispatch(from, depth), origin };
+    }
+    if (this.#isNumber()) return { type: "number", value: this.#number(from), origin };
+    const raw = this.#name(from);
+    if (raw === "nil") return { type: "null", origin };
+    if (raw === "true" || raw === "false") return { type: "boolean", value: raw === "true", origin };
+    if (raw.startsWith(":")) return { type: "keyword", text: raw.slice(1), origin };
+    if (raw.startsWith("'") && !QUOTED.test(raw))
+      throw new EdnFault(from, "A quote must precede a symbol.", "Remove the quote.");
+    return { type: "symbol", text: raw.replace(/^'/, ""), origin };
+  }
+
+  /** Reads the items of the bracket at the current position. */
+  #items(depth: number): readonly { readonly from: number; readonly node: ConfigNode }[] {
+    const opened = this.#at;
+    const closing = CLOSING[this.#char()] ?? "";
+    const items: { from: number; node: ConfigNode }[] = [];
+    this.#at += 1;
+    for (;;) {
+      this.#skip(depth + 1);
+      const from = this.#at;
+      const char = this.#char();
+      if (char === "") throw new EdnFault(opened, `This is never closed; a ${closing} is missing.`);
+      if (char === closing) {
+        this.#at += 1;
+        return items;
+      }
+      if (")]}".includes(char)) throw new EdnFault(from, `Unexpected ${char}: ${closing} was expected.`);
+      items.push({ from, node: this.#form(depth + 1) });
+    }
+  }
+
+  /** Reads a map. The namespace of a map applies to its keywords that have none; `_/x` is `x`. */
+  #entries(namespace: string | undefined, depth: number): ConfigEntry[] {
+    const items = this.#items(depth);
+    const end = this.#at;
+    const entries = new Map<string, ConfigEntry>();
+    for (let at = 0; at < items.length; at += 2) {
+      const [key, value] = items.slice(at, at + 2);
+      if (key === undefined) break;
+      const { from, node } = key;
+      if (node.type !== "keyword" && node.type !== "string")
+        throw new EdnFault(from, "A key must be a keyword, such as :kv-store.");
+      if (value === undefined) {
+        const written = this.#text.slice(from, end - 1).trimEnd();
+        throw new EdnFault(from, `The key ${abbreviate(written)} has no value.`);
+      }
+      const isPlain = namespace === undefined || node.type === "string";
+      const name = normalizeName(isPlain ? node.text : nameIn(namespace, node.text));
+      if (entries.has(name))
+        throw new EdnFault(from, `The key :${name} is repeated.`, "Keep one of the two.");
+      entries.set(name, { name, nameOrigin: node.origin, value: value.node });
+    }
+    return [...entries.values()];
+  }
+
+  #string(): string {
+    const opened = this.#at;
+    let text = "";
+    for (;;) {
+      const from = this.#at + 1;
+      for (this.#at = from; !['"', "\\", ""].includes(this.#char());) this.#at += 1;
+      text += this.#text.slice(from, this.#at);
+      if (this.#char() === "") throw new EdnFault(opened, "This string has no closing quote.");
+      if (this.#char() === '"') break;
+      text += this.#escape();
+    }
+    this.#at += 1;
+    return text;
+  }
+
+  #escape(): string {
+    const from = this.#at;
+    const letter = this.#char(1);
+    const digits = letter === "u" ? this.#text.slice(from + 2, from + 6) : "";
+    this.#at += 1 + digits.length;
+    const plain = ESCAPES.get(letter);
+    if (plain !== undefined) return plain;
+    if (/^[0-9a-fA-F]{4}$/.test(digits)) return String.fromCharCode(Number.parseInt(digits, 16));
+    if (letter === "u")
+      throw new EdnFault(from, "\\u must be followed by four digits, each 0 to 9 or a to f.");
+    throw new EdnFault(
+      from,
+      `A configuration has no escape \\${letter}; it has \\t \\r \\n \\b \\f \\\\ \\", and \\u with four digits.`,
+      'In a string, write a backslash twice: "C:\\\\data".',
+    );
+  }
+
+  /** Reads `#:namespace{…}`. All other forms that begin with # have no meaning, or are code. */
+  #dispatch(from: number, depth: number): ConfigEntry[] {
+    const next = this.#char(1);
+    if (next === "{") {
+      throw new EdnFault(from, "A set has no meaning in a configuration.", "Write a list: [a b c].");
+    }
+    if (next !== ":" && !/\p{L}/u.test(next)) throw this.#code(from, ONLY_CALL);
+    this.#at += next === ":" ? 2 : 1;
+    if (next !== ":") {
+      const message = `The tag #${abbreviate(this.#token())} has no meaning in a configuration.`;
+      throw new EdnFault(from, message, "Write the value as a string or a number.");
+    }
+    this.#skip(depth + 1);
+    const at = this.#at;
+    const name = MACRO.test(this.#char()) || this.#isNumber() ? "" : this.#name(at);
+    if (/^$|^:|^(?:nil|true|false)$|[^]\/|\/[^]/.test(name))
+      throw new EdnFault(at, "Expected a namespace, as in #:cairn{:node {}}.");
+    while (BLANK.has(this.#char())) this.#at += 1;
+    if (this.#char() !== "{") throw new EdnFault(from, "A namespace must be followed by a map.");
+    return this.#entries(name, depth);
+  }
+
+  #isNumber(): boolean {
+    const char = this.#char();
+    return DIGIT.test("+-".includes(char) ? this.#char(1) : char);
+  }
+
+  #number(from: number): number {
+    while (this.#char() !== "" && !BLANK.has(this.#char()) && !MACRO.test(this.#char())) this.#at += 1;
+    const raw = this.#text.slice(from, this.#at);
+    if (!DECIMAL.test(raw)) {
+      if (!OTHER_NUMBER.test(raw))
+        throw new EdnFault(from, `${abbreviate(raw)} is not a number.`, "Write strings in double quotes.");
+      const message = `${raw} is not a number that a configuration can contain; write it in decimal digits.`;
+      throw new EdnFault(from, message);
+    }
+    // EDN has no negative integer zero.
+    const value = Number(raw.replace(/[NM]$/, "").replace(/^-0$/, "0"));
+    if (Number.isFinite(value) && Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value;
+    throw new EdnFault(from, `${raw} is too large; numbers go up to ${Number.MAX_SAFE_INTEGER}.`);
+  }
+
+  /** Reads a symbol or a keyword as it is written. */
+  #name(from: number): string {
+    if (CODE.test(this.#char()))
+      throw this.#code(from, this.#char() === "`" ? "Remove the backquote." : ONLY_CALL);
+    const raw = this.#token();
+    if (raw.startsWith("::")) {
+      const message = `${abbreviate(raw)} depends on a namespace of Clojure code; write the whole name with one colon.`;
+      throw new EdnFault(from, message);
+    }
+    const [, namespace = "", name = ""] = NAME.exec(raw) ?? [];
+    if (name !== "" && !namespace.endsWith(":/") && !name.endsWith(":") && !raw.slice(1).includes("::"))
+      return raw;
+    throw new EdnFault(from, `${abbreviate(raw)} is not a ${raw.startsWith(":") ? "keyword" : "symbol"}.`);
+  }
+
+  /** Reads the characters of a name. */
+  #token(): string {
+    const from = this.#at;
+    for (; this.#at < this.#text.length; this.#at += 1) {
+      const char = this.#char();
+      if (BLANK.has(char) || (MACRO.test(char) && char !== "#")) break;
+      if (CODE.test(char)) throw new EdnFault(this.#at, `${JSON.stringify(char)} is not allowed here.`);
+    }
+    return this.#text.slice(from, this.#at);
+  }
+
+  #code(from: number, hint: string): EdnFault {
+    const begin = this.#text.slice(from, from + 20);
+    const word = /^[^\s,;]{0,20}?(?=[\s,;)\]}]|$)/.exec(begin)?.[0] ?? begin;
+    return new EdnFault(from, `${JSON.stringify(word)} is Clojure code, not data.`, hint);
+  }
+}
+
+function tooDeep(at: number): EdnFault {
+  return new EdnFault(at, `This is nested more than ${MAX_DEPTH} deep.`);
+}
+
+function nameIn(namespace: string, name: string): string {
+  if (name.startsWith("_/")) return name.slice(2);
+  return name.includes("/") && name !== "/" ? name : `${namespace}/${name}`;
 }

@@ -1,6 +1,5 @@
-import { describeNode } from "../source/config-tree.ts";
+import { describeNode, ONLY_CALL } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
-import { ONLY_CALL } from "../source/edn-form.ts";
 import type { WithoutUndefined } from "../source/omit-undefined.ts";
 import type { Environment } from "../source/interpolate.ts";
 import type { ProblemList, ProblemOptions } from "../source/problems.ts";

@@ -24,8 +24,7 @@ const DOCUMENTED = [
   /^This is nested more than/,
   /^\\u must be followed by four digits/,
   // Clojure accepts the digits of other scripts as digits.
-  /^EDN has no escape \\[0-7]*[^\0-\x7f]/,
-  /^\\[uo].*[^\0-\x7f].* is not a character/,
+  /^A configuration has no escape \\(?:[0-7]|[^\0-\x7f])/,
 ];
 
 const { values } = parseArgs({ options: { rounds: { type: "string" }, seed: { type: "string" } } });
