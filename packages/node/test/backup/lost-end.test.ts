@@ -74,8 +74,8 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
     await put(b, 7, 9, "new");
     const mentioned = await run(scene, "log", "orphans");
     expect(mentioned).toMatchObject({ code: 0, stdout: "" });
-    expect(mentioned.stderr).toContain(
-      "holds transactions 7 to 14, which the log does not hold: cairn log orphans --from-backup",
+    expect(mentioned.stderr).toMatch(
+      /holds transactions 7 to 14, which the log does not hold: .*[A-Z_]+=\S+ cairn log orphans --from-backup/,
     );
     const restore = async (txId: number): Promise<string> => {
       const target = path.join(scene.folder, `as-of-${txId}`);
@@ -118,7 +118,9 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       const { code, stdout, stderr } = await orphansIn("b");
       expect({ code, stderr }).toEqual({
         code: 0,
-        stderr: expect.stringContaining("only it contains transactions 7 to 8; printed 2 "),
+        stderr: expect.stringContaining(
+          "the log lost transactions 7 to 8, and may have got them back by cairn load since; printed 2 ",
+        ),
       });
       expect(stdout.match(/"instead"/g) ?? []).toHaveLength(2);
     },
@@ -273,7 +275,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       expect(lines.filter((line) => line.includes('"first"'))).toHaveLength(end - 10);
       expect(lines.filter((line) => line.includes('"second"'))).toHaveLength(10);
       expect(new Set(lines).size).toBe(end);
-      expect(printed.stderr).toContain(`only it contains transactions 11 to ${second}; `);
+      expect(printed.stderr).toContain(`the log lost transactions 11 to ${second}, `);
       // The node's own index, which was moved aside, contains the same transactions with the same ids, so loading both
       // outputs applies each transaction once.
       const moved = await orphansIn("a");

@@ -33,13 +33,18 @@ describe("cairn status --watch", () => {
     expect([pipe.code, pipe.stderr]).toEqual([2, expect.stringContaining("--watch requires a terminal.")]);
     const terminal = new CapturedTerminal({ isTTY: true });
     const both = await cairn(["status", "--watch", "--cluster", "--digest"], terminal);
-    expect([both.code, both.stderr]).toEqual([2, expect.stringContaining("--digest cannot be combined")]);
-    const embedded = await cairn(["status", "--watch", "--cluster"], new CapturedTerminal({ isTTY: true }));
-    expect([embedded.code, embedded.stderr]).toEqual([
+    expect([both.code, both.stderr]).toEqual([
       2,
-      expect.stringMatching(/requires a log that connects nodes\.\n {2}hint: Run cairn status --watch, /),
+      expect.stringContaining("'--watch' cannot be used with option '--digest'"),
     ]);
-    const alone = await cairn(["status", "--watch", "--timeout", "PT1S"], terminal);
-    expect([alone.code, alone.stderr]).toEqual([2, expect.stringContaining("--timeout requires --cluster.")]);
+  });
+
+  it("shows the only node of an embedded log in place of its cluster", { tags: "rest/slow" }, async () => {
+    await using served = await serve();
+    const terminal = new CapturedTerminal({ env: { CAIRN_URL: served.url }, isTTY: true });
+    const ended = cairn(["status", "--watch", "--timeout", "PT1S"], terminal);
+    await expect.poll(() => terminal.stdout.text, { timeout: 20_000 }).toContain("Node");
+    terminal.signal("SIGINT");
+    expect((await ended).stderr).toContain("An embedded log has a single node");
   });
 });

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
 import { type KvStore, levelProvider } from "@cairn/kv";
@@ -8,11 +7,10 @@ import { formatCount } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { countValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { chooseCheckpoint } from "../places/checkpoint-place.ts";
-import { withCheckpoints } from "../places/checkpoint-source.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
-import { stagingFolder } from "../places/staging-folder.ts";
+import { STAGING, stagingFolder } from "../places/staging-folder.ts";
 import { printable, writeJson } from "../terminal/terminal.ts";
 
 interface Unpacked {
@@ -27,10 +25,7 @@ const DIFF = {
   bucket: textValue("<bucket>", "compare only this bucket"),
   limit: countValue("<count>", "print at most this many differences", 0, 100),
   all: flag("print every difference"),
-  staging: textValue(
-    "<directory>",
-    "the folder in which to unpack the checkpoints (default: the temporary folder)",
-  ),
+  staging: STAGING,
 };
 
 type DiffRun = CommandRun<OptionValues<typeof DIFF>>;
@@ -44,8 +39,7 @@ export const addCheckpointDiff = command({
   ],
   options: DIFF,
   async act(run, before, after) {
-    const staging = await stagingFolder(run.options.staging, "cairn-diff-", run.terminal);
-    run.defer(() => rm(staging, { recursive: true, force: true }));
+    const staging = await stagingFolder(run, "cairn-diff-");
     run.interruptible("not everything was compared");
     const left = await unpack(run, before, join(staging, "0"));
     await compare(run, left, await unpack(run, after, join(staging, "1")));
@@ -54,20 +48,19 @@ export const addCheckpointDiff = command({
 
 async function unpack(run: DiffRun, place: string, targetDir: string): Promise<Unpacked> {
   const provider = levelProvider();
-  const { terminal, signal } = run;
-  return await withCheckpoints(run, place, async ({ store, name: inPlace }) => {
-    const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: undefined }, signal });
-    const about = { command: "cairn checkpoint diff", verb: "unpacking", signal };
-    const folders = { stagingDir: `${targetDir}-staging`, targetDir };
-    const { manifest } = await restoreNamed(
-      { stores: [store], name, ...folders, ...about },
-      provider,
-      terminal,
-    );
-    const { kv } = await openIndex(provider, targetDir);
-    run.defer(() => kv.close());
-    return { name, manifest, kv };
+  const { store, name: inPlace } = await openCheckpoints(run, place);
+  const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: undefined }, signal: run.signal });
+  const { manifest } = await restoreNamed(run, provider, {
+    stores: [store],
+    name,
+    stagingDir: `${targetDir}-staging`,
+    targetDir,
+    command: "cairn checkpoint diff",
+    verb: "unpacking",
   });
+  const { kv } = await openIndex(provider, targetDir);
+  run.defer(() => kv.close());
+  return { name, manifest, kv };
 }
 
 async function compare(run: DiffRun, before: Unpacked, after: Unpacked): Promise<void> {

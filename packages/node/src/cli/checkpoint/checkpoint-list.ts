@@ -6,9 +6,8 @@ import { INDEX_VERSION } from "../../index/rows/index-state.ts";
 import { formatBytes, formatCount, formatRelative } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import type { CheckpointPlace } from "../places/checkpoint-place.ts";
-import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { type CheckpointPlace, checkpointSource, openCheckpoints } from "../places/checkpoint-place.ts";
 import { printable } from "../terminal/terminal.ts";
 import { formatTimeline, showsUnicode } from "./checkpoint-timeline.ts";
 
@@ -36,10 +35,9 @@ export const addCheckpointList = command({
         periodMs = status.checkpoints.approxFrequencyMs ?? undefined;
       }
     } else {
-      checkpoints = await withCheckpoints(run, folder, async (place) => {
-        if (place.name === undefined) ({ periodMs } = place);
-        return await listPlace(run, place);
-      });
+      const place = await openCheckpoints(run, folder);
+      if (place.name === undefined) periodMs = place.system?.checkpointer?.approxFrequency;
+      checkpoints = await listPlace(run, place);
     }
     const now = Date.now();
     if (periodMs !== undefined && hasTimeline && checkpoints.length > 0) {

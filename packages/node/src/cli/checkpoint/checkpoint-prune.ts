@@ -1,24 +1,15 @@
-import {
-  type CheckpointStore,
-  planPrune,
-  prune,
-  type PruneEntry,
-  type PruneOptions,
-} from "@cairn/checkpoint";
+import { planPrune, prune, type PruneEntry, type PruneOptions } from "@cairn/checkpoint";
 import { type CairnError, levelProvider } from "@cairn/kv";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { INDEX_VERSION } from "../../index/rows/index-state.ts";
-import { readLogIdentity } from "../../log/log-identity.ts";
 import { checkAnchor } from "../../log/anchor.ts";
-import type { TxLog } from "../../log/tx-log.ts";
 import { formatBytes, formatCount, formatNumberOf, formatRelative } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, isConfigured } from "../options/configuration.ts";
 import { countValue, durationValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { chooseLog, withCheckpointPlace } from "../places/checkpoint-place.ts";
-import { noStore } from "../places/checkpoint-source.ts";
-import { noLog, withLog } from "../places/log-place.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { chooseLog, openStore } from "../places/checkpoint-place.ts";
+import { type ConfiguredLog, openLog, requireIdentity, savingStore } from "../places/configured-system.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
 const PRUNE = {
@@ -48,75 +39,48 @@ export const addCheckpointPrune = command({
   ],
   options: PRUNE,
   async act(run, place) {
-    const { options, terminal } = run;
-    const { retainNewerThan, retainAtLeast } = options;
+    const { retainNewerThan, retainAtLeast, log: asked, dryRun, otherLogs, lost, damaged } = run.options;
     const isGiven = retainNewerThan !== undefined || retainAtLeast !== undefined;
     const given = isGiven ? omitUndefined({ retainNewerThan, retainAtLeast }) : undefined;
-    const inFolder = (folder: string, use: (store: CheckpointStore) => Promise<Pruned>): Promise<Pruned> =>
-      withCheckpointPlace(folder, options, terminal, async ({ store, name }) => {
-        if (name === undefined) return await use(store);
-        throw new UsageError(
-          `The path names ${name}, but prune decides among all checkpoints of a folder.`,
-          "Name the folder. --dry-run prints what would be removed.",
-        );
-      });
-    if (place !== undefined && !isConfigured(options)) {
-      const pruned = await inFolder(place, async (store) => {
-        const logId = await chooseLog(store, options.log);
-        const format = { index: INDEX_VERSION, kv: levelProvider().format };
-        return await pruneStore(run, { store, format, ...omitUndefined({ policy: given, logId }) });
-      });
-      return await report(run, pruned);
-    }
     // The checkpoints of the named folder or, if there is none, of the configured store are compared with the log.
-    const pruned = await withLog(options, terminal, async (log, { checkpointer, kvProvider }) => {
-      const asked = {
-        format: { index: INDEX_VERSION, kv: kvProvider.format },
-        ...(await logOptions(log, options.log)),
-        ...omitUndefined({ policy: given ?? checkpointer?.retentionPolicy }),
-      };
-      if (place !== undefined) return await inFolder(place, (store) => pruneStore(run, { store, ...asked }));
-      if (checkpointer === undefined) throw noStore();
-      return await pruneStore(run, { store: checkpointer.store, ...asked });
+    const configured = place === undefined || isConfigured(run.options) ? await openLog(run) : undefined;
+    const { kvProvider, checkpointer } = configured?.system ?? { kvProvider: levelProvider() };
+    const store = place === undefined ? savingStore(configured?.system) : await openStore(run, place);
+    if (lost && configured === undefined) {
+      throw new UsageError(
+        "--lost compares checkpoints with the log, so it needs a configuration.",
+        "Name the configuration with -f.",
+      );
+    }
+    const plan = await planPrune({
+      store,
+      format: { index: INDEX_VERSION, kv: kvProvider.format },
+      ...(configured === undefined
+        ? omitUndefined({ logId: await chooseLog(store, asked) })
+        : await logOptions(configured, asked)),
+      ...omitUndefined({ policy: given ?? checkpointer?.retentionPolicy }),
+      otherLogs,
+      lost,
+      damaged,
     });
-    return await report(run, pruned);
+    await report(run, plan, dryRun ? [] : (await prune(store, plan)).failed);
   },
 });
 
-interface Pruned {
-  readonly plan: readonly PruneEntry[];
-  readonly failed: readonly { readonly name: string; readonly error: CairnError }[];
-}
-
-async function pruneStore(
-  { options: { dryRun, otherLogs, lost, damaged } }: PruneRun,
-  asked: Omit<PruneOptions, "otherLogs" | "lost" | "damaged">,
-): Promise<Pruned> {
-  if (lost && asked.agrees === undefined) {
-    throw new UsageError(
-      "--lost compares checkpoints with the log, so it needs a configuration.",
-      "Name the configuration with -f.",
-    );
-  }
-  const plan = await planPrune({ ...asked, otherLogs, lost, damaged });
-  return { plan, failed: dryRun ? [] : (await prune(asked.store, plan)).failed };
-}
-
 /** Returns the log's id, and the function that compares checkpoints with the log. */
 async function logOptions(
-  log: TxLog,
+  { log, system }: ConfiguredLog,
   wanted: string | undefined,
 ): Promise<Pick<PruneOptions, "logId" | "agrees">> {
-  const identity = await readLogIdentity(log);
-  if (identity === undefined) throw await noLog(log);
-  if (wanted !== undefined && wanted !== identity.id) {
+  const { id: logId } = await requireIdentity(log, system);
+  if (wanted !== undefined && wanted !== logId) {
     throw new UsageError(
-      `The configured log ${log.name} is ${identity.id}, not ${wanted}.`,
+      `The configured log ${log.name} is ${logId}, not ${wanted}.`,
       "Omit --log, or name the folder instead of the configuration.",
     );
   }
   return {
-    logId: identity.id,
+    logId,
     agrees: async ({ anchor, log: { offset } }) => {
       const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
       // Trimmed messages are not lost, so the log does not contradict a checkpoint that depends on them.
@@ -125,7 +89,11 @@ async function logOptions(
   };
 }
 
-async function report(run: PruneRun, { plan, failed }: Pruned): Promise<void> {
+async function report(
+  run: PruneRun,
+  plan: readonly PruneEntry[],
+  failed: Awaited<ReturnType<typeof prune>>["failed"],
+): Promise<void> {
   const { dryRun } = run.options;
   const errors = new Map(failed.map(({ name, error }) => [name, error]));
   const removed = plan.filter(({ name, keep }) => !keep && !errors.has(name));

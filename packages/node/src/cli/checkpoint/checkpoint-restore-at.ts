@@ -1,12 +1,11 @@
-import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname, join } from "node:path";
-import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { dirname } from "node:path";
+import type { System } from "../../api/system.ts";
+import { type CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { checkAnchor } from "../../log/anchor.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { buildPast, type PastIndex, placePast } from "../../replay/past-index.ts";
+import { buildPlanned, type PastIndex, placePast } from "../../replay/past-index.ts";
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
 import { beyondReach } from "../../replay/past-reach.ts";
 import { latestOf, logsIn } from "../../replay/restored-index.ts";
@@ -15,16 +14,12 @@ import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
 import { describeSource } from "../places/past-source.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
+import { workFolder } from "../places/staging-folder.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { printable } from "../terminal/terminal.ts";
-import { occupied } from "./restore-plan.ts";
+import { occupied, refusalFields, throwRefusal } from "./restore-plan.ts";
 
-type RestoreRun = CommandRun<{
-  readonly name: string | undefined;
-  readonly log: string | undefined;
-  readonly dryRun: boolean;
-}>;
+type RestoreRun = CommandRun<{ readonly log: string | undefined; readonly dryRun: boolean }>;
 
 /**
  * Restores an index that ends exactly at a given point. The index is built from a checkpoint and the transactions after
@@ -33,32 +28,49 @@ type RestoreRun = CommandRun<{
  */
 export async function restoreAt(
   run: RestoreRun,
-  found: CheckpointPlace,
+  { store, name, system }: CheckpointPlace,
   at: PastPoint,
   target: string,
 ): Promise<boolean> {
-  const { store } = found;
-  const { options } = run;
-  if (found.name !== undefined || options.name !== undefined)
+  const { options, signal } = run;
+  if (name !== undefined)
     throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
-  const signal = run.interruptible("nothing was restored");
   const logs = await logsIn(store, signal);
   // The earlier logs that a recovered log continues are part of its history.
   const meant = options.log === undefined ? await latestOf(store, logs) : logs;
   const logId = theLog(store, meant, options.log);
   if (logId === undefined) return false;
-  // The log exists only as a backup, so no checkpoint can be restored instead.
-  const isBackupOnly = logs.get(logId) === "";
   const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
-  return await withPlan(run, wanted, found, isBackupOnly, async (plan) => {
+  // If the log exists only as a backup, no checkpoint can be restored instead.
+  return await withPlan(run, wanted, system, logs.get(logId) === "", async (plan, log) => {
     const last = `--at-tx ${plan.txId} restores the last transaction that can be reached.`;
     const beyond = beyondReach(plan, at, store.location, last);
     if (beyond !== undefined) throw beyond;
     if (plan.history === undefined) return false;
     const refusal = await occupied(target);
-    if (options.dryRun) await writePlan(run, plan, at, target, refusal);
-    else if (refusal !== undefined) throw refusal;
-    else await restorePlanned(run, plan, at, found, target);
+    if (options.dryRun) {
+      const { txId, exact, checkpoint, source, segments } = plan;
+      noticeUnsure(run, plan, at);
+      const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
+      await run.answer(
+        { dryRun: true, txId, exact, ...from, target, refusal: refusalFields(refusal) },
+        `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
+      );
+      throwRefusal(refusal);
+      return true;
+    }
+    if (refusal !== undefined) throw refusal;
+    const planning = async (damaged: ReadonlyMap<string, CairnError>): Promise<PastPlan> =>
+      damaged.size === 0 ? plan : await planPast({ ...wanted, log, found: damaged });
+    const { plan: done, past } = await build(run, planning, plan, store, target);
+    await noticeLostHistory(run, past.state, log, system);
+    const { txId, digest, state } = past;
+    noticeUnsure(run, done, at);
+    const time = isoTime(state.time);
+    await run.answer(
+      { name: done.checkpoint?.name ?? null, txId, time, digest, exact: done.exact, directory: target },
+      `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(done)}; digest ${digest}`,
+    );
     return true;
   });
 }
@@ -68,39 +80,33 @@ export async function restoreAt(
  * point, or if a damaged segment keeps the backup from leading there.
  */
 async function withPlan(
-  { terminal }: RestoreRun,
+  run: RestoreRun,
   wanted: PastOptions,
-  { openLog }: CheckpointPlace,
+  system: System | undefined,
   isBackupOnly: boolean,
-  use: (plan: PastPlan) => Promise<boolean>,
+  use: (plan: PastPlan, log?: TxLog) => Promise<boolean>,
 ): Promise<boolean> {
   let damage: CairnError | undefined;
   try {
-    const plan = await planned(wanted, isBackupOnly && openLog === undefined);
-    if (plan?.exact === true || openLog === undefined) return plan === undefined ? false : await use(plan);
+    const plan = await planned(wanted, isBackupOnly && system === undefined);
+    if (plan?.exact === true || system === undefined) return plan === undefined ? false : await use(plan);
   } catch (error) {
-    if (openLog === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    if (system === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
     damage = error;
   }
-  let log;
+  let log: TxLog | undefined;
   try {
-    log = await openLog({ signal: wanted.signal });
+    log = await openLogOf(run, system);
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    terminal.stderr.write(`notice: the log cannot be read, so only its backup is used: ${error.message}\n`);
+    run.notice(`the log cannot be read, so only its backup is used: ${error.message}`);
   }
-  try {
-    const further = await planned({ ...wanted, log }, isBackupOnly);
-    if (damage !== undefined) {
-      if (further?.source !== "log") throw damage;
-      terminal.stderr.write(
-        `notice: the log itself is read, because its backup is damaged: ${printable(damage.message)}\n`,
-      );
-    }
-    return further === undefined ? false : await use(further);
-  } finally {
-    await log?.close();
+  const plan = await planned({ ...wanted, log }, isBackupOnly);
+  if (damage !== undefined) {
+    if (plan?.source !== "log") throw damage;
+    run.notice(`the log itself is read, because its backup is damaged: ${damage.message}`);
   }
+  return plan === undefined ? false : await use(plan, log);
 }
 
 /** If no plan leads to the point, returns undefined or, if `isLast` is set, throws the reason. */
@@ -113,92 +119,67 @@ async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan |
   }
 }
 
-async function restorePlanned(
-  run: RestoreRun,
-  plan: PastPlan,
-  at: PastPoint,
-  { store, openLog }: CheckpointPlace,
-  target: string,
-): Promise<void> {
-  const { terminal, signal } = run;
-  // The work folder is next to the target, because the last step is a rename, which works only within one file system.
-  const work = join(dirname(target), `.cairn-restore-${randomBytes(4).toString("hex")}`);
-  run.defer(() => rm(work, { recursive: true, force: true }));
-  const unpacking = showRestore(terminal, "restoring");
-  run.defer(unpacking.stop);
-  const replaying = run.progress("replaying", plan.txId, formatCount);
-  const built = await buildPast({
-    plan,
-    system: {
-      nodeId: `cairn checkpoint restore on ${hostname()}`,
-      kvProvider: levelProvider(),
-      checkpointer: { store },
-    },
-    dir: work,
-    signal,
-    onRestore: unpacking.onProgress,
-    onProgress: (done) => {
-      unpacking.stop();
-      replaying.update((plan.checkpoint?.txId ?? 0) + done, "transactions");
-    },
-  });
-  await placePast(built, target);
-  await noticeLostHistory(run, built.state, openLog);
-  const { txId, digest, state } = built;
-  const { exact, checkpoint } = plan;
-  if (!exact) terminal.stderr.write(unsure(plan, at));
-  const time = isoTime(state.time);
-  await run.answer(
-    { name: checkpoint?.name ?? null, txId, time, digest, exact, directory: target },
-    `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(plan)}; digest ${digest}`,
-  );
+async function openLogOf(run: RestoreRun, system: System): Promise<TxLog> {
+  const log = await system.openTxLog({ signal: run.signal });
+  run.defer(() => log.close());
+  return log;
 }
 
-/** Returns the notice for a plan that may not lead exactly to the requested point. */
-function unsure({ txId }: PastPlan, at: PastPoint): string {
-  return "txId" in at
-    ? `notice: this is transaction ${txId} instead of ${at.txId}, because nothing leads to a later one up to that point.\n`
-    : "notice: the backup ends before that time. The log cannot be read and may hold later transactions.\n";
+/** Builds the index next to the target, and moves it there. Reports damaged checkpoints, which it does without. */
+async function build(
+  run: RestoreRun,
+  planning: Parameters<typeof buildPlanned>[0],
+  { txId, checkpoint }: PastPlan,
+  store: CheckpointPlace["store"],
+  target: string,
+): ReturnType<typeof buildPlanned> {
+  const unpacking = showRestore(run, "restoring");
+  const replaying = run.progress("replaying", txId, formatCount);
+  const nodeId = `cairn checkpoint restore on ${hostname()}`;
+  const built = await buildPlanned(
+    planning,
+    {
+      system: { nodeId, kvProvider: levelProvider(), checkpointer: { store } },
+      dir: workFolder(run, dirname(target), "restore"),
+      signal: run.signal,
+      onRestore: unpacking.onProgress,
+      onProgress: (done) => {
+        unpacking.stop();
+        replaying.update((checkpoint?.txId ?? 0) + done, "transactions");
+      },
+    },
+    ({ name, error: { code, message } }) => run.notice(`skipped ${name}: ${code}: ${message}`),
+  );
+  await placePast(built.past, target);
+  return built;
 }
 
-async function writePlan(
-  run: RestoreRun,
-  plan: PastPlan,
-  at: PastPoint,
-  target: string,
-  refusal: CairnError | undefined,
-): Promise<void> {
-  const { txId, exact, checkpoint, source, segments } = plan;
-  if (!exact) run.terminal.stderr.write(unsure(plan, at));
-  const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
-  const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
-  await run.answer(
-    { dryRun: true, txId, exact, ...from, target, refusal: refused },
-    `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
+/** Says so if a plan may not lead exactly to the requested point. */
+function noticeUnsure(run: RestoreRun, { exact, txId }: PastPlan, at: PastPoint): void {
+  if (exact) return;
+  run.notice(
+    "txId" in at
+      ? `this is transaction ${txId} instead of ${at.txId}, because nothing leads to a later one up to that point.`
+      : "the backup ends before that time. The log cannot be read and may hold later transactions.",
   );
-  if (refusal === undefined) return;
-  const { code, message } = refusal;
-  throw new CairnError(code, message, { hint: "Remove the cause, then run the command without --dry-run." });
 }
 
 /** Does nothing if the configured log cannot be read or is a different log. */
 async function noticeLostHistory(
-  { terminal, signal }: RestoreRun,
+  run: RestoreRun,
   { log: of, txId, sha256 }: PastIndex["state"],
-  openLog: CheckpointPlace["openLog"],
+  opened: TxLog | undefined,
+  system: System | undefined,
 ): Promise<void> {
-  let log: TxLog | undefined;
   try {
-    log = await openLog?.({ signal });
+    const log = opened ?? (system && (await openLogOf(run, system)));
     if (log === undefined || !(await hasLogId(log, of.id))) return;
     const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
-    if (problem?.code !== "LOG_REGRESSED") return;
-    terminal.stderr.write(
-      `notice: the log "${log.name}" no longer holds transaction ${txId} of its backup, so this index belongs to a history that the log has lost\n`,
-    );
+    if (problem?.code === "LOG_REGRESSED")
+      run.notice(
+        `the log "${log.name}" no longer holds transaction ${txId} of its backup, so this index belongs to a history that the log has lost.`,
+      );
   } catch (error) {
     if (!isCairnError(error)) throw error;
-  } finally {
-    await log?.close();
   }
 }

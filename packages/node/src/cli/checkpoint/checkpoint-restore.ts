@@ -1,40 +1,34 @@
-import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
-import { hostname } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { restoreCheckpoint, type RestoreResult } from "@cairn/checkpoint";
-import { systemErrorCode } from "@cairn/kv";
+import { dirname, resolve } from "node:path";
+import type { SkippedCheckpoint } from "@cairn/checkpoint";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, OUTPUT, textValue } from "../options/option-specs.ts";
 import { POINT_OPTIONS, pointOf } from "../options/past-point.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { type CheckpointPlace, chooseLog } from "../places/checkpoint-place.ts";
-import { withCheckpoints } from "../places/checkpoint-source.ts";
-import { showRestore } from "../places/restored-checkpoint.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import {
+  CHECKPOINT_LOG,
+  type CheckpointPlace,
+  chooseLog,
+  openCheckpoints,
+} from "../places/checkpoint-place.ts";
+import { restoreShown } from "../places/restored-checkpoint.ts";
+import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { printable } from "../terminal/terminal.ts";
 import { restoreAt } from "./checkpoint-restore-at.ts";
-import {
-  noneOf,
-  notExact,
-  planRestore,
-  type RestoreSelection,
-  tooNew,
-  writeRestorePlan,
-} from "./restore-plan.ts";
+import { noneOf, notExact, planRestore, type RestoreSelection, tooNew } from "./restore-plan.ts";
 
 const RESTORE_OPTIONS = {
   ...CONFIGURATION_OPTIONS,
   ...KEY_OPTIONS,
   ...POINT_OPTIONS,
-  name: textValue("<name>", "restore this checkpoint instead of the newest one"),
-  log: textValue(
-    "<id>",
-    "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
-  ),
+  name: {
+    ...textValue("<name>", "restore this checkpoint instead of the newest one"),
+    conflicts: ["atTx", "at"],
+  },
+  log: CHECKPOINT_LOG,
   dryRun: flag(
     "only print which checkpoint would be restored, which ones are skipped and why, and whether there is enough space",
   ),
@@ -57,31 +51,36 @@ export const addCheckpointRestore = command({
     const { options, terminal } = run;
     const target = resolve(terminal.cwd, options.output);
     const at = pointOf(options);
-    const tell = (notice: string | undefined): void => {
-      if (notice !== undefined) terminal.stderr.write(notice);
-    };
-    const within = <T>(use: (found: CheckpointPlace) => Promise<T>): Promise<T> =>
-      withCheckpoints(run, place, use);
-    if (at !== undefined) {
-      if (await within((found) => restoreAt(run, found, at, target))) return;
-      await run.end();
-    }
-    if (options.dryRun) {
-      return await within(async (found) => {
-        const plan = await planRestore(await select(run, found), target);
-        if (plan.chosen !== null) tell(notExact(plan.chosen, at));
-        await writeRestorePlan(plan, at, options, terminal);
-      });
-    }
-    const { name, manifest } = await within((found) => restore(run, found, target));
-    const { txId, files } = manifest;
-    tell(notExact(manifest, at));
-    const exact = at === undefined ? {} : { exact: "txId" in at && at.txId === txId };
+    const found = await openCheckpoints(run, place);
+    run.interruptible("nothing was restored");
+    if (at !== undefined && (await restoreAt(run, found, at, target))) return;
+    const selection = await select(run, found);
+    if (options.dryRun) return await planRestore(run, selection, target);
+    const { store, name, logId } = selection;
+    const skipped: SkippedCheckpoint[] = [];
+    const { restored } = await restoreShown(run, {
+      command: "cairn checkpoint restore",
+      verb: "restoring",
+      stores: [store],
+      stagingDir: workFolder(run, dirname(target), "restore"),
+      targetDir: target,
+      ...omitUndefined({ name, logId }),
+      accept: (manifest) => Promise.resolve(tooNew(manifest, at) ?? true),
+      onSkipped: (one) => {
+        skipped.push(one);
+        // A checkpoint of another log, or one beyond the given transaction, is not faulty and therefore not reported.
+        if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
+        terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
+      },
+    });
+    if (restored === undefined) throw noneOf(selection, skipped);
+    const { txId, files } = restored.manifest;
+    const exact = notExact(run, txId, at);
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const size = `${formatNumberOf(files.length, "file")}, ${formatBytes(bytes)}`;
     return await run.answer(
-      { name, txId, ...exact, directory: target },
-      `restored ${name} (transaction ${formatCount(txId)}) to ${options.output}: ${size}, all verified`,
+      { name: restored.name, txId, ...exact, directory: target },
+      `restored ${restored.name} (transaction ${formatCount(txId)}) to ${options.output}: ${size}, all verified`,
     );
   },
 });
@@ -98,50 +97,4 @@ async function select(
   if (name !== undefined) return { store, name };
   const logId = await chooseLog(store, options.log);
   return { store, ...omitUndefined({ logId, at: pointOf(options) }) };
-}
-
-async function restore(
-  run: RestoreRun,
-  found: CheckpointPlace,
-  targetDir: string,
-): Promise<NonNullable<RestoreResult["restored"]>> {
-  const { terminal } = run;
-  const selection = await select(run, found);
-  const { store, name, logId, at } = selection;
-  // The staging folder is next to the target, because the last step is a rename, which works only within one file
-  // system.
-  const stagingDir = join(dirname(targetDir), `.cairn-restore-${randomBytes(4).toString("hex")}`);
-  run.defer(() => removeStaging(stagingDir));
-  const signal = run.interruptible("nothing was restored");
-  const display = showRestore(terminal, "restoring");
-  run.defer(display.stop);
-  const { restored, skipped } = await restoreCheckpoint({
-    stores: [store],
-    stagingDir,
-    targetDir,
-    node: `cairn checkpoint restore on ${hostname()}`,
-    ...omitUndefined({ name, logId }),
-    accept: (manifest) => Promise.resolve(tooNew(manifest, at) ?? true),
-    onProgress: display.onProgress,
-    onSkipped: (one) => {
-      // A checkpoint of another log, or one beyond the given transaction, is not faulty and therefore not reported.
-      if (one.error.code === "LOG_DIFFERENT" || one.error.code === "CONFLICT") return;
-      terminal.stderr.write(`skipped ${one.name}: ${one.error.code}: ${printable(one.error.message)}\n`);
-    },
-    signal,
-  });
-  display.stop();
-  const named = skipped.find((one) => one.name === name);
-  if (restored === undefined) throw named?.error ?? noneOf(selection, skipped);
-  return restored;
-}
-
-async function removeStaging(dir: string): Promise<void> {
-  try {
-    await rm(dir, { recursive: true, force: true });
-  } catch (error) {
-    // If one of the target's parent folders is a file, nothing was created, and the error that reports this must not be
-    // replaced.
-    if (systemErrorCode(error) !== "ENOTDIR") throw error;
-  }
 }

@@ -10,9 +10,8 @@ import {
 } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { chooseCheckpoint } from "../places/checkpoint-place.ts";
-import { checkpointSource, withCheckpoints } from "../places/checkpoint-source.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { checkpointSource, chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { printableLines } from "../terminal/terminal.ts";
 
@@ -37,13 +36,11 @@ export const addCheckpointShow = command({
       if (found.damaged === true) fields.push(DAMAGED);
       return await run.answer(found, printableLines(formatFields(fields)));
     }
-    const found = await withCheckpoints(run, place, async ({ store, name }) => {
-      if (name !== undefined) return await chooseCheckpoint(store, name);
-      const { checkpoints, skipped } = await listCheckpoints(store);
-      const [newest] = checkpoints;
-      const isShown = newest !== undefined && (newest.damaged || skipped.length === 0);
-      return isShown ? newest : await chooseCheckpoint(store, undefined);
-    });
+    const { store, name } = await openCheckpoints(run, place);
+    const listed = name === undefined ? await listCheckpoints(store) : undefined;
+    const newest = listed?.checkpoints[0];
+    const isShown = newest?.damaged === true || listed?.skipped.length === 0;
+    const found = (isShown ? newest : undefined) ?? (await chooseCheckpoint(store, name));
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
     const fields = [

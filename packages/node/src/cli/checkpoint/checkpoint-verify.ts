@@ -1,41 +1,30 @@
-import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import type { CheckpointListing, CheckpointStore } from "@cairn/checkpoint";
-import { type KvProvider, levelProvider } from "@cairn/kv";
+import { levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
-import { readLogIdentity } from "../../log/log-identity.ts";
-import type { TxLog } from "../../log/tx-log.ts";
 import {
   readBack,
   type ReadCheckpoint,
   type VerifiedCheckpoint,
   verifyCheckpoint,
 } from "../../checkpoints/verify-checkpoint.ts";
-import { type CheckpointPlace, chooseCheckpoint, withCheckpointPlace } from "../places/checkpoint-place.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { isConfigured } from "../options/configuration.ts";
 import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
-import { type OptionValues, textValue } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { checkpointSource, noStore } from "../places/checkpoint-source.ts";
+import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { CHECKPOINT_LOG, checkpointSource, chooseCheckpoint, openPlace } from "../places/checkpoint-place.ts";
+import { openLog, requireIdentity, savingStore } from "../places/configured-system.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
-import { stagingFolder } from "../places/staging-folder.ts";
-import { noLog, withLog } from "../places/log-place.ts";
+import { STAGING, stagingFolder } from "../places/staging-folder.ts";
 
 const VERIFY = {
   ...NODE_OPTIONS,
   ...KEY_OPTIONS,
-  mark: { description: "without a node: write no mark into the store", negated: true },
-  log: textValue(
-    "<id>",
-    "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
-  ),
-  staging: textValue(
-    "<directory>",
-    "without a node: the folder in which to unpack the checkpoint (default: the temporary folder)",
-  ),
-} as const;
+  mark: negatedFlag("without a node: write no mark into the store"),
+  log: CHECKPOINT_LOG,
+  staging: STAGING,
+};
 
 type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
 
@@ -43,13 +32,6 @@ type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
   readonly log?: ReadCheckpoint["log"];
-}
-
-/** The location of a checkpoint, and the log and key-value store of the configuration, if there is one. */
-interface Target {
-  readonly place: CheckpointPlace;
-  readonly log?: TxLog;
-  readonly provider: KvProvider;
 }
 
 export const addCheckpointVerify = command({
@@ -64,7 +46,7 @@ export const addCheckpointVerify = command({
   options: VERIFY,
   note: "With a configuration, no node is needed, and the checkpoint (by default the newest in the configured store) is also compared with its log.",
   async act(run, place) {
-    const found = await verifyWhere(run, place);
+    const found = await verify(run, place);
     const { name, txId, digest, verifiedAt, log } = found;
     const parts = [
       `${name} is intact (transaction ${formatCount(txId)}, ${digest})`,
@@ -76,68 +58,33 @@ export const addCheckpointVerify = command({
   },
 });
 
-async function verifyWhere(run: VerifyRun, place: string | undefined): Promise<Verified> {
-  const { options, terminal } = run;
+async function verify(run: VerifyRun, place: string | undefined): Promise<Verified> {
+  const { options } = run;
   const from = checkpointSource(place, options);
   if (from.kind === "node") {
     const path = `/api/v1/checkpoints/${encodeURIComponent(from.name ?? "newest")}/verify`;
     return await askNode<VerifiedSummary>(run, { method: "POST", path });
   }
-  if (from.kind === "path" && !isConfigured(options)) {
-    return await withCheckpointPlace(from.path, options, terminal, (at) =>
-      verify(run, { place: at, provider: levelProvider() }),
-    );
-  }
-  return await withLog(options, terminal, async (log, { checkpointer, kvProvider: provider }) => {
-    if (from.kind === "path") {
-      return await withCheckpointPlace(from.path, options, terminal, (at) =>
-        verify(run, { place: at, log, provider }),
-      );
-    }
-    if (checkpointer === undefined) throw noStore();
-    return await verify(run, { place: { store: checkpointer.store, name: from.name }, log, provider });
+  const configured = from.kind === "store" || isConfigured(options) ? await openLog(run) : undefined;
+  const at = from.kind === "path" ? await openPlace(run, from.path) : { name: from.name };
+  const provider = configured?.system.kvProvider ?? levelProvider();
+  const store = "store" in at ? at.store : savingStore(configured?.system);
+  // Without a name, the best checkpoint of the given log, of the configured one, or of the only one in the store.
+  const isOfConfigured = configured !== undefined && at.name === undefined && options.log === undefined;
+  const { name } = await chooseCheckpoint(store, at.name, {
+    ...(isOfConfigured
+      ? { logId: (await requireIdentity(configured.log, configured.system)).id }
+      : { ask: { asked: options.log } }),
+    kvFormat: provider.format,
   });
-}
-
-async function verify(run: VerifyRun, { place: { store, name }, log, provider }: Target): Promise<Verified> {
-  const { mark, staging, log: logId } = run.options;
-  const checkpoint = await whichCheckpoint(store, name, { provider, ...(log && { log }) }, logId);
-  const stagingDir = await stagingFolder(staging, "cairn-verify-", run.terminal);
-  run.defer(() => rm(stagingDir, { recursive: true, force: true }));
+  const stagingDir = await stagingFolder(run, "cairn-verify-");
   const signal = run.interruptible("nothing was verified");
-  const display = showRestore(run.terminal, "verifying");
-  run.defer(display.stop);
-  const target = {
-    store,
-    name: checkpoint.name,
-    provider,
-    log,
-    stagingDir,
-    node: `cairn checkpoint verify on ${hostname()}`,
-    onProgress: display.onProgress,
-    signal,
-  };
-  const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (mark
+  const { onProgress } = showRestore(run, "verifying");
+  const node = `cairn checkpoint verify on ${hostname()}`;
+  const target = { store, name, provider, log: configured?.log, stagingDir, node, onProgress, signal };
+  const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (options.mark
     ? verifyCheckpoint(target)
     : readBack(target));
-  const verifiedAt = found.verification?.verifiedAt ?? null;
-  const { manifest, digest, log: compared } = found;
-  return { name: checkpoint.name, txId: manifest.txId, digest, verifiedAt, log: compared };
-}
-
-/**
- * Returns the named checkpoint or, without a name, the best one of a log: the given log, otherwise the configured log,
- * otherwise the only log in the store.
- */
-async function whichCheckpoint(
-  store: CheckpointStore,
-  name: string | undefined,
-  { log, provider: { format: kvFormat } }: Omit<Target, "place">,
-  asked: string | undefined,
-): Promise<CheckpointListing> {
-  if (name !== undefined || asked !== undefined || log === undefined)
-    return await chooseCheckpoint(store, name, { ask: { asked }, kvFormat });
-  const identity = await readLogIdentity(log);
-  if (identity === undefined) throw await noLog(log);
-  return await chooseCheckpoint(store, undefined, { logId: identity.id, kvFormat });
+  const { manifest, digest, log } = found;
+  return { name, txId: manifest.txId, digest, verifiedAt: found.verification?.verifiedAt ?? null, log };
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdtemp, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
@@ -15,12 +15,11 @@ import { judgeFormat } from "../../checkpoints/accept-checkpoint.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
-import { type OptionValues, textValue } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { chooseCheckpoint } from "../places/checkpoint-place.ts";
-import { withCheckpoints } from "../places/checkpoint-source.ts";
+import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { CHECKPOINT_LOG, chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
-import { stagingFolder } from "../places/staging-folder.ts";
+import { removedAtEnd, STAGING, stagingFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
 
@@ -28,16 +27,10 @@ import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
 export const DB_OPTIONS = {
   ...CONFIGURATION_OPTIONS,
   ...KEY_OPTIONS,
-  staging: textValue(
-    "<directory>",
-    "the folder in which to make a temporary copy (default: the temporary folder)",
-  ),
-  log: textValue(
-    "<id>",
-    "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
-  ),
-  checksums: { description: "do not compare the tables with their checksums first", negated: true },
-} as const;
+  staging: STAGING,
+  log: CHECKPOINT_LOG,
+  checksums: negatedFlag("do not compare the tables with their checksums first"),
+};
 
 export const DB_NOTE =
   "The place defaults to the index of the configured node. With a configuration (-f, -e, -j), it can also be the name of a checkpoint in the configured store.";
@@ -65,11 +58,9 @@ export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbC
   const found = await findDbPlace(place, run.terminal);
   const staging = await makeStaging(run, found);
   const dir = join(staging, "copy");
-  run.defer(() => rm(staging, { recursive: true, force: true }));
   run.interruptible("the original is unchanged");
   run.explained = (error) => aboutOriginal(error, dir, place);
-  if (found.kind === "checkpoint")
-    return { kind: found.kind, dir, ...(await restore(run, place, staging, dir)) };
+  if (found.kind === "checkpoint") return { kind: found.kind, dir, ...(await restore(run, place, staging)) };
   await capture(found.dir, dir);
   return { kind: found.kind, source: place, dir };
 }
@@ -81,20 +72,20 @@ const PREFIX = "cairn-db-";
  * creates the folder next to the original if possible, because tables can be linked there, and copies of them could
  * fill the temporary folder.
  */
-async function makeStaging({ options, terminal }: DbRun, found: DbPlace): Promise<string> {
-  if (options.staging === undefined && found.kind !== "checkpoint") {
+async function makeStaging(run: DbRun, found: DbPlace): Promise<string> {
+  if (run.options.staging === undefined && found.kind !== "checkpoint") {
     const [index, temporary] = [await stat(found.dir), await stat(tmpdir())];
     const parent = dirname(found.kind === "db-dir" ? dirname(found.dir) : found.dir);
     if (index.dev !== temporary.dev && (await stat(parent)).dev === index.dev) {
       try {
-        return await mkdtemp(join(parent, `.${PREFIX}`));
+        return removedAtEnd(run, await mkdtemp(join(parent, `.${PREFIX}`)));
       } catch (error) {
         // If this user is not allowed to write to the parent folder, the temporary folder is used.
         if (!["EACCES", "EPERM", "EROFS"].includes(systemErrorCode(error) ?? "")) throw error;
       }
     }
   }
-  return await stagingFolder(options.staging, PREFIX, terminal);
+  return await stagingFolder(run, PREFIX);
 }
 
 async function capture(source: string, dir: string): Promise<void> {
@@ -118,37 +109,32 @@ async function capture(source: string, dir: string): Promise<void> {
   }
 }
 
-function restore(
+async function restore(
   run: DbRun,
   place: string,
   staging: string,
-  targetDir: string,
 ): Promise<{ source: string; manifest: Manifest }> {
-  return withCheckpoints(run, place, async ({ store, name: inPlace }) => {
-    const { options, terminal, signal } = run;
-    const { log } = options;
-    if (inPlace !== undefined && log !== undefined)
-      throw new UsageError("--log chooses a checkpoint, but one is already named.");
-    const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: log }, signal });
-    const folders = { stagingDir: join(staging, "unpacking"), targetDir };
-    const about = { command: "cairn db", verb: "restoring", signal };
-    const named = { stores: [store], name, ...folders, ...about };
-    const { manifest } = await restoreNamed(
-      {
-        ...named,
-        // Inspection does not write to the store, so it makes no reservation. If the checkpoint is pruned in the
-        // meantime, the command reports that.
-        reserveIn: () => false,
-        accept: (one) =>
-          Promise.resolve(one.format.kv === LEVEL_FORMAT || (judgeFormat(one, LEVEL_FORMAT) ?? true)),
-        // The commands check the copy and report more.
-        verify: () => Promise.resolve(),
-      },
-      levelProvider(),
-      terminal,
-    );
-    return { source: name, manifest };
+  const { store, name: inPlace } = await openCheckpoints(run, place);
+  const { log } = run.options;
+  if (inPlace !== undefined && log !== undefined)
+    throw new UsageError("--log chooses a checkpoint, but one is already named.");
+  const { name } = await chooseCheckpoint(store, inPlace, { ask: { asked: log }, signal: run.signal });
+  const { manifest } = await restoreNamed(run, levelProvider(), {
+    stores: [store],
+    name,
+    stagingDir: join(staging, "unpacking"),
+    targetDir: join(staging, "copy"),
+    command: "cairn db",
+    verb: "restoring",
+    // Inspection does not write to the store, so it makes no reservation. If the checkpoint is pruned in the meantime,
+    // the command reports that.
+    reserveIn: () => false,
+    accept: (one) =>
+      Promise.resolve(one.format.kv === LEVEL_FORMAT || (judgeFormat(one, LEVEL_FORMAT) ?? true)),
+    // The commands check the copy and report more.
+    verify: () => Promise.resolve(),
   });
+  return { source: name, manifest };
 }
 
 /** The copy no longer exists when the message is read, so the error names the original. */

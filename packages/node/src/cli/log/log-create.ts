@@ -3,7 +3,7 @@ import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import { command } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
-import { requireLogItself, withLog } from "../places/log-place.ts";
+import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { lookBeforeBeginning, toBeginEmpty } from "../../join/may-begin.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { CairnError, isCairnError } from "@cairn/kv";
@@ -18,24 +18,20 @@ export const addLogCreate = command({
     empty: flag("create an empty log even if something holds transactions of a log of this name"),
   },
   async act(run) {
-    const log = await withLog(run.options, run.terminal, async (opened, system) => {
-      requireLogItself(opened);
-      const existing = await readLogIdentity(opened);
-      if (existing !== undefined) throw usedLog(opened.name, existing.bounds.last);
-      if (!run.options.empty) await requireNoHolder(opened, system);
-      // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
-      // address.
-      await opened.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
-      const { name, location } = opened;
-      return { name, id: (await readLogIdentity(opened))?.id ?? null, location: location ?? null };
-    });
-    await run.answer(log, `began the log ${log.name} (id ${log.id})${at(log.location)}`);
+    const { log, system } = await openLog(run);
+    requireLogItself(log);
+    const existing = await readLogIdentity(log);
+    const { name, location = null } = log;
+    if (existing !== undefined) throw usedLog(name, existing.bounds.last);
+    if (!run.options.empty) await requireNoHolder(log, system);
+    // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
+    // address.
+    await log.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
+    const id = (await readLogIdentity(log))?.id ?? null;
+    const at = location === null ? "" : ` at ${location}`;
+    await run.answer({ name, id, location }, `began the log ${name} (id ${id})${at}`);
   },
 });
-
-function at(location: string | null): string {
-  return location === null ? "" : ` at ${location}`;
-}
 
 /** Throws `CONFLICT` if something holds transactions of a log with this name, which nodes of a new log would lack. */
 async function requireNoHolder(log: TxLog, system: System): Promise<void> {

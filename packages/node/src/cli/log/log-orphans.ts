@@ -1,7 +1,4 @@
-import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import path from "node:path";
 import { CairnError, isCairnError, type KvProvider, wait } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 import { type BackupBeyond, backupsBeyond } from "../../backup/beyond-log.ts";
@@ -9,7 +6,7 @@ import { type LogHistory, logWithBackup } from "../../backup/log-with-backup.ts"
 import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { fileReader, openIndex, type OpenedIndex } from "../../index/local-index.ts";
 import { FIRST_TX_ID, firstKept } from "../../index/rows/index-state.ts";
-import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
+import type { LogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { dbDirLayout } from "../../db-dir/layout.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
@@ -23,8 +20,9 @@ import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag } from "../options/option-specs.ts";
-import { printable } from "../terminal/terminal.ts";
-import { noLog, withLog } from "../places/log-place.ts";
+import { openLog, requireIdentity } from "../places/configured-system.ts";
+import { rangeText } from "../terminal/backup-text.ts";
+import { workFolder } from "../places/staging-folder.ts";
 
 export const addLogOrphans = command({
   syntax: "orphans",
@@ -40,48 +38,52 @@ export const addLogOrphans = command({
     fromBackup: flag("print those that are in the backup of the log or of a log that it continues"),
   },
   async act(run) {
-    await withLog(run.options, run.terminal, async (opened, system) => {
-      const stores = restoreStores(system);
-      const log = logWithBackup(opened, stores);
-      const identity = await readLogIdentity(log);
-      if (identity === undefined) throw await noLog(log, system);
-      const printing = { log, identity, provider: fileReader(system.kvProvider), run };
-      const find = async () => await backupsBeyond(opened, identity, stores);
-      if (run.options.fromBackup) return await printFromBackups(await find(), opened, system, printing);
-      await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
-      await tellOfBackups(find, printing);
-    });
+    const { log: opened, system } = await openLog(run);
+    const stores = restoreStores(system);
+    const log = logWithBackup(opened, stores);
+    const identity = await requireIdentity(log, system);
+    const printing = { log, identity, provider: fileReader(system.kvProvider), run };
+    if (run.options.fromBackup)
+      return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
+    await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
+    try {
+      for (const { logId, store, listed, last } of await backupsBeyond(opened, identity, stores)) {
+        const range = rangeText({ first: listed + 1, last });
+        const printOf = system.commandLine("log orphans --from-backup");
+        run.notice(
+          `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: ${printOf} prints them.`,
+        );
+      }
+    } catch (error) {
+      // An unreadable backup does not make the command fail.
+      if (!isCairnError(error)) throw error;
+      const why = `${error.code}: ${error.message}`;
+      run.notice(`it is unknown whether a log backup holds more transactions (${why}).`);
+    }
   },
 });
 
-/** Reports the transactions that backups hold beyond the log. An unreadable backup does not make the command fail. */
-async function tellOfBackups(find: () => Promise<readonly BackupBeyond[]>, { run }: Printing): Promise<void> {
-  try {
-    for (const { logId, store, listed, last } of await find()) {
-      const range = `${formatCount(listed + 1)} to ${formatCount(last)}`;
-      tell(
-        run,
-        `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: cairn log orphans --from-backup prints them`,
-      );
-    }
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    tell(run, `it is unknown whether a log backup holds more transactions (${error.code}: ${error.message})`);
-  }
-}
-
 async function printFromQuarantine(quarantine: string, printing: Printing): Promise<void> {
-  const logId = printing.identity.id;
+  const { run, identity } = printing;
   // What was recorded about another log says nothing about this one.
   const indexes = (await readQuarantine(quarantine)).filter(
-    ({ holdsLost, held }) => holdsLost || (held.comparedWith ?? logId) !== logId,
+    ({ holdsLost, held }) => holdsLost || (held.comparedWith ?? identity.id) !== identity.id,
   );
-  if (indexes.length === 0)
-    tell(printing.run, `no index in ${quarantine} holds transactions that the log lost`);
+  if (indexes.length === 0) run.notice(`no index in ${quarantine} holds transactions that the log lost.`);
   const unreadable: CairnError[] = [];
   for (const index of indexes) {
-    const problem = await printOrphans(index, printing);
-    if (problem !== undefined) unreadable.push(problem);
+    try {
+      await printOrphans(index, printing);
+    } catch (error) {
+      if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
+      const message = `${index.folder} cannot be read completely: ${error.message}`;
+      run.notice(message);
+      const hint =
+        error.code === "INDEX_LOCKED"
+          ? "Run the command again later."
+          : "Inspect that index with cairn db check. The transactions of other indexes were printed completely.";
+      unreadable.push(new CairnError(error.code, message, { hint, cause: error }));
+    }
   }
   // The error is thrown last, so that everything readable is printed and the exit code shows that something is missing.
   if (unreadable[0] !== undefined) throw unreadable[0];
@@ -97,28 +99,20 @@ async function printFromBackups(
   system: System,
   printing: Printing,
 ): Promise<void> {
-  const { run } = printing;
-  const { dir, kvProvider } = system;
-  if (backups.length === 0) return tell(run, "no log backup holds transactions that the log does not hold");
-  const stores = restoreStores(system);
+  const { run, identity } = printing;
+  if (backups.length === 0) return run.notice("no log backup holds transactions that the log does not hold.");
   const signal = run.interruptible("not all transactions were printed");
-  const work = path.join(dir, `.cairn-orphans-${randomBytes(4).toString("hex")}`);
-  run.defer(() => rm(work, { recursive: true, force: true }));
+  const dir = workFolder(run, system.dir, "orphans");
+  const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
+  const building = { system: { ...system, nodeId: `cairn log orphans on ${hostname()}` }, dir, signal };
   for (const { logId, store, shared, listed, last } of backups) {
-    const plan = await planPast({
-      stores,
-      kvFormat: kvProvider.format,
-      logId,
-      at: { txId: last },
-      signal,
-    });
-    const nodeId = `cairn log orphans on ${hostname()}`;
-    const { live } = await buildPast({ plan, system: { ...system, nodeId }, dir: work, signal });
+    const plan = await planPast({ ...planning, logId, at: { txId: last } });
+    const { live } = await buildPast({ ...building, plan });
     const folder = `the backup of the log ${logId} in ${store.location}`;
-    const held = { shared, comparedWith: printing.identity.id };
+    const held = { shared, comparedWith: identity.id };
     // The log's own backup says nothing about what it has in common with the log.
-    const log = logId === printing.identity.id ? opened : printing.log;
-    await printReadable({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
+    const log = logId === identity.id ? opened : printing.log;
+    await printOrphans({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
   }
 }
 
@@ -127,23 +121,6 @@ interface Printing {
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   readonly run: CommandRun;
-}
-
-/** Prints the transactions that only `index` contains. Returns the error if the index could not be read completely. */
-async function printOrphans(index: QuarantinedIndex, printing: Printing): Promise<CairnError | undefined> {
-  try {
-    await printReadable(index, printing);
-    return undefined;
-  } catch (error) {
-    if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
-    const message = `${index.folder} cannot be read completely: ${error.message}`;
-    tell(printing.run, message);
-    const hint =
-      error.code === "INDEX_LOCKED"
-        ? "Run the command again later."
-        : "Inspect that index with cairn db check. The transactions of other indexes were printed completely.";
-    return new CairnError(error.code, message, { hint, cause: error });
-  }
 }
 
 /** How long an index in quarantine may be in use (ms), and the pause before it is opened again. */
@@ -164,7 +141,7 @@ async function openUnlocked(provider: KvProvider, live: string): Promise<OpenedI
 }
 
 /** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
-async function printReadable(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
+async function printOrphans(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
   const { log, identity, provider, run } = printing;
   const { kv, state } = await openUnlocked(provider, index.live);
   try {
@@ -172,46 +149,41 @@ async function printReadable(index: QuarantinedIndex, printing: Printing, listed
     const common = await commonWithLog(kv, state, log, identity);
     const { txId: shared, isProven } = await withRecorded({ kv, state }, common, index.held, identity);
     if (shared < FIRST_TX_ID) {
-      tell(
-        run,
-        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed`,
+      run.notice(
+        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed.`,
       );
     }
     const after = Math.max(shared, listed);
     let printed = 0;
     for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared, after)) {
       const of = `transaction ${formatCount(txId)}`;
-      for (const key of evicted) {
-        tell(
-          run,
-          `${of}: omitted the document that it put to ${printable(key)}, which was evicted afterwards`,
-        );
-      }
-      if (unmatched > 0 && line !== undefined) {
-        const conditions = formatNumberOf(unmatched, "precondition");
-        tell(run, `${of}: omitted ${conditions} on revisions that the log lost`);
-      }
+      for (const key of evicted)
+        run.notice(`${of}: omitted the document that it put to ${key}, which was evicted afterwards.`);
       if (line === undefined) continue;
+      const conditions = formatNumberOf(unmatched, "precondition");
+      if (unmatched > 0) run.notice(`${of}: omitted ${conditions} on revisions that the log lost.`);
       printed += 1;
       await run.line(line);
     }
     const kept = firstKept(state);
-    const range = `${formatCount(after + 1)} to ${formatCount(state.txId)}`;
+    const range = rangeText({ first: after + 1, last: state.txId });
     const sentences = [
-      ...(state.txId > shared ? [`only it contains transactions ${range}`] : []),
+      ...(state.txId > shared
+        ? [`the log lost transactions ${range}, and may have got them back by cairn load since`]
+        : []),
       ...(kept > after + 1 ? [forgotten(after, kept)] : []),
       ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),
       ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
       `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
     ];
-    tell(run, `${index.folder}: ${sentences.join("; ")}`);
+    run.notice(`${index.folder}: ${sentences.join("; ")}.`);
   } finally {
     await kv.close();
   }
 }
 
 function forgotten(after: TxId, kept: TxId): string {
-  return `transactions ${formatCount(after + 1)} to ${formatCount(kept - 1)} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
+  return `transactions ${rangeText({ first: after + 1, last: kept - 1 })} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
 }
 
 function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {
@@ -220,8 +192,4 @@ function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {
       ? `the policy "outcomes" removed the outcomes`
       : "neither the log nor a backup holds the messages";
   return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (${isUncompared ? "a node compares them with its own index when it starts" : "cairn db can read the index"})`;
-}
-
-function tell({ terminal }: CommandRun, sentence: string): void {
-  terminal.stderr.write(`notice: ${sentence}.\n`);
 }

@@ -1,10 +1,7 @@
-import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, isCairnError } from "@cairn/kv";
-import { isUnused, type LogIdentity, readLogIdentity, usedLog } from "../../log/log-identity.ts";
+import { type CairnError, isCairnError } from "@cairn/kv";
+import { isUnused, readLogIdentity, usedLog } from "../../log/log-identity.ts";
 import type { System } from "../../api/system.ts";
 import { readLineages, replacedLogs } from "../../backup/backup-lineage.ts";
 import { isOwnStore, restoreStores } from "../../checkpoints/checkpoint-stores.ts";
@@ -16,27 +13,27 @@ import { buildPlanned } from "../../replay/past-index.ts";
 import type { OtherHistory } from "../../replay/other-histories.ts";
 import { checkpointAlone, type PastPlan } from "../../replay/past-plan.ts";
 import { isoTime } from "../../text/iso-time.ts";
-import type { TxLog } from "../../log/tx-log.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, textValue } from "../options/option-specs.ts";
 import { POINT_OPTIONS, pointOf } from "../options/past-point.ts";
-import { KEY_OPTIONS } from "../options/store-keys.ts";
-import { requireLogItself, withLog } from "../places/log-place.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { describeSource } from "../places/past-source.ts";
-import type { ProgressDisplay } from "../terminal/progress-display.ts";
-import { UsageError } from "../terminal/report-error.ts";
-import { printable } from "../terminal/terminal.ts";
-import { findSurvivor } from "./recovery-checkpoint.ts";
-import { lastKnownTx, planRecovery, whyNotReplaced } from "./recovery-plan.ts";
+import { workFolder } from "../places/staging-folder.ts";
+import { readSurvivor } from "./recovery-checkpoint.ts";
+import { lastKnownTx, planRecovery, type RecoveryPlace, whyNotReplaced } from "./recovery-plan.ts";
 
 const RECOVER = {
   ...CONFIGURATION_OPTIONS,
-  from: textValue(
-    "<checkpoint>",
-    "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
-  ),
+  from: {
+    ...textValue(
+      "<checkpoint>",
+      "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
+    ),
+    conflicts: ["atTx", "at", "log"],
+  },
   ...KEY_OPTIONS,
   ...POINT_OPTIONS,
   log: textValue("<id>", "the id of the lost log, if the stores contain several of the same name"),
@@ -44,28 +41,6 @@ const RECOVER = {
 };
 
 type RecoverRun = CommandRun<OptionValues<typeof RECOVER>>;
-
-/** Returns the plan that does without checkpoints that turned out to be damaged. */
-type Planning = Parameters<typeof buildPlanned>[0];
-
-/** Where the new log begins, and the unused log that it replaces, if there is one. */
-interface RecoveryPlace {
-  readonly log: TxLog;
-  readonly system: System;
-  readonly existing: LogIdentity | undefined;
-}
-
-/** The point at which the new log continues the lost one. */
-interface Continuation {
-  readonly continues: ContinuedLog;
-  /** The checkpoint that ends at that point or, if there is none, the newest one before it; null if none is needed. */
-  readonly checkpoint: string | null;
-  readonly store: string | null;
-  /** The number of transactions that the lost log is known to have held after that point. */
-  readonly beyond: number;
-  /** Checkpoints of other histories of the lost log, which the new log does not continue. */
-  readonly others: readonly OtherHistory[];
-}
 
 export const addLogRecover = command({
   syntax: "recover",
@@ -78,45 +53,40 @@ export const addLogRecover = command({
   ],
   options: RECOVER,
   async act(run) {
-    const { options, terminal } = run;
-    const at = pointOf(options);
-    const { from, log: logId, dryRun } = options;
-    if (from !== undefined && (at !== undefined || logId !== undefined))
-      throw new UsageError("--from cannot be combined with another option that chooses where to continue.");
-    await withLog(options, terminal, async (log, system) => {
-      requireLogItself(log);
-      const existing = await readLogIdentity(log);
-      const place = { log, system, existing };
-      const refusal = await whyNotReplaced(log, existing);
-      if (refusal !== undefined && !dryRun) throw refusal;
-      if (from !== undefined) {
-        const found = await ofCheckpoint(run, system, from);
-        if (dryRun) return await writePlan(run, checkpointAlone(found), log.name, refusal);
-        return await write(run, await replace(place, found));
-      }
-      const signal = run.interruptible("no log was begun");
-      const planning: Planning = async (damaged) =>
-        await planRecovery(log, system, existing, {
-          ...omitUndefined({ at, logId }),
-          found: damaged,
-          signal,
-        });
-      if (dryRun) return await writePlan(run, await planning(new Map()), log.name, refusal);
-      await write(run, await replace(place, await readPast(run, planning, place)));
-    });
+    const { from, log: logId, dryRun } = run.options;
+    const at = pointOf(run.options);
+    const configured = await openLog(run);
+    const { log, system } = configured;
+    requireLogItself(log);
+    const existing = await readLogIdentity(log);
+    const place = { ...configured, existing };
+    const refusal = await whyNotReplaced(log, existing);
+    if (refusal !== undefined && !dryRun) throw refusal;
+    if (from !== undefined) {
+      const { name, store, manifest } = await readSurvivor(run, system, from);
+      const { txId, sha256 } = manifest.anchor;
+      const plan = checkpointAlone({ name, store, txId });
+      if (dryRun) return await writePlan(run, plan, log.name, refusal);
+      return await begin(run, place, plan, { log: manifest.log.id, anchor: { txId, sha256 } }, 0);
+    }
+    const signal = run.interruptible("no log was begun");
+    const planning = async (found: ReadonlyMap<string, CairnError>): Promise<PastPlan> =>
+      await planRecovery(place, { ...omitUndefined({ at, logId }), found, signal });
+    if (dryRun) {
+      const plan = await planning(new Map());
+      await writePlan(run, plan, log.name, refusal);
+      if (plan.checkpoint !== undefined)
+        run.notice(
+          `${plan.checkpoint.name} was not read back. If it turns out to be damaged, the command itself says so, and uses the next best checkpoint instead, which may end earlier.`,
+        );
+      return;
+    }
+    const { plan, past } = await readPast(run, planning, system);
+    const { log: of, txId, sha256 } = past.state;
+    const beyond = Math.max(0, (await lastKnownTx(place, of.id, plan)) - txId);
+    await begin(run, place, plan, { log: of.id, anchor: { txId, sha256 } }, beyond);
   },
 });
-
-async function ofCheckpoint(
-  { options, terminal }: RecoverRun,
-  system: System,
-  from: string,
-): Promise<Continuation & NonNullable<PastPlan["checkpoint"]>> {
-  const { name, store, manifest } = await findSurvivor(system, from, options, terminal);
-  const { txId, sha256 } = manifest.anchor;
-  const continues = { log: manifest.log.id, anchor: { txId, sha256 } };
-  return { name, txId, continues, checkpoint: name, store, beyond: 0, others: [] };
-}
 
 /**
  * Builds the index with which nodes will join, and removes it again, so that the new log continues only from a readable
@@ -124,73 +94,74 @@ async function ofCheckpoint(
  */
 async function readPast(
   run: RecoverRun,
-  planning: Planning,
-  { log, system, existing }: RecoveryPlace,
-): Promise<Continuation> {
-  const { terminal, signal } = run;
+  planning: Parameters<typeof buildPlanned>[0],
+  system: System,
+): ReturnType<typeof buildPlanned> {
   const { dir, checkpointer } = system;
   const nodeId = `cairn log recover on ${hostname()}`;
-  const work = join(dir, `.cairn-recover-${randomBytes(4).toString("hex")}`);
-  let reading: ProgressDisplay | undefined;
-  const onProgress = (done: number, total: number): void => {
-    reading ??= run.progress("reading back", total, formatCount);
-    reading.update(done, "transactions");
-  };
+  const reading = run.lateProgress("reading back", formatCount);
+  const onProgress = (done: number, total: number): void => reading.update(done, total, "transactions");
   const isOwn = isOwnStore(system);
   const damaged: string[] = [];
   try {
-    const { plan, past } = await buildPlanned(
+    return await buildPlanned(
       planning,
-      { system: { ...system, nodeId }, dir: work, signal, onProgress },
+      { system: { ...system, nodeId }, dir: workFolder(run, dir, "recover"), signal: run.signal, onProgress },
       ({ name, error: { code, message } }, store) => {
         if (isOwn(store)) damaged.push(name);
-        const reason = `${name} cannot be used, and the next best checkpoint is tried: ${code}: ${message}`;
-        terminal.stderr.write(`notice: ${printable(reason)}\n`);
+        run.notice(`${name} cannot be used, and the next best checkpoint is tried: ${code}: ${message}`);
       },
     );
-    const { log: of, txId, sha256 } = past.state;
-    const { checkpoint, others } = plan;
-    return {
-      continues: { log: of.id, anchor: { txId, sha256 } },
-      checkpoint: checkpoint?.name ?? null,
-      store: checkpoint?.store ?? null,
-      beyond: Math.max(0, (await lastKnownTx(log, of.id, existing, plan)) - txId),
-      others,
-    };
   } finally {
-    reading?.stop();
+    reading.stop();
     if (checkpointer !== undefined) await tryMarkDamaged(checkpointer.store, damaged, nodeId);
-    await rm(work, { recursive: true, force: true });
   }
 }
 
-/** Begins the log. If an unused log exists, it is replaced. */
-async function replace({ log, system, existing }: RecoveryPlace, found: Continuation) {
+/**
+ * Begins the log. If an unused log exists, it is replaced. `beyond` is the number of transactions that the lost log is
+ * known to have held after the point at which the new log continues it.
+ */
+async function begin(
+  run: RecoverRun,
+  { log, system, existing }: RecoveryPlace,
+  { checkpoint, others }: PastPlan,
+  continues: ContinuedLog,
+  beyond: number,
+): Promise<void> {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
-  const { continues, checkpoint, store, beyond, others } = found;
   const { txId } = continues.anchor;
   const replaces = await replacedBy(system, continues.log);
   const birth = { offset: txId, deliberate: true, continues, ...(replaces.length > 0 && { replaces }) };
   await log.create((id) => encodeBirthRecord({ log: id, ...birth }));
   const identity = await readLogIdentity(log);
+  const { name, location = null } = log;
   // If several such commands run at the same time, only one of them creates the log. The others succeed only if the log
   // that it created continues from the point that they chose.
-  if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues)) {
-    throw usedLog(log.name, identity?.bounds.last ?? 0);
-  }
+  if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues))
+    throw usedLog(name, identity?.bounds.last ?? 0);
   const { id } = identity;
-  return {
-    name: log.name,
-    location: log.location ?? null,
-    id,
-    offset: txId,
-    checkpoint,
-    store,
-    continues: { log: continues.log, txId },
-    beyond,
-    others,
-    isShared: log.peers !== undefined,
-  };
+  const at = location === null ? "" : ` at ${location}`;
+  const after = `transaction ${formatCount(txId)} of ${continues.log}`;
+  const next =
+    log.peers === undefined
+      ? "start the node to follow it"
+      : "running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node";
+  const result = `began the log ${name} (id ${id})${at}, which continues after ${after}; ${next}`;
+  await run.answer(
+    {
+      name,
+      location,
+      id,
+      offset: txId,
+      checkpoint: checkpoint?.name ?? null,
+      store: checkpoint?.store ?? null,
+      continues: { log: continues.log, txId },
+      beyond,
+      others: describeOthers(others),
+    },
+    [result, ...leftOut(beyond, others)].join("\n"),
+  );
 }
 
 /** If a store cannot be read, returns none, and the times at which the logs were begun decide. */
@@ -201,23 +172,6 @@ async function replacedBy(system: System, continued: string): Promise<string[]> 
     if (!isCairnError(error)) throw error;
     return [];
   }
-}
-
-async function write(
-  run: RecoverRun,
-  { isShared, others, ...begun }: Awaited<ReturnType<typeof replace>>,
-): Promise<void> {
-  const { name, location, id, continues, beyond } = begun;
-  const place = location === null ? "" : ` at ${location}`;
-  const after = `transaction ${formatCount(continues.txId)} of ${continues.log}`;
-  const next = isShared
-    ? "running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node"
-    : "start the node to follow it";
-  const result = `began the log ${name} (id ${id})${place}, which continues after ${after}; ${next}`;
-  await run.answer(
-    { ...begun, others: describeOthers(others) },
-    [result, ...leftOut(beyond, others)].join("\n"),
-  );
 }
 
 async function writePlan(
@@ -236,9 +190,7 @@ async function writePlan(
     [result, ...leftOut(beyond, others)].join("\n"),
   );
   if (refusal !== undefined)
-    run.terminal.stderr.write(
-      `notice: without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}\n`,
-    );
+    run.notice(`without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}`);
 }
 
 function describeOthers(others: readonly OtherHistory[]): object[] {

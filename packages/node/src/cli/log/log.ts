@@ -1,11 +1,10 @@
 import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
-import { readLogIdentity } from "../../log/log-identity.ts";
 import { planTrim, trimLog } from "../../upkeep/plan-trim.ts";
 import { formatCount, formatTime } from "../../text/quantities.ts";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { durationValue, flag } from "../options/option-specs.ts";
-import { noLog, withLog } from "../places/log-place.ts";
+import { openLog, requireIdentity } from "../places/configured-system.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { addLogBackup } from "./backup/log-backup.ts";
 import { addLogCreate } from "./log-create.ts";
@@ -18,15 +17,12 @@ const addStatus = command({
   examples: ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
   options: CONFIGURATION_OPTIONS,
   async act(run) {
-    const status = await withLog(run.options, run.terminal, async (log, system) => {
-      const identity = await readLogIdentity(log);
-      if (identity === undefined) throw await noLog(log, system);
-      const { id, name, bounds, birth } = identity;
-      const newest = await log.fetch(bounds.last);
-      const lastAt = newest === undefined ? null : new Date(newest.time).toISOString();
-      return { name, id, first: bounds.first, last: bounds.last, lastAt, offset: birth?.offset ?? null };
-    });
-    const { name, id, first, last, lastAt, offset } = status;
+    const { log, system } = await openLog(run);
+    const { id, name, bounds, birth } = await requireIdentity(log, system);
+    const { first, last } = bounds;
+    const newest = await log.fetch(last);
+    const lastAt = newest === undefined ? null : new Date(newest.time).toISOString();
+    const offset = birth?.offset ?? null;
     const fields = formatFields([
       ["Log", name],
       ["Id", id],
@@ -34,7 +30,7 @@ const addStatus = command({
       ["Last", lastAt === null ? "unknown" : formatTime(lastAt)],
       ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
     ]);
-    await run.answer(status, fields);
+    await run.answer({ name, id, first, last, lastAt, offset }, fields);
   },
 });
 
@@ -52,14 +48,13 @@ const addTrim = command({
   },
   async act(run) {
     const { dryRun, keep } = run.options;
-    const plan = await withLog(run.options, run.terminal, async (log, { trim: policy, ...system }) =>
-      (dryRun ? planTrim : trimLog)({
-        log,
-        stores: restoreStores(system),
-        kvFormat: system.kvProvider.format,
-        keep: keep ?? policy?.keep,
-      }),
-    );
+    const { log: opened, system } = await openLog(run);
+    const plan = await (dryRun ? planTrim : trimLog)({
+      log: opened,
+      stores: restoreStores(system),
+      kvFormat: system.kvProvider.format,
+      keep: keep ?? system.trim?.keep,
+    });
     const { log, first, last, upTo, checkpoint, backup } = plan;
     const range = `${formatCount(first)} to ${formatCount(upTo - 1)}`;
     const gone = upTo - 1 === first ? `message ${formatCount(first)}` : `messages ${range}`;

@@ -6,13 +6,17 @@ import { askStatus } from "../../cluster/ask-cluster.ts";
 import { restoreStores } from "../../checkpoints/checkpoint-stores.ts";
 import { isUnused, type LogIdentity, usedLog } from "../../log/log-identity.ts";
 import { findLostLog } from "../../join/lost-log.ts";
-import type { System } from "../../api/system.ts";
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
 import type { OtherHistory } from "../../replay/other-histories.ts";
 import { beyondReach } from "../../replay/past-reach.ts";
 import type { TxLog } from "../../log/tx-log.ts";
 import { isoTime } from "../../text/iso-time.ts";
-import { UsageError } from "../terminal/report-error.ts";
+import { type ConfiguredLog, noStore } from "../places/configured-system.ts";
+
+/** Where the new log begins, and the log that exists there; it is replaced if it is unused. */
+export interface RecoveryPlace extends ConfiguredLog {
+  readonly existing: LogIdentity | undefined;
+}
 
 /** The time within which nodes must report that they have a log open, in ms. */
 const ASK_MS = 2_000;
@@ -51,31 +55,20 @@ const REPLACE_ON_PURPOSE =
  * stores do not show which of two histories the log had last.
  */
 export async function planRecovery(
-  log: TxLog,
-  system: System,
-  existing: LogIdentity | undefined,
-  {
-    at,
-    logId,
-    found,
-    signal,
-  }: Partial<Pick<PastOptions, "at" | "logId" | "found">> & Pick<PastOptions, "signal">,
+  { log, system, existing }: RecoveryPlace,
+  asked: Partial<Pick<PastOptions, "at" | "logId">> & Pick<PastOptions, "found" | "signal">,
 ): Promise<PastPlan> {
+  const { at, signal } = asked;
   const stores = restoreStores(system);
-  if (stores.length === 0) {
-    throw new UsageError(
-      "The configuration has no checkpoint store.",
-      "Give the path of a checkpoint with --from.",
-    );
-  }
+  if (stores.length === 0) throw noStore("Give the path of a checkpoint with --from.");
   const kvFormat = system.kvProvider.format;
   const isInUse = existing !== undefined && !isUnused(existing);
-  const wanted =
-    logId ??
+  const logId =
+    asked.logId ??
     (isInUse
       ? await logAt(existing, stores, at)
       : (await findLostLog(stores, { name: log.name, kvFormat, exceptId: existing?.id, signal }))?.id);
-  if (wanted === undefined) {
+  if (logId === undefined) {
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `The configured stores have neither a checkpoint nor a backup of a log "${log.name}".`,
@@ -84,16 +77,9 @@ export async function planRecovery(
       },
     );
   }
-  const plan = await planPast({
-    stores,
-    kvFormat,
-    logId: wanted,
-    at,
-    signal,
-    ...(found && { found }),
-  });
+  const plan = await planPast({ ...asked, stores, kvFormat, logId });
   const later = plan.others.find(({ isLater }) => isLater);
-  if (at === undefined && later !== undefined) throw contested(wanted, plan, later);
+  if (at === undefined && later !== undefined) throw contested(logId, plan, later);
   // The backup determines the last transaction at or before a time, but it may end before that time.
   const reaches = plan.exact || at === undefined || ("time" in at && plan.history !== undefined);
   if (reaches) return plan;
@@ -137,9 +123,8 @@ async function logAt(
  * responding node.
  */
 export async function lastKnownTx(
-  log: TxLog,
+  { log, existing }: RecoveryPlace,
   logId: string,
-  existing: LogIdentity | undefined,
   { known }: PastPlan,
 ): Promise<TxId> {
   let last = known;

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import type { StatusVerdict } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { askStatus, type Peer } from "../../cluster/ask-cluster.ts";
@@ -13,61 +12,85 @@ import type { TxLog } from "../../log/tx-log.ts";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatCount, formatDuration, formatNumberOf } from "../../text/quantities.ts";
 import { stagingFolder } from "../places/staging-folder.ts";
-import { type Terminal, writeJson, writeLine } from "../terminal/terminal.ts";
-import { noLog } from "../places/log-place.ts";
+import { type ConfiguredLog, noLog } from "../places/configured-system.ts";
+import type { CommandRun } from "../options/command.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
-export interface ClusterQuery {
-  readonly timeoutMs: number;
-  readonly digest: boolean;
-  /** If true, the nodes are compared with a rebuild even if they all agree. */
-  readonly rebuild: boolean;
-  readonly signal?: AbortSignal | undefined;
+/** A log that connects the nodes that have it open. */
+export interface OpenedCluster extends ConfiguredLog {
+  readonly peers: PeerChannel;
 }
+
+/** If `rebuild` is set, the nodes are compared with a rebuild even if they all agree. */
+type ClusterRun = CommandRun<{ readonly digest: boolean; readonly rebuild: boolean }>;
 
 /** Nodes report every second that they are working on a response, but the report of a busy node may be late. */
 const MIN_SILENCE_MS = 10_000;
 /** The time that nodes have to reach the transaction at which they are compared. */
 const CATCH_UP_MS = 30_000;
-const REPORT_EVERY_MS = 5_000;
 
 /** Queries the nodes that have this log open. Throws `NOT_READY` if none responds. */
 export async function viewCluster(
-  log: TxLog,
-  channel: PeerChannel,
-  system: System,
-  query: ClusterQuery,
-  terminal: Terminal,
+  run: ClusterRun,
+  { log, system, peers: channel }: OpenedCluster,
+  timeoutMs: number,
+  signal?: AbortSignal,
 ): Promise<ComparedView> {
+  const query = { timeoutMs, signal };
   const identity = await readLogIdentity(log);
-  const { timeoutMs } = query;
   const peers = await askStatus(channel, query);
+  const { name } = log;
   if (identity === undefined) {
     if (peers.length === 0) throw await noLog(log, system);
-    const noIdentity = { name: log.name, id: null, lastTxId: null };
+    const noIdentity = { name, id: null, lastTxId: null };
     return { log: noIdentity, peers, silent: [], past: undefined, comparison: undefined };
   }
+  const { id, bounds, birth } = identity;
   // Only nodes know the offset of a log whose birth record was trimmed.
-  const reported = peers.find(({ status }) => status.log.id === identity.id)?.status.log.lastTxId;
-  const lastTxId = reported ?? identity.bounds.last + (identity.birth?.offset ?? 0);
-  const about = { log: { name: log.name, id: identity.id, lastTxId } };
-  if (!peers.some(isMember(about))) throw noAnswer(log.name, channel, timeoutMs);
+  const reported = peers.find(({ status }) => status.log.id === id)?.status.log.lastTxId;
+  const about = { log: { name, id, lastTxId: reported ?? bounds.last + (birth?.offset ?? 0) } };
+  if (!peers.some(isMember(about))) {
+    const within = formatDuration(timeoutMs);
+    throw new CairnError("NOT_READY", `No node of the log "${name}" responded within ${within}.`, {
+      hint: `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${channel.address}.`,
+    });
+  }
   const own = peers.filter(hasLog(about));
   const view = { ...(await viewOf(channel, about.log, peers, query)), comparison: undefined };
-  if (!query.digest || own.length === 0) return view;
-  const report = progressReporter(terminal);
+  if (!run.options.digest || own.length === 0) return view;
   const ended = new AbortController();
-  const comparison = await compareNodes(channel, identity.id, own, {
+  const checking = run.lateProgress("comparing with the log", formatCount);
+  const comparison = await compareNodes(channel, id, own, {
     timeoutMs,
     silenceMs: Math.max(timeoutMs, MIN_SILENCE_MS),
     waitMs: CATCH_UP_MS,
-    always: query.rebuild,
-    rebuild: async (txId) => await rebuild(txId, log, system, ended, terminal),
-    onCheck: ({ node }, done, total) => report(`${node} is comparing its index with the log`, done, total),
+    always: run.options.rebuild,
+    rebuild: async (txId) => await rebuild(run, txId, log, system, ended),
+    onCheck: ({ node }, done, total) => checking.update(done, total, `transactions, by ${node}`),
   });
   // A failed rebuild is a result; an interrupted rebuild is not.
   ended.signal.throwIfAborted();
   return { ...view, comparison };
+}
+
+async function rebuild(
+  run: CommandRun,
+  txId: number,
+  log: TxLog,
+  system: System,
+  ended: AbortController,
+): Promise<Rebuilt> {
+  const dir = await stagingFolder(run, "cairn-rebuild-");
+  const { update, stop } = run.lateProgress("rebuilding", formatCount);
+  const { signal, forget } = interruptible(run.terminal, "the nodes were not compared");
+  signal.addEventListener("abort", () => ended.abort(signal.reason));
+  const onProgress = (done: number, total: number): void => update(done, total, "transactions of the log");
+  try {
+    return await rebuildIndex({ system, log, dir, txId, signal, onProgress });
+  } finally {
+    stop();
+    forget();
+  }
 }
 
 /**
@@ -76,14 +99,13 @@ export async function viewCluster(
  * log responded, or `NOT_READY` if something does not work now.
  */
 export async function writeCluster(
+  run: CommandRun,
   view: ComparedView,
-  terminal: Terminal,
-  { json, expect = 0 }: { readonly json: boolean; readonly expect?: number | undefined },
+  expect: number | undefined,
 ): Promise<void> {
   const now = Date.now();
   const status = clusterStatus(view, now);
-  if (json) await writeJson(terminal.stdout, clusterJson(view, status));
-  else await writeLine(terminal.stdout, formatCluster(view, now, terminal.stdout));
+  await run.answer(clusterJson(view, status), formatCluster(view, now, run.terminal.stdout));
   const { comparison } = view;
   const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
   const names = wrong.map(({ node }) => node).join(", ");
@@ -163,50 +185,4 @@ function clusterJson({ comparison, ...view }: ComparedView, found: ReturnType<ty
     nodes: same.map(({ instance }) => instance),
   }));
   return { ...status, nodes, comparison: { txId, verdict, rebuilt: built, wrong, otherVersions } };
-}
-
-async function rebuild(
-  txId: number,
-  log: TxLog,
-  system: System,
-  ended: AbortController,
-  terminal: Terminal,
-): Promise<Rebuilt> {
-  const report = progressReporter(terminal);
-  const dir = await stagingFolder(undefined, "cairn-rebuild-", terminal);
-  const { signal, forget } = interruptible(terminal, "the nodes were not compared");
-  signal.addEventListener("abort", () => ended.abort(signal.reason));
-  try {
-    return await rebuildIndex({
-      system,
-      log,
-      dir,
-      txId,
-      signal,
-      onProgress: (done, total) => report("Rebuilding from the log", done, total),
-    });
-  } finally {
-    forget();
-    await rm(dir, { recursive: true, force: true });
-  }
-}
-
-function progressReporter({ stderr }: Terminal): (what: string, done: number, total: number) => void {
-  let last = Date.now();
-  return (what, done, total) => {
-    if (Date.now() - last < REPORT_EVERY_MS) return;
-    last = Date.now();
-    const amounts = total === 0 ? "" : `: ${formatCount(done)} of ${formatCount(total)} transactions`;
-    stderr.write(`${what}${amounts}\n`);
-  };
-}
-
-function noAnswer(name: string, { address }: PeerChannel, timeoutMs: number): CairnError {
-  return new CairnError(
-    "NOT_READY",
-    `No node of the log "${name}" responded within ${formatDuration(timeoutMs)}.`,
-    {
-      hint: `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${address}.`,
-    },
-  );
 }

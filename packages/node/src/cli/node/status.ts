@@ -12,25 +12,43 @@ import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
 import { redraw } from "../terminal/redraw.ts";
 import { printable, type Terminal } from "../terminal/terminal.ts";
-import { withLog } from "../places/log-place.ts";
-import { requireNodes, requireWorking, viewCluster, writeCluster } from "./status-cluster.ts";
+import { openLog } from "../places/configured-system.ts";
+import {
+  type OpenedCluster,
+  requireNodes,
+  requireWorking,
+  viewCluster,
+  writeCluster,
+} from "./status-cluster.ts";
 
 const POLL_INTERVAL_MS = 100;
 /** The default timeout. It is longer than the two seconds for which a node waits for its log before it responds. */
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
+const WATCH_INTERVAL_MS = 2_000;
+const OF_CLUSTER = { implies: { cluster: true } } as const;
+
 const STATUS_OPTIONS = {
   ...NODE_OPTIONS,
   wait: durationValue("wait at most this long for the node to become ready and read its log", 1),
-  watch: flag(
-    "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
-  ),
-  cluster: flag("query all nodes that have the configured log open"),
-  digest: flag("with --cluster: compare their indexes at one transaction"),
-  rebuild: flag("with --digest: compare the nodes with a rebuild from the log even if they all agree"),
-  expect: countValue("<nodes>", "with --cluster: exit with 1 if fewer nodes of the log respond than this", 1),
-  timeout: durationValue("with --cluster: how long to wait for nodes (default: PT3S)", 1),
+  watch: {
+    ...flag(
+      "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
+    ),
+    conflicts: ["json", "wait", "digest", "rebuild", "expect"],
+  },
+  cluster: flag("query all nodes that have the configured log open; the options below imply it"),
+  digest: { ...flag("compare their indexes at one transaction"), ...OF_CLUSTER },
+  rebuild: {
+    ...flag("like --digest, and compare the nodes with a rebuild from the log even if they all agree"),
+    implies: { cluster: true, digest: true } as const,
+  },
+  expect: {
+    ...countValue("<nodes>", "exit with 1 if fewer nodes of the log respond than this", 1),
+    ...OF_CLUSTER,
+  },
+  timeout: { ...durationValue("how long to wait for nodes (default: PT3S)", 1), ...OF_CLUSTER },
 };
 
 type StatusRun = CommandRun<OptionValues<typeof STATUS_OPTIONS>>;
@@ -47,121 +65,62 @@ export const addStatus = command({
   ],
   options: STATUS_OPTIONS,
   async act(run) {
-    const { options } = run;
-    if (options.watch) return await watchNode(run);
-    if (options.cluster) return await showCluster(run);
-    const needsCluster = given(options, ["digest", "rebuild", "timeout", "expect"]);
-    if (needsCluster !== undefined) throw new UsageError(`--${needsCluster} requires --cluster.`);
-    return await showNode(run);
+    const {
+      cluster: isCluster,
+      watch: isWatched,
+      expect,
+      timeout: timeoutMs = DEFAULT_TIMEOUT_MS,
+    } = run.options;
+    if (isWatched && run.terminal.stdout.isTTY !== true)
+      throw new UsageError(
+        "--watch requires a terminal.",
+        "In a pipe, run cairn status --json as often as you need the status.",
+      );
+    const cluster = isCluster ? await openCluster(run) : undefined;
+    const view = cluster && ((signal?: AbortSignal) => viewCluster(run, cluster, timeoutMs, signal));
+    if (view === undefined && isCluster)
+      run.notice(
+        "An embedded log has a single node and connects no others, so only the node at --url is shown.",
+      );
+    if (isWatched) return await watch(run, view);
+    if (view !== undefined) return await writeCluster(run, await view(), expect);
+    const status = await readStatus(await openNode(run), run.options.wait);
+    await run.answer(status, statusText(status, run.terminal));
+    requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
+    requireNodes(1, expect);
   },
 });
 
-/** Returns the first of these options that is given. */
-function given(
-  options: StatusRun["options"],
-  names: readonly (keyof StatusRun["options"])[],
-): string | undefined {
-  return names.find((name) => options[name] !== undefined && options[name] !== false);
+/** Undefined if the log connects no nodes: an embedded log belongs to a single node, which has it locked. */
+async function openCluster(run: StatusRun): Promise<OpenedCluster | undefined> {
+  const config = requireConfig(await readConfiguration(run.options, run.terminal));
+  if (config.txLog.id === EMBEDDED_LOG) return undefined;
+  const { log, system } = await openLog(run);
+  return log.peers && { log, system, peers: log.peers };
 }
 
-const WATCH_INTERVAL_MS = 2_000;
-
-async function watchNode(run: StatusRun): Promise<void> {
-  const { options, terminal } = run;
-  const excluded = given(options, ["json", "wait", "digest", "rebuild", "expect"]);
-  if (excluded !== undefined) throw new UsageError(`--watch and --${excluded} cannot be combined.`);
-  const { stdout } = terminal;
-  if (stdout.isTTY !== true) {
-    throw new UsageError(
-      "--watch requires a terminal.",
-      "In a pipe, run cairn status --json as often as you need the status.",
-    );
-  }
-  if (options.cluster) return await watchCluster(run);
-  if (options.timeout !== undefined) throw new UsageError("--timeout requires --cluster.");
-  const node = await openNode(run);
+/** What does not respond now may do so again. */
+async function watch(
+  run: StatusRun,
+  view: ((signal: AbortSignal) => Promise<ComparedView>) | undefined,
+): Promise<void> {
+  const { terminal } = run;
+  const node = view === undefined ? await openNode(run) : undefined;
   await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
     try {
-      return statusText((await node.json({ path: "/status", signal })) as NodeStatus, terminal);
+      return view === undefined
+        ? statusText((await node?.json({ path: "/status", signal })) as NodeStatus, terminal)
+        : formatCluster(await view(signal), Date.now(), terminal.stdout);
     } catch (error) {
-      // A node that does not respond now may do so again.
-      if (error instanceof NoAnswerError) return printable(error.message);
-      throw error;
+      if (!isCairnError(error) || (view === undefined && !(error instanceof NoAnswerError))) throw error;
+      return printable(`${error.code}: ${error.message}`);
     }
   });
-}
-
-/**
- * Calls `use` with a function that asks the nodes of the configured log. Returns undefined if the log connects no nodes:
- * an embedded log belongs to a single node, which has it locked.
- */
-async function withCluster<T>(
-  { options, terminal }: StatusRun,
-  use: (ask: (signal?: AbortSignal) => Promise<ComparedView>) => Promise<T>,
-): Promise<T | undefined> {
-  const { digest, rebuild, timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = options;
-  const config = requireConfig(await readConfiguration(options, terminal));
-  if (config.txLog.id === EMBEDDED_LOG) return undefined;
-  return await withLog(options, terminal, async (log, system) => {
-    const { peers } = log;
-    if (peers === undefined) return undefined;
-    return await use(
-      async (signal) =>
-        await viewCluster(log, peers, system, { timeoutMs, digest, rebuild, signal }, terminal),
-    );
-  });
-}
-
-async function watchCluster(run: StatusRun): Promise<void> {
-  const { terminal } = run;
-  const isWatched = await withCluster(run, async (ask) => {
-    await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
-      try {
-        return formatCluster(await ask(signal), Date.now(), terminal.stdout);
-      } catch (error) {
-        // Nodes that do not respond now may do so again, and so may the log.
-        if (isCairnError(error)) return printable(`${error.code}: ${error.message}`);
-        throw error;
-      }
-    });
-    return true;
-  });
-  if (isWatched === undefined) throw onlyNode();
-}
-
-function onlyNode(): UsageError {
-  return new UsageError(
-    "--watch with --cluster requires a log that connects nodes.",
-    "Run cairn status --watch, which shows the only node of this log.",
-  );
 }
 
 function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
   const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
   return formatStatus(status, { now: Date.now(), colors });
-}
-
-async function showNode(run: StatusRun): Promise<void> {
-  const status = await readStatus(await openNode(run), run.options.wait);
-  await run.answer(status, statusText(status, run.terminal));
-  requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
-}
-
-async function showCluster(run: StatusRun): Promise<void> {
-  const { expect, rebuild, digest } = run.options;
-  if (rebuild && !digest) throw new UsageError("--rebuild requires --digest.");
-  const view = await withCluster(run, async (ask) => await ask());
-  if (view === undefined) return await showOnlyNode(run);
-  await writeCluster(view, run.terminal, { json: run.json, expect });
-}
-
-/** Shows only the node at --url, because an embedded log does not connect nodes. */
-async function showOnlyNode(run: StatusRun): Promise<void> {
-  run.terminal.stderr.write(
-    "notice: An embedded log has a single node and connects no others, so only the node at --url is shown.\n",
-  );
-  await showNode(run);
-  requireNodes(1, run.options.expect);
 }
 
 /**

@@ -2,7 +2,14 @@ import type { Command } from "commander";
 import { formatTable } from "../terminal/columns.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
 import { type FormatAmount, type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
-import { tell, type Terminal, writeJson, writeJsonLines, writeLine } from "../terminal/terminal.ts";
+import {
+  printable,
+  tell,
+  type Terminal,
+  writeJson,
+  writeJsonLines,
+  writeLine,
+} from "../terminal/terminal.ts";
 import { addOptions, type OptionSpecs, type OptionValues } from "./option-specs.ts";
 
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
@@ -45,7 +52,12 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
   const flags = Object.entries(options).filter(([, { value, negated }]) => value === undefined && !negated);
   const absent = Object.fromEntries(flags.map(([name]) => [name, false]));
   return (parent, terminal) => {
-    const made = describeCommand(parent.command(syntax), description, examples);
+    const made = parent
+      .command(syntax)
+      .description(description)
+      .option("--json", "print JSON, for programs")
+      .option("--debug", "print stack traces of errors")
+      .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
     const argument = made.registeredArguments.at(-1);
     if (choices !== undefined && argument !== undefined)
       argument.choices(choices).description = `the ${argument.name()}`;
@@ -66,21 +78,16 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
   };
 }
 
-/** Adds the description, --json, --debug, and the examples below the help. */
-function describeCommand(made: Command, description: string, examples: readonly string[]): Command {
-  return made
-    .description(description)
-    .option("--json", "print JSON, for programs")
-    .option("--debug", "print stack traces of errors")
-    .addHelpText("after", `\nExample:\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
-}
-
 /** Returns a function that adds a command whose only purpose is to group `commands`. */
 export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
   return (parent, terminal) => {
     const group = parent.command(name).description(description).helpCommand(false);
     for (const add of commands) add(group, terminal);
   };
+}
+
+export interface LateProgress extends Pick<ProgressDisplay, "stop"> {
+  update(done: number, total: number, note: string): void;
 }
 
 /** One run of a command: its options, its terminal, and what must be closed when its work is done. */
@@ -124,6 +131,18 @@ export class CommandRun<V = object> {
     const display = showProgress(this.terminal.stderr, verb, total, Date.now, format);
     this.defer(() => display.stop());
     return display;
+  }
+
+  /** Like {@link progress}, for work whose size becomes known when it has begun. */
+  lateProgress(verb: string, format?: FormatAmount): LateProgress {
+    let display: ProgressDisplay | undefined;
+    return {
+      update: (done, total, note) => {
+        display ??= this.progress(verb, total, format);
+        display.update(done, note);
+      },
+      stop: () => display?.stop(),
+    };
   }
 
   /** Calls `cleanup` when the work is done. The cleanup that was added last is called first. */
@@ -171,6 +190,11 @@ export class CommandRun<V = object> {
 
   async line(line: string): Promise<void> {
     await writeLine(this.terminal.stdout, line);
+  }
+
+  /** Writes a sentence to standard error that is not about the result itself. */
+  notice(sentence: string): void {
+    this.terminal.stderr.write(`notice: ${printable(sentence)}\n`);
   }
 
   /** Writes a line to standard error. */

@@ -13,6 +13,10 @@ export interface OptionSpec<T> {
   readonly required?: boolean;
   readonly fallback?: T | undefined;
   readonly choices?: readonly string[];
+  /** The names of options that cannot be given together with this one. */
+  readonly conflicts?: readonly string[];
+  /** Options that have these values if this one is given. */
+  readonly implies?: Readonly<Record<string, true>>;
   parse?(given: string, flag: string, before: T | undefined): T;
 }
 
@@ -24,6 +28,11 @@ export type OptionValues<O extends OptionSpecs> = {
 
 export function flag(description: string): OptionSpec<boolean> {
   return { description };
+}
+
+/** An option that begins with `--no-`, and is true unless it is given. */
+export function negatedFlag(description: string): OptionSpec<boolean> {
+  return { description, negated: true };
 }
 
 /** An option whose value is a text; `fallback` if it is not given. */
@@ -80,15 +89,16 @@ export const OUTPUT: OptionSpec<string> = {
 
 export function addOptions(command: Command, specs: OptionSpecs): Command {
   for (const [name, spec] of Object.entries(specs)) {
-    const { description, value, short, negated = false, required = false, fallback, choices, parse } = spec;
+    const { description, value, short, negated, required, fallback, choices, parse } = spec;
     const words = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    const long = `--${negated ? "no-" : ""}${words}`;
+    const long = `--${negated === true ? "no-" : ""}${words}`;
     const names = short === undefined ? long : `-${short}, ${long}`;
     const option = new Option(value === undefined ? names : `${names} ${value}`, description);
     if (fallback !== undefined) option.default(fallback);
     if (choices !== undefined) option.choices(choices);
     if (parse !== undefined) option.argParser((given: string, before: unknown) => parse(given, long, before));
-    command.addOption(option.makeOptionMandatory(required));
+    option.conflicts([...(spec.conflicts ?? [])]).implies({ ...spec.implies });
+    command.addOption(option.makeOptionMandatory(required === true));
   }
   return command;
 }

@@ -1,10 +1,9 @@
 import { parseTime } from "../../http/requests/parameters.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
-import { UsageError } from "../terminal/report-error.ts";
 import { countValue, type OptionValues, parsedValue } from "./option-specs.ts";
 
 export const POINT_OPTIONS = {
-  atTx: countValue("<id>", "use the state exactly at this transaction", 1),
+  atTx: { ...countValue("<id>", "use the state exactly at this transaction", 1), conflicts: ["at"] },
   /** A time in milliseconds since 1970. */
   at: parsedValue(
     "<time>",
@@ -17,7 +16,6 @@ export type PointOptions = Partial<OptionValues<typeof POINT_OPTIONS>>;
 
 /** Returns the point that the options name; undefined if they name none. */
 export function pointOf({ atTx, at }: PointOptions): PastPoint | undefined {
-  if (atTx !== undefined && at !== undefined) throw new UsageError("--at-tx and --at cannot be combined.");
   if (atTx !== undefined) return { txId: atTx };
   return at === undefined ? undefined : { time: at };
 }

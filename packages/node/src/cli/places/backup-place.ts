@@ -1,33 +1,25 @@
-import { randomBytes } from "node:crypto";
-import { hostname } from "node:os";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { System } from "../../api/system.ts";
-import { BackupLog } from "../../backup/backup-log.ts";
 import { coveredRanges, listBackup, listBackups } from "../../backup/segments/segment-name.ts";
-import type { BackupTarget } from "../../backup/write/write-segments.ts";
-import { readLogIdentity } from "../../log/log-identity.ts";
-import type { TxLog } from "../../log/tx-log.ts";
+import { type LogIdentity, readLogIdentity } from "../../log/log-identity.ts";
 import { latestOf } from "../../replay/restored-index.ts";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import { textValue } from "../options/option-specs.ts";
-import type { StoreKeyOptions } from "../options/store-keys.ts";
+import type { StoreKeyOptions } from "./store-keys.ts";
 import { rangeText } from "../terminal/backup-text.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import type { Terminal } from "../terminal/terminal.ts";
-import { withCheckpointPlace } from "./checkpoint-place.ts";
-import { noStore } from "./checkpoint-source.ts";
-import { withLog, withStores } from "./log-place.ts";
+import { openStore } from "./checkpoint-place.ts";
+import { type ConfiguredLog, openLog, openSystem, savingStore } from "./configured-system.ts";
 
 /** The backup of a log in a store and, if there is a configuration, that log and the other parts of its node. */
 export interface BackupPlace {
   readonly store: CheckpointStore;
   readonly logId: string;
-  readonly configured: { readonly log: TxLog; readonly system: System } | undefined;
+  readonly configured: (ConfiguredLog & { readonly identity: LogIdentity }) | undefined;
 }
 
-export interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
+interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
   readonly log?: string | undefined;
 }
 
@@ -37,58 +29,40 @@ export const BACKUP_LOG = textValue(
 );
 
 /**
- * Runs `use` with the backup in the store at `place` or, if there is no `place`, in the configured store. The
- * configured log is passed on for comparison if it exists and is the log that the options name. If `withoutLog` is set,
- * the log may also be unreadable.
+ * Opens the backup in the store at `place` or, if there is no `place`, in the configured store. The configured log is
+ * opened for comparison if it exists and is the log that the options name. If `withoutLog` is set, the log may also be
+ * unreadable.
  */
-export async function withBackup<T>(
-  { options, terminal }: CommandRun<BackupOptions>,
+export async function openBackup(
+  run: CommandRun<BackupOptions>,
   place: string | undefined,
-  use: (backup: BackupPlace) => Promise<T>,
   { withoutLog = false } = {},
-): Promise<T> {
-  const alone = async (store: CheckpointStore): Promise<T> => {
+): Promise<BackupPlace> {
+  const { options } = run;
+  const alone = async (store: CheckpointStore): Promise<BackupPlace> => {
     const logId = await chooseBackup(store, options.log);
-    return await use({ store, logId, configured: undefined });
+    return { store, logId, configured: undefined };
   };
-  if (place !== undefined && !isConfigured(options)) return await inPlace(place, options, terminal, alone);
-  const inStore = async (
-    { checkpointer }: System,
-    work: (store: CheckpointStore) => Promise<T>,
-  ): Promise<T> => {
-    if (place !== undefined) return await inPlace(place, options, terminal, work);
-    if (checkpointer === undefined) throw noStore();
-    return await work(checkpointer.store);
-  };
+  if (place !== undefined && !isConfigured(options)) return await alone(await openStore(run, place));
+  const system = await openSystem(run);
+  const inStore = async (): Promise<CheckpointStore> =>
+    place === undefined ? savingStore(system) : await openStore(run, place);
   try {
-    return await withLog(options, terminal, async (log, system) => {
-      // A node that reads its log from the backup has no other log with which the backup could be compared.
-      if (log.backup !== undefined && place === undefined) return await alone(log.backup.store);
-      const identity = await readLogIdentity(log);
-      if (identity === undefined || (options.log ?? identity.id) !== identity.id)
-        return await inStore(system, alone);
-      const { id: logId } = identity;
-      return await inStore(system, async (store) => await use({ store, logId, configured: { log, system } }));
-    });
+    const configured = await openLog(run, system);
+    const { log } = configured;
+    // A node that reads its log from the backup has no other log with which the backup could be compared.
+    if (log.backup !== undefined && place === undefined) return await alone(log.backup.store);
+    const identity = await readLogIdentity(log);
+    if (identity === undefined || (options.log ?? identity.id) !== identity.id)
+      return await alone(await inStore());
+    return { store: await inStore(), logId: identity.id, configured: { ...configured, identity } };
   } catch (error) {
     // An embedded log is locked while its node runs.
     const isClosed = isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "INDEX_LOCKED");
     if (!withoutLog || !isClosed) throw error;
-    terminal.stderr.write(`notice: the log cannot be read: ${error.code}: ${error.message}\n`);
-    return await withStores(options, terminal, async (system) => await inStore(system, alone));
+    run.notice(`the log cannot be read: ${error.code}: ${error.message}`);
+    return await alone(await inStore());
   }
-}
-
-async function inPlace<T>(
-  place: string,
-  keys: StoreKeyOptions,
-  terminal: Terminal,
-  use: (store: CheckpointStore) => Promise<T>,
-): Promise<T> {
-  return await withCheckpointPlace(place, keys, terminal, async ({ store, name }) => {
-    if (name === undefined) return await use(store);
-    throw new UsageError(`The path names ${name}, not a store.`, "Name the folder or the bucket.");
-  });
 }
 
 /** Returns `asked` if the store has a backup of it; by default, the only log that no other log there continues. */
@@ -127,24 +101,4 @@ async function ends(store: CheckpointStore, known: readonly string[]): Promise<r
     if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
     return known;
   }
-}
-
-export async function pruneTarget(
-  { store, logId }: BackupPlace,
-  log: TxLog,
-  signal: AbortSignal,
-): Promise<BackupTarget> {
-  const identity = await readLogIdentity(log);
-  const inBackup = new BackupLog({ store, logId });
-  const offset = identity?.birth?.offset ?? (await inBackup.offset()) ?? 0;
-  const ahead = (await store.now()) - Date.now();
-  return {
-    store,
-    log,
-    of: { id: logId, name: log.name, offset },
-    node: `cairn log backup prune on ${hostname()} (${randomBytes(4).toString("hex")})`,
-    codec: "none",
-    signal,
-    storeNow: () => Date.now() + ahead,
-  };
 }

@@ -14,41 +14,84 @@ import {
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { System } from "../../api/system.ts";
 import { listCandidates } from "../../checkpoints/candidates.ts";
+import { allStores } from "../../checkpoints/checkpoint-stores.ts";
 import { fileUrlPath } from "../../text/file-url.ts";
-import { awaitedStore } from "./awaited-store.ts";
-import { type StoreKeyOptions, withKeys } from "../options/store-keys.ts";
+import type { CommandRun } from "../options/command.ts";
+import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
+import type { NodeOptions } from "../options/node-address.ts";
+import { textValue } from "../options/option-specs.ts";
+import { type StoreKeyOptions, withKeys } from "./store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
+import { awaitedStore } from "./awaited-store.ts";
+import { noStore, openSystem } from "./configured-system.ts";
 
-/** If the command line also specifies a checkpoint in that place, `name` is the checkpoint's name. */
+export const CHECKPOINT_LOG = textValue(
+  "<id>",
+  "consider only checkpoints of this log, if a folder contains checkpoints of several logs",
+);
+
+/** A store in which a command finds checkpoints. If the command line names one of them, `name` is its name. */
 export interface CheckpointPlace {
   readonly store: CheckpointStore;
   readonly name: string | undefined;
-  /** Opens the log of the configuration that names the store. */
-  readonly openLog?: System["openTxLog"];
-  /** The period of the cluster's checkpoints, if the configuration names it (ms). */
-  readonly periodMs?: number | undefined;
+  /** The parts of the node whose configuration names the store. */
+  readonly system?: System;
 }
 
 /**
- * Runs `use` with the store at `place`, which is a folder, s3://bucket/prefix, or a checkpoint in one of these. A
- * folder may also be given as a file: URL.
+ * Opens the store at `place`, which is a folder, s3://bucket/prefix, or a checkpoint in one of these. A folder may also
+ * be given as a file: URL.
  */
-export async function withCheckpointPlace<T>(
-  place: string,
-  keys: StoreKeyOptions,
-  terminal: Terminal,
-  use: (place: CheckpointPlace) => Promise<T>,
-): Promise<T> {
-  const found = place.startsWith("s3:")
+export async function openPlace(run: CommandRun<StoreKeyOptions>, place: string): Promise<CheckpointPlace> {
+  const { options, terminal } = run;
+  const { store, name } = place.startsWith("s3:")
     ? placeInBucket(place, terminal)
     : await placeInFolder(place, terminal);
-  try {
-    const store = await withKeys(found.store, keys, terminal);
-    return await use({ ...found, store: awaitedStore(store, terminal) });
-  } finally {
-    await found.store.close();
-  }
+  run.defer(() => store.close());
+  return { store: awaitedStore(await withKeys(store, options, terminal), terminal), name };
+}
+
+/** Like {@link openPlace}, for commands that use a store as a whole. */
+export async function openStore(run: CommandRun<StoreKeyOptions>, place: string): Promise<CheckpointStore> {
+  const { store, name } = await openPlace(run, place);
+  if (name === undefined) return store;
+  throw new UsageError(`The path names ${name}, not a store.`, "Name the folder or the bucket.");
+}
+
+/** Returns whether `place` is the name of a checkpoint rather than a path. Names contain no slash. */
+function isCheckpointName(place: string): boolean {
+  return place.startsWith("checkpoint-") && !place.includes("/");
+}
+
+/** Where a command finds checkpoints. If the command line names a checkpoint, `name` is its name. */
+export type CheckpointLocation =
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "store" | "node"; readonly name: string | undefined };
+
+/** In order of precedence: a path, --url, the store of a configuration on the command line, the default node. */
+export function checkpointSource(place: string | undefined, options: NodeOptions): CheckpointLocation {
+  if (place !== undefined && !isCheckpointName(place)) return { kind: "path", path: place };
+  const kind = options.url === undefined && isConfigured(options) ? "store" : "node";
+  return { kind, name: place };
+}
+
+/**
+ * Opens the store in which a command that never queries a node finds checkpoints: the store at a path or, without a
+ * path, the configured store. A name without a slash means a checkpoint in the configured store if the command line
+ * gives a configuration. Otherwise it means a file in the working directory.
+ */
+export async function openCheckpoints(
+  run: CommandRun<ConfigurationOptions & StoreKeyOptions>,
+  place: string | undefined,
+): Promise<CheckpointPlace> {
+  if (place !== undefined && !(isConfigured(run.options) && isCheckpointName(place)))
+    return await openPlace(run, place);
+  // The store to which the node saves, else the first from which it restores. Neither node nor log is needed.
+  const system = await openSystem(run);
+  const [store] = allStores(system);
+  if (store === undefined) throw noStore();
+  return { store, name: place, system };
 }
 
 async function placeInFolder(place: string, terminal: Terminal): Promise<CheckpointPlace> {

@@ -1,21 +1,28 @@
-import { mkdtemp } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { CairnError, diskError, systemErrorCode } from "@cairn/kv";
-import type { Terminal } from "../terminal/terminal.ts";
+import type { CommandRun } from "../options/command.ts";
+import { textValue } from "../options/option-specs.ts";
+
+export const STAGING = textValue(
+  "<directory>",
+  "the folder for temporary copies (default: the temporary folder)",
+);
 
 /**
- * Creates a folder in the folder that `--staging` names, or in the temporary folder by default. Throws `CONFIG_INVALID`
- * or `DISK_FULL`.
+ * Creates a folder in the folder that `--staging` names, or in the temporary folder by default. It is removed with the
+ * run. Throws `CONFIG_INVALID` or `DISK_FULL`.
  */
 export async function stagingFolder(
-  asked: string | undefined,
+  run: CommandRun<{ readonly staging?: string | undefined }>,
   prefix: string,
-  terminal: Terminal,
 ): Promise<string> {
-  const parent = asked === undefined ? tmpdir() : resolve(terminal.cwd, asked);
+  const { staging } = run.options;
+  const parent = staging === undefined ? tmpdir() : resolve(run.terminal.cwd, staging);
   try {
-    return await mkdtemp(join(parent, prefix));
+    return removedAtEnd(run, await mkdtemp(join(parent, prefix)));
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw diskError(error, parent);
     throw new CairnError("CONFIG_INVALID", `The staging folder ${parent} does not exist.`, {
@@ -23,4 +30,25 @@ export async function stagingFolder(
       cause: error,
     });
   }
+}
+
+/**
+ * Returns a new name for a folder in `parent`, which is removed with the run. A folder next to a target is on the same
+ * file system, so that the last step of a restore can be a rename.
+ */
+export function workFolder(run: CommandRun, parent: string, purpose: string): string {
+  return removedAtEnd(run, join(parent, `.cairn-${purpose}-${randomBytes(4).toString("hex")}`));
+}
+
+export function removedAtEnd(run: CommandRun, folder: string): string {
+  run.defer(async () => {
+    try {
+      await rm(folder, { recursive: true, force: true });
+    } catch (error) {
+      // If one of its parent folders is a file, nothing was created, and the error that reports this must not be
+      // replaced.
+      if (systemErrorCode(error) !== "ENOTDIR") throw error;
+    }
+  });
+  return folder;
 }

@@ -156,6 +156,17 @@ describe("checkpoint restore", () => {
     expect(await readFile(join(dir, "last", "STATE"), "utf8")).toBe("state 12\n");
   });
 
+  test("names no checkpoint that is marked as damaged as the oldest one to choose", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    await markDamaged(filesystemStore({ path: join(dir, "store") }), [older], "n");
+    for (const dryRun of [[], ["--dry-run"]]) {
+      const { code, stderr } = await run("restore", "store", "--at-tx", "3", "-o", "out", ...dryRun);
+      expect([code, stderr]).toEqual([1, expect.stringContaining("ends at or before transaction 3.")]);
+      expect(stderr).not.toContain(`the oldest checkpoint is ${older}`);
+      if (dryRun.length === 0) expect(stderr).toContain(`the oldest checkpoint is ${newer}`);
+    }
+  });
+
   test("of a damaged checkpoint requested by name restores nothing", async () => {
     const [name = ""] = await saveCheckpoints(5);
     await damage(name);

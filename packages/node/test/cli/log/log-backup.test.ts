@@ -1,5 +1,5 @@
 // @module-tag nats
-import { cp, rename, rm, writeFile } from "node:fs/promises";
+import { cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { systemClock } from "@cairn/checkpoint";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -141,6 +141,19 @@ describe("cairn log backup", () => {
       code: 1,
       stderr: expect.stringMatching(/^\{"error":\{"code":"SEGMENT_CORRUPT"/m),
     });
+  });
+
+  it("names the checkpoint from which a point was restored, not a damaged one", async () => {
+    const { scene, store, older, newer } = await backupCommands(1, 32);
+    const archive = path.join(store, `${newer}.tar`);
+    const bytes = await readFile(archive);
+    await writeFile(archive, bytes.fill(1, bytes.length / 2));
+    const { stdout, stderr } = await cairn(
+      ["checkpoint", "restore", store, "--at-tx", "25", "-o", "restored", "--json"],
+      new CapturedTerminal({ cwd: scene.folder }),
+    );
+    expect(stderr).toMatch(new RegExp(`^notice: skipped ${newer}: CHECKPOINT_`));
+    expect(JSON.parse(stdout)).toMatchObject({ name: older, txId: 25, exact: true });
   });
 
   it("verify finds no problems in an intact backup, and compares it with checkpoints and with a rebuild", async () => {

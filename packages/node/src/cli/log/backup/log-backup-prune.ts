@@ -1,21 +1,19 @@
-import {
-  type BackupPrune,
-  planLost,
-  planThrough,
-  pruneLost,
-  pruneThrough,
-} from "../../../backup/write/prune-backup.ts";
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import type { TxId } from "@cairn/client";
+import type { System } from "../../../api/system.ts";
+import { BackupLog } from "../../../backup/backup-log.ts";
+import { planLost, planThrough, pruneLost, pruneThrough } from "../../../backup/write/prune-backup.ts";
 import { logWithBackup } from "../../../backup/log-with-backup.ts";
 import type { BackupTarget } from "../../../backup/write/write-segments.ts";
-import { readLogIdentity } from "../../../log/log-identity.ts";
+import type { LogIdentity } from "../../../log/log-identity.ts";
 import { newestUsable } from "../../../upkeep/trim-floor.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
-import { command, type CommandRun } from "../../options/command.ts";
+import { command } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
 import { countValue, flag } from "../../options/option-specs.ts";
-import { KEY_OPTIONS } from "../../options/store-keys.ts";
-import { type BackupPlace, pruneTarget, withBackup } from "../../places/backup-place.ts";
-import { noLog } from "../../places/log-place.ts";
+import { KEY_OPTIONS } from "../../places/store-keys.ts";
+import { openBackup } from "../../places/backup-place.ts";
 import { UsageError } from "../../terminal/report-error.ts";
 
 export const addLogBackupPrune = command({
@@ -39,17 +37,41 @@ export const addLogBackupPrune = command({
     ),
     dryRun: flag("only print what would be removed"),
   },
-  async act(run, place) {
+  async act(run, given) {
     const { through, lost: isLost, dryRun } = run.options;
     if ((through === undefined) === !isLost)
       throw new UsageError(
         "The command does not name what to remove.",
         "Add either --through TRANSACTION or --lost.",
       );
-    const { store, plan, inLog } = await withBackup(run, place, (backup) =>
-      prune(run, backup, through, dryRun),
-    );
+    const place = await openBackup(run, given);
+    const { store, configured } = place;
+    if (configured === undefined)
+      throw new UsageError(
+        "This command compares the log backup with its log, so it needs a configuration.",
+        "Specify the configuration of a node that writes the log with -f.",
+      );
+    const { log, identity, system } = configured;
+    const signal = run.interruptible("segments may have been removed");
+    const offset = identity.birth?.offset ?? (await new BackupLog(place).offset()) ?? 0;
+    const ahead = (await store.now()) - Date.now();
+    const target: BackupTarget = {
+      store,
+      log,
+      of: { id: place.logId, name: log.name, offset },
+      node: `cairn log backup prune on ${hostname()} (${randomBytes(4).toString("hex")})`,
+      codec: "none",
+      signal,
+      storeNow: () => Date.now() + ahead,
+    };
+    const plan =
+      through === undefined
+        ? await planLost(target)
+        : await planThrough(target, through, await verifiedUpTo(target, system, identity));
     const { segments, txId } = plan;
+    if (!dryRun && segments.length > 0)
+      await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
+    const inLog = (await log.bounds()).first + offset <= (segments[0]?.first ?? 1);
     const bytes = segments.reduce((sum, one) => sum + one.bytes, 0);
     const last = Math.max(0, ...segments.map((one) => one.last));
     const lost = isLost && last > 0 ? { first: txId + 1, last } : null;
@@ -62,7 +84,7 @@ export const addLogBackupPrune = command({
     const lines = lost === null ? `${done}\n${consequences(txId, inLog)}` : done;
     await run.answer(
       { dryRun, segments: segments.map(({ name }) => name), bytes, txId, lost, inLog },
-      segments.length === 0 ? `There is nothing to prune in ${store}.` : lines,
+      segments.length === 0 ? `There is nothing to prune in ${store.location}.` : lines,
     );
   },
 });
@@ -77,43 +99,12 @@ function consequences(txId: number, inLog: boolean): string {
     : `without them, ${lost}`;
 }
 
-/** `inLog` is true if the log still holds everything that is removed from the beginning of its backup. */
-async function prune(
-  run: CommandRun,
-  place: BackupPlace,
-  through: number | undefined,
-  dryRun: boolean,
-): Promise<{ store: string; plan: BackupPrune; inLog: boolean }> {
-  const { store, configured } = place;
-  if (configured === undefined) {
-    throw new UsageError(
-      "This command compares the log backup with its log, so it needs a configuration.",
-      "Specify the configuration of a node that writes the log with -f.",
-    );
-  }
-  const signal = run.interruptible("segments may have been removed");
-  const target = await pruneTarget(place, configured.log, signal);
-  const plan =
-    through === undefined
-      ? await planLost(target)
-      : await planThrough(target, through, await verifiedUpTo(target, configured));
-  if (!dryRun && plan.segments.length > 0)
-    await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
-  const [first = 1] = plan.segments.map((one) => one.first);
-  const inLog = (await target.log.bounds()).first + target.of.offset <= first;
-  return { store: store.location, plan, inLog };
-}
-
 async function verifiedUpTo(
   { store, log }: BackupTarget,
-  { system }: NonNullable<BackupPlace["configured"]>,
-): Promise<number | undefined> {
-  const identity = await readLogIdentity(log);
-  if (identity === undefined) throw await noLog(log, system);
-  const history = logWithBackup(log, [store]);
-  const found = await newestUsable(
-    { log: history, stores: [store], kvFormat: system.kvProvider.format },
-    identity,
-  );
+  { kvProvider }: System,
+  identity: LogIdentity,
+): Promise<TxId | undefined> {
+  const searched = { log: logWithBackup(log, [store]), stores: [store], kvFormat: kvProvider.format };
+  const found = await newestUsable(searched, identity);
   return "position" in found ? found.checkpoint.txId : undefined;
 }

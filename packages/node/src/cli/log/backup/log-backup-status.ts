@@ -15,8 +15,8 @@ import { readLogIdentity } from "../../../log/log-identity.ts";
 import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { command } from "../../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../../options/node-address.ts";
-import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
-import { checkpointSource } from "../../places/checkpoint-source.ts";
+import { BACKUP_LOG, type BackupPlace, openBackup } from "../../places/backup-place.ts";
+import { checkpointSource } from "../../places/checkpoint-place.ts";
 import { exposedText, rangeText } from "../../terminal/backup-text.ts";
 import { formatFields } from "../../terminal/columns.ts";
 import { printable } from "../../terminal/terminal.ts";
@@ -49,7 +49,7 @@ export const addLogBackupStatus = command({
     const report =
       checkpointSource(place, run.options).kind === "node"
         ? ofNode(await askNode<NodeStatus>(run, { path: "/status" }))
-        : await withBackup(run, place, ofStore, { withoutLog: true });
+        : await ofStore(await openBackup(run, place, { withoutLog: true }));
     await run.answer(report, formatReport(report, Date.now()));
   },
 });

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
@@ -16,10 +15,10 @@ import { rebuildIndex } from "../../../replay/rebuild-index.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { command, type CommandRun } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
-import { flag, type OptionValues, textValue } from "../../options/option-specs.ts";
-import { KEY_OPTIONS } from "../../options/store-keys.ts";
-import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
-import { stagingFolder } from "../../places/staging-folder.ts";
+import { flag, type OptionValues } from "../../options/option-specs.ts";
+import { KEY_OPTIONS } from "../../places/store-keys.ts";
+import { BACKUP_LOG, type BackupPlace, openBackup } from "../../places/backup-place.ts";
+import { STAGING, stagingFolder } from "../../places/staging-folder.ts";
 import { rangeText } from "../../terminal/backup-text.ts";
 import { ProblemsFoundError } from "../../terminal/report-error.ts";
 import { printable, writeJson } from "../../terminal/terminal.ts";
@@ -47,7 +46,7 @@ const VERIFY = {
   rebuild: flag(
     "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
   ),
-  staging: textValue("<directory>", "the folder in which to build the index (default: the temporary folder)"),
+  staging: STAGING,
 };
 
 type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
@@ -72,7 +71,7 @@ export const addLogBackupVerify = command({
         ? writeJson(run.terminal.stdout, { file, code, message, hint })
         : run.line(printable(`${code}: ${message} ${hint}`)));
     };
-    const found = await withBackup(run, place, (backup) => verify(run, backup, onProblem));
+    const found = await verify(run, await openBackup(run, place), onProblem);
     const [first] = problems;
     if (first === undefined) return await run.answer({ ok: true, ...found }, sound(found));
     const what = formatNumberOf(problems.length, "problem");
@@ -109,7 +108,7 @@ async function verify(
 }
 
 async function rebuild(
-  { options, terminal, signal }: VerifyRun,
+  run: VerifyRun,
   { store, logId }: Pick<BackupPlace, "store" | "logId">,
   checkpoint: CheckpointListing | undefined,
   onProblem: OnProblem,
@@ -122,7 +121,8 @@ async function rebuild(
     );
   }
   const { name, txId } = checkpoint;
-  const stagingDir = await stagingFolder(options.staging, "cairn-verify-", terminal);
+  const { signal } = run;
+  const stagingDir = await stagingFolder(run, "cairn-verify-");
   const provider = levelProvider();
   const node = `cairn log backup verify on ${hostname()}`;
   try {
@@ -139,8 +139,6 @@ async function rebuild(
     if (!isCairnError(error) || error.code.startsWith("STORE_")) throw error;
     await onProblem({ file: null, error });
     return null;
-  } finally {
-    await rm(stagingDir, { recursive: true, force: true });
   }
 }
 

@@ -1,8 +1,8 @@
-import { type BackupListing, listBackup } from "../../../backup/segments/segment-name.ts";
+import { listBackup } from "../../../backup/segments/segment-name.ts";
 import { formatBytes, formatCount, formatRelative } from "../../../text/quantities.ts";
 import { command, commandGroup } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
-import { BACKUP_LOG, type BackupPlace, withBackup } from "../../places/backup-place.ts";
+import { BACKUP_LOG, openBackup } from "../../places/backup-place.ts";
 import { addLogBackupPrune } from "./log-backup-prune.ts";
 import { addLogBackupStatus } from "./log-backup-status.ts";
 import { addLogBackupVerify } from "./log-backup-verify.ts";
@@ -14,7 +14,8 @@ const addList = command({
   examples: ["cairn log backup list -f cairn.edn", "cairn log backup list ./cairn-data/checkpoints --json"],
   options: { ...CONFIGURATION_OPTIONS, log: BACKUP_LOG },
   async act(run, place) {
-    const { segments: listed } = await withBackup(run, place, listedBackup, { withoutLog: true });
+    const { store, logId } = await openBackup(run, place, { withoutLog: true });
+    const { segments: listed } = await listBackup(store, logId);
     const segments = listed.map(({ name, first, last, bytes, modifiedAt }) => {
       return { name, first, last, bytes, writtenAt: new Date(modifiedAt).toISOString() };
     });
@@ -40,7 +41,3 @@ export const addLogBackup = commandGroup("backup", "Show, verify and prune the b
   addLogBackupVerify,
   addLogBackupPrune,
 ]);
-
-function listedBackup({ store, logId }: BackupPlace): Promise<BackupListing> {
-  return listBackup(store, logId);
-}

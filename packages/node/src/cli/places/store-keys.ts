@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { type CheckpointStore, encryptedStore, readEncryption } from "@cairn/checkpoint";
 import type { Terminal } from "../terminal/terminal.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { flag, type OptionValues, textValue } from "./option-specs.ts";
+import { flag, type OptionValues, textValue } from "../options/option-specs.ts";
 
 export const KEY_OPTIONS = {
   keyFile: textValue(
