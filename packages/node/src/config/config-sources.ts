@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, extname, resolve } from "node:path";
 import { systemErrorCode, errorMessage } from "@cairn/kv";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
@@ -131,19 +131,11 @@ function similarFile(path: string): string {
 function readText(path: string, origin: Origin, problems: ProblemList): string | undefined {
   let bytes: Buffer;
   try {
-    const handle = openSync(path, "r");
-    // The size is determined from the open file, because another file could take its place between a stat by name and
-    // the read.
-    try {
-      const { size } = fstatSync(handle);
-      if (size > MAX_SOURCE_BYTES) {
-        tooLarge(origin, problems);
-        return undefined;
-      }
-      bytes = readFileSync(handle);
-    } finally {
-      closeSync(handle);
+    if (statSync(path).size > MAX_SOURCE_BYTES) {
+      tooLarge(origin, problems);
+      return undefined;
     }
+    bytes = readFileSync(path);
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === undefined) throw error;

@@ -1,10 +1,8 @@
-import { Duration } from "luxon";
 import type { Policies } from "@cairn/client";
 import { policyProblems } from "../policies/policy-problems.ts";
 import type { ConfigNode, Origin } from "./source/config-tree.ts";
 import { findEntry } from "./source/config-tree.ts";
 import { duration } from "./types/duration-type.ts";
-import { luxonDuration } from "../text/duration.ts";
 import type { JsonSchema } from "./types/json-schema.ts";
 import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
 import { type Reading, Value } from "./types/reading.ts";
@@ -16,7 +14,7 @@ export function readPolicies(reading: Reading): Policies | undefined {
   const node = findEntry(reading.root, KEY)?.value;
   if (node === undefined || node.type === "null") return undefined;
   refuseCode(new Value(node, [KEY], reading));
-  const value = withoutInstances(plainValue(node));
+  const value = plainValue(node);
   const problems = policyProblems(value);
   for (const { path, message } of problems) {
     reading.problems.add(originAt(node, path), [KEY, ...path], message, {
@@ -39,18 +37,6 @@ function originAt(node: ConfigNode, path: readonly string[]): Origin {
   const entry = findEntry(node, name);
   if (entry === undefined) return node.origin;
   return rest.length === 0 ? entry.nameOrigin : originAt(entry.value, rest);
-}
-
-/** Replaces luxon Durations, which embedding programs may pass, with milliseconds. */
-function withoutInstances(value: unknown): unknown {
-  if (Duration.isDuration(value)) {
-    const result = luxonDuration(value);
-    return "ms" in result ? result.ms : value;
-  }
-  if (Array.isArray(value)) return value.map(withoutInstances);
-  if (value === null || typeof value !== "object" || Object.getPrototypeOf(value) !== Object.prototype)
-    return value;
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withoutInstances(inner)]));
 }
 
 export function policiesSchema(): JsonSchema {

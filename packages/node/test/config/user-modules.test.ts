@@ -1,6 +1,7 @@
 import { mkdtemp, mkdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duration } from "luxon";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createSystem } from "../../src/config/create-system.ts";
 import { printConfig } from "../../src/config/print-config.ts";
@@ -58,6 +59,13 @@ test("a custom store is resolved from the file that names it, and receives its o
     context: { nodeId: "n1", dir: join(folder, "cairn-data"), dbDir: join(folder, "cairn-data/n1-index") },
   });
   expect(printConfig(config)).toMatch(/api-key = \(secret\)/);
+});
+
+test("a custom store receives durations in milliseconds, even from a program", async () => {
+  const file = await write("my-store.mjs", STORE);
+  const object = withStore(`${file}#createStore`, { every: Duration.fromObject({ minutes: 1 }) });
+  const { checkpointer } = await createSystem(await configOf({ cwd: folder, object }));
+  expect(checkpointer?.store).toMatchObject({ options: { every: 60_000 } });
 });
 
 test("a module named on the command line is resolved from the working directory", async () => {

@@ -5,7 +5,7 @@ import { formatBytes, formatCount, formatNumberOf } from "../../text/quantities.
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, OUTPUT, textValue } from "../options/option-specs.ts";
-import { POINT_OPTIONS, pointOf } from "../options/past-point.ts";
+import { POINT_OPTIONS, pointOf } from "../places/past-point.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import {
   CHECKPOINT_LOG,

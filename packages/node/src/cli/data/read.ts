@@ -1,9 +1,9 @@
 import { revisionOf, splitKey } from "@cairn/client/protocol";
-import { command, type CommandRun } from "../options/command.ts";
+import { command } from "../options/command.ts";
 import { openNode, READ_OPTIONS, readQuery } from "../options/node-address.ts";
 import { countValue, flag, repeatedValue, textValue } from "../options/option-specs.ts";
 import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
-import { shorten, withoutHeading } from "../terminal/columns.ts";
+import { shorten } from "../terminal/columns.ts";
 import { writeJsonLines } from "../terminal/terminal.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
 
@@ -39,7 +39,7 @@ export const addHistory = command({
       { path, query },
       run.options.limit,
     )) {
-      await writePage(run, items, versionTable(items, run.terminal.stdout), isFirst);
+      await run.page(items, versionTable(items, run.terminal.stdout), isFirst);
       isFirst = false;
     }
   },
@@ -95,12 +95,8 @@ export const addList = command({
           String(revision),
           shorten(JSON.stringify(document), WIDEST_DOCUMENT),
         ]);
-        await writePage(
-          run,
-          items,
-          run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]),
-          shown === 0,
-        );
+        const table = run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
+        await run.page(items, table, shown === 0);
       }
       shown += items.length;
       hasMore = more;
@@ -113,14 +109,3 @@ export const addList = command({
       );
   },
 });
-
-/** Writes a page of a list. Only the first page of a table has a heading. */
-async function writePage(
-  run: CommandRun,
-  items: readonly unknown[],
-  table: string,
-  isFirst: boolean,
-): Promise<void> {
-  if (run.json) return await writeJsonLines(run.terminal.stdout, items);
-  if (items.length > 0) await run.line(isFirst ? table : withoutHeading(table));
-}

@@ -6,7 +6,6 @@ import { askNode, NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
-import { UsageError } from "../terminal/report-error.ts";
 import { writeJson } from "../terminal/terminal.ts";
 
 interface DocumentWritten {
@@ -26,12 +25,13 @@ const addPut = command({
     `cairn tx put pods default/web-0 '{"cpu": 2}'`,
     "cairn tx put pods default/web-0 @web-0.json --if-revision 7",
   ],
-  options: { ...WRITE, ifAbsent: flag("write it only if there is no such document") },
+  options: {
+    ...WRITE,
+    ifAbsent: { ...flag("write it only if there is no such document"), conflicts: ["ifRevision"] },
+  },
   async act(run, bucket, key, json) {
     const body = await readJsonArgument(json, run.terminal);
     const { ifRevision, ifAbsent } = run.options;
-    if (ifRevision !== undefined && ifAbsent)
-      throw new UsageError("--if-revision and --if-absent cannot be combined.");
     const request = { method: "PUT" as const, ...documentRequest(bucket, key), body };
     const headers = ifAbsent ? { "if-none-match": "*" } : ifMatch(ifRevision);
     const result = await askNode<DocumentWritten>(run, { ...request, headers });

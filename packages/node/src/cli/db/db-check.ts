@@ -1,5 +1,4 @@
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
-import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { checkRows } from "../../index/inspect/check-rows.ts";
 import { rowName } from "../../index/rows/row-names.ts";
 import { verifyRestored } from "../../checkpoints/accept-checkpoint.ts";
@@ -8,17 +7,7 @@ import { command } from "../options/command.ts";
 import { countValue } from "../options/option-specs.ts";
 import { printable, writeJson } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE, type DbCopy, type DbRun } from "./db-copy.ts";
-import { openCopy, stateOf, tableDamage } from "./db-reader.ts";
-
-/** Rows from `from`, or after `after`, up to `upTo` are affected, all in the format of `rowName`. */
-interface Problem {
-  readonly table?: string;
-  readonly key?: string;
-  readonly from?: string;
-  readonly after?: string;
-  readonly upTo?: string;
-  readonly problem: string;
-}
+import { type DbProblem, openCopy, stateOf, tableDamage } from "./db-reader.ts";
 
 /** The content of an intact database. `txId` is null if the database is not a Cairn index. */
 interface Content {
@@ -43,13 +32,13 @@ export const addDbCheck = command({
     const { limit, checksums } = run.options;
     const { stdout } = run.terminal;
     let problems = 0;
-    const onProblem = async (problem: Problem): Promise<void> => {
+    const onProblem = async (problem: DbProblem): Promise<void> => {
       problems += 1;
       if (problems <= limit) await (run.json ? writeJson(stdout, problem) : run.line(textOf(problem)));
     };
     const copy = await copyDb(run, place);
     const { source, kind } = copy;
-    if (checksums) await checkTables(run, copy, onProblem);
+    if (checksums) for await (const [problem] of tableDamage(run, copy)) await onProblem(problem);
     // Rows that LevelDB reads from damaged blocks cannot be checked.
     const content = problems > 0 ? undefined : await checkContent(run, copy, onProblem);
     if (problems > 0 || content === undefined) {
@@ -72,14 +61,7 @@ export const addDbCheck = command({
   },
 });
 
-type OnProblem = (problem: Problem) => Promise<void>;
-
-async function checkTables(run: DbRun, copy: DbCopy, onProblem: OnProblem): Promise<void> {
-  for await (const { table, what, from, after, upTo } of tableDamage(run, copy)) {
-    const begin = omitUndefined({ from: from && rowName(from), after: after && rowName(after) });
-    await onProblem({ table, ...begin, upTo: rowName(upTo), problem: what });
-  }
-}
+type OnProblem = (problem: DbProblem) => Promise<void>;
 
 /** Undefined if the index cannot be used, which is a problem. */
 async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Promise<Content | undefined> {
@@ -105,7 +87,7 @@ async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Pro
   }
 }
 
-function textOf({ table, key, from, after, upTo, problem }: Problem): string {
+function textOf({ table, key, from, after, upTo, problem }: DbProblem): string {
   if (table === undefined) return printable(key === undefined ? problem : `${key}: ${problem}`);
   const begin = from === undefined ? `after ${after ?? ""}` : `from ${from}`;
   return printable(`table ${table}, ${problem}; rows ${begin} up to ${upTo ?? ""}`);

@@ -9,6 +9,7 @@ import {
   liveTableBounds,
 } from "@cairn/kv";
 import { type IndexState, readState } from "../../index/rows/index-state.ts";
+import { rowName } from "../../index/rows/row-names.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
@@ -81,27 +82,29 @@ export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<Opened
  */
 export async function requireWholeTables(run: DbRun, copy: DbCopy): Promise<void> {
   if (!run.options.checksums) return;
-  for await (const { table, what, error } of tableDamage(run, copy)) {
-    throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}, ${what}.`, {
+  for await (const [{ table, problem }, cause] of tableDamage(run, copy)) {
+    throw new CairnError("INDEX_CORRUPT", `${copy.source} is damaged: table ${table}, ${problem}.`, {
       hint: "Run cairn db check to list all damage, or add --no-checksums to read whatever is still readable.",
-      cause: error,
+      cause,
     });
   }
 }
 
-/** A damaged part of a table in the original. */
-interface DamagedPart {
-  readonly table: string;
-  /** The byte range of the part, and its problem. */
-  readonly what: string;
-  /** The first affected row. If it is undefined, the affected rows begin after `after`. They end with `upTo`. */
-  readonly from: Uint8Array | undefined;
-  readonly after: Uint8Array | undefined;
-  readonly upTo: Uint8Array;
-  readonly error: CairnError;
+/** A problem of a database. Rows from `from`, or after `after`, up to `upTo` are affected, as `rowName` names them. */
+export interface DbProblem {
+  readonly table?: string;
+  readonly key?: string;
+  readonly from?: string;
+  readonly after?: string;
+  readonly upTo?: string;
+  readonly problem: string;
 }
 
-export async function* tableDamage(run: DbRun, { dir }: DbCopy): AsyncGenerator<DamagedPart, void> {
+/** Yields the damaged parts of the tables in the original, each with the error that shows it. */
+export async function* tableDamage(
+  run: DbRun,
+  { dir }: DbCopy,
+): AsyncGenerator<readonly [DbProblem, CairnError], void> {
   const tables = await liveTableBounds(dir);
   let total = 0;
   for (const name of tables.keys()) total += (await stat(join(dir, name))).size;
@@ -117,9 +120,10 @@ export async function* tableDamage(run: DbRun, { dir }: DbCopy): AsyncGenerator<
       const { offset, bytes, after, error } = part;
       // LevelDB shortens the keys that separate blocks, so the last separator may be beyond all rows.
       const upTo = part.upTo === undefined || Buffer.compare(part.upTo, last) > 0 ? last : part.upTo;
-      const from = after === undefined ? first : undefined;
+      const begin = after === undefined ? { from: rowName(first) } : { after: rowName(after) };
       const how = error.message.replace(/^.* is damaged: /, "").replace(/\.$/, "");
-      yield { table, what: `bytes ${offset} to ${offset + bytes - 1}: ${how}`, from, after, upTo, error };
+      const problem = `bytes ${offset} to ${offset + bytes - 1}: ${how}`;
+      yield [{ table, ...begin, upTo: rowName(upTo), problem }, error];
     }
   }
   display.stop();

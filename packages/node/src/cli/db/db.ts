@@ -8,8 +8,7 @@ import { parseDocumentKey } from "../../text/document-key.ts";
 import { formatCount } from "../../text/quantities.ts";
 import { command, commandGroup } from "../options/command.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
-import { withoutHeading } from "../terminal/columns.ts";
-import { writeJson, writeJsonLines } from "../terminal/terminal.ts";
+import { writeJson } from "../terminal/terminal.ts";
 import { versionTable } from "../terminal/version-table.ts";
 import { addDbCheck } from "./db-check.ts";
 import { addDbCompact } from "./db-compact.ts";
@@ -36,14 +35,12 @@ const addBuckets = command({
         buckets.push({ bucket: Buffer.from(key.subarray(1)).toString("utf8"), documents, deleted });
       }
     }
-    await run.end();
-    if (run.json) return await writeJsonLines(run.terminal.stdout, buckets);
-    const rows = buckets.map(({ bucket, documents, deleted }) => [
-      bucket,
-      formatCount(documents),
-      formatCount(deleted),
-    ]);
-    return await run.line(run.table(["BUCKET", "DOCUMENTS", "DELETED"], rows, ["DOCUMENTS", "DELETED"]));
+    await run.list(
+      buckets,
+      ["BUCKET", "DOCUMENTS", "DELETED"],
+      ({ bucket, documents, deleted }) => [bucket, formatCount(documents), formatCount(deleted)],
+      ["DOCUMENTS", "DELETED"],
+    );
   },
 });
 
@@ -117,9 +114,7 @@ const addHistory = command({
       const versions = page.versions.map(({ json, ...version }) =>
         json === undefined ? version : { ...version, document: JSON.parse(json) as unknown },
       );
-      const table = versionTable(versions, stdout);
-      if (run.json) await writeJsonLines(stdout, versions);
-      else await run.line(left === run.options.limit ? table : withoutHeading(table));
+      await run.page(versions, versionTable(versions, stdout), left === run.options.limit);
       left -= versions.length;
       ({ cursor } = page);
     } while (cursor !== undefined && left > 0);

@@ -123,14 +123,17 @@ export function documentOf(bytes: Buffer, others: OtherValues): { readonly json:
   } catch (error) {
     reason = errorMessage(error).replace(/\.$/, "");
   }
-  if (others === "wrap") return { json: JSON.stringify(stringOf(bytes, (text) => ({ text }))) };
+  if (others === "wrap") {
+    const text = stringOf(bytes);
+    return { json: JSON.stringify(typeof text === "string" ? { text } : text) };
+  }
   return {
     code: "TX_INVALID",
     message: `The value is not a JSON document that can be kept exactly: ${reason}.`,
   };
 }
 
-/** Returns bytes as text in the form that `wrap` gives it, or as `{"base64": …}` if they are not UTF-8. */
-export function stringOf(bytes: Buffer, wrap: (text: string) => unknown = (text) => text): unknown {
-  return isUtf8(bytes) ? wrap(bytes.toString("utf8")) : { base64: bytes.toString("base64") };
+/** Returns bytes as text, or as `{"base64": …}` if they are not UTF-8. */
+export function stringOf(bytes: Buffer): ImportRecord["sourceKey"] {
+  return isUtf8(bytes) ? bytes.toString("utf8") : { base64: bytes.toString("base64") };
 }

@@ -6,7 +6,7 @@ import { bucketProblem, DEFAULT_NAMESPACE } from "../../text/document-key.ts";
 import { command, commandGroup, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
 import { type OptionSpec, type OptionValues, parsedValue, textValue } from "../options/option-specs.ts";
-import { pace } from "../requests/load-transactions.ts";
+import { pace } from "../requests/send-chunks.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import {
   documentOf,
@@ -20,6 +20,7 @@ import {
   parseKeyPattern,
   type Placement,
   placeOfKey,
+  stringOf,
 } from "./import-record.ts";
 import { importRecords } from "./import-records.ts";
 
@@ -143,7 +144,7 @@ async function* recordsOf(
 ): AsyncGenerator<ImportRecord[]> {
   for await (const page of pairs) {
     yield page.map((pair) => ({
-      sourceKey: keyText(pair.key),
+      sourceKey: stringOf(pair.key),
       expires: pair.expires,
       result: resultOf(pair, placement, others),
     }));
@@ -159,11 +160,6 @@ function resultOf(
   if (isRefusal(place)) return place;
   const document = Buffer.isBuffer(value) ? documentOf(value, others) : value;
   return isRefusal(document) ? document : { ...place, json: document.json };
-}
-
-function keyText(key: Buffer): ImportRecord["sourceKey"] {
-  const name = key.toString("utf8");
-  return Buffer.from(name).equals(key) ? name : { base64: key.toString("base64") };
 }
 
 const REPEAT = "Run the command again: documents that are equal are not written again.";

@@ -180,6 +180,12 @@ export class CommandRun<V = object> {
     return await this.line(this.table(heading, items.map(rowOf), right));
   }
 
+  /** Writes a page of a list. Only the first page of a table has a heading. */
+  async page(items: readonly unknown[], table: string, isFirst: boolean): Promise<void> {
+    if (this.json) return await writeJsonLines(this.terminal.stdout, items);
+    if (items.length > 0) await this.line(isFirst ? table : table.slice(table.indexOf("\n") + 1));
+  }
+
   table(
     heading: readonly string[],
     rows: readonly (readonly string[])[],

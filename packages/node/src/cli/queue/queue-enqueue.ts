@@ -18,12 +18,14 @@ export const addQueueEnqueue = command({
   options: {
     ...NODE_OPTIONS,
     name: textValue("<name>", "the name of the entry; a random one by default"),
-    lines: flag("enqueue each line of the file or of standard input, once however often it is sent"),
+    lines: {
+      ...flag("enqueue each line of the file or of standard input, once however often it is sent"),
+      conflicts: ["name"],
+    },
   },
   async act(run, queue, json) {
     const { name, lines } = run.options;
     if (lines) {
-      if (name !== undefined) throw new UsageError("--lines names the entries, so --name cannot be given.");
       const summary = await enqueueInput(run, queue, json);
       const { enqueued, present, lastTxId } = summary;
       const there = present === 0 ? "" : ` (${formatCount(present)} of the input had been enqueued before)`;

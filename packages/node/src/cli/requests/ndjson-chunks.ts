@@ -11,6 +11,8 @@ export interface NdjsonChunk {
   readonly end: number;
 }
 
+/** The size of the chunks in which lines are sent. */
+export const CHUNK_BYTES = 1024 * 1024;
 const LINE_FEED = 10;
 /** No node accepts a longer line, and a source with no line feed in this many bytes is not NDJSON. */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;

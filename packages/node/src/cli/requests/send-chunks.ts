@@ -1,5 +1,6 @@
 import { CairnError, isCairnError, wait } from "@cairn/kv";
 import { NDJSON } from "../../http/requests/request-body.ts";
+import { formatCount } from "../../text/quantities.ts";
 import type { NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
 
@@ -204,4 +205,10 @@ function hasId(line: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Formats how long the work took, and its rate. */
+export function pace(items: number, seconds: number): string {
+  const rate = formatCount(items / Math.max(seconds, 0.001));
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s (${rate}/s)`;
 }

@@ -20,11 +20,6 @@ export function formatTable(
   return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
 }
 
-/** Removes the heading from a later page of a table. */
-export function withoutHeading(table: string): string {
-  return table.slice(table.indexOf("\n") + 1);
-}
-
 /** Formats names and values in two columns. Text from outside is not escaped; see `printableLines`. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
   return alignRows(fields, new Set());

@@ -43,7 +43,7 @@ export function durationOr<Word extends string>(word: Word): ValueType<number | 
   };
 }
 
-function durationOf(node: ConfigNode): DurationResult | undefined {
+export function durationOf(node: ConfigNode): DurationResult | undefined {
   if (node.type === "number") {
     if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
     return {
@@ -63,7 +63,7 @@ function durationOf(node: ConfigNode): DurationResult | undefined {
   return node.type === "call" ? durationOfCall(node) : undefined;
 }
 
-export function durationOfCall({ name: written, arguments: given }: CallNode): DurationResult {
+function durationOfCall({ name: written, arguments: given }: CallNode): DurationResult {
   const name = written.replace(/^java\.time\./, "");
   const unit = DURATION_CALLS.get(name);
   const [only] = given;

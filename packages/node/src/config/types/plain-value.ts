@@ -1,11 +1,11 @@
-import { durationOfCall } from "./duration-type.ts";
+import { durationOf } from "./duration-type.ts";
 import type { ConfigNode } from "../source/config-tree.ts";
 import type { SettingValue } from "./json-schema.ts";
 import type { Value } from "./reading.ts";
 
 /**
  * Returns a value in the form in which it is passed to a user's module: as plain data, with symbols and keywords as
- * strings and `(Duration/ofHours 6)` in milliseconds.
+ * strings and durations, `(Duration/ofHours 6)` and those of luxon, in milliseconds.
  */
 export function plainValue(node: ConfigNode): unknown {
   switch (node.type) {
@@ -19,14 +19,15 @@ export function plainValue(node: ConfigNode): unknown {
       return node.text;
     case "number":
     case "boolean":
-    case "instance":
       return node.value;
     case "null":
       return null;
     // Only calls that create durations are known.
-    case "call": {
-      const result = durationOfCall(node);
-      return "ms" in result ? result.ms : undefined;
+    case "call":
+    case "instance": {
+      const result = durationOf(node);
+      if (result !== undefined && "ms" in result) return result.ms;
+      return node.type === "instance" ? node.value : undefined;
     }
   }
 }
@@ -38,8 +39,8 @@ export function refuseCode(value: Value): void {
   if (node.type === "list")
     for (const [index, item] of node.items.entries()) refuseCode(value.at(String(index), item));
   if (node.type !== "call") return;
-  const result = durationOfCall(node);
-  if ("fault" in result) value.refuse(result.fault, { hint: result.hint });
+  const result = durationOf(node);
+  if (result !== undefined && "fault" in result) value.refuse(result.fault, { hint: result.hint });
 }
 
 /** Returns an option of a user's module for `config print`. It is redacted if its name suggests a secret. */

@@ -1,6 +1,6 @@
 import { parseTime } from "../../http/requests/parameters.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
-import { countValue, type OptionValues, parsedValue } from "./option-specs.ts";
+import { countValue, type OptionValues, parsedValue } from "../options/option-specs.ts";
 
 export const POINT_OPTIONS = {
   atTx: { ...countValue("<id>", "use the state exactly at this transaction", 1), conflicts: ["at"] },
