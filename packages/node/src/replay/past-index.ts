@@ -98,9 +98,9 @@ export async function requireEmpty(target: string): Promise<void> {
     if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOTDIR") throw error;
     throw new CairnError(
       "CONFLICT",
-      `${target} is not empty. An index can be restored only to a new or empty directory.`,
+      `${target} is not empty. An index can be written only to a new or empty directory.`,
       {
-        hint: "Name another directory. Nothing was restored.",
+        hint: "Name another directory, or move this one. Nothing was changed.",
       },
     );
   }

@@ -1,17 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { readdir, rename, rm, rmdir } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import {
-  CairnError,
-  diskError,
-  isCairnError,
-  type KvReader,
-  type KvStore,
-  levelProvider,
-  systemErrorCode,
-} from "@cairn/kv";
+import { CairnError, diskError, isCairnError, type KvReader, type KvStore, levelProvider } from "@cairn/kv";
 import { digestIndex } from "../../index/read/digest.ts";
 import { STATE_ROW_KEY } from "../../index/rows/row-keys.ts";
+import { requireEmpty } from "../../replay/past-index.ts";
 import { formatBytes, formatNumberOf } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
 import { OUTPUT } from "../options/option-specs.ts";
@@ -90,22 +83,4 @@ async function sameContent(before: KvReader, after: KvReader, source: string): P
   throw new CairnError("INDEX_CORRUPT", `The copy of ${source} differs from ${source}.`, {
     hint: "Check the disk on which the copy was written. The copy was removed.",
   });
-}
-
-async function requireEmpty(target: string): Promise<void> {
-  try {
-    // If the target is an empty folder, it is removed and the copy takes its place.
-    if ((await readdir(target)).length === 0) return await rmdir(target);
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === "ENOENT") return;
-    if (code !== "ENOTDIR") throw diskError(error, target);
-  }
-  throw new CairnError(
-    "CONFLICT",
-    `${target} is not empty. A copy can be written only to a new or empty directory.`,
-    {
-      hint: "Name another directory with -o, or move this one.",
-    },
-  );
 }

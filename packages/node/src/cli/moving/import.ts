@@ -1,4 +1,4 @@
-import { type FileHandle, open } from "node:fs/promises";
+import { appendFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
@@ -11,7 +11,6 @@ import { UsageError } from "../terminal/report-error.ts";
 import {
   documentOf,
   type ImportRecord,
-  type ImportRefusal,
   type ImportSource,
   isRefusal,
   type KeyValue,
@@ -22,7 +21,7 @@ import {
   placeOfKey,
   stringOf,
 } from "./import-record.ts";
-import { importRecords } from "./import-records.ts";
+import { importRecords, type ImportRecordsOptions } from "./import-records.ts";
 
 const IMPORT_OPTIONS = {
   ...NODE_OPTIONS,
@@ -171,11 +170,12 @@ async function runImport(
 ): Promise<void> {
   const begun = performance.now();
   const { terminal, options } = run;
-  const report = new RefusedReport(options.report ?? defaultReport(new Date()), terminal.cwd);
+  const report = options.report ?? defaultReport(new Date());
+  const addToReport = refusedReport(report, terminal.cwd);
+  let refused = 0;
   const node = await openNode(run);
   // A node that cannot be reached is reported before the source is read.
   await node.json({ path: "/api/v1/buckets" });
-  run.defer(() => report.close());
   const source = await openSource();
   run.defer(source.close);
   const signal = run.interruptible("a part of the documents was imported", REPEAT);
@@ -184,11 +184,13 @@ async function runImport(
     signal,
     onProgress: ({ read, written }) => display.update(read, `${formatCount(written)} written`),
     onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
-    onRefused: (record, refusal) => report.add(record, refusal),
+    onRefused: (record, refusal) => {
+      refused += 1;
+      return addToReport(record, refusal);
+    },
   });
   signal.throwIfAborted();
   const { read, written, unchanged, expiring, lastTxId = null } = progress;
-  const { refused } = report;
   const seconds = (performance.now() - begun) / 1000;
   await run.answer(
     {
@@ -196,7 +198,7 @@ async function runImport(
       written,
       unchanged,
       refused,
-      report: refused === 0 ? null : report.path,
+      report: refused === 0 ? null : report,
       seconds,
       lastTxId,
     },
@@ -211,49 +213,32 @@ async function runImport(
     "IMPORT_INCOMPLETE",
     `${formatCount(refused)} of ${formatNumberOf(read, "record")} ${refused === 1 ? "was" : "were"} not imported.`,
     {
-      hint: `Read ${report.path}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
+      hint: `Read ${report}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
     },
   );
 }
 
-/** A file that names each record that was not imported. It is created for the first such record. */
-class RefusedReport {
-  readonly path: string;
-  readonly #file: string;
-  #handle: Promise<FileHandle> | undefined;
-  #refused = 0;
-
-  constructor(path: string, cwd: string) {
-    this.path = path;
-    this.#file = resolve(cwd, path);
-  }
-
-  get refused(): number {
-    return this.#refused;
-  }
-
-  async add({ sourceKey: key }: ImportRecord, { code, message }: ImportRefusal): Promise<void> {
-    // Records are refused both while they are read and while they are sent.
-    this.#handle ??= this.#create();
-    this.#refused += 1;
-    const handle = await this.#handle;
-    await handle.appendFile(`${JSON.stringify({ key, code, message })}\n`);
-  }
-
-  async close(): Promise<void> {
-    // A report that could not be created has already ended the import.
-    await (await this.#handle?.catch(() => undefined))?.close();
-  }
-
-  /** Never overwrites a file, because the name may be that of the source. */
-  async #create(): Promise<FileHandle> {
+/**
+ * Returns a function that adds a record to the report of those that were not imported. The file is created for the first
+ * one, and never overwritten, because the name may be that of the source.
+ */
+function refusedReport(path: string, cwd: string): ImportRecordsOptions["onRefused"] {
+  const file = resolve(cwd, path);
+  let written: Promise<void> | undefined;
+  const append = async (line: string, flag: "wx" | "a"): Promise<void> => {
     try {
-      return await open(this.#file, "wx");
+      await appendFile(file, line, { flag });
     } catch (error) {
       const problem = systemErrorCode(error) === "EEXIST" ? "exists already" : "cannot be written";
-      throw new UsageError(`The report ${this.path} ${problem}.`, "Name another file with --report.");
+      throw new UsageError(`The report ${path} ${problem}.`, "Name another file with --report.");
     }
-  }
+  };
+  // Records are refused both while they are read and while they are sent.
+  return async ({ sourceKey: key }, { code, message }) => {
+    const line = `${JSON.stringify({ key, code, message })}\n`;
+    written = written === undefined ? append(line, "wx") : written.then(() => append(line, "a"));
+    await written;
+  };
 }
 
 /** Returns the name of a report that does not exist yet. */

@@ -58,44 +58,54 @@ function table(
   now: number,
   output: TableOutput,
 ): string {
-  const heading = ["NODE", "HOST", "VERSION", "PHASE", "TX", "BEHIND", "CHECKPOINT", "VERIFIED"];
   // Failed nodes may have another log, and joining nodes may not have one yet.
   const differ = peers.some(({ status }) => status.log.id !== log.id);
   const isBackedUp = peers.some(({ status }) => status.logBackup !== null);
-  const rows = peers.map((peer) => {
-    const { version, phase, index, checkpoints } = peer.status;
-    const { last, lastVerified } = checkpoints;
-    // A node looks at the store only once it is ready.
-    const nothing = phase === "ready" ? "none" : "unknown";
-    const row = [
-      peer.node,
-      peer.host,
-      version,
-      phaseText(peer),
-      countOr(index.txId),
-      countOr(index.lag),
-      last === null ? nothing : `${formatCount(last.txId)}, ${formatRelative(last.takenAt, now)}`,
-      lastVerified === null ? nothing : formatRelative(lastVerified.verifiedAt, now),
-    ];
-    const { logBackup } = peer.status;
-    return [
-      ...row,
-      ...(isBackedUp ? [logBackup !== null ? exposedText(logBackup, now) : "unknown"] : []),
-      ...(differ ? [peer.status.log.id ?? "unknown"] : []),
-      ...(comparison === undefined ? [] : [digestText(comparison, peer)]),
-    ];
-  });
-  const columns = [
-    ...heading,
-    ...(isBackedUp ? ["EXPOSED"] : []),
-    ...(differ ? ["LOG"] : []),
-    ...(comparison === undefined ? [] : [`DIGEST AT ${comparison.txId}`]),
+  const columns: (readonly [heading: string, cell: (peer: Peer) => string])[] = [
+    ["NODE", ({ node }) => node],
+    ["HOST", ({ host }) => host],
+    ["VERSION", ({ status }) => status.version],
+    ["PHASE", phaseText],
+    ["TX", ({ status }) => countOr(status.index.txId)],
+    ["BEHIND", ({ status }) => countOr(status.index.lag)],
+    [
+      "CHECKPOINT",
+      (peer) => {
+        const { last } = peer.status.checkpoints;
+        if (last === null) return noneOrUnknown(peer);
+        return `${formatCount(last.txId)}, ${formatRelative(last.takenAt, now)}`;
+      },
+    ],
+    [
+      "VERIFIED",
+      (peer) => {
+        const at = peer.status.checkpoints.lastVerified?.verifiedAt;
+        return at === undefined ? noneOrUnknown(peer) : formatRelative(at, now);
+      },
+    ],
   ];
-  const absent = silent.map(({ node }) => [
-    node,
-    ...columns.slice(1).map((name) => (name === "PHASE" ? "no response" : "unknown")),
-  ]);
-  return formatTable(columns, [...rows, ...absent], ["TX", "BEHIND"], output);
+  if (isBackedUp)
+    columns.push([
+      "EXPOSED",
+      ({ status: { logBackup } }) => (logBackup === null ? "unknown" : exposedText(logBackup, now)),
+    ]);
+  if (differ) columns.push(["LOG", ({ status }) => status.log.id ?? "unknown"]);
+  if (comparison !== undefined)
+    columns.push([`DIGEST AT ${comparison.txId}`, (peer) => digestText(comparison, peer)]);
+  const absent = silent.map(({ node }) =>
+    columns.map(([name]) => (name === "NODE" ? node : name === "PHASE" ? "no response" : "unknown")),
+  );
+  return formatTable(
+    columns.map(([name]) => name),
+    [...peers.map((peer) => columns.map(([, cell]) => cell(peer))), ...absent],
+    ["TX", "BEHIND"],
+    output,
+  );
+}
+
+/** A node looks at the store only once it is ready. */
+function noneOrUnknown({ status: { phase } }: Peer): string {
+  return phase === "ready" ? "none" : "unknown";
 }
 
 function countOr(count: number | null): string {
