@@ -60,7 +60,8 @@ const CODE = /[@`~^]/;
 const DIGIT = /\p{Nd}/u;
 const DECIMAL = /^[+-]?(?:0|[1-9][0-9]*)(?:N|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?)$/;
 /** What Clojure reads as a number, too. */
-const OTHER_NUMBER = /^[+-]?(?:0[xX][0-9A-Fa-f]+N?|0[0-7]+N?|[0-9]{1,2}[rR][0-9A-Za-z]+N?|[0-9]+\/[0-9]+)$/;
+const OTHER_NUMBER =
+  /^[+-]?(?:0[xX][0-9A-Fa-f]+N?|[0-9]{1,2}[rR][0-9A-Za-z]+N?|[0-9]+(?:N|\/[0-9]+|(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?M?))$/;
 /** EdnReader's symbolPat: an optional namespace, and a name that does not begin with a digit. */
 const NAME = /^:?([^0-9/][^\n\r\u0085\u2028\u2029]*\/)?(\/|[^0-9/][^/]*)$/;
 /** The quote of a symbol in code ('x), which EDN treats as a part of the name. */
