@@ -4,7 +4,8 @@ import { LastResults } from "../observe/last-results.ts";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { EventDispatcher } from "../observe/event-dispatcher.ts";
 import { RefusedSubmissions } from "../observe/refused-submissions.ts";
-import { type MeasuredSystem, NodeMetrics } from "../metrics/node-metrics.ts";
+import { NodeMetrics } from "../metrics/node-metrics.ts";
+import type { MeasuredSystem } from "../metrics/scraped-gauges.ts";
 
 /** Connects a node's events with the log, the metrics, the status and the embedding program. */
 export class NodeObservation {

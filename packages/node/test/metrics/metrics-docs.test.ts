@@ -18,7 +18,7 @@ const RegistryShape = z.array(
   z.object({ name: z.string(), type: z.unknown().optional(), labelNames: z.array(z.string()) }),
 );
 
-const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/" }, () => undefined);
+const metrics = new NodeMetrics({ nodeId: "a" }, () => undefined);
 
 /** Returns the metrics in the registries. */
 async function registered(): Promise<Described[]> {
@@ -76,7 +76,9 @@ async function problemsOf(expression: string): Promise<string[]> {
       if (!metric.labels.includes(label)) problems.push(`${written} has no label ${label}`);
       // A histogram has no samples at first, so the values that other metrics give the label are used.
       const own = initial.filter(({ name }) => name === metric.name);
-      const known = (own.length > 0 ? own : initial).map(({ labels }) => labels[label]);
+      const known: unknown[] = (own.length > 0 ? own : initial).map(({ labels }) => labels[label]);
+      // The series of findings follow from a status.
+      if (metric.name === "cairn_finding") known.push(...Object.entries(NODE_FINDINGS).flat());
       for (const one of value.split("|")) {
         const isErrorCode = label === "code" && written !== "cairn_finding";
         const isThere = isErrorCode ? ERROR_CODES.some((code) => code === one) : known.includes(one);

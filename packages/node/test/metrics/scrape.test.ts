@@ -246,7 +246,7 @@ const broken = (): Promise<never> => Promise.reject(new Error("broken"));
 
 it("a scrape omits a source that fails or is late, and counts the failure", async () => {
   const errors: [string, unknown][] = [];
-  const metrics = new NodeMetrics({ nodeId: "a", dbDir: "/nowhere/at/all" }, (...told) => errors.push(told));
+  const metrics = new NodeMetrics({ nodeId: "a" }, (...told) => errors.push(told));
   const never = { phase: "restoring", status: silent, queues: silent } as const;
   const text = await metrics.text(never, 20);
   expect(valueOf(text, "cairn_node_phase", { phase: "restoring" })).toBe(1);
@@ -254,17 +254,17 @@ it("a scrape omits a source that fails or is late, and counts the failure", asyn
   expect(valueOf(text, "cairn_index_disk_free_bytes")).toBeUndefined();
   const fails = { phase: "failed", status: broken, queues: broken } as const;
   const second = await metrics.text(fails, 20);
-  for (const source of ["status", "queues", "disk"]) {
+  for (const source of ["status", "queues"]) {
     expect(valueOf(second, "cairn_scrape_failures_total", { source })).toBe(2);
   }
-  expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "queues", "disk"]));
+  expect(errors.map(([source]) => source)).toEqual(expect.arrayContaining(["status", "queues"]));
 });
 
 it("a node is queried once for concurrent scrapes, and again for the next one", async () => {
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
-  const metrics = new NodeMetrics({ nodeId: "a", dbDir: scene.folder }, () => undefined);
+  const metrics = new NodeMetrics({ nodeId: "a" }, () => undefined);
   const status = vi.fn<() => Promise<NodeStatus>>(() => node.status());
   const sources = { phase: "ready", status, queues: () => Promise.resolve([]) } as const;
   const texts = await Promise.all(Array.from({ length: 10 }, () => metrics.text(sources)));
