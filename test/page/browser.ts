@@ -36,12 +36,11 @@ export interface OpenPage extends AsyncDisposable {
 export async function openPage(
   browser: Browser,
   url: string,
-  { width = 1280, height = 900, dark = false, javaScript = true, folder = "" } = {},
+  { width = 1280, height = 900, dark = false, folder = "" } = {},
 ): Promise<OpenPage> {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
-    javaScriptEnabled: javaScript,
     reducedMotion: "reduce",
     timezoneId: "UTC",
   });

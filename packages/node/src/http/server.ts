@@ -158,7 +158,6 @@ function createListener(
       api,
       maxBody: options.maxBody,
       requestTimeoutMs,
-      requiresToken: tokens.areRequired,
       tickets,
       unsent,
       slice: new TimeSlice(),

@@ -92,11 +92,11 @@ function Plot({ checkpoints, periodMs, next }: PlotProps) {
     <svg class="plot" viewBox={`0 0 ${width} ${HEIGHT}`} role="img" aria-label={label}>
       {period === undefined
         ? null
-        : Array.from({ length: PERIODS }, (_, index) => (
+        : Array.from({ length: PERIODS / 2 }, (_, index) => (
             <rect
               key={index}
-              class={index % 2 === 0 ? "band even" : "band"}
-              x={x(now - (index + 1) * period)}
+              class="band"
+              x={x(now - (2 * index + 1) * period)}
               width={x(now) - x(now - period)}
               y={CEILING - 8}
               height={FLOOR - CEILING + 8}

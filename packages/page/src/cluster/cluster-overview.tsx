@@ -48,16 +48,17 @@ export function ClusterOverview() {
   const checkpoints = usePolled(CHECKPOINTS);
   const log = usePolled(LOG);
   const activity = usePolled(ACTIVITY);
-  const rates = useRates(cluster.value, status.value, status.at);
+  const rates = useRates(cluster.value, instant(cluster.value?.at), countersOf);
+  const ofProcess = useRates(status.value, status.at, processorOf);
   return (
     <>
-      <Verdict cluster={cluster} status={status} />
-      <Findings cluster={cluster} status={status} />
-      <NodesPanel cluster={cluster} status={status} rates={rates} />
+      <Verdict cluster={cluster} />
+      <Findings cluster={cluster} />
+      <NodesPanel cluster={cluster} rates={rates} />
       <CheckpointTimeline checkpoints={checkpoints} cluster={cluster} status={status} />
       <div class="columns">
         <LogPanel log={log} cluster={cluster} status={status} rates={rates} />
-        <ResourcesPanel status={status} rates={rates} />
+        <ResourcesPanel status={status} rates={ofProcess} />
       </div>
       <StorePanel checkpoints={checkpoints} status={status} />
       <ActivityPanel activity={activity} />
@@ -65,37 +66,19 @@ export function ClusterOverview() {
   );
 }
 
-function useRates(
-  cluster: ClusterStatus | undefined,
-  status: NodeStatus | undefined,
-  statusAt: number | undefined,
+/** Records the counters of each new answer. */
+function useRates<T>(
+  answer: T | undefined,
+  at: number | undefined,
+  countersIn: (answer: T | undefined) => Map<string, unknown>,
 ): Rates {
-  const ofCluster = useMemo(() => new Rates(), []);
-  const ofProcess = useMemo(() => new Rates(), []);
-  useMemo(() => ofCluster.record(instant(cluster?.at) ?? 0, countersOf(cluster)), [cluster]);
-  useMemo(() => {
-    if (statusAt !== undefined)
-      ofProcess.record(statusAt, new Map([["processor", status?.resources?.processorMs]]));
-  }, [status]);
-  return useMemo(() => new Both(ofCluster, ofProcess), []);
+  const rates = useMemo(() => new Rates(), []);
+  useMemo(() => rates.record(at ?? 0, countersIn(answer)), [answer]);
+  return rates;
 }
 
-/** Rates of answers that arrive at different times. */
-class Both extends Rates {
-  readonly #all: readonly Rates[];
-
-  constructor(...all: readonly Rates[]) {
-    super();
-    this.#all = all;
-  }
-
-  override perSecond(name: string): number | undefined {
-    for (const rates of this.#all) {
-      const found = rates.perSecond(name);
-      if (found !== undefined) return found;
-    }
-    return undefined;
-  }
+function processorOf(status: NodeStatus | undefined): Map<string, unknown> {
+  return new Map([["processor", status?.resources?.processorMs]]);
 }
 
 function countersOf(cluster: ClusterStatus | undefined): Map<string, unknown> {

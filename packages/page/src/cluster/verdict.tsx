@@ -1,4 +1,4 @@
-import type { ClusterFinding, ClusterStatus, Finding, NodeStatus } from "@cairn/client";
+import type { ClusterStatus, Finding } from "@cairn/client";
 import type { Polled } from "../data/polled.ts";
 import { Mark, type MarkState } from "../parts/marks.tsx";
 import { Panel, Understood } from "../parts/panel.tsx";
@@ -18,21 +18,13 @@ const SEVERITIES: Readonly<Record<Finding["severity"], readonly [MarkState, stri
   notice: ["unknown", "Notice"],
 };
 
-interface Sources {
+interface VerdictProps {
   readonly cluster: Polled<ClusterStatus>;
-  readonly status: Polled<NodeStatus>;
-}
-
-/** Returns what the nodes found; if the others cannot be asked, what this node found. */
-function judged({ cluster, status }: Sources): Polled<ClusterStatus | NodeStatus> {
-  return cluster.value !== undefined && (cluster.failure === undefined || status.failure !== undefined)
-    ? cluster
-    : status;
 }
 
 /** The first sentence: whether everything is all right, and what to do if it is not. */
-export function Verdict(sources: Sources) {
-  return <Understood answer={judged(sources).value}>{() => <VerdictText {...sources} />}</Understood>;
+export function Verdict({ cluster }: VerdictProps) {
+  return <Understood answer={cluster.value}>{() => <VerdictText cluster={cluster} />}</Understood>;
 }
 
 interface Sentence {
@@ -42,8 +34,8 @@ interface Sentence {
   readonly since?: string | null | undefined;
 }
 
-function VerdictText(sources: Sources) {
-  const { state, message, hint, since } = sentenceOf(sources);
+function VerdictText({ cluster }: VerdictProps) {
+  const { state, message, hint, since } = sentenceOf(cluster);
   return (
     <div class={`verdict ${state}`} role="status">
       <Mark state={state} />
@@ -61,21 +53,15 @@ function Since({ time }: { readonly time: string | null | undefined }) {
   return typeof time === "string" ? <span class="quiet">since {localTime(instant(time))}</span> : null;
 }
 
-function sentenceOf({ cluster, status }: Sources): Sentence {
-  if (cluster.failure !== undefined && status.failure !== undefined) {
-    const { error, since } = status.failure;
-    const age = status.at === undefined ? "" : `, for ${span(Date.now() - since)}`;
+function sentenceOf({ value, at, failure }: Polled<ClusterStatus>): Sentence {
+  if (failure !== undefined) {
+    const { error, since } = failure;
+    const age = at === undefined ? "" : `, for ${span(Date.now() - since)}`;
     const message = `This node has not answered since ${localTime(since)}${age}: ${error.message}`;
     return { state: "unknown", message, hint: error.hint };
   }
-  const { value } = judged({ cluster, status });
   if (value === undefined) return { state: "unknown", message: "Asking the node …", hint: undefined };
   const { state, message, hint } = value.verdict;
-  if (cluster.failure !== undefined && state !== "failing") {
-    const { error } = cluster.failure;
-    const both = `${words(message)} The other nodes could not be asked: ${error.message}`;
-    return { state: "attention", message: both, hint: error.hint };
-  }
   const isKnown = Object.hasOwn(WORDS, state);
   return {
     state: isKnown ? state : "unknown",
@@ -86,23 +72,22 @@ function sentenceOf({ cluster, status }: Sources): Sentence {
 }
 
 /** Returns the finding that the verdict states, with its hint, if there is no other one. */
-function onlyFinding({ findings }: ClusterStatus | NodeStatus): Finding | undefined {
+function onlyFinding({ findings }: ClusterStatus): Finding | undefined {
   const [only, ...others]: readonly (Finding | undefined)[] = findings;
   return others.length > 0 || only?.severity === "notice" ? undefined : only;
 }
 
 /** Everything that needs attention, worst first. It is left out if it would only repeat the verdict. */
-export function Findings(sources: Sources) {
-  const source = judged(sources);
-  const { value } = source;
-  const findings: readonly (Finding & Partial<ClusterFinding>)[] | undefined = value?.findings;
+export function Findings({ cluster }: VerdictProps) {
+  const { value } = cluster;
+  const findings = value?.findings;
   if (value === undefined || (Array.isArray(findings) && (findings.length === 0 || onlyFinding(value))))
     return null;
   return (
-    <Panel id="findings" title="What needs attention" source={source} aside={count(findings?.length)}>
+    <Panel id="findings" title="What needs attention" source={cluster} aside={count(findings?.length)}>
       {() => (
         <ul class="findings">
-          {findings?.map(({ severity, node = null, code, error, message, hint, since }) => {
+          {findings?.map(({ severity, node, code, error, message, hint, since }) => {
             const [state, word] = SEVERITIES[severity] ?? ["unknown", "Unknown"];
             return (
               <li key={`${code} ${node} ${message}`}>

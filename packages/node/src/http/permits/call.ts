@@ -15,7 +15,6 @@ export interface Served {
   readonly maxBody: number;
   /** The time that a request may take to arrive (ms). */
   readonly requestTimeoutMs: number;
-  readonly requiresToken: boolean;
   readonly tickets: Tickets;
   readonly unsent: UnsentResponses;
   /** The time slice and the backlog that all batches share. */
