@@ -4,6 +4,7 @@ import { buffer } from "node:stream/consumers";
 import { systemClock } from "@cairn/checkpoint";
 import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
 import { repeatEvery, type RepeatedWork } from "../../concurrency/repeated-work.ts";
+import type { HttpLogger } from "../answers/failed-requests.ts";
 
 /** Files that are only useful together, and what to do with their contents. */
 export interface ReloadedFilesOptions<T> {
@@ -16,8 +17,6 @@ export interface ReloadedFilesOptions<T> {
    * file that cannot be used never delays the withdrawal of a token or an authority in another file.
    */
   readonly onRefused: (error: unknown) => void;
-  /** The interval between looks (ms). Defaults to one second. */
-  readonly lookIntervalMs?: number;
 }
 
 const LOOK_INTERVAL_MS = 1_000;
@@ -32,7 +31,6 @@ export async function reloadFiles<T>({
   read,
   apply,
   onRefused,
-  lookIntervalMs = LOOK_INTERVAL_MS,
 }: ReloadedFilesOptions<T>): Promise<RepeatedWork> {
   let used = await stateOf(paths);
   let last = used;
@@ -54,7 +52,16 @@ export async function reloadFiles<T>({
       throw error;
     }
   };
-  return repeatEvery(systemClock, lookIntervalMs, look, onRefused);
+  return repeatEvery(systemClock, LOOK_INTERVAL_MS, look, onRefused);
+}
+
+/** Returns a function that logs why changed files cannot be used; `what` says what happens instead. */
+export function refusalLogger(logger: HttpLogger, what: string): (error: unknown) => void {
+  return (error) => {
+    if (!(error instanceof CairnError)) throw error;
+    const { code, message, hint = "" } = error;
+    logger.warn({ code, message, hint: `${hint} It is read again when it changes.`.trim() }, what);
+  };
 }
 
 /** Returns a text that changes when one of the files is replaced or changed. */

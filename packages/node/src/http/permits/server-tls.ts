@@ -4,7 +4,7 @@ import { CairnError, errorMessage } from "@cairn/kv";
 import type { ServerTlsFiles } from "../../api/system.ts";
 import type { RepeatedWork } from "../../concurrency/repeated-work.ts";
 import type { HttpLogger } from "../answers/failed-requests.ts";
-import { readSmallFile, reloadFiles } from "./reloaded-files.ts";
+import { readSmallFile, refusalLogger, reloadFiles } from "./reloaded-files.ts";
 
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
 
@@ -95,7 +95,10 @@ export class ReloadedTls {
   static async open(files: ServerTlsFiles, logger: HttpLogger): Promise<ReloadedTls> {
     const tls = new ReloadedTls();
     const { cert, key, clientCa } = files;
-    const onRefused = (error: unknown): void => logger.warn(...refusedFiles(error));
+    const onRefused = refusalLogger(
+      logger,
+      "A file for TLS has changed, but cannot be used. What it contained before remains in use.",
+    );
     try {
       const identity = await reloadFiles({
         paths: [cert, key],
@@ -148,13 +151,4 @@ export class ReloadedTls {
   async close(): Promise<void> {
     await Promise.all(this.#reloading.map((work) => work.stop()));
   }
-}
-
-function refusedFiles(error: unknown): [object, string] {
-  if (!(error instanceof CairnError)) throw error;
-  const { code, message, hint = "" } = error;
-  return [
-    { code, message, hint: `${hint} The files are read again when they change.` },
-    "A file for TLS has changed, but cannot be used. What it contained before remains in use.",
-  ];
 }

@@ -4,22 +4,13 @@ import { TOKEN_PATTERN, type TokenOptions } from "../../api/system.ts";
 import type { RepeatedWork } from "../../concurrency/repeated-work.ts";
 import type { HttpLogger } from "../answers/failed-requests.ts";
 import { EVERYTHING, Permit } from "./permit.ts";
-import { readSmallFile, reloadFiles } from "./reloaded-files.ts";
+import { readSmallFile, refusalLogger, reloadFiles } from "./reloaded-files.ts";
 
 /** A value that a token may have. Only its digest is kept. */
-interface TokenValue {
+interface Grant {
   readonly digest: Buffer;
   readonly options: TokenOptions;
-}
-
-interface Grant extends TokenValue {
   readonly permit: Permit;
-}
-
-/** The values in a token's source, and those of them that are in use; undefined if the token has never been used. */
-interface TokenContents {
-  readonly values: readonly TokenValue[];
-  readonly used: readonly TokenValue[] | undefined;
 }
 
 export class Tokens {
@@ -27,8 +18,6 @@ export class Tokens {
   #grants: readonly Grant[] = [];
   /** The token that was valid most recently. Computing a digest takes 2 us, and most requests have this token. */
   #latest: { readonly bytes: Buffer; readonly permit: Permit } | undefined;
-  /** What each configured token's source contained when it was last read, and the values in use. */
-  readonly #contents = new Map<TokenOptions, TokenContents>();
   readonly #reloading: RepeatedWork[] = [];
 
   private constructor(areRequired: boolean) {
@@ -44,9 +33,9 @@ export class Tokens {
       for (const one of options) {
         const work = await reloadFiles({
           paths: "file" in one.source ? [one.source.file] : [],
-          read: async () => await valuesOf(one),
-          apply: (values) => tokens.#use(one, values),
-          onRefused: (error) => logger.warn(...refusedTokens(error)),
+          read: async () => (await textsOf(one)).map(digestOf),
+          apply: (digests) => tokens.#use(one, digests),
+          onRefused: refusalLogger(logger, REFUSED),
         });
         tokens.#reloading.push(work);
       }
@@ -85,35 +74,36 @@ export class Tokens {
   }
 
   /**
-   * Uses the values that a token's source contains. Throws `CONFIG_INVALID` if one of them is also a value of another
-   * token; the values of the tokens concerned then remain as they were until that is no longer the case.
+   * Replaces the values of a token. Keeps the permits of those that are still valid, because requests in progress have
+   * them. Throws `CONFIG_INVALID` if another token has one of the values, because the rights of one of the two would be
+   * ignored; the token then keeps the values that it had.
    */
-  #use(options: TokenOptions, values: readonly TokenValue[]): void {
-    this.#contents.set(options, { values, used: this.#contents.get(options)?.used });
-    const { used, refused } = usableContents(this.#contents);
-    for (const [one, { values: read }] of this.#contents)
-      this.#contents.set(one, { values: read, used: used.get(one) });
-    this.#replace([...used.values()].flat());
-    if (refused !== undefined) throw refused;
-  }
-
-  /** Keeps the permits of values that are still valid, because requests in progress have them. */
-  #replace(values: readonly TokenValue[]): void {
-    const before = this.#grants;
-    this.#grants = values.map((value) => {
-      const known = before.find(
-        ({ digest, options }) => options === value.options && digest.equals(value.digest),
+  #use(options: TokenOptions, digests: readonly Buffer[]): void {
+    const others = this.#grants.filter((grant) => grant.options !== options);
+    const same = others.find(({ digest }) => digests.some((one) => one.equals(digest)));
+    if (same !== undefined) {
+      throw new CairnError(
+        "CONFIG_INVALID",
+        `The tokens ${nameOf(same.options)} and ${nameOf(options)} have the same value.`,
+        { hint: `Give each token a value of its own, such as the output of ${GENERATE}.` },
       );
-      return known ?? { ...value, permit: new Permit(value.options) };
-    });
-    for (const grant of before) if (!this.#grants.includes(grant)) grant.permit.revoke();
+    }
+    const before = this.#grants.filter((grant) => grant.options === options);
+    const now = digests.map(
+      (digest) =>
+        before.find((grant) => grant.digest.equals(digest)) ?? {
+          digest,
+          options,
+          permit: new Permit(options),
+        },
+    );
+    this.#grants = [...others, ...now];
+    for (const grant of before) if (!now.includes(grant)) grant.permit.revoke();
   }
 }
 
-async function valuesOf(options: TokenOptions): Promise<readonly TokenValue[]> {
-  const texts = await textsOf(options);
-  return texts.map((text) => ({ digest: digestOf(text), options }));
-}
+const REFUSED =
+  "A file with tokens has changed, but cannot be used. Those of its tokens that were valid before remain valid.";
 
 async function textsOf({ name, source }: TokenOptions): Promise<readonly string[]> {
   if ("env" in source) {
@@ -148,58 +138,8 @@ async function textsOf({ name, source }: TokenOptions): Promise<readonly string[
 
 const GENERATE = "openssl rand -hex 32";
 
-/**
- * Returns the values to use. Two tokens must not have one value, because the rights of one of them would be ignored.
- * If they do, those that have changed keep the values that were in use before, and all others change. Each step takes
- * back at least one change, and the values before all changes are distinct.
- */
-function usableContents(contents: ReadonlyMap<TokenOptions, TokenContents>): {
-  readonly used: ReadonlyMap<TokenOptions, readonly TokenValue[]>;
-  readonly refused: CairnError | undefined;
-} {
-  const used = new Map([...contents].map(([options, { values }]) => [options, values]));
-  let refused: CairnError | undefined;
-  for (;;) {
-    const same = repeatedValue([...used.values()].flat());
-    if (same === undefined) return { used, refused };
-    refused ??= new CairnError(
-      "CONFIG_INVALID",
-      `The tokens ${same.map(nameOf).join(" and ")} have the same value.`,
-      { hint: `Give each token a value of its own, such as the output of ${GENERATE}.` },
-    );
-    for (const options of same) {
-      const before = contents.get(options)?.used;
-      // No token has been used before: the server does not start.
-      if (before === undefined) throw refused;
-      used.set(options, before);
-    }
-  }
-}
-
-function repeatedValue(values: readonly TokenValue[]): readonly [TokenOptions, TokenOptions] | undefined {
-  const seen = new Map<string, TokenOptions>();
-  for (const { digest, options } of values) {
-    const other = seen.get(digest.toString("hex"));
-    if (other !== undefined) return [other, options];
-    seen.set(digest.toString("hex"), options);
-  }
-  return undefined;
-}
-
 function nameOf({ name }: TokenOptions): string {
   return name ?? "auth-token";
-}
-
-function refusedTokens(error: unknown): [object, string] {
-  if (!(error instanceof CairnError)) throw error;
-  return [
-    {
-      code: error.code,
-      message: error.message,
-      hint: `${error.hint ?? ""} It is read again when it changes.`.trim(),
-    },
-    "A file with tokens has changed, but cannot be used. Those of its tokens that were valid before remain valid.",
-  ];
 }
 
 function digestOf(token: string): Buffer {

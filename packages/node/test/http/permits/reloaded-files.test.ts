@@ -3,8 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { reloadFiles } from "../../../src/http/permits/reloaded-files.ts";
+import { quickLooks } from "./quick-looks.ts";
 
 test("changed files that could not be read for a moment are read at the next look, and the reason is reported once", async () => {
+  quickLooks();
   const folder = await mkdtemp(join(tmpdir(), "cairn-reloaded-"));
   onTestFinished(() => rm(folder, { recursive: true }));
   const path = join(folder, "token");
@@ -22,7 +24,6 @@ test("changed files that could not be read for a moment are read at the next loo
     read,
     apply: (contents) => applied.push(contents),
     onRefused: (error) => refused.push(error),
-    lookIntervalMs: 10,
   });
   onTestFinished(() => reloading.stop());
   failures = 3;

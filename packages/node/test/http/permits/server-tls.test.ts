@@ -131,7 +131,7 @@ describe("a server with TLS", () => {
       fields: {
         code: "CONFIG_INVALID",
         message: expect.stringContaining("does not belong to the certificate") as string,
-        hint: expect.stringMatching(/Set key of tls.* read again when they change/) as string,
+        hint: expect.stringMatching(/Set key of tls.* It is read again when it changes/) as string,
       },
       message: expect.stringContaining("remains in use") as string,
     });
