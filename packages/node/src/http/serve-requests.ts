@@ -3,8 +3,8 @@ import { pipeline, type Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { AnsweredRequest } from "../metrics/http-metrics.ts";
 import { type Guard, isPreflight, PREFLIGHT } from "./access.ts";
-import { type HttpAnswer, JSON_TYPE, varyBy } from "./answers/answer.ts";
-import { codingFor, compressed, isCompressible } from "./answers/compression.ts";
+import { type HttpAnswer, JSON_TYPE } from "./answers/answer.ts";
+import { acceptsGzip, compressed, isCompressible } from "./answers/compression.ts";
 import { errorAnswer } from "./answers/error-answer.ts";
 import type { FailedRequests } from "./answers/failed-requests.ts";
 import { methodNotAllowed } from "./answers/request-error.ts";
@@ -150,19 +150,18 @@ function send(call: Exchange, answer: HttpAnswer, parts: ServingParts): void {
   for (const name in own) headers[name] = own[name] ?? "";
   if (connections.endsAfter(request)) headers["connection"] = "close";
   if (headers["connection"] === "close" || !response.shouldKeepAlive) connections.endAfter(request);
-  if (status >= 400) varyBy(headers, "accept");
   if (status !== NOT_MODIFIED && (body !== undefined || answer.type !== undefined))
     headers["content-type"] = type;
   if (body === undefined || !isCompressible(body, type)) return sendBody(call, status, body, parts);
-  varyBy(headers, "accept-encoding");
-  const coding = codingFor(request.headers["accept-encoding"]);
-  if (coding === undefined) return sendBody(call, status, body, parts);
+  const { vary } = headers;
+  headers["vary"] = vary === undefined ? "accept-encoding" : `${vary}, accept-encoding`;
+  if (!acceptsGzip(request.headers["accept-encoding"])) return sendBody(call, status, body, parts);
   // A strong tag would promise identical bytes (RFC 9110, 8.8.1).
   if ("etag" in headers) headers["etag"] = `W/${headers["etag"]}`;
   if (status === NOT_MODIFIED) return sendBody(call, status, undefined, parts);
   // The length of the compressed body would be known only after compressing it.
-  const coded = method === "HEAD" ? "" : compressed(body, coding);
-  if (coded !== undefined) headers["content-encoding"] = coding;
+  const coded = method === "HEAD" ? "" : compressed(body);
+  if (coded !== undefined) headers["content-encoding"] = "gzip";
   if (coded === "") sendBody(call, status, undefined, parts);
   else if (!(coded instanceof Promise)) sendBody(call, status, coded ?? body, parts);
   else {

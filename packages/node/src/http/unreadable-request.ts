@@ -18,12 +18,12 @@ export function answerUnreadable(error: Error, socket: Socket, connections: Conn
   const request = connections.arriving(socket);
   const body = request === undefined ? undefined : pacedBody(request);
   if (request === undefined || body === undefined) {
-    connections.refuse(socket, () => respond(socket, unreadable(error)));
+    connections.refuse(socket, () => respond(socket, UNREADABLE[code ?? ""] ?? NOT_HTTP));
   } else if (code === REQUEST_TIMEOUT) {
     // The body has its own limit. Node has now ended its limit, which the rest of the body would need after an error.
     closeAfterAnswer(request);
   } else {
-    const { status, message, hint } = unreadable(error);
+    const { status, message, hint } = UNREADABLE[code ?? ""] ?? NOT_HTTP;
     body.refuse(new RequestError(BAD_REQUEST, message, { status: Number.parseInt(status, 10), hint }));
   }
 }
@@ -31,7 +31,7 @@ export function answerUnreadable(error: Error, socket: Socket, connections: Conn
 /** Responds to CONNECT. Node passes on its socket instead of a request. */
 export function answerConnect(socket: Socket, connections: Connections): void {
   socket.on("error", () => socket.destroy());
-  connections.refuse(socket, () => respond(socket, NO_PROXY));
+  connections.refuse(socket, () => respond(socket, NOT_HTTP));
 }
 
 function respond(socket: Socket, { status, message, hint }: Unreadable): void {
@@ -43,50 +43,16 @@ function respond(socket: Socket, { status, message, hint }: Unreadable): void {
   );
 }
 
-/** An error of Node's parser, with the bytes that it received last and the number of them that it accepted. */
-type ParserError = Error & { readonly rawPacket?: Buffer; readonly bytesParsed?: number };
-
-function unreadable(error: ParserError): Unreadable {
-  const code = systemErrorCode(error) ?? "";
-  if (code === "HPE_INVALID_METHOD" && isAtRequestLine(error)) return UNKNOWN_METHOD;
-  return UNREADABLE[code] ?? NOT_HTTP;
-}
-
-/** Returns whether the parser rejected the method of a request line. Other bytes do not contain a method. */
-function isAtRequestLine({ rawPacket, bytesParsed = 0 }: ParserError): boolean {
-  // The same bytes may begin with other requests.
-  const before = rawPacket?.subarray(0, bytesParsed).toString("latin1") ?? "";
-  const from = rawPacket?.subarray(bytesParsed).toString("latin1") ?? "";
-  return REQUEST_LINE.test(`${METHOD_BEGIN.exec(before)?.[0] ?? ""}${from}`);
-}
-
 interface Unreadable {
   readonly status: string;
   readonly message: string;
   readonly hint: string;
 }
 
-const REQUEST_LINE = /^[\w!#$%&'*+.^`|~-]+ \S+ HTTP\/1\.[01]\r?\n/;
-
-/** The accepted characters of a rejected method. */
-const METHOD_BEGIN = /[\w!#$%&'*+.^`|~-]*$/;
-
-const UNKNOWN_METHOD = {
-  status: "501 Not Implemented",
-  message: "The request's method is unknown.",
-  hint: "Use a method that GET /openapi.json lists for the address.",
-};
-
-const NO_PROXY = {
-  status: "501 Not Implemented",
-  message: "The node is not a proxy: it does not support CONNECT.",
-  hint: "Send requests to the node's own address, and exempt it from the client's proxy settings.",
-};
-
 const NOT_HTTP = {
   status: "400 Bad Request",
   message: "The request is not valid HTTP.",
-  hint: "Send a request of HTTP/1.1. A node with TLS requires an address that begins with https.",
+  hint: "Send an HTTP request with a method that GET /openapi.json lists for its address. A node with TLS requires an address that begins with https. A node is not a proxy.",
 };
 
 /** The code of Node's error for a request that takes too long to arrive. */

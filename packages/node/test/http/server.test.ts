@@ -137,7 +137,7 @@ async function refused(served: ServedNode): Promise<void> {
 
 describe.each([
   ["bytes that are not HTTP", "\u0016\u0003\u0001\r\n\r\n", "400"],
-  ["CONNECT", "CONNECT example.net:443 HTTP/1.1\r\nHost: example.net:443\r\n\r\n", "501"],
+  ["CONNECT", "CONNECT example.net:443 HTTP/1.1\r\nHost: example.net:443\r\n\r\n", "400"],
 ])("%s", (_what, bytes, status) => {
   test("are answered, and the connection closes", async () => {
     await using served = await serve();

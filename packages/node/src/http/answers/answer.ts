@@ -26,9 +26,3 @@ export function jsonText(value: unknown): string {
 export function jsonAnswer(value: unknown, headers: Headers = {}, status = 200): HttpAnswer {
   return { status, headers, body: jsonText(value) };
 }
-
-/** Adds a request header to those on which a response depends. */
-export function varyBy(headers: Record<string, string | number>, header: string): void {
-  const others = headers["vary"];
-  headers["vary"] = others === undefined ? header : `${others}, ${header}`;
-}

@@ -1,5 +1,4 @@
 import { type ErrorCode } from "@cairn/kv";
-import { PROBLEM_TYPE } from "../answers/error-answer.ts";
 import { statusOf } from "../answers/request-error.ts";
 import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
 import {
@@ -11,7 +10,7 @@ import {
   type Route,
   type Success,
 } from "./route.ts";
-import { EXACT_SCHEMAS, SCHEMAS } from "./schemas.ts";
+import { SCHEMAS } from "./schemas.ts";
 
 const SECURITY_SCHEMES = {
   token: { type: "http", scheme: "bearer", description: "One of the node's tokens." },
@@ -23,32 +22,17 @@ const SECURITY_SCHEMES = {
   },
 };
 
-/** Describes everything that a node serves, in version 3.0.3, which most generators support. */
-export function openApiDocument(version: string, routes: readonly Route[]): OpenApiObject {
-  return forClients(describe(version, routes, SCHEMAS, false)) as OpenApiObject;
-}
-
 /**
- * Returns the same document with the exact schema of each status, and with required properties that are nullable.
- * Generated clients could not use it, because they apply one schema to all successful responses of an operation, and
- * some reject null for a required property.
+ * Describes everything that a node serves, in version 3.0.3, which most generators support. Generated clients apply one
+ * schema to all successful responses of an operation.
  */
-export function exactOpenApiDocument(version: string, routes: readonly Route[]): OpenApiObject {
-  return describe(version, routes, { ...SCHEMAS, ...EXACT_SCHEMAS }, true);
-}
-
-function describe(
-  version: string,
-  routes: readonly Route[],
-  schemas: OpenApiObject,
-  isExact: boolean,
-): OpenApiObject {
+export function openApiDocument(version: string, routes: readonly Route[]): OpenApiObject {
   const paths: Record<string, Record<string, OpenApiObject>> = {};
   for (const route of routes) {
     if (route.id === undefined) continue;
-    (paths[route.path] ??= {})[route.method.toLowerCase()] = describeRoute(route, isExact);
+    (paths[route.path] ??= {})[route.method.toLowerCase()] = describeRoute(route);
   }
-  return {
+  return forClients({
     openapi: "3.0.3",
     info: {
       title: "Cairn",
@@ -61,8 +45,8 @@ function describe(
     // The empty requirement applies to nodes without tokens.
     security: [{ token: [] }, {}],
     paths,
-    components: { schemas, securitySchemes: SECURITY_SCHEMES },
-  };
+    components: { schemas: SCHEMAS, securitySchemes: SECURITY_SCHEMES },
+  }) as OpenApiObject;
 }
 
 type Errors = NonNullable<Route["errors"]>;
@@ -79,8 +63,7 @@ const ANY_REQUEST: Errors = [
 /** The errors of every operation that may have a body, whether it requires one or not. */
 const ANY_BODY: Errors = ["TX_INVALID", ["REQUEST_INVALID", 415], "TX_TOO_LARGE"];
 
-/** Returns a route as an OpenAPI object, with the exact schema of each success if `isExact`. */
-function describeRoute(route: Route, isExact: boolean): OpenApiObject {
+function describeRoute(route: Route): OpenApiObject {
   const { method, path, id, tag, summary, inPath = {}, query = {}, requestHeaders = [], body, right } = route;
   const { answers = [], errors = [], acceptsTicket } = route;
   const parameters = [
@@ -106,7 +89,7 @@ function describeRoute(route: Route, isExact: boolean): OpenApiObject {
     parameters,
     ...(body === undefined ? {} : { requestBody: { required: true, content: content(body) } }),
     responses: {
-      ...Object.fromEntries(answers.map((answer) => success(answer, isExact))),
+      ...Object.fromEntries(answers.map(success)),
       ...failures([
         ...ANY_REQUEST,
         ...(method === "GET" ? [] : ANY_BODY),
@@ -125,15 +108,17 @@ function header(name: HeaderName): OpenApiObject {
   return { schema, description };
 }
 
-function success(
-  { status, description, schema, exact, mediaType = JSON_BODY, headers = [] }: Success,
-  isExact: boolean,
-): [string, OpenApiObject] {
-  const answered = isExact ? (exact ?? schema) : schema;
+function success({
+  status,
+  description,
+  schema,
+  mediaType = JSON_BODY,
+  headers = [],
+}: Success): [string, OpenApiObject] {
   const answer = {
     description,
     headers: Object.fromEntries(headers.map((name) => [name, header(name)])),
-    ...(answered === undefined ? {} : { content: content({ [mediaType]: answered }) }),
+    ...(schema === undefined ? {} : { content: content({ [mediaType]: schema }) }),
   };
   return [String(status), answer];
 }
@@ -154,7 +139,7 @@ function failures(errors: Errors): OpenApiObject {
       String(status),
       {
         description: [...codes].map((code) => `\`${code}\``).join(", "),
-        content: content({ ...jsonOf(ref("Error")), [PROBLEM_TYPE]: ref("Problem") }),
+        content: content(jsonOf(ref("Error"))),
       },
     ]),
   );

@@ -5,7 +5,7 @@ import type { Call, Concern } from "../permits/call.ts";
 import type { Query } from "../requests/address.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
 import { TAGS_PATTERN } from "../requests/preconditions.ts";
-import { type OpenApiObject, ref, TEXT } from "../requests/schema-parts.ts";
+import { type OpenApiObject, TEXT } from "../requests/schema-parts.ts";
 
 /** An operation of the server: everything about it that requests, rights, metrics and the OpenAPI document depend on. */
 export interface Declared<P extends QueryParameters = QueryParameters> {
@@ -65,11 +65,6 @@ export interface Success {
   readonly description: string;
   /** The same for all successful responses of an operation, because generated clients parse each with the first one. */
   readonly schema?: OpenApiObject;
-  /**
-   * The exact schema of this response, if `schema` is more general in order to cover the operation's other responses as
-   * well.
-   */
-  readonly exact?: OpenApiObject;
   /** The body's media type. Defaults to `application/json`. */
   readonly mediaType?: string;
   readonly headers?: readonly HeaderName[];
@@ -93,17 +88,11 @@ export function found(
   return [{ status: 200, description, schema, headers }];
 }
 
-/** The responses are `status` with the schema `exact` once the write is indexed, and 202 once it is in the log. */
-export function written(
-  schema: OpenApiObject,
-  exact: OpenApiObject,
-  headers: readonly HeaderName[],
-  status = 200,
-  submitted: OpenApiObject = ref("Submitted"),
-): Success[] {
+/** The responses are `status` once the write is indexed, and 202 once it is in the log. */
+export function written(schema: OpenApiObject, headers: readonly HeaderName[], status = 200): Success[] {
   return [
-    { status, description: "Indexed.", schema, exact, headers },
-    { status: 202, description: "The write is in the log.", schema, exact: submitted },
+    { status, description: "Indexed.", schema, headers },
+    { status: 202, description: "The write is in the log.", schema },
   ];
 }
 

@@ -125,29 +125,7 @@ const POLICY_SCHEMAS = {
   ),
 };
 
-const OUTCOME = {
-  txId: TX_ID,
-  txTime: TIME,
-  committed: FLAG,
-  reason: TEXT,
-  duplicateOf: TX_ID,
-  shards: described(array(COUNT), "The shards of the entries that the transaction enqueued, in order."),
-  by: described(
-    nullable(TEXT),
-    "With `by=true`: the name of the token with which the transaction was submitted; null if it has no name, absent if the log no longer contains the transaction.",
-  ),
-};
-const WRITTEN = {
-  txId: TX_ID,
-  existed: described(
-    nullable(FLAG),
-    "Whether the document existed before; null if a history policy has already removed this information.",
-  ),
-};
-const EVENT_WRITTEN = { id: TEXT, txId: TX_ID, time: TEXT };
 const QUEUE_ENTRY = { shard: COUNT, name: TEXT, revision: TX_ID, createdTx: TX_ID, document: {} };
-const ENQUEUED = { txId: TX_ID, txTime: TIME, name: TEXT, shard: COUNT };
-const SHARD_CHANGED = { txId: TX_ID, txTime: TIME, epoch: TX_ID };
 const CHECKPOINT = {
   name: TEXT,
   txId: TX_ID,
@@ -166,60 +144,34 @@ const LISTED = {
     "Whether the next sweep by this node's retention policy keeps it; null if it belongs to another log.",
   ),
 };
-const SKIPPED = {
-  skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
-  because: described(TEXT, "The reason as a sentence."),
-  lease: nullable(object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME })),
-};
-const BEGUN = { begun: described(FLAG, "True in a 202 response. GET /status shows the progress.") };
-
-const ERROR_CODE = oneOf(...ERROR_CODES);
-/** The additional fields next to some errors. */
-const ERROR_DETAILS = {
-  limit: described(COUNT, "For status 413: the maximum number of bytes that are accepted."),
-  txId: described(TX_ID, "The stored transaction of a write whose outcome was not awaited."),
-  floor: described(TX_ID, "For status 410 of a watch: the earliest transaction after which it can begin."),
-  reason: described(TEXT, "For status 410 of a watch: `compacted` or `regressed`."),
-  line: described(COUNT, "For a batch: the number of the line that failed, counted from 1."),
-  accepted: described(COUNT, "For a batch: the number of stored transactions before that line."),
-  acceptedAfter: described(COUNT, "For a batch: the number of stored transactions after that line."),
-  firstTxId: nullable(TX_ID),
-  lastTxId: nullable(TX_ID),
-  problems: described(
-    array({ type: "object", additionalProperties: true }),
-    "For policies: each mistake with its path.",
-  ),
-  // The fields next to the error of a node that is not ready.
-  ready: FLAG,
-  phase: schemaOf(StatusSchema.shape.phase),
-  progress: schemaOf(StatusSchema.shape.progress),
-  failure: schemaOf(StatusSchema.shape.failure),
-};
-
 export const SCHEMAS = {
   Error: object(
     {
-      error: object({
-        code: ERROR_CODE,
-        message: TEXT,
-        hint: nullable(TEXT),
-      }),
-      ...ERROR_DETAILS,
+      error: object({ code: oneOf(...ERROR_CODES), message: TEXT, hint: nullable(TEXT) }),
+      // The additional fields next to some errors.
+      limit: described(COUNT, "For status 413: the maximum number of bytes that are accepted."),
+      txId: described(TX_ID, "The stored transaction of a write whose outcome was not awaited."),
+      floor: described(
+        TX_ID,
+        "For status 410 of a watch: the earliest transaction after which it can begin.",
+      ),
+      reason: described(TEXT, "For status 410 of a watch: `compacted` or `regressed`."),
+      line: described(COUNT, "For a batch: the number of the line that failed, counted from 1."),
+      accepted: described(COUNT, "For a batch: the number of stored transactions before that line."),
+      acceptedAfter: described(COUNT, "For a batch: the number of stored transactions after that line."),
+      firstTxId: nullable(TX_ID),
+      lastTxId: nullable(TX_ID),
+      problems: described(
+        array({ type: "object", additionalProperties: true }),
+        "For policies: each mistake with its path.",
+      ),
+      // The fields next to the error of a node that is not ready.
+      ready: FLAG,
+      phase: schemaOf(StatusSchema.shape.phase),
+      progress: schemaOf(StatusSchema.shape.progress),
+      failure: schemaOf(StatusSchema.shape.failure),
     },
     ["error"],
-  ),
-  Problem: object(
-    {
-      type: described(TEXT, "`about:blank`, because `code` is more specific."),
-      title: described(TEXT, "The status in words."),
-      status: { type: "integer" },
-      detail: described(TEXT, "What happened, in a sentence."),
-      instance: described(TEXT, "The request's path, followed by # and its X-Request-Id."),
-      code: ERROR_CODE,
-      hint: nullable(TEXT),
-      ...ERROR_DETAILS,
-    },
-    ["type", "title", "status", "detail", "instance", "code", "hint"],
   ),
   TxId: TX_ID,
   Json: {
@@ -248,7 +200,21 @@ export const SCHEMAS = {
   Submitted: object({ txId: TX_ID }),
   Ticket: object({ ticket: TEXT, expiresAt: TIME }),
   Outcome: described(
-    object(OUTCOME, ["txId"]),
+    object(
+      {
+        txId: TX_ID,
+        txTime: TIME,
+        committed: FLAG,
+        reason: TEXT,
+        duplicateOf: TX_ID,
+        shards: described(array(COUNT), "The shards of the entries that the transaction enqueued, in order."),
+        by: described(
+          nullable(TEXT),
+          "With `by=true`: the name of the token with which the transaction was submitted; null if it has no name, absent if the log no longer contains the transaction.",
+        ),
+      },
+      ["txId"],
+    ),
     "A 202 response contains only `txId`: the transaction is in the log, but its outcome is not known yet.",
   ),
   BatchResult: described(
@@ -267,7 +233,19 @@ export const SCHEMAS = {
     ),
     "A 202 response does not contain `aborted` and `abortedLines`: the outcomes are not known yet.",
   ),
-  Written: described(object(WRITTEN, ["txId"]), "A 202 response contains only `txId`."),
+  Written: described(
+    object(
+      {
+        txId: TX_ID,
+        existed: described(
+          nullable(FLAG),
+          "Whether the document existed before; null if a history policy has already removed this information.",
+        ),
+      },
+      ["txId"],
+    ),
+    "A 202 response contains only `txId`.",
+  ),
   Document: object({ namespace: TEXT, name: TEXT, revision: TX_ID, document: {} }),
   Version: object({ revision: TX_ID, txTime: TIME, deleted: FLAG, document: {} }, [
     "revision",
@@ -280,13 +258,25 @@ export const SCHEMAS = {
     [...Object.keys(CHECKPOINT), ...Object.keys(LISTED)],
   ),
   SavedCheckpoint: described(
-    object({ ...BEGUN, ...SKIPPED, ...CHECKPOINT }, []),
+    object(
+      {
+        begun: described(FLAG, "True in a 202 response. GET /status shows the progress."),
+        skipped: described(TEXT, "The reason why none was saved: `unchanged`, `leased`, …"),
+        because: described(TEXT, "The reason as a sentence."),
+        lease: nullable(object({ owner: TEXT, bytes: BYTES, since: nullable(TIME), expiresAt: TIME })),
+        ...CHECKPOINT,
+      },
+      [],
+    ),
     "The checkpoint, the reason why none was saved (`skipped`), or, in a 202 response, the note that the save has begun.",
   ),
   Verified: object({ name: TEXT, txId: TX_ID, verifiedAt: TIME, node: TEXT, digest: TEXT }),
   EventRecord: withoutOthers(object(EVENT, ["object", "reason"])),
   RecordedEvent: object({ id: TEXT, txId: TX_ID, ...EVENT }, ["id", "txId", "object", "reason", "time"]),
-  EventWritten: described(object(EVENT_WRITTEN, ["txId"]), "A 202 response contains only `txId`."),
+  EventWritten: described(
+    object({ id: TEXT, txId: TX_ID, time: TEXT }, ["txId"]),
+    "A 202 response contains only `txId`.",
+  ),
   ...POLICY_SCHEMAS,
   PolicyState: object({
     revision: nullable(TX_ID),
@@ -339,13 +329,19 @@ export const SCHEMAS = {
     moved: nullable(object({ from: COUNT, txId: TX_ID })),
   }),
   NewEntry: withoutOthers(object({ name: boundedText(MAX_NAME, 1), document: ref("Json") }, ["document"])),
-  Enqueued: described(object(ENQUEUED, ["txId", "name"]), "A 202 response contains only `txId` and `name`."),
+  Enqueued: described(
+    object({ txId: TX_ID, txTime: TIME, name: TEXT, shard: COUNT }, ["txId", "name"]),
+    "A 202 response contains only `txId` and `name`.",
+  ),
   ShardClaim: described(withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1) })), "Who claims the shard."),
   ShardHold: described(
     withoutOthers(object({ epoch: { ...TX_ID, minimum: 1 }, as: boundedText(MAX_AS_BYTES, 1) }, ["epoch"])),
     "The epoch that the claim returned, with `as` if the name of the holder is to be compared as well.",
   ),
-  ShardChanged: described(object(SHARD_CHANGED, ["txId"]), "A 202 response contains only `txId`."),
+  ShardChanged: described(
+    object({ txId: TX_ID, txTime: TIME, epoch: TX_ID }, ["txId"]),
+    "A 202 response contains only `txId`.",
+  ),
   Ready: object({ ready: FLAG, phase: TEXT }),
   Live: object({ live: FLAG, phase: TEXT }),
   Status: schemaOf(StatusSchema),
@@ -371,16 +367,4 @@ export const SCHEMAS = {
     bytes: nullable(BYTES),
     times: COUNT,
   }),
-} as const satisfies Readonly<Record<string, OpenApiObject>>;
-
-/** The exact schemas of the responses of operations that have several successful responses. */
-export const EXACT_SCHEMAS = {
-  Decided: object(OUTCOME, ["txId", "txTime", "committed"]),
-  Indexed: object(WRITTEN),
-  Recorded: object(EVENT_WRITTEN),
-  EntryEnqueued: object(ENQUEUED),
-  EntrySubmitted: object({ txId: TX_ID, name: TEXT }),
-  ShardIsChanged: object(SHARD_CHANGED),
-  Saved: { oneOf: [object(CHECKPOINT), object(SKIPPED, ["skipped"])] },
-  Begun: object(BEGUN),
 } as const satisfies Readonly<Record<string, OpenApiObject>>;

@@ -38,13 +38,11 @@ export const checkpointRoutes: readonly Route[] = [
         status: 200,
         description: "The checkpoint, or the reason why none was saved.",
         schema: ref("SavedCheckpoint"),
-        exact: ref("Saved"),
       },
       {
         status: 202,
         description: "The save has begun.",
         schema: ref("SavedCheckpoint"),
-        exact: ref("Begun"),
       },
     ],
     errors: [...WORK_ERRORS, "CHECKPOINT_RUNNING", "STORE_FULL"],

@@ -50,7 +50,7 @@ const WRITE = {
   query: WRITE_PARAMETERS,
   errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412], "NOT_FOUND"],
 } as const;
-const WRITTEN = written(ref("Written"), ref("Indexed"), ["Cairn-Tx", "ETag"]);
+const WRITTEN = written(ref("Written"), ["Cairn-Tx", "ETag"]);
 
 type DocumentCall = Pick<Call, "url" | "params" | "query">;
 type WriteCall = Call<Query<typeof WRITE_PARAMETERS>>;
@@ -114,7 +114,6 @@ export const documentRoutes: readonly Route[] = [
         status: 201,
         description: "The document is new and has been indexed.",
         schema: ref("Written"),
-        exact: ref("Indexed"),
         headers: ["Cairn-Tx", "ETag", "Location"],
       },
     ],

@@ -38,7 +38,7 @@ export const eventRoutes: readonly Route[] = [
     summary: "Record an event.",
     query: WRITE_PARAMETERS,
     body: jsonOf(ref("EventRecord")),
-    answers: written(ref("EventWritten"), ref("Recorded"), ["Cairn-Tx"], 201),
+    answers: written(ref("EventWritten"), ["Cairn-Tx"], 201),
     errors: SUBMIT_ERRORS,
     async handle(call) {
       const limit = timeLimit(call.query.timeoutMs);

@@ -58,7 +58,7 @@ export const policyRoutes: readonly Route[] = [
     requestHeaders: PRECONDITIONS,
     body: jsonOf(ref("Policies")),
     onBody: refuseRepeatedKeys,
-    answers: written(ref("Submitted"), ref("Submitted"), ["Cairn-Tx", "ETag"]),
+    answers: written(ref("Submitted"), ["Cairn-Tx", "ETag"]),
     errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412]],
     async handle(call) {
       const problems = policyProblems(call.body);

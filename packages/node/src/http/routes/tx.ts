@@ -27,7 +27,7 @@ export const txRoutes: readonly Route[] = [
     summary: "Submit operations that take effect together or not at all.",
     query: WRITE_PARAMETERS,
     body: jsonOf(ref("Transaction")),
-    answers: written(ref("Outcome"), ref("Decided"), ["Cairn-Tx"]),
+    answers: written(ref("Outcome"), ["Cairn-Tx"]),
     errors: [...SUBMIT_ERRORS, "CONFLICT"],
     async handle(call) {
       const transaction = validTransaction(call.body);
@@ -109,14 +109,7 @@ export const txRoutes: readonly Route[] = [
     summary: "Return the outcome of a transaction; with `timeout`, wait for it.",
     inPath: { id: ref("TxId") },
     query: OUTCOME_PARAMETERS,
-    answers: [
-      {
-        status: 200,
-        description: "The transaction is indexed.",
-        schema: ref("Outcome"),
-        exact: ref("Decided"),
-      },
-    ],
+    answers: found("The transaction is indexed.", ref("Outcome")),
     errors: [...READ_ERRORS, "NOT_FOUND", "OUTCOME_REMOVED"],
     async handle(call) {
       const { api, query, params } = call;

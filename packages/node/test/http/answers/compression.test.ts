@@ -1,12 +1,11 @@
 import { type IncomingHttpHeaders, request } from "node:http";
 import { buffer } from "node:stream/consumers";
-import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import { gunzipSync } from "node:zlib";
 import { CairnClient } from "@cairn/client";
 import { describe, expect, it, vi } from "vitest";
-import { codingFor } from "../../../src/http/answers/compression.ts";
+import { acceptsGzip } from "../../../src/http/answers/compression.ts";
 import { serve, type ServedNode } from "../served-node.ts";
 
-const DECODED = { gzip: gunzipSync, br: brotliDecompressSync } as const;
 const LARGE = "é".repeat(5_000);
 
 interface Answer {
@@ -47,57 +46,50 @@ async function filled(): Promise<ServedNode> {
 }
 
 it.each([
-  [undefined, undefined],
-  ["", undefined],
-  ["identity", undefined],
-  ["deflate, zstd", undefined],
-  ["gzip", "gzip"],
-  ["x-gzip", "gzip"],
-  ["GZip;Q=0.5", "gzip"],
-  ["br", "br"],
-  ["gzip, deflate, br", "gzip"],
-  ["gzip;q=0.8, br", "br"],
-  ["*", "gzip"],
-  ["*, gzip;q=0", "br"],
-  ["gzip;q=0, br;q=0, *", undefined],
-  ["*;q=0", undefined],
-  ["gzip;q=0.4, identity;q=0.5", undefined],
-  ["gzip;q=0.5, identity;q=0.5", "gzip"],
-  ["identity;q=0, br;q=0.1", "br"],
-  ["gzip;q=2", undefined],
-])("a server responds to Accept-Encoding: %s in %s", (header, coding) => {
-  expect(codingFor(header)).toBe(coding);
+  [undefined, false],
+  ["", false],
+  ["identity", false],
+  ["deflate, br, zstd", false],
+  ["gzip", true],
+  ["x-gzip", true],
+  ["GZip;Q=0.5", true],
+  ["br, gzip ; q=0.05", true],
+  ["gzip, deflate, br", true],
+  ["gzip;q=1.000, br", true],
+  ["gzip;q=0, br", false],
+  ["gzip;q=0.000", false],
+  ["gzip;q=2", false],
+  ["gzipped", false],
+])("a server compresses its response to Accept-Encoding: %s: %s", (header, isCompressed) => {
+  expect(acceptsGzip(header)).toBe(isCompressed);
 });
 
 describe("a long response", () => {
-  it.each(["gzip", "br"] as const)(
-    "is compressed for clients that accept %s, without a change of its content",
-    async (coding) => {
-      await using served = await filled();
-      const paths = ["/api/v1/pods/large", "/api/v1/pods", "/api/v1/many?limit=1000", "/openapi.json"];
-      for (const path of [...paths, "/api/v1/many?limit=9&as-of=9"]) {
-        const plain = await ask(served, "GET", path);
-        const { status, headers, body } = await ask(served, "GET", path, { "accept-encoding": coding });
-        expect([path, status, headers["content-encoding"]]).toEqual([path, 200, coding]);
-        expect(plain.headers["content-encoding"]).toBeUndefined();
-        expect([headers.vary, plain.headers.vary]).toEqual(["accept-encoding", "accept-encoding"]);
-        expect(headers["content-type"]).toBe(plain.headers["content-type"]);
-        expect(DECODED[coding](body).equals(plain.body)).toBe(true);
-        expect(body.length).toBeLessThan(plain.body.length);
-        if (headers["content-length"] !== undefined) expect(headers["content-length"]).toBe(`${body.length}`);
-        const head = await ask(served, "HEAD", path, { "accept-encoding": coding });
-        const {
-          "x-request-id": _a,
-          date: _b,
-          "content-length": _c,
-          "transfer-encoding": _d,
-          ...same
-        } = headers;
-        expect([head.status, head.headers]).toMatchObject([200, same]);
-        expect([head.body.length, head.headers["content-length"]]).toEqual([0, undefined]);
-      }
-    },
-  );
+  it("is compressed for clients that accept gzip, without a change of its content", async () => {
+    await using served = await filled();
+    const paths = ["/api/v1/pods/large", "/api/v1/pods", "/api/v1/many?limit=1000", "/openapi.json"];
+    for (const path of [...paths, "/api/v1/many?limit=9&as-of=9"]) {
+      const plain = await ask(served, "GET", path);
+      const { status, headers, body } = await ask(served, "GET", path, { "accept-encoding": "gzip" });
+      expect([path, status, headers["content-encoding"]]).toEqual([path, 200, "gzip"]);
+      expect(plain.headers["content-encoding"]).toBeUndefined();
+      expect([headers.vary, plain.headers.vary]).toEqual(["accept-encoding", "accept-encoding"]);
+      expect(headers["content-type"]).toBe(plain.headers["content-type"]);
+      expect(gunzipSync(body).equals(plain.body)).toBe(true);
+      expect(body.length).toBeLessThan(plain.body.length);
+      if (headers["content-length"] !== undefined) expect(headers["content-length"]).toBe(`${body.length}`);
+      const head = await ask(served, "HEAD", path, { "accept-encoding": "gzip" });
+      const {
+        "x-request-id": _a,
+        date: _b,
+        "content-length": _c,
+        "transfer-encoding": _d,
+        ...same
+      } = headers;
+      expect([head.status, head.headers]).toMatchObject([200, same]);
+      expect([head.body.length, head.headers["content-length"]]).toEqual([0, undefined]);
+    }
+  });
 
   it("is not compressed if it is short or an event stream", async () => {
     await using served = await filled();

@@ -65,10 +65,10 @@ describe("a method", () => {
     }
   });
 
-  it("that is unknown is 501", async () => {
+  it("that is unknown is 400", async () => {
     await using served = await serve();
     const answer = await answersTo(served.server.port, ["FOO /status HTTP/1.1", "Host: localhost"]);
-    expect(answer).toMatch(/^HTTP\/1\.1 501 Not Implemented\r\n/);
+    expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
     expect(answer).toContain('"code":"REQUEST_INVALID"');
   });
 });
