@@ -35,6 +35,8 @@ export interface Checkpointer {
    * scheduled look is running, waits for it unless it saves.
    */
   checkpointNow(): RequestedRound;
+  /** Makes the next scheduled look begin now, because the newest checkpoint was found damaged. */
+  lookNow(): void;
   status(): CheckpointerStatus;
   /**
    * Ends the schedule and waits up to `timeoutMs` (default 10,000) for a running round, and for the checkpoint on close
@@ -67,6 +69,8 @@ class ScheduledCheckpointer implements Checkpointer {
   readonly #directory: CaptureDirectory;
   readonly #memory: LookMemory;
   readonly #scheduleEnd = new AbortController();
+  /** Ends the wait for the next look. */
+  #early = new AbortController();
   readonly #upload = new AbortController();
   readonly #status: StatusKeeper;
   /** The running round. It is `forced` unless it was scheduled. */
@@ -97,6 +101,10 @@ class ScheduledCheckpointer implements Checkpointer {
 
   status(): CheckpointerStatus {
     return this.#status.current;
+  }
+
+  lookNow(): void {
+    this.#early.abort();
   }
 
   checkpointNow(): RequestedRound {
@@ -150,9 +158,9 @@ class ScheduledCheckpointer implements Checkpointer {
     let delay = firstLookAfter ?? firstLookDelay(approxFrequency, this.#random());
     for (;;) {
       this.#status.plan(delay);
-      const due = await this.#clock.wait(delay, this.#scheduleEnd.signal);
+      await this.#clock.wait(delay, AbortSignal.any([this.#scheduleEnd.signal, this.#early.signal]));
+      this.#early = new AbortController();
       this.#status.plan(null);
-      if (!due) return;
       // A requested round may be running; this look comes after it.
       while (this.#running !== undefined) await this.#running.ended;
       if (this.#scheduleEnd.signal.aborted) return;

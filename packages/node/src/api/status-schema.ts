@@ -31,14 +31,15 @@ const Rate = z.object({ perSecond: z.number().min(0), p50Ms: Ms.nullable(), p99M
 const Run = z.object({ txId: Count, history: Text, effects: Text });
 
 const VerdictSchema = z.object({
-  state: z.enum(["healthy", "not-ready", "attention", "failing"]),
+  // What only a later version distinguishes needs attention.
+  state: z.enum(["healthy", "not-ready", "attention", "failing"]).catch("attention"),
   message: Text,
   hint: Text.nullable(),
 });
 
 const FindingSchema = z.object({
   code: Text,
-  severity: z.enum(["failing", "attention", "notice"]),
+  severity: z.enum(["failing", "attention", "notice"]).catch("attention"),
   since: Time.nullable(),
   error: Text.nullable(),
   message: Text,
@@ -70,7 +71,7 @@ const Index = z.object({
   divergence: Warning.extend({
     since: Time,
     from: Count,
-    state: z.enum(["open", "waiting", "comparing"]),
+    state: z.enum(["open", "waiting", "comparing"]).catch("open"),
   }).nullable(),
   lastScrub: z.object({ at: Time, durationMs: Ms, bytes: Count }).nullable(),
   warning: Warning.exactOptional(),
@@ -162,14 +163,14 @@ export const StatusSchema = z.object({
   log: Log,
   index: Index,
   join: Join,
-  progress: z
-    .object({
+  progress: understood(
+    z.object({
       unit: z.enum(["bytes", "transactions", "documents"]),
       done: Count,
       total: Count,
       etaMs: Ms.nullable(),
-    })
-    .nullable(),
+    }),
+  ),
   stalled: understood(
     z.object({
       phase: z.enum(PHASES),

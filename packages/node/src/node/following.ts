@@ -179,7 +179,10 @@ export class ReadyServices {
       ...observation.metrics.watches,
       failed: (error) => logFailure(logger, "error", error, "All watches end here."),
     });
-    const onJudged = (name: string, whole: boolean): void => doubts.judged(name, whole);
+    const onJudged = (name: string, whole: boolean): void => {
+      doubts.judged(name, whole);
+      if (!whole) this.checkpointer?.lookNow();
+    };
     const { id: logId } = index.state.log;
     const reads = new SegmentReads();
     const backup = startLogBackup(parts, reads);

@@ -80,7 +80,7 @@ export function publishFailure(stream: string, error: PublishError): CairnError 
 function roomFor(stream: string, description: string): string {
   const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
   if (limit === undefined) {
-    return "Free some space on the disk of its server, or raise the server's limits (max_file_store, or the account's limits).";
+    return "Free some space on the disk of its server, raise the server's limits (max_file_store, or the account's limits), or trim the log with cairn log trim.";
   }
   return `Remove the stream's limit with nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1, or trim the log with cairn log trim.`;
 }
