@@ -37,11 +37,8 @@ export async function viewOf(
   peers: readonly Peer[],
   options: AskOptions,
 ): Promise<ClusterView> {
-  const [past, silent] = await Promise.all([
-    comparePasts(channel, log.id, peers.filter(hasLog({ log })), options),
-    askSilent(channel, peers, log.id, options),
-  ]);
-  return { log, peers, silent, past };
+  const silent = await askSilent(channel, peers, log.id, options);
+  return { log, peers, silent, past: comparePasts(peers.filter(hasLog({ log }))) };
 }
 
 interface SameId {

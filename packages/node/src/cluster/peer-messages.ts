@@ -32,7 +32,6 @@ const QuestionSchema = z.discriminatedUnion("ask", [
   z.object({ cairn: z.literal(1), ask: z.literal("status") }),
   z.object({ cairn: z.literal(1), ask: z.literal("digest"), log: Text, txId: Count, waitMs: WaitMs }),
   z.object({ cairn: z.literal(1), ask: z.literal("check"), log: Text, txId: Count, instance: Text }),
-  z.object({ cairn: z.literal(1), ask: z.literal("chains"), log: Text, txId: Count }),
   z.object({
     cairn: z.literal(1),
     ask: z.literal("others"),
@@ -53,9 +52,8 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 /**
  * A request to the nodes that have the same log open. `status` requests the content of GET /status. `digest` requests
  * the digest at a transaction of the log with that id; the node waits for the transaction, but at most `waitMs`.
- * `check` requests that the node with that instance compare itself with a rebuild from the log. `chains` requests the
- * chains at that transaction, or at the link before it. `compare` requests that the node compare its chains with those
- * of the sender, and respond only if they differ. `others` requests the nodes that the node has heard from and that are
+ * `check` requests that the node with that instance compare itself with a rebuild from the log. `compare` requests that
+ * the node compare its chains with those of the sender, and respond only if they differ. `others` requests the nodes that the node has heard from and that are
  * not among these instances. `leaving` announces that the node with that instance is stopping. docs/log-format.md
  * describes these requests.
  */

@@ -29,8 +29,6 @@ export interface PeerActions {
   reached(txId: TxId, waitMs: number): Promise<void>;
   /** Returns the digest at an indexed transaction of the log with the id `log`. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
-  /** Returns the chains at a transaction of the log with the id `log`, or at the link before the transaction. */
-  chainsAt(log: string, txId: TxId): Promise<PeerChains>;
   /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
   compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
   /** Compares the index with a rebuild, and leaves the index if they differ. */
@@ -117,9 +115,6 @@ export class PeerServer {
     if (question.ask === "check" && question.instance !== this.#identity.instance) return;
     try {
       if (question.ask === "status") return reply({ status: await this.#actions.status() });
-      if (question.ask === "chains") {
-        return reply({ chains: await this.#actions.chainsAt(question.log, question.txId) });
-      }
       if (question.ask === "others") {
         return reply({ others: this.#heard.others(question.log, question.instances) });
       }

@@ -6,10 +6,7 @@ import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { ComparedNode } from "./compared-node.ts";
 import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";
-import type { PeerChains } from "./peer-messages.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { linkBefore } from "../index/chains/chain-window.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { CheckOutcome, OnWork } from "./peer-server.ts";
 import { Semaphore } from "../concurrency/semaphore.ts";
 import { rebuildIndex } from "../replay/rebuild-index.ts";
@@ -68,18 +65,6 @@ export class SelfCheck {
     if (index === undefined || !agrees) throw notReady(this.#life);
     if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
     return index;
-  }
-
-  /** Returns the chains at a transaction, or at the link before it if they are no longer known. */
-  async chainsAt(log: string, txId: TxId): Promise<PeerChains> {
-    const index = this.#indexOf(log);
-    try {
-      const value = (await index.chainsAt(txId)) ?? (await index.chainsAt(linkBefore(txId)));
-      return { version: INDEX_VERSION, values: value === undefined ? [] : [value] };
-    } catch (error) {
-      this.#life.suspect(index, error);
-      throw error;
-    }
   }
 
   /**

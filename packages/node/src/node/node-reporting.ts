@@ -76,7 +76,6 @@ export class NodeReporting {
         reached: async (txId, waitMs) => await life.position.reached(txId, waitMs),
         digestAt: async (log, txId) => await this.#check.digestAt(log, txId),
         check: async (log, txId, signal, onWork) => await this.#check.check(log, txId, signal, onWork),
-        chainsAt: async (log, txId) => await this.#check.chainsAt(log, txId),
         compare: async ({ node, log, chains }) => await this.#past.compare(node, log, chains),
       },
       logger,

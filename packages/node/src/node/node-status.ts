@@ -120,11 +120,11 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   };
 }
 
-/** Returns the current chains and the newest link, with which two nodes can be compared. */
+/** Returns the current chains and the two newest links, with which nodes can be compared that write. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   if (index === undefined) return [];
   try {
-    return (await index.chains()).slice(0, 2);
+    return (await index.chains()).slice(0, 3);
   } catch (error) {
     // The index was closed in the meantime, or it is damaged; the next read will report the damage.
     if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];

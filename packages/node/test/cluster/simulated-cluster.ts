@@ -179,7 +179,6 @@ export class SimulatedNode {
         reached: () => Promise.resolve(),
         digestAt: () => Promise.reject(new Error("not asked here")),
         check: () => Promise.reject(new Error("not asked here")),
-        chainsAt: () => Promise.reject(new Error("not asked here")),
         compare: async ({ node, log: of, chains }) => await this.#past.compare(node, of, chains),
       },
       logger,
