@@ -1,64 +1,16 @@
-/** The codes of the errors that nodes return. docs/errors.md explains each of them. */
-export type ErrorCode =
-  | "CONFIG_INVALID"
-  | "CONFIG_SYNTAX"
-  | "CONFIG_NOT_FOUND"
-  | "CONFIG_MODULE"
-  | "LOG_UNREACHABLE"
-  | "LOG_REGRESSED"
-  | "LOG_DIFFERENT"
-  | "LOG_TRIMMED"
-  | "LOG_GAP"
-  | "LOG_FULL"
-  | "LOG_UNSAFE"
-  | "LOG_READ_ONLY"
-  | "SEGMENT_CORRUPT"
-  | "REQUEST_INVALID"
-  | "METHOD_NOT_ALLOWED"
-  | "TX_INVALID"
-  | "TX_TOO_LARGE"
-  | "TX_TIMEOUT"
-  | "INDEX_CORRUPT"
-  | "INDEX_VERSION"
-  | "INDEX_LOCKED"
-  | "CHECKPOINT_CORRUPT"
-  | "CHECKPOINT_INCOMPLETE"
-  | "CHECKPOINT_NOT_FOUND"
-  | "CHECKPOINT_RUNNING"
-  | "KEY_MISSING"
-  | "PLAIN_REFUSED"
-  | "DISK_FULL"
-  | "SYSTEM_REFUSED"
-  | "PORT_IN_USE"
-  | "NOT_READY"
-  | "OVERLOADED"
-  | "STORE_UNREACHABLE"
-  | "STORE_DENIED"
-  | "STORE_FULL"
-  | "NOT_FOUND"
-  | "CONFLICT"
-  | "WATCH_COMPACTED"
-  | "OUTCOME_REMOVED"
-  | "UNAUTHORIZED"
-  | "FORBIDDEN"
-  | "EXPORT_DAMAGED"
-  | "IMPORT_INCOMPLETE"
-  | "SOURCE_UNREADABLE"
-  | "INTERNAL";
-
 /**
- * The error of a failed call. If a node returned it, it has the node's `code` and the HTTP `status`. If no node
- * responded, its `code` is `UNREACHABLE` and its `status` is 0. `details` contains the other fields of the response
+ * The error of a failed call. If a node returned it, it has the HTTP `status` and the node's `code`, which docs/errors.md
+ * explains; a later version may have others. If no node responded, its `code` is `UNREACHABLE` and its `status` is 0. `details` contains the other fields of the response
  * body, such as `txId` or `floor`.
  */
 export class CairnClientError extends Error {
-  readonly code: ErrorCode | "UNREACHABLE";
+  readonly code: string;
   readonly status: number;
   readonly hint: string | undefined;
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(
-    code: ErrorCode | "UNREACHABLE",
+    code: string,
     message: string,
     options: {
       readonly status?: number;
@@ -77,7 +29,7 @@ export class CairnClientError extends Error {
 }
 
 /** Returns whether an error of a call has one of these codes. */
-export function hasCode(error: unknown, ...codes: readonly CairnClientError["code"][]): boolean {
+export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
   return error instanceof CairnClientError && codes.includes(error.code);
 }
 

@@ -1,4 +1,4 @@
-import { CairnClientError, type ErrorCode } from "./client-error.ts";
+import { CairnClientError } from "./client-error.ts";
 
 export interface NodeRequest {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";
@@ -94,7 +94,7 @@ function answeredError(status: number, text: string): Error {
   }
   const { error: _, ...details } = body;
   const hint = typeof error["hint"] === "string" ? error["hint"] : undefined;
-  return new CairnClientError(error["code"] as ErrorCode, String(error["message"]), {
+  return new CairnClientError(error["code"], String(error["message"]), {
     status,
     hint,
     details,
