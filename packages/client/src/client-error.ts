@@ -1,7 +1,7 @@
 /**
- * The error of a failed call. If a node returned it, it has the HTTP `status` and the node's `code`, which docs/errors.md
- * explains; a later version may have others. If no node responded, its `code` is `UNREACHABLE` and its `status` is 0. `details` contains the other fields of the response
- * body, such as `txId` or `floor`.
+ * The error of a failed call. If a node returned it, it has the HTTP `status` and the node's `code`, which
+ * docs/errors.md explains; a later version may have others. If no node responded, its `code` is `UNREACHABLE` and its
+ * `status` is 0. `details` contains the other fields of the response body, such as `txId` or `floor`.
  */
 export class CairnClientError extends Error {
   readonly code: string;

@@ -1,4 +1,4 @@
-import type { DocumentKey, Json, Revision, TxId } from "./transaction.ts";
+import type { DocumentKey, EventRecord, Json, Revision, TxId } from "./transaction.ts";
 
 export interface ClientOptions {
   /** Addresses of nodes that have the same log, such as `http://10.0.0.7:3000`. The first one that responds is used until it fails. */
@@ -107,14 +107,7 @@ export interface ClientTransaction<T = Json> {
   readonly changes: readonly ClientChange<T>[];
 }
 
-export interface ClientEvent {
+export interface ClientEvent extends EventRecord {
   readonly id?: string;
-  readonly object: string;
-  readonly reason: string;
-  readonly message?: string;
-  readonly bucket?: string;
-  /** The time in nanoseconds since 1970, as a string of decimal digits. */
   readonly time: string;
-  readonly type?: string;
-  readonly source?: string;
 }

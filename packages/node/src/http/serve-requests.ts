@@ -8,6 +8,7 @@ import { acceptsGzip, compressed, isCompressible } from "./answers/compression.t
 import { errorAnswer } from "./answers/error-answer.ts";
 import type { FailedRequests } from "./answers/failed-requests.ts";
 import { methodNotAllowed } from "./answers/request-error.ts";
+import { disconnectWhenGone } from "./answers/unsent-responses.ts";
 import type { Connections } from "./connections.ts";
 import { JSON_BODY, PRECONDITIONS, type Route } from "./openapi/route.ts";
 import { Call, type Served } from "./permits/call.ts";
@@ -206,7 +207,7 @@ function sendBody(
   // Watches have limits of their own.
   if (!String(headers["content-type"]).startsWith("text/event-stream")) {
     unsent.ready(request, isStream ? undefined : body?.length);
-    unsent.disconnectWhenGone(response);
+    disconnectWhenGone(response, unsent.goneAfterMs);
   }
   if (isStream && hasBody) pipeline(body, response, () => undefined);
 }

@@ -101,6 +101,10 @@ const REQUEST_TIMEOUT_MS = 300_000;
 const HEADERS_TIMEOUT_MS = 15_000;
 const HANDSHAKE_TIMEOUT_MS = 15_000;
 const WARNING_INTERVAL_MS = 60_000;
+const LIMIT_REACHED =
+  "All connections that the limit on open files allows are in use, so the oldest idle connection is closed for each new one.";
+const SLOW_CLIENTS =
+  "Clients that have not received their responses within 10 s are disconnected, because other requests wait for the memory.";
 
 /** The time for which a connection without requests stays open (ms). */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
@@ -145,10 +149,13 @@ function createListener(
   server.maxHeadersCount = 0;
   const failures = new FailedRequests(context.requestLogger ?? logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());
-  const unsent = new UnsentResponses(goneAfterMs, warnOfSlowClients(logger));
+  const unsent = new UnsentResponses(
+    goneAfterMs,
+    atIntervals(() => logger.warn({}, SLOW_CLIENTS)),
+  );
   const connections = new Connections(server, {
     maxConnections,
-    onReached: warnOfLimit(logger, maxConnections),
+    onReached: atIntervals(() => logger.warn({ connections: maxConnections }, LIMIT_REACHED)),
     isEncrypted: tls !== undefined,
     unsent,
   });
@@ -173,24 +180,6 @@ function createListener(
   server.on("clientError", (error, socket) => answerUnreadable(error, socket as Socket, connections));
   server.on("connect", (_request, socket) => answerConnect(socket as Socket, connections));
   return { server, connections, failures, unsent };
-}
-
-function warnOfLimit(logger: HttpLogger, connections: number | undefined): () => void {
-  return atIntervals(() =>
-    logger.warn(
-      { connections },
-      "All connections that the limit on open files allows are in use, so the oldest idle connection is closed for each new one.",
-    ),
-  );
-}
-
-function warnOfSlowClients(logger: HttpLogger): () => void {
-  return atIntervals(() =>
-    logger.warn(
-      {},
-      "Clients that have not received their responses within 10 s are disconnected, because other requests wait for the memory.",
-    ),
-  );
 }
 
 /** Returns a function that calls `warn` at most once a minute. */

@@ -1,20 +1,11 @@
 import type { NodeStatus } from "@cairn/client";
 import type { NodeEvent } from "./node-event.ts";
 
-/** The last checkpoint that this node itself saved or verified. */
-export interface LastResult {
-  readonly name: string;
-  readonly txId: number;
-  readonly bytes: number;
-  /** When the task ended, in ISO 8601. */
-  readonly at: string;
-  readonly durationMs: number;
-}
-
 /** Unlike the checkpointer, this object is kept when the node joins again. */
 export class LastResults {
-  saved: LastResult | null = null;
-  verified: (LastResult & { readonly verifiedAt: string }) | null = null;
+  saved: NodeStatus["checkpoints"]["lastSaved"] = null;
+  /** The verification that this node itself performed last. */
+  verified: { readonly verifiedAt: string; readonly durationMs: number } | null = null;
   scrub: NodeStatus["index"]["lastScrub"] = null;
   drill: NodeStatus["checkpoints"]["lastDrill"] = null;
 
@@ -33,8 +24,8 @@ export class LastResults {
       const { name, txId } = event.checkpoint;
       this.saved = { name, txId, bytes, at, durationMs };
     } else if (event.work === "verification") {
-      const { name, txId, verifiedAt } = event.verified;
-      this.verified = { name, txId, bytes, at, durationMs, verifiedAt };
+      const { name, verifiedAt } = event.verified;
+      this.verified = { verifiedAt, durationMs };
       this.drill = { at, durationMs, outcome: "verified", name, code: null, message: null, hint: null };
     }
   }

@@ -17,7 +17,6 @@ interface Cause {
   readonly message: string;
   readonly fields: object;
   count: number;
-  readonly timer: NodeJS.Timeout;
 }
 
 const LOG_INTERVAL_MS = 60_000;
@@ -32,6 +31,7 @@ const MAX_CAUSES = 100;
 export class FailedRequests {
   readonly #logger: HttpLogger;
   readonly #causes = new Map<string, Cause>();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(logger: HttpLogger) {
     this.#logger = logger;
@@ -54,14 +54,8 @@ export class FailedRequests {
       return;
     }
     this.#logger.error({ ...own, ...request }, message);
-    const timer = setTimeout(() => this.#logCount(name), LOG_INTERVAL_MS);
-    timer.unref();
-    this.#causes.set(name, {
-      message,
-      fields: isKnown ? own : { code, error: String(error) },
-      count: 0,
-      timer,
-    });
+    this.#causes.set(name, { message, fields: isKnown ? own : { code, error: String(error) }, count: 0 });
+    this.#timer ??= setInterval(() => this.#logCounts(), LOG_INTERVAL_MS).unref();
   }
 
   /** Returns the name under which a cause is counted. Beyond the limit, all additional causes count as one. */
@@ -69,26 +63,23 @@ export class FailedRequests {
     return this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
   }
 
-  /** Logs the failures that have not been logged yet, and stops the timers. */
+  /** Logs the failures that have not been logged yet, and stops the timer. */
   close(): void {
-    for (const name of this.#causes.keys()) this.#logCount(name, true);
+    clearInterval(this.#timer);
+    this.#logCounts();
   }
 
-  #logCount(name: string, isLast = false): void {
-    const cause = this.#causes.get(name);
-    if (cause === undefined) return;
-    const { message, fields, count, timer } = cause;
-    clearTimeout(timer);
-    this.#causes.delete(name);
-    // After a minute without failures, the next one is again logged immediately.
-    if (count === 0) return;
-    this.#logger.error(
-      { ...fields, requests: count },
-      `${count} more requests failed in a minute: ${message}`,
-    );
-    if (isLast) return;
-    const next = setTimeout(() => this.#logCount(name), LOG_INTERVAL_MS);
-    next.unref();
-    this.#causes.set(name, { message, fields, count: 0, timer: next });
+  #logCounts(): void {
+    for (const [name, cause] of this.#causes) {
+      const { message, fields, count } = cause;
+      cause.count = 0;
+      // After a minute without failures, the next one is again logged immediately.
+      if (count === 0) this.#causes.delete(name);
+      else
+        this.#logger.error(
+          { ...fields, requests: count },
+          `${count} more requests failed in a minute: ${message}`,
+        );
+    }
   }
 }

@@ -41,7 +41,7 @@ interface Waiting {
 export class UnsentResponses {
   readonly #reserved = new Map<IncomingMessage, Reserved>();
   readonly #waiting = new Map<IncomingMessage, Waiting>();
-  readonly #goneAfterMs: number;
+  readonly goneAfterMs: number;
   readonly #onSlow: () => void;
   #bytes = 0;
   readonly #parts = new Map<string, number>();
@@ -52,7 +52,7 @@ export class UnsentResponses {
    * that is disconnected because others need the memory.
    */
   constructor(goneAfterMs: number, onSlow: () => void) {
-    this.#goneAfterMs = goneAfterMs;
+    this.goneAfterMs = goneAfterMs;
     this.#onSlow = onSlow;
   }
 
@@ -98,10 +98,6 @@ export class UnsentResponses {
       waiting.refuse(DISCONNECTED);
     }
     this.#beginNext();
-  }
-
-  disconnectWhenGone(response: ServerResponse): void {
-    disconnectWhenGone(response, this.#goneAfterMs);
   }
 
   close(): void {

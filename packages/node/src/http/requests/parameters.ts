@@ -145,49 +145,31 @@ const KEY = {
 
 function parameter<Option extends string, Value>(
   option: Option,
-  parse: (text: string, name: string) => Value,
-  schema: OpenApiObject,
+  [parse, schema]: readonly [(text: string, name: string) => Value, OpenApiObject],
   description: string,
 ): QueryParameter<Option, Value> {
   return { option, parse, schema, description };
 }
 
-function flagParameter<Option extends string>(
-  option: Option,
-  description: string,
-): QueryParameter<Option, boolean> {
-  return parameter(option, parseFlag, FLAG, description);
-}
+const A_FLAG = [parseFlag, FLAG] as const;
+const A_TX_ID = [parseTxId, ref("TxId")] as const;
 
-function textParameter<Option extends string>(
-  option: Option,
-  schema: OpenApiObject,
-  description: string,
-): QueryParameter<Option, string> {
-  return parameter(option, (value) => value, schema, description);
-}
-
-function txIdParameter<Option extends string>(
-  option: Option,
-  description: string,
-): QueryParameter<Option, number> {
-  return parameter(option, parseTxId, ref("TxId"), description);
+function text(schema: OpenApiObject) {
+  return [(value: string): string => value, schema] as const;
 }
 
 const TIMEOUT =
   "How long to wait, as an ISO 8601 duration or in milliseconds: 30 s by default, and at most an hour.";
-const timeout = parameter("timeoutMs", parseTimeout, DURATION, TIMEOUT);
+const timeout = parameter("timeoutMs", [parseTimeout, DURATION], TIMEOUT);
 const limit = parameter(
   "limit",
-  parseLimit,
-  LIMIT,
+  [parseLimit, LIMIT],
   `The maximum number of items on a page; ${DEFAULT_PAGE_ITEMS} by default.`,
 );
-const namespace = textParameter("namespace", NAMESPACE, "Return only items in this namespace.");
+const namespace = parameter("namespace", text(NAMESPACE), "Return only items in this namespace.");
 const asOf = parameter(
   "asOf",
-  parseAsOf,
-  AS_OF,
+  [parseAsOf, AS_OF],
   "Return the state at a transaction id, or at an ISO 8601 time such as 2026-11-20T06:12:26.123Z.",
 );
 
@@ -198,10 +180,11 @@ export const DOCUMENT_PATH: OpenApiObject = {
 };
 
 export const READ_PARAMETERS = {
-  "min-tx": txIdParameter("minTx", "Wait until this node has indexed this transaction."),
-  stale: flagParameter("stale", "Read the index even if the node is not ready."),
-  linearizable: flagParameter(
+  "min-tx": parameter("minTx", A_TX_ID, "Wait until this node has indexed this transaction."),
+  stale: parameter("stale", A_FLAG, "Read the index even if the node is not ready."),
+  linearizable: parameter(
     "linearizable",
+    A_FLAG,
     "Include everything that any node acknowledged before this request, by means of a barrier in the log. Cannot be combined with `stale`.",
   ),
   timeout,
@@ -209,12 +192,13 @@ export const READ_PARAMETERS = {
 
 export const OUTCOME_PARAMETERS = {
   ...READ_PARAMETERS,
-  by: flagParameter("by", "Also return the name of the token with which the transaction was submitted."),
+  by: parameter("by", A_FLAG, "Also return the name of the token with which the transaction was submitted."),
 };
 
 export const WRITE_PARAMETERS = {
-  await: flagParameter(
+  await: parameter(
     "await",
+    A_FLAG,
     "If true, respond once the write is indexed (200); if false, respond once it is in the log (202).",
   ),
   timeout,
@@ -224,8 +208,7 @@ export const BATCH_PARAMETERS = {
   ...WRITE_PARAMETERS,
   "first-line": parameter(
     "firstLine",
-    parseLineNumber,
-    { ...TX_ID, minimum: 1 },
+    [parseLineNumber, { ...TX_ID, minimum: 1 }],
     "The number of the first line, as used in errors.",
   ),
 };
@@ -233,13 +216,13 @@ export const BATCH_PARAMETERS = {
 export const PAGE_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
-  cursor: textParameter("cursor", CURSOR, "The cursor in the Link of the previous page."),
+  cursor: parameter("cursor", text(CURSOR), "The cursor in the Link of the previous page."),
 };
 
 export const ENTRY_PARAMETERS = {
   ...READ_PARAMETERS,
   name: {
-    ...textParameter("name", boundedText(MAX_NAME, 1), "The name of the entry."),
+    ...parameter("name", text(boundedText(MAX_NAME, 1)), "The name of the entry."),
     required: "the name of the entry",
   },
 } as const;
@@ -247,7 +230,7 @@ export const ENTRY_PARAMETERS = {
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
-  prefix: textParameter("prefix", TEXT, "Return only names that begin with this prefix."),
+  prefix: parameter("prefix", text(TEXT), "Return only names that begin with this prefix."),
   "as-of": asOf,
   where: {
     option: "where",
@@ -262,8 +245,9 @@ export const LIST_PARAMETERS = {
 export const DOCUMENT_PARAMETERS = {
   ...PAGE_PARAMETERS,
   "as-of": asOf,
-  history: flagParameter(
+  history: parameter(
     "history",
+    A_FLAG,
     "Return a list of the versions, newest first. Can be combined with `limit` and `cursor`, but not with `as-of`.",
   ),
 };
@@ -271,43 +255,42 @@ export const DOCUMENT_PARAMETERS = {
 const KEY_WORDS =
   "The key of the document, `namespace/name`. A name without a namespace is in the namespace `default`.";
 export const KEY_PARAMETERS = {
-  key: { ...textParameter("key", KEY, KEY_WORDS), required: "the namespace/name of the document" },
+  key: { ...parameter("key", text(KEY), KEY_WORDS), required: "the namespace/name of the document" },
 } as const;
 
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
-  bucket: textParameter("bucket", TEXT, "Return only events about objects in this bucket."),
-  object: textParameter("object", TEXT, "Return only events about this object."),
-  before: textParameter(
+  bucket: parameter("bucket", text(TEXT), "Return only events about objects in this bucket."),
+  object: parameter("object", text(TEXT), "Return only events about this object."),
+  before: parameter(
     "before",
-    EVENT_PLACE,
+    text(EVENT_PLACE),
     "Return only events older than the event with this id, or than a time in nanoseconds since 1970.",
   ),
 };
 
 export const WATCH_PARAMETERS = {
-  bucket: textParameter("bucket", BUCKET, "Send only changes in this bucket."),
+  bucket: parameter("bucket", text(BUCKET), "Send only changes in this bucket."),
   namespace,
-  from: txIdParameter(
+  from: parameter(
     "from",
+    A_TX_ID,
     "The transaction after which to begin. Defaults to the last one that the node has indexed.",
   ),
   "from-time": parameter(
     "fromTime",
-    parseTime,
-    TIME,
+    [parseTime, TIME],
     "With `from`: the time of that transaction, as the watcher knows it.",
   ),
   heartbeat: parameter(
     "heartbeatMs",
-    parseHeartbeat,
-    DURATION,
+    [parseHeartbeat, DURATION],
     "The time without an event after which a heartbeat is sent: PT0.1S to PT1H, and PT10S by default.",
   ),
-  ticket: textParameter(
+  ticket: parameter(
     "ticket",
-    TEXT,
+    text(TEXT),
     "A ticket from `POST /api/v1/watch/tickets`, in place of the header Authorization. It can be used once.",
   ),
 };
@@ -319,12 +302,11 @@ export const ACTIVITY_PARAMETERS = { limit };
 export const CLUSTER_PARAMETERS = {
   timeout: parameter(
     "timeoutMs",
-    (text, name) => Math.min(parseTimeout(text, name), MAX_CLUSTER_WAIT_MS),
-    DURATION,
+    [(value, name) => Math.min(parseTimeout(value, name), MAX_CLUSTER_WAIT_MS), DURATION],
     "How long to wait for nodes that do not respond, as an ISO 8601 duration or in milliseconds: 1 s by default, and at most 10 s.",
   ),
 };
 
 export const CHECKPOINT_PARAMETERS = {
-  await: flagParameter("await", "If true, respond only once the checkpoint has been saved."),
+  await: parameter("await", A_FLAG, "If true, respond only once the checkpoint has been saved."),
 };
