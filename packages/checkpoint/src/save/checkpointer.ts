@@ -80,16 +80,10 @@ class ScheduledCheckpointer implements Checkpointer {
   #failures = 0;
 
   constructor(parts: CheckpointerParts) {
-    const {
-      source,
-      options,
-      clock = systemClock,
-      random = systemRandom,
-      archiving = archivingOnDisk,
-    } = parts;
+    const { source, options, clock = systemClock, archiving = archivingOnDisk } = parts;
     this.#parts = parts;
     this.#clock = clock;
-    this.#random = random;
+    this.#random = parts.random ?? systemRandom;
     this.#status = new StatusKeeper(clock);
     this.#directory = archiving.directory(options.checkpointDir, options.captureOwner ?? source.node);
     this.#memory = lookMemory(source.node, clock, (warning) => this.#warn(warning));

@@ -31,7 +31,6 @@ const Rate = z.object({ perSecond: z.number().min(0), p50Ms: Ms.nullable(), p99M
 const Run = z.object({ txId: Count, history: Text, effects: Text });
 
 const VerdictSchema = z.object({
-  // What only a later version distinguishes needs attention.
   state: z.enum(["healthy", "not-ready", "attention", "failing"]).catch("attention"),
   message: Text,
   hint: Text.nullable(),

@@ -171,16 +171,17 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
 
 const SHARD_STATES = ["active", "draining", "retiring", "spare"] as const;
 
+const constant =
+  (value: Value): Declared["2"] =>
+  () => [[[], value]];
+const ofQueues =
+  (read: (queue: QueueStatus) => number): Declared["2"] =>
+  ({ queues = [] }) =>
+    queues.map((queue) => [[queue.name], read(queue)]);
+
 /** All other gauges. */
 function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Record<string, Declared> {
   const startedAt = systemClock.now() / 1_000;
-  const constant =
-    (value: Value): Declared["2"] =>
-    () => [[[], value]];
-  const ofQueues =
-    (read: (queue: QueueStatus) => number): Declared["2"] =>
-    ({ queues = [] }) =>
-      queues.map((queue) => [[queue.name], read(queue)]);
   return {
     cairn_build_info: [
       "Always 1; the labels show the node's id and version.",

@@ -154,7 +154,7 @@ function parameter<Option extends string, Value>(
 const A_FLAG = [parseFlag, FLAG] as const;
 const A_TX_ID = [parseTxId, ref("TxId")] as const;
 
-function text(schema: OpenApiObject) {
+function asText(schema: OpenApiObject) {
   return [(value: string): string => value, schema] as const;
 }
 
@@ -166,7 +166,7 @@ const limit = parameter(
   [parseLimit, LIMIT],
   `The maximum number of items on a page; ${DEFAULT_PAGE_ITEMS} by default.`,
 );
-const namespace = parameter("namespace", text(NAMESPACE), "Return only items in this namespace.");
+const namespace = parameter("namespace", asText(NAMESPACE), "Return only items in this namespace.");
 const asOf = parameter(
   "asOf",
   [parseAsOf, AS_OF],
@@ -216,13 +216,13 @@ export const BATCH_PARAMETERS = {
 export const PAGE_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
-  cursor: parameter("cursor", text(CURSOR), "The cursor in the Link of the previous page."),
+  cursor: parameter("cursor", asText(CURSOR), "The cursor in the Link of the previous page."),
 };
 
 export const ENTRY_PARAMETERS = {
   ...READ_PARAMETERS,
   name: {
-    ...parameter("name", text(boundedText(MAX_NAME, 1)), "The name of the entry."),
+    ...parameter("name", asText(boundedText(MAX_NAME, 1)), "The name of the entry."),
     required: "the name of the entry",
   },
 } as const;
@@ -230,7 +230,7 @@ export const ENTRY_PARAMETERS = {
 export const LIST_PARAMETERS = {
   ...PAGE_PARAMETERS,
   namespace,
-  prefix: parameter("prefix", text(TEXT), "Return only names that begin with this prefix."),
+  prefix: parameter("prefix", asText(TEXT), "Return only names that begin with this prefix."),
   "as-of": asOf,
   where: {
     option: "where",
@@ -255,23 +255,23 @@ export const DOCUMENT_PARAMETERS = {
 const KEY_WORDS =
   "The key of the document, `namespace/name`. A name without a namespace is in the namespace `default`.";
 export const KEY_PARAMETERS = {
-  key: { ...parameter("key", text(KEY), KEY_WORDS), required: "the namespace/name of the document" },
+  key: { ...parameter("key", asText(KEY), KEY_WORDS), required: "the namespace/name of the document" },
 } as const;
 
 export const EVENT_PARAMETERS = {
   ...READ_PARAMETERS,
   limit,
-  bucket: parameter("bucket", text(TEXT), "Return only events about objects in this bucket."),
-  object: parameter("object", text(TEXT), "Return only events about this object."),
+  bucket: parameter("bucket", asText(TEXT), "Return only events about objects in this bucket."),
+  object: parameter("object", asText(TEXT), "Return only events about this object."),
   before: parameter(
     "before",
-    text(EVENT_PLACE),
+    asText(EVENT_PLACE),
     "Return only events older than the event with this id, or than a time in nanoseconds since 1970.",
   ),
 };
 
 export const WATCH_PARAMETERS = {
-  bucket: parameter("bucket", text(BUCKET), "Send only changes in this bucket."),
+  bucket: parameter("bucket", asText(BUCKET), "Send only changes in this bucket."),
   namespace,
   from: parameter(
     "from",
@@ -290,7 +290,7 @@ export const WATCH_PARAMETERS = {
   ),
   ticket: parameter(
     "ticket",
-    text(TEXT),
+    asText(TEXT),
     "A ticket from `POST /api/v1/watch/tickets`, in place of the header Authorization. It can be used once.",
   ),
 };
