@@ -590,7 +590,11 @@ it("a handler that never ends keeps neither the other entries of its shard from 
   });
   // The shard is full and mostly finished, but it cannot be drained while the entry is in hand.
   await vi.waitFor(async () => expect(await scene.queue()).toMatchObject({ open: 1 }), PATIENT);
-  expect(await scene.document("e5")).toMatchObject({ state: "done", retry: { attempts: 1 } });
+  // On a busy machine the lease may end before the failure of `e5` is stored, which is then handled again at once.
+  expect([await scene.document("e5"), failed]).toEqual([
+    expect.objectContaining({ state: "done" }),
+    new Set(["e5", "once"]),
+  ]);
   await director.stop();
   const next = scene.node.direct(scene.name, { handle: () => undefined });
   await vi.waitFor(async () => {
