@@ -54,8 +54,8 @@ export type { CheckpointerOptions } from "./save/checkpointer-options.ts";
 export { takeCheckpoint, type TakeOutcome } from "./save/checkpoint-round.ts";
 export { firstLookDelay, isTooSoon, nextLookDelay, retryDelay } from "./save/schedule.ts";
 
-export { findCandidates } from "./restore/find-candidates.ts";
 export {
+  findCandidates,
   restoreCheckpoint,
   type RestoreOptions,
   type RestoreProgress,

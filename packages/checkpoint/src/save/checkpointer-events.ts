@@ -1,7 +1,13 @@
 import type { StoredCheckpoint } from "../store/list-checkpoints.ts";
 import type { SkipReason } from "./schedule.ts";
-import type { CheckpointerWarning } from "./look-memory.ts";
 import type { SweepReport } from "../retain/sweep.ts";
+
+/** A problem that an operator should know about, although checkpoints continue. It consists of a message and a hint. */
+export interface CheckpointerWarning {
+  readonly about: "future-checkpoint" | "same-node-id" | "other-log" | "capture-directory";
+  readonly message: string;
+  readonly hint: string;
+}
 
 /** The steps of a round, for progress reports. */
 export type RoundStep = "looking" | "capturing" | "uploading" | "publishing" | "sweeping";

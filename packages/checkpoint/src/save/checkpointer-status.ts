@@ -1,8 +1,7 @@
 import { EventEmitter, once } from "node:events";
 import { errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
-import type { CheckpointerStatus, RoundStep } from "./checkpointer-events.ts";
+import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./checkpointer-events.ts";
 import type { Clock } from "../timing/clock.ts";
-import type { CheckpointerWarning } from "./look-memory.ts";
 import type { TakeOutcome } from "./checkpoint-round.ts";
 
 /** Keeps the status of a checkpointer up to date with its events. */

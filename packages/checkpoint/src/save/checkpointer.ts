@@ -2,12 +2,11 @@ import { CairnError, errorMessage } from "@cairn/kv";
 import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { type Clock, systemClock, systemRandom } from "../timing/clock.ts";
-import { type Archiving, archivingOnDisk, type CaptureDirectory } from "./capture.ts";
-import { takeCheckpoint, type TakeOutcome } from "./checkpoint-round.ts";
-import type { CheckpointerEvent, CheckpointerStatus } from "./checkpointer-events.ts";
+import { type LookMemory, lookMemory, takeCheckpoint, type TakeOutcome } from "./checkpoint-round.ts";
+import type { CheckpointerEvent, CheckpointerStatus, CheckpointerWarning } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import { StatusKeeper } from "./checkpointer-status.ts";
-import { type CheckpointerWarning, type LookMemory, lookMemory } from "./look-memory.ts";
+import { type Archiving, archivingOnDisk, type CaptureDirectory } from "./save-checkpoint.ts";
 import { firstLookDelay, nextLookDelay, retryDelay } from "./schedule.ts";
 
 /** The dependencies of a checkpointer. The clock and the random numbers default to the machine's. */

@@ -1,5 +1,16 @@
-import { randomBytes } from "node:crypto";
-import { CairnError, diskError, isCairnError, LEVEL_FORMAT } from "@cairn/kv";
+import { createHash, randomBytes } from "node:crypto";
+import { readdir, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  CairnError,
+  diskError,
+  isCairnError,
+  LEVEL_FORMAT,
+  makeFolder,
+  removeFolder,
+  systemErrorCode,
+} from "@cairn/kv";
+import { packDirectory } from "../archive/pack/pack.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
 import {
   archiveFormat,
@@ -15,14 +26,13 @@ import { sealManifest } from "../store/sealed-manifest.ts";
 import { readReservations } from "../store/reservations.ts";
 import { backoffMs } from "../timing/backoff.ts";
 import { type Clock, systemClock } from "../timing/clock.ts";
-import { type Archiving, archivingOnDisk } from "./capture.ts";
 import type { RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import type { Lease } from "./lease.ts";
-import type { LookMemory } from "./look-memory.ts";
 import { uploadTime } from "./schedule.ts";
 
-export interface TakeOptions {
+/** What a round needs to save a checkpoint that is due. */
+export interface SaveOptions {
   readonly source: CheckpointSource;
   readonly options: Pick<
     CheckpointerOptions,
@@ -34,28 +44,16 @@ export interface TakeOptions {
     | "refreshAfter"
     | "replayBudget"
   >;
-  /**
-   * Whether to save even if the newest checkpoint is recent. Even then, nothing is saved if nothing has changed or
-   * another node is uploading. Defaults to false.
-   */
-  readonly forced?: boolean;
   /** Once this is aborted, nothing more is captured, uploaded or published. */
   readonly signal?: AbortSignal;
   /** Once this is aborted, the upload no longer yields to the other work of this process. */
   readonly hurry?: AbortSignal;
   readonly onStep?: (step: RoundStep, bytes: number) => void;
   readonly clock?: Clock;
-  /** How long the lease is valid without being renewed (ms). Defaults to a time that suits `approxFrequency`. */
-  readonly leaseMs?: number;
   /** Defaults to {@link archivingOnDisk}. */
   readonly archiving?: Archiving | undefined;
-  /** The memory of earlier rounds. */
-  readonly memory?: LookMemory;
-  /**
-   * Called if the store has no space left for a checkpoint of this log. Returns whether space may have been freed, in
-   * which case the checkpoint is attempted once more. By default, it is not.
-   */
-  readonly makeRoom?: (logId: string) => Promise<boolean>;
+  /** Called with the name of a checkpoint before it can be in the store. */
+  readonly memory?: { saving(name: string): void };
 }
 
 /** A manifest records the history of its index at the transactions of at most this many others, newest first. */
@@ -72,7 +70,7 @@ const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
  * If the copy is damaged, throws `INDEX_CORRUPT`, and also reports the damage to the source.
  */
 export async function saveCheckpoint(
-  take: TakeOptions,
+  take: SaveOptions,
   lease: Lease,
   signal: AbortSignal,
 ): Promise<StoredCheckpoint> {
@@ -85,7 +83,7 @@ export async function saveCheckpoint(
 }
 
 async function captureAndUpload(
-  take: TakeOptions,
+  take: SaveOptions,
   lease: Lease,
   signal: AbortSignal,
 ): Promise<StoredCheckpoint> {
@@ -161,7 +159,7 @@ async function captureAndUpload(
 }
 
 function manifestOf(
-  { source, options }: TakeOptions,
+  { source, options }: SaveOptions,
   state: CapturedState,
   { takenAt, durationMs }: { readonly takenAt: number; readonly durationMs: number },
   { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
@@ -246,3 +244,89 @@ async function isTidy(store: CheckpointStore, archive: string): Promise<boolean>
     throw error;
   }
 }
+
+/** A local copy of the index, to be uploaded to the store. */
+interface Capture {
+  readonly dir: string;
+  /** The state of the index, as read from the copy. */
+  readonly state: CapturedState;
+  /** Removes the copy. Otherwise, its links would occupy space that the index has freed. */
+  drop(): Promise<void>;
+}
+
+/** Captures the index into a new folder of `owner` below `checkpointDir`; removes the folder after a failure. */
+async function captureTo(
+  checkpointDir: string,
+  source: CheckpointSource,
+  owner = source.node,
+  others: readonly number[] = [],
+): Promise<Capture> {
+  const dir = join(checkpointDir, prefixOf(owner) + randomBytes(4).toString("hex"));
+  const drop = (): Promise<void> => removeFolder(dir);
+  try {
+    await makeFolder(checkpointDir);
+    return { dir, state: await source.capture(dir, others), drop };
+  } catch (error) {
+    await drop();
+    throw diskError(error, checkpointDir);
+  }
+}
+
+export interface CaptureDirectory {
+  make(): Promise<void>;
+  /** Removes the directory if this object created it and it is empty. */
+  drop(): Promise<void>;
+}
+
+/** Returns the capture directory of `owner`. The first `make` removes captures left by earlier processes of this owner. */
+function captureDirectory(path: string, owner: string): CaptureDirectory {
+  let made = false;
+  let tidied = false;
+  return {
+    async make() {
+      try {
+        if ((await makeFolder(path)) !== undefined) made = true;
+        if (!tidied) await removeCaptures(path, owner);
+      } catch (error) {
+        throw diskError(error, path);
+      }
+      tidied = true;
+    },
+    async drop() {
+      if (!made) return;
+      try {
+        await rmdir(path);
+        made = false;
+      } catch (error) {
+        const code = systemErrorCode(error);
+        if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOENT") throw error;
+      }
+    },
+  };
+}
+
+async function removeCaptures(path: string, owner: string): Promise<void> {
+  for (const name of await readdir(path)) {
+    // Captures of other owners in the same directory may be in use.
+    if (name.startsWith(prefixOf(owner))) await removeFolder(join(path, name));
+  }
+}
+
+/** The prefix has a hash of the owner, which may contain characters that are invalid in a folder's name. */
+function prefixOf(owner: string): string {
+  return `capture-${createHash("sha256").update(owner).digest("hex").slice(0, 12)}-`;
+}
+
+/** This is an interface because the simulation of many nodes does not copy anything to a disk. */
+export interface Archiving {
+  readonly directory: typeof captureDirectory;
+  readonly capture: typeof captureTo;
+  readonly pack: typeof packDirectory;
+}
+
+/** Copies the index on this machine's disk, and packs the copy while reading it. */
+export const archivingOnDisk: Archiving = {
+  directory: captureDirectory,
+  capture: captureTo,
+  pack: packDirectory,
+};

@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { type CheckpointStore, findCandidates, markDamaged } from "../../src/index.ts";
-import type { FindOptions } from "../../src/restore/find-candidates.ts";
+import type { FindOptions } from "../../src/restore/restore-checkpoint.ts";
 import { faultyStore, unreachable, memoryStore } from "../../testing/index.ts";
 import { temporaryDirectory } from "../support/places.ts";
 import { takeAt } from "../support/rounds.ts";

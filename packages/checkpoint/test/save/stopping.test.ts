@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { listCheckpoints } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { archivingOnDisk } from "../../src/save/capture.ts";
+import { archivingOnDisk } from "../../src/save/save-checkpoint.ts";
 import type { PackOptions } from "../../src/archive/pack/pack.ts";
 import type { ManualClock } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import type { Archiving } from "../../src/save/capture.ts";
+import type { Archiving } from "../../src/save/save-checkpoint.ts";
 import type { CheckpointSource } from "../../src/index.ts";
 import type { NodeLife } from "../../testing/simulation/node-life.ts";
 import type { VirtualTime } from "../../testing/simulation/virtual-time.ts";

@@ -8,7 +8,7 @@ import {
   type TakeOutcome,
 } from "../../src/index.ts";
 import { type SweepOptions, type SweepReport, sweepStore } from "../../src/retain/sweep.ts";
-import type { TakeOptions } from "../../src/save/save-checkpoint.ts";
+import type { TakeOptions } from "../../src/save/checkpoint-round.ts";
 import { filesAt } from "./index-files.ts";
 import { contentsOf } from "./places.ts";
 import type { TestSource } from "./test-source.ts";

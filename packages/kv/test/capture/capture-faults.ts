@@ -1,6 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { captureFileSystem } from "../../src/capture/capture-target.ts";
-import type { CaptureFileSystem } from "../../src/capture/capture-target.ts";
+import { captureFileSystem, type CaptureFileSystem } from "../../src/capture/live-capture.ts";
 import { countedBatch } from "../../testing/counted-rows.ts";
 import type { TestDirectory } from "../support/test-directory.ts";
 

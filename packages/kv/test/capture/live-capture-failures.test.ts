@@ -1,8 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { captureFileSystem } from "../../src/capture/capture-target.ts";
-import { captureLevelDb } from "../../src/capture/live-capture.ts";
+import { captureFileSystem, captureLevelDb } from "../../src/capture/live-capture.ts";
 import { countedBatch, expectWhole } from "../../testing/counted-rows.ts";
 import { fullAtSecond, systemError, twoLogs, withCalls } from "./capture-faults.ts";
 import { testDirectory } from "../support/test-directory.ts";

@@ -18,7 +18,6 @@ import type {
 import type { Watch, WatchQuery } from "../watch/watch-event.ts";
 import type { EventPage } from "../index/read/event-reads.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
-import type { SubmittedTransaction } from "../log/submit-transaction.ts";
 import type { CommitResult } from "../index/apply/recent-outcomes.ts";
 import type { BucketSummary } from "../index/read/bucket-reads.ts";
 import type { Eviction } from "../index/read/eviction-reads.ts";
@@ -145,6 +144,12 @@ export type CheckpointResult =
   | { readonly skipped: "empty" | "unchanged" | "recent" | "short-tail" }
   /** `because` is a sentence that names the uploading node; `lease` is its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
+
+export interface SubmittedTransaction {
+  readonly txId: TxId;
+  /** The CRC-32 of the message: a log that has lost this message may give its id to another one. */
+  readonly checksum: number;
+}
 
 /**
  * A running node, as the HTTP server and embedding programs use it. Every method may throw a CairnError. Codes that are

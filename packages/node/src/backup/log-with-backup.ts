@@ -1,7 +1,8 @@
-import { isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { anchorOf } from "../log/anchor.ts";
 import { LastKnown } from "../concurrency/last-known.ts";
-import type { LogIdentity } from "../log/log-identity.ts";
+import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
+import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
 import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
 import type { TxId } from "@cairn/client";
 import type { CheckpointStore } from "@cairn/checkpoint";
@@ -153,6 +154,38 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     // The code that opened the stores closes them.
     close: () => Promise.resolve(),
   };
+}
+
+/**
+ * Yields the messages that follow an index, in order and without holes. The messages of earlier logs come from their
+ * backups; those of the log follow, as {@link followLog} yields them. No array contains messages of two logs. `upTo` is
+ * a position of the log itself. Throws `LOG_TRIMMED` if the backups no longer hold the messages in between, and the
+ * errors of {@link followLog}.
+ */
+export async function* followHistory(
+  log: LogHistory,
+  identity: LogIdentity,
+  state: HeldPrefix,
+  options: Omit<FollowLogOptions, "anchor" | "from">,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  if (state.log.id !== identity.id) {
+    const { txId, sha256 } = state;
+    const way = await wayToLog(log, identity, { logId: state.log.id, txId, sha256 });
+    if (way === undefined) throw lostWay(identity, state);
+    for (const { log: earlier, identity: own, offset, last } of way)
+      yield* followLog(earlier, { ...options, upTo: last - offset, anchor: lastKnown(own, state) });
+  }
+  yield* followLog(log, { ...options, anchor: lastKnown(identity, state) });
+}
+
+function lostWay({ name }: LogIdentity, { log, txId }: HeldPrefix): CairnError {
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${name}" continues an earlier one, and no backup of that log holds the transactions after transaction ${txId} of ${log.id}.`,
+    {
+      hint: "Save a checkpoint of this log on another node: the node then continues from it by itself. cairn log backup status shows what the backup holds.",
+    },
+  );
 }
 
 /** The earlier logs, oldest first, whose backups lead from `end` to the beginning of this log; undefined if none do. */

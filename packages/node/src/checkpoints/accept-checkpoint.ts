@@ -1,15 +1,12 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CapturedState, Manifest } from "@cairn/checkpoint";
-import type { TxId } from "@cairn/client";
-import { CairnError, isCairnError, type KvProvider, type KvReader } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
-import { readChains } from "../index/chains/chain-values.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
-import { purgedUpTo } from "../index/rows/purge-row.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { capturedState } from "./index-source.ts";
 
 /** Returns true if this node can read the checkpoint and the log continues it. Otherwise, returns the reason. */
 export async function acceptManifest(
@@ -101,22 +98,3 @@ const CAPTURED = [
   "purged",
   "documents",
 ] as const satisfies readonly (keyof CapturedState)[];
-
-/** Includes the chains at the transactions `others`. Throws `INDEX_CORRUPT` if the chains do not match the state. */
-export async function capturedState(
-  reader: KvReader,
-  state: IndexState,
-  kvFormat: string,
-  others: readonly TxId[] = [],
-): Promise<CapturedState> {
-  return {
-    format: { index: state.version, kv: kvFormat },
-    log: { id: state.log.id, name: state.log.name, offset: state.log.offset },
-    txId: state.txId,
-    txTime: isoTime(state.time),
-    anchor: { txId: state.txId, sha256: state.sha256 },
-    chains: await readChains(reader, state, others),
-    purged: await purgedUpTo(reader, state.txId),
-    documents: state.documents,
-  };
-}

@@ -1,12 +1,14 @@
 import type { CheckpointSource, CapturedState } from "@cairn/checkpoint";
-import { CairnError, isCairnError, type KvProvider, liveTableNames, namesIn } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, type KvReader, liveTableNames, namesIn } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { capturedState } from "./accept-checkpoint.ts";
-import { FIRST_TX_ID, INDEX_VERSION } from "../index/rows/index-state.ts";
+import { readChains } from "../index/chains/chain-values.ts";
+import { purgedUpTo } from "../index/rows/purge-row.ts";
+import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
+import { isoTime } from "../text/iso-time.ts";
 import { VERSION } from "../api/version.ts";
 
 interface IndexSourceOptions {
@@ -107,4 +109,64 @@ function removed(dir: string, cause?: CairnError): CairnError {
       cause,
     },
   );
+}
+
+/** Includes the chains at the transactions `others`. Throws `INDEX_CORRUPT` if the chains do not match the state. */
+export async function capturedState(
+  reader: KvReader,
+  state: IndexState,
+  kvFormat: string,
+  others: readonly TxId[] = [],
+): Promise<CapturedState> {
+  return {
+    format: { index: state.version, kv: kvFormat },
+    log: { id: state.log.id, name: state.log.name, offset: state.log.offset },
+    txId: state.txId,
+    txTime: isoTime(state.time),
+    anchor: { txId: state.txId, sha256: state.sha256 },
+    chains: await readChains(reader, state, others),
+    purged: await purgedUpTo(reader, state.txId),
+    documents: state.documents,
+  };
+}
+
+type ReplayTime = NonNullable<CheckpointSource["replayTimeMs"]>;
+
+/** `fetch` reads the log combined with its backup; `inspect` returns the warnings about the log itself. */
+type Readable = Pick<TxLog, "fetch"> & Required<Pick<TxLog, "inspect">>;
+
+/**
+ * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
+ * `index`; undefined if some nodes might not be able to replay. `timeFor` returns the time for a number of transactions
+ * (ms).
+ */
+export function replayTime(
+  index: Pick<IndexStore, "state">,
+  log: Readable,
+  timeFor: (transactions: number) => number,
+): ReplayTime {
+  return async (manifest) =>
+    (await isReadable(log, manifest)) ? timeFor(index.state.txId - manifest.txId) : undefined;
+}
+
+/**
+ * Returns whether the log contains the checkpoint's last message (with which joining nodes compare it) and all later
+ * ones. The log must also have no defect that may keep a node from continuing, such as a hole or a setting with which
+ * it loses messages.
+ */
+async function isReadable(
+  log: Readable,
+  { anchor, log: { offset } }: Parameters<ReplayTime>[0],
+): Promise<boolean> {
+  const position = anchor.txId - offset;
+  try {
+    if ((await log.fetch(position)) === undefined || (await log.fetch(position + 1)) === undefined)
+      return false;
+    return (await log.inspect()).length === 0;
+  } catch (error) {
+    // If this node cannot read the log, other nodes may not be able to read it either. In that case, an additional
+    // checkpoint does no harm.
+    if (isCairnError(error)) return false;
+    throw error;
+  }
 }

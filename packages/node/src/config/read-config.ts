@@ -11,7 +11,7 @@ import { ConfigError, ProblemList } from "./source/problems.ts";
 import type { ConfigProblem } from "./source/problems.ts";
 import { type Reading, type Setting, Value } from "./types/reading.ts";
 import type { HttpOptions } from "../api/system.ts";
-import { dbDirLayout } from "../db-dir/layout.ts";
+import { dbDirLayout } from "../db-dir/index-directory.ts";
 import { readPolicies } from "./policies-key.ts";
 import {
   checkTopLevelKeys,

@@ -10,7 +10,7 @@ import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
-import { beginningOf } from "../replay/follow-history.ts";
+import { beginningOf } from "../replay/fold-log.ts";
 import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
 import { movedContents, reassessQuarantine } from "./held-transactions.ts";

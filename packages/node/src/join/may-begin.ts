@@ -4,7 +4,7 @@ import { type CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/
 import type { System } from "../api/system.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { askStatus } from "../cluster/ask-cluster.ts";
-import { dbDirLayout } from "../db-dir/layout.ts";
+import { dbDirLayout } from "../db-dir/index-directory.ts";
 import { openIndex } from "../index/local-index.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { openEmbeddedTxLog } from "../log/embedded/embedded-tx-log.ts";

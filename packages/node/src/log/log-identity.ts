@@ -1,6 +1,8 @@
 import { CairnError } from "@cairn/kv";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
+import type { TxId } from "@cairn/client";
+import type { Anchor } from "./anchor.ts";
 import type { LogBounds, TxLog } from "./tx-log.ts";
 
 /** `birth` is undefined if the first messages were trimmed: then only the index or a checkpoint shows the offset. */
@@ -38,6 +40,26 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
 export async function hasLogId(log: TxLog, id: string): Promise<boolean> {
   const stored = await log.id();
   return (stored ?? (await readLogIdentity(log))?.id) === id;
+}
+
+/** The prefix of a log's history that an index holds, as its state records it. */
+export interface HeldPrefix {
+  readonly log: { readonly id: string; readonly offset: number };
+  readonly txId: TxId;
+  readonly sha256: string;
+}
+
+/**
+ * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none,
+ * because it is empty, or because it ends where this log continues the index's own log. In both cases, the index needs
+ * all of this log, starting with the birth record.
+ */
+export function lastKnown(
+  { id }: Pick<LogIdentity, "id">,
+  { log, txId, sha256 }: HeldPrefix,
+): Anchor | undefined {
+  const position = txId - log.offset;
+  return log.id !== id || position === 0 ? undefined : { position, sha256 };
 }
 
 /** Returns whether the log has never held anything but its birth record. */

@@ -27,6 +27,12 @@ export interface LogBounds {
   readonly last: number;
 }
 
+/** The result of an append: the position of the message, and whether a message with its id had already been stored. */
+export interface Appended {
+  readonly position: number;
+  readonly duplicate: boolean;
+}
+
 /** The minimum time for which a log remembers message ids. This is the NATS default. */
 export const MESSAGE_ID_WINDOW_MS = 120_000;
 
@@ -97,10 +103,7 @@ export interface TxLog {
    * must not be modified until the promise settles. The caller waits no longer than `timeoutMs`; after that, a log that
    * retries may abandon the message.
    */
-  append(
-    payload: Uint8Array,
-    options?: { messageId?: string; timeoutMs?: number },
-  ): Promise<{ position: number; duplicate: boolean }>;
+  append(payload: Uint8Array, options?: { messageId?: string; timeoutMs?: number }): Promise<Appended>;
   bounds(): Promise<LogBounds>;
   /** Returns the message at `position`; undefined if the log does not hold it. */
   fetch(position: number): Promise<LogMessage | undefined>;

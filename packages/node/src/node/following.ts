@@ -1,60 +1,42 @@
-import { type Checkpointer, type CheckpointStore, startCheckpointer } from "@cairn/checkpoint";
-import type { System } from "../api/system.ts";
-import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
-import { LogBackup } from "../backup/write/log-backup.ts";
-import { EarlierLogs } from "../backup/earlier-logs.ts";
-import type { LogHistory } from "../backup/log-with-backup.ts";
-import type { EarlierEnd } from "../backup/write/expire-segments.ts";
-import { SegmentReads } from "../backup/write/segment-reads.ts";
-import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
-import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
-import { indexSource } from "../checkpoints/index-source.ts";
-import { replayTime } from "../checkpoints/replay-time.ts";
-import type { RepeatedWork } from "../concurrency/repeated-work.ts";
-import { withTimeout } from "../concurrency/time-limit.ts";
+import type { Logger } from "pino";
+import { followHistory, type LogHistory } from "../backup/log-with-backup.ts";
+import { resolvable } from "../concurrency/resolvable.ts";
+import type { AppliedCounts } from "../index/index-store.ts";
+import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { logOffset } from "../index/rows/index-state.ts";
-import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { JoinedIndex } from "../join/join-index.ts";
 import type { JoinReport } from "../join/join-report.ts";
-import type { LogIdentity } from "../log/log-identity.ts";
-import type { TxLog } from "../log/tx-log.ts";
-import type { Logger } from "pino";
+import type { FollowingMetrics } from "../metrics/following-metrics.ts";
 import { logFailure } from "../observe/failures.ts";
-import { indexLog } from "../replay/index-log.ts";
 import type { ReplayRate } from "../replay/replay-rate.ts";
-import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
-import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
-import { oldestUsable } from "../upkeep/trim-floor.ts";
-import { startScrub } from "../upkeep/scrub-index.ts";
-import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
-import { indexChanges } from "../watch/watch-source.ts";
-import type { NodeObservation } from "./node-observation.ts";
+import type { ReadyServices } from "./ready-services.ts";
 
 export interface FollowingParts extends JoinedIndex {
-  readonly system: System;
-  readonly directory: IndexDirectory;
-  readonly logger: Logger;
-  readonly observation: NodeObservation;
-  readonly log: TxLog;
-  /** The log combined with its backups, for replaying. */
+  /** The log combined with its backups. The index agrees with it. */
   readonly history: LogHistory;
+  readonly logger: Logger;
+  readonly figures: FollowingMetrics;
   readonly report: JoinReport;
+  /** Measures the replay. */
   readonly rate: ReplayRate;
-  readonly doubts: CheckpointDoubts;
-  readonly comparePast: ComparePast;
-  /** Reports an error that occurred while the index was in use. */
-  readonly suspect: (error: unknown) => void;
   /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;
   /** Called when the index contains everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
-  /** Returns whether services may start. */
-  readonly mayServe: () => boolean;
+  /** Starts the services; undefined if none may start any more. */
+  readonly startServices: () => ReadyServices | undefined;
   /** Called when the index has caught up, its fields are built, its tables checked, and the services started. */
   readonly onReady: () => void;
 }
 
-/** The node first replays the log; then it is ready and runs services. */
+/**
+ * Applies the log to an index. The node first replays the log; then it is ready and runs services. "Ready" means that
+ * the index has caught up with the end that the log had when the node joined.
+ *
+ * Fields are built only after the index has caught up. Before that, their rows would change repeatedly, and it costs
+ * less to build them from the final documents. The node is ready only once the fields that the replayed log defined
+ * have been built.
+ */
 export class Following {
   readonly #parts: FollowingParts;
   readonly #doubt = new AbortController();
@@ -84,12 +66,82 @@ export class Following {
     this.#doubt.abort(error);
   }
 
-  /** Throws the error that made the log or the index fail, or the error passed to {@link doubt}. */
+  /**
+   * Follows the log until `signal` is aborted. Throws the error that made the log or the index fail, or the error passed
+   * to {@link doubt}.
+   */
   async run(signal: AbortSignal): Promise<void> {
-    const { index, identity, history, logger, observation, report, rate, distrust, onApplied } = this.#parts;
+    const ended = new AbortController();
+    const caughtUp = resolvable();
+    const following = AbortSignal.any([signal, this.#doubt.signal]);
+    const building = this.#buildFields(AbortSignal.any([following, ended.signal]), caughtUp.promise).catch(
+      (error: unknown) => this.doubt(error),
+    );
+    try {
+      await this.#apply(following, caughtUp.resolve);
+      this.#doubt.signal.throwIfAborted();
+    } finally {
+      // The caller may close the index only after the build has ended.
+      ended.abort();
+      caughtUp.resolve();
+      await building;
+    }
+  }
+
+  async #apply(signal: AbortSignal, onCaughtUp: () => void): Promise<void> {
+    const { index, identity, history, logger, figures, report, rate } = this.#parts;
     const begin = index.state.txId;
-    // "Ready" means that the index has caught up with the end that the log had when the node joined.
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
+    if (begin >= goal) onCaughtUp();
+    const noticeRefusals = refusalNotices(logger);
+    const following = followHistory(history, identity, index.state, {
+      // Two arrays are in memory at a time: one is being applied, and the other is being fetched. Their size is a multiple
+      // of OUTCOMES_IN_ROW, so that nearly all outcomes of a replay share rows.
+      maxMessages: 512,
+      signal,
+      onReading: () => {
+        figures.reading();
+        rate.begun(index.state.txId);
+        this.#isLogAway = false;
+      },
+      onInterrupted: () => {
+        this.#isLogAway = true;
+      },
+      onState: ({ reachable, error }) => {
+        if (reachable) logger.info({ log: history.name }, "reading the log");
+        else if (error !== undefined) logFailure(logger, "warn", error, "The node will try again.");
+      },
+    });
+    const stopPreparing = history.onStoring?.((messages) => index.prepare(messages));
+    try {
+      for await (const messages of following) {
+        const begunAt = performance.now();
+        const before = index.state.txId;
+        const counts = await index.apply(messages);
+        figures.applied(counts, (performance.now() - begunAt) / 1_000);
+        noticeRefusals(counts);
+        const { txId } = index.state;
+        this.#applied(txId, counts, txId - begin);
+        if (before < goal) {
+          report.advance("transactions", Math.min(txId, goal) - begin, goal - begin);
+          if (txId >= goal) rate.ended(txId);
+        }
+        if (txId >= goal) onCaughtUp();
+      }
+    } finally {
+      stopPreparing?.();
+    }
+  }
+
+  #applied(txId: number, counts: AppliedCounts, replayed: number): void {
+    this.#parts.onApplied(txId);
+    this.#services?.logBackup?.applied(counts);
+    this.#services?.watches.advanced();
+    if (this.#isReplaying) this.#parts.report.replayed = replayed;
+  }
+
+  async #buildFields(signal: AbortSignal, caughtUp: Promise<void>): Promise<void> {
+    const { index, logger, report, distrust } = this.#parts;
     // Until the tables have been checked, damage from an earlier run could hide a row, and the node would report the
     // row as nonexistent.
     const checked = index
@@ -98,28 +150,31 @@ export class Following {
         if (this.#awaitsCheck) report.advance("bytes", done, total);
       })
       .catch(distrust);
-    await indexLog({
-      index,
-      identity,
-      log: history,
-      logger,
-      figures: observation.metrics.following,
-      rate,
-      signal: AbortSignal.any([signal, this.#doubt.signal]),
-      goal,
-      onProgress: (unit, done, total) => report.advance(unit, done, total),
-      onReady: () => void this.#serveOnce(checked),
-      onReadable: (isReadable) => {
-        this.#isLogAway = !isReadable;
-      },
-      onApplied: (txId, counts) => {
-        onApplied(txId);
-        this.#services?.logBackup?.applied(counts);
-        this.#services?.watches.advanced();
-        if (this.#isReplaying) report.replayed = txId - begin;
-      },
+    await caughtUp;
+    if (signal.aborted) return;
+    let isLogged = false;
+    await buildNewFields(index, signal, (done, total) => {
+      if (!isLogged) logger.info({ documents: total }, "building the indexed fields that the log defines");
+      isLogged = true;
+      report.advance("documents", done, total);
     });
-    this.#doubt.signal.throwIfAborted();
+    if (signal.aborted) return;
+    void this.#serveOnce(checked);
+    await keepFieldsBuilt(index, signal);
+  }
+
+  async #serveOnce(checked: Promise<void>): Promise<void> {
+    const { startServices, onReady, distrust } = this.#parts;
+    this.#awaitsCheck = true;
+    await checked;
+    try {
+      this.#services = startServices();
+      if (this.#services === undefined) return;
+      this.#isReplaying = false;
+      onReady();
+    } catch (error) {
+      distrust(error);
+    }
   }
 
   /** Stops the services. If `save` is true, a last checkpoint is saved. An index in doubt must not be saved. */
@@ -128,151 +183,24 @@ export class Following {
     this.#services = undefined;
     await services?.stop(options);
   }
-
-  async #serveOnce(checked: Promise<void>): Promise<void> {
-    const { mayServe, onReady, distrust } = this.#parts;
-    this.#awaitsCheck = true;
-    await checked;
-    try {
-      if (!mayServe()) return;
-      this.#services = new ReadyServices(this.#parts);
-      this.#isReplaying = false;
-      onReady();
-    } catch (error) {
-      distrust(error);
-    }
-  }
 }
 
-/** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
-const CHECKPOINTER_STOP_MS = 5_000;
-/**
- * The time within which other work with stores must end once it has been aborted. Most of it ends at once, but a store
- * may never respond.
- */
-const STORE_WORK_STOP_MS = 5_000;
+const MIN_INTERVAL_MS = 60_000;
 
-const LEFT: FeedEnd = {
-  reason: "not-ready",
-  message:
-    "The node is closing its index. Reopen the watch after this transaction, at another node or when this one is ready.",
-};
-
-/**
- * The services that a ready node runs until it leaves its index: the checkpointer, the log backup, upkeep, the scrub,
- * the purge and watches.
- */
-export class ReadyServices {
-  readonly checkpointer: Checkpointer | undefined;
-  readonly upkeep: NodeUpkeep;
-  readonly watches: WatchFeed;
-  readonly logBackup: LogBackup | undefined;
-  readonly #purge: EvictionUpkeep;
-  readonly #scrub: RepeatedWork | undefined;
-
-  constructor(parts: FollowingParts) {
-    const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
-    const { events } = observation;
-    this.#purge = new EvictionUpkeep({ index, logger, suspect });
-    this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
-    this.watches = new WatchFeed(indexChanges(index, suspect), {
-      ...observation.metrics.watches,
-      failed: (error) => logFailure(logger, "error", error, "All watches end here."),
-    });
-    const onJudged = (name: string, whole: boolean): void => {
-      doubts.judged(name, whole);
-      if (!whole) this.checkpointer?.lookNow();
-    };
-    const { id: logId } = index.state.log;
-    const reads = new SegmentReads();
-    const backup = startLogBackup(parts, reads);
-    this.logBackup = backup;
-    const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
-    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup };
-    this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
-    this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
-  }
-
-  /**
-   * Stops the services, and waits until none of them reads the index, the log or the staging folder, except those that
-   * wait for a store that does not respond; they have been aborted, and end once it does. If `save` is true, a last
-   * checkpoint is saved.
-   */
-  async stop({ save }: { readonly save: boolean }): Promise<void> {
-    this.watches.end(LEFT);
-    await Promise.all([
-      // The purge is told to stop before the checkpointer, so that the last capture does not wait for it.
-      this.#purge.stop(),
-      this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
-      withTimeout(Promise.all([this.upkeep.stop(), this.logBackup?.stop()]), STORE_WORK_STOP_MS),
-      this.#scrub?.stop(),
-    ]);
-  }
-}
-
-function startCheckpointing(
-  { system, log, history, index, logger, observation, rate, doubts, comparePast, suspect }: FollowingParts,
-  purge: () => Promise<void>,
-): Checkpointer | undefined {
-  const { checkpointer: options, nodeId, kvProvider } = system;
-  if (options === undefined) return undefined;
-  const ofIndex = indexSource({
-    node: nodeId,
-    provider: kvProvider,
-    index,
-    log,
-    purge,
-    onError: suspect,
-  });
-  const readable = {
-    fetch: async (position: number) => await history.fetch(position),
-    inspect: async () => (await log.inspect?.()) ?? [],
+/** Logs how many messages were damaged or not written by a node for this log: at once, then at most once a minute. */
+function refusalNotices(logger: Logger): (counts: AppliedCounts) => void {
+  let messages = 0;
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  return ({ refused: { count, last } }) => {
+    if (last === undefined) return;
+    messages += count;
+    if (performance.now() - loggedAt < MIN_INTERVAL_MS) return;
+    loggedAt = performance.now();
+    const { txId, reason } = last;
+    logger.warn({ messages, txId, reason, hint: HINT }, "The log contains messages that change nothing.");
+    messages = 0;
   };
-  const source = {
-    ...ofIndex,
-    agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
-    isDamaged: (name: string): boolean => doubts.isDamaged(name),
-    replayTimeMs: replayTime(index, readable, (transactions) => rate.timeFor(transactions)),
-  };
-  return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }
 
-/**
- * Returns a function that finds, in the log's store, the earlier logs that a log continues. They never change, so they
- * are read only once.
- */
-function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
-  let known: readonly EarlierEnd[] | undefined;
-  return async () => (known ??= await new EarlierLogs([store]).ends(birth));
-}
-
-function startLogBackup(
-  { system, log, history, identity, index, logger, observation }: FollowingParts,
-  reads: SegmentReads,
-): LogBackup | undefined {
-  const { logBackup: options, checkpointer, nodeId, kvProvider } = system;
-  if (options === undefined || checkpointer === undefined) return undefined;
-  const { id, name } = identity;
-  const { store } = checkpointer;
-  const backup = new LogBackup({
-    store,
-    log,
-    of: { id, name, offset: logOffset(identity, index.state) },
-    node: nodeId,
-    checksumAt: (txId) => index.checksumAt(txId),
-    options,
-    reads,
-    verifiedUpTo: async () => {
-      const found = await oldestUsable(
-        { log: history, stores: [store], kvFormat: kvProvider.format },
-        identity,
-      );
-      return "position" in found ? found.checkpoint.txId : undefined;
-    },
-    earlier: earlierEnds(store, identity),
-    onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
-    events: observation.events,
-  });
-  backup.start();
-  return backup;
-}
+const HINT =
+  "Check which other clients are permitted to publish to the log, and whether other streams capture the same subject, because only nodes of this log should write to it. For each message, GET /api/v1/tx/ID returns the reason.";

@@ -1,22 +1,17 @@
 import { setImmediate } from "node:timers/promises";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { Transaction, TxId } from "@cairn/client";
-import { DEFAULT_WAIT_MS } from "../api/node-api.ts";
+import type { TxId } from "@cairn/client";
+import { DEFAULT_WAIT_MS, type NodeApi, type SubmittedTransaction } from "../api/node-api.ts";
 import { coalesced } from "../concurrency/coalesced.ts";
-import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
-import { type IndexState, lastKnown, logOffset } from "../index/rows/index-state.ts";
+import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
+import { type IndexState, logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import {
-  type IdOwner,
-  type SubmittedTransaction,
-  submitBarrier,
-  submitTransaction,
-  storedInTime,
-} from "../log/submit-transaction.ts";
 import { checkAnchor } from "../log/anchor.ts";
-import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import { lastKnown, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { validTransaction } from "../transactions/validate-transaction.ts";
+import { contentHash, logTagOf, messageChecksum } from "../transactions/message-frame.ts";
+import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
+import { validTransaction, type ValidTransaction } from "../transactions/validate-transaction.ts";
 import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
 
@@ -30,6 +25,9 @@ const GATHERING_TURNS = 5;
 async function gatherReads(): Promise<void> {
   for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
 }
+
+/** What the end of an entry has beside its document, at most: its name, twice, the message of an error, and fields. */
+const END_BYTES = 16 * 1024;
 
 /** How long the log may take to answer whether it accepts messages again (ms). */
 const PROBE_MS = 5_000;
@@ -59,34 +57,74 @@ export class NodeAppends {
     this.#maxBody = maxBody;
   }
 
-  /** Throws the same errors as {@link NodeApi.submit}. */
-  async submit(
-    transaction: Transaction,
-    { timeoutMs = DEFAULT_WAIT_MS, by }: { readonly timeoutMs?: number; readonly by?: string } = {},
-  ): Promise<SubmittedTransaction> {
+  readonly submit: NodeApi["submit"] = async (transaction, { timeoutMs = DEFAULT_WAIT_MS, by } = {}) => {
     const valid = validTransaction(transaction);
-    const { log, index, of } = this.#target();
-    const ownerOf = async (id: string, indexed: TxId): Promise<IdOwner | undefined> => {
-      const isIndexed = this.#life.position.reached(indexed, timeoutMs / 2).then(
-        () => true,
-        () => false,
-      );
-      return (await isIndexed) ? await index.ownerOf(id) : undefined;
-    };
-    const known = index.state.txId;
-    const stored = submitTransaction(log, of, valid, {
-      known,
-      timeoutMs,
-      maxBody: this.#maxBody,
-      by,
-      ownerOf,
-    });
-    const submitted = stored.then(async (answer) => {
+    const target = this.#target();
+    const submitted = this.#append(target, valid, timeoutMs, by).then(async (answer) => {
       await this.#confirmHistory();
       return answer;
     });
-    const answered = storedInTime(this.#guarded(index, submitted), timeoutMs);
+    const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
     return await this.#life.observation.refusals.observe(answered);
+  };
+
+  /**
+   * Appends a transaction to the log and returns its id once the log has stored it. Transactions are stored in the order
+   * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, and the errors of
+   * {@link storedAfter}.
+   */
+  async #append(
+    { log, index, of }: Target,
+    transaction: ValidTransaction,
+    timeoutMs: number,
+    by: string | undefined,
+  ): Promise<SubmittedTransaction> {
+    const known = index.state.txId;
+    const payload = encodeTransaction(transaction, of.id, undefined, by);
+    checkEntries(transaction, payload.length, Math.min(this.#maxBody, log.maxPayload));
+    if (payload.length > log.maxPayload) {
+      throw new CairnError(
+        "TX_TOO_LARGE",
+        `The transaction has ${payload.length} bytes, but the log "${log.name}" accepts at most ${log.maxPayload}.`,
+        { hint: "Split the transaction into several smaller ones." },
+      );
+    }
+    const { id } = transaction;
+    let appended = await log.append(payload, { ...(id === undefined ? {} : { messageId: id }), timeoutMs });
+    if (appended.duplicate && id !== undefined) {
+      const txId = appended.position + of.offset;
+      const first = await log.fetch(appended.position);
+      if (first !== undefined && isRepetition(first.payload, payload, of.id, id))
+        return { txId, checksum: messageChecksum(first.payload) };
+      // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does not
+      // belong: the index decides, which also applies nothing twice.
+      const isIndexed = this.#life.position.reached(txId, timeoutMs / 2).then(
+        () => true,
+        () => false,
+      );
+      const owner = (await isIndexed) ? await index.ownerOf(id) : undefined;
+      if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) {
+        throw new CairnError("CONFLICT", `Transaction ${owner.txId} has the same id but different content.`, {
+          hint: "Choose a new id for different content, because an id identifies one transaction.",
+        });
+      }
+      appended = await log.append(payload, { timeoutMs });
+    }
+    const txId = storedAfter(known, log, appended.position, of.offset);
+    return { txId, checksum: messageChecksum(payload) };
+  }
+
+  /**
+   * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has a
+   * smaller id, because the log assigned the barrier's position later.
+   */
+  async #barrier({ log, index, of }: Target, timeoutMs: number): Promise<TxId> {
+    const known = index.state.txId;
+    const appended = log.append(encodeBarrier(of.id), { timeoutMs });
+    return await this.#guarded(
+      index,
+      appended.then(({ position }) => storedAfter(known, log, position, of.offset)),
+    );
   }
 
   /**
@@ -123,18 +161,17 @@ export class NodeAppends {
     const { refusals } = this.#life.observation;
     if ((refusals.quietMs ?? 0) <= quietMs) return;
     try {
-      const { log, index, of } = this.#target();
-      const stored = submitBarrier(log, of, index.state.txId, PROBE_MS);
-      await refusals.observe(this.#guarded(index, stored));
+      await refusals.observe(this.#barrier(this.#target(), PROBE_MS));
     } catch (error) {
       if (!isCairnError(error)) throw error;
     }
   }
 
   async #appendBarrier(): Promise<TxId> {
-    const { log, index, of } = this.#target();
+    const target = this.#target();
+    const { log, of } = target;
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
-    const { txId } = await this.#guarded(index, submitBarrier(log, of, index.state.txId, DEFAULT_WAIT_MS));
+    const txId = await this.#barrier(target, DEFAULT_WAIT_MS);
     this.#life.observation.metrics.onBarrier();
     // Later reads must wait for the index to pass this barrier anyway. Until then, they are collected for the next
     // barrier.
@@ -159,6 +196,66 @@ export class NodeAppends {
       throw error;
     }
   }
+}
+
+/**
+ * Throws `TX_TOO_LARGE` if a director could not write the end of an enqueued entry: that transaction contains the whole
+ * entry again, with what its handler says, and it, too, must be at most `limit` bytes.
+ */
+function checkEntries({ ops }: ValidTransaction, bytes: number, limit: number): void {
+  const max = limit - Math.min(END_BYTES, Math.floor(limit / 2));
+  // Few transactions are large enough to contain such an entry.
+  if (bytes <= max) return;
+  for (const [op, queue, name, document] of ops) {
+    if (op !== "enqueue") continue;
+    const size = Buffer.byteLength(JSON.stringify(document));
+    if (size <= max) continue;
+    throw new CairnError(
+      "TX_TOO_LARGE",
+      `The entry ${name} of ${queue} has ${size} bytes; an entry has at most ${max}, so that its end can be written, which contains it again.`,
+      { hint: "Put the large part into a document of another bucket, and its key into the entry." },
+    );
+  }
+}
+
+/**
+ * Returns the id of a message that the log has stored. Throws `LOG_REGRESSED` if it is at or before `known`, the last
+ * transaction read from the log: the log then has a different history, so the caller must not wait for the id.
+ */
+function storedAfter(known: TxId, log: TxLog, position: number, offset: number): TxId {
+  if (position + offset > known) return position + offset;
+  throw new CairnError(
+    "LOG_REGRESSED",
+    `The log "${log.name}" stored the transaction as message ${position}, but a different message ${position} was read from it earlier.`,
+    {
+      hint: "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
+    },
+  );
+}
+
+/** Returns whether a message is the same transaction of the same log, with the same id. */
+function isRepetition(stored: Uint8Array, payload: Uint8Array, logId: string, id: string): boolean {
+  const decoded = decodeMessage(stored);
+  const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
+  return isOfId && contentHash(stored).equals(contentHash(payload));
+}
+
+/** Throws `TX_TIMEOUT` after `timeoutMs`: the log may have stored the transaction, or may store it later. */
+async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
+  const limit = new Deadline(timeoutMs);
+  let cause: unknown;
+  try {
+    const answer = await withTimeout(stored, timeoutMs);
+    if (answer !== TIMED_OUT) return answer;
+  } catch (error) {
+    // A log with the same deadline reports the timeout with its own code.
+    if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
+    cause = error;
+  }
+  throw new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
+    hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
+    cause,
+  });
 }
 
 /** A node's current knowledge of its log. */

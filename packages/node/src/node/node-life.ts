@@ -25,7 +25,8 @@ import {
   reactionTo,
   retryDelayMs,
 } from "./failure-policy.ts";
-import { Following, type ReadyServices } from "./following.ts";
+import { Following } from "./following.ts";
+import { ReadyServices } from "./ready-services.ts";
 import { ReplayRate } from "../replay/replay-rate.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
@@ -318,18 +319,18 @@ export class NodeLife implements ComparedNode {
     this.#failure = undefined;
     this.#isFailed = false;
     this.#isDoubted = false;
+    const parts = { ...this.#parts, ...joined, history, rate: this.#rate };
+    const suspect = (error: unknown): void => this.suspect(index, error);
     this.#following = new Following({
-      ...this.#parts,
-      ...joined,
-      log,
-      history,
+      ...parts,
+      figures: this.observation.metrics.following,
       report: this.#report,
-      rate: this.#rate,
-      doubts: this.#doubts,
-      suspect: (error) => this.suspect(index, error),
       distrust: (error) => this.#distrust(index, error),
       onApplied: (txId) => this.position.set(txId),
-      mayServe: () => index === this.#index && this.agrees && !this.#isStopping,
+      startServices: () => {
+        if (index !== this.#index || !this.agrees || this.#isStopping) return undefined;
+        return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect });
+      },
       onReady: () => this.#becomeReady(index),
     });
     await this.#following.run(this.#stop.signal);

@@ -1,41 +1,32 @@
+import { isDeepStrictEqual } from "node:util";
 import { CairnError } from "@cairn/kv";
-import type { DocumentKey, PolicyState, QueuePolicy, TxId, TxOutcome } from "@cairn/client";
-import { TimeSlice } from "../concurrency/time-slice.ts";
-import { listCursor } from "../index/read/cursor.ts";
-import type { SubmittedTransaction } from "../log/submit-transaction.ts";
-import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
-import type { CommitResult } from "../index/apply/recent-outcomes.ts";
-import type { IndexStore } from "../index/index-store.ts";
-import { readBuckets } from "../index/read/bucket-reads.ts";
-import { type EventPage, parseEventPlace, readEvents } from "../index/read/event-reads.ts";
-import type { EvictionPage } from "../index/read/eviction-reads.ts";
+import type { QueuePolicy, TxId } from "@cairn/client";
 import {
-  type BucketsPage,
   DEFAULT_PAGE_ITEMS,
   DEFAULT_WAIT_MS,
-  type EventListQuery,
-  type ListQuery,
   MAX_PAGE_ITEMS,
   type NodeApi,
-  type OpenEntriesList,
   type ReadOptions,
+  type SubmittedTransaction,
 } from "../api/node-api.ts";
-import {
-  type OpenEntriesFound,
-  readEntry,
-  readOpenEntries,
-  readQueue,
-  readQueues,
-} from "../index/read/queue-reads.ts";
-import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
-import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
-import { ReadPlace } from "./read-place.ts";
+import type { System } from "../api/system.ts";
+import { Deadline } from "../concurrency/time-limit.ts";
+import { TimeSlice } from "../concurrency/time-slice.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { readBuckets } from "../index/read/bucket-reads.ts";
+import { listCursor } from "../index/read/cursor.ts";
 import { MAX_PAGE_BYTES } from "../index/read/document-reads.ts";
+import type { AsOf } from "../index/read/documents.ts";
+import { parseEventPlace, readEvents } from "../index/read/event-reads.ts";
+import { readEntry, readOpenEntries, readQueue, readQueues } from "../index/read/queue-reads.ts";
 import { documentKey } from "../text/document-key.ts";
 import { ownMember } from "../text/own-member.ts";
-import type { Watch, WatchQuery } from "../watch/watch-event.ts";
+import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
 import { watch } from "../watch/watch-session.ts";
+import { evictionPlaces } from "./node-evictions.ts";
+import type { NodeLife } from "./node-life.ts";
+import { ReadPlace } from "./read-place.ts";
 
 /** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
 function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
@@ -63,35 +54,34 @@ function noQueue(name: string): CairnError {
   });
 }
 
-/** Reads use only an index that agrees with the log, unless a read explicitly accepts stale data. */
+/** A node's reads. They use only an index that agrees with the log, unless a read explicitly accepts stale data. */
 export class NodeReads {
   readonly #life: NodeLife;
+  readonly #system: System;
   readonly #place: ReadPlace;
   readonly #slice = new TimeSlice();
 
   /** `barrier` returns the transaction for which a linearizable read must wait. */
-  constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
+  constructor(life: NodeLife, system: System, barrier: (timeoutMs: number) => Promise<TxId>) {
     this.#life = life;
+    this.#system = system;
     this.#place = new ReadPlace(life, barrier);
   }
 
-  async indexed(txId: TxId, { timeoutMs = DEFAULT_WAIT_MS } = {}): Promise<TxId> {
+  readonly indexed: NodeApi["indexed"] = async (txId, { timeoutMs = DEFAULT_WAIT_MS } = {}) => {
     const { position, phase } = this.#life;
     if (phase === "ready") await position.reached(txId, timeoutMs).catch(() => undefined);
     return position.txId;
-  }
+  };
 
-  async await(
-    transaction: SubmittedTransaction | TxId,
-    options?: { timeoutMs?: number },
-  ): Promise<TxOutcome> {
+  readonly await: NodeApi["await"] = async (transaction, options) => {
     return (await this.commitResult(transaction, options)).outcome;
-  }
+  };
 
-  async commitResult(
-    transaction: SubmittedTransaction | TxId,
+  readonly commitResult: NodeApi["commitResult"] = async (
+    transaction,
     { timeoutMs = DEFAULT_WAIT_MS } = {},
-  ): Promise<CommitResult> {
+  ) => {
     const txId = typeof transaction === "number" ? transaction : transaction.txId;
     await this.#life.position.reached(txId, timeoutMs);
     const index = await this.#agreeing();
@@ -101,7 +91,7 @@ export class NodeReads {
     throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
       hint: "Use a higher id. The first transaction id is the log's offset plus one.",
     });
-  }
+  };
 
   /**
    * Throws `LOG_REGRESSED` unless the message with the transaction's id is the one that was submitted. The log may have
@@ -125,21 +115,21 @@ export class NodeReads {
     return message === undefined ? undefined : messageChecksum(message.payload);
   }
 
-  async prepareRead(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
+  readonly prepareRead: NodeApi["prepareRead"] = async (options) => {
     await this.#place.reached(options);
-  }
+  };
 
-  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+  readonly outcome: NodeApi["outcome"] = async (txId) => {
     const index = await this.#agreeing();
     return await this.#guarded(index, index.outcome(txId));
-  }
+  };
 
-  async writerOf(txId: TxId): Promise<string | null | undefined> {
+  readonly writerOf: NodeApi["writerOf"] = async (txId) => {
     const position = txId - (await this.#agreeing()).state.log.offset;
     const message = position < 1 ? undefined : await this.#life.log?.fetch(position);
     const frame = message === undefined ? undefined : readFrame(message.payload);
     return frame === undefined || typeof frame === "string" ? undefined : (frame.by ?? null);
-  }
+  };
 
   /** In a different history, the same id could belong to a different transaction. */
   async #agreeing(): Promise<IndexStore> {
@@ -149,10 +139,7 @@ export class NodeReads {
     return index;
   }
 
-  async get(
-    key: DocumentKey,
-    options: ReadOptions & { asOf?: AsOf } = {},
-  ): Promise<StoredDocument | undefined> {
+  readonly get: NodeApi["get"] = async (key, options = {}) => {
     // Most reads need not wait, so no promise is created for them.
     const waits =
       this.#life.phase !== "ready" ||
@@ -175,9 +162,9 @@ export class NodeReads {
     } catch (error) {
       throw this.#suspected(index, error);
     }
-  }
+  };
 
-  async list(query: ListQuery): Promise<DocumentPage> {
+  readonly list: NodeApi["list"] = async (query) => {
     // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
     const began = query.cursor === undefined ? 0 : listCursor.decode(query, query.cursor).txId;
     const { minTx = 0, linearizable = false, cursor } = query;
@@ -192,45 +179,42 @@ export class NodeReads {
     const limit = checkedLimit(query.limit);
     const where = query.where === undefined ? [] : [query.where].flat();
     return await this.#guarded(index, index.list({ ...query, limit, where }));
-  }
+  };
 
-  async history(
-    key: DocumentKey,
-    options: ReadOptions & { limit?: number; cursor?: string } = {},
-  ): Promise<HistoryPage> {
+  readonly history: NodeApi["history"] = async (key, options = {}) => {
     const items = checkedLimit(options.limit);
     return await this.#read({ ...options, items }, (index) => index.history(key, items, options.cursor));
-  }
+  };
 
-  watch(query: WatchQuery = {}): Watch {
+  readonly watch: NodeApi["watch"] = (query = {}) => {
     return watch(query, () => {
       const watches = this.#life.services?.watches;
       if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
       return watches;
     });
-  }
+  };
 
-  async digest(options: ReadOptions = {}): Promise<{ txId: TxId; digest: string }> {
+  readonly digest: NodeApi["digest"] = async (options = {}) => {
     const digest = await this.#read(options, (index) => index.digest());
     if (digest === undefined) throw notReady(this.#life);
     return digest;
-  }
+  };
 
-  async buckets(options: ReadOptions = {}): Promise<BucketsPage> {
+  readonly buckets: NodeApi["buckets"] = async (options = {}) => {
     return await this.#read(options, (index) => index.ask(readBuckets));
-  }
+  };
 
-  async queues(options: ReadOptions = {}): ReturnType<NodeApi["queues"]> {
+  readonly queues: NodeApi["queues"] = async (options = {}) => {
     return await this.#read(options, (index) => index.ask(readQueues));
-  }
+  };
 
-  async queue(name: string, options: ReadOptions = {}): ReturnType<NodeApi["queue"]> {
+  readonly queue: NodeApi["queue"] = async (name, options = {}) => {
     const { txId, queue } = await this.#read(options, (index) => index.ask(readQueue, name));
     if (queue === undefined) throw noQueue(name);
     return { txId, queue };
-  }
+  };
 
-  async openEntries({ queue, shard, limit, cursor, ...options }: OpenEntriesList): Promise<OpenEntriesFound> {
+  readonly openEntries: NodeApi["openEntries"] = async ({ queue, shard, limit, cursor, ...options }) => {
     return await this.#read({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS }, async (index) => {
       const { shards } = requireQueue(index, queue);
       if (!Number.isInteger(shard) || shard < 0 || shard >= shards) {
@@ -240,16 +224,16 @@ export class NodeReads {
       }
       return await index.ask(readOpenEntries, { queue, shard, limit: checkedLimit(limit), cursor });
     });
-  }
+  };
 
-  async entry(queue: string, name: string, options: ReadOptions = {}): ReturnType<NodeApi["entry"]> {
+  readonly entry: NodeApi["entry"] = async (queue, name, options = {}) => {
     return await this.#read(options, async (index) => {
       requireQueue(index, queue);
       return await index.ask(readEntry, queue, name);
     });
-  }
+  };
 
-  async events({ before, bucket, object, limit, ...options }: EventListQuery = {}): Promise<EventPage> {
+  readonly events: NodeApi["events"] = async ({ before, bucket, object, limit, ...options } = {}) => {
     const place = before === undefined ? undefined : parseEventPlace(before);
     if (before !== undefined && place === undefined) {
       throw new CairnError(
@@ -262,23 +246,24 @@ export class NodeReads {
     }
     const query = { limit: checkedLimit(limit), bucket, object, before: place };
     return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, (index) => index.ask(readEvents, query));
-  }
+  };
 
-  /** Returns the evictions. The index does not know where the evicted bytes may still exist. */
-  async evictions(
-    options: ReadOptions & { limit?: number; cursor?: string } = {},
-  ): Promise<{ index: IndexStore; page: EvictionPage }> {
-    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, async (index) => ({
-      index,
-      page: await index.evictions(checkedLimit(options.limit), options.cursor),
-    }));
-  }
+  readonly evictions: NodeApi["evictions"] = async (options = {}) => {
+    const time = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
+    const limit = checkedLimit(options.limit);
+    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
+    const page = await this.#guarded(index, index.evictions(limit, options.cursor));
+    return await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
+  };
 
-  async policies(options: ReadOptions = {}): Promise<PolicyState & { txId: TxId }> {
+  readonly policies: NodeApi["policies"] = async (options = {}) => {
     const { state } = await this.#readable(options);
     const { revision = null, value = {} } = state.policies ?? {};
-    return { txId: state.txId, revision, policies: value };
-  }
+    const { policies: proposed } = this.#system;
+    const isSame = proposed !== undefined && isDeepStrictEqual(value, proposed);
+    const file = proposed === undefined ? null : isSame ? "same" : "different";
+    return { txId: state.txId, revision, policies: value, file };
+  };
 
   /** If `index` proves to be damaged or to belong to a different history from the log, the node leaves it. */
   async #guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
@@ -309,7 +294,7 @@ export class NodeReads {
   async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
     const { stale = false, items = 1 } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
-    await this.prepareRead(options);
+    await this.#place.reached(options);
     const largest = this.#life.index?.state.largest ?? 0;
     return await this.#admitted(options.admit?.(resultBytes(items, largest), options.timeoutMs), options);
   }

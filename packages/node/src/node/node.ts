@@ -14,17 +14,12 @@ import type {
 import { directQueue } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { type HttpServer, startHttpServer } from "../http/server.ts";
-import { Deadline } from "../concurrency/time-limit.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import {
   type CheckpointResult,
   DEFAULT_CLUSTER_WAIT_MS,
   DEFAULT_PAGE_ITEMS,
-  DEFAULT_WAIT_MS,
-  type EvictionsPage,
-  type ReadOptions,
   type NodeApi,
-  type NodePolicies,
 } from "../api/node-api.ts";
 import { LogOverviews } from "../upkeep/log-overview.ts";
 import { ResourceUse } from "../metrics/resource-use.ts";
@@ -36,8 +31,7 @@ import { queueAccess } from "./direct-queue.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
-import { evictionPlaces } from "./node-evictions.ts";
-import { comparedPolicies, proposePolicies } from "./propose-policies.ts";
+import { proposePolicies } from "./propose-policies.ts";
 import { notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { System } from "../api/system.ts";
@@ -90,7 +84,7 @@ export async function runNode(system: System, { logger, ...options }: RunOptions
     await directory.release();
     return notStarted(error);
   }
-  return node;
+  return node.api;
 }
 
 /** A running node continues by itself once there is space, but a node that could not start has ended. */
@@ -102,7 +96,11 @@ function notStarted(error: unknown): never {
   });
 }
 
-class RunningNode implements CairnNode {
+/** What a node is beside its reads and its submissions. */
+class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
+  /** The node as HTTP and embedding programs use it. */
+  readonly api: CairnNode;
+
   readonly id: string;
   readonly version = VERSION;
   readonly ready: Promise<void>;
@@ -155,7 +153,8 @@ class RunningNode implements CairnNode {
       onReady: () => this.#becomeReady(),
     });
     this.#appends = new NodeAppends(this.#life, system.http?.maxBody ?? Number.POSITIVE_INFINITY);
-    this.#reads = new NodeReads(this.#life, (timeoutMs) => this.#appends.barrier(timeoutMs));
+    this.#reads = new NodeReads(this.#life, system, (timeoutMs) => this.#appends.barrier(timeoutMs));
+    this.api = Object.assign(this, this.#reads, { submit: this.#appends.submit });
     const status = async (): Promise<NodeStatus> => await this.status();
     this.#reporting = new NodeReporting({
       system,
@@ -174,7 +173,7 @@ class RunningNode implements CairnNode {
     // A killed process may have left an unfinished rebuild behind.
     await this.#directory.sweep("rebuild");
     if (http !== undefined) {
-      this.#http = await startHttpServer(this, http, {
+      this.#http = await startHttpServer(this.api, http, {
         logger: this.#logger,
         requestLogger: this.#requestLogger,
         closeTimeoutMs: HTTP_STOP_MS,
@@ -201,7 +200,8 @@ class RunningNode implements CairnNode {
     return await this.#life.observation.metrics.text({
       phase: this.phase,
       status: async () => await this.status(),
-      queues: async () => (this.#life.index === undefined ? [] : (await this.queues({ stale: true })).queues),
+      queues: async () =>
+        this.#life.index === undefined ? [] : (await this.#reads.queues({ stale: true })).queues,
     });
   }
 
@@ -215,34 +215,6 @@ class RunningNode implements CairnNode {
   readonly activity: NodeApi["activity"] = ({ limit = DEFAULT_PAGE_ITEMS } = {}) =>
     Promise.resolve(this.#activity.newest(limit));
   readonly log: NodeApi["log"] = async () => await this.#logs.of(this.#life.log, await this.status());
-  readonly submit: NodeApi["submit"] = (transaction, options) => this.#appends.submit(transaction, options);
-  readonly indexed: NodeApi["indexed"] = (...wanted) => this.#reads.indexed(...wanted);
-  readonly await: NodeApi["await"] = (...wanted) => this.#reads.await(...wanted);
-  readonly commitResult: NodeApi["commitResult"] = (...wanted) => this.#reads.commitResult(...wanted);
-  readonly prepareRead: NodeApi["prepareRead"] = (options) => this.#reads.prepareRead(options);
-  readonly outcome: NodeApi["outcome"] = (txId) => this.#reads.outcome(txId);
-  readonly writerOf: NodeApi["writerOf"] = (txId) => this.#reads.writerOf(txId);
-  readonly get: NodeApi["get"] = (key, options) => this.#reads.get(key, options);
-  readonly list: NodeApi["list"] = (query) => this.#reads.list(query);
-  readonly history: NodeApi["history"] = (...wanted) => this.#reads.history(...wanted);
-  readonly watch: NodeApi["watch"] = (query) => this.#reads.watch(query);
-  readonly buckets: NodeApi["buckets"] = (options) => this.#reads.buckets(options);
-  readonly queues: NodeApi["queues"] = (options) => this.#reads.queues(options);
-  readonly queue: NodeApi["queue"] = (name, options) => this.#reads.queue(name, options);
-  readonly openEntries: NodeApi["openEntries"] = (query) => this.#reads.openEntries(query);
-  readonly entry: NodeApi["entry"] = (queue, name, options) => this.#reads.entry(queue, name, options);
-  readonly events: NodeApi["events"] = (query) => this.#reads.events(query);
-  readonly digest: NodeApi["digest"] = (options) => this.#reads.digest(options);
-
-  async evictions(options: Parameters<NodeApi["evictions"]>[0] = {}): Promise<EvictionsPage> {
-    const limit = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
-    const { index, page } = await this.#reads.evictions(options);
-    return await evictionPlaces(page, index.state, this.#life.log, this.#system, limit);
-  }
-
-  async policies(options?: ReadOptions): Promise<NodePolicies> {
-    return comparedPolicies(await this.#reads.policies(options), this.#system.policies);
-  }
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {
     const { checkpointer, kvProvider } = this.#system;
@@ -277,7 +249,10 @@ class RunningNode implements CairnNode {
 
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
     if (this.#closing !== undefined) throw notReady(this.#life, { isRead: false });
-    const director = directQueue(queueAccess(this), queue, { as: `${this.id}-${randomUUID()}`, ...options });
+    const director = directQueue(queueAccess(this.api), queue, {
+      as: `${this.id}-${randomUUID()}`,
+      ...options,
+    });
     this.#directors.add(director);
     const forget = (): boolean => this.#directors.delete(director);
     director.done.then(forget, forget);
@@ -289,7 +264,7 @@ class RunningNode implements CairnNode {
     this.#resolveReady();
     const { policies } = this.#system;
     const isReadOnly = this.#life.log?.backup !== undefined;
-    if (policies !== undefined) void proposePolicies(this, policies, this.#logger, { isReadOnly });
+    if (policies !== undefined) void proposePolicies(this.api, policies, this.#logger, { isReadOnly });
   }
 
   async close(): Promise<void> {

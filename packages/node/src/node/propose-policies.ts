@@ -1,16 +1,7 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { isCairnError } from "@cairn/kv";
-import type { Policies, PolicyState } from "@cairn/client";
-import type { NodeApi, NodePolicies } from "../api/node-api.ts";
-
-export function comparedPolicies(
-  present: PolicyState & { readonly txId: number },
-  proposed: Policies | undefined,
-): NodePolicies {
-  if (proposed === undefined) return { ...present, file: null };
-  return { ...present, file: isDeepStrictEqual(present.policies, proposed) ? "same" : "different" };
-}
+import type { Policies } from "@cairn/client";
+import type { NodeApi } from "../api/node-api.ts";
 
 /** Submits them if the log has none and accepts transactions; one of several nodes wins. Differences are logged. */
 export async function proposePolicies(

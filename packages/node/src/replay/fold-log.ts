@@ -1,10 +1,21 @@
 import type { TxId } from "@cairn/client";
 import type { IndexStore } from "../index/index-store.ts";
-import { logOffset } from "../index/rows/index-state.ts";
+import { emptyState, type IndexState, logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity } from "../log/log-identity.ts";
-import type { LogHistory } from "../backup/log-with-backup.ts";
+import { followHistory, type LogHistory } from "../backup/log-with-backup.ts";
 import type { LogState } from "../log/follow-log.ts";
-import { followHistory } from "./follow-history.ts";
+
+/**
+ * Returns the state of an empty index to which the whole history of a log can be applied, starting with the first log
+ * that it continues. Undefined if the beginning is neither in the log nor in a backup.
+ */
+export async function beginningOf(log: LogHistory, identity: LogIdentity): Promise<IndexState | undefined> {
+  const { birth, name } = identity;
+  if (birth === undefined) return undefined;
+  if (birth.continues === undefined) return emptyState(identity);
+  const [first] = (await log.earlier?.all(birth)) ?? [];
+  return first === undefined ? undefined : emptyState({ ...first.identity, name });
+}
 
 interface FoldOptions {
   readonly index: IndexStore;

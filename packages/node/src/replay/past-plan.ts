@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
 import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
-import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import { followHistory, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
 import { type Candidates, listCandidates, type CandidateCheckpoint } from "../checkpoints/candidates.ts";
 import { emptyState, logOffset } from "../index/rows/index-state.ts";
@@ -11,7 +11,7 @@ import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
 import { isoTime } from "../text/iso-time.ts";
-import { beginningOf, followHistory } from "./follow-history.ts";
+import { beginningOf } from "./fold-log.ts";
 import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histories.ts";
 
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */

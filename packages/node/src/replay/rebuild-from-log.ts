@@ -3,18 +3,11 @@ import { CairnError, type KvProvider, removeFolder } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { IndexStore } from "../index/index-store.ts";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
-import { foldLog } from "./fold-log.ts";
-import { beginningOf } from "./follow-history.ts";
-import {
-  INDEX_VERSION,
-  type IndexState,
-  lastKnown,
-  logOffset,
-  emptyState,
-} from "../index/rows/index-state.ts";
+import { beginningOf, foldLog } from "./fold-log.ts";
+import { INDEX_VERSION, type IndexState, logOffset, emptyState } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { tryOpenIndex } from "../index/local-index.ts";
-import { type LogIdentity } from "../log/log-identity.ts";
+import { lastKnown, type LogIdentity } from "../log/log-identity.ts";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogState } from "../log/follow-log.ts";

@@ -8,8 +8,7 @@ import {
 import { CairnError, removeFolder } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
-import { foldLog } from "./fold-log.ts";
-import { beginningOf } from "./follow-history.ts";
+import { beginningOf, foldLog } from "./fold-log.ts";
 import { isOwnStore, restoreStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { logOffset, emptyState, type IndexState } from "../index/rows/index-state.ts";

@@ -16,7 +16,7 @@ import { withFindings } from "../../src/findings/node-findings.ts";
 import type { ListQuery, NodeApi, ReadOptions } from "../../src/api/node-api.ts";
 import type { DocumentVersion } from "../../src/index/read/documents.ts";
 import type { Watch, WatchEvent, WatchQuery } from "../../src/watch/watch-event.ts";
-import type { SubmittedTransaction } from "../../src/log/submit-transaction.ts";
+import type { SubmittedTransaction } from "../../src/api/node-api.ts";
 import type { CommitResult } from "../../src/index/apply/recent-outcomes.ts";
 import { validTransaction } from "../../src/transactions/validate-transaction.ts";
 import { parseDocumentKey } from "../../src/text/document-key.ts";

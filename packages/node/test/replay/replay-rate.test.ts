@@ -11,7 +11,8 @@ import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
 import { Instruments } from "../../src/metrics/instruments.ts";
 import { followingMetrics } from "../../src/metrics/following-metrics.ts";
-import { indexLog } from "../../src/replay/index-log.ts";
+import { JoinReport } from "../../src/join/join-report.ts";
+import { Following } from "../../src/node/following.ts";
 import { ReplayRate } from "../../src/replay/replay-rate.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 
@@ -40,20 +41,23 @@ async function replay(messages: number): Promise<{ readonly rate: ReplayRate; re
   expect(rate.timeFor(ASSUMED_TRANSACTIONS)).toBe(ASSUMED_MS);
   const stop = new AbortController();
   const begunAt = performance.now();
-  await indexLog({
+  const following = new Following({
     index,
     identity,
-    log,
+    history: log,
     logger: pino({ level: "silent" }),
     figures: followingMetrics(new Instruments(new Registry())),
+    report: new JoinReport(),
     rate,
-    signal: stop.signal,
-    goal: messages,
-    onProgress: () => undefined,
-    onReady: () => stop.abort(),
+    distrust: (error) => stop.abort(error),
     onApplied: () => undefined,
-    onReadable: () => undefined,
+    startServices: () => {
+      stop.abort();
+      return undefined;
+    },
+    onReady: () => undefined,
   });
+  await following.run(stop.signal);
   return { rate, tookMs: performance.now() - begunAt };
 }
 

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { takeCheckpoint } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import { capturedState } from "../../src/checkpoints/accept-checkpoint.ts";
+import { capturedState } from "../../src/checkpoints/index-source.ts";
 import { encodeState, type IndexState, readState } from "../../src/index/rows/index-state.ts";
 import { STATE_ROW_KEY } from "../../src/index/rows/row-keys.ts";
 import type { TrimScene } from "./trim-scene.ts";

@@ -1,14 +1,43 @@
 import { createHash } from "node:crypto";
-import { readSync } from "node:fs";
+import { close, fsync, openSync, readSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { pipeline, Readable } from "node:stream";
+import { promisify } from "node:util";
 import { createGunzip } from "node:zlib";
 import { CairnError, systemErrorCode } from "@cairn/kv/threads";
 import { AgeError } from "../../encryption/age-header.ts";
 import { type ByteSource, decrypted } from "../../encryption/age-payload.ts";
 import { archivePacking, type Manifest } from "../../store/checkpoint.ts";
-import { PIECE_BYTES } from "../piece-memory.ts";
+import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
-import type { FileSink } from "./file-sink.ts";
+
+/** A piece of a file's content, at the beginning of `memory`. */
+export interface FilePiece {
+  readonly name: string;
+  readonly memory: ArrayBuffer;
+  readonly bytes: number;
+  /** For a small or empty file, both `first` and `last` are true. */
+  readonly first: boolean;
+  readonly last: boolean;
+}
+
+/** The destination of the files of an archive. */
+export interface FileSink {
+  /** Returns memory for the next piece, after waiting until some is free; {@link take} gives it back. */
+  memory(): Promise<ArrayBuffer>;
+  /** Takes a piece. The piece may be written later; if that fails, a later call throws the error. */
+  take(piece: FilePiece): Promise<void>;
+  /** Waits until all files are durable. Throws the first error. */
+  end(): Promise<void>;
+}
+
+/** Writes files piece by piece, one file after the other. */
+export interface FileWriter {
+  /** Writes a piece. Its memory belongs to the caller again afterwards. */
+  write(piece: FilePiece): Promise<void>;
+  /** Like {@link FileSink.end}. */
+  end(): Promise<void>;
+}
 
 /** A failure to read an archive's file, which the store that owns the file can explain. */
 export class ReadFailure extends Error {}
@@ -212,4 +241,65 @@ function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnErro
 /** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
 function incomplete({ archive }: Manifest, why: string): CairnError {
   return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
+}
+
+/** The maximum number of files that are flushed concurrently. A flush consists mostly of waiting. */
+const MAX_FLUSHES = 8;
+const flush = promisify(fsync);
+const closeFile = promisify(close);
+
+/** The writer creates files in `dir` synchronously, and flushes each one while the next ones are written. */
+export function fileWriter(dir: string): FileWriter {
+  const running = new Set<Promise<void>>();
+  // The first failure of a background flush; it is thrown by the next `begin`, or at the end.
+  let failure: { readonly error: unknown } | undefined;
+  let current: number | undefined;
+
+  /** Closes the file, after flushing it if it is complete. */
+  function finish(file: number, whole: boolean): void {
+    const work = whole ? flush(file).finally(() => closeFile(file)) : closeFile(file);
+    const one = work
+      .catch((error: unknown) => {
+        failure ??= { error };
+      })
+      .finally(() => running.delete(one));
+    running.add(one);
+  }
+
+  async function begin(name: string): Promise<number> {
+    while (running.size >= MAX_FLUSHES) await Promise.race(running);
+    if (failure !== undefined) throw failure.error;
+    return openSync(join(dir, name), "wx");
+  }
+
+  return {
+    async write({ name, memory, bytes, first, last }) {
+      if (first) current = await begin(name);
+      if (current === undefined) throw new Error(`The first piece of ${name} is missing.`);
+      const content = Buffer.from(memory, 0, bytes);
+      for (let at = 0; at < bytes;) at += writeSync(current, content, at);
+      if (!last) return;
+      finish(current, true);
+      current = undefined;
+    },
+    async end() {
+      // A file can be open here only after a failure.
+      if (current !== undefined) finish(current, false);
+      current = undefined;
+      while (running.size > 0) await Promise.race(running);
+      if (failure !== undefined) throw failure.error;
+    },
+  };
+}
+
+export function sinkHere(writer: FileWriter): FileSink {
+  const memory = new PieceMemory(1);
+  return {
+    memory: () => memory.take(),
+    async take(piece) {
+      await writer.write(piece);
+      memory.giveBack(piece.memory);
+    },
+    end: () => writer.end(),
+  };
 }

@@ -1,8 +1,23 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { Inbox, type Paired, sendError, type SentError, lowerThreadPriority } from "@cairn/kv/threads";
+import {
+  Inbox,
+  type Paired,
+  receiveError,
+  sendError,
+  type SentError,
+  lowerThreadPriority,
+} from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
-import { fileWriter, sinkOnThread, type WriteMessage, type WriteRequest } from "./file-sink.ts";
-import { chunkSource, fileSource, ReadFailure, receiveArchive } from "./receive-archive.ts";
+import { PieceMemory } from "../piece-memory.ts";
+import {
+  chunkSource,
+  type FilePiece,
+  fileSource,
+  type FileSink,
+  fileWriter,
+  ReadFailure,
+  receiveArchive,
+} from "./receive-archive.ts";
 
 // Two threads run this module: one takes the archive apart and verifies it, and the other writes and flushes its files.
 
@@ -40,6 +55,20 @@ export type UnpackMessage =
   | { readonly failed: SentError; readonly reading: boolean }
   | { readonly unpacked: true };
 
+/** Sent to the writing thread: pieces, and finally the end. */
+type WriteRequest = FilePiece | "end";
+
+/**
+ * Sent by the writing thread: the memory of every piece, even after a failure; finally the confirmation that all files
+ * are flushed, or the failure.
+ */
+type WriteMessage =
+  | { readonly memory: ArrayBuffer; readonly failed?: SentError }
+  | { readonly ended: true; readonly failed?: SentError };
+
+/** The number of pieces, enough to keep both threads busy. */
+const PIECES = 4;
+
 /** The minimum number of bytes between two progress reports, except before the last. */
 const REPORT_BYTES = 1024 * 1024;
 
@@ -57,6 +86,41 @@ async function unpack({ archive, peer, ...order }: Paired<UnpackOrder>, port: Po
       port.postMessage({ done } satisfies UnpackMessage);
     },
   });
+}
+
+/** If the thread at the other end of `peer` ends early, the thread that started both ends this one too. */
+function sinkOnThread(peer: MessagePort): FileSink {
+  const memory = new PieceMemory(PIECES);
+  // The error that the next call throws. The writing thread keeps returning memory after a failure, so that no call waits forever.
+  let failure: { readonly error: unknown } | undefined;
+  const ended = new Inbox<true>();
+  const send = (request: WriteRequest, transfer: ArrayBuffer[]): void => peer.postMessage(request, transfer);
+  const rethrow = (): void => {
+    if (failure !== undefined) throw failure.error;
+  };
+
+  peer.on("message", (message: WriteMessage) => {
+    if (message.failed !== undefined) failure ??= { error: receiveError(message.failed) };
+    if ("memory" in message) memory.giveBack(message.memory);
+    else ended.put(message.ended);
+  });
+
+  return {
+    async memory() {
+      const taken = await memory.take();
+      rethrow();
+      return taken;
+    },
+    take(piece) {
+      send(piece, [piece.memory]);
+      return Promise.resolve();
+    },
+    async end() {
+      send("end", []);
+      await ended.take();
+      rethrow();
+    },
+  };
 }
 
 async function* chunksSentTo(

@@ -3,8 +3,7 @@ import { Inbox, receiveError, startThreadPair, MIN_BYTES_FOR_THREAD } from "@cai
 import type { Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
 import { unlessAborted } from "../../timing/unless-aborted.ts";
-import { fileWriter, sinkHere } from "./file-sink.ts";
-import { chunkSource, receiveArchive } from "./receive-archive.ts";
+import { chunkSource, fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 
 export interface UnpackOptions {

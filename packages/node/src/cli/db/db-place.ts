@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import { requireConfig } from "../../config/read-config.ts";
-import { dbDirLayout } from "../../db-dir/layout.ts";
+import { dbDirLayout } from "../../db-dir/index-directory.ts";
 import { bucketProblem } from "../../text/document-key.ts";
 import { folderPath, nameInPath } from "../places/checkpoint-place.ts";
 import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";

@@ -8,7 +8,7 @@ import { fileReader, openIndex, type OpenedIndex } from "../../index/local-index
 import { FIRST_TX_ID, firstKept } from "../../index/rows/index-state.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { dbDirLayout } from "../../db-dir/layout.ts";
+import { dbDirLayout } from "../../db-dir/index-directory.ts";
 import { type QuarantinedIndex, readQuarantine } from "../../db-dir/quarantine.ts";
 import { withRecorded } from "../../join/held-transactions.ts";
 import { commonWithLog } from "../../join/last-shared.ts";

@@ -1,6 +1,6 @@
 import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import { dbDirLayout } from "../../db-dir/layout.ts";
+import { dbDirLayout } from "../../db-dir/index-directory.ts";
 import { omitUndefined } from "../source/omit-undefined.ts";
 import { duration, durationOr } from "../types/duration-type.ts";
 import type { JsonSchema } from "../types/json-schema.ts";

@@ -2,7 +2,7 @@ import { basename, join } from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { levelProvider, memoryProvider } from "@cairn/kv";
 import { BackupReader } from "../../backup/backup-reader.ts";
-import { dbDirLayout } from "../../db-dir/layout.ts";
+import { dbDirLayout } from "../../db-dir/index-directory.ts";
 import { openEmbeddedTxLog } from "../../log/embedded/embedded-tx-log.ts";
 import { checkpointer } from "./checkpointer-module.ts";
 import { kvStoreParameters, txLogParameters } from "./common-parameters.ts";

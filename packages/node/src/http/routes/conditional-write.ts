@@ -5,7 +5,7 @@ import { backoffMs, systemRandom } from "@cairn/checkpoint";
 import { type Deadline, TIMED_OUT } from "../../concurrency/time-limit.ts";
 import { Turns } from "../../concurrency/turns.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
-import type { SubmittedTransaction } from "../../log/submit-transaction.ts";
+import type { SubmittedTransaction } from "../../api/node-api.ts";
 import { RequestError } from "../answers/request-error.ts";
 import type { Call } from "../permits/call.ts";
 import type { WRITE_PARAMETERS } from "../requests/parameters.ts";

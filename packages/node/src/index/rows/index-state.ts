@@ -4,7 +4,6 @@ import type { Policies, TxId } from "@cairn/client";
 import { STATE_ROW_KEY, asBuffer } from "./row-keys.ts";
 import { firstRow } from "./row-cursor.ts";
 import { rowChecksum, unusableIndex } from "./row-checksum.ts";
-import type { Anchor } from "../../log/anchor.ts";
 import type { LogIdentity } from "../../log/log-identity.ts";
 
 /**
@@ -92,17 +91,6 @@ export function emptyState(identity: LogIdentity): IndexState {
  */
 export function logOffset({ birth }: LogIdentity, state: IndexState): number {
   return birth?.offset ?? state.log.offset;
-}
-
-/**
- * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none,
- * because it is empty, or because it ends where this log continues the index's own log. In both cases, the index needs
- * all of this log, starting with the birth record.
- */
-export function lastKnown({ id }: LogIdentity, state: IndexState): Anchor | undefined {
-  const position = statePosition(state);
-  if (state.log.id !== id || position === 0) return undefined;
-  return { position, sha256: state.sha256 };
 }
 
 /** The birth record of a log that does not continue another one. An index that ends with it holds no transactions. */

@@ -35,10 +35,14 @@ import {
   type OpeningOptions,
 } from "./embedded-database.ts";
 import { endCreation } from "./embedded-creation.ts";
-import type { Appended, PendingAppend } from "../group-commit.ts";
 import { RecentMessages } from "./recent-messages.ts";
-import type { LogMessage, LogReadOptions } from "../tx-log.ts";
+import type { Appended, LogMessage, LogReadOptions } from "../tx-log.ts";
 import { keysBetween, readContents, type LogContents, MessageIdMemory } from "./embedded-contents.ts";
+
+export interface PendingAppend {
+  readonly payload: Uint8Array;
+  readonly messageId: string | undefined;
+}
 
 function nothing(): LogContents {
   return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };

@@ -3,7 +3,7 @@ import { logUnreachable } from "./nats-server-url.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
-import type { Appended } from "../group-commit.ts";
+import type { Appended } from "../tx-log.ts";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { publishFailure, type PublishError } from "./nats-publish-failure.ts";
 import { NatsResend } from "./nats-resend.ts";

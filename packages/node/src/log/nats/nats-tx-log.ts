@@ -1,6 +1,5 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { JetStreamManager } from "nats";
-import type { Appended } from "../group-commit.ts";
 import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
 import { NatsPeers } from "./nats-peers.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
@@ -8,7 +7,7 @@ import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.
 import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
 import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
-import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
+import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 
 export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The name of the stream, which is also the log's name. Defaults to `cairn`. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { GroupCommit, type PendingAppend } from "../../src/log/group-commit.ts";
-import { MessageIdMemory } from "../../src/log/embedded/embedded-contents.ts";
-import { MESSAGE_ID_WINDOW_MS } from "../../src/log/tx-log.ts";
+import type { PendingAppend } from "../../../src/log/embedded/embedded-storage.ts";
+import { GroupCommit } from "../../../src/log/embedded/embedded-tx-log.ts";
+import { MessageIdMemory } from "../../../src/log/embedded/embedded-contents.ts";
+import { MESSAGE_ID_WINDOW_MS } from "../../../src/log/tx-log.ts";
 
 /** Returns a store whose groups the test completes. */
 function heldStore() {

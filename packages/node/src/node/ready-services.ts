@@ -1,0 +1,177 @@
+import { type Checkpointer, type CheckpointStore, startCheckpointer } from "@cairn/checkpoint";
+import type { System } from "../api/system.ts";
+import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import { LogBackup } from "../backup/write/log-backup.ts";
+import { EarlierLogs } from "../backup/earlier-logs.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
+import type { EarlierEnd } from "../backup/write/expire-segments.ts";
+import { SegmentReads } from "../backup/write/segment-reads.ts";
+import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
+import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
+import { indexSource, replayTime } from "../checkpoints/index-source.ts";
+import type { RepeatedWork } from "../concurrency/repeated-work.ts";
+import { withTimeout } from "../concurrency/time-limit.ts";
+import { logOffset } from "../index/rows/index-state.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { JoinedIndex } from "../join/join-index.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { Logger } from "pino";
+import { logFailure } from "../observe/failures.ts";
+import type { ReplayRate } from "../replay/replay-rate.ts";
+import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
+import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
+import { oldestUsable } from "../upkeep/trim-floor.ts";
+import { startScrub } from "../upkeep/scrub-index.ts";
+import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
+import { indexChanges } from "../watch/watch-source.ts";
+import type { NodeObservation } from "./node-observation.ts";
+
+/** What the services of a ready node need. */
+export interface ServiceParts extends JoinedIndex {
+  readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
+  readonly log: TxLog;
+  /** The log combined with its backups. */
+  readonly history: LogHistory;
+  readonly rate: ReplayRate;
+  readonly doubts: CheckpointDoubts;
+  readonly comparePast: ComparePast;
+  /** Reports an error that occurred while the index was in use. */
+  readonly suspect: (error: unknown) => void;
+}
+
+/** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
+const CHECKPOINTER_STOP_MS = 5_000;
+/**
+ * The time within which other work with stores must end once it has been aborted. Most of it ends at once, but a store
+ * may never respond.
+ */
+const STORE_WORK_STOP_MS = 5_000;
+
+const LEFT: FeedEnd = {
+  reason: "not-ready",
+  message:
+    "The node is closing its index. Reopen the watch after this transaction, at another node or when this one is ready.",
+};
+
+/**
+ * The services that a ready node runs until it leaves its index: the checkpointer, the log backup, upkeep, the scrub,
+ * the purge and watches.
+ */
+export class ReadyServices {
+  readonly checkpointer: Checkpointer | undefined;
+  readonly upkeep: NodeUpkeep;
+  readonly watches: WatchFeed;
+  readonly logBackup: LogBackup | undefined;
+  readonly #purge: EvictionUpkeep;
+  readonly #scrub: RepeatedWork | undefined;
+
+  constructor(parts: ServiceParts) {
+    const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
+    const { events } = observation;
+    this.#purge = new EvictionUpkeep({ index, logger, suspect });
+    this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
+    this.watches = new WatchFeed(indexChanges(index, suspect), {
+      ...observation.metrics.watches,
+      failed: (error) => logFailure(logger, "error", error, "All watches end here."),
+    });
+    const onJudged = (name: string, whole: boolean): void => {
+      doubts.judged(name, whole);
+      if (!whole) this.checkpointer?.lookNow();
+    };
+    const { id: logId } = index.state.log;
+    const reads = new SegmentReads();
+    const backup = startLogBackup(parts, reads);
+    this.logBackup = backup;
+    const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
+    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup };
+    this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
+    this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
+  }
+
+  /**
+   * Stops the services, and waits until none of them reads the index, the log or the staging folder, except those that
+   * wait for a store that does not respond; they have been aborted, and end once it does. If `save` is true, a last
+   * checkpoint is saved.
+   */
+  async stop({ save }: { readonly save: boolean }): Promise<void> {
+    this.watches.end(LEFT);
+    await Promise.all([
+      // The purge is told to stop before the checkpointer, so that the last capture does not wait for it.
+      this.#purge.stop(),
+      this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
+      withTimeout(Promise.all([this.upkeep.stop(), this.logBackup?.stop()]), STORE_WORK_STOP_MS),
+      this.#scrub?.stop(),
+    ]);
+  }
+}
+
+function startCheckpointing(
+  { system, log, history, index, logger, observation, rate, doubts, comparePast, suspect }: ServiceParts,
+  purge: () => Promise<void>,
+): Checkpointer | undefined {
+  const { checkpointer: options, nodeId, kvProvider } = system;
+  if (options === undefined) return undefined;
+  const ofIndex = indexSource({
+    node: nodeId,
+    provider: kvProvider,
+    index,
+    log,
+    purge,
+    onError: suspect,
+  });
+  const readable = {
+    fetch: async (position: number) => await history.fetch(position),
+    inspect: async () => (await log.inspect?.()) ?? [],
+  };
+  const source = {
+    ...ofIndex,
+    agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
+    isDamaged: (name: string): boolean => doubts.isDamaged(name),
+    replayTimeMs: replayTime(index, readable, (transactions) => rate.timeFor(transactions)),
+  };
+  return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
+}
+
+/**
+ * Returns a function that finds, in the log's store, the earlier logs that a log continues. They never change, so they
+ * are read only once.
+ */
+function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
+  let known: readonly EarlierEnd[] | undefined;
+  return async () => (known ??= await new EarlierLogs([store]).ends(birth));
+}
+
+function startLogBackup(
+  { system, log, history, identity, index, logger, observation }: ServiceParts,
+  reads: SegmentReads,
+): LogBackup | undefined {
+  const { logBackup: options, checkpointer, nodeId, kvProvider } = system;
+  if (options === undefined || checkpointer === undefined) return undefined;
+  const { id, name } = identity;
+  const { store } = checkpointer;
+  const backup = new LogBackup({
+    store,
+    log,
+    of: { id, name, offset: logOffset(identity, index.state) },
+    node: nodeId,
+    checksumAt: (txId) => index.checksumAt(txId),
+    options,
+    reads,
+    verifiedUpTo: async () => {
+      const found = await oldestUsable(
+        { log: history, stores: [store], kvFormat: kvProvider.format },
+        identity,
+      );
+      return "position" in found ? found.checkpoint.txId : undefined;
+    },
+    earlier: earlierEnds(store, identity),
+    onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
+    events: observation.events,
+  });
+  backup.start();
+  return backup;
+}
