@@ -3,7 +3,7 @@ import { anchorOf } from "../log/anchor.ts";
 import { LastKnown } from "../concurrency/last-known.ts";
 import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
 import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
-import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import { type LogBounds, type LogMessage, type LogReadOptions, type TxLog, wrapLog } from "../log/tx-log.ts";
 import type { TxId } from "@cairn/client";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
@@ -17,6 +17,13 @@ import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 interface Beginning {
   readonly first: number;
   readonly backup?: BackupLog;
+}
+
+/** The backups of the log with this id in each store, and their segments when the store last responded. */
+interface KnownBackups {
+  readonly logId: string | undefined;
+  readonly backups: readonly BackupLog[];
+  readonly listings: readonly LastKnown<string>[];
 }
 
 /** How long the result of a search for a backup stays valid (ms). */
@@ -47,24 +54,26 @@ export interface LogHistory extends TxLog {
  */
 export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
   if (log.backup !== undefined) return log;
-  let known: { readonly logId: string | undefined; readonly backups: readonly BackupLog[] } | undefined;
+  let known: KnownBackups | undefined;
   /** The backup, and the position at which the log was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
-  /** The segments in each store, when it last responded. */
-  let listings: { readonly logId: string | undefined; readonly of: readonly LastKnown<string>[] } | undefined;
   let searched: { readonly of: number; readonly at: number; readonly result: Beginning } | undefined;
-  const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
-    if (first <= 1) return { first };
+  const ofLog = async (): Promise<KnownBackups> => {
     const logId = await log.id();
     if (known === undefined || known.logId !== logId) {
-      const places = logId === undefined ? [] : stores;
-      const backups = places.map((store) => new BackupLog({ store, logId: logId ?? "" }));
-      known = { logId, backups };
+      const backups = logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId }));
+      const listings = backups.map((backup) => new LastKnown(() => backup.contents(), LISTING_LIMIT_MS));
+      known = { logId, backups, listings };
       searched = undefined;
     }
+    return known;
+  };
+  const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
+    if (first <= 1) return { first };
+    const { backups } = await ofLog();
     // The bounds may be requested every few seconds, and each search lists the stores.
     if (searched?.of !== first || performance.now() - searched.at >= SEARCH_MS) {
-      const result = await search(known.backups, first);
+      const result = await search(backups, first);
       // A search may take longer than its result stays valid.
       searched = { of: first, at: performance.now(), result };
     }
@@ -113,19 +122,8 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
       if (next < bounds.first) return;
     }
   }
-  return {
-    name: log.name,
+  return wrapLog<LogHistory>(log, {
     earlier: new EarlierLogs(stores),
-    ...(log.location === undefined ? {} : { location: log.location }),
-    ...(log.hasOneWriter === undefined ? {} : { hasOneWriter: log.hasOneWriter }),
-    ...(log.peers === undefined ? {} : { peers: log.peers }),
-    onRestored: (listener) => log.onRestored?.(listener) ?? (() => undefined),
-    onStoring: (listener) => log.onStoring?.(listener) ?? (() => undefined),
-    maxPayload: log.maxPayload,
-    id: () => log.id(),
-    create: (birthRecord) => log.create(birthRecord),
-    exists: () => log.exists(),
-    append: (payload, options) => log.append(payload, options),
     async bounds() {
       const bounds = await log.bounds();
       return { first: (await beginning(bounds)).first, last: bounds.last };
@@ -140,20 +138,12 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     },
     read,
     async contents() {
-      const logId = await log.id();
-      if (listings === undefined || listings.logId !== logId) {
-        const backups = logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId }));
-        listings = {
-          logId,
-          of: backups.map((backup) => new LastKnown(() => backup.contents(), LISTING_LIMIT_MS)),
-        };
-      }
-      const found = listings.of.map(async (listing) => await listing.current());
-      return (await Promise.all(found)).join("\n");
+      const { listings } = await ofLog();
+      return (await Promise.all(listings.map(async (listing) => await listing.current()))).join("\n");
     },
-    // The code that opened the stores closes them.
+    // The code that opened the log and the stores closes them.
     close: () => Promise.resolve(),
-  };
+  });
 }
 
 /**

@@ -160,3 +160,19 @@ export interface TxLog {
   /** Closes the log. Operations in progress are ended or awaited. The operation is idempotent. */
   close(): Promise<void>;
 }
+
+/**
+ * Returns a log with some members of its own. All others are those of `log`, whether present or absent there, so that a
+ * wrapper can forget none.
+ */
+export function wrapLog<L extends TxLog = TxLog>(
+  log: TxLog,
+  own: { readonly [Name in keyof L]?: L[Name] | undefined },
+): L {
+  return new Proxy(log, {
+    get(target, name) {
+      const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : target, name);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  }) as L;
+}

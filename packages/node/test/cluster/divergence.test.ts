@@ -11,7 +11,7 @@ import { documentRowKey } from "../../src/index/rows/row-keys.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
-import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import { type LogMessage, wrapLog } from "../../src/log/tx-log.ts";
 import type { System } from "../../src/api/system.ts";
 import { encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import { NatsOperator } from "../../testing/nats-operator.ts";
@@ -44,13 +44,7 @@ function withPeers(
   const openTxLog: System["openTxLog"] = async ({ signal }) => {
     const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
     const peers = change(log.peers);
-    return new Proxy(log, {
-      get(target: TxLog, name) {
-        if (name === "peers") return peers;
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === "function" ? (value.bind(target) as unknown) : value;
-      },
-    });
+    return wrapLog(log, { peers });
   };
   return { parts: { openTxLog } };
 }

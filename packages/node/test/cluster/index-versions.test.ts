@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 import type { PeerChannel } from "../../src/log/peer-channel.ts";
-import type { TxLog } from "../../src/log/tx-log.ts";
+import { type TxLog, wrapLog } from "../../src/log/tx-log.ts";
 import type { CairnNode } from "../../src/node/node.ts";
 import { ClusterScene, put } from "./cluster-scene.ts";
 import { statusOf } from "./responded.ts";
@@ -26,13 +26,7 @@ async function nodeOfOtherVersion(id: string, digest: string): Promise<CairnNode
 }
 
 function answeringAs(log: TxLog, digest: string): TxLog {
-  return new Proxy(log, {
-    get(target, name) {
-      if (name === "peers") return target.peers === undefined ? undefined : rewriting(target.peers, digest);
-      const part: unknown = Reflect.get(target, name, target);
-      return typeof part === "function" ? (part.bind(target) as unknown) : part;
-    },
-  });
+  return log.peers === undefined ? log : wrapLog(log, { peers: rewriting(log.peers, digest) });
 }
 
 function rewriting(channel: PeerChannel, digest: string): PeerChannel {

@@ -1,4 +1,4 @@
-import type { LogMessage, TxLog } from "../../src/log/tx-log.ts";
+import { type LogMessage, type TxLog, wrapLog } from "../../src/log/tx-log.ts";
 import type { Gate } from "./gate.ts";
 
 /** Returns a log whose messages pass through a gate: all of them, or those after a position. */
@@ -13,10 +13,5 @@ export function readThrough(
       yield messages;
     }
   };
-  return new Proxy(log, {
-    get(target, name) {
-      const value: unknown = name === "read" ? read : Reflect.get(target, name);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
+  return wrapLog(log, { read });
 }

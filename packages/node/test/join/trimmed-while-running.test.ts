@@ -8,10 +8,11 @@ import { type CairnNode, runNode } from "../../src/node/node.ts";
 import type { System } from "../../src/api/system.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-import type { TxLog } from "../../src/log/tx-log.ts";
+
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { Gate } from "./gate.ts";
+import { readThrough } from "./read-through.ts";
 import { saveCheckpoint } from "../support/save-checkpoint.ts";
 
 let folder = "";
@@ -48,16 +49,6 @@ async function started(id: string, gates?: Gates): Promise<CairnNode> {
   nodes.push(node);
   await node.ready;
   return node;
-}
-
-function readThrough(log: TxLog, gate: Gate): TxLog {
-  const read: TxLog["read"] = async function* (from, options) {
-    for await (const messages of log.read(from, options)) {
-      await gate.passed();
-      yield messages;
-    }
-  };
-  return passingOn(log, { read });
 }
 
 function openedBehind(store: CheckpointStore, gate: Gate): CheckpointStore {
