@@ -5,10 +5,15 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
 import type { Appended } from "../tx-log.ts";
 import type { LinkListener, NatsLink } from "./nats-connection.ts";
-import { publishFailure, type PublishError } from "./nats-publish-failure.ts";
 import { NatsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
-import { notPermitted, notTaken, streamError } from "./nats-stream-error.ts";
+import {
+  notPermitted,
+  notTaken,
+  publishFailure,
+  type PublishError,
+  streamError,
+} from "./nats-stream-error.ts";
 import { type Acknowledger, ForeignStreams } from "./nats-foreign-streams.ts";
 
 interface PublisherOptions {

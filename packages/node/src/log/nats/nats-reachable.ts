@@ -1,8 +1,7 @@
 import { systemRandom } from "@cairn/checkpoint";
 import { connect } from "node:net";
-import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
+import { type CairnError, errorMessage, startTimer } from "@cairn/kv";
 import { type NatsServer, logUnreachable } from "./nats-server-url.ts";
-import { awaitsTls } from "./nats-tls-failure.ts";
 
 interface ProbeOptions {
   /** The time that a server may take to respond (ms). */
@@ -28,36 +27,14 @@ export async function answeringFirst(
   const answers = await Promise.allSettled(shuffled.map((server) => probe(server, options)));
   options.signal?.throwIfAborted();
   const failed = answers.find((answer) => answer.status === "rejected");
-  if (failed !== undefined && answers.every(({ status }) => status === "rejected")) {
-    const silent = shuffled.filter((_, index) => tookConnection(answers[index]));
-    throw (
-      (await unheard(options.silent ? [] : silent, options)) ?? serversUnreachable(servers, failed.reason)
-    );
-  }
+  if (failed !== undefined && answers.every(({ status }) => status === "rejected"))
+    throw serversUnreachable(servers, failed.reason);
   const addresses = shuffled.map(({ address }) => address);
   const answered = (index: number): boolean => answers[index]?.status === "fulfilled";
   return [
     ...addresses.filter((_, index) => answered(index)),
     ...addresses.filter((_, index) => !answered(index)),
   ];
-}
-
-/** Returns whether a server that did not respond accepted the connection. */
-function tookConnection(answer: PromiseSettledResult<void> | undefined): boolean {
-  return answer?.status === "rejected" && systemErrorCode(answer.reason) === undefined;
-}
-
-async function unheard(
-  servers: readonly NatsServer[],
-  { timeout }: ProbeOptions,
-): Promise<CairnError | undefined> {
-  const waiting = await Promise.all(servers.map((server) => awaitsTls(server, timeout)));
-  const { address } = servers.find((_, index) => waiting[index] === true) ?? {};
-  if (address === undefined) return undefined;
-  return logUnreachable(
-    `NATS at ${address} expects TLS to begin before it sends anything (handshake_first).`,
-    `Set "handshake-first?" of the log's tls to true.`,
-  );
 }
 
 /** Returns the servers as the user wrote them, without secrets. */
@@ -69,7 +46,7 @@ export function serverList(servers: readonly NatsServer[]): string {
 export function serversUnreachable(servers: readonly NatsServer[], cause: unknown): CairnError {
   return logUnreachable(
     `NATS at ${serverList(servers)} cannot be reached: ${errorMessage(cause)}.`,
-    "Make sure that nats-server is running, and check the servers and the TLS settings of the log.",
+    `Make sure that nats-server is running, and check the servers and the TLS settings of the log ("handshake-first?" if the server's tls has handshake_first).`,
     cause,
   );
 }

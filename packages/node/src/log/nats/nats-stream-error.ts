@@ -61,19 +61,21 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
   );
 }
 
+/** The codes that mean that the account, a server, memory or storage lacks resources. */
+const FULL: readonly number[] = [10002, 10023, 10028, 10047];
+/** The code of a message that is larger than the stream's max_msg_size. */
+const TOO_LARGE = 10054;
+
 const LIMITS = "Raise the account's JetStream limits, or remove other data from the account.";
 
 /** The hints for those errors of the JetStream API that can affect a log (nats-server/server/errors.json). */
 const HINTS: ReadonlyMap<number, string> = new Map([
-  [10002, LIMITS],
-  [10023, LIMITS],
+  ...FULL.map((code): [number, string] => [code, LIMITS]),
   [
     10026,
     "Raise the stream's max_consumers and the account's limits, because every reader of the log, whether node or command, needs a consumer.",
   ],
   [10027, "Raise the number of streams that the account may have, or remove an unused stream."],
-  [10028, LIMITS],
-  [10047, LIMITS],
   [
     10113,
     `Create the stream yourself, with its name followed by .tx as the subject, storage file, discard new, deny_delete, a duplicate window of two minutes, and a max_bytes, which the account requires and Cairn does not set ("create-stream?").`,
@@ -106,4 +108,50 @@ export function notTaken(cause: CairnError): CairnError {
     hint: `${hint} Nodes then resume writing by themselves.`.trim(),
     cause,
   });
+}
+
+/** The `error` in the acknowledgement of a publication. */
+export interface PublishError {
+  readonly code: number;
+  readonly err_code?: number;
+  readonly description: string;
+}
+
+/**
+ * Translates a refused publication into an error for the caller, or "retry" if the server will accept it later. Some
+ * descriptions are more specific than the code: a failed write, for example, has the status of a transient error.
+ * Otherwise the status decides. Transient refusals concern the server rather than the message: 5xx (there is no leader,
+ * or a store or a cluster is not available), 429 (too many requests), 409 (a message with the same id, sent by an
+ * earlier attempt, is being stored) and 408. All others would recur: 400 and 404 (a sealed stream, another stream's name,
+ * unacceptable headers) and 412 (a condition). Messages are sent again with their id, so they are stored only once. (See
+ * stream.go, jetstream_cluster.go and jetstream_batching.go of nats-server.)
+ */
+export function publishFailure(
+  stream: string,
+  { code, err_code: number = 0, description }: PublishError,
+): CairnError | "retry" {
+  if (FULL.includes(number) || /maximum (messages|bytes)|no space|resource/i.test(description)) {
+    return new CairnError("LOG_FULL", `The stream "${stream}" is full: ${description}.`, {
+      hint: `${roomFor(stream, description)} Nothing was stored.`,
+    });
+  }
+  if (number === TOO_LARGE || /message too large/i.test(description)) {
+    return new CairnError("TX_TOO_LARGE", `The stream "${stream}" does not accept a message of this size.`, {
+      hint: "Split the transaction, or raise max_msg_size of the stream.",
+    });
+  }
+  if (code >= 500 || [408, 409, 429].includes(code)) return "retry";
+  return logUnreachable(
+    `The stream "${stream}" refused a message: ${description}.`,
+    "Check the settings of the stream.",
+  );
+}
+
+/** Returns advice on how to make a full stream accept messages again. */
+function roomFor(stream: string, description: string): string {
+  const [, limit] = /maximum (messages|bytes)\b/i.exec(description) ?? [];
+  if (limit === undefined) {
+    return "Free some space on the disk of its server, raise the server's limits (max_file_store, or the account's limits), or trim the log with cairn log trim.";
+  }
+  return `Remove the stream's limit with nats stream edit ${stream} --max-${limit === "bytes" ? "bytes" : "msgs"}=-1, or trim the log with cairn log trim.`;
 }

@@ -45,31 +45,74 @@ export function streamSettings(
   };
 }
 
-/** A setting with which a stream may lose messages or store one twice: the predicate of a sentence, and the remedy. */
-interface UnsafeSetting {
+/** The stream's configuration, including settings of newer servers that the client does not know. */
+type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
+
+/**
+ * A setting that the stream of a log should not have: what the stream does because of it, as the predicate of a
+ * sentence, and the remedy. Without a remedy, the stream cannot be a log; with one, it may lose messages or store one
+ * twice.
+ */
+interface Flaw {
   readonly setting: string;
-  readonly isSet: (config: StreamConfig) => boolean;
-  readonly does: (config: StreamConfig) => string;
-  readonly cure: (config: StreamConfig) => string;
+  readonly isSet: (config: KnownConfig) => boolean;
+  readonly does: string | ((config: KnownConfig) => string);
+  readonly cure?: (stream: string) => string;
 }
 
 /** Returns the exact command of the NATS tool that changes a setting, with a remark. */
-function edit(flag: string, more = ""): UnsafeSetting["cure"] {
-  return ({ name }) => `nats stream edit ${name} ${flag}${more}.`;
+function edit(flag: string, more = ""): (stream: string) => string {
+  return (stream) => `nats stream edit ${stream} ${flag.replace("STREAM", stream)}${more}.`;
 }
 
-const UNSAFE: readonly UnsafeSetting[] = [
+/** docs/nats.md lists them. */
+export const FLAWS: readonly Flaw[] = [
+  {
+    setting: "retention",
+    isSet: ({ retention }) => retention !== RetentionPolicy.Limits,
+    does: ({ retention }) => `removes messages once they are read (retention "${retention}")`,
+  },
+  {
+    setting: "mirror",
+    isSet: ({ mirror }) => mirror !== undefined,
+    does: "is a mirror, to which no messages can be written",
+  },
+  {
+    setting: "sources",
+    isSet: ({ sources }) => sources !== undefined && sources.length > 0,
+    does: "copies messages from other streams",
+  },
+  { setting: "sealed", isSet: ({ sealed }) => sealed, does: "is sealed" },
+  { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: "acknowledges nothing" },
+  {
+    // Since nats-server 2.12. A server that is killed would lose messages that it has acknowledged.
+    setting: "persist_mode",
+    isSet: ({ persist_mode }) => persist_mode === "async",
+    does: 'acknowledges messages before they are stored (persist_mode "async")',
+  },
+  {
+    // Since nats-server 2.12.
+    setting: "allow_msg_counter",
+    isSet: ({ allow_msg_counter }) => allow_msg_counter === true,
+    does: "accepts only counters (allow_msg_counter)",
+  },
+  {
+    // A copy of a log's stream that keeps the numbers of its messages has this setting.
+    setting: "first_seq",
+    isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
+    does: ({ first_seq }) => `numbers its messages from ${first_seq} (first_seq), but a log begins at 1`,
+  },
   {
     setting: "storage",
     isSet: ({ storage }) => storage !== StorageType.File,
-    does: () => "is stored in memory, so it is lost when its servers stop",
+    does: "is stored in memory, so it is lost when its servers stop",
     cure: () =>
       "Begin another log on a stream with storage file, as Cairn creates it, because the storage of a stream cannot be changed.",
   },
   {
     setting: "discard",
     isSet: ({ discard }) => discard !== DiscardPolicy.New,
-    does: () => "discards its oldest messages when it is full",
+    does: "discards its oldest messages when it is full",
     cure: edit("--discard=new", ", after which a full log refuses new messages and discards none"),
   },
   {
@@ -93,26 +136,25 @@ const UNSAFE: readonly UnsafeSetting[] = [
   {
     setting: "max_msgs_per_subject",
     isSet: ({ max_msgs_per_subject }) => max_msgs_per_subject > 0,
-    does: () => "limits the messages of a subject",
+    does: "limits the messages of a subject",
     cure: edit("--max-msgs-per-subject=-1"),
   },
   {
     setting: "deny_delete",
     isSet: ({ deny_delete }) => !deny_delete,
-    does: () => "allows single messages to be deleted, which leaves holes",
+    does: "allows single messages to be deleted, which leaves holes",
     cure: edit("--deny-delete", ", as on streams that Cairn creates"),
   },
   {
     setting: "allow_rollup_hdrs",
     isSet: ({ allow_rollup_hdrs }) => allow_rollup_hdrs,
-    does: () => "allows one message to replace all messages before it",
+    does: "allows one message to replace all messages before it",
     cure: edit("--no-allow-rollup"),
   },
   {
     setting: "duplicate_window",
     isSet: ({ duplicate_window }) => duplicate_window < nanos(MESSAGE_ID_WINDOW_MS),
-    does: () =>
-      "remembers message ids for less than two minutes, so a message that is sent again later is stored twice",
+    does: "remembers message ids for less than two minutes, so a message that is sent again later is stored twice",
     cure: edit("--dupe-window=2m"),
   },
   {
@@ -120,81 +162,21 @@ const UNSAFE: readonly UnsafeSetting[] = [
     isSet: ({ subjects }) => subjects.length > 1 || subjects.some(hasWildcard),
     does: ({ subjects }) =>
       `captures more than the log's subject (${subjects.join(", ")}), so everything that is published there is stored in the log`,
-    cure: (config) => edit(`--subjects=${config.name}.tx`)(config),
+    cure: edit("--subjects=STREAM.tx"),
   },
 ];
-
-/** A setting that makes a stream unusable as a log, and a clause that explains why. */
-interface UnusableSetting {
-  readonly setting: string;
-  readonly isSet: (config: KnownConfig) => boolean;
-  readonly does: (config: KnownConfig) => string;
-}
-
-/** The stream's configuration, including settings of newer servers that the client does not know. */
-type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
-
-const UNUSABLE: readonly UnusableSetting[] = [
-  {
-    setting: "retention",
-    isSet: ({ retention }) => retention !== RetentionPolicy.Limits,
-    does: ({ retention }) => `it removes messages once they are read (retention "${retention}")`,
-  },
-  {
-    setting: "mirror",
-    isSet: ({ mirror }) => mirror !== undefined,
-    does: () => "it is a mirror, to which no messages can be written",
-  },
-  {
-    setting: "sources",
-    isSet: ({ sources }) => sources !== undefined && sources.length > 0,
-    does: () => "it copies messages from other streams",
-  },
-  { setting: "sealed", isSet: ({ sealed }) => sealed, does: () => "it is sealed" },
-  { setting: "no_ack", isSet: ({ no_ack }) => no_ack === true, does: () => "it acknowledges nothing" },
-  {
-    // This setting was introduced in nats-server 2.12. With it, a server that is killed would lose messages that it has
-    // acknowledged.
-    setting: "persist_mode",
-    isSet: ({ persist_mode }) => persist_mode === "async",
-    does: () => 'it acknowledges messages before they are stored (persist_mode "async")',
-  },
-  {
-    // This setting was introduced in nats-server 2.12.
-    setting: "allow_msg_counter",
-    isSet: ({ allow_msg_counter }) => allow_msg_counter === true,
-    does: () => "it accepts only counters (allow_msg_counter)",
-  },
-  {
-    // A copy of a log's stream that keeps the numbers of its messages has this setting.
-    setting: "first_seq",
-    isSet: ({ first_seq, description }) => first_seq > 1 && describedLogId(description) === undefined,
-    does: ({ first_seq }) => `it numbers its messages from ${first_seq} (first_seq), but a log begins at 1`,
-  },
-];
-
-/** The settings that are checked, by their effect. docs/nats.md lists them. */
-export const JUDGED_SETTINGS = {
-  unsafe: UNSAFE.map(({ setting }) => setting),
-  unusable: UNUSABLE.map(({ setting }) => setting),
-} as const;
 
 /** Returns `LOG_UNSAFE` for each unsafe setting of a stream. Throws `CONFIG_INVALID` if the stream cannot be a log. */
 export function unsafeSettings(config: StreamConfig): CairnError[] {
-  const unusable = UNUSABLE.find(({ isSet }) => isSet(config));
-  if (unusable !== undefined) {
-    throw new CairnError(
-      "CONFIG_INVALID",
-      `The stream "${config.name}" cannot be a log: ${unusable.does(config)}.`,
-      {
-        hint: "Name another stream. If it does not exist, Cairn creates it with the right settings.",
-      },
-    );
-  }
-  return UNSAFE.filter(({ isSet }) => isSet(config)).map(
-    ({ does, cure }) =>
-      new CairnError("LOG_UNSAFE", `The stream "${config.name}" ${does(config)}.`, { hint: cure(config) }),
-  );
+  const { name } = config;
+  return FLAWS.filter(({ isSet }) => isSet(config)).map(({ does, cure }) => {
+    const what = typeof does === "string" ? does : does(config);
+    if (cure !== undefined)
+      return new CairnError("LOG_UNSAFE", `The stream "${name}" ${what}.`, { hint: cure(name) });
+    throw new CairnError("CONFIG_INVALID", `The stream "${name}" cannot be a log: it ${what}.`, {
+      hint: "Name another stream. If it does not exist, Cairn creates it with the right settings.",
+    });
+  });
 }
 
 /** Formats a number of nanoseconds as a duration. */

@@ -7,7 +7,6 @@ import { decodeMessage } from "../../transactions/transaction-codec.ts";
 import { SAVE_BEYOND_GAP, trimmedTooFar } from "../anchor.ts";
 import { usedLog } from "../log-identity.ts";
 import type { NatsLink } from "./nats-connection.ts";
-import { publishFailure } from "./nats-publish-failure.ts";
 import {
   coversBelow,
   describedLogId,
@@ -16,7 +15,7 @@ import {
   subjectOf,
   unsafeSettings,
 } from "./nats-stream-settings.ts";
-import { apiCode, NO_STREAM, streamError, missingStream } from "./nats-stream-error.ts";
+import { apiCode, missingStream, NO_STREAM, publishFailure, streamError } from "./nats-stream-error.ts";
 import type { LogBounds, LogMessage } from "../tx-log.ts";
 
 /** Error codes of the JetStream API (nats-server/server/errors.json). */

@@ -32,15 +32,6 @@ export async function tlsFailure(
   return found.find((one) => one !== undefined);
 }
 
-/** Returns whether a silent server waits for TLS to begin (`handshake_first`). */
-export async function awaitsTls(server: NatsServer, timeoutMs: number): Promise<boolean> {
-  // This connection sends only the handshake.
-  const secure = connectTls({ host: server.host, port: server.port, rejectUnauthorized: false });
-  const error = await outcomeOf(secure, timeoutMs, ["secureConnect"]);
-  secure.destroy();
-  return error === undefined || alertOf(error) !== undefined;
-}
-
 async function handshakeError(server: NatsServer, tls: NatsTls, timeoutMs: number): Promise<unknown> {
   const { handshakeFirst, caFile, certFile, keyFile, ...rest } = tls ?? {};
   const files = { caFile, certFile, keyFile } as Parameters<typeof readTlsFiles>[0];
@@ -102,64 +93,58 @@ async function outcomeOf(
   });
 }
 
-/** The spelling of the parameters in JSON, for hints. */
-const FORM_CA = `"tls": {"ca-file": "/etc/cairn/ca.pem"}`;
-const FORM_CERT = `"tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}`;
+/** Why a server's certificate is refused, by Node's codes: the predicate of a sentence, and the remedy. */
+const CERTIFICATE_FAULTS: readonly (readonly [codes: readonly string[], is: string, cure: string])[] = [
+  [
+    [
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "UNABLE_TO_GET_ISSUER_CERT",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+    ],
+    "signed by an authority that this node does not trust",
+    `Set "ca-file" of the log's tls to the certificate of the authority that signed the server's certificate: "tls": {"ca-file": "/etc/cairn/ca.pem"}.`,
+  ],
+  [
+    ["ERR_TLS_CERT_ALTNAME_INVALID"],
+    "not valid for this address",
+    `In "servers", use a name or an address that the certificate contains, or install a certificate for this address on the server.`,
+  ],
+  [
+    ["CERT_HAS_EXPIRED", "CERT_NOT_YET_VALID"],
+    "not valid now",
+    "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
+  ],
+];
 
 function reasonOf({ address }: NatsServer, tls: NatsTls, error: unknown): CairnError | undefined {
   if (error === undefined || error instanceof CairnError) return error;
   const code = systemErrorCode(error) ?? "";
-  const alert = alertOf(error);
-  if (UNKNOWN_AUTHORITY.has(code)) {
-    return logUnreachable(
-      `The certificate of NATS at ${address} is signed by an authority that this node does not trust: ${errorMessage(error)}.`,
-      `Set "ca-file" of the log's tls to the certificate of the authority that signed the server's certificate: ${FORM_CA}.`,
-      error,
-    );
-  }
-  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
-    return logUnreachable(
-      `The certificate of NATS at ${address} is not valid for this address: ${errorMessage(error)}`,
-      `In "servers", use a name or an address that the certificate contains, or install a certificate for this address on the server.`,
-      error,
-    );
-  }
-  if (code === "CERT_HAS_EXPIRED" || code === "CERT_NOT_YET_VALID") {
-    return logUnreachable(
-      `The certificate of NATS at ${address} is not valid now: ${errorMessage(error)}.`,
-      "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
-      error,
-    );
+  const because = (message: string, hint: string): CairnError => logUnreachable(message, hint, error);
+  const fault = CERTIFICATE_FAULTS.find(([codes]) => codes.includes(code));
+  if (fault !== undefined) {
+    const why = errorMessage(error).replace(/\.?$/, ".");
+    return because(`The certificate of NATS at ${address} is ${fault[1]}: ${why}`, fault[2]);
   }
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
-    return logUnreachable(
+    return because(
       `NATS at ${address} does not begin with TLS, but sends its INFO message first.`,
       `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
-      error,
     );
   }
+  const alert = alertOf(error);
   if (alert === undefined) return undefined;
-  if (tls?.certFile === undefined) {
-    return logUnreachable(
-      `NATS at ${address} requires a certificate from this node (${alert}).`,
-      `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: ${FORM_CERT}.`,
-      error,
-    );
-  }
-  return logUnreachable(
-    `NATS at ${address} does not accept this node's certificate (${alert}).`,
-    `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
-    error,
-  );
+  return tls?.certFile === undefined
+    ? because(
+        `NATS at ${address} requires a certificate from this node (${alert}).`,
+        `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: "tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}.`,
+      )
+    : because(
+        `NATS at ${address} does not accept this node's certificate (${alert}).`,
+        `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
+      );
 }
-
-const UNKNOWN_AUTHORITY: ReadonlySet<string> = new Set([
-  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
-  "UNABLE_TO_GET_ISSUER_CERT",
-  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
-  "SELF_SIGNED_CERT_IN_CHAIN",
-  "DEPTH_ZERO_SELF_SIGNED_CERT",
-]);
 
 /** Returns the TLS alert that ended a handshake, in OpenSSL's wording, such as "unknown ca". */
 function alertOf(error: unknown): string | undefined {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { parseAckSubject } from "../../../src/log/nats/nats-ack-subject.ts";
+import { parseAckSubject } from "../../../src/log/nats/nats-reader.ts";
 
 describe("the reply subject of a delivered message", () => {
   const expected = { position: 4321, delivery: 77, time: 1_669_112_345_678, nanoseconds: 901_234 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { publishFailure } from "../../../src/log/nats/nats-publish-failure.ts";
+import { publishFailure } from "../../../src/log/nats/nats-stream-error.ts";
 
 /** All errors that nats-server 2.15 may return when a node publishes a message, according to its errors.json. */
 const ANSWERS: readonly [code: number, apiCode: number, description: string, comesTo: string][] = [

@@ -7,11 +7,7 @@ import {
   type StreamUpdateConfig,
 } from "nats";
 import { describe, expect, it } from "vitest";
-import {
-  JUDGED_SETTINGS,
-  streamSettings,
-  unsafeSettings,
-} from "../../../src/log/nats/nats-stream-settings.ts";
+import { FLAWS, streamSettings, unsafeSettings } from "../../../src/log/nats/nats-stream-settings.ts";
 import { documentedSettings } from "./nats-doc.ts";
 import { namedEdit } from "../../../testing/nats-operator.ts";
 
@@ -72,8 +68,10 @@ describe("the settings of a log's stream", () => {
     const documented = documentedSettings();
     const told = (word: string): string[] =>
       documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);
-    expect(told("refused").toSorted()).toEqual([...JUDGED_SETTINGS.unusable].toSorted());
-    expect(told("warning").toSorted()).toEqual([...JUDGED_SETTINGS.unsafe].toSorted());
+    const refused = FLAWS.flatMap(({ setting, cure }) => (cure === undefined ? setting : []));
+    const reported = FLAWS.flatMap(({ setting, cure }) => (cure === undefined ? [] : setting));
+    expect(told("refused").toSorted()).toEqual(refused.toSorted());
+    expect(told("warning").toSorted()).toEqual(reported.toSorted());
     const made = Object.entries({ ...streamSettings("<stream>", 1, ""), duplicate_window: "2m" });
     for (const [setting, value] of made) {
       const row = documented.find((one) => one.setting === setting);

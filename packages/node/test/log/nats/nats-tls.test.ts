@@ -138,8 +138,8 @@ describe("TLS with NATS", () => {
       const silent = openNatsTxLog({ servers: `tls://localhost:${port}`, tls: ca, connectTimeoutMs: 3_000 });
       await expect(silent).rejects.toMatchObject({
         code: "LOG_UNREACHABLE",
-        message: expect.stringContaining("expects TLS to begin"),
-        hint: expect.stringContaining('"handshake-first?" of the log\'s tls to true'),
+        message: expect.stringContaining("cannot be reached"),
+        hint: expect.stringContaining("handshake_first"),
       });
       if (nats === undefined) return;
       cleanups.push(() => nats.close());
