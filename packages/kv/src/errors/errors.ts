@@ -63,12 +63,13 @@ export class CairnError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    options: { hint?: string | undefined; cause?: unknown } = {},
+    more: string | { hint?: string | undefined; cause?: unknown } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    const { hint, cause } = typeof more === "string" ? { hint: more } : more;
+    super(message, cause === undefined ? undefined : { cause });
     this.name = "CairnError";
     this.code = code;
-    this.hint = options.hint;
+    this.hint = hint;
   }
 }
 

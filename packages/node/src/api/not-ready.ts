@@ -14,7 +14,9 @@ export function notReady(
 ): CairnError {
   const state = phase === "failed" ? "failed" : `is ${phase}`;
   const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
-  return new CairnError("NOT_READY", `The node ${why}.`, {
-    hint: failure?.hint ?? (isRead ? `${WAIT} To read the current index now, add stale=true.` : WAIT),
-  });
+  return new CairnError(
+    "NOT_READY",
+    `The node ${why}.`,
+    failure?.hint ?? (isRead ? `${WAIT} To read the current index now, add stale=true.` : WAIT),
+  );
 }

@@ -20,9 +20,11 @@ export async function acceptManifest(
   if (foreign !== undefined) return foreign;
   if (manifest.log.id !== identity.id) return await judgeOfEarlier(manifest, log, identity);
   if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
-    return new CairnError("CHECKPOINT_CORRUPT", "Its offset differs from the offset of its log.", {
-      hint: "Do nothing: an older checkpoint or the log itself is used instead.",
-    });
+    return new CairnError(
+      "CHECKPOINT_CORRUPT",
+      "Its offset differs from the offset of its log.",
+      "Do nothing: an older checkpoint or the log itself is used instead.",
+    );
   }
   const position = anchor.txId - manifest.log.offset;
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
@@ -53,7 +55,7 @@ export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: stri
   return new CairnError(
     "INDEX_VERSION",
     `It holds an index of version ${format.index} in ${format.kv}; this node reads version ${INDEX_VERSION} in ${kvFormat}.`,
-    { hint: "Do nothing: an older checkpoint of this version or the log itself is used instead." },
+    "Do nothing: an older checkpoint of this version or the log itself is used instead.",
   );
 }
 
@@ -61,9 +63,7 @@ function otherHistory({ log, txId }: Manifest): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     `It ends at transaction ${txId} of the log ${log.name} (${log.id}), and this log does not continue it from there.`,
-    {
-      hint: "Do nothing: the checkpoint that the log continues, or a newer one of this log, is used. This one is left unchanged.",
-    },
+    "Do nothing: the checkpoint that the log continues, or a newer one of this log, is used. This one is left unchanged.",
   );
 }
 
@@ -82,9 +82,11 @@ export async function verifyRestored(provider: KvProvider, dir: string, manifest
   const differing = CAPTURED.filter((name) => !isDeepStrictEqual(found?.[name], claimed[name]));
   if (differing.length === 0) return;
   const what = found === undefined ? "it is empty" : `it has a different ${differing.join(", a different ")}`;
-  throw new CairnError("CHECKPOINT_CORRUPT", `The index in it does not match its manifest: ${what}.`, {
-    hint: "Do nothing: an older checkpoint or the log itself is used instead.",
-  });
+  throw new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `The index in it does not match its manifest: ${what}.`,
+    "Do nothing: an older checkpoint or the log itself is used instead.",
+  );
 }
 
 /** The members of a captured state. A manifest that was read has no unknown ones in them. */

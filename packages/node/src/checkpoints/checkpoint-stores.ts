@@ -14,14 +14,14 @@ export function requireStore({ checkpointer, restoreFrom }: RestoringSystem): Ch
     throw new CairnError(
       "NOT_FOUND",
       "This node saves no checkpoints, because its checkpointer has only restore-from.",
-      {
-        hint: "Use a node that saves checkpoints, or add store and approx-frequency to the checkpointer of this one.",
-      },
+      "Use a node that saves checkpoints, or add store and approx-frequency to the checkpointer of this one.",
     );
   }
-  throw new CairnError("NOT_FOUND", "This node has no checkpointer.", {
-    hint: 'Configure one in the node\'s file: {"cairn/index-store": {"kv-store": {"checkpointer": {"store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "/backup/checkpoints"}, "approx-frequency": "PT6H"}}}}.',
-  });
+  throw new CairnError(
+    "NOT_FOUND",
+    "This node has no checkpointer.",
+    'Configure one in the node\'s file: {"cairn/index-store": {"kv-store": {"checkpointer": {"store": {"cairn/module": "cairn.checkpoint/->filesystem-checkpoint-store", "path": "/backup/checkpoints"}, "approx-frequency": "PT6H"}}}}.',
+  );
 }
 
 /** Returns the stores in which a node searches for checkpoints, in the order of the search. */

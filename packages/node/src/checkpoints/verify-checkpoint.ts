@@ -137,9 +137,7 @@ async function compareWithLog(
     return new CairnError(
       "LOG_DIFFERENT",
       `There is no log "${log.name}" with which the checkpoint could be compared.`,
-      {
-        hint: "Check the log's address and name.",
-      },
+      "Check the log's address and name.",
     );
   }
   const verdict = await acceptManifest(manifest, kvFormat, log, identity);
@@ -167,7 +165,9 @@ async function digestFiles(
 
 /** Returns `CHECKPOINT_NOT_FOUND`: the store has no checkpoint with this name. */
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
-  return new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint ${name} in ${store.location}.`, {
-    hint: "Choose one of the checkpoints that cairn checkpoint list prints.",
-  });
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `There is no checkpoint ${name} in ${store.location}.`,
+    "Choose one of the checkpoints that cairn checkpoint list prints.",
+  );
 }

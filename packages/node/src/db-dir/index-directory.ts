@@ -159,9 +159,7 @@ export class IndexDirectory {
       return new CairnError(
         "INDEX_CORRUPT",
         "A comparison of nodes found that the index does not match the log.",
-        {
-          hint: `Do nothing: the node builds a new index. ${DISTRUSTED} in the folder of the index contains the details.`,
-        },
+        `Do nothing: the node builds a new index. ${DISTRUSTED} in the folder of the index contains the details.`,
       );
     });
   }
@@ -240,9 +238,11 @@ async function requireOneFileSystem(
     const isLink = found.isSymbolicLink();
     if (found.dev === dev && !isLink) continue;
     const what = isLink ? "a symbolic link" : "a separate volume";
-    throw new CairnError("CONFIG_INVALID", `${folder} is ${what}.`, {
-      hint: `Mount or link ${dbDir} as a whole, or configure another db-dir, because the node moves folders within it by renaming them.`,
-    });
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `${folder} is ${what}.`,
+      `Mount or link ${dbDir} as a whole, or configure another db-dir, because the node moves folders within it by renaming them.`,
+    );
   }
 }
 

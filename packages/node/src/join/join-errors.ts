@@ -24,11 +24,8 @@ export function maybeWrongLog(
   return new CairnError(
     "LOG_DIFFERENT",
     `This node started with its own log, "${name}", which was empty, but its checkpoint store contains only checkpoints of another log: ${checkpoint}, transaction ${txId} of ${other}.`,
-    {
-      hint:
-        `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${dbDir} away before it starts. ` +
-        "Those writes remain in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
-    },
+    `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${dbDir} away before it starts. ` +
+      "Those writes remain in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
   );
 }
 
@@ -45,12 +42,9 @@ export function foreignIndex(
     return new CairnError(
       "LOG_DIFFERENT",
       `The local index was built from the log ${log.id}, but "${name}" is the log ${id}.`,
-      {
-        hint:
-          "Check the log's address and name. If the log was replaced on purpose, set " +
-          '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; `cairn log orphans` then prints what only ' +
-          "the index contains. Nothing was deleted.",
-      },
+      "Check the log's address and name. If the log was replaced on purpose, set " +
+        '"on-log-mismatch": {"different": "rebuild"}, which moves the index aside; `cairn log orphans` then prints what only ' +
+        "the index contains. Nothing was deleted.",
     );
   }
   const where = txId === last ? "in a different history" : `at transaction ${txId}`;
@@ -58,11 +52,8 @@ export function foreignIndex(
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends ${where}.`,
-    {
-      hint:
-        'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from a checkpoint at or before that ' +
-        "transaction; `cairn log orphans` then prints what only the index contains. Nothing was deleted.",
-    },
+    'Set "on-log-mismatch": {"regressed": "rebuild"} to move the index aside and join from a checkpoint at or before that ' +
+      "transaction; `cairn log orphans` then prints what only the index contains. Nothing was deleted.",
   );
 }
 
@@ -75,12 +66,9 @@ export function nothingToContinue(
   return new CairnError(
     "LOG_TRIMMED",
     `The log "${name}" continues log ${log}, and no usable checkpoint or log backup leads to its transaction ${anchor.txId}.`,
-    {
-      hint:
-        skipped > 0
-          ? `Run cairn status, which shows why the ${skipped} checkpoints that were found cannot be used (in /status: join.skipped).`
-          : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
-    },
+    skipped > 0
+      ? `Run cairn status, which shows why the ${skipped} checkpoints that were found cannot be used (in /status: join.skipped).`
+      : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
   );
 }
 
@@ -96,9 +84,11 @@ export function nothingToRestore(
   const missing = `transactions before message ${bounds.first}`;
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
-    return new CairnError("LOG_TRIMMED", sentence, {
-      hint: `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${RETRIES}`,
-    });
+    return new CairnError(
+      "LOG_TRIMMED",
+      sentence,
+      `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${RETRIES}`,
+    );
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
   const cure =
@@ -108,12 +98,9 @@ export function nothingToRestore(
   return new CairnError(
     "LOG_TRIMMED",
     `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
-    {
-      hint:
-        otherVersion(movedAside) +
-        `${cure}this log's checkpoints (restore-from). ` +
-        `cairn status lists all checkpoints that were found (in /status: join.skipped).${RETRIES}`,
-    },
+    otherVersion(movedAside) +
+      `${cure}this log's checkpoints (restore-from). ` +
+      `cairn status lists all checkpoints that were found (in /status: join.skipped).${RETRIES}`,
   );
 }
 

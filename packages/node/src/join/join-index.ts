@@ -123,9 +123,11 @@ async function identifyLog(context: JoinContext, local: IndexState | undefined):
 async function reidentify({ log }: JoinContext): Promise<LogIdentity> {
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity;
-  throw new CairnError("LOG_UNREACHABLE", `The log "${log.name}" disappeared while the node joined.`, {
-    hint: "Do nothing: the node tries again.",
-  });
+  throw new CairnError(
+    "LOG_UNREACHABLE",
+    `The log "${log.name}" disappeared while the node joined.`,
+    "Do nothing: the node tries again.",
+  );
 }
 
 /**

@@ -160,9 +160,11 @@ function faultOf({ error: { code, message, hint } }: Unusable): string {
 
 /** Returns the error for a checkpoint that may be of a lost log with this name, which only its key shows. */
 function mayBeOf(name: string, { code, message, hint = "" }: CairnError): CairnError {
-  return new CairnError(code, `${message} It may be of a log "${name}" that existed.`, {
-    hint: `${hint} If it is of another cluster, configure a separate checkpoint store for this one. If its keys are lost, move its files out of the store.`,
-  });
+  return new CairnError(
+    code,
+    `${message} It may be of a log "${name}" that existed.`,
+    `${hint} If it is of another cluster, configure a separate checkpoint store for this one. If its keys are lost, move its files out of the store.`,
+  );
 }
 
 interface ReadBackup extends Reach {

@@ -139,14 +139,18 @@ async function restoreFromStores(
 
 function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError | undefined {
   if (![...names].some((name) => archive.name.startsWith(`${name}.`))) return undefined;
-  return new CairnError("CHECKPOINT_CORRUPT", "Indexes restored from it turned out to be damaged.", {
-    hint: "An older checkpoint or the log itself is used instead.",
-  });
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    "Indexes restored from it turned out to be damaged.",
+    "An older checkpoint or the log itself is used instead.",
+  );
 }
 
 function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
   if (txId > beyond) return undefined;
-  return new CairnError("LOG_GAP", "It ends before the messages that the log lacks.", {
-    hint: "The node waits for a newer one.",
-  });
+  return new CairnError(
+    "LOG_GAP",
+    "It ends before the messages that the log lacks.",
+    "The node waits for a newer one.",
+  );
 }

@@ -87,9 +87,11 @@ export function emptyLog(
     hasOneWriter === true
       ? "Check the path of the log's folder. If the folder was moved, put it back, and restart the node"
       : "Check the log's address and name";
-  return new CairnError("LOG_DIFFERENT", `${state}, but ${holders.join("; ")}.`, {
-    hint: `${check}. ${cure}${isThere ? "" : ` ${override}`} Nothing was deleted.`,
-  });
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `${state}, but ${holders.join("; ")}.`,
+    `${check}. ${cure}${isThere ? "" : ` ${override}`} Nothing was deleted.`,
+  );
 }
 
 /**

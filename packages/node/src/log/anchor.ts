@@ -63,9 +63,7 @@ export function shortened(logName: string, last: number, position: number): Cair
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${logName}" ends at message ${last}, but message ${position} was read from it earlier.`,
-    {
-      hint: "Restore the data of the log server, which lost the end of the log, or let the node rebuild its index.",
-    },
+    "Restore the data of the log server, which lost the end of the log, or let the node rebuild its index.",
   );
 }
 
@@ -74,25 +72,27 @@ export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
     `Message ${position} of the log "${logName}" differs from the one that was read there earlier.`,
-    {
-      hint: "Let the node rebuild its index from a checkpoint and messages that still agree. The log server lost the end of the log, and other messages were written in its place.",
-    },
+    "Let the node rebuild its index from a checkpoint and messages that still agree. The log server lost the end of the log, and other messages were written in its place.",
   );
 }
 
 /** Returns `LOG_DIFFERENT`: a log that was read earlier no longer exists, although its server responds. */
 export function vanished(logName: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The log "${logName}", which was read earlier, no longer exists.`, {
-    hint: "Check whether the stream was deleted, and check the address and the data of the server.",
-  });
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log "${logName}", which was read earlier, no longer exists.`,
+    "Check whether the stream was deleted, and check the address and the data of the server.",
+  );
 }
 
 /** Returns `LOG_TRIMMED`: messages were trimmed before they were read. */
 export function trimmed(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;
-  return new CairnError("LOG_TRIMMED", `The log "${logName}" no longer holds ${missing}.`, {
-    hint: "Restore a checkpoint that is newer than the trimmed messages.",
-  });
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${logName}" no longer holds ${missing}.`,
+    "Restore a checkpoint that is newer than the trimmed messages.",
+  );
 }
 
 /** Returns `CONFLICT`: trimming up to `upTo` would remove all messages. */
@@ -100,9 +100,7 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
   return new CairnError(
     "CONFLICT",
     `The log "${logName}" ends at message ${last}, so it cannot be trimmed up to message ${upTo}.`,
-    {
-      hint: "Specify a message that the log holds, because the message up to which the log is trimmed must remain. Nothing was removed.",
-    },
+    "Specify a message that the log holds, because the message up to which the log is trimmed must remain. Nothing was removed.",
   );
 }
 
@@ -116,8 +114,6 @@ export function gap(logName: string, from: number, to: number): CairnError {
   return new CairnError(
     "LOG_GAP",
     `In the log "${logName}" ${missing} missing, although later messages exist.`,
-    {
-      hint: `${SAVE_BEYOND_GAP} This node keeps searching for one and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.`,
-    },
+    `${SAVE_BEYOND_GAP} This node keeps searching for one and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.`,
   );
 }

@@ -264,9 +264,7 @@ function leftOut(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_UNREACHABLE",
     `The server of the log "${logName}" left out message ${position}, although it has it.`,
-    {
-      hint: "The node reads the message again until the server delivers it.",
-    },
+    "The node reads the message again until the server delivers it.",
   );
 }
 

@@ -90,7 +90,7 @@ export class LogWatch {
       const message = `The log "${log.name}" begins at message ${readable}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`;
       const hint =
         "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
-      return [new CairnError("LOG_TRIMMED", message, { hint })];
+      return [new CairnError("LOG_TRIMMED", message, hint)];
     }
     this.#covered = { logId: id, upTo: Math.max(first, end), at: performance.now() };
     return [];
@@ -134,7 +134,7 @@ async function lostEnd(
       furthest = txId;
       const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store.location} contains them, up to transaction ${txId}.`;
       const hint = `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm STREAM; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
-      error = new CairnError("LOG_REGRESSED", message, { hint });
+      error = new CairnError("LOG_REGRESSED", message, hint);
     }
   }
   return error;

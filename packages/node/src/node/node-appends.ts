@@ -86,7 +86,7 @@ export class NodeAppends {
       throw new CairnError(
         "TX_TOO_LARGE",
         `The transaction has ${payload.length} bytes, but the log "${log.name}" accepts at most ${log.maxPayload}.`,
-        { hint: "Split the transaction into several smaller ones." },
+        "Split the transaction into several smaller ones.",
       );
     }
     const { id } = transaction;
@@ -104,9 +104,11 @@ export class NodeAppends {
       );
       const owner = (await isIndexed) ? await index.ownerOf(id) : undefined;
       if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) {
-        throw new CairnError("CONFLICT", `Transaction ${owner.txId} has the same id but different content.`, {
-          hint: "Choose a new id for different content, because an id identifies one transaction.",
-        });
+        throw new CairnError(
+          "CONFLICT",
+          `Transaction ${owner.txId} has the same id but different content.`,
+          "Choose a new id for different content, because an id identifies one transaction.",
+        );
       }
       appended = await log.append(payload, { timeoutMs });
     }
@@ -140,16 +142,14 @@ export class NodeAppends {
       const message = `This node reads its log from the backup in ${backup.location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`;
       const hint =
         "Send the request to a node that has access to the log itself. To wait on this node for a transaction with a known id, use min-tx instead of linearizable=true.";
-      throw new CairnError("LOG_READ_ONLY", message, { hint });
+      throw new CairnError("LOG_READ_ONLY", message, hint);
     }
     const txId = await withTimeout(this.#sharedBarrier(), timeoutMs);
     if (txId !== TIMED_OUT) return txId;
     throw new CairnError(
       "TX_TIMEOUT",
       `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node has indexed up to transaction ${this.#life.position.txId}.`,
-      {
-        hint: "Try again, on this node or another one, or omit linearizable=true to read the node's current state. cairn status shows whether the log can be reached and how far the node is behind it.",
-      },
+      "Try again, on this node or another one, or omit linearizable=true to read the node's current state. cairn status shows whether the log can be reached and how far the node is behind it.",
     );
   }
 
@@ -213,7 +213,7 @@ function checkEntries({ ops }: ValidTransaction, bytes: number, limit: number): 
     throw new CairnError(
       "TX_TOO_LARGE",
       `The entry ${name} of ${queue} has ${size} bytes; an entry has at most ${max}, so that its end can be written, which contains it again.`,
-      { hint: "Put the large part into a document of another bucket, and its key into the entry." },
+      "Put the large part into a document of another bucket, and its key into the entry.",
     );
   }
 }
@@ -227,9 +227,7 @@ function storedAfter(known: TxId, log: TxLog, position: number, offset: number):
   throw new CairnError(
     "LOG_REGRESSED",
     `The log "${log.name}" stored the transaction as message ${position}, but a different message ${position} was read from it earlier.`,
-    {
-      hint: "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
-    },
+    "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
   );
 }
 

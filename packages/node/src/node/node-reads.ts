@@ -34,9 +34,7 @@ function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
   throw new CairnError(
     "REQUEST_INVALID",
     `The limit must be a whole number from 1 to ${MAX_PAGE_ITEMS}, not ${limit}.`,
-    {
-      hint: "Use a limit in this range, and read further pages with the cursor of the previous page.",
-    },
+    "Use a limit in this range, and read further pages with the cursor of the previous page.",
   );
 }
 
@@ -49,9 +47,11 @@ function requireQueue({ state }: IndexStore, name: string): QueuePolicy {
 }
 
 function noQueue(name: string): CairnError {
-  return new CairnError("NOT_FOUND", `${JSON.stringify(name)} is not a queue.`, {
-    hint: 'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `${JSON.stringify(name)} is not a queue.`,
+    'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
+  );
 }
 
 /** A node's reads. They use only an index that agrees with the log, unless a read explicitly accepts stale data. */
@@ -88,9 +88,11 @@ export class NodeReads {
     if (typeof transaction !== "number") await this.#requireSame(transaction, index);
     const result = await this.#guarded(index, index.commitResult(txId));
     if (result !== undefined) return result;
-    throw new CairnError("NOT_FOUND", `The index has no transaction ${txId}.`, {
-      hint: "Use a higher id. The first transaction id is the log's offset plus one.",
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `The index has no transaction ${txId}.`,
+      "Use a higher id. The first transaction id is the log's offset plus one.",
+    );
   };
 
   /**
@@ -104,9 +106,7 @@ export class NodeReads {
     throw new CairnError(
       "LOG_REGRESSED",
       `The log acknowledged the transaction as ${txId} and then lost it. Transaction ${txId} is now a different one.`,
-      {
-        hint: "Run cairn log orphans, which prints the transactions that the log has lost. If the transaction is not among them, send it again. It was not applied.",
-      },
+      "Run cairn log orphans, which prints the transactions that the log has lost. If the transaction is not among them, send it again. It was not applied.",
     );
   }
 
@@ -218,9 +218,11 @@ export class NodeReads {
     return await this.#read({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS }, async (index) => {
       const { shards } = requireQueue(index, queue);
       if (!Number.isInteger(shard) || shard < 0 || shard >= shards) {
-        throw new CairnError("NOT_FOUND", `${JSON.stringify(queue)} has no shard ${shard}.`, {
-          hint: `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
-        });
+        throw new CairnError(
+          "NOT_FOUND",
+          `${JSON.stringify(queue)} has no shard ${shard}.`,
+          `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
+        );
       }
       return await index.ask(readOpenEntries, { queue, shard, limit: checkedLimit(limit), cursor });
     });
@@ -239,9 +241,7 @@ export class NodeReads {
       throw new CairnError(
         "REQUEST_INVALID",
         `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
-        {
-          hint: "Use the id of the last returned event (cairn events --json prints it), or the unchanged URL in the Link header.",
-        },
+        "Use the id of the last returned event (cairn events --json prints it), or the unchanged URL in the Link header.",
       );
     }
     const query = { limit: checkedLimit(limit), bucket, object, before: place };

@@ -288,9 +288,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   async #close(): Promise<void> {
     await Promise.allSettled([...this.#directors].map((director) => director.stop()));
     await this.#drain();
-    const stopped = new CairnError("NOT_READY", "The node is stopping.", {
-      hint: "Send the request to another node.",
-    });
+    const stopped = new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node.");
     this.#rejectReady(stopped);
     // This must happen before the HTTP server closes, because closing waits for responses in progress, and the response
     // to a watch never ends by itself.

@@ -75,9 +75,7 @@ export class ReadPlace {
       throw new CairnError(
         "TX_TIMEOUT",
         `The log did not report its transactions up to the requested time within ${limit.limitMs} ms.`,
-        {
-          hint: "Use a transaction id instead of the time, or read the node's current state with stale=true.",
-        },
+        "Use a transaction id instead of the time, or read the node's current state with stale=true.",
       );
     }
     return bounds.last + index.state.log.offset;
@@ -86,9 +84,11 @@ export class ReadPlace {
   /** Returns the last transaction that a linearizable read must include. */
   async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
     if (!stale) return await this.#barrier(timeoutMs);
-    throw new CairnError("REQUEST_INVALID", "A read cannot be both linearizable and stale.", {
-      hint: "Omit stale=true to read everything that was acknowledged before, or omit linearizable=true to read the node's current state.",
-    });
+    throw new CairnError(
+      "REQUEST_INVALID",
+      "A read cannot be both linearizable and stale.",
+      "Omit stale=true to read everything that was acknowledged before, or omit linearizable=true to read the node's current state.",
+    );
   }
 
   /** Returns the log's last transaction; undefined if the log does not respond in time. */
@@ -116,15 +116,15 @@ function notKnownYet(time: string, known: number): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",
     `The state as of ${time} is not known yet: this node reads its log from a backup whose newest transaction is of ${isoTime(known)}.`,
-    {
-      hint: "Use an earlier time or a transaction id, use a node that has access to the log itself, or read the node's current state with stale=true.",
-    },
+    "Use an earlier time or a transaction id, use a node that has access to the log itself, or read the node's current state with stale=true.",
   );
 }
 
 function refuseFuture(txId: TxId, end: TxId | undefined): void {
   if (end === undefined || txId <= end) return;
-  throw new CairnError("REQUEST_INVALID", `Transaction ${txId} does not exist yet: the log ends at ${end}.`, {
-    hint: `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
-  });
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `Transaction ${txId} does not exist yet: the log ends at ${end}.`,
+    `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
+  );
 }

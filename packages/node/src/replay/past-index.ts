@@ -99,15 +99,15 @@ export async function requireEmpty(target: string): Promise<void> {
     throw new CairnError(
       "CONFLICT",
       `${target} is not empty. An index can be written only to a new or empty directory.`,
-      {
-        hint: "Name another directory, or move this one. Nothing was changed.",
-      },
+      "Name another directory, or move this one. Nothing was changed.",
     );
   }
 }
 
 function gone(name: string): CairnError {
-  return new CairnError("CHECKPOINT_NOT_FOUND", `The checkpoint ${name} has just been removed.`, {
-    hint: "Run the command again. It will use another checkpoint.",
-  });
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `The checkpoint ${name} has just been removed.`,
+    "Run the command again. It will use another checkpoint.",
+  );
 }

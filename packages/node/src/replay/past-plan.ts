@@ -364,6 +364,6 @@ function nothingLeadsTo(
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `There is no usable checkpoint or log backup in ${where}${point}.`,
-    { hint },
+    hint,
   );
 }

@@ -22,7 +22,7 @@ export function beyondReach(
       : []),
   ];
   const message = `Transaction ${at.txId} is beyond everything in ${where}: ${parts.join(", and ")}.`;
-  return new CairnError("CHECKPOINT_NOT_FOUND", message, { hint });
+  return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
 }
 
 function rangeOf({ first, last }: TxRange): string {

@@ -100,9 +100,7 @@ export async function requireBeginning(
   throw new CairnError(
     "LOG_TRIMMED",
     `The log "${name}" ${missing}, so no index can be built from it alone.`,
-    {
-      hint: await missingPartHint([id, holder], stores, provider, signal),
-    },
+    await missingPartHint([id, holder], stores, provider, signal),
   );
 }
 

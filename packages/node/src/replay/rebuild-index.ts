@@ -104,9 +104,7 @@ async function prepareBasis(
   throw new CairnError(
     "LOG_TRIMMED",
     `The log "${log.name}" no longer has its beginning, and no checkpoint of another node at or before transaction ${options.txId} contains it.`,
-    {
-      hint: "Save a checkpoint on a node that you trust, and compare again. It cannot be determined which index is right.",
-    },
+    "Save a checkpoint on a node that you trust, and compare again. It cannot be determined which index is right.",
   );
 }
 
@@ -159,8 +157,6 @@ function endsBefore(logName: string, last: TxId, txId: TxId): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
     `The log "${logName}" ends at transaction ${last}, before transaction ${txId} that nodes hold.`,
-    {
-      hint: "Run cairn log status, which shows the log's messages. The nodes also compare themselves with the log and report differences.",
-    },
+    "Run cairn log status, which shows the log's messages. The nodes also compare themselves with the log and report differences.",
   );
 }

@@ -138,12 +138,14 @@ async function onlyLog(store: CheckpointStore, signal: AbortSignal): Promise<str
   const [first, ...others] = [...(await latestOf(store, await logsIn(store, signal))).keys()];
   if (first !== undefined && others.length === 0) return first;
   if (first === undefined)
-    throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint and no log backup.`, {
-      hint: "Name the store to which nodes save.",
-    });
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `${store.location} has no checkpoint and no log backup.`,
+      "Name the store to which nodes save.",
+    );
   throw new CairnError(
     "CONFLICT",
     `${store.location} contains several logs: ${[first, ...others].toSorted().join(", ")}.`,
-    { hint: "Choose one of them with logId." },
+    "Choose one of them with logId.",
   );
 }

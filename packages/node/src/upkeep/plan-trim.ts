@@ -145,13 +145,17 @@ async function firstYoung(
 }
 
 function untrimmable(name: string): CairnError {
-  return new CairnError("CONFIG_INVALID", `The log "${name}" cannot be trimmed.`, {
-    hint: "Remove trim from cairn/tx-log. Only logs on NATS and embedded logs can be trimmed.",
-  });
+  return new CairnError(
+    "CONFIG_INVALID",
+    `The log "${name}" cannot be trimmed.`,
+    "Remove trim from cairn/tx-log. Only logs on NATS and embedded logs can be trimmed.",
+  );
 }
 
 function noLog(name: string): CairnError {
-  return new CairnError("NOT_FOUND", `There is no log "${name}" there yet.`, {
-    hint: "Check the log's address and name. Nothing was trimmed.",
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `There is no log "${name}" there yet.`,
+    "Check the log's address and name. Nothing was trimmed.",
+  );
 }

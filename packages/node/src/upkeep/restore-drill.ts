@@ -86,9 +86,11 @@ export async function verifyForNode(
   if (name !== undefined && !(await isListed(store, name))) throw checkpointNotFound(store, name);
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
-    throw new CairnError("CHECKPOINT_NOT_FOUND", `There is no checkpoint of this log in ${store.location}.`, {
-      hint: "Save a checkpoint with cairn checkpoint create once the log has a transaction.",
-    });
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `There is no checkpoint of this log in ${store.location}.`,
+      "Save a checkpoint with cairn checkpoint create once the log has a transaction.",
+    );
   }
   return await events.observe("verification", async (run) => {
     const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);

@@ -36,9 +36,7 @@ export async function readContents(database: Database): Promise<LogContents> {
     throw new CairnError(
       "CONFIG_INVALID",
       `The folder ${database.location} holds a database that is not a log.`,
-      {
-        hint: "Configure a separate folder for the log.",
-      },
+      "Configure a separate folder for the log.",
     );
   }
   const [lastKey] = await database.keys({ lt: POSITIONS_END, reverse: true, limit: 1 }).all();

@@ -64,9 +64,11 @@ export function decodeHead(path: string, value: Uint8Array): string {
   if (head !== null && typeof head === "object" && "format" in head && "id" in head) {
     if (head.format === FORMAT && typeof head.id === "string") return head.id;
   }
-  throw new CairnError("LOG_DIFFERENT", `The log in ${path} was written by another version of Cairn.`, {
-    hint: "Use the version that wrote it, or configure another log folder for this node.",
-  });
+  throw new CairnError(
+    "LOG_DIFFERENT",
+    `The log in ${path} was written by another version of Cairn.`,
+    "Use the version that wrote it, or configure another log folder for this node.",
+  );
 }
 
 function prefixed(position: number, prefixBytes: number): Buffer {

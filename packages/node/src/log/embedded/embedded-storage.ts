@@ -133,9 +133,11 @@ export class EmbeddedStorage {
   get database(): Database {
     if (this.#damage !== undefined) throw this.#damage;
     if (this.#database !== undefined) return this.#database;
-    throw new CairnError("LOG_UNREACHABLE", `The log in ${this.path} is not open.`, {
-      hint: "Check the disk. After a failed write, the next transaction opens the log again.",
-    });
+    throw new CairnError(
+      "LOG_UNREACHABLE",
+      `The log in ${this.path} is not open.`,
+      "Check the disk. After a failed write, the next transaction opens the log again.",
+    );
   }
 
   /** Reopens the database if a failed write has closed it: a node that only reads must not depend on a writer. */

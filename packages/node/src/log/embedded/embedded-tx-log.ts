@@ -89,9 +89,7 @@ class EmbeddedTxLog implements TxLog {
       throw new CairnError(
         "TX_TOO_LARGE",
         `A message of ${payload.length} bytes is larger than the log accepts.`,
-        {
-          hint: `Split the transaction. The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} bytes for the message's id.`,
-        },
+        `Split the transaction. The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} bytes for the message's id.`,
       );
     }
     this.#checkExists();
@@ -182,9 +180,11 @@ class EmbeddedTxLog implements TxLog {
 
   #checkExists(): void {
     if (this.#storage.last > 0) return;
-    throw new CairnError("LOG_UNREACHABLE", `There is no log in ${this.#storage.path}.`, {
-      hint: "Start a node with this log: it creates the log when it first starts.",
-    });
+    throw new CairnError(
+      "LOG_UNREACHABLE",
+      `There is no log in ${this.#storage.path}.`,
+      "Start a node with this log: it creates the log when it first starts.",
+    );
   }
 
   #wakeReaders(): void {

@@ -52,7 +52,7 @@ export class ForeignStreams {
     return new CairnError(
       "LOG_UNSAFE",
       `${place} also captures the subject "${subject}", so it stores a second copy of each message of the stream "${this.#stream}"${inDomain(this.domain)}.`,
-      { hint: hintAbout(subject) },
+      hintAbout(subject),
     );
   }
 }

@@ -120,7 +120,7 @@ export class NatsPeers implements PeerChannel {
     return new CairnError(
       "CONFIG_INVALID",
       `The stream "${stream}" captures the subject ${this.address}, so a request would be stored in the log.`,
-      { hint: `Configure the stream to capture only the subject ${stream}.tx.` },
+      `Configure the stream to capture only the subject ${stream}.tx.`,
     );
   }
 }

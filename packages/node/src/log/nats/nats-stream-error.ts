@@ -131,14 +131,18 @@ export function publishFailure(
   { code, err_code: number = 0, description }: PublishError,
 ): CairnError | "retry" {
   if (FULL.includes(number) || /maximum (messages|bytes)|no space|resource/i.test(description)) {
-    return new CairnError("LOG_FULL", `The stream "${stream}" is full: ${description}.`, {
-      hint: `${roomFor(stream, description)} Nothing was stored.`,
-    });
+    return new CairnError(
+      "LOG_FULL",
+      `The stream "${stream}" is full: ${description}.`,
+      `${roomFor(stream, description)} Nothing was stored.`,
+    );
   }
   if (number === TOO_LARGE || /message too large/i.test(description)) {
-    return new CairnError("TX_TOO_LARGE", `The stream "${stream}" does not accept a message of this size.`, {
-      hint: "Split the transaction, or raise max_msg_size of the stream.",
-    });
+    return new CairnError(
+      "TX_TOO_LARGE",
+      `The stream "${stream}" does not accept a message of this size.`,
+      "Split the transaction, or raise max_msg_size of the stream.",
+    );
   }
   if (code >= 500 || [408, 409, 429].includes(code)) return "retry";
   return logUnreachable(

@@ -171,11 +171,12 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
   const { name } = config;
   return FLAWS.filter(({ isSet }) => isSet(config)).map(({ does, cure }) => {
     const what = typeof does === "string" ? does : does(config);
-    if (cure !== undefined)
-      return new CairnError("LOG_UNSAFE", `The stream "${name}" ${what}.`, { hint: cure(name) });
-    throw new CairnError("CONFIG_INVALID", `The stream "${name}" cannot be a log: it ${what}.`, {
-      hint: "Name another stream. If it does not exist, Cairn creates it with the right settings.",
-    });
+    if (cure !== undefined) return new CairnError("LOG_UNSAFE", `The stream "${name}" ${what}.`, cure(name));
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The stream "${name}" cannot be a log: it ${what}.`,
+      "Name another stream. If it does not exist, Cairn creates it with the right settings.",
+    );
   });
 }
 
@@ -205,7 +206,7 @@ export function subjectOf(config: StreamConfig): string {
   throw new CairnError(
     "CONFIG_INVALID",
     `The stream "${name}" does not capture the subject "${name}.tx", but ${subjects.join(", ")}.`,
-    { hint: `Add "${name}.tx" to the subjects of the stream, or name another stream.` },
+    `Add "${name}.tx" to the subjects of the stream, or name another stream.`,
   );
 }
 

@@ -97,9 +97,7 @@ export class NatsStream {
       throw new CairnError(
         "CONFIG_INVALID",
         `The stream "${this.name}" captures the subjects below ${this.#link.inboxPrefix}, on which the servers respond, so every response would be stored in the log.`,
-        {
-          hint: `Configure the stream to capture only the subject ${this.name}.tx, or set a different "inbox-prefix" for the log.`,
-        },
+        `Configure the stream to capture only the subject ${this.name}.tx, or set a different "inbox-prefix" for the log.`,
       );
     }
     const id = describedLogId(info.config.description);
@@ -174,9 +172,7 @@ export class NatsStream {
     const undescribed = new CairnError(
       "LOG_UNSAFE",
       `The description of the stream "${this.name}" does not contain the log's id, and this node cannot write it there.`,
-      {
-        hint: `Run nats stream edit ${this.name} --description "cairn log id ${logId}", because once the first message of the log is trimmed, only the description identifies the log.`,
-      },
+      `Run nats stream edit ${this.name} --description "cairn log id ${logId}", because once the first message of the log is trimmed, only the description identifies the log.`,
     );
     return [...warnings, undescribed];
   }
@@ -195,9 +191,7 @@ export class NatsStream {
       throw new CairnError(
         "CONFIG_INVALID",
         `The stream "${this.name}" does not allow messages to be purged.`,
-        {
-          hint: "Keep the log untrimmed, or move it to another stream, because deny_purge cannot be revoked.",
-        },
+        "Keep the log untrimmed, or move it to another stream, because deny_purge cannot be revoked.",
       );
     }
     try {
@@ -338,9 +332,7 @@ function holes(name: string, deleted = 0): CairnError[] {
     new CairnError(
       "LOG_GAP",
       `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
-      {
-        hint: `${SAVE_BEYOND_GAP} A node that reads the log from before the gap cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the gap.`,
-      },
+      `${SAVE_BEYOND_GAP} A node that reads the log from before the gap cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the gap.`,
     ),
   ];
 }

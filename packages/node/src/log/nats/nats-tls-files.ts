@@ -25,9 +25,7 @@ export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Pro
     throw new CairnError(
       "CONFIG_INVALID",
       `The key-file of the NATS log, ${keyFile}, does not contain the key of the certificate in its cert-file, ${certFile}.`,
-      {
-        hint: "Use the key that belongs to the certificate, or the certificate that belongs to the key.",
-      },
+      "Use the key that belongs to the certificate, or the certificate that belongs to the key.",
     );
   }
   return {

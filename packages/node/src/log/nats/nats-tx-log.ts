@@ -78,7 +78,7 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
 
 function requireName(name: string | undefined, syntax: RegExp, what: string, hint: string): void {
   if (name === undefined || syntax.test(name)) return;
-  throw new CairnError("CONFIG_INVALID", `"${name}" is not a valid ${what}.`, { hint });
+  throw new CairnError("CONFIG_INVALID", `"${name}" is not a valid ${what}.`, hint);
 }
 
 class NatsTxLog implements TxLog {
@@ -148,9 +148,7 @@ class NatsTxLog implements TxLog {
       throw new CairnError(
         "TX_TOO_LARGE",
         `A message of ${payload.length} bytes is larger than the log accepts.`,
-        {
-          hint: `Split the transaction, or raise max_payload of nats-server. The limit is ${this.maxPayload} bytes.`,
-        },
+        `Split the transaction, or raise max_payload of nats-server. The limit is ${this.maxPayload} bytes.`,
       );
     }
     // Either no call waits or all calls wait for the same promise, so that the log preserves their order.
