@@ -142,9 +142,9 @@ export interface RestoreOptions {
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
   /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
-  readonly onProgress?: (progress: RestoreProgress) => void;
-  readonly onSkipped?: (skipped: SkippedCheckpoint, store: CheckpointStore) => void;
-  readonly signal?: AbortSignal;
+  readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
+  readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Whether all other work of the process has priority. Defaults to false. */
   readonly background?: boolean;
   /** The maximum number of times a candidate is retried while its store is unreachable. Defaults to 3. */

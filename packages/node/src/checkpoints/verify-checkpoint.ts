@@ -84,8 +84,8 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
         await verifyRestored(provider, dir, manifest);
         digest = await digestFiles(provider, dir, signal);
       },
-      ...(onProgress === undefined ? {} : { onProgress }),
-      ...(signal === undefined ? {} : { signal }),
+      onProgress,
+      signal,
     });
     if (restored === undefined || digest === undefined) {
       throw skipped.find((one) => one.name === name)?.error ?? checkpointNotFound(store, name);

@@ -39,7 +39,7 @@ export interface FollowLogOptions {
    */
   readonly upTo?: number;
   readonly signal: AbortSignal;
-  readonly onState?: (state: LogState) => void;
+  readonly onState?: ((state: LogState) => void) | undefined;
   /** Called whenever a reading begins, that is, at the start and after each interruption. */
   readonly onReading?: () => void;
   /**
@@ -48,8 +48,8 @@ export interface FollowLogOptions {
    */
   readonly onInterrupted?: () => void;
   /** The bounds of one array, as in {@link TxLog.read}. */
-  readonly maxMessages?: number;
-  readonly maxBytes?: number;
+  readonly maxMessages?: number | undefined;
+  readonly maxBytes?: number | undefined;
   /** The time without messages after which the anchor is compared again (ms). Defaults to 10,000. */
   readonly idleCheckMs?: number;
   /** The maximum backoff after an interruption (ms). Defaults to 5,000. */
@@ -138,8 +138,8 @@ class Follower {
     const stop = new AbortController();
     const messages = this.#log.read(this.#currentAnchor()?.position ?? this.lastPosition + 1, {
       signal: AbortSignal.any([signal, stop.signal]),
-      ...(maxMessages === undefined ? {} : { maxMessages }),
-      ...(maxBytes === undefined ? {} : { maxBytes }),
+      maxMessages,
+      maxBytes,
     });
     const iterator = messages[Symbol.asyncIterator]();
     let atAnchor = this.#currentAnchor() !== undefined;

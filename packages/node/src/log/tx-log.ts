@@ -49,8 +49,8 @@ export interface LogBackupSource {
 export interface LogReadOptions {
   readonly signal: AbortSignal;
   /** The bounds of one array. They default to 5,000 messages, and 2 MiB (NATS) or 8 MiB (other logs). */
-  readonly maxMessages?: number;
-  readonly maxBytes?: number;
+  readonly maxMessages?: number | undefined;
+  readonly maxBytes?: number | undefined;
 }
 
 /**
@@ -103,7 +103,10 @@ export interface TxLog {
    * must not be modified until the promise settles. The caller waits no longer than `timeoutMs`; after that, a log that
    * retries may abandon the message.
    */
-  append(payload: Uint8Array, options?: { messageId?: string; timeoutMs?: number }): Promise<Appended>;
+  append(
+    payload: Uint8Array,
+    options?: { messageId?: string | undefined; timeoutMs?: number },
+  ): Promise<Appended>;
   bounds(): Promise<LogBounds>;
   /** Returns the message at `position`; undefined if the log does not hold it. */
   fetch(position: number): Promise<LogMessage | undefined>;

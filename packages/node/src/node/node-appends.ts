@@ -90,7 +90,7 @@ export class NodeAppends {
       );
     }
     const { id } = transaction;
-    let appended = await log.append(payload, { ...(id === undefined ? {} : { messageId: id }), timeoutMs });
+    let appended = await log.append(payload, { messageId: id, timeoutMs });
     if (appended.duplicate && id !== undefined) {
       const txId = appended.position + of.offset;
       const first = await log.fetch(appended.position);

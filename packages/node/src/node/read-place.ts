@@ -105,10 +105,7 @@ function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: Ca
   const has = end !== undefined && end >= txId ? "the log contains it and ends at" : "the log ends at";
   const ends = end === undefined ? "" : `, ${has} ${end}`;
   const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
-  return new CairnError("TX_TIMEOUT", message, {
-    ...(cause.hint === undefined ? {} : { hint: cause.hint }),
-    cause,
-  });
+  return new CairnError("TX_TIMEOUT", message, { hint: cause.hint, cause });
 }
 
 /** Returns the error for a read as of a time that the backup may not fully cover yet. */

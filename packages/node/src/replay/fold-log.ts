@@ -40,7 +40,7 @@ export async function foldLog(options: FoldOptions): Promise<void> {
     upTo: upTo - logOffset(identity, index.state),
     maxMessages: 512,
     signal,
-    ...(onLogState === undefined ? {} : { onState: onLogState }),
+    onState: onLogState,
   });
   for await (const messages of following) {
     await index.apply(messages.slice(0, upTo - index.state.txId));

@@ -142,8 +142,8 @@ export async function restoreInto(
     node: system.nodeId,
     reserveIn: isOwnStore(system),
     verify: async (unpacked, manifest) => await verifyRestored(system.kvProvider, unpacked, manifest),
-    ...(onRestore && { onProgress: onRestore }),
-    ...(onSkipped && { onSkipped }),
+    onProgress: onRestore,
+    onSkipped,
     signal,
     ...choice,
   });

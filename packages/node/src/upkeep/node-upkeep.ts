@@ -90,7 +90,7 @@ export class NodeUpkeep {
   #verifier(store: CheckpointStore): VerifierParts {
     const { system, log, logId, stagingDir, events, onJudged } = this.#parts;
     const { kvProvider: provider, nodeId: node } = system;
-    return { store, log, logId, provider, stagingDir, node, events, ...(onJudged && { onJudged }) };
+    return { store, log, logId, provider, stagingDir, node, events, onJudged };
   }
 
   #startTrimming(): void {

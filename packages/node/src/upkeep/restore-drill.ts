@@ -30,7 +30,7 @@ export interface VerifierParts {
   readonly node: string;
   readonly events: EventDispatcher;
   /** Called with whether the checkpoint can be restored, unless something else prevented the verification. */
-  readonly onJudged?: (name: string, whole: boolean) => void;
+  readonly onJudged?: ((name: string, whole: boolean) => void) | undefined;
 }
 
 export interface DrillOptions extends VerifierParts {
@@ -95,42 +95,30 @@ export async function verifyForNode(
   return await events.observe("verification", async (run) => {
     const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);
     const which = { store, name: chosen, provider, stagingDir, node, log, signal };
-    const { manifest, digest, verification } = await naming(
-      chosen,
-      judging(parts, chosen, verifyCheckpoint({ ...which, onProgress })),
-    );
-    const { verifiedAt } = verification;
-    const verified = { name: chosen, txId: manifest.txId, verifiedAt, node, digest };
-    run.ended({ outcome: "verified", verified });
-    return verified;
+    try {
+      const { manifest, digest, verification } = await verifyCheckpoint({ ...which, onProgress });
+      parts.onJudged?.(chosen, true);
+      const verified = {
+        name: chosen,
+        txId: manifest.txId,
+        verifiedAt: verification.verifiedAt,
+        node,
+        digest,
+      };
+      run.ended({ outcome: "verified", verified });
+      return verified;
+    } catch (error) {
+      if (isDamage(error)) parts.onJudged?.(chosen, false);
+      // Readers of /status did not choose the checkpoint.
+      if (!isCairnError(error) || error.message.includes(chosen)) throw error;
+      throw new CairnError(error.code, `${chosen}: ${error.message}`, { hint: error.hint, cause: error });
+    }
   });
 }
 
 async function isListed(store: CheckpointStore, name: string): Promise<boolean> {
   const { checkpoints, skipped } = await listCheckpoints(store);
   return [...checkpoints, ...skipped].some((one) => one.name === name);
-}
-
-async function judging<T>({ onJudged }: VerifierParts, name: string, work: Promise<T>): Promise<T> {
-  try {
-    const found = await work;
-    onJudged?.(name, true);
-    return found;
-  } catch (error) {
-    if (isDamage(error)) onJudged?.(name, false);
-    throw error;
-  }
-}
-
-/** Adds the checkpoint's name to errors, because readers of /status did not choose it. */
-async function naming<T>(name: string, work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (!isCairnError(error) || error.message.includes(name)) throw error;
-    const hint = error.hint === undefined ? {} : { hint: error.hint };
-    throw new CairnError(error.code, `${name}: ${error.message}`, { ...hint, cause: error });
-  }
 }
 
 async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {

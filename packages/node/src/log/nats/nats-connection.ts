@@ -141,6 +141,8 @@ export class NatsLink {
   }
 
   async close(): Promise<void> {
+    this.#cause = new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} was closed.`);
+    this.#connected = false;
     await this.connection.close();
   }
 

@@ -124,17 +124,14 @@ class NatsTxLog implements TxLog {
   }
 
   async id(): Promise<string | undefined> {
-    this.#check();
     return this.#stream.logId();
   }
 
   async exists(): Promise<boolean> {
-    this.#check();
     return ((await this.#stream.find())?.state.last_seq ?? 0) > 0;
   }
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
-    this.#check();
     await this.#stream.create(birthRecord);
     this.#target = undefined;
   }
@@ -143,7 +140,7 @@ class NatsTxLog implements TxLog {
     payload: Uint8Array,
     options: { messageId?: string; timeoutMs?: number } = {},
   ): Promise<Appended> {
-    this.#check();
+    if (this.#closed) this.#link.check();
     if (payload.length > this.maxPayload) {
       throw new CairnError(
         "TX_TOO_LARGE",
@@ -157,24 +154,20 @@ class NatsTxLog implements TxLog {
   }
 
   async bounds(): Promise<LogBounds> {
-    this.#check();
     return this.#stream.bounds();
   }
 
   async fetch(position: number): Promise<LogMessage | undefined> {
-    this.#check();
     return this.#stream.fetch(position);
   }
 
   async inspect(logId?: string): Promise<readonly CairnError[]> {
-    this.#check();
     const { warning } = this.#publisher;
     const others = [warning, this.#readFailure].filter((one) => one !== undefined);
     return [...(await this.#stream.inspect(logId)), ...others];
   }
 
   async removeUnused(logId: string): Promise<void> {
-    this.#check();
     await this.#stream.removeUnused(logId);
     this.#target = undefined;
   }
@@ -186,12 +179,10 @@ class NatsTxLog implements TxLog {
   }
 
   async trim(upTo: number): Promise<void> {
-    this.#check();
     await this.#stream.trim(upTo);
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
-    this.#check();
     const info = await this.#stream.readable();
     if (from > info.state.last_seq + 1) return;
     if (options.signal.aborted) return;
@@ -249,9 +240,5 @@ class NatsTxLog implements TxLog {
     } finally {
       this.#findingTarget = undefined;
     }
-  }
-
-  #check(): void {
-    if (this.#closed) throw new CairnError("LOG_UNREACHABLE", `The log "${this.name}" is closed.`);
   }
 }
