@@ -5,8 +5,6 @@ export type * from "./index/read/documents.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
 /** The result of `commitResult`. */
 export type { CommitResult } from "./index/apply/recent-outcomes.ts";
-/** The result of `submit`, which can be passed to `await`. */
-export type { SubmittedTransaction } from "./api/node-api.ts";
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";

@@ -145,6 +145,7 @@ export type CheckpointResult =
   /** `because` is a sentence that names the uploading node; `lease` is its lease if it could be read. */
   | { readonly skipped: "leased"; readonly because: string; readonly lease: HeldLease | null };
 
+/** The result of `submit`, which can be passed to `await`. */
 export interface SubmittedTransaction {
   readonly txId: TxId;
   /** The CRC-32 of the message: a log that has lost this message may give its id to another one. */

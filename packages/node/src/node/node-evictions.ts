@@ -105,10 +105,14 @@ async function ofOneHistory(
 }
 
 async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
+  return await certainly(async () => (await checkAnchor(log, anchor)) === undefined);
+}
+
+/** Nothing is certain without the log, whose problem is reported elsewhere. */
+async function certainly(compare: () => Promise<boolean>): Promise<boolean> {
   try {
-    return (await checkAnchor(log, anchor)) === undefined;
+    return await compare();
   } catch (error) {
-    // Nothing is certain without the log, whose problem is reported elsewhere.
     if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
     throw error;
   }
@@ -182,14 +186,10 @@ async function isOfLog(
 ): Promise<boolean> {
   const [newest] = segments.toSorted((a, b) => b.last - a.last);
   if (log === undefined || newest === undefined) return false;
-  try {
+  return await certainly(async () => {
     const message = await log.fetch(newest.last - offset);
     return message !== undefined && anchorOf(message).sha256.startsWith(newest.end);
-  } catch (error) {
-    // Nothing is certain without the log. Its problem is reported elsewhere.
-    if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
-    throw error;
-  }
+  });
 }
 
 /**

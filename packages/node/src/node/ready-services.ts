@@ -1,4 +1,9 @@
-import { type Checkpointer, type CheckpointStore, startCheckpointer } from "@cairn/checkpoint";
+import {
+  type Checkpointer,
+  type CheckpointerEvent,
+  type CheckpointStore,
+  startCheckpointer,
+} from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/write/log-backup.ts";
@@ -6,7 +11,8 @@ import { EarlierLogs } from "../backup/earlier-logs.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { EarlierEnd } from "../backup/write/expire-segments.ts";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
-import { checkpointerListener } from "../checkpoints/checkpointer-listener.ts";
+import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
+import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
 import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
 import { indexSource, replayTime } from "../checkpoints/index-source.ts";
 import type { RepeatedWork } from "../concurrency/repeated-work.ts";
@@ -134,6 +140,50 @@ function startCheckpointing(
     replayTimeMs: replayTime(index, readable, (transactions) => rate.timeFor(transactions)),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
+}
+
+/**
+ * Returns a listener that reports a checkpointer's events as tasks of the node and logs the checkpointer's warnings.
+ */
+function checkpointerListener(events: EventDispatcher, logger: Logger): (event: CheckpointerEvent) => void {
+  let round: WorkRun<"checkpoint"> | undefined;
+  let sweep: WorkRun<"sweep"> | undefined;
+  return (event) => {
+    switch (event.type) {
+      case "begun":
+        round = events.begin("checkpoint");
+        break;
+      case "taken": {
+        const { name, manifest } = event.checkpoint;
+        round?.moved(manifest.archive.bytes);
+        round?.ended({ outcome: "saved", checkpoint: checkpointSummary({ ...manifest, name }) });
+        break;
+      }
+      case "skipped":
+        round?.ended({ outcome: event.reason, because: event.because });
+        break;
+      case "failed":
+        round?.moved(event.bytes);
+        round?.failed(event.error);
+        break;
+      case "sweep-begun":
+        sweep = events.begin("sweep");
+        break;
+      case "swept": {
+        const { removed, failed } = event;
+        sweep?.moved(removed.reduce((sum, { bytes }) => sum + bytes, 0));
+        const left = failed.map(({ name, error: { code, message } }) => ({ name, code, message }));
+        sweep?.ended({ outcome: "swept", removed, failed: left });
+        break;
+      }
+      case "sweep-failed":
+        sweep?.failed(event.error);
+        break;
+      case "warning":
+        logger.warn({ about: event.about, hint: event.hint }, event.message);
+        break;
+    }
+  };
 }
 
 /**

@@ -81,7 +81,7 @@ class EmbeddedTxLog implements TxLog {
   }
 
   async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
-    this.#check();
+    this.#checkExists();
     if (
       payload.length > MAX_PAYLOAD_BYTES ||
       Buffer.byteLength(options.messageId ?? "") > MAX_MESSAGE_ID_BYTES
@@ -92,18 +92,15 @@ class EmbeddedTxLog implements TxLog {
         `Split the transaction. The limit is ${MAX_PAYLOAD_BYTES} bytes, and ${MAX_MESSAGE_ID_BYTES} bytes for the message's id.`,
       );
     }
-    this.#checkExists();
     return this.#commit.append(payload, options.messageId);
   }
 
   async bounds(): Promise<LogBounds> {
-    this.#check();
     this.#checkExists();
     return { first: this.#storage.first, last: this.#storage.last };
   }
 
   async fetch(position: number): Promise<LogMessage | undefined> {
-    this.#check();
     this.#checkExists();
     const database = await this.#storage.reopened();
     const { first, last, path } = this.#storage;
@@ -122,7 +119,6 @@ class EmbeddedTxLog implements TxLog {
   }
 
   async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
-    this.#check();
     this.#checkExists();
     const storage = this.#storage;
     const database = await storage.reopened();
@@ -155,7 +151,6 @@ class EmbeddedTxLog implements TxLog {
   }
 
   async trim(upTo: number): Promise<void> {
-    this.#check();
     this.#checkExists();
     if (upTo > this.#storage.last) throw trimmedTooFar(this.name, upTo, this.#storage.last);
     await this.#storage.trim(upTo);
@@ -179,6 +174,7 @@ class EmbeddedTxLog implements TxLog {
   }
 
   #checkExists(): void {
+    this.#check();
     if (this.#storage.last > 0) return;
     throw new CairnError(
       "LOG_UNREACHABLE",

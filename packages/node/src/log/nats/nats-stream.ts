@@ -194,11 +194,7 @@ export class NatsStream {
         "Keep the log untrimmed, or move it to another stream, because deny_purge cannot be revoked.",
       );
     }
-    try {
-      await this.#manager.streams.purge(this.name, { seq: upTo });
-    } catch (error) {
-      throw this.#error(error);
-    }
+    await this.#explained(this.#manager.streams.purge(this.name, { seq: upTo }));
   }
 
   /** Recreates the stream with the same settings, because an operator may have chosen them. */
@@ -207,15 +203,9 @@ export class NatsStream {
     const id = describedLogId(config.description) ?? (await this.#birthId());
     if (state.messages !== 1 || state.last_seq !== 1 || id !== logId)
       throw usedLog(this.name, state.last_seq);
-    try {
-      await this.#manager.streams.delete(this.name);
-      await this.#manager.streams.add({
-        ...config,
-        description: describeLogId(randomUUID(), config.description),
-      });
-    } catch (error) {
-      throw this.#error(error);
-    }
+    await this.#explained(this.#manager.streams.delete(this.name));
+    const description = describeLogId(randomUUID(), config.description);
+    await this.#explained(this.#manager.streams.add({ ...config, description }));
   }
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
@@ -304,6 +294,14 @@ export class NatsStream {
       return failure;
     } catch (error) {
       return error instanceof NatsError ? error : Promise.reject(error);
+    }
+  }
+
+  async #explained(request: Promise<unknown>): Promise<void> {
+    try {
+      await request;
+    } catch (error) {
+      throw this.#error(error);
     }
   }
 
