@@ -24,6 +24,7 @@ export const NODE_FINDINGS = {
   "log-backup-damaged": "attention",
   "checkpoint-skipped": "notice",
   "index-moved-aside": "notice",
+  "different-log-accepted": "notice",
 } as const satisfies Readonly<Record<string, Severity>>;
 
 /** The findings that show only when the nodes of a log are asked. */

@@ -1,5 +1,6 @@
 import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Finding, NodeStatus } from "@cairn/client";
+import type { OnLogMismatch } from "../api/system.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { isoTime } from "../text/iso-time.ts";
 import { formatBytes, formatDuration, formatNumberOf } from "../text/quantities.ts";
@@ -28,12 +29,26 @@ const FUTURE_MS = 60_000;
 /** How long an index that was moved aside at the start is reported (ms). */
 const MOVED_ASIDE_MS = 24 * 3_600_000;
 
-/** Completes the status of a node with its findings and its verdict. `now` is in milliseconds since 1970. */
-export function withFindings(facts: NodeFacts, now: number): NodeStatus {
+/**
+ * Completes the status of a node with its findings and its verdict. `now` is in milliseconds since 1970, and `different`
+ * is what the node does if it finds another log.
+ */
+export function withFindings(
+  facts: NodeFacts,
+  now: number,
+  different: OnLogMismatch["different"] = "halt",
+): NodeStatus {
   const { node, phase } = facts;
   const findings = nodeFindings(facts, now);
+  if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
   return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };
 }
+
+const ACCEPTED = {
+  message:
+    '"on-log-mismatch": {"different": "rebuild"} is set: if the log is lost or replaced, this node moves its index aside.',
+  hint: "Remove it from cairn/tx-log once it has served its purpose, and restart the node.",
+};
 
 /** Returns what needs attention on a node, worst first. */
 function nodeFindings(facts: NodeFacts, now: number): Finding[] {

@@ -1,5 +1,4 @@
 import { systemClock } from "@cairn/checkpoint";
-import type { CheckpointerOptions } from "@cairn/checkpoint";
 import { type CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
@@ -11,6 +10,7 @@ import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { NodeObservation } from "./node-observation.ts";
+import type { System } from "../api/system.ts";
 import { VERSION } from "../api/version.ts";
 
 /** The parts of a node's life that /status reports. */
@@ -42,7 +42,7 @@ export async function nodeStatus(
     logWarnings: warnings,
   }: Pick<NodeStatus, "stalled"> &
     Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
-  options: Pick<CheckpointerOptions, "store" | "approxFrequency"> | undefined,
+  system: Pick<System, "checkpointer" | "onLogMismatch">,
   resources: NodeResources,
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
@@ -88,7 +88,13 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     stalled,
-    checkpoints: statusOfCheckpoints({ checkpointer, upkeep, report, observation, options }),
+    checkpoints: statusOfCheckpoints({
+      checkpointer,
+      upkeep,
+      report,
+      observation,
+      options: system.checkpointer,
+    }),
     logBackup: (state === undefined ? undefined : logBackup?.status(state.txId)) ?? null,
     failure:
       failure === undefined
@@ -102,7 +108,7 @@ export async function nodeStatus(
           },
     resources,
   };
-  return withFindings(facts, systemClock.now());
+  return withFindings(facts, systemClock.now(), system.onLogMismatch.different);
 }
 
 /**

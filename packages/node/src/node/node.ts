@@ -47,10 +47,7 @@ const INDEX_WAIT_AT_STOP_MS = 1_000;
 export interface RunOptions {
   /** The logger. Defaults to a silent one. */
   readonly logger?: Logger;
-  /**
-   * Called at the beginning and the end of each task, such as a checkpoint round, a restore, a look at the backup or a
-   * trim.
-   */
+  /** Called at the beginning and the end of each task, such as a checkpoint round or a trim. */
   readonly onEvent?: NodeEventListener;
   /** The approximate interval between comparisons with other nodes (ms). Only tests set it. */
   readonly compareEveryMs?: number;
@@ -207,7 +204,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
 
   async status(): Promise<NodeStatus> {
     const resources = await this.#resources.current();
-    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system.checkpointer, resources);
+    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system, resources);
   }
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = DEFAULT_CLUSTER_WAIT_MS } = {}) =>

@@ -7,6 +7,10 @@ import { RefusedSubmissions } from "../../src/observe/refused-submissions.ts";
 import { LastResults } from "../../src/observe/last-results.ts";
 import { RESOURCES } from "../http/memory-node.ts";
 
+const SYSTEM: Parameters<typeof nodeStatus>[3] = {
+  checkpointer: undefined,
+  onLogMismatch: { regressed: "rebuild", different: "halt" },
+};
 const QUIET = { stalled: null, divergence: null, logWarnings: [] };
 
 it("the status never reports a failed node without its failure, even if the node fails while the log is queried", async () => {
@@ -41,30 +45,44 @@ it("the status never reports a failed node without its failure, even if the node
       refusals: new RefusedSubmissions(),
     },
   };
-  const ask = async () => await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
+  const ask = async () => await nodeStatus("a", parts, QUIET, SYSTEM, RESOURCES);
   expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
   expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
 });
 
+const UNCOMPARED: StatusParts = {
+  phase: "ready",
+  reportedPhase: "ready",
+  failure: undefined,
+  recovery: { retries: true, nextTryAt: undefined },
+  log: { name: "cairn", bounds: () => Promise.resolve({ first: 1, last: 1 }) } as unknown as TxLog,
+  logName: "cairn",
+  isLogAway: true,
+  identity: undefined,
+  index: undefined,
+  report: new JoinReport(),
+  services: undefined,
+  observation: {
+    lastResults: new LastResults(),
+    refusals: new RefusedSubmissions(),
+  },
+};
+
 it("the bounds of a log that has not been compared yet are not reported as those of the node's log", async () => {
-  const parts: StatusParts = {
-    phase: "ready",
-    reportedPhase: "ready",
-    failure: undefined,
-    recovery: { retries: true, nextTryAt: undefined },
-    log: { name: "cairn", bounds: () => Promise.resolve({ first: 1, last: 1 }) } as unknown as TxLog,
-    logName: "cairn",
-    isLogAway: true,
-    identity: undefined,
-    index: undefined,
-    report: new JoinReport(),
-    services: undefined,
-    observation: {
-      lastResults: new LastResults(),
-      refusals: new RefusedSubmissions(),
-    },
-  };
-  const { log } = await nodeStatus("a", parts, QUIET, undefined, RESOURCES);
+  const { log } = await nodeStatus("a", UNCOMPARED, QUIET, SYSTEM, RESOURCES);
   expect(log).toMatchObject({ firstTxId: null, lastTxId: null, reachable: false, exists: null });
   expect(log.warnings.map(({ code }) => code)).toEqual(["LOG_UNREACHABLE"]);
 });
+
+it.each([
+  ["rebuild", ["different-log-accepted"]],
+  ["halt", []],
+] as const)(
+  "a node reports that the next loss of its log would move a good index aside: %s, %j",
+  async (different, codes) => {
+    const system = { ...SYSTEM, onLogMismatch: { regressed: "rebuild", different } as const };
+    const { findings } = await nodeStatus("a", UNCOMPARED, QUIET, system, RESOURCES);
+    const notices = findings.filter(({ severity }) => severity === "notice");
+    expect(notices.map(({ code }) => code)).toEqual(codes);
+  },
+);
