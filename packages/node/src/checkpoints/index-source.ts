@@ -82,10 +82,7 @@ async function readCaptured(
   throw removed(dir);
 }
 
-/**
- * Returns whether files of the copy have been removed, now or before `captured` was listed. Files that LevelDB itself
- * replaces do not count.
- */
+/** Returns whether files of the copy were removed, apart from those that LevelDB itself replaces. */
 async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
   if (!captured.includes("CURRENT")) return true;
   const left = new Set(await namesIn(dir));

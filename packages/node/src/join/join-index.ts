@@ -173,10 +173,7 @@ async function keepLocal(
   return newer;
 }
 
-/**
- * Restores a checkpoint beyond the messages that the log lacks after the local index. Returns undefined if there is
- * none.
- */
+/** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */
 async function leapGap(
   context: JoinContext,
   identity: LogIdentity,

@@ -47,10 +47,7 @@ export class JoinSources {
     }
   }
 
-  /**
-   * Returns the current state of the sources as a string; undefined if the log does not respond, or `signal` is aborted
-   * first.
-   */
+  /** Describes the sources; undefined if the log does not respond, or `signal` is aborted first. */
   async #look(stores: readonly CheckpointStore[], signal: AbortSignal): Promise<string | undefined> {
     try {
       return await unlessAborted(this.#describe(stores), signal);

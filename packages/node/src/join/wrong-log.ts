@@ -48,10 +48,7 @@ export async function requireNoLostLog(context: WrongLogContext, identity: LogId
   if (found.holders.length > 0) throw emptyLog(log, found, { isThere: true });
 }
 
-/**
- * Creates the log, unless something shows that it had transactions: a wrong address must not be mistaken for an empty
- * cluster.
- */
+/** Creates the log unless something shows that it had transactions: a wrong address is no empty cluster. */
 export async function beginLog(context: WrongLogContext, local: IndexState | undefined): Promise<void> {
   const { log, system, logger } = context;
   const own = local && `the local index holds transactions up to ${local.txId}`;

@@ -33,19 +33,13 @@ export interface FollowLogOptions {
   readonly anchor?: Anchor | undefined;
   /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;
-  /**
-   * The last position to yield. The log held it when the caller determined it. Without `upTo`, reading continues with
-   * new messages.
-   */
+  /** The last position to yield, which the log held before. Without it, reading continues with new messages. */
   readonly upTo?: number;
   readonly signal: AbortSignal;
   readonly onState?: ((state: LogState) => void) | undefined;
   /** Called whenever a reading begins, that is, at the start and after each interruption. */
   readonly onReading?: () => void;
-  /**
-   * Called whenever a reading ends too early. Until the next reading begins, the log may be a different one than
-   * before.
-   */
+  /** Called whenever a reading ends too early. Until the next one begins, the log may be a different one. */
   readonly onInterrupted?: () => void;
   /** The bounds of one array, as in {@link TxLog.read}. */
   readonly maxMessages?: number | undefined;

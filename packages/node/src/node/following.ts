@@ -66,10 +66,7 @@ export class Following {
     this.#doubt.abort(error);
   }
 
-  /**
-   * Follows the log until `signal` is aborted. Throws the error that made the log or the index fail, or the error passed
-   * to {@link doubt}.
-   */
+  /** Returns once `signal` is aborted. Throws what made the log or the index fail, or the error of {@link doubt}. */
   async run(signal: AbortSignal): Promise<void> {
     const ended = new AbortController();
     const caughtUp = resolvable();

@@ -38,10 +38,7 @@ export class LogWatch {
     this.#life = life;
   }
 
-  /**
-   * Returns the problems found by the last inspection, and the warning from joining that the log may be the wrong one
-   * (join/join-index.ts).
-   */
+  /** The problems that the last inspection found, and the warning from joining that the log may be the wrong one. */
   get warnings(): NodeStatus["log"]["warnings"] {
     const { wrongLog } = this.#life.report;
     const lasting = [wrongLog, this.#lost].filter((one) => one !== undefined);

@@ -192,10 +192,7 @@ async function isOfLog(
   });
 }
 
-/**
- * Returns the segments that may hold evicted content, and the time at which the last of them may be removed because of
- * its age.
- */
+/** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */
 function inSegments(
   found: BackedUp | null,
   { txId, notBefore }: Content,

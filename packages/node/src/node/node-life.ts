@@ -108,10 +108,7 @@ export class NodeLife implements ComparedNode {
     return this.services === undefined ? "replaying" : "ready";
   }
 
-  /**
-   * Returns the phase for the status and health checks. A draining node counts as stopping, even though it still
-   * serves.
-   */
+  /** The phase for the status and health checks: a draining node counts as stopping although it still serves. */
   get reportedPhase(): Phase {
     return this.#isDraining && this.phase === "ready" ? "stopping" : this.phase;
   }

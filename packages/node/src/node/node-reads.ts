@@ -287,10 +287,7 @@ export class NodeReads {
     return error;
   }
 
-  /**
-   * Returns the index for a read, once it contains the requested transactions. `items` is the maximum number of items
-   * that the read returns.
-   */
+  /** Returns the index for a read of at most `items`, once it contains the requested transactions. */
   async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
     const { stale = false, items = 1 } = options;
     if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);

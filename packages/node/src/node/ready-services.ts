@@ -51,10 +51,7 @@ export interface ServiceParts extends JoinedIndex {
 
 /** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
 const CHECKPOINTER_STOP_MS = 5_000;
-/**
- * The time within which other work with stores must end once it has been aborted. Most of it ends at once, but a store
- * may never respond.
- */
+/** How long other work with stores may take to end once it was aborted: a store may never respond. */
 const STORE_WORK_STOP_MS = 5_000;
 
 const LEFT: FeedEnd = {
@@ -63,10 +60,7 @@ const LEFT: FeedEnd = {
     "The node is closing its index. Reopen the watch after this transaction, at another node or when this one is ready.",
 };
 
-/**
- * The services that a ready node runs until it leaves its index: the checkpointer, the log backup, upkeep, the scrub,
- * the purge and watches.
- */
+/** The services that a ready node runs until it leaves its index. */
 export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;
@@ -186,10 +180,7 @@ function checkpointerListener(events: EventDispatcher, logger: Logger): (event: 
   };
 }
 
-/**
- * Returns a function that finds, in the log's store, the earlier logs that a log continues. They never change, so they
- * are read only once.
- */
+/** Finds, in the log's store, the earlier logs that a log continues. They never change, so they are read once. */
 function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
   let known: readonly EarlierEnd[] | undefined;
   return async () => (known ??= await new EarlierLogs([store]).ends(birth));

@@ -75,10 +75,7 @@ export async function buildPlanned(
   }
 }
 
-/**
- * Moves a built index to `target` on the same file system and flushes it. `target` must be an empty folder, or must not
- * exist.
- */
+/** Moves a built index to `target`, a new or empty folder on the same file system, and flushes it. */
 export async function placePast({ live }: PastIndex, target: string): Promise<void> {
   for (const name of await readdir(live)) await syncFile(path.join(live, name));
   await syncFolder(live);

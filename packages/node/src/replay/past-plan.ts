@@ -58,10 +58,7 @@ export interface PastPlan {
    * not searched if the point is a transaction.
    */
   readonly others: readonly OtherHistory[];
-  /**
-   * The runs of transactions in the log or its backup, whichever reaches further. There are none if neither can be
-   * read.
-   */
+  /** The runs of transactions in the log or its backup, whichever reaches further; none if neither can be read. */
   readonly covered: readonly TxRange[];
 }
 
@@ -149,10 +146,7 @@ async function historiesUpTo(
   return { latest: found.latest, others };
 }
 
-/**
- * Plans to read the log or its backup up to the requested point or the nearest reachable one before it; undefined if
- * there is none.
- */
+/** Plans to read up to the requested point or the nearest readable one before it; undefined if there is none. */
 async function planReading(
   readable: Readable,
   checkpoints: readonly CandidateCheckpoint[],
@@ -201,10 +195,7 @@ async function findReadable(
     : { history, identity, last: backup.last, source: "backup", backup, covered: backup.covered };
 }
 
-/**
- * Returns the number and the total size of the segments that are read, including those of the logs that this one
- * continues.
- */
+/** Counts the segments that are read, including those of the logs that this one continues. */
 async function segmentsRead(
   { backup, history, identity }: Readable,
   from: TxId,

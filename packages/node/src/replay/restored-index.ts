@@ -123,10 +123,7 @@ export async function latestOf(
   return new Map([...logs].filter(([id]) => isLatest(id)));
 }
 
-/**
- * Returns the ids of the logs that have checkpoints or a backup in a store, with their names if checkpoints contain
- * them.
- */
+/** Returns the ids of the logs in a store, with their names if checkpoints contain them. */
 export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
   const logs = new Map<string, string>();
   for (const id of await listBackups(store)) logs.set(id, "");

@@ -14,10 +14,7 @@ export interface EvictionParts {
 }
 
 const LOOK_EVERY_MS = 10_000;
-/**
- * The maximum duration of one purge, and the maximum time for which a capture waits for a purge. The next purge
- * continues the work.
- */
+/** The maximum duration of a purge, and of a capture's wait for one. The next purge continues the work. */
 const MAX_PURGE_MS = 30_000;
 /** The share is small, because compactions make writers wait for the disk. */
 const MAX_SHARE = 0.1;
@@ -42,10 +39,7 @@ export class EvictionUpkeep {
     this.#work = repeatWork(parts.clock ?? systemClock, times, work, (error) => this.#failed(error));
   }
 
-  /**
-   * Purges before a capture, for a limited time. Throws if it finds damage. Other failures are logged and do not
-   * prevent the checkpoint.
-   */
+  /** Purges for a limited time. Throws if it finds damage; other failures do not prevent the checkpoint. */
   async beforeCapture(): Promise<void> {
     const { signal } = this.#stopped;
     if (signal.aborted) return;

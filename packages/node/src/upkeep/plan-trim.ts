@@ -14,10 +14,7 @@ export interface TrimOptions {
   readonly stores: readonly CheckpointStore[];
   /** The file format that the nodes can open. */
   readonly kvFormat: string;
-  /**
-   * The age (ms, relative to the newest message) below which messages are kept. If undefined, messages are trimmed
-   * regardless of their age.
-   */
+  /** The age (ms, relative to the newest message) below which messages are kept. If undefined, age does not count. */
   readonly keep?: number | undefined;
   /** The segments of backups that have already been read and are not read again. Defaults to none. */
   readonly reads?: SegmentReads | undefined;

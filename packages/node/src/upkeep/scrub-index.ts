@@ -8,10 +8,7 @@ import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 
 export interface ScrubParts {
   readonly index: Pick<IndexStore, "scrub">;
-  /**
-   * The time from the beginning of one pass over all tables to the beginning of the next (ms); undefined disables
-   * scrubs.
-   */
+  /** The time from the beginning of one pass to that of the next (ms); undefined disables scrubs. */
   readonly every: number | undefined;
   readonly events: EventDispatcher;
   readonly logger: Logger;

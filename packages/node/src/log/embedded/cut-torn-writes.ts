@@ -3,10 +3,7 @@ import { basename, join } from "node:path";
 import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-rows.ts";
 
-/**
- * The subfolder of the log's folder for bytes that were cut off. LevelDB ignores it, but a copy of the log's folder
- * includes it.
- */
+/** The subfolder for bytes that were cut off. LevelDB ignores it, but a copy of the log's folder includes it. */
 const ASIDE = "torn";
 /** The maximum number of entries in this subfolder. The oldest entries are removed. */
 const MAX_ASIDE_ENTRIES = 10;

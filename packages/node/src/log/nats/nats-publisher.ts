@@ -85,10 +85,7 @@ export class NatsPublisher implements LinkListener {
   #waiting: Flight[] = [];
   #inflightBytes = 0;
   #counter = 0;
-  /**
-   * True while no new messages are sent, because the connection is down, or because a retry that keeps the order is
-   * scheduled.
-   */
+  /** True while nothing new is sent: the connection is down, or a retry that keeps the order is scheduled. */
   #paused = false;
   #tick: NodeJS.Timeout | undefined;
   #isPumpDue = false;
@@ -169,10 +166,7 @@ export class NatsPublisher implements LinkListener {
     });
   }
 
-  /**
-   * Sends all messages submitted in this turn of the event loop together, because each write to the socket is
-   * expensive.
-   */
+  /** Sends all messages of this turn of the event loop together: each write to the socket is expensive. */
   #pumpSoon(): void {
     if (this.#isPumpDue) return;
     this.#isPumpDue = true;

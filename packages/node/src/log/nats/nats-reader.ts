@@ -243,10 +243,7 @@ export class NatsReader implements LinkListener {
     return this.#buffer.splice(0, count);
   }
 
-  /**
-   * Counts missed heartbeats in ticks of a timer rather than in time, because no tick passes while this process is
-   * busy.
-   */
+  /** Counts missed heartbeats in ticks of a timer: no tick passes while this process is busy. */
   #countSilence(): void {
     if (this.#slots.every(({ remaining }) => remaining === 0)) return;
     this.#silentTicks += 1;

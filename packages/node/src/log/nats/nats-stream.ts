@@ -27,10 +27,7 @@ const CREATE_DEADLINE_MS = 30_000;
 const CREATE_BACKOFF = { firstMs: 20, maxMs: 1_000 };
 /** The pause before a message inside the stream that the server reported as missing is requested again (ms). */
 const ABSENT_AGAIN_MS = 1_000;
-/**
- * The maximum number of retries after the birth record was permanently refused. The refusal may have come from another
- * stream.
- */
+/** The maximum number of retries after a permanent refusal, which may have come from another stream. */
 const MAX_FINAL_REFUSALS = 6;
 
 interface StreamCreation {
@@ -126,10 +123,7 @@ export class NatsStream {
     return info === undefined ? undefined : targetOf(info);
   }
 
-  /**
-   * Reads a message. It does not use "direct get", because a lagging replica would report an existing message as
-   * absent.
-   */
+  /** Does not use "direct get": a lagging replica would report an existing message as absent. */
   async fetch(position: number): Promise<LogMessage | undefined> {
     if (position < 1) return undefined;
     const message = await this.#tryFetch(position);
