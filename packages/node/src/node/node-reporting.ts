@@ -73,9 +73,9 @@ export class NodeReporting {
       system.nodeId,
       {
         status,
-        reached: async (txId, waitMs) => await life.position.reached(txId, waitMs),
-        digestAt: async (log, txId) => await this.#check.digestAt(log, txId),
-        check: async (log, txId, signal, onWork) => await this.#check.check(log, txId, signal, onWork),
+        reached: (...wanted) => life.position.reached(...wanted),
+        digestAt: (...of) => this.#check.digestAt(...of),
+        check: (...of) => this.#check.check(...of),
         compare: async ({ node, log, chains }) => await this.#past.compare(node, log, chains),
       },
       logger,

@@ -107,12 +107,8 @@ export class StallWatch {
     if (wasStalled) this.#options.onChange();
   }
 
-  #stalledMs(): number {
-    return Math.round(this.#clock.now() - this.#since);
-  }
-
   #describe({ phase, txId }: Movement, { what, text }: WaitingFor): Omit<Stall, "forMs"> {
-    const since = new Date(systemClock.now() - this.#stalledMs()).toISOString();
+    const since = new Date(systemClock.now() - Math.round(this.#clock.now() - this.#since)).toISOString();
     const message = `The node is ${phase} at transaction ${txId} and is waiting for ${text}.`;
     return { phase, txId, since: this.#stall?.since ?? since, waitingFor: what, message };
   }

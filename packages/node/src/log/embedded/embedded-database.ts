@@ -67,7 +67,8 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     if (options.create === true) await beginUnlessThere(path, options);
     const exists = await hasDatabase(path);
     const end = exists ? await checkTail(path, options) : undefined;
-    const unchecked = exists ? await checkTables(path) : undefined;
+    // Must precede opening: an open LevelDB compacts at once, and on a damaged key fails an assertion, every time.
+    const unchecked = exists ? await checkBeforeOpening(path) : undefined;
     const make = (): Database =>
       new ClassicLevel(path, {
         // LevelDB treats a CURRENT file that it cannot read (EIO, EACCES) as missing, and would create a new database
@@ -89,7 +90,8 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     return { database, unchecked };
   } catch (error) {
     claim?.release();
-    throw isCairnError(error, "INDEX_LOCKED") ? inUse(path, error) : databaseError(path, error);
+    if (isCairnError(error, "INDEX_LOCKED")) throw inUse(path, error);
+    throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : databaseError(path, error);
   }
 }
 
@@ -122,16 +124,7 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
     if (await isLockedElsewhere(path)) return undefined;
     // If CURRENT is empty, the path of the manifest that it names is the folder itself (EISDIR).
     if (["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "")) throw damagedFile(path, error);
-    throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
-  }
-}
-
-/** Must precede opening: an open LevelDB compacts at once, and on a damaged key fails an assertion, every time. */
-async function checkTables(path: string): Promise<UncheckedTables | undefined> {
-  try {
-    return await checkBeforeOpening(path);
-  } catch (error) {
-    throw isCairnError(error, "INDEX_CORRUPT") ? damagedFile(path, error) : error;
+    throw error;
   }
 }
 

@@ -71,12 +71,17 @@ class FolderNames {
   }
 }
 
+interface StorageEvents extends Required<Pick<OpeningOptions, "onNotice">> {
+  /** Called when messages were added, or the database was closed, reopened or found to be damaged. */
+  readonly onChange: () => void;
+  /** Called when messages are being written. */
+  readonly onStoring: (messages: readonly LogMessage[]) => void;
+}
+
 /** The embedded log's database and its contents. It has one writer at a time. */
 export class EmbeddedStorage {
   readonly path: string;
-  readonly #onChange: () => void;
-  readonly #onStoring: (messages: readonly LogMessage[]) => void;
-  readonly #onNotice: (sentence: string) => void;
+  readonly #events: StorageEvents;
   readonly #names: FolderNames;
   #database: Database | undefined;
   #contents = nothing();
@@ -94,26 +99,9 @@ export class EmbeddedStorage {
   /** Resolves when the last change in progress has ended. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /**
-   * `onChange` is called when messages have been added, or when the database has been closed, reopened or found to be
-   * damaged, and `onStoring` when messages are being written. For `onNotice`, see {@link OpeningOptions}.
-   */
-  constructor(
-    path: string,
-    {
-      onChange,
-      onStoring,
-      onNotice,
-    }: {
-      readonly onChange: () => void;
-      readonly onStoring: (messages: readonly LogMessage[]) => void;
-      readonly onNotice: (sentence: string) => void;
-    },
-  ) {
+  constructor(path: string, events: StorageEvents) {
     this.path = path;
-    this.#onChange = onChange;
-    this.#onStoring = onStoring;
-    this.#onNotice = onNotice;
+    this.#events = events;
     this.#names = new FolderNames(path);
   }
 
@@ -155,7 +143,7 @@ export class EmbeddedStorage {
     return this.#damage === undefined && this.#database === database;
   }
 
-  async open(options: OpeningOptions = { onNotice: this.#onNotice }): Promise<void> {
+  async open(options: OpeningOptions = this.#events): Promise<void> {
     const { database, unchecked } = await openDatabase(this.path, options);
     try {
       this.#contents = await readContents(database);
@@ -193,14 +181,14 @@ export class EmbeddedStorage {
       // Other failures, such as an unreadable disk, will also be reported by the next read or write.
       if (!isCairnError(error, "INDEX_CORRUPT")) return;
       this.#damage = damagedFile(this.path, error);
-      this.#onChange();
+      this.#events.onChange();
     }
   }
 
   /** Writes the log id and the birth record, unless the log holds a message. */
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     await this.#exclusively(async () => {
-      if (this.#database === undefined) await this.open({ create: true, onNotice: this.#onNotice });
+      if (this.#database === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
       if (this.#last > 0) return;
       const logId = this.logId ?? randomUUID();
       try {
@@ -218,7 +206,7 @@ export class EmbeddedStorage {
       }
       this.#contents = { ...this.#contents, logId };
       this.#last = 1;
-      this.#onChange();
+      this.#events.onChange();
     });
   }
 
@@ -310,7 +298,7 @@ export class EmbeddedStorage {
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {
       const writing = this.#batch(this.database, last, rows);
-      this.#onStoring(messages);
+      this.#events.onStoring(messages);
       await writing;
     } catch (error) {
       this.#failure = databaseError(this.path, error);
@@ -319,7 +307,7 @@ export class EmbeddedStorage {
     }
     this.#last = last;
     this.#recent.add(messages);
-    this.#onChange();
+    this.#events.onChange();
   }
 
   /**
@@ -348,7 +336,7 @@ export class EmbeddedStorage {
     if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
     const acknowledged = this.#last;
     await this.close();
-    this.#onChange();
+    this.#events.onChange();
     // If the folder was removed or its volume unmounted, opening would create a new log.
     if (!(await hasDatabase(this.path))) throw failure;
     // The callers of writes that are cut off here have already received the failure, so no copy is kept.

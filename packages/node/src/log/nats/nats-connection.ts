@@ -54,11 +54,9 @@ export class NatsLink {
 
   private constructor(
     connection: NatsConnection,
-    {
-      options,
-      servers,
-      tls,
-    }: { options: NatsConnectionOptions; servers: readonly NatsServer[]; tls: NatsTls },
+    options: NatsConnectionOptions,
+    servers: readonly NatsServer[],
+    tls: NatsTls,
   ) {
     this.connection = connection;
     this.place = serverList(servers);
@@ -102,7 +100,7 @@ export class NatsLink {
       }
       throw (await tlsFailure(servers, tls, timeout)) ?? connectError(servers, error);
     }
-    const link = new NatsLink(connection, { options, servers, tls });
+    const link = new NatsLink(connection, options, servers, tls);
     if (signal?.aborted === true) await link.close();
     signal?.throwIfAborted();
     return link;

@@ -8,9 +8,9 @@ type TlsFiles = Pick<TlsOptions, "caFile" | "certFile" | "keyFile">;
 
 /** The contents of the files, as Node's TLS accepts them. */
 interface TlsContents {
-  readonly ca?: Uint8Array;
-  readonly cert?: Uint8Array;
-  readonly key?: Uint8Array;
+  readonly ca: Uint8Array | undefined;
+  readonly cert: Uint8Array | undefined;
+  readonly key: Uint8Array | undefined;
 }
 
 /** The client would report faults in the files as an unreachable server. `CONFIG_INVALID` names the parameter. */
@@ -28,11 +28,7 @@ export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Pro
       "Use the key that belongs to the certificate, or the certificate that belongs to the key.",
     );
   }
-  return {
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined ? {} : { cert }),
-    ...(key === undefined ? {} : { key }),
-  };
+  return { ca, cert, key };
 }
 
 /** Reads a file that the configuration names. Throws `CONFIG_INVALID`, with the parameter's name, if the file cannot be read. */
