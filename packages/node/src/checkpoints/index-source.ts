@@ -129,21 +129,17 @@ export async function capturedState(
 
 type ReplayTime = NonNullable<CheckpointSource["replayTimeMs"]>;
 
-/** `fetch` reads the log combined with its backup; `inspect` returns the warnings about the log itself. */
-type Readable = Pick<TxLog, "fetch"> & Required<Pick<TxLog, "inspect">>;
-
 /**
  * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
- * `index`; undefined if some nodes might not be able to replay. `timeFor` returns the time for a number of transactions
- * (ms).
+ * `index`; undefined if some nodes might not be able to replay. `log` is combined with its backups.
  */
 export function replayTime(
   index: Pick<IndexStore, "state">,
-  log: Readable,
-  timeFor: (transactions: number) => number,
+  log: Pick<TxLog, "fetch" | "inspect">,
+  rate: { timeFor(transactions: number): number },
 ): ReplayTime {
   return async (manifest) =>
-    (await isReadable(log, manifest)) ? timeFor(index.state.txId - manifest.txId) : undefined;
+    (await isReadable(log, manifest)) ? rate.timeFor(index.state.txId - manifest.txId) : undefined;
 }
 
 /**
@@ -152,14 +148,14 @@ export function replayTime(
  * it loses messages.
  */
 async function isReadable(
-  log: Readable,
+  log: Pick<TxLog, "fetch" | "inspect">,
   { anchor, log: { offset } }: Parameters<ReplayTime>[0],
 ): Promise<boolean> {
   const position = anchor.txId - offset;
   try {
     if ((await log.fetch(position)) === undefined || (await log.fetch(position + 1)) === undefined)
       return false;
-    return (await log.inspect()).length === 0;
+    return ((await log.inspect?.()) ?? []).length === 0;
   } catch (error) {
     // If this node cannot read the log, other nodes may not be able to read it either. In that case, an additional
     // checkpoint does no harm.

@@ -1,8 +1,8 @@
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
-import { isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
-import { askBounds } from "./node-status.ts";
+import { answerOf } from "./node-status.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
@@ -72,8 +72,11 @@ async function firstOfLog(
   offset: number,
   limit: Deadline,
 ): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
-  const bounds = await withTimeout(askBounds(log), limit.leftMs).then(unlessTimedOut(undefined));
-  return { txId: (bounds?.first ?? 1) + offset, isKnown: bounds !== undefined };
+  const asked =
+    log && (await withTimeout(answerOf(log.bounds()), limit.leftMs).then(unlessTimedOut(undefined)));
+  if (asked instanceof CairnError && asked.code !== "LOG_UNREACHABLE") throw asked;
+  const isKnown = asked !== undefined && !(asked instanceof CairnError);
+  return { txId: (isKnown ? asked.first : 1) + offset, isKnown };
 }
 
 /** Returns a function that passes on a result, but returns `otherwise` for a timeout. */

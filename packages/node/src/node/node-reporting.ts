@@ -1,7 +1,7 @@
 import { type Clock, systemClock, unlessAborted, systemRandom } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
-import type { CairnError } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import { tellLeaving } from "../cluster/ask-cluster.ts";
 import { ClusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
@@ -13,7 +13,7 @@ import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
-import { askBounds } from "./node-status.ts";
+import { answerOf } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
@@ -210,13 +210,12 @@ export class NodeReporting {
     }
     // The unreachable log has already been reported, and no other work is known to be pending.
     if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
-    const refusals: CairnError[] = [];
-    const bounds = await askBounds(log, (error) => refusals.push(error));
-    if (bounds === undefined) {
+    const bounds = await answerOf(log.bounds());
+    if (bounds === undefined || bounds instanceof CairnError) {
       // The code that follows the log receives the same error immediately and reports it.
-      if (phase === "ready" && refusals.length > 0 && this.stalled === null) return undefined;
-      const [refusal] = refusals.map(inBrackets);
-      return { what: "log", text: `the log "${log.name}", which does not respond${refusal ?? why}` };
+      if (phase === "ready" && bounds !== undefined && this.stalled === null) return undefined;
+      const refusal = bounds === undefined ? why : inBrackets(bounds);
+      return { what: "log", text: `the log "${log.name}", which does not respond${refusal}` };
     }
     if (phase === "restoring") {
       return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };

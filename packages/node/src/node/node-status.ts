@@ -1,5 +1,5 @@
 import { systemClock } from "@cairn/checkpoint";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
@@ -138,19 +138,14 @@ async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   }
 }
 
-/** Returns the bounds of a log; undefined if it does not respond within two seconds. Passes `LOG_UNREACHABLE` to `onUnreachable`. */
-export async function askBounds(
-  log: TxLog | undefined,
-  onUnreachable?: (error: CairnError) => void,
-): Promise<LogBounds | undefined> {
-  if (log === undefined) return undefined;
+/** Returns what a log answers, or its error; undefined if it does not respond within two seconds. */
+export async function answerOf<T>(asked: Promise<T>): Promise<T | CairnError | undefined> {
   try {
-    const bounds = await withTimeout(log.bounds(), LOG_ANSWER_MS);
-    return bounds === TIMED_OUT ? undefined : bounds;
+    const answer = await withTimeout(asked, LOG_ANSWER_MS);
+    return answer === TIMED_OUT ? undefined : answer;
   } catch (error) {
-    if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
-    onUnreachable?.(error);
-    return undefined;
+    if (error instanceof CairnError) return error;
+    throw error;
   }
 }
 
@@ -191,30 +186,18 @@ async function lookAtLog(
   const { log, failure, isLogAway, identity } = parts;
   // Opening the log is the first step, so only the log itself can be the obstacle.
   if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
-  try {
-    const bounds = await withTimeout(log.bounds(), LOG_ANSWER_MS);
-    if (bounds === TIMED_OUT) return SILENT;
+  const bounds = await answerOf(log.bounds());
+  if (bounds === undefined) return SILENT;
+  if (!(bounds instanceof CairnError)) {
     // The node may have noticed another log in the meantime.
     const isOther = identity !== undefined && parts.identity !== identity;
     return isLogAway || parts.isLogAway || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
-  } catch (error) {
-    // The code that uses the log reports the error, and the status contains it as `failure`.
-    if (!isCairnError(error)) throw error;
-    const { code, message, hint = "" } = error;
-    if (code !== "LOG_UNREACHABLE") return { reachable: ANSWERING_CODES.has(code), exists: null };
-    if ((await doesExist(log)) === false) return { reachable: true, exists: false };
-    return { reachable: false, exists: null, problem: { code, message, hint } };
   }
-}
-
-async function doesExist(log: TxLog): Promise<boolean | undefined> {
-  try {
-    const exists = await withTimeout(log.exists(), LOG_ANSWER_MS);
-    return exists === TIMED_OUT ? undefined : exists;
-  } catch (error) {
-    if (isCairnError(error)) return undefined;
-    throw error;
-  }
+  // The code that uses the log reports the error, and the status contains it as `failure`.
+  const { code, message, hint = "" } = bounds;
+  if (code !== "LOG_UNREACHABLE") return { reachable: ANSWERING_CODES.has(code), exists: null };
+  if ((await answerOf(log.exists())) === false) return { reachable: true, exists: false };
+  return { reachable: false, exists: null, problem: { code, message, hint } };
 }
 
 /** The codes of errors which mean that a server responds but has no usable log. */

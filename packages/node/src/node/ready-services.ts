@@ -123,15 +123,11 @@ function startCheckpointing(
     purge,
     onError: suspect,
   });
-  const readable = {
-    fetch: async (position: number) => await history.fetch(position),
-    inspect: async () => (await log.inspect?.()) ?? [],
-  };
   const source = {
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
     isDamaged: (name: string): boolean => doubts.isDamaged(name),
-    replayTimeMs: replayTime(index, readable, (transactions) => rate.timeFor(transactions)),
+    replayTimeMs: replayTime(index, history, rate),
   };
   return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
 }
