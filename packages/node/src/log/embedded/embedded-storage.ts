@@ -318,6 +318,11 @@ export class EmbeddedStorage {
     await this.#names.flush();
   }
 
+  /** Resolves when the changes that were begun have ended. */
+  async idle(): Promise<void> {
+    await this.#turn;
+  }
+
   async #exclusively<T>(change: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(change);
     this.#turn = done.catch(() => undefined);

@@ -42,7 +42,6 @@ class EmbeddedTxLog implements TxLog {
   /** Callbacks that wake the readers at the end of the log. */
   readonly #atTail = new Set<() => void>();
   readonly #storing = new Set<(messages: readonly LogMessage[]) => void>();
-  #creating: Promise<void> | undefined;
   #closed = false;
 
   constructor(path: string, { name = basename(path), onNotice = () => undefined }: EmbeddedTxLogOptions) {
@@ -72,12 +71,7 @@ class EmbeddedTxLog implements TxLog {
 
   async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     this.#check();
-    this.#creating ??= this.#storage.begin(birthRecord);
-    try {
-      await this.#creating;
-    } finally {
-      this.#creating = undefined;
-    }
+    await this.#storage.begin(birthRecord);
   }
 
   async append(payload: Uint8Array, options: { messageId?: string } = {}): Promise<Appended> {
@@ -164,8 +158,8 @@ class EmbeddedTxLog implements TxLog {
   async close(): Promise<void> {
     this.#closed = true;
     this.#wakeReaders();
-    await Promise.allSettled([this.#creating]);
     await this.#commit.idle();
+    await this.#storage.idle();
     await this.#storage.close();
   }
 
