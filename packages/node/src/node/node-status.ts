@@ -1,12 +1,12 @@
-import { systemClock } from "@cairn/checkpoint";
+import { type CheckpointerStatus, systemClock } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
-import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
+import type { Chains, NodeResources, NodeStatus, VerifiedSummary } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime } from "../text/iso-time.ts";
-import { statusOfCheckpoints } from "../checkpoints/checkpoint-status.ts";
+import type { LastResults } from "../observe/last-results.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { NodeObservation } from "./node-observation.ts";
@@ -47,8 +47,7 @@ export async function nodeStatus(
 ): Promise<NodeStatus> {
   // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
   // failure.
-  const { reportedPhase: phase, index, identity, report, observation, failure, recovery } = parts;
-  const { checkpointer, upkeep, logBackup } = parts.services ?? {};
+  const { reportedPhase: phase, index, identity, report, observation, failure, recovery, services } = parts;
   const { reachable, exists, bounds, problem } = await lookAtLog(parts);
   const isReported =
     problem === undefined ||
@@ -88,14 +87,8 @@ export async function nodeStatus(
     join: report.join,
     progress: report.progress,
     stalled,
-    checkpoints: statusOfCheckpoints({
-      checkpointer,
-      upkeep,
-      report,
-      observation,
-      options: system.checkpointer,
-    }),
-    logBackup: (state === undefined ? undefined : logBackup?.status(state.txId)) ?? null,
+    checkpoints: statusOfCheckpoints(services, parts, system.checkpointer),
+    logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
     failure:
       failure === undefined
         ? null
@@ -109,6 +102,61 @@ export async function nodeStatus(
     resources,
   };
   return withFindings(facts, systemClock.now(), system.onLogMismatch.different);
+}
+
+/** The status while no checkpointer runs. */
+const NOTHING_KNOWN: CheckpointerStatus = {
+  last: null,
+  storeAhead: null,
+  lastCheckAt: null,
+  nextCheckAt: null,
+  running: null,
+  skipped: null,
+  warnings: [],
+  lastFailure: null,
+};
+
+/** Returns the `checkpoints` part of /status. */
+function statusOfCheckpoints(
+  services: StatusParts["services"],
+  { report, observation: { lastResults } }: Pick<StatusParts, "report" | "observation">,
+  options: System["checkpointer"],
+): NodeStatus["checkpoints"] {
+  const status = services?.checkpointer?.status() ?? NOTHING_KNOWN;
+  const { storeAhead, lastCheckAt, nextCheckAt, running, skipped, warnings, lastFailure } = status;
+  // Until the checkpointer has looked at the store, the restored checkpoint is the newest known one.
+  const last = status.last ?? report.restoredCheckpoint;
+  const found = options?.store.describe?.();
+  const verified = services?.upkeep.lastVerified ?? null;
+  const storeNow = systemClock.now() + (storeAhead ?? 0);
+  const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
+  return {
+    last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },
+    lastSaved: lastResults.saved,
+    lastVerified:
+      verified === null
+        ? null
+        : {
+            ...verified,
+            ageMs: ageMs(verified.verifiedAt),
+            durationMs: verificationMs(verified, lastResults),
+          },
+    lastDrill: lastResults.drill,
+    lastCheckAt: lastCheckAt === null ? null : isoTime(lastCheckAt),
+    nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
+    running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
+    skipped: skipped === null ? null : { ...skipped, at: isoTime(skipped.at) },
+    warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
+    lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
+    approxFrequencyMs: options?.approxFrequency ?? null,
+    store:
+      found === undefined || options === undefined ? null : { location: options.store.location, ...found },
+  };
+}
+
+/** Null if another node verified the checkpoint, because then only the mark is known. */
+function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
+  return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }
 
 /**
