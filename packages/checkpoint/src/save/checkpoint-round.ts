@@ -17,19 +17,13 @@ import { decideRound, type RoundSituation, type SkipReason } from "./schedule.ts
 
 /** What one round needs. */
 export interface TakeOptions extends SaveOptions {
-  /**
-   * Whether to save even if the newest checkpoint is recent. Even then, nothing is saved if nothing has changed or
-   * another node is uploading. Defaults to false.
-   */
+  /** Whether to save even if the newest checkpoint is recent, unless nothing changed or another node is uploading. */
   readonly forced?: boolean;
   /** How long the lease is valid without being renewed (ms). Defaults to a time that suits `approxFrequency`. */
   readonly leaseMs?: number;
   /** The memory of earlier rounds. */
   readonly memory?: LookMemory;
-  /**
-   * Called if the store has no space left for a checkpoint of this log. Returns whether space may have been freed, in
-   * which case the checkpoint is attempted once more. By default, it is not.
-   */
+  /** Called if the store is full. The checkpoint is attempted once more if it returns that space may have been freed. */
   readonly makeRoom?: (logId: string) => Promise<boolean>;
 }
 

@@ -107,10 +107,7 @@ export interface EvictionPlaces extends Eviction {
    * Null if the store does not respond.
    */
   readonly inFilesOf: readonly string[] | null;
-  /**
-   * The oldest checkpoint that was saved after the eviction and whose files are known not to contain the content. Null
-   * if there is none, or if the store does not respond.
-   */
+  /** The oldest checkpoint after the eviction whose files are known to be clean. Null if none is known. */
   readonly firstWithout: string | null;
   /** The segments of log backups that may contain the content. Null if the store does not respond. */
   readonly segments: readonly string[] | null;
@@ -209,10 +206,7 @@ export interface NodeApi {
     transaction: SubmittedTransaction | TxId,
     options?: { readonly timeoutMs?: number },
   ): Promise<CommitResult>;
-  /**
-   * Returns the outcome of an indexed transaction; undefined if no transaction has that id, or if it is not indexed yet.
-   * Throws OUTCOME_REMOVED if a policy has removed it.
-   */
+  /** Undefined if no indexed transaction has that id. Throws OUTCOME_REMOVED if a policy has removed the outcome. */
   outcome(txId: TxId): Promise<TxOutcome | undefined>;
   /**
    * Returns the name that {@link submit} recorded as the writer of a transaction; null if it recorded none. Reads the
@@ -236,9 +230,7 @@ export interface NodeApi {
     key: DocumentKey,
     options?: ReadOptions & { readonly limit?: number; readonly cursor?: string },
   ): Promise<HistoryPage>;
-  /**
-   * Returns every bucket with its number of documents, and the number of documents for each value of an indexed field.
-   */
+  /** Returns the number of documents of every bucket, and of each value of its indexed fields. */
   buckets(options?: ReadOptions): Promise<BucketsPage>;
   /** Returns all queues with their shards, ordered by name (docs/queues.md). */
   queues(options?: ReadOptions): Promise<{ readonly txId: TxId; readonly queues: readonly QueueStatus[] }>;

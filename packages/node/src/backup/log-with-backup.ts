@@ -161,21 +161,16 @@ export async function* followHistory(
   if (state.log.id !== identity.id) {
     const { txId, sha256 } = state;
     const way = await wayToLog(log, identity, { logId: state.log.id, txId, sha256 });
-    if (way === undefined) throw lostWay(identity, state);
+    if (way === undefined)
+      throw new CairnError(
+        "LOG_TRIMMED",
+        `The log "${identity.name}" continues an earlier one, and no backup of that log holds the transactions after transaction ${txId} of ${state.log.id}.`,
+        "Save a checkpoint of this log on another node: the node then continues from it by itself. cairn log backup status shows what the backup holds.",
+      );
     for (const { log: earlier, identity: own, offset, last } of way)
       yield* followLog(earlier, { ...options, upTo: last - offset, anchor: lastKnown(own, state) });
   }
   yield* followLog(log, { ...options, anchor: lastKnown(identity, state) });
-}
-
-function lostWay({ name }: LogIdentity, { log, txId }: HeldPrefix): CairnError {
-  return new CairnError(
-    "LOG_TRIMMED",
-    `The log "${name}" continues an earlier one, and no backup of that log holds the transactions after transaction ${txId} of ${log.id}.`,
-    {
-      hint: "Save a checkpoint of this log on another node: the node then continues from it by itself. cairn log backup status shows what the backup holds.",
-    },
-  );
 }
 
 /** The earlier logs, oldest first, whose backups lead from `end` to the beginning of this log; undefined if none do. */

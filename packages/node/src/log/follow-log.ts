@@ -250,16 +250,12 @@ class Follower {
     if (first > from) throw trimmed(name, from, Math.max(from, first - 1));
     throw (await this.#log.fetch(from)) === undefined
       ? gap(name, from, Math.max(from, to))
-      : leftOut(name, from);
+      : new CairnError(
+          "LOG_UNREACHABLE",
+          `The server of the log "${name}" left out message ${from}, although it has it.`,
+          "The node reads the message again until the server delivers it.",
+        );
   }
-}
-
-function leftOut(logName: string, position: number): CairnError {
-  return new CairnError(
-    "LOG_UNREACHABLE",
-    `The server of the log "${logName}" left out message ${position}, although it has it.`,
-    "The node reads the message again until the server delivers it.",
-  );
 }
 
 /** Waits for `ms` or until the connection to the log is restored. Returns whether it was restored. */

@@ -24,12 +24,27 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
   const first = await log.fetch(1);
   if (first !== undefined) {
     const decoded = decodeMessage(first.payload);
-    if (decoded.kind === "transaction") throw unbegun(log);
-    if (decoded.kind !== "birth") throw foreign(log, "its first message is not a birth record");
+    if (decoded.kind === "transaction")
+      throw new CairnError(
+        "LOG_DIFFERENT",
+        `"${log.name}" is not a Cairn transaction log: its first message is a transaction, not a birth record.`,
+        `Delete the stream (nats stream rm ${log.name}). Then continue from a checkpoint with cairn log recover, or begin an empty log with cairn log create. The stream was created again while transactions for the previous log were in flight, so no log can begin in it.`,
+      );
+    if (decoded.kind !== "birth")
+      throw new CairnError(
+        "LOG_DIFFERENT",
+        `"${log.name}" is not a Cairn transaction log: its first message is not a birth record.`,
+        "Check the log's address and name (servers, stream). If they are right and the contents are not needed, delete the stream (nats stream rm) and begin a log in its place with cairn log recover or cairn log create. Cairn writes nothing to the stream.",
+      );
     return { id: decoded.birth.log, name: log.name, bounds, birth: decoded.birth };
   }
   const id = await log.id();
-  if (id === undefined) throw nameless(log);
+  if (id === undefined)
+    throw new CairnError(
+      "LOG_DIFFERENT",
+      `The identity of the log "${log.name}" is unknown: its birth record was trimmed, and its description does not contain its id.`,
+      `Write the id into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID is in /status of each node that knows the log (log.id), and in the manifests of its checkpoints. A running node writes it by itself within a minute.`,
+    );
   return { id, name: log.name, bounds, birth: undefined };
 }
 
@@ -74,29 +89,4 @@ export function usedLog(
   hint = "Keep the log, or choose another name. cairn log status shows its messages. Nothing was changed.",
 ): CairnError {
   return new CairnError("CONFLICT", `The log "${name}" already exists; its last message is ${last}.`, hint);
-}
-
-function foreign(log: TxLog, why: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `"${log.name}" is not a Cairn transaction log: ${why}.`,
-    "Check the log's address and name (servers, stream). If they are right and the contents are not needed, delete the stream (nats stream rm) and begin a log in its place with cairn log recover or cairn log create. Cairn writes nothing to the stream.",
-  );
-}
-
-/** A stream was deleted and created again, and received a transaction before a node wrote the birth record. */
-function unbegun(log: TxLog): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `"${log.name}" is not a Cairn transaction log: its first message is a transaction, not a birth record.`,
-    `Delete the stream (nats stream rm ${log.name}). Then continue from a checkpoint with cairn log recover, or begin an empty log with cairn log create. The stream was created again while transactions for the previous log were in flight, so no log can begin in it.`,
-  );
-}
-
-function nameless(log: TxLog): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The identity of the log "${log.name}" is unknown: its birth record was trimmed, and its description does not contain its id.`,
-    `Write the id into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID is in /status of each node that knows the log (log.id), and in the manifests of its checkpoints. A running node writes it by itself within a minute.`,
-  );
 }

@@ -49,9 +49,19 @@ export interface TrimPlan {
  */
 export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   const { log } = options;
-  if (log.trim === undefined) throw untrimmable(log.name);
+  if (log.trim === undefined)
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The log "${log.name}" cannot be trimmed.`,
+      "Remove trim from cairn/tx-log. Only logs on NATS and embedded logs can be trimmed.",
+    );
   const identity = await readLogIdentity(log);
-  if (identity === undefined) throw noLog(log.name);
+  if (identity === undefined)
+    throw new CairnError(
+      "NOT_FOUND",
+      `There is no log "${log.name}" there yet.`,
+      "Check the log's address and name. Nothing was trimmed.",
+    );
   const { first, last } = identity.bounds;
   const nothing = { log: log.name, first, last, upTo: first, checkpoint: null, backup: null };
   if ((await log.id()) !== identity.id) {
@@ -139,20 +149,4 @@ async function firstYoung(
     else low = middle + 1;
   }
   return low;
-}
-
-function untrimmable(name: string): CairnError {
-  return new CairnError(
-    "CONFIG_INVALID",
-    `The log "${name}" cannot be trimmed.`,
-    "Remove trim from cairn/tx-log. Only logs on NATS and embedded logs can be trimmed.",
-  );
-}
-
-function noLog(name: string): CairnError {
-  return new CairnError(
-    "NOT_FOUND",
-    `There is no log "${name}" there yet.`,
-    "Check the log's address and name. Nothing was trimmed.",
-  );
 }

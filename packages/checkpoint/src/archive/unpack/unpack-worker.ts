@@ -45,10 +45,7 @@ export interface SharedChunks {
 /** Sent to the unpacking thread if there is no file: the number of bytes in each filled chunk, and finally the end. */
 export type UnpackRequest = { readonly chunk: number; readonly bytes: number } | "end";
 
-/**
- * Sent by the unpacking thread: the number of bytes of the archive read so far, chunks that are free again, and the
- * outcome. `reading` means that the archive's file could not be read.
- */
+/** Sent by the unpacking thread. `reading` means that the archive's file could not be read. */
 export type UnpackMessage =
   | { readonly done: number }
   | { readonly freed: number }
@@ -58,10 +55,7 @@ export type UnpackMessage =
 /** Sent to the writing thread: pieces, and finally the end. */
 type WriteRequest = FilePiece | "end";
 
-/**
- * Sent by the writing thread: the memory of every piece, even after a failure; finally the confirmation that all files
- * are flushed, or the failure.
- */
+/** Sent by the writing thread: the memory of every piece, even after a failure; finally that all files are flushed. */
 type WriteMessage =
   | { readonly memory: ArrayBuffer; readonly failed?: SentError }
   | { readonly ended: true; readonly failed?: SentError };
