@@ -27,7 +27,7 @@ import { logFailure } from "../observe/failures.ts";
 import type { ReplayRate } from "../replay/replay-rate.ts";
 import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
-import { oldestUsable } from "../upkeep/trim-floor.ts";
+import { usableCheckpoint } from "../upkeep/trim-floor.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
 import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
@@ -199,7 +199,8 @@ function startLogBackup(
     options,
     reads,
     verifiedUpTo: async () => {
-      const found = await oldestUsable(
+      const found = await usableCheckpoint(
+        "oldest",
         { log: history, stores: [store], kvFormat: kvProvider.format },
         identity,
       );

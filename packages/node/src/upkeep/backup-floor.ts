@@ -11,7 +11,7 @@ import type { SegmentReads } from "../backup/write/segment-reads.ts";
 import { anchorOf } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { oldestUsable } from "./trim-floor.ts";
+import { usableCheckpoint } from "./trim-floor.ts";
 
 /** The log, and the stores whose backups are examined. */
 export interface BackupFloorOptions {
@@ -93,7 +93,11 @@ async function isAfterCheckpoint(
   { log, stores, kvFormat }: BackupFloorOptions,
   identity: LogIdentity,
 ): Promise<boolean> {
-  const usable = await oldestUsable({ log: logWithBackup(log, [store]), stores, kvFormat }, identity);
+  const usable = await usableCheckpoint(
+    "oldest",
+    { log: logWithBackup(log, [store]), stores, kvFormat },
+    identity,
+  );
   return "position" in usable;
 }
 

@@ -5,7 +5,7 @@ import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import { type BackupFloor, findBackupFloor } from "./backup-floor.ts";
-import { oldestUsable, sharedStores, type TrimFloor } from "./trim-floor.ts";
+import { usableCheckpoint, sharedStores, type TrimFloor } from "./trim-floor.ts";
 
 /** The log to trim, and the rules for trimming it. */
 export interface TrimOptions {
@@ -71,7 +71,7 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   }
   const stores = sharedStores(options.stores);
   if ("refused" in stores) return { ...nothing, because: stores.refused };
-  const usable = await oldestUsable({ ...options, stores }, identity);
+  const usable = await usableCheckpoint("oldest", { ...options, stores }, identity);
   const young = await firstYoung(options, identity.bounds);
   const { reads = new SegmentReads() } = options;
   const backup = await findBackupFloor({ ...options, stores, reads }, identity, young);

@@ -39,28 +39,13 @@ export function sharedStores(
 }
 
 /**
- * Returns the oldest verified checkpoint in the stores that a node of this version can restore and continue from with
- * `log`, or a sentence with the reason why there is none. The log may be combined with its backup.
+ * Returns the oldest (or newest) verified checkpoint in the stores that a node of this version can restore and continue
+ * from with `log`, or a sentence with the reason why there is none. The log may be combined with its backup.
  */
-export async function oldestUsable(
+export async function usableCheckpoint(
+  which: "oldest" | "newest",
   options: FloorOptions,
   identity: Pick<LogIdentity, "id" | "birth">,
-): Promise<TrimFloor | { readonly refused: string }> {
-  return await firstUsable(options, identity, oldestFirst);
-}
-
-/** Like {@link oldestUsable}, but returns the newest of these checkpoints. */
-export async function newestUsable(
-  options: FloorOptions,
-  identity: Pick<LogIdentity, "id" | "birth">,
-): Promise<TrimFloor | { readonly refused: string }> {
-  return await firstUsable(options, identity, (a, b) => oldestFirst(b, a));
-}
-
-async function firstUsable(
-  options: FloorOptions,
-  identity: Pick<LogIdentity, "id" | "birth">,
-  order: (a: Listed, b: Listed) => number,
 ): Promise<TrimFloor | { readonly refused: string }> {
   const listed: Listed[] = [];
   const refusals = new Map<string, number>();
@@ -70,7 +55,8 @@ async function firstUsable(
     listed.push(...checkpoints.map((listing) => ({ store, listing })));
     for (const { error } of skipped) refuse(error.code);
   }
-  for (const one of listed.toSorted(order)) {
+  const sorted = listed.toSorted(oldestFirst);
+  for (const one of which === "oldest" ? sorted : sorted.toReversed()) {
     const refusal = await refusalReason(options, identity, one);
     if (refusal === undefined) return floorOf(one);
     refuse(refusal);

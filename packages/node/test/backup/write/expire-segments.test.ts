@@ -9,7 +9,7 @@ import { removeOldSegments } from "../../../src/backup/write/expire-segments.ts"
 import { listBackup } from "../../../src/backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../../src/backup/write/write-segments.ts";
 import { readLogIdentity } from "../../../src/log/log-identity.ts";
-import { oldestUsable } from "../../../src/upkeep/trim-floor.ts";
+import { usableCheckpoint } from "../../../src/upkeep/trim-floor.ts";
 import { put, type TrimScene, trimScene, twoCheckpoints } from "../../upkeep/trim-scene.ts";
 import { backupTarget, ofOtherVersion, runs, writeRuns } from "../trimmed-backup.ts";
 import { saveCheckpoint } from "../../support/save-checkpoint.ts";
@@ -38,7 +38,7 @@ async function setUp(): Promise<Removal> {
     const identity = await readLogIdentity(log);
     if (identity === undefined) throw new Error("no log");
     const { format: kvFormat } = levelProvider();
-    const found = await oldestUsable({ log, stores: [scene.store], kvFormat }, identity);
+    const found = await usableCheckpoint("oldest", { log, stores: [scene.store], kvFormat }, identity);
     return "position" in found ? found.checkpoint.txId : undefined;
   };
   const after = async (ms: number): Promise<string[]> => {

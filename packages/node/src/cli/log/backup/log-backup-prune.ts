@@ -7,7 +7,7 @@ import { planLost, planThrough, pruneLost, pruneThrough } from "../../../backup/
 import { logWithBackup } from "../../../backup/log-with-backup.ts";
 import type { BackupTarget } from "../../../backup/write/write-segments.ts";
 import type { LogIdentity } from "../../../log/log-identity.ts";
-import { newestUsable } from "../../../upkeep/trim-floor.ts";
+import { usableCheckpoint } from "../../../upkeep/trim-floor.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../../text/quantities.ts";
 import { command } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
@@ -105,6 +105,6 @@ async function verifiedUpTo(
   identity: LogIdentity,
 ): Promise<TxId | undefined> {
   const searched = { log: logWithBackup(log, [store]), stores: [store], kvFormat: kvProvider.format };
-  const found = await newestUsable(searched, identity);
+  const found = await usableCheckpoint("newest", searched, identity);
   return "position" in found ? found.checkpoint.txId : undefined;
 }
