@@ -169,15 +169,19 @@ export const FLAWS: readonly Flaw[] = [
 /** Returns `LOG_UNSAFE` for each unsafe setting of a stream. Throws `CONFIG_INVALID` if the stream cannot be a log. */
 export function unsafeSettings(config: StreamConfig): CairnError[] {
   const { name } = config;
-  return FLAWS.filter(({ isSet }) => isSet(config)).map(({ does, cure }) => {
-    const what = typeof does === "string" ? does : does(config);
-    if (cure !== undefined) return new CairnError("LOG_UNSAFE", `The stream "${name}" ${what}.`, cure(name));
+  const says = ({ does }: Flaw): string => (typeof does === "string" ? does : does(config));
+  // Such a stream may lack the other settings: a mirror has no subjects.
+  const unusable = FLAWS.find(({ isSet, cure }) => cure === undefined && isSet(config));
+  if (unusable !== undefined) {
     throw new CairnError(
       "CONFIG_INVALID",
-      `The stream "${name}" cannot be a log: it ${what}.`,
+      `The stream "${name}" cannot be a log: it ${says(unusable)}.`,
       "Name another stream. If it does not exist, Cairn creates it with the right settings.",
     );
-  });
+  }
+  return FLAWS.filter(({ isSet }) => isSet(config)).map(
+    (flaw) => new CairnError("LOG_UNSAFE", `The stream "${name}" ${says(flaw)}.`, flaw.cure?.(name)),
+  );
 }
 
 /** Formats a number of nanoseconds as a duration. */
