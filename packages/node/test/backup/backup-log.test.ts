@@ -121,10 +121,7 @@ describeTxLog("an embedded log, read from its backup,", () =>
 
 describeTxLog("an embedded log that is trimmed up to its last message, together with its backup,", () =>
   harness(
-    (log, store) => {
-      const together = logWithBackup(log, [store]);
-      return { ...together, bounds: () => together.bounds(), close: async () => undefined };
-    },
+    (log, store) => logWithBackup(log, [store]),
     async (log) => {
       const { last } = await log.bounds();
       await log.trim?.(last);
