@@ -37,7 +37,7 @@ export interface VerifyOptions {
   readonly node: string;
   /** If present, the last message of the checkpoint is first compared with this log. */
   readonly log?: TxLog | undefined;
-  readonly onProgress?: (progress: RestoreProgress) => void;
+  readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly signal?: AbortSignal;
 }
 

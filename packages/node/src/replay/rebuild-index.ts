@@ -25,7 +25,7 @@ export interface Restoring {
   /** The folder for the rebuild. It is emptied first; the index is in its subfolder `live`. */
   readonly dir: string;
   readonly signal: AbortSignal;
-  readonly onRestore?: (progress: RestoreProgress) => void;
+  readonly onRestore?: ((progress: RestoreProgress) => void) | undefined;
   readonly onSkipped?: RestoreOptions["onSkipped"];
 }
 
