@@ -54,9 +54,11 @@ export async function readEncryption(
   const others = recipients.map((recipient) => {
     const key = decodeRecipient(recipient);
     if (key !== undefined) return key;
-    throw new CairnError("CONFIG_INVALID", `${JSON.stringify(recipient)} is not a recipient of age.`, {
-      hint: "Write the recipient as age-keygen -y FILE prints it: age1 and 58 more characters.",
-    });
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `${JSON.stringify(recipient)} is not a recipient of age.`,
+      "Write the recipient as age-keygen -y FILE prints it: age1 and 58 more characters.",
+    );
   });
   return {
     identities,
@@ -88,17 +90,13 @@ function parseIdentities(path: string, text: string): Uint8Array[] {
       throw new CairnError(
         "CONFIG_INVALID",
         `Line ${index + 1} of the key file ${path} is not an identity.`,
-        {
-          hint: KEY_FILE_HINT,
-        },
+        KEY_FILE_HINT,
       );
     }
     identities.push(identity);
   }
   if (identities.length > 0) return identities;
-  throw new CairnError("CONFIG_INVALID", `The key file ${path} contains no identity.`, {
-    hint: KEY_FILE_HINT,
-  });
+  throw new CairnError("CONFIG_INVALID", `The key file ${path} contains no identity.`, KEY_FILE_HINT);
 }
 
 function macKeyOf(identity: Uint8Array): MacKey {

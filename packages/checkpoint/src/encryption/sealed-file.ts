@@ -107,16 +107,16 @@ export function requireEncrypted(file: string, encryption: StoreEncryption | und
   throw new CairnError(
     "PLAIN_REFUSED",
     `${file} is not encrypted, so nothing shows that a node of this cluster wrote it.`,
-    {
-      hint: 'If it is from before the cluster had encryption, add "accept-plain?": true to encryption, or --accept-plain to the command, until such files have been removed. Otherwise, remove it.',
-    },
+    'If it is from before the cluster had encryption, add "accept-plain?": true to encryption, or --accept-plain to the command, until such files have been removed. Otherwise, remove it.',
   );
 }
 
 function keyMissing(file: string, what: string): CairnError {
-  return new CairnError("KEY_MISSING", `${file} ${what}.`, {
-    hint: "Set encryption of the checkpointer, or --key-file of the command, to a key file with an identity with which the file was written. Every node of a cluster needs the same identities.",
-  });
+  return new CairnError(
+    "KEY_MISSING",
+    `${file} ${what}.`,
+    "Set encryption of the checkpointer, or --key-file of the command, to a key file with an identity with which the file was written. Every node of a cluster needs the same identities.",
+  );
 }
 
 /** Returns the text that the MACs authenticate. The log's id is at its end, because it may contain any character. */

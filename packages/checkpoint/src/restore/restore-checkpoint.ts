@@ -100,12 +100,16 @@ export async function* findCandidates(
         }
         if (!isOther) marked.push({ ...found, store });
         const error = isOther
-          ? new CairnError("LOG_DIFFERENT", `${name} belongs to the log ${logName} (${logId}).`, {
-              hint: "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.",
-            })
-          : new CairnError("CHECKPOINT_CORRUPT", `${name} is marked as damaged.`, {
-              hint: "An older one is used instead. If its files have been restored, run cairn checkpoint verify for it.",
-            });
+          ? new CairnError(
+              "LOG_DIFFERENT",
+              `${name} belongs to the log ${logName} (${logId}).`,
+              "If the clusters should not share a store, give each one its own. The checkpoint is left untouched.",
+            )
+          : new CairnError(
+              "CHECKPOINT_CORRUPT",
+              `${name} is marked as damaged.`,
+              "An older one is used instead. If its files have been restored, run cairn checkpoint verify for it.",
+            );
         options.onSkipped?.({ name, store: store.location, error, logId, logName }, store);
       }
     } catch (error) {
@@ -190,7 +194,7 @@ export async function restoreCheckpoint(options: RestoreOptions): Promise<Restor
   if (!(await removeEmpty(options.targetDir))) {
     const message = `${options.targetDir} is not empty. A checkpoint is restored only to a new directory.`;
     const hint = "Choose another directory, or move this one away.";
-    throw new CairnError("CONFLICT", message, { hint });
+    throw new CairnError("CONFLICT", message, hint);
   }
   const candidates = findCandidates(stores, {
     ...options,
@@ -268,9 +272,11 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
     // manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined)
-      throw new CairnError("CHECKPOINT_NOT_FOUND", `${name} was removed just before it was restored.`, {
-        hint: "Restore a newer checkpoint: a retention policy has removed this one.",
-      });
+      throw new CairnError(
+        "CHECKPOINT_NOT_FOUND",
+        `${name} was removed just before it was restored.`,
+        "Restore a newer checkpoint: a retention policy has removed this one.",
+      );
     const opening = store.open(manifest.archive.name, { signal });
     const archive = await unlessAborted(opening, signal, (late) => {
       late.on("error", () => undefined);
@@ -319,7 +325,7 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
   if (Object.values<string>(ARCHIVE_FORMATS).includes(archive)) return undefined;
   const message = `${name} has the archive format ${archive}, which this version cannot read.`;
   const hint = "Run the version of Cairn that wrote it, or let this one start again.";
-  return new CairnError("INDEX_VERSION", message, { hint });
+  return new CairnError("INDEX_VERSION", message, hint);
 }
 
 /** Removes an empty directory. Returns whether the name is now free. */

@@ -137,13 +137,17 @@ class ScheduledCheckpointer implements Checkpointer {
 
   #refusal(): CairnError | undefined {
     if (this.#stopped !== undefined)
-      return new CairnError("NOT_READY", "The node is stopping and saves no more checkpoints.", {
-        hint: "Set checkpoint-on-close? to save one whenever a node stops.",
-      });
+      return new CairnError(
+        "NOT_READY",
+        "The node is stopping and saves no more checkpoints.",
+        "Set checkpoint-on-close? to save one whenever a node stops.",
+      );
     if (this.#running === undefined) return undefined;
-    return new CairnError("CHECKPOINT_RUNNING", "A checkpoint is already being saved.", {
-      hint: "Wait until it has ended. The status shows its progress.",
-    });
+    return new CairnError(
+      "CHECKPOINT_RUNNING",
+      "A checkpoint is already being saved.",
+      "Wait until it has ended. The status shows its progress.",
+    );
   }
 
   async #runSchedule(): Promise<void> {
@@ -325,7 +329,7 @@ class ScheduledCheckpointer implements Checkpointer {
     if (!(await this.#clock.wait(ms, ended))) return;
     const message = `The node stopped before the checkpoint was saved, after waiting ${ms} ms.`;
     const hint = "Leave the checkpoint to the next node that looks at the store. Nothing was published.";
-    this.#upload.abort(new CairnError("NOT_READY", message, { hint }));
+    this.#upload.abort(new CairnError("NOT_READY", message, hint));
     // A store may never respond. A capture always ends, but it reads the index until then.
     do {
       if (!(await this.#clock.wait(ABORT_TIMEOUT_MS, ended))) return;

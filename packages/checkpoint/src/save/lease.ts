@@ -243,7 +243,7 @@ export class Lease {
         const message = "The store has not accepted a byte of the upload for ten minutes.";
         const hint =
           "Check the store and the network to it. Nothing was published, and other nodes may upload.";
-        return this.#lost.abort(new CairnError("STORE_UNREACHABLE", message, { hint }));
+        return this.#lost.abort(new CairnError("STORE_UNREACHABLE", message, hint));
       }
       try {
         await this.#renewNext();
@@ -260,5 +260,5 @@ export class Lease {
 function lost(message: string): CairnError {
   const hint =
     "Check why this process was suspended, or could not reach the store, for longer than the lease. Nothing was published.";
-  return new CairnError("CONFLICT", message, { hint });
+  return new CairnError("CONFLICT", message, hint);
 }

@@ -135,7 +135,7 @@ async function captureAndUpload(
       const message = `The store kept ${uploaded.bytes} of the ${packed.bytes} bytes of ${archive}.`;
       const hint =
         "Nothing was published. If this happens again, replace the store: it does not preserve the data written to it.";
-      throw new CairnError("CHECKPOINT_INCOMPLETE", message, { hint });
+      throw new CairnError("CHECKPOINT_INCOMPLETE", message, hint);
     }
     onStep?.("publishing", packed.bytes);
     const times = { takenAt, durationMs: Math.max(0, Math.round(clock.now() - beganAt)) };
@@ -204,9 +204,11 @@ export async function publishManifest(
       if (await store.create(file, text)) return;
       // An earlier attempt may have succeeded even though its response was lost.
       if ((await store.read(file))?.text === text) return;
-      throw new CairnError("CONFLICT", `${file} is already in ${store.location}.`, {
-        hint: "Wait for the next round, which chooses a new name. Another process wrote a file under the same random name.",
-      });
+      throw new CairnError(
+        "CONFLICT",
+        `${file} is already in ${store.location}.`,
+        "Wait for the next round, which chooses a new name. Another process wrote a file under the same random name.",
+      );
     } catch (error) {
       if (!isCairnError(error, "STORE_UNREACHABLE") || tries === PUBLISH_TRIES) throw error;
       await clock.wait(backoffMs(tries, PUBLISH_BACKOFF));

@@ -214,8 +214,6 @@ function archiveFault(
   return new CairnError(
     "CHECKPOINT_INCOMPLETE",
     `The archive of ${name} ${has}, but its manifest records ${manifest.archive.bytes} bytes.`,
-    {
-      hint: "Check for life-cycle rules and unfinished copies: something other than Cairn removed or changed it.",
-    },
+    "Check for life-cycle rules and unfinished copies: something other than Cairn removed or changed it.",
   );
 }

@@ -21,9 +21,7 @@ export function requireStoreName(name: string): void {
   throw new CairnError(
     "CHECKPOINT_CORRUPT",
     `${JSON.stringify(name)} cannot be the name of a file in a store.`,
-    {
-      hint: "Names must consist of letters, digits, dots, dashes and underscores, with at most one folder.",
-    },
+    "Names must consist of letters, digits, dots, dashes and underscores, with at most one folder.",
   );
 }
 
@@ -44,29 +42,33 @@ export function tooLarge(name: string, bytes: number): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
     `${name} has ${bytes} bytes, which is too large for a file of this kind.`,
-    {
-      hint: "Remove it from the store: Cairn did not write it.",
-    },
+    "Remove it from the store: Cairn did not write it.",
   );
 }
 
 /** Returns the error for a folder, pipe or device in place of a small file. */
 export function notAFile(name: string): CairnError {
-  return new CairnError("CHECKPOINT_CORRUPT", `${name} is not a regular file.`, {
-    hint: "Remove it from the store: Cairn did not create it.",
-  });
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `${name} is not a regular file.`,
+    "Remove it from the store: Cairn did not create it.",
+  );
 }
 
 export function alreadyThere(name: string, location: string): CairnError {
-  return new CairnError("CONFLICT", `${name} is already in ${location}.`, {
-    hint: "Find the process that wrote this file. Files in a store are never overwritten.",
-  });
+  return new CairnError(
+    "CONFLICT",
+    `${name} is already in ${location}.`,
+    "Find the process that wrote this file. Files in a store are never overwritten.",
+  );
 }
 
 export function notThere(name: string, location: string): CairnError {
-  return new CairnError("NOT_FOUND", `${name} is not in ${location}.`, {
-    hint: "List the files of the store again: a retention policy may just have removed this one.",
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `${name} is not in ${location}.`,
+    "List the files of the store again: a retention policy may just have removed this one.",
+  );
 }
 
 /** Returns the tag of a small file, which differs for different content. */

@@ -56,9 +56,11 @@ export async function captureLevelDb(
   const files = options.fileSystem ?? captureFileSystem;
   const created = (await makeFolder(target)) !== undefined;
   if ((await files.list(target)).length > 0) {
-    throw new CairnError("CONFLICT", `Nothing was captured into ${target}, because it is not empty.`, {
-      hint: "Choose an empty directory, or one that does not exist.",
-    });
+    throw new CairnError(
+      "CONFLICT",
+      `Nothing was captured into ${target}, because it is not empty.`,
+      "Choose an empty directory, or one that does not exist.",
+    );
   }
   const place = new CaptureTarget(source, target, files);
   try {
@@ -102,9 +104,7 @@ async function capture(place: CaptureTarget, maxStarts: number, maxReads: number
   throw new CairnError(
     "CHECKPOINT_INCOMPLETE",
     `The files in ${place.source} changed faster than they were captured.`,
-    {
-      hint: "Find the program that removes files there, and stop it. The index itself is intact, and the next checkpoint starts afresh.",
-    },
+    "Find the program that removes files there, and stop it. The index itself is intact, and the next checkpoint starts afresh.",
   );
 }
 

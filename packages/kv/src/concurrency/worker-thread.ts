@@ -22,7 +22,7 @@ export function sendError(error: unknown): SentError {
 }
 
 export function receiveError({ message, cairn, system }: SentError): Error {
-  if (cairn !== undefined) return new CairnError(cairn.code, message, { hint: cairn.hint });
+  if (cairn !== undefined) return new CairnError(cairn.code, message, cairn.hint);
   const error = new Error(message);
   return system === undefined ? error : Object.assign(error, { code: system });
 }

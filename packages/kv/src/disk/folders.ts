@@ -53,9 +53,7 @@ function refused(dir: string, folder: string): CairnError {
   return new CairnError(
     "CONFIG_INVALID",
     `The folder ${dir} cannot be created: nothing can be created at ${folder}.`,
-    {
-      hint: "Configure another folder: the file system does not accept new folders, or a parent folder was removed in the meantime.",
-    },
+    "Configure another folder: the file system does not accept new folders, or a parent folder was removed in the meantime.",
   );
 }
 

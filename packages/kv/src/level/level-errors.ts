@@ -67,9 +67,11 @@ function refusedBySystem(error: unknown, dir: string): CairnError | undefined {
 }
 
 export function closed(dir: string): CairnError {
-  return new CairnError("NOT_READY", `The index in ${dir} is closed.`, {
-    hint: "Open it again, or wait until the node has opened it.",
-  });
+  return new CairnError(
+    "NOT_READY",
+    `The index in ${dir} is closed.`,
+    "Open it again, or wait until the node has opened it.",
+  );
 }
 
 export function snapshotClosed(cause?: unknown): CairnError {

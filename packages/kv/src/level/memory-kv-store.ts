@@ -109,9 +109,11 @@ class MemoryKvStore extends LevelReader implements KvStore {
     try {
       const created = (await makeFolder(dir)) !== undefined;
       if ((await readdir(dir)).length > 0) {
-        throw new CairnError("CONFLICT", `Nothing was captured into ${dir}, because it is not empty.`, {
-          hint: "Choose an empty directory, or one that does not exist.",
-        });
+        throw new CairnError(
+          "CONFLICT",
+          `Nothing was captured into ${dir}, because it is not empty.`,
+          "Choose an empty directory, or one that does not exist.",
+        );
       }
       try {
         const files = await levelProvider().open(dir);

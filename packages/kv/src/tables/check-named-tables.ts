@@ -178,9 +178,11 @@ export async function liveTableBounds(dir: string): Promise<Map<string, readonly
 }
 
 function incomplete(dir: string, what: string): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", `The capture in ${dir} lacks ${what}.`, {
-    hint: "Find the program that removed it. Nothing was published, and the next checkpoint starts afresh.",
-  });
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `The capture in ${dir} lacks ${what}.`,
+    "Find the program that removed it. Nothing was published, and the next checkpoint starts afresh.",
+  );
 }
 
 /** The tables that the manifest of the LevelDB database in `dir` names. There are none if there is no database. */

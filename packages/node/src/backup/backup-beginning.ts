@@ -83,7 +83,7 @@ function misnamed(name: string, last: TxId): CairnError {
   return new CairnError(
     "SEGMENT_CORRUPT",
     `According to ${name}, the log backup begins after its last transaction, ${last}.`,
-    { hint: "Remove the file, or restore its name if it was renamed." },
+    "Remove the file, or restore its name if it was renamed.",
   );
 }
 
@@ -92,7 +92,7 @@ function unusable({ location }: CheckpointStore, first: TxId): CairnError {
   return new CairnError(
     "LOG_GAP",
     `The log backup in ${location} begins with transaction ${first}, and no checkpoint there leads into it, so nothing can be restored from it.`,
-    { hint: "Save a checkpoint on a ready node: cairn checkpoint create." },
+    "Save a checkpoint on a ready node: cairn checkpoint create.",
   );
 }
 
@@ -102,8 +102,6 @@ function unnoted({ location }: CheckpointStore, { first, last }: TxRange): Cairn
   return new CairnError(
     "LOG_GAP",
     `${what} missing at the beginning of the log backup in ${location}, and no .begin file records that they were removed on purpose.`,
-    {
-      hint: `The log still holds them, so a node writes them again at its next look. If they were removed on purpose, then remove them again: cairn log backup prune --through ${last}.`,
-    },
+    `The log still holds them, so a node writes them again at its next look. If they were removed on purpose, then remove them again: cairn log backup prune --through ${last}.`,
   );
 }

@@ -18,6 +18,6 @@ export function readOnly(location: string): CairnError {
   return new CairnError(
     "LOG_READ_ONLY",
     `This node reads its log from the backup in ${location}, so it accepts no transactions.`,
-    { hint: "Send transactions to a node that has access to the log itself." },
+    "Send transactions to a node that has access to the log itself.",
   );
 }

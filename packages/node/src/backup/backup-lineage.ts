@@ -75,9 +75,7 @@ export function newestLog(lineage: Lineage, location: string): string | undefine
   throw new CairnError(
     "CONFIG_INVALID",
     `${location} contains the backups of ${ends.length} logs, none of which is known to continue another: ${ends.toSorted().join(", ")}.`,
-    {
-      hint: 'Set "log-id" of cairn.log-backup/->tx-log to the id of the log to read. cairn log status shows the id of a log.',
-    },
+    'Set "log-id" of cairn.log-backup/->tx-log to the id of the log to read. cairn log status shows the id of a log.',
   );
 }
 

@@ -336,9 +336,7 @@ export class BackupLog implements TxLog {
     return new CairnError(
       "LOG_UNREACHABLE",
       `The backup of the log ${logId} in ${store.location} cannot be read: ${why}`,
-      {
-        hint: 'Make sure that a node with "log-backup" in its checkpointer is running. cairn log backup status shows the backup.',
-      },
+      'Make sure that a node with "log-backup" in its checkpointer is running. cairn log backup status shows the backup.',
     );
   }
 }

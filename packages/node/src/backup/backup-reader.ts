@@ -167,24 +167,26 @@ export class BackupReader implements TxLog {
   #absent(): CairnError {
     const { location } = this.#options.store;
     const which = this.#logId === undefined ? "a log" : `the log ${this.#logId}`;
-    return new CairnError("LOG_UNREACHABLE", `There is no backup of ${which} in ${location} yet.`, {
-      hint: 'Nodes with "log-backup" in their checkpointer write it. Check that such a node is running, and that it uses the same store as this node.',
-    });
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `There is no backup of ${which} in ${location} yet.`,
+      'Nodes with "log-backup" in their checkpointer write it. Check that such a node is running, and that it uses the same store as this node.',
+    );
   }
 }
 
 function continued(name: string, next: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The log "${name}" was recovered: the log ${next} replaces it.`, {
-    hint: "Do nothing: the node continues with that log.",
-  });
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The log "${name}" was recovered: the log ${next} replaces it.`,
+    "Do nothing: the node continues with that log.",
+  );
 }
 
 function continuedElsewhere(logId: string, next: string, location: string): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     `The log ${next} in ${location} replaces the log ${logId} that this node reads.`,
-    {
-      hint: `Remove log-id from the configuration, or set it to ${next}, and restart the node.`,
-    },
+    `Remove log-id from the configuration, or set it to ${next}, and restart the node.`,
   );
 }

@@ -102,7 +102,7 @@ function otherVersion(version: number): CairnError {
   return new CairnError(
     "INDEX_VERSION",
     `The nodes have indexes of version ${version}, but this command builds indexes of version ${INDEX_VERSION}.`,
-    { hint: "Run the command of the version of Cairn that the nodes run." },
+    "Run the command of the version of Cairn that the nodes run.",
   );
 }
 

@@ -235,16 +235,12 @@ function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): C
     ? new CairnError(
         "LOG_DIFFERENT",
         `This index and ${who} contain different transactions of one log, ${where}.`,
-        {
-          hint: SETTLED_BY,
-        },
+        SETTLED_BY,
       )
     : new CairnError(
         "INDEX_CORRUPT",
         `This index and ${who} derived different results from the same transactions, ${where}.`,
-        {
-          hint: SETTLED_BY,
-        },
+        SETTLED_BY,
       );
 }
 

@@ -105,7 +105,7 @@ export class PeerServer {
   async close(): Promise<void> {
     this.#unsubscribe();
     this.#stop.abort(
-      new CairnError("NOT_READY", "The node is stopping.", { hint: "Send the request to another node." }),
+      new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node."),
     );
     await Promise.allSettled([this.#checking]);
   }
@@ -152,9 +152,11 @@ export class PeerServer {
 
   async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
     if (this.#waiting >= MAX_WAITING) {
-      throw new CairnError("CONFLICT", `The node is already working on ${MAX_WAITING} such requests.`, {
-        hint: "Try again later.",
-      });
+      throw new CairnError(
+        "CONFLICT",
+        `The node is already working on ${MAX_WAITING} such requests.`,
+        "Try again later.",
+      );
     }
     let working = { done: 0, total: 0 };
     const onWork: OnWork = (done, total) => {

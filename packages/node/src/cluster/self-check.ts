@@ -131,15 +131,18 @@ function wrongIndex({ txId, digest, rebuilt, basis }: CheckOutcome): CairnError 
     digest === rebuilt
       ? `the index has the same documents as one rebuilt from ${basis}, but different outcomes of transactions`
       : `the index has the digest ${digest}; rebuilt from ${basis}, it has ${rebuilt}`;
-  return new CairnError("INDEX_CORRUPT", `At transaction ${txId} ${difference}.`, {
-    hint:
-      "Check the disk and the memory of the node, which moved its index aside and continues from a rebuilt one. Checkpoints that it saved before may have the same fault: " +
+  return new CairnError(
+    "INDEX_CORRUPT",
+    `At transaction ${txId} ${difference}.`,
+    "Check the disk and the memory of the node, which moved its index aside and continues from a rebuilt one. Checkpoints that it saved before may have the same fault: " +
       "save a new one (cairn checkpoint create) and remove those.",
-  });
+  );
 }
 
 function ofAnotherLog(own: string, asked: string): CairnError {
-  return new CairnError("LOG_DIFFERENT", `The node's index belongs to the log ${own}, not to ${asked}.`, {
-    hint: "Check the log's address and name on both nodes.",
-  });
+  return new CairnError(
+    "LOG_DIFFERENT",
+    `The node's index belongs to the log ${own}, not to ${asked}.`,
+    "Check the log's address and name on both nodes.",
+  );
 }

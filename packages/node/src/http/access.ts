@@ -57,9 +57,7 @@ function noToken(given: string | undefined): CairnError {
   return new CairnError(
     "UNAUTHORIZED",
     given === undefined ? "This node requires a token." : "The token is not valid for this node.",
-    {
-      hint: "Pass one of the node's tokens to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
-    },
+    "Pass one of the node's tokens to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
   );
 }
 
@@ -67,9 +65,7 @@ function wrongTicket(): CairnError {
   return new CairnError(
     "UNAUTHORIZED",
     "The ticket is not valid: it was used, it has expired, or another node issued it.",
-    {
-      hint: "Request a new ticket from this node with POST /api/v1/watch/tickets, and use it within 60 s. A ticket can be used once.",
-    },
+    "Request a new ticket from this node with POST /api/v1/watch/tickets, and use it within 60 s. A ticket can be used once.",
   );
 }
 
@@ -106,16 +102,20 @@ function refusal(
     });
   }
   if (!isOwnHost(headers.host)) {
-    return new CairnError("FORBIDDEN", `${JSON.stringify(headers.host)} is not a name of this node.`, {
-      hint: "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
-    });
+    return new CairnError(
+      "FORBIDDEN",
+      `${JSON.stringify(headers.host)} is not a name of this node.`,
+      "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
+    );
   }
   // This check is necessary because form bodies are parsed as JSON, and browsers send forms without a preflight
   // request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, tokens.areRequired)) {
-    return new CairnError("FORBIDDEN", "Pages of other sites are not allowed to write.", {
-      hint: "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
-    });
+    return new CairnError(
+      "FORBIDDEN",
+      "Pages of other sites are not allowed to write.",
+      "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
+    );
   }
   return undefined;
 }

@@ -30,9 +30,11 @@ const reading = new SharedResults<ReadonlyMap<string, string>>(Infinity);
 async function answerWith(name: string): Promise<HttpAnswer> {
   const body = (await reading.get("", readPage)).get(name);
   if (body === undefined) {
-    throw new CairnError("NOT_FOUND", `The page has no file ${JSON.stringify(name)}.`, {
-      hint: "Open the page again at /: a file of another version of Cairn has another name.",
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `The page has no file ${JSON.stringify(name)}.`,
+      "Open the page again at /: a file of another version of Cairn has another name.",
+    );
   }
   // The names of the other files contain a digest of their content.
   const caching = name === SHELL ? "no-store" : "public, max-age=31536000, immutable";
@@ -64,7 +66,9 @@ async function readPage(): Promise<ReadonlyMap<string, string>> {
       if (typeOf(name) !== undefined) files.set(name, await readFile(new URL(name, folder), "utf8"));
     return files;
   }
-  throw new CairnError("NOT_FOUND", "This build of Cairn does not contain the page.", {
-    hint: "In a checkout, run npx -y pnpm@12 run build, which builds it, and start the node again.",
-  });
+  throw new CairnError(
+    "NOT_FOUND",
+    "This build of Cairn does not contain the page.",
+    "In a checkout, run npx -y pnpm@12 run build, which builds it, and start the node again.",
+  );
 }

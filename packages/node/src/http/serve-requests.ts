@@ -80,9 +80,11 @@ function beginRequest(response: ServerResponse, table: RouteTable, parts: Servin
 
 function unserved({ method, url, place: { methods } }: Exchange): CairnError {
   if (methods.size > 0) return methodNotAllowed(method, pathOf(url), [...methods.keys()]);
-  return new CairnError("NOT_FOUND", `Unknown address: ${method} ${pathOf(url)}.`, {
-    hint: "Use one of the addresses that GET /openapi.json lists.",
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `Unknown address: ${method} ${pathOf(url)}.`,
+    "Use one of the addresses that GET /openapi.json lists.",
+  );
 }
 
 /** Most requests are reads that wait for nothing, so few promises are created. */

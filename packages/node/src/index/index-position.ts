@@ -39,9 +39,11 @@ export class IndexPosition {
         this.#waiters.delete(waiter);
         const message = `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.#txId}.`;
         reject(
-          new CairnError("TX_TIMEOUT", message, {
-            hint: "Try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status). The transaction is not lost if the log acknowledged it.",
-          }),
+          new CairnError(
+            "TX_TIMEOUT",
+            message,
+            "Try again with a longer wait (timeout=PT5S), or check the node's progress (cairn status, GET /status). The transaction is not lost if the log acknowledged it.",
+          ),
         );
       });
     }).finally(() => cancel?.());

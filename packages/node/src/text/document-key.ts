@@ -78,9 +78,11 @@ export function parseDocumentKey(bucket: string, key: string): DocumentKey {
 }
 
 function invalid(problem: string): CairnError {
-  return new CairnError("REQUEST_INVALID", `Not a valid key: ${problem}.`, {
-    hint: `Use a key of the form namespace/name in a bucket. The bucket must match [a-z][a-z0-9-]*, the namespace must have 1 to ${MAX_NAMESPACE} bytes and no "/", and the name must have 1 to ${MAX_NAME} bytes.`,
-  });
+  return new CairnError(
+    "REQUEST_INVALID",
+    `Not a valid key: ${problem}.`,
+    `Use a key of the form namespace/name in a bucket. The bucket must match [a-z][a-z0-9-]*, the namespace must have 1 to ${MAX_NAMESPACE} bytes and no "/", and the name must have 1 to ${MAX_NAME} bytes.`,
+  );
 }
 
 /** Most strings are too short to have more than `maxBytes` bytes, regardless of their characters. */

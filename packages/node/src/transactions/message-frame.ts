@@ -44,9 +44,7 @@ export function frameMessage(body: string, logTag: string, random = randomDigits
     throw new CairnError(
       "TX_INVALID",
       `${JSON.stringify(by)} cannot be recorded as the writer of a transaction.`,
-      {
-        hint: "Name the writer with 1 to 64 visible ASCII characters.",
-      },
+      "Name the writer with 1 to 64 visible ASCII characters.",
     );
   }
   const text = `${logTag} ${random}${by === undefined ? "" : ` ${by}`}\n${body}`;

@@ -183,7 +183,9 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function invalid(problem: string): CairnError {
-  return new CairnError("TX_INVALID", `Not a valid transaction: ${problem}.`, {
-    hint: 'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}. GET /openapi.json of a node describes every operation. Nothing was submitted.',
-  });
+  return new CairnError(
+    "TX_INVALID",
+    `Not a valid transaction: ${problem}.`,
+    'Send a transaction in the form {"ops": [["put", bucket, key, document], ["delete", bucket, key], …]}. GET /openapi.json of a node describes every operation. Nothing was submitted.',
+  );
 }

@@ -238,9 +238,11 @@ function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: WatchQue
       ? undefined
       : `heartbeatMs must be a number of milliseconds above 0, not ${heartbeatMs}`);
   if (problem === undefined) return;
-  throw new CairnError("REQUEST_INVALID", `Not a valid watch: ${problem}.`, {
-    hint: "Use only these parameters: bucket, namespace, the transaction after which the watch begins (from), that transaction's time (from-time), and heartbeat.",
-  });
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `Not a valid watch: ${problem}.`,
+    "Use only these parameters: bucket, namespace, the transaction after which the watch begins (from), that transaction's time (from-time), and heartbeat.",
+  );
 }
 
 function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {

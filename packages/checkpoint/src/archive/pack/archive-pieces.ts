@@ -218,9 +218,11 @@ function readFully(file: number, target: Buffer, name: string, throttle: Throttl
 }
 
 function changed(name: string, how: string): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", `${name} ${how} while it was being packed.`, {
-    hint: "Find the program that modifies the captured files, and stop it: they must not change. The next checkpoint starts afresh.",
-  });
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `${name} ${how} while it was being packed.`,
+    "Find the program that modifies the captured files, and stop it: they must not change. The next checkpoint starts afresh.",
+  );
 }
 
 /** Returns the error for an entry of a capture that cannot be part of an archive. */
@@ -228,8 +230,6 @@ export function notPlain(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
     `The capture holds ${JSON.stringify(name)}, which is not a regular file.`,
-    {
-      hint: "Remove it from the captured directory: a checkpoint must contain only regular files.",
-    },
+    "Remove it from the captured directory: a checkpoint must contain only regular files.",
   );
 }

@@ -112,9 +112,11 @@ export function packDirectory(dir: string, options: PackOptions = {}): Packing {
     },
     result() {
       if (packed === undefined) {
-        throw new CairnError("CHECKPOINT_INCOMPLETE", "The archive was not read to its end.", {
-          hint: "Wait for the next checkpoint, which starts afresh. The upload of this one stopped early.",
-        });
+        throw new CairnError(
+          "CHECKPOINT_INCOMPLETE",
+          "The archive was not read to its end.",
+          "Wait for the next checkpoint, which starts afresh. The upload of this one stopped early.",
+        );
       }
       return packed;
     },
@@ -204,9 +206,11 @@ function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
     { name: "pack-worker", order: { ...order, role: "pack" } satisfies PackOrder },
     { name: "pack-worker", order: { ...reading, role: "read" } satisfies ReadOrder },
     () =>
-      new CairnError("CHECKPOINT_INCOMPLETE", "A thread that packed the archive ended early.", {
-        hint: "Wait for the next checkpoint, which starts afresh. Nothing was published.",
-      }),
+      new CairnError(
+        "CHECKPOINT_INCOMPLETE",
+        "A thread that packed the archive ended early.",
+        "Wait for the next checkpoint, which starts afresh. Nothing was published.",
+      ),
   );
 }
 

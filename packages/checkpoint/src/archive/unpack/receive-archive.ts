@@ -240,7 +240,7 @@ function corrupt({ archive }: Manifest, why: string, cause?: unknown): CairnErro
 
 /** Returns `CHECKPOINT_INCOMPLETE` for the archive of `manifest`; `why` is a clause that explains what is missing. */
 function incomplete({ archive }: Manifest, why: string): CairnError {
-  return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, { hint: HINT });
+  return new CairnError("CHECKPOINT_INCOMPLETE", `${archive.name} is incomplete: ${why}.`, HINT);
 }
 
 /** The maximum number of files that are flushed concurrently. A flush consists mostly of waiting. */

@@ -74,7 +74,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
           const message = `The folder of the checkpoint store ${location} is on another file system than before, and contains no file of a store.`;
           const hint =
             "Mount the volume again; a running node then continues by itself. If the folder is meant to be a new store, restart this process.";
-          throw new CairnError("STORE_UNREACHABLE", message, { hint });
+          throw new CairnError("STORE_UNREACHABLE", message, hint);
         }
         await memory?.check(location);
       }
@@ -85,7 +85,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
       if (seen === undefined) return false;
       const message = `The folder of the checkpoint store ${location} no longer exists.`;
       const hint = "Mount the volume again, or create the folder again if it was removed on purpose.";
-      throw new CairnError("STORE_UNREACHABLE", message, { hint });
+      throw new CairnError("STORE_UNREACHABLE", message, hint);
     }
   }
 
@@ -239,9 +239,11 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 async function makeOwnFolder(path: string): Promise<void> {
   await makeFolder(path);
   if (!(await isLink(path))) return;
-  throw new CairnError("STORE_DENIED", `${path} is a link, and Cairn does not write outside its store.`, {
-    hint: "Remove the link. Cairn creates the folder when it needs it.",
-  });
+  throw new CairnError(
+    "STORE_DENIED",
+    `${path} is a link, and Cairn does not write outside its store.`,
+    "Remove the link. Cairn creates the folder when it needs it.",
+  );
 }
 
 /** The prefixes of checkpoints, leases, and the folders of log backups. */

@@ -34,9 +34,7 @@ export class FolderMemory {
     throw new CairnError(
       "STORE_UNREACHABLE",
       `The checkpoint store ${location} is empty, and the volume on which it had checkpoints is not mounted there.`,
-      {
-        hint: `Mount it; a running node then continues by itself. To start a new store in this folder, remove ${this.#file}.`,
-      },
+      `Mount it; a running node then continues by itself. To start a new store in this folder, remove ${this.#file}.`,
     );
   }
 

@@ -94,7 +94,7 @@ export function s3Access(settings: S3Settings): S3Access {
       // Retries of a request would keep the process alive long after its result is useful.
       const message = `The checkpoint store ${location} was closed before it responded.`;
       const hint = "Repeat the operation once the program runs again: it is stopping.";
-      closing.abort(new CairnError("STORE_UNREACHABLE", message, { hint }));
+      closing.abort(new CairnError("STORE_UNREACHABLE", message, hint));
       closing = new AbortController();
       // If the client could not be created, its callers have received the error.
       await made?.then(
@@ -151,5 +151,5 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
 /** Returns the error for a response that does not come from an S3 service. */
 export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
   const message = `The checkpoint store ${location} failed while ${doing}: ${what}.`;
-  return new CairnError("STORE_UNREACHABLE", message, { hint: NOT_S3_HINT });
+  return new CairnError("STORE_UNREACHABLE", message, NOT_S3_HINT);
 }

@@ -135,9 +135,7 @@ function requirePlain(
     throw new CairnError(
       "CONFIG_INVALID",
       `${name} of s3://${bucket} contains a line break or another control character.`,
-      {
-        hint: "Remove it. If the value comes from a file, write the file without a line break at its end.",
-      },
+      "Remove it. If the value comes from a file, write the file without a line break at its end.",
     );
   }
 }
@@ -152,7 +150,7 @@ function folderOf(prefix: string): string {
   throw new CairnError(
     "CONFIG_INVALID",
     `The prefix ${JSON.stringify(prefix)} has a part that is empty, . or .., which not every S3 service preserves.`,
-    { hint: "Remove that part: use a prefix such as cairn/production." },
+    "Remove that part: use a prefix such as cairn/production.",
   );
 }
 
@@ -161,9 +159,11 @@ function endpointOf(env: Readonly<Record<string, string | undefined>>): string |
   const value = name === undefined ? undefined : env[name];
   if (value === undefined || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))) return value;
   // The value is not quoted, because it may contain a password.
-  throw new CairnError("CONFIG_INVALID", `${name} is not the address of an S3 service.`, {
-    hint: "Write https://host:port, or unset the variable.",
-  });
+  throw new CairnError(
+    "CONFIG_INVALID",
+    `${name} is not the address of an S3 service.`,
+    "Write https://host:port, or unset the variable.",
+  );
 }
 
 /** Returns an endpoint for messages, without the password that one from the environment may contain. */

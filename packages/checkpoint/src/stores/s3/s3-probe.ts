@@ -90,9 +90,7 @@ export async function probe(access: S3Access): Promise<S3Findings> {
       throw new CairnError(
         "STORE_DENIED",
         `The checkpoint store ${access.settings.location} does not list an object that was just written, so checkpoints in it would not be found.`,
-        {
-          hint: "Give the store another `prefix` that consists of letters, digits, dashes and slashes. If that does not help, use another service. Nothing was saved.",
-        },
+        "Give the store another `prefix` that consists of letters, digits, dashes and slashes. If that does not help, use another service. Nothing was saved.",
       );
     }
     return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, checksums };

@@ -97,8 +97,6 @@ function changed(name: string, location: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
     `${name} in ${location} was replaced while it was being read.`,
-    {
-      hint: "Find the program that overwrites archives, and stop it: Cairn never does.",
-    },
+    "Find the program that overwrites archives, and stop it: Cairn never does.",
   );
 }

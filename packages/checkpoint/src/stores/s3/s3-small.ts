@@ -68,7 +68,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
     await pauseBefore(attempt);
   }
   const message = `${name} could not be written to ${location}: other processes kept writing it.`;
-  throw new CairnError("STORE_UNREACHABLE", message, { hint: "Wait: the write is retried." });
+  throw new CairnError("STORE_UNREACHABLE", message, "Wait: the write is retried.");
 }
 
 /** Writes a small file unless it exists. If the service supports conditions, only one of several concurrent writers succeeds. */

@@ -34,7 +34,7 @@ export function s3Store(options: S3StoreOptions): CheckpointStore {
     if (options.readOnly !== true) return key;
     const message = `The checkpoint store ${location} is configured as read-only: it does not allow ${doing}.`;
     const hint = "Remove read-only? from its configuration, or save to another store.";
-    throw new CairnError("STORE_DENIED", message, { hint });
+    throw new CairnError("STORE_DENIED", message, hint);
   }
 
   /** Probes the service once, before the first small file is written. Tries again after a failure. */

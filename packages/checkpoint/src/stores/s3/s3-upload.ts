@@ -117,7 +117,7 @@ async function complete(
   const message = `${location} kept ${found?.bytes ?? "none"} of the ${bytes} bytes of ${name}.`;
   const hint =
     "Nothing was published. If this happens again, use another service: this one does not preserve the data written to it.";
-  throw failure ?? new CairnError("CHECKPOINT_INCOMPLETE", message, { hint });
+  throw failure ?? new CairnError("CHECKPOINT_INCOMPLETE", message, hint);
 }
 
 interface StoredObject {

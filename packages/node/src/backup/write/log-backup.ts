@@ -275,7 +275,7 @@ export class LogBackup {
     const message = `Old segments of the log backup in ${store.location} are not removed, because the store does not allow it.`;
     const hint =
       'Allow this node to remove files there, or keep the segments by setting "keep": "all" in log-backup.';
-    return [...found.values(), new CairnError("STORE_DENIED", message, { hint })];
+    return [...found.values(), new CairnError("STORE_DENIED", message, hint)];
   }
 
   #report(): void {

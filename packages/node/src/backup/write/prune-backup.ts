@@ -41,7 +41,7 @@ export async function planThrough(
   if (through > logEnd) {
     const message = `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`;
     const hint = `Nothing was removed. Specify a transaction up to ${logEnd}.`;
-    throw new CairnError("CONFLICT", message, { hint });
+    throw new CairnError("CONFLICT", message, hint);
   }
   const hint =
     "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
@@ -51,14 +51,14 @@ export async function planThrough(
         ? "There is no verified checkpoint from which nodes of this version could continue."
         : `The newest verified checkpoint ends with transaction ${verified}.`;
     const message = `Transactions up to ${through} cannot be removed from the log backup. ${newest}`;
-    throw new CairnError("CONFLICT", message, { hint });
+    throw new CairnError("CONFLICT", message, hint);
   }
   // The log and the runs of its backup must together hold everything from the checkpoint onwards.
   const begin = bounds.first + of.offset;
   const rest = coveredRanges(segments.slice(gone.length));
   if (verified < begin && !rest.some(({ first, last }) => first <= verified && begin <= last)) {
     const message = `The segments to remove end with transaction ${end}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`;
-    throw new CairnError("CONFLICT", message, { hint });
+    throw new CairnError("CONFLICT", message, hint);
   }
   return { segments: gone, txId: Math.max(end, through) };
 }
@@ -82,7 +82,7 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
     const message = `The log "${log.name}", which holds messages ${bounds.first} to ${bounds.last}, has none in common with its backup in ${store.location}.`;
     const except = bounds.first > 1 ? ", except perhaps transactions that it has trimmed" : "";
     const hint = `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup${except}: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`;
-    throw new CairnError("CONFLICT", message, { hint });
+    throw new CairnError("CONFLICT", message, hint);
   }
   return { segments: lost, txId: shared };
 }
@@ -150,7 +150,9 @@ async function exclusively(target: BackupTarget, work: () => Promise<string[]>):
     if (result !== undefined) return result;
     await systemClock.wait(LEASE_RETRY_MS, target.signal);
   }
-  throw new CairnError("CONFLICT", `A node is writing to the log backup in ${target.store.location}.`, {
-    hint: "Nothing was removed. Run the command again. If a node was stopped while it was writing, wait ten minutes first.",
-  });
+  throw new CairnError(
+    "CONFLICT",
+    `A node is writing to the log backup in ${target.store.location}.`,
+    "Nothing was removed. Run the command again. If a node was stopped while it was writing, wait ten minutes first.",
+  );
 }

@@ -54,9 +54,11 @@ export async function verifyBackup(
   const { store, logId, signal, onProgress } = options;
   const { segments, foreign, begins } = await listBackup(store, logId);
   for (const name of foreign) {
-    const error = new CairnError("SEGMENT_CORRUPT", `${name} is not a file of the log backup.`, {
-      hint: "If the file is a segment that was renamed, restore its name; otherwise remove it. Nodes never read it.",
-    });
+    const error = new CairnError(
+      "SEGMENT_CORRUPT",
+      `${name} is not a file of the log backup.`,
+      "If the file is a segment that was renamed, restore its name; otherwise remove it. Nodes never read it.",
+    );
     await onProblem({ file: name, error });
   }
   const whole: SegmentFile[] = [];
@@ -105,9 +107,11 @@ export function holesOf(covered: readonly TxRange[], begins: readonly { readonly
 /** Returns `LOG_GAP`: transactions that no intact segment holds, although later ones are in the backup. */
 function missing({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
   const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
-  return new CairnError("LOG_GAP", `${what} missing in the log backup in ${location}.`, {
-    hint: "Do nothing if the log still holds them: a node writes them again at its next look. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.",
-  });
+  return new CairnError(
+    "LOG_GAP",
+    `${what} missing in the log backup in ${location}.`,
+    "Do nothing if the log still holds them: a node writes them again at its next look. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.",
+  );
 }
 
 /** The codes of errors that affect a single segment. */
@@ -169,9 +173,7 @@ async function againstLog(
   return new CairnError(
     "LOG_REGRESSED",
     `Transaction ${header.last} in ${name} differs from the one in the log "${log.name}", or is missing there.`,
-    {
-      hint: "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost. If that removes nothing, another segment agrees with the log: move this file out of the folder.",
-    },
+    "Print what the log lost with cairn log orphans --from-backup, then remove it from the backup with cairn log backup prune --lost. If that removes nothing, another segment agrees with the log: move this file out of the folder.",
   );
 }
 
@@ -186,8 +188,6 @@ function againstCheckpoint(
   return new CairnError(
     "LOG_REGRESSED",
     `Transaction ${anchor.txId}, with which ${checkpoint} ends, differs in ${name}: they belong to different histories.`,
-    {
-      hint: "Remove the checkpoints with transactions that the log lost: cairn checkpoint prune --lost -f FILE.",
-    },
+    "Remove the checkpoints with transactions that the log lost: cairn checkpoint prune --lost -f FILE.",
   );
 }

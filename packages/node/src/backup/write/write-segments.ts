@@ -139,7 +139,7 @@ export async function requireSameHistory(
   if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   const hint = ends.some(agrees) ? STRAY_HINT : LOST_END_HINT;
   const lost = `The log "${log.name}" no longer holds transaction ${other.last}, which ${other.name} in ${store.location} contains, so nothing is written to the backup.`;
-  throw new CairnError("LOG_REGRESSED", lost, { hint });
+  throw new CairnError("LOG_REGRESSED", lost, hint);
 }
 
 /** The log has trimmed the backup's last message, but the index has it. `ends` are the segments that end with it. */
@@ -162,7 +162,7 @@ async function trimmedEnd(
   const [code, so] = isCompared
     ? (["LOG_REGRESSED", "and the transaction of that number in the log's history is another one"] as const)
     : (["LOG_TRIMMED", "so it is unknown whether the log continues it"] as const);
-  throw new CairnError(code, `Nothing is written to the backup: ${where}, ${so}.`, { hint });
+  throw new CairnError(code, `Nothing is written to the backup: ${where}, ${so}.`, hint);
 }
 
 const LOST_END_HINT =

@@ -72,13 +72,11 @@ const SKIPPED = {
 /** An error rather than a notice: the checkpoint that is being uploaded may lack the newest transactions. */
 function nothingSaved({ because, lease }: Extract<Skipped, { skipped: "leased" }>, now: number): CairnError {
   if (lease === null)
-    return new CairnError("CHECKPOINT_RUNNING", because, {
-      hint: "Run the command again when that upload has ended.",
-    });
+    return new CairnError("CHECKPOINT_RUNNING", because, "Run the command again when that upload has ended.");
   const { owner, since, bytes, expiresAt } = lease;
   const began = since === null ? "" : `, begun at ${formatTime(since)} (${formatRelative(since, now)})`;
   const ends = `ends at ${formatTime(expiresAt)} (${formatRelative(expiresAt, now)})`;
   const message = `Nothing was saved: ${owner} is uploading a checkpoint (${formatBytes(bytes)}${began}).`;
   const hint = `Run the command again when that upload has ended. Its lease ${ends}, unless the upload continues and renews it.`;
-  return new CairnError("CHECKPOINT_RUNNING", message, { hint });
+  return new CairnError("CHECKPOINT_RUNNING", message, hint);
 }

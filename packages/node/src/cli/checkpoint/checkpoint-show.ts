@@ -78,7 +78,9 @@ function commonFields(
 
 function notInNode(name: string | undefined): CairnError {
   const which = name === undefined ? "" : ` ${name}`;
-  return new CairnError("CHECKPOINT_NOT_FOUND", `The node's store has no checkpoint${which}.`, {
-    hint: "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
-  });
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `The node's store has no checkpoint${which}.`,
+    "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
+  );
 }

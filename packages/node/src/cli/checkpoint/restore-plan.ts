@@ -74,7 +74,7 @@ export function noneOf(
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `No usable checkpoint in ${store.location} ends at or before ${nameOf(at)}.`,
-    { hint: `Choose a later point: the oldest checkpoint is ${oldest.name}.` },
+    `Choose a later point: the oldest checkpoint is ${oldest.name}.`,
   );
 }
 
@@ -167,7 +167,7 @@ export function refusalFields(refusal: CairnError | undefined): Pick<CairnError,
 export function throwRefusal(refusal: CairnError | undefined): void {
   if (refusal === undefined) return;
   const hint = "Remove the cause, then run the command without --dry-run.";
-  throw new CairnError(refusal.code, refusal.message, { hint });
+  throw new CairnError(refusal.code, refusal.message, hint);
 }
 
 /** Returns the error for a target that is not empty. */

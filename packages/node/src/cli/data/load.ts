@@ -63,9 +63,7 @@ export const addLoad = command({
     throw new CairnError(
       "CONFLICT",
       `${formatCount(aborted)} of ${what} ${aborted === 1 ? "was" : "were"} aborted, and changed nothing; the first one is transaction ${txId} in line ${line}: ${reasonWords(reason)}.`,
-      {
-        hint: 'cairn tx show ID shows the reason of a transaction. Make what was refused possible, and load these lines again, each with another "id", or without one: an id stays with its aborted transaction.',
-      },
+      'cairn tx show ID shows the reason of a transaction. Make what was refused possible, and load these lines again, each with another "id", or without one: an id stays with its aborted transaction.',
     );
   },
 });

@@ -107,7 +107,9 @@ function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOut
 }
 
 function aborted({ txId, reason }: TxOutcome): CairnError {
-  return new CairnError("CONFLICT", `Transaction ${txId} was aborted: ${reasonWords(reason)}.`, {
-    hint: "Correct the transaction and submit it again. None of its operations took effect.",
-  });
+  return new CairnError(
+    "CONFLICT",
+    `Transaction ${txId} was aborted: ${reasonWords(reason)}.`,
+    "Correct the transaction and submit it again. None of its operations took effect.",
+  );
 }

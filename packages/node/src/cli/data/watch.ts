@@ -89,7 +89,7 @@ function followWatch(
   };
   const onEnd = async (reason: unknown, failures: number, from: number | undefined): Promise<void> => {
     if (reason instanceof WatchEndedError && reason.regressed) {
-      throw new CairnError("WATCH_COMPACTED", reason.message, { hint: LIST_FIRST });
+      throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
     }
     if (!mayContinue(reason)) throw reason;
     answered ||= !(reason instanceof NoAnswerError);

@@ -44,9 +44,11 @@ export const addDbCheck = command({
     if (problems > 0 || content === undefined) {
       await run.end();
       if (run.json) await writeJson(stdout, { ok: false, problems });
-      throw new CairnError("INDEX_CORRUPT", `${source} has ${formatNumberOf(problems, "problem")}.`, {
-        hint: "Restart the node of this index: it moves the damaged index aside and builds another one from a checkpoint or from the log. Nothing was changed.",
-      });
+      throw new CairnError(
+        "INDEX_CORRUPT",
+        `${source} has ${formatNumberOf(problems, "problem")}.`,
+        "Restart the node of this index: it moves the damaged index aside and builds another one from a checkpoint or from the log. Nothing was changed.",
+      );
     }
     const { rows, documents, txId, logId } = content;
     const compared = checksums ? "every table matches its checksums" : "its tables were not checked";

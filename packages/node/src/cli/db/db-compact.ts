@@ -80,7 +80,9 @@ async function sameContent(before: KvReader, after: KvReader, source: string): P
   if ((await before.get(STATE_ROW_KEY)) === undefined) return null;
   const [found, wanted] = [await digestIndex(after), await digestIndex(before)];
   if (found !== undefined && found.digest === wanted?.digest) return found.digest;
-  throw new CairnError("INDEX_CORRUPT", `The copy of ${source} differs from ${source}.`, {
-    hint: "Check the disk on which the copy was written. The copy was removed.",
-  });
+  throw new CairnError(
+    "INDEX_CORRUPT",
+    `The copy of ${source} differs from ${source}.`,
+    "Check the disk on which the copy was written. The copy was removed.",
+  );
 }

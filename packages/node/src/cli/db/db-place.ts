@@ -52,7 +52,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
   const names = await namesIn(path);
   if (names === undefined) {
-    throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, { hint: PLACES });
+    throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, PLACES);
   }
   if (names.includes("CURRENT")) return { kind: "LevelDB", dir: path };
   const { live, lock, holder } = dbDirLayout(path);
@@ -61,18 +61,24 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
   if (isStore) return { kind: "checkpoint" };
   // These files are created in a db-dir before it has an index.
   if ([live, lock, holder].some((one) => names.includes(basename(one)))) {
-    throw new CairnError("NOT_FOUND", `The index directory ${path} has no index yet.`, {
-      hint: "Wait until its node has restored or built one. cairn status shows the progress.",
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `The index directory ${path} has no index yet.`,
+      "Wait until its node has restored or built one. cairn status shows the progress.",
+    );
   }
   if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
-    throw new CairnError("INDEX_CORRUPT", `The database in ${path} lacks its file CURRENT.`, {
-      hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
-    });
+    throw new CairnError(
+      "INDEX_CORRUPT",
+      `The database in ${path} lacks its file CURRENT.`,
+      "Restore the index from a checkpoint; the transaction log contains all of its data.",
+    );
   }
-  throw new CairnError("NOT_FOUND", `There is neither an index nor a checkpoint in ${path}.`, {
-    hint: (await indexBelow(path, names)) ?? PLACES,
-  });
+  throw new CairnError(
+    "NOT_FOUND",
+    `There is neither an index nor a checkpoint in ${path}.`,
+    (await indexBelow(path, names)) ?? PLACES,
+  );
 }
 
 const PLACES =

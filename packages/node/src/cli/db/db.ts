@@ -123,9 +123,11 @@ const addHistory = command({
 
 function noDocument(bucket: string, key: string, asOf: string | undefined): CairnError {
   const when = asOf === undefined ? "" : ` as of ${asOf}`;
-  return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(key)} in ${bucket}${when}.`, {
-    hint: "Choose one of the keys that cairn db keys PLACE BUCKET lists.",
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `There is no ${JSON.stringify(key)} in ${bucket}${when}.`,
+    "Choose one of the keys that cairn db keys PLACE BUCKET lists.",
+  );
 }
 
 export const addDb = commandGroup(

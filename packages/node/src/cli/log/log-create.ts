@@ -45,5 +45,5 @@ async function requireNoHolder(log: TxLog, system: System): Promise<void> {
   });
   if (holders.length === 0) return;
   const message = `There was a log "${log.name}": ${holders.join("; ")}. A new log would have none of them.`;
-  throw new CairnError("CONFLICT", message, { hint: `${cure} ${override}` });
+  throw new CairnError("CONFLICT", message, `${cure} ${override}`);
 }

@@ -39,9 +39,7 @@ export async function whyNotReplaced(
   return new CairnError(
     "CONFLICT",
     `A new log "${log.name}" has already been begun, and nodes have it open: ${names}.`,
-    {
-      hint: "Stop them, run the command again, and start them: they continue with the log that the command begins.",
-    },
+    "Stop them, run the command again, and start them: they continue with the log that the command begins.",
   );
 }
 
@@ -72,9 +70,7 @@ export async function planRecovery(
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `The configured stores have neither a checkpoint nor a backup of a log "${log.name}".`,
-      {
-        hint: "Name a checkpoint in another place with --from PATH, or begin an empty log with cairn log create.",
-      },
+      "Name a checkpoint in another place with --from PATH, or begin an empty log with cairn log create.",
     );
   }
   const plan = await planPast({ ...asked, stores, kvFormat, logId });
@@ -91,7 +87,7 @@ export async function planRecovery(
   throw new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `Neither a checkpoint nor a log backup leads exactly to ${point}.`,
-    { hint },
+    hint,
   );
 }
 
@@ -101,9 +97,7 @@ function contested(logId: string, { txId, checkpoint, history }: PastPlan, other
   return new CairnError(
     "CONFLICT",
     `The stores hold two histories of the log ${logId}: ${end} ends with transaction ${txId}, and ${other.checkpoint} of another history, which seems to have continued later, with transaction ${other.txId} at ${isoTime(other.time)}.`,
-    {
-      hint: `Choose one of them: ${choice}, or --from ${other.checkpoint}. The new log has none of the transactions that only the other one contains.`,
-    },
+    `Choose one of them: ${choice}, or --from ${other.checkpoint}. The new log has none of the transactions that only the other one contains.`,
   );
 }
 

@@ -212,9 +212,7 @@ async function runImport(
   throw new CairnError(
     "IMPORT_INCOMPLETE",
     `${formatCount(refused)} of ${formatNumberOf(read, "record")} ${refused === 1 ? "was" : "were"} not imported.`,
-    {
-      hint: `Read ${report}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
-    },
+    `Read ${report}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
   );
 }
 

@@ -51,9 +51,11 @@ export async function viewCluster(
   const about = { log: { name, id, lastTxId: reported ?? bounds.last + (birth?.offset ?? 0) } };
   if (!peers.some(isMember(about))) {
     const within = formatDuration(timeoutMs);
-    throw new CairnError("NOT_READY", `No node of the log "${name}" responded within ${within}.`, {
-      hint: `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${channel.address}.`,
-    });
+    throw new CairnError(
+      "NOT_READY",
+      `No node of the log "${name}" responded within ${within}.`,
+      `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${channel.address}.`,
+    );
   }
   const own = peers.filter(hasLog(about));
   const view = { ...(await viewOf(channel, about.log, peers, query)), comparison: undefined };
@@ -110,23 +112,25 @@ export async function writeCluster(
   const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
   const names = wrong.map(({ node }) => node).join(", ");
   if (wrong.length > 0) {
-    throw new CairnError("INDEX_CORRUPT", `The index does not match the log: ${names}.`, {
-      hint: "Wait a few minutes: a node that detects this replaces its index with a rebuilt one, and reports that in its log and status.",
-    });
+    throw new CairnError(
+      "INDEX_CORRUPT",
+      `The index does not match the log: ${names}.`,
+      "Wait a few minutes: a node that detects this replaces its index with a rebuilt one, and reports that in its log and status.",
+    );
   }
   if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
-    throw new CairnError("INDEX_CORRUPT", "The nodes differ, and it is unknown which of them is wrong.", {
-      hint: `Remove the cause that prevents a rebuild for the comparison, and run the command again: ${comparison.rebuilt.message}`,
-    });
+    throw new CairnError(
+      "INDEX_CORRUPT",
+      "The nodes differ, and it is unknown which of them is wrong.",
+      `Remove the cause that prevents a rebuild for the comparison, and run the command again: ${comparison.rebuilt.message}`,
+    );
   }
   const apart = comparison?.others.find(({ verdict }) => verdict.kind === "differs");
   if (apart !== undefined) {
     throw new CairnError(
       "INDEX_CORRUPT",
       `The nodes with index version ${apart.version} differ, and it is unknown which of them is wrong.`,
-      {
-        hint: "Run the command of the version of Cairn that these nodes run, because this one builds indexes of another version.",
-      },
+      "Run the command of the version of Cairn that these nodes run, because this one builds indexes of another version.",
     );
   }
   const { findings, verdict } = status;
@@ -151,9 +155,7 @@ export function requireNodes(answered: number, expected = 0): void {
   throw new CairnError(
     "NOT_FOUND",
     `${formatNumberOf(answered, "node")} responded, but ${formatCount(expected)} were expected.`,
-    {
-      hint: "Check the missing nodes: they are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
-    },
+    "Check the missing nodes: they are down, frozen, cut off from NATS, slower than --timeout, or follow another log.",
   );
 }
 

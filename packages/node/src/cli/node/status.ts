@@ -150,5 +150,5 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
 
 function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
   const longer = "Wait longer: cairn status shows its progress.";
-  return new CairnError("NOT_READY", `${node}: ${message}`, { hint: hint ?? longer });
+  return new CairnError("NOT_READY", `${node}: ${message}`, hint ?? longer);
 }

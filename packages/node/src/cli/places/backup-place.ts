@@ -69,14 +69,18 @@ export async function openBackup(
 async function chooseBackup(store: CheckpointStore, asked: string | undefined): Promise<string> {
   const known = (await listBackups(store)).toSorted();
   if (known.length === 0)
-    throw new CairnError("NOT_FOUND", `There is no log backup in ${store.location}.`, {
-      hint: 'Run a node with "log-backup" in its checkpointer, as docs/log-backup.md describes.',
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `There is no log backup in ${store.location}.`,
+      'Run a node with "log-backup" in its checkpointer, as docs/log-backup.md describes.',
+    );
   if (asked !== undefined) {
     if (known.includes(asked)) return asked;
-    throw new CairnError("NOT_FOUND", `${store.location} has no backup of the log ${asked}.`, {
-      hint: `Choose a log of which it has a backup: ${known.join(", ")}.`,
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `${store.location} has no backup of the log ${asked}.`,
+      `Choose a log of which it has a backup: ${known.join(", ")}.`,
+    );
   }
   const [latest, ...others] = await ends(store, known);
   if (latest !== undefined && others.length === 0) return latest;

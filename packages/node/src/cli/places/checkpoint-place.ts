@@ -197,12 +197,13 @@ export function theLog(
     .map(([id, name]) => (name === "" ? id : `${id} (${name})`))
     .join(", ");
   if (asked !== undefined && !logs.has(asked)) {
-    throw new CairnError("CHECKPOINT_NOT_FOUND", `${store.location} has no checkpoint of the log ${asked}.`, {
-      hint:
-        known === ""
-          ? "Choose another store: this one has no usable checkpoint of any log."
-          : `Choose a log of which it has checkpoints: ${known}.`,
-    });
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `${store.location} has no checkpoint of the log ${asked}.`,
+      known === ""
+        ? "Choose another store: this one has no usable checkpoint of any log."
+        : `Choose a log of which it has checkpoints: ${known}.`,
+    );
   }
   if (asked === undefined && logs.size > 1) {
     throw new UsageError(
@@ -223,12 +224,9 @@ export function noCheckpoint(
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
     `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${stores.map(({ location }) => location).join(" or ")}.`,
-    {
-      hint:
-        unusable === ""
-          ? "Choose a checkpoint that cairn checkpoint list PLACE prints for a folder or a bucket."
-          : `Choose another store, or find out with cairn checkpoint verify why these checkpoints cannot be used: ${unusable}.`,
-    },
+    unusable === ""
+      ? "Choose a checkpoint that cairn checkpoint list PLACE prints for a folder or a bucket."
+      : `Choose another store, or find out with cairn checkpoint verify why these checkpoints cannot be used: ${unusable}.`,
   );
 }
 
@@ -252,7 +250,9 @@ async function requireFolder(folder: string): Promise<void> {
   } catch (error) {
     if (systemErrorCode(error) !== "ENOENT") throw error;
   }
-  throw new CairnError("NOT_FOUND", `There is no folder ${folder}.`, {
-    hint: "Name the folder to which path of a filesystem checkpoint store refers.",
-  });
+  throw new CairnError(
+    "NOT_FOUND",
+    `There is no folder ${folder}.`,
+    "Name the folder to which path of a filesystem checkpoint store refers.",
+  );
 }

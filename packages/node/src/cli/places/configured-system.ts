@@ -63,19 +63,23 @@ export async function noLog(log: AskedLog, system: System): Promise<CairnError> 
     found = await lookBeforeBeginning(log, system);
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    return new CairnError("NOT_FOUND", `${message}.`, {
-      hint: `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
-    });
+    return new CairnError(
+      "NOT_FOUND",
+      `${message}.`,
+      `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
+    );
   }
   const { holders, cure, override, unknown } = found;
   if (holders.length > 0) {
     const hint = `Check the log's address and name. ${cure} ${override}`;
-    return new CairnError("NOT_FOUND", `${message}, but ${holders.join("; ")}.`, { hint });
+    return new CairnError("NOT_FOUND", `${message}, but ${holders.join("; ")}.`, hint);
   }
   const doubts = unknown.map((one) => ` It is unknown whether there was one: ${one.code}: ${one.message}`);
-  return new CairnError("NOT_FOUND", `${message} yet.`, {
-    hint: `Start a node: the first node that starts creates the log.${doubts.join("")}`,
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `${message} yet.`,
+    `Start a node: the first node that starts creates the log.${doubts.join("")}`,
+  );
 }
 
 /** Throws `LOG_READ_ONLY` if the configured log is read from its backup, so that no log can be begun in its place. */
@@ -84,9 +88,7 @@ export function requireLogItself({ backup }: TxLog): void {
   throw new CairnError(
     "LOG_READ_ONLY",
     `This configuration reads the log from its backup in ${backup.location}, so no log can be begun with it.`,
-    {
-      hint: "Nothing was changed. Run the command with the configuration of a node that has access to the log itself (-f FILE); nodes that read the backup follow the new log.",
-    },
+    "Nothing was changed. Run the command with the configuration of a node that has access to the log itself (-f FILE); nodes that read the backup follow the new log.",
   );
 }
 

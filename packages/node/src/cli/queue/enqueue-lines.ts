@@ -103,9 +103,11 @@ function refused(
   reason: string | undefined,
   { enqueued, present }: LinesEnqueued,
 ): CairnError {
-  return new CairnError("CONFLICT", `Line ${line} was not enqueued: ${reasonWords(reason)}.`, {
-    hint: `Look at the shards with cairn queue show ${queue}. Directors make room as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), and set them with cairn policy apply. Then run the command again with the same input: the ${enqueued + present} lines before this one are not enqueued twice.`,
-  });
+  return new CairnError(
+    "CONFLICT",
+    `Line ${line} was not enqueued: ${reasonWords(reason)}.`,
+    `Look at the shards with cairn queue show ${queue}. Directors make room as entries are finished; to make room at once, raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), and set them with cairn policy apply. Then run the command again with the same input: the ${enqueued + present} lines before this one are not enqueued twice.`,
+  );
 }
 
 async function* batches(source: AsyncIterable<Buffer>): AsyncGenerator<readonly LineEntry[]> {

@@ -61,11 +61,13 @@ function notDrained(
   { moved, because }: { readonly moved: number; readonly because: string },
 ): CairnError {
   const sofar = moved === 0 ? "" : ` Entries moved before that: ${formatCount(moved)}.`;
-  return new CairnError("CONFLICT", `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`, {
-    hint: because.endsWith(" has room.")
+  return new CairnError(
+    "CONFLICT",
+    `Shard ${shard} of ${queue} was not retired: ${because}${sofar}`,
+    because.endsWith(" has room.")
       ? `Raise "shards" or "cap" of ${queue} in the policies (cairn policy show prints them), set them with cairn policy apply, and run the command again.`
       : `Look at the shards, and who holds them until when, with cairn queue show ${queue}.`,
-  });
+  );
 }
 
 function accessOf(node: NodeClient): DrainAccess {

@@ -14,9 +14,11 @@ export function pathOfBucket(bucket: string): string {
   const problem = bucketProblem(bucket);
   if (problem !== undefined) {
     const reserved = [...RESERVED_BUCKETS].join(", ");
-    throw new CairnError("REQUEST_INVALID", `Not a valid bucket name: ${problem}.`, {
-      hint: `Use a name that matches [a-z][a-z0-9-]*, such as pods, and is not reserved. These names are reserved: ${reserved}.`,
-    });
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `Not a valid bucket name: ${problem}.`,
+      `Use a name that matches [a-z][a-z0-9-]*, such as pods, and is not reserved. These names are reserved: ${reserved}.`,
+    );
   }
   return bucketPath(bucket);
 }

@@ -137,9 +137,7 @@ function parseLine(line: string): Readonly<Record<string, unknown>> | undefined 
 }
 
 function damaged(message: string): CairnError {
-  return new CairnError("EXPORT_DAMAGED", message, {
-    hint: "Run cairn export again, and use its whole output.",
-  });
+  return new CairnError("EXPORT_DAMAGED", message, "Run cairn export again, and use its whole output.");
 }
 
 function digestOf(hash: Hash): string {

@@ -75,7 +75,9 @@ export function documentLines(source: AsyncIterable<Buffer>): AsyncIterable<read
 }
 
 function tooLong(line: number, what: string): CairnError {
-  return new CairnError("TX_TOO_LARGE", `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`, {
-    hint: `Write one ${what} per line, as NDJSON requires.`,
-  });
+  return new CairnError(
+    "TX_TOO_LARGE",
+    `Line ${line} is longer than ${MAX_LINE_BYTES} bytes.`,
+    `Write one ${what} per line, as NDJSON requires.`,
+  );
 }

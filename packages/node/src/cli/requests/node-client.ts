@@ -245,7 +245,7 @@ export class NodeClient {
       return new CairnError(
         "NOT_READY",
         `The server at ${this.url} is not a Cairn node (its response has status ${error.status}).`,
-        { hint: "Name the node's address with --url." },
+        "Name the node's address with --url.",
       );
     }
     if (!(error instanceof CairnClientError)) return error;

@@ -199,7 +199,7 @@ export const checkpointer = defineModule({
     // A store supplied by a program declares whether it is read-only.
     if (store.readOnly === true) {
       const { message, hint } = SAVES_TO_READ_ONLY;
-      throw new CairnError("CONFIG_INVALID", message, { hint });
+      throw new CairnError("CONFIG_INVALID", message, hint);
     }
     return {
       checkpointDir: dbDirLayout(context.dbDir).capture,

@@ -110,9 +110,11 @@ function ownUse<K extends ModuleKind>(
 }
 
 function notPluggable(id: string): CairnError {
-  return new CairnError("CONFIG_MODULE", `A checkpointer cannot be a module of your own: ${id}.`, {
-    hint: "Use cairn.checkpoint/->checkpointer; only stores, logs and key-value stores can be modules of your own.",
-  });
+  return new CairnError(
+    "CONFIG_MODULE",
+    `A checkpointer cannot be a module of your own: ${id}.`,
+    "Use cairn.checkpoint/->checkpointer; only stores, logs and key-value stores can be modules of your own.",
+  );
 }
 
 /** The names of the required members of an interface. */
@@ -182,9 +184,7 @@ function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string)
   throw new CairnError(
     "CONFIG_MODULE",
     `${origin} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
-    {
-      hint: "Return a complete part, as docs/configuration.md describes for modules of your own.",
-    },
+    "Return a complete part, as docs/configuration.md describes for modules of your own.",
   );
 }
 

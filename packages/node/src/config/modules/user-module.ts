@@ -45,21 +45,20 @@ export async function loadUserModule(specifier: string, folder: string): Promise
     throw new CairnError(
       "CONFIG_MODULE",
       `${target} exports ${names.length === 0 ? "no function" : "several functions"}.`,
-      {
-        hint:
-          names.length === 0
-            ? "Export a function that creates the part."
-            : `Name one: ${names.map((name) => `${target}#${name}`).join(", ")}.`,
-      },
+      names.length === 0
+        ? "Export a function that creates the part."
+        : `Name one: ${names.map((name) => `${target}#${name}`).join(", ")}.`,
     );
   }
   const found = functions.find(([name]) => name === wanted);
   if (found !== undefined) return found[1];
   const near = nearestName(wanted, names);
   const known = names.length === 0 ? "It exports no function." : `It exports ${names.join(", ")}.`;
-  throw new CairnError("CONFIG_MODULE", `${target} exports no function ${wanted || "without a name"}.`, {
-    hint: near === undefined ? known : didYouMean(`${target}#${near}`),
-  });
+  throw new CairnError(
+    "CONFIG_MODULE",
+    `${target} exports no function ${wanted || "without a name"}.`,
+    near === undefined ? known : didYouMean(`${target}#${near}`),
+  );
 }
 
 async function importFrom(target: string, folder: string): Promise<Record<string, unknown>> {
@@ -67,9 +66,11 @@ async function importFrom(target: string, folder: string): Promise<Record<string
   const found = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
   if (file !== undefined && found?.isFile() !== true) {
     const message = found === undefined ? `There is no file ${file}.` : `${file} is not a file.`;
-    throw new CairnError("CONFIG_MODULE", message, {
-      hint: "Correct the path. A relative path is resolved from the folder of the file that names it.",
-    });
+    throw new CairnError(
+      "CONFIG_MODULE",
+      message,
+      "Correct the path. A relative path is resolved from the folder of the file that names it.",
+    );
   }
   try {
     const imported = file === undefined ? importPackage(target, folder) : import(pathToFileURL(file).href);
@@ -84,9 +85,7 @@ export async function answered<T>(specifier: string, answer: T | PromiseLike<T>)
   return await new Promise<T>((settle, reject) => {
     const whenDrained = (): void => {
       const hint = "Resolve or reject the promise in the module, because no running code could still do so.";
-      reject(
-        new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, { hint }),
-      );
+      reject(new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, hint));
     };
     process.once("beforeExit", whenDrained);
     void Promise.resolve(answer)
@@ -117,9 +116,11 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
   } catch (error) {
     const code = systemErrorCode(error);
     if (code === "MODULE_NOT_FOUND") {
-      throw new CairnError("CONFIG_MODULE", `There is neither a top-level key nor a package ${name}.`, {
-        hint: `Define the key, or install the package in ${folder}, from which packages are resolved.`,
-      });
+      throw new CairnError(
+        "CONFIG_MODULE",
+        `There is neither a top-level key nor a package ${name}.`,
+        `Define the key, or install the package in ${folder}, from which packages are resolved.`,
+      );
     }
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }

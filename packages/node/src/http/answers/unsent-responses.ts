@@ -179,9 +179,7 @@ const DISCONNECTED = badRequest("The client has closed the connection.");
 const OVERLOADED = new CairnError(
   "OVERLOADED",
   "The node has no memory for the response until other clients have received theirs.",
-  {
-    hint: "Try again later, with a smaller limit if the request has one. Nothing was changed. Clients must read the responses to their requests, or close their connections.",
-  },
+  "Try again later, with a smaller limit if the request has one. Nothing was changed. Clients must read the responses to their requests, or close their connections.",
 );
 
 /** While nothing of the response is ready, its client is not expected to receive anything. */

@@ -44,18 +44,18 @@ export class Permit {
     throw new CairnError(
       "FORBIDDEN",
       `${this.#subject} does not have the right "${right}", which ${what} requires.`,
-      {
-        hint: `Use another token, or add "${right}" to the rights of this token in cairn/http-server of the node's configuration and restart the node.`,
-      },
+      `Use another token, or add "${right}" to the rights of this token in cairn/http-server of the node's configuration and restart the node.`,
     );
   }
 
   /** Throws `FORBIDDEN` unless the sender may use `bucket`. */
   requireBucket(bucket: string): void {
     if (this.mayUse(bucket)) return;
-    throw new CairnError("FORBIDDEN", `${this.#subject} does not apply to the bucket ${bucket}.`, {
-      hint: `Use another token, or add "${bucket}" to the buckets of this token in cairn/http-server of the node's configuration and restart the node.`,
-    });
+    throw new CairnError(
+      "FORBIDDEN",
+      `${this.#subject} does not apply to the bucket ${bucket}.`,
+      `Use another token, or add "${bucket}" to the buckets of this token in cairn/http-server of the node's configuration and restart the node.`,
+    );
   }
 
   /** Throws `FORBIDDEN` unless the sender may use all buckets, which `what` concerns. */
@@ -64,7 +64,7 @@ export class Permit {
     throw new CairnError(
       "FORBIDDEN",
       `${this.#subject} applies only to the buckets ${[...this.buckets].join(", ")}, but ${what} all buckets.`,
-      { hint },
+      hint,
     );
   }
 

@@ -93,7 +93,9 @@ export async function readSmallFile(what: string, path: string): Promise<Buffer>
     });
   }
   if (bytes.length <= MAX_FILE_BYTES) return bytes;
-  throw new CairnError("CONFIG_INVALID", `The file of ${what}, ${path}, is larger than 1 MiB.`, {
-    hint: "Check the path: it may name another file.",
-  });
+  throw new CairnError(
+    "CONFIG_INVALID",
+    `The file of ${what}, ${path}, is larger than 1 MiB.`,
+    "Check the path: it may name another file.",
+  );
 }

@@ -23,9 +23,7 @@ async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
     throw new CairnError(
       "CONFIG_INVALID",
       `The key in ${key} does not belong to the certificate in ${cert}.`,
-      {
-        hint: "Set key of tls to the key of the certificate, or cert to the certificate of the key. The node's own certificate comes first in the file.",
-      },
+      "Set key of tls to the key of the certificate, or cert to the certificate of the key. The node's own certificate comes first in the file.",
     );
   }
   const context = { cert: certs, key: keys };

@@ -85,7 +85,7 @@ export class Tokens {
       throw new CairnError(
         "CONFIG_INVALID",
         `The tokens ${nameOf(same.options)} and ${nameOf(options)} have the same value.`,
-        { hint: `Give each token a value of its own, such as the output of ${GENERATE}.` },
+        `Give each token a value of its own, such as the output of ${GENERATE}.`,
       );
     }
     const before = this.#grants.filter((grant) => grant.options === options);
@@ -112,9 +112,7 @@ async function textsOf({ name, source }: TokenOptions): Promise<readonly string[
     throw new CairnError(
       "CONFIG_INVALID",
       `The environment variable ${env}, which should contain the token ${name}, ${text.trim() === "" ? "is not set" : "contains no token"}.`,
-      {
-        hint: `Set ${env} to a token: visible ASCII characters without blanks, such as the output of ${GENERATE}.`,
-      },
+      `Set ${env} to a token: visible ASCII characters without blanks, such as the output of ${GENERATE}.`,
     );
   }
   // The configuration has checked the value.
@@ -130,9 +128,7 @@ async function textsOf({ name, source }: TokenOptions): Promise<readonly string[
   throw new CairnError(
     "CONFIG_INVALID",
     `The file of the token ${name}, ${file}, ${texts.length === 0 ? "is empty" : "contains a line that is not a token"}.`,
-    {
-      hint: `Write a token on each line: visible ASCII characters without blanks, such as the output of ${GENERATE}.`,
-    },
+    `Write a token on each line: visible ASCII characters without blanks, such as the output of ${GENERATE}.`,
   );
 }
 

@@ -51,9 +51,11 @@ export function parseDocumentPath(url: string): DocumentPath {
   }
   const sent = sentBucket(path);
   if (sent === "") {
-    throw new CairnError("NOT_FOUND", `There is nothing at ${path}.`, {
-      hint: "Use an address that GET /openapi.json lists. Documents are at /api/v1/{bucket}/{namespace}/{name}.",
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `There is nothing at ${path}.`,
+      "Use an address that GET /openapi.json lists. Documents are at /api/v1/{bucket}/{namespace}/{name}.",
+    );
   }
   const bucket = decodePart(sent, "address");
   if (RESERVED_BUCKETS.has(bucket)) throw reserved(bucket);
@@ -162,10 +164,11 @@ function decodePart(part: string, where: "address" | "query", escaped = part): s
 }
 
 function reserved(bucket: string): CairnError {
-  return new CairnError("NOT_FOUND", `There is nothing at ${API}${bucket} for this method.`, {
-    hint:
-      bucket === "queues"
-        ? "GET /api/v1/queues/{queue} returns the shards of a queue, and …/shards/{shard}/open the open entries of one. GET /openapi.json lists all addresses with their methods."
-        : `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `There is nothing at ${API}${bucket} for this method.`,
+    bucket === "queues"
+      ? "GET /api/v1/queues/{queue} returns the shards of a queue, and …/shards/{shard}/open the open entries of one. GET /openapi.json lists all addresses with their methods."
+      : `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
+  );
 }

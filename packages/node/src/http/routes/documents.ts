@@ -265,7 +265,9 @@ async function existedBefore(api: RouteApi, key: DocumentKey, txId: TxId): Promi
 }
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {
-  return new CairnError("NOT_FOUND", `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`, {
-    hint: `List the documents with cairn list ${bucket} or GET /api/v1/${bucket}?namespace=….`,
-  });
+  return new CairnError(
+    "NOT_FOUND",
+    `There is no ${JSON.stringify(`${namespace}/${name}`)} in ${bucket}.`,
+    `List the documents with cairn list ${bucket} or GET /api/v1/${bucket}?namespace=….`,
+  );
 }

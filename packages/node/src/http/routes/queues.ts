@@ -101,9 +101,11 @@ export const queueRoutes: readonly Route[] = [
       const { name, ...query } = call.query;
       const { txId, entry } = await call.api.entry(queue, name, { ...query, admit: call.admit });
       if (entry === undefined) {
-        throw new CairnError("NOT_FOUND", `There is no entry ${JSON.stringify(name)} in ${queue}.`, {
-          hint: `List the entries with cairn list ${queue} or GET /api/v1/${queue}. Entries of retired shards are removed.`,
-        });
+        throw new CairnError(
+          "NOT_FOUND",
+          `There is no entry ${JSON.stringify(name)} in ${queue}.`,
+          `List the entries with cairn list ${queue} or GET /api/v1/${queue}. Entries of retired shards are removed.`,
+        );
       }
       return { headers: { "cairn-tx": txId }, body: jsonLine(foundJson(entry)) };
     },

@@ -118,9 +118,11 @@ export const txRoutes: readonly Route[] = [
       await api.prepareRead(query);
       const outcome = await call.outcome(id, query.timeoutMs === undefined ? undefined : limit.leftMs);
       if (outcome === undefined) {
-        throw new CairnError("NOT_FOUND", `This node has indexed no transaction ${id}.`, {
-          hint: `If the transaction was just submitted, wait for it with GET /api/v1/tx/${id}?timeout=PT5S.`,
-        });
+        throw new CairnError(
+          "NOT_FOUND",
+          `This node has indexed no transaction ${id}.`,
+          `If the transaction was just submitted, wait for it with GET /api/v1/tx/${id}?timeout=PT5S.`,
+        );
       }
       if (query.by !== true) return jsonAnswer(outcome);
       call.permit.requireAllBuckets("writers concern");
@@ -129,7 +131,7 @@ export const txRoutes: readonly Route[] = [
         throw new CairnError(
           "LOG_UNREACHABLE",
           `The log did not return the transaction within ${limit.limitMs} ms.`,
-          { hint: "Try again, or omit by=true: the log is read only for the name of the writer." },
+          "Try again, or omit by=true: the log is read only for the name of the writer.",
         );
       }
       return jsonAnswer(by === undefined ? outcome : { ...outcome, by });

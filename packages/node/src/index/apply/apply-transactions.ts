@@ -341,9 +341,7 @@ function logOfBirth(birth: BirthRecord, { log, txId, sha256 }: IndexState): Inde
   throw new CairnError(
     "LOG_DIFFERENT",
     `The log was replaced: it is now ${birth.log}, but the index ends at transaction ${txId} of ${log.id}.`,
-    {
-      hint: "Wait until the node has joined again and compared its index with the log. Nothing of the new log was applied.",
-    },
+    "Wait until the node has joined again and compared its index with the log. Nothing of the new log was applied.",
   );
 }
 

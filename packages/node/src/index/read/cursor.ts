@@ -98,9 +98,7 @@ export async function requireExistingHistory(
   throw new CairnError(
     "REQUEST_INVALID",
     "The cursor belongs to a history that the log has lost, or whose outcomes a policy has removed.",
-    {
-      hint: "Start the list again without a cursor, because the contents of earlier pages may no longer exist.",
-    },
+    "Start the list again without a cursor, because the contents of earlier pages may no longer exist.",
   );
 }
 
@@ -111,13 +109,17 @@ function digest(value: unknown): string {
 
 /** Returns the error for a cursor that no list has returned. */
 export function unknownCursor(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor was not returned by a list.", {
-    hint: "Start again without a cursor, or follow the Link header unchanged.",
-  });
+  return new CairnError(
+    "REQUEST_INVALID",
+    "The cursor was not returned by a list.",
+    "Start again without a cursor, or follow the Link header unchanged.",
+  );
 }
 
 export function foreignCursor(): CairnError {
-  return new CairnError("REQUEST_INVALID", "The cursor belongs to a different list.", {
-    hint: "Follow the Link header unchanged, because a cursor is valid only with the parameters for which it was returned (all except limit and those that say how to wait).",
-  });
+  return new CairnError(
+    "REQUEST_INVALID",
+    "The cursor belongs to a different list.",
+    "Follow the Link header unchanged, because a cursor is valid only with the parameters for which it was returned (all except limit and those that say how to wait).",
+  );
 }

@@ -64,7 +64,7 @@ async function checkPast(
     throw new CairnError(
       "CONFLICT",
       `Transaction ${cleaned} removed history, so the index no longer contains the complete state at transaction ${txId}.`,
-      { hint: "Request the digest at a later transaction." },
+      "Request the digest at a later transaction.",
     );
   }
   const evicted = await firstRow(reader, evictionsAfter(txId));
@@ -73,7 +73,7 @@ async function checkPast(
   throw new CairnError(
     "CONFLICT",
     `Transaction ${rowTxId(evicted[0])} evicted documents, so the index no longer contains the complete state at transaction ${txId}.`,
-    { hint: "Request the digest at a later transaction." },
+    "Request the digest at a later transaction.",
   );
 }
 

@@ -107,9 +107,7 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
   return new CairnError(
     "WATCH_COMPACTED",
     `The history of ${bucket} no longer reaches back to transaction ${txId}. It is complete from transaction ${floor} onwards.`,
-    {
-      hint: `Use transaction ${floor} or a later one. The policy "history" determines how much history is kept, and the entries of a queue's retired shards are removed with their history.`,
-    },
+    `Use transaction ${floor} or a later one. The policy "history" determines how much history is kept, and the entries of a queue's retired shards are removed with their history.`,
   );
 }
 
@@ -219,9 +217,11 @@ export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Pro
   if ("txId" in asOf) return asOf.txId;
   const time = Date.parse(asOf.time);
   if (Number.isNaN(time)) {
-    throw new CairnError("REQUEST_INVALID", `${JSON.stringify(asOf.time)} is not an ISO 8601 time.`, {
-      hint: "Write the time in the form 2026-11-20T06:12:26.123Z, or use a transaction id.",
-    });
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `${JSON.stringify(asOf.time)} is not an ISO 8601 time.`,
+      "Write the time in the form 2026-11-20T06:12:26.123Z, or use a transaction id.",
+    );
   }
   const state = await readState(reader);
   const kept = firstKept(state ?? {});

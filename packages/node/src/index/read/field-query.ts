@@ -42,18 +42,14 @@ function checkQueries(queries: readonly FieldQuery[]): void {
       throw new CairnError(
         "REQUEST_INVALID",
         `A value in a condition must have at most ${MAX_FIELD_VALUE_BYTES} bytes.`,
-        {
-          hint: "Use a shorter value, because longer values are not indexed.",
-        },
+        "Use a shorter value, because longer values are not indexed.",
       );
     }
     if (queries.findIndex((other) => other.field === field) === at) continue;
     throw new CairnError(
       "REQUEST_INVALID",
       `The field ${JSON.stringify(field)} is in more than one condition.`,
-      {
-        hint: "Send one request per value, because all conditions must hold and a field has only one value.",
-      },
+      "Send one request per value, because all conditions must hold and a field has only one value.",
     );
   }
 }
@@ -71,18 +67,17 @@ async function readyIndex(
     throw new CairnError(
       "REQUEST_INVALID",
       `The field ${JSON.stringify(asked)} of ${bucket} is not indexed.`,
-      {
-        hint:
-          named === ""
-            ? `Add the field to the policy "indexes" (cairn policy apply). No field of ${bucket} is indexed.`
-            : `Use an indexed field (${named}), or add this one to the policy "indexes" (cairn policy apply).`,
-      },
+      named === ""
+        ? `Add the field to the policy "indexes" (cairn policy apply). No field of ${bucket} is indexed.`
+        : `Use an indexed field (${named}), or add this one to the policy "indexes" (cairn policy apply).`,
     );
   }
   if ((await reader.get(fieldKey(ROW.fieldBuild, index.id))) === undefined) return index;
-  throw new CairnError("NOT_READY", `The index of the field ${asked} of ${bucket} is being built.`, {
-    hint: "Try again in a moment. GET /api/v1/buckets shows the counts of the field once its index has been built.",
-  });
+  throw new CairnError(
+    "NOT_READY",
+    `The index of the field ${asked} of ${bucket} is being built.`,
+    "Try again in a moment. GET /api/v1/buckets shows the counts of the field once its index has been built.",
+  );
 }
 
 export function hasValues({ indexes, values }: Wanted, bytes: VersionValue): boolean {

@@ -38,9 +38,7 @@ function outcomeRemoved(txId: TxId, kept: TxId): CairnError {
   return new CairnError(
     "OUTCOME_REMOVED",
     `The outcome of transaction ${txId} was removed: outcomes are kept from transaction ${kept} onwards.`,
-    {
-      hint: `To find out whether it took effect, read the history of a document that it wrote, which names the transaction that wrote each version. ${BOUND}`,
-    },
+    `To find out whether it took effect, read the history of a document that it wrote, which names the transaction that wrote each version. ${BOUND}`,
   );
 }
 
@@ -49,6 +47,6 @@ export function timeRemoved(time: string, first: string): CairnError {
   return new CairnError(
     "OUTCOME_REMOVED",
     `Which transactions were before ${time} is no longer known: the times of transactions before ${first} were removed with their outcomes.`,
-    { hint: `Use ${first} or a later time, or a transaction id. ${BOUND}` },
+    `Use ${first} or a later time, or a transaction id. ${BOUND}`,
   );
 }

@@ -132,9 +132,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
     throw new CairnError(
       "INDEX_VERSION",
       `The index has version ${version}, but this version of Cairn reads version ${INDEX_VERSION}.`,
-      {
-        hint: "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
-      },
+      "Start the node: it builds a new index from a checkpoint of the right version or from the log.",
     );
   }
   return parse(StateSchema, text);

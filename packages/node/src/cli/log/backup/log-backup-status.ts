@@ -56,9 +56,11 @@ export const addLogBackupStatus = command({
 
 function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
   if (logBackup === null) {
-    throw new CairnError("NOT_FOUND", `The node ${node} keeps no log backup, or is not ready yet.`, {
-      hint: 'Query a ready node with "log-backup" in its checkpointer, or inspect a store directly: cairn log backup status STORE.',
-    });
+    throw new CairnError(
+      "NOT_FOUND",
+      `The node ${node} keeps no log backup, or is not ready yet.`,
+      'Query a ready node with "log-backup" in its checkpointer, or inspect a store directly: cairn log backup status STORE.',
+    );
   }
   const { covered } = logBackup;
   const holes = holesOf(covered ?? [], []).map((hole) => {

@@ -117,7 +117,7 @@ async function rebuild(
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `${store.location} has no checkpoint of this version whose last transaction is in the log backup.`,
-      { hint: "Save a checkpoint with cairn checkpoint create, or omit --rebuild." },
+      "Save a checkpoint with cairn checkpoint create, or omit --rebuild.",
     );
   }
   const { name, txId } = checkpoint;
@@ -146,7 +146,7 @@ function differs(name: string, built: string, saved: string): CairnError {
   return new CairnError(
     "CHECKPOINT_CORRUPT",
     `An index built from the log backup has the digest ${built}, but ${name} has the digest ${saved}.`,
-    { hint: "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log." },
+    "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log.",
   );
 }
 
