@@ -35,11 +35,6 @@ const MESSAGES: readonly [string, (logId: string) => Uint8Array][] = [
     "writes a key twice",
     (logId) => framed(logId, '{"ops":[["put","things","default/k0"],["delete","things","k0"]]}\n1'),
   ],
-  [
-    "lists its operations twice",
-    (logId) =>
-      framed(logId, '{"ops":[["delete","things","default/k0"]],"ops":[["delete","things","default/k1"]]}'),
-  ],
   ["is arbitrary text", () => Buffer.from("hello")],
 ];
 

@@ -8,25 +8,13 @@ MAX_DEPTH = 500
 TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-class Map(dict):
-    """An object. `repeated`: whether it repeats a name, in which case the last value counts."""
-
-    repeated = False
-
-
-def _map(pairs):
-    value = Map(pairs)
-    value.repeated = len(value) != len(pairs)
-    return value
-
-
 def _no_constant(name):
     raise ValueError(name)
 
 
 def parse(text):
     """Parses numbers as 64-bit floating point. Raises ValueError unless the string is JSON."""
-    return json.loads(text, parse_int=float, parse_constant=_no_constant, object_pairs_hook=_map)
+    return json.loads(text, parse_int=float, parse_constant=_no_constant)
 
 
 def depth(data):

@@ -89,7 +89,7 @@ def _header(line):
         header = parse(line.decode())
     except ValueError:
         header = None
-    if not isinstance(header, dict) or header.repeated or not set(header) <= {"ops", "id", "birth"}:
+    if not isinstance(header, dict) or not set(header) <= {"ops", "id", "birth"}:
         raise Refused("the line of operations is not readable")
     return header
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { onTestFinished } from "vitest";
 
-/** A folder that is served as a read-only S3 bucket without support for ranges, which some services lack. */
+/** A folder that is served as a read-only S3 bucket. */
 export interface ServedBucket {
   /** The environment with which a command finds the bucket. */
   readonly env: Readonly<Record<string, string>>;
@@ -30,7 +30,20 @@ export async function servedBucket(folder: string): Promise<ServedBucket> {
   const server = createServer((request, response) => {
     const [, , name = ""] = new URL(request.url ?? "", "http://s3").pathname.split("/");
     answer(decodeURIComponent(name)).then(
-      (body) => response.writeHead(200, { etag: '"1"', "content-length": Buffer.byteLength(body) }).end(body),
+      (body) => {
+        const whole = Buffer.from(body);
+        const [, from = "", to = ""] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
+        const part =
+          from === "" ? whole : whole.subarray(Number(from), to === "" ? undefined : Number(to) + 1);
+        const range = { "content-range": `bytes ${from}-${Number(from) + part.length - 1}/${whole.length}` };
+        response
+          .writeHead(from === "" ? 200 : 206, {
+            etag: '"1"',
+            "content-length": part.length,
+            ...(from !== "" && range),
+          })
+          .end(part);
+      },
       () => response.writeHead(404).end("<Error><Code>NoSuchKey</Code></Error>"),
     );
   });
