@@ -1,5 +1,6 @@
 """Compares an index with the fold of its log, row by row."""
 
+import json
 import shutil
 import tempfile
 
@@ -71,10 +72,9 @@ def _counters(fold, gone, rows, expected):
         value = rows.get(key, b"")
         documents, _ = fold.buckets[bucket]
         tombstones = sum(one.startswith(b"d" + bucket + b"\0") for one in rows)
-        counted = number(documents) + number(tombstones)
-        if len(value) != 36 or value[4:20] != counted:
+        *counted, floor, dropped = json.loads(value[4:] or b"[0,0,0,0]")
+        if counted != [documents, tombstones]:
             wrong.append(f"{_named(key)} has wrong counts")
-        floor, dropped = (int.from_bytes(value[at : at + 8], "big") for at in (20, 28))
         for one in gone:
             if one[1 : one.index(0)] == bucket and not bounds.is_announced(fold, one, floor, dropped):
                 wrong.append(f"{_named(key)} does not say that {_named(one)} is gone")

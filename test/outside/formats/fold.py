@@ -13,7 +13,7 @@ from expiry import Expiry
 from frame import Refused
 from json_text import field_of, parse
 from queues import Aborted, Queues
-from rows import is_deletion, number, part, sealed, short, stem, version_revision, version_sum, version_value
+from rows import is_deletion, number, part, sealed, sealed_json, short, stem, version_revision, version_sum, version_value
 
 COMMITTED, ABORTED, DUPLICATE = range(3)
 REMEMBERED = 1_000_000
@@ -247,8 +247,8 @@ class Fold:
         for key, time in self.evictions.items():
             rows[key] = sealed(key, time)
         for bucket, (documents, tombstones) in self.buckets.items():
-            removed = number(self.retired[bucket]) * 2 if bucket in self.retired else b""
-            rows[b"n" + bucket] = sealed(b"n" + bucket, number(documents) + number(tombstones) + removed)
+            removed = [self.retired.get(bucket, 0)] * 2
+            rows[b"n" + bucket] = sealed_json(b"n" + bucket, [documents, tombstones, *removed])
         return {**rows, **self.queues.rows(), **self.expiry.rows(), **self.events, **self._fields(), **self.chains.rows()}
 
     def _fields(self):

@@ -6,7 +6,7 @@ import datetime
 from json_text import field_of, field_text, parse, rewritten, stringify
 from message import HELD
 from policies import milliseconds
-from rows import number, part, sealed, short, stem
+from rows import number, part, sealed, sealed_json, short, stem
 
 ACTIVE, DRAINING, RETIRING = range(3)
 STATES = ("active", "draining", "retiring")
@@ -24,8 +24,8 @@ class Shard:
 
     def row(self, queue, shard):
         key = b"s" + queue.encode() + b"\0" + short(shard)
-        counts = number(self.entries) + number(self.open) + number(self.epoch) + number(self.until)
-        return key, sealed(key, bytes([self.state]) + counts + self.holder.encode())
+        held = [self.holder, self.until] if self.holder else []
+        return key, sealed_json(key, [STATES[self.state], self.entries, self.open, self.epoch, *held])
 
     def hold(self, epoch, until, holder):
         self.epoch, self.until, self.holder = epoch, until, holder
@@ -41,8 +41,7 @@ class Place:
 
     def row(self, queue, name):
         key = b"p" + queue.encode() + b"\0" + part(name)
-        moved = b"" if self.moved is None else short(self.moved[0]) + number(self.moved[1])
-        return key, sealed(key, short(self.shard) + bytes([self.is_open]) + self._origin() + moved)
+        return key, sealed_json(key, [self.shard, self.is_open, *self.created, *(self.moved or ())])
 
     def open_row(self, queue, name):
         key = b"a" + queue.encode() + b"\0" + short(self.shard) + self._origin()

@@ -34,6 +34,10 @@ def sealed(key, content=b""):
     return short(checksum(key, content)) + content
 
 
+def sealed_json(key, content):
+    return sealed(key, json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
+
+
 def is_sealed(key, value):
     return len(value) >= 4 and value[:4] == short(checksum(key, value[4:]))
 
