@@ -128,7 +128,6 @@ const Checkpoints = z.object({
       location: Text,
       exclusive: z.boolean(),
       canDelete: z.boolean(),
-      ranges: z.boolean(),
       checksums: Text,
     })
     .nullable(),
