@@ -68,7 +68,7 @@ export function startRestorer(
       counted = name;
       await clock.wait(random.magnitude(...lasts));
       const isThere = contents.files.has(checkpointFile(name, "archive"));
-      if (counted === name && !isThere) onMissing(name);
+      if (countsOn(name) && !isThere) onMissing(name);
       if (isThere) await markVerified(store, name, { node: life.node, digest: NO_DIGEST, manifest: chosen });
     } finally {
       counted = undefined;
@@ -86,12 +86,12 @@ export function startRestorer(
       }
     }
   })();
-  return {
-    watcher,
-    countsOn(name) {
-      return counted === name && [...contents.files].some(([file, held]) => isLive(file, held.content, name));
-    },
-  };
+  return { watcher, countsOn };
+
+  // A reservation whose creation was not answered is not renewed, and lapses.
+  function countsOn(name: string): boolean {
+    return counted === name && [...contents.files].some(([file, held]) => isLive(file, held.content, name));
+  }
 
   function isLive(file: string, content: Buffer, name: string): boolean {
     if (!file.startsWith(RESERVATIONS)) return false;
