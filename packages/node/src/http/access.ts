@@ -108,8 +108,7 @@ function refusal(
       "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
     );
   }
-  // This check is necessary because form bodies are parsed as JSON, and browsers send forms without a preflight
-  // request.
+  // Form bodies are parsed as JSON, and browsers send forms without a preflight request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, tokens.areRequired)) {
     return new CairnError(
       "FORBIDDEN",
@@ -121,10 +120,9 @@ function refusal(
 }
 
 /**
- * Returns whether a page of another site caused a browser to send this request. Browsers send Sec-Fetch-Site only to
- * HTTPS addresses and to this machine, and old browsers never send it. If the header is missing, the page's origin
- * decides. If a token is required, the origin is ignored, because such a page has no token, and a proxy may have
- * changed the node's name.
+ * Returns whether a page of another site caused this request. Without Sec-Fetch-Site (which browsers send only to HTTPS
+ * and to this machine), the page's origin decides, except if a token is required: such a page has none, and a proxy may
+ * have changed the node's name.
  */
 function isOfAnotherSite({ origin, host, ...headers }: IncomingHttpHeaders, requiresToken: boolean): boolean {
   const site = headers["sec-fetch-site"];
@@ -140,10 +138,9 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Returns a predicate that is true if a request's Host is one of this machine's names. A page can make its own name
- * resolve to 127.0.0.1 and then read the node as its own origin (DNS rebinding), but its requests still contain that
- * name. Any name is accepted if a token is required, because the page does not have it, or if other machines are
- * allowed to connect anyway.
+ * Returns a predicate that is true if a request's Host is one of this machine's names: a page that makes its own name
+ * resolve to 127.0.0.1 (DNS rebinding) still sends that name. Any name is accepted if a token is required, which the
+ * page lacks, or if other machines may connect anyway.
  */
 function ownHosts(
   { host, allowedHosts = [] }: AccessOptions,

@@ -28,10 +28,7 @@ export interface ConnectionLimits {
 /** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
 const LINGER_MS = 500;
 
-/**
- * Ends a connection once everything that was written has been sent, however long that takes, and keeps reading for a
- * moment: closing with unread bytes resets a connection, which hides the response.
- */
+/** Ends a connection once everything written is sent. Keeps reading, because unread bytes would cause a reset. */
 function endOnceSent(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
@@ -41,8 +38,7 @@ function endOnceSent(socket: Socket): void {
 
 function linger(socket: Socket): void {
   discardAll(socket);
-  // After a stall of the event loop, this timer runs before the sockets are read, so they are read once more before the
-  // connection is destroyed.
+  // After a stall of the event loop, this timer runs before the sockets are read: they are read once more first.
   const timer = setTimeout(() => setImmediate(() => socket.destroy()), LINGER_MS);
   socket.once("close", () => clearTimeout(timer));
 }
@@ -55,9 +51,8 @@ function discardAll(socket: Socket): void {
 }
 
 /**
- * Makes a TLS connection keep decrypted bytes while it is paused. By default, Node's parser gets them directly, even
- * then, and refuses them (HPE_PAUSED). With a listener for data, they pass through the stream, which keeps them, but
- * that costs time, so the listener is only added before the first pause. Once reading has stopped, it would be too late.
+ * Makes a TLS connection keep decrypted bytes while it is paused: Node's parser would get them and refuse them
+ * (HPE_PAUSED). The listener costs time, so it is added before the first pause; after reading has stopped is too late.
  */
 function keepBytesWhilePaused(socket: Socket): void {
   const { pause } = socket;
@@ -68,10 +63,7 @@ function keepBytesWhilePaused(socket: Socket): void {
   };
 }
 
-/**
- * The connections whose TLS handshake has not ended. They hold an open file like any other. The socket of a handshake is
- * another object than the encrypted one that follows, so both are identified by their remote end.
- */
+/** Connections during their TLS handshake, whose socket is another object: both are identified by their remote end. */
 class Handshakes {
   readonly #sockets = new Map<string, Socket>();
 
@@ -149,8 +141,8 @@ export class Connections {
   }
 
   /**
-   * Calls `begin` if the request may be processed. A client may receive the last bytes of a response, and send its next
-   * request, before this process learns that they were sent. Such a request begins once it has.
+   * Calls `begin` if the request may be processed. If the end of the previous response has arrived but this process
+   * does not know it yet, the request begins once it does.
    */
   accept(response: ServerResponse, begin: (response: ServerResponse) => void): void {
     const { socket } = response.req;
@@ -255,9 +247,9 @@ function endAfterAnswer(socket: Socket, state: ConnectionState): void {
 }
 
 /**
- * The number of open files that are reserved for everything except connections: for the write-ahead logs, manifests and
- * locks of the index and the log, tables that are being written, a capture, an upload, a restore, threads, and
- * connections to NATS and to stores. LevelDB's open tables are counted separately.
+ * The number of open files reserved for everything except connections and LevelDB's open tables, which are counted
+ * separately: write-ahead logs, manifests, locks, tables being written, captures, uploads, restores, threads, NATS and
+ * stores.
  */
 const RESERVED_FILES = 128;
 /** The largest share of the limit that LevelDB uses for open tables that are not mapped into memory. */
@@ -265,10 +257,7 @@ const TABLES_SHARE = 1 / 5;
 /** The share of the limit that is available to connections even if the limit is very low. */
 const MIN_CONNECTIONS_SHARE = 1 / 4;
 
-/**
- * Returns the maximum number of connections for a process with this limit on open files; undefined if there is no
- * limit. Unlimited connections could use up the files that the index needs, and a write would fail.
- */
+/** Returns the maximum number of connections, so that they leave the index its files; undefined without a limit. */
 export function connectionLimit(openFiles: number | undefined): number | undefined {
   if (openFiles === undefined) return undefined;
   const left = openFiles - Math.ceil(openFiles * TABLES_SHARE) - RESERVED_FILES;

@@ -47,10 +47,7 @@ function typeOf(name: string): string | undefined {
 
 const PAGE = { method: "GET", right: "none", concerns: "none" } as const;
 
-/**
- * The page at `/` and its files below `/page/`. They contain no data, so these addresses require no token: the page asks
- * for it.
- */
+/** The page at `/` and its files. They contain no data, so they require no token: the page asks for it. */
 export const pageRoutes: readonly Route[] = [
   route({ ...PAGE, path: "/", handle: () => answerWith(SHELL) }),
   route({ ...PAGE, path: "/page/{file}", handle: ({ params: { file = "" } }) => answerWith(file) }),

@@ -39,8 +39,7 @@ export interface HttpServerContext {
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
   /**
-   * How long a request may take to arrive: by default 300,000 ms, and 15,000 for the headers. A batch has this time for
-   * each part ({@link PacedBody}).
+   * How long a request may take to arrive (by default 300,000 ms; headers 15,000), or a part of a {@link PacedBody}.
    */
   readonly requestTimeoutMs?: number;
   /** The time after which a client that receives nothing is considered gone (ms). Defaults to 60,000. */
@@ -51,9 +50,8 @@ export interface HttpServerContext {
 }
 
 /**
- * Serves `api` over HTTP. Resolves once the port is bound. Throws `PORT_IN_USE`, or `CONFIG_INVALID` for an address
- * that this machine cannot bind. May be called before the node is ready, because `api` itself rejects calls that it
- * cannot serve yet.
+ * Serves `api` over HTTP, even before the node is ready. Resolves once the port is bound. Throws `PORT_IN_USE`, or
+ * `CONFIG_INVALID` for an address that this machine cannot bind.
  */
 export async function startHttpServer(
   api: NodeApi,
@@ -144,8 +142,7 @@ function createListener(
           handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
         });
   tls?.follow(server as unknown as TlsServer);
-  // By default, Node drops header lines beyond the first 2,000, even an If-Match. The total size of headers is limited
-  // anyway.
+  // By default, Node drops header lines beyond the first 2,000, even an If-Match. Their size is limited anyway.
   server.maxHeadersCount = 0;
   const failures = new FailedRequests(context.requestLogger ?? logger);
   const maxConnections = context.maxConnections ?? connectionLimit(openFilesLimit());

@@ -8,9 +8,8 @@ import { pacedBody } from "./requests/paced-body.ts";
 import { newRequestId } from "./requests/request-head.ts";
 
 /**
- * Responds to bytes that are not a valid HTTP request, and to requests that take too long to arrive. If they are a part
- * of a body that a route has begun to process, the route responds, because only the route knows what it has processed.
- * Otherwise, the response is sent directly on the socket.
+ * Responds to bytes that are not a valid HTTP request, and to requests that arrive too slowly. If a route processes the
+ * body, the route responds, because only it knows what it has processed.
  */
 export function answerUnreadable(error: Error, socket: Socket, connections: Connections): void {
   const code = systemErrorCode(error);

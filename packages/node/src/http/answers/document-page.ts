@@ -21,10 +21,7 @@ export function versionsJson(versions: readonly DocumentVersion[]): string[] {
 /** Longer arrays are written item by item to avoid a copy of the page. */
 const MAX_JOINED_CHARACTERS = 1_048_576;
 
-/**
- * Returns `items` as a JSON array, with a Link to the next page if there is one. `parameter` is the name of the query
- * parameter for the cursor.
- */
+/** Returns `items` as a JSON array, with a Link to the next page; `parameter` is the query parameter for the cursor. */
 export function page(
   url: string,
   items: readonly string[],

@@ -9,10 +9,7 @@ interface FailedCall extends LoggedRequest {
   readonly request: IncomingMessage;
 }
 
-/**
- * Returns the response for an error: `{"error":{"code","message","hint"}}`, with its details next to `error`. `methods`
- * are those that the address supports. Reports errors with status 500 to `failures`.
- */
+/** Returns the response for an error, and reports status 500 to `failures`. `methods` are those of the address. */
 export function errorAnswer(
   error: unknown,
   call: FailedCall,

@@ -24,9 +24,8 @@ const LOG_INTERVAL_MS = 60_000;
 const MAX_CAUSES = 100;
 
 /**
- * Logs internal failures of requests by cause. The first failure is logged immediately, and the number of later ones
- * once a minute. Stack traces are logged at the level `debug`. The stack trace of an unknown error is in the message
- * itself, because there is no other clue.
+ * Logs internal failures of requests by cause: the first one immediately, the number of later ones once a minute. Stack
+ * traces are logged at `debug`, that of an unknown error in the message, because there is no other clue.
  */
 export class FailedRequests {
   readonly #logger: HttpLogger;

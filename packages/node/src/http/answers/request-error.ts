@@ -1,15 +1,9 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 
-/**
- * The code for a request that cannot be understood or fulfilled because of its address, a parameter, a header or a
- * cursor.
- */
+/** The code for a request that its address, a parameter, a header or a cursor makes impossible to fulfil. */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
 
-/**
- * The HTTP status of each error code. All other codes have status 500. Failures from which a cluster may recover have
- * status 503, so that clients and load balancers try again.
- */
+/** HTTP statuses of error codes, otherwise 500. It is 503 if a cluster may recover, so that clients try again. */
 const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   METHOD_NOT_ALLOWED: 405,
@@ -44,10 +38,7 @@ export function statusOf(code: ErrorCode): number {
   return STATUS_BY_CODE[code] ?? 500;
 }
 
-/**
- * An error whose response has additional headers, additional fields (`details`, next to `error` in the body), or a
- * status other than the usual one for its code.
- */
+/** An error whose response has additional headers or fields (`details`), or an unusual status for its code. */
 export class RequestError extends CairnError {
   readonly status: number;
   readonly details: Readonly<Record<string, unknown>>;

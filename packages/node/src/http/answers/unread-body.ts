@@ -6,8 +6,7 @@ const waiting = new WeakSet<IncomingMessage>();
 
 /**
  * Makes a server send `100 Continue` only when a body is about to be read. A request that is rejected because of its
- * headers alone (for example, because its address is unknown or its precondition does not hold) gets its response
- * without `100 Continue`. The connection closes after that, because the bytes that follow could be a body or a request.
+ * headers alone gets only its response, and the connection closes: what follows could be a body or a request.
  */
 export function continueWhenRead(server: Server, onRequest: RequestListener): void {
   // The response to an unknown expectation says so.
@@ -47,9 +46,8 @@ export function closesAfterAnswer(request: IncomingMessage): boolean {
 const MAX_DRAINED_BYTES = 64 * 1024 * 1024;
 
 /**
- * Reads and discards the rest of a body if the response was sent before the body ended. If a connection with unread
- * bytes were closed, it would be reset, and the client would see the reset instead of the response. A client that sends
- * more than `MAX_DRAINED_BYTES` is disconnected.
+ * Discards the rest of a body after an early response, because closing a connection with unread bytes resets it, which
+ * hides the response. A client that sends more than `MAX_DRAINED_BYTES` is disconnected.
  */
 export function drainBody(body: Readable): void {
   let left = MAX_DRAINED_BYTES;

@@ -47,19 +47,15 @@ export class UnsentResponses {
   readonly #parts = new Map<string, number>();
   #check: NodeJS.Timeout | undefined;
 
-  /**
-   * Clients that receive nothing of a response for `goneAfterMs` are disconnected. `onSlow` is called for each client
-   * that is disconnected because others need the memory.
-   */
+  /** `goneAfterMs` limits how long a client may receive nothing; `onSlow` is called when others need its memory. */
   constructor(goneAfterMs: number, onSlow: () => void) {
     this.goneAfterMs = goneAfterMs;
     this.#onSlow = onSlow;
   }
 
   /**
-   * Reserves memory for the response to a request, instead of what was reserved for it before. Returns undefined if the
-   * memory is free. Otherwise, returns a promise that resolves once it is, and rejects with `OVERLOADED` after
-   * `timeoutMs` (by default 30,000).
+   * Reserves memory for the response to a request, instead of what it had. Returns undefined if the memory is free,
+   * else a promise that resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000).
    */
   admit(request: IncomingMessage, bytes: number, timeoutMs = DEFAULT_WAIT_MS): Promise<void> | undefined {
     this.#free(request);

@@ -22,10 +22,7 @@ const SECURITY_SCHEMES = {
   },
 };
 
-/**
- * Describes everything that a node serves, in version 3.0.3, which most generators support. Generated clients apply one
- * schema to all successful responses of an operation.
- */
+/** Describes everything that a node serves, in version 3.0.3, which most generators support. */
 export function openApiDocument(version: string, routes: readonly Route[]): OpenApiObject {
   const paths: Record<string, Record<string, OpenApiObject>> = {};
   for (const route of routes) {
@@ -145,10 +142,7 @@ function failures(errors: Errors): OpenApiObject {
   );
 }
 
-/**
- * Returns `part` with its nullable properties made optional, because generated Java clients (okhttp-gson) reject null
- * for a required property.
- */
+/** Makes nullable properties optional: generated Java clients (okhttp-gson) reject null for a required one. */
 function forClients(part: unknown): unknown {
   if (Array.isArray(part)) return part.map(forClients);
   if (part === null || typeof part !== "object") return part;

@@ -77,8 +77,7 @@ const FIELDS = {
 const POLICY_SCHEMAS = {
   PolicyDuration: {
     description: "An ISO 8601 duration without years and months, such as P30D, or a number of milliseconds.",
-    // This is not a schema that allows any value, because a generated Python client would then send null instead of
-    // omitting the value.
+    // Not a schema for any value: a generated Python client would send null instead of omitting the value.
     anyOf: [
       { ...TEXT, pattern: ISO_DURATION_PATTERN },
       { type: "number", format: "double", minimum: 1, maximum: HUNDRED_YEARS_MS },

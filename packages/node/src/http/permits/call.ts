@@ -25,10 +25,7 @@ export interface Served {
 /** The node without the methods that {@link Call} limits. */
 export type RouteApi = Omit<NodeApi, "close" | "submit" | "await" | "outcome">;
 
-/**
- * Which buckets a request concerns, for tokens that are limited to some: none (or those of its operations, which are
- * checked when it submits them), the one that `bucket` returns, or all. `all` says what concerns all buckets.
- */
+/** The buckets that a request concerns: none (those of operations are checked when submitted), one, or `all`. */
 export type Concern<Q> =
   | "none"
   | { readonly all: string }

@@ -12,9 +12,8 @@ export interface ReloadedFilesOptions<T> {
   readonly read: () => Promise<T>;
   readonly apply: (contents: T) => void;
   /**
-   * Called if changed files cannot be used, once for each reason. The contents that were applied last remain in use,
-   * and the files are read again at every look. Other files are read by another call of {@link reloadFiles}, so that a
-   * file that cannot be used never delays the withdrawal of a token or an authority in another file.
+   * Called once for each reason why changed files cannot be used. The last applied contents remain in use. Files that
+   * must not delay each other's changes are read by separate calls of {@link reloadFiles}.
    */
   readonly onRefused: (error: unknown) => void;
 }
@@ -22,9 +21,9 @@ export interface ReloadedFilesOptions<T> {
 const LOOK_INTERVAL_MS = 1_000;
 
 /**
- * Reads files, and again after each change. The files are examined once per second, because notifications of the system
- * do not cover links into folders that are replaced as a whole, as in Kubernetes. A change is read only once the files
- * are the same at two consecutive looks, because a certificate and its key are replaced one after the other.
+ * Reads files, and again after each change. They are examined once per second, because notifications do not cover links
+ * into folders replaced as a whole (Kubernetes), and read once they are the same at two consecutive looks, because a
+ * certificate and its key are replaced one after the other.
  */
 export async function reloadFiles<T>({
   paths,

@@ -11,10 +11,7 @@ const VALID_FOR_MS = 60_000;
 const MAX_TICKETS = 10_000;
 const TICKET_BYTES = 32;
 
-/**
- * Tickets of this node, for clients that cannot send headers: EventSource in browsers. A ticket stands for the token
- * with which it was requested. It can be used once, because addresses end up in the logs of proxies.
- */
+/** Stand-ins for tokens, for clients that cannot send headers (EventSource). Valid once, because proxies log them. */
 export class Tickets {
   /** The permits and the times of expiry, by the digest of the ticket, oldest first. */
   readonly #issued = new Map<string, { readonly permit: Permit; readonly expiresAt: number }>();
@@ -26,10 +23,7 @@ export class Tickets {
     return { ticket, expiresAt: new Date(Date.now() + VALID_FOR_MS).toISOString() };
   }
 
-  /**
-   * Returns the permit of a ticket, which becomes invalid. Returns undefined for one that is not valid. The ticket is
-   * looked up by its digest, so the time does not depend on how much of it is right.
-   */
+  /** Returns the permit of a valid ticket, and invalidates it. Looked up by digest, so the time reveals nothing. */
   redeem(ticket: string): Permit | undefined {
     const digest = digestOf(ticket);
     const found = this.#issued.get(digest);

@@ -51,9 +51,8 @@ export class Tokens {
   }
 
   /**
-   * Returns what `token` permits; undefined if it is not valid. Digests of equal length are compared, in constant time
-   * and with every token, so the time does not depend on how much of a token is right. The comparison with the token
-   * that was valid most recently also takes constant time.
+   * Returns what `token` permits; undefined if it is not valid. Digests are compared in constant time with every token,
+   * and with the one valid most recently, so the time does not depend on how much of a token is right.
    */
   permitOf(token: string | undefined): Permit | undefined {
     if (!this.#areRequired) return EVERYTHING;
@@ -74,9 +73,8 @@ export class Tokens {
   }
 
   /**
-   * Replaces the values of a token. Keeps the permits of those that are still valid, because requests in progress have
-   * them. Throws `CONFIG_INVALID` if another token has one of the values, because the rights of one of the two would be
-   * ignored; the token then keeps the values that it had.
+   * Replaces the values of a token, keeping the permits of those still valid for requests in progress. Throws
+   * `CONFIG_INVALID`, changing nothing, if another token has one of the values: the rights of one would be ignored.
    */
   #use(options: TokenOptions, digests: readonly Buffer[]): void {
     const others = this.#grants.filter((grant) => grant.options !== options);

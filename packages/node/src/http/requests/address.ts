@@ -25,10 +25,7 @@ export function pathOf(url: string): string {
   return end < 0 ? url : url.slice(0, end);
 }
 
-/**
- * Removes the scheme and the host from a URL that has them before its path, as in requests to proxies. That host
- * overrides the Host header (RFC 9112, 3.2.2).
- */
+/** Reduces an absolute URL, as sent to proxies, to its path. Its host overrides the Host header (RFC 9112, 3.2.2). */
 export function toOriginForm(request: IncomingMessage): void {
   const { url = "/" } = request;
   if (url.startsWith("/")) return;
@@ -105,9 +102,8 @@ export type Query<P extends QueryParameters> = {
 };
 
 /**
- * Parses the query of `url`. Rejects unknown parameters, because a request with a misspelt filter would otherwise
- * return more than was requested. Also rejects repeated parameters unless they are repeatable, and the lack of a required
- * one.
+ * Parses the query of `url`. Rejects unknown parameters (a misspelt filter would return too much), repeated ones unless
+ * they are repeatable, and the lack of a required one.
  */
 export function parseQuery<P extends QueryParameters>(url: string, parameters: P): Query<P> {
   const start = url.indexOf("?");

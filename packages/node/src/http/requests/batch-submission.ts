@@ -47,10 +47,9 @@ const MAX_PIECE_LINES = 64;
 const MAX_ABORTED_LINES = 10_000;
 
 /**
- * Submits a stream of lines in order, many of them concurrently, and stops at the first rejected line. A batch leaves
- * time and room for the index and for other requests: it waits for an {@link IndexBacklog}, and submits only for a slice
- * of time in each turn of the event loop. Lines are checked before they are submitted, so no line after an invalid one
- * is stored. If the log itself rejects a line, however, later lines that are already in flight may be stored.
+ * Submits a stream of lines in order, many concurrently, and stops at the first rejected one. To leave room for other
+ * requests, it waits for an {@link IndexBacklog}, and submits only for a slice of each turn of the event loop. No line
+ * after an invalid one is stored; if the log itself rejects a line, later ones in flight may be.
  */
 export class BatchSubmission {
   readonly #api: Pick<NodeApi, "submit" | "indexed">;
@@ -77,9 +76,9 @@ export class BatchSubmission {
   }
 
   /**
-   * Submits the lines up to the first rejected one, and resolves once each submitted line has been acknowledged and, if
-   * outcomes are awaited, indexed, or rejected. If the rest of the body is refused, the first line that has not arrived
-   * completely counts as rejected. Throws any other error in reading the body, unless a line was rejected before that.
+   * Resolves once each line up to the first rejected one is acknowledged and, if outcomes are awaited, indexed or
+   * rejected. If the rest of the body is refused, the first incomplete line counts as rejected. Throws any other error
+   * in reading the body, unless a line was rejected before.
    */
   async submitAll(body: AsyncIterable<Buffer>): Promise<void> {
     try {

@@ -35,9 +35,8 @@ function hasByteOrderMark(bytes: Buffer): boolean {
 }
 
 /**
- * Throws `TX_INVALID` if information was lost when `value` was parsed from the JSON `text`. Either a number differs
- * from the written one, or JSON.parse silently dropped all but the last of several members with the same name. A fast
- * pass over `text` is nearly always conclusive; if it is not, a slow pass follows.
+ * Throws `TX_INVALID` if parsing `text` lost information: a number differs, or JSON.parse dropped all but the last of
+ * several members of the same name. The fast pass is nearly always conclusive.
  */
 function refuseUnfaithful(text: string, value: unknown): void {
   const { members, isNumberInDoubt } = scan(text);

@@ -8,9 +8,9 @@ const MAX_UNINDEXED_BYTES = 8 * 1024 * 1024;
 const STALLED_MS = 5_000;
 
 /**
- * What the batches of a node have stored in the log and its index does not contain yet. A log stores lines faster than
- * an index applies them. If batches did not wait, the node would serve reads of an ever older state, and awaited writes
- * would time out behind their lines. All batches share one backlog, because clients send a long file as many batches.
+ * What the batches of a node have stored in the log beyond its index. A log stores faster than an index applies:
+ * without waiting, reads would be of an ever older state, and awaited writes would time out. All batches share one
+ * backlog, because clients send a long file as many batches.
  */
 export class IndexBacklog {
   /** The last transactions of stored pieces, and the sizes of these pieces; oldest first. */
@@ -28,8 +28,8 @@ export class IndexBacklog {
   }
 
   /**
-   * Waits until the backlog is within its bounds. A batch promises only that the log has its lines, so if the index
-   * makes no progress, for example because the node joins again, the backlog is forgotten, and batches go on.
+   * Waits until the backlog is within its bounds. If the index makes no progress, the backlog is forgotten and batches
+   * go on, because they promise only that the log has their lines.
    */
   async room(api: Pick<NodeApi, "indexed">): Promise<void> {
     for (let wanted = this.#wanted(); wanted !== undefined; wanted = this.#wanted()) {

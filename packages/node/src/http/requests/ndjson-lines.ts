@@ -9,9 +9,8 @@ const LINE_FEED = 10;
 const CARRIAGE_RETURN = 13;
 
 /**
- * Splits a stream of bytes into lines, and yields an array of the lines that each chunk completes. Memory is bounded:
- * if a line is longer than `maxBytes`, the preceding lines are yielded, and then the error that `tooLong` returns is
- * thrown before the rest of the line is read.
+ * Yields an array of the lines that each chunk completes. Before the rest of a line longer than `maxBytes` is read,
+ * yields the preceding lines and throws the error that `tooLong` returns, so memory is bounded.
  */
 export async function* ndjsonLines(
   source: AsyncIterable<Buffer>,

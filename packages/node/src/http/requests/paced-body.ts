@@ -5,18 +5,14 @@ import { BAD_REQUEST, RequestError } from "../answers/request-error.ts";
 /** The bodies that are read as {@link PacedBody}, also after the reading has ended, until the route responds. */
 const bodies = new WeakMap<IncomingMessage, PacedBody>();
 
-/**
- * The number of bytes that must arrive within the time limit. Without such a number, a client that sends an occasional
- * byte would hold a connection forever.
- */
+/** The bytes that must arrive within the limit: otherwise an occasional byte would hold a connection forever. */
 const PART_BYTES = 64 * 1024;
 
 /**
- * A body of any length, which is read only as fast as the node can process it. The server's limit on the whole request
- * would also count the time during which the node keeps the client waiting. Therefore another limit applies: the node
- * waits for each 64 KiB for at most `limitMs` in total. The iteration throws a {@link RequestError} once the client
- * exceeds this limit, or sends something that is not a part of a body. The route then responds with what it has
- * processed until then, and processes nothing after it.
+ * A body of any length, read only as fast as the node processes it. A limit on the whole request would count the time
+ * for which the node keeps the client waiting, so the node waits for each 64 KiB for at most `limitMs` in total. Throws
+ * a {@link RequestError} if the client exceeds this, or sends something that is not a part of a body; the route then
+ * responds with what it has processed, and processes nothing more.
  */
 export class PacedBody implements AsyncIterable<Buffer> {
   readonly #request: IncomingMessage;

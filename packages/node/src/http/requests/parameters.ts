@@ -70,9 +70,7 @@ export const ISO_DURATION_PATTERN = `^${ISO_DURATION}$`;
 
 const HOUR_MS = 3_600_000;
 
-/**
- * Parses a duration in ISO 8601 format or in milliseconds, and returns it in milliseconds, reduced to at most an hour.
- */
+/** Parses a duration in ISO 8601 or in milliseconds, and returns milliseconds, at most an hour. */
 export function parseTimeout(text: string, name: string): number {
   return Math.min(parseMilliseconds(text, name), HOUR_MS);
 }

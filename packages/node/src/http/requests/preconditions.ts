@@ -27,9 +27,8 @@ export function parsePreconditions(headers: IncomingHttpHeaders): Preconditions 
 }
 
 /**
- * Returns the error for a precondition that the route would ignore; undefined if there is none. `isEvaluated` is true
- * if the route evaluates If-Match and If-None-Match. Even if it does not, a read may contain If-None-Match, because the
- * only consequence is that a cache is sent a body that it already has.
+ * Returns the error for a precondition that the route would ignore. A read may have If-None-Match even if it is not
+ * evaluated: a cache is then only sent a body that it already has.
  */
 export function preconditionProblem(
   headers: IncomingHttpHeaders,
@@ -62,9 +61,8 @@ const TAGS = new RegExp(TAGS_PATTERN);
 const EACH_TAG = /"([^"]*)"|\d+/g;
 
 /**
- * Parses the tags of a header. Weak tags count as strong ones, because proxies that compress responses weaken the tags.
- * A tag that is not a revision matches nothing. Throws `REQUEST_INVALID` for anything that is not a list of tags: a
- * precondition must not count as fulfilled because it cannot be understood.
+ * Parses the tags of a header. Weak tags count as strong, because compressing proxies weaken them. A tag that is not a
+ * revision matches nothing, but an unreadable list is an error, never a fulfilled precondition.
  */
 function parseTags(name: string, header: string): Tags {
   const text = header.trim();
@@ -94,10 +92,7 @@ export function readDecision(
   return "send";
 }
 
-/**
- * Returns the revision that a transaction can require in place of the preconditions of a write; null if there must be no
- * document. Returns undefined for preconditions that several revisions fulfil, which must be evaluated.
- */
+/** Returns the revision (null: no document) equivalent to the preconditions; undefined if several fulfil them. */
 export function comparedRevision({ match, noneMatch }: Preconditions): Revision | null | undefined {
   if (noneMatch === "any" && match === undefined) return null;
   const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
@@ -117,9 +112,8 @@ export function isLost(reason = ""): boolean {
 }
 
 /**
- * Returns the error for a write that was aborted: because of a precondition (status 412, with the hint `lost`), or
- * because of a rule, such as those of queues (status 409, with the hint `refused`). `reason` is the outcome's reason: a
- * code followed by words.
+ * Returns the error for an aborted write: 412 for a precondition (hint `lost`), 409 for a rule (hint `refused`).
+ * `reason` is the outcome's: a code followed by words.
  */
 export function lostBecause(
   reason = "the document is not the expected one",

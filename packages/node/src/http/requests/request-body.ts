@@ -22,10 +22,7 @@ export function requireLines({ headers }: IncomingMessage): void {
   requireUnencoded(headers);
 }
 
-/**
- * Reads the body of a request as JSON; undefined if there is none, or if it is blank. Throws the error with which the
- * request is refused. `onText` is as in {@link parseJson}.
- */
+/** Reads the body of a request as JSON; undefined if it is missing or blank. `onText` is as in {@link parseJson}. */
 export async function readJsonBody(
   request: IncomingMessage,
   maxBytes: number,

@@ -12,9 +12,8 @@ export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
 }
 
 /**
- * Waits until a transaction that was just submitted is indexed. Even if indexing takes too long or the node stops, the
- * transaction is stored. The error therefore contains its id, so that clients read its outcome instead of sending it
- * again, which could apply it twice.
+ * Waits until a submitted transaction is indexed. Errors contain its id, because it is stored in any case: clients then
+ * read its outcome instead of sending it again, which could apply it twice.
  */
 export async function awaitSubmitted(
   api: RouteApi,

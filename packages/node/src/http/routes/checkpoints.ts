@@ -48,8 +48,7 @@ export const checkpointRoutes: readonly Route[] = [
     errors: [...WORK_ERRORS, "CHECKPOINT_RUNNING", "STORE_FULL"],
     async handle({ api, query }) {
       const { begun, done } = api.checkpoint();
-      // A client that does not wait finds the failure in /status. Without this handler, the unhandled rejection would
-      // end the process.
+      // The failure is in /status; without this handler, the unhandled rejection would end the process.
       done.catch(() => undefined);
       await begun;
       if (query.await !== true) return jsonAnswer({ begun: true }, {}, 202);

@@ -170,9 +170,8 @@ function addressed<P extends QueryParameters>(
 }
 
 /**
- * Returns the key of the document that a URL addresses. Clients resolve dot segments before they send a path, so a
- * document with such a name is addressed by the parameter `key`. This parameter follows the address of the bucket, or the
- * separate address that OpenAPI describes, because in OpenAPI the bucket alone always means a list.
+ * Returns the key of the document that a URL addresses. The parameter `key` is for names with dot segments, which
+ * clients would resolve. OpenAPI describes a separate address for it, because there the bucket alone means a list.
  */
 function keyOf({ url, params, query }: DocumentCall): DocumentKey {
   const { bucket, key }: DocumentPath =
@@ -250,10 +249,7 @@ function ofDocument(error: unknown): unknown {
   );
 }
 
-/**
- * Determines whether a key had a document before transaction `txId`, for a transaction that is no longer among the
- * newest. Returns null if a history policy has removed the version that would show it.
- */
+/** Returns whether a key had a document before an older transaction; null if a policy removed that version. */
 async function existedBefore(api: RouteApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
   try {
     // A stale read suffices, because this node has already applied the write.

@@ -41,10 +41,7 @@ const WRITE = {
   errors: [...SUBMIT_ERRORS, "CONFLICT", "NOT_FOUND"],
 } as const;
 
-/**
- * The routes of queues write nothing that a transaction could not write (docs/queues.md), but return what a program
- * wants to know: the shard of an entry, or the epoch of a claim.
- */
+/** Writes nothing that a transaction could not, but returns what a program needs: an entry's shard, a claim's epoch. */
 export const queueRoutes: readonly Route[] = [
   route({
     method: "GET",
@@ -181,8 +178,7 @@ function withName(error: unknown, queue: string, name: string): unknown {
 }
 
 /**
- * Submits an operation, and returns its outcome unless the request has `await=false`. Throws `CONFLICT` with the reason
- * of the refusal, or `NOT_FOUND` if the bucket is not a queue.
+ * Submits an operation, and returns its outcome unless `await=false`. Throws `CONFLICT`, or `NOT_FOUND` if no queue.
  */
 async function submit(
   call: Call<Query<typeof WRITE_PARAMETERS>>,
