@@ -38,9 +38,8 @@ export interface AskOptions {
 const SETTLE_MS = 100;
 
 /**
- * Returns the nodes that respond in time, ordered by id and then by start time. A node that does not respond cannot be
- * distinguished from an absent one. If `expected` is given, waits only a moment longer than until these instances have
- * responded.
+ * Returns the nodes that respond in time, ordered by id, then start time. One that does not respond cannot be told from
+ * an absent one. Waits only a moment after all `expected` instances have responded.
  */
 export async function askStatus(
   channel: PeerChannel,
@@ -68,10 +67,7 @@ export async function askStatus(
   return [...peers.values()].toSorted((a, b) => (order(a) < order(b) ? -1 : 1));
 }
 
-/**
- * Asks these nodes about their indexes of one log. Returns their answers by instance. Waits as long as the nodes report
- * that they are working: the time that they need depends on the index.
- */
+/** Asks nodes about their indexes of one log. Waits as long as they report that they work, however large the index. */
 export async function askEach(
   channel: PeerChannel,
   peers: readonly Pick<Peer, "instance">[],
@@ -119,9 +115,8 @@ const SILENT: IndexAnswer = {
 };
 
 /**
- * Returns the nodes of a log that these nodes have heard from within the last hour but that did not respond, ordered by
- * id. Nodes that were stopped properly have announced that they were stopping, and restarted nodes have responded under
- * the same id.
+ * Returns the nodes that these nodes have heard from within the last hour but that did not respond, ordered by id.
+ * Those that announced that they stop, or responded under the same id after a restart, do not count.
  */
 export async function askSilent(
   channel: PeerChannel,
@@ -144,8 +139,7 @@ export async function askSilent(
 const LEAVING_MS = 500;
 
 /**
- * Announces to the other nodes that this one is stopping, so that they do not report it as missing. The announcement
- * may be lost. Returns within half a second.
+ * Announces that this node is stopping, so that it is not reported missing. May be lost; takes at most half a second.
  */
 export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
   const told = async (): Promise<void> => {

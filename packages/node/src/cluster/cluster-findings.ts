@@ -15,8 +15,7 @@ const OVERDUE = "checkpoint-overdue" satisfies keyof typeof NODE_FINDINGS;
 const SHOWN_DIGITS = 12;
 
 /**
- * Returns everything about a cluster that an operator should know, worst first: what its nodes find, and what shows only
- * when they are compared. `now` is in milliseconds since 1970.
+ * Returns what an operator should know, worst first: what nodes find, and what shows only in comparison. `now` in ms.
  */
 export function clusterFindings(view: ClusterView, now: number): ClusterFinding[] {
   const members = view.peers.filter(isMember(view));
@@ -47,10 +46,7 @@ export function clusterFindings(view: ClusterView, now: number): ClusterFinding[
   ]);
 }
 
-/**
- * Returns a view in the form of GET /status/cluster, with the verdict that its findings lead to. `known` are findings
- * in addition to those of the view.
- */
+/** Returns a view in the form of GET /status/cluster, with its verdict. `known` are findings in addition to its own. */
 export function clusterStatus(
   view: ClusterView,
   now: number,

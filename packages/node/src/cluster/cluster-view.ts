@@ -21,9 +21,8 @@ export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boole
 }
 
 /**
- * Returns a predicate that is true for the nodes that belong to this cluster. A node that has not joined, or has
- * failed, knows at most the log of its index. Therefore only a node that follows another log belongs to another
- * cluster.
+ * Returns whether a node belongs to this cluster: unless it follows another log, because a node that has not joined, or
+ * has failed, knows at most the log of its index.
  */
 export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status: { phase, log: its } }) =>

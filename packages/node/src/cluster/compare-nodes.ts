@@ -14,10 +14,7 @@ export interface Comparison {
   readonly txId: TxId;
   /** The responses, by instance. */
   readonly answers: ReadonlyMap<string, IndexAnswer>;
-  /**
-   * The verdict on the nodes with this process's index version or, if there are none, on those of the most common
-   * version.
-   */
+  /** The verdict on the nodes with this process's index version, or else with the most common version. */
   readonly verdict: DigestVerdict;
   /** The instances that the verdict concerns. A rebuild is compared with these. */
   readonly compared: ReadonlySet<string>;
@@ -50,10 +47,9 @@ export interface CompareOptions {
 const MAX_TRIES = 5;
 
 /**
- * Compares the indexes of these nodes at a transaction that all of them have. If they differ, a rebuild from the log
- * shows which of them are wrong, and each wrong node is requested to check itself, because a node leaves its index only
- * if it has found the fault itself. Indexes are compared only within one version, because differences between versions
- * during an upgrade are meaningless.
+ * Compares the indexes of these nodes at a transaction that all have. A rebuild from the log shows which are wrong;
+ * each is asked to check itself, because a node leaves its index only for a fault that it finds itself. Indexes are
+ * compared only within a version: across versions, differences mean nothing.
  */
 export async function compareNodes(
   channel: PeerChannel,
@@ -178,10 +174,7 @@ export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestV
   return digests.length === 1 ? { kind: "same", digest, nodes: given.length } : { kind: "differs", digests };
 }
 
-/**
- * Returns whether the request should be repeated for a later transaction, because a node's history no longer covers
- * this one.
- */
+/** Returns whether to ask for a later transaction, because a node's history no longer covers this one. */
 export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

@@ -14,9 +14,8 @@ export interface PastComparison {
 }
 
 /**
- * Compares the histories of these nodes at the newest transaction of which the most of them report the chains, which
- * cover everything before it: their newest one, if all are at the same, or a link. Undefined if there is none that two
- * nodes have.
+ * Compares the histories of these nodes at the newest transaction of which the most of them report the chains (which
+ * cover everything before it): the newest, or a link. Undefined if no two nodes have one in common.
  */
 export function comparePasts(peers: readonly Peer[]): PastComparison | undefined {
   const known = new Map<TxId, Map<string, Past>>();

@@ -34,8 +34,8 @@ const MAX_PAUSE_MS = 2_000;
 /** The maximum time for which other nodes may go first. It is limited, because their claims could be forged. */
 const MAX_WAIT_MS = 120_000;
 /**
- * The minimum time between rebuilds. Any process that can reach the nodes can send claims. This bound and the two below
- * keep claims from making a node rebuild its index constantly or flood its log output.
+ * The minimum time between rebuilds. Any process that reaches the nodes can send claims: this bound and the two below
+ * limit the rebuilds and the log output that claims can cause.
  */
 const MIN_REBUILD_GAP_MS = 600_000;
 /** The minimum gap after a rebuild, as a multiple of the rebuild's duration. */
@@ -55,10 +55,9 @@ interface Open {
 }
 
 /**
- * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted and there
- * is no majority vote. Instead, each node in turn compares its index with a rebuild from the log, and leaves its index
- * if they differ. If a checkpoint differs and nothing older than the divergence remains to rebuild from, the node
- * halts.
+ * Compares this node's history with those of other nodes and checkpoints. If two differ, nobody is believed and no
+ * majority decides: each node in turn compares its index with a rebuild from the log, and leaves it if they differ. If
+ * a checkpoint differs and nothing older than the divergence remains to rebuild from, the node halts.
  */
 export class Divergences {
   readonly #parts: DivergenceParts;
@@ -188,10 +187,7 @@ export class Divergences {
     }
   }
 
-  /**
-   * Waits for this node's turn, because only one node compares its index at a time. Returns false if there is no longer
-   * any difference by then.
-   */
+  /** Waits for this node's turn: one compares its index at a time. Returns false if the difference is gone by then. */
   async #waitForTurn(index: IndexStore, isStored: boolean): Promise<boolean> {
     const { life, clock, random, othersFirst, askAgain } = this.#parts;
     const { signal } = this.#stop;

@@ -35,9 +35,9 @@ const CATCH_UP_MS = 5_000;
 const STATUS_MS = 1_000;
 
 /**
- * Ensures that all nodes of a log have the same history. Repeatedly announces this node's chains to all other nodes of
- * the log. Each of them compares the chains and responds if they differ, so that both nodes know of the difference. If
- * the nodes cannot reach each other, this is logged once, and only checkpoints are compared.
+ * Ensures that all nodes of a log have the same history: announces this node's chains again and again, and nodes with
+ * other chains respond, so that both know. If nodes cannot reach each other, this is logged once, and only checkpoints
+ * are compared.
  */
 export class OnePast {
   readonly comparePast: ComparePast;
@@ -118,10 +118,8 @@ export class OnePast {
   }
 
   /**
-   * Returns whether this node must wait before it compares its index with a rebuild, because another node is comparing
-   * or goes first. The node that differs from the most others goes first. The number of differences does not prove that
-   * a node is wrong, but this order makes it likely that a wrong node is checked early. If several nodes begin at the
-   * same time, only one of them continues.
+   * Returns whether this node must wait before it compares its index with a rebuild: one node at a time, the one that
+   * differs from the most others first. That proves nothing, but makes it likely that a wrong node is checked early.
    */
   async #othersFirst(own: Turn, signal: AbortSignal): Promise<boolean> {
     const { life, instance: ownInstance } = this.#parts;

@@ -50,12 +50,10 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 ]);
 
 /**
- * A request to the nodes that have the same log open. `status` requests the content of GET /status. `digest` requests
- * the digest at a transaction of the log with that id; the node waits for the transaction, but at most `waitMs`.
- * `check` requests that the node with that instance compare itself with a rebuild from the log. `compare` requests that
- * the node compare its chains with those of the sender, and respond only if they differ. `others` requests the nodes
- * that the node has heard from and that are not among these instances. `leaving` announces that the node with that
- * instance is stopping. docs/log-format.md describes these requests.
+ * A request to the nodes of a log (docs/log-format.md). `status`: the content of GET /status. `digest`: the digest at a
+ * transaction, for which the node waits at most `waitMs`. `check`: that instance compares itself with a rebuild from
+ * the log. `compare`: a response only if the chains differ. `others`: the nodes heard from beyond these instances.
+ * `leaving`: that instance is stopping.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 

@@ -166,8 +166,7 @@ export class PeerServer {
     this.#waiting += 1;
     try {
       reply({ working });
-      // The node waits for the transaction outside the semaphore, because a late transaction must not delay other
-      // requests.
+      // Waits outside the semaphore, because a late transaction must not delay other requests.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
       const release = await this.#working.acquire();
       try {

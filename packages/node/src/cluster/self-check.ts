@@ -68,9 +68,8 @@ export class SelfCheck {
   }
 
   /**
-   * Rebuilds the index from the log, up to a transaction, and compares it with the node's index. If they differ, the
-   * node immediately leaves its index and continues from the rebuilt one. Claims of other nodes are not trusted. If the
-   * log no longer has its beginning, the rebuild may begin from a checkpoint at or before transaction `agreeAt`.
+   * Rebuilds the index from the log up to a transaction (or from a checkpoint at or before `agreeAt`, if the log lacks
+   * its beginning), and compares. If they differ, the node immediately leaves its index for the rebuilt one.
    */
   async check(
     log: string,

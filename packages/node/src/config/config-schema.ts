@@ -13,9 +13,8 @@ import { httpParameters } from "./http-parameters.ts";
 import { TOP_LEVEL_KEYS, indexStoreParameters, nodeParameters } from "./top-level.ts";
 
 /**
- * Returns the JSON Schema of a configuration file, for completion and checks in editors. It covers the built-in
- * modules, including their older names. Other modules may have any parameters. The schema does not check conditions
- * that concern other parts of the file or the environment.
+ * Returns the JSON Schema of a configuration file, for editors. It covers the built-in modules and their older names;
+ * other modules may have any parameters. It checks nothing that depends on other parts of the file or the environment.
  */
 export function configSchema(): JsonSchema {
   const http = eitherOf(schemaOfParameters(httpParameters), { type: "null" }, { const: false });
@@ -49,10 +48,7 @@ function schemaOfKind(kind: ModuleKind): JsonSchema {
   return { ...eitherOf(name, { ...map, ...named }), description: KIND_NAMES[kind] };
 }
 
-/**
- * Returns the schema of the name of a built-in module, of a user's module, or of a top-level key. Only built-in names
- * contain an arrow.
- */
+/** Returns the schema of the name of a module or of a top-level key. Only built-in names contain an arrow. */
 function nameSchema(kind: ModuleKind, modules: readonly ModuleDescriptor[]): JsonSchema {
   const ids = modules.map((module) => module.id);
   const older = modules

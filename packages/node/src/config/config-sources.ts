@@ -18,9 +18,7 @@ export interface ConfigInput {
   readonly edn?: string;
   /** The argument of `-j`. */
   readonly json?: string;
-  /**
-   * The argument of `startNode`. It has the same keys as in JSON, and its values may also be luxon Durations and parts.
-   */
+  /** The argument of `startNode`: the keys of JSON, with values that may also be luxon Durations and parts. */
   readonly object?: unknown;
   readonly env: Environment;
   readonly cwd: string;

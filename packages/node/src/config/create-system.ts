@@ -58,8 +58,8 @@ function commandLine(command: string, { origin: { file, cwd }, settings }: Resol
 }
 
 /**
- * The environment of a node is not that of the shell in which a command is run. Passwords in addresses are taken from the
- * latter; if they are not set there, the shell refuses the command, which would otherwise concern another log.
+ * Passwords in addresses come from the shell's environment, which is not the node's. If they are not set there, the
+ * shell refuses the command, which would otherwise concern another log.
  */
 function assignmentOf({ path: [top], value, origin: { kind, label }, isPath }: Setting): string {
   if (kind !== "environment" || top === "cairn/http-server") return "";

@@ -60,8 +60,7 @@ export function newReading(
 }
 
 /**
- * Returns the defaults of top-level keys that neither a file nor an object contains. `dir` is the node's folder, and
- * `nats` is true if NATS_URL is set.
+ * Returns the defaults of the top-level keys not given. `dir` is the node's folder; `nats` is whether NATS_URL is set.
  */
 function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
   const whole = map({
@@ -104,9 +103,8 @@ function nodeFromEnvironment(env: Environment): MapNode {
 }
 
 /**
- * Returns the environment as a tree to merge over the file. `merged` is the configuration without the environment; it
- * determines which paths the variables for the index, the store and the log set. Adds a notice for every variable that
- * has nothing to override.
+ * Returns the environment as a tree to merge over `merged`, which determines the paths that the variables for the
+ * index, the store and the log set. Adds a notice for each variable that has nothing to override.
  */
 function environmentTree(env: Environment, merged: MapNode, notices: Set<string>): MapNode {
   const kvStore = locate(merged, ["cairn/index-store", "kv-store"]);
@@ -211,10 +209,7 @@ function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   return { ...(unwritten(below) ? strong : weak), value };
 }
 
-/**
- * Returns whether a map is empty or a default. When such a map is merged with another, the result has the origin of the
- * other map, so that problems are reported where they can be corrected.
- */
+/** Returns whether a map is empty or a default. The other map's origin then counts, where problems can be corrected. */
 function unwritten(tree: MapNode): boolean {
   return tree.entries.length === 0 || tree.origin.kind === "default";
 }

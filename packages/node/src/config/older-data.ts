@@ -8,15 +8,12 @@ const OLDER_FILES: readonly (readonly [RegExp, string])[] = [
   [/^[0-9a-z]+\.xd$/, "a Xodus database"],
   [/^checkpoint-.*\.edn$/, "checkpoints of Crux or XTDB"],
 ];
-/**
- * The files of older indexes. Cairn's own LevelDB is in a folder below its db-dir, but the LevelDB of an embedded log
- * is not, so this list applies only to indexes.
- */
+/** Files of older indexes. A LevelDB database counts only here: an embedded log of Cairn may have one in its folder. */
 const OLDER_INDEX_FILES = [...OLDER_FILES, [/^MANIFEST-\d+$/, "a LevelDB database"]] as const;
 
 /**
- * Reports data of Crux or XTDB in the folders of a configuration. Cairn reads their configuration, but not their data, and a node that
- * starts empty next to that data would seem to have lost everything.
+ * Reports data of Crux or XTDB in the configured folders: Cairn reads only their configuration, and a node that starts
+ * empty next to that data would seem to have lost everything.
  */
 export async function tellOlderData(
   { settings }: Pick<ResolvedConfig, "settings">,

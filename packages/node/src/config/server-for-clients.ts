@@ -7,9 +7,8 @@ import type { HttpOptions } from "../api/system.ts";
 import { readHttp } from "./top-level.ts";
 
 /**
- * Reads only the HTTP server's part of a configuration, for clients of a node. Problems of other parts and of the
- * parameters in `except` are ignored, and no modules are imported. Returns undefined if there is no server. Throws
- * {@link ConfigError}.
+ * Reads only the HTTP server's part of a configuration, for clients; undefined if there is none. Ignores problems of
+ * other parts and of the parameters in `except`, and imports no modules. Throws {@link ConfigError}.
  */
 export async function readHttpServer(
   input: ConfigInput,

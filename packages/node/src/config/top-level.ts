@@ -52,10 +52,7 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/policies": "Policies to set in a log that has none.",
 };
 
-/**
- * Renames the top-level keys of older systems and adds notices. A source with both names keeps both, which is later
- * reported as a problem.
- */
+/** Renames the top-level keys of older systems, with notices. A source with both names keeps both: a later problem. */
 export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   const entries = root.entries.map((entry): ConfigEntry => {
     const name = TOP_LEVEL_ALIASES.get(entry.name);
@@ -147,10 +144,7 @@ function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistenc
   };
 }
 
-/**
- * The keys below which modules of each kind belong. They also help users who have copied fragments from documentation
- * without the context.
- */
+/** Where modules of each kind belong; also a help with fragments copied from documentation without the context. */
 const PLACES: ReadonlyMap<string, string> = new Map([
   ["tx-log", "cairn/tx-log"],
   ["kv-store", "cairn/index-store > kv-store"],

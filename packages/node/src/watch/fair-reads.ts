@@ -28,10 +28,7 @@ interface Job<T> {
   readonly waiters: Waiter<T>[];
 }
 
-/**
- * The maximum number of results that are delivered before the code yields to the event loop. Each result is written to
- * a socket immediately.
- */
+/** How many results are delivered, each immediately written to a socket, before the code yields to the event loop. */
 const MAX_ANSWERS_PER_TURN = 32;
 
 /** A pause is this multiple of the work before it: watches use at most a fifth of the thread, and indexing the rest. */
@@ -45,11 +42,9 @@ export async function pauseAfter(busyMs: number): Promise<void> {
 }
 
 /**
- * Schedules reads for many readers, at most `limit` at a time, so that no reader must wait for all the others. Slots
- * are assigned alternately by two rules. The read that has waited longest goes first, so that every reader is served;
- * or the reader that was served least often goes first, so that new readers need not wait until all earlier ones have
- * been served again. Requests for the same key share one read if it has not begun: data read after the requests is
- * recent enough for all of them.
+ * Schedules reads for many readers, at most `limit` at a time. Slots alternate between two rules: the longest wait
+ * first, so that every reader is served; and the least served reader first, so that new ones need not wait until all
+ * others are served again. Requests for a key share one read that has not begun: its data is recent enough for all.
  */
 export class FairReads<T> {
   readonly #limit: number;

@@ -11,25 +11,18 @@ export interface RecentBounds {
   readonly recentPageBytes: number;
 }
 
-/**
- * A page of the recent past, as seen by watchers of the same changes. It is complete up to its last transaction or, if
- * it is empty, up to the one after which it begins.
- */
+/** A page of the recent past; complete up to its last transaction or, if empty, up to the one after which it begins. */
 export interface RecentPage extends Batch {
   readonly events: readonly TransactionEvent[];
   readonly more: boolean;
 }
 
-/**
- * The maximum number of shared pages, which is about the number of pages in the recent past. Pages keep the JSON of
- * their events in memory.
- */
+/** The maximum number of shared pages, about as many as the recent past has. They keep the JSON of their events. */
 const MAX_SHARED_PAGES = 64;
 
 /**
- * The most recent changes of an index, for watchers that connect or reconnect. They are delivered in pages: even if a
- * thousand watchers reconnect simultaneously, each holds only one page, which it shares with all watchers at the same
- * position.
+ * The most recent changes of an index, for watchers that reconnect. They are delivered in pages, so even a thousand
+ * watchers hold only one page each, shared by those at the same position.
  */
 export class RecentPast {
   readonly #bounds: RecentBounds;

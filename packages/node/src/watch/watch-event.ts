@@ -10,9 +10,8 @@ export interface WatchQuery {
   /** Defaults to the last one that is indexed. The watch waits for a transaction that does not exist yet. */
   readonly from?: TxId;
   /**
-   * The time of transaction `from`, as the watcher knows it. A log that lost its end contains other transactions with
-   * the same ids. If the time differs, the watch is therefore refused instead of being continued in a different
-   * history.
+   * The time of transaction `from`, as the watcher knows it. A log that lost its end has others with the same ids, so a
+   * watch whose time differs is refused instead of being continued in a different history.
    */
   readonly fromTime?: string;
   /** The time without an event after which a heartbeat is sent, in milliseconds. Defaults to 10,000. */

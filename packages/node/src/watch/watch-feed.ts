@@ -125,9 +125,8 @@ export class WatchFeed {
   }
 
   /**
-   * Subscribes to everything after `after`. Returns undefined if `after` is older than the recent past, or if more than
-   * a page of the recent past follows `after`. In that case, the caller uses {@link recent} or reads the past itself,
-   * and subscribes later. `after` must not be beyond the index.
+   * Subscribes to everything after `after`, which must not be beyond the index. Returns undefined if it is older than
+   * the recent past or more than a page of that before its end: the caller reads on first ({@link recent}).
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
     if (!this.#running) {
@@ -144,10 +143,7 @@ export class WatchFeed {
     return subscription;
   }
 
-  /**
-   * Returns a page of the changes after `after`, if more than a page of them is kept. A watcher that reads page by page
-   * has no queue, so it can never be too slow.
-   */
+  /** Returns a page after `after` if more than a page is kept. A watcher that reads by page is never too slow. */
   recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
     if (!this.#running || after < this.#recent.after) return undefined;
     const { events: transactions, more, ...page } = this.#recent.page(filter, after);
@@ -155,8 +151,7 @@ export class WatchFeed {
   }
 
   /**
-   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the
-   * end. The feed begins there, so that no later watcher needs to wait for the feed.
+   * Returns whether the feed can begin after `after`: the first watcher reads to near the end, so no later one waits.
    */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;
@@ -197,8 +192,7 @@ export class WatchFeed {
       this.#recent.forget(this.#position.txId);
     }
     if (this.#end !== undefined) return;
-    // The next changes were removed. Each watcher determines whether it is affected, and restarts the feed if it is
-    // not.
+    // The next changes were removed. Each watcher finds out whether that affects it, and restarts the feed if not.
     for (const subscription of this.#router.subscriptions()) subscription.lose("reread");
   }
 

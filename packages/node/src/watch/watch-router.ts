@@ -13,10 +13,7 @@ interface Group {
   bytes: number;
 }
 
-/**
- * Routes changes to their watchers by lookup, so that the cost of a change depends only on the watchers of that change.
- * Watchers of the same changes form a group and receive the same batches.
- */
+/** Routes changes by lookup: a change costs only its watchers. Those of the same changes share groups and batches. */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();
   #count = 0;

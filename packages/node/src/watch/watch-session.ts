@@ -12,8 +12,7 @@ const HEARTBEAT_MS = 10_000;
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
 /**
- * The size of the first page. Each subsequent page is twice as large as the previous one, up to the bounds above. Thus,
- * even if a thousand readers connect at the same time, each of them soon receives its first events.
+ * The size of the first page; each next one is twice as large, so that each of many readers soon has its first events.
  */
 const FIRST_TRANSACTIONS = 32;
 
@@ -101,10 +100,7 @@ class WatchSession {
     return this.#cut || this.#feed.ended !== undefined || this.#query.signal?.aborted === true;
   }
 
-  /**
-   * Checks that the transaction after which the watch begins is the one that the watcher means, and that all later
-   * changes still exist.
-   */
+  /** Checks that the transaction where the watch begins is the one meant, and that all later changes still exist. */
   async #checkBegin(): Promise<void> {
     const { txId } = this.#place;
     const found = await this.#feed.source.place(txId, this.#query.bucket, this.#reader);
@@ -247,8 +243,7 @@ function checkQuery({ bucket, namespace, from, fromTime, heartbeatMs }: WatchQue
 
 function fromTimeProblem(fromTime: string, from: TxId | undefined): string | undefined {
   if (from === undefined) return "from-time requires from, which must be the transaction with this time";
-  // A malformed time never equals the time of a transaction, so the log would mistakenly be reported as having lost the
-  // transaction.
+  // A malformed time equals none, so the log would mistakenly be reported as having lost the transaction.
   return Number.isNaN(Date.parse(fromTime))
     ? `${JSON.stringify(fromTime)} is not an ISO 8601 time`
     : undefined;

@@ -24,10 +24,7 @@ export interface WatchSource {
   newest(query: Omit<ChangesQuery, "upTo">): Promise<ChangesPage>;
   /** Watchers get fair shares of reads, and indexing its own. Undefined if the reader disconnected before its turn. */
   past(query: Omit<ChangesQuery, "upTo">, reader: FairReader): Promise<ChangesPage | undefined>;
-  /**
-   * Returns the position at which a watch (of `bucket`) after `txId` would begin. It does not wait for reads of the
-   * past. Returns undefined if the reader has disconnected.
-   */
+  /** Returns where a watch after `txId` would begin, ahead of reads of the past; undefined if the reader is gone. */
   place(txId: TxId, bucket: string | undefined, reader: FairReader): Promise<WatchPlace | undefined>;
 }
 
@@ -65,8 +62,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
-    // This reads only two rows, so that new watchers immediately learn where their watch begins, no matter how many
-    // others are reading the past.
+    // Reads only two rows, so that new watchers learn their beginning however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({

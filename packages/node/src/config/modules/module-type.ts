@@ -17,8 +17,8 @@ export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> =
 };
 
 /**
- * Returns the type of a module of a kind. A value of this type is a map with `cairn/module` and parameters, the name of
- * a module alone, the name of a top-level key with a module, or, in a program, a part itself.
+ * Returns the type of a module: a map with `cairn/module` and parameters, the name of a module, the name of a top-level
+ * key with one or, in a program, a part itself.
  */
 export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>> {
   return {
@@ -138,8 +138,7 @@ function readShared<K extends ModuleKind>(
   }
   value.record(name);
   if (before !== undefined) return ofKind(kind, before.use);
-  // The module is read where it is first named, and remembered even if it is invalid, so that its problems are reported
-  // only once.
+  // Read where it is first named, and remembered even if invalid, so that its problems are reported once.
   open.add(name);
   const module = new Value(node, [name], value.reading);
   const use = node.type === "null" ? module.expected(describeNode(node)) : readModule(kind, module);

@@ -125,8 +125,7 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // The script is necessary for packages that have only `import` exports. Node resolves such packages from another
-  // folder only for a script in that folder.
+  // Packages with only `import` exports need a script: Node resolves them from its folder, and from no other.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -1,7 +1,4 @@
-/**
- * The kinds of sources in order of precedence, weakest first. A value of a later kind replaces one of an earlier kind,
- * key by key. `object` is the argument of `startNode`.
- */
+/** The kinds of sources, weakest first; a later one replaces key by key. `object` is the argument of `startNode`. */
 export const SOURCE_KINDS = ["default", "file", "object", "environment", "json", "edn"] as const;
 
 export type SourceKind = (typeof SOURCE_KINDS)[number];

@@ -4,11 +4,10 @@ import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH, type SourceText } from "./source-text.ts";
 
 /**
- * Reads EDN into a tree with positions. Returns undefined after adding a problem. Rejects everything that Clojure's
- * reader (clojure.lang.EdnReader of Clojure 1.12) rejects, and, even if #_ discards them, forms that have no meaning in
- * a configuration; `pnpm test:outside edn` compares the two. No library does this. The libraries on npm that report
- * positions are grammars for editors, which are deliberately lenient and misread strings that end in a backslash and
- * forms that are discarded with #_.
+ * Reads EDN into a tree with positions; undefined after adding a problem. Rejects what Clojure's reader
+ * (clojure.lang.EdnReader of Clojure 1.12) rejects (`pnpm test:outside edn` compares the two), and, even after #_,
+ * forms without meaning in a configuration. The libraries on npm that report positions are lenient grammars for
+ * editors, which misread strings that end in a backslash and forms discarded with #_.
  */
 export function readEdn(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   try {

@@ -7,8 +7,8 @@ import type { ProblemList } from "./problems.ts";
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Expands environment variables in every string of a tree: `${NAME}` must be set, `${NAME:-default}` uses the default
- * if the variable is unset or empty, and `$${NAME}` becomes `${NAME}`. Keys, symbols and keywords are unchanged.
+ * Expands variables in strings, not in keys, symbols and keywords: `${NAME}` must be set, `${NAME:-default}` may be
+ * unset or empty, and `$${NAME}` becomes `${NAME}`.
  */
 export function interpolate(
   node: ConfigNode,

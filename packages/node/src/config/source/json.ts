@@ -30,10 +30,7 @@ const ERRORS: Readonly<Record<number, string>> = {
   16: "A string cannot contain a raw control character.",
 };
 
-/**
- * Reads standard JSON (without comments, trailing commas or repeated keys) into a tree with positions. Returns
- * undefined after adding problems.
- */
+/** Reads standard JSON (no comments, no repeated keys) into a tree with positions; undefined after adding problems. */
 export function readJson(source: SourceText, problems: ProblemList): ConfigNode | undefined {
   const before = problems.problems.length;
   const refuse = (offset: number, message: string, hint?: string): undefined =>

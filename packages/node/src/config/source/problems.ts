@@ -6,10 +6,7 @@ import { omitUndefined } from "./omit-undefined.ts";
 
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
-  /**
-   * The names from the top of the configuration down to the value. The path is empty if the problem does not concern a
-   * single value, as with a syntax error.
-   */
+  /** The names from the top down to the value; empty if the problem concerns no single value (a syntax error). */
   readonly path: readonly string[];
   /** The problem's position: `FILE:LINE:COLUMN`, or only the source (`-e:1:5`, `NATS_URL`, `object`). */
   readonly place: string;
@@ -46,10 +43,7 @@ export class ProblemList {
     this.#origins.push(origin);
   }
 
-  /**
-   * Adds the reason why a variable cannot be expanded in a string. Other problems of that string result from this one
-   * and are not reported.
-   */
+  /** Adds why a variable cannot be expanded. Other problems of that string result from this one: not reported. */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
     this.add(origin, path, message, { hint });
     const added = this.problems.at(-1);

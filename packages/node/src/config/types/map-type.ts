@@ -5,8 +5,7 @@ import { type Inconsistency, readParameters } from "./read-parameters.ts";
 import type { Parameters, ParameterValues, ValueType } from "./reading.ts";
 
 /**
- * Returns the type of a map with parameters, such as `retention-policy`. `what` is its name in messages. `constraint`
- * describes the conditions of `check` to editors.
+ * Returns the type of a map. `what` names it in messages; `constraint` describes the conditions of `check` to editors.
  */
 export function mapOf<P extends Parameters>(
   what: string,

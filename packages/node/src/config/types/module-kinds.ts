@@ -13,10 +13,7 @@ export interface TxLogOpener {
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
-  /**
-   * The checkpointer's options or, if there is no store in which to save checkpoints, the stores from which the node
-   * restores.
-   */
+  /** The options; without a store in which to save checkpoints, the stores from which the node restores. */
   readonly checkpointer: CheckpointerOptions | RestoreOnly;
   readonly "checkpoint-store": CheckpointStore;
 }
@@ -60,10 +57,7 @@ export interface ModuleUse<K extends ModuleKind> {
   /** The module's id, or the import specifier of a user's module. */
   readonly id: string;
   readonly common: CommonValues[K];
-  /**
-   * Creates the part, or returns the one that was already created in this context. Throws a `CONFIG_*` error if a
-   * user's module does not return a part.
-   */
+  /** Creates the part, once per context. Throws a `CONFIG_*` error if a user's module does not return a part. */
   create(context: ModuleContext): Promise<ModuleParts[K]>;
 }
 

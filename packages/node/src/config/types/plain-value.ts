@@ -3,10 +3,7 @@ import type { ConfigNode } from "../source/config-tree.ts";
 import type { SettingValue } from "./json-schema.ts";
 import type { Value } from "./reading.ts";
 
-/**
- * Returns a value in the form in which it is passed to a user's module: as plain data, with symbols and keywords as
- * strings and durations, `(Duration/ofHours 6)` and those of luxon, in milliseconds.
- */
+/** Returns plain data for a user's module: symbols and keywords as strings, durations of any kind in milliseconds. */
 export function plainValue(node: ConfigNode): unknown {
   switch (node.type) {
     case "map":

@@ -84,8 +84,7 @@ function unknownKey(
   known: readonly string[],
 ): void {
   const module = findEntry(node, "cairn/module");
-  // A stronger source has chosen another module, so the parameters that the weaker source gave for its own module are
-  // discarded. Otherwise it would not be possible to override the module of a file.
+  // A stronger source chose another module, so the weaker source's parameters, meant for its own, are discarded.
   if (module?.replaced !== undefined && module.replaced.origin.label === value.origin.label) {
     // No notice is necessary for overridden defaults.
     if (value.origin.kind === "default") return;

@@ -68,10 +68,7 @@ export function secret(pattern = /^[^]+$/, what = "a non-empty string"): ValueTy
   return { ...privateText(name, jsonSchema, what, (value) => pattern.test(value)), isSecret: true };
 }
 
-/**
- * Returns the type of a path or a `file:` URL. Relative paths are resolved from the working directory, so the value is
- * always absolute.
- */
+/** Returns the type of a path or a `file:` URL; the value is absolute, resolved from the working directory. */
 export function path(): ValueType<string> {
   return {
     name: "path",
