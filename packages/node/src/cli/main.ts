@@ -21,8 +21,7 @@ const terminal: Terminal = {
   forceExit: endProcess,
 };
 
-// The writing code receives the error and cleans up before the command ends. A node keeps running even if no process
-// reads its log output or the disk is full.
+// The writing code gets the error and cleans up. A node runs on if its log output has no reader or the disk is full.
 for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
 
 async function endWith(error: Error): Promise<void> {

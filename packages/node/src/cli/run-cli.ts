@@ -83,9 +83,8 @@ async function refuseUnknown(
 }
 
 /**
- * Returns the commands that an unknown word most likely means: those of that name, in whichever group (such as
- * `checkpoint restore` for `restore` and for `checkpoint-restore`), else those that begin with it, else the one with
- * the most similar spelling.
+ * Returns the commands that an unknown word may mean: those of that name in any group (`checkpoint restore` for
+ * `restore`), else those that begin with it, else the one with the most similar spelling.
  */
 function suggestions(program: Command, word: string): readonly string[] {
   const words = word.replaceAll(/[-:_/.]/g, " ");

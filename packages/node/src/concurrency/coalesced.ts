@@ -1,7 +1,6 @@
 /**
- * Returns a function that shares runs of `work` among concurrent callers. Each call returns the result of a run that
- * began after the call. Runs do not overlap, and all calls made during a run share the next run. A run begins after
- * `gather`, during which more calls can join the run.
+ * Returns a function that shares runs of `work`. Each call gets a run that began after the call; runs do not overlap,
+ * and calls during a run share the next one. During `gather`, before a run, more calls can join it.
  */
 export function coalesced<T>(work: () => Promise<T>, gather?: () => Promise<void>): () => Promise<T> {
   let running: Promise<unknown> = Promise.resolve();

@@ -2,10 +2,7 @@ import { isCairnError } from "@cairn/kv";
 import { SharedResults } from "./shared-results.ts";
 import { withTimeout } from "./time-limit.ts";
 
-/**
- * The result of work that is repeated, such as a look at a store. While the work fails or does not end, its last result
- * stays valid, so that one source that is away does not hide the changes of others.
- */
+/** The result of repeated work, kept while the work fails or hangs, so that one absent source does not hide others. */
 export class LastKnown<T> {
   readonly #work: () => Promise<T>;
   readonly #limitMs: number;
@@ -18,9 +15,8 @@ export class LastKnown<T> {
   }
 
   /**
-   * Does the work again, and returns its result. After a `CairnError` or the time limit, returns the last result;
-   * undefined if there is none yet. Work that exceeds the limit continues, and the next call waits for it instead of
-   * beginning anew: a slow source is then not asked more and more often, and its result is not lost.
+   * Repeats the work. After a `CairnError` or the limit, returns the last result, if any. Work beyond the limit goes
+   * on, and the next call waits for it: a slow source is not asked more and more often, and its result is not lost.
    */
   async current(): Promise<T | undefined> {
     await withTimeout(

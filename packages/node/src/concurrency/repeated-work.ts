@@ -6,8 +6,8 @@ export interface RepeatedWork {
 }
 
 /**
- * Runs `work` after `firstDelay`, and again after each delay that it returns, in milliseconds. Passes errors to
- * `onError` unless the work was stopped. After an error, the next run begins after the delay that `retryDelay` returns.
+ * Runs `work` after `firstDelay`, and again after each delay that it returns (ms) or, after an error, `retryDelay`.
+ * Errors go to `onError` unless the work was stopped.
  */
 export function repeatWork(
   clock: Clock,
@@ -51,10 +51,7 @@ export function repeatEvery(
   return repeatWork(clock, { firstDelay: everyMs, retryDelay: () => everyMs }, run, onError);
 }
 
-/**
- * Returns between 0.9 and 1.1 times `ms`, so that the runs of nodes that began together are spread over time. `random`
- * returns a number that is at least 0 and less than 1.
- */
+/** Returns 0.9 to 1.1 times `ms`, to spread the runs of nodes that began together. `random` is as Math.random. */
 export function jittered(ms: number, random: () => number): number {
   return ms * (0.9 + 0.2 * random());
 }

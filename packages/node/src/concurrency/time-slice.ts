@@ -2,16 +2,14 @@
 const MAX_SLICE_MS = 5;
 
 /**
- * Yields to the event loop whenever consecutive reads have used up their time slice. Reads from a store in memory never
- * yield, so a series of them would block timers, sockets and the log.
+ * Yields when reads have used up their slice: reads in memory never do, and would block timers, sockets and the log.
  */
 export class TimeSlice {
   #endsAt = 0;
   #isRunning = false;
 
   /**
-   * Yields if the time slice is over. The caller must await the result before the next read. Returns undefined while
-   * time remains, because it costs nearly as much to create a promise as to read a row from memory.
+   * Yields if the slice is over; await it before the next read. Undefined while time remains: a promise costs a read.
    */
   yieldIfOver(): Promise<void> | undefined {
     const now = performance.now();

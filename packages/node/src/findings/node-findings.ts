@@ -10,10 +10,8 @@ import { finding, verdictOf, worstFirst } from "./findings.ts";
 export type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
 
 /**
- * The age of the newest checkpoint, in periods, from which it is overdue if there are newer transactions. If every
- * upload succeeds, the longest gap between two checkpoints is 1.1 periods (packages/checkpoint/src/save/schedule.ts).
- * If one round fails, for example because its node is stopped, the next one follows after another 1.1 periods at the
- * latest. A gap of more than twice that therefore means that several rounds have failed.
+ * The age in periods from which the newest checkpoint is overdue. If every upload succeeds, two are at most 1.1 periods
+ * apart (packages/checkpoint/src/save/schedule.ts), and 2.2 after one failed round; more means several failed.
  */
 const OVERDUE_PERIODS = 2 * 1.1;
 /** How long a checkpoint may additionally be late, because nodes look at the store only now and then (ms). */
@@ -29,10 +27,7 @@ const FUTURE_MS = 60_000;
 /** How long an index that was moved aside at the start is reported (ms). */
 const MOVED_ASIDE_MS = 24 * 3_600_000;
 
-/**
- * Completes the status of a node with its findings and its verdict. `now` is in milliseconds since 1970, and `different`
- * is what the node does if it finds another log.
- */
+/** Completes a status with findings and verdict. `now` in ms; `different` is the reaction to another log. */
 export function withFindings(
   facts: NodeFacts,
   now: number,
@@ -147,10 +142,7 @@ function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): 
   return findings;
 }
 
-/**
- * Transactions have been waiting for a checkpoint at most since the newest one was taken, since a look last found nothing
- * to save, and since the node was started.
- */
+/** Transactions have waited at most since the newest checkpoint, a look that found nothing to save, or the start. */
 function overdueFindings({ phase, checkpoints, index, resources }: NodeFacts, now: number): Finding[] {
   const { last, lastCheckAt, skipped, approxFrequencyMs: periodMs } = checkpoints;
   const missing = (index.txId ?? 0) - (last?.txId ?? FIRST_TX_ID);

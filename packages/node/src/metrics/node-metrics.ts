@@ -56,8 +56,7 @@ export class NodeMetrics {
   }
 
   /**
-   * Returns the metrics in the Prometheus format. Concurrent scrapes share one result. Sources that do not respond
-   * within `limitMs` are omitted.
+   * Returns Prometheus text, shared by concurrent scrapes, without the sources that do not respond within `limitMs`.
    */
   async text(sources: ScrapeSources, limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
     return await this.#scrapes.get("", async () => {
@@ -119,9 +118,8 @@ const MISNAMED = [
 ];
 
 /**
- * Returns the metrics of this process and of Node under the names that the client library gives them, except the
- * misnamed ones. All nodes of a process share them. Collection begins with the first call, because it costs time to
- * observe the garbage collector and the event loop.
+ * Returns the metrics of the process and of Node, shared by all its nodes. Collection begins with the first call,
+ * because observing the garbage collector and the event loop costs time.
  */
 export function processMetrics(): Registry {
   if (ofProcess === undefined) {

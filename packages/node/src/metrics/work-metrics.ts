@@ -83,8 +83,7 @@ export function workMetrics(make: Instruments): NodeEventListener {
     else {
       const { code } = event.error;
       failures.inc({ work, code });
-      // `NOT_READY` means that the node stopped or joined again, which has nothing to do with the store or the
-      // checkpoint.
+      // `NOT_READY`: the node stopped or joined again, which has nothing to do with the work itself.
       if (code !== "NOT_READY") lastFailure.set({ work }, at);
     }
     countDetails(event);

@@ -20,8 +20,7 @@ export function eventLog(logger: Logger, now: () => number = systemClock.now): N
 }
 
 /**
- * Determines which looks at the log's backup are logged. A look takes place about every minute, but only the first
- * success, failures, and the recovery from them are logged.
+ * Determines which of the frequent looks at the log's backup are logged: the first success, failures and recoveries.
  */
 class BackupLines {
   readonly #logger: Logger;
@@ -56,8 +55,8 @@ class BackupLines {
 }
 
 /**
- * How the beginning of each task, and its failure, are logged. When a sweep fails, its checkpoint has already been saved.
- * A failed restore is also logged by the node itself, together with the node's next step.
+ * How the beginning and failure of tasks are logged. A failed sweep follows a saved checkpoint; a failed restore is
+ * also logged by the node, with its next step.
  */
 const LINES = {
   checkpoint: ["looking at the checkpoint store", "checkpoint failed", "error"],

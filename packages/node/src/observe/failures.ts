@@ -25,9 +25,8 @@ export function errorFields(error: unknown): Record<string, unknown> {
 }
 
 /**
- * Logs a failure as one line, with the message, the node's next step (a sentence), and the code and the hint as fields.
- * The stack trace of the cause is logged at the level `debug`, because a store that is unreachable for an hour causes
- * hundreds of failures. The stack trace of an unexpected error is the only clue, so the line contains it.
+ * Logs a failure as one line, with `next` step, code and hint. A known error's stack trace is logged at `debug`,
+ * because an unreachable store causes hundreds; that of an unexpected one is the only clue, so it is in the line.
  */
 export function logFailure(
   logger: Logger,

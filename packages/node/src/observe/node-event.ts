@@ -26,10 +26,7 @@ export interface WorkResults {
   };
   /** A checkpoint was restored for practice, opened and digested. */
   readonly verification: { readonly outcome: "verified"; readonly verified: VerifiedSummary };
-  /**
-   * All tables of the index were compared with their checksums, at a low rate. The event's `bytes` is the number of
-   * bytes compared.
-   */
+  /** All tables of the index were compared with their checksums, at a low rate; `bytes` is how much. */
   readonly scrub: { readonly outcome: "whole" };
   /** Messages from `first` up to but not including `upTo` were removed: none if the two are equal. */
   readonly trim: {
@@ -39,9 +36,8 @@ export interface WorkResults {
     readonly because: string;
   };
   /**
-   * A look at the log's backup found something to do. `unchanged` means that another node was faster. `covered`
-   * contains the runs of transactions that the backup holds. The event's `bytes` is the number of bytes written,
-   * including those of merged segments.
+   * A look at the log's backup found work; `unchanged` if another node was faster. `covered` are the runs of
+   * transactions in the backup, and the event's `bytes` include merged segments.
    */
   readonly backup: {
     readonly outcome: "written" | "merged" | "unchanged";

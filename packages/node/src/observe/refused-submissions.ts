@@ -5,10 +5,7 @@ import { isoTime } from "../text/iso-time.ts";
 
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 
-/**
- * Whether the transaction log accepts transactions. A log that refuses them can still be read, so nothing else would alert
- * an operator.
- */
+/** Whether the log accepts transactions. A log that refuses them can still be read: nothing else alerts an operator. */
 export class RefusedSubmissions {
   /** Called when the refusals begin, when their reason changes, and when they end. */
   onChange: () => void = () => {};

@@ -18,8 +18,7 @@ export const MAX_KEEP = 1_000_000_000;
 /** Part of the index version, because every node must forget an id at the same transaction. */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
 /**
- * The number of newest transactions whose outcomes are always kept. A repetition is answered with the outcome of the
- * first transaction, so each of the newest 1,000,000 transactions may need one that is up to 1,000,000 older.
+ * How many newest outcomes are always kept: each of the newest 1,000,000 transactions may repeat one 1,000,000 older.
  */
 export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
 export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
@@ -27,9 +26,8 @@ const MAX_VALUES = 100;
 export const MAX_SHARDS = 1_024;
 
 /**
- * Returns the problems that keep `value` from being a valid set of policies; none if it can be applied. The rules and
- * their wording are part of the index version, because all nodes must read the same policies from the same message of
- * the log, and the index stores the first problem of a rejected message.
+ * Returns the problems of a set of policies. Rules and wording are part of the index version: all nodes must read the
+ * same policies from a message, and the index stores the first problem of a rejected one.
  */
 export function policyProblems(value: unknown): readonly PolicyProblem[] {
   const check = new PolicyCheck();

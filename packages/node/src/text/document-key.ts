@@ -20,10 +20,7 @@ export const DEFAULT_NAMESPACE = "default";
 /** The syntax of bucket names, some of which are reserved. */
 export const BUCKET_PATTERN = "^[a-z][a-z0-9-]*$";
 const BUCKET = new RegExp(BUCKET_PATTERN);
-/**
- * The maximum length of a bucket name, in bytes. Because bucket names are ASCII, it is also the maximum number of
- * characters.
- */
+/** The maximum length of a bucket name, in bytes and characters (it is ASCII). */
 export const MAX_BUCKET = 253;
 /** The maximum length of a namespace, in bytes of UTF-8. */
 export const MAX_NAMESPACE = 253;

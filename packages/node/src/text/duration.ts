@@ -19,15 +19,13 @@ const SIGNED = /^(?=.*[+-])[+-]?P(?:[+-]?[0-9.,]+[YMWD])*(?:T(?:[+-]?[0-9.,]+[HM
 const PLAIN = new RegExp(
   `^(${NUMBER})\\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|weeks?)$`,
 );
-// An average length (30.44 days) would be possible, but users who write P1M do not mean that. Most of them mean
-// minutes.
+// Not an average (30.44 days), which users who write P1M do not mean. Most of them mean minutes.
 const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such as P30D.";
 
 /**
- * Parses an ISO 8601 duration of weeks, days, hours, minutes and seconds. Years and months are rejected, because their
- * length is not fixed. `bare` means that `text` is part of an option or a URL, so hints do not mention quotes. Without
- * `bare`, faults and hints are part of the index version, because they may concern policies in the log, and the index
- * stores the first problem of such policies (docs/log-format.md, "Outcomes and reasons").
+ * Parses an ISO 8601 duration without years and months, whose length is not fixed. `bare`: `text` is in an option or a
+ * URL, so hints do not mention quotes. Other faults and hints are part of the index version, because the index stores
+ * the first problem of a policy in the log (docs/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const duration = isoDuration(text);

@@ -35,10 +35,7 @@ interface Rebuild extends Pick<System, "kvProvider"> {
 
 const POLL_INTERVAL_MS = 1_000;
 
-/**
- * Builds an index of this version from the configured log and saves it as a checkpoint, even while nodes run. Does
- * neither if the store already has such a checkpoint of the whole log.
- */
+/** Saves a checkpoint of this version, built from the log, unless the store has one of the whole log. Nodes may run. */
 export async function rebuildCheckpoint(run: CommandRun<ConfigurationOptions>): Promise<RebuildResult> {
   const signal = run.interruptible(
     "nothing was saved",

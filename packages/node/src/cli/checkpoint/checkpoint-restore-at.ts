@@ -22,9 +22,8 @@ import { occupied, refusalFields, throwRefusal } from "./restore-plan.ts";
 type RestoreRun = CommandRun<{ readonly log: string | undefined; readonly dryRun: boolean }>;
 
 /**
- * Restores an index that ends exactly at a given point. The index is built from a checkpoint and the transactions after
- * it, which are read from a log backup or the configured log. Returns false if neither the backup nor the log reaches
- * that point; the caller then restores a checkpoint alone.
+ * Restores an index that ends exactly at a point, from a checkpoint and the transactions after it in a log backup or
+ * the configured log. Returns false if neither reaches the point; the caller then restores a checkpoint alone.
  */
 export async function restoreAt(
   run: RestoreRun,
@@ -75,10 +74,7 @@ export async function restoreAt(
   });
 }
 
-/**
- * Runs `use` with a plan if one leads to the point. The configured log is opened only if its backup ends before the
- * point, or if a damaged segment keeps the backup from leading there.
- */
+/** Runs `use` with a plan that leads to the point, if any. Opens the log only if its backup does not lead there. */
 async function withPlan(
   run: RestoreRun,
   wanted: PastOptions,

@@ -32,10 +32,7 @@ export function showsUnicode(env: Readonly<Record<string, string | undefined>>):
   return /utf-?8/i.test(locale ?? "");
 }
 
-/**
- * Formats the last periods as one bar and a legend: who saved checkpoints when, which of them are verified or damaged,
- * and when there was none for longer than nodes take between two of them. `found` are checkpoints of one log.
- */
+/** Formats the last periods as a bar and a legend: who saved checkpoints of this log when, their state, and gaps. */
 export function formatTimeline(found: readonly ListedCheckpoint[], options: TimelineOptions): string {
   const { periodMs, now, width, unicode } = options;
   const signs = unicode ? SIGNS.unicode : SIGNS.plain;

@@ -41,8 +41,7 @@ function nameOf(at: PastPoint): string {
 }
 
 /**
- * Returns whether a checkpoint certainly ends with the requested point, for the output; nothing if no point was
- * requested. If it may end earlier, says so.
+ * Returns, for the output, whether a checkpoint surely ends with the requested point; nothing if none was requested.
  */
 export function notExact(
   run: CommandRun,
@@ -88,9 +87,8 @@ interface PlannedCheckpoint {
 }
 
 /**
- * Prints the expected result of a restore, according to manifests and disk space. Only manifests are read, so a damaged
- * archive is not detected before it is restored or verified. If the restore would be refused, then throws the error of
- * the refusal, so that scripts notice it.
+ * Prints the expected result of a restore, from manifests and disk space alone: a damaged archive is not detected. Then
+ * throws the error of a restore that would be refused, so that scripts notice it.
  */
 export async function planRestore(
   run: CommandRun,

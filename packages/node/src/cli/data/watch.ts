@@ -70,9 +70,8 @@ interface FollowOptions {
 }
 
 /**
- * Yields every transaction after `from`, once and in order. When a node becomes unreachable, the next node continues
- * after the last transaction that was received. Ends when `signal` is aborted. Throws `WATCH_COMPACTED` if no node can
- * continue, and the last error if no node has ever responded.
+ * Yields every transaction after `from`, once and in order, until `signal` is aborted; if a node becomes unreachable,
+ * from the next one. Throws `WATCH_COMPACTED` if no node can continue, and the last error if none ever responded.
  */
 function followWatch(
   nodes: readonly [NodeClient, ...NodeClient[]],

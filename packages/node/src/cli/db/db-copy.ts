@@ -49,9 +49,8 @@ export interface DbCopy {
 }
 
 /**
- * Copies the database at a path, by default the configured node's index. A LevelDB database is captured, with links to
- * its tables if the file system allows them; a checkpoint is restored. The original is neither locked nor written to.
- * The copy is removed at the end of the run.
+ * Copies the database at a path, by default the configured node's index, until the end of the run. Captures a LevelDB
+ * (with links if possible), or restores a checkpoint. The original is neither locked nor written to.
  */
 export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbCopy> {
   const place = asked ?? (await configuredIndex(run.options, run.terminal));
@@ -68,9 +67,8 @@ export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbC
 const PREFIX = "cairn-db-";
 
 /**
- * Creates a folder for the copy in the temporary folder. If that is on a different file system from the original,
- * creates the folder next to the original if possible, because tables can be linked there, and copies of them could
- * fill the temporary folder.
+ * Creates the copy's folder in the temporary folder or, if possible, next to an original on another file system: tables
+ * can be linked there, and copies of them could fill the temporary folder.
  */
 async function makeStaging(run: DbRun, found: DbPlace): Promise<string> {
   if (run.options.staging === undefined && found.kind !== "checkpoint") {
@@ -90,12 +88,10 @@ async function makeStaging(run: DbRun, found: DbPlace): Promise<string> {
 
 async function capture(source: string, dir: string): Promise<void> {
   try {
-    // The capture does not check the tables, because the commands check them and report more. It makes fewer attempts
-    // than a node would, because a person is waiting.
+    // Unchecked, because the commands check tables and report more. Few attempts, because a person is waiting.
     await captureLevelDb(source, dir, { unchecked: true, maxStarts: 5 });
   } catch (cause) {
-    // Either files keep disappearing during the capture, or a file was missing from the start. Only the latter is
-    // damage.
+    // Files kept disappearing during the capture, or one was missing from the start. Only the latter is damage.
     if (!isCairnError(cause, "CHECKPOINT_INCOMPLETE")) throw cause;
     await liveTableNames(source).catch((error: unknown) => {
       if (!isCairnError(error, "CHECKPOINT_INCOMPLETE")) throw error;
@@ -126,8 +122,7 @@ async function restore(
     targetDir: join(staging, "copy"),
     command: "cairn db",
     verb: "restoring",
-    // Inspection does not write to the store, so it makes no reservation. If the checkpoint is pruned in the meantime,
-    // the command reports that.
+    // Inspection does not write to the store. If the checkpoint is pruned meanwhile, the command reports that.
     reserveIn: () => false,
     accept: (one) =>
       Promise.resolve(one.format.kv === LEVEL_FORMAT || (judgeFormat(one, LEVEL_FORMAT) ?? true)),

@@ -20,9 +20,8 @@ export async function configuredIndex(options: ConfigurationOptions, terminal: T
 }
 
 /**
- * Returns the database's path on the command line, and the arguments after it. Throws if fewer than `required` of them
- * are given, or too many. The path is undefined if the first argument is a bucket. An argument that could be either is
- * a bucket only if a configuration is given.
+ * Returns the database's path and the arguments after it. Throws unless at least `required` of them, and not too many,
+ * are given. An argument that could be a path or a bucket is a bucket only if a configuration is given.
  */
 export function placeFirst(
   given: readonly string[],
@@ -43,8 +42,7 @@ export function placeFirst(
 }
 
 /**
- * Determines whether `place` is a db-dir, a LevelDB or a checkpoint (by name, or the newest of a folder or bucket).
- * Throws `NOT_FOUND` if it is none of these.
+ * Returns whether `place` is a db-dir, a LevelDB or a checkpoint (a name, or the newest of a place), or `NOT_FOUND`.
  */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };

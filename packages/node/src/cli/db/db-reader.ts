@@ -28,10 +28,7 @@ export async function openDb(run: DbRun, place: string | undefined): Promise<Ope
   return { copy, ...(await openCopy(run, copy)) };
 }
 
-/**
- * Like {@link openDb}, but requires a Cairn index. Throws `INDEX_VERSION` for an index of another version, and
- * `INDEX_CORRUPT` if the database is not an index.
- */
+/** Like {@link openDb}. Throws `INDEX_VERSION` for another version, and `INDEX_CORRUPT` if this is not an index. */
 export async function openIndexOf(
   run: DbRun,
   place: string | undefined,
@@ -77,8 +74,7 @@ export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<Opened
 }
 
 /**
- * Throws `INDEX_CORRUPT` at the first part of a table that differs from its checksum, because LevelDB does not verify
- * checksums when it reads: it would print a value with a flipped bit like any other.
+ * Throws `INDEX_CORRUPT` at the first damage: LevelDB verifies no checksums in reads, and would print a flipped bit.
  */
 export async function requireWholeTables(run: DbRun, copy: DbCopy): Promise<void> {
   if (!run.options.checksums) return;

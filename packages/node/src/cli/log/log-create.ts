@@ -24,8 +24,7 @@ export const addLogCreate = command({
     const { name, location = null } = log;
     if (existing !== undefined) throw usedLog(name, existing.bounds.last);
     if (!run.options.empty) await requireNoHolder(log, system);
-    // The log is marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong
-    // address.
+    // Marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong address.
     await log.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
     const id = (await readLogIdentity(log))?.id ?? null;
     const at = location === null ? "" : ` at ${location}`;

@@ -89,10 +89,7 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
   if (unreadable[0] !== undefined) throw unreadable[0];
 }
 
-/**
- * Prints the transactions that backups hold beyond the log. Reads them from indexes built from the backups, because
- * only an index shows which transactions took effect. `opened` is the log without its backups.
- */
+/** Prints what backups hold beyond `opened`, from indexes built from them: only these show what took effect. */
 async function printFromBackups(
   backups: readonly BackupBeyond[],
   opened: TxLog,

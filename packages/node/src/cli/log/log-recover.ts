@@ -88,10 +88,7 @@ export const addLogRecover = command({
   },
 });
 
-/**
- * Builds the index with which nodes will join, and removes it again, so that the new log continues only from a readable
- * state. Marks damaged checkpoints.
- */
+/** Builds and removes the index with which nodes will join, so that the new log continues only a readable state. */
 async function readPast(
   run: RecoverRun,
   planning: Parameters<typeof buildPlanned>[0],
@@ -118,10 +115,7 @@ async function readPast(
   }
 }
 
-/**
- * Begins the log. If an unused log exists, it is replaced. `beyond` is the number of transactions that the lost log is
- * known to have held after the point at which the new log continues it.
- */
+/** Begins the log in place of an unused one. `beyond` is how many transactions the lost log had after that point. */
 async function begin(
   run: RecoverRun,
   { log, system, existing }: RecoveryPlace,
@@ -136,8 +130,7 @@ async function begin(
   await log.create((id) => encodeBirthRecord({ log: id, ...birth }));
   const identity = await readLogIdentity(log);
   const { name, location = null } = log;
-  // If several such commands run at the same time, only one of them creates the log. The others succeed only if the log
-  // that it created continues from the point that they chose.
+  // Of several such commands, one creates the log. The others succeed only if it continues from their point.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues))
     throw usedLog(name, identity?.bounds.last ?? 0);
   const { id } = identity;

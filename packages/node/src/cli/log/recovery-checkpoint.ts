@@ -10,10 +10,7 @@ import { noStore } from "../places/configured-system.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 
-/**
- * Reads back and opens the checkpoint that `from` names, by its name in a configured store or by a path, because nodes
- * of the new log can begin only with it.
- */
+/** Reads back and opens the checkpoint `from` (a name or path): nodes of the new log can begin only with it. */
 export async function readSurvivor(
   run: CommandRun<StoreKeyOptions>,
   system: System,

@@ -21,9 +21,7 @@ export interface RecoveryPlace extends ConfiguredLog {
 /** The time within which nodes must report that they have a log open, in ms. */
 const ASK_MS = 2_000;
 
-/**
- * Returns the error for a log that must not be replaced because it is in use; undefined if it may be replaced.
- */
+/** Returns the error for a log that is in use and must not be replaced. */
 export async function whyNotReplaced(
   log: TxLog,
   existing: LogIdentity | undefined,
@@ -48,9 +46,9 @@ const REPLACE_ON_PURPOSE =
   "(embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.";
 
 /**
- * Plans where a lost log is continued: at the requested point or, by default, at the furthest point that the stores
- * reach. Throws `CHECKPOINT_NOT_FOUND` if nothing leads exactly there, and `CONFLICT` if no point was requested and the
- * stores do not show which of two histories the log had last.
+ * Plans where a lost log is continued: at the requested point or the furthest that the stores reach. Throws
+ * `CHECKPOINT_NOT_FOUND` if nothing leads exactly there, and `CONFLICT` if no point was requested and it is unclear
+ * which of two histories the log had last.
  */
 export async function planRecovery(
   { log, system, existing }: RecoveryPlace,
@@ -112,10 +110,7 @@ async function logAt(
   return earlier?.logId ?? id;
 }
 
-/**
- * Returns the last transaction of the log with this id that is known from the log, its backup, a checkpoint or a
- * responding node.
- */
+/** Returns the last transaction of a log known from the log, its backup, a checkpoint or a responding node. */
 export async function lastKnownTx(
   { log, existing }: RecoveryPlace,
   logId: string,

@@ -19,9 +19,8 @@ const TIMEOUT_MS = 60_000;
 const ZERO = Buffer.from([0]);
 
 /**
- * Reads all keys of etcd, or those with a prefix, as of the revision at which the read begins. `endpoint` is the address
- * of a member, such as `http://127.0.0.1:2379`. `user` is `user:password`, or empty if etcd requires none; the endpoint
- * may contain them instead.
+ * Reads the keys of etcd with a prefix, as of the revision at which the read begins. `user` is `user:password`, or
+ * empty if etcd requires none or `endpoint` contains them, which is a member's address (`http://127.0.0.1:2379`).
  */
 export async function openEtcd(endpoint: string, user: string, prefix: string): Promise<KeyValueSource> {
   const gateway = new EtcdGateway(endpoint, user);

@@ -60,10 +60,7 @@ export const addExport = command({
   },
 });
 
-/**
- * Determines the transaction and the buckets. A node lists a bucket even after its last document was deleted, so the
- * buckets at the transaction, or at any later one, contain every document as of the transaction.
- */
+/** Determines the transaction and the buckets: a later list has all of them, as emptied buckets remain listed. */
 async function planExport(
   node: NodeClient,
   { bucket, asOf, ...options }: NodeReadOptions & Record<"bucket" | "asOf", string | undefined>,

@@ -110,8 +110,8 @@ function refused(problem: string): ImportRefusal {
 export type OtherValues = "wrap" | "refuse";
 
 /**
- * Returns the document for a value as JSON. A value that is JSON is the document itself, provided that Cairn keeps it
- * exactly. Any other value is wrapped in an object with one member, `text` or `base64`, or refused.
+ * Returns the document for a value: the value if it is JSON that Cairn keeps exactly, else an object with one member,
+ * `text` or `base64`, or a refusal.
  */
 export function documentOf(bytes: Buffer, others: OtherValues): { readonly json: string } | ImportRefusal {
   let reason = "it is blank";

@@ -32,9 +32,8 @@ const MAX_CHUNK_LINES = 5_000;
 const CONCURRENT_READS = 16;
 
 /**
- * Puts each document whose content differs from the one that the node has. Therefore an import that was interrupted can
- * simply be repeated, and a repetition writes only what has changed. The ids of the transactions are new in each run: an
- * id that depended on the content would keep a document from returning to an earlier content.
+ * Puts each document whose content differs from the node's, so an interrupted import can simply be repeated. The ids
+ * are new in each run: an id from the content would keep a document from returning to an earlier content.
  */
 export async function importRecords(
   node: NodeClient,

@@ -216,10 +216,7 @@ async function runImport(
   );
 }
 
-/**
- * Returns a function that adds a record to the report of those that were not imported. The file is created for the first
- * one, and never overwritten, because the name may be that of the source.
- */
+/** Returns a function that reports refused records in a new file: never overwrites, as `path` may be the source. */
 function refusedReport(path: string, cwd: string): ImportRecordsOptions["onRefused"] {
   const file = resolve(cwd, path);
   let written: Promise<void> | undefined;

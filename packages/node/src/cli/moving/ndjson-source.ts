@@ -16,8 +16,7 @@ import {
 } from "./import-record.ts";
 
 /**
- * Reads the documents of an NDJSON file: plain documents, each with its key in the member `keyMember`, or, if that is
- * undefined, an export or other transactions that only put documents.
+ * Reads plain documents with their keys in the member `keyMember`; if undefined, transactions that only put documents.
  */
 export async function openNdjsonSource(
   path: string,

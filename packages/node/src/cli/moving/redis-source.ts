@@ -17,8 +17,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const COMMAND_TIMEOUT_MS = 60_000;
 
 /**
- * Reads the keys of a Redis database that begin with a prefix. A key that is changed meanwhile may be read before or
- * after the change. `url` is the address, such as `redis://user:password@127.0.0.1:6379/0`, or `rediss://…` with TLS.
+ * Reads the keys of a Redis database (`redis://user:password@127.0.0.1:6379/0`, `rediss://…` with TLS) with a prefix. A
+ * key that is changed meanwhile may be read before or after the change.
  */
 export async function openRedis(url: string, prefix: string): Promise<KeyValueSource> {
   if (!URL.canParse(url) || !/^rediss?:\/\//.test(url)) {

@@ -32,8 +32,7 @@ export const addStart = command({
     await tellOlderData(config, onNotice);
     const tellService = (state: ServiceState): Promise<void> =>
       tellServiceManager(state, terminal.env, onNotice);
-    // Signals are caught before the node is created, so that a signal that arrives while the node is starting does not
-    // kill the process in the middle of that.
+    // Signals are caught before the node is created, so that none kills the process while it is starting.
     const stop = stopAtSignal(terminal, {
       limitMs: STOP_LIMIT_MS + (config.http?.drainMs ?? 0),
       onSignal: (signal) => {

@@ -96,9 +96,8 @@ async function rebuild(
 }
 
 /**
- * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs from the log or from the index of
- * another node, `LOG_DIFFERENT` if nodes have different transactions, `NOT_FOUND` if fewer than `expect` nodes of this
- * log responded, or `NOT_READY` if something does not work now.
+ * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs, `LOG_DIFFERENT` if nodes have different
+ * transactions, `NOT_FOUND` if fewer than `expect` nodes of this log responded, or `NOT_READY` if something fails now.
  */
 export async function writeCluster(
   run: CommandRun,

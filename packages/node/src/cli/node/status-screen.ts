@@ -38,8 +38,7 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
     ...checkpointFields(status, now),
     ["Log backup", status.logBackup && backupText(status.logBackup, now)],
   ];
-  // Messages quote text from outside, such as text from checkpoints. Only the phase may contain escape sequences, which
-  // color it.
+  // Messages quote text from outside: only the phase may contain escape sequences, which color it.
   const shown = fields.flatMap(([name, value]): [string, string][] =>
     value === null ? [] : [[name, name === "Phase" ? value : printable(value)]],
   );
@@ -108,8 +107,7 @@ function readerText(
 function logState({ id, reachable, exists }: NodeStatus["log"]): string {
   if (exists === false) return id === null ? "not begun yet" : "no longer exists";
   if (reachable === null) return "not queried yet";
-  // Called only if the log's range of transactions is unknown: either the log is empty, or the server's response does
-  // not describe a log.
+  // For an unknown range of transactions: the log is empty, or the server's response describes no log.
   if (reachable) return exists === true ? "empty" : "cannot be read";
   return "unreachable";
 }

@@ -124,9 +124,8 @@ function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
 }
 
 /**
- * Reads the status. If `waitMs` is given, first waits until the node is ready and can read its log; throws `NOT_READY`
- * if that takes longer. A node whose log is unreachable still serves its index, but the log may be a different one when
- * it responds again.
+ * Reads the status. With `waitMs`, first waits until the node is ready and can read its log, which may be a different
+ * one when it responds again; throws `NOT_READY` if that takes longer.
  */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;

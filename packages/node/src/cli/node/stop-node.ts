@@ -12,17 +12,14 @@ export interface SignalStopOptions {
   /** The time within which the node must stop (ms). Defaults to 10,000. */
   readonly limitMs?: number;
   /**
-   * The time within which a repeated signal is ignored (ms). A signal arrives twice if it was sent to both the process
-   * and its group, or if a wrapper also forwarded it. Defaults to 1,000.
+   * For how long a repeated signal is ignored (ms, by default 1,000): a process gets two if its group or a wrapper
+   * does.
    */
   readonly repeatMs?: number;
   readonly now?: () => number;
 }
 
-/**
- * Starts to listen for signals immediately. Returns a function that waits for a signal, stops the node and returns the
- * exit code, which is 1 if the node was forced to stop.
- */
+/** Listens for signals at once. Returns a function that waits for one, stops the node, and returns 1 if forced. */
 export function stopAtSignal(
   terminal: Terminal,
   options: SignalStopOptions,

@@ -9,9 +9,8 @@ import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
 /**
- * Returns the options of connections with TLS. `ownCert` is the file with the node's certificate, if the node's
- * configuration supplied its address. Exactly this certificate is then trusted, whatever name it contains, because the
- * address is one of this machine.
+ * Returns the options of connections with TLS. `ownCert` is the certificate of the node whose configuration supplied
+ * the address. It alone is trusted, whatever name it contains, because the address is one of this machine.
  */
 export async function clientTls(
   options: Readonly<Partial<Record<"ca" | "cert" | "key", string | undefined>>>,

@@ -20,10 +20,7 @@ export const CONFIGURATION_OPTIONS = {
 
 export type ConfigurationOptions = Partial<OptionValues<typeof CONFIGURATION_OPTIONS>>;
 
-/**
- * Returns whether the command line gives a configuration. If it does not, the configuration in the working directory or
- * the built-in one is used.
- */
+/** Returns whether the command line gives a configuration, instead of the working directory's or the built-in one. */
 export function isConfigured({ file, edn, configJson }: ConfigurationOptions): boolean {
   return [file, edn, configJson].some((one) => one !== undefined);
 }
@@ -37,9 +34,7 @@ export async function readConfiguration(
   return await readConfig(inputOf(options, terminal));
 }
 
-/**
- * Undefined if there is none. Throws an error for its problems, but ignores those of tokens if `tokenKnown` is true.
- */
+/** Undefined if there is none. Throws for its problems, except those of tokens if `tokenKnown`. */
 export async function readServer(
   options: ConfigurationOptions,
   terminal: Terminal,

@@ -53,9 +53,8 @@ type NodesOptions = OutputOptions & Partial<OptionValues<typeof NODES_OPTIONS>>;
 export type NodeReadOptions = OptionValues<typeof READ_OPTIONS>;
 
 /**
- * Returns a client of the node that the options name. In order of precedence, the node is named by --url, by the
- * configuration on the command line (-f, -e, -j), by `CAIRN_URL`, or by the configuration that `cairn start` would use
- * here. A configuration provides the address and the token of cairn/http-server.
+ * Returns a client of the node named, in order of precedence, by --url, the configuration on the command line (-f, -e,
+ * -j), `CAIRN_URL`, or the configuration that `cairn start` would use here.
  */
 export async function openNode(run: CommandRun<NodeOptions>): Promise<NodeClient> {
   return (await openNodes(run))[0];
@@ -101,8 +100,7 @@ async function findNodes(
   const named = url ?? (given || ambient === "" ? undefined : ambient);
   const urls = typeof named === "string" ? [named] : named;
   const known = token ?? (ambientToken === "" ? undefined : ambientToken);
-  // A token from a file in the working directory is sent only to the node in that file, never to a node named in
-  // another way.
+  // A token from a file in the working directory is sent only to the node in that file.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
   return {
@@ -113,10 +111,7 @@ async function findNodes(
   };
 }
 
-/**
- * Returns the value of the configuration's first token with all rights. Returns undefined if there is none, or if this
- * process cannot read it; the command then needs --token.
- */
+/** Returns the configuration's first token with all rights; undefined if there is none that this process can read. */
 async function ownToken(http: HttpOptions | undefined): Promise<string | undefined> {
   const source = http?.tokens?.find(
     ({ rights, buckets }) =>

@@ -9,9 +9,8 @@ import { printable, type Terminal } from "../terminal/terminal.ts";
 const PATIENCE_MS = 5_000;
 
 /**
- * Wraps `store` so that the first call that takes longer than `patienceMs` is reported on `terminal`. Otherwise a
- * command would seem to hang if the store's address accepts connections but never responds, because calls are retried
- * for minutes.
+ * Reports the first call of `store` that takes longer than `patienceMs`. Calls are retried for minutes, so a command
+ * would seem to hang if the store's address accepts connections but never responds.
  */
 export function awaitedStore(
   store: CheckpointStore,
@@ -58,10 +57,7 @@ export function awaitedStore(
   });
 }
 
-/**
- * What the watched calls do; $ is a file's name. The duration of an upload depends on the size of its archive, and
- * earlier calls have already shown whether the store responds.
- */
+/** The calls, with $ for a file's name. Not uploads: they may take long, and earlier calls show a silent store. */
 const WATCHED: ReadonlyMap<string | symbol, string> = new Map([
   ["list", "listing its files"],
   ["open", "opening $"],

@@ -29,9 +29,8 @@ export const BACKUP_LOG = textValue(
 );
 
 /**
- * Opens the backup in the store at `place` or, if there is no `place`, in the configured store. The configured log is
- * opened for comparison if it exists and is the log that the options name. If `withoutLog` is set, the log may also be
- * unreadable.
+ * Opens the backup at `place` or in the configured store, and for comparison the configured log, if it exists and is
+ * the log that the options name. With `withoutLog`, that may also be unreadable.
  */
 export async function openBackup(
   run: CommandRun<BackupOptions>,
@@ -95,9 +94,7 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
   );
 }
 
-/**
- * Returns the logs that no other log continues, or all logs if a damaged segment makes it impossible to determine them.
- */
+/** Returns the logs that no other continues, or all if a damaged segment keeps this from being known. */
 async function ends(store: CheckpointStore, known: readonly string[]): Promise<readonly string[]> {
   try {
     return [...(await latestOf(store, new Map(known.map((id) => [id, ""])))).keys()];

@@ -39,10 +39,7 @@ export interface CheckpointPlace {
   readonly system?: System;
 }
 
-/**
- * Opens the store at `place`, which is a folder, s3://bucket/prefix, or a checkpoint in one of these. A folder may also
- * be given as a file: URL.
- */
+/** Opens the store at `place`: a folder (also as a file: URL), s3://bucket/prefix, or a checkpoint in one of these. */
 export async function openPlace(run: CommandRun<StoreKeyOptions>, place: string): Promise<CheckpointPlace> {
   const { options, terminal } = run;
   const { store, name } = place.startsWith("s3:")
@@ -77,9 +74,8 @@ export function checkpointSource(place: string | undefined, options: NodeOptions
 }
 
 /**
- * Opens the store in which a command that never queries a node finds checkpoints: the store at a path or, without a
- * path, the configured store. A name without a slash means a checkpoint in the configured store if the command line
- * gives a configuration. Otherwise it means a file in the working directory.
+ * Opens the store at a path, by default the configured one, for commands that never query a node. A name without a
+ * slash is a checkpoint in the configured store if the command line gives a configuration, else a file.
  */
 export async function openCheckpoints(
   run: CommandRun<ConfigurationOptions & StoreKeyOptions>,
@@ -132,10 +128,7 @@ export interface CheckpointChoice {
   readonly signal?: AbortSignal;
 }
 
-/**
- * Returns the checkpoint `name` or, if no name is given, the best one to continue from (see {@link listCandidates}).
- * Throws `CHECKPOINT_NOT_FOUND`, or the reason why the checkpoint cannot be used.
- */
+/** Returns the checkpoint `name`, by default the best to continue from, or throws the reason against it. */
 export async function chooseCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
@@ -158,9 +151,8 @@ export async function chooseCheckpoint(
 }
 
 /**
- * Returns the id of the log whose checkpoints the user means: the given log or, if none is given, the only one in the
- * store. Returns undefined if the store contains no checkpoint. Throws an error if the store contains checkpoints of
- * several logs and none is given, because checkpoints of different logs have no order.
+ * Returns the id of the given log or of the only one in the store; undefined if that is empty. Throws if several logs
+ * leave the choice open, because checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,
@@ -183,9 +175,8 @@ function chosenLog(
 }
 
 /**
- * Chooses the requested log or, if none is requested, the only one in a store. `logs` maps ids to names. Returns
- * undefined if the store has no log. Throws an error if the store lacks the requested log, or has several logs and none
- * is requested.
+ * Chooses the requested log, or the only one; undefined if there is none. Throws if it is missing or unclear which.
+ * `logs` maps ids to names.
  */
 export function theLog(
   store: CheckpointStore,

@@ -11,10 +11,7 @@ export const STAGING = textValue(
   "the folder for temporary copies (default: the temporary folder)",
 );
 
-/**
- * Creates a folder in the folder that `--staging` names, or in the temporary folder by default. It is removed with the
- * run. Throws `CONFIG_INVALID` or `DISK_FULL`.
- */
+/** Creates a folder for the run in `--staging` or the temporary folder. Throws `CONFIG_INVALID` or `DISK_FULL`. */
 export async function stagingFolder(
   run: CommandRun<{ readonly staging?: string | undefined }>,
   prefix: string,
@@ -32,10 +29,7 @@ export async function stagingFolder(
   }
 }
 
-/**
- * Returns a new name for a folder in `parent`, which is removed with the run. A folder next to a target is on the same
- * file system, so that the last step of a restore can be a rename.
- */
+/** Returns a new folder name for the run, next to a target so that the last step of a restore can be a rename. */
 export function workFolder(run: CommandRun, parent: string, purpose: string): string {
   return removedAtEnd(run, join(parent, `.cairn-${purpose}-${randomBytes(4).toString("hex")}`));
 }
@@ -45,8 +39,7 @@ export function removedAtEnd(run: CommandRun, folder: string): string {
     try {
       await rm(folder, { recursive: true, force: true });
     } catch (error) {
-      // If one of its parent folders is a file, nothing was created, and the error that reports this must not be
-      // replaced.
+      // If a parent is a file, nothing was created, and the error that reports this must not be replaced.
       if (systemErrorCode(error) !== "ENOTDIR") throw error;
     }
   });

@@ -81,8 +81,8 @@ async function submit({ node, queue }: LinesTarget, batch: readonly LineEntry[])
 }
 
 /**
- * Returns how many entries of the batch were enqueued earlier. Lines are enqueued in their order, so these are all up to
- * the last one that exists; those before it may have been finished and removed since.
+ * Returns how many entries of the batch were enqueued earlier: lines are enqueued in order, so all up to the last one
+ * that exists; those before it may have been finished and removed since.
  */
 async function countPresent({ node, queue }: LinesTarget, batch: readonly LineEntry[]): Promise<number> {
   for (let count = batch.length; count > 0; count -= 1) {

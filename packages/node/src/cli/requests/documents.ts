@@ -24,8 +24,7 @@ export function pathOfBucket(bucket: string): string {
 }
 
 /**
- * Yields the pages of a list, with at most `limit` items in total. `more` is true if the list has items beyond the
- * page. `pageItems` returns the number of items to request for the next page.
+ * Yields pages with at most `limit` items in total, each of `pageItems`. `more`: the list has items beyond the page.
  */
 export async function* pages<T>(
   client: NodeClient,

@@ -50,9 +50,8 @@ export class ExportWriter {
 }
 
 /**
- * Returns the transactions of NDJSON. Input that begins with the first line of an export must end with a last line that
- * matches; otherwise, this throws `EXPORT_DAMAGED` at the end of the input. These two lines are removed without a change
- * to the numbers of the lines between them. Any other input is returned unchanged.
+ * Returns the transactions of NDJSON. Throws `EXPORT_DAMAGED` at the end of an export whose last line does not match
+ * its first. These two are removed, but lines keep their numbers. Other input is returned unchanged.
  */
 export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
   const hash = createHash("sha256");

@@ -105,11 +105,10 @@ interface StreamedAnswer extends NodeAnswer {
 }
 
 /**
- * A client of one node, with keep-alive connections. Errors have codes and hints for the command line, and a request is
- * never retried. The connections use node:http because `fetch` stops waiting for a response after five minutes and does
- * not report whether a request was sent. Responses have no time limit, because a checkpoint may take an hour and nodes
- * limit their waits themselves. A request is abandoned only if the node is frozen, that is, if it does not respond even
- * at /health/live.
+ * A client of one node, with keep-alive connections. A request is never retried. Uses node:http because `fetch` stops
+ * waiting after five minutes and does not report whether a request was sent. Responses have no time limit, because a
+ * checkpoint may take an hour and nodes limit their waits. A request is abandoned only if the node is frozen: it does
+ * not respond even at /health/live.
  */
 export class NodeClient {
   readonly url: string;
@@ -129,8 +128,7 @@ export class NodeClient {
   }
 
   /**
-   * Sends a request. Throws {@link NodeError} for a response with status 400 or above, {@link NoAnswerError} if there is
-   * no response, and `NOT_READY` if the server is not a Cairn node.
+   * Throws {@link NodeError} for a status of 400 or above, {@link NoAnswerError}, or `NOT_READY` if not a Cairn node.
    */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);

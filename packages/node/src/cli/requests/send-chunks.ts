@@ -27,14 +27,11 @@ export interface SendOptions {
   readonly onProgress: (progress: SendProgress) => void;
   /** Called with the error of a request before its lines are sent again for the first time. */
   readonly onRetry: (error: CairnError) => void;
-  /**
-   * Called for each line that the node cannot store. Sending then continues with the line after it, which requires that
-   * every line has an id. If this is missing, such a line ends the sending.
-   */
+  /** Called for each line that the node cannot store; sending then continues, which requires ids in all lines. */
   readonly onRefused?: (line: number, error: NodeError) => Promise<void>;
   /**
-   * Called with the aborted transactions of a chunk: their number, and the lines of at most 10,000 of them. If present,
-   * each chunk is indexed before the next one is sent.
+   * Called with the number of aborted transactions of a chunk, and at most 10,000 of their lines. If present, each
+   * chunk is indexed before the next is sent.
    */
   readonly onAborted?: ((count: number, lines: readonly AbortedLine[]) => Promise<void>) | undefined;
   /** Returns the error to throw for one that ends the sending. */
@@ -46,9 +43,8 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Sends chunks of NDJSON to a node in their order. Sends one request at a time and prepares the lines of the next one in
- * the meantime. Ends early, without an error, when the signal is aborted. Lines are sent again only if they cannot be
- * stored twice as a result.
+ * Sends chunks of NDJSON in order, one request at a time, preparing the next meanwhile. Ends early, without an error,
+ * when the signal is aborted. Lines are sent again only if that cannot store them twice.
  */
 export async function sendChunks(
   client: NodeClient,

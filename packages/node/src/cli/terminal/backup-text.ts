@@ -1,10 +1,7 @@
 import type { LogBackupStatus, TxId } from "@cairn/client";
 import { formatCount, formatDuration, formatNumberOf } from "../../text/quantities.ts";
 
-/**
- * Formats what would be lost if the log's servers were lost now: `3 transactions, 41 s`. After a failed look, the loss
- * may be smaller, because other nodes may have written since then. `now` is in milliseconds since 1970.
- */
+/** Formats what would be lost with the log's servers: `3 transactions, 41 s`; perhaps less after a failed look. */
 export function exposedText(
   { exposed: { transactions, since }, lastFailure }: Pick<LogBackupStatus, "exposed" | "lastFailure">,
   now: number,

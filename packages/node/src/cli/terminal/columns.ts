@@ -3,10 +3,7 @@ import { type Output, printable } from "./terminal.ts";
 /** The output for which a table is formatted. */
 export type TableOutput = Pick<Output, "isTTY" | "columns">;
 
-/**
- * Formats a table with a heading, rows, and two spaces between columns. The columns named in `right` are right-aligned.
- * If `output` is a terminal that is too narrow, long cells are shortened, and all columns are kept.
- */
+/** Formats a table with a heading. `right` columns are right-aligned. A narrow terminal shortens only long cells. */
 export function formatTable(
   heading: readonly string[],
   rows: readonly (readonly string[])[],

@@ -8,15 +8,11 @@ type Replaceable = NodeJS.Process & {
   execve?(file: string, argv: readonly string[], env: Record<string, string>): void;
 };
 
-/**
- * Ends the process within about a second, even if system calls do not return because a volume hangs. `process.exit`
- * waits for such calls on other threads.
- */
+/** Ends the process within about a second: `process.exit` waits for system calls that a hanging volume blocks. */
 export function endProcess(code: number): void {
   try {
     killLater();
-    // The system ends all other threads if another program replaces this one. Thus, the exit code is preserved, and
-    // process 1 of a container, which no other process of the container can kill, ends as well.
+    // Replacing the program ends all threads, keeps the exit code, and also ends process 1 of a container.
     const replaceable: Replaceable = process;
     replaceable.execve?.(process.execPath, [process.execPath, "--eval", `process.exit(${code})`], {});
   } catch {
@@ -25,10 +21,7 @@ export function endProcess(code: number): void {
   process.exit(code);
 }
 
-/**
- * Starts a process that kills this one if it still exists when {@link END_MS} have passed. Nothing in this process can
- * run while `process.exit` waits. SIGKILL is safe at any time.
- */
+/** Starts a process that kills this one after {@link END_MS}, because nothing in it runs while `process.exit` waits. */
 function killLater(): void {
   // Once this process has ended, the other one has another parent, and the id may belong to another process.
   const kill = `setTimeout(() => process.ppid === ${process.pid} && process.kill(${process.pid}, "SIGKILL"), ${END_MS})`;

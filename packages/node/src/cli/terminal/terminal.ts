@@ -14,25 +14,18 @@ export interface Terminal {
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
-  /**
-   * Calls `listener` when one of these signals arrives, instead of ending the process. Returns a function that undoes
-   * this.
-   */
+  /** Calls `listener` for these signals instead of ending the process. Returns a function that undoes this. */
   onSignal(signals: readonly NodeJS.Signals[], listener: (signal: NodeJS.Signals) => void): () => void;
   /** Ends the process immediately, even if work is still running. */
   forceExit(code: number): void;
 }
 
-/**
- * Thrown if the reader of the output has closed it, as in `cairn list | head`. The command then ends early, but does
- * not count as failed.
- */
+/** The reader closed the output, as in `cairn list | head`: the command ends early, but has not failed. */
 export class ReaderGoneError extends Error {}
 
 /**
- * Writes `text` and waits until the output has accepted all of it, because the output of a command may be larger than
- * memory. Throws {@link ReaderGoneError} or `DISK_FULL`, so that a command can remove its temporary files before it
- * ends.
+ * Writes `text`, and waits until the output accepted it, because it may be larger than memory. Throws {@link
+ * ReaderGoneError} or `DISK_FULL`, so that a command can clean up before it ends.
  */
 export async function write(output: Output, text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
