@@ -2,7 +2,7 @@ import { isCairnError } from "@cairn/kv";
 import { SharedResults } from "./shared-results.ts";
 import { withTimeout } from "./time-limit.ts";
 
-/** The result of repeated work, kept while the work fails or hangs, so that one absent source does not hide others. */
+/** The result of repeated work, kept while it fails or hangs: an absent source must not hide the changes of others. */
 export class LastKnown<T> {
   readonly #work: () => Promise<T>;
   readonly #limitMs: number;

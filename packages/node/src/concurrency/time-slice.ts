@@ -1,15 +1,14 @@
 /** The maximum time for which consecutive reads block timers, sockets and the log. */
 const MAX_SLICE_MS = 5;
 
-/**
- * Yields when reads have used up their slice: reads in memory never do, and would block timers, sockets and the log.
- */
+/** Yields when reads have used up their slice: reads in memory never do, and would block timers and sockets. */
 export class TimeSlice {
   #endsAt = 0;
   #isRunning = false;
 
   /**
-   * Yields if the slice is over; await it before the next read. Undefined while time remains: a promise costs a read.
+   * Yields if the slice is over; the caller must await the result before the next read. Returns undefined while time
+   * remains, because it costs nearly as much to create a promise as to read a row from memory.
    */
   yieldIfOver(): Promise<void> | undefined {
     const now = performance.now();

@@ -28,7 +28,7 @@ export interface ConnectionLimits {
 /** The time for which to keep reading from a client that does not close its side or never stops sending (ms). */
 const LINGER_MS = 500;
 
-/** Ends a connection once everything written is sent. Keeps reading, because unread bytes would cause a reset. */
+/** Ends a connection once everything is sent, and reads on for a moment: closing with unread bytes would reset it. */
 function endOnceSent(socket: Socket): void {
   if (socket.writableEnded) return;
   socket.end();
@@ -141,8 +141,8 @@ export class Connections {
   }
 
   /**
-   * Calls `begin` if the request may be processed. If the end of the previous response has arrived but this process
-   * does not know it yet, the request begins once it does.
+   * Calls `begin` if the request may be processed: once this process knows that the previous response was sent, which
+   * the client may know earlier.
    */
   accept(response: ServerResponse, begin: (response: ServerResponse) => void): void {
     const { socket } = response.req;
@@ -257,7 +257,7 @@ const TABLES_SHARE = 1 / 5;
 /** The share of the limit that is available to connections even if the limit is very low. */
 const MIN_CONNECTIONS_SHARE = 1 / 4;
 
-/** Returns the maximum number of connections, so that they leave the index its files; undefined without a limit. */
+/** Returns how many connections leave the index enough files to open; undefined if there is no limit. */
 export function connectionLimit(openFiles: number | undefined): number | undefined {
   if (openFiles === undefined) return undefined;
   const left = openFiles - Math.ceil(openFiles * TABLES_SHARE) - RESERVED_FILES;

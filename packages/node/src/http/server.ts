@@ -38,9 +38,7 @@ export interface HttpServerContext {
   readonly requestLogger?: HttpLogger;
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
-  /**
-   * How long a request may take to arrive (by default 300,000 ms; headers 15,000), or a part of a {@link PacedBody}.
-   */
+  /** How long a request (default 300,000 ms; headers 15,000) or a part of a {@link PacedBody} may take to arrive. */
   readonly requestTimeoutMs?: number;
   /** The time after which a client that receives nothing is considered gone (ms). Defaults to 60,000. */
   readonly goneAfterMs?: number;

@@ -55,9 +55,7 @@ export class NodeMetrics {
     this.onBarrier = () => barriers.inc();
   }
 
-  /**
-   * Returns Prometheus text, shared by concurrent scrapes, without the sources that do not respond within `limitMs`.
-   */
+  /** Returns Prometheus text, shared by concurrent scrapes. Omits sources that do not respond within `limitMs`. */
   async text(sources: ScrapeSources, limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
     return await this.#scrapes.get("", async () => {
       const [status, queues] = await Promise.all([

@@ -19,9 +19,7 @@ export function eventLog(logger: Logger, now: () => number = systemClock.now): N
   };
 }
 
-/**
- * Determines which of the frequent looks at the log's backup are logged: the first success, failures and recoveries.
- */
+/** Determines which of the looks at the log's backup are logged: the first success, failures and recoveries. */
 class BackupLines {
   readonly #logger: Logger;
   readonly #now: () => number;

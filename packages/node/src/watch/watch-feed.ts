@@ -126,7 +126,7 @@ export class WatchFeed {
 
   /**
    * Subscribes to everything after `after`, which must not be beyond the index. Returns undefined if it is older than
-   * the recent past or more than a page of that before its end: the caller reads on first ({@link recent}).
+   * the recent past, or if more than a page of that follows: the caller first uses {@link recent}, or reads the past.
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
     if (!this.#running) {
@@ -151,7 +151,8 @@ export class WatchFeed {
   }
 
   /**
-   * Returns whether the feed can begin after `after`: the first watcher reads to near the end, so no later one waits.
+   * Returns whether the feed can begin after `after`: close to the end, up to which the first watcher reads the past
+   * itself, so that no later one needs to wait for the feed.
    */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;

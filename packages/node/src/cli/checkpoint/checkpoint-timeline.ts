@@ -32,7 +32,10 @@ export function showsUnicode(env: Readonly<Record<string, string | undefined>>):
   return /utf-?8/i.test(locale ?? "");
 }
 
-/** Formats the last periods as a bar and a legend: who saved checkpoints of this log when, their state, and gaps. */
+/**
+ * Formats the last periods as a bar and a legend: who saved checkpoints when, which are verified or damaged, and when
+ * there was none for longer than nodes take between two. `found` are checkpoints of one log.
+ */
 export function formatTimeline(found: readonly ListedCheckpoint[], options: TimelineOptions): string {
   const { periodMs, now, width, unicode } = options;
   const signs = unicode ? SIGNS.unicode : SIGNS.plain;

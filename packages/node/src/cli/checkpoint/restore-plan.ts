@@ -40,9 +40,7 @@ function nameOf(at: PastPoint): string {
   return "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
 }
 
-/**
- * Returns, for the output, whether a checkpoint surely ends with the requested point; nothing if none was requested.
- */
+/** Returns, for the output, whether a checkpoint surely ends with the requested point; nothing if there is none. */
 export function notExact(
   run: CommandRun,
   txId: TxId | undefined,

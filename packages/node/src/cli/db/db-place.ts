@@ -41,9 +41,7 @@ export function placeFirst(
   return all;
 }
 
-/**
- * Returns whether `place` is a db-dir, a LevelDB or a checkpoint (a name, or the newest of a place), or `NOT_FOUND`.
- */
+/** Returns whether `place` is a db-dir, a LevelDB or a checkpoint (or has some). Throws `NOT_FOUND` if none. */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
   const path = folderPath(place, terminal);

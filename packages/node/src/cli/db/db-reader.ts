@@ -73,9 +73,7 @@ export async function openCopy(run: DbRun, { dir }: DbCopy): Promise<Pick<Opened
   return { kv, reader };
 }
 
-/**
- * Throws `INDEX_CORRUPT` at the first damage: LevelDB verifies no checksums in reads, and would print a flipped bit.
- */
+/** Throws `INDEX_CORRUPT` at the first damaged part of a table: LevelDB reads without verifying checksums. */
 export async function requireWholeTables(run: DbRun, copy: DbCopy): Promise<void> {
   if (!run.options.checksums) return;
   for await (const [{ table, problem }, cause] of tableDamage(run, copy)) {

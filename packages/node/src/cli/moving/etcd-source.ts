@@ -19,8 +19,8 @@ const TIMEOUT_MS = 60_000;
 const ZERO = Buffer.from([0]);
 
 /**
- * Reads the keys of etcd with a prefix, as of the revision at which the read begins. `user` is `user:password`, or
- * empty if etcd requires none or `endpoint` contains them, which is a member's address (`http://127.0.0.1:2379`).
+ * Reads the keys of etcd with a prefix, as of the revision at which the read begins. `endpoint` is the address of a
+ * member (`http://127.0.0.1:2379`); it may contain `user`, which is `user:password`, or empty if etcd requires none.
  */
 export async function openEtcd(endpoint: string, user: string, prefix: string): Promise<KeyValueSource> {
   const gateway = new EtcdGateway(endpoint, user);

@@ -60,7 +60,7 @@ export const addExport = command({
   },
 });
 
-/** Determines the transaction and the buckets: a later list has all of them, as emptied buckets remain listed. */
+/** Determines the transaction and the buckets. Emptied buckets remain listed, so a list at it or later has all. */
 async function planExport(
   node: NodeClient,
   { bucket, asOf, ...options }: NodeReadOptions & Record<"bucket" | "asOf", string | undefined>,

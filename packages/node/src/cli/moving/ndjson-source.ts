@@ -15,9 +15,7 @@ import {
   placeOfKey,
 } from "./import-record.ts";
 
-/**
- * Reads plain documents with their keys in the member `keyMember`; if undefined, transactions that only put documents.
- */
+/** Reads documents with their keys in the member `keyMember` or, without it, transactions that only put documents. */
 export async function openNdjsonSource(
   path: string,
   terminal: Terminal,

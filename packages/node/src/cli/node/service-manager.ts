@@ -5,8 +5,8 @@ import { once } from "node:events";
 export type ServiceState = "READY=1" | "STOPPING=1";
 
 /**
- * Reports a change of state to systemd, if it waits for such reports (`Type=notify`), through its own command, because
- * Node has no datagram sockets of the Unix domain. If it fails, only calls `onFailure`: the node works nevertheless.
+ * Reports a change of state to systemd if it waits for reports (`Type=notify`), with systemd's own command, because
+ * Node has no datagram sockets of the Unix domain. Calls `onFailure` if that fails: the node works nevertheless.
  */
 export async function tellServiceManager(
   state: ServiceState,

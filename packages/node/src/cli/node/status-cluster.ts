@@ -96,8 +96,9 @@ async function rebuild(
 }
 
 /**
- * Writes a view, then throws `INDEX_CORRUPT` if the index of some node differs, `LOG_DIFFERENT` if nodes have different
- * transactions, `NOT_FOUND` if fewer than `expect` nodes of this log responded, or `NOT_READY` if something fails now.
+ * Writes a view, then throws `INDEX_CORRUPT` if a node's index differs from the log or another index, `LOG_DIFFERENT`
+ * if nodes have different transactions, `NOT_FOUND` if fewer than `expect` nodes of this log responded, or `NOT_READY`
+ * if something does not work now.
  */
 export async function writeCluster(
   run: CommandRun,

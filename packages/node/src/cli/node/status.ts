@@ -124,8 +124,8 @@ function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
 }
 
 /**
- * Reads the status. With `waitMs`, first waits until the node is ready and can read its log, which may be a different
- * one when it responds again; throws `NOT_READY` if that takes longer.
+ * Reads the status. With `waitMs`, first waits until the node is ready and can read its log, because an unreachable log
+ * may be a different one when it responds again; throws `NOT_READY` if that takes longer.
  */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
   if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;

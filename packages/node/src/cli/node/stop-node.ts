@@ -11,15 +11,12 @@ export interface SignalStopOptions {
   readonly onForced: (sentence: string) => void;
   /** The time within which the node must stop (ms). Defaults to 10,000. */
   readonly limitMs?: number;
-  /**
-   * For how long a repeated signal is ignored (ms, by default 1,000): a process gets two if its group or a wrapper
-   * does.
-   */
+  /** For how long a repeated signal is ignored (ms, default 1,000): a group or a wrapper may cause a second one. */
   readonly repeatMs?: number;
   readonly now?: () => number;
 }
 
-/** Listens for signals at once. Returns a function that waits for one, stops the node, and returns 1 if forced. */
+/** Listens for signals at once. Returns a function that waits for one and stops the node; it returns 1 if forced. */
 export function stopAtSignal(
   terminal: Terminal,
   options: SignalStopOptions,

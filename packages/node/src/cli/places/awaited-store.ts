@@ -57,7 +57,7 @@ export function awaitedStore(
   });
 }
 
-/** The calls, with $ for a file's name. Not uploads: they may take long, and earlier calls show a silent store. */
+/** The watched calls; $ is a file's name. Not uploads, which may take long: earlier calls show a silent store. */
 const WATCHED: ReadonlyMap<string | symbol, string> = new Map([
   ["list", "listing its files"],
   ["open", "opening $"],

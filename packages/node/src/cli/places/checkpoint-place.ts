@@ -128,7 +128,10 @@ export interface CheckpointChoice {
   readonly signal?: AbortSignal;
 }
 
-/** Returns the checkpoint `name`, by default the best to continue from, or throws the reason against it. */
+/**
+ * Returns the checkpoint `name` or, by default, the best one to continue from (see {@link listCandidates}). Throws
+ * `CHECKPOINT_NOT_FOUND`, or the reason why the checkpoint cannot be used.
+ */
 export async function chooseCheckpoint(
   store: CheckpointStore,
   name: string | undefined,
@@ -175,8 +178,8 @@ function chosenLog(
 }
 
 /**
- * Chooses the requested log, or the only one; undefined if there is none. Throws if it is missing or unclear which.
- * `logs` maps ids to names.
+ * Chooses the requested log, or the only one; undefined if there is none. Throws an error if the requested log is
+ * missing, or if there are several and none is requested. `logs` maps ids to names.
  */
 export function theLog(
   store: CheckpointStore,

@@ -24,7 +24,7 @@ export function pathOfBucket(bucket: string): string {
 }
 
 /**
- * Yields pages with at most `limit` items in total, each of `pageItems`. `more`: the list has items beyond the page.
+ * Yields pages with at most `limit` items in total. `more`: there are items beyond. `pageItems`: the next page's size.
  */
 export async function* pages<T>(
   client: NodeClient,

@@ -127,9 +127,7 @@ export class NodeClient {
     this.#agent = new this.#http.Agent({ keepAlive: true, ...this.#tls });
   }
 
-  /**
-   * Throws {@link NodeError} for a status of 400 or above, {@link NoAnswerError}, or `NOT_READY` if not a Cairn node.
-   */
+  /** Throws {@link NodeError} for a status from 400, {@link NoAnswerError}, or `NOT_READY` if it is no Cairn node. */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);
   }

@@ -27,7 +27,7 @@ export interface SendOptions {
   readonly onProgress: (progress: SendProgress) => void;
   /** Called with the error of a request before its lines are sent again for the first time. */
   readonly onRetry: (error: CairnError) => void;
-  /** Called for each line that the node cannot store; sending then continues, which requires ids in all lines. */
+  /** Called for a line that cannot be stored; sending goes on, so all lines need ids. If missing, sending ends. */
   readonly onRefused?: (line: number, error: NodeError) => Promise<void>;
   /**
    * Called with the number of aborted transactions of a chunk, and at most 10,000 of their lines. If present, each

@@ -138,7 +138,7 @@ function readShared<K extends ModuleKind>(
   }
   value.record(name);
   if (before !== undefined) return ofKind(kind, before.use);
-  // Read where it is first named, and remembered even if invalid, so that its problems are reported once.
+  // Read where first named, and remembered even if invalid, so that its problems are reported only once.
   open.add(name);
   const module = new Value(node, [name], value.reading);
   const use = node.type === "null" ? module.expected(describeNode(node)) : readModule(kind, module);

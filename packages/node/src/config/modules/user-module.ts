@@ -125,7 +125,7 @@ async function importPackage(name: string, folder: string): Promise<Record<strin
     if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
   }
   if (file !== undefined) return import(pathToFileURL(file).href);
-  // For packages with only `import` exports: Node resolves them from another folder only for a script in it.
+  // For packages with only `import` exports: Node resolves them from a folder only for a script in it.
   const script = new vm.Script("(name) => import(name)", {
     filename: anchor,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,

@@ -43,7 +43,7 @@ export class ProblemList {
     this.#origins.push(origin);
   }
 
-  /** Adds why a variable cannot be expanded. Other problems of that string result from this one: not reported. */
+  /** Adds why a variable cannot be expanded. Other problems of that string result from it and are not reported. */
   addUnfilled(origin: Origin, path: readonly string[], message: string, hint: string): void {
     this.add(origin, path, message, { hint });
     const added = this.problems.at(-1);

@@ -4,9 +4,7 @@ import { schemaOfParameters } from "./parameter.ts";
 import { type Inconsistency, readParameters } from "./read-parameters.ts";
 import type { Parameters, ParameterValues, ValueType } from "./reading.ts";
 
-/**
- * Returns the type of a map. `what` names it in messages; `constraint` describes the conditions of `check` to editors.
- */
+/** Returns the type of a map. `what` is its name in messages; `constraint` describes `check` to editors. */
 export function mapOf<P extends Parameters>(
   what: string,
   parameters: P,

@@ -25,7 +25,10 @@ export interface Served {
 /** The node without the methods that {@link Call} limits. */
 export type RouteApi = Omit<NodeApi, "close" | "submit" | "await" | "outcome">;
 
-/** The buckets that a request concerns: none (those of operations are checked when submitted), one, or `all`. */
+/**
+ * The buckets that a request concerns, for tokens limited to some: none (or those of its operations, which are checked
+ * when it submits them), the one that `bucket` returns, or all. `all` says what concerns all buckets.
+ */
 export type Concern<Q> =
   | "none"
   | { readonly all: string }

@@ -177,9 +177,7 @@ function withName(error: unknown, queue: string, name: string): unknown {
   });
 }
 
-/**
- * Submits an operation, and returns its outcome unless `await=false`. Throws `CONFLICT`, or `NOT_FOUND` if no queue.
- */
+/** Submits an operation; returns its outcome unless `await=false`. Throws `CONFLICT` or, for no queue, `NOT_FOUND`. */
 async function submit(
   call: Call<Query<typeof WRITE_PARAMETERS>>,
   operation: QueueOperation,
