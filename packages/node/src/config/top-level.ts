@@ -52,9 +52,7 @@ export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
   "cairn/policies": "Policies to set in a log that has none.",
 };
 
-/**
- * Renames the top-level keys of older systems, with notices. Of a source with both names, keeps both to report them.
- */
+/** Renames the top-level keys of older systems, with notices. If a source has both names, keeps both to report it. */
 export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
   const entries = root.entries.map((entry): ConfigEntry => {
     const name = TOP_LEVEL_ALIASES.get(entry.name);

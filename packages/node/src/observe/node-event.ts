@@ -26,7 +26,7 @@ export interface WorkResults {
   };
   /** A checkpoint was restored for practice, opened and digested. */
   readonly verification: { readonly outcome: "verified"; readonly verified: VerifiedSummary };
-  /** All tables of the index were compared with their checksums, at a low rate; `bytes` is how much. */
+  /** All tables of the index were compared with their checksums, at a low rate: the event's `bytes` in total. */
   readonly scrub: { readonly outcome: "whole" };
   /** Messages from `first` up to but not including `upTo` were removed: none if the two are equal. */
   readonly trim: {
@@ -36,8 +36,8 @@ export interface WorkResults {
     readonly because: string;
   };
   /**
-   * A look at the log's backup found work; `unchanged` if another node was faster. `covered` are the runs of
-   * transactions in the backup, and the event's `bytes` include merged segments.
+   * A look at the log's backup found something to do; `unchanged` means that another node was faster. `covered` are the
+   * runs of transactions in the backup. The event's `bytes` were written, including merged segments.
    */
   readonly backup: {
     readonly outcome: "written" | "merged" | "unchanged";

@@ -17,7 +17,7 @@ const MAX_POLICIES_BYTES = 64 * 1024;
 export const MAX_KEEP = 1_000_000_000;
 /** Part of the index version, because every node must forget an id at the same transaction. */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
-/** How many outcomes are always kept: each of the newest 1,000,000 transactions may need one 1,000,000 older. */
+/** How many newest outcomes are kept: each of the newest 1,000,000 transactions may need one 1,000,000 older. */
 export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
 export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
 const MAX_VALUES = 100;

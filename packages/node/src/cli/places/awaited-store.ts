@@ -9,8 +9,8 @@ import { printable, type Terminal } from "../terminal/terminal.ts";
 const PATIENCE_MS = 5_000;
 
 /**
- * Reports the first call of `store` that takes longer than `patienceMs`. Calls are retried for minutes, so a command
- * would seem to hang if the store's address accepts connections but never responds.
+ * Wraps `store` to report its first call that takes longer than `patienceMs`. Calls are retried for minutes, so a
+ * command would seem to hang if the store's address accepts connections but never responds.
  */
 export function awaitedStore(
   store: CheckpointStore,

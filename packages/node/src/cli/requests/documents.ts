@@ -23,9 +23,7 @@ export function pathOfBucket(bucket: string): string {
   return bucketPath(bucket);
 }
 
-/**
- * Yields pages with at most `limit` items in total. `more`: there are items beyond. `pageItems`: the next page's size.
- */
+/** Yields pages of `pageItems`, with at most `limit` items in total; `more` if the list has items beyond the page. */
 export async function* pages<T>(
   client: NodeClient,
   { path, query }: Pick<NodeRequest, "path" | "query">,

@@ -13,7 +13,7 @@ export interface TxLogOpener {
 export interface ModuleParts {
   readonly "tx-log": TxLogOpener;
   readonly "kv-store": KvProvider;
-  /** The options; without a store in which to save checkpoints, the stores from which the node restores. */
+  /** The checkpointer's options; without a store for checkpoints, the stores from which the node restores. */
   readonly checkpointer: CheckpointerOptions | RestoreOnly;
   readonly "checkpoint-store": CheckpointStore;
 }

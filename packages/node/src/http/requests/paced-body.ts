@@ -9,10 +9,10 @@ const bodies = new WeakMap<IncomingMessage, PacedBody>();
 const PART_BYTES = 64 * 1024;
 
 /**
- * A body of any length, read only as fast as the node processes it. A limit on the whole request would count the time
- * for which the node keeps the client waiting, so the node waits for each 64 KiB for at most `limitMs` in total. Throws
- * a {@link RequestError} if the client exceeds this, or sends something that is not a part of a body; the route then
- * responds with what it has processed, and processes nothing more.
+ * A body of any length, read only as fast as the node processes it. The server's limit on the whole request would count
+ * the time for which the node keeps the client waiting, so the node waits for each 64 KiB for at most `limitMs` in
+ * total. Throws a {@link RequestError} if the client exceeds this, or sends something that is not a part of a body; the
+ * route then responds with what it has processed, and processes nothing more.
  */
 export class PacedBody implements AsyncIterable<Buffer> {
   readonly #request: IncomingMessage;

@@ -41,7 +41,7 @@ const WRITE = {
   errors: [...SUBMIT_ERRORS, "CONFLICT", "NOT_FOUND"],
 } as const;
 
-/** Writes nothing that a transaction could not, but returns what a program needs: an entry's shard, a claim's epoch. */
+/** These write nothing that a transaction could not, but return what a program needs: a shard or an epoch. */
 export const queueRoutes: readonly Route[] = [
   route({
     method: "GET",
