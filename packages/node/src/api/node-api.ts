@@ -98,8 +98,7 @@ export interface EvictionPlaces extends Eviction {
   /** The log's transactions up to the eviction; null once they have been trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
   /**
-   * The checkpoints from before the eviction that may contain the content: all except those known to be older than it.
-   * Null if the store does not respond.
+   * Checkpoints from before the eviction not known to be older than the content; null if the store does not respond.
    */
   readonly checkpoints: readonly string[] | null;
   /**
@@ -169,8 +168,7 @@ export interface NodeApi {
    */
   log(): Promise<LogOverview>;
   /**
-   * Returns what happened on this node since its start, newest first: at most the last `limit` items (100 by default) of
-   * some hundred that it remembers.
+   * Returns what happened on this node since its start, newest first: at most `limit` (100) of the some hundred kept.
    */
   activity(options?: { readonly limit?: number }): Promise<readonly Activity[]>;
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */
@@ -237,16 +235,12 @@ export interface NodeApi {
   /** Returns a queue with its shards. Throws NOT_FOUND if the bucket is not a queue. */
   queue(name: string, options?: ReadOptions): Promise<{ readonly txId: TxId; readonly queue: QueueStatus }>;
   /**
-   * Returns the open entries of a shard in the order in which they were created, each page as of its own transaction.
-   * An entry that is moved into the shard between two pages may be missed, but a watch from the first page's transaction
-   * reports it. Throws NOT_FOUND if the bucket is not a queue or has no such shard, and REQUEST_INVALID for the cursor
-   * of another list.
+   * Returns a shard's open entries in order of creation, each page as of its own transaction; a watch from the first
+   * page's transaction reports an entry that moved in between two pages. Throws NOT_FOUND if the bucket is not a queue
+   * or has no such shard, and REQUEST_INVALID for another list's cursor.
    */
   openEntries(query: OpenEntriesList): Promise<OpenEntriesFound>;
-  /**
-   * Returns an entry of a queue, open or finished, in whichever shard it is; `entry` is undefined if there is none.
-   * Throws NOT_FOUND if the bucket is not a queue.
-   */
+  /** Returns a queue's entry, open or finished, in any shard, if any. Throws NOT_FOUND if the bucket is not a queue. */
   entry(
     queue: string,
     name: string,

@@ -4,10 +4,7 @@ import type { Phase } from "@cairn/client";
 const WAIT =
   "Wait until the node is ready: cairn status --wait PT30S, or over HTTP until /health/ready returns 200.";
 
-/**
- * Returns the `NOT_READY` error for an operation that a node cannot perform in this phase. It includes the failure that
- * keeps the node from being ready.
- */
+/** Returns `NOT_READY` for an operation that this phase does not permit, with the failure that keeps the node there. */
 export function notReady(
   { phase, failure }: { readonly phase: Phase; readonly failure: CairnError | undefined },
   { isRead = true }: { readonly isRead?: boolean } = {},

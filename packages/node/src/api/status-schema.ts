@@ -5,10 +5,7 @@ export const PHASES = ["restoring", "replaying", "ready", "stopping", "failed"] 
 
 const MAX_TEXT_LENGTH = 4_000;
 const MAX_ITEMS = 100;
-/**
- * A string in a message. Any client that may publish to the log's server can send messages, so the size of what nodes
- * retain is limited.
- */
+/** A string in a message. Any client that may publish can send messages, so what nodes retain is limited. */
 export const Text = z.string().overwrite((text) => text.slice(0, MAX_TEXT_LENGTH));
 export const Count = z.int().min(0);
 /** An ISO 8601 time in UTC. */

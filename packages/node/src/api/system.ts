@@ -67,10 +67,7 @@ export interface HttpOptions {
   readonly maxBody: number;
   /** The origins whose pages may send requests, such as `https://dash.example`. Defaults to none. */
   readonly corsOrigins?: readonly string[];
-  /**
-   * The host names, in addition to those of this machine, that requests without a token may use if the server listens
-   * on a local address.
-   */
+  /** The host names beyond this machine's that requests without a token may use if the server listens locally. */
   readonly allowedHosts?: readonly string[];
   /** How long (ms) a stopping node still responds while it reports that it is not ready. Defaults to 0. */
   readonly drainMs?: number;

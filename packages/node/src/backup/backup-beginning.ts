@@ -23,10 +23,7 @@ export interface BeginningOptions {
 /** The beginning of a backup and the beginning of an index built from it. */
 export interface BackupBeginning {
   readonly first: TxId;
-  /**
-   * Why the backup begins with `first`: `log` if the log also begins there, `removed` if a file records that earlier
-   * segments were removed, and `unknown` otherwise.
-   */
+  /** Why it begins with `first`: `log` if the log does too, `removed` if a file records a removal, else `unknown`. */
   readonly because: "log" | "removed" | "unknown";
   /** The id of the log that this one continues, if the backup of that earlier log does not go back to its beginning. */
   readonly lacksEarlier: string | null;
@@ -36,9 +33,8 @@ export interface BackupBeginning {
 }
 
 /**
- * Determines how a backup begins. If a backup does not go back to the beginning of its log, a checkpoint must lead into
- * it. Unless a file records that earlier segments were removed on purpose, nodes write them again as long as the log
- * holds their messages.
+ * Determines how a backup begins. If it lacks the log's beginning, a checkpoint must lead into it. Unless a file
+ * records a removal on purpose, nodes write the segments again while the log holds their messages.
  */
 export async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
   const { store, logId, log, covered } = options;

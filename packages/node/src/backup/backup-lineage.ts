@@ -11,23 +11,16 @@ export interface LogOrigin {
   readonly continues: ContinuedLog | undefined;
   /** The logs that this one has made obsolete ({@link obsoleteLogs}). */
   readonly obsolete: readonly string[];
-  /**
-   * When the log was created (ms since 1970), by its server's clock; undefined if the backup no longer holds the birth
-   * record.
-   */
+  /** When the log was created (ms since 1970, its server's clock); undefined if the birth record is no longer held. */
   readonly begunAt: number | undefined;
 }
 
-/**
- * The logs that have a backup in a store, by id. If there is only one log, its backup is not read, and its value is
- * undefined.
- */
+/** The logs that have a backup in a store, by id. A single log's backup is not read, and its value is undefined. */
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
- * Returns the logs that have a backup in a store. Logs in `known` are not read again. Listing the logs takes one
- * request per thousand segments. If there are several logs, the first segment of each log that is not yet known is read
- * as well.
+ * Returns the logs that have a backup in a store: one request per thousand segments and, if there are several logs, a
+ * read of the first segment of each that is not in `known`.
  */
 export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
   const ids = await listBackups(store);

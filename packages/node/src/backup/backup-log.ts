@@ -65,10 +65,7 @@ export class BackupLog implements TxLog {
     return this.#log?.name ?? backupFolder(this.#options.logId).slice(0, -1);
   }
 
-  /**
-   * When the newest segment was written, by the store's clock, according to the last listing; undefined before the
-   * first listing.
-   */
+  /** When the newest segment was written, by the store's clock; undefined before the first listing. */
   get newestAt(): number | undefined {
     return newestOf(this.#listing?.segments ?? []);
   }
@@ -98,10 +95,7 @@ export class BackupLog implements TxLog {
     return { first: run.first - offset, last: Math.min(run.last, endsWith) - offset };
   }
 
-  /**
-   * Returns the offset from the log's positions to transaction ids, as recorded in each segment; undefined if the
-   * backup has no segments.
-   */
+  /** Returns the offset from positions to transaction ids, as recorded in each segment; undefined without segments. */
   async offset(): Promise<number | undefined> {
     const segments = await this.#segments();
     return segments.length === 0 ? undefined : (await this.#identity(segments)).offset;
@@ -120,10 +114,7 @@ export class BackupLog implements TxLog {
     return segments.map(versionOf).join("\n");
   }
 
-  /**
-   * Returns the first position of the unbroken run that contains `position`; undefined if no run does. Segments found
-   * to be damaged count as holes.
-   */
+  /** Returns the first position of the unbroken run with `position`, if any. Damaged segments count as holes. */
   async beginningOf(position: number): Promise<number | undefined> {
     const segments = await this.#segments();
     if (segments.length === 0) return undefined;
@@ -208,9 +199,8 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns a segment that holds a transaction; undefined if there is none. Throws `SEGMENT_CORRUPT` if only damaged
-   * segments hold the transaction. Throws `LOG_REGRESSED` if another intact segment holds a different message at the
-   * same position, because only the log shows which of the two messages is right.
+   * Returns a segment that holds a transaction, if any. Throws `SEGMENT_CORRUPT` if only damaged ones do, and
+   * `LOG_REGRESSED` if another intact one differs at that position, as only the log shows which is right.
    */
   async #load(
     txId: TxId,
@@ -255,10 +245,7 @@ export class BackupLog implements TxLog {
     return undefined;
   }
 
-  /**
-   * Returns a segment; undefined if it has been removed. Throws `SEGMENT_CORRUPT` if it is damaged, and remembers the
-   * error, so that the segment is not read again.
-   */
+  /** Returns a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT`, remembered, so that it is read once. */
   async #readUsable(
     file: SegmentFile,
     signal: AbortSignal | undefined,

@@ -18,9 +18,8 @@ export interface BackupReaderOptions {
 }
 
 /**
- * The log of a node that has access only to the log's backup. The log is read-only and ends where the backup ends. This
- * class never writes to the store, and closes the store together with the log. While the store contains no backup,
- * every call throws `LOG_UNREACHABLE`, because a backup may still appear.
+ * The log of a node that has access only to the log's backup: read-only, and closed together with the store. While the
+ * store contains no backup, every call throws `LOG_UNREACHABLE`, because one may still appear.
  */
 export class BackupReader implements TxLog {
   /** Unlimited, because `append` rejects every message anyway. */

@@ -25,9 +25,8 @@ export interface EarlierLog {
 }
 
 /**
- * The chain of logs that a log continues, as far as backups in `stores` hold them. With these backups, an index of an
- * earlier log can be brought up to the current log, wherever in the common history the index ends. A backup is used
- * only if it holds the exact message after which the later log continues.
+ * The chain of logs that a log continues, as far as backups in `stores` hold them, by which an index of an earlier log
+ * can be brought up to date. A backup is used only if it holds the exact message after which the later log continues.
  */
 export class EarlierLogs {
   readonly #stores: readonly CheckpointStore[];
@@ -103,9 +102,8 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the last transaction that the log `logId` has in common with the log with the birth record `birth`, if both
-   * continue the same earlier log, directly or indirectly. This happens when a log is recovered twice, at different
-   * points. Undefined if unknown.
+   * Returns the last transaction that the log `logId` and the log with the birth record `birth` have in common, if
+   * known: both continue the same earlier log, directly or not, when a log is recovered twice.
    */
   async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
     const ends = await this.ends(birth);

@@ -11,10 +11,7 @@ export interface FurthestBackup {
   readonly covered: readonly TxRange[];
   /** The last transaction in the backup. */
   readonly last: TxId;
-  /**
-   * Returns the number and the total size of the segments that hold transactions after `from`, up to and including
-   * `upTo`.
-   */
+  /** Returns the number and total size of the segments that hold transactions after `from`, through `upTo`. */
   readonly segments: (from: TxId, upTo: TxId) => { readonly count: number; readonly bytes: number };
 }
 

@@ -10,10 +10,7 @@ import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 
-/**
- * The first position from which all messages can be read without a hole, and the backup, if any, that holds the
- * messages before the log's first one.
- */
+/** The first position from which all messages can be read, and the backup, if any, that holds those before the log. */
 interface Beginning {
   readonly first: number;
   readonly backup?: BackupLog;
@@ -34,8 +31,7 @@ const LISTING_LIMIT_MS = 3_000;
 const MAX_SEAMS = 100;
 
 /**
- * A log for replaying. It includes the messages that were trimmed from the log, and the earlier logs that the log
- * continues, as far as backups hold them.
+ * A log for replaying, with its trimmed messages and the earlier logs that it continues as far as backups hold them.
  */
 export interface LogHistory extends TxLog {
   /** The log's last position, for which no backup is read. Absent if the log itself is a backup. */

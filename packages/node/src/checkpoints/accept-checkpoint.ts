@@ -30,10 +30,7 @@ export async function acceptManifest(
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
 }
 
-/**
- * Returns true if this log continues the log of the checkpoint, either from the checkpoint's end or, with transactions
- * from a backup, from a later point. Otherwise, returns the reason for rejecting the checkpoint.
- */
+/** Returns true if this log continues the checkpoint's, from its end or, by a backup, a later point; else why not. */
 async function judgeOfEarlier(
   manifest: Manifest,
   log: LogHistory,

@@ -143,9 +143,8 @@ export function replayTime(
 }
 
 /**
- * Returns whether the log contains the checkpoint's last message (with which joining nodes compare it) and all later
- * ones. The log must also have no defect that may keep a node from continuing, such as a hole or a setting with which
- * it loses messages.
+ * Returns whether the log contains the checkpoint's last message (which joining nodes compare) and all later ones, and
+ * has no defect that may keep a node from continuing, such as a hole or a setting with which it loses messages.
  */
 async function isReadable(
   log: Pick<TxLog, "fetch" | "inspect">,

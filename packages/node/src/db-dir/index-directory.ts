@@ -61,8 +61,7 @@ const KEPT_QUARANTINES = 2;
 const DISTRUSTED = "distrusted.json";
 
 /**
- * The transactions of an index that is moved aside. With `holdsLost`, the index holds transactions that the log has
- * lost, or may hold some, and is never removed.
+ * The transactions of an index that is moved aside. With `holdsLost`, some may be lost by the log; it is never removed.
  */
 export interface MovedContents {
   readonly holdsLost: boolean;
@@ -148,10 +147,7 @@ export class IndexDirectory {
     });
   }
 
-  /**
-   * Returns the reason why the local index must not be used, if {@link distrust} was called and the process ended
-   * before the index was moved.
-   */
+  /** Returns why the index must not be used, if the process ended after {@link distrust} and before it was moved. */
   async distrusted(): Promise<CairnError | undefined> {
     const { live } = this.layout;
     return await explained(live, async () => {
@@ -222,9 +218,8 @@ async function explained<T>(folder: string, work: () => Promise<T>): Promise<T> 
 }
 
 /**
- * Rejects a db-dir if a folder into or out of which indexes are moved is a symbolic link or a separate volume. Renaming
- * a link would move only the link, and a volume cannot be renamed. Without this check, the problem would surface only
- * when a damaged index must be moved aside.
+ * Rejects a db-dir if a folder into or out of which indexes are moved is a symbolic link (only the link would move) or
+ * a volume (which cannot be renamed), before a damaged index must be moved aside.
  */
 async function requireOneFileSystem(
   dbDir: string,

@@ -22,10 +22,7 @@ export interface FilledIndex {
 export interface CommonHistory {
   /** The other history is known to contain all transactions up to this one. It is 0 if none is known. */
   readonly same: TxId;
-  /**
-   * The first transaction that the other history is known not to contain. If none is known, this is the transaction after
-   * the index's last one.
-   */
+  /** The first transaction known not to be in the other history; by default the one after the index's last. */
   readonly differs: TxId;
 }
 
@@ -68,10 +65,7 @@ async function isWithoutEffect(
   return true;
 }
 
-/**
- * Returns whether another history has the same transaction as an index, given its outcome in the index; undefined if
- * that cannot be determined.
- */
+/** Returns whether another history has the transaction with this outcome in an index; undefined if unknown. */
 export type HasSame = (txId: TxId, outcome: Outcome) => Promise<boolean | undefined>;
 
 /** Compares the newest comparable transaction after `after` and up to `upTo`; undefined if there is none. */
@@ -99,10 +93,7 @@ export async function searchCommon(
   return { same: known, differs: end };
 }
 
-/**
- * Compares the newest comparable transaction in a range with another history. Rows of aborted transactions and
- * duplicates do not identify their message.
- */
+/** Compares the newest comparable transaction in a range; aborted ones and duplicates do not identify their message. */
 export function newestOutcome(kv: KvReader, hasSame: HasSame): CompareNewest {
   return async (upTo, after) => {
     for await (const outcomes of readOutcomes(kv, { after, upTo, reverse: true })) {
@@ -117,8 +108,7 @@ export function newestOutcome(kv: KvReader, hasSame: HasSame): CompareNewest {
 }
 
 /**
- * Returns what an index has in common with the history that another index contains, whichever logs the two were built
- * from. The chains are compared where both indexes know them, and otherwise the outcomes.
+ * Returns what an index has in common with another index's history, by chains where both know them, else by outcomes.
  */
 export async function commonWithIndex(index: FilledIndex, other: FilledIndex): Promise<CommonHistory> {
   const [window, otherWindow] = [

@@ -90,9 +90,8 @@ export async function reassessQuarantine(
 }
 
 /**
- * Returns the transactions that count as common, given what an earlier comparison showed. It is needed because messages
- * that were trimmed afterwards can no longer be compared. It counts only for the log that was compared, and only where
- * nothing else is known.
+ * Returns the transactions that count as common by an earlier comparison, needed where messages were trimmed since. It
+ * counts only for the log that was compared, and only where nothing else is known.
  */
 export async function withRecorded(
   index: FilledIndex,
@@ -162,10 +161,7 @@ async function haveSameOutcomes(
   return last === upTo;
 }
 
-/**
- * Returns the result of `reading`; undefined after an error that a repetition would not resolve, such as damage. A log
- * that does not respond may respond later, so that error is thrown.
- */
+/** Returns the result of `reading`; undefined after an error that would recur, such as damage. Others are thrown. */
 async function ifReadable<T>(reading: () => Promise<T>): Promise<T | undefined> {
   try {
     return await reading();

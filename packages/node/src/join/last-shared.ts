@@ -16,10 +16,7 @@ import {
   searchCommon,
 } from "./common-history.ts";
 
-/**
- * Returns what the messages of the log, of its backup and of earlier logs show about the transactions that an index and
- * the log have in common.
- */
+/** Returns what the messages of the log, its backup and earlier logs show about what an index and the log share. */
 export async function commonWithLog(
   kv: KvReader,
   state: IndexState,
@@ -47,9 +44,8 @@ export async function commonWithLog(
 }
 
 /**
- * Compares the transactions before `differs` with a log whose messages begin at the position `first`. Transactions
- * whose outcomes were removed cannot be compared, nor can the first one after them, whose time depends on the one
- * before.
+ * Compares the transactions before `differs` with a log whose messages begin at `first`. Those with removed outcomes
+ * cannot be compared, nor can the first one after them, whose time depends on the one before.
  */
 async function compared(
   { kv, state }: FilledIndex,

@@ -166,8 +166,7 @@ async function documentOf(
 }
 
 /**
- * Derives an id from the content, so that all nodes and backups with the same orphan derive the same id, even if an
- * index ends in a later log that continues the orphan's log.
+ * Derives an id from the content, so that all nodes and backups derive the same one, even from a later, continuing log.
  */
 function contentId({ txId, time }: Origin, ops: string): string {
   const hash = createHash("sha256").update(`${txId}\n${time}\n${ops}`).digest("hex");

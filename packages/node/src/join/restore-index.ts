@@ -46,9 +46,8 @@ export interface Replaced {
 }
 
 /**
- * Restores and opens the newest checkpoint that agrees with this log; returns undefined if there is none. The report
- * lists every skipped checkpoint with the reason. Throws `STORE_UNREACHABLE` if a store could not be reached, since
- * that store must not be treated as empty.
+ * Restores and opens the newest checkpoint that agrees with this log, if any; the report gives the reason for each one
+ * skipped. Throws `STORE_UNREACHABLE`, because an unreachable store must not be treated as empty.
  */
 export async function restoreNewest(
   context: RestoreContext,

@@ -38,8 +38,7 @@ function mayBeMistaken(identity: LogIdentity): boolean {
 }
 
 /**
- * Throws the error for an empty log if a misconfigured node may have begun the log although the stores hold the remains
- * of another log of this name.
+ * Throws for an empty log that a misconfigured node may have begun although the stores hold another log of this name.
  */
 export async function requireNoLostLog(context: WrongLogContext, identity: LogIdentity): Promise<void> {
   const { log, system } = context;
@@ -91,10 +90,7 @@ export function emptyLog(
   );
 }
 
-/**
- * Returns the newest checkpoint in the stores, if none of them has a checkpoint of the log `logId`. A checkpoint that
- * cannot be used counts only if there is no other.
- */
+/** Returns the newest checkpoint, usable if possible, in stores without a checkpoint of the log `logId`. */
 async function newestOfOtherLogs(
   { system, report, signal }: WrongLogContext,
   logId: string,

@@ -56,8 +56,7 @@ const FIRST_BACKOFF_MS = 50;
 /** The additional time to wait for a message that is within the log's bounds but has not arrived (ms). */
 const LATE_MESSAGE_MS = 1_000;
 /**
- * The number of consecutive attempts after which a missing log counts as gone. The servers of a cluster that has just
- * started may not know all streams for some seconds.
+ * After how many consecutive attempts a missing log is gone. A cluster that just started may not know all streams yet.
  */
 const MAX_MISSING_TRIES = 7;
 

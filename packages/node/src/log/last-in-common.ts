@@ -1,9 +1,8 @@
 import type { TxId } from "@cairn/client";
 
 /**
- * Returns the last transaction, from `low` to `high`, that two histories have in common. Histories that have diverged
- * never converge again, so a binary search finds it. `differsAt` compares them at the last comparable transaction after
- * `after` and up to `upTo`: it returns that transaction if they differ there, and otherwise undefined.
+ * Returns the last transaction, from `low` to `high`, that two histories have in common; as they never converge again,
+ * by binary search. `differsAt` returns the last comparable transaction in (`after`, `upTo`] if they differ there.
  */
 export async function lastInCommon(
   low: TxId,

@@ -14,9 +14,8 @@ export interface LogIdentity {
 }
 
 /**
- * Reads the identity of a log from its first message or, if that message was trimmed, from the id stored with the log.
- * Returns undefined if the log does not exist or never held any message. Throws `LOG_DIFFERENT` if it is not a Cairn
- * log, or if its id is unknown.
+ * Reads a log's identity from its first message or, if that was trimmed, from the stored id; undefined if the log does
+ * not exist or never held a message. Throws `LOG_DIFFERENT` if it is not a Cairn log or its id is unknown.
  */
 export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
@@ -65,9 +64,8 @@ export interface HeldPrefix {
 }
 
 /**
- * Returns the anchor of the last message held by an index that agrees with the log. Undefined if the index holds none,
- * because it is empty, or because it ends where this log continues the index's own log. In both cases, the index needs
- * all of this log, starting with the birth record.
+ * Returns the anchor of the last message of an index that agrees with the log. Undefined if the index needs all of this
+ * log, birth record included: it is empty, or ends where this log continues the index's own log.
  */
 export function lastKnown(
   { id }: Pick<LogIdentity, "id">,

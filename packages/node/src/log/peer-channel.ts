@@ -4,17 +4,15 @@ import type { CairnError } from "@cairn/kv";
 export type SendAnswer = (answer: Uint8Array) => void;
 
 /**
- * The channel through which nodes that have the same log open communicate. A request is sent to all serving nodes, and
- * their responses arrive in any order. Nothing is stored, and delivery is not guaranteed: a node that does not respond
- * may be down, slow or cut off.
+ * How nodes that have the same log open communicate: a request goes to all serving nodes, and their responses arrive in
+ * any order. Nothing is stored, and delivery is not guaranteed.
  */
 export interface PeerChannel {
   /** The address to which requests are sent (on NATS, the subject). An operator must permit its use. */
   readonly address: string;
   /**
    * Passes every request to `answer` until the returned function is called. Calls `onRefused` once with `UNAUTHORIZED`
-   * if the server does not permit this client to listen or to respond. Other nodes then do not receive responses from
-   * this node, but nothing else is affected.
+   * if the server does not permit this client to listen or to respond; nothing else is affected.
    */
   serve(
     answer: (question: Uint8Array, send: SendAnswer) => void,

@@ -9,19 +9,13 @@ import type { PeerChannel } from "./peer-channel.ts";
 export interface LogMessage {
   readonly position: number;
   readonly time: number;
-  /**
-   * The part of `time` below a millisecond, in nanoseconds (0 to 999,999). A log that records this part returns it for
-   * every message, no matter how the message is read.
-   */
+  /** The part of `time` below a millisecond (0 to 999,999 ns); present on every message or none, however it is read. */
   readonly nanoseconds?: number;
   /** The content. It must not be modified, and may be a view of a larger buffer. */
   readonly payload: Uint8Array;
 }
 
-/**
- * The positions that the log holds. In an empty log, `last` is `first - 1` (`first` is 1 and `last` is 0 if the log
- * never held a message).
- */
+/** The positions that the log holds. In an empty log, `last` is `first - 1` (1 and 0 if it never held a message). */
 export interface LogBounds {
   readonly first: number;
   readonly last: number;
@@ -62,15 +56,9 @@ export interface LogReadOptions {
  * and `read` also throw it if the log does not exist.
  */
 export interface TxLog {
-  /**
-   * The log's name, which is the same on every node that reads the log. It is the name of a stream or of an embedded
-   * log's folder.
-   */
+  /** The name of the stream or of the embedded log's folder; the same on every node that reads the log. */
   readonly name: string;
-  /**
-   * The location of the log, as shown in messages and /status: its folder, or the addresses of its servers without
-   * credentials.
-   */
+  /** Where the log is, as shown in messages and /status: its folder, or its servers' addresses without credentials. */
   readonly location?: string;
   /**
    * True if only this process can append. In that case, {@link bounds} includes everything that was acknowledged. The
@@ -85,9 +73,8 @@ export interface TxLog {
    */
   id(): Promise<string | undefined>;
   /**
-   * Creates the log if it does not exist and writes `birthRecord(logId)` as its first message, unless the log holds, or
-   * ever held, a message. If several nodes do this at the same time, exactly one message is written, and all calls
-   * return after it has been stored.
+   * Creates the log if necessary and writes `birthRecord(logId)` as its first message, unless it ever held a message.
+   * Of concurrent calls by several nodes, one writes, and all return after the message has been stored.
    */
   create(birthRecord: (logId: string) => Uint8Array): Promise<void>;
   /**
@@ -119,8 +106,7 @@ export interface TxLog {
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
-   * Calls `listener` whenever the connection to the log has been restored, until the returned function is called.
-   * Absent if the log has no connection; callers then rely on retries alone.
+   * Calls `listener` on each restored connection until the returned function is called. If absent, callers must retry.
    */
   onRestored?(listener: () => void): () => void;
   /**
@@ -130,9 +116,8 @@ export interface TxLog {
    */
   onStoring?(listener: (messages: readonly LogMessage[]) => void): () => void;
   /**
-   * Permanently removes the messages below `upTo`. All others keep their positions, and the log keeps its id and still
-   * {@link exists}. The operation is idempotent. Throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn
-   * cannot trim the log.
+   * Permanently removes the messages below `upTo`; idempotent. The others keep their positions, and the log keeps its
+   * id and still {@link exists}. Throws `CONFLICT` if the log ends before `upTo`. Absent if Cairn cannot trim the log.
    */
   trim?(upTo: number): Promise<void>;
   /**
@@ -164,10 +149,7 @@ export interface TxLog {
   close(): Promise<void>;
 }
 
-/**
- * Returns a log with some members of its own. All others are those of `log`, whether present or absent there, so that a
- * wrapper can forget none.
- */
+/** Returns `log` with some members replaced; all others, present or absent, are its own, so a wrapper forgets none. */
 export function wrapLog<L extends TxLog = TxLog>(
   log: TxLog,
   own: { readonly [Name in keyof L]?: L[Name] | undefined },

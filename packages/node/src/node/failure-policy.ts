@@ -37,10 +37,7 @@ const REACTIONS: Partial<Record<ErrorCode, FailureReaction>> = {
   INDEX_VERSION: { kind: "join", suspectIndex: true },
 };
 
-/**
- * While the node follows the log, a mismatch leads back to joining, which determines what to do. Only during joining
- * can a mismatch halt the node.
- */
+/** While the node follows the log, a mismatch leads back to joining; only there can it halt the node. */
 const WHILE_FOLLOWING: Partial<Record<ErrorCode, FailureReaction>> = {
   LOG_REGRESSED: { kind: "join", suspectIndex: false },
   LOG_DIFFERENT: { kind: "join", suspectIndex: false },

@@ -53,10 +53,7 @@ export class Following {
     return this.#services;
   }
 
-  /**
-   * Returns whether the log is currently not being read, because it is unreachable or, after an interruption, has not
-   * yet been compared with the index.
-   */
+  /** Returns whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
   get isLogAway(): boolean {
     return this.#isLogAway;
   }

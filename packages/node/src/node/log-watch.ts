@@ -10,15 +10,13 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /**
- * How long a checkpoint or backup that contains the beginning of the log counts as present (ms). A search for it lists
- * the stores, and nodes never remove the last one. An operator or another program may, and that need not be reported
- * sooner.
+ * How long a checkpoint or backup with the log's beginning counts as present (ms). Searching lists the stores; nodes
+ * never remove the last one, and a removal by others need not be reported sooner.
  */
 const COVERED_MS = 3_600_000;
 
 /**
- * Watches a log that is in use for problems that need an operator's attention, such as unsafe settings or messages
- * removed by other programs. Such problems can appear at any time, so the log is inspected periodically.
+ * Periodically inspects a log in use for problems that need an operator, such as unsafe settings or removed messages.
  */
 export class LogWatch {
   /** Inspects the log now. Calls that arrive during an inspection share the next one. */
@@ -138,9 +136,8 @@ async function lostEnd(
 }
 
 /**
- * Returns the end of a checkpoint in `stores` that contains the transactions before the beginning of the log, as a
- * position of the log; undefined if there is none. `first` is the log's first position. Throws if a store does not
- * respond.
+ * Returns the end, as a position of the log, of a checkpoint that contains the transactions before the log's position
+ * `first`; undefined if there is none. Throws if a store does not respond.
  */
 async function leadingCheckpoint(
   log: { readonly id: string; readonly first: number },

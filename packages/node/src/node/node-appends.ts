@@ -16,8 +16,7 @@ import type { NodeLife } from "./node-life.ts";
 import { notReady } from "../api/not-ready.ts";
 
 /**
- * The number of turns of the event loop for which a barrier waits before it is appended. With two turns, half of 32
- * connections missed the shared barrier each time (bench row latest).
+ * For how many turns of the event loop a barrier waits. With two, half of 32 connections missed it (bench row latest).
  */
 const GATHERING_TURNS = 5;
 
@@ -69,9 +68,8 @@ export class NodeAppends {
   };
 
   /**
-   * Appends a transaction to the log and returns its id once the log has stored it. Transactions are stored in the order
-   * of the calls, even if the calls are concurrent. Throws `TX_TOO_LARGE` before anything is sent, and the errors of
-   * {@link storedAfter}.
+   * Appends a transaction and returns its id once the log has stored it, in the order of the calls. Throws
+   * `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter}.
    */
   async #append(
     { log, index, of }: Target,

@@ -87,9 +87,8 @@ function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T
 const NONE: ReadonlySet<string> = new Set();
 
 /**
- * Returns the names of those `checkpoints` that agree with the log. Their history is therefore a prefix of the index's
- * history. The other checkpoints may belong to a history that the log has lost, in which the same content was written
- * earlier.
+ * Returns the names of those `checkpoints` that agree with the log, so that their history is a prefix of the index's.
+ * Others may belong to a lost history, in which the same content was written earlier.
  */
 async function ofOneHistory(
   log: TxLog,
@@ -122,8 +121,7 @@ async function certainly(compare: () => Promise<boolean>): Promise<boolean> {
 }
 
 /**
- * Returns the checkpoints in all stores of the node; null if a store does not respond, because content there must not
- * be reported as removed.
+ * Returns the checkpoints in all stores; null if one does not respond, as its content must not be reported as removed.
  */
 async function savedCheckpoints(
   system: RestoringSystem,

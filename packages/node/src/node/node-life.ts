@@ -159,10 +159,7 @@ export class NodeLife implements ComparedNode {
     return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
   }
 
-  /**
-   * Returns whether the log is currently not being read, because it is unreachable or, after an interruption, has not
-   * yet been compared with the index.
-   */
+  /** Returns whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
   get isLogAway(): boolean {
     return this.#following?.isLogAway === true;
   }
@@ -193,9 +190,8 @@ export class NodeLife implements ComparedNode {
   }
 
   /**
-   * Reports an error that occurred while `index` was in use. LevelDB detects damage only when it reads the damaged
-   * part, so the node leaves and rebuilds a damaged index as soon as any read encounters the damage. A submission may
-   * be the first operation to detect that the log has a different history.
+   * Reports an error in the use of `index`. LevelDB detects damage only on reading it, so the node rebuilds the index
+   * as soon as any read meets it. A submission may be the first to detect that the log has a different history.
    */
   suspect(index: IndexStore, error: unknown): void {
     const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");

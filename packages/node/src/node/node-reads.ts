@@ -96,9 +96,8 @@ export class NodeReads {
   };
 
   /**
-   * Throws `LOG_REGRESSED` unless the message with the transaction's id is the one that was submitted. The log may have
-   * lost the transaction after acknowledging it, and this node may have joined again. Transactions that the index no
-   * longer remembers are compared with the log.
+   * Throws `LOG_REGRESSED` unless the transaction's message is the one submitted: the log may have lost it after
+   * acknowledging it. Transactions that the index no longer remembers are compared with the log.
    */
   async #requireSame({ txId, checksum }: SubmittedTransaction, index: IndexStore): Promise<void> {
     const held = index.checksumAt(txId) ?? (await this.#checksumInLog(txId - index.state.log.offset));

@@ -41,8 +41,7 @@ export interface ReportingParts {
 }
 
 /**
- * A node's reports other than those over HTTP: responses to processes that have its log open, stalls, and problems with
- * its log, its files and its clock.
+ * A node's reports beyond HTTP: responses to other processes on its log, stalls, faults of its log, files and clock.
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;

@@ -203,10 +203,7 @@ interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly problem?: NodeStatus["log"]["warnings"][number];
 }
 
-/**
- * A log that responds after an interruption may be a different one, so its bounds must not be reported as the bounds of
- * the log that the node was following.
- */
+/** A log that responds after an interruption may be another one; its bounds must not pass for the followed log's. */
 const NOT_COMPARED: LogLook = {
   reachable: false,
   exists: null,

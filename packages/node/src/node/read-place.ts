@@ -49,9 +49,8 @@ export class ReadPlace {
   }
 
   /**
-   * Returns the last transaction that a read as of `asOf` needs. If the time is later than that of the index's last
-   * transaction, this is the last transaction of the log. Without the transactions that this node does not have yet,
-   * the result of the read could change later.
+   * Returns the last transaction that a read as of `asOf` needs: the log's last one if the index ends earlier in time,
+   * because the result could change with the transactions that this node does not have yet.
    */
   async #lastBy(
     asOf: AsOf,

@@ -93,9 +93,8 @@ export class ReadyServices {
   }
 
   /**
-   * Stops the services, and waits until none of them reads the index, the log or the staging folder, except those that
-   * wait for a store that does not respond; they have been aborted, and end once it does. If `save` is true, a last
-   * checkpoint is saved.
+   * Stops the services and waits until none reads the index, the log or the staging folder, except those waiting for a
+   * silent store, which are aborted and end once it responds. If `save` is true, a last checkpoint is saved.
    */
   async stop({ save }: { readonly save: boolean }): Promise<void> {
     this.watches.end(LEFT);

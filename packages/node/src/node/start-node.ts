@@ -9,9 +9,8 @@ export interface StartNodeOptions {
   /** A pino logger, which also receives notices about the configuration. Defaults to a silent logger. */
   readonly logger?: Logger;
   /**
-   * Called at the beginning and the end of each task, such as a checkpoint round, a restore, a look at the backup or a
-   * trim. At the end, the event contains the outcome, the duration and the number of bytes moved. Errors that it throws
-   * are logged and otherwise ignored.
+   * Called at the beginning and the end of each task, such as a checkpoint round or a trim; at the end with the
+   * outcome, the duration and the number of bytes moved. Errors that it throws are logged and otherwise ignored.
    */
   readonly onEvent?: NodeEventListener;
   /** The variables override the configuration, which may also refer to them. Defaults to `process.env`. */

@@ -37,10 +37,7 @@ export interface PastOptions {
 export interface PastPlan {
   /** The last transaction of the index. */
   readonly txId: TxId;
-  /**
-   * True if `txId` is the requested transaction. If not, the transactions between the two can be read neither from a
-   * backup nor from the log.
-   */
+  /** True if `txId` is the requested transaction. If not, neither a backup nor the log has those between the two. */
   readonly exact: boolean;
   /** The checkpoint with which to begin; undefined if the index begins empty. */
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
@@ -53,10 +50,7 @@ export interface PastPlan {
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint that is not of a lost history. */
   readonly known: TxId;
-  /**
-   * Checkpoints of other histories of the log, up to the point, whose transactions the plan does not contain. They are
-   * not searched if the point is a transaction.
-   */
+  /** Checkpoints up to the point in histories that the plan does not contain; not searched for a transaction. */
   readonly others: readonly OtherHistory[];
   /** The runs of transactions in the log or its backup, whichever reaches further; none if neither can be read. */
   readonly covered: readonly TxRange[];
@@ -276,10 +270,7 @@ function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined 
   return run === undefined ? txId : Math.min(run.last, txId);
 }
 
-/**
- * Returns the checkpoint from which an index that ends at `txId` can be built (none if the index can begin empty);
- * undefined if the index cannot be built.
- */
+/** Returns the checkpoint from which an index at `txId` can be built (none if from empty); undefined if it cannot. */
 async function basisOf(
   readable: Readable,
   checkpoints: readonly CandidateCheckpoint[],
@@ -297,10 +288,7 @@ async function basisOf(
   return empty === undefined ? undefined : { checkpoint: undefined };
 }
 
-/**
- * Returns the first transaction from which a backup holds everything up to `txId`. Returns 0 if `txId` is in an earlier
- * log, and infinity if the backup does not hold `txId`.
- */
+/** Returns from where a backup holds everything up to `txId`: 0 if that is in an earlier log, infinity if not held. */
 function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
   if (txId <= offset) return 0;
   const run = covered.find(({ first, last }) => first <= txId && txId <= last);

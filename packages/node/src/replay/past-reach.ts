@@ -3,9 +3,8 @@ import type { TxRange } from "../backup/segments/segment-name.ts";
 import type { PastPlan, PastPoint } from "./past-plan.ts";
 
 /**
- * Returns `CHECKPOINT_NOT_FOUND` for a transaction beyond everything that is known of its log. Such a transaction may
- * never have existed, so an earlier one is no substitute. Returns undefined for any other point. `where` contains the
- * searched locations, and `hint` contains the advice.
+ * Returns `CHECKPOINT_NOT_FOUND` for a transaction beyond all that is known of its log: it may never have existed, so
+ * an earlier one is no substitute. `where` contains the searched locations, and `hint` the advice.
  */
 export function beyondReach(
   { known, covered, source, checkpoint, history }: PastPlan,

@@ -1,8 +1,7 @@
 import type { TxId } from "@cairn/client";
 
 /**
- * The rate assumed until a replay has been measured, in transactions per millisecond. It is less than half of what the
- * benchmark measures on two cores.
+ * The rate until a replay is measured (transactions/ms): less than half of what the benchmark measures on two cores.
  */
 const DEFAULT_PER_MS = 50;
 /** In a shorter replay, the log's first response takes most of the time. */

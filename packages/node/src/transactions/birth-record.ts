@@ -5,8 +5,7 @@ export interface ContinuedLog {
 }
 
 /**
- * The first message of every log. It contains the log's random id and the offset from positions to transaction ids,
- * which is 0 unless the log continues another one.
+ * Every log's first message: its random id, and the offset from positions to ids, 0 unless it continues another log.
  */
 export interface BirthRecord {
   readonly log: string;

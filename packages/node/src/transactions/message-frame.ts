@@ -36,8 +36,7 @@ export interface Frame {
 }
 
 /**
- * Returns a message with this body. `random` has 16 hexadecimal digits and is set only by tests. `by` is the name of the
- * writer. Throws `TX_INVALID` if the first line cannot contain it.
+ * Returns a message by the writer `by`. Only tests set `random` (16 hex digits). Throws `TX_INVALID` for a bad `by`.
  */
 export function frameMessage(body: string, logTag: string, random = randomDigits(), by?: string): Uint8Array {
   if (by !== undefined && !WRITER.test(by)) {
@@ -74,9 +73,8 @@ export function readFrame(payload: Uint8Array): Frame | string {
 }
 
 /**
- * Returns whether `payload` begins like a Cairn message but does not match its checksum. Such a message changes nothing
- * in an index, which is correct if other programs can write to the log. If only Cairn writes to the log, the message
- * was damaged on disk, and a transaction would be lost silently if the message were ignored.
+ * Returns whether `payload` begins like a Cairn message but does not match its checksum. Ignoring it is correct if
+ * other programs can write to the log; otherwise it was damaged on disk, and a transaction would be lost silently.
  */
 export function isDamagedMessage(payload: Uint8Array): boolean {
   const isFramed = payload.length > SHORTEST && startsWith(payload, PREFIX);

@@ -37,10 +37,7 @@ export interface LoggedOperation {
   readonly key: string;
   /** The JSON of a put or enqueued document, an event or policies, in UTF-8. */
   readonly document: Uint8Array | undefined;
-  /**
-   * The expected revision of a match or of policies. Null means that there must be none. Undefined means that policies
-   * are set unconditionally.
-   */
+  /** The expected revision of a match or of policies; null for none. Undefined sets policies unconditionally. */
   readonly revision: Revision | null | undefined;
   /** The hold of a put or a delete, which only entries of queues have. */
   readonly hold: EntryOptions | undefined;
@@ -61,10 +58,7 @@ export interface LoggedTransaction {
   readonly concernsQueues: boolean;
 }
 
-/**
- * A decoded message of the log. `unreadable` means that Cairn did not write the message, or that the message is
- * damaged. Such a message keeps its transaction id but changes nothing.
- */
+/** A decoded message. An `unreadable` one, damaged or not by Cairn, keeps its transaction id but changes nothing. */
 export type DecodedMessage =
   | LoggedTransaction
   | { readonly kind: "birth"; readonly birth: BirthRecord; readonly logTag: string }

@@ -84,10 +84,7 @@ async function floorIn(
   return at();
 }
 
-/**
- * Returns whether a verified checkpoint from which nodes of this version can continue ends within the transactions that
- * the log and the backup in `store` hold.
- */
+/** Returns whether a verified checkpoint for nodes of this version ends within what the log and the backup hold. */
 async function isAfterCheckpoint(
   store: CheckpointStore,
   { log, stores, kvFormat }: BackupFloorOptions,

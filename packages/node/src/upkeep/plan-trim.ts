@@ -128,9 +128,8 @@ function becauseOf(why: string, backup: BackupFloor | undefined): string {
 }
 
 /**
- * Returns the first position whose message is younger than `keep` or, if there is none, the last position. Ages are
- * relative to the newest message or this machine's clock, whichever is earlier, so that a fast clock does not trim
- * recent messages.
+ * Returns the first position younger than `keep`, else the last. Ages are relative to the newest message or this
+ * machine's clock, whichever is earlier, so that a fast clock does not trim recent messages.
  */
 async function firstYoung(
   { log, keep, now = systemClock.now }: TrimOptions,

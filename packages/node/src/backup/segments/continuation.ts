@@ -6,8 +6,7 @@ import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
  * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it, within it or at its
- * end: the two then belong to different histories of the log. This happens if a writer was suspended while it held
- * messages that the log then lost.
+ * end. This happens if a writer was suspended while it held messages that the log then lost.
  */
 export function requireContinuation(before: SegmentPlace, after: Segment): void {
   const { first, last } = after.header;
@@ -37,10 +36,7 @@ export function holdsEnd(segment: Segment, { last, end }: { last: number; end: s
   return message !== undefined && anchorOf(message).sha256.startsWith(end);
 }
 
-/**
- * Returns the listed segments whose names show that their last message differs from the given segment's message at the
- * same position.
- */
+/** Returns the listed segments whose names show another last message than the given segment has at that position. */
 export function contradictedBy(segment: Segment, listed: readonly SegmentFile[]): SegmentFile[] {
   const { first, last } = segment.header;
   return listed.filter((one) => first <= one.last && one.last <= last && !holdsEnd(segment, one));

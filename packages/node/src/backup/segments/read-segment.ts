@@ -6,9 +6,8 @@ import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
 /**
- * Reads a whole segment into memory and decodes it. Returns undefined if it has been removed since it was listed.
- * Throws `SEGMENT_CORRUPT` and the store's errors. If `buffers` is given, the memory is taken from it, and the caller
- * releases the segment.
+ * Reads a whole segment into memory and decodes it; undefined if it was removed. Throws `SEGMENT_CORRUPT` and the
+ * store's errors. With `buffers`, the memory is taken from there, and the caller releases the segment.
  */
 export async function readSegment(
   store: CheckpointStore,

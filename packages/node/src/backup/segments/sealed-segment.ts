@@ -30,9 +30,8 @@ export async function sealSegment(
 }
 
 /**
- * Returns the segment in a file of the store: `stored` itself, or what it contains if it is encrypted. Throws
- * `SEGMENT_CORRUPT` if it was changed, `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it is not
- * encrypted but must be.
+ * Returns the segment in a file of the store, decrypted if necessary. Throws `SEGMENT_CORRUPT` if it was changed,
+ * `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it is not encrypted but must be.
  */
 export async function openSegment(
   file: string,

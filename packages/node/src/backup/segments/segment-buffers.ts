@@ -1,7 +1,4 @@
-/**
- * Buffers are allocated in multiples of this size, so that a buffer can be reused for any segment of about the same
- * size.
- */
+/** Buffers come in multiples of this size, so that one can be reused for any segment of about the same size. */
 const STEP_BYTES = 1024 * 1024;
 
 /**

@@ -71,10 +71,7 @@ export class SegmentMessages implements Iterable<LogMessage> {
     return message === undefined ? undefined : { ...message, payload: Buffer.from(message.payload) };
   }
 
-  /**
-   * Yields copies of the messages, starting with the message of a transaction, in batches within the bounds in
-   * `options`.
-   */
+  /** Yields copies of the messages from a transaction on, in batches within the bounds in `options`. */
   *copies(txId: TxId, options: LogReadOptions): Generator<readonly LogMessage[], void, void> {
     const { maxMessages = DEFAULT_MESSAGES, maxBytes = DEFAULT_BYTES } = options;
     let batch: LogMessage[] = [];

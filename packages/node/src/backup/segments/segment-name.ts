@@ -8,10 +8,7 @@ export interface SegmentName {
   readonly last: TxId;
   /** The first 8 digits of the SHA-256 of the last message's anchor, so that segments of different histories have different names. */
   readonly end: string;
-  /**
-   * The size of the messages before compression. A reader needs this much memory, and nothing else in a listing shows
-   * it.
-   */
+  /** The size before compression, which is the memory that a reader needs; nothing else in a listing shows it. */
   readonly plainBytes?: number | undefined;
 }
 
@@ -131,10 +128,7 @@ export async function listBackups(store: CheckpointStore): Promise<string[]> {
   return [...ids];
 }
 
-/**
- * Returns when the newest segment was written, by the store's clock (ms since 1970); undefined if there are no
- * segments.
- */
+/** Returns when the newest segment was written (ms since 1970, by the store's clock), if there is one. */
 export function newestOf(segments: readonly SegmentFile[]): number | undefined {
   let newest: number | undefined;
   for (const { modifiedAt } of segments) newest = Math.max(newest ?? modifiedAt, modifiedAt);

@@ -20,10 +20,7 @@ const FORMAT = "cairn-segment/1";
 const NEWLINE = 0x0a;
 /** The smallest chunk size that zlib accepts. */
 const MIN_CHUNK_BYTES = 64;
-/**
- * The maximum size of a segment that is read, compressed or not. Segments are filled up to 8 MiB, but a segment may
- * consist of a single message, and the largest message of a log is 64 MiB.
- */
+/** The maximum size of a segment, compressed or not. They are filled up to 8 MiB, but one message may be 64 MiB. */
 export const MAX_SEGMENT_BYTES = 80 * 1024 * 1024;
 /** The maximum length of the first line, in bytes. */
 const MAX_LINE_BYTES = 65_536;

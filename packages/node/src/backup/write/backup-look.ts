@@ -51,10 +51,7 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
-  /**
-   * The first transaction that the log held at the beginning of the look and that the backup should hold. `logEnd` is
-   * the log's last transaction at that time.
-   */
+  /** The first transaction, at most `logEnd`, that the log held when the look began and the backup should hold. */
   readonly logBegin: number;
   readonly logEnd: number;
   readonly written: readonly WrittenSegment[];
@@ -64,10 +61,7 @@ export interface BackupLook {
   readonly failure: CairnError | undefined;
   /** Why nothing was written although the backup is behind: another node is writing, or has written recently. */
   readonly skipped: "leased" | "recent" | undefined;
-  /**
-   * When the newest segment was written, by the store's clock; undefined if there is none. Segments that this look
-   * merged do not count.
-   */
+  /** When the newest segment was written, by the store's clock, if there is one; not counting this look's merges. */
   readonly newestAt: number | undefined;
   /** The time at the end of the look, by the store's clock. */
   readonly storeNow: number;
@@ -158,10 +152,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   };
 }
 
-/**
- * Throws `KEY_MISSING` if a segment is encrypted and no identity fits: a node without the keys of its cluster would
- * otherwise write plain segments next to encrypted ones.
- */
+/** Throws `KEY_MISSING` for an encrypted segment that no identity fits: the node would write plain ones next to it. */
 async function requireSegmentKey({ store, signal }: BackupLookOptions, segment: SegmentFile): Promise<void> {
   try {
     await readSegment(store, segment, signal);
@@ -197,10 +188,7 @@ function isRecent(
   return newest.modifiedAt <= storeNow + every && isTooSoon(every, Math.max(0, storeNow - newest.modifiedAt));
 }
 
-/**
- * Measures the difference between the store's clock and this machine's clock, at most once an hour, because each
- * measurement costs a request.
- */
+/** Measures how far the store's clock is from this machine's, at most once an hour, since it costs a request. */
 async function askClock(store: CheckpointStore, memory: BackupMemory, clock: Clock): Promise<void> {
   const asked = clock.now();
   if (memory.storeClock !== undefined && Math.abs(asked - memory.storeClock.askedAt) < CLOCK_ASKED_MS) return;

@@ -14,9 +14,8 @@ export interface RemovalRules {
   /** The minimum age of a segment that may be removed (ms), by the store's clock. */
   readonly keep: number;
   /**
-   * Returns the last transaction of a verified checkpoint from which nodes of this version can continue; undefined if
-   * there is none. Nodes of another version build their index from the beginning of the log, which the backup alone may
-   * still hold.
+   * Returns the last transaction of a verified checkpoint for nodes of this version, if any. Nodes of another version
+   * build from the beginning of the log, which the backup alone may still hold.
    */
   readonly verifiedUpTo: () => Promise<TxId | undefined>;
   /** Returns the known logs that this one continues, newest first. If absent, there are none. */
@@ -64,9 +63,8 @@ function oldSegments(segments: readonly SegmentFile[], keep: number, now: number
 }
 
 /**
- * Removes the old segments of a log and of the logs that it continues. The segments of the earliest log are removed
- * first, because later logs name earlier ones. Returns the names of the removed segments. `now` is by the store's
- * clock. Throws the errors of the store and the log.
+ * Removes the old segments of a log and of those that it continues, the earliest log's first, because later logs name
+ * earlier ones. Returns their names. `now` is by the store's clock. Throws the errors of the store and the log.
  */
 export async function removeOldLineage(
   place: RemovalPlace,
@@ -111,9 +109,8 @@ export async function removeOldSegments(
 }
 
 /**
- * Removes the first segments of a backup. Before that, it records the backup's new beginning, so that no node writes
- * the segments again or fills a hole up to `through`. Returns their names. The caller must have made sure that they are
- * not needed.
+ * Removes a backup's first segments and returns their names; the caller has made sure that they are not needed. Records
+ * the new beginning first, so that no node writes them again or fills a hole up to `through`.
  */
 export async function removeFirst(
   { store, of, node }: RemovalPlace,

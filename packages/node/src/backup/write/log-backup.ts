@@ -69,8 +69,7 @@ interface State {
 /** The maximum number of runs of transactions in the status. A backup has only one, unless it has holes. */
 const REPORTED_RANGES = 10;
 /**
- * The bounds of the delay before a look if enough has been applied to fill a segment: a fraction of the period, and a
- * time in ms. The delay is random, so that the nodes do not all look at once.
+ * The bounds of the random delay of a look once a segment is full, as a part of the period and in ms; it spreads nodes.
  */
 const HURRY_PART = 0.1;
 const MAX_HURRY_MS = 5_000;
@@ -78,9 +77,8 @@ const MAX_HURRY_MS = 5_000;
 const MAX_READ_SHARE = 0.1;
 
 /**
- * Keeps the backup of a log in a checkpoint store up to date. Each node with a log backup looks 0.9 to 1.1 periods
- * after the newest segment was written, and the first node to look writes. There is no coordinator. A look takes place
- * earlier if enough has been applied to fill a segment.
+ * Keeps a log's backup in a store up to date, without a coordinator: each node looks 0.9 to 1.1 periods after the
+ * newest segment was written, or earlier if enough has been applied to fill one, and the first to look writes.
  */
 export class LogBackup {
   readonly #parts: LogBackupParts;
@@ -138,10 +136,7 @@ export class LogBackup {
     };
   }
 
-  /**
-   * Reads the segments that have not been found intact yet, one after another at a limited rate, and reports damaged
-   * segments as warnings in {@link status}. Throws the store's errors.
-   */
+  /** Reads the segments not yet found intact, one by one at a limited rate; {@link status} warns of damaged ones. */
   async readAll(signal: AbortSignal): Promise<void> {
     const { store, of } = this.#parts;
     const { segments } = await listBackup(store, of.id);

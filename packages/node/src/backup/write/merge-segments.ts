@@ -57,9 +57,8 @@ export async function tidyBackup(
 }
 
 /**
- * Returns the segments whose transactions are all contained in one longer segment, together with that segment. Of two
- * segments that differ only in compression, the one whose name sorts later is superseded. Two segments thus never
- * supersede each other, whatever a node has listed.
+ * Returns the segments whose transactions one longer segment contains, with that one. Of two that differ only in
+ * compression, the one that sorts later is superseded, so that two never supersede each other on any node.
  */
 export function superseded(segments: readonly SegmentFile[]): { segment: SegmentFile; by: SegmentFile }[] {
   const found: { segment: SegmentFile; by: SegmentFile }[] = [];
@@ -72,10 +71,7 @@ export function superseded(segments: readonly SegmentFile[]): { segment: Segment
   return found;
 }
 
-/**
- * Returns consecutive segments that should be merged into one: as many as fit into it, if there are more than fit or if
- * many are tiny. Undefined if there is nothing to merge. `isExcluded` returns whether a segment is unreadable.
- */
+/** Returns consecutive segments to merge into one, if more exist than fit or many are tiny; else undefined. */
 export function planMerge(
   segments: readonly SegmentFile[],
   isExcluded: (segment: SegmentFile) => boolean = () => false,
@@ -107,10 +103,7 @@ const UNUSABLE = new Set<string>(["SEGMENT_CORRUPT", "LOG_REGRESSED", "PLAIN_REF
 
 type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
-/**
- * Writes one segment with the messages of several others, and leaves the others in place. Writes nothing and returns
- * undefined if one of the others is damaged or has been removed by another node.
- */
+/** Writes the messages of several segments as one and leaves them; undefined if one is damaged or has been removed. */
 async function mergeSegments(
   target: BackupTarget,
   group: readonly SegmentFile[],
@@ -135,9 +128,8 @@ async function mergeSegments(
 }
 
 /**
- * Removes superseded segments. Before that, reads the longer segment and compares it with the end of each segment that
- * it supersedes. Calls `onRemoved` for each removed segment, so that the caller knows what was removed if the store
- * fails.
+ * Removes superseded segments after comparing the longer one with the end of each. Calls `onRemoved` for each one
+ * removed, so that the caller knows them if the store fails.
  */
 async function removeSuperseded(
   target: BackupTarget,

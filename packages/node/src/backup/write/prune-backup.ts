@@ -23,9 +23,8 @@ const LEASE_TRIES = 20;
 const LEASE_RETRY_MS = 1_000;
 
 /**
- * Plans the removal of each segment that begins at or before `through`. `verified` is the last transaction of the
- * newest verified checkpoint. Throws `CONFLICT` if that checkpoint does not replace the segments to remove, or if the
- * log ends before `through`.
+ * Plans the removal of each segment that begins by `through`. Throws `CONFLICT` if the newest verified checkpoint,
+ * which ends at `verified`, does not replace them, or if the log ends before `through`.
  */
 export async function planThrough(
   { store, of, log }: BackupTarget,
@@ -92,8 +91,7 @@ export async function pruneThrough(target: BackupTarget, { segments, txId }: Bac
 }
 
 /**
- * Removes the segments planned by {@link planLost}, starting from the end. Before a segment is removed, the part that
- * it shares with the log is written as a separate segment.
+ * Removes the segments of {@link planLost} from the end. First writes the part that one shares with the log separately.
  */
 export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, async () => {
@@ -139,10 +137,7 @@ async function lastShared(
   return shared < first ? 0 : shared;
 }
 
-/**
- * Runs `work` while no node writes or merges. Otherwise, a node could write back messages that it had read before the
- * removal.
- */
+/** Runs `work` while no node writes or merges; one could write back messages that it read before the removal. */
 async function exclusively(target: BackupTarget, work: () => Promise<string[]>): Promise<string[]> {
   for (let tries = 0; tries < LEASE_TRIES; tries += 1) {
     const { lease } = await listBackup(target.store, target.of.id);

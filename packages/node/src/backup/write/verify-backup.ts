@@ -43,9 +43,8 @@ export interface VerifiedBackup {
 }
 
 /**
- * Reads every segment of a backup and compares it with its digest and name, with the segments that it continues or
- * overlaps, with the log, and with checkpoints. Passes every problem to `onProblem` and continues. Holds at most two segments in
- * memory. Throws the errors of the store and the log.
+ * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
+ * log, and checkpoints. Passes every problem to `onProblem`. Throws the errors of the store and the log.
  */
 export async function verifyBackup(
   options: VerifyBackupOptions,
@@ -94,8 +93,7 @@ export async function verifyBackup(
 }
 
 /**
- * Returns the holes in a backup: those between its runs, and the one before the first run if that run starts after the
- * recorded beginning.
+ * Returns the holes in a backup: between its runs, and before the first run if it starts after the recorded beginning.
  */
 export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
   const [run] = covered;

@@ -41,9 +41,8 @@ export interface WrittenSegment extends SegmentFile {
 }
 
 /**
- * Writes a run of transactions from the log as segments. Throws the errors of the log and the store. Holds one segment
- * in memory. The caller must have compared the backup with the log ({@link requireSameHistory}); `trimmed` is the
- * message that this comparison returned.
+ * Writes a run of transactions from the log as segments, one in memory at a time. Throws the errors of the log and the
+ * store. The caller has compared the two ({@link requireSameHistory}), which returned `trimmed`.
  */
 export async function writeSegments(
   target: BackupTarget,

@@ -107,9 +107,8 @@ async function beginUnlessThere(path: string, { onNotice }: OpeningOptions): Pro
 }
 
 /**
- * Cuts off the last write if a power loss left it incomplete. Any other incomplete data is damage. LevelDB would skip
- * it and everything after it, and the log would lose its end. Returns the position at which the log ends, as {@link
- * checkWriteAheadLogs} does.
+ * Cuts off the last write if a power loss left it incomplete. Any other incomplete data is damage, which LevelDB would
+ * skip with everything after it. Returns where the log ends, as {@link checkWriteAheadLogs} does.
  */
 async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<number | undefined> {
   try {

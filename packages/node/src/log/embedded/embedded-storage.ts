@@ -291,9 +291,8 @@ export class EmbeddedStorage {
   }
 
   /**
-   * Writes `rows`, which contain `messages`. `last` is the position of the last message. A failed write leaves the
-   * write-ahead log in an unknown state: the data may or may not be stored, and later writes could be lost. Reopening
-   * the database resolves this.
+   * Writes `rows`, which contain `messages` up to position `last`. A failed write leaves the write-ahead log in an
+   * unknown state, in which later writes could be lost, until the database is reopened.
    */
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {

@@ -204,9 +204,8 @@ const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * Commits messages in groups. Messages that arrive while one group is being written form the next one, so that
- * concurrent writers share the cost of a flush. The order of the calls is kept. If a group cannot be stored, all of its
- * appends are rejected.
+ * Commits messages in groups, in the order of the calls: those that arrive while a group is being written form the next
+ * one and share the cost of its flush. If a group cannot be stored, all of its appends are rejected.
  */
 export class GroupCommit {
   readonly #store: (group: readonly PendingAppend[]) => Promise<readonly Appended[]>;

@@ -32,10 +32,7 @@ export class RecentMessages {
     this.#bytes = 0;
   }
 
-  /**
-   * Returns the message at `position` and as many of the following ones as fit within the given bounds; undefined if
-   * that message is not remembered.
-   */
+  /** Returns the message at `position` and those after it that fit the bounds; undefined if it is not remembered. */
   from(
     position: number,
     { maxMessages = MAX_MESSAGES, maxBytes = MAX_BYTES }: Pick<LogReadOptions, "maxMessages" | "maxBytes">,

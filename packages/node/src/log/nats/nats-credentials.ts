@@ -46,9 +46,8 @@ export async function credentialOptions(
 }
 
 /**
- * Makes TLS check the certificates of IP addresses, too. The client passes only host names to Node's TLS. For an
- * address, Node would compare the certificate with "localhost", reject the right certificate, and accept the
- * certificate of any server with the name "localhost".
+ * Makes TLS check the certificates of IP addresses, too. The client passes only host names to Node's TLS, which would
+ * compare an address's certificate with "localhost", rejecting the right one and accepting any for "localhost".
  */
 function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<ConnectionOptions, "tls"> {
   if (tls === undefined) return {};

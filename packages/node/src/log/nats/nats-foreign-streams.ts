@@ -12,9 +12,8 @@ export interface Acknowledger {
 const WARNING_MS = 600_000;
 
 /**
- * Recognizes acknowledgements of other streams. Every stream that captures a subject acknowledges messages published on
- * it, but only the log's own stream, identified by its name and domain, counts. Warns if another stream also captures
- * the log's subject.
+ * Recognizes acknowledgements of other streams: every stream that captures a subject acknowledges its messages, but
+ * only the log's own, by name and domain, counts. Warns if another stream captures the log's subject.
  */
 export class ForeignStreams {
   /** The last known domain of the log's stream. It is empty if the servers have no domain. */

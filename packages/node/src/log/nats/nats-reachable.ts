@@ -12,9 +12,8 @@ interface ProbeOptions {
 }
 
 /**
- * Returns the addresses, with those of responding servers first. Each group is in random order. Rejects with
- * `LOG_UNREACHABLE` if no server responds. If a server accepted the connection but stayed silent, the client's own
- * first connection would leak a socket at each retry; this probe avoids that.
+ * Returns the addresses, responding servers first, each group in random order. Rejects with `LOG_UNREACHABLE` if none
+ * responds: the client's own first connection would leak a socket per retry if a server stayed silent.
  */
 export async function answeringFirst(
   servers: readonly NatsServer[],

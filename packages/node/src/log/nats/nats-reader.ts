@@ -271,8 +271,7 @@ interface PullRequest {
 }
 
 /**
- * One open pull. Each slot has its own subscription. Messages have the stream's subject, so only the subscription shows
- * to which of several pulls they belong.
+ * One open pull. Messages have the stream's subject, so only a slot's own subscription shows to which pull they belong.
  */
 class PullSlot {
   /** The number of messages that are still expected; 0 if no pull is open. */

@@ -49,9 +49,8 @@ export function streamSettings(
 type KnownConfig = StreamConfig & { readonly persist_mode?: string; readonly allow_msg_counter?: boolean };
 
 /**
- * A setting that the stream of a log should not have: what the stream does because of it, as the predicate of a
- * sentence, and the remedy. Without a remedy, the stream cannot be a log; with one, it may lose messages or store one
- * twice.
+ * A setting that the stream of a log should not have: its effect, as the predicate of a sentence, and the remedy.
+ * Without a remedy, the stream cannot be a log; with one, it may lose messages or store one twice.
  */
 interface Flaw {
   readonly setting: string;

@@ -11,15 +11,13 @@ import { readTlsFiles } from "./nats-tls-files.ts";
 export type NatsTls = TlsOptions | undefined;
 
 /**
- * The time to wait for the server's verdict (ms). With TLS 1.3, the server checks a client's certificate only after the
- * client considers the handshake complete.
+ * How long to wait for the server's verdict (ms). With TLS 1.3, it checks a certificate after the client's handshake.
  */
 const VERDICT_MS = 1_000;
 
 /**
- * Returns a `LOG_UNREACHABLE` error that explains why TLS with the servers fails and names the parameter to change;
- * undefined if TLS is not the cause. The client reports a refused certificate as a timeout, so this function repeats
- * the handshake with each server.
+ * Returns a `LOG_UNREACHABLE` error that explains why TLS fails and names the parameter to change; undefined if TLS is
+ * not the cause. Repeats the handshakes, because the client reports a refused certificate as a timeout.
  */
 export async function tlsFailure(
   servers: readonly NatsServer[],
