@@ -98,7 +98,8 @@ export interface EvictionPlaces extends Eviction {
   /** The log's transactions up to the eviction; null once they have been trimmed. */
   readonly log: { readonly firstTxId: TxId; readonly lastTxId: TxId } | null;
   /**
-   * Checkpoints from before the eviction not known to be older than the content; null if the store does not respond.
+   * The checkpoints from before the eviction that may contain the content: all not known to be older than it. Null if
+   * the store does not respond.
    */
   readonly checkpoints: readonly string[] | null;
   /**

@@ -61,7 +61,8 @@ const KEPT_QUARANTINES = 2;
 const DISTRUSTED = "distrusted.json";
 
 /**
- * The transactions of an index that is moved aside. With `holdsLost`, some may be lost by the log; it is never removed.
+ * The transactions of an index that is moved aside. With `holdsLost`, it holds or may hold some that the log has lost,
+ * and is never removed.
  */
 export interface MovedContents {
   readonly holdsLost: boolean;

@@ -17,6 +17,8 @@ const LOGGED_ELSEWHERE: ReadonlySet<string> = new Set<keyof typeof NODE_FINDINGS
   "index-moved-aside",
 ]);
 
+const LEVELS = { failing: "error", attention: "warn", notice: "info" } as const;
+
 /** Logs each finding once while it lasts, and when it is over. */
 export class FindingLog {
   readonly #logger: Logger;
@@ -30,7 +32,7 @@ export class FindingLog {
     const lasting = findings.filter(({ code }) => !LOGGED_ELSEWHERE.has(code));
     const now = new Map(lasting.map((one) => [kindOf(one), one]));
     for (const [kind, { code: finding, severity, error, hint, message }] of now) {
-      const level = severity === "failing" ? "error" : "warn";
+      const level = LEVELS[severity];
       if (!this.#known.has(kind)) this.#logger[level]({ finding, code: error ?? undefined, hint }, message);
     }
     for (const [kind, { code: finding, message }] of this.#known) {

@@ -90,7 +90,7 @@ export function emptyLog(
   );
 }
 
-/** Returns the newest checkpoint, usable if possible, in stores without a checkpoint of the log `logId`. */
+/** Returns the newest checkpoint in the stores, usable if possible, unless one of them is of the log `logId`. */
 async function newestOfOtherLogs(
   { system, report, signal }: WrongLogContext,
   logId: string,

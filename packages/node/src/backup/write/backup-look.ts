@@ -51,7 +51,9 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
-  /** The first transaction, at most `logEnd`, that the log held when the look began and the backup should hold. */
+  /**
+   * The first transaction that the log held, and `logEnd` the last, when the look began; the backup should hold both.
+   */
   readonly logBegin: number;
   readonly logEnd: number;
   readonly written: readonly WrittenSegment[];

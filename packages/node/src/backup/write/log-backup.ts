@@ -136,7 +136,7 @@ export class LogBackup {
     };
   }
 
-  /** Reads the segments not yet found intact, one by one at a limited rate; {@link status} warns of damaged ones. */
+  /** Reads segments not yet found intact, at a limited rate; {@link status} warns of damage. Throws store errors. */
   async readAll(signal: AbortSignal): Promise<void> {
     const { store, of } = this.#parts;
     const { segments } = await listBackup(store, of.id);

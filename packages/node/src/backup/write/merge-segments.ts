@@ -71,7 +71,9 @@ export function superseded(segments: readonly SegmentFile[]): { segment: Segment
   return found;
 }
 
-/** Returns consecutive segments to merge into one, if more exist than fit or many are tiny; else undefined. */
+/**
+ * Returns consecutive segments to merge into one, if more exist than fit or many are tiny. `isExcluded`: unreadable.
+ */
 export function planMerge(
   segments: readonly SegmentFile[],
   isExcluded: (segment: SegmentFile) => boolean = () => false,
@@ -103,7 +105,7 @@ const UNUSABLE = new Set<string>(["SEGMENT_CORRUPT", "LOG_REGRESSED", "PLAIN_REF
 
 type OnDamaged = (segment: SegmentFile, error: CairnError) => void;
 
-/** Writes the messages of several segments as one and leaves them; undefined if one is damaged or has been removed. */
+/** Writes several segments as one and leaves them. Writes nothing (undefined) if one is damaged or has been removed. */
 async function mergeSegments(
   target: BackupTarget,
   group: readonly SegmentFile[],

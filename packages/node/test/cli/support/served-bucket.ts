@@ -36,7 +36,7 @@ export async function servedBucket(folder: string): Promise<ServedBucket> {
         const part =
           from === "" ? whole : whole.subarray(Number(from), to === "" ? undefined : Number(to) + 1);
         const range = { "content-range": `bytes ${from}-${Number(from) + part.length - 1}/${whole.length}` };
-        response
+        return response
           .writeHead(from === "" ? 200 : 206, {
             etag: '"1"',
             "content-length": part.length,
