@@ -24,10 +24,7 @@ import { SharedResults } from "../concurrency/shared-results.ts";
 import { submissionRowKey } from "./rows/row-keys.ts";
 import { decodeSubmission } from "./rows/row-values.ts";
 
-/**
- * The numbers of messages, committed transactions and committed operations that were applied, the total size of the
- * messages, and the refused messages.
- */
+/** The numbers of messages, committed transactions and operations applied, the messages' size, and the refused ones. */
 export interface AppliedCounts {
   readonly transactions: number;
   readonly committed: number;
@@ -44,14 +41,11 @@ interface PreparedMessages {
   readonly admissions: number;
 }
 
-/**
- * The maximum number of messages that are prepared. While a larger group is being stored, the processor is busy with
- * the group before it and with the requests that form the next one.
- */
+/** The maximum number of prepared messages. While a larger group is stored, its neighbors need the processor. */
 const MAX_PREPARED_MESSAGES = 8;
 /**
- * The maximum age of the size of the files (ms). Each page that is open asks for it every few seconds, and measuring it
- * takes longer than the rest of the status, because every file is looked at.
+ * The maximum age of the size of the files (ms). Every open page asks for it every few seconds, and every file must be
+ * looked at.
  */
 const STATS_MS = 1_000;
 
@@ -98,8 +92,8 @@ export class IndexStore {
   }
 
   /**
-   * Opens the index in `kv`. `empty` is the state of an empty index of the log that will be applied. Throws
-   * `INDEX_VERSION` or `INDEX_CORRUPT`. If it throws, it first closes `kv`. `remembered` is as in {@link applyMessages}.
+   * Opens the index in `kv`; `empty` is the state of the log's empty index. Throws `INDEX_VERSION` or `INDEX_CORRUPT`,
+   * after closing `kv`. `remembered` is as in {@link applyMessages}.
    */
   static async open(kv: KvStore, empty: IndexState, remembered?: number): Promise<IndexStore> {
     try {
@@ -128,9 +122,8 @@ export class IndexStore {
   }
 
   /**
-   * Applies the messages that follow the index, in batches, and decodes each batch while the previous one is being
-   * written. Readers see only whole batches. After an error, the index ends with the last whole batch. Returns the
-   * counts of applied messages.
+   * Applies the messages that follow the index, decoding each batch while the previous one is written. Readers see only
+   * whole batches, and after an error the index ends with one.
    */
   async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
     let committed = 0;
@@ -181,8 +174,8 @@ export class IndexStore {
   }
 
   /**
-   * Computes the effects of messages that the log has begun to store, while it does so. If {@link apply} gets the same
-   * messages next, it only writes the effects. Nothing else depends on whether the messages are stored.
+   * Computes the effects of messages that the log is still storing, for {@link apply} to write if it gets the same ones
+   * next. Nothing else depends on whether they are stored.
    */
   prepare(messages: readonly LogMessage[]): void {
     this.#storing = messages.length > MAX_PREPARED_MESSAGES ? [] : messages;
@@ -250,8 +243,8 @@ export class IndexStore {
   }
 
   /**
-   * Does part of the work for new and removed indexed fields, and a smaller part if messages are waiting to be applied.
-   * Returns whether work remains. Calls `onDocuments` with the number of documents processed since its last call.
+   * Does part of the work for new and removed fields, less if messages wait; returns whether work remains.
+   * `onDocuments` gets the number of documents since its last call.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
@@ -296,10 +289,7 @@ export class IndexStore {
     return await this.read(async (reader) => await readHistoryPage(reader, key, limit, cursor));
   }
 
-  /**
-   * Returns the result of a commit. For the newest transactions it comes from memory, and for others from {@link
-   * outcome}.
-   */
+  /** Returns the result of a commit, from memory for the newest transactions. */
   async commitResult(txId: TxId): Promise<CommitResult | undefined> {
     const recent = this.#recent.get(txId);
     if (recent !== undefined) return recent;
@@ -308,8 +298,7 @@ export class IndexStore {
   }
 
   /**
-   * Returns the CRC-32 of a transaction's message; undefined if the index does not contain the transaction or no longer
-   * remembers the checksum.
+   * The CRC-32 of a transaction's message; undefined if the index lacks the transaction or has forgotten the checksum.
    */
   checksumAt(txId: TxId): number | undefined {
     return this.#chains.checksumAt(txId);

@@ -13,9 +13,9 @@ export async function keepFieldsBuilt(index: IndexStore, signal: AbortSignal): P
 }
 
 /**
- * Builds those indexed fields whose build has not begun yet. Returns when they are complete, or when `signal` is
- * aborted. Messages are applied at the same time. Calls `onProgress` with the number of documents that have been
- * processed for these fields or for fields built before them, and with the approximate total.
+ * Builds the indexed fields whose build has not begun yet; returns when they are complete or `signal` is aborted.
+ * Messages are applied meanwhile. `onProgress` gets the number of documents processed for them or for fields built
+ * before them, and the approximate total.
  */
 export async function buildNewFields(
   index: IndexStore,

@@ -22,8 +22,8 @@ export interface ListParameters {
 const Id = z.int().min(0);
 
 /**
- * The point at which a list continues. It continues after a document row's key (in hex), as of the transaction at which
- * the list began. Another history may contain a transaction with the same id, so the mark is a digest of its outcome.
+ * Continues after a document row's key (in hex), as of the transaction at which the list began. `mark` is a digest of
+ * that transaction's outcome, because another history may contain the same id.
  */
 const ListPointSchema = z.object({ txId: Id, after: z.string(), mark: z.string() });
 
@@ -57,8 +57,8 @@ export const openEntriesCursor = cursorOf(
 export const evictionsCursor = cursorOf(z.string(), (_of: Readonly<Record<string, never>>) => ["evictions"]);
 
 /**
- * Declares the cursors of a kind of list: opaque strings that fit in a URL. A cursor names its list, so that it cannot
- * continue another one. `decode` throws `REQUEST_INVALID`, also for the cursor of another list.
+ * The cursors of a kind of list: opaque strings that fit in a URL. `decode` throws `REQUEST_INVALID`, also for the
+ * cursor of another list.
  */
 function cursorOf<Point, List>(point: z.ZodType<Point>, identify: (list: List) => readonly unknown[]) {
   return {

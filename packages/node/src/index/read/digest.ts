@@ -10,12 +10,9 @@ import { evictionsAfter } from "../rows/purge-row.ts";
 import { withoutEvicted } from "../purge/evicted-versions.ts";
 
 /**
- * Computes the digest of the logical content of an index (docs/index-format.md), which is the same on every node that
- * holds the same prefix of the same log. `rows` must be a snapshot, or a store that is not being written to. Returns
- * undefined for an empty index.
- *
- * With `at`, computes the digest as of that transaction. Throws `CONFLICT` if the index does not reach it, or no longer
- * has the complete history since then.
+ * Computes the digest of an index's logical content (docs/index-format.md), which is the same on every node that holds
+ * the same prefix of the same log; undefined for an empty index. `rows` must be a snapshot, or a store that is not
+ * being written to. With `at`, the digest as of then: throws `CONFLICT` if the history does not cover that transaction.
  */
 export async function digestIndex(
   rows: KvReader,

@@ -91,8 +91,8 @@ export async function readFloors(reader: KvReader, bucket: string): Promise<Past
 }
 
 /**
- * Throws `WATCH_COMPACTED` if a key for which nothing was found at transaction `txId` may have had a document that the bucket's history
- * policy removed. `newest` is the key's current value, which may have superseded a removed version.
+ * Throws `WATCH_COMPACTED` if a key for which nothing was found at transaction `txId` may have had a document that a
+ * history policy removed. `newest` is the key's current value, which may have superseded a removed version.
  */
 export function checkFloor(
   { floor, gone }: PastFloors,
@@ -112,8 +112,8 @@ function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
 }
 
 /**
- * The size of the rows of a page, in bytes, above which the page ends before its limit. A page is held in memory, and a
- * thousand documents of the largest size would take a gigabyte.
+ * A page whose rows exceed this size (bytes) ends before its limit: it is held in memory, and a thousand of the largest
+ * documents would take a gigabyte.
  */
 export const MAX_PAGE_BYTES = 8 << 20;
 
@@ -147,8 +147,8 @@ export class FilledPage {
 }
 
 /**
- * Reads at most `limit` of a key's versions, and at most {@link MAX_PAGE_BYTES} and one more, newest first. If `before` is given, reads only versions that are older
- * than this revision.
+ * Reads a key's versions, newest first: at most `limit`, at most {@link MAX_PAGE_BYTES} and one more, and only those
+ * older than revision `before`, if given.
  */
 export async function readHistory(
   reader: KvReader,
@@ -208,9 +208,8 @@ async function transactionAt(
 }
 
 /**
- * Resolves a point in time to a transaction: 0 before the first transaction, and undefined if `asOf` is undefined.
- * Throws `REQUEST_INVALID` for an invalid time, and `OUTCOME_REMOVED` for one before the first transaction whose outcome
- * is kept, because only outcomes contain the times of all transactions.
+ * Resolves a point in time to a transaction: 0 before the first one. Throws `REQUEST_INVALID` for an invalid time, and
+ * `OUTCOME_REMOVED` for one before the first kept outcome: only outcomes contain the times of transactions.
  */
 export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
   if (asOf === undefined) return undefined;

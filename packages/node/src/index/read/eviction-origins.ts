@@ -12,11 +12,10 @@ const MAX_TRANSACTIONS = 20_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
 /**
- * For each of `evictions` (keys with the transaction that evicted them), returns a transaction at or after which all
- * content removed by the eviction was written. The results are in the order of `evictions`. The index keeps no versions
- * of evicted keys, so this function scans the operations of all transactions, starting with the first whose outcome is
- * kept. Within the scanned range, the result is exact, except for keys that may be entries of queues: these may be as
- * old as any key of their name. Beyond the range, the result may be earlier than necessary. `removed` is the last transaction whose outcome was removed.
+ * Returns, for each eviction in order, a transaction at or after which all content that it removed was written. No
+ * versions of evicted keys remain, so the operations of all transactions are scanned, up to a bound. Within it the
+ * result is exact, except that an entry of a queue may seem as old as any key of its name; beyond it, the result may be
+ * too early. `removed` is the last transaction whose outcome was removed.
  */
 export async function earliestWrites(
   reader: KvReader,

@@ -19,10 +19,10 @@ export interface Eviction extends DocumentKey {
 }
 
 /**
- * `goneSince` is a time (ISO 8601) since which the files of a node's index have contained no bytes of an eviction; the
- * bytes may have been gone earlier. It is null while they may contain some. In that case, `waitsFor` is the event that
- * will remove the rest: a `compaction`, the end of `reads` that began earlier, a `restart` (if only a value of an
- * indexed field remains, in LevelDB's manifest), or `unknown` if the key-value store does not report it.
+ * `goneSince` is a time (ISO 8601) since which a node's index files have held no bytes of an eviction, or null while
+ * they may. `waitsFor` is then what will remove the rest: a `compaction`, the end of `reads` that began earlier, a
+ * `restart` (if only a value of an indexed field remains, in LevelDB's manifest), or `unknown` if the key-value store
+ * does not report it.
  */
 export type EvictedFiles =
   | { readonly goneSince: string; readonly waitsFor: null }

@@ -20,9 +20,7 @@ export interface Wanted {
   readonly values: readonly string[];
 }
 
-/**
- * Throws `REQUEST_INVALID` for an invalid condition or one on no indexed field, `NOT_READY` while one is being built.
- */
+/** Throws `REQUEST_INVALID` for an invalid condition or a field that is not indexed, `NOT_READY` while it is built. */
 export async function wantedFields(
   reader: KvReader,
   bucket: string,

@@ -31,10 +31,9 @@ export async function listCurrent(reader: KvReader, range: ListRange): Promise<L
 }
 
 /**
- * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document row or a
- * tombstone row now, unless it has been evicted. Therefore both kinds of rows are read in key order, and only keys that
- * have changed since then are looked up in the history. `isWanted` filters versions. Throws `WATCH_COMPACTED` if a
- * history policy has removed the history up to that time.
+ * Lists the documents as they were after transaction `txId`. Every key that had a document then has a document or
+ * tombstone row now, unless it was evicted: both kinds are read in key order, and only keys changed since are looked up
+ * in the history. Throws `WATCH_COMPACTED` if a history policy has removed the history of that time.
  */
 export async function listAsOf(
   reader: KvReader,

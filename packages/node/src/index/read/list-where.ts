@@ -37,24 +37,20 @@ interface WhereRange extends ListRange {
   readonly where: readonly FieldQuery[];
 }
 
-/**
- * If more transactions than this have followed, it costs less to list everything as of that time than to find the keys
- * that have changed since.
- */
+/** After more transactions than this, listing everything as of that time costs less than finding the changed keys. */
 const MAX_TRANSACTIONS_BACK = 10_000;
 /**
- * If more keys than this have changed since, everything is listed as of that time as well. The keys are held in memory,
- * for each page and each reader, and 10,000 transactions can change ten million of them.
+ * With more changed keys than this, everything is listed too: each page of each reader holds them in memory, and 10,000
+ * transactions can change ten million.
  */
 const MAX_CHANGED_KEYS = 50_000;
 /** The maximum number of candidates that are read at once. */
 const MAX_KEYS_PER_READ = 128;
 
 /**
- * Lists the documents whose fields had the requested values after transaction `txId`. Throws `REQUEST_INVALID` for a
- * field that is not indexed, `NOT_READY` while the field is being built, and `WATCH_COMPACTED` as {@link listAsOf}
- * does. The condition that currently matches the fewest documents selects candidates, which are then checked against
- * all conditions. For an earlier transaction, keys that have changed since are candidates as well.
+ * Lists the documents whose fields had the requested values after transaction `txId`. The condition that fewest
+ * documents now match selects candidates, to which keys changed since `txId` are added; all conditions are then
+ * checked. Throws the errors of {@link wantedFields} and {@link listAsOf}.
  */
 export async function listWhere(
   reader: KvReader,
@@ -93,8 +89,7 @@ export async function listWhere(
 const NOTHING: readonly Buffer[] = [];
 
 /**
- * Returns the keys of the range that transactions after `after` may have changed, as ordered document row keys;
- * undefined if there are more than {@link MAX_CHANGED_KEYS}.
+ * Document row keys, in order, that may have changed after `after`; undefined if more than {@link MAX_CHANGED_KEYS}.
  */
 async function changedKeys(
   reader: KvReader,

@@ -124,10 +124,10 @@ export async function readPlace(
 const MAX_ENTRIES_PER_READ = 64;
 
 /**
- * Returns a page of the open entries of a shard, in the order in which they were created: at most `limit` of them, and
- * not many more bytes than a page of documents. Reads nothing of the finished entries beside them. Each page is as of
- * its own transaction: an entry that is moved into the shard between two pages may be missed, but a watch from the first
- * page's transaction reports it. The reader must be a snapshot. Throws `REQUEST_INVALID` for a cursor of another list.
+ * Returns a page of a shard's open entries, oldest first: at most `limit`, and not many more bytes than a page of
+ * documents. Each page is as of its own transaction: an entry that is moved into the shard between two pages may be
+ * missed, but a watch from the first page's transaction reports it. The reader must be a snapshot. Throws
+ * `REQUEST_INVALID` for a cursor of another list.
  */
 export async function readOpenEntries(
   reader: KvReader,

@@ -73,16 +73,14 @@ interface WantedTransaction {
 /** The maximum number of versions that are read together. It is large enough to share the cost of a read. */
 const MAX_VERSIONS_PER_READ = 64;
 /**
- * How many times as many versions as before are read if those that were read do not fill the page. A single large
- * document that was ever written therefore costs the pages of small ones only a few reads.
+ * How fast reads grow until the page is full, so that one large document ever written costs pages of small ones little.
  */
 const READ_GROWTH = 4;
 
 /**
- * Reads the changes made by transactions. The operations come from the outcomes, and the documents from the versions
- * that the transactions wrote. Changes that had no effect and changes that have been evicted since are omitted. Throws
- * `WATCH_COMPACTED` if the rows do not reach back to `after`. The reader must be a snapshot, because a version moves
- * when the next one is written.
+ * Reads the changes made by transactions: the operations from the outcomes, the documents from their versions. Omits
+ * changes without effect and those evicted since. Throws `WATCH_COMPACTED` if the rows do not reach back to `after`.
+ * The reader must be a snapshot, because a version moves when the next one is written.
  */
 export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
   const { after, maxBytes } = query;
@@ -92,8 +90,7 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   const page: Page = { transactions: [], upTo: after, txTime: null, bytes: 0 };
   const { largest = 0 } = state ?? {};
   const most = Math.min(MAX_VERSIONS_PER_READ, keysPerRead(largest));
-  // Versions that cannot exceed the page together are read together. If documents may be larger, the page may already
-  // be full after the first version.
+  // As many versions as cannot exceed the page together; if documents may be larger, one may fill it.
   let perRead = Math.min(most, Math.max(1, Math.floor(maxBytes / largest)));
   let chunk: WantedTransaction[] = [];
   let versions = 0;
@@ -124,10 +121,7 @@ export async function changesFloor(
   return upTo;
 }
 
-/**
- * Returns the last transaction after which no watch can begin in the given bucket or, if none is given, in any bucket,
- * and the last one whose outcome was removed.
- */
+/** The last transaction after which no watch (of `bucket`, if given) can begin, and the last one without an outcome. */
 async function prunedUpTo(
   reader: KvReader,
   state: IndexState | undefined,
@@ -171,10 +165,7 @@ async function* wantedTransactions(
   if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
 }
 
-/**
- * Reads the documents that expired with these transactions, whether they committed or not. The number of documents that
- * expire with one transaction is bounded.
- */
+/** Reads the documents that expired with these transactions, committed or not. Their number is bounded. */
 async function expiredWithin(
   reader: KvReader,
   query: ChangesQuery,
@@ -271,9 +262,8 @@ async function readVersions(
 const EVICTED = "evicted";
 
 /**
- * Returns, for each operation, the version that it wrote or its eviction; undefined if it had no effect or if its
- * version has been evicted since. Superseded versions are looked up first: their keys contain the revision, so only the
- * right version can be found.
+ * Returns, for each operation, the version that it wrote or its eviction; undefined without effect or if evicted since.
+ * Superseded versions are looked up first: the revision in their keys rules out a wrong one.
  */
 async function effects(
   reader: KvReader,
