@@ -23,8 +23,8 @@ const FIELDS_REMOVED_PER_STEP = 100;
 const EMPTY = new Uint8Array(0);
 
 /**
- * The indexed fields that are being built, each with the document row up to which it has been built (empty if the build
- * has not begun). All other fields are complete. Rows of later documents are left to the build.
+ * The indexed fields being built, each with the document row up to which it is built (empty before the build begins),
+ * as rows of later documents are left to the build. All other fields are complete.
  */
 export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 
@@ -38,10 +38,7 @@ export function begunFields(
   return new Map([...indexed].filter(([, indexes]) => indexes.some(isBegun)));
 }
 
-/**
- * The remaining work for indexed fields that were added or removed. It differs between nodes, and no digest depends on
- * it.
- */
+/** Work that remains for added or removed indexed fields. It differs between nodes; no digest depends on it. */
 interface FieldWork {
   readonly builds: FieldBuilds;
   /** The numbers of removed fields whose rows remain. */
@@ -84,9 +81,9 @@ interface FieldStep {
 }
 
 /**
- * Does part of the work. No message may be applied during the step. The step ends after one page of documents if
- * another writer is waiting, and otherwise after `PAGES_PER_STEP` pages. Each page is a batch, so that a node that was
- * killed continues after the last page that it wrote. After an error, the work must be read again.
+ * Does part of the work: one page of documents if another writer waits, else up to `PAGES_PER_STEP`. No message may be
+ * applied meanwhile. Each page is a batch, at which a killed node continues. After an error, the work must be read
+ * again.
  */
 async function stepFieldWork(
   kv: KvStore,
@@ -168,18 +165,15 @@ class FieldBuild {
     await changes.addTo(rows, this.#kv);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows);
-    // The store has copied the rows. If they were kept until the write ends, the garbage collector would promote them
-    // to the old generation, which would cost an eighth of the time.
+    // The store has copied the rows. Kept until the write ends, they would be promoted by the garbage collector, which
+    // would cost an eighth of the time.
     rows.length = 0;
     // The next write awaits this one and receives its error.
     this.#writing.catch(() => {});
   }
 }
 
-/**
- * Removes rows of removed fields, and handles several fields at once if they have few rows. Returns the fields with
- * remaining rows.
- */
+/** Removes rows of removed fields, several fields at once if they are small. Returns the fields with remaining rows. */
 async function remove(kv: KvStore, removals: readonly number[]): Promise<readonly number[]> {
   const rows: KvOperation[] = [];
   let at = 0;

@@ -1,9 +1,8 @@
 import { asBuffer } from "../rows/row-keys.ts";
 
 /**
- * This file finds members of a JSON object without parsing the rest. Only the indexed fields of a document matter, and
- * it would cost four times as much to parse the whole document. Anything other than an object, and any object with an
- * escape in a name, is left to JSON.parse.
+ * Finds members of a JSON object without parsing the rest, which would cost four times as much. Anything other than an
+ * object, and any object with an escape in a name, is left to JSON.parse.
  */
 
 /** `"` in ASCII. */
@@ -18,20 +17,16 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const SPACE = 0x20;
 
-/**
- * The range of a requested member's value, from `begin` up to but not including `end`. `begin` is -1 if there is no
- * such member.
- */
+/** The range of a member's value, without `end`. `begin` is -1 if there is no such member. */
 export interface MemberPlace {
   begin: number;
   end: number;
 }
 
 /**
- * Finds the members with these `names` (UTF-8 without quotes) in the object that begins at `from` in `json`, and sets
- * `places`, one for each name. If several members have the same name, the last one is used, as JSON.parse does. Returns
- * false if the JSON is not an object or contains a name with an escape, and must therefore be parsed. `json` must be
- * valid.
+ * Finds the members with these `names` (UTF-8 without quotes) in the object at `from` in `json`, which must be valid,
+ * and sets a place for each; of equal names, the last counts, as in JSON.parse. Returns false if it must be parsed
+ * instead.
  */
 export function findMembers(
   json: Uint8Array,

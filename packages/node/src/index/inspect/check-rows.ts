@@ -32,8 +32,7 @@ interface RowCounts {
 
 /**
  * Reads every row of the index once and yields its problems: unreadable values, revisions and transactions beyond the
- * end of the index, and counters that differ from a full count. The index must not change during the check. Keeps one
- * page of rows, and some numbers for each bucket and each shard of a queue, in memory.
+ * end of the index, and counters that differ from a full count. The index must not change meanwhile.
  */
 export async function* checkRows(
   reader: KvReader,

@@ -4,9 +4,8 @@ import { readOutcomes } from "../rows/outcome-rows.ts";
 import { unusableIndex } from "../rows/row-checksum.ts";
 
 /**
- * Checks that the index has an intact outcome for every transaction up to its last one, except those that a policy
- * removed. Throws `INDEX_CORRUPT` with the first missing transaction. This check detects the loss of part of a batch,
- * which checksums cannot detect.
+ * Throws `INDEX_CORRUPT` with the first transaction of the index that lacks an intact outcome which no policy removed.
+ * This detects the loss of part of a batch, which checksums cannot.
  */
 export async function checkTransactions(
   reader: KvReader,

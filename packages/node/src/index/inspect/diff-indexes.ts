@@ -30,8 +30,7 @@ const PROGRESS_EVERY = 10_000;
 
 /**
  * Yields the current documents in which `after` differs from `before`, in key order, and returns the number of equal
- * ones. Each document is read once, and one page of rows of each index is kept in memory. Neither index may change
- * during the comparison.
+ * ones. Neither index may change meanwhile.
  */
 export async function* diffIndexes(
   before: KvReader,

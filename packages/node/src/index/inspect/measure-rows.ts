@@ -9,10 +9,7 @@ export interface RowMeasure {
   valueBytes: number;
 }
 
-/**
- * Measures all rows by kind, in key order. `isIndex` is true if the first byte of each key is a kind. The rows of any
- * other LevelDB database count as one kind.
- */
+/** Measures rows by kind, in key order. Unless `isIndex`, the rows (of any LevelDB database) count as one kind. */
 export async function measureRows(reader: KvReader, isIndex: boolean): Promise<RowMeasure[]> {
   const measures = new Map<number, RowMeasure>();
   for await (const page of reader.range({})) {

@@ -152,8 +152,7 @@ export function configured(
     }
   }
   const scan = Object.keys(value.expire ?? {}).flatMap((bucket) => {
-    // Documents that are older than a rule are scanned for it once. The scan starts at the beginning if the rule is
-    // new, and otherwise where the previous scan stopped.
+    // Older documents are scanned once for a rule: from the beginning if it is new, else from where the scan stopped.
     const isSame = expireText(before?.value, bucket) === expireText(value, bucket);
     const unfinished = before?.scan.find((one) => one.bucket === bucket);
     return isSame ? (unfinished ?? []) : { bucket, after: "" };

@@ -10,10 +10,9 @@ import { parseNumberedStem, ROW, STATE_ROW_KEY, versionRange, versionStem } from
 const ROWS_AT_ONCE = 1_000;
 
 /**
- * Removes the versions of the keys that the last transaction evicted, and returns the state afterwards. A key may have
- * more versions than fit into memory, so they are not removed in the batch of the transaction, but in slices after it,
- * before anything else is applied. Until then, `evicting` of the state is true, and {@link withoutEvicted} hides them.
- * If the process ends in between, this function must be called again.
+ * Removes the versions of the keys that the last transaction evicted, and returns the state afterwards. They may not
+ * fit into memory, so they are removed in slices after the transaction's batch, before anything else is applied, and
+ * again if the process ends in between. Until then, `evicting` is true and {@link withoutEvicted} hides them.
  */
 export async function removeEvicted(kv: KvStore, before: IndexState): Promise<IndexState> {
   const state: IndexState = { ...before, evicting: undefined };

@@ -22,9 +22,7 @@ export interface PurgeReport {
 /** More at once would require more memory, and their ranges would soon cover the whole index anyway. */
 const MAX_EVICTIONS = 10_000;
 
-/**
- * Overwrites evicted data in an index's files, in the order of the evictions, and records its progress in the index.
- */
+/** Overwrites evicted data in an index's files, in the order of the evictions, and records progress in the index. */
 export class EvictionPurge {
   readonly #kv: KvStore;
   /** Serializes writers whose writes depend on the contents of the store. */
@@ -45,8 +43,8 @@ export class EvictionPurge {
   }
 
   /**
-   * Purges for about `withinMs`; the next run continues where this one stopped. `state` returns the current state of
-   * the index. Throws `INDEX_CORRUPT`, the errors of writes to the store, and the reason of `signal`.
+   * Purges for about `withinMs`; the next run continues. `state` returns the index's current state. Throws
+   * `INDEX_CORRUPT`, the errors of writes to the store, and the reason of `signal`.
    */
   async run(
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
@@ -136,9 +134,9 @@ export class EvictionPurge {
 const AFTER = Buffer.from([0]);
 
 /**
- * Returns the key ranges in which the files may hold evicted content of `stems`. These are the ranges of documents and
- * versions and, for a bucket with indexed fields, of all rows of these fields and of removed ones, because the values
- * of earlier versions are no longer known. Other rows about an eviction contain only its key.
+ * Returns the key ranges in which the files may hold evicted content of `stems`: documents, versions and, because
+ * earlier values are unknown, all rows of the bucket's indexed fields and of removed ones. Other rows about an eviction
+ * contain only its key.
  */
 export function evictedRanges(stems: readonly Buffer[], { policies }: IndexState): KvPurgeRange[] {
   const ranges: KvPurgeRange[] = [];
@@ -166,10 +164,7 @@ function anyCount(): boolean {
   return true;
 }
 
-/**
- * Returns the namespace and name, as a comparable string, of a stem, or of the part of a field row's key that follows
- * the field's number.
- */
+/** The namespace and name of a stem, or of what follows the field's number in a field row's key. */
 function withoutBucket(parts: Buffer): string {
   return parts.toString("latin1", partEnd(parts, 0) + 1);
 }

@@ -24,8 +24,8 @@ const NEW_SHARD: Shard = { state: "active", entries: 0, open: 0, epoch: 0, holde
 
 /**
  * The rules of a queue (docs/queues.md), applied to one transaction. Each method is one operation, which sees the
- * effects of the earlier operations of the transaction. Nothing changes in the queue itself, so that an aborted
- * transaction leaves no trace. The rules and the reasons are part of the index version.
+ * effects of earlier ones. The queue itself stays unchanged, so an aborted transaction leaves no trace. The rules and
+ * the reasons are part of the index version.
  */
 export class QueueTransaction {
   /** The shards that the transaction changes. */
@@ -142,7 +142,7 @@ export class QueueTransaction {
 
   /**
    * An eviction needs no epoch, because it must always be possible. It removes the entry from whichever shard it is in,
-   * so that moves in the meantime do not matter, and several keys of an entry may be evicted.
+   * despite moves, and several keys of an entry may be evicted.
    */
   evict(entry: string, number: number | undefined): Reason {
     const refused = this.#evicted.has(entry) ? undefined : this.#writtenTwice(entry);
