@@ -34,7 +34,7 @@ export interface BackupBeginning {
 
 /**
  * Determines how a backup begins. If it lacks the log's beginning, a checkpoint must lead into it. Unless a file
- * records a removal on purpose, nodes write the segments again while the log holds their messages.
+ * records a removal, nodes write the segments again while the log holds their messages.
  */
 export async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
   const { store, logId, log, covered } = options;

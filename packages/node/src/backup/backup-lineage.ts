@@ -19,8 +19,8 @@ export interface LogOrigin {
 export type Lineage = ReadonlyMap<string, LogOrigin | undefined>;
 
 /**
- * Returns the logs that have a backup in a store: one request per thousand segments and, if there are several logs, a
- * read of the first segment of each that is not in `known`.
+ * Returns the logs with a backup in a store: a request per thousand segments and, if there are several logs, a read of
+ * the first segment of each that is not in `known`.
  */
 export async function readLineage(store: CheckpointStore, known: Lineage = new Map()): Promise<Lineage> {
   const ids = await listBackups(store);
@@ -39,8 +39,8 @@ export async function readLineages(stores: readonly CheckpointStore[]): Promise<
 }
 
 /**
- * Returns the logs that a new log replaces if it continues the log `continued`: those that continue that log or one of its
- * predecessors, and are not part of the new log's history.
+ * The logs that a new log replaces if it continues `continued`: those that continue it or a predecessor and are not
+ * part of the new log's history.
  */
 export function replacedLogs(lineage: Lineage, continued: string): string[] {
   const history = lineOf(lineage, continued);

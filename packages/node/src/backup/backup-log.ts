@@ -42,9 +42,9 @@ export interface BackupLogOptions {
 const LISTING_MS = 1_000;
 
 /**
- * A log that is read from its backup in a checkpoint store, and to which nothing can be appended. A damaged segment is
- * skipped if another one holds the same transactions. Otherwise `SEGMENT_CORRUPT` is thrown before any message of the
- * damaged segment is returned. If a read would return messages of two histories, `LOG_REGRESSED` is thrown instead.
+ * A log read from its backup in a checkpoint store. A damaged segment is skipped if another one holds its transactions;
+ * else `SEGMENT_CORRUPT` is thrown before any of its messages is returned. A read that would mix two histories throws
+ * `LOG_REGRESSED`.
  */
 export class BackupLog implements TxLog {
   readonly maxPayload = 0;
@@ -175,8 +175,8 @@ export class BackupLog implements TxLog {
         else await this.#waitForMore(next, signal);
         continue;
       }
-      // If the next segment is unreadable, the messages of this one are still returned, because the next segment is
-      // read again when it is needed. If the next segment belongs to a different history, they are not returned.
+      // If the next segment is unreadable, this one's messages are still returned: it is read again when needed. If it
+      // belongs to a different history, they are not.
       const successor = await following(segment).catch((error: unknown) => {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });
@@ -199,8 +199,8 @@ export class BackupLog implements TxLog {
   }
 
   /**
-   * Returns a segment that holds a transaction, if any. Throws `SEGMENT_CORRUPT` if only damaged ones do, and
-   * `LOG_REGRESSED` if another intact one differs at that position, as only the log shows which is right.
+   * Returns a segment with a transaction, if any. Throws `SEGMENT_CORRUPT` if all are damaged, and `LOG_REGRESSED` if
+   * intact ones differ there, as only the log shows which is right.
    */
   async #load(
     txId: TxId,
@@ -274,8 +274,8 @@ export class BackupLog implements TxLog {
       try {
         this.#fetched = await this.#load(first, undefined);
       } catch (error) {
-        // Two segments contradict each other, but the logs of both histories have this name and offset. The
-        // contradiction is reported when messages are read.
+        // Two segments contradict each other, which reading reports, but both histories' logs have this name and
+        // offset.
         if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         damage ??= error;

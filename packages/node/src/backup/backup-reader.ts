@@ -18,8 +18,8 @@ export interface BackupReaderOptions {
 }
 
 /**
- * The log of a node that has access only to the log's backup: read-only, and closed together with the store. While the
- * store contains no backup, every call throws `LOG_UNREACHABLE`, because one may still appear.
+ * The log of a node that reaches only its backup: read-only, and closed with the store. While the store has no backup,
+ * every call throws `LOG_UNREACHABLE`, because one may still appear.
  */
 export class BackupReader implements TxLog {
   /** Unlimited, because `append` rejects every message anyway. */
@@ -150,8 +150,7 @@ export class BackupReader implements TxLog {
         this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {
         if (signal.aborted) return;
-        // The code that reads the log reports an unreachable store. While the next log cannot be determined, the
-        // current one continues to be read.
+        // The reader reports an unreachable store. Without an answer, the current log continues to be read.
         if (!isCairnError(error)) throw error;
       }
       if (this.#next !== undefined) reading.abort();

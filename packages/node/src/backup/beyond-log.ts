@@ -23,10 +23,9 @@ export interface BackupBeyond {
 }
 
 /**
- * Returns the backups in `stores` with transactions that are not in the history of a log. Either the log has lost them,
- * or an earlier log held them after the point at which it was continued, or they were in a log that was abandoned
- * because an earlier log was continued at an earlier point. A transaction in several backups is attributed to the first
- * of them.
+ * Returns the backups in `stores` with transactions that are not in a log's history: the log lost them, an earlier log
+ * held them after the point at which it was continued, or their log was abandoned because an earlier one was continued
+ * at an earlier point. A transaction in several backups is attributed to the first.
  */
 export async function backupsBeyond(
   log: TxLog,

@@ -25,8 +25,8 @@ export interface EarlierLog {
 }
 
 /**
- * The chain of logs that a log continues, as far as backups in `stores` hold them, by which an index of an earlier log
- * can be brought up to date. A backup is used only if it holds the exact message after which the later log continues.
+ * The chain of logs that a log continues, as far as backups in `stores` hold them. A backup is used only if it holds
+ * the exact message after which the later log continues.
  */
 export class EarlierLogs {
   readonly #stores: readonly CheckpointStore[];
@@ -37,10 +37,9 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the logs, oldest first, that lead from the end of an index to the beginning of the log with the birth
-   * record `birth`; an empty array if the index ends exactly there. Returns undefined if there is no such path, because
-   * `end` is not in the log's history or no backup holds the transactions in between. Throws `LOG_UNREACHABLE` if no
-   * store can be read.
+   * The logs, oldest first, that lead from the end of an index to the beginning of the log with the birth record
+   * `birth`. Undefined if `end` is not in the log's history or no backup holds the transactions in between. Throws
+   * `LOG_UNREACHABLE` if no store can be read.
    */
   async wayFrom(end: HistoryEnd, birth: BirthRecord | undefined): Promise<readonly EarlierLog[] | undefined> {
     const way: EarlierLog[] = [];
@@ -102,8 +101,8 @@ export class EarlierLogs {
   }
 
   /**
-   * Returns the last transaction that the log `logId` and the log with the birth record `birth` have in common, if
-   * known: both continue the same earlier log, directly or not, when a log is recovered twice.
+   * The last transaction common to two logs, if known: both continue the same earlier log, directly or not, when a log
+   * is recovered twice.
    */
   async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
     const ends = await this.ends(birth);

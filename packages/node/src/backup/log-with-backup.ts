@@ -30,9 +30,7 @@ const LISTING_LIMIT_MS = 3_000;
 /** A reader starts over at most this often because the log was trimmed while the backup was being read. */
 const MAX_SEAMS = 100;
 
-/**
- * A log for replaying, with its trimmed messages and the earlier logs that it continues as far as backups hold them.
- */
+/** A log for replaying, with its trimmed messages and the earlier logs that it continues, from backups. */
 export interface LogHistory extends TxLog {
   /** The log's last position, for which no backup is read. Absent if the log itself is a backup. */
   readonly end?: () => Promise<number>;
@@ -41,12 +39,10 @@ export interface LogHistory extends TxLog {
 }
 
 /**
- * Returns a log combined with its backups in `stores`: messages that were trimmed from the log are read from a backup.
- * A backup is used only if it holds the log's first message, at which the two are compared, and the messages directly
- * before it. Of several such backups, the one that goes back furthest is used. An unreadable backup is ignored; the log
- * then begins at its own first message.
- *
- * This is for replaying only. Code that trims, appends or inspects uses the log itself.
+ * Returns a log whose trimmed messages are read from a backup in `stores`: of those that hold the messages directly
+ * before the log's first one and agree with the log on that one, the backup that goes back furthest. An unreadable
+ * backup is ignored; the log then begins at its own first message. For replaying only: code that trims, appends or
+ * inspects uses the log itself.
  */
 export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
   if (log.backup !== undefined) return log;
@@ -143,10 +139,9 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
 }
 
 /**
- * Yields the messages that follow an index, in order and without holes. The messages of earlier logs come from their
- * backups; those of the log follow, as {@link followLog} yields them. No array contains messages of two logs. `upTo` is
- * a position of the log itself. Throws `LOG_TRIMMED` if the backups no longer hold the messages in between, and the
- * errors of {@link followLog}.
+ * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then
+ * those of the log, as {@link followLog} does. No array mixes two logs. `upTo` is a position of the log itself. Throws
+ * `LOG_TRIMMED` if backups lack messages in between, and the errors of {@link followLog}.
  */
 export async function* followHistory(
   log: LogHistory,
@@ -180,8 +175,8 @@ export async function wayToLog(
 }
 
 /**
- * Returns the last transaction of another log that belongs to this log's history. This log continues either the other
- * log or, from an earlier point, the predecessor of the other log. Undefined if no such transaction is known.
+ * The last transaction that another log shares with this log's history, if known. This log continues the other one or,
+ * from an earlier point, its predecessor.
  */
 export async function lastOfEarlier(
   { earlier }: Pick<LogHistory, "earlier">,

@@ -5,8 +5,8 @@ import type { Segment } from "./segment.ts";
 import type { SegmentFile, TxRange } from "./segment-name.ts";
 
 /**
- * Throws `LOG_REGRESSED` if a segment does not continue another one that ends directly before it, within it or at its
- * end. This happens if a writer was suspended while it held messages that the log then lost.
+ * Throws `LOG_REGRESSED` if `after` does not continue `before`, which ends directly before it, within it or at its end:
+ * a writer was suspended while it held messages that the log then lost.
  */
 export function requireContinuation(before: SegmentPlace, after: Segment): void {
   const { first, last } = after.header;

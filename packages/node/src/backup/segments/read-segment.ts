@@ -6,8 +6,8 @@ import type { SegmentBuffers } from "./segment-buffers.ts";
 import type { SegmentFile } from "./segment-name.ts";
 
 /**
- * Reads a whole segment into memory and decodes it; undefined if it was removed. Throws `SEGMENT_CORRUPT` and the
- * store's errors. With `buffers`, the memory is taken from there, and the caller releases the segment.
+ * Reads and decodes a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT` and the store's errors. With
+ * `buffers`, the memory is taken from there, and the caller releases the segment.
  */
 export async function readSegment(
   store: CheckpointStore,

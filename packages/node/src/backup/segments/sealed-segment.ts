@@ -8,10 +8,7 @@ import {
 } from "@cairn/checkpoint";
 import { corruptSegment } from "./segment.ts";
 
-/**
- * An encrypted segment: a line of JSON (the header), and the encrypted segment (docs/encryption.md). The beginning of
- * the line distinguishes it from a plain segment.
- */
+/** How an encrypted segment's first line, its JSON header, begins; plain ones differ (docs/encryption.md). */
 const BEGINNING = Buffer.from('{"format":"cairn-sealed/');
 const NEWLINE = 0x0a;
 /** The maximum length of the header, in bytes. */
@@ -30,8 +27,8 @@ export async function sealSegment(
 }
 
 /**
- * Returns the segment in a file of the store, decrypted if necessary. Throws `SEGMENT_CORRUPT` if it was changed,
- * `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it is not encrypted but must be.
+ * Returns the segment in a file, decrypted if necessary. Throws `SEGMENT_CORRUPT` if it was changed, `KEY_MISSING` if
+ * no key fits, and `PLAIN_REFUSED` if it must be encrypted but is not.
  */
 export async function openSegment(
   file: string,

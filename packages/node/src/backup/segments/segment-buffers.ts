@@ -2,8 +2,8 @@
 const STEP_BYTES = 1024 * 1024;
 
 /**
- * The buffers for the segments that one reader of a log holds at a time. They are reused for later segments, because V8
- * collects large buffers late: without reuse, a replay would hold a dozen segments that it has already applied.
+ * Reuses buffers of the segments that a reader of a log holds at a time. V8 collects large buffers so late that a
+ * replay would hold a dozen applied segments.
  */
 export class SegmentBuffers {
   readonly #free: Buffer[] = [];
@@ -11,8 +11,7 @@ export class SegmentBuffers {
   /** Returns a buffer of at least this size, with any content. */
   take(bytes: number): Buffer {
     const at = this.#free.findIndex(({ length }) => length >= bytes);
-    // If no free buffer is large enough, the new one replaces one of them, so that there are never more buffers than
-    // were in use at one time.
+    // A new buffer replaces a free one that is too small, so there are never more than were in use at one time.
     const [free] = at < 0 ? [] : this.#free.splice(at, 1);
     if (free === undefined) this.#free.pop();
     return free ?? Buffer.allocUnsafeSlow(Math.ceil(bytes / STEP_BYTES) * STEP_BYTES);

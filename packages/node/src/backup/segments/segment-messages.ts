@@ -35,8 +35,8 @@ export async function writeMessages(messages: readonly LogMessage[]): Promise<Bu
 }
 
 /**
- * The messages of a segment, in order. A message is parsed each time it is requested, because objects for all messages
- * would take more memory than the segment itself. The payloads are views into the segment.
+ * A segment's messages, each parsed on request, as objects for all would take more memory than the segment. Payloads
+ * are views into it.
  */
 export class SegmentMessages implements Iterable<LogMessage> {
   readonly #plain: Buffer;
@@ -104,8 +104,8 @@ export class SegmentMessages implements Iterable<LogMessage> {
 }
 
 /**
- * Parses the messages of transactions `first` to `last`. The position of each is its transaction id minus `offset`. If
- * the messages are damaged, throws the error that `corrupt` returns for the reason.
+ * Parses transactions `first` to `last`; a position is the transaction id minus `offset`. `corrupt` makes the error for
+ * damaged messages.
  */
 export async function parseMessages(
   plain: Buffer,

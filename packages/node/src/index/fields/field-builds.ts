@@ -23,8 +23,8 @@ const FIELDS_REMOVED_PER_STEP = 100;
 const EMPTY = new Uint8Array(0);
 
 /**
- * The indexed fields being built, each with the document row up to which it is built (empty before the build begins),
- * as rows of later documents are left to the build. All other fields are complete.
+ * The indexed fields being built, each with the document row up to which it is built (empty before the build begins).
+ * Rows of later documents are left to the build. All other fields are complete.
  */
 export type FieldBuilds = ReadonlyMap<number, Uint8Array>;
 

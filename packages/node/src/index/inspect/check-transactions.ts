@@ -4,8 +4,8 @@ import { readOutcomes } from "../rows/outcome-rows.ts";
 import { unusableIndex } from "../rows/row-checksum.ts";
 
 /**
- * Throws `INDEX_CORRUPT` with the first transaction of the index that lacks an intact outcome which no policy removed.
- * This detects the loss of part of a batch, which checksums cannot.
+ * Throws `INDEX_CORRUPT` with the first transaction of the index whose outcome is missing or damaged, unless a policy
+ * removed it. This detects the loss of part of a batch, which checksums cannot.
  */
 export async function checkTransactions(
   reader: KvReader,

@@ -30,7 +30,7 @@ const PROGRESS_EVERY = 10_000;
 
 /**
  * Yields the current documents in which `after` differs from `before`, in key order, and returns the number of equal
- * ones. Neither index may change meanwhile.
+ * ones. Keeps one page of rows of each index in memory. Neither index may change meanwhile.
  */
 export async function* diffIndexes(
   before: KvReader,
