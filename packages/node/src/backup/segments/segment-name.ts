@@ -6,7 +6,9 @@ export interface SegmentName {
   readonly logId: string;
   readonly first: TxId;
   readonly last: TxId;
-  /** The first 8 digits of the SHA-256 of the last message's anchor, so that segments of different histories have different names. */
+  /**
+   * The first 8 digits of the SHA-256 of the last message's anchor, so that different histories have different names.
+   */
   readonly end: string;
   /** The size before compression, which is the memory that a reader needs; nothing else in a listing shows it. */
   readonly plainBytes?: number | undefined;
@@ -101,8 +103,8 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
 
 /** Earlier transactions were removed on purpose and are not written again, even if the log still holds them. */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
-  // A file that names a transaction beyond the log's end is ignored. No removal could have written it, and it would
-  // keep everything before that transaction out of the backup.
+  // A file that names a transaction beyond the log's end is ignored: no removal wrote it, and it would exclude all
+  // before.
   const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
   const removed = Math.max(1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);

@@ -175,8 +175,7 @@ function misnamed(
 
 async function unzipped(file: string, stored: Buffer, bytes: number): Promise<Buffer> {
   try {
-    // One extra byte is allowed, so that the length reveals excess content. One chunk holds everything, so that nothing
-    // is copied.
+    // One extra byte, so that the length reveals excess content; one chunk, so that nothing is copied.
     return await unzip(stored, {
       maxOutputLength: bytes + 1,
       chunkSize: Math.max(bytes + 1, MIN_CHUNK_BYTES),

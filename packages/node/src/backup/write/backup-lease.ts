@@ -10,8 +10,8 @@ const MAX_LEASE_MS = 600_000;
 const NOT_DURABLE = { durable: false } as const;
 
 /**
- * Runs `work` while this node holds the backup's lease, and returns its result. Returns undefined without running it if
- * another node holds `lease`, unless that one is abandoned: older than `every` (ms), from 10 seconds to 10 minutes.
+ * Runs `work` while this node holds the backup's lease. Returns undefined without running it if another node holds it,
+ * unless that lease is abandoned: older than `every` (ms), which counts as 10 seconds to 10 minutes.
  */
 export async function underLease<T>(
   { store, of, node, storeNow }: BackupTarget,

@@ -32,8 +32,8 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
   /** If true, the look writes even if the newest segment is recent. */
   readonly forced?: boolean;
   /**
-   * When enough transactions had been applied to fill a segment, by this machine's clock (ms). If present, the look
-   * writes even if the newest segment is recent, unless that segment is newer than this time.
+   * When enough had been applied to fill a segment, by this machine's clock (ms). The look then writes even if the
+   * newest segment is recent, unless it is newer than this.
    */
   readonly muchSince?: number | undefined;
   readonly onWritten?: OnWritten;
@@ -73,12 +73,10 @@ export interface BackupLook {
 /** How long a measured difference between the store's clock and this machine's clock is used (ms). */
 const CLOCK_ASKED_MS = 3_600_000;
 /**
- * Looks at the backup of a log once: writes missing segments, merges small ones, and removes those that were merged or
- * have expired. If there is nothing to do, the look lists the backup once and writes nothing. Throws the errors of the
- * store and the log, and `LOG_REGRESSED` if the log does not continue the backup.
- *
- * The lease only saves work: it keeps several nodes from writing the same segments. Correctness does not depend on the
- * lease, because overlapping segments hold the same messages.
+ * Looks at a log's backup once: writes missing segments, merges small ones, and removes merged or expired ones; with
+ * nothing to do, it only lists the backup. Throws the errors of the store and the log, and `LOG_REGRESSED` if the log
+ * does not continue the backup. The lease only saves work: without it, several nodes would write overlapping segments,
+ * which hold the same messages.
  */
 export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
   const { store, log, of, memory, clock } = options;
@@ -93,8 +91,7 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
   const nextGap = (segments: readonly SegmentFile[]): TxRange | undefined =>
     gapsIn(coveredRanges(segments), range)[0];
   const trimmed = await requireSameHistory(target, listing.segments, last);
-  // `describe` is called each time, because an S3 store knows whether it can delete only after it has created an
-  // object, such as the lease.
+  // Asked each time: an S3 store knows only after it has created an object, such as the lease, whether it can delete.
   const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
   const done = new LookResults(listing.segments, options.onWritten);
   const work = async (): Promise<true> => {

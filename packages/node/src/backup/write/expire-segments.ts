@@ -14,8 +14,8 @@ export interface RemovalRules {
   /** The minimum age of a segment that may be removed (ms), by the store's clock. */
   readonly keep: number;
   /**
-   * Returns the last transaction of a verified checkpoint for nodes of this version, if any. Nodes of another version
-   * build from the beginning of the log, which the backup alone may still hold.
+   * The last transaction of a verified checkpoint for nodes of this version; others build from the beginning of the
+   * log, which perhaps only the backup holds.
    */
   readonly verifiedUpTo: () => Promise<TxId | undefined>;
   /** Returns the known logs that this one continues, newest first. If absent, there are none. */
@@ -63,8 +63,8 @@ function oldSegments(segments: readonly SegmentFile[], keep: number, now: number
 }
 
 /**
- * Removes the old segments of a log and of those that it continues, the earliest log's first, because later logs name
- * earlier ones. Returns their names. `now` is by the store's clock. Throws the errors of the store and the log.
+ * Removes old segments of a log and of those it continues, the earliest log's first, because later logs name earlier
+ * ones. Returns their names. `now` is by the store's clock.
  */
 export async function removeOldLineage(
   place: RemovalPlace,
@@ -85,10 +85,9 @@ export async function removeOldLineage(
 }
 
 /**
- * Removes the oldest segments if they are older than `keep`, if no listed checkpoint and no restoring node needs them,
- * and if a verified checkpoint replaces them. Returns their names. `now` is by the store's clock. `shared` is the last
- * transaction that is relevant for an index: transactions after the point at which another log continues this one are
- * removed by age alone. Throws the errors of the store and the log.
+ * Removes the oldest segments if they are older than `keep`, no listed checkpoint or restoring node needs them, and a
+ * verified checkpoint replaces them. Transactions after `shared`, at which another log continues this one, are removed
+ * by age alone. Returns the names. `now` is by the store's clock. Throws the errors of the store and the log.
  */
 export async function removeOldSegments(
   place: RemovalPlace,
@@ -101,16 +100,15 @@ export async function removeOldSegments(
   if (old.length === 0) return [];
   const verified = await verifiedUpTo();
   if (verified === undefined) return [];
-  // Checkpoints are listed last, after everything else has been decided. Any checkpoint published after that is newer
-  // than the segments to remove.
+  // Checkpoints are listed last: any published after that is newer than the segments to remove.
   const needed = Math.min(verified, await firstNeeded(place));
   const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
   return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
 }
 
 /**
- * Removes a backup's first segments and returns their names; the caller has made sure that they are not needed. Records
- * the new beginning first, so that no node writes them again or fills a hole up to `through`.
+ * Removes a backup's first segments, which are not needed, and returns their names. Records the new beginning first, so
+ * that no node writes them again or fills a hole up to `through`.
  */
 export async function removeFirst(
   { store, of, node }: RemovalPlace,

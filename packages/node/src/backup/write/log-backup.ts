@@ -68,17 +68,15 @@ interface State {
 
 /** The maximum number of runs of transactions in the status. A backup has only one, unless it has holes. */
 const REPORTED_RANGES = 10;
-/**
- * The bounds of the random delay of a look once a segment is full, as a part of the period and in ms; it spreads nodes.
- */
+/** The bounds of a look's random delay once a segment is full (part of the period; ms), which spreads nodes. */
 const HURRY_PART = 0.1;
 const MAX_HURRY_MS = 5_000;
 /** The maximum share of time spent reading segments to verify them. */
 const MAX_READ_SHARE = 0.1;
 
 /**
- * Keeps a log's backup in a store up to date, without a coordinator: each node looks 0.9 to 1.1 periods after the
- * newest segment was written, or earlier if enough has been applied to fill one, and the first to look writes.
+ * Keeps a log's backup up to date without a coordinator: each node looks 0.9 to 1.1 periods after the newest segment
+ * was written, or earlier if enough was applied to fill one; the first to look writes.
  */
 export class LogBackup {
   readonly #parts: LogBackupParts;
@@ -115,8 +113,7 @@ export class LogBackup {
   status(txId: TxId): LogBackupStatus {
     const { store, options } = this.#parts;
     const { look, lookedAt, nextLookAt, coveredUntil, error, failures } = this.#state;
-    // If the log has lost its end, or may have, the new messages in its place are not in any backup, whatever their
-    // numbers suggest.
+    // If the log may have lost its end, no backup holds the new messages in its place, whatever their numbers suggest.
     const isLost = isCairnError(error, "LOG_REGRESSED") || isCairnError(error, "LOG_TRIMMED");
     const isKnown = look !== null && !isLost;
     const transactions = isKnown ? missingIn(look.covered, { first: look.logBegin, last: txId }).count : null;
@@ -235,8 +232,7 @@ export class LogBackup {
       run?.failed(error);
       throw error;
     }
-    // A successful look after a failure is reported even if there was nothing to do, because it shows that the failure
-    // is over.
+    // The first successful look after failures is reported even without work: it shows that the failure is over.
     if (this.#state.failures > 0) run ??= events?.begin("backup");
     const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
     const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;

@@ -57,8 +57,8 @@ export async function tidyBackup(
 }
 
 /**
- * Returns the segments whose transactions one longer segment contains, with that one. Of two that differ only in
- * compression, the one that sorts later is superseded, so that two never supersede each other on any node.
+ * Segments whose transactions one longer segment contains, with that one. If only compression differs, the one that
+ * sorts later is superseded, so that no two nodes remove both.
  */
 export function superseded(segments: readonly SegmentFile[]): { segment: SegmentFile; by: SegmentFile }[] {
   const found: { segment: SegmentFile; by: SegmentFile }[] = [];
@@ -130,8 +130,8 @@ async function mergeSegments(
 }
 
 /**
- * Removes superseded segments after comparing the longer one with the end of each. Calls `onRemoved` for each one
- * removed, so that the caller knows them if the store fails.
+ * Removes superseded segments after comparing the longer one with each one's end. Calls `onRemoved` for each, as the
+ * store may fail later.
  */
 async function removeSuperseded(
   target: BackupTarget,
@@ -140,8 +140,7 @@ async function removeSuperseded(
   onRemoved: (segment: SegmentFile) => void,
 ): Promise<void> {
   const found = superseded(segments);
-  // Only one longer segment is in memory at a time. Because it stays in the store, the segments that it supersedes can
-  // be removed in any order without leaving a hole.
+  // One longer segment is in memory at a time. It stays, so those that it supersedes can go in any order.
   for (const by of new Set(found.map((one) => one.by))) {
     const kept = target.signal.aborted ? undefined : await readUsable(target, by, onDamaged, () => undefined);
     if (kept === undefined) continue;

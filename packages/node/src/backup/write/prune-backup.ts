@@ -23,8 +23,8 @@ const LEASE_TRIES = 20;
 const LEASE_RETRY_MS = 1_000;
 
 /**
- * Plans the removal of each segment that begins by `through`. Throws `CONFLICT` if the newest verified checkpoint,
- * which ends at `verified`, does not replace them, or if the log ends before `through`.
+ * Plans to remove the segments that begin by `through`. Throws `CONFLICT` if the newest verified checkpoint, which ends
+ * at `verified`, does not replace them, or if the log ends before `through`.
  */
 export async function planThrough(
   { store, of, log }: BackupTarget,
@@ -63,9 +63,9 @@ export async function planThrough(
 }
 
 /**
- * Plans the removal of each segment that ends after the last transaction that the log and its backup share. The log has
- * lost the transactions after that one. Throws `CONFLICT` if the log holds no shared transaction (those that it has
- * trimmed may be shared or lost), and `SEGMENT_CORRUPT` if the last shared one cannot be determined.
+ * Plans to remove the segments that end after the last transaction that the log, which has lost later ones, shares with
+ * its backup. Throws `CONFLICT` if the log holds no shared one (trimmed ones may be shared or lost), and
+ * `SEGMENT_CORRUPT` if the last shared one cannot be determined.
  */
 export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   const { store, of, log } = target;
@@ -90,9 +90,7 @@ export async function pruneThrough(target: BackupTarget, { segments, txId }: Bac
   return await exclusively(target, () => removeFirst(target, segments, txId));
 }
 
-/**
- * Removes the segments of {@link planLost} from the end. First writes the part that one shares with the log separately.
- */
+/** Removes the segments of {@link planLost}, last first, after writing the part that one shares with the log. */
 export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, async () => {
     const removed: string[] = [];

@@ -44,7 +44,7 @@ export interface VerifiedBackup {
 
 /**
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
- * log, and checkpoints. Passes every problem to `onProblem`. Throws the errors of the store and the log.
+ * log, and checkpoints. Throws the errors of the store and the log.
  */
 export async function verifyBackup(
   options: VerifyBackupOptions,
@@ -92,9 +92,7 @@ export async function verifyBackup(
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
 }
 
-/**
- * Returns the holes in a backup: between its runs, and before the first run if it starts after the recorded beginning.
- */
+/** The holes in a backup: between its runs, and before the first if it starts after the recorded beginning. */
 export function holesOf(covered: readonly TxRange[], begins: readonly { readonly txId: TxId }[]): TxRange[] {
   const [run] = covered;
   const last = covered.at(-1)?.last ?? 0;

@@ -29,8 +29,8 @@ export interface BackupTarget {
   /** Returns the store's time (ms since 1970). */
   readonly storeNow: () => number;
   /**
-   * Returns the checksum ({@link payloadChecksum}) of a transaction in the history of an index that agrees with the log;
-   * undefined if the index does not remember it. If absent, there is no such index.
+   * The checksum ({@link payloadChecksum}) of a transaction in an index that agrees with the log, if there is one that
+   * remembers it.
    */
   readonly checksumAt?: ((txId: TxId) => number | undefined) | undefined;
 }
@@ -41,8 +41,8 @@ export interface WrittenSegment extends SegmentFile {
 }
 
 /**
- * Writes a run of transactions from the log as segments, one in memory at a time. Throws the errors of the log and the
- * store. The caller has compared the two ({@link requireSameHistory}), which returned `trimmed`.
+ * Writes transactions from the log as segments, one in memory at a time. Throws the errors of the log and the store.
+ * `trimmed` comes from {@link requireSameHistory}, which has compared the two.
  */
 export async function writeSegments(
   target: BackupTarget,
@@ -102,17 +102,15 @@ export async function writeSegment(
   } catch (error) {
     if (!isCairnError(error, "CONFLICT")) throw error;
   }
-  // Each header names the node that wrote the segment, so the stored segment may have a different size. It is not
-  // listed if it has since been merged.
+  // The stored segment names another node, so its size may differ. It is not listed if it has since been merged.
   const listed = (await store.list(file)).find((one) => one.name === file);
   return { ...name, name: file, bytes, modifiedAt: storeNow(), ...listed, isNew: false };
 }
 
 /**
- * Throws `LOG_REGRESSED` if the backup's last transaction differs from the one in the log. In that case, the log has
- * lost its end, and its current content does not continue the backup. If the log has trimmed that transaction, an index
- * that agrees with the log takes its place, and the transaction's message is returned. Without such an index, nothing
- * shows that the log continues the backup, and `LOG_TRIMMED` is thrown.
+ * Throws `LOG_REGRESSED` if the backup's last transaction differs in the log, which has then lost its end. If the log
+ * has trimmed that transaction, an index that agrees with the log takes its place, and its message is returned; without
+ * such an index, throws `LOG_TRIMMED`.
  */
 export async function requireSameHistory(
   target: Pick<BackupTarget, "log" | "store" | "checksumAt"> & {
