@@ -6,9 +6,7 @@ export interface SegmentName {
   readonly logId: string;
   readonly first: TxId;
   readonly last: TxId;
-  /**
-   * The first 8 digits of the SHA-256 of the last message's anchor, so that different histories have different names.
-   */
+  /** The first 8 digits of the SHA-256 of the last message's anchor: other histories have other names. */
   readonly end: string;
   /** The size before compression, which is the memory that a reader needs; nothing else in a listing shows it. */
   readonly plainBytes?: number | undefined;

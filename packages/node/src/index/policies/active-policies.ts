@@ -135,7 +135,7 @@ export function appliesTo({ conditions }: Conditions, document: Json): boolean {
   });
 }
 
-/** Returns the policies after transaction `revision` set `json`. Indexed fields keep their numbers, which are never reused. */
+/** The policies after transaction `revision` set `json`. Indexed fields keep their numbers, which are never reused. */
 export function configured(
   before: StatePolicies | undefined,
   json: Uint8Array,
