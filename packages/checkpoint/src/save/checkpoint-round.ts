@@ -38,10 +38,7 @@ interface Look {
 /** The result of a look that found that a checkpoint of this log is due. */
 type Due = Look & { readonly logId: string };
 
-/**
- * The result of a round. `newest` is this log's newest checkpoint as far as the round knows, `storeNow` is the store's
- * time at the look, and `storeAhead` is how far the store's clock is ahead of this machine's (ms).
- */
+/** `newest` is the newest known checkpoint, `storeNow` the store's time, `storeAhead` its clock's lead (ms). */
 export type TakeOutcome = Look &
   (
     | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
@@ -55,9 +52,8 @@ export type TakeOutcome = Look &
   );
 
 /**
- * Runs one round: looks at the store and decides, takes the lease if a checkpoint is due, looks again, and captures,
- * uploads and publishes. After an error, nothing new is listed. Sweeping is a separate step, so that its failure cannot
- * affect the saved checkpoint.
+ * Runs one round. After an error, nothing new is listed. Sweeping is separate, so that its failure cannot affect the
+ * saved checkpoint.
  */
 export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
   take.onStep?.("looking", 0);
@@ -163,10 +159,7 @@ const MAX_MANIFESTS_PER_LOOK = 4;
 
 export type LookMemory = ReturnType<typeof lookMemory>;
 
-/**
- * Creates the memory that the checkpointer of `node` has of its store between looks. Each finding is reported once.
- * Times are milliseconds since 1970 by the store's clock.
- */
+/** What a node's checkpointer remembers between looks. Times are in ms since 1970, by the store's clock. */
 export function lookMemory(node: string, clock: Clock, onWarning: (warning: CheckpointerWarning) => void) {
   const startedAt = clock.now();
   /** The time at which this process started, by the store's clock; undefined before its first look. */
@@ -188,9 +181,8 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
 
   return {
     /**
-     * Returns the time at which the newest checkpoint counts as taken: the recorded time or, if that is in the future,
-     * the time at which it was first seen. If it counted as taken "now" at every look, no node would save another one
-     * until the recorded time.
+     * Returns when the newest checkpoint counts as taken: the recorded time or, if that is in the future, the time at
+     * which it was first seen, because no node would save another one until the recorded time.
      */
     takenAt({ name, manifest }: StoredCheckpoint, storeNow: number): number {
       const takenAt = Date.parse(manifest.takenAt);

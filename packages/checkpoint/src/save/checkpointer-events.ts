@@ -13,9 +13,8 @@ export interface CheckpointerWarning {
 export type RoundStep = "looking" | "capturing" | "uploading" | "publishing" | "sweeping";
 
 /**
- * The events that a checkpointer reports as they happen. Durations are in milliseconds. However the round ends, each
- * `begun` is followed by exactly one of `taken`, `skipped` and `failed`, and each `sweep-begun` by exactly one of
- * `swept` and `sweep-failed`.
+ * Durations are in ms. Each `begun` is followed by exactly one of `taken`, `skipped` and `failed`, and each
+ * `sweep-begun` by exactly one of `swept` and `sweep-failed`.
  */
 export type CheckpointerEvent =
   | { readonly type: "begun"; readonly forced: boolean }

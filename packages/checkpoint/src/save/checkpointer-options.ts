@@ -11,9 +11,8 @@ export interface CheckpointerOptions {
   /** The folder that contains captures until they are uploaded. */
   readonly checkpointDir: string;
   /**
-   * The owner of the captures: the first round removes what earlier processes of this owner left. Two processes may
-   * have the same node id, but they never have the same index open, so the path of the index is the best owner.
-   * Defaults to the node's id.
+   * The first round removes the captures that earlier processes of this owner left. The path of the index is the best
+   * owner, because two processes never have the same index open. Defaults to the node's id.
    */
   readonly captureOwner?: string;
   readonly keepDirBetweenCheckpoints: boolean;
@@ -27,9 +26,6 @@ export interface CheckpointerOptions {
   /** The approximate interval at which nodes verify the cluster's newest checkpoint. By default, they never do. */
   readonly verifyEvery?: number;
   readonly compression: "none" | "gzip";
-  /**
-   * The delay of the first look after the node has become ready. By default, it is short and random. This is not a
-   * configuration parameter; it is meant for programs whose node should look only on request.
-   */
+  /** The delay of the first look (ms), for nodes that should look only on request. Random by default. */
   readonly firstLookAfter?: number;
 }

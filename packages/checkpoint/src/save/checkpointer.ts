@@ -254,10 +254,7 @@ class ScheduledCheckpointer implements Checkpointer {
     }
   }
 
-  /**
-   * Sweeps the store. Returns whether that may have freed space. A failure is reported but not thrown, because the
-   * checkpoint has been saved, or another error keeps it from being saved.
-   */
+  /** Returns whether this may have freed space. Reports a failure, but does not throw it: saving comes first. */
   async #sweep(logId: string): Promise<boolean> {
     const { source, options } = this.#parts;
     const startedAt = this.#clock.now();

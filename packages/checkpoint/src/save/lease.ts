@@ -19,9 +19,8 @@ const MAX_GRANTED_LEASE_MS = 60_000;
 const MIN_GRANTED_LEASE_MS = 3_000;
 
 /**
- * Returns how long the lease of an upload is valid without being renewed (ms). A node that dies while uploading delays
- * the cluster by that time, so the duration is at most half a period, but never so short that a busy machine loses the
- * lease.
+ * Returns how long a lease is valid without being renewed (ms): at most half a period, because a node that dies while
+ * uploading delays the cluster by that time, but long enough that a busy machine does not lose it.
  */
 export function leaseDuration(approxFrequency: number): number {
   return Math.min(MAX_GRANTED_LEASE_MS, Math.max(MIN_GRANTED_LEASE_MS, approxFrequency / 2));
@@ -82,10 +81,7 @@ export class Lease {
     this.#ttlMs = Math.min(options.ttlMs, MAX_CREDIBLE_LEASE_MS);
   }
 
-  /**
-   * Aborted once another node has taken over the lease, or may have done so. The reason is `CONFLICT`, or the error
-   * with which the renewal failed.
-   */
+  /** Aborted once another node may have taken over the lease: with `CONFLICT`, or the error of the failed renewal. */
   get lost(): AbortSignal {
     return this.#lost.signal;
   }
@@ -146,8 +142,7 @@ export class Lease {
       if (this.#isSettled) this.#progress = { bytes: 0 };
       const leavesUploads =
         this.#store.tidy !== undefined && (this.#progress.archive ?? this.#unfinished[0]) !== undefined;
-      // If files cannot be removed, or if sweeps have to find unfinished uploads, the file remains, and records that
-      // the lease has ended.
+      // If files cannot be removed, or sweeps have to find unfinished uploads, the file stays and records the end.
       if (leavesUploads || this.#store.describe?.()?.canDelete === false) {
         const ended = this.#text({ expiresAt: new Date(0).toISOString() });
         await this.#store.replace(this.#file, ended, this.#tag);
@@ -161,10 +156,7 @@ export class Lease {
     }
   }
 
-  /**
-   * Returns the content of a renewed lease, and the time at which it expires, by this machine's clock. It is counted
-   * from before the request, so that it is never later than the time in the store.
-   */
+  /** The expiry by this machine's clock counts from before the request, so it is never later than the store's. */
   async #renewed(): Promise<{ readonly text: string; readonly until: number }> {
     const until = this.#options.clock.now() + this.#ttlMs;
     const now = await this.#store.now();
@@ -206,10 +198,7 @@ export class Lease {
     this.#requireHeld();
   }
 
-  /**
-   * The decision depends on the clock and not on the store's response, because a process that was suspended, or waited
-   * for a response, must notice before it continues.
-   */
+  /** Consults the clock, because a process that was suspended or waiting must notice before it continues. */
   #requireHeld(): void {
     if (this.#isOver())
       this.#lost.abort(this.#renewalError ?? lost("The lease of this upload expired before it was renewed."));

@@ -65,9 +65,8 @@ const PUBLISH_TRIES = 4;
 const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
- * Captures, packs, uploads and publishes a checkpoint under `lease`, until `signal` is aborted. After a failure, the
- * checkpoint is not listed, and uploaded files are removed as far as the store allows; a later sweep removes the rest.
- * If the copy is damaged, throws `INDEX_CORRUPT`, and also reports the damage to the source.
+ * Captures, packs, uploads and publishes a checkpoint under `lease`. After a failure, it is not listed, and a sweep
+ * removes what remains. If the copy is damaged, throws `INDEX_CORRUPT` and tells the source.
  */
 export async function saveCheckpoint(
   take: SaveOptions,
@@ -184,9 +183,8 @@ function manifestOf(
 }
 
 /**
- * Writes a manifest, which makes its archive a checkpoint. Retries if the store's response was lost. Before each retry,
- * `confirm` throws if another node may have taken over in the meantime. Throws `CONFLICT` if the name belongs to
- * another manifest.
+ * Writes a manifest, which makes its archive a checkpoint. Retries if the response was lost; before each retry,
+ * `confirm` throws if another node may have taken over. Throws `CONFLICT` if the name belongs to another manifest.
  */
 export async function publishManifest(
   store: CheckpointStore,
@@ -216,14 +214,10 @@ export async function publishManifest(
   }
 }
 
-/**
- * Removes the files that a failed round has written, unless a node is restoring or has verified the checkpoint.
- * `reason` is the error that the caller throws.
- */
+/** Removes the files of a round that failed with `reason`, unless a node restores or has verified the checkpoint. */
 async function unpublish(store: CheckpointStore, name: string, reason: unknown): Promise<void> {
   try {
-    // The manifest is also removed: if only the response was lost, it exists, and other nodes may already rely on the
-    // checkpoint.
+    // If only the response was lost, the manifest exists, and other nodes may already rely on it.
     const isReserved = (await readReservations(store)).reserved.has(name);
     if (isReserved || (await store.read(checkpointFile(name, "verified"))) !== undefined) return;
     await removeCheckpoint(store, name);

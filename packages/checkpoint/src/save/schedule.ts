@@ -1,21 +1,12 @@
 import { backoffMs } from "../timing/backoff.ts";
 
-/**
- * The shortest interval between looks, and the width of the range above it from which the interval is drawn, as
- * fractions of the period. The interval is random so that nodes do not look at the same moment.
- */
+/** The shortest interval, and the range of a random addition that spreads the nodes' looks (in periods). */
 const EARLIEST = 0.9;
 const SPREAD = 0.2;
-/**
- * The maximum delay of the first look, as a fraction of the period. The look comes soon but at a random time, so that
- * nodes that start together look at different times.
- */
+/** The maximum delay of the first look, in periods. It is random, because nodes may start together. */
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
-/**
- * The bounds of the delay (ms) while there is no checkpoint, because the log had no transactions yet: its first ones
- * may come at any time, and must not wait a whole period for their checkpoint.
- */
+/** The bounds (ms) while a log without transactions has no checkpoint: its first ones must not wait a whole period. */
 const FIRST_CHECKPOINT_MIN_MS = 60_000;
 const FIRST_CHECKPOINT_MAX_MS = 300_000;
 /** The factor while another node uploads: if that fails, the cluster need not wait a whole period for the next one. */
@@ -26,10 +17,7 @@ const AFTER_LEASE_MS = 1_000;
 const FIRST_RETRY_MS = 5_000;
 const RETRY_PART = 0.25;
 
-/**
- * Returns how long after becoming ready a node first looks at the store (ms): within 30 seconds, or a tenth of a shorter
- * period. `random` is at least 0 and below 1.
- */
+/** Returns the random delay of the first look (ms). `random` is at least 0 and below 1. */
 export function firstLookDelay(approxFrequency: number, random: number): number {
   return random * Math.min(approxFrequency * FIRST_LOOK_PART, MAX_FIRST_LOOK_MS);
 }
@@ -48,12 +36,11 @@ export interface LookSituation {
 }
 
 /**
- * Returns the time until the next look (ms). The look is due when the newest checkpoint is 0.9 to 1.1 periods old or,
- * if it is already older, that long after this look. While there is none, it is due one to five minutes after this look,
- * or after such an interval if that is shorter. While another node uploads, the next look comes after a tenth of such an
- * interval or, if that is sooner, at a random time soon after its lease has expired, because it may have died. Any number
- * of nodes save about one checkpoint per period: in simulations, one node saves 1.00, five save 1.07, and a hundred save
- * 1.11. The longest gap is 1.10 periods.
+ * Returns the time until the next look (ms): until the newest checkpoint is 0.9 to 1.1 periods old or, if it is older,
+ * such an interval. While there is none, one to five minutes, or such an interval if that is shorter. While another
+ * node uploads, a tenth of an interval or, if sooner, until a random time soon after its lease expires, because it may
+ * have died. In simulations, one node saves 1.00 checkpoints per period, five save 1.07, and a hundred 1.11; the
+ * longest gap is 1.10 periods.
  */
 export function nextLookDelay(situation: LookSituation): number {
   const {
@@ -76,10 +63,7 @@ export function nextLookDelay(situation: LookSituation): number {
   return due > storeNow ? due - storeNow : interval;
 }
 
-/**
- * Returns whether the newest checkpoint or segment, of this age (ms), is so recent that no node saves another one yet.
- * No node schedules a look before this age is reached. Clocks and timers may be off by a millisecond.
- */
+/** Returns whether a checkpoint or segment of this age (ms) rules out another one yet. Clocks may be off by 1 ms. */
 export function isTooSoon(approxFrequency: number, age: number): boolean {
   return age + 1 < approxFrequency * EARLIEST;
 }
@@ -94,9 +78,8 @@ export function retryDelay(approxFrequency: number, failures: number, random: nu
 }
 
 /**
- * Returns how long an upload may take while it yields to the node's other work (ms). When the upload ends, the
- * checkpoint is that old, and no other node has begun one in the meantime. docs/checkpointing.md explains how to choose
- * a frequency for which this suffices.
+ * Returns how long an upload may take while it yields to other work (ms): when it ends, the checkpoint is that old, and
+ * no other has begun. docs/checkpointing.md explains which frequencies suffice.
  */
 export function uploadTime(approxFrequency: number): number {
   return approxFrequency / 20;
@@ -119,9 +102,8 @@ export interface RoundSituation {
   /** Whether a checkpoint newer than `newest` is known to be damaged and must be replaced. Defaults to false. */
   readonly isNewerDamaged?: boolean;
   /**
-   * The estimated time that a joining node would need to replay the transactions after `newest`, and the budget below
-   * which nothing is saved (ms). Undefined if there is no such budget, or if not every node could read those
-   * transactions.
+   * The estimated time to replay the transactions after `newest`, and the budget below which nothing is saved (ms).
+   * Undefined without a budget, or if not every node could read those transactions.
    */
   readonly tail?: { readonly replayMs: number; readonly budgetMs: number } | undefined;
   /** The last transaction of this node's index; undefined if it has none. */
