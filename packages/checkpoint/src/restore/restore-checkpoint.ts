@@ -51,11 +51,10 @@ export interface FindOptions {
 }
 
 /**
- * The only search for checkpoints to continue from. Yields those of `stores`, best first: the newest one, and of equal
- * ones that of the first store. One that is marked as damaged is reported in its turn, and yielded after all others,
- * because the mark may be wrong. Manifests are read on demand. A store that fails is reported and skipped, but a
- * resource shortage in this process (`SYSTEM_REFUSED`) is thrown. If all stores fail, the first error (`STORE_*`) is
- * thrown, so that unreachable stores never appear to be empty.
+ * The only search for checkpoints to continue from. Yields the best first: the newest and, of equal ones, that of the
+ * first store. One marked as damaged is yielded after all others, because the mark may be wrong. A failing store is
+ * reported and skipped, but `SYSTEM_REFUSED` is thrown. If all stores fail, the first `STORE_*` is thrown, so that
+ * unreachable stores never appear empty.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],
@@ -78,8 +77,7 @@ export async function* findCandidates(
   if (first !== undefined && unreachable.length === stores.length) throw first[1];
   for (const [store, error] of unreachable) options.onUnreachable?.(store, error);
 
-  // Stores that failed after they were listed. Reading another manifest from one of them would probably end in
-  // another timeout.
+  // Stores that failed after they were listed. Reading from one again would probably end in another timeout.
   const lost = new Set<CheckpointStore>();
   const marked: Candidate[] = [];
   listed.sort((a, b) => newestFirst(a.files.parsed, b.files.parsed) || a.rank - b.rank);
@@ -167,16 +165,13 @@ export interface RestoreResult {
 const RETRY_BACKOFF = { firstMs: 200, maxMs: 60_000 };
 const RELEASE_TIMEOUT_MS = 5_000;
 const ABORTED_RELEASE_TIMEOUT_MS = 1_000;
-/**
- * Codes of errors that are not caused by a candidate. After such an error, the store is not tried again, and the
- * restore does not end as if there were no candidate.
- */
+/** Not a candidate's fault: the store is not tried again, and the restore does not end as if there were none. */
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
- * Restores the newest checkpoint that is accepted and passes verification. A bad one is reported, and the next older
- * one is tried. If nothing could be restored and a store could not be read, throws that store's error, so that the
- * caller tries again instead of assuming an empty store. Throws `CONFLICT` if `targetDir` is not empty.
+ * Restores the newest checkpoint that is accepted and verified. If none could be and a store could not be read, throws
+ * the store's error, so that the caller tries again instead of assuming an empty store. Throws `CONFLICT` if
+ * `targetDir` is not empty.
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoreResult> {
   const { stores, signal } = options;
@@ -268,8 +263,7 @@ async function fetchAndPlace(options: RestoreOptions, { name, manifest, store }:
   const { stagingDir, targetDir, signal, onProgress } = options;
   const dir = join(stagingDir, `restore-${randomBytes(4).toString("hex")}`);
   try {
-    // The manifest is read after the reservation is made: a sweep that did not find the reservation has removed the
-    // manifest by now.
+    // Read after the reservation: a sweep that did not find the reservation has removed the manifest by now.
     const published = await unlessAborted(store.read(checkpointFile(name, "manifest")), signal);
     if (published === undefined)
       throw new CairnError(

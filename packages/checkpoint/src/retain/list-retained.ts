@@ -15,10 +15,7 @@ import type { RetentionDecision, RetentionPolicy } from "./retention.ts";
 /** The store, and the policy that applies to the checkpoints of one log in it. */
 export interface RetainedOptions {
   readonly store: CheckpointStore;
-  /**
-   * The log, the policy for its checkpoints, and the time of the store's clock (ms since 1970), which the caller knows:
-   * reading the clock of a folder writes a file. If it is absent, nothing is decided.
-   */
+  /** If absent, nothing is decided. `storeNow` (ms since 1970) is given, because reading it may write a file. */
   readonly own?:
     | { readonly logId: string; readonly policy: RetentionPolicy | undefined; readonly storeNow: number }
     | undefined;
@@ -33,8 +30,8 @@ export interface RetainedListing extends CheckpointListing {
 }
 
 /**
- * Lists the checkpoints of all logs in a store, newest first, with what a sweep of this log would decide. The log itself
- * is not consulted. Reads every manifest once, and writes nothing. Throws the store's errors (`STORE_*`).
+ * Lists all logs' checkpoints, newest first, with what a sweep of this log would decide without consulting the log.
+ * Reads every manifest once, and writes nothing. Throws `STORE_*`.
  */
 export async function listRetained({
   store,

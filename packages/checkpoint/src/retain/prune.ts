@@ -26,21 +26,15 @@ export interface PruneOptions {
   readonly policy?: RetentionPolicy | undefined;
   /** The format that nodes of this version can restore. */
   readonly format: NonNullable<CheckpointSource["format"]>;
-  /**
-   * As in {@link CheckpointSource}. If it is absent, the log was not consulted, so both the newest checkpoints by time
-   * and the newest by transaction are kept.
-   */
+  /** Without it, the log was not consulted, and the newest checkpoints both by time and by transaction are kept. */
   readonly agrees?: (manifest: Manifest) => Promise<boolean>;
   /** Whether checkpoints of other logs are removed once there are enough of this one. Defaults to false. */
   readonly otherLogs?: boolean;
-  /**
-   * Whether checkpoints with transactions that the log has lost are removed once there are enough that agree with it.
-   * Defaults to false.
-   */
+  /** Whether checkpoints with transactions that the log lost are removed once enough agree. Defaults to false. */
   readonly lost?: boolean;
   /**
-   * Whether unusable checkpoints are removed once they have not been written to for an hour, and whether checkpoints of
-   * this log with a mark of damage are removed once there are enough others. Defaults to false.
+   * Whether unusable checkpoints are removed an hour after the last write, and this log's damaged ones once there are
+   * enough others. Defaults to false.
    */
   readonly damaged?: boolean;
 }
@@ -178,10 +172,7 @@ function enoughToRestore({ policy }: PruneOptions, own: ReadonlyMap<string, OwnD
   return kept >= (policy?.retainAtLeast ?? 1);
 }
 
-/**
- * Checkpoints of another log, or of a history that the log lost, are removed only on request, and never if there are
- * too few to restore from.
- */
+/** Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain. */
 function decideHistory(
   { logId, otherLogs, lost }: PruneOptions,
   own: OwnDecision | undefined,

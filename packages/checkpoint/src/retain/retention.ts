@@ -1,7 +1,4 @@
-/**
- * The rule that determines the checkpoints that a sweep keeps: the newest `retainAtLeast`, and those younger than
- * `retainNewerThan` (ms). At least one of the two is given.
- */
+/** A sweep keeps the newest `retainAtLeast` and those younger than `retainNewerThan` (ms). At least one is given. */
 export interface RetentionPolicy {
   readonly retainNewerThan?: number;
   /** At least 1. */
@@ -12,9 +9,7 @@ export interface RetainedCheckpoint {
   readonly name: string;
   /** Milliseconds since 1970 by the store's clock. */
   readonly takenAt: number;
-  /**
-   * Whether nodes of this version can restore it. Only checkpoints that they can restore count towards `retainAtLeast`.
-   */
+  /** Whether nodes of this version can restore it, so that it counts towards `retainAtLeast`. */
   readonly current: boolean;
   /** Whether it has been verified. The newest verified checkpoint is always kept. Defaults to false. */
   readonly verified?: boolean;
@@ -33,11 +28,10 @@ export interface RetentionDecision {
 const OTHER_FORMAT_GRACE_MS = 86_400_000;
 
 /**
- * Decides which of `checkpoints` (of one log, newest first) are kept: the newest `retainAtLeast` that nodes can restore
- * and that were not found damaged, and, if a duration is given, those taken within `retainNewerThan` of `now`. A time
- * in the future counts as now. Without a policy, all are kept. No checkpoint is removed while there are fewer than
- * `retainAtLeast` newer ones that nodes can restore. The newest verified one is always kept, and those that only
- * another version can restore are kept for a day.
+ * Decides which of a log's `checkpoints` (newest first) are kept: the newest `retainAtLeast` that nodes can restore and
+ * that are not damaged, and those taken within `retainNewerThan` of `now` or in the future; without a policy, all. None
+ * is removed while fewer than `retainAtLeast` newer ones can be restored. The newest verified one is always kept, and
+ * those that only another version can restore are kept for a day.
  */
 export function decideRetention(
   checkpoints: readonly RetainedCheckpoint[],
@@ -48,8 +42,7 @@ export function decideRetention(
     return checkpoints.map(({ name }) => ({ name, keep: true, because: "no retention policy is set" }));
   }
   const { retainNewerThan } = policy;
-  // Even a policy with only a duration must not remove the checkpoint that was just saved or, in a full store, the last
-  // one.
+  // Even a policy with only a duration keeps the checkpoint that was just saved or, in a full store, the last.
   const atLeast = Math.max(1, policy.retainAtLeast ?? 1);
   const trusted = checkpoints.find(({ current, verified }) => current && verified === true)?.name;
   // The number of checkpoints kept so far that this version can restore.

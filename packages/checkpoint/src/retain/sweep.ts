@@ -114,9 +114,8 @@ async function tidyUploads(
 export async function removeCheckpoint(store: CheckpointStore, name: string): Promise<void> {
   // The manifest is removed first, so that a reader that still finds it can rely on the archive.
   await store.remove(checkpointFile(name, "manifest"));
-  // A restore creates a reservation and then reads the manifest again. Therefore, either the restore will find
-  // the manifest missing, or its reservation is already visible here, in which case the archive is kept until the
-  // reservation ends.
+  // A restore creates its reservation before it reads the manifest again: it either finds the manifest missing, or its
+  // reservation is visible here and keeps the archive.
   if ((await readReservations(store)).reserved.has(name)) return;
   await removeLeftovers(store, name);
 }
@@ -133,8 +132,7 @@ async function outdated(
   listed: readonly CheckpointFiles[],
 ): Promise<{ name: string; because: string }[]> {
   if (policy === undefined) return [];
-  // Checkpoints of a history that the log has lost are neither counted nor removed here; `prune` removes them on
-  // request.
+  // Checkpoints of a lost history are neither counted nor removed here; `prune` removes them on request.
   const { own } = await ownCheckpoints(readCheckpoints(store, listed), {
     store,
     logId,
@@ -144,10 +142,7 @@ async function outdated(
   return decideRetention(own, policy, await store.now()).filter(({ keep }) => !keep);
 }
 
-/**
- * Returns the names of checkpoints whose archives have no manifest, have not been written to for `graceMs` (default: an
- * hour), and are not being uploaded.
- */
+/** Names the archives without a manifest, not written to for `graceMs` (default: an hour), and not being uploaded. */
 export async function deadArchives(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],
@@ -175,9 +170,8 @@ interface OwnLog {
 }
 
 /**
- * Returns a log's checkpoints among `found` (newest first), as retention sees them, and the names of those whose
- * history the log has lost. Each checkpoint records its own history at the ends of older ones, so a lost history is
- * recognized even if the log has since been trimmed.
+ * Returns a log's checkpoints among `found` (newest first), and the names of those whose history it lost. Each records
+ * its history at the ends of older ones, so a lost history is recognized even after trimming.
  */
 export async function ownCheckpoints(
   found: AsyncIterable<StoredCheckpoint | SkippedCheckpoint> | Iterable<StoredCheckpoint>,

@@ -19,9 +19,8 @@ export interface TaggedText {
 /** Content that worker threads can write to a file. */
 export interface DirectContent {
   /**
-   * Writes all of the content to the descriptor `file`, and returns the number of bytes. If writing fails, throws the
-   * error that `explain` returns for the failure. Nothing is written to the file after the promise settles, except by a
-   * call that was hanging when the signal was aborted.
+   * Writes all content to the descriptor `file`, and returns the number of bytes. Throws what `explain` returns for a
+   * failure. After the promise settles, only a call that hung when the signal was aborted may still write.
    */
   writeTo(
     file: number,
@@ -41,15 +40,9 @@ export interface UploadOptions {
   readonly signal?: AbortSignal | undefined;
   /** The same content, for stores that write it to a file. They may use it instead of the stream. */
   readonly direct?: DirectContent | undefined;
-  /**
-   * The approximate number of bytes, which the true number rarely exceeds. A store that uploads in parts chooses the
-   * size of the parts accordingly.
-   */
+  /** The approximate size (bytes), rarely exceeded, from which a store chooses the size of parts. */
   readonly expectedBytes?: number | undefined;
-  /**
-   * Whether other nodes use the file as soon as it is complete, without a manifest. After a failure, such a file stays if
-   * it is complete nevertheless, because another node may already rely on it.
-   */
+  /** Whether nodes use the file without a manifest. If it is complete, it then stays even after a failure. */
   readonly isUsedAtOnce?: boolean;
 }
 
@@ -63,10 +56,7 @@ export interface StoreFindings {
 }
 
 export interface ChangeOptions {
-  /**
-   * Whether the change survives a power loss once the call resolves. Defaults to true. It is false for leases, because
-   * each flush delays other data that is being flushed to the disk, such as a log.
-   */
+  /** Whether the change survives a power loss. Defaults to true; false for leases, because flushes delay other data. */
   readonly durable?: boolean;
 }
 
@@ -86,14 +76,11 @@ export interface CheckpointStore {
   readonly location: string;
   /** The identity of the store, if {@link location} does not identify it; {@link isSamePlace} compares it. */
   readonly identity?: string;
-  /**
-   * Lists the files whose names begin with `prefix`, in name order. Returns an empty list if nothing was ever written
-   * to the store.
-   */
+  /** Lists the files whose names begin with `prefix`, in name order; none if the store was never written to. */
   list(prefix: string): Promise<StoredFile[]>;
   /**
-   * Writes a file of any size from a stream. Resolves once the file is durable. Throws `CONFLICT` if the file exists,
-   * instead of overwriting it, and the stream's own error, even one that comes before the stream is read.
+   * Writes a file of any size, and resolves once it is durable. Throws `CONFLICT` if the file exists, and the stream's
+   * own error, even one that comes before the stream is read.
    */
   upload(name: string, content: Readable, options?: UploadOptions): Promise<{ bytes: number }>;
   /** Returns the content as a stream. Throws `NOT_FOUND` if the file does not exist. */
@@ -110,34 +97,25 @@ export interface CheckpointStore {
   now(): Promise<number>;
   /** Whether only one of several concurrent calls of {@link create} succeeds. */
   readonly exclusive: boolean;
-  /**
-   * The keys with which the content of the store is encrypted. The callers of the store encrypt and decrypt, so that
-   * archives are encrypted on worker threads. If it is absent, nothing is encrypted.
-   */
+  /** The keys of the store's content. Callers encrypt and decrypt, so that archives are encrypted on worker threads. */
   readonly encryption?: StoreEncryption | undefined;
-  /**
-   * Whether every node of the cluster can read the files that one of them writes. If it is absent, this is unknown, and
-   * the log is not trimmed on the basis of the store's checkpoints.
-   */
+  /** Whether every node can read what one writes. If unknown, the store's checkpoints do not let the log be trimmed. */
   readonly shared?: boolean;
   /** Whether every write is rejected, for stores that are used only for restoring. Defaults to false. */
   readonly readOnly?: boolean;
   /** Returns the capabilities that the store has detected; undefined before the detection. */
   describe?(): StoreFindings | undefined;
   /**
-   * Frees the space of unlisted uploads of dead writers: uploads for which `isDead` returns true and which began before
-   * `before` (by the store's clock), and those named in `unfinished`, whenever they began, because some services list
-   * uploads only by their exact name. Returns the names. Stores in which such uploads are listed, or disappear by
-   * themselves, do not need this method.
+   * Frees the space of unlisted uploads of dead writers: those for which `isDead` returns true and which began before
+   * `before` (by the store's clock), and those in `unfinished`, because some services list uploads only by their exact
+   * name. Returns the names. Not needed where such uploads are listed or disappear by themselves.
    */
   tidy?(options: {
     readonly before: number;
     readonly isDead: (name: string) => boolean;
     readonly unfinished?: readonly string[];
   }): Promise<readonly string[]>;
-  /**
-   * Releases resources, and aborts requests that have no signal of their own. The content of the store is not affected.
-   */
+  /** Releases resources, and aborts requests that have no signal of their own. The content is unaffected. */
   close(): Promise<void>;
 }
 

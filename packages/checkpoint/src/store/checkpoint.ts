@@ -41,8 +41,7 @@ export function parseCheckpointName(text: string): CheckpointName | undefined {
   const [, tx = "", day = "", hours = "", minutes = "", seconds = "", suffix = ""] = match;
   const name = { txId: Number(tx), takenAt: Date.parse(`${day}T${hours}:${minutes}:${seconds}Z`), suffix };
   if (!Number.isSafeInteger(name.txId) || Number.isNaN(name.takenAt)) return undefined;
-  // 2026-02-31 is parsed as a day in March, so only a string that survives parsing and formatting unchanged is a valid
-  // name.
+  // 2026-02-31 is parsed as a day in March, so a valid name must survive parsing and formatting unchanged.
   return formatCheckpointName(name) === text ? name : undefined;
 }
 
@@ -78,10 +77,7 @@ export const FileName = z
   .max(255)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/, "expected a plain file name");
 
-/**
- * Digests, stored in an index, of its log's whole history up to a transaction. Values at the same transaction can be
- * compared.
- */
+/** Digests of a log's whole history up to a transaction. Values at the same transaction can be compared. */
 const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sha256 });
 /** A manifest has the newest, some at increasing distances before it, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
@@ -194,10 +190,7 @@ function verifiedChecksum(text: string): string | undefined {
   return text.trimEnd() === whole ? checksum : undefined;
 }
 
-/**
- * Decodes the manifest of the checkpoint `name`. Throws `CHECKPOINT_CORRUPT` if the text is not a valid manifest or
- * belongs to another checkpoint. Drops unknown fields, which a later version may have added.
- */
+/** Throws `CHECKPOINT_CORRUPT` if invalid or of another checkpoint. Drops fields that a later version added. */
 export function decodeManifest(name: string, text: string): StoredManifest {
   const value = parseManifestText(name, text);
   const sha256 = verifiedChecksum(text);

@@ -80,10 +80,7 @@ export function unfinishedOf(ended: LeaseRecord | undefined): string[] {
   return [...unfinished, ...(archive === undefined ? [] : [archive])].slice(-MAX_UNFINISHED);
 }
 
-/**
- * Records in a lease that has ended that `archives` have no unfinished uploads left. Does not change a lease acquired
- * since.
- */
+/** Records in an ended lease, unless it was acquired since, that `archives` have no unfinished uploads left. */
 export async function settleUnfinished(
   store: CheckpointStore,
   file: string,

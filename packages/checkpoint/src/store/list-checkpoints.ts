@@ -197,10 +197,7 @@ const ONE_CHECKPOINT = new Set<string>([
   "PLAIN_REFUSED",
 ]);
 
-/**
- * Returns whether a checkpoint was skipped because it is encrypted with other keys, although it belongs to the log
- * `logId` or, if none is given, to any log.
- */
+/** Returns whether a checkpoint of this log, or of any, was skipped because it is encrypted with other keys. */
 export function isKeyMissing({ error, logId: of }: SkippedCheckpoint, logId: string | undefined): boolean {
   return error.code === "KEY_MISSING" && (logId === undefined || of === logId);
 }

@@ -25,9 +25,8 @@ export async function sealManifest(
 }
 
 /**
- * Decodes the manifest of the checkpoint `name`, and decrypts it if it is encrypted. Throws `CHECKPOINT_CORRUPT` for one
- * that is invalid or was changed, `KEY_MISSING` for one that cannot be decrypted, and `PLAIN_REFUSED` for one that is
- * not encrypted but must be.
+ * Throws `CHECKPOINT_CORRUPT` for an invalid or changed manifest, `KEY_MISSING` for one that cannot be decrypted, and
+ * `PLAIN_REFUSED` for one that is not encrypted but must be.
  */
 export async function openManifest(
   name: string,

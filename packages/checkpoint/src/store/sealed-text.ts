@@ -33,9 +33,8 @@ export async function sealText(
 }
 
 /**
- * Returns the text of a file, decrypted if it is encrypted. `parse` parses JSON. Throws the error that `corrupt` returns
- * if the file was changed, `KEY_MISSING` if it cannot be decrypted, and `PLAIN_REFUSED` if it is not encrypted but must
- * be.
+ * Returns the decrypted text of a file. Throws what `corrupt` returns if it was changed, `KEY_MISSING` if it cannot be
+ * decrypted, and `PLAIN_REFUSED` if it is not encrypted but must be. `parse` parses JSON.
  */
 export async function openText(
   file: string,

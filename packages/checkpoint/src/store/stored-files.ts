@@ -12,10 +12,7 @@ export function isStoreName(name: string): boolean {
   return segments.length <= 2 && segments.every((segment) => SEGMENT.test(segment));
 }
 
-/**
- * Throws `CHECKPOINT_CORRUPT` for a name that {@link isStoreName} rejects: names also come from manifests and users,
- * and must not lead out of the store.
- */
+/** Throws `CHECKPOINT_CORRUPT`: names also come from manifests and users, and must not lead out of the store. */
 export function requireStoreName(name: string): void {
   if (isStoreName(name)) return;
   throw new CairnError(
@@ -27,10 +24,7 @@ export function requireStoreName(name: string): void {
 
 const PLAIN_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
-/**
- * Returns a log's id as it occurs in names of files: the id itself or, if it could not be part of a name, the first 32
- * hexadecimal digits of its SHA-256.
- */
+/** The id or, if it could not be part of a file's name, the first 32 hexadecimal digits of its SHA-256. */
 export function idInName(logId: string): string {
   return PLAIN_ID.test(logId) ? logId : createHash("sha256").update(logId).digest("hex").slice(0, 32);
 }

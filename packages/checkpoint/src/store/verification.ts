@@ -19,10 +19,7 @@ export type Verification = z.infer<typeof VerificationSchema>;
 /** The identity of a checkpoint that was verified. */
 type VerifiedManifest = Pick<StoredManifest, "sha256">;
 
-/**
- * Marks a checkpoint as verified, after it was read back, unpacked, opened and digested. Replaces any existing mark,
- * including one of damage.
- */
+/** Call after the checkpoint was read back, unpacked, opened and digested. Replaces any mark, even one of damage. */
 export async function markVerified(
   store: CheckpointStore,
   name: string,
@@ -34,8 +31,7 @@ export async function markVerified(
   const verification = VerificationSchema.parse({ verifiedAt, node, digest, manifest: manifest.sha256 });
   // The digest tells about the content, so it is encrypted as well.
   const text = await sealText({ name: file }, `${JSON.stringify(verification, null, 1)}\n`, store.encryption);
-  // If several nodes mark a checkpoint at once, it does not matter whose mark remains, because the marks are
-  // equivalent.
+  // If several nodes mark a checkpoint at once, any mark may remain, because they are equivalent.
   const before = await store.read(file);
   if (before === undefined) await store.create(file, text);
   else await store.replace(file, text, before.tag);
@@ -46,9 +42,8 @@ export async function markVerified(
 }
 
 /**
- * Marks checkpoints as damaged instead of verified, so that every node sees the damage in the listing. Damaged
- * checkpoints do not count as saved, and neither trimming nor retention relies on them. Damage that is visible in the
- * listing or the manifest receives no mark, because such a checkpoint may be incomplete only because it is still being
+ * Lets every node see the damage in the listing. Damaged checkpoints do not count as saved, and neither trimming nor
+ * retention relies on them. Damage visible in the listing or manifest is not marked: the checkpoint may still be being
  * copied.
  */
 export async function markDamaged(
