@@ -51,10 +51,7 @@ export function createHeader(recipients: readonly Uint8Array[]): { fileKey: Buff
   return { fileKey, header };
 }
 
-/**
- * Reads the header at the beginning of `content`, and decrypts the file's key with the first identity that can. Returns
- * the size of the header. Throws {@link AgeError}.
- */
+/** Decrypts the file's key with the first identity that can. Returns the header's size. Throws {@link AgeError}. */
 export function openHeader(
   content: Buffer,
   identities: readonly Uint8Array[],

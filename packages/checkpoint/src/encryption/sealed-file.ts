@@ -6,10 +6,7 @@ import { AgeError } from "./age-header.ts";
 import { AgeWriter, type ByteSource, decrypted } from "./age-payload.ts";
 import type { MacKey, StoreEncryption } from "./key-file.ts";
 
-/**
- * A file of a store that is encrypted as a whole. Its header names the file and authenticates it, because anyone who
- * knows a recipient could have encrypted it.
- */
+/** A file encrypted as a whole. Its header authenticates it and its name: anyone who knows a recipient can encrypt. */
 const FORMAT = "cairn-sealed/1";
 /** The number of bytes that are processed at a time, so that the event loop is not blocked. */
 const SLICE_BYTES = 1024 * 1024;
@@ -60,10 +57,7 @@ export async function sealFile(
   return { header: { format: FORMAT, ...signed, macs }, encrypted };
 }
 
-/**
- * Decrypts a file, after it has been authenticated. If the file or its name was changed, throws the error that `corrupt`
- * returns for the reason; throws `KEY_MISSING` if no identity fits.
- */
+/** Throws what `corrupt` returns if the file or its name was changed, and `KEY_MISSING` if no identity fits. */
 export async function openSealed(
   file: string,
   header: SealedHeader,

@@ -166,8 +166,7 @@ async function* encrypted(
     for (const part of parts) at += part.copy(memory, at);
     return memory.subarray(0, length);
   };
-  // The head waits for the first content. If it could not be stored before any piece was requested, nothing would close
-  // the files that are read meanwhile.
+  // The head waits for the first content: were it never stored, nothing would close the files that are read meanwhile.
   let parts = [writer.head];
   for await (const piece of pieces) {
     throttle.slices(piece, (slice) => parts.push(...writer.update(slice)));

@@ -21,8 +21,7 @@ import {
 } from "./archive-pieces.ts";
 import { SLICE_BYTES, Throttle } from "./throttle.ts";
 
-// Two threads run this module: one reads files as plain tar pieces, and the other turns them into an archive, which it
-// writes or sends.
+// Two threads run this module: one reads files as plain tar pieces, and the other writes or sends the archive.
 
 export interface ReadOrder extends PackedFiles {
   readonly role: "read";
@@ -30,10 +29,7 @@ export interface ReadOrder extends PackedFiles {
 
 export interface PackOrder extends ArchiveOrder {
   readonly role: "pack";
-  /**
-   * The descriptor to write to. If it is absent, the archive is sent: `pieces` pieces at once, and one more for each
-   * {@link PackRequest}.
-   */
+  /** The descriptor to write to. If absent, `pieces` pieces are sent at once, and one per {@link PackRequest}. */
   readonly file?: number;
   readonly pieces: number;
 }
@@ -41,10 +37,7 @@ export interface PackOrder extends ArchiveOrder {
 /** Sent to the packing thread for each piece that the receiver takes. */
 export type PackRequest = "one more";
 
-/**
- * Sent by the packing thread: its progress and, if there is no file, pieces of the archive; finally the result or the
- * failure.
- */
+/** Progress, with pieces of the archive if there is no file; finally the result or the failure. */
 export type PackMessage =
   | { readonly done: number; readonly piece?: ArrayBuffer }
   | { readonly packed: PackedArchive }
@@ -55,10 +48,7 @@ type ReadMessage = TarPiece | "end" | { readonly failed: SentError };
 
 /** The number of pieces, enough to keep both threads busy. */
 const PIECES = 4;
-/**
- * The minimum number of bytes between two progress reports, except before the last. It is large because the receiver
- * has other work to do.
- */
+/** The minimum number of bytes between two reports. It is large because the receiver has other work to do. */
 const REPORT_BYTES = 16 * 1024 * 1024;
 /** Larger flushes would block other users of the disk, and smaller ones would wait for the disk too often. */
 const FLUSH_BYTES = 16 * 1024 * 1024;

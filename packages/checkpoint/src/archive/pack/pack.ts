@@ -28,10 +28,7 @@ export interface PackOptions {
   readonly onProgress?: (bytes: number) => void;
   /** Whether to use worker threads. By default, they are used if the files are large enough. */
   readonly threads?: boolean;
-  /**
-   * The approximate time that writing to a file may take while this thread is busy (ms). By default, there is no limit,
-   * and the rate is the one that suits this thread best.
-   */
+  /** The approximate time (ms) that writing to a file may take while this thread is busy. Defaults to no limit. */
   readonly withinMs?: number;
   /** Once this is aborted, the work runs at full speed even while this thread is busy. */
   readonly hurry?: AbortSignal | undefined;
@@ -40,10 +37,7 @@ export interface PackOptions {
 /** An archive that is packed while it is consumed: no file is read until then, and no temporary file is written. */
 export interface Packing {
   readonly archive: Readable;
-  /**
-   * The same content, for stores that can receive it without passing it through this thread. Only one of the two may be
-   * consumed.
-   */
+  /** The same content, without passing through this thread. Only one of the two may be consumed. */
   readonly direct?: DirectContent;
   /** Returns the approximate length of the archive in bytes. The true length is rarely larger. */
   expectedBytes?(): Promise<number>;
@@ -65,10 +59,9 @@ const PIECES_IN_FLIGHT = 3;
 const writeFile = promisify(write);
 
 /**
- * Packs the regular files of `dir` into one tar archive, in the order of their names, and computes the digests that its
- * manifest needs. Reading, hashing and, where the store supports it, writing are done by worker threads of low
- * priority, so that the node keeps serving. Packing fails with `CHECKPOINT_CORRUPT` at an entry that is not a plain
- * file, and with `CHECKPOINT_INCOMPLETE` at a file that is removed or truncated in the meantime.
+ * Packs the regular files of `dir` into a tar archive, ordered by name, and computes the digests for its manifest.
+ * Worker threads of low priority do the work, so that the node keeps serving. Fails with `CHECKPOINT_CORRUPT` at an
+ * entry that is not a plain file, and with `CHECKPOINT_INCOMPLETE` at a file that is removed or truncated meanwhile.
  */
 export function packDirectory(dir: string, options: PackOptions = {}): Packing {
   const { compression = "none", tables = false, onProgress = () => undefined } = options;
@@ -146,10 +139,7 @@ async function writeHere(
   }
 }
 
-/**
- * Packs and writes on worker threads, at `bytesPerSecond` while this thread is busy. Nothing is written to `file` after
- * the promise settles, except by a call that was hanging when the signal was aborted.
- */
+/** After the promise settles, only a call that hung when the signal was aborted may still write to `file`. */
 async function writeOnThreads(
   order: ArchiveOrder,
   file: number,

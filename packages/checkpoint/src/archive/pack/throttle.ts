@@ -15,11 +15,10 @@ const FIELDS = 3;
 const SPARE_BYTES_PER_SECOND = 12 * 1024 * 1024;
 
 /**
- * Returns the rate of background threads while the main thread is busy, in bytes per second. On two processors, the p99
- * latency of a concurrent writer was 1.2 times its normal value at 16 MB/s, 3 times at 80 MB/s and 12 times at full
- * speed, regardless of the threads' priority (`pnpm bench --only writer`): other threads wait not only for the
- * background threads, but also for the work that these cause in the kernel and in V8. The rate is higher only if all
- * `bytes` would otherwise take longer than `withinMs`.
+ * Returns the rate of background threads while the main thread is busy (bytes per second); higher only if all `bytes`
+ * would take longer than `withinMs`. On two processors, a concurrent writer's p99 latency was 1.2 times its normal
+ * value at 16 MB/s, 3 times at 80 MB/s and 12 times at full speed, whatever the threads' priority (`pnpm bench --only
+ * writer`): others also wait for the work that the threads cause in the kernel and in V8.
  */
 export function backgroundRate(
   bytes: number,
@@ -89,10 +88,7 @@ const IDLE_UTILIZATION = 0.02;
 /** The number of samples. Their majority decides, so that a single task does not change the result. */
 const SAMPLES = 5;
 
-/**
- * Limits background threads to `bytesPerSecond` while this thread is busy, because requests on this thread also need
- * the processors. Otherwise, the threads run at full speed. Once `hurry` is aborted, they always run at full speed.
- */
+/** Limits background threads while this thread is busy and needs the processors, but not once `hurry` is aborted. */
 export function throttleWhileBusy(bytesPerSecond: number, hurry?: AbortSignal): Throttling {
   const throttle = new Throttle();
   throttle.setRate(bytesPerSecond);

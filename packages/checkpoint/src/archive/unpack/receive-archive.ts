@@ -93,9 +93,8 @@ export interface Receiving {
 const CHUNK_BYTES = 256 * 1024;
 
 /**
- * Unpacks an archive into `sink`, and verifies everything against the manifest while streaming. Throws
- * `CHECKPOINT_CORRUPT` for content that is not in the manifest and `CHECKPOINT_INCOMPLETE` for missing content. Never
- * writes more than the manifest lists.
+ * Unpacks an archive into `sink`, and verifies it while streaming. Throws `CHECKPOINT_CORRUPT` for content that is not
+ * in the manifest and `CHECKPOINT_INCOMPLETE` for missing content. Never writes more than the manifest lists.
  */
 export async function receiveArchive(receiving: Receiving): Promise<void> {
   const { manifest, sink } = receiving;

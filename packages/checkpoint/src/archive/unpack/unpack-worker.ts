@@ -133,8 +133,7 @@ async function* chunksSentTo(
 function serveWrites({ dir }: WriteOrder, peer: MessagePort): void {
   const writer = fileWriter(dir);
   let failed: SentError | undefined;
-  // Requests arrive while another one is being served. Each waits for the previous one, because the pieces of a file
-  // must stay in order.
+  // Each request waits for the previous one, because the pieces of a file must stay in order.
   let before: Promise<void> = Promise.resolve();
 
   async function attempt(work: () => Promise<void>): Promise<{ failed?: SentError }> {

@@ -30,11 +30,10 @@ interface Target {
 }
 
 /**
- * Creates `dir`, writes the files of an archive into it, and verifies everything against the manifest while streaming.
- * Throws `CHECKPOINT_CORRUPT` for content that is not in the manifest, `CHECKPOINT_INCOMPLETE` for missing content, and
- * errors of the disk with their codes, such as `DISK_FULL`, and errors of the archive's store as the store explains
- * them. After a failure, the caller removes `dir`. Never writes more than the manifest lists. After a success,
- * everything has been flushed.
+ * Creates `dir`, writes the files of an archive into it, verified against the manifest, and flushes them. Throws
+ * `CHECKPOINT_CORRUPT` for content that is not in the manifest, `CHECKPOINT_INCOMPLETE` for missing content, the disk's
+ * errors, such as `DISK_FULL`, and the store's. After a failure, the caller removes `dir`. Never writes more than the
+ * manifest lists.
  */
 export async function unpackArchive(
   archive: StoredContent,

@@ -37,9 +37,8 @@ export interface FilesystemStoreOptions {
   /** The time without writes after which the writer of a temporary file counts as dead (ms). Defaults to an hour. */
   readonly temporaryGraceMs?: number;
   /**
-   * A folder in which this process remembers that the store is on a volume: after a restart without that volume, the
-   * store is unreachable instead of empty. The folder is created only if its parent exists. By default, nothing is
-   * remembered.
+   * A folder, created if its parent exists, in which this process remembers that the store is on a volume: after a
+   * restart without it, the store is unreachable instead of empty. By default, nothing is remembered.
    */
   readonly rememberIn?: string;
 }
@@ -60,9 +59,8 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 
   /**
-   * Returns whether the folder exists. Throws if it existed before and has disappeared, or is now on another file system
-   * without files of a store, because that means that a volume was unmounted, not that the store is empty.
-   * {@link FolderMemory} detects the same after a restart.
+   * Throws if the folder has disappeared, or is now on another file system without files of a store, because a volume
+   * was unmounted, and the store is not empty. {@link FolderMemory} detects the same after a restart.
    */
   async function isThere(): Promise<boolean> {
     try {
@@ -91,8 +89,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
   async function temporary(name: string): Promise<Awaited<ReturnType<typeof createTemporary>>> {
     const before = await isThere();
-    // The temporary file is always next to the archives, because that is where sweeps search for temporary files of
-    // dead writers.
+    // Always next to the archives, because sweeps search there for temporary files of dead writers.
     const file = await createTemporary(root);
     try {
       if (name.includes("/")) await makeOwnFolder(dirname(pathOf(name)));

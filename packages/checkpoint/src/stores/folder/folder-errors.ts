@@ -8,9 +8,8 @@ import {
 } from "@cairn/kv";
 
 /**
- * Converts file system errors about a store's folder to `STORE_*`, and shortages of this process or machine to
- * `SYSTEM_REFUSED`, because they are not failures of the store. Other errors are returned unchanged. `doing` is a
- * participle phrase for the message, such as "writing a.tar".
+ * Converts file system errors to `STORE_*`, and shortages of this process or machine, which are not the store's
+ * failures, to `SYSTEM_REFUSED`. `doing` is a participle phrase for the message, such as "writing a.tar".
  */
 export function folderError(error: unknown, doing: string, location: string): unknown {
   const code = systemErrorCode(error);

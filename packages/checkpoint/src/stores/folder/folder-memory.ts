@@ -72,10 +72,7 @@ export class FolderMemory {
   }
 }
 
-/**
- * Counts the file systems on the existing part of the path from the root to `folder`. Unlike device numbers, the count
- * survives a reboot.
- */
+/** Counts the file systems on the path to `folder`. Unlike device numbers, the count survives a reboot. */
 async function countFileSystems(folder: string): Promise<number> {
   const way: string[] = [];
   for (let at = folder; ; at = dirname(at)) {

@@ -52,9 +52,8 @@ export async function fill(file: TemporaryFile, text: string): Promise<void> {
 }
 
 /**
- * Gives a finished temporary file the name `target`; `done` is false if that name already exists. The temporary file is
- * removed in any case. `atomic` is false if several concurrent writers may have succeeded. Nothing is flushed to the
- * disk unless `durable` is true.
+ * Gives a temporary file the name `target`, and removes it in any case; `done` is false if the name exists. `atomic` is
+ * false if several concurrent writers may have succeeded. Flushed only if `durable`.
  */
 export async function publishNew(
   file: TemporaryFile,
@@ -115,18 +114,15 @@ export async function replaceIfUnchanged(
   tag: string,
   currentTag: () => Promise<string | undefined>,
 ): Promise<boolean> {
-  // The claim is named after the content to be replaced, so that a process that replaces other content uses another
-  // claim and does not have to wait.
+  // Named after the content to be replaced, so that a process that replaces other content does not wait.
   const claim = join(root, `${TEMPORARY_PREFIX}claim-${basename(target)}-${tag.slice(0, 16)}`);
   try {
-    // The file is flushed before the claim is taken: a process that dies while it holds the claim delays the others, so
-    // it should hold the claim only briefly.
+    // Flushed before the claim is taken, because a process that dies while it holds the claim delays the others.
     await file.handle.sync();
     // Both times come from the file system, because this machine's clock may differ.
     if (!(await take(claim, (await file.handle.stat()).mtimeMs))) return false;
     try {
-      // The tag is compared after the claim is taken, because an earlier holder of the same claim may have changed the
-      // content.
+      // Compared after the claim is taken, because an earlier holder may have changed the content.
       if ((await currentTag()) !== tag) return false;
       await rename(file.path, target);
     } finally {

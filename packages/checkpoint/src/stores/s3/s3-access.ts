@@ -57,8 +57,7 @@ export function s3Access(settings: S3Settings): S3Access {
   const { location } = settings;
   let client: Promise<sdk.S3> | undefined;
   let lastDate: number | undefined;
-  // This controller aborts requests that have no signal of their own. It is replaced after each close, because the
-  // store may be used again.
+  // Aborts requests without a signal of their own. Replaced after each close, because the store may be used again.
   let closing = new AbortController();
   return {
     settings,
@@ -122,14 +121,12 @@ async function connect(settings: S3Settings, onDate: (date: number) => void): Pr
     maxAttempts: settings.maxAttempts,
     requestChecksumCalculation: checksums,
     responseChecksumValidation: checksums,
-    // Omitting this header saves a round trip for each part. A refusal would already have arrived when the upload
-    // began.
+    // Omitting this saves a round trip per part. A refusal would have arrived when the upload began.
     expectContinueHeader: false,
     customUserAgent: "cairn",
     requestHandler: {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
-      // The timeout limits silence instead of whole requests, because a large part may take a long time on a slow
-      // connection.
+      // Limits silence instead of whole requests, because a large part may take long on a slow connection.
       socketTimeout: requestTimeout,
       httpAgent: agent,
       httpsAgent: agent,

@@ -1,9 +1,6 @@
 import { Readable } from "node:stream";
 
-/**
- * The received part of a body, which may have been interrupted. The chunks are kept as they were received, because
- * joining them would cost more than anything else.
- */
+/** The received part of a body. Its chunks are kept, because joining them would cost more than anything else. */
 export interface PartialBody {
   /** The maximum number of bytes of the body. */
   readonly room: number;

@@ -6,14 +6,10 @@ import { askRange, fetchRange } from "./s3-range.ts";
 
 /** The size of the first range. The range is received immediately, so that no connection waits for the reader. */
 const FIRST_RANGE_BYTES = 256 * 1024;
-// A range is smaller than half a part, because received data is in many small buffers, which take more memory than
-// their content.
+// Less than half a part, because the many small buffers of received data take more memory than their content.
 const RANGE_BYTES = 3 * 1024 * 1024;
 
-/**
- * Returns the object's content in order, fetched in concurrent ranges. At most as many ranges are in memory as may be
- * in flight. Throws `NOT_FOUND` if the object does not exist.
- */
+/** Returns the content, fetched in concurrent ranges, in order. Throws `NOT_FOUND` if there is no such object. */
 export async function openContent(
   access: S3Access,
   name: string,

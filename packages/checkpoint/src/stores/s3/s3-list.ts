@@ -3,9 +3,7 @@ import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { pauseBefore } from "./s3-pause.ts";
 import { isStoreName } from "../../store/stored-files.ts";
 
-/**
- * Lists the files whose names begin with `prefix`, in the order of their names. Sends one request per thousand objects.
- */
+/** Lists files by `prefix`, in the order of their names, with one request per thousand objects. */
 export async function listObjects(access: S3Access, prefix: string): Promise<StoredFile[]> {
   const { prefix: own, location } = access.settings;
   const doing = "listing its files";
@@ -52,10 +50,7 @@ function decoded(key: string | undefined): string | undefined {
   }
 }
 
-/**
- * Returns whether an object that was just written is listed. Tries a few times, because some services list new objects
- * late.
- */
+/** Tries a few times, because some services list new objects late. */
 export async function listsObject(access: S3Access, Key: string, signal: AbortSignal): Promise<boolean> {
   for (let attempt = 0; attempt < access.settings.maxAttempts; attempt++) {
     if (attempt > 0) await pauseBefore(attempt - 1);

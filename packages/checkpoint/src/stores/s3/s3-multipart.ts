@@ -7,10 +7,7 @@ import { abortUpload } from "./s3-unfinished.ts";
 
 /** An upload in parts. It occupies space in the bucket until it is completed or aborted, although it is not listed. */
 export interface MultipartUpload {
-  /**
-   * Sends a part. Parts may be sent concurrently and in any order. Afterwards, the part's memory belongs to the caller
-   * again.
-   */
+  /** Parts may be sent concurrently and in any order. Afterwards, the memory belongs to the caller again. */
   send(part: Part, signal: AbortSignal): Promise<void>;
   /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
   complete(condition: object, signal: AbortSignal | undefined): Promise<void>;

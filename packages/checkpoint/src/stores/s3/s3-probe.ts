@@ -33,9 +33,8 @@ export function conditionTag(etag: string, style: EtagStyle): string {
 }
 
 /**
- * Detects what the service and the credentials support, with about a dozen small requests. Leaves nothing behind or, if
- * objects may not be removed, always the same single object. Throws `STORE_DENIED` if the service does not list that
- * object.
+ * Detects what service and credentials support, with about a dozen small requests. Leaves at most one object, always
+ * the same, and only if it may not be removed. Throws `STORE_DENIED` if that is not listed.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);

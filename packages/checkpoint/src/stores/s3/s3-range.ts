@@ -66,8 +66,7 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
   const { name, start, end } = range;
   const doing = `reading ${name}`;
   const received = emptyBody(end - start);
-  // The number of consecutive responses without data. As long as there is progress, the download continues, however
-  // often the connection breaks.
+  // Consecutive responses without data: with progress, the download continues, however often it breaks.
   for (let fruitless = 0; ; fruitless++) {
     const before = received.filled;
     const rest = { ...range, start: start + before };

@@ -38,10 +38,7 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
   });
 }
 
-/**
- * Writes a small file if a condition is met, and again after each conflict with another writer. Returns whether the file
- * was written.
- */
+/** Writes a small file under a condition, again after each conflicting write. Returns whether it was written. */
 async function put(access: S3Access, name: string, text: string, condition: object): Promise<boolean> {
   const { location, maxAttempts, encryption } = access.settings;
   const Body = Buffer.from(text);
@@ -54,8 +51,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
     ...condition,
   };
   const isConditional = Object.keys(condition).length > 0;
-  // 412: the condition is not met. 404: the object of If-Match no longer exists. 409: another conditional write is in progress
-  // (Amazon S3).
+  // 412: the condition fails. 404: no object for If-Match. 409: another conditional write is in progress (Amazon S3).
   const unless = (refusal: Refusal): Refusal | undefined => {
     const isExpected = [409, 412].includes(refusal.status) || isMissing(refusal) === null;
     return isConditional && isExpected ? refusal : undefined;

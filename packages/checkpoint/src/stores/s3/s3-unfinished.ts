@@ -55,10 +55,7 @@ async function* openUploads(
   }
 }
 
-/**
- * Aborts uploads of files whose names begin with `prefix`, and of those in `unfinished`, as `CheckpointStore.tidy`
- * specifies. Returns their names.
- */
+/** Aborts uploads by `prefix`, and those in `unfinished`, as `CheckpointStore.tidy` specifies. Returns the names. */
 export async function abortDeadUploads(
   access: S3Access,
   prefix: string,

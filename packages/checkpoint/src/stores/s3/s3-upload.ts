@@ -17,10 +17,7 @@ const NONCE_FIELD = "cairn-upload";
 /** The time limit for cleaning up after a failed upload; the next sweep removes the rest. */
 const TIDY_TIMEOUT_MS = 15_000;
 
-/**
- * Writes a file. Afterwards, the object exists completely or not at all. Throws `CONFLICT` if it already exists. With
- * `creates`, the service supports writing an object only if it does not exist.
- */
+/** Writes a file completely or not at all. Throws `CONFLICT` if it exists. With `creates`, the service checks that. */
 export async function uploadContent(
   access: S3Access,
   creates: boolean,
@@ -47,8 +44,7 @@ export async function uploadContent(
   let bytes = 0;
   let begun: "whole" | "parts" | undefined;
   let upload: MultipartUpload | undefined;
-  // A reader receives the stream's error. If the stream is aborted before it is read, the error would otherwise end the
-  // process.
+  // A reader receives the error. If the stream is aborted before it is read, it would otherwise end the process.
   content.on("error", () => undefined);
   try {
     if (signal !== undefined) addAbortSignal(signal, content);
