@@ -52,9 +52,9 @@ export interface FindOptions {
 
 /**
  * The only search for checkpoints to continue from. Yields the best first: the newest and, of equal ones, that of the
- * first store. One marked as damaged is yielded after all others, because the mark may be wrong. A failing store is
- * reported and skipped, but `SYSTEM_REFUSED` is thrown. If all stores fail, the first `STORE_*` is thrown, so that
- * unreachable stores never appear empty.
+ * first store. One marked as damaged is yielded after all others, because the mark may be wrong. Manifests are read on
+ * demand. A failing store is reported and skipped, but `SYSTEM_REFUSED` is thrown. If all stores fail, the first
+ * `STORE_*` is thrown, so that unreachable stores never appear empty.
  */
 export async function* findCandidates(
   stores: readonly CheckpointStore[],
@@ -169,9 +169,9 @@ const ABORTED_RELEASE_TIMEOUT_MS = 1_000;
 const STORE_ERRORS = new Set(["STORE_UNREACHABLE", "STORE_DENIED"]);
 
 /**
- * Restores the newest checkpoint that is accepted and verified. If none could be and a store could not be read, throws
- * the store's error, so that the caller tries again instead of assuming an empty store. Throws `CONFLICT` if
- * `targetDir` is not empty.
+ * Restores the newest checkpoint that is accepted and passes verification. A bad one is reported, and the next older
+ * one is tried. If nothing could be restored and a store could not be read, throws that store's error, so that the
+ * caller tries again instead of assuming an empty store. Throws `CONFLICT` if `targetDir` is not empty.
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<RestoreResult> {
   const { stores, signal } = options;

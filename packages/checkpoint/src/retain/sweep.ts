@@ -142,7 +142,10 @@ async function outdated(
   return decideRetention(own, policy, await store.now()).filter(({ keep }) => !keep);
 }
 
-/** Names the archives without a manifest, not written to for `graceMs` (default: an hour), and not being uploaded. */
+/**
+ * Returns the names of checkpoints whose archives have no manifest, have not been written to for `graceMs` (default: an
+ * hour), and are not being uploaded.
+ */
 export async function deadArchives(
   store: CheckpointStore,
   listed: readonly CheckpointFiles[],

@@ -63,7 +63,10 @@ export function nextLookDelay(situation: LookSituation): number {
   return due > storeNow ? due - storeNow : interval;
 }
 
-/** Returns whether a checkpoint or segment of this age (ms) rules out another one yet. Clocks may be off by 1 ms. */
+/**
+ * Returns whether the newest checkpoint or segment, of this age (ms), is so recent that no node saves another one yet.
+ * No node schedules a look before this age is reached. Clocks and timers may be off by a millisecond.
+ */
 export function isTooSoon(approxFrequency: number, age: number): boolean {
   return age + 1 < approxFrequency * EARLIEST;
 }

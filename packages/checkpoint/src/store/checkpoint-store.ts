@@ -97,7 +97,10 @@ export interface CheckpointStore {
   now(): Promise<number>;
   /** Whether only one of several concurrent calls of {@link create} succeeds. */
   readonly exclusive: boolean;
-  /** The keys of the store's content. Callers encrypt and decrypt, so that archives are encrypted on worker threads. */
+  /**
+   * The keys of the store's content; if absent, nothing is encrypted. The callers of the store encrypt and decrypt, so
+   * that archives are encrypted on worker threads.
+   */
   readonly encryption?: StoreEncryption | undefined;
   /** Whether every node can read what one writes. If unknown, the store's checkpoints do not let the log be trimmed. */
   readonly shared?: boolean;

@@ -59,8 +59,9 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
   };
 
   /**
-   * Throws if the folder has disappeared, or is now on another file system without files of a store, because a volume
-   * was unmounted, and the store is not empty. {@link FolderMemory} detects the same after a restart.
+   * Returns whether the folder exists. Throws if it existed before and has disappeared, or is now on another file
+   * system without files of a store, because then a volume was unmounted. {@link FolderMemory} detects this after a
+   * restart.
    */
   async function isThere(): Promise<boolean> {
     try {

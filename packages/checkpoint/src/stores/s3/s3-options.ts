@@ -6,7 +6,10 @@ export type S3Credentials =
   | { readonly profile: string }
   | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string };
 
-/** Checksums wherever S3 allows them, or only where it requires them; many services support only the latter. */
+/**
+ * Whether checksums are sent with all requests that can have them, or only if S3 requires them. Many services support
+ * only the latter.
+ */
 export type S3Checksums = "when-required" | "when-supported";
 
 /** Options for a store in S3. Sizes are in bytes, times in milliseconds. */
