@@ -2,7 +2,7 @@ import type { ClusterNode, TxId } from "@cairn/client";
 import type { Peer } from "./ask-cluster.ts";
 
 /** A node's chains at the transaction, and the version of its index. */
-export type Past = NonNullable<ClusterNode["past"]>;
+type Past = NonNullable<ClusterNode["past"]>;
 
 /** The histories of the nodes of one log at one transaction. */
 export interface PastComparison {
@@ -14,8 +14,8 @@ export interface PastComparison {
 }
 
 /**
- * Compares the histories of these nodes at the newest transaction of which the most of them report the chains (which
- * cover everything before it): the newest, or a link. Undefined if no two nodes have one in common.
+ * Compares the histories of nodes at one transaction of which at least two report the chains, which cover everything
+ * before it. Those at which nodes differ come first, then those of the most nodes, then the newest.
  */
 export function comparePasts(peers: readonly Peer[]): PastComparison | undefined {
   const known = new Map<TxId, Map<string, Past>>();
@@ -28,10 +28,14 @@ export function comparePasts(peers: readonly Peer[]): PastComparison | undefined
         (known.get(value.txId) ?? new Map<string, Past>()).set(instance, { ...value, version }),
       );
   }
-  const [best] = [...known].toSorted(([a, ofA], [b, ofB]) => ofB.size - ofA.size || b - a);
-  if (best === undefined || best[1].size < 2) return undefined;
-  const [txId, pasts] = best;
-  return { txId, pasts, differ: differenceAmong([...pasts.values()]) };
+  return [...known]
+    .filter(([, pasts]) => pasts.size > 1)
+    .map(([txId, pasts]) => ({ txId, pasts, differ: differenceAmong([...pasts.values()]) }))
+    .toSorted((a, b) => rank(b) - rank(a) || b.pasts.size - a.pasts.size || b.txId - a.txId)[0];
+}
+
+function rank({ differ }: PastComparison): number {
+  return differ === undefined ? 0 : 1;
 }
 
 function differenceAmong(pasts: readonly Past[]): PastComparison["differ"] {
