@@ -33,7 +33,7 @@ export class Tokens {
       for (const one of options) {
         const work = await reloadFiles({
           paths: "file" in one.source ? [one.source.file] : [],
-          read: async () => (await textsOf(one)).map(digestOf),
+          read: async () => [...new Set(await textsOf(one))].map(digestOf),
           apply: (digests) => tokens.#use(one, digests),
           onRefused: refusalLogger(logger, REFUSED),
         });
@@ -51,8 +51,8 @@ export class Tokens {
   }
 
   /**
-   * Returns what `token` permits; undefined if it is not valid. Digests are compared in constant time with every token,
-   * and with the one valid most recently, so the time does not depend on how much of a token is right.
+   * Returns what `token` permits; undefined if it is not valid. Its digest is compared with that of each token, and
+   * its bytes with the latest valid token, in constant time: time must not reveal how much of a token is right.
    */
   permitOf(token: string | undefined): Permit | undefined {
     if (!this.#areRequired) return EVERYTHING;

@@ -139,6 +139,18 @@ it.each([
   expect(await status("of-first")).toBe(401);
 });
 
+it("a token that is in its file twice is one token, whose permit remains valid when another is added", async () => {
+  const looks = quickLooks();
+  const file = join(await folder(), "app");
+  await writeFile(file, "one\none\n");
+  const tokens = await Tokens.open([all("app", { file })], logger);
+  const permit = tokens.permitOf("one");
+  await looks.between(() => writeFile(file, "one\none\ntwo\n"));
+  await vi.waitFor(() => expect(tokens.permitOf("two")?.name).toBe("app"), 10_000);
+  expect(permit?.isRevoked).toBe(false);
+  await tokens.close();
+});
+
 it("two tokens that exchange their values keep the old ones", async () => {
   const looks = quickLooks();
   const path = await folder();
