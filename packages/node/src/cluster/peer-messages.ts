@@ -81,7 +81,6 @@ export type Answer = Readonly<z.infer<typeof AnswerSchema>>;
 export const IndexAnswerSchema = AnswerSchema.pick({
   digest: true,
   check: true,
-  chains: true,
   others: true,
   error: true,
 });

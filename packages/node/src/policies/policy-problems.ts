@@ -1,4 +1,4 @@
-import type { Json, Policies } from "@cairn/client";
+import type { Json } from "@cairn/client";
 import { parseDuration, wholeMilliseconds } from "../text/duration.ts";
 import { didYouMean, nearestName } from "../text/nearest-name.ts";
 import { bucketProblem } from "../text/document-key.ts";
@@ -17,7 +17,7 @@ const MAX_POLICIES_BYTES = 64 * 1024;
 export const MAX_KEEP = 1_000_000_000;
 /** Part of the index version, because every node must forget an id at the same transaction. */
 export const REMEMBERED_TRANSACTIONS = 1_000_000;
-/** How many newest outcomes are kept: each of the newest 1,000,000 transactions may need one 1,000,000 older. */
+/** How many newest outcomes are kept: a repetition is answered with that of the original, up to 1,000,000 before it. */
 export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
 export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
 const MAX_VALUES = 100;
@@ -34,10 +34,6 @@ export function policyProblems(value: unknown): readonly PolicyProblem[] {
     check.add([], `Policies are at most ${MAX_POLICIES_BYTES} bytes of JSON.`);
   }
   return check.problems;
-}
-
-export function isPolicies(value: unknown): value is Policies {
-  return policyProblems(value).length === 0;
 }
 
 /** Formats a problem as one line: path and message. */

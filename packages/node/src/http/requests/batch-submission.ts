@@ -1,7 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
-import type { NodeApi } from "../../api/node-api.ts";
-import type { SubmittedTransaction } from "../../api/node-api.ts";
+import type { NodeApi, SubmittedTransaction } from "../../api/node-api.ts";
 import type { Deadline } from "../../concurrency/time-limit.ts";
 import type { TimeSlice } from "../../concurrency/time-slice.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";

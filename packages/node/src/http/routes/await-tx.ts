@@ -1,7 +1,6 @@
 import { CairnError, isCairnError } from "@cairn/kv";
-import { DEFAULT_WAIT_MS } from "../../api/node-api.ts";
+import { DEFAULT_WAIT_MS, type SubmittedTransaction } from "../../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
-import type { SubmittedTransaction } from "../../api/node-api.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
 import type { RouteApi } from "../permits/call.ts";
 import { RequestError } from "../answers/request-error.ts";

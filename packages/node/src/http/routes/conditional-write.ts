@@ -1,11 +1,10 @@
 import { isCairnError, wait } from "@cairn/kv";
 import type { Revision, TxOperation } from "@cairn/client";
-import type { ReadOptions } from "../../api/node-api.ts";
+import type { ReadOptions, SubmittedTransaction } from "../../api/node-api.ts";
 import { backoffMs, systemRandom } from "@cairn/checkpoint";
 import { type Deadline, TIMED_OUT } from "../../concurrency/time-limit.ts";
 import { Turns } from "../../concurrency/turns.ts";
 import type { CommitResult } from "../../index/apply/recent-outcomes.ts";
-import type { SubmittedTransaction } from "../../api/node-api.ts";
 import { RequestError } from "../answers/request-error.ts";
 import type { Call } from "../permits/call.ts";
 import type { WRITE_PARAMETERS } from "../requests/parameters.ts";
@@ -42,11 +41,11 @@ const RETRY = { firstMs: 5, maxMs: 500 };
 const turns = new Turns();
 
 /**
- * Submits a write and, unless the request has `await=false`, waits until it is indexed. A transaction can require only a
- * single revision, or none. Any other precondition (such as `If-Match: *`) is evaluated against the present revision,
- * which the transaction then requires. If another write comes before the transaction, the precondition may still hold.
- * Therefore, it is evaluated again and another transaction is submitted, until the precondition fails or the limit ends.
- * Nothing is applied twice, because each transaction but the last one is known to have been aborted.
+ * Submits a write and, unless the request has `await=false`, waits until it is indexed. A transaction can require only
+ * a single revision, or none. Any other precondition (such as `If-Match: *`) is evaluated against the present revision,
+ * which the transaction then requires. If another write comes before the transaction, the precondition may still hold:
+ * it is evaluated again and another transaction is submitted, until the precondition fails or the limit ends. Nothing
+ * is applied twice, because each transaction but the last one is known to have been aborted.
  *
  * Such writes take turns on a node, and pause if a write of another node came first. Otherwise, most of the transactions
  * of n concurrent writes would be aborted, and there would be about n² of them.
