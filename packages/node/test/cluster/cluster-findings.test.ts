@@ -210,12 +210,12 @@ test("the newest checkpoint is overdue after two of the longest gaps, if transac
   expect(overdue({ skipped: { ...unchanged, at: ago(bound) } }, 5 * HOUR)).toEqual([]);
   expect(overdue({ skipped: { ...unchanged, at: ago(bound + 1) } }, 5 * HOUR)).toHaveLength(1);
   expect(overdue({ skipped: { ...unchanged, reason: "leased", at: ago(1) } }, 5 * HOUR)).toHaveLength(1);
-  // Another node knows a newer checkpoint, no node saves any, or the nodes have just been started.
-  const late = peer("a", saving({}, 5 * HOUR));
   // It is one finding of the cluster, however many nodes know it.
+  const late = peer("a", saving({}, 5 * HOUR));
   expect(found([late, peer("b", saving({}, 5 * HOUR))])).toMatchObject([
     { code: "checkpoint-overdue", node: null },
   ]);
+  // Another node knows a newer checkpoint, no node saves any, or the nodes have just been started.
   const newer = { name: "d", txId: 10, takenAt: ago(1), bytes: 1, ageMs: 1 };
   expect(found([late, peer("b", saving({ last: newer }, 0))])).toEqual([]);
   expect(overdue({ approxFrequencyMs: null }, 5 * HOUR)).toEqual([]);

@@ -220,7 +220,7 @@ describe("cairn status --cluster", () => {
     },
   );
 
-  it("is what options that only a cluster has mean", async () => {
+  it("is implied by options that only a cluster has", async () => {
     for (const option of ["--digest", "--rebuild", "--expect=2", "--timeout=PT1S"]) {
       const { stderr } = await cairn(["status", option]);
       expect(stderr).toContain("An embedded log has a single node");

@@ -76,9 +76,10 @@ async function problemsOf(expression: string): Promise<string[]> {
       if (!metric.labels.includes(label)) problems.push(`${written} has no label ${label}`);
       // A histogram has no samples at first, so the values that other metrics give the label are used.
       const own = initial.filter(({ name }) => name === metric.name);
-      const known: unknown[] = (own.length > 0 ? own : initial).map(({ labels }) => labels[label]);
-      // The series of findings follow from a status.
-      if (metric.name === "cairn_finding") known.push(...Object.entries(NODE_FINDINGS).flat());
+      const given = (own.length > 0 ? own : initial).map(({ labels }) => labels[label]);
+      // Findings have no samples before the first status.
+      const ofFindings = label === "code" ? Object.keys(NODE_FINDINGS) : Object.values(NODE_FINDINGS);
+      const known: unknown[] = metric.name === "cairn_finding" ? ofFindings : given;
       for (const one of value.split("|")) {
         const isErrorCode = label === "code" && written !== "cairn_finding";
         const isThere = isErrorCode ? ERROR_CODES.some((code) => code === one) : known.includes(one);
