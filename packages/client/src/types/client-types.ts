@@ -19,7 +19,7 @@ export interface CallOptions {
 }
 
 export interface WaitOptions extends CallOptions {
-  /** How long the node waits. Defaults to 30,000 ms. `TX_TIMEOUT` is thrown for a transaction that is not indexed by then. */
+  /** How long the node waits (30,000 ms by default). `TX_TIMEOUT` is thrown for a transaction not indexed by then. */
   readonly timeoutMs?: number;
 }
 

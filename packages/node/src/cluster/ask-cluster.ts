@@ -138,7 +138,7 @@ export async function askSilent(
 /** The maximum time for which a stopping node waits until its announcement is sent. */
 const LEAVING_MS = 500;
 
-/** Announces within half a second that this node stops, so that it is not reported missing. May be lost. */
+/** Announces within half a second that this node stops, so that it is not reported missing. The message may be lost. */
 export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
   const told = async (): Promise<void> => {
     try {

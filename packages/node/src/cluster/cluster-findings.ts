@@ -14,7 +14,7 @@ const OVERDUE = "checkpoint-overdue" satisfies keyof typeof NODE_FINDINGS;
 /** How many digits of a digest are shown, which is enough to distinguish a few digests. */
 const SHOWN_DIGITS = 12;
 
-/** Returns what an operator should know, worst first: what nodes find, and what only comparison shows. `now` in ms. */
+/** Returns what needs attention, worst first: what nodes find, and what only a comparison shows. `now` is in ms. */
 export function clusterFindings(view: ClusterView, now: number): ClusterFinding[] {
   const members = view.peers.filter(isMember(view));
   const newest = Math.max(0, ...members.map(newestCheckpoint));

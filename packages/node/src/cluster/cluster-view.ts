@@ -21,8 +21,8 @@ export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boole
 }
 
 /**
- * Returns whether a node belongs to this cluster: unless it follows another log, because a node that has not joined, or
- * has failed, knows at most the log of its index.
+ * Returns a predicate for the nodes of this cluster: all but those that follow another log. One that has not joined, or
+ * has failed, does not count as such, because it knows at most the log of its index.
  */
 export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status: { phase, log: its } }) =>

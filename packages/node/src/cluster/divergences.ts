@@ -55,9 +55,9 @@ interface Open {
 }
 
 /**
- * Compares this node's history with those of other nodes and checkpoints. If two differ, nobody is believed and no
- * majority decides: each node in turn compares its index with a rebuild from the log, and leaves it if they differ. If
- * a checkpoint differs and nothing older than the divergence remains to rebuild from, the node halts.
+ * Compares this node's history with those of other nodes and checkpoints. If two differ, no claim is trusted, and no
+ * majority decides: each node in turn compares its index with a rebuild from the log, and leaves its index if the two
+ * differ. If a checkpoint differs and nothing older than the divergence remains to rebuild from, the node halts.
  */
 export class Divergences {
   readonly #parts: DivergenceParts;

@@ -51,7 +51,7 @@ export function repeatEvery(
   return repeatWork(clock, { firstDelay: everyMs, retryDelay: () => everyMs }, run, onError);
 }
 
-/** Returns 0.9 to 1.1 times `ms`, to spread the runs of nodes that began together. `random` is as Math.random. */
+/** Returns 0.9 to 1.1 times `ms`, to spread the runs of nodes that began together. `random` is like Math.random. */
 export function jittered(ms: number, random: () => number): number {
   return ms * (0.9 + 0.2 * random());
 }

@@ -1,4 +1,4 @@
-/** Calls with the same key share a run, and its result until it is `keepMs` old (by default, only the run). Errors are shared, but not kept. */
+/** Calls with the same key share a run and, for `keepMs` (default 0), its result. Errors are shared, but not kept. */
 export class SharedResults<T> {
   readonly #keepMs: number;
   readonly #now: () => number;

@@ -51,8 +51,8 @@ function discardAll(socket: Socket): void {
 }
 
 /**
- * Makes a TLS connection keep decrypted bytes while it is paused: Node's parser would get them and refuse them
- * (HPE_PAUSED). The listener costs time, so it is added before the first pause; after reading has stopped is too late.
+ * Makes a TLS connection keep decrypted bytes while it is paused. Without a listener for data, Node's parser gets them
+ * and refuses them (HPE_PAUSED). A listener costs time, so it is added just before the first pause; later is too late.
  */
 function keepBytesWhilePaused(socket: Socket): void {
   const { pause } = socket;
@@ -63,7 +63,7 @@ function keepBytesWhilePaused(socket: Socket): void {
   };
 }
 
-/** Connections during their TLS handshake, whose socket is another object: both are identified by their remote end. */
+/** TLS handshakes in progress. The encrypted socket is another object, so both are identified by their remote end. */
 class Handshakes {
   readonly #sockets = new Map<string, Socket>();
 

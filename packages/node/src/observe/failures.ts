@@ -25,7 +25,7 @@ export function errorFields(error: unknown): Record<string, unknown> {
 }
 
 /**
- * Logs a failure as one line, with `next` step, code and hint. A known error's stack trace is logged at `debug`,
+ * Logs a failure as one line, with the `next` step, code and hint. A known error's stack trace is logged at `debug`,
  * because an unreachable store causes hundreds; that of an unexpected one is the only clue, so it is in the line.
  */
 export function logFailure(

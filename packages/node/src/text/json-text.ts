@@ -26,8 +26,8 @@ const IS_PLAIN = Uint8Array.from({ length: 256 }, (_, byte) =>
 const open = new Uint8Array(MAX_JSON_DEPTH + 1);
 
 /**
- * Returns whether these bytes, valid UTF-8, are exactly one JSON value, without line breaks and nested at most {@link
- * MAX_JSON_DEPTH} deep. Takes a third of the time of JSON.parse, which builds the value.
+ * Returns whether these bytes, valid UTF-8, are exactly one JSON value, without line breaks and nested at most
+ * {@link MAX_JSON_DEPTH} deep. Takes a third of the time of JSON.parse, which builds the value.
  */
 export function isJsonText(bytes: Uint8Array, from: number, to: number): boolean {
   let depth = 0;

@@ -126,7 +126,7 @@ export class WatchFeed {
 
   /**
    * Subscribes to everything after `after`, which must not be beyond the index. Returns undefined if it is older than
-   * the recent past, or if more than a page of that follows: the caller first uses {@link recent}, or reads the past.
+   * the recent past, or if more than a page of it follows: the caller first uses {@link recent}, or reads the past.
    */
   subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
     if (!this.#running) {
@@ -143,7 +143,7 @@ export class WatchFeed {
     return subscription;
   }
 
-  /** Returns a page after `after` if more than a page is kept. A watcher that reads by page is never too slow. */
+  /** Returns a page after `after` if more than one is kept. A watcher of pages has no queue: it is never too slow. */
   recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
     if (!this.#running || after < this.#recent.after) return undefined;
     const { events: transactions, more, ...page } = this.#recent.page(filter, after);
@@ -151,8 +151,8 @@ export class WatchFeed {
   }
 
   /**
-   * Returns whether the feed can begin after `after`: close to the end, up to which the first watcher reads the past
-   * itself, so that no later one needs to wait for the feed.
+   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the
+   * end, so that no later one needs to wait for the feed.
    */
   #canBegin(after: TxId): boolean {
     return this.source.position.txId - after <= this.#bounds.pageTransactions;

@@ -13,7 +13,7 @@ interface Group {
   bytes: number;
 }
 
-/** Routes changes by lookup: a change costs only its watchers. Those of the same changes share groups and batches. */
+/** Finds the watchers of a change by lookup, so that others cost nothing. Those of the same changes share batches. */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();
   #count = 0;

@@ -11,7 +11,7 @@ const HEARTBEAT_MS = 10_000;
 /** Each lagging reader keeps one page in memory, so even a thousand readers need little memory. */
 const PAST_TRANSACTIONS = 512;
 const PAST_BYTES = 64 * 1024;
-/** The size of the first page; each next one is twice as large. So many readers all have their first events soon. */
+/** The first page. Each next one is twice as large, up to the bounds above, so that many readers soon have events. */
 const FIRST_TRANSACTIONS = 32;
 
 /** The end for a reader whose queue exceeds the bounds of {@link WatchFeed}; the subscription detects it. */

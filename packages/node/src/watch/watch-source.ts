@@ -62,7 +62,7 @@ export function indexChanges(index: IndexStore, suspect: (error: unknown) => voi
     },
     newest,
     past: (query, reader) => pages.read(reader, JSON.stringify(query), () => inTurn(query)),
-    // Reads only two rows, so that new watchers learn their beginning however many others read the past.
+    // Reads only two rows, so that new watchers soon learn where they begin, however many others read the past.
     place: (txId, bucket, reader) =>
       places.read(reader, JSON.stringify([txId, bucket]), async () => ({
         answer: await guarded(async (rows, upTo) => ({

@@ -8,7 +8,7 @@ const MAX_CONCURRENT = 2;
 
 const wholeGzip = promisify<string, Buffer>(gzip);
 
-/** Matches a coding of an Accept-Encoding header (RFC 9110, 12.5.3) that a client accepts: one whose weight is not 0. */
+/** Matches gzip among the codings of an Accept-Encoding header (RFC 9110, 12.5.3), unless its weight is 0. */
 const ACCEPTS_GZIP = /(?:^|,)\s*(?:x-)?gzip\s*(?:;\s*q\s*=\s*(?:1|0?\.0{0,2}[1-9])[\d.]*\s*)?(?:,|$)/i;
 
 /** Returns whether a client that sends this Accept-Encoding header names gzip, the only coding of this server. */

@@ -72,7 +72,7 @@ export class FailedRequests {
     for (const [name, cause] of this.#causes) {
       const { message, fields, count } = cause;
       cause.count = 0;
-      // After a minute without failures, the next one is again logged immediately.
+      // If no more were counted until this timer, the next one is again logged immediately.
       if (count === 0) this.#causes.delete(name);
       else
         this.#logger.error(

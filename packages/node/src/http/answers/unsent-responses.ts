@@ -47,7 +47,10 @@ export class UnsentResponses {
   readonly #parts = new Map<string, number>();
   #check: NodeJS.Timeout | undefined;
 
-  /** `goneAfterMs` limits how long a client may receive nothing; `onSlow` is called when others need its memory. */
+  /**
+   * Clients that receive nothing for `goneAfterMs` are disconnected. `onSlow` is called for each client that is
+   * disconnected because others need the memory.
+   */
   constructor(goneAfterMs: number, onSlow: () => void) {
     this.goneAfterMs = goneAfterMs;
     this.#onSlow = onSlow;

@@ -35,7 +35,7 @@ export interface Declared<P extends QueryParameters = QueryParameters> {
   readonly body?: Content;
   /** Called with the JSON text before the body is checked. An error that it throws is sent as the response. */
   readonly onBody?: (json: string) => void;
-  /** Throws for an address of this form at which there is nothing, before anything else in the request is judged. */
+  /** Throws for an address of this form at which there is nothing. Such an error precedes those of query and body. */
   readonly checkUrl?: (url: string) => unknown;
   /** True if the route reads lines of JSON from the request itself. */
   readonly readsLines?: true;

@@ -11,7 +11,7 @@ const VALID_FOR_MS = 60_000;
 const MAX_TICKETS = 10_000;
 const TICKET_BYTES = 32;
 
-/** Stand-ins for tokens, for clients that cannot send headers (EventSource). Valid once, because proxies log them. */
+/** Tickets stand for tokens that EventSource cannot send. Each is valid once, because proxies log addresses. */
 export class Tickets {
   /** The permits and the times of expiry, by the digest of the ticket, oldest first. */
   readonly #issued = new Map<string, { readonly permit: Permit; readonly expiresAt: number }>();
@@ -23,7 +23,7 @@ export class Tickets {
     return { ticket, expiresAt: new Date(Date.now() + VALID_FOR_MS).toISOString() };
   }
 
-  /** Returns the permit of a valid ticket, and invalidates it. Looked up by digest, so the time reveals nothing. */
+  /** Returns the permit of a valid ticket, and invalidates it. The lookup is by digest, so its time reveals nothing. */
   redeem(ticket: string): Permit | undefined {
     const digest = digestOf(ticket);
     const found = this.#issued.get(digest);

@@ -36,8 +36,8 @@ export function toOriginForm(request: IncomingMessage): void {
 }
 
 /**
- * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The path is divided before its parts are decoded, exactly
- * once, because `%2F` does not divide it. It is not normalized, because `a//b` and `a/./b` are valid names.
+ * Parses `/api/v1/{bucket}/{namespace}/{name…}` as it was sent. The path is divided before its parts are decoded, each
+ * exactly once, because `%2F` does not divide it. It is not normalized, because `a//b` and `a/./b` are valid names.
  */
 export function parseDocumentPath(url: string): DocumentPath {
   const path = pathOf(url);
