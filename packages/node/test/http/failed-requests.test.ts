@@ -30,9 +30,9 @@ it("the server logs the first of many failures with one cause immediately, and t
   }
   expect(errors().map(({ message, fields }) => [message, fields["code"], fields["requests"]])).toEqual([
     ["The store refuses.", "STORE_DENIED", undefined],
-    ["49 more requests failed in a minute: The store refuses.", "STORE_DENIED", 49],
-    ["50 more requests failed in a minute: The store refuses.", "STORE_DENIED", 50],
-    ["50 more requests failed in a minute: The store refuses.", "STORE_DENIED", 50],
+    ["49 more requests failed within a minute: The store refuses.", "STORE_DENIED", 49],
+    ["50 more requests failed within a minute: The store refuses.", "STORE_DENIED", 50],
+    ["50 more requests failed within a minute: The store refuses.", "STORE_DENIED", 50],
   ]);
   expect(errors()[0]?.fields).toEqual({
     code: "STORE_DENIED",

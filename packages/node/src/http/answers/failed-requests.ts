@@ -77,7 +77,7 @@ export class FailedRequests {
       else
         this.#logger.error(
           { ...fields, requests: count },
-          `${count} more requests failed in a minute: ${message}`,
+          `${count} more requests failed within a minute: ${message}`,
         );
     }
   }
