@@ -169,7 +169,7 @@ export interface NodeApi {
    */
   log(): Promise<LogOverview>;
   /**
-   * Returns what happened on this node since its start, newest first: at most `limit` (100) of the some hundred kept.
+   * Returns what happened on this node since its start, newest first: at most `limit` (100) of the hundreds it keeps.
    */
   activity(options?: { readonly limit?: number }): Promise<readonly Activity[]>;
   /** Returns the metrics of GET /metrics in Prometheus' text format, in every phase. docs/metrics.md lists them. */

@@ -11,7 +11,7 @@ export const Count = z.int().min(0);
 /** An ISO 8601 time in UTC. */
 const Time = Text.meta({ format: "date-time" });
 /** A duration (ms). */
-export const Ms = z.number().min(0);
+const Ms = z.number().min(0);
 
 function list<T extends z.ZodType>(item: T): z.ZodArray<T> {
   return z.array(item).overwrite((items) => items.slice(0, MAX_ITEMS));

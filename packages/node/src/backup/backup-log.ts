@@ -245,7 +245,7 @@ export class BackupLog implements TxLog {
     return undefined;
   }
 
-  /** Returns a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT`, remembered, so that it is read once. */
+  /** Returns a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT`, and then does not read it again. */
   async #readUsable(
     file: SegmentFile,
     signal: AbortSignal | undefined,
@@ -274,8 +274,7 @@ export class BackupLog implements TxLog {
       try {
         this.#fetched = await this.#load(first, undefined);
       } catch (error) {
-        // Two segments contradict each other, which reading reports, but both histories' logs have this name and
-        // offset.
+        // Two segments contradict each other, which reading reports; the logs of both have this name and offset.
         if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         damage ??= error;

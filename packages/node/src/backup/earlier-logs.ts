@@ -101,8 +101,8 @@ export class EarlierLogs {
   }
 
   /**
-   * The last transaction common to two logs, if known: both continue the same earlier log, directly or not, when a log
-   * is recovered twice.
+   * The last transaction that two logs share, if known. Both continue the same earlier log, directly or indirectly, if
+   * it was recovered twice.
    */
   async commonWith(logId: string, birth: BirthRecord | undefined): Promise<TxId | undefined> {
     const ends = await this.ends(birth);

@@ -30,7 +30,7 @@ export async function acceptManifest(
   return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
 }
 
-/** Returns true if this log continues the checkpoint's, from its end or, by a backup, a later point; else why not. */
+/** Returns true if this log continues the checkpoint's log at its end or, with a backup, later; else the reason. */
 async function judgeOfEarlier(
   manifest: Manifest,
   log: LogHistory,

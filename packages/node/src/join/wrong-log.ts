@@ -47,7 +47,7 @@ export async function requireNoLostLog(context: WrongLogContext, identity: LogId
   if (found.holders.length > 0) throw emptyLog(log, found, { isThere: true });
 }
 
-/** Creates the log unless something shows that it had transactions: a wrong address is no empty cluster. */
+/** Creates the log unless something shows that it had transactions: a wrong address does not mean an empty cluster. */
 export async function beginLog(context: WrongLogContext, local: IndexState | undefined): Promise<void> {
   const { log, system, logger } = context;
   const own = local && `the local index holds transactions up to ${local.txId}`;
@@ -58,7 +58,7 @@ export async function beginLog(context: WrongLogContext, local: IndexState | und
   for (const { code, message, hint } of found.unknown)
     logger.warn({ code, hint }, `It is unknown whether there was a log "${log.name}": ${message}`);
   if (found.holders.length === 0)
-    logger.info(`nothing that was asked holds transactions of the log "${log.name}", so it begins now`);
+    logger.info(`no transactions of the log "${log.name}" were found, so it begins now`);
   else logger.warn(`the log "${log.name}" begins now as configured, although ${found.holders.join("; ")}`);
   await log.create((id) => encodeBirthRecord({ log: id, offset: 0 }));
 }

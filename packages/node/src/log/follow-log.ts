@@ -33,7 +33,7 @@ export interface FollowLogOptions {
   readonly anchor?: Anchor | undefined;
   /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
   readonly from?: number;
-  /** The last position to yield, which the log held before. Without it, reading continues with new messages. */
+  /** The last position to yield; the log must have held it. Without it, reading continues with new messages. */
   readonly upTo?: number;
   readonly signal: AbortSignal;
   readonly onState?: ((state: LogState) => void) | undefined;
@@ -56,7 +56,7 @@ const FIRST_BACKOFF_MS = 50;
 /** The additional time to wait for a message that is within the log's bounds but has not arrived (ms). */
 const LATE_MESSAGE_MS = 1_000;
 /**
- * After how many consecutive attempts a missing log is gone. A cluster that just started may not know all streams yet.
+ * After how many consecutive attempts a missing log counts as gone. A cluster that just started may not know it yet.
  */
 const MAX_MISSING_TRIES = 7;
 

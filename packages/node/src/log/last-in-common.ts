@@ -1,8 +1,8 @@
 import type { TxId } from "@cairn/client";
 
 /**
- * Returns the last transaction, from `low` to `high`, that two histories have in common; as they never converge again,
- * by binary search. `differsAt` returns the last comparable transaction in (`after`, `upTo`] if they differ there.
+ * Returns the last transaction, from `low` to `high`, that two histories share. A binary search finds it, because they
+ * never converge again. `differsAt` returns the last comparable transaction in (`after`, `upTo`] if they differ there.
  */
 export async function lastInCommon(
   low: TxId,

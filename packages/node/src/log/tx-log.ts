@@ -106,7 +106,7 @@ export interface TxLog {
    */
   read(from: number, options: LogReadOptions): AsyncIterable<readonly LogMessage[]>;
   /**
-   * Calls `listener` on each restored connection until the returned function is called. If absent, callers must retry.
+   * Calls `listener` whenever the connection is restored, until the returned function is called. Absent without one.
    */
   onRestored?(listener: () => void): () => void;
   /**

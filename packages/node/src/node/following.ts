@@ -89,8 +89,8 @@ export class Following {
     if (begin >= goal) onCaughtUp();
     const noticeRefusals = refusalNotices(logger);
     const following = followHistory(history, identity, index.state, {
-      // Two arrays are in memory at a time: one is being applied, and the other is being fetched. Their size is a multiple
-      // of OUTCOMES_IN_ROW, so that nearly all outcomes of a replay share rows.
+      // Two arrays are in memory at a time: one is being applied, and the other is being fetched. Their size is a
+      // multiple of OUTCOMES_IN_ROW, so that nearly all outcomes of a replay share rows.
       maxMessages: 512,
       signal,
       onReading: () => {

@@ -94,8 +94,8 @@ export class NodeAppends {
       const first = await log.fetch(appended.position);
       if (first !== undefined && isRepetition(first.payload, payload, of.id, id))
         return { txId, checksum: messageChecksum(first.payload) };
-      // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does not
-      // belong: the index decides, which also applies nothing twice.
+      // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does
+      // not belong: the index decides, which also applies nothing twice.
       const isIndexed = this.#life.position.reached(txId, timeoutMs / 2).then(
         () => true,
         () => false,
@@ -115,8 +115,8 @@ export class NodeAppends {
   }
 
   /**
-   * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has a
-   * smaller id, because the log assigned the barrier's position later.
+   * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has
+   * a smaller id, because the log assigned the barrier's position later.
    */
   async #barrier({ log, index, of }: Target, timeoutMs: number): Promise<TxId> {
     const known = index.state.txId;
@@ -153,7 +153,7 @@ export class NodeAppends {
 
   /**
    * Appends a barrier if the log has refused transactions, but none within the last `quietMs`. If the log accepts the
-   * barrier, it has room again. While it still refuses clients, this would prove nothing, because a barrier is so small.
+   * barrier, it has room again. While it still refuses clients, this would prove nothing: a barrier is so small.
    */
   async retryRefused(quietMs: number): Promise<void> {
     const { refusals } = this.#life.observation;

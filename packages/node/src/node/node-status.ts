@@ -174,7 +174,7 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   };
 }
 
-/** Returns the current chains and the two newest links, with which nodes can be compared that write. */
+/** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   if (index === undefined) return [];
   try {

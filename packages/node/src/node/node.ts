@@ -93,7 +93,7 @@ function notStarted(error: unknown): never {
   });
 }
 
-/** What a node is beside its reads and its submissions. */
+/** A node without its reads and submissions, which `api` adds. */
 class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   /** The node as HTTP and embedding programs use it. */
   readonly api: CairnNode;

@@ -25,7 +25,7 @@ export interface OtherHistory extends PastEnd {
 }
 
 /** Orders ends of one log: the one that continued latest comes first. */
-export function latestFirst(a: PastEnd, b: PastEnd): number {
+function latestFirst(a: PastEnd, b: PastEnd): number {
   return b.time - a.time || b.txId - a.txId;
 }
 

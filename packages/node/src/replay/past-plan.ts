@@ -50,7 +50,7 @@ export interface PastPlan {
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint that is not of a lost history. */
   readonly known: TxId;
-  /** Checkpoints of other histories, up to the point, with transactions not in the plan; none for a transaction. */
+  /** Checkpoints of other histories up to the point that the plan lacks. Not searched if the point is a transaction. */
   readonly others: readonly OtherHistory[];
   /** The runs of transactions in the log or its backup, whichever reaches further; none if neither can be read. */
   readonly covered: readonly TxRange[];

@@ -101,8 +101,8 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
 
 /** Earlier transactions were removed on purpose and are not written again, even if the log still holds them. */
 export function beginOfBackup({ segments, begins }: BackupListing, logEnd: TxId): TxId {
-  // A file that names a transaction beyond the log's end is ignored: no removal wrote it, and it would exclude all
-  // before.
+  // A file that names a transaction beyond the log's end is ignored: no removal wrote it, and it would keep everything
+  // before that transaction out of the backup.
   const noted = begins.map(({ txId }) => txId).filter((txId) => txId <= logEnd + 1);
   const removed = Math.max(1, ...noted);
   const rest = segments.find(({ last }) => last >= removed);

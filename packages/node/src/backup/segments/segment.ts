@@ -10,7 +10,7 @@ import { parseMessages, type SegmentMessages, writeMessages } from "./segment-me
 import { backupFolder, parseSegmentName, type SegmentName, segmentFile } from "./segment-name.ts";
 
 /**
- * A segment: a line of JSON (the header), the messages, and a line with the SHA-256 of everything before. Each message is
+ * A segment: a line of JSON (the header), the messages, and a line with the SHA-256 of all before it. Each message is
  *
  *   <position> <time in nanoseconds since 1970> <length of the payload> LF <payload> LF
  *

@@ -52,7 +52,7 @@ export interface BackupLook {
   readonly segments: number;
   readonly bytes: number;
   /**
-   * The first transaction that the log held, and `logEnd` the last, when the look began; the backup should hold both.
+   * The first transaction that the log held when the look began and that the backup should hold; `logEnd` is the last.
    */
   readonly logBegin: number;
   readonly logEnd: number;
@@ -156,7 +156,7 @@ async function requireSegmentKey({ store, signal }: BackupLookOptions, segment: 
   try {
     await readSegment(store, segment, signal);
   } catch (error) {
-    // Damage says nothing about keys.
+    // Neither damage nor a plain segment says anything about keys.
     if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "PLAIN_REFUSED")) throw error;
   }
 }

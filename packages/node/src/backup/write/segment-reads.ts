@@ -13,7 +13,7 @@ export class SegmentReads {
     return [...this.#damaged.values()];
   }
 
-  /** Returns whether a segment is intact, and not damaged or removed; reads it once. Throws the store's errors. */
+  /** Returns whether a segment is there and intact. Reads it unless it was found intact. Throws the store's errors. */
   async isWhole(store: CheckpointStore, segment: SegmentFile, signal?: AbortSignal): Promise<boolean> {
     const place = placeOf(store, segment);
     if (this.#whole.has(place)) return true;

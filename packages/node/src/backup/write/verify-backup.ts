@@ -44,7 +44,7 @@ export interface VerifiedBackup {
 
 /**
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
- * log, and checkpoints. Throws the errors of the store and the log.
+ * log, and checkpoints. Passes every problem to `onProblem` and continues. Throws the errors of the store and the log.
  */
 export async function verifyBackup(
   options: VerifyBackupOptions,

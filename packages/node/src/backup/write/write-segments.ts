@@ -42,7 +42,7 @@ export interface WrittenSegment extends SegmentFile {
 
 /**
  * Writes transactions from the log as segments, one in memory at a time. Throws the errors of the log and the store.
- * `trimmed` comes from {@link requireSameHistory}, which has compared the two.
+ * `trimmed` comes from {@link requireSameHistory}, with which the caller has compared the backup and the log.
  */
 export async function writeSegments(
   target: BackupTarget,
@@ -109,8 +109,8 @@ export async function writeSegment(
 
 /**
  * Throws `LOG_REGRESSED` if the backup's last transaction differs in the log, which has then lost its end. If the log
- * has trimmed that transaction, an index that agrees with the log takes its place, and its message is returned; without
- * such an index, throws `LOG_TRIMMED`.
+ * has trimmed that transaction, an index that agrees with the log takes its place, and the transaction's message is
+ * returned; without such an index, throws `LOG_TRIMMED`.
  */
 export async function requireSameHistory(
   target: Pick<BackupTarget, "log" | "store" | "checksumAt"> & {

@@ -122,9 +122,9 @@ export interface PublishError {
  * descriptions are more specific than the code: a failed write, for example, has the status of a transient error.
  * Otherwise the status decides. Transient refusals concern the server rather than the message: 5xx (there is no leader,
  * or a store or a cluster is not available), 429 (too many requests), 409 (a message with the same id, sent by an
- * earlier attempt, is being stored) and 408. All others would recur: 400 and 404 (a sealed stream, another stream's name,
- * unacceptable headers) and 412 (a condition). Messages are sent again with their id, so they are stored only once. (See
- * stream.go, jetstream_cluster.go and jetstream_batching.go of nats-server.)
+ * earlier attempt, is being stored) and 408. All others would recur: 400 and 404 (a sealed stream, another stream's
+ * name, unacceptable headers) and 412 (a condition). Messages are sent again with their id, so they are stored only
+ * once. (See stream.go, jetstream_cluster.go and jetstream_batching.go of nats-server.)
  */
 export function publishFailure(
   stream: string,
