@@ -8,7 +8,6 @@ import { type CairnNode, runNode } from "../../src/node/node.ts";
 import type { System } from "../../src/api/system.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
-
 import { NatsOperator } from "../../testing/nats-operator.ts";
 import { type NatsTestServer, startNatsServer } from "../../testing/nats-server.ts";
 import { Gate } from "./gate.ts";
