@@ -72,7 +72,7 @@ export function superseded(segments: readonly SegmentFile[]): { segment: Segment
 }
 
 /**
- * Returns consecutive segments to merge, if more exist than fit or many are tiny. `isExcluded` excludes unreadable ones.
+ * Returns adjacent segments to merge, if more exist than fit or many are tiny. `isExcluded` excludes unreadable ones.
  */
 export function planMerge(
   segments: readonly SegmentFile[],
