@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { SegmentReads } from "../../src/backup/write/segment-reads.ts";
 import { listBackup } from "../../src/backup/segments/segment-name.ts";
 import type { BackupTarget } from "../../src/backup/write/write-segments.ts";
-import type { TxLog } from "../../src/log/tx-log.ts";
+import { type TxLog, wrapLog } from "../../src/log/tx-log.ts";
 import { planTrim, trimLog, type TrimPlan } from "../../src/upkeep/plan-trim.ts";
 import { bytes } from "../../testing/log-messages.ts";
 import { put, type TrimScene, trimOptions, trimScene, twoCheckpoints } from "../upkeep/trim-scene.ts";
@@ -58,15 +58,10 @@ describe("a log with a backup", () => {
     expect(damaged.because).toContain("No intact segment holds transaction 6.");
     await rm(path.join(scene.folder, "checkpoints", name));
     expect(await plan()).toMatchObject({ upTo: 5 });
-    const differing = new Proxy(log, {
-      get: (of, part) => {
-        if (part === "fetch")
-          return async (at: number) => {
-            const message = await of.fetch(at);
-            return at === 5 && message !== undefined ? { ...message, payload: bytes("other") } : message;
-          };
-        const value: unknown = Reflect.get(of, part, of);
-        return typeof value === "function" ? (value.bind(of) as unknown) : value;
+    const differing = wrapLog(log, {
+      fetch: async (at) => {
+        const message = await log.fetch(at);
+        return at === 5 && message !== undefined ? { ...message, payload: bytes("other") } : message;
       },
     });
     const other = await planTrim(trimOptions(scene, differing));
