@@ -154,10 +154,11 @@ export function wrapLog<L extends TxLog = TxLog>(
   log: TxLog,
   own: { readonly [Name in keyof L]?: L[Name] | undefined },
 ): L {
-  return new Proxy(log, {
-    get(target, name) {
-      const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : target, name);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+  // The target is empty, because a proxy must return the members of a frozen target unchanged.
+  return new Proxy({} as L, {
+    get(_, name) {
+      const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : log, name);
+      return typeof value === "function" ? (value.bind(log) as unknown) : value;
     },
-  }) as L;
+  });
 }
