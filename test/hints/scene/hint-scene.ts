@@ -163,7 +163,11 @@ export class HintScene {
   /** Runs a command (without `cairn`) that must succeed, as a step of the repair. */
   async runStep(command: string, options: { on?: string; input?: string } = {}): Promise<CommandResult> {
     this.steps.push(`cairn ${command}`);
-    const result = await this.run(command, options);
+    // A node may be saving by itself. The hint of that refusal is followed as well: the command is run when it has ended.
+    const result = await this.#until(async () => {
+      const answer = await this.run(command, options);
+      return answer.stderr.startsWith("CHECKPOINT_RUNNING") ? { missing: answer.stderr } : { found: answer };
+    });
     if (result.code !== 0) throw new Error(`cairn ${command}: ${result.stderr}`);
     return result;
   }
