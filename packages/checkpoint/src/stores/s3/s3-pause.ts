@@ -14,11 +14,7 @@ export async function pauseBefore(attempt: number, signal?: AbortSignal): Promis
  * Retries a request of a transfer while the store is unreachable, up to `times` attempts. These are in addition to the
  * retries of every request, because data that has already been transferred justifies more patience than a listing.
  */
-export async function persist<T>(
-  times: number,
-  signal: AbortSignal | undefined,
-  work: () => Promise<T>,
-): Promise<T> {
+export async function persist<T>(times: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
   for (let time = 1; ; time++) {
     try {
       return await work();

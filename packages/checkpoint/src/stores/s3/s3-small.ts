@@ -1,10 +1,10 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TaggedText } from "../../store/checkpoint-store.ts";
 import { contentTag, MAX_SMALL_FILE_BYTES, tooLarge } from "../../store/stored-files.ts";
 import { type S3Access, unexpectedResponse } from "./s3-access.ts";
 import { BodyMismatch, dropBody, emptyBody, receiveBody } from "./s3-body.ts";
 import { isMissing, type Refusal } from "./s3-errors.ts";
-import { pauseBefore, persist } from "./s3-pause.ts";
+import { pauseBefore } from "./s3-pause.ts";
 import { conditionTag, type S3Findings } from "./s3-probe.ts";
 
 /** The tag is computed from the content, because some services return different ETags for the same content. */
@@ -17,7 +17,8 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
   const { location, maxAttempts, requestTimeout: idleMs } = access.settings;
   const Key = access.key(name);
   const doing = `reading ${name}`;
-  return await persist(maxAttempts, undefined, async () => {
+  // Only an interrupted body is requested again: requests are already retried.
+  for (let attempt = 1; ; attempt++) {
     const answer = await access.call("getObject", { Key }, { doing, unless: isMissing });
     if (answer === null) return undefined;
     const { ContentLength: bytes = MAX_SMALL_FILE_BYTES, ETag: etag = "" } = answer;
@@ -28,14 +29,17 @@ export async function readSmall(access: S3Access, name: string): Promise<SmallFi
     const received = emptyBody(bytes);
     try {
       await receiveBody(answer.Body, received, { idleMs, signal: undefined });
+      if (answer.ContentLength !== undefined && received.filled < bytes)
+        throw unexpectedResponse(location, doing, `${received.filled} of ${bytes} bytes were received`);
+      const content = Buffer.concat(received.chunks);
+      return { text: content.toString("utf8"), tag: contentTag(content), etag };
     } catch (error) {
-      throw error instanceof BodyMismatch ? tooLarge(name, bytes + 1) : access.explain(error, doing);
+      if (error instanceof BodyMismatch) throw tooLarge(name, bytes + 1);
+      const failure = access.explain(error, doing);
+      if (!isCairnError(failure, "STORE_UNREACHABLE") || attempt >= maxAttempts) throw failure;
     }
-    if (answer.ContentLength !== undefined && received.filled < bytes)
-      throw unexpectedResponse(location, doing, `${received.filled} of ${bytes} bytes were received`);
-    const content = Buffer.concat(received.chunks);
-    return { text: content.toString("utf8"), tag: contentTag(content), etag };
-  });
+    await pauseBefore(attempt - 1);
+  }
 }
 
 /** Writes a small file under a condition, again after each conflicting write. Returns whether it was written. */

@@ -82,6 +82,8 @@ test("a request to a service that fails briefly is retried, up to the limit", as
   failures = 10;
   await expect(store.list("")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
   expect(server.asked).toHaveLength(4);
+  await expect(store.read("a.json")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect(server.asked).toHaveLength(6);
 });
 
 test("a service that does not exist, or drops every connection, is unreachable", async () => {
