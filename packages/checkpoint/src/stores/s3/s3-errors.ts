@@ -81,6 +81,7 @@ const WORDS: Readonly<Record<string, keyof typeof CLASSES>> = {
   TokenProviderError: "credentials",
   AuthorizationHeaderMalformed: "region",
   PermanentRedirect: "region",
+  InvalidObjectState: "refused",
   QuotaExceeded: "full",
   QuotaExceededException: "full",
   XMinioStorageFull: "full",

@@ -33,6 +33,8 @@ test.each([
   ],
   [301, "PermanentRedirect", "", "STORE_DENIED", /in another region/],
   [400, "KMS.NotFoundException", "", "STORE_DENIED", /refused the request.*kms-key-id/],
+  [403, "InvalidObjectState", "", "STORE_DENIED", /refused the request.*life-cycle rules that archive/],
+  [403, "InvalidObjectState", "", "STORE_DENIED", /refused the request.*life-cycle rules that archive/],
   [404, "kms:KeyNotFound", "", "STORE_DENIED", /refused the request.*kms-key-id/],
   [503, "SlowDown", "", "STORE_UNREACHABLE", /responded with 503 SlowDown/],
   [500, "InternalError", "", "STORE_UNREACHABLE", /responded with 500 InternalError/],
