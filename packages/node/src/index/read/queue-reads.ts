@@ -103,21 +103,13 @@ export async function readEntry(
   queue: string,
   name: string,
 ): Promise<{ txId: TxId; entry: FoundEntry | undefined }> {
-  const place = await readPlace(reader, queue, name);
-  if (place === undefined) return { txId, entry: undefined };
+  const placeKey = placeRowKey(queue, name);
+  const value = await reader.get(placeKey);
+  if (value === undefined) return { txId, entry: undefined };
+  const place = decodePlace(placeKey, value);
   const key = { bucket: queue, namespace: String(place.shard), name };
   const document = await readStored(reader, [key]);
   return { txId, entry: document[0] === undefined ? undefined : { document: document[0], place } };
-}
-
-export async function readPlace(
-  reader: KvReader,
-  queue: string,
-  name: string,
-): Promise<EntryPlace | undefined> {
-  const key = placeRowKey(queue, name);
-  const value = await reader.get(key);
-  return value === undefined ? undefined : decodePlace(key, value);
 }
 
 /** The maximum number of entries that are read at once. A page may end before them. */

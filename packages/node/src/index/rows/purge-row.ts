@@ -16,7 +16,7 @@ export interface PurgeMark {
 }
 
 /** The row describes the files, not the log, and is copied with them: a copy contains only what they do. */
-export const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
+const PURGE_ROW_KEY: Uint8Array = Buffer.from("mpurged", "utf8");
 
 /** The maximum number of marks that are kept. More marks would only record the times of old purges more exactly. */
 const MAX_MARKS = 100;
