@@ -16,7 +16,7 @@ export class AgeError extends Error {
   }
 }
 
-/** The header of a file in the age format (https://age-encryption.org/v1): the file's key, encrypted to each recipient. */
+/** The header of a file in age's format (https://age-encryption.org/v1): its key, encrypted to each recipient. */
 
 const VERSION = "age-encryption.org/v1";
 const TYPE = "X25519";

@@ -142,7 +142,7 @@ export interface RestoreOptions {
   readonly name?: string;
   /** Returns true, or the reason why a candidate may not be used. If it throws, the restore ends with its error. */
   readonly accept: (manifest: Manifest) => Promise<true | CairnError>;
-  /** Inspects the unpacked files before they are moved to `targetDir`. A `CHECKPOINT_*` or `INDEX_*` error skips the candidate. */
+  /** Inspects the files before they are moved to `targetDir`. `CHECKPOINT_*` or `INDEX_*` skips the candidate. */
   readonly verify?: (dir: string, manifest: Manifest) => Promise<void>;
   readonly onProgress?: ((progress: RestoreProgress) => void) | undefined;
   readonly onSkipped?: ((skipped: SkippedCheckpoint, store: CheckpointStore) => void) | undefined;

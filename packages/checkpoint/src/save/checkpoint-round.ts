@@ -23,7 +23,7 @@ export interface TakeOptions extends SaveOptions {
   readonly leaseMs?: number;
   /** The memory of earlier rounds. */
   readonly memory?: LookMemory;
-  /** Called if the store is full. The checkpoint is attempted once more if it returns that space may have been freed. */
+  /** Called if the store is full. Returns whether to try once more, because space may have been freed. */
   readonly makeRoom?: (logId: string) => Promise<boolean>;
 }
 
@@ -38,7 +38,7 @@ interface Look {
 /** The result of a look that found that a checkpoint of this log is due. */
 type Due = Look & { readonly logId: string };
 
-/** `newest` is the newest known checkpoint, `storeNow` the store's time, `storeAhead` its clock's lead (ms). */
+/** `newest` is this log's newest known checkpoint, `storeAhead` by how much the store's clock is ahead (ms). */
 export type TakeOutcome = Look &
   (
     | { readonly outcome: "taken"; readonly checkpoint: StoredCheckpoint }
@@ -208,7 +208,7 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
       }
       return Math.min(future.seenAt, storeNow);
     },
-    /** Records a look. Reads the manifests of checkpoints that were taken since this process started, but only a few. */
+    /** Records a look. Reads the manifests of a few of the checkpoints that were taken since this process started. */
     async sawStore({ store, listed, newest, logId, storeNow }: SeenStore): Promise<void> {
       // Older checkpoints may belong to a log that this one continues.
       const since = listed.filter(({ parsed }) => parsed.takenAt > startAt(storeNow));

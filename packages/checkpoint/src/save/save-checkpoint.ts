@@ -66,7 +66,7 @@ const PUBLISH_BACKOFF = { firstMs: 100, maxMs: 800 };
 
 /**
  * Captures, packs, uploads and publishes a checkpoint under `lease`. After a failure, it is not listed, and a sweep
- * removes what remains. If the copy is damaged, throws `INDEX_CORRUPT` and tells the source.
+ * removes what remains. If the copy is damaged, throws `INDEX_CORRUPT`, and reports it to the source.
  */
 export async function saveCheckpoint(
   take: SaveOptions,
@@ -274,7 +274,7 @@ export interface CaptureDirectory {
   drop(): Promise<void>;
 }
 
-/** Returns the capture directory of `owner`. The first `make` removes captures left by earlier processes of this owner. */
+/** The capture directory of `owner`. The first `make` removes captures left by earlier processes of this owner. */
 function captureDirectory(path: string, owner: string): CaptureDirectory {
   let made = false;
   let tidied = false;

@@ -32,7 +32,7 @@ export interface DirectContent {
 export type StoredContent = Readable & {
   /** Present when the content is a local file: its descriptor, so that callers can read from the file directly. */
   readonly file?: number;
-  /** Converts an error of reading from {@link file} to the store's error, as the stream does. By default, it is unchanged. */
+  /** Converts an error of reading from {@link file} to the store's, as the stream does. By default, it is unchanged. */
   readonly explain?: (error: unknown) => unknown;
 };
 
@@ -87,9 +87,9 @@ export interface CheckpointStore {
   open(name: string, options?: { signal?: AbortSignal | undefined }): Promise<StoredContent>;
   /** Reads a small file (at most 64 MiB, otherwise `CHECKPOINT_CORRUPT`); undefined if it does not exist. */
   read(name: string): Promise<TaggedText | undefined>;
-  /** Writes a small file. Returns false if the name exists. If {@link exclusive}, only one of several concurrent calls returns true. */
+  /** Writes a small file; false if the name exists. If {@link exclusive}, only one concurrent call returns true. */
   create(name: string, text: string, options?: ChangeOptions): Promise<boolean>;
-  /** Overwrites a small file if its tag is still `tag`. Returns false if the tag differs, or the file no longer exists. */
+  /** Overwrites a small file if its tag is still `tag`. Returns false if the tag differs or the file is gone. */
   replace(name: string, text: string, tag: string): Promise<{ tag: string } | false>;
   /** Removes a file; does nothing if it does not exist. */
   remove(name: string, options?: ChangeOptions): Promise<void>;
@@ -102,7 +102,7 @@ export interface CheckpointStore {
    * that archives are encrypted on worker threads.
    */
   readonly encryption?: StoreEncryption | undefined;
-  /** Whether every node can read what one writes. If unknown, the store's checkpoints do not let the log be trimmed. */
+  /** Whether every node can read what one writes. If unknown, the store's checkpoints do not permit trimming. */
   readonly shared?: boolean;
   /** Whether every write is rejected, for stores that are used only for restoring. Defaults to false. */
   readonly readOnly?: boolean;

@@ -32,7 +32,7 @@ export class Inbox<T> {
   }
 }
 
-/** Returns an inbox of `worker`'s messages. It fails with the error that ended the thread, or with `endedEarly` if there was none. */
+/** An inbox of `worker`'s messages. Fails with the error that ended the thread, or `endedEarly` if there was none. */
 export function inboxOf<T>(worker: Worker, endedEarly: () => Error): Inbox<T> {
   const inbox = new Inbox<T>();
   worker.on("message", (message: T) => inbox.put(message));

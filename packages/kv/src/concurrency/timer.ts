@@ -4,7 +4,7 @@ export const MAX_TIMER_MS = 2 ** 31 - 1;
 /** Cancels a timer. May be called after the timer has run out, and again. */
 export type CancelTimer = () => void;
 
-/** Runs `action` after `ms`, which may be of any length. With `background`, the timer does not keep the process alive. */
+/** Runs `action` after `ms`, however long that is. With `background`, the timer does not keep the process alive. */
 export function startTimer(
   ms: number,
   action: () => void,

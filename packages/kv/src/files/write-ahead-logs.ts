@@ -70,7 +70,7 @@ class WriteAheadLog {
         if (countChanges(batch) !== count) throw this.#damaged();
         next = sequence + count;
       }
-      // LevelDB starts a log only after the previous one is complete: only the last log may end in an incomplete record.
+      // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
       if (!this.#last && this.#reader.end < size) throw this.#damaged();
       return next;
     } finally {

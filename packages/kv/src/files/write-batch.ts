@@ -1,7 +1,7 @@
 import { CairnError, indexCorrupt } from "../errors/errors.ts";
 import { VarintReader } from "./varint-reader.ts";
 
-/** The size of a batch's header: the sequence number of its first change (8 bytes), and the number of changes (4 bytes). */
+/** The size of a batch's header: the sequence number of its first change (8 bytes), and their number (4 bytes). */
 export const BATCH_HEADER_BYTES = 12;
 const DELETE = 0;
 const PUT = 1;

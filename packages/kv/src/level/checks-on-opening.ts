@@ -99,7 +99,7 @@ async function checkOnThreads(
   });
 }
 
-/** Checks a small table on this thread, which is twice as fast as on another thread, and yields to the event loop afterwards. */
+/** Checks a small table on this thread, which is twice as fast as on another, and then yields to the event loop. */
 async function checkWhole(path: string): Promise<void> {
   await checkTableSync(path, () => Promise.resolve());
   await setImmediate();

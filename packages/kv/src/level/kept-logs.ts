@@ -152,7 +152,7 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
   };
 }
 
-/** Returns the write-ahead logs that LevelDB reads when it opens the database, and the manifest's last sequence number. */
+/** Returns the write-ahead logs that LevelDB reads when opening, and the manifest's last sequence number. */
 async function logsToKeep(
   dir: string,
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {

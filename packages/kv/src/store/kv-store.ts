@@ -189,8 +189,8 @@ export interface KvProvider {
   readonly persistent: boolean;
   /**
    * Opens the store in `dir`, which may be a live, captured or restored directory. A missing or empty directory becomes
-   * a new, empty store. After a captured directory has been opened and closed, it must still contain only regular files,
-   * with names of at most 100 bytes, because a checkpoint consists of such files. Throws `INDEX_LOCKED` (this or
+   * a new, empty store. After a captured directory has been opened and closed, it must still contain only regular
+   * files, with names of at most 100 bytes, because a checkpoint consists of such files. Throws `INDEX_LOCKED` (this or
    * another process has it open), `INDEX_CORRUPT` (it cannot be read, has a gap, or contains other files but no
    * database), `DISK_FULL`, and `CONFIG_INVALID` (this user may not write there).
    */

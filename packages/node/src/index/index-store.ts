@@ -41,11 +41,11 @@ interface PreparedMessages {
   readonly admissions: number;
 }
 
-/** The maximum number of prepared messages. While a larger group is stored, its neighbors need the processor. */
+/** The maximum number of prepared messages. While a larger group is stored, the groups around it need the processor. */
 const MAX_PREPARED_MESSAGES = 8;
 /**
- * The maximum age of the size of the files (ms). Every open page asks for it every few seconds, and every file must be
- * looked at.
+ * The maximum age of the size of the files (ms). Every open page asks for it every few seconds, and measuring it reads
+ * the size of every file.
  */
 const STATS_MS = 1_000;
 
@@ -244,7 +244,7 @@ export class IndexStore {
 
   /**
    * Does part of the work for new and removed fields, less if messages wait; returns whether work remains.
-   * `onDocuments` gets the number of documents since its last call.
+   * `onDocuments` gets the number of documents processed since its last call.
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
@@ -297,9 +297,7 @@ export class IndexStore {
     return outcome === undefined ? undefined : { outcome, replaced: undefined };
   }
 
-  /**
-   * The CRC-32 of a transaction's message; undefined if the index lacks the transaction or has forgotten the checksum.
-   */
+  /** The CRC-32 of a transaction's message; undefined if the transaction is not in the index or too old. */
   checksumAt(txId: TxId): number | undefined {
     return this.#chains.checksumAt(txId);
   }

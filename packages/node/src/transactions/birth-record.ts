@@ -48,7 +48,7 @@ export interface HistoryEnd {
   readonly sha256: string;
 }
 
-/** Returns whether a log with this birth record continues exactly at `end`. No other part of the older log belongs to its history. */
+/** Whether a log with this birth record continues exactly at `end`: no other part of the older log is its history. */
 export function continuesAt(birth: BirthRecord | undefined, end: HistoryEnd): boolean {
   const continues = birth?.continues;
   return (

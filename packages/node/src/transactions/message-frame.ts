@@ -36,7 +36,7 @@ export interface Frame {
 }
 
 /**
- * Returns a message by the writer `by`. Only tests set `random` (16 hex digits). Throws `TX_INVALID` for a bad `by`.
+ * Returns a message of the writer `by`, or throws `TX_INVALID` if `by` is invalid. Only tests set `random` (16 digits).
  */
 export function frameMessage(body: string, logTag: string, random = randomDigits(), by?: string): Uint8Array {
   if (by !== undefined && !WRITER.test(by)) {
@@ -81,7 +81,7 @@ export function isDamagedMessage(payload: Uint8Array): boolean {
   return isFramed && !hasItsChecksum(payload, checkedPart(payload));
 }
 
-/** Returns the SHA-256 of everything after a message's first line, by which submissions with the same id are compared. */
+/** Returns the SHA-256 of what follows a message's first line, by which submissions with the same id are compared. */
 export function contentHash(payload: Uint8Array): Buffer {
   return createHash("sha256")
     .update(payload.subarray(payload.indexOf(NEWLINE) + 1))
@@ -104,7 +104,7 @@ export function writePayloadMark(target: Buffer, at: number, payload: Uint8Array
   copyHex(payload, CHECKED + TAG_DIGITS + 1, target, at + CRC_DIGITS / 2, RANDOM_DIGITS / 2);
 }
 
-/** Returns the first four bytes of a payload's mark ({@link writePayloadMark}). For a Cairn message, they are its CRC-32. */
+/** Returns the first four bytes of a payload's mark ({@link writePayloadMark}): the CRC-32 of a Cairn message. */
 export function payloadChecksum(payload: Uint8Array): number {
   const mark = Buffer.alloc(PAYLOAD_MARK_BYTES);
   writePayloadMark(mark, 0, payload, typeof readFrame(payload) !== "string");

@@ -17,7 +17,7 @@ import {
  *
  *   cairn/1 …                    message-frame.ts
  *   {"ops":[["put","pods","default/web-0"],["delete","pods","default/web-1"]],"id":"…"}
- *   {"image":"nginx"}            one line for each put, enqueue, event or configure, in their order: the document, event or policies
+ *   {"image":"nginx"}            one line for each put, enqueue, event or configure, in their order
  *
  * A transaction without operations is a barrier. It has no id.
  *
@@ -65,8 +65,8 @@ export type DecodedMessage =
   | { readonly kind: "unreadable"; readonly reason: string };
 
 /**
- * Encodes a transaction as a message for the log with that id. Each call returns different bytes, unless `random` (16 hexadecimal digits) is
- * given. `by` is recorded as the writer. Throws `TX_INVALID`.
+ * Encodes a transaction as a message for the log with that id. Each call returns different bytes, unless `random` (16
+ * hexadecimal digits) is given. `by` is recorded as the writer. Throws `TX_INVALID`.
  */
 export function encodeTransaction(
   transaction: Transaction,

@@ -38,7 +38,7 @@ export interface PackedArchive {
 /** The passes over each byte: reading it, checking the table's checksum, and computing the file's digest. */
 const READING_PASSES = 3;
 
-/** Returns the number of times the packing thread processes each byte: it encrypts the archive if requested, and writes it. */
+/** Returns how often the packing thread processes each byte: it encrypts the archive if requested, and writes it. */
 export function packingPasses({ recipients }: ArchiveOrder): number {
   return recipients === undefined ? 1 : 2;
 }
@@ -166,7 +166,7 @@ async function* encrypted(
     for (const part of parts) at += part.copy(memory, at);
     return memory.subarray(0, length);
   };
-  // The head waits for the first content: were it never stored, nothing would close the files that are read meanwhile.
+  // The head waits for the first content: if storing the head failed, nothing would close the files.
   let parts = [writer.head];
   for await (const piece of pieces) {
     throttle.slices(piece, (slice) => parts.push(...writer.update(slice)));

@@ -106,7 +106,7 @@ async function pack(order: Paired<PackOrder>, port: Port): Promise<PackedArchive
   }
 }
 
-/** Yields the pieces that the reading thread sends. If that thread ends early, the thread that started both ends this one too. */
+/** Yields the pieces of the reading thread. If that ends early, the thread that started both ends this one too. */
 async function* piecesFrom(reader: MessagePort): AsyncGenerator<TarPiece, void, undefined> {
   const sent = new Inbox<ReadMessage>();
   reader.on("message", (message: ReadMessage) => sent.put(message));

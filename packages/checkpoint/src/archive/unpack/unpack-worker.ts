@@ -85,7 +85,7 @@ async function unpack({ archive, peer, ...order }: Paired<UnpackOrder>, port: Po
 /** If the thread at the other end of `peer` ends early, the thread that started both ends this one too. */
 function sinkOnThread(peer: MessagePort): FileSink {
   const memory = new PieceMemory(PIECES);
-  // The error that the next call throws. The writing thread keeps returning memory after a failure, so that no call waits forever.
+  // The next call throws it. The writing thread returns memory even after a failure, so that no call waits forever.
   let failure: { readonly error: unknown } | undefined;
   const ended = new Inbox<true>();
   const send = (request: WriteRequest, transfer: ArrayBuffer[]): void => peer.postMessage(request, transfer);

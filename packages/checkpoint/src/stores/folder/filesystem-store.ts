@@ -43,7 +43,7 @@ export interface FilesystemStoreOptions {
   readonly rememberIn?: string;
 }
 
-/** Creates a checkpoint store in a folder, on a local disk or a shared volume. Nothing is created on disk before the first write. */
+/** A checkpoint store in a folder, local or on a shared volume. Nothing is created on disk before the first write. */
 export function filesystemStore(options: FilesystemStoreOptions): CheckpointStore {
   const root = resolve(options.path);
   const location = pathToFileURL(root).href;

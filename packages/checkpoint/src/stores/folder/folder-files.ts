@@ -135,7 +135,7 @@ export function readFileStream(
       }
     },
   });
-  // A stream that is aborted before it is read would otherwise end the process; a reader receives the error in any case.
+  // A stream that is aborted before it is read would otherwise end the process; a reader receives the error anyway.
   stream.on("error", () => undefined);
   return Object.assign(stream, { file: handle.fd, explain });
 }

@@ -128,7 +128,7 @@ export function isMissing({ status, word }: Refusal): null | undefined {
   return status === 404 && word !== "NoSuchBucket" ? null : undefined;
 }
 
-/** Returns a store's error, or `CONFIG_INVALID` for settings that the SDK refuses. Programming errors stay unchanged. */
+/** Returns a store's error, or `CONFIG_INVALID` for settings that the SDK refuses; programming errors unchanged. */
 export function s3Error(error: unknown, request: S3Request): unknown {
   const refusal = refusalOf(error);
   if (refusal === undefined) return error;

@@ -11,7 +11,7 @@ export interface MultipartUpload {
   send(part: Part, signal: AbortSignal): Promise<void>;
   /** Creates the object, under a condition. If this throws, the service may have created the object nevertheless. */
   complete(condition: object, signal: AbortSignal | undefined): Promise<void>;
-  /** Frees the parts that were sent. Does nothing if the upload is completed. A part that arrives later is left to `tidy`. */
+  /** Frees the parts sent, unless the upload is completed. A part that arrives later is left to `tidy`. */
   abort(signal: AbortSignal): Promise<void>;
   /** Whether a response to the upload's creation was lost, so that another upload of this name may exist. */
   readonly doubtful: boolean;

@@ -30,7 +30,7 @@ export interface S3StoreOptions {
   /** The KMS key, which is used only with `aws:kms` or `aws:kms:dsse`. Defaults to the account's key. */
   readonly kmsKeyId?: string;
   readonly checksums?: S3Checksums;
-  /** The minimum size of a part (5 MiB or more). Parts are larger if an archive would need more than 8,000, so that S3's limit of 10,000 is never reached. */
+  /** The minimum size of a part (5 MiB or more). Larger if an archive would need more than 8,000; S3 allows 10,000. */
   readonly partSize?: number;
   /** The maximum number of parts or ranges of one file in flight. Defaults to 4. */
   readonly concurrency?: number;

@@ -71,7 +71,7 @@ async function put(access: S3Access, name: string, text: string, condition: obje
   throw new CairnError("STORE_UNREACHABLE", message, "Wait: the write is retried.");
 }
 
-/** Writes a small file unless it exists. If the service supports conditions, only one of several concurrent writers succeeds. */
+/** Writes a small file unless it exists. If the service supports conditions, only one of several writers succeeds. */
 export async function createSmall(
   access: S3Access,
   { creates }: S3Findings,
@@ -83,7 +83,7 @@ export async function createSmall(
   return put(access, name, text, {});
 }
 
-/** Overwrites a small file if it still has this tag. If the service supports conditions, only one of several writers succeeds. */
+/** Replaces a small file if it has this tag. If the service supports conditions, only one of many writers succeeds. */
 export async function replaceSmall(
   access: S3Access,
   { ifMatch }: S3Findings,

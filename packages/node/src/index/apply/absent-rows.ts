@@ -1,7 +1,7 @@
 import type { KvOperation, KvReader, KvValue } from "@cairn/kv";
 import { ROW } from "../rows/row-keys.ts";
 
-/** The kinds of rows that are looked up by keys taken from messages. Most of these rows do not exist in a growing index. */
+/** The kinds of rows that are looked up by keys from messages. Most of these rows do not exist in a growing index. */
 const LOOKED_UP: readonly number[] = [ROW.document, ROW.tombstone, ROW.submission, ROW.place];
 
 /** 8 MiB: with 4 million rows, one in several hundred look-ups of an absent row still reads the store. */

@@ -56,7 +56,7 @@ export interface BatchMemory {
   readonly shards?: KnownShards | undefined;
   /** The indexed fields that are being built. */
   readonly builds?: FieldBuilds;
-  /** The number of transactions after which an idempotency id is forgotten: part of the index version, set only by tests. */
+  /** After how many transactions an idempotency id is forgotten: part of the index version, set only by tests. */
   readonly remembered?: number | undefined;
 }
 

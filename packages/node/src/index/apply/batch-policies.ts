@@ -235,7 +235,7 @@ export class BatchPolicies {
     }
   }
 
-  /** Adds the rows of indexed fields that change with a batch: the difference between the documents before and after it. */
+  /** Adds the rows of indexed fields that a batch changes: the difference between the documents before and after it. */
   async #addFieldRows(
     rows: KvOperation[],
     indexed: ActivePolicies["indexed"],

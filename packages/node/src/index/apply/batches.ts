@@ -12,8 +12,8 @@ export interface IndexedMessage {
 }
 
 /**
- * The bounds of a batch. All rows of a batch are in memory, and short-lived objects cost less than long-lived ones. With
- * 2 MiB, a replay of large transactions needed a quarter more memory and was not faster (bench row workloads).
+ * The bounds of a batch. All rows of a batch are in memory, and short-lived objects cost less than long-lived ones.
+ * With 2 MiB, a replay of large transactions needed a quarter more memory and was not faster (bench row workloads).
  */
 const MAX_MESSAGES = 1_000;
 const MAX_BYTES = 768 * 1024;
@@ -51,8 +51,8 @@ function isAlone(decoded: DecodedMessage): boolean {
 }
 
 /**
- * Returns how many of `messages` may be applied as one batch, as far as this depends on policies. Only the first message of a batch may sweep history or
- * outcomes. No message may depend on changes that earlier messages of the batch made to history or to documents that are
+ * Returns how many of `messages` may be applied as one batch, as far as this depends on policies. Only the first may
+ * sweep history or outcomes. None may depend on changes that earlier ones made to history or to documents that are
  * being scanned or removed, because these changes are not in the store yet.
  */
 export async function batchLength(

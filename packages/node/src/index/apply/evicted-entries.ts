@@ -13,8 +13,8 @@ export interface EvictedKey {
 
 /**
  * Finds and collects the keys of an entry that have any row, in whichever shard. An entry has a document in one shard,
- * and deletions and older versions in those from which it was moved or deleted. Spare shards have no rows, so the number
- * of reads is bounded by the queue's shards.
+ * and deletions and older versions in those from which it was moved or deleted. Spare shards have no rows, so the
+ * number of reads is bounded by the queue's shards.
  */
 export async function collectEvicted(
   { name, shards, places }: QueueView,

@@ -181,9 +181,9 @@ export class KeyStates {
   }
 
   /**
-   * Reads the keys and buckets that were collected since the last call. Unless documents are large, this takes two reads
-   * for any number of keys. Stops if the first `of` collected keys have documents of more than `most` bytes together.
-   * Returns the number of keys whose documents were within that limit.
+   * Reads the keys and buckets that were collected since the last call. Unless documents are large, this takes two
+   * reads for any number of keys. Stops if the first `of` collected keys have documents of more than `most` bytes
+   * together. Returns the number of keys whose documents were within that limit.
    */
   async load(reader: KvReader, { most, of }: { most: number; of: number } = NO_LIMIT): Promise<number> {
     const buckets = [...this.#buckets.values()].slice(this.#loadedBuckets);

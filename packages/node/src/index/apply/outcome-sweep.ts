@@ -10,8 +10,8 @@ import { decodeOutcome } from "../rows/row-values.ts";
 /**
  * Outcomes are removed from the oldest on, in groups of those that can share a row, because whether they do differs
  * between nodes. This is the maximum number of outcomes that a sweep removes. It is part of the index version. There is
- * one sweep for every 256 transactions, so a new bound takes effect within about a seventh as many transactions as there
- * are outcomes to remove.
+ * one sweep for every 256 transactions, so a new bound takes effect within about a seventh as many transactions as
+ * there are outcomes to remove.
  */
 const MAX_OUTCOMES = 2_048;
 /** A sweep that has found more expired documents ends after the current group. Part of the index version. */

@@ -14,7 +14,7 @@ export interface AppliedTransaction {
   readonly shards: readonly number[] | undefined;
 }
 
-/** The result of a commit. `replaced` is undefined if the outcome was read from the index, whose rows do not contain it. */
+/** The result of a commit. `replaced` is undefined if the outcome is from the index, whose rows do not contain it. */
 export interface CommitResult {
   readonly outcome: TxOutcome;
   readonly replaced: number | undefined;

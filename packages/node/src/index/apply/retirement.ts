@@ -6,7 +6,7 @@ import { checkedVersion, versionValueRevision } from "../rows/version-values.ts"
 
 /** The maximum number of rows that a transaction removes from a retiring shard. It is part of the index version. */
 const REMOVED_PER_TRANSACTION = 256;
-/** A transaction removes no further row once those that it removes have this number of bytes. It is part of the index version. */
+/** A transaction removes no further row once those it removes have this many bytes. Part of the index version. */
 const REMOVED_BYTES = 8 * 1024 * 1024;
 
 /**

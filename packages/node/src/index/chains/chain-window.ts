@@ -27,8 +27,8 @@ import { ROW, rowTxId, txRowKey } from "../rows/row-keys.ts";
  *   history  SHA-256(previous link, identities of the messages since)                 can be computed from the log
  *   effects  SHA-256(previous link, index version, effects of the messages since)     only by applying it
  *
- * Between links, the chains' values are computed in the same way from the messages since the previous link. Two indexes with the same value
- * at a transaction have the same history up to it.
+ * Between links, the chains' values are computed in the same way from the messages since the previous link. Two indexes
+ * with the same value at a transaction have the same history up to it.
  */
 
 /** The number of transactions from one link to the next. */

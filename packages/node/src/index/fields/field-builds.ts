@@ -165,8 +165,8 @@ class FieldBuild {
     await changes.addTo(rows, this.#kv);
     for (const { id } of this.#indexes) rows.push(built(fieldKey(ROW.fieldBuild, id)));
     this.#writing = this.#kv.batch(rows);
-    // The store has copied the rows. Kept until the write ends, they would be promoted by the garbage collector, which
-    // would cost an eighth of the time.
+    // The store has copied the rows. If they were kept until the write ends, the garbage collector would promote them
+    // to the old generation, which would cost an eighth of the time.
     rows.length = 0;
     // The next write awaits this one and receives its error.
     this.#writing.catch(() => {});

@@ -17,7 +17,7 @@ const OPEN_ARRAY = 0x5b;
 const CLOSE_ARRAY = 0x5d;
 const SPACE = 0x20;
 
-/** The range of a member's value, without `end`. `begin` is -1 if there is no such member. */
+/** Where a member's value is, up to but not including `end`. `begin` is -1 if there is no such member. */
 export interface MemberPlace {
   begin: number;
   end: number;
@@ -25,8 +25,8 @@ export interface MemberPlace {
 
 /**
  * Finds the members with these `names` (UTF-8 without quotes) in the object at `from` in `json`, which must be valid,
- * and sets a place for each; of equal names, the last counts, as in JSON.parse. Returns false if it must be parsed
- * instead.
+ * and sets a place for each; of equal names, the last counts, as in JSON.parse. Returns false if JSON.parse must read
+ * it instead.
  */
 export function findMembers(
   json: Uint8Array,

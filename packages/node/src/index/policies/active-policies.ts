@@ -70,7 +70,7 @@ const active = new WeakMap<StatePolicies, ActivePolicies>();
 /** Stands for the policies of an index in which none were ever set. */
 const NONE: StatePolicies = { revision: 0, value: {}, indexes: [], nextIndex: 1, scan: [] };
 
-/** They are computed once for each set of policies. */
+/** Returns the policies in force, which are computed once for each set of policies. */
 export function activePolicies({ policies = NONE }: IndexState): ActivePolicies {
   let found = active.get(policies);
   if (found === undefined) {

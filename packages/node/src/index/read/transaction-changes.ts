@@ -72,9 +72,7 @@ interface WantedTransaction {
 
 /** The maximum number of versions that are read together. It is large enough to share the cost of a read. */
 const MAX_VERSIONS_PER_READ = 64;
-/**
- * How fast reads grow until the page is full, so that one large document ever written costs pages of small ones little.
- */
+/** The factor by which reads grow until a page is full, so that one large document slows pages of small ones little. */
 const READ_GROWTH = 4;
 
 /**
@@ -90,7 +88,7 @@ export async function readChanges(reader: KvReader, query: ChangesQuery): Promis
   const page: Page = { transactions: [], upTo: after, txTime: null, bytes: 0 };
   const { largest = 0 } = state ?? {};
   const most = Math.min(MAX_VERSIONS_PER_READ, keysPerRead(largest));
-  // As many versions as cannot exceed the page together; if documents may be larger, one may fill it.
+  // As many versions as cannot exceed the page together are read together, and at least one.
   let perRead = Math.min(most, Math.max(1, Math.floor(maxBytes / largest)));
   let chunk: WantedTransaction[] = [];
   let versions = 0;
@@ -121,7 +119,7 @@ export async function changesFloor(
   return upTo;
 }
 
-/** The last transaction after which no watch (of `bucket`, if given) can begin, and the last one without an outcome. */
+/** The last transaction after which no watch (of `bucket`, if given) can begin, and the last with a removed outcome. */
 async function prunedUpTo(
   reader: KvReader,
   state: IndexState | undefined,
@@ -262,7 +260,7 @@ async function readVersions(
 const EVICTED = "evicted";
 
 /**
- * Returns, for each operation, the version that it wrote or its eviction; undefined without effect or if evicted since.
+ * Returns the version that each operation wrote, or its eviction; undefined if it had no effect or was evicted since.
  * Superseded versions are looked up first: the revision in their keys rules out a wrong one.
  */
 async function effects(

@@ -5,10 +5,10 @@ import { rowTxId, transactionRowKey } from "./row-keys.ts";
 import { decodeOutcome, type Outcome } from "./row-values.ts";
 
 /*
- * The outcomes of 32 successive transactions that are applied in one batch share a row, because a row costs LevelDB more
- * than its content does. The row has the key of the last of them. Outcomes that are large together keep rows of their
- * own, so that reading one never means reading much more. The outcomes are the same on every node, but which of them
- * share a row depends on how the log was divided into batches.
+ * The outcomes of 32 successive transactions that are applied in one batch share a row, because a row costs LevelDB
+ * more than its content does. The row has the key of the last of them. Outcomes that are large together keep rows of
+ * their own, so that reading one never means reading much more. The outcomes are the same on every node, but which of
+ * them share a row depends on how the log was divided into batches.
  */
 
 /** The number of transactions whose outcomes share a row. The last of them has an id that is divisible by it. */
@@ -93,8 +93,8 @@ function outcomeIn(key: Uint8Array, row: Uint8Array, txId: TxId): Outcome | unde
 }
 
 /**
- * Yields the outcomes of the transactions after `after`, up to and including `upTo`, in arrays of bounded size, in their
- * order or, with `reverse`, in the opposite order. There are at most `limit` of them.
+ * Yields the outcomes of the transactions after `after`, up to and including `upTo`, in arrays of bounded size, in
+ * their order or, with `reverse`, in the opposite order. There are at most `limit` of them.
  */
 export async function* readOutcomes(
   reader: KvReader,

@@ -93,7 +93,7 @@ export function unsealed(key: Uint8Array, value: Uint8Array): Buffer {
   return Buffer.from(value.buffer, value.byteOffset + SUM_BYTES, value.byteLength - SUM_BYTES);
 }
 
-/** Like {@link sealed}, but for content that is JSON. The same value must always be written with its members in the same order. */
+/** Like {@link sealed}, for JSON. Equal content must have its members in the same order: nodes write equal rows. */
 export function sealedJson(key: Uint8Array, content: unknown): Buffer {
   return sealed(key, Buffer.from(JSON.stringify(content), "utf8"));
 }

@@ -115,7 +115,7 @@ export function decodeVersion(value: VersionValue): { revision: Revision; time: 
     : { revision, time, json: textOf(value, VERSION_HEAD) };
 }
 
-/** Checks and decodes a document row's value that was read as a string. Throws `INDEX_CORRUPT` as {@link checkedVersion} does. */
+/** Checks and decodes a document row's value that was read as a string. Throws as {@link checkedVersion} does. */
 export function decodeVersionText(
   documentRowKey: Uint8Array,
   value: string,
