@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { StoreFindings } from "../../store/checkpoint-store.ts";
-import type { S3Access } from "./s3-access.ts";
+import { type S3Access, unexpectedResponse } from "./s3-access.ts";
+import { dropBody } from "./s3-body.ts";
 import type { Refusal } from "./s3-errors.ts";
 import { listsObject } from "./s3-list.ts";
 
@@ -34,7 +35,8 @@ export function conditionTag(etag: string, style: EtagStyle): string {
 
 /**
  * Detects what service and credentials support, with about a dozen small requests. Leaves at most one object, always
- * the same, and only if it may not be removed. Throws `STORE_DENIED` if that is not listed.
+ * the same, and only if it may not be removed. Throws `STORE_DENIED` if that is not listed, and `STORE_UNREACHABLE` if
+ * no part of it can be read.
  */
 export async function probe(access: S3Access): Promise<S3Findings> {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT_MS);
@@ -92,6 +94,11 @@ export async function probe(access: S3Access): Promise<S3Findings> {
         "Give the store another `prefix` that consists of letters, digits, dashes and slashes. If that does not help, use another service. Nothing was saved.",
       );
     }
+    // Without ranges, checkpoints would be saved but could not be restored.
+    const part = await access.call("getObject", { Key, Range: "bytes=2-5" }, { doing, signal });
+    dropBody(part.Body);
+    if (part.ContentRange?.startsWith("bytes 2-5/") !== true)
+      throw unexpectedResponse(access.settings.location, doing, "it returns no ranges, which are required");
     return { exclusive: creates && ifMatch !== undefined, creates, ifMatch, canDelete, checksums };
   } finally {
     if (canDelete)

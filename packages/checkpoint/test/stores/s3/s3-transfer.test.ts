@@ -233,6 +233,9 @@ test("a service that does not support ranges is refused", async () => {
     code: "STORE_UNREACHABLE",
     message: expect.stringContaining("not a range, which the service must support"),
   });
+  // The lease is the first small file of a round, so no checkpoint is saved that could not be restored.
+  await expect(store.create("a.json", "{}")).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  expect([...server.objects.keys()]).toEqual(["cairn/test/a.tar"]);
 });
 
 test("replacing an archive that is being read causes an error, and old and new content are not mixed", async () => {
