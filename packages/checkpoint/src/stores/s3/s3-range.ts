@@ -82,12 +82,9 @@ export async function fetchRange(access: S3Access, range: ByteRange, signal: Abo
         throw unexpectedResponse(location, doing, "a response was longer than requested");
       const failure = access.explain(error, doing);
       if (!isCairnError(failure, "STORE_UNREACHABLE")) throw failure;
-      if (received.filled > before) {
-        fruitless = -1;
-        continue;
-      }
-      if (fruitless + 1 >= maxAttempts) throw failure;
-      await pauseBefore(fruitless, signal);
+      if (received.filled > before) fruitless = -1;
+      else if (fruitless + 1 >= maxAttempts) throw failure;
+      else await pauseBefore(fruitless, signal);
     }
   }
 }
