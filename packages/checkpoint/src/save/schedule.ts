@@ -1,12 +1,12 @@
 import { backoffMs } from "../timing/backoff.ts";
 
-/** The shortest interval, and the range of a random addition that spreads the nodes' looks (in periods). */
+/** The shortest time between looks, and the range of the random time added to it, which spreads nodes (in periods). */
 const EARLIEST = 0.9;
 const SPREAD = 0.2;
 /** The maximum delay of the first look, in periods. It is random, because nodes may start together. */
 const FIRST_LOOK_PART = 0.1;
 const MAX_FIRST_LOOK_MS = 30_000;
-/** The bounds (ms) while a log without transactions has no checkpoint: its first ones must not wait a whole period. */
+/** The bounds of the delay (ms) while there is no checkpoint: a log's first transactions must not wait a period. */
 const FIRST_CHECKPOINT_MIN_MS = 60_000;
 const FIRST_CHECKPOINT_MAX_MS = 300_000;
 /** The factor while another node uploads: if that fails, the cluster need not wait a whole period for the next one. */

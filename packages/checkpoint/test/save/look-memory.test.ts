@@ -163,6 +163,20 @@ test("if another node has found the newest checkpoint damaged, it is replaced on
   expect(checkpointer.status().last?.name).not.toBe(name);
 });
 
+test("a checkpoint that this node finds damaged is replaced without waiting for the next look", async () => {
+  const { store, source, look, checkpointer, events } = await start();
+  await look();
+  await markDamaged(store, [checkpointer.status().last?.name ?? ""], "node-1");
+  checkpointer.lookNow();
+  await vi.waitFor(() => expect(types(events).filter((type) => type === "taken")).toHaveLength(2));
+  expect(source.captures).toBe(2);
+  await vi.waitFor(() => expect(checkpointer.status().nextCheckAt).not.toBeNull());
+  // The schedule goes on as after any other look.
+  source.txId += 1;
+  await look();
+  expect(source.captures).toBe(3);
+});
+
 test("a checkpoint that the source knows to be damaged does not count as the newest, so the next round saves", async () => {
   const { store, source, look, checkpointer } = await start();
   await look();
