@@ -82,9 +82,9 @@ export async function captureLevelDb(
 }
 
 /** Returns the names of the tables in the copy. */
-async function capture(place: CaptureTarget, maxStarts: number, maxReads: number): Promise<Iterable<string>> {
+async function capture(place: CaptureTarget, maxStarts: number, maxReads: number): Promise<string[]> {
   // The links are kept for the next attempt, because most tables are still live.
-  const tables = new Map<number, string>();
+  const tables = new Set<number>();
   for (let start = 0; start < maxStarts; start++) {
     const logs = await copyLogs(place);
     const current = await linkTables(place, logs, tables, maxReads);
@@ -97,7 +97,7 @@ async function capture(place: CaptureTarget, maxStarts: number, maxReads: number
       await place.write(name, bytes.subarray(0, manifest.end));
       // CURRENT comes last, because it turns the directory into a database.
       await place.write("CURRENT", Buffer.from(`${name}\n`));
-      return tables.values();
+      return [...tables].map((number) => levelFileName(number, "ldb"));
     }
     for (const log of logs.copied) await place.remove(levelFileName(log, "log"));
   }
@@ -166,23 +166,22 @@ interface CapturedManifest {
 async function linkTables(
   place: CaptureTarget,
   logs: CopiedLogs,
-  tables: Map<number, string>,
+  tables: Set<number>,
   maxReads: number,
 ): Promise<CapturedManifest | undefined> {
   for (let read = 0; read < maxReads; read++) {
     const current = await readManifest(place);
     const { manifest } = current;
     if (logs.absent.some((log) => needsLog(manifest, log))) return undefined;
-    for (const [number, name] of tables) {
+    for (const number of tables) {
       if (manifest.tables.has(number)) continue;
-      await place.remove(name);
+      await place.remove(levelFileName(number, "ldb"));
       tables.delete(number);
     }
     let gone = false;
     await inParallel(manifest.tables.values(), PARALLEL_LINKS, async ({ number, bytes }) => {
       if (gone || tables.has(number)) return;
-      const name = levelFileName(number, "ldb");
-      if (await place.share(name, bytes)) tables.set(number, name);
+      if (await place.share(levelFileName(number, "ldb"), bytes)) tables.add(number);
       else gone = true;
     });
     if (!gone) return current;
