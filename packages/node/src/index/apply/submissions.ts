@@ -2,7 +2,7 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
 import { REMEMBERED_TRANSACTIONS } from "../../policies/policy-problems.ts";
-import { allRows, readRows } from "../rows/row-cursor.ts";
+import { allRows, MAX_SINGLE_READS, readRows } from "../rows/row-cursor.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
 import { decodeSubmission, encodeSubmission } from "../rows/row-values.ts";
@@ -19,14 +19,14 @@ interface UsedId {
   readonly id: string;
 }
 
-/** The number of transactions whose ids are read one by one: a single write then needs no range of the store. */
-const FEW = 8;
-
-/** Reads the stored ids of the transactions after `after`, up to and including `upTo`, oldest first. */
+/**
+ * Reads the stored ids of the transactions after `after`, up to and including `upTo`, oldest first: few of them one by
+ * one, so that a single write needs no range of the store.
+ */
 async function idsOf(after: TxId, upTo: TxId, reader: KvReader): Promise<readonly UsedId[]> {
   const from = Math.max(after, 0);
   const rows =
-    upTo - from > FEW
+    upTo - from > MAX_SINGLE_READS
       ? await allRows(reader, { gte: orderKey(from + 1), lt: orderKey(upTo + 1) })
       : await readFew(from, upTo, reader);
   return rows.map(([key, value]) => ({ txId: rowTxId(key), id: unsealed(key, value).toString("utf8") }));

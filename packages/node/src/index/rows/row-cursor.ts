@@ -17,7 +17,7 @@ export async function allRows(reader: KvReader, range: KvRange): Promise<KvRow[]
  * The maximum number of rows that are read one by one. If the rows are in memory, this takes microseconds, whereas a
  * request to another thread would account for a large part of the latency of a single write.
  */
-const MAX_SINGLE_READS = 8;
+export const MAX_SINGLE_READS = 8;
 
 /** Returns the values of rows, in the order of their keys. */
 export async function readRows(
