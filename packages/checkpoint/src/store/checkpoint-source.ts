@@ -17,12 +17,12 @@ export interface CheckpointSource {
   capture(dir: string, others?: readonly number[]): Promise<CapturedState>;
   /** Called when a copy, and therefore the index, turns out to be damaged (`INDEX_CORRUPT`). Nothing was published. */
   onDamage?(error: CairnError): void;
-  /** The format that `capture` creates. Others then count neither as the newest nor as retained. */
+  /** The format that `capture` creates. If given, checkpoints in others count neither as the newest nor as retained. */
   readonly format?: CapturedState["format"];
   /**
-   * Returns whether the log still has the transactions of the checkpoint `name` with its id: otherwise, one with lost
-   * transactions would count as the newest forever. By default, all agree. If it throws, the round ends and nothing is
-   * saved.
+   * Returns whether the log still has the transactions of the checkpoint `name`, which has the log's id: otherwise, one
+   * with lost transactions would count as the newest forever. By default, all agree. If it throws, the round ends and
+   * nothing is saved.
    */
   agrees?(manifest: Manifest, name: string): Promise<boolean>;
   /**

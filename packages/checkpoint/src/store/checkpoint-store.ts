@@ -42,7 +42,7 @@ export interface UploadOptions {
   readonly direct?: DirectContent | undefined;
   /** The approximate size (bytes), rarely exceeded, from which a store chooses the size of parts. */
   readonly expectedBytes?: number | undefined;
-  /** Whether nodes use the file without a manifest. If it is complete, it then stays even after a failure. */
+  /** Whether nodes use the file without a manifest: once complete, it stays even after a failure, as one may use it. */
   readonly isUsedAtOnce?: boolean;
 }
 

@@ -43,8 +43,8 @@ export async function markVerified(
 
 /**
  * Lets every node see the damage in the listing. Damaged checkpoints do not count as saved, and neither trimming nor
- * retention relies on them. Damage visible in the listing or manifest is not marked: the checkpoint may still be being
- * copied.
+ * retention relies on them. Damage visible in the listing or manifest is not marked: such a checkpoint may not be
+ * completely copied yet.
  */
 export async function markDamaged(
   store: CheckpointStore,

@@ -58,7 +58,7 @@ export interface LoggedTransaction {
   readonly concernsQueues: boolean;
 }
 
-/** A decoded message. An `unreadable` one, damaged or not by Cairn, keeps its transaction id but changes nothing. */
+/** A decoded message. If `unreadable` (damaged, or not from Cairn), it keeps its transaction id but changes nothing. */
 export type DecodedMessage =
   | LoggedTransaction
   | { readonly kind: "birth"; readonly birth: BirthRecord; readonly logTag: string }

@@ -14,7 +14,7 @@ const READ_BYTES = 256 * 1024;
 /** The prefixes of files that are never in a folder of the store. A folder with such a name is foreign. */
 const NEVER_IN_FOLDERS = [CHECKPOINT_PREFIX, LEASE_PREFIX];
 
-/** Returns the files in `folder` below `root` that begin with `prefix`, at most one folder deep, unordered. */
+/** Returns the files in `folder` below `root` whose names begin with `prefix`, at most one folder deep, unordered. */
 export async function listFolder(
   root: string,
   folder: string,

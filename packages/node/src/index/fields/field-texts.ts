@@ -73,7 +73,7 @@ function searchFor(indexes: readonly FieldIndex[]): Search {
   return search;
 }
 
-/** Returns a string in JSON from its opening to its closing quote; undefined if it is not a string or has an escape. */
+/** Decodes the JSON string from `begin` to `end`, quotes included; undefined if it is not a string or has an escape. */
 function plainText(json: Uint8Array, begin: number, end: number): string | undefined {
   if (json[begin] !== QUOTE || json[end - 1] !== QUOTE || end - begin < 2) return undefined;
   for (let at = begin + 1; at < end - 1; at++) if (json[at] === BACKSLASH) return undefined;

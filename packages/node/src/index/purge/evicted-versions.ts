@@ -11,8 +11,8 @@ const ROWS_AT_ONCE = 1_000;
 
 /**
  * Removes the versions of the keys that the last transaction evicted, and returns the state afterwards. They may not
- * fit into memory, so they are removed in slices after the transaction's batch, before anything else is applied, and
- * again if the process ends in between. Until then, `evicting` is true and {@link withoutEvicted} hides them.
+ * fit into memory, so they are removed in slices after the transaction's batch, before anything else is applied. Until
+ * then, `evicting` is true and {@link withoutEvicted} hides them. Must be called again if the process ends in between.
  */
 export async function removeEvicted(kv: KvStore, before: IndexState): Promise<IndexState> {
   const state: IndexState = { ...before, evicting: undefined };
