@@ -154,6 +154,7 @@ test.each([
   ["JSON", { json: "[".repeat(500_000) }],
   ["JSON after a comment with a quote", { json: `/* " */ ${"[".repeat(500_000)}` }],
   ["JSON after a string without an end", { json: `["\n${"[".repeat(500_000)}` }],
+  ["JSON with brackets of the wrong kind", { json: "[},".repeat(300_000) }],
   ["EDN", { edn: "[".repeat(300_000) }],
   ["quotes in EDN", { edn: "'".repeat(300_000) }],
   ["discards in EDN", { edn: "#_".repeat(300_000) }],

@@ -92,15 +92,16 @@ function entriesOf(properties: readonly Node[], source: SourceText, refuse: Refu
   return [...entries.values()];
 }
 
-// The parser is recursive, and continues after faults, so its own tokens are counted before parsing.
+// The parser is recursive, and continues after faults, so its own tokens are counted before parsing. It skips a closing
+// bracket of the wrong kind.
 function tooDeepAt(text: string): number | undefined {
   const scanner = createScanner(text, true);
-  let depth = 0;
+  const open: string[] = [];
   for (scanner.scan(); scanner.getTokenLength() > 0; scanner.scan()) {
     const first = text[scanner.getTokenOffset()];
-    if (first === "{" || first === "[") depth += 1;
-    else if (first === "}" || first === "]") depth -= 1;
-    if (depth > MAX_DEPTH) return scanner.getTokenOffset();
+    if (first === "{" || first === "[") open.push(first === "{" ? "}" : "]");
+    else if (first === open.at(-1)) open.pop();
+    if (open.length > MAX_DEPTH) return scanner.getTokenOffset();
   }
   return undefined;
 }
