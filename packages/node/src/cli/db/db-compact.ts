@@ -20,7 +20,9 @@ export const addDbCompact = command({
   async act(run, place) {
     const { output } = run.options;
     const target = resolve(run.terminal.cwd, output);
-    await requireEmpty(target);
+    await requireEmpty(target).catch((error: unknown) => {
+      throw diskError(error, target);
+    });
     const { kv, reader, copy } = await openDb(run, place);
     const { bytes: before } = await kv.stats();
     const { rows, after, digest } = await compactTo(target, reader, copy.source);

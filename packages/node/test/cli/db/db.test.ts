@@ -239,6 +239,15 @@ describe("a place", () => {
   });
 });
 
+describe("cairn db compact", () => {
+  it("does not replace a mount point, or a folder that contains files", async () => {
+    const mounted = await db("compact", "n-index", "-o", "/");
+    expect([mounted.code, mounted.stderr]).toEqual([2, expect.stringMatching(/^CONFIG_INVALID: .*mount point/)]);
+    const used = await db("compact", "n-index", "-o", "checkpoints");
+    expect([used.code, used.stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
+  });
+});
+
 describe("cairn db get and history", () => {
   it("print the same documents as the node returns, for the present and the past", async () => {
     expect(JSON.parse((await db("get", "n-index", "pods", "web", "--json")).stdout)).toEqual({
