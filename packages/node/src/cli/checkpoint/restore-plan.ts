@@ -146,13 +146,12 @@ export async function planRestore(
     best === undefined ? null : { name: best.name, txId: best.txId, archiveBytes: best.archiveBytes };
   const places = { target, store: store.location };
   const plan = { chosen, bytes, freeBytes, ...places, candidates, refusal: refusalFields(refusal), ...exact };
-  await run.answer({ dryRun: true, ...plan }, lines.join("\n"));
+  if (lines.length > 0 || run.json) await run.answer({ dryRun: true, ...plan }, lines.join("\n"));
   throwRefusal(refusal);
 }
 
 const MARKED = "It is marked as damaged, and is tried if no other one can be restored.";
 const FALLBACK = "It would be restored if the newer ones were damaged.";
-
 const BEST = "It is the newest checkpoint that is not skipped.";
 
 /** Returns the reason why the work itself would be refused, for the output; null if none is known. */

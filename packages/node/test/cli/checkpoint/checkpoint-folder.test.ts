@@ -232,6 +232,12 @@ describe("checkpoint restore", () => {
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
     const none = await run("restore", "store", "--at-tx", "4", "-o", "new", "--dry-run");
     expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /)]);
+    await mkdir(join(dir, "empty"));
+    expect(await run("restore", "empty", "-o", "new", "--dry-run")).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) as string,
+    });
   });
 
   test("of a folder with checkpoints of several logs is refused until one is named", async () => {
