@@ -242,7 +242,10 @@ describe("a place", () => {
 describe("cairn db compact", () => {
   it("does not replace a mount point, or a folder that contains files", async () => {
     const mounted = await db("compact", "n-index", "-o", "/");
-    expect([mounted.code, mounted.stderr]).toEqual([2, expect.stringMatching(/^CONFIG_INVALID: .*mount point/)]);
+    expect([mounted.code, mounted.stderr]).toEqual([
+      2,
+      expect.stringMatching(/^CONFIG_INVALID: .*mount point/),
+    ]);
     const used = await db("compact", "n-index", "-o", "checkpoints");
     expect([used.code, used.stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
   });
