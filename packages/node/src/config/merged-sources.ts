@@ -59,7 +59,7 @@ export function newReading(
   };
 }
 
-/** Returns the defaults of top-level keys not given. `dir` is the node's folder; `nats`: NATS_URL is set. */
+/** Returns the defaults of the top-level keys that are not given. `nats` is true if NATS_URL is set. */
 function defaultTree(given: ReadonlySet<string>, dir: string, nats: boolean): MapNode {
   const whole = map({
     "cairn/node": map({}),

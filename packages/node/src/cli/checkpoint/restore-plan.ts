@@ -40,7 +40,7 @@ function nameOf(at: PastPoint): string {
   return "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
 }
 
-/** Returns, for the output, whether a checkpoint surely ends with the requested point; nothing if there is none. */
+/** Returns, for the output, whether a checkpoint surely ends at the requested point. Prints a notice if it may not. */
 export function notExact(
   run: CommandRun,
   txId: TxId | undefined,
@@ -79,7 +79,7 @@ interface PlannedCheckpoint {
   readonly name: string;
   readonly txId: TxId | null;
   readonly archiveBytes: number | null;
-  /** Those that are older are fallbacks. */
+  /** `older` checkpoints are fallbacks. */
   readonly fate: "restored" | "older" | "skipped";
   readonly because: string;
 }

@@ -49,8 +49,8 @@ export interface DbCopy {
 }
 
 /**
- * Copies the database at a path, by default the configured node's index, until the end of the run. Captures a LevelDB
- * (with links if possible), or restores a checkpoint. The original is neither locked nor written to.
+ * Copies the database at a path, by default the configured node's index, for the duration of the run: captures a
+ * LevelDB (with links if possible), or restores a checkpoint. The original is neither locked nor written to.
  */
 export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbCopy> {
   const place = asked ?? (await configuredIndex(run.options, run.terminal));

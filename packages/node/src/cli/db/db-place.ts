@@ -20,8 +20,8 @@ export async function configuredIndex(options: ConfigurationOptions, terminal: T
 }
 
 /**
- * Returns the database's path and the arguments after it. Throws unless at least `required` of them, and not too many,
- * are given. An argument that could be a path or a bucket is a bucket only if a configuration is given.
+ * Returns the database's path (undefined if the first argument is a bucket) and the arguments after it; throws for too
+ * few or too many. An argument that could be a path or a bucket is a bucket only if a configuration is given.
  */
 export function placeFirst(
   given: readonly string[],
@@ -41,15 +41,13 @@ export function placeFirst(
   return all;
 }
 
-/** Returns whether `place` is a db-dir, a LevelDB or a checkpoint (or has some). Throws `NOT_FOUND` if none. */
+/** Returns whether `place` is a db-dir, a LevelDB, or a checkpoint or a place with some. Else throws `NOT_FOUND`. */
 export async function findDbPlace(place: string, terminal: Terminal): Promise<DbPlace> {
   if (place.startsWith("s3:")) return { kind: "checkpoint" };
   const path = folderPath(place, terminal);
   if (nameInPath(path) !== undefined) return { kind: "checkpoint" };
   const names = await namesIn(path);
-  if (names === undefined) {
-    throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, PLACES);
-  }
+  if (names === undefined) throw new CairnError("NOT_FOUND", `There is no folder ${path}.`, PLACES);
   if (names.includes("CURRENT")) return { kind: "LevelDB", dir: path };
   const { live, lock, holder } = dbDirLayout(path);
   if ((await namesIn(live))?.includes("CURRENT") === true) return { kind: "db-dir", dir: live };

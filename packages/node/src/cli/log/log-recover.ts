@@ -130,7 +130,7 @@ async function begin(
   await log.create((id) => encodeBirthRecord({ log: id, ...birth }));
   const identity = await readLogIdentity(log);
   const { name, location = null } = log;
-  // Of several such commands, one creates the log. The others succeed only if it continues from their point.
+  // Of several concurrent commands, one creates the log. The others succeed only if it continues from their point.
   if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues))
     throw usedLog(name, identity?.bounds.last ?? 0);
   const { id } = identity;

@@ -60,7 +60,7 @@ export const addExport = command({
   },
 });
 
-/** Determines the transaction and the buckets. Emptied buckets remain listed, so a list at it or later has all. */
+/** Determines the transaction and the buckets. Emptied buckets stay listed, so a list as of it or later is complete. */
 async function planExport(
   node: NodeClient,
   { bucket, asOf, ...options }: NodeReadOptions & Record<"bucket" | "asOf", string | undefined>,

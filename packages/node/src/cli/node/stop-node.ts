@@ -16,7 +16,7 @@ export interface SignalStopOptions {
   readonly now?: () => number;
 }
 
-/** Listens for signals at once. Returns a function that waits for one and stops the node; it returns 1 if forced. */
+/** Listens for signals at once. The returned function waits for one, stops the node, and returns the exit code. */
 export function stopAtSignal(
   terminal: Terminal,
   options: SignalStopOptions,

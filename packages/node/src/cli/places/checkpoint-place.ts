@@ -154,8 +154,8 @@ export async function chooseCheckpoint(
 }
 
 /**
- * Returns the id of the given log or of the only one in the store; undefined if that is empty. Throws if several logs
- * leave the choice open, because checkpoints of different logs have no order.
+ * Returns the id of the given log or of the only one in the store; undefined if the store is empty. Throws if several
+ * logs leave the choice open, because checkpoints of different logs have no order.
  */
 export async function chooseLog(
   store: CheckpointStore,

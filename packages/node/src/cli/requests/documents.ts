@@ -23,7 +23,7 @@ export function pathOfBucket(bucket: string): string {
   return bucketPath(bucket);
 }
 
-/** Yields pages of `pageItems`, with at most `limit` items in total; `more` if the list has items beyond the page. */
+/** Yields pages, in total at most `limit` items; `more` if the list has others. `pageItems` is called for each page. */
 export async function* pages<T>(
   client: NodeClient,
   { path, query }: Pick<NodeRequest, "path" | "query">,

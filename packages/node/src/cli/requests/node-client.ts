@@ -127,7 +127,7 @@ export class NodeClient {
     this.#agent = new this.#http.Agent({ keepAlive: true, ...this.#tls });
   }
 
-  /** Throws {@link NodeError} for a status from 400, {@link NoAnswerError}, or `NOT_READY` if it is no Cairn node. */
+  /** Throws {@link NodeError} for status 400 and above, {@link NoAnswerError}, or `NOT_READY` for no Cairn node. */
   async send(request: NodeRequest): Promise<JsonAnswer> {
     return await this.#answered(request, readJsonAnswer);
   }

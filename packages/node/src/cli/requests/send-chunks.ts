@@ -43,8 +43,8 @@ const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
 
 /**
- * Sends chunks of NDJSON in order, one request at a time, preparing the next meanwhile. Ends early, without an error,
- * when the signal is aborted. Lines are sent again only if that cannot store them twice.
+ * Sends chunks of NDJSON in order, one request at a time, and prepares the next one meanwhile. Ends early, without an
+ * error, when the signal is aborted. Lines are sent again only if that cannot store them twice.
  */
 export async function sendChunks(
   client: NodeClient,
