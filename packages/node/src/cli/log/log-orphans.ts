@@ -166,7 +166,7 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing, listed 
     const range = rangeText({ first: after + 1, last: state.txId });
     const sentences = [
       ...(state.txId > shared
-        ? [`the log lost transactions ${range}, and may have got them back by cairn load since`]
+        ? [`the log lost transactions ${range}, which cairn load may have restored since`]
         : []),
       ...(kept > after + 1 ? [forgotten(after, kept)] : []),
       ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),
