@@ -175,6 +175,12 @@ describe("checkpoint restore", () => {
     expect((await readdir(dir)).toSorted()).toEqual(["store"]);
   });
 
+  test("does not replace a mount point", async () => {
+    await saveCheckpoints(5);
+    const { code, stderr } = await run("restore", "store", "-o", "/");
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^CONFIG_INVALID: .*mount point/)]);
+  });
+
   test("never writes into a directory that is not empty", async () => {
     await saveCheckpoints(5);
     await mkdir(join(dir, "out"));
