@@ -1,6 +1,6 @@
 import { dirname, resolve } from "node:path";
 import type { SkippedCheckpoint } from "@cairn/checkpoint";
-import { diskError } from "@cairn/kv";
+import { diskError, systemErrorCode } from "@cairn/kv";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import { formatBytes, formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
@@ -54,7 +54,8 @@ export const addCheckpointRestore = command({
     const at = pointOf(options);
     const found = await openCheckpoints(run, place);
     run.interruptible("nothing was restored");
-    run.explained = (error) => diskError(error, target);
+    // The last step replaces the target, which may be a mount point.
+    run.explained = (error) => (systemErrorCode(error) === "EBUSY" ? diskError(error, target) : error);
     if (at !== undefined && (await restoreAt(run, found, at, target))) return;
     const selection = await select(run, found);
     if (options.dryRun) return await planRestore(run, selection, target);
