@@ -224,7 +224,8 @@ function refusedReport(path: string, cwd: string): ImportRecordsOptions["onRefus
     try {
       await appendFile(file, line, { flag });
     } catch (error) {
-      const problem = systemErrorCode(error) === "EEXIST" ? "exists already" : "cannot be written";
+      const code = systemErrorCode(error);
+      const problem = code === "EEXIST" ? "exists already" : `cannot be written: ${code ?? String(error)}`;
       throw new UsageError(`The report ${path} ${problem}.`, "Name another file with --report.");
     }
   };
