@@ -38,11 +38,14 @@ async function captureSeries(live: string, rounds: number): Promise<void> {
     counts.push(writer.count);
     // The captures are unchecked, so that the next one begins immediately. Every row is read below.
     const target = directory.path(`capture ${round}`);
-    ({ linked } = await captureLevelDb(directory.path(live), target, { unchecked: true }));
+    const capture = await captureLevelDb(directory.path(live), target, { unchecked: true });
+    expect(capture.linked).toBeGreaterThan(0);
+    linked += capture.linked;
   }
   await writer.stop();
   await store.close();
-  expect(linked).toBeGreaterThan(3);
+  // A compaction may leave one or two tables at any time.
+  expect(linked).toBeGreaterThan(rounds);
   // Each capture is verified in a real copy, so that nothing in it can come from the live directory.
   for (const [round, count] of counts.entries()) {
     await cp(directory.path(`capture ${round}`), directory.path("copy"), { recursive: true });
