@@ -30,6 +30,8 @@ const UNCHECKED = "cairn/1 00000000 ".length;
 export class LogFold {
   txId = 0;
   logId = "";
+  /** The transactions without an id and operations: barriers, and probes of a log that has refused transactions. */
+  readonly barriers = new Set<number>();
   readonly #keys = new Map<string, FoldedVersion[]>();
   readonly #ids = new Map<string, number>();
   readonly #outcomes = new Map<number, FoldedOutcome>();
@@ -68,6 +70,7 @@ export class LogFold {
       return;
     }
     if (id !== undefined) this.#ids.set(id, this.txId);
+    else if (ops.length === 0 && message?.ops !== undefined) this.barriers.add(this.txId);
     const committed = ops.every(
       ([kind, bucket, key, revision]) => kind !== "match" || this.#revision(stemOf(bucket, key)) === revision,
     );
