@@ -6,7 +6,7 @@ import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import type { ComparedNode } from "./compared-node.ts";
 import type { SelfCheck } from "./self-check.ts";
 

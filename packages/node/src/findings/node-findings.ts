@@ -2,7 +2,7 @@ import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Finding, NodeStatus } from "@cairn/client";
 import type { OnLogMismatch } from "../api/system.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import { formatBytes, formatDuration, formatNumberOf } from "../text/quantities.ts";
 import { finding, verdictOf, worstFirst } from "./findings.ts";
 

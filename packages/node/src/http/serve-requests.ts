@@ -1,7 +1,7 @@
 import type { RequestListener, ServerResponse } from "node:http";
 import { pipeline, type Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
-import type { AnsweredRequest } from "../metrics/http-metrics.ts";
+import type { AnsweredRequest } from "../observe/node-metrics.ts";
 import { type Guard, isPreflight, PREFLIGHT } from "./access.ts";
 import { type HttpAnswer, JSON_TYPE } from "./answers/answer.ts";
 import { acceptsGzip, compressed, isCompressible } from "./answers/compression.ts";
@@ -17,17 +17,12 @@ import { preconditionProblem } from "./requests/preconditions.ts";
 import { readJsonBody, requireBody, requireLines } from "./requests/request-body.ts";
 import { NOWHERE, type RoutePlace, RouteTable } from "./routes/find-route.ts";
 
-/** A request that was answered. `kind` says whether it read or wrote data; undefined if neither. */
-export interface ServedRequest extends AnsweredRequest {
-  readonly kind: "read" | "write" | undefined;
-}
-
 export interface ServingParts {
   readonly served: Served;
   readonly guard: Guard;
   readonly connections: Connections;
   readonly failures: FailedRequests;
-  readonly onAnswered: ((request: ServedRequest) => void) | undefined;
+  readonly onAnswered: ((request: AnsweredRequest) => void) | undefined;
 }
 
 const NO_CONTENT = 204;

@@ -18,7 +18,8 @@ import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
 import { IndexBacklog } from "./requests/index-backlog.ts";
 import { ROUTES } from "./routes/routes.ts";
-import { type ServedRequest, serveRequests } from "./serve-requests.ts";
+import { serveRequests } from "./serve-requests.ts";
+import type { AnsweredRequest } from "../observe/node-metrics.ts";
 import { answerConnect, answerUnreadable } from "./unreadable-request.ts";
 
 export interface HttpServer {
@@ -44,7 +45,7 @@ export interface HttpServerContext {
   readonly goneAfterMs?: number;
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
-  readonly onAnswered?: (request: ServedRequest) => void;
+  readonly onAnswered?: (request: AnsweredRequest) => void;
 }
 
 /**

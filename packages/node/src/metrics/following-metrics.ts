@@ -1,14 +1,5 @@
 import type { Instruments } from "./instruments.ts";
-import type { AppliedCounts } from "../index/index-store.ts";
-
-/** The functions are called once per array of messages rather than once per transaction. */
-export interface FollowingMetrics {
-  applied(counts: AppliedCounts, seconds: number): void;
-  /** Counts each time that the node begins to read the log: at the start, and after each interruption. */
-  reading(): void;
-  /** Counts an error that interrupted joining or following. */
-  left(code: string): void;
-}
+import type { FollowingMetrics } from "../observe/node-metrics.ts";
 
 /** The codes of errors which mean that the log is incomplete, or is not the one from which the index was built. */
 const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];

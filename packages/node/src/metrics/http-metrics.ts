@@ -1,13 +1,6 @@
 import { METHODS } from "node:http";
 import { Counter, Histogram, type Registry } from "prom-client";
-
-/** A request with its response. `route` is the template, not the URL, because the number of keys and buckets is unlimited. */
-export interface AnsweredRequest {
-  readonly method: string;
-  readonly route: string;
-  readonly status: number;
-  readonly seconds: number;
-}
+import type { AnsweredRequest } from "../observe/node-metrics.ts";
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 

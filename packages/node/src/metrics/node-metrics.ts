@@ -1,26 +1,26 @@
 import { collectDefaultMetrics, type Counter, Registry } from "prom-client";
-import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
 import type { NodeEventListener } from "../observe/node-event.ts";
+import type {
+  AnsweredRequest,
+  FollowingMetrics,
+  NodeMetrics,
+  ScrapeSources,
+  WatchMetrics,
+} from "../observe/node-metrics.ts";
 import { SharedResults } from "../concurrency/shared-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { CutoffReason } from "../watch/watch-event.ts";
 import { Instruments } from "./instruments.ts";
-import { type FollowingMetrics, followingMetrics } from "./following-metrics.ts";
-import { type AnsweredRequest, httpMetrics } from "./http-metrics.ts";
+import { followingMetrics } from "./following-metrics.ts";
+import { httpMetrics } from "./http-metrics.ts";
 import { type MeasuredSystem, type Scraped, scrapedGauges } from "./scraped-gauges.ts";
 import { workMetrics } from "./work-metrics.ts";
-
-export interface ScrapeSources {
-  readonly phase: Phase;
-  status(): Promise<NodeStatus>;
-  queues(): Promise<readonly QueueStatus[]>;
-}
 
 /** Less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
 const SOURCE_TIMEOUT_MS = 4_000;
 
 /** The metrics of one node, in a separate registry, because a process may have several nodes. */
-export class NodeMetrics {
+export class PrometheusMetrics implements NodeMetrics {
   readonly registry = new Registry();
   readonly following: FollowingMetrics;
   readonly watches: WatchMetrics;
@@ -80,12 +80,6 @@ export class NodeMetrics {
       return undefined;
     }
   }
-}
-
-export interface WatchMetrics {
-  opened(): void;
-  closed(): void;
-  cutOff(reason: CutoffReason): void;
 }
 
 const CUTOFF_REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];

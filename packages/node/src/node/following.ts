@@ -6,7 +6,7 @@ import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { JoinedIndex } from "../join/join-index.ts";
 import type { JoinReport } from "../join/join-report.ts";
-import type { FollowingMetrics } from "../metrics/following-metrics.ts";
+import type { FollowingMetrics } from "../observe/node-metrics.ts";
 import { logFailure } from "../observe/failures.ts";
 import type { ReplayRate } from "../replay/replay-rate.ts";
 import type { ReadyServices } from "./ready-services.ts";

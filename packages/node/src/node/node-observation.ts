@@ -4,8 +4,7 @@ import { LastResults } from "../observe/last-results.ts";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { EventDispatcher } from "../observe/event-dispatcher.ts";
 import { RefusedSubmissions } from "../observe/refused-submissions.ts";
-import { NodeMetrics } from "../metrics/node-metrics.ts";
-import type { MeasuredSystem } from "../metrics/scraped-gauges.ts";
+import type { NodeMetrics } from "../observe/node-metrics.ts";
 
 /** Connects a node's events with the log, the metrics, the status and the embedding program. */
 export class NodeObservation {
@@ -14,13 +13,11 @@ export class NodeObservation {
   readonly lastResults = new LastResults();
   readonly refusals: RefusedSubmissions;
 
-  constructor(system: MeasuredSystem, logger: Logger, onEvent?: NodeEventListener) {
+  constructor(metrics: NodeMetrics, logger: Logger, onEvent?: NodeEventListener) {
     this.events = new EventDispatcher((error) =>
       logger.warn({ err: error }, "a listener for the node's events failed; the node is not affected"),
     );
-    this.metrics = new NodeMetrics(system, (source, error) =>
-      logger.warn({ source, err: error }, "a source of metrics failed; /metrics is served without it"),
-    );
+    this.metrics = metrics;
     this.refusals = new RefusedSubmissions();
     this.events.listen(eventLog(logger));
     this.events.listen(this.metrics.onEvent);

@@ -5,7 +5,7 @@ import { withFindings } from "../findings/node-findings.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import type { LastResults } from "../observe/last-results.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";

@@ -13,7 +13,6 @@ import type {
 } from "@cairn/client";
 import { directQueue } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
-import { type HttpServer, startHttpServer } from "../http/server.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import {
   type CheckpointResult,
@@ -22,7 +21,8 @@ import {
   type NodeApi,
 } from "../api/node-api.ts";
 import { LogOverviews } from "../upkeep/log-overview.ts";
-import { ResourceUse } from "../metrics/resource-use.ts";
+import type { AnsweredRequest, NodeMetrics } from "../observe/node-metrics.ts";
+import { ResourceUse } from "../observe/resource-use.ts";
 import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { NodeLife } from "./node-life.ts";
@@ -34,7 +34,7 @@ import { NodeReads } from "./node-reads.ts";
 import { proposePolicies } from "./propose-policies.ts";
 import { notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
-import type { System } from "../api/system.ts";
+import type { HttpOptions, System } from "../api/system.ts";
 import { VERSION } from "../api/version.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
@@ -67,14 +67,44 @@ export interface CairnNode extends NodeApi {
   readonly url: string | undefined;
 }
 
+/** An HTTP server that serves a node. */
+export interface NodeServer {
+  readonly url: string;
+  /** Makes every later response close its connection. Requests are still accepted. */
+  drain(): void;
+  close(): Promise<void>;
+}
+
+export interface ServerContext {
+  readonly logger: Logger;
+  /** The logger for failures of single requests. */
+  readonly requestLogger: Logger;
+  /** The time for which requests in progress may continue when the server closes (ms). */
+  readonly closeTimeoutMs: number;
+  readonly onAnswered: (request: AnsweredRequest) => void;
+}
+
+/** What a node has beside the engine. */
+export interface NodeParts {
+  /** Starts the HTTP server of a node whose system has one. */
+  readonly serve: (api: NodeApi, options: HttpOptions, context: ServerContext) => Promise<NodeServer>;
+  /** Returns the node's metrics. `onError` receives the error of a source that failed. */
+  readonly measure: (system: System, onError: (source: string, error: unknown) => void) => NodeMetrics;
+}
+
 /**
  * Starts the node that a system describes. Resolves once the node's HTTP server is bound, so that health and progress
  * are visible while the node joins. Throws `INDEX_LOCKED` if another process uses the db-dir, `DISK_FULL`, or the
  * errors of the HTTP server such as `PORT_IN_USE`, and leaves nothing behind.
  */
-export async function runNode(system: System, { logger, ...options }: RunOptions = {}): Promise<CairnNode> {
+export async function runEngine(
+  system: System,
+  parts: NodeParts,
+  { logger, ...options }: RunOptions = {},
+): Promise<CairnNode> {
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
-  const node = new RunningNode(system, directory, logger ?? pino({ level: "silent" }), options);
+  const settings = { ...options, parts, logger: logger ?? pino({ level: "silent" }) };
+  const node = new RunningNode(system, directory, settings);
   try {
     await node.open();
   } catch (error) {
@@ -103,6 +133,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly ready: Promise<void>;
   readonly #system: System;
   readonly #directory: IndexDirectory;
+  readonly #serve: NodeParts["serve"];
   /** The log for lines about requests, which are not part of the activity. */
   readonly #requestLogger: Logger;
   readonly #logger: Logger;
@@ -113,7 +144,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
-  #http: HttpServer | undefined;
+  #http: NodeServer | undefined;
   readonly #directors = new Set<Director>();
   #resolveReady: () => void = () => {};
   #rejectReady: (error: Error) => void = () => {};
@@ -122,12 +153,18 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   constructor(
     system: System,
     directory: IndexDirectory,
-    requestLogger: Logger,
-    { stall = {}, onEvent, compareEveryMs }: Omit<RunOptions, "logger">,
+    {
+      parts,
+      logger: requestLogger,
+      stall = {},
+      onEvent,
+      compareEveryMs,
+    }: RunOptions & { readonly parts: NodeParts; readonly logger: Logger },
   ) {
     this.id = system.nodeId;
     this.#system = system;
     this.#directory = directory;
+    this.#serve = parts.serve;
     this.#requestLogger = requestLogger;
     this.#resources = new ResourceUse(system.dbDir);
     this.#logs = new LogOverviews(system);
@@ -139,7 +176,10 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     });
     // A rejection that no caller awaits must not end the process.
     this.ready.catch(() => {});
-    const observation = new NodeObservation(system, logger, onEvent);
+    const metrics = parts.measure(system, (source, error) =>
+      logger.warn({ source, err: error }, "a source of metrics failed; /metrics is served without it"),
+    );
+    const observation = new NodeObservation(metrics, logger, onEvent);
     this.#life = new NodeLife({
       system,
       directory,
@@ -170,7 +210,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     // A killed process may have left an unfinished rebuild behind.
     await this.#directory.sweep("rebuild");
     if (http !== undefined) {
-      this.#http = await startHttpServer(this.api, http, {
+      this.#http = await this.#serve(this.api, http, {
         logger: this.#logger,
         requestLogger: this.#requestLogger,
         closeTimeoutMs: HTTP_STOP_MS,

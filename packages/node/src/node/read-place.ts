@@ -3,7 +3,7 @@ import type { TxId } from "@cairn/client";
 import { DEFAULT_WAIT_MS, type ReadOptions } from "../api/node-api.ts";
 import { Deadline, TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
 import type { AsOf } from "../index/read/documents.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import type { NodeLife } from "./node-life.ts";
 
 /** Determines which transaction an index must contain for a read, and waits for it. */

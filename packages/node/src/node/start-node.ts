@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
-import { type CairnNode, runNode } from "./node.ts";
+import type { CairnNode } from "./node.ts";
+import { runNode } from "./run-node.ts";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { createSystem } from "../config/create-system.ts";
 import { tellOlderData } from "../config/older-data.ts";

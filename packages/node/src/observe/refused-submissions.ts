@@ -1,7 +1,7 @@
 import { systemClock } from "@cairn/checkpoint";
 import { type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 
 const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
 

@@ -10,7 +10,7 @@ import { emptyState, logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import { beginningOf } from "./fold-log.ts";
 import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histories.ts";
 

@@ -9,7 +9,7 @@ import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import { buildPlanned, placePast, requireEmpty } from "./past-index.ts";
 import { type PastPoint, planPast } from "./past-plan.ts";
 import { beyondReach } from "./past-reach.ts";

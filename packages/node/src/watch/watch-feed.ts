@@ -4,7 +4,7 @@ import type { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { asCairnError } from "../observe/failures.ts";
 import type { ChangesPage } from "../index/read/transaction-changes.ts";
-import { isoTime } from "../text/iso-time.ts";
+import { isoTime } from "../text/times.ts";
 import { pauseAfter } from "./fair-reads.ts";
 import { type RecentBounds, RecentPast } from "./recent-past.ts";
 import { type QueueBounds, Subscription } from "./subscription.ts";

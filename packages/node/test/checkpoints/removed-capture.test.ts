@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type KvProvider, levelProvider } from "@cairn/kv";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 

@@ -1,7 +1,7 @@
 // Runs, until it is killed, a node whose reader the server removes after a second: node frozen-child.js NATS_URL DIR
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
-import { runNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { openNatsTxLog } from "../../src/log/nats/nats-tx-log.ts";
 
 const [, , servers = "", dir = ""] = process.argv;

@@ -1,7 +1,7 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { startHttpServer, type HttpServer } from "../../src/http/server.ts";
-import type { AnsweredRequest } from "../../src/metrics/http-metrics.ts";
+import type { AnsweredRequest } from "../../src/observe/node-metrics.ts";
 import { ALL_RIGHTS, type HttpOptions } from "../../src/api/system.ts";
 import { MemoryNode } from "./memory-node.ts";
 

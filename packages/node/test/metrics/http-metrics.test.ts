@@ -1,10 +1,12 @@
 import { Counter, Histogram, Registry } from "prom-client";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type AnsweredRequest, httpMetrics } from "../../src/metrics/http-metrics.ts";
+import { httpMetrics } from "../../src/metrics/http-metrics.ts";
+import type { AnsweredRequest } from "../../src/observe/node-metrics.ts";
 import { parseSamples, type Sample } from "./samples.ts";
 
 const answered: fc.Arbitrary<AnsweredRequest> = fc.record({
+  kind: fc.constant(undefined),
   method: fc.constantFrom("GET", "PUT", "BREW"),
   route: fc.constantFrom("/api/v1/*", "none"),
   status: fc.constantFrom(200, 404),

@@ -4,7 +4,7 @@ import { ERROR_CODES } from "@cairn/kv";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { CLUSTER_FINDINGS, NODE_FINDINGS } from "../../src/findings/findings.ts";
-import { NodeMetrics, processMetrics } from "../../src/metrics/node-metrics.ts";
+import { PrometheusMetrics, processMetrics } from "../../src/metrics/node-metrics.ts";
 import { parseSamples } from "./samples.ts";
 
 /** A metric, as the code or the documentation describes it. */
@@ -18,7 +18,7 @@ const RegistryShape = z.array(
   z.object({ name: z.string(), type: z.unknown().optional(), labelNames: z.array(z.string()) }),
 );
 
-const metrics = new NodeMetrics({ nodeId: "a" }, () => undefined);
+const metrics = new PrometheusMetrics({ nodeId: "a" }, () => undefined);
 
 /** Returns the metrics in the registries. */
 async function registered(): Promise<Described[]> {

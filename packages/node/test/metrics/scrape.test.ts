@@ -5,8 +5,8 @@ import { CairnError, levelProvider } from "@cairn/kv";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
 import { expect, it, vi } from "vitest";
 import type { NodeStatus } from "@cairn/client";
-import { NodeMetrics } from "../../src/metrics/node-metrics.ts";
-import { runNode } from "../../src/node/node.ts";
+import { PrometheusMetrics } from "../../src/metrics/node-metrics.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { observedScene, put } from "../observe/observed-node.ts";
@@ -246,7 +246,7 @@ const broken = (): Promise<never> => Promise.reject(new Error("broken"));
 
 it("a scrape omits a source that fails or is late, and counts the failure", async () => {
   const errors: [string, unknown][] = [];
-  const metrics = new NodeMetrics({ nodeId: "a" }, (...told) => errors.push(told));
+  const metrics = new PrometheusMetrics({ nodeId: "a" }, (...told) => errors.push(told));
   const never = { phase: "restoring", status: silent, queues: silent } as const;
   const text = await metrics.text(never, 20);
   expect(valueOf(text, "cairn_node_phase", { phase: "restoring" })).toBe(1);
@@ -264,7 +264,7 @@ it("a node is queried once for concurrent scrapes, and again for the next one", 
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
-  const metrics = new NodeMetrics({ nodeId: "a" }, () => undefined);
+  const metrics = new PrometheusMetrics({ nodeId: "a" }, () => undefined);
   const status = vi.fn<() => Promise<NodeStatus>>(() => node.status());
   const sources = { phase: "ready", status, queues: () => Promise.resolve([]) } as const;
   const texts = await Promise.all(Array.from({ length: 10 }, () => metrics.text(sources)));

@@ -13,7 +13,8 @@ import {
 import type { TxId } from "@cairn/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 const DOCUMENTS = 50;

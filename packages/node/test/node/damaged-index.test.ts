@@ -4,7 +4,8 @@ import path from "node:path";
 import { CairnError, type KvProvider, levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { STATE_ROW_KEY, ROW, txRowKey } from "../../src/index/rows/row-keys.ts";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 

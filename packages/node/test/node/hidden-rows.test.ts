@@ -9,7 +9,8 @@ import { openIndex } from "../../src/index/local-index.ts";
 import { readState } from "../../src/index/rows/index-state.ts";
 import type { NodeEvent } from "../../src/observe/node-event.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 const names = Array.from({ length: 70 }, (_, n) => `k${n}`);

@@ -5,7 +5,7 @@ import { CairnError, type KvProvider, type KvStore, levelProvider } from "@cairn
 import { expect, it, onTestFinished, vi } from "vitest";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { reactionTo } from "../../src/node/failure-policy.ts";
-import { runNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { systemErrorOf, systemRefused } from "@cairn/kv";
 import { quietSystem } from "../support/quiet-system.ts";
 

@@ -5,7 +5,8 @@ import { Writable } from "node:stream";
 import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { formatStatus } from "../../src/cli/node/status-screen.ts";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 

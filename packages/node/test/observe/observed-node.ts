@@ -5,7 +5,8 @@ import { type CheckpointerOptions, type CheckpointStore, filesystemStore } from 
 import type { Logger } from "pino";
 import { onTestFinished } from "vitest";
 import type { NodeEvent, Work } from "../../src/observe/node-event.ts";
-import { type CairnNode, type RunOptions, runNode } from "../../src/node/node.ts";
+import type { CairnNode, RunOptions } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import type { System } from "../../src/api/system.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../support/quiet-system.ts";

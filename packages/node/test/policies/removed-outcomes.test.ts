@@ -8,7 +8,8 @@ import { IndexStore } from "../../src/index/index-store.ts";
 import { emptyState } from "../../src/index/rows/index-state.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import { readLogIdentity } from "../../src/log/log-identity.ts";
-import { type CairnNode, runNode } from "../../src/node/node.ts";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { quietSystem } from "../support/quiet-system.ts";
 
 /** In place of 1,000,000. */

@@ -1,7 +1,7 @@
 // @module-tag nats
 import { expect, it } from "vitest";
 import { quietSystem } from "../support/quiet-system.ts";
-import { runNode } from "../../src/node/node.ts";
+import { runNode } from "../../src/node/run-node.ts";
 import { trimScene } from "./trim-scene.ts";
 import { saveCheckpoint } from "../support/save-checkpoint.ts";
 

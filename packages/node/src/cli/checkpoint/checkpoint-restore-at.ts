@@ -9,7 +9,7 @@ import { buildPlanned, type PastIndex, placePast } from "../../replay/past-index
 import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../../replay/past-plan.ts";
 import { beyondReach } from "../../replay/past-reach.ts";
 import { latestOf, logsIn } from "../../replay/restored-index.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
 import { describeSource } from "../places/past-source.ts";

@@ -10,7 +10,7 @@ import {
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { PastPoint } from "../../replay/past-plan.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import { omitUndefined } from "../../config/source/omit-undefined.ts";
 import type { CommandRun } from "../options/command.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";

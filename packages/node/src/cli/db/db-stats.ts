@@ -2,7 +2,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { liveTableNames } from "@cairn/kv";
 import { measureRows } from "../../index/inspect/measure-rows.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import { formatBytes, formatCount, formatNumberOf, formatTime } from "../../text/quantities.ts";
 import { command } from "../options/command.ts";
 import { formatFields } from "../terminal/columns.ts";

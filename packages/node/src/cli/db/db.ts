@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { parseAsOf } from "../../http/requests/parameters.ts";
+import { parseAsOf } from "../../text/times.ts";
 import { IndexStore } from "../../index/index-store.ts";
 import { digestIndex } from "../../index/read/digest.ts";
 import { prefixEnd, ROW } from "../../index/rows/row-keys.ts";

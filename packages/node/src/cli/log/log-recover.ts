@@ -12,7 +12,7 @@ import { encodeBirthRecord } from "../../transactions/transaction-codec.ts";
 import { buildPlanned } from "../../replay/past-index.ts";
 import type { OtherHistory } from "../../replay/other-histories.ts";
 import { checkpointAlone, type PastPlan } from "../../replay/past-plan.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import { formatCount, formatNumberOf } from "../../text/quantities.ts";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";

@@ -10,7 +10,7 @@ import { type PastOptions, type PastPlan, type PastPoint, planPast } from "../..
 import type { OtherHistory } from "../../replay/other-histories.ts";
 import { beyondReach } from "../../replay/past-reach.ts";
 import type { TxLog } from "../../log/tx-log.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import { type ConfiguredLog, noStore } from "../places/configured-system.ts";
 
 /** Where the new log begins, and the log that exists there; it is replaced if it is unused. */

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { errorMessage } from "@cairn/kv";
-import { parseJson } from "../../http/requests/faithful-json.ts";
+import { parseJson } from "../../text/faithful-json.ts";
 import { bucketProblem, keyProblem } from "../../text/document-key.ts";
 import { documentProblem } from "../../transactions/validate-transaction.ts";
 import { UsageError } from "../terminal/report-error.ts";

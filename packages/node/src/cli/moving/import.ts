@@ -1,3 +1,5 @@
+import { PageSize } from "./page-size.ts";
+import { sourceUnreadable } from "./source-unreadable.ts";
 import { appendFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { CairnError, systemErrorCode } from "@cairn/kv";
@@ -88,8 +90,11 @@ const addNatsKv = command({
     const problem = bucketProblem(bucket);
     if (problem !== undefined && keyPattern === undefined)
       throw new UsageError(`Not a valid bucket name: ${problem}.`, "Name another bucket with --bucket.");
-    const { openNatsKv } = await import("./nats-kv-source.ts");
-    await importPairs(run, kvBucket, () => openNatsKv({ servers, credentialsFile, kvBucket, prefix }));
+    const { openNatsKv } = await import("../../log/nats/nats-kv.ts");
+    const source = { servers, credentialsFile, kvBucket, prefix };
+    await importPairs(run, kvBucket, () =>
+      openNatsKv({ ...source, page: new PageSize(), unreadable: sourceUnreadable }),
+    );
   },
 });
 

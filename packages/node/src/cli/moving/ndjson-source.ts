@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { splitKey } from "@cairn/client/protocol";
-import { parseJson } from "../../http/requests/faithful-json.ts";
+import { parseJson } from "../../text/faithful-json.ts";
 import { documentLines } from "../requests/ndjson-chunks.ts";
 import { openNdjson } from "../requests/export-lines.ts";
 import type { Terminal } from "../terminal/terminal.ts";

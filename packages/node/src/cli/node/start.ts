@@ -1,5 +1,5 @@
 import { type Logger, pino } from "pino";
-import { runNode } from "../../node/node.ts";
+import { runNode } from "../../node/run-node.ts";
 import { tellOlderData } from "../../config/older-data.ts";
 import { createSystem } from "../../config/create-system.ts";
 import { requireConfig } from "../../config/read-config.ts";

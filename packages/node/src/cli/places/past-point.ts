@@ -1,4 +1,4 @@
-import { parseTime } from "../../http/requests/parameters.ts";
+import { parseTime } from "../../text/times.ts";
 import type { PastPoint } from "../../replay/past-plan.ts";
 import { countValue, type OptionValues, parsedValue } from "../options/option-specs.ts";
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { TxOutcome } from "@cairn/client";
 import { queuePath, reasonWords } from "@cairn/client/protocol";
 import { CairnError, isCairnError } from "@cairn/kv";
-import { parseJson } from "../../http/requests/faithful-json.ts";
+import { parseJson } from "../../text/faithful-json.ts";
 import { documentLines } from "../requests/ndjson-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 

@@ -1,5 +1,5 @@
 import { CairnError } from "@cairn/kv";
-import { type NdjsonLine, ndjsonLines } from "../../http/requests/ndjson-lines.ts";
+import { type NdjsonLine, ndjsonLines } from "../../text/ndjson-lines.ts";
 
 /** Consecutive whole lines that are sent together. */
 export interface NdjsonChunk {

@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, wait } from "@cairn/kv";
-import { NDJSON } from "../../http/requests/request-body.ts";
+import { NDJSON } from "../../text/ndjson-lines.ts";
 import { formatCount } from "../../text/quantities.ts";
 import type { NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";

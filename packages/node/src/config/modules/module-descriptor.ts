@@ -1,5 +1,8 @@
+import { isCairnError } from "@cairn/kv";
 import type { MapNode } from "../source/config-tree.ts";
 import { OLDER_PARAMETERS } from "./aliases.ts";
+import type { OptionalPackage } from "./optional-package.ts";
+import { lookupFolder } from "./user-module.ts";
 import type {
   CommonValues,
   ModuleContext,
@@ -16,10 +19,13 @@ interface Definition<K extends ModuleKind, P extends Parameters>
   readonly check?: (values: ParameterValues<P>) => Inconsistency | undefined;
   /** Returns sentences about parameters that have little effect in combination, each with the remedy. */
   readonly notices?: (values: ParameterValues<P>) => readonly string[];
-  /** Creates the part. Called at most once per system. */
+  /** The package that contains the part, if it is not a dependency of this one. */
+  readonly requires?: OptionalPackage<object>;
+  /** Creates the part. Called at most once per system. `folder` is that of the configuration. */
   readonly create: (
     values: ParameterValues<P>,
     context: ModuleContext,
+    folder: string,
   ) => Promise<ModuleParts[K]> | ModuleParts[K];
 }
 
@@ -27,7 +33,7 @@ interface Definition<K extends ModuleKind, P extends Parameters>
 export function defineModule<K extends ModuleKind, P extends Parameters>(
   definition: Definition<K, P> & (ParameterValues<P> extends CommonValues[K] ? unknown : never),
 ): ModuleDescriptor<K> {
-  const { id, kind, doc, parameters, constraint = {}, check, notices, create } = definition;
+  const { id, kind, doc, parameters, constraint = {}, check, notices, requires, create } = definition;
   return {
     id,
     kind,
@@ -38,8 +44,17 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
       const values = readParameters(parameters, map, { what: id, hints: OLDER_PARAMETERS, check });
       if (values === undefined) return undefined;
       for (const notice of notices?.(values) ?? []) map.reading.notices.add(notice);
+      const folder = lookupFolder(map.node.origin, map.reading.cwd);
+      map.reading.checks.push(async () => {
+        try {
+          await requires?.from(folder);
+        } catch (error) {
+          if (!isCairnError(error, "CONFIG_INVALID")) throw error;
+          map.refuse(`${id} cannot be used. ${error.message}`, { hint: error.hint });
+        }
+      });
       // The type of `definition` ensures that the parameters include the common ones.
-      return moduleUse(kind, id, values as CommonValues[K], (context) => create(values, context));
+      return moduleUse(kind, id, values as CommonValues[K], (context) => create(values, context, folder));
     },
   };
 }

@@ -1,9 +1,9 @@
 import { isCairnError } from "@cairn/kv";
-import { parseServer } from "../../log/nats/nats-server-url.ts";
-import { DOMAIN, INBOX_PREFIX, openNatsTxLog } from "../../log/nats/nats-tx-log.ts";
+import { parseServer } from "../../text/nats-server.ts";
 import { txLogParameters } from "./common-parameters.ts";
 import { atMostOneOf, eitherOf } from "../types/json-schema.ts";
 import { defineModule } from "./module-descriptor.ts";
+import { optionalPackage } from "./optional-package.ts";
 import { mapOf } from "../types/map-type.ts";
 import type { TxLogOpener } from "../types/module-kinds.ts";
 import { camelCase, optional, withDefault } from "../types/parameter.ts";
@@ -76,7 +76,14 @@ const tls: ValueType<boolean | ReturnType<typeof tlsFiles.read>> = {
   show: (value) => (typeof value === "boolean" ? value : undefined),
 };
 
+/** The syntax of JetStream domains: one token of a subject. */
+const DOMAIN = /^[^\s.*>]{1,255}$/;
+/** Subjects without wildcards that do not begin with `$`, as the server's own subjects do. */
+const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
+
 const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
+
+const logNats = optionalPackage("@cairn/log-nats", () => import("../../log/nats/nats-tx-log.ts"));
 
 export const natsTxLog = defineModule({
   id: "cairn.nats/->tx-log",
@@ -132,7 +139,9 @@ export const natsTxLog = defineModule({
     if (values.password === undefined || values.user !== undefined) return undefined;
     return { message: "A password is configured without a user.", hint: "Set user as well, or use token." };
   },
-  create({ onLogMismatch: _mismatch, trim: _trim, ...options }, { nodeId }) {
+  requires: logNats,
+  async create({ onLogMismatch: _mismatch, trim: _trim, ...options }, { nodeId }, folder) {
+    const { openNatsTxLog } = await logNats.from(folder);
     const open: TxLogOpener = ({ signal }) =>
       openNatsTxLog({ ...options, clientName: `cairn ${nodeId}`, signal });
     return Object.assign(open, { logName: options.stream });

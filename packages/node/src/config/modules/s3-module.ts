@@ -1,8 +1,8 @@
-import { MIN_PART_BYTES, s3Store } from "@cairn/checkpoint";
 import type { S3Credentials } from "@cairn/checkpoint";
 import { duration } from "../types/duration-type.ts";
 import { mapOf } from "../types/map-type.ts";
 import { defineModule } from "./module-descriptor.ts";
+import { optionalPackage } from "./optional-package.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import { boolean, choice, integer, privateText, secret, text, textLike } from "../types/value-types.ts";
 
@@ -41,6 +41,8 @@ const credentials = mapOf(
 
 /** The storage classes whose files can be read only hours after a restore request. */
 const SLOW_CLASSES = new Set(["GLACIER", "DEEP_ARCHIVE"]);
+
+const checkpointS3 = optionalPackage("@cairn/checkpoint-s3", () => import("@cairn/checkpoint"));
 
 export const s3CheckpointStore = defineModule({
   id: "cairn.s3/->checkpoint-store",
@@ -96,7 +98,8 @@ export const s3CheckpointStore = defineModule({
       "`when-required` with an endpoint, else `when-supported`",
     ),
     "part-size": optional(
-      integer(MIN_PART_BYTES, 1024 ** 3),
+      // S3 accepts no smaller part, except for the last one.
+      integer(5 * 1024 ** 2, 1024 ** 3),
       "The minimum size of a part, in bytes.",
       "8 MiB, more if an archive would need more than 8,000 parts",
     ),
@@ -131,7 +134,9 @@ export const s3CheckpointStore = defineModule({
       hint: "Use STANDARD_IA, INTELLIGENT_TIERING or GLACIER_IR.",
     };
   },
-  create({ credentials: login, ...options }, { onNotice }) {
+  requires: checkpointS3,
+  async create({ credentials: login, ...options }, { onNotice }, folder) {
+    const { s3Store } = await checkpointS3.from(folder);
     // The check of `credentials` has refused every other combination.
     return s3Store({ ...options, ...(login && { credentials: login as S3Credentials }), onNotice });
   },

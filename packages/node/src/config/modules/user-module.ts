@@ -108,7 +108,8 @@ function fileOf(target: string, folder: string): string | undefined {
   return isAbsolute(target) ? target : undefined;
 }
 
-async function importPackage(name: string, folder: string): Promise<Record<string, unknown>> {
+/** Throws `CONFIG_MODULE` if the package is not installed in `folder` or above it. */
+export async function importPackage(name: string, folder: string): Promise<Record<string, unknown>> {
   const anchor = join(folder, "cairn.json");
   let file: string | undefined;
   try {

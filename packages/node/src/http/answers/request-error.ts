@@ -1,4 +1,5 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
+import { REQUESTS_DESCRIBED } from "../../text/times.ts";
 
 /** The code for a request that its address, a parameter, a header or a cursor makes impossible to fulfil. */
 export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
@@ -63,15 +64,13 @@ export class RequestError extends CairnError {
   }
 }
 
-const DESCRIBED = "GET /openapi.json of a node describes every request, with its parameters and its body.";
-
 /** A request that cannot be understood. */
-export function badRequest(message: string, hint = DESCRIBED): RequestError {
+export function badRequest(message: string, hint = REQUESTS_DESCRIBED): RequestError {
   return new RequestError(BAD_REQUEST, message, { hint });
 }
 
 /** A body that cannot be stored. */
-export function badBody(message: string, hint = DESCRIBED): RequestError {
+export function badBody(message: string, hint = REQUESTS_DESCRIBED): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
 }
 

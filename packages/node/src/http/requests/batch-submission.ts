@@ -6,8 +6,8 @@ import type { TimeSlice } from "../../concurrency/time-slice.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
 import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
 import type { IndexBacklog } from "./index-backlog.ts";
-import { type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
-import { parseJson } from "./faithful-json.ts";
+import { type NdjsonLine, ndjsonLines } from "../../text/ndjson-lines.ts";
+import { parseJson } from "../../text/faithful-json.ts";
 
 interface AbortedLine {
   readonly line: number;

@@ -1,10 +1,10 @@
-import { DateTime, Duration } from "luxon";
+import { Duration } from "luxon";
 import { DEFAULT_PAGE_ITEMS, MAX_CLUSTER_WAIT_MS, MAX_PAGE_ITEMS } from "../../api/node-api.ts";
-import type { AsOf } from "../../index/read/documents.ts";
 import type { FieldQuery } from "../../index/read/field-query.ts";
 import { MAX_FIELDS } from "../../policies/policy-problems.ts";
 import { BUCKET_PATTERN, MAX_BUCKET, MAX_NAME, MAX_NAMESPACE } from "../../text/document-key.ts";
 import { parseDuration } from "../../text/duration.ts";
+import { parseAsOf, parseTime, parseTxId } from "../../text/times.ts";
 import { badRequest } from "../answers/request-error.ts";
 import { array, boundedText, FLAG, type OpenApiObject, ref, TEXT, TIME, TX_ID } from "./schema-parts.ts";
 
@@ -27,12 +27,6 @@ export function parseFlag(text: string, name: string): boolean {
   if (text === "true") return true;
   if (text === "false") return false;
   throw badRequest(`${name} must be true or false, not ${JSON.stringify(text)}.`);
-}
-
-export function parseTxId(text: string, name: string): number {
-  const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(id)) return id;
-  throw badRequest(`${name} must be a whole number, not ${JSON.stringify(text)}.`);
 }
 
 function parseLineNumber(text: string, name: string): number {
@@ -92,31 +86,6 @@ function parseHeartbeat(text: string, name: string): number {
   const heartbeatMs = parseMilliseconds(text, name);
   if (heartbeatMs >= MIN_HEARTBEAT_MS && heartbeatMs <= HOUR_MS) return heartbeatMs;
   throw badRequest(`${name} must be a duration from PT0.1S to PT1H, not ${JSON.stringify(text)}.`);
-}
-
-/** Parses an ISO 8601 time (in UTC if it names no zone), and returns it in the form in which nodes write times. */
-export function parseTime(text: string, name: string): string {
-  const time = utcTime(text);
-  if (time.isValid && text.includes("T")) return time.toISO();
-  throw badRequest(
-    `${name} must be an ISO 8601 time, not ${JSON.stringify(text)}.`,
-    "Write, for example, 2026-11-20T06:12:26.123Z.",
-  );
-}
-
-/** Parses an ISO 8601 time. An unescaped + in a zone's offset arrives as a space. */
-function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
-  return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
-}
-
-export function parseAsOf(text: string, name: string): AsOf {
-  if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
-  const time = utcTime(text);
-  if (time.isValid) return { time: time.toISO() };
-  throw badRequest(
-    `${name} must be a transaction id or an ISO 8601 time, not ${JSON.stringify(text)}.`,
-    "Write, for example, 1200 or 2026-11-20T06:12:26.123Z.",
-  );
 }
 
 const BUCKET = { ...TEXT, pattern: BUCKET_PATTERN, maxLength: MAX_BUCKET };

@@ -1,8 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { badBody, badRequest, bodyTooLarge, unsupported } from "../answers/request-error.ts";
-import { parseJson } from "./faithful-json.ts";
+import { parseJson } from "../../text/faithful-json.ts";
 
-export const NDJSON = "application/x-ndjson";
 /** Generated clients send strings of text types unchanged, but some encode any type with "json" in its name as one value. */
 const LINES = /^(?:application\/(?:x-ndjson|ndjson|jsonl|x-jsonlines|octet-stream)|text\/plain)$/i;
 /** `curl -d` declares its body as a form, and many clients declare a string as text/plain. */

@@ -1,3 +1,4 @@
+import { parseTxId } from "../../text/times.ts";
 import { CairnError } from "@cairn/kv";
 import { TIMED_OUT, withTimeout } from "../../concurrency/time-limit.ts";
 import { validTransaction } from "../../transactions/validate-transaction.ts";
@@ -10,7 +11,6 @@ import {
   BATCH_PARAMETERS,
   OUTCOME_PARAMETERS,
   PAGE_PARAMETERS,
-  parseTxId,
   WRITE_PARAMETERS,
 } from "../requests/parameters.ts";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";

@@ -9,7 +9,8 @@ import type { WatchChange } from "../../index/read/transaction-event.ts";
 import type { Query } from "../requests/address.ts";
 import { type Route, route } from "../openapi/route.ts";
 import { ref, TEXT } from "../requests/schema-parts.ts";
-import { parseTxId, WATCH_PARAMETERS } from "../requests/parameters.ts";
+import { parseTxId } from "../../text/times.ts";
+import { WATCH_PARAMETERS } from "../requests/parameters.ts";
 import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
 
 /** A client that reads none of this many heartbeats, and nothing for a minute, is considered disconnected. */

@@ -1,5 +1,5 @@
 import type { TxId, TxOutcome } from "@cairn/client";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 
 /** The outcome of a transaction when it was applied. */
 export interface AppliedTransaction {

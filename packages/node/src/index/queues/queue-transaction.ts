@@ -1,7 +1,7 @@
 import type { EntryOptions, TxId, QueuePolicy } from "@cairn/client";
 import type { QueueRule } from "../policies/active-policies.ts";
 import type { EntryPlace, Shard } from "../rows/queue-rows.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 
 /** The shards of a queue, except spare ones, and the places of some of its entries. */
 export interface QueueView {

@@ -22,7 +22,7 @@ import {
   type VersionValue,
   versionValueRevision,
 } from "../rows/version-values.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 
 /** A document or undefined. It is a promise only if the row is not in memory. */
 export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;

@@ -8,7 +8,7 @@ import { readState } from "../rows/index-state.ts";
 import { allRows } from "../rows/row-cursor.ts";
 import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { decodeNumber } from "../rows/row-values.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 
 export interface Eviction extends DocumentKey {
   /** The transaction that evicted the key. */

@@ -1,6 +1,6 @@
 import { CairnError, isCairnError, type KvReader } from "@cairn/kv";
 import type { TxId, TxOutcome } from "@cairn/client";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import { firstKept, readState } from "../rows/index-state.ts";
 import { readOutcome } from "../rows/outcome-rows.ts";
 

@@ -1,6 +1,6 @@
 import type { KvReader } from "@cairn/kv";
 import type { QueuePolicy, QueueShard, QueueStatus, TxId, DocumentKey } from "@cairn/client";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 import { ownMember } from "../../text/own-member.ts";
 import type { StoredDocument } from "./documents.ts";
 import { MAX_PAGE_BYTES } from "./document-reads.ts";

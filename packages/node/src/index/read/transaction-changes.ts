@@ -29,7 +29,7 @@ import {
   type VersionValue,
   versionValueRevision,
 } from "../rows/version-values.ts";
-import { isoTime } from "../../text/iso-time.ts";
+import { isoTime } from "../../text/times.ts";
 
 /** A query for the changes made by the transactions after `after`, up to and including `upTo`. */
 export interface ChangesQuery {

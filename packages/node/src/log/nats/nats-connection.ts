@@ -3,7 +3,8 @@ import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 import { resolvable } from "../../concurrency/resolvable.ts";
 import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
-import { type NatsServer, parseServer, logUnreachable } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
+import { type NatsServer, parseServer } from "../../text/nats-server.ts";
 import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
 
 /** Options for reaching the NATS servers. */

@@ -10,7 +10,8 @@ import {
   nkeyAuthenticator,
   type TlsOptions,
 } from "nats";
-import { logUnreachable, type NatsServer } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
+import type { NatsServer } from "../../text/nats-server.ts";
 import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
 
 /** Credentials for the NATS servers, and the settings that protect the connection. Secrets never appear in messages. */

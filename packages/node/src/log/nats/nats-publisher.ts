@@ -1,5 +1,5 @@
 import { systemClock } from "@cairn/checkpoint";
-import { logUnreachable } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";

@@ -1,7 +1,8 @@
 import { systemRandom } from "@cairn/checkpoint";
 import { connect } from "node:net";
 import { type CairnError, errorMessage, startTimer } from "@cairn/kv";
-import { type NatsServer, logUnreachable } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
+import type { NatsServer } from "../../text/nats-server.ts";
 
 interface ProbeOptions {
   /** The time that a server may take to respond (ms). */

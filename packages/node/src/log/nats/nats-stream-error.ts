@@ -1,4 +1,4 @@
-import { logUnreachable } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
 import { CairnError, errorMessage } from "@cairn/kv";
 import { NatsError } from "nats";
 import type { NatsLink } from "./nats-connection.ts";

@@ -1,4 +1,4 @@
-import { logUnreachable } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
 import { randomUUID } from "node:crypto";
 import { backoffMs } from "@cairn/checkpoint";
 import { CairnError, wait } from "@cairn/kv";

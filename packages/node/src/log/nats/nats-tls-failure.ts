@@ -4,7 +4,8 @@ import { connect, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
 import type { TlsOptions } from "nats";
-import { logUnreachable, type NatsServer } from "./nats-server-url.ts";
+import { logUnreachable } from "./log-unreachable.ts";
+import type { NatsServer } from "../../text/nats-server.ts";
 import { readTlsFiles } from "./nats-tls-files.ts";
 
 /** The client's TLS options for the log's connections. */

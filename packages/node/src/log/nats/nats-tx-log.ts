@@ -39,27 +39,13 @@ const ACK_TIMEOUT_MS = 5_000;
  */
 const APPEND_DEADLINE_MS = 29_000;
 
-const STREAM = /^[^\s.*>/\\]{1,255}$/;
-/** The syntax of JetStream domains: one token of a subject. */
-export const DOMAIN = /^[^\s.*>]{1,255}$/;
-/** Subjects without wildcards that do not begin with `$`, as the server's own subjects do. */
-export const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
-
 /**
  * Opens a log on a NATS JetStream stream. Nothing is created on the server before `create` is called. `signal` aborts
- * both opening and creation. Throws `CONFIG_INVALID`, or, within seconds, `LOG_UNREACHABLE` if no server responds or
+ * both opening and creation. The names must be as the configuration requires. Throws `CONFIG_INVALID`, or, within seconds, `LOG_UNREACHABLE` if no server responds or
  * the credentials are refused. An open log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
-  const { stream = "cairn", domain, inboxPrefix } = options;
-  requireName(stream, STREAM, "stream name", "Use only letters, digits, - and _.");
-  requireName(domain, DOMAIN, "domain name", "Use the domain of the jetstream block of nats-server.");
-  requireName(
-    inboxPrefix,
-    INBOX_PREFIX,
-    "inbox prefix",
-    "Use tokens that are separated by dots and contain no white space, * or >. The prefix must not begin with $.",
-  );
+  const { stream = "cairn", domain } = options;
   const link = await NatsLink.open(options);
   try {
     // The account's limits are not checked first, because that would require a permission that the log does not
@@ -74,11 +60,6 @@ export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
     await link.close();
     throw error;
   }
-}
-
-function requireName(name: string | undefined, syntax: RegExp, what: string, hint: string): void {
-  if (name === undefined || syntax.test(name)) return;
-  throw new CairnError("CONFIG_INVALID", `"${name}" is not a valid ${what}.`, hint);
 }
 
 class NatsTxLog implements TxLog {

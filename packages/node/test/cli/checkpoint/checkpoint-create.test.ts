@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { type CairnNode, runNode } from "../../../src/node/node.ts";
+import type { CairnNode } from "../../../src/node/node.ts";
+import { runNode } from "../../../src/node/run-node.ts";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 import { cairn, type CommandResult } from "../support/captured-terminal.ts";

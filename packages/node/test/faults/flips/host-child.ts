@@ -3,7 +3,7 @@
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
-import { runNode } from "../../../src/node/node.ts";
+import { runNode } from "../../../src/node/run-node.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 import { subjectOf } from "./embedded-subject.ts";
 import { Refused, type Subject } from "./flip-subject.ts";

@@ -8,7 +8,8 @@ import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { isCairnError, levelProvider } from "@cairn/kv";
 import { pino } from "pino";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
-import { type CairnNode, runNode } from "../../../src/node/node.ts";
+import type { CairnNode } from "../../../src/node/node.ts";
+import { runNode } from "../../../src/node/run-node.ts";
 import { quietSystem } from "../../support/quiet-system.ts";
 import { FAULTS, FaultControl } from "./fault-control.ts";
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parseTime, parseTimeout } from "../../../src/http/requests/parameters.ts";
+import { parseTimeout } from "../../../src/http/requests/parameters.ts";
+import { parseTime } from "../../../src/text/times.ts";
 
 describe("a duration in an address", () => {
   it.each([

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { runNode } from "../../../src/node/node.ts";
+import { runNode } from "../../../src/node/run-node.ts";
 import { openEmbeddedTxLog } from "../../../src/log/embedded/embedded-tx-log.ts";
 import { bytes } from "../../../testing/log-messages.ts";
 import { quietSystem } from "../../support/quiet-system.ts";

@@ -42,8 +42,3 @@ function badServer(cause?: unknown): CairnError {
     cause,
   });
 }
-
-/** Returns `LOG_UNREACHABLE`, after which a retry may succeed. */
-export function logUnreachable(message: string, hint: string, cause?: unknown): CairnError {
-  return new CairnError("LOG_UNREACHABLE", message, { hint, cause });
-}

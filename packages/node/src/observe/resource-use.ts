@@ -4,7 +4,7 @@ import { memoryUsage } from "node:process";
 import type { NodeResources } from "@cairn/client";
 import { SharedResults } from "../concurrency/shared-results.ts";
 import { TIMED_OUT, withTimeout } from "../concurrency/time-limit.ts";
-import type { AnsweredRequest } from "./http-metrics.ts";
+import type { AnsweredRequest } from "./node-metrics.ts";
 import { RequestRates } from "./request-rates.ts";
 
 /** How long to wait for a disk, which may be on a server that does not respond (ms). */

@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
-import { closingQuote, isDigit, isExponent, jsonParts, numberEnd } from "../../text/json-parts.ts";
-import { badBody, type RequestError } from "../answers/request-error.ts";
+import { CairnError } from "@cairn/kv";
+import { closingQuote, isDigit, isExponent, jsonParts, numberEnd } from "./json-parts.ts";
+import { REQUESTS_DESCRIBED } from "./times.ts";
 
 /** The codes of characters. */
 const QUOTE = 34;
@@ -16,14 +17,14 @@ const ALWAYS_EXACT_CHARACTERS = 15;
  * names in an object. `onText` is called with the JSON before the last two checks, and may throw a more specific error.
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
-  if (!isUtf8(bytes)) throw badBody("The body is not valid UTF-8.");
+  if (!isUtf8(bytes)) throw notStorable("The body is not valid UTF-8.");
   const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (error) {
     if (text.trim() === "") return undefined;
-    throw badBody(`The body is not valid JSON: ${(error as Error).message}.`);
+    throw notStorable(`The body is not valid JSON: ${(error as Error).message}.`);
   }
   onText?.(text);
   refuseUnfaithful(text, value);
@@ -85,7 +86,7 @@ function memberCount(value: unknown, expected: number): number {
 }
 
 /** Returns the error for the first part of the valid JSON `text` that parsing does not preserve. */
-function firstLoss(text: string): RequestError | undefined {
+function firstLoss(text: string): CairnError | undefined {
   for (const { kind, isRepeated, from, to, path } of jsonParts(text)) {
     if (isRepeated) return repeatedName(place(path()));
     const number = text.slice(from, to);
@@ -137,19 +138,23 @@ function place(names: readonly (string | number)[]): string {
   return path === "" ? "" : ` at ${shown(path.replace(/^\./, ""))}`;
 }
 
-function changedNumber(number: string, where: string): RequestError {
+function changedNumber(number: string, where: string): CairnError {
   const value = Number(number);
   const isFinite = Number.isFinite(value);
   const becomes = isFinite ? `would become ${value}` : "is larger than any number that can be stored";
-  return badBody(
+  return notStorable(
     `The number ${shown(number)}${where} ${becomes}.`,
     `Write it as a string: numbers are stored as 64-bit floating-point values, which ${isFinite ? "have fewer digits" : "end at 1.8e308"}. Nothing was stored.`,
   );
 }
 
-function repeatedName(where: string): RequestError {
-  return badBody(
+function repeatedName(where: string): CairnError {
+  return notStorable(
     `The body contains an object with a repeated name${where}.`,
     "Send only one of the two values, because the other one would be lost. Nothing was stored.",
   );
+}
+
+function notStorable(message: string, hint = REQUESTS_DESCRIBED): CairnError {
+  return new CairnError("TX_INVALID", message, hint);
 }

@@ -1,3 +1,6 @@
+/** The media type of lines of JSON. */
+export const NDJSON = "application/x-ndjson";
+
 /** A line of an NDJSON body, without its line break. Blank lines are counted but not yielded. */
 export interface NdjsonLine {
   /** The line's number, counted from 1. */

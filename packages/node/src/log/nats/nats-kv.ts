@@ -7,12 +7,9 @@ import {
   nanos,
   type NatsConnection,
 } from "nats";
-import { credentialOptions } from "../../log/nats/nats-credentials.ts";
-import { serverList } from "../../log/nats/nats-reachable.ts";
-import { parseServer } from "../../log/nats/nats-server-url.ts";
-import type { KeyValue, KeyValueSource } from "./import-record.ts";
-import { PageSize } from "./page-size.ts";
-import { sourceUnreadable } from "./source-unreadable.ts";
+import { credentialOptions } from "./nats-credentials.ts";
+import { serverList } from "./nats-reachable.ts";
+import { parseServer } from "../../text/nats-server.ts";
 
 interface NatsKvOptions {
   /** The addresses of the servers, separated by commas: `nats://user:password@127.0.0.1:4222`. */
@@ -21,6 +18,24 @@ interface NatsKvOptions {
   readonly kvBucket: string;
   /** Only keys that begin with this prefix are read. */
   readonly prefix: string;
+  /** The size of the next request, which adapts to what was received. */
+  readonly page: { readonly items: number; received(items: number, bytes: number): void };
+  /** Returns the error of a bucket that cannot be read. */
+  readonly unreadable: (place: string, cause: unknown) => Error;
+}
+
+/** A key with its newest value. */
+interface NatsKeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly expires: false;
+}
+
+export interface NatsKvSource {
+  readonly pairs: AsyncIterable<readonly NatsKeyValue[]>;
+  /** The number of keys, if it is known. */
+  readonly total: number | undefined;
+  close(): Promise<void>;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -29,7 +44,7 @@ const INACTIVE_MS = 60_000;
 const REMOVALS = ["KV-Operation", "Nats-Marker-Reason"];
 
 /** Reads the newest value of every key. A key that is changed meanwhile is read with its newest value at the end. */
-export async function openNatsKv(options: NatsKvOptions): Promise<KeyValueSource> {
+export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> {
   const servers = options.servers.split(",").map(parseServer);
   const place = `The key-value bucket ${options.kvBucket} on NATS at ${serverList(servers)}`;
   const { credentialsFile } = options;
@@ -55,7 +70,7 @@ export async function openNatsKv(options: NatsKvOptions): Promise<KeyValueSource
     };
   } catch (error) {
     await connection?.close();
-    throw sourceUnreadable(place, error);
+    throw options.unreadable(place, error);
   }
 }
 
@@ -76,19 +91,20 @@ async function newestOfEachKey(connection: NatsConnection, kvBucket: string): Pr
 async function* readPairs(
   consumer: Consumer,
   initial: number,
-  { kvBucket, prefix }: NatsKvOptions,
+  { kvBucket, prefix, page: size, unreadable }: NatsKvOptions,
   place: string,
-): AsyncGenerator<KeyValue[]> {
-  const size = new PageSize();
+): AsyncGenerator<NatsKeyValue[]> {
   const subjects = subjectsOf(kvBucket);
   let pending = initial;
   let delivered = 0;
   while (pending > 0) {
-    const messages = await fetchPage(consumer, Math.min(size.items, pending), place);
+    const messages = await fetchPage(consumer, Math.min(size.items, pending), (cause) =>
+      unreadable(place, cause),
+    );
     for (const { info } of messages) {
       delivered += 1;
       // Without acknowledgements, the server does not send a lost message again.
-      if (info.deliverySequence !== delivered) throw sourceUnreadable(place, "messages were lost in transit");
+      if (info.deliverySequence !== delivered) throw unreadable(place, "messages were lost in transit");
       ({ pending } = info);
     }
     size.received(
@@ -101,7 +117,7 @@ async function* readPairs(
       .map(({ subject, data }) => ({
         key: Buffer.from(subject.slice(subjects.length)),
         value: Buffer.from(data),
-        expires: false,
+        expires: false as const,
       }));
     if (pairs.length > 0) yield pairs;
   }
@@ -112,14 +128,18 @@ function subjectsOf(kvBucket: string): string {
   return `$KV.${kvBucket}.`;
 }
 
-async function fetchPage(consumer: Consumer, count: number, place: string): Promise<JsMsg[]> {
+async function fetchPage(
+  consumer: Consumer,
+  count: number,
+  unreadable: (cause: unknown) => Error,
+): Promise<JsMsg[]> {
   const messages: JsMsg[] = [];
   try {
     const page = await consumer.fetch({ max_messages: count, expires: TIMEOUT_MS });
     for await (const message of page) messages.push(message);
   } catch (error) {
-    throw sourceUnreadable(place, error);
+    throw unreadable(error);
   }
-  if (messages.length === 0) throw sourceUnreadable(place, "the server does not send the remaining messages");
+  if (messages.length === 0) throw unreadable("the server does not send the remaining messages");
   return messages;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parseJson } from "../../../src/http/requests/faithful-json.ts";
-import { serve } from "../served-node.ts";
+import { parseJson } from "../../src/text/faithful-json.ts";
+import { serve } from "../http/served-node.ts";
 
 /** Returns a number's value as a fraction of integers, computed from its digits alone. */
 function exactly(number: string): { over: bigint; under: bigint } {

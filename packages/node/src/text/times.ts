@@ -1,0 +1,46 @@
+import { CairnError } from "@cairn/kv";
+import { DateTime } from "luxon";
+
+export const REQUESTS_DESCRIBED =
+  "GET /openapi.json of a node describes every request, with its parameters and its body.";
+
+/** Formats milliseconds since 1970 as an ISO 8601 time, as in all responses. */
+export function isoTime(time: number): string {
+  return new Date(time).toISOString();
+}
+
+/** Parses a transaction id. Throws `REQUEST_INVALID` with the `name` of what has this value. */
+export function parseTxId(text: string, name: string): number {
+  const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isSafeInteger(id)) return id;
+  throw badValue(`${name} must be a whole number, not ${JSON.stringify(text)}.`);
+}
+
+/** Parses an ISO 8601 time (in UTC if it names no zone), and returns it in the form in which nodes write times. */
+export function parseTime(text: string, name: string): string {
+  const time = utcTime(text);
+  if (time.isValid && text.includes("T")) return time.toISO();
+  throw badValue(
+    `${name} must be an ISO 8601 time, not ${JSON.stringify(text)}.`,
+    "Write, for example, 2026-11-20T06:12:26.123Z.",
+  );
+}
+
+/** Parses an ISO 8601 time. An unescaped + in a zone's offset arrives as a space. */
+function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
+  return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
+}
+
+export function parseAsOf(text: string, name: string): { txId: number } | { time: string } {
+  if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
+  const time = utcTime(text);
+  if (time.isValid) return { time: time.toISO() };
+  throw badValue(
+    `${name} must be a transaction id or an ISO 8601 time, not ${JSON.stringify(text)}.`,
+    "Write, for example, 1200 or 2026-11-20T06:12:26.123Z.",
+  );
+}
+
+function badValue(message: string, hint = REQUESTS_DESCRIBED): CairnError {
+  return new CairnError("REQUEST_INVALID", message, hint);
+}
