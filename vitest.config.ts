@@ -28,7 +28,8 @@ export default defineConfig({
     expect: { poll: { timeout: 60_000 } },
     setupFiles: ["./test/support/patient-waits.ts"],
     reporters: [new TierReporter(missing)],
-    // docs/testing.md describes the tags. `pnpm test` runs what has no tag `rest/…`, `pnpm run test:rest` the rest.
+    // The tags are described in docs/internals/testing.md: `pnpm test` runs what has no tag `rest/…`, and
+    // `pnpm run test:rest` what has one.
     tags: [
       { name: "rest/slow", description: "takes long by itself" },
       { name: "rest/campaign", description: "runs a campaign of many rounds or kills" },

@@ -1,14 +1,18 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
-// source that docs/architecture.md names exists; that docs/README.md lists every page of docs/; that a constant has the
-// value that a page gives it; that the tests that docs/testing.md names are in the first tier; and that each change in
-// changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
+// source that the architecture's page names exists; that docs/README.md lists every page of docs/; that a constant has
+// the value that a page gives it; that the tests that the page on testing names are in the first tier; and that each
+// change in changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fragmentProblem, readFragments } from "./changelog.mjs";
 import { headingAnchor } from "./heading-anchor.mjs";
+
+const ARCHITECTURE = "docs/internals/architecture.md";
+const RULES = "docs/internals/rules.md";
+const TESTING = "docs/internals/testing.md";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
@@ -50,7 +54,7 @@ for (const [file, { prose }] of pages) {
   }
 }
 
-const indexes = ["docs/README.md", "docs/decisions/README.md"];
+const indexes = ["docs/README.md", "docs/internals/decisions/README.md"];
 const indexed = indexes.flatMap((file) =>
   [...pages.get(file).prose.matchAll(/^\| \[[^\]]+\]\(([^)#]+)\) \|/gm)].map(([, link]) =>
     normalize(join(dirname(file), link)),
@@ -62,27 +66,21 @@ for (const file of pages.keys()) {
 }
 
 const sources = new Set(files.filter((file) => /^packages\/\w+\/src\//.test(file)).flatMap(tails));
-for (const [, name] of pages.get("docs/architecture.md").prose.matchAll(/`([\w./-]+\.ts)`/g)) {
-  if (!sources.has(name))
-    problems.push(`docs/architecture.md names ${name}, which is no source of a package.`);
+for (const [, name] of pages.get(ARCHITECTURE).prose.matchAll(/`([\w./-]+\.ts)`/g)) {
+  if (!sources.has(name)) problems.push(`${ARCHITECTURE} names ${name}, which is no source of a package.`);
 }
 
-for (const [, file, name] of pages
-  .get("docs/rules.md")
-  .prose.matchAll(/`([\w./-]+\.(?:ts|mjs))`(?: \(`(\w+)`\))?/g)) {
-  if (!files.includes(file)) problems.push(`docs/rules.md names ${file}, which does not exist.`);
+for (const [, file, name] of pages.get(RULES).prose.matchAll(/`([\w./-]+\.(?:ts|mjs))`(?: \(`(\w+)`\))?/g)) {
+  if (!files.includes(file)) problems.push(`${RULES} names ${file}, which does not exist.`);
   else if (name !== undefined && !new RegExp(`\\b${name}\\b`).test(readFileSync(file, "utf8")))
-    problems.push(`docs/rules.md names ${name} of ${file}, which does not contain it.`);
+    problems.push(`${RULES} names ${name} of ${file}, which does not contain it.`);
 }
 
-for (const [, file, title] of pages
-  .get("docs/testing.md")
-  .prose.matchAll(/`([\w./-]+\.test\.ts)`: "([^"]+)"/g)) {
+for (const [, file, title] of pages.get(TESTING).prose.matchAll(/`([\w./-]+\.test\.ts)`: "([^"]+)"/g)) {
   const [, after] = files.includes(file) ? readFileSync(file, "utf8").split(title) : [];
-  if (after === undefined)
-    problems.push(`docs/testing.md names a test of ${file} that does not exist: ${title}`);
+  if (after === undefined) problems.push(`${TESTING} names a test of ${file} that does not exist: ${title}`);
   else if (/^[^\n]*\n?[^\n]*rest\//.test(after))
-    problems.push(`docs/testing.md names a test of the second tier as one of the first: ${title}`);
+    problems.push(`${TESTING} names a test of the second tier as one of the first: ${title}`);
 }
 
 /** The values of the constants that are written as a number, a product or a text, by name. */
@@ -112,15 +110,22 @@ for (const [file, { prose }] of pages) {
   }
 }
 
+/** Returns the page of docs/ that a source names without its folder. */
+function pageNamed(name) {
+  return [`docs/${name}`, `docs/internals/${name}`].find((file) => pages.has(file));
+}
+
 for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {
   const source = readFileSync(file, "utf8");
   for (const [, name, anchor] of source.matchAll(/\b([\w-]+\.md)#([\w-]+)/g)) {
-    if (pages.get(`docs/${name}`)?.anchors.includes(anchor) === false)
-      problems.push(`${file} names docs/${name}#${anchor}, which has no such heading.`);
+    const page = pageNamed(name);
+    if (pages.get(page)?.anchors.includes(anchor) === false)
+      problems.push(`${file} names ${page}#${anchor}, which has no such heading.`);
   }
   for (const [, name, heading] of source.matchAll(/\b([\w-]+\.md)`?, "([^"\n]+)"/g)) {
-    if (pages.get(`docs/${name}`)?.headings.includes(heading) === false)
-      problems.push(`${file} names "${heading}" of docs/${name}, which has no such heading.`);
+    const page = pageNamed(name);
+    if (pages.get(page)?.headings.includes(heading) === false)
+      problems.push(`${file} names "${heading}" of ${page}, which has no such heading.`);
   }
 }
 problems.push(...readFragments("changelog/unreleased").flatMap((change) => fragmentProblem(change) ?? []));

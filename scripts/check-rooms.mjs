@@ -1,13 +1,13 @@
-// Checks the sources against docs/architecture.md, whose tables list the rooms of each package from the ground up, each
-// with its budget of lines. Prints each import that goes up, each unlisted or missing room, each room above its budget,
-// and each folder with too many files. Exits with 1 if there are any. With --write, it first sets all budgets to the
-// present sizes, rounded up to the next ten.
+// Checks the sources against docs/internals/architecture.md, whose tables list the rooms of each package from the
+// ground up, each with its budget of lines. Prints each import that goes up, each unlisted or missing room, each room
+// above its budget, and each folder with too many files. Exits with 1 if there are any. With --write, it first sets all
+// budgets to the present sizes, rounded up to the next ten.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MAX_FILES_PER_FOLDER = 20;
-const PAGE = "docs/architecture.md";
+const PAGE = "docs/internals/architecture.md";
 /** A row of the tables of rooms: its name, and its budget of lines. */
 const ROW = /^\| `([^`]+)` \| ([\d,]*) \|/gm;
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)"(\.{1,2}\/[^"]+)"/g;

@@ -27,7 +27,7 @@ export class Records {
     return `"${this.#pool.slice(at, at + DOCUMENT_LENGTH)}"`;
   }
 
-  /** Returns the log message that puts a record (docs/log-format.md). */
+  /** Returns the log message that puts a record (docs/internals/log-format.md). */
   message(index: number, logTag: string): Buffer {
     const random = index.toString(16).padStart(16, "0");
     const body = `{"ops":[["put","${BUCKET}","${recordKey(index)}"]]}\n${this.document(index)}`;

@@ -20,7 +20,7 @@ export interface Workload {
   /** The number of transactions. */
   readonly count: number;
   readonly policies?: Policies;
-  /** Returns the log message of a transaction (docs/log-format.md). */
+  /** Returns the log message of a transaction (docs/internals/log-format.md). */
   readonly message: (index: number, logTag: string) => Buffer;
 }
 

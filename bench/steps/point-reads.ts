@@ -41,7 +41,7 @@ export async function readFromLevel({ dir, ...wanted }: PointReads): Promise<Fig
   try {
     await level.open();
     return await readsPerSecond(wanted, (index) => {
-      // docs/index-format.md describes the layout of keys.
+      // docs/internals/index-format.md describes the layout of keys.
       const key = `cexecutions\0${execution(index).key.replace("/", "\0")}\0`;
       return level.get(Buffer.from(key, "utf8"));
     });

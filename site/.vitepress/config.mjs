@@ -19,7 +19,7 @@ const parts = readParts();
 const places = new Map([
   [INDEX, "index.md"],
   ...parts.flatMap(({ pages }) => pages.map(({ file }) => [file, placeOf(file)])),
-  ...linkedPages("docs/decisions/README.md").map(({ file }) => [file, placeOf(file)]),
+  ...linkedPages("docs/internals/decisions/README.md").map(({ file }) => [file, placeOf(file)]),
 ]);
 
 for (const [file, place] of places) {

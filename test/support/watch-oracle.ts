@@ -9,8 +9,8 @@ export interface ExpectedTransaction {
 type LoggedOperation = readonly [op: string, bucket: string, key: string, revision?: number | null];
 
 /**
- * Returns the transactions that watchers must receive, read from the log's messages as docs/log-format.md describes
- * them, without using any part of a node.
+ * Returns the transactions that watchers must receive, read from the log's messages as docs/internals/log-format.md
+ * describes them, without using any part of a node.
  */
 export async function expectedTransactions(
   messages: AsyncIterable<LogMessage>,

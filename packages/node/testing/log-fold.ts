@@ -24,8 +24,9 @@ const HEAD = /^cairn\/1 ([0-9a-f]{8}) ([0-9a-f]{16}) [0-9a-f]{16}(?: [!-~]{1,64}
 const UNCHECKED = "cairn/1 00000000 ".length;
 
 /**
- * The oracle: the log's messages folded into plain maps. It follows docs/log-format.md and docs/index-format.md, and
- * uses no part of a node. A node at transaction `txId` must have this digest, whatever happened to it before.
+ * The oracle: the log's messages folded into plain maps. It follows docs/internals/log-format.md and
+ * docs/internals/index-format.md, and uses no part of a node. A node at transaction `txId` must have this digest,
+ * whatever happened to it before.
  */
 export class LogFold {
   txId = 0;
@@ -131,7 +132,7 @@ export class LogFold {
   }
 }
 
-/** Computes the digest of docs/index-format.md for keys by their stems ({@link stemOf}), each with its versions, oldest first. */
+/** Computes the digest of docs/internals/index-format.md for the versions of keys, oldest first, by {@link stemOf}. */
 export function foldedDigest(
   logId: string,
   txId: number,
@@ -164,7 +165,7 @@ export interface ReadMessage extends FirstLine {
   readonly documents: readonly string[];
 }
 
-/** Parses a message as docs/log-format.md specifies. Returns undefined if its first line or its checksum is invalid. */
+/** Parses a message of docs/internals/log-format.md; undefined if its first line or its checksum is invalid. */
 export function readMessage(payload: Uint8Array): ReadMessage | undefined {
   const text = Buffer.from(payload).toString("utf8");
   const [head = "", checksum = "", logTag = ""] = HEAD.exec(text) ?? [];

@@ -1,4 +1,4 @@
-"""Reads the backup of a log in a folder as docs/log-backup-format.md requires, with Python's standard library only.
+"""Reads the backup of a log in a folder as docs/internals/log-backup-format.md requires, with Python's standard library only.
 
 Run as a program, it prints the messages of a segment: python backup.py FOLDER/log-ID/NAME.segment
 """
@@ -27,7 +27,7 @@ def need(condition, why):
 
 
 def anchor(message):
-    """Returns the SHA-256 of a message's anchor (docs/log-format.md, "The anchor")."""
+    """Returns the SHA-256 of a message's anchor (docs/internals/log-format.md, "The anchor")."""
     position, nanoseconds, payload = message
     return hashlib.sha256(position.to_bytes(8, "big") + nanoseconds.to_bytes(8, "big") + payload).hexdigest()
 

@@ -1,4 +1,4 @@
-"""History bounds: which versions of a key a policy may have removed (docs/index-format.md, "History bounds")."""
+"""History bounds: which versions of a key a policy may have removed (docs/internals/index-format.md, "History bounds")."""
 
 from rows import is_deletion, version_revision, version_time
 

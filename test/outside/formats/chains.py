@@ -1,4 +1,4 @@
-"""The two chains (docs/log-format.md, "The chains") and their rows."""
+"""The two chains (docs/internals/log-format.md, "The chains") and their rows."""
 
 import hashlib
 

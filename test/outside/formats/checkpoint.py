@@ -1,4 +1,4 @@
-"""Checks a checkpoint in a folder as docs/checkpoint-format.md requires ("Required checks when reading")."""
+"""Checks a checkpoint in a folder as docs/internals/checkpoint-format.md requires ("Required checks when reading")."""
 
 import hashlib
 import json

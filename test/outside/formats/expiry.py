@@ -1,4 +1,4 @@
-"""Expiry of documents (docs/index-format.md, "Applying a transaction", 5 and 7)."""
+"""Expiry of documents (docs/internals/index-format.md, "Applying a transaction", 5 and 7)."""
 
 import bisect
 

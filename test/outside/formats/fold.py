@@ -1,4 +1,4 @@
-"""The fold of a log, which an index must equal (docs/index-format.md, "Applying a transaction"). compare.py handles history bounds.
+"""The fold of a log, which an index must equal (docs/internals/index-format.md, "Applying a transaction"). compare.py handles history bounds.
 
 It keeps all outcomes, because nodes keep those of the newest 2,000,000 transactions, and it reads shorter logs."""
 
@@ -48,7 +48,7 @@ class Fold:
         self.log = {**self.log, "id": birth["log"], "offset": int(birth["offset"])}
 
     def apply(self, position, nanoseconds, payload, told=None):
-        """Applies the next message. `told`: the outcome's reason on a node, for reasons that docs/log-format.md leaves to nodes."""
+        """Applies the next message. `told`: the outcome's reason on a node, for reasons that docs/internals/log-format.md leaves to nodes."""
         self.tx_id = position + self.log["offset"]
         self.time = max(self.time, nanoseconds // 10**6)
         self.times[self.tx_id] = self.time

@@ -1,4 +1,4 @@
-"""The first line of a message (docs/log-format.md)."""
+"""The first line of a message (docs/internals/log-format.md)."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""JSON as the nodes read it (docs/log-format.md, "Refused messages"; docs/policies.md for numbers as strings)."""
+"""JSON as the nodes read it (docs/internals/log-format.md, "Refused messages"; docs/policies.md for numbers as strings)."""
 
 import json
 import re

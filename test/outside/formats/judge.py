@@ -19,7 +19,7 @@ def birth_of(messages):
 
 
 def fold_of(messages, name, rows, last=None):
-    """Returns the fold up to a transaction. `rows`: an index, for reasons that docs/log-format.md leaves to nodes."""
+    """Returns the fold up to a transaction. `rows`: an index, for reasons that docs/internals/log-format.md leaves to nodes."""
     fold = Fold(birth_of(messages)["log"], name)
     outcomes = outcomes_in(rows)
     for at, (position, nanoseconds, payload) in enumerate(messages):
@@ -43,7 +43,7 @@ def chains_of(fold, told):
 
 
 def reads_of(fold, reads):
-    """Returns a sentence for each wrong read as of a transaction (docs/index-format.md, "As of"). Bounds allow 410."""
+    """Returns a sentence for each wrong read as of a transaction (docs/internals/index-format.md, "As of"). Bounds allow 410."""
     wrong = []
     for read in reads:
         own = stem(read["bucket"], read["key"])

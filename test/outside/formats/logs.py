@@ -1,4 +1,4 @@
-"""Reads the messages of a log: position, time in nanoseconds, bytes (docs/log-format.md, "On NATS JetStream" and "Embedded")."""
+"""Reads the messages of a log: position, time in nanoseconds, bytes (docs/internals/log-format.md, "On NATS JetStream" and "Embedded")."""
 
 import json
 import shutil

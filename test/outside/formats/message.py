@@ -1,4 +1,4 @@
-"""Decodes a message, or finds the reason why it is rejected (docs/log-format.md, "Outcomes and reasons")."""
+"""Decodes a message, or finds the reason why it is rejected (docs/internals/log-format.md, "Outcomes and reasons")."""
 
 import re
 

@@ -7,7 +7,7 @@ from frame import Refused
 from json_text import byte_length, field_of, field_text, is_well_formed, rewritten
 
 ANY_REASON = "policies:"
-"""Nodes choose the wording (docs/log-format.md), so a reader knows only that there is a sentence."""
+"""Nodes choose the wording (docs/internals/log-format.md), so a reader knows only that there is a sentence."""
 
 PART = r"([0-9]+(?:[.,][0-9]+)?)"
 DURATION = re.compile(f"P(?=.)(?:{PART}W)?(?:{PART}D)?(?:T(?=.)(?:{PART}H)?(?:{PART}M)?(?:{PART}S)?)?")
@@ -112,7 +112,7 @@ class Rule:
 
 
 class Policies:
-    """Policies in force, as the index stores them (docs/index-format.md, `mstate`)."""
+    """Policies in force, as the index stores them (docs/internals/index-format.md, `mstate`)."""
 
     def __init__(self, value, revision, before=None):
         self.value, self.revision = value, revision

@@ -1,4 +1,4 @@
-"""The rules of queues (docs/queues.md; docs/log-format.md, "Reasons of queues") and their rows (docs/index-format.md)."""
+"""The rules of queues (docs/queues.md; docs/internals/log-format.md, "Reasons of queues") and their rows (docs/internals/index-format.md)."""
 
 import copy
 import datetime

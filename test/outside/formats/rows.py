@@ -1,4 +1,4 @@
-"""Keys and values of the index's rows (docs/index-format.md)."""
+"""Keys and values of the index's rows (docs/internals/index-format.md)."""
 
 import hashlib
 import json

@@ -12,8 +12,8 @@ export interface CommittedTransaction {
 type LoggedOperation = readonly [op: string, bucket: string, key: string, revision?: number | null];
 
 /**
- * Returns the transactions that took effect, as read from the log's messages according to docs/log-format.md, without
- * any part of a node.
+ * Returns the transactions that took effect, as read from the log's messages according to docs/internals/log-format.md,
+ * without any part of a node.
  */
 export async function committedTransactions(natsUrl: string): Promise<readonly CommittedTransaction[]> {
   return await NatsOperator.at(natsUrl, async (operator) => {

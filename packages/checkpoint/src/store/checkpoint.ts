@@ -82,7 +82,7 @@ const ChainValueSchema = z.object({ txId: Position, history: Sha256, effects: Sh
 /** A manifest has the newest, some at increasing distances before it, and those at which other checkpoints end. */
 const MAX_CHAIN_VALUES = 250;
 
-/** The format of a manifest, as specified in docs/checkpoint-format.md. Anything else is not a checkpoint. */
+/** The format of a manifest, as specified in docs/internals/checkpoint-format.md. Anything else is not a checkpoint. */
 export const ManifestSchema = z.object({
   format: z.object({ index: z.int(), kv: z.string(), archive: z.string() }),
   log: z.object({ id: z.string().min(1), name: z.string().min(1), offset: Position }),
@@ -126,7 +126,7 @@ export const DAMAGE_CODES: ReadonlySet<string> = new Set([
   "INDEX_CORRUPT",
 ]);
 
-/** The archive formats that this version writes and reads (docs/checkpoint-format.md). */
+/** The archive formats that this version writes and reads (docs/internals/checkpoint-format.md). */
 export const ARCHIVE_FORMATS = {
   none: "tar/1",
   gzip: "tar+gzip/1",

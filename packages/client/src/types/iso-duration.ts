@@ -13,9 +13,9 @@ const ISO = new RegExp(
 );
 
 /**
- * Reads an ISO 8601 duration, in upper or lower case, with points or commas; undefined if the text is none. Nodes accept
- * the durations of policies by this function, and directors count by it, so that they never differ. What it accepts is
- * part of the index version (docs/log-format.md, "Outcomes and reasons").
+ * Reads an ISO 8601 duration, in upper or lower case, with points or commas; undefined if the text is none. Nodes
+ * accept the durations of policies by this function, and directors count by it, so that they never differ. What it
+ * accepts is part of the index version (docs/internals/log-format.md, "Outcomes and reasons").
  */
 export function isoDuration(text: string): IsoDuration | undefined {
   const match = ISO.exec(text.toUpperCase());

@@ -47,9 +47,9 @@ export interface VerifiedSummary {
 }
 
 /**
- * The values of a log's two chains at a transaction, each of 64 hexadecimal digits (docs/log-format.md). `history`
- * covers all messages up to the transaction, and `effects` covers the results of applying them. Equal values mean an
- * equal history. Effects can be compared only within one index version.
+ * The values of a log's two chains at a transaction, each of 64 hexadecimal digits (docs/internals/log-format.md).
+ * `history` covers all messages up to the transaction, and `effects` covers the results of applying them. Equal values
+ * mean an equal history. Effects can be compared only within one index version.
  */
 export interface ChainValue {
   readonly txId: TxId;

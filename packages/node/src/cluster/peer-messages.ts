@@ -50,10 +50,10 @@ const QuestionSchema = z.discriminatedUnion("ask", [
 ]);
 
 /**
- * A request to the nodes of a log (docs/log-format.md). `status`: the content of GET /status. `digest`: the digest at a
- * transaction, for which the node waits at most `waitMs`. `check`: that instance compares itself with a rebuild from
- * the log. `compare`: a response only if the chains differ. `others`: the nodes heard from beyond these instances.
- * `leaving`: that instance is stopping.
+ * A request to the nodes of a log (docs/internals/log-format.md). `status`: the content of GET /status. `digest`: the
+ * digest at a transaction, for which the node waits at most `waitMs`. `check`: that instance compares itself with a
+ * rebuild from the log. `compare`: a response only if the chains differ. `others`: the nodes heard from beyond these
+ * instances. `leaving`: that instance is stopping.
  */
 export type Question = Readonly<z.infer<typeof QuestionSchema>>;
 

@@ -25,7 +25,7 @@ const NO_FIXED_LENGTH = "A year or a month has no fixed length; write days, such
 /**
  * Parses an ISO 8601 duration without years and months, whose length is not fixed. `bare`: `text` is in an option or a
  * URL, so hints do not mention quotes. Other faults and hints are part of the index version, because the index stores
- * the first problem of a policy in the log (docs/log-format.md, "Outcomes and reasons").
+ * the first problem of a policy in the log (docs/internals/log-format.md, "Outcomes and reasons").
  */
 export function parseDuration(text: string, options: { readonly bare?: boolean } = {}): DurationResult {
   const duration = isoDuration(text);

@@ -1,7 +1,7 @@
 import { crc32 } from "node:zlib";
 import { logTagOf } from "../../src/transactions/message-frame.ts";
 
-/** Frames arbitrary bytes as a Cairn message (docs/log-format.md), as any client with permission to publish can. */
+/** Frames arbitrary bytes as a message (docs/internals/log-format.md), as any client that may publish can. */
 export function framed(
   body: string | Uint8Array,
   { logId = "log-1", by, random = "0123456789abcdef" }: { logId?: string; by?: string; random?: string } = {},

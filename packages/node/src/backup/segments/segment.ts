@@ -52,7 +52,7 @@ const HeaderSchema = z.object({
   at: z.iso.datetime(),
 });
 
-/** The first line of a segment. `first` and `last` are transaction ids. See docs/log-backup-format.md. */
+/** The first line of a segment. `first` and `last` are transaction ids. See docs/internals/log-backup-format.md. */
 export type SegmentHeader = z.infer<typeof HeaderSchema>;
 
 /** A decoded segment. Its payloads are views into one buffer. */

@@ -10,8 +10,8 @@ import { evictionsAfter } from "../rows/purge-row.ts";
 import { withoutEvicted } from "../purge/evicted-versions.ts";
 
 /**
- * Computes the digest of an index's logical content (docs/index-format.md), which is the same on every node that holds
- * the same prefix of the same log; undefined for an empty index. `rows` must be a snapshot, or a store that is not
+ * Computes the digest of an index's logical content (docs/internals/index-format.md), which is the same on every node
+ * with the same prefix of the same log; undefined for an empty index. `rows` must be a snapshot, or a store that is not
  * being written to. With `at`, the digest as of then: throws `CONFLICT` if the history does not cover that transaction.
  */
 export async function digestIndex(

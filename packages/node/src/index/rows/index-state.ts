@@ -9,7 +9,7 @@ import type { LogIdentity } from "../../log/log-identity.ts";
 /**
  * The version of the index's layout. A node reads only its own version, and replaces any other index with one from a
  * checkpoint of this version or from the log. Raise the version whenever the same log would result in different rows.
- * docs/index-format.md describes the rows.
+ * docs/internals/index-format.md describes the rows.
  */
 export const INDEX_VERSION = 1;
 
@@ -54,7 +54,7 @@ const StateSchema = z.object({
 
 /**
  * The state of an index: the log and the prefix of it that the index holds. It is written in the same batch as the rows
- * of its last message. docs/index-format.md (`mstate`) describes its members.
+ * of its last message. docs/internals/index-format.md (`mstate`) describes its members.
  */
 export type IndexState = Readonly<z.infer<typeof StateSchema>>;
 

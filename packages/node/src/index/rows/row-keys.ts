@@ -7,7 +7,7 @@ import type { DocumentKey, TxId } from "@cairn/client";
  * end of a part sorts after it.
  */
 
-/** The kinds of rows. docs/index-format.md describes the keys and values of each. */
+/** The kinds of rows. docs/internals/index-format.md describes the keys and values of each. */
 export const ROW = {
   openEntry: 0x61, // a: queue, shard, the transaction that enqueued the entry, place in it
   fieldBuild: 0x62, // b: index; how far an indexed field is built

@@ -16,8 +16,8 @@ export function promisedMessages(
 }
 
 /**
- * Returns how the content of a segment differs from docs/log-backup-format.md and from the messages that it must hold;
- * undefined if it does not. This function shares no code with the product, and compares every byte.
+ * Returns how the content of a segment differs from docs/internals/log-backup-format.md and from the messages that it
+ * must hold; undefined if it does not. This function shares no code with the product, and compares every byte.
  */
 export function faultOf(content: Buffer, messages: readonly Appended[]): string | undefined {
   const [first, last] = [messages[0], messages.at(-1)];

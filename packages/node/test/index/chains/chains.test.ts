@@ -41,7 +41,7 @@ async function indexOf(messages: readonly LogMessage[], kv?: KvStore): Promise<I
   return index;
 }
 
-/** Computes the history chain as docs/log-format.md specifies it, from the messages alone. */
+/** Computes the history chain as docs/internals/log-format.md specifies it, from the messages alone. */
 function historyOf(messages: readonly LogMessage[]): string {
   let chain = Buffer.alloc(32);
   for (let from = 0; from < messages.length; from += 1_024) {

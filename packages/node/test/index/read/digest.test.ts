@@ -28,7 +28,7 @@ async function submit(...ops: TxOperation[]): Promise<void> {
   await apply(encodeTransaction({ ops }, birth.log));
 }
 
-/** Encodes a number of a version's value as docs/index-format.md specifies. */
+/** Encodes a number of a version's value as docs/internals/index-format.md specifies. */
 function number(value: number): Buffer {
   return Buffer.from(Array.from({ length: 8 }, (_, place) => Math.floor(value / 128 ** (7 - place)) % 128));
 }
@@ -39,7 +39,7 @@ function length(bytes: Uint8Array): Buffer {
   return size;
 }
 
-/** Encodes a version for the digest as docs/index-format.md specifies: checksum, flags, revision, time, document. */
+/** Encodes a version as docs/internals/index-format.md specifies: checksum, flags, revision, time, document. */
 function version(stem: string, revision: number, json: string | undefined): Buffer {
   const key = Buffer.from(stem.replaceAll(" ", "\0"));
   const content = Buffer.concat([
@@ -53,7 +53,7 @@ function version(stem: string, revision: number, json: string | undefined): Buff
 }
 
 describe("the digest", () => {
-  it("is the digest that docs/index-format.md specifies, computed here from that page alone", async () => {
+  it("is the digest that docs/internals/index-format.md specifies, computed here from that page alone", async () => {
     await submit(["put", "pods", "default/b", { n: 1 }], ["put", "pods", "default/a", "x"]);
     await submit(["put", "pods", "default/a", "y"]);
     await submit(["delete", "pods", "default/b"]);

@@ -48,7 +48,7 @@ it("announces the messages that it stores, as the objects that it yields later",
   }
 });
 
-it("consists of the rows that docs/log-format.md describes", async () => {
+it("consists of the rows that docs/internals/log-format.md describes", async () => {
   const folder = await mkdtemp(join(tmpdir(), "cairn-log-"));
   try {
     const log = await openEmbeddedTxLog({ path: join(folder, "log") });
