@@ -1,8 +1,9 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
-// heading of docs/ that a source names exists ("docs/http.md#lists", or `log-format.md, "The chains"`); that every
-// source that the architecture's page names exists; that docs/README.md lists every page of docs/; that a constant has
-// the value that a page gives it; that the tests that the page on testing names are in the first tier; and that each
-// change in changelog/unreleased begins with a sentence. Prints each problem, and exits with 1 if there are any.
+// page of docs/ that a file names exists, as does every heading that a source names ("docs/http.md#lists", or
+// `log-format.md, "The chains"`); that every source that the architecture's page names exists; that docs/README.md lists
+// every page of docs/; that a constant has the value that a page gives it; that the tests that the page on testing names
+// are in the first tier; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and
+// exits with 1 if there are any.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -115,6 +116,10 @@ function pageNamed(name) {
   return [`docs/${name}`, `docs/internals/${name}`].find((file) => pages.has(file));
 }
 
+for (const file of files.filter((name) => /\.(?:tsx?|mjs|py|sh|clj|ya?ml|md)$/.test(name))) {
+  for (const [name] of readFileSync(file, "utf8").matchAll(/\bdocs\/[\w/-]+\.md\b/g))
+    if (!pages.has(name)) problems.push(`${file} names ${name}, which does not exist.`);
+}
 for (const file of files.filter((name) => /\.(?:ts|mjs|py|sh)$/.test(name))) {
   const source = readFileSync(file, "utf8");
   for (const [, name, anchor] of source.matchAll(/\b([\w-]+\.md)#([\w-]+)/g)) {
