@@ -13,7 +13,7 @@ const POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:; font-s
 /** A row of a table of docs/README.md whose first cell links to a page or a folder. */
 const ENTRY = /^\| \[([^\]]+)\]\(([^)#]+)\) \|/;
 
-/** The four parts of the documentation, with their pages as paths in the repository: docs/README.md lists them. */
+/** The parts of the documentation, with their pages as paths in the repository: docs/README.md lists them. */
 const parts = readParts();
 /** Where each page is on the site. */
 const places = new Map([
@@ -29,11 +29,13 @@ for (const [file, place] of places) {
 }
 
 function readParts() {
-  const [, ...sections] = readFileSync(path.join(ROOT, INDEX), "utf8").split(/^## /m);
-  return sections.map((section) => ({
-    title: section.slice(0, section.indexOf("\n")),
-    pages: linkedPages(INDEX, section),
-  }));
+  const [, ...sections] = readFileSync(path.join(ROOT, INDEX), "utf8").split(/^##+ /m);
+  return sections
+    .map((section) => ({
+      title: section.slice(0, section.indexOf("\n")),
+      pages: linkedPages(INDEX, section),
+    }))
+    .filter(({ pages }) => pages.length > 0);
 }
 
 /** Returns the pages to which the first cells of a page's tables link. */
