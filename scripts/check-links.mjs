@@ -66,7 +66,7 @@ for (const file of pages.keys()) {
     problems.push(`No table of docs/README.md leads to ${file}, so the site does not contain it.`);
 }
 
-const sources = new Set(files.filter((file) => /^packages\/\w+\/src\//.test(file)).flatMap(tails));
+const sources = new Set(files.filter((file) => /^packages\/[\w-]+\/src\//.test(file)).flatMap(tails));
 for (const [, name] of pages.get(ARCHITECTURE).prose.matchAll(/`([\w./-]+\.ts)`/g)) {
   if (!sources.has(name)) problems.push(`${ARCHITECTURE} names ${name}, which is no source of a package.`);
 }
@@ -86,7 +86,7 @@ for (const [, file, title] of pages.get(TESTING).prose.matchAll(/`([\w./-]+\.tes
 
 /** The values of the constants that are written as a number, a product or a text, by name. */
 const constants = new Map();
-for (const file of files.filter((name) => /^packages\/\w+\/src\/.*\.tsx?$/.test(name))) {
+for (const file of files.filter((name) => /^packages\/[\w-]+\/src\/.*\.tsx?$/.test(name))) {
   const source = readFileSync(file, "utf8");
   for (const [, name, product, text] of source.matchAll(
     /^(?:export )?const ([A-Z][A-Z0-9_]*) = (?:([\d_ .*]+)|"([^"\n]*)");$/gm,
