@@ -7,20 +7,26 @@ import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 import { minVersion, satisfies } from "semver";
+import { PACKAGES } from "./published-packages.mjs";
 
-/** The entry points: the files named by `exports` and `bin`, and the modules of threads. */
-const ENTRIES = {
-  client: ["index", "protocol"],
-  kv: ["index", "tables", "threads", "tables/check-worker"],
-  checkpoint: ["index", "archive/pack/pack-worker", "archive/unpack/unpack-worker"],
-  node: ["index", "cli/main"],
-};
+/** The entry points in src: the files named by `exports` and `bin`, and the modules of threads. */
+async function entriesOf(name) {
+  const { exports = {}, bin = {} } = JSON.parse(
+    await readFile(join(ROOT, "packages", name, "package.json"), "utf8"),
+  );
+  const paths = [...Object.values(exports).map((entry) => entry["cairn-source"]), ...Object.values(bin)];
+  const files = await readdir(join(ROOT, "packages", name, "src"), { recursive: true });
+  return [
+    ...paths.flatMap((path) => /^\.\/(?:src|dist\/bundle)\/([^*]+)\.[jt]s$/.exec(path ?? "")?.[1] ?? []),
+    ...files.flatMap((file) => /^(.*-worker)\.ts$/.exec(file)?.[1] ?? []),
+  ];
+}
 
 /**
  * Libraries that are part of a package instead of its dependencies, with the names that are used. Each has a dependency
  * that asks for a newer Node than Cairn does, but only for a feature that Cairn does not use: the command of pino-pretty.
  */
-const INLINED = { node: { "pino-pretty": ["PinoPretty"] } };
+const INLINED = { cli: { "pino-pretty": ["PinoPretty"] } };
 const LICENSES = "licenses.txt";
 
 /** Threads' modules are in the same folder as all others, whichever room their source is in. */
@@ -30,7 +36,8 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const PAGE = join(ROOT, "packages/page");
 const FLOOR = minVersion(JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")).engines.node);
 
-async function bundle(name, entries, clean) {
+async function bundle(name, clean) {
+  const entries = await entriesOf(name);
   const at = (path) => join(ROOT, "packages", name, path);
   const inlined = Object.entries(INLINED[name] ?? {});
   const build = await rolldown({
@@ -56,7 +63,7 @@ async function bundle(name, entries, clean) {
     (one, other) => Number(one.isEntry ?? false) - Number(other.isEntry ?? false),
   );
   const libraries = await Promise.all(inlined.map((library) => inline(at("."), ...library)));
-  const page = name === "node" ? await bundlePage() : { files: [], licenses: [] };
+  const page = name === "http" ? await bundlePage() : { files: [], licenses: [] };
   const licenses = new Map([...libraries, page].flatMap((part) => [...part.licenses]));
   const files = new Map([
     ...libraries.map(({ file, code }) => [file, code]),
@@ -173,6 +180,6 @@ async function removeOthers(dir, files) {
 
 // `--clean NAME` bundles that package only and removes files of earlier builds, for packing.
 const [option, only] = process.argv.slice(2);
-const names = option === "--clean" ? [only] : Object.keys(ENTRIES);
+const names = option === "--clean" ? [only] : PACKAGES;
 // The packages are bundled one after another, beginning with those that others import.
-for (const name of names) await bundle(name, ENTRIES[name], option === "--clean");
+for (const name of names) await bundle(name, option === "--clean");

@@ -11,8 +11,8 @@ import { gunzipSync } from "node:zlib";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { minVersion, satisfies } from "semver";
+import { PACKAGES } from "./published-packages.mjs";
 
-const PACKAGES = ["client", "kv", "checkpoint", "node"];
 const EVERY_PACKAGE = ["package.json", "README.md", "LICENSE"];
 const BELONGS =
   /^(?:package\.json|README\.md|LICENSE|(?:src|testing)\/.*\.ts|dist\/(?:src|testing)\/.*\.d\.ts(?:\.map)?|dist\/bundle\/(?:licenses\.txt|page\/index\.html|page\/.*\.css|.*\.js(?:\.map)?))$/;

@@ -1,33 +1,25 @@
-// Checks the sources against docs/internals/architecture.md, whose tables list the rooms of each package from the
-// ground up, each with its budget of lines. Prints each import that goes up, each unlisted or missing room, each room
-// above its budget, and each folder with too many files. Exits with 1 if there are any. With --write, it first sets all
-// budgets to the present sizes, rounded up to the next ten.
+// Checks the sources against the READMEs of the packages, whose tables list the rooms of each package from the ground up,
+// each with its budget of lines. Prints each import that goes up, or past the interface of another package, each unlisted
+// or missing room, each room above its budget, and each folder with too many files. Exits with 1 if there are any. With
+// --write, it first sets all budgets to the present sizes, rounded up to the next ten.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MAX_FILES_PER_FOLDER = 20;
-const PAGE = "docs/internals/architecture.md";
 /** A row of the tables of rooms: its name, and its budget of lines. */
 const ROW = /^\| `([^`]+)` \| ([\d,]*) \|/gm;
+/** An import of another package of Cairn: its name, and a path in it. */
+const OTHER_PACKAGE = /(?:\bfrom\s*|\bimport\s*\(?\s*)"@cairn\/([\w-]+)(\/[^"]*)?"/g;
 const IMPORT = /(?:\bfrom\s*|\bimport\s*\(?\s*)"(\.{1,2}\/[^"]+)"/g;
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 const problems = [];
 
-/** Returns the rooms of each package with their budgets, in the order of its table. */
-function readTables() {
-  const tables = new Map();
-  for (const section of readFileSync(PAGE, "utf8").split(/^#+ /m)) {
-    const name = /^packages\/[\w-]+/.exec(section)?.[0];
-    const rows = [...section.matchAll(ROW)];
-    if (name !== undefined)
-      tables.set(
-        name,
-        rows.map(([, room, lines]) => ({ room, budget: Number(lines.replace(",", "")) })),
-      );
-  }
-  return tables;
+/** Returns the rooms of a package with their budgets, in the order of its table. */
+function readTable(name) {
+  const rows = readFileSync(join(name, "README.md"), "utf8").matchAll(ROW);
+  return [...rows].map(([, room, lines]) => ({ room, budget: Number(lines.replace(",", "")) }));
 }
 
 /** Returns the lines of the sources directly in a folder, as `wc -l` counts them. */
@@ -37,22 +29,21 @@ function linesIn(folder) {
   return lines.reduce((total, count) => total + count, 0);
 }
 
-/** Sets the budgets of all rooms to their sizes. */
-function writeBudgets() {
-  const sections = readFileSync(PAGE, "utf8").split(/^(?=#+ )/m);
-  const written = sections.map((section) => {
-    const name = /^#+ (packages\/[\w-]+)/.exec(section)?.[1];
-    const budget = (room) => (Math.ceil(linesIn(join(name, "src", room)) / 10) * 10).toLocaleString("en");
-    return name ? section.replaceAll(ROW, (_, room) => `| \`${room}\` | ${budget(room)} |`) : section;
-  });
-  writeFileSync(PAGE, written.join(""));
+/** Sets the budgets of a package's rooms to their sizes. */
+function writeBudgets(name) {
+  const budget = (room) => (Math.ceil(linesIn(join(name, "src", room)) / 10) * 10).toLocaleString("en");
+  const page = readFileSync(join(name, "README.md"), "utf8");
+  writeFileSync(
+    `${name}/README.md`,
+    page.replaceAll(ROW, (_, room) => `| \`${room}\` | ${budget(room)} |`),
+  );
 }
 
-function checkBudget(folder, budget) {
+function checkBudget(name, folder, budget) {
   const lines = linesIn(folder);
   if (lines > budget)
     problems.push(
-      `${folder} has ${lines} lines, but its budget in ${PAGE} is ${budget}: remove lines, or raise it and say in the ` +
+      `${folder} has ${lines} lines, but its budget in ${name}/README.md is ${budget}: remove lines, or raise it and say in the ` +
         "commit what was removed elsewhere.",
     );
 }
@@ -77,12 +68,12 @@ function checkSizes(files) {
 function checkRooms(name, budgets) {
   const root = `${name}/src`;
   const rooms = budgets.map(({ room }) => room);
-  for (const { room, budget } of budgets) checkBudget(join(root, room), budget);
+  for (const { room, budget } of budgets) checkBudget(name, join(root, room), budget);
   const files = filesBelow(root);
   const roomOf = (file) => relative(root, dirname(file)) || ".";
   const existing = new Set(files.map(roomOf));
   for (const room of existing)
-    if (!rooms.includes(room)) problems.push(`${root}/${room} is not in the table of ${name}.`);
+    if (!rooms.includes(room)) problems.push(`${root}/${room} is not in the table of ${name}/README.md.`);
   for (const room of rooms)
     if (!existing.has(room)) problems.push(`${name} has no room ${room}, which its table lists.`);
   if (new Set(rooms).size !== rooms.length) problems.push(`${name} has a room twice in its table.`);
@@ -100,27 +91,27 @@ function checkRooms(name, budgets) {
   }
 }
 
-/** Checks that a package depends only on packages that are listed before it. */
-function checkDependencies(name, before) {
-  const { dependencies = {} } = JSON.parse(readFileSync(`${name}/package.json`, "utf8"));
-  for (const dependency of Object.keys(dependencies)) {
-    const other = /^@cairn\/(.*)$/.exec(dependency)?.[1];
-    if (other !== undefined && !before.includes(`packages/${other}`))
-      problems.push(`${name} depends on ${dependency}, which ${PAGE} does not list before it.`);
+/** Checks that the sources of a package import only what others export, from packages that it declares. */
+function checkInterfaces(name) {
+  const manifest = JSON.parse(readFileSync(`${name}/package.json`, "utf8"));
+  const declared = { ...manifest.dependencies, ...manifest.peerDependencies };
+  for (const file of filesBelow(`${name}/src`)) {
+    for (const [, other, path = ""] of readFileSync(file, "utf8").matchAll(OTHER_PACKAGE)) {
+      if (declared[`@cairn/${other}`] === undefined)
+        problems.push(`${file} imports @cairn/${other}, on which ${name} does not depend.`);
+      if (/^\/(?:src|test|testing)\b/.test(path))
+        problems.push(
+          `${file} imports @cairn/${other}${path}, which is not part of that package's interface.`,
+        );
+    }
   }
 }
 
-if (process.argv.includes("--write")) writeBudgets();
-const tables = readTables();
 const packages = readdirSync("packages").map((name) => `packages/${name}`);
 for (const name of packages) {
-  const rooms = tables.get(name);
-  if (rooms === undefined) problems.push(`${PAGE} has no table of ${name}.`);
-  else checkRooms(name, rooms);
-}
-for (const [place, name] of [...tables.keys()].entries()) {
-  if (packages.includes(name)) checkDependencies(name, [...tables.keys()].slice(0, place));
-  else problems.push(`${PAGE} has a table of ${name}, which does not exist.`);
+  if (process.argv.includes("--write")) writeBudgets(name);
+  checkRooms(name, readTable(name));
+  checkInterfaces(name);
 }
 checkSizes(
   [

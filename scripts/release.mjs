@@ -13,10 +13,9 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { minVersion } from "semver";
 import { fragmentProblem, joinFragments, readFragments } from "./changelog.mjs";
+import { PACKAGES } from "./published-packages.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-/** Each package comes after those that it depends on. */
-const PACKAGES = ["client", "kv", "checkpoint", "node"];
 const FOLDER = join(ROOT, "dist", "release");
 const CHANGELOG = join(ROOT, "CHANGELOG.md");
 
@@ -150,8 +149,10 @@ async function checkInstall(manager, registry, manifests, env) {
     writeFileSync(join(cwd, ".npmrc"), `@cairn:registry=${registry}\n`);
     const names = [...manifests.values()].map(({ name }) => name);
     await output([...add, ...names], { cwd, env });
-    const entries = [...manifests.values()].flatMap(({ name, exports }) =>
-      Object.keys(exports).map((path) => name + path.slice(1)),
+    const entries = [...manifests.values()].flatMap(({ name, exports = {} }) =>
+      Object.keys(exports)
+        .filter((path) => path !== "./package.json")
+        .map((path) => name + path.slice(1)),
     );
     const [suites, others] = [true, false].map((isSuite) =>
       entries.filter((entry) => entry.endsWith("/testing") === isSuite),
@@ -159,7 +160,9 @@ async function checkInstall(manager, registry, manifests, env) {
     await importEach(others, { cwd, env });
     // The suites also need the optional peer dependencies. Their newest versions may ask for a newer Node.
     const peers = new Set(
-      [...manifests.values()].flatMap(({ peerDependencies = {} }) => Object.keys(peerDependencies)),
+      [...manifests.values()]
+        .flatMap(({ peerDependencies = {} }) => Object.keys(peerDependencies))
+        .filter((name) => !name.startsWith("@cairn/")),
     );
     const { devDependencies } = read("package.json");
     await output([...add, ...[...peers].map((name) => `${name}@${devDependencies[name]}`)], { cwd, env });

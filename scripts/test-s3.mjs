@@ -12,11 +12,11 @@ const SERVERS = {
   moto: ["localstack/fetched/moto.sh", "down", "--wipe"],
 };
 const TESTS = [
-  "packages/checkpoint/test/stores/s3/s3-service.test.ts",
-  "packages/checkpoint/test/stores/s3/s3-refusals.test.ts",
-  "packages/checkpoint/test/stores/s3/s3-faults.test.ts",
-  "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts",
-  "packages/checkpoint/test/stores/s3/s3-kill.test.ts",
+  "packages/checkpoint-s3/test/s3-service.test.ts",
+  "packages/checkpoint-s3/test/s3-refusals.test.ts",
+  "packages/checkpoint-s3/test/s3-faults.test.ts",
+  "packages/checkpoint-s3/test/s3-broken-line.test.ts",
+  "packages/checkpoint-s3/test/s3-kill.test.ts",
   "test/s3-cluster.test.ts",
 ];
 

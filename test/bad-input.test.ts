@@ -3,11 +3,11 @@ import { cp, mkdir, mkdtemp, readdir, rm, truncate, writeFile } from "node:fs/pr
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { startNatsServer } from "@cairn/node/testing";
+import { startNatsServer } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createCheckpoint, NodeProcess, runCairn } from "./support/cairn-process.ts";
-import { mountSmallDisk } from "./support/small-disk.ts";
-import { newestArchive } from "./support/watched-store.ts";
+import { createCheckpoint, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
+import { mountSmallDisk } from "@cairn/test-support/small-disk";
+import { newestArchive } from "@cairn/test-support/watched-store";
 
 let folder = "";
 let started: NodeProcess[] = [];

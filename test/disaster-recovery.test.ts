@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
 import { afterEach, beforeEach, describe, expect, it, onTestFailed, onTestFinished } from "vitest";
-import { CAIRN, ROOT } from "./support/cairn-process.ts";
-import { freePorts, movePorts } from "./support/moved-ports.ts";
-import { fencedBlocks } from "./support/readme-blocks.ts";
+import { CAIRN, ROOT } from "@cairn/test-support/cairn-process";
+import { freePorts, movePorts } from "@cairn/test-support/moved-ports";
+import { fencedBlocks } from "@cairn/test-support/readme-blocks";
 
 describe("docs/disaster-recovery.md", () => {
   let folder = "";

@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { historyLines, makeRepository } from "@cairn/example-git-history";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, fixtureConfig, NodeProcess, runCairn } from "./support/cairn-process.ts";
-import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
+import { createCheckpoint, fixtureConfig, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
+import { gitFiles, indexedFiles, withLineBreaks } from "@cairn/test-support/files-oracle";
 
 describe("a single node on the embedded log", () => {
   let folder = "";

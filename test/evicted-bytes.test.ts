@@ -4,9 +4,14 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { filesWith, token } from "@cairn/kv/testing";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { fixtureConfig, NodeProcess, runCairnOrThrow, saveCheckpoint } from "./support/cairn-process.ts";
+import {
+  fixtureConfig,
+  NodeProcess,
+  runCairnOrThrow,
+  saveCheckpoint,
+} from "@cairn/test-support/cairn-process";
 
 interface EvictionReport {
   readonly files: { readonly goneSince: string | null; readonly waitsFor: string | null };

@@ -4,11 +4,11 @@ import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, describe, expect, it, onTestFailed, onTestFinished } from "vitest";
-import { ROOT } from "./support/cairn-process.ts";
-import { freePorts, movePorts } from "./support/moved-ports.ts";
-import { fencedBlocks } from "./support/readme-blocks.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
+import { freePorts, movePorts } from "@cairn/test-support/moved-ports";
+import { fencedBlocks } from "@cairn/test-support/readme-blocks";
 
 describe("docs/getting-started.md", () => {
   let folder = "";

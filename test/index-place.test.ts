@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
 
 let folder = "";
 let nodes: NodeProcess[] = [];

@@ -6,8 +6,8 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CAIRN, createCheckpoint, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
-import { fencedBlocks } from "./support/readme-blocks.ts";
+import { CAIRN, createCheckpoint, runCairnOrThrow, NodeProcess } from "@cairn/test-support/cairn-process";
+import { fencedBlocks } from "@cairn/test-support/readme-blocks";
 
 const DOC = fileURLToPath(new URL("../docs/inspection.md", import.meta.url));
 

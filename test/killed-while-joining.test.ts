@@ -5,10 +5,15 @@ import path from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { historyLines, makeRepository } from "@cairn/example-git-history";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { createCheckpoint, runCairnOrThrow, NodeProcess, fixtureConfig } from "./support/cairn-process.ts";
-import { withLineBreaks } from "./support/files-oracle.ts";
+import {
+  createCheckpoint,
+  runCairnOrThrow,
+  NodeProcess,
+  fixtureConfig,
+} from "@cairn/test-support/cairn-process";
+import { withLineBreaks } from "@cairn/test-support/files-oracle";
 
 const KILLS = 20;
 

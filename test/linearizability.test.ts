@@ -5,10 +5,10 @@ import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
 import { CairnClient } from "@cairn/client";
 import { commitSeed } from "@cairn/kv/testing";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { checkHistory, type Observation, type Version } from "./support/cas-history.ts";
-import { seededRandom } from "./support/seeded-random.ts";
+import { checkHistory, type Observation, type Version } from "@cairn/test-support/cas-history";
+import { seededRandom } from "@cairn/test-support/seeded-random";
 
 const NODES = 3;
 const CLIENTS = 12;

@@ -7,7 +7,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
+import { createCheckpoint, runCairnOrThrow, NodeProcess } from "@cairn/test-support/cairn-process";
 
 const START = fileURLToPath(new URL("../localstack/start.mjs", import.meta.url));
 

@@ -3,10 +3,10 @@ import { mkdtemp, open, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { historyLines, makeRepository, type MadeRepository } from "@cairn/example-git-history";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { fixtureConfig, NodeProcess, runCairn, saveCheckpoint } from "./support/cairn-process.ts";
-import { gitFiles, indexedFiles, withLineBreaks } from "./support/files-oracle.ts";
+import { fixtureConfig, NodeProcess, runCairn, saveCheckpoint } from "@cairn/test-support/cairn-process";
+import { gitFiles, indexedFiles, withLineBreaks } from "@cairn/test-support/files-oracle";
 
 /** Overrides the frequency of the fixture, so that checkpoints are saved during the test. */
 const FREQUENT = '{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1S"}}}}';

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { createCheckpoint, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
 
 const EXAMPLE = fileURLToPath(new URL("../examples/own-modules/", import.meta.url));
 

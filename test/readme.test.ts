@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import { systemErrorCode } from "@cairn/kv";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { fencedBlocks } from "./support/readme-blocks.ts";
-import { freePorts, movePorts } from "./support/moved-ports.ts";
+import { fencedBlocks } from "@cairn/test-support/readme-blocks";
+import { freePorts, movePorts } from "@cairn/test-support/moved-ports";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const README = path.join(ROOT, "README.md");

@@ -6,9 +6,9 @@ import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
-import { startNatsServer } from "@cairn/node/testing";
+import { startNatsServer } from "@cairn/log-nats/testing";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { CAIRN, runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
+import { CAIRN, runCairnOrThrow, NodeProcess } from "@cairn/test-support/cairn-process";
 
 const REBUILD = ["checkpoint", "create", "--rebuild"];
 

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, it } from "vitest";
-import { ROOT, runCairn } from "./support/cairn-process.ts";
+import { ROOT, runCairn } from "@cairn/test-support/cairn-process";
 
 const { version } = JSON.parse(textOf("package.json")) as { version: string };
 

@@ -5,9 +5,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { testS3, type TestS3 } from "@cairn/localstack";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
 
 const DOCUMENTS = 5_000;
 const LATER = 7;

@@ -1,11 +1,11 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { filesystemStore, s3Store } from "@cairn/checkpoint";
-import { testS3 } from "@cairn/localstack";
-import type { TestS3 } from "@cairn/localstack";
+import { filesystemStore } from "@cairn/checkpoint";
+import { s3Store } from "@cairn/checkpoint-s3";
+import { testS3, type TestS3 } from "@cairn/localstack";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "./support/cairn-process.ts";
+import { createCheckpoint, runCairnOrThrow, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
 
 /** An XTDB configuration as in its documentation. */
 const XTDB_CONFIG = `{:xtdb/index-store

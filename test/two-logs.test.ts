@@ -2,9 +2,9 @@
 import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { startNatsServer } from "@cairn/node/testing";
+import { startNatsServer } from "@cairn/log-nats/testing";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
-import { runCairnOrThrow, NodeProcess } from "./support/cairn-process.ts";
+import { runCairnOrThrow, NodeProcess } from "@cairn/test-support/cairn-process";
 
 let folder = "";
 const started: NodeProcess[] = [];

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { settle } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
 import { runStep } from "../harness/child-step.ts";

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import { succeeds } from "./command.ts";
 import { type ServerProcess, startServer } from "./node-process.ts";
 

@@ -1,4 +1,4 @@
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import type { Workspace } from "../data/workspace.ts";
 import type { AskedReads, ServedReads } from "../steps/http-reads.ts";
 import type { Figures } from "./figures.ts";

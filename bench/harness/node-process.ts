@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "@cairn/node";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import { type NodeChoice, nodeConfig } from "../data/node-config.ts";
 import { touchPages } from "./command.ts";
 import { cleanEnvironment } from "./child-step.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { connect, type Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 
 /** A Redis that flushes every write before it responds. */
 export interface RedisServer {

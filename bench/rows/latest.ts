@@ -1,4 +1,4 @@
-import { startNatsCluster } from "@cairn/node/testing";
+import { startNatsCluster } from "@cairn/log-nats/testing";
 import { readOverHttp } from "../harness/http-reads.ts";
 import { ratioTarget, type Row } from "../harness/row.ts";
 

@@ -1,5 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import type { Workspace } from "../data/workspace.ts";
 import { type Contestant, ratioTarget, type Row, type Target } from "../harness/row.ts";
 

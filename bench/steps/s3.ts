@@ -7,9 +7,9 @@ import {
   type CheckpointSource,
   type CheckpointStore,
   restoreCheckpoint,
-  s3Store,
   takeCheckpoint,
 } from "@cairn/checkpoint";
+import { s3Store } from "@cairn/checkpoint-s3";
 import type { BucketPlace } from "../data/bucket.ts";
 import { peakMemory, resetPeakMemory } from "../harness/peak-memory.ts";
 import type { Figures } from "../harness/figures.ts";

@@ -1,9 +1,8 @@
 // @module-tag nats
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
-import type { NodeProcess } from "../support/cairn-process.ts";
-import { runCairnOrThrow } from "../support/cairn-process.ts";
-import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
-import { gapsOf, listFolder, overlaps, type SeenCheckpoint } from "../support/watched-store.ts";
+import { type NodeProcess, runCairnOrThrow } from "@cairn/test-support/cairn-process";
+import { CheckpointCluster } from "@cairn/test-support/checkpoint-cluster";
+import { gapsOf, listFolder, overlaps, type SeenCheckpoint } from "@cairn/test-support/watched-store";
 
 /** The duration of `pnpm soak five-nodes` in minutes. It is 0 in the test suite, where the test takes a few periods. */
 const MINUTES = Number(process.env["CAIRN_SOAK_MINUTES"] ?? 0);

@@ -4,11 +4,10 @@ import path from "node:path";
 import { filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { systemErrorCode } from "@cairn/kv";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import type { NodeProcess } from "../support/cairn-process.ts";
-import { runCairnOrThrow } from "../support/cairn-process.ts";
-import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
-import { killAt, STEPS } from "../support/killed-saver.ts";
-import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+import { type NodeProcess, runCairnOrThrow } from "@cairn/test-support/cairn-process";
+import { CheckpointCluster } from "@cairn/test-support/checkpoint-cluster";
+import { killAt, STEPS } from "@cairn/test-support/killed-saver";
+import { soakRounds, soakTimeout } from "@cairn/test-support/soak-rounds";
 
 const KILLS = soakRounds(1);
 const MEGABYTES = 8;

@@ -3,9 +3,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { startNatsServer } from "@cairn/node/testing";
+import { startNatsServer } from "@cairn/log-nats/testing";
 import { expect, it, onTestFinished } from "vitest";
-import { NodeProcess } from "../support/cairn-process.ts";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 
 const LINES = 60_000;
 /** What may wait for the log and for the index, and a piece of a batch on its way between the two. */

@@ -8,9 +8,9 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
-import { CAIRN, NodeProcess, ROOT } from "../support/cairn-process.ts";
+import { CAIRN, NodeProcess, ROOT } from "@cairn/test-support/cairn-process";
 
-const REPORT_ERROR = path.join(ROOT, "packages/node/dist/src/cli/terminal/report-error.js");
+const REPORT_ERROR = path.join(ROOT, "packages/cli/dist/src/terminal/report-error.js");
 const OPEN_FILES = 400;
 const IDLE_CONNECTIONS = 600;
 const KEYS = 25;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import { NodeProcess } from "../support/cairn-process.ts";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 
 const DOCUMENTS = 10;
 const DOCUMENT_BYTES = 900_000;

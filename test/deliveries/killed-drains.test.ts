@@ -7,8 +7,8 @@ import { drainShard, type QueueAccess } from "@cairn/client/protocol";
 import { commitSeed } from "@cairn/kv/testing";
 import { startNode } from "@cairn/node";
 import { expect, it, onTestFinished } from "vitest";
-import { seededRandom } from "../support/seeded-random.ts";
-import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+import { seededRandom } from "@cairn/test-support/seeded-random";
+import { soakRounds, soakTimeout } from "@cairn/test-support/soak-rounds";
 
 const ROUNDS = soakRounds(15);
 const FIRST_SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? 1);

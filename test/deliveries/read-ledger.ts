@@ -1,5 +1,6 @@
 import type { CairnClient } from "@cairn/client";
-import { NatsOperator, readMessage } from "@cairn/node/testing";
+import { NatsOperator } from "@cairn/log-nats/testing";
+import { readMessage } from "@cairn/engine/testing";
 import { type QueueOperation, type QueueTransaction, ShardLedger } from "./shard-ledger.ts";
 
 /** The number of outcomes that are requested at once. */

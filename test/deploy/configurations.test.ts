@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
-import { CAIRN, ROOT } from "../support/cairn-process.ts";
+import { CAIRN, ROOT } from "@cairn/test-support/cairn-process";
 
 const DEPLOY = path.join(ROOT, "deploy");
 

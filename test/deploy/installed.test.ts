@@ -5,9 +5,9 @@ import { chmod, chown, copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/pr
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ROOT } from "../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 const run = promisify(execFile);
 

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { CairnClient } from "@cairn/client";
 import { testS3 } from "@cairn/localstack";
-import { startNatsCluster } from "@cairn/node/testing";
+import { startNatsCluster } from "@cairn/log-nats/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createCheckpoint, NodeProcess, ROOT, runCairnOrThrow } from "../support/cairn-process.ts";
+import { createCheckpoint, NodeProcess, ROOT, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 
 const TOKEN = "token-of-this-test";
 const NAMES = ["node-1", "node-2", "node-3"];

@@ -4,10 +4,10 @@ import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CAIRN, type CommandResult, createCheckpoint, NodeProcess } from "../support/cairn-process.ts";
-import { newestArchive } from "../support/watched-store.ts";
+import { CAIRN, type CommandResult, createCheckpoint, NodeProcess } from "@cairn/test-support/cairn-process";
+import { newestArchive } from "@cairn/test-support/watched-store";
 
 let folder = "";
 let nats: NatsTestServer;

@@ -2,7 +2,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { CairnNode, LogMessage } from "@cairn/node";
-import { LogFold } from "@cairn/node/testing";
+import { LogFold } from "@cairn/engine/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   expectFoldOf,
@@ -13,7 +13,7 @@ import {
   waitForRebuild,
   values,
   saveCheckpoint,
-} from "../support/fault-scene.ts";
+} from "@cairn/test-support/fault-scene";
 
 const MESSAGES = 200;
 const FILLER = "x".repeat(100);

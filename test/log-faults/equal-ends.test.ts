@@ -10,7 +10,7 @@ import {
   waitForRebuild,
   saveCheckpoint,
   values,
-} from "../support/fault-scene.ts";
+} from "@cairn/test-support/fault-scene";
 
 /**
  * Writes one transaction for each document. The last one is the same in both histories, including its idempotency id.

@@ -1,9 +1,9 @@
 // @module-tag nats
 import type { CairnNode } from "@cairn/node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { LogFold } from "@cairn/node/testing";
-import { FaultScene, put, values } from "../support/fault-scene.ts";
-import { framed } from "../support/framed-message.ts";
+import { LogFold } from "@cairn/engine/testing";
+import { FaultScene, put, values } from "@cairn/test-support/fault-scene";
+import { framed } from "@cairn/test-support/framed-message";
 
 const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
 const puts = (document: string): string => `{"ops":[["put","things","default/bad"]]}\n${document}`;

@@ -4,10 +4,11 @@ import { mkdtemp, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
-import { LogFold, NatsOperator, startNatsServer } from "@cairn/node/testing";
+import { LogFold } from "@cairn/engine/testing";
+import { NatsOperator, startNatsServer } from "@cairn/log-nats/testing";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { expectFoldOf, put, values } from "../support/fault-scene.ts";
-import { mountSmallDisk } from "../support/small-disk.ts";
+import { expectFoldOf, put, values } from "@cairn/test-support/fault-scene";
+import { mountSmallDisk } from "@cairn/test-support/small-disk";
 
 const SLOW_WAIT = { timeout: 120_000, interval: 250 };
 const FILLER = "x".repeat(20_000);

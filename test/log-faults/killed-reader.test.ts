@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Readable } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { expect, it, onTestFinished } from "vitest";
-import { createCheckpoint, NodeProcess, runCairnOrThrow } from "../support/cairn-process.ts";
+import { createCheckpoint, NodeProcess, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 
 const KILLS = 12;
 const FOLDER_STORE = "cairn.checkpoint/->filesystem-checkpoint-store";

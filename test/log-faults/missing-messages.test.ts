@@ -9,7 +9,7 @@ import {
   put,
   values,
   saveCheckpoint,
-} from "../support/fault-scene.ts";
+} from "@cairn/test-support/fault-scene";
 
 let scene: FaultScene;
 beforeEach(async () => {

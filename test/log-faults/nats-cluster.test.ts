@@ -1,10 +1,11 @@
 // @module-tag rest/slow
 // @module-tag nats
-import { LogFold, NatsOperator, type NatsTestCluster, startNatsCluster } from "@cairn/node/testing";
+import { LogFold } from "@cairn/engine/testing";
+import { NatsOperator, type NatsTestCluster, startNatsCluster } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { expectFoldOf, FaultScene } from "../support/fault-scene.ts";
-import { RetryingSubmitters } from "../support/retrying-submitters.ts";
-import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+import { expectFoldOf, FaultScene } from "@cairn/test-support/fault-scene";
+import { RetryingSubmitters } from "@cairn/test-support/retrying-submitters";
+import { soakRounds, soakTimeout } from "@cairn/test-support/soak-rounds";
 
 const LOSSES = soakRounds(2);
 const SUBMISSIONS_BETWEEN = 200;

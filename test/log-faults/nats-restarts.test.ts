@@ -1,8 +1,8 @@
 // @module-tag nats
 import { expect, it } from "vitest";
-import { expectFoldOf, FaultScene } from "../support/fault-scene.ts";
-import { RetryingSubmitters } from "../support/retrying-submitters.ts";
-import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
+import { expectFoldOf, FaultScene } from "@cairn/test-support/fault-scene";
+import { RetryingSubmitters } from "@cairn/test-support/retrying-submitters";
+import { soakRounds, soakTimeout } from "@cairn/test-support/soak-rounds";
 
 const RESTARTS = soakRounds(10);
 const CLIENTS = 40;

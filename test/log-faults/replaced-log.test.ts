@@ -1,6 +1,6 @@
 // @module-tag nats
 import type { CairnNode } from "@cairn/node";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   expectFoldOf,
@@ -11,7 +11,7 @@ import {
   waitForRebuild,
   values,
   saveCheckpoint,
-} from "../support/fault-scene.ts";
+} from "@cairn/test-support/fault-scene";
 import { startPausingProxy } from "./pausing-proxy.ts";
 
 const REBUILD = { onLogMismatch: { different: "rebuild" } };

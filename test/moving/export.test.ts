@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { NodeProcess, runCairn, runCairnOrThrow } from "../support/cairn-process.ts";
+import { NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 
 async function folder(): Promise<string> {
   const dir = await mkdtemp(path.join(tmpdir(), "cairn-moving-"));

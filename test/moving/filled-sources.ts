@@ -1,7 +1,7 @@
-import { startNatsServer } from "@cairn/node/testing";
+import { startNatsServer } from "@cairn/log-nats/testing";
 import { Redis } from "ioredis";
 import { connect } from "nats";
-import { type SourceServer, startEtcd, startRedis } from "../support/source-servers.ts";
+import { type SourceServer, startEtcd, startRedis } from "@cairn/test-support/source-servers";
 
 /** The documents that an import is expected to produce, as JSON by name. */
 export type Expected = Map<string, string>;

@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "../support/cairn-process.ts";
-import { startEtcd, startRedis } from "../support/source-servers.ts";
-import { startStallingProxy } from "../support/stalling-proxy.ts";
+import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
+import { startEtcd, startRedis } from "@cairn/test-support/source-servers";
+import { startStallingProxy } from "@cairn/test-support/stalling-proxy";
 import { type Expected, filledEtcd, filledNatsKv, filledRedis, type FilledSource } from "./filled-sources.ts";
 
 /** The number of keys in each source. 100,000 is a campaign of some minutes. */

@@ -1,4 +1,4 @@
-import { framed } from "../support/framed-message.ts";
+import { framed } from "@cairn/test-support/framed-message";
 import { describe, expect, it } from "vitest";
 import { violationsOf } from "./check-observations.ts";
 import { LogHistory } from "./log-history.ts";

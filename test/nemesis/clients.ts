@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Picks, seededPicks } from "../support/seeded-random.ts";
+import { type Picks, seededPicks } from "@cairn/test-support/seeded-random";
 import { NodeResponse, askNode, NOT_SENT } from "./ask-node.ts";
 import {
   BUCKET,

@@ -1,9 +1,9 @@
 import { open, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { NatsOperator } from "@cairn/node/testing";
-import { framed } from "../support/framed-message.ts";
-import type { Picks } from "../support/seeded-random.ts";
+import { NatsOperator } from "@cairn/log-nats/testing";
+import { framed } from "@cairn/test-support/framed-message";
+import type { Picks } from "@cairn/test-support/seeded-random";
 import { type NemesisCluster, NODES } from "./nemesis-cluster.ts";
 
 /** One occurrence of a fault. */

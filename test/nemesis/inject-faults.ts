@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Picks } from "../support/seeded-random.ts";
+import type { Picks } from "@cairn/test-support/seeded-random";
 import { FAULTS } from "./faults.ts";
 import { type NemesisCluster, NODES } from "./nemesis-cluster.ts";
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { LogMessage } from "@cairn/node";
-import { NatsOperator } from "@cairn/node/testing";
+import { NatsOperator } from "@cairn/log-nats/testing";
 
 const POLL_MS = 250;
 

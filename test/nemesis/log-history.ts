@@ -1,5 +1,5 @@
 import type { LogMessage } from "@cairn/node";
-import { type FoldedOperation, logTagOf, readMessage } from "@cairn/node/testing";
+import { type FoldedOperation, logTagOf, readMessage } from "@cairn/engine/testing";
 import { BUCKET, FIELD, type FoundVersion, listedText } from "./observation.ts";
 
 /** A message of the log and its outcome. */

@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
-import { NodeProcess } from "../support/cairn-process.ts";
-import { mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
+import { mountSmallDisk, type SmallDisk } from "@cairn/test-support/small-disk";
 
 export const NODES = 3;
 /** The size of the disk, which is larger than the index after an hour. Only the free part is filled. */

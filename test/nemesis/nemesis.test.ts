@@ -2,11 +2,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { LogMessage } from "@cairn/node";
 import { commitSeed } from "@cairn/kv/testing";
-import { LogFold } from "@cairn/node/testing";
+import { LogFold } from "@cairn/engine/testing";
 import { describe, expect, it } from "vitest";
-import { seededPicks } from "../support/seeded-random.ts";
-import { TortureWatcher } from "../support/torture-watcher.ts";
-import { expectedTransactions } from "../support/watch-oracle.ts";
+import { seededPicks } from "@cairn/test-support/seeded-random";
+import { TortureWatcher } from "@cairn/test-support/torture-watcher";
+import { expectedTransactions } from "@cairn/test-support/watch-oracle";
 import { violationsOf } from "./check-observations.ts";
 import { NemesisClient } from "./clients.ts";
 import { LogCollector } from "./log-collector.ts";

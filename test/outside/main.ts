@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
-import { ROOT } from "../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 /**
  * Programs that compare Cairn with third-party software. Each fetches its dependencies, and reports those that the
@@ -11,8 +11,8 @@ import { ROOT } from "../support/cairn-process.ts";
 const JUDGES: Readonly<Record<string, string>> = {
   clients: "test/dist/outside/clients/main.js",
   deploy: "test/dist/outside/deploy/main.js",
-  durations: "packages/node/dist/test/outside/durations/main.js",
-  edn: "packages/node/dist/test/outside/edn/main.js",
+  durations: "packages/config/dist/test/outside/durations/main.js",
+  edn: "packages/config/dist/test/outside/edn/main.js",
   formats: "test/dist/outside/formats/main.js",
   porcupine: "test/dist/outside/porcupine/main.js",
   nats: "test/dist/outside/nats/main.js",

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ROOT } from "../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 const FOLDER = join(ROOT, "node_modules/.cache/python");
 

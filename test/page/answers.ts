@@ -1,4 +1,4 @@
-import { emptyStatus } from "@cairn/node/testing";
+import { emptyStatus } from "@cairn/engine/testing";
 import type {
   Activity,
   ClusterStatus,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { NodeProcess } from "../support/cairn-process.ts";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 import { accessibilityFindings, openBrowser, openPage } from "./browser.ts";
 
 async function keysOn(page: Page): Promise<string[]> {

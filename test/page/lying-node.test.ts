@@ -2,7 +2,7 @@
 import type { ClusterStatus } from "@cairn/client";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { seededRandom } from "../support/seeded-random.ts";
+import { seededRandom } from "@cairn/test-support/seeded-random";
 import { answersOf } from "./answers.ts";
 import { accessibilityFindings, openBrowser, openPage } from "./browser.ts";
 import { type Liar, LyingServer, sendJson } from "./lying-server.ts";

@@ -2,7 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { ROOT } from "../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 /** Answers a request for an address of the API. */
 export type Liar = (address: string, response: ServerResponse) => void;

@@ -2,8 +2,8 @@ import { readdirSync } from "node:fs";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { NodeProcess, runCairnOrThrow, saveCheckpoint } from "../support/cairn-process.ts";
-import { CheckpointCluster } from "../support/checkpoint-cluster.ts";
+import { NodeProcess, runCairnOrThrow, saveCheckpoint } from "@cairn/test-support/cairn-process";
+import { CheckpointCluster } from "@cairn/test-support/checkpoint-cluster";
 
 /** The time between two looks at the store, long enough that no checkpoint is saved by itself during a test. */
 const FREQUENCY = "PT1H";

@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { CairnClient } from "@cairn/client";
 import type { Page } from "playwright-core";
-import { ROOT } from "../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 import { openBrowser, openPage } from "./browser.ts";
 import { PageScene } from "./page-scene.ts";
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { cp, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { CAIRN, ROOT } from "../support/cairn-process.ts";
+import { CAIRN, ROOT } from "@cairn/test-support/cairn-process";
 
 /** A version of Cairn. */
 export interface Build {
@@ -26,7 +26,7 @@ export function givenBuild(checkout: string): Build {
   return { name: "other", program };
 }
 
-const INDEX_STATE = "packages/node/src/index/rows/index-state.ts";
+const INDEX_STATE = "packages/engine/src/index/rows/index-state.ts";
 const VERSION_LINE = /(?<=^export const INDEX_VERSION = )\d+(?=;$)/m;
 
 /**

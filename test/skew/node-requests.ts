@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { runCairnOrThrow } from "../support/cairn-process.ts";
+import { runCairnOrThrow } from "@cairn/test-support/cairn-process";
 import type { AcknowledgedHistory, StoredDocument, Operation } from "./acknowledged.ts";
 import type { Member, SkewCluster } from "./skew-cluster.ts";
 

@@ -1,6 +1,6 @@
 import type { NodeStatus } from "@cairn/node";
-import { runCairn } from "../support/cairn-process.ts";
-import { seededRandom } from "../support/seeded-random.ts";
+import { runCairn } from "@cairn/test-support/cairn-process";
+import { seededRandom } from "@cairn/test-support/seeded-random";
 import { AcknowledgedHistory, differences, type Operation } from "./acknowledged.ts";
 import { type Build, NEW } from "./builds.ts";
 import type { Figures } from "./figures.ts";

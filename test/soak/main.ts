@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
-import { ROOT } from "../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 /**
  * A campaign that is a separate program, since it needs more than the tests (a C compiler, a build of another version).
@@ -16,7 +16,7 @@ interface Program {
 }
 
 const PROGRAMS: Readonly<Record<string, Program>> = {
-  resources: { program: "packages/node/dist/test/faults/system-calls/main.js", rounds: 40 },
+  resources: { program: "packages/engine/dist/test/faults/system-calls/main.js", rounds: 40 },
   skew: { program: "test/dist/skew/main.js", rounds: 20, options: ["other"] },
 };
 
@@ -26,24 +26,24 @@ const SOAKS: Readonly<Record<string, { file: string; rounds: number } | { file: 
     captures: { file: "packages/kv/test/capture/live-capture.test.ts", rounds: 500 },
     "nats-restarts": { file: "test/log-faults/nats-restarts.test.ts", rounds: 50 },
     "nats-cluster": { file: "test/log-faults/nats-cluster.test.ts", rounds: 20 },
-    "index-kills": { file: "packages/node/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
+    "index-kills": { file: "packages/engine/test/faults/killed-while-applying.test.ts", rounds: 1_000 },
     "five-nodes": { file: "test/checkpoint-faults/five-nodes.test.ts", minutes: 10 },
     "checkpoint-kills": { file: "test/checkpoint-faults/killed-while-saving.test.ts", rounds: 5 },
-    "s3-faults": { file: "packages/checkpoint/test/stores/s3/s3-faults.test.ts", rounds: 300 },
-    "s3-broken-line": { file: "packages/checkpoint/test/stores/s3/s3-broken-line.test.ts", rounds: 1 },
-    backup: { file: "packages/node/test/backup/simulation/backup-simulation.test.ts", rounds: 1_000 },
+    "s3-faults": { file: "packages/checkpoint-s3/test/s3-faults.test.ts", rounds: 300 },
+    "s3-broken-line": { file: "packages/checkpoint-s3/test/s3-broken-line.test.ts", rounds: 1 },
+    backup: { file: "packages/engine/test/backup/simulation/backup-simulation.test.ts", rounds: 1_000 },
     watch: { file: "test/watch-faults/watch-torture.test.ts", rounds: 100 },
-    forks: { file: "packages/node/test/faults/forks.test.ts", rounds: 1_000 },
-    divergence: { file: "packages/node/test/cluster/divergence-simulation.test.ts", rounds: 20 },
-    foreign: { file: "packages/node/test/faults/foreign-log.test.ts", rounds: 20_000 },
-    power: { file: "packages/node/test/power/traced-power-loss.test.ts", rounds: 2_000 },
-    crash: { file: "packages/node/test/crash/crash.test.ts", rounds: 1_000 },
-    flips: { file: "packages/node/test/faults/flips/flips.test.ts", rounds: 1_000 },
+    forks: { file: "packages/engine/test/faults/forks.test.ts", rounds: 1_000 },
+    divergence: { file: "packages/engine/test/cluster/divergence-simulation.test.ts", rounds: 20 },
+    foreign: { file: "packages/engine/test/faults/foreign-log.test.ts", rounds: 20_000 },
+    power: { file: "packages/engine/test/power/traced-power-loss.test.ts", rounds: 2_000 },
+    crash: { file: "packages/engine/test/crash/crash.test.ts", rounds: 1_000 },
+    flips: { file: "packages/engine/test/faults/flips/flips.test.ts", rounds: 1_000 },
     nemesis: { file: "test/nemesis/nemesis.test.ts", minutes: 60 },
     deliveries: { file: "test/deliveries/deliveries.test.ts", minutes: 10 },
     drains: { file: "test/deliveries/killed-drains.test.ts", rounds: 1_000 },
-    "backup-reader": { file: "packages/node/test/backup/reader-soak.test.ts", minutes: 60 },
-    fuzz: { file: "packages/node/test/faults/store-fuzz.test.ts", rounds: 1_000 },
+    "backup-reader": { file: "packages/engine/test/backup/reader-soak.test.ts", minutes: 60 },
+    fuzz: { file: "packages/engine/test/faults/store-fuzz.test.ts", rounds: 1_000 },
   };
 
 const { values, positionals } = parseArgs({

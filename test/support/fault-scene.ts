@@ -2,7 +2,8 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CairnNode, startNode } from "@cairn/node";
-import { LogFold, NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { LogFold } from "@cairn/engine/testing";
+import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { expect, vi } from "vitest";
 
 /** Options for a node of a {@link FaultScene}. */

@@ -1,4 +1,4 @@
-import { freePort } from "@cairn/node/testing";
+import { freePort } from "@cairn/log-nats/testing";
 
 /** Returns a free port for each port that a page of the documentation uses. */
 export async function freePorts(...used: readonly string[]): Promise<ReadonlyMap<string, string>> {

@@ -1,11 +1,11 @@
 // @module-tag nats
 import { commitSeed } from "@cairn/kv/testing";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { seededRandom } from "../support/seeded-random.ts";
-import { soakRounds, soakTimeout } from "../support/soak-rounds.ts";
-import { TortureWatcher, type WatchFilter, type WatchedSegment } from "../support/torture-watcher.ts";
-import { WatchedCluster } from "../support/watched-cluster.ts";
-import type { ExpectedTransaction } from "../support/watch-oracle.ts";
+import { seededRandom } from "@cairn/test-support/seeded-random";
+import { soakRounds, soakTimeout } from "@cairn/test-support/soak-rounds";
+import { TortureWatcher, type WatchFilter, type WatchedSegment } from "@cairn/test-support/torture-watcher";
+import { WatchedCluster } from "@cairn/test-support/watched-cluster";
+import type { ExpectedTransaction } from "@cairn/test-support/watch-oracle";
 
 const ROUNDS = soakRounds(2);
 const FIRST_SEED = Number(process.env["CAIRN_SOAK_SEED"] ?? "2");

@@ -3,7 +3,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { NodeProcess } from "../support/cairn-process.ts";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 
 /**
  * The number of watchers, large enough that serving each of them once takes longer than the limit; 800 watchers and 60

@@ -1,8 +1,16 @@
 import { mkdir, open, readdir, rename, rm, stat, truncate } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { CairnError, levelProvider } from "@cairn/kv";
-import type { KvCapture, KvOperation, KvProvider, KvSnapshot, KvStats, KvStore } from "@cairn/kv";
+import {
+  CairnError,
+  levelProvider,
+  type KvCapture,
+  type KvOperation,
+  type KvProvider,
+  type KvSnapshot,
+  type KvStats,
+  type KvStore,
+} from "@cairn/kv";
 import { onDisk, syncFolder, unlessMissing } from "./file-system.ts";
 import { decodeLine, encodeLine, FORMAT, linesOf, writeRows } from "./row-lines.ts";
 import { RowsReader, withBatch } from "./sorted-rows.ts";

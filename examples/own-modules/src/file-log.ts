@@ -1,7 +1,6 @@
 import { mkdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { CairnError, levelProvider, systemErrorCode } from "@cairn/kv";
-import type { KvStore } from "@cairn/kv";
+import { CairnError, levelProvider, systemErrorCode, type KvStore } from "@cairn/kv";
 import type { LogBounds, LogMessage, LogReadOptions, ModuleContext, TxLog } from "@cairn/node";
 import { onDisk, unlessMissing } from "./file-system.ts";
 import { GroupQueue } from "./group-queue.ts";

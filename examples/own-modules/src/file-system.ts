@@ -1,6 +1,5 @@
 import { open } from "node:fs/promises";
-import { CairnError, errorMessage, systemErrorCode } from "@cairn/kv";
-import type { ErrorCode } from "@cairn/kv";
+import { CairnError, errorMessage, systemErrorCode, type ErrorCode } from "@cairn/kv";
 
 /** A module's codes for a full disk, for missing permissions, and for other system errors. */
 export interface DiskCodes {

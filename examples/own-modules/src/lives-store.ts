@@ -1,7 +1,11 @@
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import type { CheckpointStore, StoredFile } from "@cairn/checkpoint";
-import { requireStoreName, MAX_SMALL_FILE_BYTES } from "@cairn/checkpoint";
+import {
+  type CheckpointStore,
+  type StoredFile,
+  requireStoreName,
+  MAX_SMALL_FILE_BYTES,
+} from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { onDisk } from "./file-system.ts";
 import { LivesFolder } from "./lives-folder.ts";

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import type { KvStore } from "@cairn/kv";
 import type { TxLog } from "@cairn/node";
-import { bytes, takeMessages, text } from "@cairn/node/testing";
+import { bytes, takeMessages, text } from "@cairn/engine/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createKv, createStore, openLog } from "../src/index.ts";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkpointStoreSuite } from "@cairn/checkpoint/testing";
 import { kvStoreSuite } from "@cairn/kv/testing";
-import { describeTxLog } from "@cairn/node/testing";
+import { describeTxLog } from "@cairn/engine/testing";
 import { onTestFinished } from "vitest";
 import { createKv, createStore, openLog } from "../src/index.ts";
 

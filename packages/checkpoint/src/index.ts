@@ -20,7 +20,16 @@ export type {
   UploadOptions,
 } from "./store/checkpoint-store.ts";
 export { isSamePlace } from "./store/checkpoint-store.ts";
-export { idInName, requireStoreName, MAX_SMALL_FILE_BYTES } from "./store/stored-files.ts";
+export {
+  alreadyThere,
+  contentTag,
+  idInName,
+  isStoreName,
+  MAX_SMALL_FILE_BYTES,
+  notThere,
+  requireStoreName,
+  tooLarge,
+} from "./store/stored-files.ts";
 
 export { decodeRecipient, readEncryption, type StoreEncryption } from "./encryption/key-file.ts";
 export {
@@ -33,9 +42,6 @@ export {
 export { encryptedStore } from "./stores/encrypted-store.ts";
 
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
-export type { S3Credentials, S3StoreOptions } from "./stores/s3/s3-options.ts";
-export { MIN_PART_BYTES } from "./stores/s3/s3-parts.ts";
-export { s3Store } from "./stores/s3/s3-store.ts";
 
 export {
   type CheckpointList,
@@ -44,7 +50,7 @@ export {
   listCheckpoints,
   type SkippedCheckpoint,
 } from "./store/list-checkpoints.ts";
-export type { HeldLease } from "./store/lease-record.ts";
+export { type HeldLease, LEASE_PREFIX } from "./store/lease-record.ts";
 export { readReservations } from "./store/reservations.ts";
 export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 
@@ -65,7 +71,3 @@ export {
 export { listRetained, type RetainedListing } from "./retain/list-retained.ts";
 export { planPrune, prune, type PruneEntry, type PruneOptions } from "./retain/prune.ts";
 export type { RetentionPolicy } from "./retain/retention.ts";
-
-export { type Backoff, backoffMs } from "./timing/backoff.ts";
-export { unlessAborted } from "./timing/unless-aborted.ts";
-export { type Clock, systemClock, systemRandom } from "./timing/clock.ts";

@@ -1,4 +1,4 @@
-import type { Clock } from "../src/index.ts";
+import type { Clock } from "@cairn/kv";
 
 /** A clock that advances only when a test advances it. */
 export interface ManualClock extends Clock {

@@ -1,5 +1,5 @@
 import { addAbortSignal, Readable } from "node:stream";
-import { systemClock } from "../src/timing/clock.ts";
+import { systemClock } from "@cairn/kv";
 import type { CheckpointStore } from "../src/store/checkpoint-store.ts";
 import {
   alreadyThere,

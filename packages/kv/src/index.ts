@@ -27,3 +27,23 @@ export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./f
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
 export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-named-tables.ts";
 export { findTableDamage } from "./tables/table-damage.ts";
+
+/** Waits, clocks and limits of work. */
+export { type Backoff, backoffMs } from "./concurrency/backoff.ts";
+export { type Clock, systemClock, systemRandom } from "./concurrency/clock.ts";
+export { coalesced } from "./concurrency/coalesced.ts";
+export { LastKnown } from "./concurrency/last-known.ts";
+export {
+  cleanupPause,
+  jittered,
+  type RepeatedWork,
+  repeatEvery,
+  repeatWork,
+} from "./concurrency/repeated-work.ts";
+export { resolvable } from "./concurrency/resolvable.ts";
+export { Semaphore } from "./concurrency/semaphore.ts";
+export { SharedResults } from "./concurrency/shared-results.ts";
+export { Deadline, TIMED_OUT, withTimeout } from "./concurrency/time-limit.ts";
+export { TimeSlice } from "./concurrency/time-slice.ts";
+export { Turns } from "./concurrency/turns.ts";
+export { unlessAborted } from "./concurrency/unless-aborted.ts";

@@ -1,27 +1,52 @@
 export { CairnError, isCairnError } from "@cairn/kv";
 export type { ErrorCode } from "@cairn/kv";
-export type * from "./observe/node-event.ts";
-export type * from "./index/read/documents.ts";
-export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
+export type {
+  NodeEvent,
+  NodeEventListener,
+  RemovedFile,
+  Work,
+  WorkBegun,
+  WorkCost,
+  WorkEnded,
+  WorkEnds,
+  WorkFailed,
+  WorkResults,
+} from "@cairn/engine";
+export type { AsOf, DocumentPage, DocumentVersion, HistoryPage, StoredDocument } from "@cairn/engine";
+export type { BucketSummary, FieldSummary } from "@cairn/engine";
 /** The result of `commitResult`. */
-export type { CommitResult } from "./index/apply/recent-outcomes.ts";
-export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
-export type { Eviction } from "./index/read/eviction-reads.ts";
-export type { FieldQuery } from "./index/read/field-query.ts";
+export type { CommitResult } from "@cairn/engine";
+export type { EventPage, RecordedEvent } from "@cairn/engine";
+export type { Eviction } from "@cairn/engine";
+export type { FieldQuery } from "@cairn/engine";
 /** A running node, which provides everything that is served over HTTP, and the arguments and results of its methods. */
-export type * from "./api/node-api.ts";
-export type { CairnNode } from "./node/node.ts";
-export { startNode } from "./node/start-node.ts";
-export type { StartNodeOptions } from "./node/start-node.ts";
+export type {
+  BucketsPage,
+  CheckpointResult,
+  EventListQuery,
+  EvictionPlaces,
+  EvictionsPage,
+  ListQuery,
+  NodeApi,
+  NodePolicies,
+  OpenEntriesList,
+  ReadOptions,
+  SubmittedTransaction,
+} from "@cairn/engine";
+export type { CairnNode } from "@cairn/engine";
+/** Starts the node that a system of `@cairn/config` describes, as the command `cairn start` does. */
+export { runNode } from "./run-node.ts";
+export { startNode } from "./start-node.ts";
+export type { StartNodeOptions } from "./start-node.ts";
 /** `ConfigError` of `startNode` has all problems; `formatProblems` is how the command line prints them. */
-export { ConfigError, formatProblems } from "./config/source/problems.ts";
-export type { ConfigProblem } from "./config/source/problems.ts";
+export { ConfigError, formatProblems } from "@cairn/config";
+export type { ConfigProblem } from "@cairn/config";
 /** The context passed to a module of your own. */
-export type { ModuleContext } from "./config/types/module-kinds.ts";
+export type { ModuleContext } from "@cairn/config";
 /** The interface that a log of your own implements. */
-export type * from "./log/tx-log.ts";
+export type { Appended, LogBackupSource, LogBounds, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
 /** The interface that a log of your own implements if nodes reach one another through it. */
-export type * from "./log/peer-channel.ts";
+export type { PeerChannel, SendAnswer } from "@cairn/engine";
 /** Transactions and their outcomes, policies and the status. They are the same as over HTTP. */
 export type {
   BoundPolicy,
@@ -50,10 +75,10 @@ export type {
   VerifiedSummary,
 } from "@cairn/client";
 export { type Director, type DirectorOptions, type EntryHandler, GiveUp } from "@cairn/client";
-export { WatchCompactedError } from "./index/read/watch-compacted.ts";
-export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
-export type * from "./watch/watch-event.ts";
+export { WatchCompactedError } from "@cairn/engine";
+export type { TransactionEvent, WatchChange } from "@cairn/engine";
+export type { CutoffEvent, CutoffReason, HeartbeatEvent, Watch, WatchEvent, WatchQuery } from "@cairn/engine";
 /** An index as of a point in the past, built from checkpoints and log backups. */
-export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "./replay/restored-index.ts";
-export { filesystemStore, s3Store } from "@cairn/checkpoint";
+export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "@cairn/engine";
+export { filesystemStore } from "@cairn/checkpoint";
 export type { CheckpointStore } from "@cairn/checkpoint";

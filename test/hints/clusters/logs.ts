@@ -1,5 +1,5 @@
 import { copyFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
-import { newestArchive } from "../../support/watched-store.ts";
+import { newestArchive } from "@cairn/test-support/watched-store";
 import { changeBytes, copyFolder, filesBelow } from "../scene/damage.ts";
 import { type BrokenCluster, pair } from "../scene/broken-cluster.ts";
 import type { HintScene } from "../scene/hint-scene.ts";

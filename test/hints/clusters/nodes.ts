@@ -1,5 +1,5 @@
 import { rm } from "node:fs/promises";
-import { ofNextVersion } from "@cairn/node/testing";
+import { ofNextVersion } from "@cairn/engine/testing";
 import {
   changeBytes,
   fillDisk,

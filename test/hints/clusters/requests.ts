@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { connect as connectTcp, type Socket } from "node:net";
-import { withoutOutcomes } from "@cairn/node/testing";
+import { withoutOutcomes } from "@cairn/engine/testing";
 import { connect } from "nats";
 import type { BrokenCluster } from "../scene/broken-cluster.ts";
 import type { HintScene, NodeStart } from "../scene/hint-scene.ts";

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { rm, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { newIdentity } from "@cairn/checkpoint/testing";
-import { newestArchive } from "../../support/watched-store.ts";
+import { newestArchive } from "@cairn/test-support/watched-store";
 import {
   changeBytes,
   fillDisk,

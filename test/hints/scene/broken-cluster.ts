@@ -1,6 +1,6 @@
 import path from "node:path";
 import type { ErrorCode } from "@cairn/kv";
-import { ROOT } from "../../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 import type { HintScene } from "./hint-scene.ts";
 
 /** The first thing that an operator examines: a node's status, its log, or the output of a command. */
@@ -39,5 +39,5 @@ export const byItself = async (): Promise<void> => {};
 
 /** Returns the path of one of the certificates that the TLS tests use. */
 export function certificate(name: string): string {
-  return path.join(ROOT, "packages/node/test/log/nats/fixtures", `${name}.pem`);
+  return path.join(ROOT, "packages/log-nats/test/fixtures", `${name}.pem`);
 }

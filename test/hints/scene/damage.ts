@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { cp, mkdir, open, readdir, readFile, rm, statfs } from "node:fs/promises";
 import { promisify } from "node:util";
-import { mountSmallDisk } from "../../support/small-disk.ts";
+import { mountSmallDisk } from "@cairn/test-support/small-disk";
 import type { HintScene } from "./hint-scene.ts";
 
 const run = promisify(execFile);

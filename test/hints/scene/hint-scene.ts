@@ -5,8 +5,8 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ErrorCode } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/node";
-import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
-import { type CommandResult, NodeProcess, runCairn } from "../../support/cairn-process.ts";
+import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
+import { type CommandResult, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
 
 const POLL_MS = 100;
 const TIMEOUT_MS = 90_000;

@@ -3,7 +3,7 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NodeProcess, ROOT } from "../../support/cairn-process.ts";
+import { NodeProcess, ROOT } from "@cairn/test-support/cairn-process";
 import { pythonEnvironment } from "../python-environment.ts";
 import { fetchGenerators, run, VERSIONS } from "./tools.ts";
 

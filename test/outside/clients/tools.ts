@@ -2,7 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { ROOT } from "../../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 const CACHE = join(ROOT, "node_modules/.cache/clients");
 const BIN = join(CACHE, "bin");

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ROOT } from "../../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 import { pythonEnvironment } from "../python-environment.ts";
 
 const DEPLOY = join(ROOT, "deploy");

@@ -5,9 +5,9 @@ import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type NatsTestServer, startNatsServer } from "@cairn/node/testing";
-import { runCairnOrThrow, NodeProcess } from "../../support/cairn-process.ts";
-import { newestArchive } from "../../support/watched-store.ts";
+import { type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
+import { runCairnOrThrow, NodeProcess } from "@cairn/test-support/cairn-process";
+import { newestArchive } from "@cairn/test-support/watched-store";
 import { PYTHON, runPython } from "./python.ts";
 
 /** Each round's kind of log, whether its policies bound history, and whether the log is lost and recovered from a checkpoint. */

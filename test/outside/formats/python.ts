@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { ROOT } from "../../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 import { pythonEnvironment } from "../python-environment.ts";
 
 const SCRIPTS = join(ROOT, "test/outside/formats");

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
-import { ROOT } from "../../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 const FOLDER = join(ROOT, "node_modules", ".cache", "nats");
 const MODULE = "github.com/nats-io/nats-server/v2@latest";

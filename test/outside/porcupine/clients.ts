@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Picks, seededPicks } from "../../support/seeded-random.ts";
+import { type Picks, seededPicks } from "@cairn/test-support/seeded-random";
 
 /** An operation in the judge's format. Times are in nanoseconds. */
 export interface Operation {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdir, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { CAIRN } from "../../support/cairn-process.ts";
+import { CAIRN } from "@cairn/test-support/cairn-process";
 import { MACHINES, type Network } from "./network.ts";
 
 const READY_WITHIN_MS = 60_000;

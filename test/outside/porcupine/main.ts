@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type Picks, seededPicks } from "../../support/seeded-random.ts";
+import { type Picks, seededPicks } from "@cairn/test-support/seeded-random";
 import { makeHistory, type Operation } from "./clients.ts";
 import { Cluster, type Program } from "./cluster.ts";
 import { MACHINES, Network } from "./network.ts";

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { NodeProcess } from "../../support/cairn-process.ts";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 
 /**
  * Returns a node's /metrics twice: right after its start, and after it has written documents, refused requests, saved

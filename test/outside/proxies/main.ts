@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { freePort, startNatsServer } from "@cairn/node/testing";
-import { NodeProcess } from "../../support/cairn-process.ts";
+import { freePort, startNatsServer } from "@cairn/log-nats/testing";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 import { Load } from "./load.ts";
 import { PROXIES, startProxy } from "./proxies.ts";
 

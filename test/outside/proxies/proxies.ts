@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { freePort } from "@cairn/node/testing";
-import { ROOT } from "../../support/cairn-process.ts";
+import { freePort } from "@cairn/log-nats/testing";
+import { ROOT } from "@cairn/test-support/cairn-process";
 import { debianProgram } from "../debian-program.ts";
 
 const PAGE = join(ROOT, "docs/proxies.md");

@@ -3,7 +3,7 @@ import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { NodeProcess, ROOT } from "../../support/cairn-process.ts";
+import { NodeProcess, ROOT } from "@cairn/test-support/cairn-process";
 import { run, VERSIONS } from "../clients/tools.ts";
 import { pythonEnvironment } from "../python-environment.ts";
 

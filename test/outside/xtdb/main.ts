@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual, parseArgs } from "node:util";
-import { CAIRN, NodeProcess, ROOT, runCairnOrThrow } from "../../support/cairn-process.ts";
+import { CAIRN, NodeProcess, ROOT, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 import { type Answers, type Entity, readAnswers } from "./answers.ts";
 import { EXPORTER, fetchXtdb, runXtdb, startXtdb } from "./xtdb-process.ts";
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ROOT } from "../../support/cairn-process.ts";
+import { ROOT } from "@cairn/test-support/cairn-process";
 
 const EXAMPLE = join(ROOT, "examples", "from-xtdb");
 const CACHE = join(ROOT, "test", "node_modules", ".cache", "xtdb");

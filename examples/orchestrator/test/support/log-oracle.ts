@@ -1,4 +1,4 @@
-import { NatsOperator } from "@cairn/node/testing";
+import { NatsOperator } from "@cairn/log-nats/testing";
 
 /** A transaction as watchers must receive it, and the events that it recorded. */
 export interface CommittedTransaction {

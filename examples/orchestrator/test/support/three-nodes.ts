@@ -4,10 +4,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { freePort, type NatsTestServer, startNatsServer } from "@cairn/node/testing";
+import { freePort, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
 import { vi } from "vitest";
 
-const CAIRN = fileURLToPath(new URL("../../../../packages/node/dist/bundle/cli/main.js", import.meta.url));
+const CAIRN = fileURLToPath(new URL("../../../../packages/cli/dist/bundle/main.js", import.meta.url));
 
 /** Three Cairn node processes on one NATS server. A restarted node keeps its address. */
 export class ThreeNodes {

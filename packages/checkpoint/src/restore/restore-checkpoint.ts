@@ -10,6 +10,10 @@ import {
   syncFile,
   syncFolder,
   systemErrorCode,
+  type Clock,
+  systemClock,
+  backoffMs,
+  unlessAborted,
 } from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
@@ -29,9 +33,6 @@ import {
   type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
 import { type Reservation, reserve } from "../store/reservations.ts";
-import { type Clock, systemClock } from "../timing/clock.ts";
-import { backoffMs } from "../timing/backoff.ts";
-import { unlessAborted } from "../timing/unless-aborted.ts";
 
 export interface Candidate extends StoredCheckpoint {
   readonly store: CheckpointStore;

@@ -1,4 +1,4 @@
-import { isCairnError } from "@cairn/kv";
+import { isCairnError, type Clock, systemClock } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { describeHolder, type HeldLease } from "../store/lease-record.ts";
 import {
@@ -9,7 +9,6 @@ import {
   readCheckpoints,
   type StoredCheckpoint,
 } from "../store/list-checkpoints.ts";
-import { type Clock, systemClock } from "../timing/clock.ts";
 import type { CheckpointerWarning } from "./checkpointer-events.ts";
 import { acquireLease, leaseDuration } from "./lease.ts";
 import { saveCheckpoint, type SaveOptions } from "./save-checkpoint.ts";

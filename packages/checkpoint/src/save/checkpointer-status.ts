@@ -1,7 +1,6 @@
 import { EventEmitter, once } from "node:events";
-import { errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import { errorMessage, isCairnError, systemErrorCode, type Clock } from "@cairn/kv";
 import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./checkpointer-events.ts";
-import type { Clock } from "../timing/clock.ts";
 import type { TakeOutcome } from "./checkpoint-round.ts";
 
 /** Keeps the status of a checkpointer up to date with its events. */

@@ -1,7 +1,6 @@
-import { CairnError, errorMessage } from "@cairn/kv";
+import { CairnError, errorMessage, type Clock, systemClock, systemRandom } from "@cairn/kv";
 import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
-import { type Clock, systemClock, systemRandom } from "../timing/clock.ts";
 import { type LookMemory, lookMemory, takeCheckpoint, type TakeOutcome } from "./checkpoint-round.ts";
 import type { CheckpointerEvent, CheckpointerStatus, CheckpointerWarning } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";

@@ -1,7 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, type Clock } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
-import type { Clock } from "../timing/clock.ts";
 import {
   isLive,
   leaseFile,

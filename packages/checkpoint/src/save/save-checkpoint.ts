@@ -9,6 +9,9 @@ import {
   makeFolder,
   removeFolder,
   systemErrorCode,
+  backoffMs,
+  type Clock,
+  systemClock,
 } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
@@ -24,8 +27,6 @@ import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { checkpointFiles, type StoredCheckpoint } from "../store/list-checkpoints.ts";
 import { sealManifest } from "../store/sealed-manifest.ts";
 import { readReservations } from "../store/reservations.ts";
-import { backoffMs } from "../timing/backoff.ts";
-import { type Clock, systemClock } from "../timing/clock.ts";
 import type { RoundStep } from "./checkpointer-events.ts";
 import type { CheckpointerOptions } from "./checkpointer-options.ts";
 import type { Lease } from "./lease.ts";

@@ -1,4 +1,4 @@
-import { backoffMs } from "../timing/backoff.ts";
+import { backoffMs } from "@cairn/kv";
 
 /** The shortest time between looks, and the range of the random time added to it, which spreads nodes (in periods). */
 const EARLIEST = 0.9;

@@ -1,5 +1,4 @@
-import { CairnError, isCairnError } from "@cairn/kv";
-import { unlessAborted } from "../timing/unless-aborted.ts";
+import { CairnError, isCairnError, unlessAborted } from "@cairn/kv";
 import { type CheckpointSource, isCurrentFormat } from "./checkpoint-source.ts";
 import type { CheckpointStore, StoredFile } from "./checkpoint-store.ts";
 import {

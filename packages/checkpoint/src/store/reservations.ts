@@ -1,9 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { isCairnError } from "@cairn/kv";
+import { isCairnError, type Clock } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { MAX_RECORD_LENGTH, readStoredRecord } from "./stored-record.ts";
-import type { Clock } from "../timing/clock.ts";
 
 /** The folder of reservations: each names a checkpoint that a node is restoring. */
 export const RESERVATIONS = "reservations/";

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { filesystemStore } from "../../src/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/support/limited-child.js", import.meta.url));
 

@@ -10,7 +10,13 @@ import { archiveSize } from "../../src/archive/tar-format.ts";
 import { recipientOf } from "../../src/encryption/x25519.ts";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { manifestOf, streamOf } from "../support/archives.ts";
-import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
+import {
+  contentsOf,
+  digestsOf,
+  someFiles,
+  temporaryDirectory,
+  writeFiles,
+} from "@cairn/test-support/stores/places";
 
 function explainAsOwner(error: unknown): Error {
   return new Error("the owner says", { cause: error });

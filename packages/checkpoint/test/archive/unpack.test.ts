@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { filesystemStore } from "../../src/index.ts";
 import { forgeArchive, type ForgedEntry, manifestOf, streamOf } from "../support/archives.ts";
-import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
+import { contentsOf, digestsOf, temporaryDirectory } from "@cairn/test-support/stores/places";
 
 const FILES = {
   "000001.ldb": Buffer.alloc(40_000, "one "),

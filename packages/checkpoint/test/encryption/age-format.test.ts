@@ -11,11 +11,11 @@ import { decodeIdentity, readEncryption } from "../../src/encryption/key-file.ts
 import { encryptedStore, filesystemStore } from "../../src/index.ts";
 import { encodeBech32 } from "../../testing/encryption-keys.ts";
 import { streamOf } from "../support/archives.ts";
-import { filesAt } from "../support/index-files.ts";
-import { contentsOf, digestsOf, temporaryDirectory } from "../support/places.ts";
+import { filesAt } from "@cairn/test-support/stores/index-files";
+import { contentsOf, digestsOf, temporaryDirectory } from "@cairn/test-support/stores/places";
 import { readAll } from "../support/read-all.ts";
-import { takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 interface Vector {
   readonly name: string;

@@ -18,10 +18,16 @@ import { encryptionWith, keyFile, newIdentity, memoryStore } from "../../testing
 import { packDirectory } from "../../src/archive/pack/pack.ts";
 import { unpackArchive } from "../../src/archive/unpack/unpack.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
-import { contentsOf, digestsOf, someFiles, temporaryDirectory, writeFiles } from "../support/places.ts";
-import { restore, restoredIn, take, takeAt } from "../support/rounds.ts";
-import { type TestSource, testSource } from "../support/test-source.ts";
-import { filesAt } from "../support/index-files.ts";
+import {
+  contentsOf,
+  digestsOf,
+  someFiles,
+  temporaryDirectory,
+  writeFiles,
+} from "@cairn/test-support/stores/places";
+import { restore, restoredIn, take, takeAt } from "@cairn/test-support/stores/rounds";
+import { type TestSource, testSource } from "@cairn/test-support/stores/test-source";
+import { filesAt } from "@cairn/test-support/stores/index-files";
 
 const SUITE_IDENTITY = newIdentity();
 checkpointCycleSuite("an encrypted folder", async () => {

@@ -3,9 +3,9 @@ import { expect, test } from "vitest";
 import { type CheckpointStore, findCandidates, markDamaged } from "../../src/index.ts";
 import type { FindOptions } from "../../src/restore/restore-checkpoint.ts";
 import { faultyStore, unreachable, memoryStore } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 async function found(stores: readonly CheckpointStore[], options?: FindOptions): Promise<string[]> {
   const names: string[] = [];

@@ -2,15 +2,15 @@ import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import { CairnError } from "@cairn/kv";
+import { CairnError, type Clock } from "@cairn/kv";
 import { expect, test, vi } from "vitest";
 import { filesystemStore } from "../../src/index.ts";
-import type { CheckpointStore, Clock } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
 import { faultyStore, manualClock, unreachable, memoryStore } from "../../testing/index.ts";
-import { digestsOf, temporaryDirectory } from "../support/places.ts";
-import { testSource } from "../support/test-source.ts";
-import { filesAt } from "../support/index-files.ts";
-import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts";
+import { digestsOf, temporaryDirectory } from "@cairn/test-support/stores/places";
+import { testSource } from "@cairn/test-support/stores/test-source";
+import { filesAt } from "@cairn/test-support/stores/index-files";
+import { namesIn, restore, restoredIn, take, takeAt } from "@cairn/test-support/stores/rounds";
 
 /** A clock whose pauses between retries take no time. A longer wait lasts until it is aborted. */
 const still = manualClock();

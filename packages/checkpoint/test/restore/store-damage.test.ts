@@ -6,10 +6,10 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { listCheckpoints } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { filesAt } from "../support/index-files.ts";
-import { digestsOf, temporaryDirectory } from "../support/places.ts";
-import { namesIn, restore, restoredIn, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { filesAt } from "@cairn/test-support/stores/index-files";
+import { digestsOf, temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, restore, restoredIn, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 import { memoryStore } from "../../testing/index.ts";
 
 const SEED = commitSeed();

@@ -8,9 +8,9 @@ import { readReservations } from "../../src/store/reservations.ts";
 import { faultyStore } from "../../testing/index.ts";
 import { sha256 } from "../support/archives.ts";
 import { NAME, someManifest } from "../support/manifests.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { restore, sweep, take, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { restore, sweep, take, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 /** Returns a store with a checkpoint at transaction 1, the store's folder, and a folder to work in. */
 async function savedStore(): Promise<{ store: CheckpointStore; folder: string; dir: string; name: string }> {

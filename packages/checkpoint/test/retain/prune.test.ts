@@ -1,14 +1,14 @@
-import { CairnError } from "@cairn/kv";
+import { CairnError, systemClock } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { listRetained, markDamaged, markVerified, planPrune, prune, systemClock } from "../../src/index.ts";
+import { listRetained, markDamaged, markVerified, planPrune, prune } from "../../src/index.ts";
 import type { CheckpointStore, PruneEntry, PruneOptions } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import { decodeManifest } from "../../src/store/checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
 import { faultyStore, memoryStore } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, take, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, take, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;

@@ -4,9 +4,9 @@ import { expect, test } from "vitest";
 import { type CheckpointStore, listCheckpoints, markVerified } from "../../src/index.ts";
 import { removeCheckpoint } from "../../src/retain/sweep.ts";
 import { faultyStore, memoryStore } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, restore, sweep, take, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, restore, sweep, take, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const HOUR = 3_600_000;
 const START = Date.parse("2026-11-20T06:00:00.000Z");

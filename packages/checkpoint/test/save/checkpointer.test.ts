@@ -7,9 +7,9 @@ import { listCheckpoints, startCheckpointer } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { unreachable, memoryStore } from "../../testing/index.ts";
 import { holdCapture, HOUR, start, types } from "../support/bench.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 test("a checkpointer looks soon after the start, and then about once a period until it is stopped", async () => {
   const { clock, source, checkpointer, look, store } = await start();

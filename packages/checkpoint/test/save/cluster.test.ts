@@ -2,10 +2,9 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { filesystemStore, listCheckpoints, startCheckpointer } from "../../src/index.ts";
 import type { Checkpointer, CheckpointerEvent, CheckpointStore } from "../../src/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
-import type { TestSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { take } from "@cairn/test-support/stores/rounds";
+import { testSource, type TestSource } from "@cairn/test-support/stores/test-source";
 
 const NODES = ["node-1", "node-2", "node-3"];
 

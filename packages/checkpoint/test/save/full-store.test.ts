@@ -2,8 +2,8 @@ import { CairnError } from "@cairn/kv";
 import { expect, test } from "vitest";
 import { type CheckpointerOptions, listCheckpoints } from "../../src/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
-import { takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 /**
  * Returns a checkpointer with a store that contains three checkpoints, at intervals of an hour. There is space for

@@ -7,10 +7,10 @@ import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { filesystemStore, listCheckpoints } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { filesAt } from "../support/index-files.ts";
-import { digestsOf, temporaryDirectory } from "../support/places.ts";
-import { restore, restoredIn, sweep, take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { filesAt } from "@cairn/test-support/stores/index-files";
+import { digestsOf, temporaryDirectory } from "@cairn/test-support/stores/places";
+import { restore, restoredIn, sweep, take } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const CHILD = fileURLToPath(new URL("../../dist/test/support/saving-child.js", import.meta.url));
 

@@ -1,13 +1,14 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import type { CheckpointStore, Clock } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import type { Clock } from "@cairn/kv";
 import { acquireLease } from "../../src/save/lease.ts";
 import type { Lease } from "../../src/save/lease.ts";
 import { leaseFile } from "../../src/store/lease-record.ts";
 import { readReservations, reserve } from "../../src/store/reservations.ts";
 import { faultyStore, manualClock, unreachable, memoryStore } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, take } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const LEASE = leaseFile("log-a");
 const OTHERS = JSON.stringify({

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { listCheckpoints, markDamaged, startCheckpointer } from "../../src/index.ts";
-import type { Checkpointer, CheckpointerEvent, CheckpointStore, Clock } from "../../src/index.ts";
+import type { Checkpointer, CheckpointerEvent, CheckpointStore } from "../../src/index.ts";
+import type { Clock } from "@cairn/kv";
 import { unreachable, memoryStore } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
-import type { TestSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { take } from "@cairn/test-support/stores/rounds";
+import { testSource, type TestSource } from "@cairn/test-support/stores/test-source";
 
 const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
 

@@ -1,14 +1,14 @@
 import { join } from "node:path";
-import { CairnError } from "@cairn/kv";
+import { CairnError, systemClock } from "@cairn/kv";
 import { expect, test } from "vitest";
-import { listCheckpoints, markVerified, systemClock } from "../../src/index.ts";
+import { listCheckpoints, markVerified } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
 import { publishManifest } from "../../src/save/save-checkpoint.ts";
 import { reserve } from "../../src/store/reservations.ts";
 import { faultyStore, manualClock, unreachable, memoryStore } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, take } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const isManifest = (name: string): boolean => /^checkpoint-.*\.json$/.test(name);
 

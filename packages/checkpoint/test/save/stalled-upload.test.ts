@@ -4,9 +4,9 @@ import type { CheckpointStore } from "../../src/index.ts";
 import { acquireLease } from "../../src/save/lease.ts";
 import { manualClock, memoryStore } from "../../testing/index.ts";
 import type { ManualClock } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, take } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 /** Lets a third of a one-minute lease pass, and waits for its renewal. */
 async function third(store: CheckpointStore, clock: ManualClock): Promise<void> {

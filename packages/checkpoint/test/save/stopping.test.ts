@@ -8,9 +8,9 @@ import { archivingOnDisk } from "../../src/save/save-checkpoint.ts";
 import type { PackOptions } from "../../src/archive/pack/pack.ts";
 import type { ManualClock } from "../../testing/index.ts";
 import { HOUR, start, types } from "../support/bench.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, take } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, take } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 import { memoryStore } from "../../testing/index.ts";
 
 /** Returns a promise that never settles. */

@@ -5,10 +5,10 @@ import { expect, test, vi } from "vitest";
 import { filesystemStore, listCheckpoints, type TakeOutcome } from "../../src/index.ts";
 import { decodeManifest } from "../../src/store/checkpoint.ts";
 import { faultyStore, manualClock, type StoreFaults, unreachable, memoryStore } from "../../testing/index.ts";
-import { filesAt } from "../support/index-files.ts";
-import { digestsOf, someFiles, temporaryDirectory } from "../support/places.ts";
-import { namesIn, restore, restoredIn, take, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { filesAt } from "@cairn/test-support/stores/index-files";
+import { digestsOf, someFiles, temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, restore, restoredIn, take, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 test.each(["none", "gzip"] as const)(
   "an index saved in a folder is restored byte for byte, with compression %s",

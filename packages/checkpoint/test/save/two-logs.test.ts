@@ -1,10 +1,9 @@
 import { expect, test, vi } from "vitest";
 import type { CheckpointerEvent } from "../../src/index.ts";
 import { HOUR, start } from "../support/bench.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, sweep, take, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
-import type { TestSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, sweep, take, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource, type TestSource } from "@cairn/test-support/stores/test-source";
 import { memoryStore } from "../../testing/index.ts";
 
 /** Returns a node whose log differs from that of `testSource()`. */

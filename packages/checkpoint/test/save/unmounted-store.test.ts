@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { filesystemStore } from "../../src/index.ts";
 import type { CheckpointStore } from "../../src/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 /**
  * The memory file system of Linux. Apart from the disk, it is the only volume that every machine has mounted and to

@@ -12,9 +12,9 @@ import {
 } from "../../src/index.ts";
 import { checkpointFile } from "../../src/store/checkpoint.ts";
 import { faultyStore, type StoreFaults, memoryStore } from "../../testing/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
-import { namesIn, takeAt } from "../support/rounds.ts";
-import { testSource } from "../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { namesIn, takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const NAME = "checkpoint-7-2026-11-20T06-12-26.123Z-1f3a9c0e";
 const MANIFEST = { sha256: "a".repeat(64) };

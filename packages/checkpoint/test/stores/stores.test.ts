@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkpointStoreSuite, faultyStore, memoryStore } from "../../testing/index.ts";
 import { filesystemStore } from "../../src/index.ts";
-import { temporaryDirectory } from "../support/places.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
 
 checkpointStoreSuite("a store in memory", { open: async () => memoryStore() });
 

@@ -16,8 +16,8 @@ import {
   type StoreFaults,
   memoryStore,
 } from "../../testing/index.ts";
-import { temporaryDirectory } from "./places.ts";
-import { testSource, type TestSource } from "./test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { testSource, type TestSource } from "@cairn/test-support/stores/test-source";
 
 /** The period of a {@link Bench}. */
 export const HOUR = 3_600_000;

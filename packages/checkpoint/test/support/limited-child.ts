@@ -3,8 +3,8 @@
 import { join } from "node:path";
 import { isCairnError } from "@cairn/kv";
 import { filesystemStore } from "../../src/index.ts";
-import { restore, take } from "./rounds.ts";
-import { testSource } from "./test-source.ts";
+import { restore, take } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
   try {

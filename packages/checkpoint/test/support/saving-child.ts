@@ -2,8 +2,8 @@
 import { isCairnError } from "@cairn/kv";
 import { filesystemStore, takeCheckpoint } from "../../src/index.ts";
 import { sweepStore } from "../../src/retain/sweep.ts";
-import { filesAt } from "./index-files.ts";
-import { testSource } from "./test-source.ts";
+import { filesAt } from "@cairn/test-support/stores/index-files";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 const [, , path = "", checkpointDir = "", node = ""] = process.argv;
 const store = filesystemStore({ path });

@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/index.ts";
+import type { Clock } from "@cairn/kv";
 import type { VirtualTime } from "./virtual-time.ts";
 
 /** A process from its start to its end. Events reach its code only while it runs. */

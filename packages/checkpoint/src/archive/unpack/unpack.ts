@@ -1,8 +1,7 @@
-import { diskError, makeFolder, syncFolder } from "@cairn/kv";
+import { diskError, makeFolder, syncFolder, unlessAborted } from "@cairn/kv";
 import { Inbox, receiveError, startThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
-import { unlessAborted } from "../../timing/unless-aborted.ts";
 import { chunkSource, fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 

@@ -3,7 +3,7 @@ import { open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { CairnError, makeFolder, namesIn, systemErrorCode } from "@cairn/kv";
+import { CairnError, makeFolder, namesIn, systemErrorCode, systemClock } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
@@ -16,7 +16,6 @@ import {
   MAX_SMALL_FILE_BYTES,
   tooLarge,
 } from "../../store/stored-files.ts";
-import { systemClock } from "../../timing/clock.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { isLink, listFolder, readFileStream, removeFile, writeAll } from "./folder-files.ts";
 import { FolderMemory } from "./folder-memory.ts";

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { backgroundRate, Throttle, throttleWhileBusy } from "../../../src/archive/pack/throttle.ts";
 import { packDirectory } from "../../../src/archive/pack/pack.ts";
 import { uploadTime } from "../../../src/save/schedule.ts";
-import { temporaryDirectory, writeFiles } from "../../support/places.ts";
+import { temporaryDirectory, writeFiles } from "@cairn/test-support/stores/places";
 
 const BUSY = 0;
 

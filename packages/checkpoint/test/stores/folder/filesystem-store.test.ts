@@ -5,9 +5,9 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { filesystemStore, listCheckpoints } from "../../../src/index.ts";
 import { readLeases } from "../../../src/store/lease-record.ts";
 import { folderError } from "../../../src/stores/folder/folder-errors.ts";
-import { temporaryDirectory } from "../../support/places.ts";
-import { takeAt } from "../../support/rounds.ts";
-import { testSource } from "../../support/test-source.ts";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
+import { takeAt } from "@cairn/test-support/stores/rounds";
+import { testSource } from "@cairn/test-support/stores/test-source";
 
 function pieces(text: string): Readable {
   return Readable.from([Buffer.from(text)], { objectMode: false });

@@ -1,0 +1,3 @@
+export type { S3Credentials, S3StoreOptions } from "./s3-options.ts";
+export { MIN_PART_BYTES } from "./s3-parts.ts";
+export { s3Store } from "./s3-store.ts";

@@ -1,0 +1,152 @@
+import { CairnError } from "@cairn/kv";
+import type * as sdk from "@aws-sdk/client-s3";
+import { fieldOf, isOfSettings, NOT_S3_HINT, type Refusal, refusalOf, s3Error } from "./s3-errors.ts";
+import type { S3Settings } from "./s3-options.ts";
+import { requireStoreName } from "@cairn/checkpoint";
+
+/** The permission that each request needs, as Amazon names it. */
+const PERMISSIONS = {
+  abortMultipartUpload: "s3:AbortMultipartUpload",
+  completeMultipartUpload: "s3:PutObject",
+  createMultipartUpload: "s3:PutObject",
+  deleteObject: "s3:DeleteObject",
+  getObject: "s3:GetObject",
+  headObject: "s3:GetObject and s3:ListBucket",
+  listMultipartUploads: "s3:ListBucketMultipartUploads",
+  listObjectsV2: "s3:ListBucket",
+  putObject: "s3:PutObject",
+  uploadPart: "s3:PutObject",
+} as const;
+
+type Request = keyof typeof PERMISSIONS;
+/** The arguments of the SDK's method for a request: the input, options, and a callback that receives the output. */
+type Arguments<R extends Request> = Parameters<sdk.S3[R]>;
+type Output<R extends Request> = NonNullable<Parameters<Arguments<R>[2]>[1]>;
+
+interface S3Call<U> {
+  /** A participle phrase for messages, such as "writing a.tar". */
+  readonly doing: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Returns a result for a refusal that the caller expects; undefined for any other. */
+  readonly unless?: (refusal: Refusal) => U | undefined;
+}
+
+/** A bucket and its client, which is loaded and connected on the first request. */
+export interface S3Access {
+  readonly settings: S3Settings;
+  /** Returns the object's key. Throws as {@link requireStoreName} does. */
+  key(name: string): string;
+  /** Sends a request about the bucket. Throws a store's error, or the signal's reason. */
+  call<R extends Request, U = never>(
+    request: R,
+    input: Omit<Arguments<R>[0], "Bucket">,
+    call: S3Call<U>,
+  ): Promise<Output<R> | U>;
+  /** Converts the error of an interrupted body to a store's error. */
+  explain(error: unknown, doing: string): unknown;
+  /** Returns the date of the service's last response (milliseconds since 1970). */
+  lastDate(): number | undefined;
+  close(): Promise<void>;
+}
+
+/** The connection timeout. A reachable service accepts connections immediately, even if its responses take longer. */
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** Creates the access to a bucket. Loads nothing and makes no connection until the first request. */
+export function s3Access(settings: S3Settings): S3Access {
+  const { location } = settings;
+  let client: Promise<sdk.S3> | undefined;
+  let lastDate: number | undefined;
+  // Aborts requests without a signal of their own. Replaced after each close, because the store may be used again.
+  let closing = new AbortController();
+  return {
+    settings,
+    key(name) {
+      requireStoreName(name);
+      return settings.prefix + name;
+    },
+    async call(request, input, { doing, signal, unless }) {
+      const abortSignal = signal ?? closing.signal;
+      abortSignal.throwIfAborted();
+      client ??= connect(settings, (date) => {
+        lastDate = date;
+      });
+      const s3 = await client;
+      const send = s3[request] as (input: object, options: object) => Promise<Output<typeof request>>;
+      try {
+        return await send.call(s3, { Bucket: settings.bucket, ...input }, { abortSignal });
+      } catch (error) {
+        abortSignal.throwIfAborted();
+        const refusal = refusalOf(error);
+        const meant = refusal === undefined ? undefined : unless?.(refusal);
+        if (meant !== undefined) return meant;
+        throw s3Error(error, { ...settings, doing, permission: PERMISSIONS[request] });
+      }
+    },
+    // Settings that the SDK refuses cannot be the reason once there is a response.
+    explain: (error, doing) =>
+      isOfSettings(error) ? error : s3Error(error, { ...settings, doing, permission: PERMISSIONS.getObject }),
+    lastDate: () => lastDate,
+    async close() {
+      const made = client;
+      client = undefined;
+      // Retries of a request would keep the process alive long after its result is useful.
+      const message = `The checkpoint store ${location} was closed before it responded.`;
+      const hint = "Repeat the operation once the program runs again: it is stopping.";
+      closing.abort(new CairnError("STORE_UNREACHABLE", message, hint));
+      closing = new AbortController();
+      // If the client could not be created, its callers have received the error.
+      await made?.then(
+        (s3) => s3.destroy(),
+        () => undefined,
+      );
+    },
+  };
+}
+
+/** Only this function loads the SDK, because it is large and most processes have no store in S3. */
+async function connect(settings: S3Settings, onDate: (date: number) => void): Promise<sdk.S3> {
+  // The SDK would warn about the next major version of Node, which does not concern operators.
+  process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] ??= "true";
+  const { S3 } = await import("@aws-sdk/client-s3");
+  const { credentials, endpoint, region, requestTimeout, concurrency } = settings;
+  const checksums = settings.checksums === "when-supported" ? "WHEN_SUPPORTED" : "WHEN_REQUIRED";
+  // This number of sockets suffices for small requests in addition to two transfers.
+  const agent = { keepAlive: true, maxSockets: 2 * concurrency + 8 };
+  const s3 = new S3({
+    ...(region === undefined ? {} : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : "profile" in credentials ? credentials : { credentials }),
+    forcePathStyle: settings.forcePathStyle,
+    maxAttempts: settings.maxAttempts,
+    requestChecksumCalculation: checksums,
+    responseChecksumValidation: checksums,
+    // Omitting this saves a round trip per part. A refusal would have arrived when the upload began.
+    expectContinueHeader: false,
+    customUserAgent: "cairn",
+    requestHandler: {
+      connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeout),
+      // Limits silence instead of whole requests, because a large part may take long on a slow connection.
+      socketTimeout: requestTimeout,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  });
+  s3.middlewareStack.add(
+    (next) => async (args) => {
+      const answer = await next(args);
+      const date = Date.parse(String(fieldOf(fieldOf(answer.response, "headers"), "date")));
+      if (!Number.isNaN(date)) onDate(date);
+      return answer;
+    },
+    // The middleware is the innermost step, so that refusals also pass through it.
+    { step: "deserialize", priority: "low", name: "cairnDate" },
+  );
+  return s3;
+}
+
+/** Returns the error for a response that does not come from an S3 service. */
+export function unexpectedResponse(location: string, doing: string, what: string): CairnError {
+  const message = `The checkpoint store ${location} failed while ${doing}: ${what}.`;
+  return new CairnError("STORE_UNREACHABLE", message, NOT_S3_HINT);
+}

@@ -1,0 +1,80 @@
+import { listCheckpoints } from "@cairn/checkpoint";
+import type { CheckpointSummary } from "@cairn/client";
+import { CairnError } from "@cairn/kv";
+import { formatBytes, formatCount, formatNumberOf, formatRelative, formatTime } from "@cairn/text";
+import { command } from "../options/command.ts";
+import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
+import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { checkpointSource, chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
+import { formatFields } from "../terminal/columns.ts";
+import { printableLines } from "../terminal/terminal.ts";
+
+export const addCheckpointShow = command({
+  syntax: "show [checkpoint]",
+  description:
+    "Show a checkpoint (default: the newest), given by name in the node's store or, with -f, in the configured store without a node, or by path",
+  examples: [
+    "cairn checkpoint show ./cairn-data/checkpoints",
+    "cairn checkpoint show -f cairn.edn",
+    "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
+  ],
+  options: { ...NODE_OPTIONS, ...KEY_OPTIONS },
+  async act(run, place) {
+    const from = checkpointSource(place, run.options);
+    if (from.kind === "node") {
+      const all = await askNode<CheckpointSummary[]>(run, { path: "/api/v1/checkpoints" });
+      const found = from.name === undefined ? all[0] : all.find(({ name }) => name === from.name);
+      if (found === undefined) throw notInNode(from.name);
+      const archive = formatBytes(found.bytes);
+      const fields = [...commonFields(found, archive, ""), ["Log", found.logId] as const];
+      if (found.damaged === true) fields.push(DAMAGED);
+      return await run.answer(found, printableLines(formatFields(fields)));
+    }
+    const { store, name } = await openCheckpoints(run, place);
+    const listed = name === undefined ? await listCheckpoints(store) : undefined;
+    const newest = listed?.checkpoints[0];
+    const isShown = newest?.damaged === true || listed?.skipped.length === 0;
+    const found = (isShown ? newest : undefined) ?? (await chooseCheckpoint(store, name));
+    const { log, archive, anchor, format } = found;
+    const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
+    const fields = [
+      ...commonFields(found, files, ` of ${formatTime(found.txTime)}`),
+      found.damaged ? DAMAGED : (["Verified", found.verified ? "yes" : "never"] as const),
+      ["Log", `${log.name} (id ${log.id})`] as const,
+      ["Anchor", `transaction ${formatCount(anchor.txId)}, ${anchor.sha256}`] as const,
+      ["Format", `index ${format.index}, ${format.kv}, ${format.archive}, Cairn ${found.version}`] as const,
+    ];
+    return await run.answer(found, printableLines(formatFields(fields)));
+  },
+});
+
+type Field = readonly [name: string, value: string];
+
+const DAMAGED: Field = [
+  "Damaged",
+  "yes, as found when it was read back; cairn checkpoint verify shows the reason",
+];
+
+function commonFields(
+  found: Pick<CheckpointSummary, "name" | "txId" | "takenAt" | "node" | "documents">,
+  archive: string,
+  time: string,
+): Field[] {
+  const { name, txId, takenAt, node, documents } = found;
+  return [
+    ["Name", name],
+    ["Transaction", `${formatCount(txId)}${time}`],
+    ["Taken", `${formatTime(takenAt)}, ${formatRelative(takenAt, Date.now())}, by ${node}`],
+    ["Documents", formatCount(documents)],
+    ["Archive", archive],
+  ];
+}
+
+function notInNode(name: string | undefined): CairnError {
+  const which = name === undefined ? "" : ` ${name}`;
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `The node's store has no checkpoint${which}.`,
+    "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
+  );
+}

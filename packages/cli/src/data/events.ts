@@ -1,0 +1,105 @@
+import type { EvictionPlaces, RecordedEvent } from "@cairn/engine";
+import { command } from "../options/command.ts";
+import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
+import { countValue, textValue } from "../options/option-specs.ts";
+import { pages } from "../requests/documents.ts";
+import { shorten } from "../terminal/columns.ts";
+import { writeJsonLines } from "../terminal/terminal.ts";
+
+const WIDEST_MESSAGE = 200;
+
+export const addEvents = command({
+  syntax: "events",
+  description: "List recorded events, newest first",
+  examples: ["cairn events --limit 20", "cairn events --object pod/web-0 --json"],
+  options: {
+    ...READ_OPTIONS,
+    limit: countValue("<count>", "print at most this many events, up to 1,000", 1, 100),
+    bucket: textValue("<bucket>", "print only events about objects in this bucket"),
+    object: textValue("<object>", "print only events about this object"),
+    before: textValue(
+      "<id-or-time>",
+      "print only events older than this: the id of an event, or nanoseconds since 1970",
+    ),
+  },
+  async act(run) {
+    const { limit, bucket, object, before } = run.options;
+    const events = await readNode<RecordedEvent[]>(run, "/api/v1/events", { limit, bucket, object, before });
+    await run.list(
+      events,
+      ["TIME", "REASON", "OBJECT", "MESSAGE"],
+      ({ time, reason, object: what, message = "" }) => [
+        timeText(time),
+        reason,
+        what,
+        shorten(message, WIDEST_MESSAGE),
+      ],
+    );
+  },
+});
+
+/** Formats nanoseconds since 1970 as an ISO 8601 time with milliseconds. */
+function timeText(nanoseconds: string): string {
+  const date = new Date(Number(BigInt(nanoseconds) / 1_000_000n));
+  return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();
+}
+
+export const addEvictions = command({
+  syntax: "evictions",
+  description: "List evictions, newest first, and where the evicted bytes may still be stored",
+  examples: ["cairn evictions", "cairn evictions --json"],
+  options: { ...NODE_OPTIONS, limit: countValue("<count>", "print at most this many evictions", 1, 100) },
+  async act(run) {
+    const found: EvictionPlaces[] = [];
+    const request = { path: "/api/v1/tx/evictions" };
+    for await (const { items } of pages<EvictionPlaces>(await openNode(run), request, run.options.limit))
+      found.push(...items);
+    if (run.json) return await writeJsonLines(run.terminal.stdout, found);
+    if (found.length === 0) return await run.tell("Nothing was evicted.");
+    const isBackedUp = found.some(({ segments }) => segments === null || segments.length > 0);
+    const rows = found.map((one) => [
+      String(one.txId),
+      one.txTime,
+      `${one.bucket} ${one.namespace}/${one.name}`,
+      one.log === null ? "no" : `${one.log.firstTxId} to ${one.log.lastTxId}`,
+      one.files.goneSince === null ? "yes" : `no, since ${one.files.goneSince}`,
+      checkpointsText(one),
+      one.firstWithout ?? "none yet",
+      ...(isBackedUp ? [segmentsText(one)] : []),
+    ]);
+    const heading = ["TX", "TIME", "KEY", "IN THE LOG", "IN THE INDEX", "IN CHECKPOINTS", "FIRST WITHOUT"];
+    if (isBackedUp) heading.push("IN THE LOG BACKUP");
+    await run.line(run.table(heading, rows, ["TX"]));
+    const waits = new Set(found.map(({ files }) => files.waitsFor));
+    for (const [waitsFor, sentence] of WAITING) if (waits.has(waitsFor)) await run.tell(sentence);
+  },
+});
+
+/** For each reason why evicted bytes are still in the index's files, a sentence about when they will be removed. */
+const WAITING: readonly (readonly [EvictionPlaces["files"]["waitsFor"], string])[] = [
+  [
+    "compaction",
+    "The node rewrites the files of its index soon after an eviction, and before its next checkpoint.",
+  ],
+  [
+    "reads",
+    "Reads that began before the eviction still use files of the index, which are rewritten once the reads have ended.",
+  ],
+  ["restart", "Restart the node: LevelDB's list of files still contains a value of an indexed field."],
+  [
+    "unknown",
+    "The key-value store of this node cannot determine whether its files still hold the evicted bytes.",
+  ],
+];
+
+function segmentsText({ txId, segments, segmentsUntil }: EvictionPlaces): string {
+  if (segments === null) return "(the store does not respond)";
+  if (segments.length === 0) return "no";
+  return `${segments.join(", ")} until ${segmentsUntil ?? `cairn log backup prune --through ${txId}`}`;
+}
+
+function checkpointsText({ checkpoints, inFilesOf }: EvictionPlaces): string {
+  if (checkpoints === null || inFilesOf === null) return "(the store does not respond)";
+  const all = [...inFilesOf, ...checkpoints];
+  return all.length === 0 ? "no" : all.join(", ");
+}

@@ -1,0 +1,112 @@
+import type { ClientTransaction } from "@cairn/client";
+import { backoffMs, systemClock, CairnError, isCairnError } from "@cairn/kv";
+import {
+  type FollowedTransaction,
+  followStream,
+  LIST_FIRST,
+  WatchEndedError,
+  type WatchPosition,
+} from "@cairn/client/protocol";
+import { formatTime } from "@cairn/text";
+import { command } from "../options/command.ts";
+import { NODES_OPTIONS, openNodes } from "../options/node-address.ts";
+import { countValue, textValue } from "../options/option-specs.ts";
+import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
+import { shorten } from "../terminal/columns.ts";
+import { printable } from "../terminal/terminal.ts";
+
+export const addWatch = command({
+  syntax: "watch [bucket]",
+  description: "Print every change as it happens, once and in order",
+  examples: [
+    "cairn watch pods --namespace default",
+    "cairn watch --from 1200 --json --url http://10.0.0.1:3000 --url http://10.0.0.2:3000",
+  ],
+  options: {
+    ...NODES_OPTIONS,
+    namespace: textValue("<namespace>", "print only changes in this namespace"),
+    from: countValue("<tx>", "begin after this transaction (default: the current one)", 0),
+    limit: countValue("<count>", "stop after this many transactions", 1),
+  },
+  async act(run, bucket) {
+    const { namespace, from, limit = Infinity } = run.options;
+    const stop = new AbortController();
+    run.defer(run.terminal.onSignal(["SIGINT", "SIGTERM"], () => stop.abort()));
+    const onLeft = (reason: string, position: number | undefined): void => {
+      const where = position === undefined ? "from the current transaction" : `after transaction ${position}`;
+      if (!run.json) void run.tell(printable(`${reason} Continuing ${where}.`));
+    };
+    let shown = 0;
+    const watched = { bucket, namespace, from, signal: stop.signal, onLeft };
+    for await (const { transaction, json } of followWatch(await openNodes(run), watched)) {
+      for (const line of run.json ? [json] : changeLines(transaction)) await run.line(line);
+      shown += 1;
+      if (shown >= limit) break;
+    }
+  },
+});
+
+const WIDEST_DOCUMENT = 200;
+
+/** Returns a line for each change, with the id of its transaction. */
+function changeLines({ txId, txTime, changes }: ClientTransaction<unknown>): readonly string[] {
+  return changes.map(({ op, bucket, namespace, name, document }) => {
+    const head = `${formatTime(txTime)}  ${txId}  ${op.padEnd(6)}  ${bucket} ${namespace}/${name}`;
+    return printable(op === "put" ? `${head}  ${shorten(JSON.stringify(document), WIDEST_DOCUMENT)}` : head);
+  });
+}
+
+const PAUSES = { firstMs: 200, maxMs: 15_000 };
+
+interface FollowOptions {
+  /** The transaction after which to begin. Defaults to the current one. */
+  readonly from: number | undefined;
+  readonly signal: AbortSignal;
+  readonly bucket: string | undefined;
+  readonly namespace: string | undefined;
+  /** Called with the reason when a node is abandoned, before the next node (or the same one) is tried. */
+  readonly onLeft: (reason: string, from: number | undefined) => void;
+}
+
+/**
+ * Yields every transaction after `from`, once and in order, until `signal` is aborted; if a node becomes unreachable,
+ * from the next one. Throws `WATCH_COMPACTED` if no node can continue, and the last error if none ever responded.
+ */
+function followWatch(
+  nodes: readonly [NodeClient, ...NodeClient[]],
+  options: FollowOptions,
+): AsyncGenerator<FollowedTransaction<unknown>, void, void> {
+  const { signal, bucket, namespace, onLeft } = options;
+  let [node] = nodes;
+  let answered = false;
+  const open = async ({ from, fromTime }: WatchPosition): Promise<AsyncIterable<string>> => {
+    const query = { bucket, namespace, from, "from-time": fromTime };
+    const stream = await node.stream({ path: "/api/v1/watch", query, signal });
+    answered = true;
+    return stream;
+  };
+  const onEnd = async (reason: unknown, failures: number, from: number | undefined): Promise<void> => {
+    if (reason instanceof WatchEndedError && reason.regressed) {
+      throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
+    }
+    if (!mayContinue(reason)) throw reason;
+    answered ||= !(reason instanceof NoAnswerError);
+    // If no node has ever responded, the addresses are probably wrong.
+    if (!answered && failures >= nodes.length) throw reason;
+    onLeft(`${reason.message.replace(/\.$/, "")} (${node.url}).`, from);
+    node = nodes[(nodes.indexOf(node) + 1) % nodes.length] ?? node;
+    // The loop pauses only after every node has been tried.
+    if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
+  };
+  return followStream({ open, onEnd }, options);
+}
+
+/** Returns whether another node, or the same node later, may be able to continue. */
+function mayContinue(reason: unknown): reason is Error {
+  return (
+    reason instanceof WatchEndedError ||
+    reason instanceof NoAnswerError ||
+    isCairnError(reason, "NOT_READY") ||
+    isCairnError(reason, "INDEX_CORRUPT")
+  );
+}

@@ -1,0 +1,115 @@
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import type { TxId } from "@cairn/client";
+import {
+  type System,
+  BackupLog,
+  planLost,
+  planThrough,
+  pruneLost,
+  pruneThrough,
+  logWithBackup,
+  type BackupTarget,
+  type LogIdentity,
+  usableCheckpoint,
+} from "@cairn/engine";
+import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
+import { command } from "../../options/command.ts";
+import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
+import { countValue, flag } from "../../options/option-specs.ts";
+import { KEY_OPTIONS } from "../../places/store-keys.ts";
+import { openBackup } from "../../places/backup-place.ts";
+import { UsageError } from "../../terminal/report-error.ts";
+
+export const addLogBackupPrune = command({
+  syntax: "prune [store]",
+  description:
+    "Remove segments of a log backup earlier than the keep parameter would: from the beginning, to remove evicted documents, or from the end, to remove what the log lost",
+  examples: [
+    "cairn log backup prune --through 1200 --dry-run -f cairn.edn",
+    "cairn log backup prune --lost -f cairn.edn",
+  ],
+  options: {
+    ...CONFIGURATION_OPTIONS,
+    ...KEY_OPTIONS,
+    through: countValue(
+      "<transaction>",
+      "remove the segments up to this transaction; a verified checkpoint must cover it",
+      1,
+    ),
+    lost: flag(
+      "remove the transactions that the log lost; print them first with cairn log orphans --from-backup",
+    ),
+    dryRun: flag("only print what would be removed"),
+  },
+  async act(run, given) {
+    const { through, lost: isLost, dryRun } = run.options;
+    if ((through === undefined) === !isLost)
+      throw new UsageError(
+        "The command does not name what to remove.",
+        "Add either --through TRANSACTION or --lost.",
+      );
+    const place = await openBackup(run, given);
+    const { store, configured } = place;
+    if (configured === undefined)
+      throw new UsageError(
+        "This command compares the log backup with its log, so it needs a configuration.",
+        "Specify the configuration of a node that writes the log with -f.",
+      );
+    const { log, identity, system } = configured;
+    const signal = run.interruptible("segments may have been removed");
+    const offset = identity.birth?.offset ?? (await new BackupLog(place).offset()) ?? 0;
+    const ahead = (await store.now()) - Date.now();
+    const target: BackupTarget = {
+      store,
+      log,
+      of: { id: place.logId, name: log.name, offset },
+      node: `cairn log backup prune on ${hostname()} (${randomBytes(4).toString("hex")})`,
+      codec: "none",
+      signal,
+      storeNow: () => Date.now() + ahead,
+    };
+    const plan =
+      through === undefined
+        ? await planLost(target)
+        : await planThrough(target, through, await verifiedUpTo(target, system, identity));
+    const { segments, txId } = plan;
+    if (!dryRun && segments.length > 0)
+      await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
+    const inLog = (await log.bounds()).first + offset <= (segments[0]?.first ?? 1);
+    const bytes = segments.reduce((sum, one) => sum + one.bytes, 0);
+    const last = Math.max(0, ...segments.map((one) => one.last));
+    const lost = isLost && last > 0 ? { first: txId + 1, last } : null;
+    const size = `${formatNumberOf(segments.length, "segment")}, ${formatBytes(bytes)}`;
+    const what =
+      lost === null
+        ? `everything up to transaction ${formatCount(txId)}`
+        : `${formatNumberOf(last - txId, "transaction")} that the log lost, ${formatCount(txId + 1)} to ${formatCount(last)}`;
+    const done = `${dryRun ? "would remove" : "removed"} ${what} (${size})`;
+    const lines = lost === null ? `${done}\n${consequences(txId, inLog)}` : done;
+    await run.answer(
+      { dryRun, segments: segments.map(({ name }) => name), bytes, txId, lost, inLog },
+      segments.length === 0 ? `There is nothing to prune in ${store.location}.` : lines,
+    );
+  },
+});
+
+/** Returns a sentence about what becomes impossible once everything up to a transaction is removed from a backup. */
+function consequences(txId: number, inLog: boolean): string {
+  const lost =
+    `an index as of a transaction up to ${formatCount(txId)} can be restored only where a checkpoint ends, ` +
+    "and an index of another version can no longer be built from the beginning";
+  return inLog
+    ? `the log still holds these transactions; once it is trimmed, ${lost}`
+    : `without them, ${lost}`;
+}
+
+async function verifiedUpTo(
+  { store, log }: BackupTarget,
+  { kvProvider }: System,
+  identity: LogIdentity,
+): Promise<TxId | undefined> {
+  const searched = { log: logWithBackup(log, [store]), stores: [store], kvFormat: kvProvider.format };
+  const found = await usableCheckpoint("newest", searched, identity);
+  return "position" in found ? found.checkpoint.txId : undefined;
+}

@@ -1,0 +1,184 @@
+import { hostname } from "node:os";
+import path from "node:path";
+import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError, type ErrorCode, isCairnError, levelProvider } from "@cairn/kv";
+import {
+  type BackupBeginning,
+  findBeginning,
+  BackupLog,
+  type BackupProblem,
+  type VerifiedBackup,
+  verifyBackup,
+  judgeFormat,
+  readBack,
+  rebuildIndex,
+} from "@cairn/engine";
+import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
+import { command, type CommandRun } from "../../options/command.ts";
+import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
+import { flag, type OptionValues } from "../../options/option-specs.ts";
+import { KEY_OPTIONS } from "../../places/store-keys.ts";
+import { BACKUP_LOG, type BackupPlace, openBackup } from "../../places/backup-place.ts";
+import { STAGING, stagingFolder } from "../../places/staging-folder.ts";
+import { rangeText } from "../../terminal/backup-text.ts";
+import { ProblemsFoundError } from "../../terminal/report-error.ts";
+import { printable, writeJson } from "../../terminal/terminal.ts";
+
+/** The digest of an index that was built from the backup, and the checkpoint with which it was compared. */
+interface Rebuilt {
+  readonly checkpoint: string;
+  readonly txId: number;
+  readonly digest: string;
+  /** A phrase that describes the sources from which the index was built. */
+  readonly basis: string;
+}
+
+type Verified = VerifiedBackup & {
+  readonly location: string;
+  /** The beginning of the backup; null if the backup is empty. */
+  readonly beginning: Omit<BackupBeginning, "problems"> | null;
+  readonly rebuilt: Rebuilt | null;
+};
+
+const VERIFY = {
+  ...CONFIGURATION_OPTIONS,
+  ...KEY_OPTIONS,
+  log: BACKUP_LOG,
+  rebuild: flag(
+    "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
+  ),
+  staging: STAGING,
+};
+
+type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
+type OnProblem = (problem: BackupProblem) => Promise<void>;
+
+export const addLogBackupVerify = command({
+  syntax: "verify [store]",
+  description:
+    "Read every segment of a log backup and compare the segments with one another, with checkpoints and with the log; print problems and exit with 1 if there are any",
+  examples: [
+    "cairn log backup verify -f cairn.edn",
+    "cairn log backup verify s3://bucket/prefix --rebuild",
+    "cairn log backup verify ./cairn-data/checkpoints --json",
+  ],
+  options: VERIFY,
+  async act(run, place) {
+    const problems: ErrorCode[] = [];
+    const onProblem = async ({ file, error }: BackupProblem): Promise<void> => {
+      const { code, message, hint = "" } = error;
+      problems.push(code);
+      await (run.json
+        ? writeJson(run.terminal.stdout, { file, code, message, hint })
+        : run.line(printable(`${code}: ${message} ${hint}`)));
+    };
+    const found = await verify(run, await openBackup(run, place), onProblem);
+    const [first] = problems;
+    if (first === undefined) return await run.answer({ ok: true, ...found }, sound(found));
+    const what = formatNumberOf(problems.length, "problem");
+    throw new ProblemsFoundError(first, `The log backup in ${found.location} has ${what}.`, {
+      hint: "Follow the advice that is printed with each problem. Nothing was changed.",
+    });
+  },
+});
+
+async function verify(
+  run: VerifyRun,
+  { store, logId, configured }: BackupPlace,
+  onProblem: OnProblem,
+): Promise<Verified> {
+  const signal = run.interruptible("the backup was not verified completely");
+  const { update: onProgress } = run.progress("verifying", undefined);
+  const { checkpoints: all } = await listCheckpoints(store, signal);
+  const checkpoints = all.filter(({ log }) => log.id === logId);
+  const about = { store, logId, log: configured?.log };
+  const found = await verifyBackup({ ...about, checkpoints, signal, onProgress }, onProblem);
+  const { covered, agreeing } = found;
+  let beginning: Verified["beginning"] = null;
+  if (covered.length > 0) {
+    const { problems, ...rest } = await findBeginning({ ...about, covered, checkpoints: all, agreeing });
+    for (const error of problems) await onProblem({ file: null, error });
+    beginning = rest;
+  }
+  const newest = checkpoints.find(
+    ({ name, format }) =>
+      agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
+  );
+  const rebuilt = run.options.rebuild ? await rebuild(run, { store, logId }, newest, onProblem) : null;
+  return { ...found, location: store.location, beginning, rebuilt };
+}
+
+async function rebuild(
+  run: VerifyRun,
+  { store, logId }: Pick<BackupPlace, "store" | "logId">,
+  checkpoint: CheckpointListing | undefined,
+  onProblem: OnProblem,
+): Promise<Rebuilt | null> {
+  if (checkpoint === undefined) {
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `${store.location} has no checkpoint of this version whose last transaction is in the log backup.`,
+      "Save a checkpoint with cairn checkpoint create, or omit --rebuild.",
+    );
+  }
+  const { name, txId } = checkpoint;
+  const { signal } = run;
+  const stagingDir = await stagingFolder(run, "cairn-verify-");
+  const provider = levelProvider();
+  const node = `cairn log backup verify on ${hostname()}`;
+  try {
+    const saved = await readBack({ store, name, provider, stagingDir, node, signal });
+    const log = new BackupLog({ store, logId });
+    const system = { nodeId: node, kvProvider: provider, checkpointer: { store } };
+    const dir = path.join(stagingDir, "rebuild");
+    // An index must not be built from the checkpoint with which it is to be compared.
+    const built = await rebuildIndex({ system, log, dir, txId, agreeAt: txId - 1, signal });
+    if (built.digest !== saved.digest)
+      await onProblem({ file: null, error: differs(name, built.digest, saved.digest) });
+    return { checkpoint: name, txId, digest: built.digest, basis: built.basis };
+  } catch (error) {
+    if (!isCairnError(error) || error.code.startsWith("STORE_")) throw error;
+    await onProblem({ file: null, error });
+    return null;
+  }
+}
+
+function differs(name: string, built: string, saved: string): CairnError {
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `An index built from the log backup has the digest ${built}, but ${name} has the digest ${saved}.`,
+    "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log.",
+  );
+}
+
+function sound(verified: Verified): string {
+  const { location, segments, bytes, messages, covered, agreeing, beginning, rebuilt } = verified;
+  if (beginning === null) return printable(`the log backup in ${location} is empty`);
+  const ranges = covered.map(rangeText).join(", ");
+  const read = `${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}, ${formatNumberOf(messages, "message")}`;
+  const parts = [
+    `the log backup in ${location} is intact: transactions ${ranges} (${read})`,
+    ...beginningText(beginning),
+    ...(agreeing.length === 0 ? [] : [`it agrees with ${formatNumberOf(agreeing.length, "checkpoint")}`]),
+    ...(rebuilt === null
+      ? []
+      : [
+          `an index built from it has the digest of ${rebuilt.checkpoint} (transaction ${formatCount(rebuilt.txId)})`,
+        ]),
+  ];
+  return printable(parts.join("; "));
+}
+
+/** Returns phrases about a backup that does not go back to the beginning of the history. */
+function beginningText({ because, lacksEarlier, checkpoint }: Omit<BackupBeginning, "problems">): string[] {
+  if (checkpoint === null) return [];
+  const parts =
+    because === "removed"
+      ? ["earlier segments were removed on purpose"]
+      : because === "unknown"
+        ? ["no .begin file records that earlier segments were removed on purpose"]
+        : [];
+  if (lacksEarlier !== null)
+    parts.push(`it continues the log ${lacksEarlier}, whose backup does not go back to the beginning`);
+  return [...parts, `an index can be built starting from ${checkpoint}`];
+}

@@ -1,0 +1,200 @@
+import { hostname } from "node:os";
+import { CairnError, isCairnError, type KvProvider, wait } from "@cairn/kv";
+import {
+  type System,
+  type BackupBeyond,
+  backupsBeyond,
+  type LogHistory,
+  logWithBackup,
+  restoreStores,
+  fileReader,
+  openIndex,
+  type OpenedIndex,
+  FIRST_TX_ID,
+  firstKept,
+  type LogIdentity,
+  type TxLog,
+  dbDirLayout,
+  type QuarantinedIndex,
+  readQuarantine,
+  withRecorded,
+  commonWithLog,
+  orphanTransactions,
+  buildPast,
+  planPast,
+} from "@cairn/engine";
+import type { TxId } from "@cairn/client";
+import { formatCount, formatNumberOf } from "@cairn/text";
+import { command, type CommandRun } from "../options/command.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { flag } from "../options/option-specs.ts";
+import { openLog, requireIdentity } from "../places/configured-system.ts";
+import { rangeText } from "../terminal/backup-text.ts";
+import { workFolder } from "../places/staging-folder.ts";
+
+export const addLogOrphans = command({
+  syntax: "orphans",
+  description:
+    "Print transactions that the log lost and that exist only in quarantined indexes or in the log's backup, as input for cairn load",
+  examples: [
+    "cairn log orphans -f cairn.edn > orphans.ndjson",
+    "cairn log orphans --from-backup -f cairn.edn > orphans.ndjson",
+    "cairn load orphans.ndjson --await",
+  ],
+  options: {
+    ...CONFIGURATION_OPTIONS,
+    fromBackup: flag("print those that are in the backup of the log or of a log that it continues"),
+  },
+  async act(run) {
+    const { log: opened, system } = await openLog(run);
+    const stores = restoreStores(system);
+    const log = logWithBackup(opened, stores);
+    const identity = await requireIdentity(log, system);
+    const printing = { log, identity, provider: fileReader(system.kvProvider), run };
+    if (run.options.fromBackup)
+      return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
+    await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
+    try {
+      for (const { logId, store, listed, last } of await backupsBeyond(opened, identity, stores)) {
+        const range = rangeText({ first: listed + 1, last });
+        const printOf = system.commandLine("log orphans --from-backup");
+        run.notice(
+          `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: ${printOf} prints them.`,
+        );
+      }
+    } catch (error) {
+      // An unreadable backup does not make the command fail.
+      if (!isCairnError(error)) throw error;
+      const why = `${error.code}: ${error.message}`;
+      run.notice(`it is unknown whether a log backup holds more transactions (${why}).`);
+    }
+  },
+});
+
+async function printFromQuarantine(quarantine: string, printing: Printing): Promise<void> {
+  const { run, identity } = printing;
+  // What was recorded about another log says nothing about this one.
+  const indexes = (await readQuarantine(quarantine)).filter(
+    ({ holdsLost, held }) => holdsLost || (held.comparedWith ?? identity.id) !== identity.id,
+  );
+  if (indexes.length === 0) run.notice(`no index in ${quarantine} holds transactions that the log lost.`);
+  const unreadable: CairnError[] = [];
+  for (const index of indexes) {
+    try {
+      await printOrphans(index, printing);
+    } catch (error) {
+      if (!isCairnError(error) || !error.code.startsWith("INDEX_")) throw error;
+      const message = `${index.folder} cannot be read completely: ${error.message}`;
+      run.notice(message);
+      const hint =
+        error.code === "INDEX_LOCKED"
+          ? "Run the command again later."
+          : "Inspect that index with cairn db check. The transactions of other indexes were printed completely.";
+      unreadable.push(new CairnError(error.code, message, { hint, cause: error }));
+    }
+  }
+  // The error is thrown last, so that everything readable is printed and the exit code shows that something is missing.
+  if (unreadable[0] !== undefined) throw unreadable[0];
+}
+
+/** Prints what backups hold beyond `opened`, from indexes built from them: only these show what took effect. */
+async function printFromBackups(
+  backups: readonly BackupBeyond[],
+  opened: TxLog,
+  system: System,
+  printing: Printing,
+): Promise<void> {
+  const { run, identity } = printing;
+  if (backups.length === 0) return run.notice("no log backup holds transactions that the log does not hold.");
+  const signal = run.interruptible("not all transactions were printed");
+  const dir = workFolder(run, system.dir, "orphans");
+  const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
+  const building = { system: { ...system, nodeId: `cairn log orphans on ${hostname()}` }, dir, signal };
+  for (const { logId, store, shared, listed, last } of backups) {
+    const plan = await planPast({ ...planning, logId, at: { txId: last } });
+    const { live } = await buildPast({ ...building, plan });
+    const folder = `the backup of the log ${logId} in ${store.location}`;
+    const held = { shared, comparedWith: identity.id };
+    // The log's own backup says nothing about what it has in common with the log.
+    const log = logId === identity.id ? opened : printing.log;
+    await printOrphans({ folder, live, holdsLost: true, held }, { ...printing, log }, listed);
+  }
+}
+
+interface Printing {
+  readonly log: LogHistory;
+  readonly identity: LogIdentity;
+  readonly provider: KvProvider;
+  readonly run: CommandRun;
+}
+
+/** How long an index in quarantine may be in use (ms), and the pause before it is opened again. */
+const IN_USE_MS = 5_000;
+const OPEN_AGAIN_MS = 50;
+
+/** A running node opens the index for a moment now and then, to see which of its transactions were loaded again. */
+async function openUnlocked(provider: KvProvider, live: string): Promise<OpenedIndex> {
+  const end = performance.now() + IN_USE_MS;
+  for (;;) {
+    try {
+      return await openIndex(provider, live);
+    } catch (error) {
+      if (!isCairnError(error, "INDEX_LOCKED") || performance.now() >= end) throw error;
+      await wait(OPEN_AGAIN_MS);
+    }
+  }
+}
+
+/** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
+async function printOrphans(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
+  const { log, identity, provider, run } = printing;
+  const { kv, state } = await openUnlocked(provider, index.live);
+  try {
+    if (state === undefined) return;
+    const common = await commonWithLog(kv, state, log, identity);
+    const { txId: shared, isProven } = await withRecorded({ kv, state }, common, index.held, identity);
+    if (shared < FIRST_TX_ID) {
+      run.notice(
+        `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed.`,
+      );
+    }
+    const after = Math.max(shared, listed);
+    let printed = 0;
+    for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared, after)) {
+      const of = `transaction ${formatCount(txId)}`;
+      for (const key of evicted)
+        run.notice(`${of}: omitted the document that it put to ${key}, which was evicted afterwards.`);
+      if (line === undefined) continue;
+      const conditions = formatNumberOf(unmatched, "precondition");
+      if (unmatched > 0) run.notice(`${of}: omitted ${conditions} on revisions that the log lost.`);
+      printed += 1;
+      await run.line(line);
+    }
+    const kept = firstKept(state);
+    const range = rangeText({ first: after + 1, last: state.txId });
+    const sentences = [
+      ...(state.txId > shared
+        ? [`the log lost transactions ${range}, which cairn load may have restored since`]
+        : []),
+      ...(kept > after + 1 ? [forgotten(after, kept)] : []),
+      ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),
+      ...(state.txId > shared || !isProven ? [] : ["the log has all its transactions"]),
+      `printed ${printed === 0 ? "nothing" : formatNumberOf(printed, "transaction")}`,
+    ];
+    run.notice(`${index.folder}: ${sentences.join("; ")}.`);
+  } finally {
+    await kv.close();
+  }
+}
+
+function forgotten(after: TxId, kept: TxId): string {
+  return `transactions ${rangeText({ first: after + 1, last: kept - 1 })} cannot be printed, because the policy "outcomes" removed what they wrote (their documents may still be in that index, which cairn db can read)`;
+}
+
+function unproven(shared: TxId, kept: TxId, isUncompared: boolean): string {
+  const why =
+    shared <= kept
+      ? `the policy "outcomes" removed the outcomes`
+      : "neither the log nor a backup holds the messages";
+  return `${why} of its transactions up to ${formatCount(shared)}, so it is unknown whether the log's history contains all of these (${isUncompared ? "a node compares them with its own index when it starts" : "cairn db can read the index"})`;
+}

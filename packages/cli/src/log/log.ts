@@ -1,0 +1,77 @@
+import { restoreStores, planTrim, trimLog } from "@cairn/engine";
+import { formatCount, formatTime } from "@cairn/text";
+import { command, commandGroup } from "../options/command.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { durationValue, flag } from "../options/option-specs.ts";
+import { openLog, requireIdentity } from "../places/configured-system.ts";
+import { formatFields } from "../terminal/columns.ts";
+import { addLogBackup } from "./backup/log-backup.ts";
+import { addLogCreate } from "./log-create.ts";
+import { addLogOrphans } from "./log-orphans.ts";
+import { addLogRecover } from "./log-recover.ts";
+
+const addStatus = command({
+  syntax: "status",
+  description: "Show the configured log and its messages, without a node",
+  examples: ["NATS_URL=nats://10.0.0.7:4222 cairn log status", "cairn log status --json -f cairn.edn"],
+  options: CONFIGURATION_OPTIONS,
+  async act(run) {
+    const { log, system } = await openLog(run);
+    const { id, name, bounds, birth } = await requireIdentity(log, system);
+    const { first, last } = bounds;
+    const newest = await log.fetch(last);
+    const lastAt = newest === undefined ? null : new Date(newest.time).toISOString();
+    const offset = birth?.offset ?? null;
+    const fields = formatFields([
+      ["Log", name],
+      ["Id", id],
+      ["Messages", last < first ? "none" : `${formatCount(first)} to ${formatCount(last)}`],
+      ["Last", lastAt === null ? "unknown" : formatTime(lastAt)],
+      ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
+    ]);
+    await run.answer({ name, id, first, last, lastAt, offset }, fields);
+  },
+});
+
+const addTrim = command({
+  syntax: "trim",
+  description: "Remove old messages that a verified checkpoint or the log's backup in a shared store holds",
+  examples: ["cairn log trim --dry-run -f cairn.edn", "cairn log trim --keep P3D -f cairn.edn"],
+  options: {
+    ...CONFIGURATION_OPTIONS,
+    dryRun: flag("only print what would be removed, and why no more than that"),
+    keep: durationValue(
+      "keep messages younger than this (default: the keep parameter of trim in the configuration)",
+      0,
+    ),
+  },
+  async act(run) {
+    const { dryRun, keep } = run.options;
+    const { log: opened, system } = await openLog(run);
+    const plan = await (dryRun ? planTrim : trimLog)({
+      log: opened,
+      stores: restoreStores(system),
+      kvFormat: system.kvProvider.format,
+      keep: keep ?? system.trim?.keep,
+    });
+    const { log, first, last, upTo, checkpoint, backup } = plan;
+    const range = `${formatCount(first)} to ${formatCount(upTo - 1)}`;
+    const gone = upTo - 1 === first ? `message ${formatCount(first)}` : `messages ${range}`;
+    const holder = checkpoint?.name ?? `the log backup in ${backup?.store ?? ""}`;
+    const has = last < first ? "is empty" : `has messages ${formatCount(first)} to ${formatCount(last)}`;
+    const outcome =
+      upTo === first
+        ? `nothing to trim: the log ${log} ${has}`
+        : `${dryRun ? "would trim" : "trimmed"} ${gone} of the log ${log}; ${holder} holds them`;
+    await run.answer({ ...plan, trimmed: upTo - first, dryRun }, `${outcome}\n${plan.because}`);
+  },
+});
+
+export const addLog = commandGroup("log", "Show, trim, back up, recover or create the transaction log", [
+  addStatus,
+  addLogCreate,
+  addTrim,
+  addLogRecover,
+  addLogOrphans,
+  addLogBackup,
+]);

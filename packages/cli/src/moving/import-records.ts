@@ -1,0 +1,184 @@
+import { randomBytes } from "node:crypto";
+import { reasonWords } from "@cairn/client/protocol";
+import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
+import type { BucketSummary } from "@cairn/engine";
+import { documentRequest } from "../requests/documents.ts";
+import { CHUNK_BYTES, type NdjsonChunk } from "../requests/ndjson-chunks.ts";
+import type { NodeClient } from "../requests/node-client.ts";
+import { sendChunks, type SendProgress } from "../requests/send-chunks.ts";
+import { type ImportedDocument, type ImportRecord, isRefusal, type ImportRefusal } from "./import-record.ts";
+
+export interface ImportProgress {
+  readonly read: number;
+  /** The number of documents that were written. */
+  readonly written: number;
+  /** The number of documents that the node had already. */
+  readonly unchanged: number;
+  /** The number of imported records that expire in the source. */
+  readonly expiring: number;
+  readonly lastTxId: number | undefined;
+}
+
+export interface ImportRecordsOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: ImportProgress) => void;
+  readonly onRetry: (error: CairnError) => void;
+  readonly onRefused: (record: ImportRecord, refusal: ImportRefusal) => Promise<void>;
+}
+
+/** The maximum number of lines of a chunk. Not more than a node names if all of them are aborted. */
+const MAX_CHUNK_LINES = 5_000;
+/** The number of documents that are compared at a time. */
+const CONCURRENT_READS = 16;
+
+/**
+ * Puts each document whose content differs from the node's, so an interrupted import can simply be repeated. The ids
+ * are new in each run: an id from the content would keep a document from returning to an earlier content.
+ */
+export async function importRecords(
+  node: NodeClient,
+  source: AsyncIterable<readonly ImportRecord[]>,
+  options: ImportRecordsOptions,
+): Promise<ImportProgress> {
+  const filled = await filledBuckets(node);
+  const counts = { read: 0, unchanged: 0, expiring: 0 };
+  const records = new Map<number, ImportRecord>();
+  let aborted = 0;
+  let sent: Pick<SendProgress, "transactions" | "lastTxId" | "nextLine"> = {
+    transactions: 0,
+    lastTxId: undefined,
+    nextLine: 1,
+  };
+  const progress = (): ImportProgress => ({
+    ...counts,
+    written: sent.transactions - aborted,
+    lastTxId: sent.lastTxId,
+  });
+  const chunks = recordChunks(source, {
+    counts,
+    records,
+    acknowledged: () => sent,
+    unchanged: async (document, minTx) =>
+      filled.has(document.bucket) && (await isUnchanged(node, document, minTx)),
+    onPage: () => options.onProgress(progress()),
+    onRefused: options.onRefused,
+  });
+  const refuse = async (line: number, code: string, message: string): Promise<void> => {
+    const record = records.get(line);
+    if (record === undefined) throw new Error(`no record has line ${line}`);
+    if (record.expires === true) counts.expiring -= 1;
+    await options.onRefused(record, { code, message });
+  };
+  sent = await sendChunks(node, chunks, {
+    fromLine: 1,
+    signal: options.signal,
+    onProgress: (now) => {
+      sent = now;
+      options.onProgress(progress());
+    },
+    onRetry: options.onRetry,
+    onRefused: (line, { code, message }) => refuse(line, code, message.replace(/^Line \d+: /, "")),
+    // A put without a condition is aborted only by the rules of a bucket, such as those of a queue.
+    onAborted: async (count, lines) => {
+      aborted += count;
+      for (const { line, reason } of lines)
+        await refuse(line, "CONFLICT", `The transaction was aborted: ${reasonWords(reason)}.`);
+    },
+  });
+  return progress();
+}
+
+/** Returns the buckets whose documents must be compared. Includes everything that any earlier run has written. */
+async function filledBuckets(node: NodeClient): Promise<ReadonlySet<string>> {
+  const buckets = await node.json({ path: "/api/v1/buckets", query: { linearizable: true } });
+  const filled = (buckets as BucketSummary[]).filter(({ documents }) => documents > 0);
+  return new Set(filled.map(({ name }) => name));
+}
+
+async function isUnchanged(
+  node: NodeClient,
+  { bucket, namespace, name, json }: ImportedDocument,
+  minTx: number | undefined,
+): Promise<boolean> {
+  const { path, query } = documentRequest(bucket, `${namespace}/${name}`);
+  try {
+    const document = await node.json({ path, query: { ...query, "min-tx": minTx } });
+    return JSON.stringify(document) === json;
+  } catch (error) {
+    if (isCairnError(error, "NOT_FOUND")) return false;
+    throw error;
+  }
+}
+
+interface ChunkingOptions {
+  readonly counts: { read: number; unchanged: number; expiring: number };
+  /** Receives the records of the lines that are not acknowledged, by their numbers. */
+  readonly records: Map<number, ImportRecord>;
+  /** Returns what the node has acknowledged: all lines before `nextLine`, up to the transaction `lastTxId`. */
+  readonly acknowledged: () => Pick<SendProgress, "lastTxId" | "nextLine">;
+  /** Returns whether the node has the document, as of transaction `minTx` or a later one. */
+  readonly unchanged: (document: ImportedDocument, minTx: number | undefined) => Promise<boolean>;
+  readonly onPage: () => void;
+  readonly onRefused: ImportRecordsOptions["onRefused"];
+}
+
+/** Turns records into chunks of transactions, one for each document that has to be written. */
+async function* recordChunks(
+  source: AsyncIterable<readonly ImportRecord[]>,
+  { counts, records, acknowledged, unchanged, onPage, onRefused }: ChunkingOptions,
+): AsyncGenerator<NdjsonChunk, void, void> {
+  const run = `import-${randomBytes(8).toString("hex")}`;
+  // A source may return a key more than once. While an earlier value is on its way, the node's value says nothing.
+  const underway = new Map<string, number>();
+  let firstLine = 1;
+  let lines: string[] = [];
+  let bytes = 0;
+
+  const take = (): NdjsonChunk => {
+    const content = Buffer.from(lines.join(""));
+    const chunk = { bytes: content, firstLine, lines: lines.length, end: counts.read };
+    firstLine += lines.length;
+    [lines, bytes] = [[], 0];
+    return chunk;
+  };
+
+  for await (const page of source) {
+    const { lastTxId, nextLine } = acknowledged();
+    for (const [address, number] of underway) if (number < nextLine) underway.delete(address);
+    for (const number of records.keys()) if (number < nextLine) records.delete(number);
+    const same = new Set<ImportRecord>();
+    await inParallel(page, CONCURRENT_READS, async (record) => {
+      if (!isRefusal(record.result) && (await unchanged(record.result, lastTxId))) same.add(record);
+    });
+    for (const record of page) {
+      counts.read += 1;
+      const { result } = record;
+      if (isRefusal(result)) {
+        await onRefused(record, result);
+        continue;
+      }
+      if (record.expires === true) counts.expiring += 1;
+      const address = `${result.bucket}/${result.namespace}/${result.name}`;
+      if (same.has(record) && !underway.has(address)) {
+        counts.unchanged += 1;
+        continue;
+      }
+      const number = firstLine + lines.length;
+      const line = transactionLine(result, `${run}-${number}`);
+      const lineBytes = Buffer.byteLength(line);
+      const isFull = bytes + lineBytes > CHUNK_BYTES || lines.length === MAX_CHUNK_LINES;
+      if (lines.length > 0 && isFull) yield take();
+      lines.push(line);
+      records.set(number, record);
+      bytes += lineBytes;
+      underway.set(address, number);
+    }
+    onPage();
+  }
+  if (lines.length > 0) yield take();
+}
+
+function transactionLine({ bucket, namespace, name, json }: ImportedDocument, id: string): string {
+  const key = JSON.stringify(`${namespace}/${name}`);
+  return `{"ops":[["put",${JSON.stringify(bucket)},${key},${json}]],"id":"${id}"}\n`;
+}

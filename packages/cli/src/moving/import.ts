@@ -1,0 +1,247 @@
+import { PageSize } from "./page-size.ts";
+import { sourceUnreadable } from "./source-unreadable.ts";
+import { appendFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { CairnError, systemErrorCode } from "@cairn/kv";
+import { formatCount, formatNumberOf, bucketProblem, DEFAULT_NAMESPACE } from "@cairn/text";
+import { command, commandGroup, type CommandRun } from "../options/command.ts";
+import { NODE_OPTIONS, type NodeOptions, openNode } from "../options/node-address.ts";
+import { type OptionSpec, type OptionValues, parsedValue, textValue } from "../options/option-specs.ts";
+import { pace } from "../requests/send-chunks.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import {
+  documentOf,
+  type ImportRecord,
+  type ImportSource,
+  isRefusal,
+  type KeyValue,
+  type KeyValueSource,
+  type OtherValues,
+  parseKeyPattern,
+  type Placement,
+  placeOfKey,
+  stringOf,
+} from "./import-record.ts";
+import { importRecords, type ImportRecordsOptions } from "./import-records.ts";
+
+const IMPORT_OPTIONS = {
+  ...NODE_OPTIONS,
+  bucket: textValue("<bucket>", "the bucket of the documents"),
+  namespace: textValue("<namespace>", "the namespace of the documents", DEFAULT_NAMESPACE),
+  keyPattern: parsedValue(
+    "<regexp>",
+    "take the document's key from the groups name, namespace and bucket of this regular expression",
+    parseKeyPattern,
+  ),
+  report: textValue("<file>", "where to write which records were not imported (default: a new file)"),
+};
+
+const OTHER_VALUES: OptionSpec<OtherValues> = {
+  value: "<how>",
+  description: "what to do with values that are not JSON: wrap them in an object, or refuse them",
+  choices: ["wrap", "refuse"],
+  fallback: "wrap",
+};
+
+const KEY_VALUE_OPTIONS = {
+  ...IMPORT_OPTIONS,
+  prefix: textValue("<prefix>", "import only keys that begin with this prefix", ""),
+  otherValues: OTHER_VALUES,
+};
+
+const addNdjson = command({
+  syntax: "ndjson <file>",
+  description:
+    "Import documents from an NDJSON file (- for standard input): an export, or one document per line",
+  examples: [
+    "cairn import ndjson all.ndjson",
+    "cairn import ndjson people.ndjson --key-member email --bucket people",
+  ],
+  options: {
+    ...IMPORT_OPTIONS,
+    keyMember: textValue("<member>", "each line is a document, and this member of it is its key"),
+  },
+  async act(run, file) {
+    const { keyMember, bucket, namespace, keyPattern: pattern } = run.options;
+    const isPlaced = bucket !== undefined || pattern !== undefined;
+    if (keyMember === undefined && isPlaced)
+      throw new UsageError(
+        "--bucket and --key-pattern require --key-member: the lines of an export name their bucket.",
+      );
+    if (keyMember !== undefined && !isPlaced)
+      throw new UsageError(
+        "--key-member requires --bucket.",
+        "Name the bucket of the documents with --bucket.",
+      );
+    const { openNdjsonSource } = await import("./ndjson-source.ts");
+    const placement = { bucket: bucket ?? "", namespace, pattern };
+    await runImport(run, () => openNdjsonSource(file, run.terminal, placement, keyMember));
+  },
+});
+
+const addNatsKv = command({
+  syntax: "nats-kv <servers> <kv-bucket>",
+  description: "Import a key-value bucket of NATS",
+  examples: ["cairn import nats-kv nats://127.0.0.1:4222 settings"],
+  options: { ...KEY_VALUE_OPTIONS, credentialsFile: textValue("<file>", "a .creds file for NATS") },
+  async act(run, servers, kvBucket) {
+    const { prefix, credentialsFile, bucket = kvBucket, keyPattern } = run.options;
+    const problem = bucketProblem(bucket);
+    if (problem !== undefined && keyPattern === undefined)
+      throw new UsageError(`Not a valid bucket name: ${problem}.`, "Name another bucket with --bucket.");
+    const { openNatsKv } = await import("@cairn/log-nats");
+    const source = { servers, credentialsFile, kvBucket, prefix };
+    await importPairs(run, kvBucket, () =>
+      openNatsKv({ ...source, page: new PageSize(), unreadable: sourceUnreadable }),
+    );
+  },
+});
+
+const addEtcd = command({
+  syntax: "etcd <endpoint>",
+  description: "Import the keys of etcd as of one revision (user and password: ETCDCTL_USER)",
+  examples: ["cairn import etcd http://127.0.0.1:2379 --prefix /services/"],
+  options: KEY_VALUE_OPTIONS,
+  async act(run, endpoint) {
+    const { openEtcd } = await import("./etcd-source.ts");
+    const user = run.terminal.env["ETCDCTL_USER"] ?? "";
+    await importPairs(run, "etcd", () => openEtcd(endpoint, user, run.options.prefix));
+  },
+});
+
+const addRedis = command({
+  syntax: "redis <address>",
+  description: "Import the strings, hashes, lists, sets and sorted sets of a Redis database",
+  examples: ["cairn import redis redis://127.0.0.1:6379/0 --prefix session:"],
+  options: KEY_VALUE_OPTIONS,
+  async act(run, url) {
+    const { openRedis } = await import("./redis-source.ts");
+    await importPairs(run, "redis", () => openRedis(url, run.options.prefix));
+  },
+});
+
+export const addImport = commandGroup(
+  "import",
+  "Import documents from files and other stores; a repeated import writes only what differs",
+  [addNdjson, addNatsKv, addEtcd, addRedis],
+);
+
+/** Imports keys and values. `fallback` is the bucket if the options name none. */
+async function importPairs(
+  run: CommandRun<OptionValues<typeof KEY_VALUE_OPTIONS>>,
+  fallback: string,
+  openPairs: () => Promise<KeyValueSource>,
+): Promise<void> {
+  const { bucket = fallback, namespace, keyPattern: pattern, otherValues } = run.options;
+  const placement = { bucket, namespace, pattern };
+  await runImport(run, async () => {
+    const { pairs, ...source } = await openPairs();
+    return { ...source, records: recordsOf(pairs, placement, otherValues) };
+  });
+}
+
+async function* recordsOf(
+  pairs: KeyValueSource["pairs"],
+  placement: Placement,
+  others: OtherValues,
+): AsyncGenerator<ImportRecord[]> {
+  for await (const page of pairs) {
+    yield page.map((pair) => ({
+      sourceKey: stringOf(pair.key),
+      expires: pair.expires,
+      result: resultOf(pair, placement, others),
+    }));
+  }
+}
+
+function resultOf(
+  { key, value }: KeyValue,
+  placement: Placement,
+  others: OtherValues,
+): ImportRecord["result"] {
+  const place = placeOfKey(key, placement);
+  if (isRefusal(place)) return place;
+  const document = Buffer.isBuffer(value) ? documentOf(value, others) : value;
+  return isRefusal(document) ? document : { ...place, json: document.json };
+}
+
+const REPEAT = "Run the command again: documents that are equal are not written again.";
+
+/** Throws `IMPORT_INCOMPLETE` at the end if records were refused. */
+async function runImport(
+  run: CommandRun<NodeOptions & { readonly report: string | undefined }>,
+  openSource: () => Promise<ImportSource>,
+): Promise<void> {
+  const begun = performance.now();
+  const { terminal, options } = run;
+  const report = options.report ?? defaultReport(new Date());
+  const addToReport = refusedReport(report, terminal.cwd);
+  let refused = 0;
+  const node = await openNode(run);
+  // A node that cannot be reached is reported before the source is read.
+  await node.json({ path: "/api/v1/buckets" });
+  const source = await openSource();
+  run.defer(source.close);
+  const signal = run.interruptible("a part of the documents was imported", REPEAT);
+  const display = run.progress("importing", source.total, formatCount);
+  const progress = await importRecords(node, source.records, {
+    signal,
+    onProgress: ({ read, written }) => display.update(read, `${formatCount(written)} written`),
+    onRetry: ({ code, message }) => void run.tell(`${code}: ${message} Retrying.`),
+    onRefused: (record, refusal) => {
+      refused += 1;
+      return addToReport(record, refusal);
+    },
+  });
+  signal.throwIfAborted();
+  const { read, written, unchanged, expiring, lastTxId = null } = progress;
+  const seconds = (performance.now() - begun) / 1000;
+  await run.answer(
+    {
+      records: read,
+      written,
+      unchanged,
+      refused,
+      report: refused === 0 ? null : report,
+      seconds,
+      lastTxId,
+    },
+    `imported ${formatNumberOf(read - refused, "document")} in ${pace(read, seconds)}: ${formatCount(written)} written, ${formatCount(unchanged)} equal already`,
+  );
+  if (expiring > 0)
+    await run.tell(
+      `notice: ${formatCount(expiring)} of these expire in the source, but not in Cairn, unless a policy says so.`,
+    );
+  if (refused === 0) return;
+  throw new CairnError(
+    "IMPORT_INCOMPLETE",
+    `${formatCount(refused)} of ${formatNumberOf(read, "record")} ${refused === 1 ? "was" : "were"} not imported.`,
+    `Read ${report}, which names each of them with the reason. Correct them in the source, or change the options, and run the command again: documents that are equal are not written again.`,
+  );
+}
+
+/** Returns a function that reports refused records in a new file: never overwrites, as `path` may be the source. */
+function refusedReport(path: string, cwd: string): ImportRecordsOptions["onRefused"] {
+  const file = resolve(cwd, path);
+  let written: Promise<void> | undefined;
+  const append = async (line: string, flag: "wx" | "a"): Promise<void> => {
+    try {
+      await appendFile(file, line, { flag });
+    } catch (error) {
+      const code = systemErrorCode(error);
+      const problem = code === "EEXIST" ? "exists already" : `cannot be written: ${code ?? String(error)}`;
+      throw new UsageError(`The report ${path} ${problem}.`, "Name another file with --report.");
+    }
+  };
+  // Records are refused both while they are read and while they are sent.
+  return async ({ sourceKey: key }, { code, message }) => {
+    const line = `${JSON.stringify({ key, code, message })}\n`;
+    written = written === undefined ? append(line, "wx") : written.then(() => append(line, "a"));
+    await written;
+  };
+}
+
+/** Returns the name of a report that does not exist yet. */
+function defaultReport(now: Date): string {
+  return `cairn-import-refused-${now.toISOString().replaceAll(":", "-")}.ndjson`;
+}

@@ -1,0 +1,84 @@
+import { CairnError } from "@cairn/kv";
+import { splitKey } from "@cairn/client/protocol";
+import { parseJson } from "@cairn/text";
+import { documentLines } from "../requests/ndjson-chunks.ts";
+import { openNdjson } from "../requests/export-lines.ts";
+import type { Terminal } from "../terminal/terminal.ts";
+import {
+  checkedPlace,
+  type ImportRecord,
+  type ImportRefusal,
+  type ImportSource,
+  isRefusal,
+  type Place,
+  type Placement,
+  placeOfKey,
+} from "./import-record.ts";
+
+/** Reads documents with their keys in the member `keyMember` or, without it, transactions that only put documents. */
+export async function openNdjsonSource(
+  path: string,
+  terminal: Terminal,
+  placement: Placement,
+  keyMember: string | undefined,
+): Promise<ImportSource> {
+  const input = await openNdjson(path, terminal);
+  const resultsOf = (line: unknown): ImportRecord["result"][] => {
+    if (keyMember === undefined) return putsOf(line);
+    const place = placeOfMember(line, keyMember, placement);
+    return [isRefusal(place) ? place : { ...place, json: JSON.stringify(line) }];
+  };
+  return { records: readRecords(input.lines, resultsOf), total: undefined, close: input.close };
+}
+
+async function* readRecords(
+  source: AsyncIterable<Buffer>,
+  resultsOf: (line: unknown) => ImportRecord["result"][],
+): AsyncGenerator<ImportRecord[]> {
+  for await (const lines of documentLines(source)) {
+    yield lines.flatMap(({ number, bytes }) => {
+      const sourceKey = `line ${number}`;
+      try {
+        return resultsOf(parseJson(bytes)).map((result) => ({ sourceKey, result }));
+      } catch (error) {
+        if (!(error instanceof CairnError)) throw error;
+        const message = error.message.replace(/^The body /, "The line ");
+        return [{ sourceKey, result: { code: error.code, message } }];
+      }
+    });
+  }
+}
+
+function placeOfMember(line: unknown, member: string, placement: Placement): Place | ImportRefusal {
+  const isObject = typeof line === "object" && line !== null && Object.hasOwn(line, member);
+  const key = isObject ? (line as Readonly<Record<string, unknown>>)[member] : undefined;
+  if (typeof key === "string" && !key.isWellFormed()) return invalid("Its key is not valid Unicode.");
+  if (typeof key === "string" || typeof key === "number")
+    return placeOfKey(Buffer.from(String(key)), placement);
+  return invalid(`It has no member ${JSON.stringify(member)} with a string or a number.`);
+}
+
+/** Returns the documents that a transaction puts. */
+function putsOf(line: unknown): ImportRecord["result"][] {
+  const ops = typeof line === "object" && line !== null && "ops" in line ? line.ops : undefined;
+  if (!Array.isArray(ops) || !ops.every(isPut)) return [invalid(NOT_PUTS)];
+  return ops.map(([, bucket, key, document]) => {
+    const place = checkedPlace({ bucket, ...splitKey(key) });
+    return isRefusal(place) ? place : { ...place, json: JSON.stringify(document) };
+  });
+}
+
+const NOT_PUTS =
+  "The line is not a transaction that only puts documents. cairn load stores other transactions, and --key-member imports plain documents.";
+
+type Put = readonly ["put", bucket: string, key: string, document: unknown];
+
+function isPut(op: unknown): op is Put {
+  if (!Array.isArray(op) || op.length !== 4) return false;
+  const [kind, bucket, key] = op as unknown[];
+  return kind === "put" && typeof bucket === "string" && typeof key === "string";
+}
+
+function invalid(message: string): ImportRefusal {
+  return { code: "TX_INVALID", message };
+}

@@ -1,0 +1,192 @@
+import { isCairnError } from "@cairn/kv";
+import {
+  type Peer,
+  type IndexAnswer,
+  clusterFindings,
+  findingText,
+  type ClusterView,
+  isMember,
+  type PastComparison,
+  type Comparison,
+  type OtherVersion,
+} from "@cairn/engine";
+import { exposedText } from "../terminal/backup-text.ts";
+import { formatTable, type TableOutput } from "../terminal/columns.ts";
+import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
+import { printable } from "../terminal/terminal.ts";
+
+/** The state of a cluster, and the comparison of its nodes if it was requested. */
+export interface ComparedView extends ClusterView {
+  readonly comparison: Comparison | undefined;
+}
+
+/** Formats the nodes of a log as a table with notes below it. `now` is in milliseconds since 1970. */
+export function formatCluster(view: ComparedView, now: number, output: TableOutput): string {
+  const isOwn = isMember(view);
+  const own = view.peers.filter(isOwn);
+  const others = view.peers.filter((peer) => !isOwn(peer));
+  const missing = view.silent.length === 0 ? "" : `, ${formatCount(view.silent.length)} did not`;
+  const answered = `${formatNumberOf(own.length, "node")} responded${missing}`;
+  const parts = [
+    `Log ${logText(view.log)}; ${answered}`,
+    ...(own.length === 0 ? [] : ["", table(own, view, now, output)]),
+  ];
+  if (others.length > 0) {
+    const rows = others.map(({ node, host, status }) => [
+      node,
+      host,
+      status.phase,
+      countOr(status.index.txId),
+      status.log.id ?? "unknown",
+    ]);
+    parts.push("", "These nodes belong to another log of the same name and were not compared:");
+    parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
+  }
+  const notes = [
+    ...clusterFindings(view, now).map(findingText),
+    ...(view.past === undefined ? [] : pastNotes(view.past)),
+    ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
+  ];
+  if (notes.length > 0) parts.push("", ...notes.map(printable));
+  return parts.join("\n");
+}
+
+function logText({ name, id, lastTxId }: ClusterView["log"]): string {
+  if (id === null || lastTxId === null) return `${name ?? "name unknown"} does not exist`;
+  return `${name} (id ${id}), transactions up to ${formatCount(lastTxId)}`;
+}
+
+function table(
+  peers: readonly Peer[],
+  { log, comparison, silent }: ComparedView,
+  now: number,
+  output: TableOutput,
+): string {
+  // Failed nodes may have another log, and joining nodes may not have one yet.
+  const differ = peers.some(({ status }) => status.log.id !== log.id);
+  const isBackedUp = peers.some(({ status }) => status.logBackup !== null);
+  const columns: (readonly [heading: string, cell: (peer: Peer) => string])[] = [
+    ["NODE", ({ node }) => node],
+    ["HOST", ({ host }) => host],
+    ["VERSION", ({ status }) => status.version],
+    ["PHASE", phaseText],
+    ["TX", ({ status }) => countOr(status.index.txId)],
+    ["BEHIND", ({ status }) => countOr(status.index.lag)],
+    [
+      "CHECKPOINT",
+      (peer) => {
+        const { last } = peer.status.checkpoints;
+        if (last === null) return noneOrUnknown(peer);
+        return `${formatCount(last.txId)}, ${formatRelative(last.takenAt, now)}`;
+      },
+    ],
+    [
+      "VERIFIED",
+      (peer) => {
+        const at = peer.status.checkpoints.lastVerified?.verifiedAt;
+        return at === undefined ? noneOrUnknown(peer) : formatRelative(at, now);
+      },
+    ],
+  ];
+  if (isBackedUp)
+    columns.push([
+      "EXPOSED",
+      ({ status: { logBackup } }) => (logBackup === null ? "unknown" : exposedText(logBackup, now)),
+    ]);
+  if (differ) columns.push(["LOG", ({ status }) => status.log.id ?? "unknown"]);
+  if (comparison !== undefined)
+    columns.push([`DIGEST AT ${comparison.txId}`, (peer) => digestText(comparison, peer)]);
+  const absent = silent.map(({ node }) =>
+    columns.map(([name]) => (name === "NODE" ? node : name === "PHASE" ? "no response" : "unknown")),
+  );
+  return formatTable(
+    columns.map(([name]) => name),
+    [...peers.map((peer) => columns.map(([, cell]) => cell(peer))), ...absent],
+    ["TX", "BEHIND"],
+    output,
+  );
+}
+
+/** A node looks at the store only once it is ready. */
+function noneOrUnknown({ status: { phase } }: Peer): string {
+  return phase === "ready" ? "none" : "unknown";
+}
+
+function countOr(count: number | null): string {
+  return count === null ? "unknown" : formatCount(count);
+}
+
+function phaseText({ status: { phase, progress, stalled } }: Peer): string {
+  if (stalled !== null) return `${phase}, stalled`;
+  if (progress === null || progress.total === 0) return phase;
+  return `${phase}, ${Math.floor((100 * progress.done) / progress.total)} %`;
+}
+
+/** How many digits of a digest are shown, which is enough to distinguish a few digests. */
+const SHOWN_DIGITS = 12;
+
+function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {
+  const { digest, error } = answers.get(instance) ?? {};
+  if (digest === undefined) return error?.code ?? "none";
+  const short = digest.digest.slice("sha256:".length).slice(0, SHOWN_DIGITS);
+  if (!compared.has(instance)) return `${short} of version ${status.index.version}`;
+  if (rebuilt === undefined || isCairnError(rebuilt)) return short;
+  if (digest.digest === rebuilt.digest) return `${short} matches the log`;
+  return checks.get(instance)?.check?.agrees === false
+    ? `${short} INDEX_CORRUPT`
+    : `${short} differs from the log`;
+}
+
+/** Returns a note on the comparison of the nodes' pasts; a difference is a finding. */
+function pastNotes({ txId, pasts, differ }: PastComparison): string[] {
+  if (differ !== undefined) return [];
+  return [`The same past at transaction ${formatCount(txId)} on ${formatNumberOf(pasts.size, "node")}.`];
+}
+
+function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string[] {
+  const { txId, answers, verdict, rebuilt, checks } = comparison;
+  const notes = peers.flatMap(({ node, instance }) => {
+    const error = answers.get(instance)?.error;
+    return error === undefined ? [] : [`${node} returned no digest. ${error.code}: ${error.message}`];
+  });
+  if (verdict.kind === "same") {
+    const nodes = formatNumberOf(verdict.nodes, "node");
+    notes.push(`The same digest at transaction ${formatCount(txId)} on ${nodes}: ${verdict.digest}`);
+  } else if (verdict.kind === "differs") {
+    notes.push(`The nodes differ at transaction ${formatCount(txId)}.`);
+  }
+  for (const other of comparison.others) notes.push(otherVersionNote(other, comparison, peers));
+  if (rebuilt === undefined) return notes;
+  if (isCairnError(rebuilt)) {
+    const hint = rebuilt.hint === undefined ? "" : ` ${rebuilt.hint}`;
+    return [...notes, `There is no rebuild to compare with. ${rebuilt.code}: ${rebuilt.message}${hint}`];
+  }
+  notes.push(`Rebuilt from ${rebuilt.basis}: ${rebuilt.digest}`);
+  for (const { node, instance } of peers) {
+    const check = checks.get(instance);
+    if (check !== undefined) notes.push(checkNote(node, check));
+  }
+  return notes;
+}
+
+/** Returns a note on nodes of another index version, whose digests cannot be compared. */
+function otherVersionNote(
+  { version, peers: same, verdict }: OtherVersion,
+  { compared }: Comparison,
+  peers: readonly Peer[],
+): string {
+  const names = same.map(({ node }) => node).join(", ");
+  const ownVersion = peers.find(({ instance }) => compared.has(instance))?.status.index.version ?? "unknown";
+  const among = { same: "They agree with one another.", differs: "They differ from one another.", none: "" };
+  const alone = same.length === 1 ? "" : ` ${among[verdict.kind]}`;
+  return `Index version ${version}, not compared with version ${ownVersion}: ${names}.${alone}`.trimEnd();
+}
+
+function checkNote(node: string, { check, error }: IndexAnswer): string {
+  if (check === undefined) {
+    return `${node} differs from the rebuild and could not check itself. ${error?.code ?? ""}: ${error?.message ?? ""}`;
+  }
+  return check.agrees
+    ? `${node} differs from the rebuild, but agrees with its own rebuild from ${check.basis}.`
+    : `${node}: INDEX_CORRUPT: its index did not match the log; the node replaced it with a rebuilt one.`;
+}

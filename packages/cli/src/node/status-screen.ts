@@ -1,0 +1,199 @@
+import { styleText } from "node:util";
+import type { Finding, LogBackupStatus, NodeStatus } from "@cairn/client";
+import { exposedText, rangeText } from "../terminal/backup-text.ts";
+import { formatFields } from "../terminal/columns.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+} from "@cairn/text";
+import { findingText } from "@cairn/engine";
+import { printable } from "../terminal/terminal.ts";
+
+type Field = readonly [name: string, value: string | null];
+
+/** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
+export function formatStatus(status: NodeStatus, { now, colors }: { now: number; colors: boolean }): string {
+  const { node, version, findings, failure, log, index, join } = status;
+  const fields: Field[] = [
+    ["Node", `${node} (Cairn ${version})`],
+    ["Phase", phaseText(status, colors)],
+    ...findings.flatMap((one) => findingFields(one, now)),
+    ["Next try", failure && nextTry(failure, now)],
+    ["Log", logText(log)],
+    ["Read from", log.backup && readerText(log.backup, now)],
+    ["Index", indexText(index, now)],
+    ["Documents", documentsText(index)],
+    ["Scrubbed", index.lastScrub && scrubText(index.lastScrub, now)],
+    ["Joined", joinText(status)],
+    // The checkpoints and indexes that the node could not use since its last start.
+    ...join.skipped.map(({ name, code, message }): Field => ["Skipped", `${name}: ${code}, ${message}`]),
+    ...join.movedAside.map(({ path, code, message }): Field => [
+      "Moved aside",
+      `${path}: ${code}, ${message}`,
+    ]),
+    ...checkpointFields(status, now),
+    ["Log backup", status.logBackup && backupText(status.logBackup, now)],
+  ];
+  // Messages quote text from outside: only the phase may contain escape sequences, which color it.
+  const shown = fields.flatMap(([name, value]): [string, string][] =>
+    value === null ? [] : [[name, name === "Phase" ? value : printable(value)]],
+  );
+  return formatFields(shown);
+}
+
+const PHASE_COLORS = {
+  ready: "green",
+  restoring: "yellow",
+  replaying: "yellow",
+  stopping: "yellow",
+  failed: "red",
+} as const;
+
+function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): string {
+  const name = colors ? styleText(PHASE_COLORS[phase], phase, { validateStream: false }) : phase;
+  if (phase === "ready") {
+    return join.readyAfterMs === null
+      ? name
+      : `${name} (${formatDuration(join.readyAfterMs)} after it started)`;
+  }
+  if (progress === null) return name;
+  const { unit, done, total, etaMs } = progress;
+  // A failed node makes progress only by retrying.
+  const doing = phase === "failed" ? `${name}, retrying` : name;
+  const amounts =
+    unit === "bytes"
+      ? `${formatBytes(done)} of ${formatBytes(total)}`
+      : `${formatCount(done)} of ${formatNumberOf(total, "transaction")}`;
+  const percent = total > 0 ? ` (${Math.floor((100 * done) / total)} %)` : "";
+  return `${doing}: ${amounts}${percent}${etaMs === null ? "" : `, about ${formatDuration(etaMs)} left`}`;
+}
+
+const SEVERITY_NAMES = { failing: "Failing", attention: "Attention", notice: "Notice" } as const;
+
+function findingFields({ severity, since, hint, ...said }: Finding, now: number): Field[] {
+  const when = since === null ? "" : ` (since ${formatTime(since)}, ${formatRelative(since, now)})`;
+  return [
+    [SEVERITY_NAMES[severity], findingText({ severity, since, hint: null, ...said }) + when],
+    ["", hint],
+  ];
+}
+
+function nextTry({ retries, nextTryAt }: NonNullable<NodeStatus["failure"]>, now: number): string {
+  if (nextTryAt !== null) return formatRelative(nextTryAt, now);
+  return retries ? "as soon as the node notices a change" : "none: the node has halted until it is restarted";
+}
+
+function logText(log: NodeStatus["log"]): string {
+  const { name, location, id, firstTxId, lastTxId } = log;
+  const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
+  return lastTxId === null || firstTxId === null
+    ? `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`
+    : `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
+}
+
+function readerText(
+  { location, newestSegmentAt: at }: NonNullable<NodeStatus["log"]["backup"]>,
+  now: number,
+): string {
+  const newest =
+    at === null ? "" : `; its newest segment was written at ${formatTime(at)}, ${formatRelative(at, now)}`;
+  return `the log backup in ${location}${newest}`;
+}
+
+function logState({ id, reachable, exists }: NodeStatus["log"]): string {
+  if (exists === false) return id === null ? "not begun yet" : "no longer exists";
+  if (reachable === null) return "not queried yet";
+  // For an unknown range of transactions: the log is empty, or the server's response describes no log.
+  if (reachable) return exists === true ? "empty" : "cannot be read";
+  return "unreachable";
+}
+
+function indexText({ txId, txTime, lag }: NodeStatus["index"], now: number): string {
+  if (txId === null) return "not open";
+  const time = txTime === null ? "" : ` of ${formatTime(txTime)}, ${formatRelative(txTime, now)}`;
+  const behind = lag === null ? "" : lag === 0 ? "; up to date" : `; ${formatCount(lag)} behind`;
+  return `transaction ${formatCount(txId)}${time}${behind}`;
+}
+
+function documentsText({ documents, bytes }: NodeStatus["index"]): string {
+  if (documents === null || bytes === null) return "unknown until the index is open";
+  return `${formatCount(documents)} in ${formatBytes(bytes)}`;
+}
+
+function scrubText(
+  { at, durationMs, bytes }: NonNullable<NodeStatus["index"]["lastScrub"]>,
+  now: number,
+): string {
+  const compared =
+    bytes === 0
+      ? "none, because the index has no tables yet"
+      : `${formatBytes(bytes)} in ${formatDuration(durationMs)}`;
+  return `${compared}, ${formatRelative(at, now)}`;
+}
+
+function joinText({ phase, join }: NodeStatus): string {
+  const hasBegun = join.restoredFrom !== null || join.replayed > 0 || join.readyAfterMs !== null;
+  if (!hasBegun && (phase === "restoring" || phase === "failed")) return "not yet";
+  const replayed = `${join.replayed === 0 ? "nothing" : formatNumberOf(join.replayed, "transaction")} replayed`;
+  if (join.restoredFrom === null) return `without a checkpoint, ${replayed}`;
+  const { name, store } = join.restoredFrom;
+  return `from ${name} in ${store}, ${replayed}`;
+}
+
+function took(ms: number | null): string {
+  return ms === null ? "" : `, in ${formatDuration(ms)}`;
+}
+
+function checkpointFields({ checkpoints, join }: NodeStatus, now: number): Field[] {
+  const { last, lastSaved: saved, lastVerified: verified, running, skipped, nextCheckAt } = checkpoints;
+  return [
+    [
+      "Checkpoint",
+      last === null
+        ? noneKnown(join, checkpoints)
+        : `${last.name}, ${formatBytes(last.bytes)}, ${formatDuration(last.ageMs)} old`,
+    ],
+    ["Saved here", saved && `${saved.name}${took(saved.durationMs)}, ${formatRelative(saved.at, now)}`],
+    [
+      "Verified",
+      verified &&
+        `${verified.name}, by ${verified.node}${took(verified.durationMs)}, ${formatDuration(verified.ageMs)} ago`,
+    ],
+    [
+      "Saving",
+      running &&
+        `${running.step}, ${formatBytes(running.bytes)}, for ${formatDuration(Math.max(0, now - Date.parse(running.startedAt)))}`,
+    ],
+    [
+      "Not due",
+      skipped?.reason === "short-tail" ? `${skipped.because} (${formatRelative(skipped.at, now)})` : null,
+    ],
+    ["Next check", nextCheckAt && formatRelative(nextCheckAt, now)],
+  ];
+}
+
+function backupText(backup: LogBackupStatus, now: number): string {
+  const { covered, segments, bytes, lastFailure } = backup;
+  const held =
+    covered === null || segments === null || bytes === null
+      ? `unknown until ${lastFailure === null ? "the first look" : "a look succeeds"}`
+      : covered.length === 0
+        ? "nothing"
+        : `${covered.map(rangeText).join(", ")} in ${formatNumberOf(segments, "segment")}, ${formatBytes(bytes)}`;
+  return `${held}; exposed: ${exposedText(backup, now)}`;
+}
+
+/** Returns the reason why no checkpoint is shown. */
+function noneKnown(
+  { readyAfterMs }: NodeStatus["join"],
+  { lastCheckAt, nextCheckAt, running }: NodeStatus["checkpoints"],
+): string {
+  if (readyAfterMs === null) return "unknown until the node is ready";
+  // Without a checkpointer, a node never looks at the store.
+  const willLook = lastCheckAt === null && (nextCheckAt !== null || running !== null);
+  return willLook ? "unknown until the node has looked at the store" : "none yet";
+}

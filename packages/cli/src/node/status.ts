@@ -1,0 +1,153 @@
+import { timeoutSignal } from "@cairn/client/protocol";
+import { CairnError, isCairnError, wait } from "@cairn/kv";
+import type { NodeStatus } from "@cairn/client";
+import { requireConfig } from "@cairn/config";
+import { command, type CommandRun } from "../options/command.ts";
+import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
+import { readConfiguration } from "../options/configuration.ts";
+import { countValue, durationValue, flag, type OptionValues } from "../options/option-specs.ts";
+import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { type ComparedView, formatCluster } from "./cluster-screen.ts";
+import { formatStatus } from "./status-screen.ts";
+import { redraw } from "../terminal/redraw.ts";
+import { printable, type Terminal } from "../terminal/terminal.ts";
+import { openLog } from "../places/configured-system.ts";
+import {
+  type OpenedCluster,
+  requireNodes,
+  requireWorking,
+  viewCluster,
+  writeCluster,
+} from "./status-cluster.ts";
+
+const POLL_INTERVAL_MS = 100;
+/** The default timeout. It is longer than the two seconds for which a node waits for its log before it responds. */
+const DEFAULT_TIMEOUT_MS = 3_000;
+const EMBEDDED_LOG = "cairn.embedded/->tx-log";
+
+const WATCH_INTERVAL_MS = 2_000;
+const OF_CLUSTER = { implies: { cluster: true } } as const;
+
+const STATUS_OPTIONS = {
+  ...NODE_OPTIONS,
+  wait: durationValue("wait at most this long for the node to become ready and read its log", 1),
+  watch: {
+    ...flag(
+      "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
+    ),
+    conflicts: ["json", "wait", "digest", "rebuild", "expect"],
+  },
+  cluster: flag("query all nodes that have the configured log open; the options below imply it"),
+  digest: { ...flag("compare their indexes at one transaction"), ...OF_CLUSTER },
+  rebuild: {
+    ...flag("like --digest, and compare the nodes with a rebuild from the log even if they all agree"),
+    implies: { cluster: true, digest: true } as const,
+  },
+  expect: {
+    ...countValue("<nodes>", "exit with 1 if fewer nodes of the log respond than this", 1),
+    ...OF_CLUSTER,
+  },
+  timeout: { ...durationValue("how long to wait for nodes (default: PT3S)", 1), ...OF_CLUSTER },
+};
+
+type StatusRun = CommandRun<OptionValues<typeof STATUS_OPTIONS>>;
+
+export const addStatus = command({
+  syntax: "status",
+  description: "Show the status of a node, or of all nodes of a log",
+  examples: [
+    "cairn status",
+    "cairn status --wait PT1M && echo ready",
+    "cairn status --watch",
+    "cairn status --json --url http://10.0.0.7:3000",
+    "cairn status --cluster --digest -f cairn.edn",
+  ],
+  options: STATUS_OPTIONS,
+  async act(run) {
+    const {
+      cluster: isCluster,
+      watch: isWatched,
+      expect,
+      timeout: timeoutMs = DEFAULT_TIMEOUT_MS,
+    } = run.options;
+    if (isWatched && run.terminal.stdout.isTTY !== true)
+      throw new UsageError(
+        "--watch requires a terminal.",
+        "In a pipe, run cairn status --json as often as you need the status.",
+      );
+    const cluster = isCluster ? await openCluster(run) : undefined;
+    const view = cluster && ((signal?: AbortSignal) => viewCluster(run, cluster, timeoutMs, signal));
+    if (view === undefined && isCluster)
+      run.notice(
+        "An embedded log has a single node and connects no others, so only the node at --url is shown.",
+      );
+    if (isWatched) return await watch(run, view);
+    if (view !== undefined) return await writeCluster(run, await view(), expect);
+    const status = await readStatus(await openNode(run), run.options.wait);
+    await run.answer(status, statusText(status, run.terminal));
+    requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
+    requireNodes(1, expect);
+  },
+});
+
+/** Undefined if the log connects no nodes: an embedded log belongs to a single node, which has it locked. */
+async function openCluster(run: StatusRun): Promise<OpenedCluster | undefined> {
+  const config = requireConfig(await readConfiguration(run.options, run.terminal));
+  if (config.txLog.id === EMBEDDED_LOG) return undefined;
+  const { log, system } = await openLog(run);
+  return log.peers && { log, system, peers: log.peers };
+}
+
+/** What does not respond now may do so again. */
+async function watch(
+  run: StatusRun,
+  view: ((signal: AbortSignal) => Promise<ComparedView>) | undefined,
+): Promise<void> {
+  const { terminal } = run;
+  const node = view === undefined ? await openNode(run) : undefined;
+  await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
+    try {
+      return view === undefined
+        ? statusText((await node?.json({ path: "/status", signal })) as NodeStatus, terminal)
+        : formatCluster(await view(signal), Date.now(), terminal.stdout);
+    } catch (error) {
+      if (!isCairnError(error) || (view === undefined && !(error instanceof NoAnswerError))) throw error;
+      return printable(`${error.code}: ${error.message}`);
+    }
+  });
+}
+
+function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
+  const colors = stdout.isTTY === true && env["NO_COLOR"] === undefined;
+  return formatStatus(status, { now: Date.now(), colors });
+}
+
+/**
+ * Reads the status. With `waitMs`, first waits until the node is ready and can read its log, because an unreachable log
+ * may be a different one when it responds again; throws `NOT_READY` if that takes longer.
+ */
+async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
+  if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
+  // The signal also ends a request: a node whose log is unreachable takes seconds to respond, and a frozen node never does.
+  const signal = timeoutSignal(waitMs);
+  let last: NodeStatus | undefined;
+  for (;;) {
+    try {
+      last = (await node.json({ path: "/status", signal })) as NodeStatus;
+      if (last.phase === "ready" && last.log.reachable !== false) return last;
+      const isOver = last.phase === "failed" && last.failure?.retries !== true;
+      if (isOver || signal.aborted) throw notReady(last);
+    } catch (error) {
+      // A node that does not respond yet may be about to start.
+      if (!(error instanceof NoAnswerError)) throw error;
+      if (signal.aborted) throw last === undefined ? error : notReady(last);
+    }
+    await wait(POLL_INTERVAL_MS);
+  }
+}
+
+function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
+  const longer = "Wait longer: cairn status shows its progress.";
+  return new CairnError("NOT_READY", `${node}: ${message}`, hint ?? longer);
+}

@@ -1,0 +1,109 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { CairnError, isCairnError } from "@cairn/kv";
+import {
+  type System,
+  closeStores,
+  type AskedLog,
+  type Beginning,
+  lookBeforeBeginning,
+  type LogIdentity,
+  readLogIdentity,
+  type TxLog,
+} from "@cairn/engine";
+import { createSystem, requireConfig } from "@cairn/config";
+import type { CommandRun } from "../options/command.ts";
+import { type ConfigurationOptions, readConfiguration } from "../options/configuration.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { withAwaitedStores } from "./awaited-store.ts";
+
+export type ConfiguredRun = CommandRun<ConfigurationOptions>;
+
+/** Creates the parts of the configured node without starting any of them. The stores are closed with the run. */
+export async function openSystem(run: ConfiguredRun): Promise<System> {
+  const config = requireConfig(await readConfiguration(run.options, run.terminal));
+  const onNotice = (notice: string): void => run.notice(notice);
+  for (const notice of config.notices) onNotice(notice);
+  const system = withAwaitedStores(await createSystem(config, { onNotice }), run.terminal);
+  run.defer(() => closeStores(system));
+  return system;
+}
+
+/** A configured log, and the other parts of its node. */
+export interface ConfiguredLog {
+  readonly log: TxLog;
+  readonly system: System;
+}
+
+/** Opens the configured log, and prints its problems as notices. It is closed with the run, like the stores. */
+export async function openLog(run: ConfiguredRun, opened?: System): Promise<ConfiguredLog> {
+  const system = opened ?? (await openSystem(run));
+  const log = await system.openTxLog({ signal: new AbortController().signal });
+  run.defer(() => log.close());
+  for (const { code, message, hint } of await inspected(log)) run.notice(`${code}: ${message} ${hint ?? ""}`);
+  return { log, system };
+}
+
+/** Returns none if the log does not respond, because whatever comes next will then fail in the same way. */
+async function inspected(log: TxLog): Promise<readonly CairnError[]> {
+  try {
+    return (await log.inspect?.()) ?? [];
+  } catch (error) {
+    if (isCairnError(error)) return [];
+    throw error;
+  }
+}
+
+/** Throws `NOT_FOUND` for a log that does not exist; the stores and other nodes show whether it once existed. */
+export async function requireIdentity(log: TxLog, system: System): Promise<LogIdentity> {
+  const identity = await readLogIdentity(log);
+  if (identity === undefined) throw await noLog(log, system);
+  return identity;
+}
+
+export async function noLog(log: AskedLog, system: System): Promise<CairnError> {
+  const message = `There is no log "${log.name}" there`;
+  let found: Beginning;
+  try {
+    found = await lookBeforeBeginning(log, system);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    return new CairnError(
+      "NOT_FOUND",
+      `${message}.`,
+      `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
+    );
+  }
+  const { holders, cure, override, unknown } = found;
+  if (holders.length > 0) {
+    const hint = `Check the log's address and name. ${cure} ${override}`;
+    return new CairnError("NOT_FOUND", `${message}, but ${holders.join("; ")}.`, hint);
+  }
+  const doubts = unknown.map((one) => ` It is unknown whether there was one: ${one.code}: ${one.message}`);
+  return new CairnError(
+    "NOT_FOUND",
+    `${message} yet.`,
+    `Start a node: the first node that starts creates the log.${doubts.join("")}`,
+  );
+}
+
+/** Throws `LOG_READ_ONLY` if the configured log is read from its backup, so that no log can be begun in its place. */
+export function requireLogItself({ backup }: TxLog): void {
+  if (backup === undefined) return;
+  throw new CairnError(
+    "LOG_READ_ONLY",
+    `This configuration reads the log from its backup in ${backup.location}, so no log can be begun with it.`,
+    "Nothing was changed. Run the command with the configuration of a node that has access to the log itself (-f FILE); nodes that read the backup follow the new log.",
+  );
+}
+
+/** Returns the store to which the configured node saves. */
+export function savingStore(system: Pick<System, "checkpointer"> | undefined): CheckpointStore {
+  if (system?.checkpointer === undefined) throw noStore();
+  return system.checkpointer.store;
+}
+
+export function noStore(
+  hint = "Name a folder of checkpoints or the path of a checkpoint, or s3://bucket/prefix.",
+): UsageError {
+  return new UsageError("The configuration has no checkpoint store.", hint);
+}

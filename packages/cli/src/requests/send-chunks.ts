@@ -1,0 +1,209 @@
+import { CairnError, isCairnError, wait } from "@cairn/kv";
+import { NDJSON, formatCount } from "@cairn/text";
+import type { NdjsonChunk } from "./ndjson-chunks.ts";
+import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
+
+export interface SendProgress {
+  readonly transactions: number;
+  readonly lastTxId: number | undefined;
+  /** The number of bytes of the source that have been acknowledged or skipped. */
+  readonly bytes: number;
+  /** The number of the line with which to continue. */
+  readonly nextLine: number;
+}
+
+/** A line whose transaction is stored, but was aborted. */
+export interface AbortedLine {
+  readonly line: number;
+  readonly txId: number;
+  readonly reason: string;
+}
+
+/** The options for {@link sendChunks}. */
+export interface SendOptions {
+  readonly fromLine: number;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: SendProgress) => void;
+  /** Called with the error of a request before its lines are sent again for the first time. */
+  readonly onRetry: (error: CairnError) => void;
+  /** Called for a line that cannot be stored; sending goes on, so all lines need ids. If missing, sending ends. */
+  readonly onRefused?: (line: number, error: NodeError) => Promise<void>;
+  /**
+   * Called with the number of aborted transactions of a chunk, and at most 10,000 of their lines. If present, each
+   * chunk is indexed before the next is sent.
+   */
+  readonly onAborted?: ((count: number, lines: readonly AbortedLine[]) => Promise<void>) | undefined;
+  /** Returns the error to throw for one that ends the sending. */
+  readonly onStop?: (error: unknown, chunk: NdjsonChunk, progress: SendProgress) => unknown;
+}
+
+const RETRY_FOR_MS = 30_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/**
+ * Sends chunks of NDJSON in order, one request at a time, and prepares the next one meanwhile. Ends early, without an
+ * error, when the signal is aborted. Lines are sent again only if that cannot store them twice.
+ */
+export async function sendChunks(
+  client: NodeClient,
+  chunks: AsyncIterable<NdjsonChunk>,
+  options: SendOptions,
+): Promise<SendProgress> {
+  let progress: SendProgress = {
+    transactions: 0,
+    lastTxId: undefined,
+    bytes: 0,
+    nextLine: options.fromLine,
+  };
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    let next = iterator.next();
+    for (;;) {
+      const { value: chunk, done } = await next;
+      if (done === true || options.signal.aborted) return progress;
+      next = iterator.next();
+      // A read error is handled in the next iteration, not while this chunk is being sent.
+      next.catch(() => undefined);
+      const result = await sendChunk(client, chunk, progress, options);
+      progress = {
+        transactions: progress.transactions + result.accepted,
+        lastTxId: result.lastTxId ?? progress.lastTxId,
+        bytes: chunk.end,
+        nextLine: chunk.firstLine + chunk.lines,
+      };
+      options.onProgress(progress);
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+interface BatchAnswer {
+  readonly accepted: number;
+  readonly lastTxId: number | null;
+  readonly aborted?: number;
+  readonly abortedLines?: readonly AbortedLine[];
+}
+
+/** Sends a chunk, and the lines after each refused one as another chunk. */
+async function sendChunk(
+  client: NodeClient,
+  chunk: NdjsonChunk,
+  progress: SendProgress,
+  options: SendOptions,
+): Promise<BatchAnswer> {
+  let rest: NdjsonChunk = chunk;
+  let accepted = 0;
+  let lastTxId: number | null = null;
+  while (rest.lines > 0) {
+    try {
+      const answer = await sendWithRetries(client, rest, options);
+      await noteAborted(answer, options);
+      return { accepted: accepted + answer.accepted, lastTxId: answer.lastTxId ?? lastTxId };
+    } catch (error) {
+      if (error instanceof NodeError) await noteAborted(error.details, options);
+      const refusal = options.onRefused === undefined ? undefined : refusalOf(error);
+      if (refusal === undefined) throw options.onStop?.(error, chunk, progress) ?? error;
+      await options.onRefused?.(refusal.line, refusal.error);
+      accepted += refusal.accepted;
+      lastTxId = refusal.lastTxId ?? lastTxId;
+      rest = after(rest, refusal.line);
+    }
+  }
+  return { accepted, lastTxId };
+}
+
+async function noteAborted(
+  { aborted = 0, abortedLines = [] }: Partial<BatchAnswer>,
+  { onAborted }: SendOptions,
+): Promise<void> {
+  if (aborted > 0) await onAborted?.(aborted, abortedLines);
+}
+
+/** The codes of errors that concern the content of a line. Sending the line again would not help. */
+const REFUSALS = ["TX_INVALID", "TX_TOO_LARGE", "REQUEST_INVALID"] as const;
+
+/** The status of the response to lines that did not arrive in time, which does not concern the content of any. */
+const LATE = 408;
+
+function refusalOf(
+  error: unknown,
+): { line: number; accepted: number; lastTxId: number | null; error: NodeError } | undefined {
+  if (!(error instanceof NodeError) || !REFUSALS.some((code) => code === error.code)) return undefined;
+  if (error.status === LATE) return undefined;
+  const { line, accepted = 0, lastTxId = null } = error.details as Partial<BatchAnswer> & { line?: number };
+  return line === undefined ? undefined : { line, accepted, lastTxId, error };
+}
+
+function after(chunk: NdjsonChunk, line: number): NdjsonChunk {
+  let at = 0;
+  for (let passed = chunk.firstLine; passed <= line; passed += 1) {
+    const feed = chunk.bytes.indexOf("\n", at);
+    at = feed < 0 ? chunk.bytes.length : feed + 1;
+  }
+  const passed = line + 1 - chunk.firstLine;
+  return { ...chunk, bytes: chunk.bytes.subarray(at), firstLine: line + 1, lines: chunk.lines - passed };
+}
+
+async function sendWithRetries(
+  client: NodeClient,
+  chunk: NdjsonChunk,
+  { signal, onRetry, onAborted }: SendOptions,
+): Promise<BatchAnswer> {
+  const deadline = Date.now() + RETRY_FOR_MS;
+  let isRepeated = false;
+  for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
+    try {
+      return await send(client, chunk, onAborted !== undefined);
+    } catch (error) {
+      const isInTime = Date.now() + pause < deadline && !signal.aborted;
+      if (!isInTime || !mayRepeat(error, chunk)) throw error;
+      if (!isRepeated) onRetry(error);
+      isRepeated = true;
+      await wait(pause);
+    }
+  }
+}
+
+async function send(client: NodeClient, chunk: NdjsonChunk, awaits: boolean): Promise<BatchAnswer> {
+  const answer = await client.json({
+    method: "POST",
+    path: "/api/v1/tx/batch",
+    query: { "first-line": chunk.firstLine, ...(awaits ? { await: true, timeout: "PT1H" } : {}) },
+    body: chunk.bytes,
+    headers: { "content-type": NDJSON },
+  });
+  return answer as BatchAnswer;
+}
+
+/** True if nothing of the chunk was stored, or if every line has an id and is applied only once. */
+function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
+  if (error instanceof NoAnswerError) return !error.sent || everyLineHasId(chunk);
+  if (!(error instanceof NodeError)) return false;
+  const isTemporary =
+    error.status === LATE || isCairnError(error, "NOT_READY") || isCairnError(error, "LOG_UNREACHABLE");
+  return isTemporary && everyLineHasId(chunk);
+}
+
+function everyLineHasId({ bytes }: NdjsonChunk): boolean {
+  return bytes
+    .toString("utf8")
+    .split("\n")
+    .every((line) => line.trim() === "" || hasId(line));
+}
+
+function hasId(line: string): boolean {
+  try {
+    const transaction = JSON.parse(line) as unknown;
+    return transaction !== null && typeof transaction === "object" && "id" in transaction;
+  } catch {
+    return false;
+  }
+}
+
+/** Formats how long the work took, and its rate. */
+export function pace(items: number, seconds: number): string {
+  const rate = formatCount(items / Math.max(seconds, 0.001));
+  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s (${rate}/s)`;
+}

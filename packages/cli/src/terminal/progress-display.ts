@@ -1,0 +1,90 @@
+import cliProgress from "cli-progress";
+import { formatBytes, formatDuration } from "@cairn/text";
+import type { Output } from "./terminal.ts";
+
+/** A bar if the output is a terminal and the total is known, and otherwise a line every few seconds. */
+export interface ProgressDisplay {
+  /** Shows the progress; `note` is printed after the amounts. */
+  update(done: number, note: string): void;
+  stop(): void;
+}
+
+const LINE_EVERY_MS = 5000;
+
+export type FormatAmount = (amount: number) => string;
+
+/** `total` is undefined if unknown. Amounts are in bytes unless `format` writes another unit. */
+export function showProgress(
+  output: Output,
+  verb: string,
+  total: number | undefined,
+  now: () => number = Date.now,
+  format: FormatAmount = formatBytes,
+): ProgressDisplay {
+  return output.isTTY === true && total !== undefined && total > 0
+    ? showBar(output, verb, total, format)
+    : showLines(output, verb, total, now, format);
+}
+
+function showBar(output: Output, verb: string, total: number, format: FormatAmount): ProgressDisplay {
+  const bar = new cliProgress.SingleBar({
+    stream: output,
+    format: `${verb} {bar} {percentage} % | {note} | {rate} | ETA {eta_formatted}`,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    barsize: 24,
+    hideCursor: true,
+    clearOnComplete: true,
+    fps: 8,
+    etaBuffer: 50,
+  });
+  const begun = Date.now();
+  bar.start(total, 0, { note: "", rate: "" });
+  return {
+    update(done, note) {
+      bar.update(done, { note, rate: rateText(done, Date.now() - begun, format) });
+    },
+    stop() {
+      bar.stop();
+    },
+  };
+}
+
+function showLines(
+  output: Output,
+  verb: string,
+  total: number | undefined,
+  now: () => number,
+  format: FormatAmount,
+): ProgressDisplay {
+  const begun = now();
+  let last = begun;
+  return {
+    update(done, note) {
+      const at = now();
+      if (at - last < LINE_EVERY_MS) return;
+      last = at;
+      output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
+    },
+    stop() {
+      // There is no bar to remove, and the lines stay.
+    },
+  };
+}
+
+function progressLine(
+  done: number,
+  total: number | undefined,
+  elapsedMs: number,
+  format: FormatAmount,
+): string {
+  const rate = rateText(done, elapsedMs, format);
+  if (total === undefined || total === 0) return `${format(done)} at ${rate}`;
+  const left = done === 0 ? "" : `, about ${formatDuration((elapsedMs * (total - done)) / done)} left`;
+  const percent = Math.floor((100 * done) / total);
+  return `${format(done)} of ${format(total)} (${percent} %) at ${rate}${left}`;
+}
+
+function rateText(done: number, elapsedMs: number, format: FormatAmount): string {
+  return `${format(elapsedMs === 0 ? 0 : (1000 * done) / elapsedMs)}/s`;
+}

@@ -1,0 +1,18 @@
+import type { DocumentVersion } from "@cairn/engine";
+import { formatTable, shorten } from "./columns.ts";
+import { formatTime } from "@cairn/text";
+import type { Output } from "./terminal.ts";
+
+/** A version of a document, with the document as a parsed JSON value. */
+export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
+
+const WIDEST_DOCUMENT = 200;
+
+export function versionTable(versions: readonly ParsedVersion[], output: Output): string {
+  const rows = versions.map(({ revision, txTime, deleted, document }) => [
+    String(revision),
+    formatTime(txTime),
+    deleted ? "(deleted)" : shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+  ]);
+  return formatTable(["REVISION", "TIME", "DOCUMENT"], rows, ["REVISION"], output);
+}

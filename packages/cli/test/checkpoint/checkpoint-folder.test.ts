@@ -1,0 +1,315 @@
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
+import { filesystemStore, type Manifest, markDamaged } from "@cairn/checkpoint";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { sealedManifest } from "@cairn/test-support/stores/sealed-manifest";
+import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
+import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+
+let dir = "";
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "cairn-cli-"));
+});
+
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+function run(...argv: string[]): Promise<CommandResult> {
+  return cairn(["checkpoint", ...argv], new CapturedTerminal({ cwd: dir }));
+}
+
+/** Saves a checkpoint of each transaction into the folder `store`. Returns the names, oldest first. */
+function saveCheckpoints(...txIds: number[]): Promise<string[]> {
+  return saveTo(join(dir, "store"), txIds);
+}
+
+/** Changes one byte in the middle of a checkpoint's archive. */
+async function damage(name: string): Promise<void> {
+  const archive = join(dir, "store", `${name}.tar`);
+  const bytes = await readFile(archive);
+  bytes[512 + 3] = (bytes[512 + 3] ?? 0) ^ 1;
+  await writeFile(archive, bytes);
+}
+
+async function changeManifest(name: string, change: (manifest: Manifest) => Manifest): Promise<void> {
+  const file = join(dir, "store", `${name}.json`);
+  await writeFile(file, sealedManifest(change(JSON.parse(await readFile(file, "utf8")) as Manifest)));
+}
+
+describe("checkpoints in a folder", () => {
+  test("are listed newest first, even in JSON", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    const { code, stdout } = await run("list", "store");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^NAME +TX +DOCUMENTS +SIZE +TAKEN +NODE\n/);
+    expect(stdout.indexOf(newer)).toBeLessThan(stdout.indexOf(older));
+    const json = (await run("list", "store", "--json")).stdout.trim().split("\n");
+    expect(json.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { name: newer, txId: 12, logId: "log-1" },
+      { name: older, txId: 5 },
+    ]);
+  });
+
+  test("cannot send control characters to the terminal through their manifests", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    const evil = "a\u001B[2J\u0007";
+    await changeManifest(newer, (manifest) => ({ ...manifest, node: evil }));
+    await changeManifest(older, (manifest) => ({
+      ...manifest,
+      format: { ...manifest.format, archive: evil },
+    }));
+    const outputs = [
+      await run("list", "store"),
+      await run("show", join("store", newer)),
+      await run("verify", join("store", older), "--no-mark"),
+      await run("restore", join("store", older), "-o", "restored"),
+    ];
+    const text = outputs.map(({ stdout, stderr }) => stdout + stderr).join("");
+    expect(text).not.toMatch(/[^\P{Cc}\n]/u);
+    expect(text).toContain("a\\u001b[2J\\u0007");
+  });
+
+  test("that are unusable are reported together with the usable ones", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    await rm(join(dir, "store", `${newer}.tar`));
+    await copyFile(join(dir, "store", `${older}.json`), join(dir, "store", "notes.txt"));
+    const { code, stdout, stderr } = await run("list", "store");
+    expect(code).toBe(0);
+    expect(stdout).toContain(older);
+    expect(stdout).not.toContain(newer);
+    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_INCOMPLETE`);
+  });
+
+  test("are shown: either the newest in the folder, or the one whose file is named", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    expect((await run("show", "./store")).stdout).toContain(newer);
+    for (const ending of ["", ".json", ".tar"]) {
+      expect((await run("show", `store/${older}${ending}`)).stdout).toMatch(new RegExp(`Name +${older}\n`));
+    }
+    expect(JSON.parse((await run("show", `store/${older}`, "--json")).stdout)).toMatchObject({ txId: 5 });
+  });
+
+  test.each([
+    ["show", "store/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e"],
+    ["restore", "store", "--name", "checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "-o", "out"],
+  ])("that do not exist are reported as CHECKPOINT_NOT_FOUND: %s", async (...argv) => {
+    await saveCheckpoints(5);
+    const { code, stderr } = await run(...argv);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: There is no checkpoint checkpoint-7-/);
+  });
+
+  test("result in an error, not an empty list, if the folder does not exist", async () => {
+    for (const argv of [
+      ["list", "nowhere"],
+      ["show", "./nowhere"],
+      ["restore", "nowhere", "-o", "out"],
+    ]) {
+      expect(await run(...argv)).toMatchObject({ code: 1, stderr: expect.stringMatching(/^NOT_FOUND: /) });
+    }
+  });
+});
+
+describe("checkpoint restore", () => {
+  test("writes the files of the newest or the named one, and nothing else", async () => {
+    const [older = ""] = await saveCheckpoints(5, 12);
+    const { code, stdout } = await run("restore", "store", "-o", "newest");
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        /^restored .*transaction 12.* to newest: \d files, [\d.]+ (B|KiB), all verified\n$/,
+      ),
+    ]);
+    expect(await readFile(join(dir, "newest", "STATE"), "utf8")).toBe("state 12\n");
+    await run("restore", "store", "--name", older, "-o", "nested/older");
+    await run("restore", `store/${older}.tar`, "-o", "same", "--json");
+    for (const target of ["nested/older", "same"]) {
+      expect(await readFile(join(dir, target, "STATE"), "utf8")).toBe("state 5\n");
+    }
+    expect((await readdir(dir)).filter((name) => name.startsWith("."))).toEqual([]);
+    expect(await readdir(join(dir, "nested"))).toEqual(["older"]);
+  });
+
+  test("skips a damaged newest checkpoint, and reports it", async () => {
+    const [, newer = ""] = await saveCheckpoints(5, 12);
+    await damage(newer);
+    const { code, stderr } = await run("restore", "store", "-o", "out");
+    expect(code).toBe(0);
+    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT`);
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
+  });
+
+  test("passes over a checkpoint that is marked as damaged, as its dry run does, unless no other one can be restored", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    await markDamaged(filesystemStore({ path: join(dir, "store") }), [newer], "n");
+    const planned = await run("restore", "store", "-o", "out", "--dry-run");
+    expect(planned.stdout).toMatch(new RegExp(`would restore +${older} `));
+    expect(planned.stdout).toMatch(new RegExp(`older +${newer} .*It is marked as damaged`));
+    const { code, stderr } = await run("restore", "store", "-o", "out");
+    expect(code).toBe(0);
+    expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT: ${newer} is marked as damaged.`);
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
+    for (const name of await readdir(join(dir, "store")))
+      if (name.startsWith(older)) await rm(join(dir, "store", name));
+    expect((await run("restore", "store", "-o", "last")).code).toBe(0);
+    expect(await readFile(join(dir, "last", "STATE"), "utf8")).toBe("state 12\n");
+  });
+
+  test("names no checkpoint that is marked as damaged as the oldest one to choose", async () => {
+    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
+    await markDamaged(filesystemStore({ path: join(dir, "store") }), [older], "n");
+    for (const dryRun of [[], ["--dry-run"]]) {
+      const { code, stderr } = await run("restore", "store", "--at-tx", "3", "-o", "out", ...dryRun);
+      expect([code, stderr]).toEqual([1, expect.stringContaining("ends at or before transaction 3.")]);
+      expect(stderr).not.toContain(`the oldest checkpoint is ${older}`);
+      if (dryRun.length === 0) expect(stderr).toContain(`the oldest checkpoint is ${newer}`);
+    }
+  });
+
+  test("of a damaged checkpoint requested by name restores nothing", async () => {
+    const [name = ""] = await saveCheckpoints(5);
+    await damage(name);
+    const { code, stderr } = await run("restore", "store", "--name", name, "-o", "out");
+    expect([code, stderr]).toEqual([1, expect.stringContaining("CHECKPOINT_CORRUPT")]);
+    expect((await readdir(dir)).toSorted()).toEqual(["store"]);
+  });
+
+  test("does not replace a mount point", async () => {
+    await saveCheckpoints(5);
+    const { code, stderr } = await run("restore", "store", "-o", "/");
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/^CONFIG_INVALID: .*mount point/)]);
+  });
+
+  test("never writes into a directory that is not empty", async () => {
+    await saveCheckpoints(5);
+    await mkdir(join(dir, "out"));
+    await writeFile(join(dir, "out", "mine"), "precious");
+    const { code, stderr } = await run("restore", "store", "-o", "out");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: /)]);
+    expect(await readdir(join(dir, "out"))).toEqual(["mine"]);
+  });
+
+  test("--at-tx uses the newest checkpoint at or before a transaction, and falls back to the next older one", async () => {
+    const [, second = ""] = await saveCheckpoints(5, 8, 12);
+    const { stderr: notice } = await run("restore", "store", "--at-tx", "11", "-o", "out");
+    expect(notice).toMatch(/^notice: .* before transaction 11: .*, and no log backup .*\n$/);
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 8\n");
+    await damage(second);
+    const { stderr } = await run("restore", "store", "--at-tx", "8", "-o", "older");
+    expect(stderr).toContain(`skipped ${second}: CHECKPOINT_CORRUPT`);
+    expect(await readFile(join(dir, "older", "STATE"), "utf8")).toBe("state 5\n");
+  });
+
+  test("--at-tx before the oldest checkpoint names the oldest", async () => {
+    const [oldest = ""] = await saveCheckpoints(5, 12);
+    const { code, stderr } = await run("restore", "store", "--at-tx", "4", "-o", "out");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: No usable checkpoint .* at or before transaction 4\.\n/);
+    expect(stderr).toContain(`hint: Choose a later point: the oldest checkpoint is ${oldest}.`);
+  });
+
+  test("--dry-run prints which checkpoint would be restored, why others are skipped, and the sizes, and writes nothing", async () => {
+    const [oldest = "", second = "", broken = "", newest = ""] = await saveCheckpoints(5, 8, 10, 12);
+    await rm(join(dir, "store", `${broken}.tar`));
+    const { code, stdout } = await run("restore", "store", "--at-tx", "11", "-o", "out", "--dry-run");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`skipped +${newest} .*It contains transactions after 11\\.\n`));
+    expect(stdout).toMatch(new RegExp(`skipped +${broken} .*CHECKPOINT_INCOMPLETE: `));
+    expect(stdout).toMatch(new RegExp(`would restore +${second} `));
+    expect(stdout).toMatch(new RegExp(`older +${oldest} `));
+    expect(stdout).toMatch(/would restore .* to .*out: [\d.]+ (B|KiB) of files, .* free\n$/);
+    expect((await readdir(dir)).toSorted()).toEqual(["store"]);
+    const json: unknown = JSON.parse(
+      (await run("restore", "store", "-o", "out", "--dry-run", "--json")).stdout,
+    );
+    expect(json).toMatchObject({
+      chosen: { name: newest, txId: 12 },
+      bytes: expect.any(Number),
+      refusal: null,
+    });
+  });
+
+  test("--dry-run is refused whenever the restore itself would be", async () => {
+    await saveCheckpoints(5);
+    await mkdir(join(dir, "out"));
+    await writeFile(join(dir, "out", "mine"), "precious");
+    const { code, stderr } = await run("restore", "store", "-o", "out", "--dry-run");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
+    const none = await run("restore", "store", "--at-tx", "4", "-o", "new", "--dry-run");
+    expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /)]);
+    await mkdir(join(dir, "empty"));
+    expect(await run("restore", "empty", "-o", "new", "--dry-run")).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) as string,
+    });
+  });
+
+  test("of a folder with checkpoints of several logs is refused until one is named", async () => {
+    await saveCheckpoints(5);
+    await saveTo(join(dir, "store"), [50], "log-2");
+    const { code, stderr } = await run("restore", "store", "-o", "out");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn), log-2 (cairn)")]);
+    await run("restore", "store", "--log", "log-1", "-o", "out");
+    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
+    expect(await run("restore", "store", "--log", "log-3", "-o", "other")).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: .*log-3/),
+    });
+  });
+});
+
+/** A terminal that sends a signal as soon as a command listens for it. */
+class EndedTerminal extends CapturedTerminal {
+  readonly #signal: NodeJS.Signals;
+
+  constructor(signal: NodeJS.Signals) {
+    super({ cwd: dir });
+    this.#signal = signal;
+  }
+
+  override onSignal(...[signals, listener]: Parameters<CapturedTerminal["onSignal"]>): () => void {
+    const undo = super.onSignal(signals, listener);
+    this.signal(this.#signal);
+    return undo;
+  }
+}
+
+describe.each([
+  ["restore", ["restore", "store", "-o", "out"]],
+  ["verify", ["verify", "./store", "--staging", "."]],
+  ["diff", ["diff", "store", "store", "--staging", "."]],
+])("checkpoint %s", (_name, argv) => {
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("ended by %s leaves no copy behind", async (signal) => {
+    await saveCheckpoints(5);
+    const { code, stderr } = await cairn(["checkpoint", ...argv], new EndedTerminal(signal));
+    expect([code, stderr]).toEqual([
+      128 + constants.signals[signal],
+      expect.stringMatching(/^INTERRUPTED: Interrupted/),
+    ]);
+    expect(await readdir(dir)).toEqual(["store"]);
+  });
+});
+
+test.each([
+  ["nowhere", /^CONFIG_INVALID: The staging folder .*nowhere does not exist\.\n.*--staging/],
+  ["file", /^CONFIG_INVALID: The folder .*file cannot be used: a part of its path is a file/],
+])("a staging folder that is %s is refused with a hint", async (staging, refusal) => {
+  await saveCheckpoints(5);
+  await writeFile(join(dir, "file"), "");
+  for (const argv of [
+    ["verify", "./store"],
+    ["diff", "store", "store"],
+  ]) {
+    const { code, stderr } = await run(...argv, "--staging", staging);
+    expect([code, stderr]).toEqual([2, expect.stringMatching(refusal)]);
+  }
+});
+
+test("a path below a file is refused like an occupied path", async () => {
+  await saveCheckpoints(5);
+  await writeFile(join(dir, "file"), "");
+  const { code, stderr } = await run("restore", "store", "-o", "file/out");
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: /)]);
+});

@@ -1,0 +1,105 @@
+// @module-tag nats
+import { cp, readdir } from "node:fs/promises";
+import path from "node:path";
+import { expect, it } from "vitest";
+import { INDEX_VERSION } from "@cairn/engine";
+import { transactionRowKey } from "@cairn/engine/src/index/rows/row-keys";
+import { saveAltered } from "@cairn/test-support/nodes/altered-index";
+import { type TrimScene, trimScene, twoCheckpoints } from "@cairn/test-support/nodes/trim-scene";
+import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
+
+/** Runs the command on the scene's NATS server and store; `-j {}` is an empty configuration. */
+function verify({ folder, natsUrl }: TrimScene, ...argv: string[]): Promise<CommandResult> {
+  const env = {
+    NATS_URL: natsUrl,
+    CAIRN_NODE_ID: "operator",
+    CAIRN_DIR: path.join(folder, "operator"),
+    CAIRN_CHECKPOINT_PATH: path.join(folder, "checkpoints"),
+  };
+  return cairn(["checkpoint", "verify", ...argv], new CapturedTerminal({ cwd: folder, env }));
+}
+
+async function marks({ folder }: TrimScene): Promise<string[]> {
+  return (await readdir(path.join(folder, "checkpoints"))).filter((name) => name.endsWith(".verified.json"));
+}
+
+it("checkpoint verify with a configuration compares the newest checkpoint of its store with the log, and marks it", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  const { code, stdout } = await verify(scene, "-j", "{}");
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringMatching(
+      new RegExp(
+        `^${newer} is intact \\(transaction 21, sha256:[0-9a-f]{64}\\); it agrees with the log; marked as verified\n$`,
+      ),
+    ),
+  ]);
+  expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+});
+
+it("checkpoint verify uses the newest checkpoint of its own version, even if one of another version is newer, and rejects the latter", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  const theirs = await saveAltered(scene, "first", { version: INDEX_VERSION + 1 });
+  const { code, stdout } = await verify(scene, "-j", "{}");
+  expect([code, stdout]).toEqual([0, expect.stringContaining(`${newer} is intact`)]);
+  const named = await verify(scene, theirs, "-j", "{}");
+  expect([named.code, named.stderr]).toEqual([1, expect.stringMatching(/^INDEX_VERSION: /)]);
+  expect(await marks(scene)).toEqual([`${newer}.verified.json`]);
+});
+
+it("checkpoint verify does not mark an intact checkpoint of a history that the log lost, which only the log shows", async () => {
+  const scene = await trimScene("nats");
+  await twoCheckpoints(scene);
+  const lost = await saveAltered(scene, "first", { sha256: "f".repeat(64) });
+  for (const argv of [[], [`checkpoints/${lost}`], [lost]]) {
+    const { code, stderr } = await verify(scene, ...argv, "-j", "{}");
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_REGRESSED: Message 31 /)]);
+  }
+  expect(await marks(scene)).toEqual([]);
+  const alone = await verify(scene, `checkpoints/${lost}`, "--json");
+  expect(JSON.parse(alone.stdout)).toMatchObject({ name: lost, log: null });
+});
+
+it("checkpoint verify does not mark a checkpoint whose index lacks the outcome of a transaction", async () => {
+  const scene = await trimScene("nats");
+  await twoCheckpoints(scene);
+  const holed = await saveAltered(scene, "first", {}, [transactionRowKey(12)]);
+  const { code, stderr } = await verify(scene, holed, "-j", "{}");
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^INDEX_CORRUPT: .*transaction 12 is missing/)]);
+  expect(await marks(scene)).toEqual([]);
+});
+
+it("checkpoint verify reports that the log was trimmed beyond the checkpoint", async () => {
+  const scene = await trimScene("nats");
+  const [older] = await twoCheckpoints(scene);
+  const log = await scene.openLog();
+  await log.trim?.(20);
+  await log.close();
+  const { code, stdout } = await verify(scene, `checkpoints/${older}`, "-j", "{}", "--no-mark");
+  expect(code).toBe(0);
+  expect(stdout).toContain("it was not compared with the log, which has been trimmed past it; not marked\n");
+  expect(await marks(scene)).toEqual([]);
+});
+
+it("checkpoint verify refuses a checkpoint of a log other than the configured one", async () => {
+  const scene = await trimScene("nats");
+  await twoCheckpoints(scene);
+  const other = await trimScene("nats");
+  const [, newest] = await twoCheckpoints(other);
+  await cp(path.join(other.folder, "checkpoints"), path.join(scene.folder, "others"), { recursive: true });
+  const { code, stderr } = await verify(scene, `others/${newest}`, "-j", "{}");
+  expect([code, stderr]).toEqual([3, expect.stringMatching(/^LOG_DIFFERENT: /)]);
+  expect((await verify(scene, `others/${newest}`)).code).toBe(0);
+});
+
+it("checkpoint verify uses no checkpoint of a folder with several logs until one is named", async () => {
+  const scene = await trimScene("nats");
+  const [, newer] = await twoCheckpoints(scene);
+  await saveTo(path.join(scene.folder, "checkpoints"), [5_000]);
+  const { code, stderr } = await verify(scene, "checkpoints");
+  expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn)")]);
+  expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is intact`);
+});

@@ -1,0 +1,84 @@
+import { mkdtemp, readdir, rm, utimes } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { readEncryption } from "@cairn/checkpoint";
+import { keyFile, newIdentity } from "@cairn/checkpoint/testing";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
+import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+
+let dir = "";
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "cairn-cli-"));
+});
+
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+function run(...argv: string[]): Promise<CommandResult> {
+  return cairn(["checkpoint", ...argv], new CapturedTerminal({ cwd: dir }));
+}
+
+/** Writes a key file, saves with it, and returns the name of the key file and of the checkpoint. */
+async function saveEncrypted(txId: number): Promise<{ key: string; name: string }> {
+  const path = await keyFile(dir, [newIdentity()]);
+  const [name = ""] = await saveTo(join(dir, "store"), [txId], "log-1", await readEncryption(path));
+  return { key: basename(path), name };
+}
+
+describe("an encrypted folder", () => {
+  test("is listed, shown, verified, restored and pruned with --key-file", async () => {
+    const { key, name } = await saveEncrypted(12);
+    expect(await run("list", "store", "--key-file", key)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining(name),
+    });
+    const shown = await run("show", "store", "--key-file", key, "--json");
+    expect(JSON.parse(shown.stdout)).toMatchObject({ name, format: { archive: "tar+age/1" } });
+    const restored = await run("restore", "store", "-o", "restored", "--key-file", key);
+    expect(restored).toMatchObject({ code: 0, stdout: expect.stringContaining("all verified") });
+    expect(await readdir(join(dir, "restored"))).toContain("STATE");
+    const pruned = await run("prune", "store", "--retain-at-least", "1", "--dry-run", "--key-file", key);
+    expect(pruned).toMatchObject({ code: 0, stdout: expect.stringContaining(name) });
+  });
+
+  test("is not read without the key, even if an older checkpoint is plain", async () => {
+    const [older = ""] = await saveTo(join(dir, "store"), [5]);
+    const path = await keyFile(dir, [newIdentity()]);
+    const keys = await readEncryption(path, { acceptPlain: true });
+    const [newer = ""] = await saveTo(join(dir, "store"), [12], "log-1", keys);
+    const strange = basename(await keyFile(dir, [newIdentity()]));
+    for (const options of [[], ["--key-file", strange, "--accept-plain"]]) {
+      const listed = await run("list", "store", ...options);
+      expect(listed.stdout).toContain(older);
+      expect(listed.stderr).toContain(`skipped ${newer}: KEY_MISSING`);
+      expect(listed.stderr.match(/^hint: .*--key-file/gm)).toHaveLength(1);
+      for (const command of [
+        ["restore", "store", "-o", "restored"],
+        ["restore", "store", "-o", "restored", "--dry-run"],
+        ["show", "store"],
+        ["verify", "store"],
+      ]) {
+        const { code, stderr } = await run(...command, ...options);
+        expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining("KEY_MISSING") });
+      }
+    }
+    // An hour after the last write, an unusable checkpoint is no longer being copied.
+    const earlier = new Date(Date.now() - 2 * 3_600_000);
+    for (const file of [`${newer}.tar`, `${newer}.json`])
+      await utimes(join(dir, "store", file), earlier, earlier);
+    const pruned = await run("prune", "store", "--damaged");
+    expect(pruned.code).toBe(0);
+    expect(await readdir(join(dir, "store"))).toContain(`${newer}.tar`);
+    expect((await run("list", "store", "--key-file", basename(path))).stderr).toContain("PLAIN_REFUSED");
+  });
+
+  test("needs a key file that can be read", async () => {
+    await saveEncrypted(12);
+    expect(await run("list", "store", "--key-file", "absent")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("CONFIG_INVALID"),
+    });
+    expect(await run("list", "store", "--accept-plain")).toMatchObject({ code: 2 });
+  });
+});

@@ -1,0 +1,283 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { constants, tmpdir } from "node:os";
+import path from "node:path";
+import { type KvOperation, levelProvider } from "@cairn/kv";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { counterRowKey, documentRowKey } from "@cairn/engine/src/index/rows/row-keys";
+import { STATE_ROW_KEY, type CairnNode } from "@cairn/engine";
+import { encodeCounters } from "@cairn/engine/src/index/rows/row-values";
+import { encodeVersion } from "@cairn/engine/src/index/rows/version-values";
+import { startNode } from "@cairn/node";
+import { savingConfig } from "@cairn/test-support/stores/saving-config";
+import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
+
+let folder = "";
+let node: CairnNode | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-db-test-"));
+  node = await startNode(savingConfig(folder, "n", null));
+  await node.ready;
+  for (const ops of [
+    [
+      ["put", "pods", "web", { n: 1 }],
+      ["put", "pods", "team/db", { n: 1 }],
+    ],
+    [
+      ["put", "pods", "web", { n: 2 }],
+      ["delete", "pods", "team/db"],
+    ],
+  ] as const) {
+    const { txId } = await node.submit({ ops });
+    await node.await(txId);
+  }
+  await saveCheckpoint(node);
+});
+afterAll(async () => {
+  await node?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+function db(...argv: string[]): Promise<CommandResult> {
+  return cairn(["db", ...argv], new CapturedTerminal({ cwd: folder }));
+}
+
+/** Creates a copy of the running node's index in which these rows are changed. Returns its name. */
+async function tampered(operations: readonly KvOperation[]): Promise<string> {
+  const place = await mkdtemp(path.join(folder, "tampered-"));
+  onTestFinished(() => rm(place, { recursive: true, force: true }));
+  await rm(place, { recursive: true });
+  const made = await db("compact", "n-index", "-o", place);
+  expect(made.stderr).toBe("");
+  const kv = await levelProvider().open(place);
+  await kv.batch(operations);
+  await kv.close();
+  return path.basename(place);
+}
+
+const web = documentRowKey("pods", "default/web");
+const team = documentRowKey("pods", "team/db");
+const counters = counterRowKey("pods");
+const put = (key: Uint8Array, value: Uint8Array): KvOperation => ({ type: "put", key, value });
+const json = (text: string): Buffer => Buffer.from(text);
+
+describe("cairn db check", () => {
+  it.each([
+    [
+      "a document that is not JSON",
+      put(web, encodeVersion(web, 3, 0, json("{"))),
+      "document pods/default/web: its document is not JSON",
+    ],
+    [
+      "a truncated document",
+      put(web, json("{}")),
+      "document pods/default/web: its checksum does not match its key and value",
+    ],
+    [
+      "a revision that the index has not reached",
+      put(web, encodeVersion(web, 9, 0, json("1"))),
+      "its revision 9 is outside transactions 1 to 3",
+    ],
+    [
+      "a document under another key",
+      put(web, encodeVersion(team, 3, 0, json("1"))),
+      "document pods/default/web: its checksum does not match its key and value",
+    ],
+    [
+      "a document of a deleted key",
+      put(team, encodeVersion(team, 3, 0, json("1"))),
+      "tombstone pods/team/db: its key has a document as well",
+    ],
+    [
+      "counters that are wrong",
+      put(counters, encodeCounters(counters, { documents: 7, tombstones: 1, floor: 0, gone: 0 })),
+      "counter pods: it counts 7 documents and 1 deleted keys, but there are 1 and 1",
+    ],
+    [
+      "counters that are missing",
+      { type: "del", key: counters },
+      "counter pods: the bucket has documents or tombstones, but no counters",
+    ],
+    [
+      "a row of an unknown kind",
+      put(Buffer.from("\u0001x"), json("")),
+      "its kind is unknown to this version",
+    ],
+    ["a truncated key", put(Buffer.from("cpods\0web"), json("")), "its key is truncated"],
+    [
+      "a state that cannot be read",
+      put(STATE_ROW_KEY, json("{}")),
+      "its state row does not match its checksum",
+    ],
+  ] satisfies [string, KvOperation, string][])(
+    "finds %s, and reports where",
+    async (_, operation, problem) => {
+      const place = await tampered([operation]);
+      const { code, stdout, stderr } = await db("check", place);
+      expect([code, stdout]).toEqual([1, expect.stringContaining(problem)]);
+      expect(stderr).toMatch(/^INDEX_CORRUPT: tampered-\S+ has \d problems?\./);
+    },
+  );
+
+  it("prints only the requested number of problems, but counts all", async () => {
+    const unknown = Array.from({ length: 5 }, (_, n) => put(Buffer.from(`\u0001${n}`), json("")));
+    const { stdout, stderr } = await db("check", await tampered(unknown), "--limit", "2", "--json");
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object);
+    expect(lines).toHaveLength(3);
+    expect(lines[2]).toEqual({ ok: false, problems: 5 });
+    expect(stderr).toContain("has 5 problems");
+  });
+
+  it("reports the missing table of an index that no node has open", async () => {
+    const place = await tampered([]);
+    const [table = ""] = (await readdir(path.join(folder, place))).filter((name) => name.endsWith(".ldb"));
+    await rm(path.join(folder, place, table));
+    const { code, stderr } = await db("check", place);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^INDEX_CORRUPT: .* lacks the table \d+\.ldb/)]);
+  });
+
+  it("detects that a checkpoint's archive was changed", async () => {
+    await cp(path.join(folder, "checkpoints"), path.join(folder, "changed"), { recursive: true });
+    const [archive = ""] = (await readdir(path.join(folder, "changed"))).filter((name) =>
+      name.endsWith(".tar"),
+    );
+    const content = await readFile(path.join(folder, "changed", archive));
+    // Changes a byte after the first file's header of 512 bytes.
+    content.writeUInt8(content.readUInt8(520) ^ 1, 520);
+    await writeFile(path.join(folder, "changed", archive), content);
+    const { code, stderr } = await db("check", "changed");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_CORRUPT: /)]);
+  });
+});
+
+describe("a place", () => {
+  it("is read as it was when the command began, while the node continues", async () => {
+    const before = await db("digest", "n-index");
+    const written = await node?.submit({ ops: [["put", "later", "x", 1]] });
+    await node?.await(written?.txId ?? 0);
+    const after = await db("digest", "n-index");
+    expect(JSON.parse(after.stdout)).toEqual(await node?.digest());
+    const { txId } = JSON.parse(before.stdout) as { txId: number };
+    expect((await db("digest", "n-index", "--at-tx", String(txId))).stdout).toBe(before.stdout);
+    expect((await db("digest", "checkpoints")).stdout).toBe(
+      (await db("digest", "n-index", "--at-tx", "3")).stdout,
+    );
+  });
+
+  it("leaves nothing behind, wherever the copy is created", async () => {
+    const staging = path.join(folder, "staging-of-mine");
+    await mkdir(staging);
+    await db("check", "n-index", "--staging", staging);
+    await db("check", "checkpoints", "--staging", staging);
+    await db("get", "n-index", "pods", "nothing", "--staging", staging);
+    expect(await readdir(staging)).toEqual([]);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+      const terminal = new CapturedTerminal({ cwd: folder });
+      const onSignal = terminal.onSignal.bind(terminal);
+      // The signal is sent as soon as the command listens, so that it arrives in the middle of the command's work.
+      terminal.onSignal = (signals, listener) => {
+        const forget = onSignal(signals, listener);
+        terminal.signal(signal);
+        return forget;
+      };
+      const ended = await cairn(["db", "check", "checkpoints", "--staging", staging], terminal);
+      expect(ended.code).toBe(128 + constants.signals[signal]);
+      expect(ended.stderr).toContain("INTERRUPTED: Interrupted");
+      expect(await readdir(staging)).toEqual([]);
+    }
+    const missing = await db("check", "n-index", "--staging", path.join(folder, "nowhere"));
+    expect(missing.code).toBe(2);
+    expect(missing.stderr).toContain("CONFIG_INVALID: The staging folder");
+  });
+
+  it.each([
+    ["nowhere", "NOT_FOUND: There is no folder"],
+    [".", "Name the index in this folder: "],
+    ["empty", "NOT_FOUND: There is neither an index nor a checkpoint in"],
+    ["joining", "has no index yet"],
+    ["beheaded", "INDEX_CORRUPT: The database in"],
+    ["checkpoints/checkpoint-7-2026-11-20T06-00-00.000Z-1f3a9c0e", "CHECKPOINT_NOT_FOUND"],
+  ])("that is neither an index nor a checkpoint is rejected with the reason: %s", async (place, message) => {
+    await mkdir(path.join(folder, "empty"), { recursive: true });
+    await mkdir(path.join(folder, "joining", "lock"), { recursive: true });
+    await mkdir(path.join(folder, "beheaded"), { recursive: true });
+    await writeFile(path.join(folder, "beheaded", "MANIFEST-000004"), "");
+    const { code, stdout, stderr } = await db("keys", place);
+    expect([code, stdout, stderr]).toEqual([1, "", expect.stringContaining(message)]);
+  });
+
+  it("without any matching key is reported as such, and nothing else is printed", async () => {
+    for (const argv of [["nothing"], ["pods", "--prefix", "x"], ["pods", "--namespace", "y"]]) {
+      const { code, stdout, stderr } = await db("keys", "n-index", ...argv);
+      expect([code, stdout, stderr]).toEqual([0, "", expect.stringMatching(/^None found\. /)]);
+      expect((await db("keys", "n-index", ...argv, "--json")).stderr).toBe("");
+    }
+    const { stdout, stderr } = await db("keys", "n-index");
+    expect([stdout.split("\n").length > 1, stderr]).toEqual([true, ""]);
+  });
+
+  it("that has checkpoints of several logs needs --log", async () => {
+    await saveTo(path.join(folder, "mixed"), [1, 2], "log-1");
+    await saveTo(path.join(folder, "mixed"), [1], "log-2");
+    const { code, stderr } = await db("check", "mixed");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("Choose one of them with --log ID")]);
+  });
+
+  it("that is another program's LevelDB is reported as such, and can be listed with --raw", async () => {
+    const kv = await levelProvider().open(path.join(folder, "foreign"));
+    await kv.batch([put(Buffer.from("cats"), json("two")), put(Buffer.from([0xff, 0x01]), json("x"))]);
+    await kv.close();
+    const refused = await db("buckets", "foreign");
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("not a Cairn index")]);
+    expect((await db("check", "foreign")).stdout).toContain("a LevelDB of 2 rows, but not a Cairn index");
+    expect((await db("keys", "foreign", "--raw")).stdout.split("\n")).toHaveLength(3);
+  });
+});
+
+describe("cairn db compact", () => {
+  it("does not replace a mount point, or a folder that contains files", async () => {
+    const mounted = await db("compact", "n-index", "-o", "/");
+    expect([mounted.code, mounted.stderr]).toEqual([
+      2,
+      expect.stringMatching(/^CONFIG_INVALID: .*mount point/),
+    ]);
+    const used = await db("compact", "n-index", "-o", "checkpoints");
+    expect([used.code, used.stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
+  });
+});
+
+describe("cairn db get and history", () => {
+  it("print the same documents as the node returns, for the present and the past", async () => {
+    expect(JSON.parse((await db("get", "n-index", "pods", "web", "--json")).stdout)).toEqual({
+      bucket: "pods",
+      namespace: "default",
+      name: "web",
+      revision: 3,
+      document: { n: 2 },
+    });
+    expect(JSON.parse((await db("get", "checkpoints", "pods", "web", "--as-of", "2")).stdout)).toEqual({
+      n: 1,
+    });
+    const history = await db("history", "n-index", "pods", "team/db", "--json");
+    const versions = history.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as object);
+    expect(versions).toMatchObject([
+      { revision: 3, deleted: true },
+      { revision: 2, deleted: false, document: { n: 1 } },
+    ]);
+  });
+
+  it("distinguish an absent key from an invalid one", async () => {
+    expect(await db("get", "n-index", "pods", "team/db")).toMatchObject({ code: 1, stdout: "" });
+    expect(await db("history", "n-index", "pods", "nothing")).toMatchObject({ code: 1, stdout: "" });
+    expect((await db("get", "n-index", "Pods", "web")).stderr).toContain("REQUEST_INVALID");
+    expect((await db("get", "n-index", "pods", "web", "--as-of", "soon")).code).toBe(2);
+  });
+});

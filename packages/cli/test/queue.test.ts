@@ -1,0 +1,294 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import type { QueueStatus, TxOperation } from "@cairn/client";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type CairnNode, startNode } from "@cairn/node";
+import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+
+const POLICY = { shards: 1, cap: 3, terminal: { state: ["done"] }, lease: "PT30S" };
+
+let folder = "";
+let node: CairnNode | undefined;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-queue-"));
+  node = await startNode(
+    { "cairn/node": { id: "n", dir: folder }, "cairn/http-server": { port: 0 } },
+    { env: {} },
+  );
+  await node.ready;
+});
+afterAll(async () => {
+  await node?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function run(argv: readonly string[], stdin = ""): Promise<CommandResult> {
+  return await cairn(argv, new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, stdin }));
+}
+
+async function apply(queues: object): Promise<void> {
+  expect(await run(["policy", "apply", "-"], JSON.stringify({ queues }))).toMatchObject({ code: 0 });
+}
+
+async function done(...argv: string[]): Promise<string> {
+  const { code, stdout, stderr } = await run(argv);
+  expect([code, stderr]).toEqual([0, ""]);
+  return stdout;
+}
+
+/** Adds a queue to the policy, or changes it. */
+async function newQueue(name: string, policy: object): Promise<void> {
+  const { policies } = JSON.parse(await done("policy", "show", "--json")) as { policies: { queues: object } };
+  await apply({ ...policies.queues, [name]: { ...POLICY, ...policy } });
+}
+
+/** Returns lines that are the same in pairs. */
+function lines(count: number): string {
+  return Array.from({ length: count }, (_, n) => `{"state": "new", "n": ${n >> 1}}\n`).join("");
+}
+
+async function enqueue(queue: string, stdin: string, ...options: string[]): Promise<CommandResult> {
+  return await run(["queue", "enqueue", queue, "-", "--lines", ...options], stdin);
+}
+
+it("the hint for a bucket that is no queue makes it one", async () => {
+  expect(await run(["queue", "list"])).toMatchObject({
+    code: 0,
+    stderr: expect.stringContaining("None found.") as string,
+  });
+  const refused = await run(["queue", "show", "jobs"]);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /NOT_FOUND: "jobs" is not a queue.*\n {2}hint: .*cairn queue list.*cairn policy show.*cairn policy apply/,
+  );
+  const policies = JSON.parse(await done("policy", "show", "--json")) as { policies?: object };
+  await apply({ ...(policies.policies as { queues?: object } | undefined)?.queues, jobs: POLICY });
+  expect(await done("queue", "show", "jobs")).toContain("1 spare");
+});
+
+it("queues, shards and entries are shown to people, and as JSON to programs", async () => {
+  await apply({ jobs: POLICY });
+  expect(await done("queue", "enqueue", "jobs", '{"state": "new"}', "--name", "a/b")).toMatch(
+    /^enqueued a\/b in shard 0 as transaction \d+\n$/,
+  );
+  const piped = await run(["queue", "enqueue", "jobs", "-", "--json"], '{"state": "done"}');
+  expect(JSON.parse(piped.stdout)).toMatchObject({
+    shard: 0,
+    name: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
+  });
+  await node?.await((await node.submit({ ops: [["claim", "jobs", 0, { as: "director-a" }]] })).txId);
+  expect(await done("queue", "list")).toMatch(/^QUEUE +OPEN +ENTRIES +SHARDS\njobs +1 +2 +1 active\n$/);
+  expect(await done("queue", "show", "jobs")).toMatch(
+    /^Queue +jobs\nEntries +2, 1 of them open\nShards +1 active\nCap +3 entries a shard\nLease +PT30S\n\nSHARD +STATE +ENTRIES +OPEN +EPOCH +HELD BY +UNTIL\n +0 +active +2 +1 +\d+ +director-a +20\S+Z\n$/,
+  );
+  const [listed = ""] = (await done("queue", "list", "--json")).split("\n");
+  const shown = JSON.parse(await done("queue", "show", "jobs", "--json")) as QueueStatus;
+  expect(JSON.parse(listed)).toEqual(shown);
+  expect(shown).toMatchObject({
+    name: "jobs",
+    entries: 2,
+    open: 1,
+    spare: 0,
+    shards: [{ holder: { as: "director-a" } }],
+  });
+});
+
+it("a name that is taken, and a document that is not JSON, are refused with a hint", async () => {
+  const taken = await run(["queue", "enqueue", "jobs", "1", "--name", "a/b"]);
+  expect([taken.code, taken.stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /CONFLICT: Nothing was changed: jobs a\/b is in shard 0\.\n {2}hint: The entry exists already, and GET \/api\/v1\/queues\/jobs\/entry\?name=a%2Fb returns it\. Enqueue another one under another name\.\n$/,
+    ),
+  ]);
+  const found = await fetch(`${node?.url ?? ""}/api/v1/queues/jobs/entry?name=a%2Fb`);
+  expect(await found.json()).toMatchObject({ name: "a/b", shard: 0 });
+  expect(await run(["queue", "enqueue", "jobs", "{"])).toMatchObject({ code: 2 });
+  expect((await run(["queue", "drain", "jobs", "one"])).code).toBe(2);
+});
+
+it("an entry for which a queue has no room is enqueued after what the hint says", async () => {
+  await newQueue("full", { cap: 1 });
+  await done("queue", "enqueue", "full", '{"state": "new"}');
+  const refused = await run(["queue", "enqueue", "full", '{"state": "new"}', "--name", "b"]);
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /CONFLICT: Nothing was changed: full has no active shard below its cap \(1\) and no spare one\.\n {2}hint: .*raise "shards" or "cap" of full in the policies \(cairn policy show prints them\), and set them with cairn policy apply\.\n$/,
+    ),
+  ]);
+  await newQueue("full", { cap: 2 });
+  expect(await done("queue", "enqueue", "full", '{"state": "new"}', "--name", "b")).toContain("shard 0");
+});
+
+it("a shard that cannot be drained for lack of room is drained after what the hint says", async () => {
+  const refused = await run(["queue", "drain", "jobs", "0"]);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /CONFLICT: Shard 0 of jobs was not retired: No other shard of jobs has room\.\n {2}hint: /,
+  );
+  expect(refused.stderr).toMatch(
+    /Raise "shards" or "cap" of \w+ in the policies \(cairn policy show prints them\), set them with cairn policy apply, and run the command again/,
+  );
+  expect(await done("queue", "show", "jobs")).toContain("1 active");
+  await newQueue("jobs", { shards: 2 });
+  expect(await done("queue", "drain", "jobs", "0")).toBe(
+    "retired shard 0: moved 1 entry; the next transactions remove its rows\n",
+  );
+  expect(JSON.parse(await done("queue", "show", "jobs", "--json"))).toMatchObject({ open: 1 });
+  const again = await run(["queue", "drain", "jobs", "0"]);
+  expect([again.code, again.stderr]).toEqual([
+    1,
+    expect.stringMatching(/jobs shard 0 is (?:retiring|spare)/),
+  ]);
+});
+
+it("a drain that is interrupted gives the shard back, and the next one moves the rest", async () => {
+  await newQueue("many", { shards: 2, cap: 1000 });
+  const ops = Array.from({ length: 300 }, (_, n) => ["enqueue", "many", `e${n}`, { state: "new" }] as const);
+  await node?.await((await node.submit({ ops: [...ops, ["claim", "many", 1, { as: "b" }]] })).txId);
+
+  const first = await drainInterruptedAt("move", "many");
+  expect([first.code, first.stdout]).toEqual([130, ""]);
+  expect(first.stderr).toContain("moving ");
+  expect(first.stderr).toMatch(
+    /INTERRUPTED: Interrupted; the shard takes entries again, and 256 of its open entries were moved\.\n {2}hint: Run the command again/,
+  );
+  const shown = JSON.parse(await done("queue", "show", "many", "--json")) as QueueStatus;
+  expect(shown.shards[0]).toMatchObject({ shard: 0, state: "active", open: 44, holder: null });
+  // The retirement cannot be undone, so a signal that comes this late changes nothing.
+  const second = await drainInterruptedAt("retire", "many");
+  expect([second.code, second.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^retired shard 0: moved 44 entries; /),
+  ]);
+});
+
+/** Returns the configuration of a node that ends and starts again. */
+function awayConfig(port: number): object {
+  return {
+    "cairn/node": { id: "away", dir: path.join(folder, "away") },
+    "cairn/http-server": { port },
+  };
+}
+
+it("a drain says that no node responds, and continues when one does", { tags: "rest/slow" }, async () => {
+  let away = await startNode(awayConfig(0), { env: {} });
+  await away.ready;
+  const url = away.url ?? "";
+  const operations: TxOperation[] = [
+    ["configure", { queues: { jobs: { ...POLICY, shards: 2 } } }],
+    ["enqueue", "jobs", "e1", { state: "new" }],
+  ];
+  for (const operation of operations) await away.await((await away.submit({ ops: [operation] })).txId);
+  const terminal = new CapturedTerminal({ env: { CAIRN_URL: url }, isTTY: true });
+  let closing: Promise<void> | undefined;
+  const submit = away.submit.bind(away);
+  vi.spyOn(away, "submit").mockImplementation(async (transaction, options) => {
+    if (transaction.ops.some(([kind]) => kind === "move")) await (closing ??= away.close());
+    return await submit(transaction, options);
+  });
+  const draining = cairn(["queue", "drain", "jobs", "0"], terminal);
+  await vi.waitFor(() => expect(terminal.stderr.text).toContain("No node responds"), { timeout: 30_000 });
+  await closing;
+  away = await startNode(awayConfig(Number(new URL(url).port)), { env: {} });
+  expect(await draining).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^retired shard 0: moved 1 entry;/) as string,
+  });
+  await away.close();
+});
+
+async function drainInterruptedAt(operation: string, queue: string): Promise<CommandResult> {
+  const terminal = new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, isTTY: true });
+  return await interruptedAt(operation, terminal, ["queue", "drain", queue, "0"]);
+}
+
+/** Runs a command, and sends it SIGINT when the node gets the first such operation. */
+async function interruptedAt(
+  operation: string,
+  terminal: CapturedTerminal,
+  argv: readonly string[],
+): Promise<CommandResult> {
+  const live = node as CairnNode;
+  const submit = live.submit.bind(live);
+  const spy = vi.spyOn(live, "submit").mockImplementation((transaction, options) => {
+    if (transaction.ops.some(([kind]) => kind === operation)) terminal.signal("SIGINT");
+    return submit(transaction, options);
+  });
+  try {
+    return await cairn(argv, terminal);
+  } finally {
+    spy.mockRestore();
+  }
+}
+
+describe("enqueue --lines", () => {
+  it("enqueues each line once, in their order, however often the input is sent or continued", async () => {
+    await newQueue("lines", { cap: 1000 });
+    const { code, stdout, stderr } = await enqueue("lines", `\n${lines(600)}`);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^enqueued 600 entries, last tx-id \d+\n$/);
+    expect((await enqueue("lines", lines(600))).stdout).toBe(
+      "enqueued 0 entries (600 of the input had been enqueued before)\n",
+    );
+    const more = await enqueue("lines", lines(699), "--json");
+    expect(JSON.parse(more.stdout)).toMatchObject({ enqueued: 99, present: 600 });
+    const page = await node?.openEntries({ queue: "lines", shard: 0, limit: 1000 });
+    const numbers = page?.entries.map(({ document }) => (JSON.parse(document.json) as { n: number }).n);
+    expect(numbers).toEqual(Array.from({ length: 699 }, (_, n) => n >> 1));
+    // Entries that are gone were enqueued all the same, as the ones after them show.
+    const gone = [0, 697].map((at) => page?.entries[at]?.document.name ?? "");
+    const ops = gone.map((name) => ["evict", "lines", `0/${name}`] as const);
+    await node?.await((await node.submit({ ops })).txId);
+    const last = await enqueue("lines", lines(800), "--json");
+    expect(JSON.parse(last.stdout)).toMatchObject({ enqueued: 101, present: 699 });
+  });
+
+  it("fills the room that there is, and enqueues the rest after what the hint says", async () => {
+    await newQueue("small", { cap: 300 });
+    const full = await enqueue("small", lines(310));
+    expect([full.code, full.stdout]).toEqual([1, ""]);
+    expect(full.stderr).toMatch(
+      /^CONFLICT: Line 301 was not enqueued: small has no active shard below its cap \(300\) and no spare one\.\n {2}hint: Look at the shards with cairn queue show small\. Directors make room as entries are finished; to make room at once, raise "shards" or "cap" of small in the policies \(cairn policy show prints them\), and set them with cairn policy apply\. Then run the command again with the same input: the 300 lines before this one are not enqueued twice\.\n$/,
+    );
+    expect(await done("queue", "show", "small")).toContain("300, 300 of them open");
+    await newQueue("small", { cap: 400 });
+    expect((await enqueue("small", lines(310))).stdout).toMatch(
+      /^enqueued 10 entries \(300 of the input had been enqueued before\), last tx-id \d+\n$/,
+    );
+  });
+
+  it("says which line is not a document, and continues after it was corrected", async () => {
+    await newQueue("wrong", { cap: 400 });
+    const wrong = await enqueue("wrong", `${lines(300)}{"state":\n${lines(1)}`);
+    expect([wrong.code, wrong.stdout]).toEqual([2, ""]);
+    expect(wrong.stderr).toMatch(
+      /^TX_INVALID: Line 301: The line is not valid JSON.*\n {2}hint: .*lines before the first changed one are not enqueued twice\.\n$/,
+    );
+    const right = await enqueue("wrong", `${lines(300)}{"state": "new"}\n${lines(1)}`, "--json");
+    expect(right.code).toBe(0);
+    expect(await done("queue", "show", "wrong")).toContain("302, 302 of them open");
+  });
+
+  it("can be interrupted and run again", async () => {
+    await newQueue("cut", { cap: 1000 });
+    const terminal = new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, stdin: lines(600) });
+    const cut = await interruptedAt("enqueue", terminal, ["queue", "enqueue", "cut", "-", "--lines"]);
+    expect([cut.code, cut.stdout]).toEqual([130, ""]);
+    expect(cut.stderr).toMatch(
+      /^INTERRUPTED: Interrupted; 256 entries of this input were enqueued\.\n {2}hint: Run the command again with the same input\. These entries are not enqueued twice\.\n$/,
+    );
+    const again = await enqueue("cut", lines(600), "--json");
+    expect(JSON.parse(again.stdout)).toMatchObject({ enqueued: 344, present: 256 });
+  });
+
+  it("needs a queue, an input of lines, and no name", async () => {
+    expect((await enqueue("pods", lines(1))).stderr).toMatch(/^NOT_FOUND: "pods" is not a queue/);
+    expect((await enqueue("lines", lines(1), "--name", "a")).code).toBe(2);
+    const { code, stderr } = await run(["queue", "enqueue", "lines", "{}", "--lines"]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("@file.ndjson")]);
+  });
+});

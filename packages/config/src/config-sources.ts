@@ -1,0 +1,158 @@
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, dirname, extname, resolve } from "node:path";
+import { systemErrorCode, errorMessage } from "@cairn/kv";
+import { didYouMean, nearestName } from "@cairn/text";
+import type { MapNode, Origin } from "./source/config-tree.ts";
+import { describeNode } from "./source/config-tree.ts";
+import { interpolate } from "./source/interpolate.ts";
+import type { Environment } from "./source/interpolate.ts";
+import { readJson } from "./source/json.ts";
+import { objectTree } from "./source/object-tree.ts";
+import type { ProblemList } from "./source/problems.ts";
+import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
+
+export interface ConfigInput {
+  /** Relative to `cwd`. Defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists and there is no `object`. */
+  readonly file?: string;
+  /** The argument of `-e`. */
+  readonly edn?: string;
+  /** The argument of `-j`. */
+  readonly json?: string;
+  /** The argument of `startNode`: the keys of JSON, with values that may also be luxon Durations and parts. */
+  readonly object?: unknown;
+  readonly env: Environment;
+  readonly cwd: string;
+}
+
+/** The trees of the sources, in which variables have been expanded. The tree of an absent source is undefined. */
+export interface ConfigSources {
+  /** The file and the object, weakest first. */
+  readonly base: readonly MapNode[];
+  readonly json: MapNode | undefined;
+  readonly edn: MapNode | undefined;
+}
+
+const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
+
+export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
+  const finish = (tree: MapNode | undefined): MapNode | undefined => {
+    const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
+    return filled?.type === "map" ? filled : undefined;
+  };
+  const file = finish(await readFile(input, problems));
+  const object =
+    input.object === undefined ? undefined : finish(asMap(objectTree(input.object, problems), problems));
+  const json =
+    input.json === undefined
+      ? undefined
+      : await textTree(new SourceText("json", "-j", input.json), "json", problems);
+  const edn =
+    input.edn === undefined
+      ? undefined
+      : await textTree(new SourceText("edn", "-e", input.edn), "edn", problems);
+  const base = [file, object].filter((tree) => tree !== undefined);
+  return { base, json: finish(json), edn: finish(edn) };
+}
+
+async function textTree(
+  source: SourceText,
+  format: "edn" | "json",
+  problems: ProblemList,
+): Promise<MapNode | undefined> {
+  if (Buffer.byteLength(source.text) > MAX_SOURCE_BYTES) {
+    tooLarge(source, problems);
+    return undefined;
+  }
+  // The EDN parser is loaded only when needed, to make other starts faster.
+  if (format === "json") return asMap(readJson(source, problems), problems);
+  const { readEdn } = await import("./source/edn.ts");
+  return asMap(readEdn(source, problems), problems);
+}
+
+function asMap(node: ReturnType<typeof readJson>, problems: ProblemList): MapNode | undefined {
+  if (node === undefined || node.type === "map") return node;
+  problems.add(node.origin, [], `A configuration must be a map, not ${describeNode(node)}.`, {
+    hint: 'Write {"cairn/http-server": {"port": 3000}}, or {} for the defaults.',
+  });
+  return undefined;
+}
+
+/** Returns the configuration file as it is written, or by its default name; undefined if there is none. */
+export function fileOf({ file, object, cwd }: ConfigInput): string | undefined {
+  if (file !== undefined || object !== undefined) return file;
+  return DEFAULT_FILES.find((name) => existsSync(resolve(cwd, name)));
+}
+
+async function readFile(input: ConfigInput, problems: ProblemList): Promise<MapNode | undefined> {
+  const label = fileOf(input);
+  if (label === undefined) return undefined;
+  const origin: Origin = { kind: "file", label };
+  const extension = extname(label).toLowerCase();
+  if (extension !== ".edn" && extension !== ".json") {
+    problems.add(origin, [], "A configuration file's name must end in .edn or .json.", {
+      hint: /^\.ya?ml$/.test(extension)
+        ? "Write the configuration in JSON, because Cairn reads no YAML. docs/configuration.md describes it."
+        : "Rename the file: its extension determines its language.",
+    });
+    return undefined;
+  }
+  const text = readText(resolve(input.cwd, label), origin, problems);
+  return text === undefined
+    ? undefined
+    : await textTree(new SourceText("file", label, text), extension === ".edn" ? "edn" : "json", problems);
+}
+
+function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList): void {
+  problems.add(
+    { kind: origin.kind, label: origin.label },
+    [],
+    `A configuration must not be larger than ${MAX_SOURCE_BYTES} bytes.`,
+    {
+      hint: "Check that this is the right file or text.",
+    },
+  );
+}
+
+/** Ends a hint: suggests a file with a similar name in the folder of `path`, or says that there is no such folder. */
+function similarFile(path: string): string {
+  const folder = dirname(path);
+  let names: string[];
+  try {
+    names = readdirSync(folder).filter((name) => [".edn", ".json"].includes(extname(name)));
+  } catch {
+    return " Its folder does not exist or cannot be read.";
+  }
+  const near = nearestName(basename(path), names);
+  return near === undefined ? "" : ` ${didYouMean(near)}`;
+}
+
+function readText(path: string, origin: Origin, problems: ProblemList): string | undefined {
+  let bytes: Buffer;
+  try {
+    if (statSync(path).size > MAX_SOURCE_BYTES) {
+      tooLarge(origin, problems);
+      return undefined;
+    }
+    bytes = readFileSync(path);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === undefined) throw error;
+    const missing = code === "ENOENT" || code === "ENOTDIR";
+    const message = missing ? "The file does not exist." : `The file cannot be read: ${errorMessage(error)}.`;
+    problems.add(origin, [], message, {
+      code: missing ? "CONFIG_NOT_FOUND" : "CONFIG_INVALID",
+      hint: `Check the path: ${path}.${missing ? similarFile(path) : ""}`,
+    });
+    return undefined;
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    problems.add(origin, [], "The file is not UTF-8 text.", {
+      code: "CONFIG_SYNTAX",
+      hint: "Save the file as UTF-8.",
+    });
+    return undefined;
+  }
+}

@@ -1,0 +1,73 @@
+import type { ModuleContext } from "./types/module-kinds.ts";
+import type { Setting } from "./types/reading.ts";
+import { omitUndefined } from "./source/omit-undefined.ts";
+import { isWithin, type ResolvedConfig } from "./read-config.ts";
+import type { System } from "@cairn/engine";
+
+/** The default time for which segments of a log backup are kept if the log itself is not trimmed. */
+const DEFAULT_KEEP_MS = 7 * 24 * 3_600_000;
+
+/** Creates a node's parts from its configuration. Built-in parts have no side effects until they are used; users' modules may have some. */
+export async function createSystem(
+  config: ResolvedConfig,
+  options: { readonly onNotice?: (sentence: string) => void } = {},
+): Promise<System> {
+  const { nodeId, dir, dbDir, txLog, kvStore, http, policies } = config;
+  const onNotice = options.onNotice ?? (() => {});
+  const context: ModuleContext = { nodeId, dir, dbDir, onNotice };
+  const { checkpointer, scrubEvery } = kvStore.common;
+  const { onLogMismatch, trim } = txLog.common;
+  // This creates only the function that opens the log. A node or a command calls the function.
+  const openTxLog = await txLog.create(context);
+  const checkpoints = await checkpointer?.create(context);
+  return {
+    nodeId,
+    dir,
+    dbDir,
+    commandLine: (command) => commandLine(command, config),
+    openTxLog,
+    onLogMismatch,
+    kvProvider: await kvStore.create(context),
+    checkpointer: checkpoints?.store === undefined ? undefined : checkpoints,
+    http,
+    ...omitUndefined({
+      restoreFrom: checkpoints?.store === undefined ? checkpoints?.restoreFrom : undefined,
+      logName: openTxLog.logName,
+      trim,
+      scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,
+      logBackup: checkpointer?.common.logBackup && {
+        keep: trim === undefined ? DEFAULT_KEEP_MS : ("all" as const),
+        ...checkpointer.common.logBackup,
+        codec: checkpointer.common.compression,
+      },
+      policies,
+    }),
+  };
+}
+
+/** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */
+function commandLine(command: string, { origin: { file, cwd }, settings }: ResolvedConfig): string {
+  const isRelative = settings.some(
+    ({ path: [top], value, origin, isPath, isRelative: isWritten }) =>
+      (isWritten === true && origin.kind !== "environment") ||
+      (isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd)),
+  );
+  const folder = isRelative ? `cd ${shellWord(cwd)} && ` : "";
+  const variables = settings.map(assignmentOf).join("");
+  return `${folder}${variables}cairn ${command}${file === undefined ? "" : ` -f ${shellWord(file)}`}`;
+}
+
+/**
+ * Passwords in addresses come from the shell's environment, which is not the node's. If they are not set there, the
+ * shell refuses the command, which would otherwise concern another log.
+ */
+function assignmentOf({ path: [top], value, origin: { kind, label }, isPath }: Setting): string {
+  if (kind !== "environment" || top === "cairn/http-server") return "";
+  const text = [value].flat().join(",");
+  const isSecret = isPath !== true && text.includes("@");
+  return `${label}=${isSecret ? `"\${${label}:?}"` : shellWord(text)} `;
+}
+
+function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

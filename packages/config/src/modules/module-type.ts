@@ -1,0 +1,160 @@
+import { OLDER_NAMES, olderModule } from "./aliases.ts";
+import { describeNode, emptyMap, findEntry, normalizeName, placeOf } from "../source/config-tree.ts";
+import type { ConfigEntry, MapNode, TextNode } from "../source/config-tree.ts";
+import { KIND_NAMES } from "../types/module-kinds.ts";
+import type { ModuleKind, ModuleUse } from "../types/module-kinds.ts";
+import { didYouMean, nearestName } from "@cairn/text";
+import { importedUse, instanceUse } from "./own-module.ts";
+import { type Reading, Value, type ValueType } from "../types/reading.ts";
+import { isImportSpecifier, isPackageName } from "./user-module.ts";
+
+/** There is no default store, because users would notice too late that their checkpoints are somewhere else. */
+export const DEFAULT_MODULES: Readonly<Record<ModuleKind, string | undefined>> = {
+  "tx-log": "cairn.embedded/->tx-log",
+  "kv-store": "cairn.leveldb/->kv-store",
+  checkpointer: "cairn.checkpoint/->checkpointer",
+  "checkpoint-store": undefined,
+};
+
+/**
+ * Returns the type of a module: a map with `cairn/module` and parameters, the name of a module, the name of a top-level
+ * key with one or, in a program, a part itself.
+ */
+export function moduleOf<K extends ModuleKind>(kind: K): ValueType<ModuleUse<K>> {
+  return {
+    name: KIND_NAMES[kind].replace(/^an? /, ""),
+    jsonSchema: { $ref: `#/$defs/${kind}` },
+    read: (value) => readModule(kind, value),
+  };
+}
+
+/** Reads a module. Returns undefined after adding problems. */
+export function readModule<K extends ModuleKind>(kind: K, value: Value): ModuleUse<K> | undefined {
+  const { node, reading } = value;
+  switch (node.type) {
+    case "map": {
+      const map = value.as(node);
+      const name = findEntry(node, "cairn/module")?.value;
+      if (name !== undefined && name.type !== "null")
+        return byName(kind, value.at("cairn/module", name), map);
+      const descriptor = reading.modules.get(DEFAULT_MODULES[kind] ?? "");
+      if (descriptor !== undefined) return ofKind(kind, descriptor.use(map));
+      return value.at("cairn/module", node).refuse("This map does not name its module.", {
+        code: "CONFIG_MODULE",
+        hint: `Add "cairn/module": ${known(kind, reading).join(" or ")}.`,
+      });
+    }
+    case "keyword":
+    case "string":
+    case "symbol": {
+      // A top-level key takes precedence over a module of the same name, because the key was written on purpose.
+      const shared = findEntry(reading.root, normalizeName(node.text));
+      return shared === undefined
+        ? byName(kind, value, value.as(emptyMap(node.origin)))
+        : readShared(kind, shared, value);
+    }
+    case "instance":
+      return instanceUse(kind, value.as(node), value.as(emptyMap(node.origin)));
+    default:
+      return value.expected(`${KIND_NAMES[kind]}: a map with "cairn/module", or the name of one`);
+  }
+}
+
+/** Reads the module `name` with the parameters in `map`. */
+function byName<K extends ModuleKind>(kind: K, name: Value, map: Value<MapNode>): ModuleUse<K> | undefined {
+  const { node, reading } = name;
+  const code = "CONFIG_MODULE";
+  if (node.type === "instance") return instanceUse(kind, map.as(node), map);
+  if (node.type === "keyword") {
+    const near = nearestName(
+      normalizeName(node.text),
+      reading.root.entries.map((entry) => entry.name),
+    );
+    const hint =
+      near === undefined ? `Known modules: ${known(kind, reading).join(", ")}.` : didYouMean(`:${near}`);
+    return name.refuse(`Unknown top-level key :${node.text}.`, { code, hint });
+  }
+  const hint = `Known: ${known(kind, reading).join(", ")}.`;
+  if (node.type !== "string" && node.type !== "symbol") return name.expected("the name of a module", hint);
+  const descriptor = reading.modules.get(builtInId(node, reading));
+  const record = (id: string): void => map.at("cairn/module", node).record(id);
+  if (descriptor !== undefined) {
+    if (descriptor.kind !== kind) {
+      const what = `${node.text} is ${KIND_NAMES[descriptor.kind]}; ${KIND_NAMES[kind]} is required here.`;
+      return name.refuse(what, { code, hint });
+    }
+    record(descriptor.id);
+    return ofKind(kind, descriptor.use(map));
+  }
+  if (node.type === "string" && (isImportSpecifier(node.text) || isOwnPackage(kind, node.text, reading))) {
+    record(node.text);
+    return importedUse(kind, node.text, name, map);
+  }
+  return unknownModule(kind, node, name);
+}
+
+/** Translates the module of an older system to its counterpart, and adds a notice. */
+function builtInId(name: TextNode, reading: Reading): string {
+  const older = olderModule(name.text);
+  if (older === undefined || !("id" in older)) return name.text;
+  reading.notices.add(`${name.text} (${placeOf(name.origin)}) is read as ${older.id}.`);
+  reading.older.add(name.text);
+  return older.id;
+}
+
+function unknownModule(kind: ModuleKind, { text }: TextNode, value: Value): undefined {
+  const code = "CONFIG_MODULE";
+  const older = olderModule(text);
+  if (older !== undefined && "hint" in older) return value.refuse(older.message, { code, hint: older.hint });
+  const names = known(kind, value.reading);
+  const others = value.reading.root.entries.map((entry) => entry.name);
+  const near = nearestName(text, [...names, ...OLDER_NAMES, ...others]);
+  const hint = near === undefined ? `Known: ${names.join(", ")}.` : didYouMean(near);
+  return value.refuse(`Unknown module ${JSON.stringify(text)}.`, { code, hint });
+}
+
+/** Returns whether a string is the name of a package rather than a misspelt module name. */
+function isOwnPackage(kind: ModuleKind, text: string, reading: Reading): boolean {
+  if (!isPackageName(text) || olderModule(text) !== undefined) return false;
+  const names = reading.root.entries.map((entry) => entry.name);
+  return nearestName(text, [...names, ...known(kind, reading)]) === undefined;
+}
+
+/** Reads the top-level key that `value` names. */
+function readShared<K extends ModuleKind>(
+  kind: K,
+  { name, value: node }: ConfigEntry,
+  value: Value,
+): ModuleUse<K> | undefined {
+  const { open, shared } = value.reading;
+  if (open.has(name)) {
+    const hint = "Remove the name from the module: a shared module must not name itself.";
+    return value.refuse(`${name} contains itself.`, { hint });
+  }
+  const before = shared.get(name);
+  if (before !== undefined && before.kind !== kind) {
+    const message = `${name} is ${KIND_NAMES[before.kind]} elsewhere; ${KIND_NAMES[kind]} is required here.`;
+    return value.refuse(message, { code: "CONFIG_MODULE" });
+  }
+  value.record(name);
+  if (before !== undefined) return ofKind(kind, before.use);
+  // Read where first named, and remembered even if invalid, so that its problems are reported only once.
+  open.add(name);
+  const module = new Value(node, [name], value.reading);
+  const use = node.type === "null" ? module.expected(describeNode(node)) : readModule(kind, module);
+  open.delete(name);
+  shared.set(name, { kind, use });
+  return use;
+}
+
+function known(kind: ModuleKind, reading: Reading): readonly string[] {
+  return [...reading.modules.values()].filter((module) => module.kind === kind).map((module) => module.id);
+}
+
+/** Narrows the type of a module whose kind has already been compared. */
+function ofKind<K extends ModuleKind>(
+  kind: K,
+  use: ModuleUse<ModuleKind> | undefined,
+): ModuleUse<K> | undefined {
+  return use?.kind === kind ? (use as ModuleUse<K>) : undefined;
+}

@@ -1,0 +1,149 @@
+import { isCairnError } from "@cairn/kv";
+import { parseServer } from "@cairn/text";
+import { txLogParameters } from "./common-parameters.ts";
+import { atMostOneOf, eitherOf } from "../types/json-schema.ts";
+import { defineModule } from "./module-descriptor.ts";
+import { optionalPackage } from "./optional-package.ts";
+import { mapOf } from "../types/map-type.ts";
+import type { TxLogOpener } from "../types/module-kinds.ts";
+import { camelCase, optional, withDefault } from "../types/parameter.ts";
+import type { ValueType } from "../types/reading.ts";
+import { boolean, integer, listOf, path, privateText, secret, text, textLike } from "../types/value-types.ts";
+
+const address: ValueType<string> = {
+  ...privateText(
+    "server address",
+    // If there is a scheme, it must be one that NATS uses.
+    { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
+    "the address of a NATS server",
+    isAddress,
+    'Write "nats://host:4222", or "tls://host:4222".',
+  ),
+  show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
+};
+
+function isAddress(server: string): boolean {
+  if (/\s/.test(server)) return false;
+  try {
+    parseServer(server);
+    return true;
+  } catch (error) {
+    if (isCairnError(error) || error instanceof URIError) return false;
+    throw error;
+  }
+}
+
+const addressList = listOf(address);
+
+/** A list of addresses, or one string with several addresses separated by commas, like NATS_URL. */
+const servers: ValueType<readonly string[]> = {
+  ...addressList,
+  read(value) {
+    const { node } = value;
+    if (node.type !== "string") return addressList.read(value);
+    const items = node.text.split(",").map((part) => ({ ...node, text: part.trim() }));
+    return addressList.read(value.as({ type: "list", items, origin: node.origin }));
+  },
+};
+
+const tlsFiles = mapOf(
+  "tls",
+  {
+    "ca-file": optional(path(), "Certificates of the authorities to trust.", "the system's"),
+    "cert-file": optional(path(), "This node's certificate."),
+    "key-file": optional(path(), "The key of this node's certificate."),
+    "handshake-first?": withDefault(
+      boolean(),
+      false,
+      "Whether to start the TLS handshake before the server sends anything.",
+    ),
+  },
+  ({ certFile, keyFile }) =>
+    (certFile === undefined) === (keyFile === undefined)
+      ? undefined
+      : { message: "cert-file and key-file must be set together.", hint: "Set both cert-file and key-file." },
+);
+
+const tls: ValueType<boolean | ReturnType<typeof tlsFiles.read>> = {
+  ...tlsFiles,
+  name: "boolean or map",
+  jsonSchema: eitherOf({ type: "boolean" }, tlsFiles.jsonSchema),
+  read(value) {
+    const { node } = value;
+    if (node.type === "boolean") return node.value;
+    return node.type === "map" ? tlsFiles.read(value) : value.expected("true, false, or a map with files");
+  },
+  show: (value) => (typeof value === "boolean" ? value : undefined),
+};
+
+/** The syntax of JetStream domains: one token of a subject. */
+const DOMAIN = /^[^\s.*>]{1,255}$/;
+/** Subjects without wildcards that do not begin with `$`, as the server's own subjects do. */
+const INBOX_PREFIX = /^(?!\$)[^\s.*>]{1,100}(\.[^\s.*>]{1,100}){0,9}$/;
+
+const LOGINS = ["credentials-file", "user", "token", "nkey-seed-file"] as const;
+
+const logNats = optionalPackage("@cairn/log-nats", () => import("@cairn/log-nats"));
+
+export const natsTxLog = defineModule({
+  id: "cairn.nats/->tx-log",
+  kind: "tx-log",
+  doc: "A log on a NATS JetStream stream, for a cluster.",
+  parameters: {
+    servers: withDefault(
+      servers,
+      ["nats://127.0.0.1:4222"],
+      "The addresses of the NATS servers; overridden by `NATS_URL`.",
+    ),
+    stream: withDefault(
+      textLike(/^[^\s.*>/\\]{1,255}$/, "a stream's name, without white space and . * > / \\"),
+      "cairn",
+      "The name of the stream and of the log.",
+    ),
+    domain: optional(
+      textLike(DOMAIN, "a domain's name, without white space and . * >"),
+      "The JetStream domain of the stream.",
+      "that of the server",
+    ),
+    replicas: withDefault(integer(1, 5), 1, "The number of replicas of a stream that the node creates."),
+    "create-stream?": withDefault(
+      boolean(),
+      true,
+      "Whether the node may create the stream if it does not exist.",
+    ),
+    "credentials-file": optional(path(), "A .creds file."),
+    user: optional(text(), "A user's name; requires `password`."),
+    password: optional(secret(), "The user's password."),
+    token: optional(secret(), "A token."),
+    "nkey-seed-file": optional(path(), "A file with the seed of an nkey."),
+    "inbox-prefix": optional(
+      textLike(INBOX_PREFIX, "parts of a subject separated by dots, without white space, * and >"),
+      "The prefix of the subjects on which the servers respond.",
+      "`_INBOX`",
+    ),
+    tls: optional(tls, "Whether to use TLS, and the files to use.", "as the servers require"),
+    "max-inflight": withDefault(
+      integer(1, 100_000),
+      2000,
+      "The maximum number of transactions that await the server's acknowledgement at a time.",
+    ),
+    ...txLogParameters,
+  },
+  constraint: { ...atMostOneOf(LOGINS), dependentRequired: { password: ["user"], user: ["password"] } },
+  check(values) {
+    const ways = LOGINS.filter((name) => Object.hasOwn(values, camelCase(name)));
+    if (ways.length > 1)
+      return { message: `More than one login method is configured: ${ways.join(", ")}.`, hint: "Keep one." };
+    if (values.user !== undefined && values.password === undefined)
+      return { message: "A user is configured without a password.", hint: "Set password as well." };
+    if (values.password === undefined || values.user !== undefined) return undefined;
+    return { message: "A password is configured without a user.", hint: "Set user as well, or use token." };
+  },
+  requires: logNats,
+  async create({ onLogMismatch: _mismatch, trim: _trim, ...options }, { nodeId }, folder) {
+    const { openNatsTxLog } = await logNats.from(folder);
+    const open: TxLogOpener = ({ signal }) =>
+      openNatsTxLog({ ...options, clientName: `cairn ${nodeId}`, signal });
+    return Object.assign(open, { logName: options.stream });
+  },
+});

@@ -1,0 +1,194 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
+import type { TxLog } from "@cairn/engine";
+import type { ConfigNode, MapNode } from "../source/config-tree.ts";
+import { moduleUse } from "./module-descriptor.ts";
+import { KIND_NAMES } from "../types/module-kinds.ts";
+import type {
+  CommonValues,
+  ModuleContext,
+  ModuleKind,
+  ModuleParts,
+  ModuleUse,
+} from "../types/module-kinds.ts";
+import { readParameters } from "../types/read-parameters.ts";
+import { plainValue, printableValue, refuseCode } from "../types/plain-value.ts";
+import type { Value } from "../types/reading.ts";
+import { answered, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
+import type { UserModule } from "./user-module.ts";
+
+/** A function that calls a user's module, or returns the given object. */
+type Produce = (context: ModuleContext & { readonly signal?: AbortSignal }) => Promise<unknown>;
+
+const PARTS: {
+  readonly [K in ModuleKind]: (
+    produce: Produce,
+    context: ModuleContext,
+    id: string,
+  ) => Promise<ModuleParts[K]>;
+} = {
+  "tx-log": async (produce, context, id) => async (opening) =>
+    asPart("tx-log", await produce({ ...context, ...opening }), id),
+  "kv-store": async (produce, context, id) => asPart("kv-store", await produce(context), id),
+  "checkpoint-store": async (produce, context, id) => asPart("checkpoint-store", await produce(context), id),
+  checkpointer: (_produce, _context, id) => Promise.reject(notPluggable(id)),
+};
+
+/** `name` is where the module is named. The import itself is checked last, because a module runs when it is imported. */
+export function importedUse<K extends ModuleKind>(
+  kind: K,
+  specifier: string,
+  name: Value,
+  map: Value<MapNode>,
+): ModuleUse<K> | undefined {
+  const folder = lookupFolder(name.node.origin, name.reading.cwd);
+  let loading: Promise<UserModule> | undefined;
+  // The module is loaded only once for the check and for all parts, because two instances would not share state.
+  const load = (): Promise<UserModule> => (loading ??= loadUserModule(specifier, folder));
+  name.reading.checks.push(async () => {
+    try {
+      await load();
+    } catch (error) {
+      if (!isCairnError(error, "CONFIG_MODULE")) throw error;
+      name.refuse(error.message, { code: "CONFIG_MODULE", hint: error.hint });
+    }
+  });
+  return ownUse(kind, specifier, map, async (options, context) => {
+    const create = await load();
+    try {
+      return await answered(specifier, create(options, context));
+    } catch (error) {
+      throw moduleError(`${specifier} failed`, error);
+    }
+  });
+}
+
+/** Reads a function, or an object that is a part. Only a program can supply either. */
+export function instanceUse<K extends ModuleKind>(
+  kind: K,
+  instance: Value<Extract<ConfigNode, { type: "instance" }>>,
+  map: Value<MapNode>,
+): ModuleUse<K> | undefined {
+  const { value } = instance.node;
+  if (typeof value === "function") {
+    const id = value.name === "" ? "a function" : value.name;
+    return ownUse(kind, id, map, async (options, context) => {
+      const made: unknown = await Reflect.apply(value, undefined, [options, context]);
+      return made;
+    });
+  }
+  const missing = isShaped(kind) ? missingMembers(kind, value) : [];
+  if (missing.length > 0) {
+    const message = `This object is not ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`;
+    return instance.refuse(message, { code: "CONFIG_MODULE" });
+  }
+  return ownUse(kind, "an object", map, () => Promise.resolve(value));
+}
+
+function ownUse<K extends ModuleKind>(
+  kind: K,
+  id: string,
+  map: Value<MapNode>,
+  make: (options: Readonly<Record<string, unknown>>, context: object) => Promise<unknown>,
+): ModuleUse<K> | undefined {
+  if (!isShaped(kind)) {
+    const { message, hint } = notPluggable(id);
+    return map.refuse(message, { code: "CONFIG_MODULE", hint });
+  }
+  const parameters = map.reading.commonParameters[kind];
+  const isCommon = (name: string): boolean => Object.hasOwn(parameters, name);
+  const own = map.node.entries.filter(({ name }) => !isCommon(name) && name !== "cairn/module");
+  const entries = map.node.entries.filter(({ name }) => isCommon(name));
+  const common = readParameters(parameters, map.as({ ...map.node, entries }), { what: id });
+  if (common === undefined) return undefined;
+  for (const { name, value } of own) refuseCode(map.at(name, value));
+  const options = Object.fromEntries(own.map(({ name, value }) => [name, plainValue(value)]));
+  for (const { name, value } of own) map.at(name, value).record(printableValue(name, options[name]));
+  const produce: Produce = (context) => make(options, context);
+  // The entry of a kind in commonParameters produces the values of that kind's entry in CommonValues.
+  return moduleUse(kind, id, common as CommonValues[K], (context) => PARTS[kind](produce, context, id));
+}
+
+function notPluggable(id: string): CairnError {
+  return new CairnError(
+    "CONFIG_MODULE",
+    `A checkpointer cannot be a module of your own: ${id}.`,
+    "Use cairn.checkpoint/->checkpointer; only stores, logs and key-value stores can be modules of your own.",
+  );
+}
+
+/** The names of the required members of an interface. */
+type RequiredMember<T> = {
+  [Name in keyof T & string]-?: undefined extends T[Name] ? never : Name;
+}[keyof T & string];
+
+/** The required members of each pluggable kind, with their types. */
+const SHAPES: {
+  readonly [K in keyof Shaped]: Readonly<
+    Record<RequiredMember<Shaped[K]>, "function" | "string" | "number" | "boolean">
+  >;
+} = {
+  "tx-log": {
+    name: "string",
+    maxPayload: "number",
+    id: "function",
+    create: "function",
+    exists: "function",
+    append: "function",
+    bounds: "function",
+    fetch: "function",
+    read: "function",
+    close: "function",
+  },
+  "kv-store": { format: "string", persistent: "boolean", open: "function" },
+  "checkpoint-store": {
+    location: "string",
+    exclusive: "boolean",
+    list: "function",
+    upload: "function",
+    open: "function",
+    read: "function",
+    create: "function",
+    replace: "function",
+    remove: "function",
+    now: "function",
+    close: "function",
+  },
+};
+
+/** The pluggable kinds, with their interfaces. */
+interface Shaped {
+  readonly "tx-log": TxLog;
+  readonly "kv-store": KvProvider;
+  readonly "checkpoint-store": CheckpointStore;
+}
+
+/** Returns whether a kind is pluggable. */
+function isShaped(kind: string): kind is keyof Shaped {
+  return kind in SHAPES;
+}
+
+/** Returns the members of a kind that `value` lacks, or has with a different type. */
+function missingMembers(kind: keyof Shaped, value: unknown): readonly string[] {
+  const shape: Readonly<Record<string, string>> = SHAPES[kind];
+  return Object.entries(shape)
+    .filter(([name, type]) => typeof memberOf(value, name) !== type)
+    .map(([name, type]) => (type === "function" ? `${name}()` : `${name} (${type})`));
+}
+
+/** Throws `CONFIG_MODULE` with the members that `value` lacks; `origin` is the module that created it. */
+function asPart<K extends keyof Shaped>(kind: K, value: unknown, origin: string): Shaped[K] {
+  const missing = missingMembers(kind, value);
+  // All required members exist. The conformance suites test whether they fulfil their contract.
+  if (missing.length === 0) return value as Shaped[K];
+  throw new CairnError(
+    "CONFIG_MODULE",
+    `${origin} did not return ${KIND_NAMES[kind]}: it lacks ${missing.join(", ")}.`,
+    "Return a complete part, as docs/configuration.md describes for modules of your own.",
+  );
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  if ((typeof value !== "object" && typeof value !== "function") || value === null) return undefined;
+  return Reflect.get(value, name);
+}

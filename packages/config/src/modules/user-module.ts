@@ -1,0 +1,136 @@
+import { statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import vm from "node:vm";
+import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import { didYouMean, nearestName } from "@cairn/text";
+import type { Origin } from "../source/config-tree.ts";
+import { absolutePath } from "../types/value-types.ts";
+
+/** A function that creates a part from the options in the configuration and the node's context. */
+export type UserModule = (options: Readonly<Record<string, unknown>>, context: object) => unknown;
+
+/** Returns whether a string is the import specifier of a file, or names an export. */
+export function isImportSpecifier(text: string): boolean {
+  return /^(?:\.{1,2}\/|\/|file:)/.test(text) || text.includes("#");
+}
+
+/** Returns whether a string may be the name of a package, with or without a path in it. */
+export function isPackageName(text: string): boolean {
+  return (
+    /^(?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*(?:\/[A-Za-z0-9._~/-]+)?$/.test(text) &&
+    !text.includes("->")
+  );
+}
+
+/** The folder of the file that names the module or, if there is no such file, the working directory. */
+export function lookupFolder(origin: Origin, cwd: string): string {
+  return origin.kind === "file" ? dirname(resolve(cwd, origin.label)) : cwd;
+}
+
+/** Throws `CONFIG_MODULE` if there is no function. An error that the module itself throws is the cause. */
+export async function loadUserModule(specifier: string, folder: string): Promise<UserModule> {
+  const hash = specifier.indexOf("#");
+  const target = hash === -1 ? specifier : specifier.slice(0, hash);
+  const wanted = hash === -1 ? undefined : specifier.slice(hash + 1);
+  const exports = await importFrom(target, folder);
+  const functions = Object.entries(exports).filter(
+    (entry): entry is [string, UserModule] => typeof entry[1] === "function",
+  );
+  const names = functions.map(([name]) => name).toSorted();
+  if (wanted === undefined) {
+    const only = functions.length === 1 ? functions[0] : functions.find(([name]) => name === "default");
+    if (only !== undefined) return only[1];
+    throw new CairnError(
+      "CONFIG_MODULE",
+      `${target} exports ${names.length === 0 ? "no function" : "several functions"}.`,
+      names.length === 0
+        ? "Export a function that creates the part."
+        : `Name one: ${names.map((name) => `${target}#${name}`).join(", ")}.`,
+    );
+  }
+  const found = functions.find(([name]) => name === wanted);
+  if (found !== undefined) return found[1];
+  const near = nearestName(wanted, names);
+  const known = names.length === 0 ? "It exports no function." : `It exports ${names.join(", ")}.`;
+  throw new CairnError(
+    "CONFIG_MODULE",
+    `${target} exports no function ${wanted || "without a name"}.`,
+    near === undefined ? known : didYouMean(`${target}#${near}`),
+  );
+}
+
+async function importFrom(target: string, folder: string): Promise<Record<string, unknown>> {
+  const file = fileOf(target, folder);
+  const found = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false });
+  if (file !== undefined && found?.isFile() !== true) {
+    const message = found === undefined ? `There is no file ${file}.` : `${file} is not a file.`;
+    throw new CairnError(
+      "CONFIG_MODULE",
+      message,
+      "Correct the path. A relative path is resolved from the folder of the file that names it.",
+    );
+  }
+  try {
+    const imported = file === undefined ? importPackage(target, folder) : import(pathToFileURL(file).href);
+    return await answered(target, imported);
+  } catch (error) {
+    throw moduleError(`${target} cannot be imported`, error);
+  }
+}
+
+/** Rejects if the process runs out of work before the result: otherwise, Node would exit silently with code 13. */
+export async function answered<T>(specifier: string, answer: T | PromiseLike<T>): Promise<T> {
+  return await new Promise<T>((settle, reject) => {
+    const whenDrained = (): void => {
+      const hint = "Resolve or reject the promise in the module, because no running code could still do so.";
+      reject(new CairnError("CONFIG_MODULE", `${specifier} returned a promise that never settles.`, hint));
+    };
+    process.once("beforeExit", whenDrained);
+    void Promise.resolve(answer)
+      .finally(() => process.off("beforeExit", whenDrained))
+      .then(settle, reject);
+  });
+}
+
+/** Wraps an error from a user's module. Errors with a code remain unchanged. */
+export function moduleError(what: string, error: unknown): CairnError {
+  if (isCairnError(error)) return error;
+  const [first = ""] = errorMessage(error).split("\n", 1);
+  const end = /[.!?]$/.test(first) ? "" : ".";
+  return new CairnError("CONFIG_MODULE", `${what}: ${first}${end}`, { cause: error });
+}
+
+function fileOf(target: string, folder: string): string | undefined {
+  if (/^(?:\.{0,2}\/|file:)/.test(target))
+    return absolutePath(target.replace(/^file:(?!\/\/\/)/, ""), folder);
+  return isAbsolute(target) ? target : undefined;
+}
+
+/** Throws `CONFIG_MODULE` if the package is not installed in `folder` or above it. */
+export async function importPackage(name: string, folder: string): Promise<Record<string, unknown>> {
+  const anchor = join(folder, "cairn.json");
+  let file: string | undefined;
+  try {
+    file = createRequire(anchor).resolve(name);
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === "MODULE_NOT_FOUND") {
+      throw new CairnError(
+        "CONFIG_MODULE",
+        `There is neither a top-level key nor a package ${name}.`,
+        `Define the key, or install the package in ${folder}, from which packages are resolved.`,
+      );
+    }
+    if (code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
+  }
+  if (file !== undefined) return import(pathToFileURL(file).href);
+  // For packages with only `import` exports: Node resolves them from a folder only for a script in it.
+  const script = new vm.Script("(name) => import(name)", {
+    filename: anchor,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  });
+  const importThere: (name: string) => Promise<Record<string, unknown>> = script.runInThisContext();
+  return importThere(name);
+}

@@ -1,0 +1,74 @@
+import type { Policies } from "@cairn/client";
+import { policyProblems } from "@cairn/engine";
+import type { ConfigNode, Origin } from "./source/config-tree.ts";
+import { findEntry } from "./source/config-tree.ts";
+import { duration } from "./types/duration-type.ts";
+import type { JsonSchema } from "./types/json-schema.ts";
+import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";
+import { type Reading, Value } from "./types/reading.ts";
+
+const KEY = "cairn/policies";
+
+/** Reads `cairn/policies`. Returns undefined if it is absent, or after adding problems. */
+export function readPolicies(reading: Reading): Policies | undefined {
+  const node = findEntry(reading.root, KEY)?.value;
+  if (node === undefined || node.type === "null") return undefined;
+  refuseCode(new Value(node, [KEY], reading));
+  const value = plainValue(node);
+  const problems = policyProblems(value);
+  for (const { path, message } of problems) {
+    reading.problems.add(originAt(node, path), [KEY, ...path], message, {
+      hint: "docs/policies.md describes policies.",
+    });
+  }
+  if (problems.length > 0) return undefined;
+  reading.settings.push({ path: [KEY], value: printableValue("", value), origin: node.origin });
+  return value as Policies;
+}
+
+/** Returns the origin of the innermost existing value on a path. */
+function originAt(node: ConfigNode, path: readonly string[]): Origin {
+  const [name, ...rest] = path;
+  if (name === undefined) return node.origin;
+  if (node.type === "list") {
+    const item = node.items[Number(name)];
+    return item === undefined ? node.origin : originAt(item, rest);
+  }
+  const entry = findEntry(node, name);
+  if (entry === undefined) return node.origin;
+  return rest.length === 0 ? entry.nameOrigin : originAt(entry.value, rest);
+}
+
+export function policiesSchema(): JsonSchema {
+  const { jsonSchema } = duration();
+  const scalar: JsonSchema = { type: ["string", "number", "boolean"] };
+  const bound: JsonSchema = {
+    type: "object",
+    properties: { keep: { type: "integer", minimum: 0 }, for: jsonSchema },
+    minProperties: 1,
+    additionalProperties: false,
+  };
+  const values: JsonSchema = { anyOf: [scalar, { type: "array", items: scalar, minItems: 1 }] };
+  const expire: JsonSchema = {
+    type: "object",
+    properties: { when: byBucket(values), after: jsonSchema },
+    required: ["after"],
+    additionalProperties: false,
+  };
+  return {
+    type: "object",
+    properties: {
+      indexes: byBucket({ type: "array", items: { type: "string" }, minItems: 1 }),
+      expire: byBucket(expire),
+      history: byBucket(bound),
+      events: bound,
+      outcomes: bound,
+      queues: byBucket({ type: "object", required: ["shards", "cap", "terminal", "lease"] }),
+    },
+    additionalProperties: false,
+  };
+}
+
+function byBucket(schema: JsonSchema): JsonSchema {
+  return { type: "object", additionalProperties: schema };
+}

@@ -1,0 +1,145 @@
+import { join, relative, resolve, sep } from "node:path";
+import type { Policies } from "@cairn/client";
+import { fileOf, readSources } from "./config-sources.ts";
+import type { ConfigInput } from "./config-sources.ts";
+import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
+import { mergeSources, newReading } from "./merged-sources.ts";
+import type { ModuleUse } from "./types/module-kinds.ts";
+import { readModule } from "./modules/module-type.ts";
+import { logBackupTxLog, MODULES } from "./modules/modules.ts";
+import { ConfigError, ProblemList } from "./source/problems.ts";
+import type { ConfigProblem } from "./source/problems.ts";
+import { type Reading, type Setting, Value } from "./types/reading.ts";
+import { type HttpOptions, dbDirLayout } from "@cairn/engine";
+import { readPolicies } from "./policies-key.ts";
+import {
+  checkTopLevelKeys,
+  indexStoreParameters,
+  nodeParameters,
+  readHttp,
+  readTopLevel,
+} from "./top-level.ts";
+
+/** All defaults and variables are applied, and nothing has been started. `createSystem` creates a node's parts. */
+export interface ResolvedConfig {
+  readonly nodeId: string;
+  /** The node's folder. It is absolute, like every path here. */
+  readonly dir: string;
+  readonly dbDir: string;
+  readonly txLog: ModuleUse<"tx-log">;
+  readonly kvStore: ModuleUse<"kv-store">;
+  readonly http: HttpOptions | undefined;
+  readonly policies: Policies | undefined;
+  /** The absolute path of the configuration file, if there is one, and the working directory. */
+  readonly origin: { readonly file: string | undefined; readonly cwd: string };
+  /** Every effective value with its origin, in the order of the configuration. */
+  readonly settings: readonly Setting[];
+  /** Sentences for the operator about older names and about variables that have no effect. */
+  readonly notices: readonly string[];
+}
+
+/** A configuration, or all its problems. */
+export type ConfigResult =
+  | { readonly ok: true; readonly config: ResolvedConfig }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** Nothing is started, created or deleted, but users' modules are imported to check that they exist. */
+export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
+  const problems = new ProblemList();
+  const notices = new Set<string>();
+  const sources = await readSources(input, problems);
+  if (!problems.onlyUnfilled) return { ok: false, problems: problems.inOrder() };
+  const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
+  const node = readTopLevel("cairn/node", nodeParameters, reading);
+  const config = readParts(node === undefined ? reading : { ...reading, node });
+  // These checks come last, because a module runs when it is imported.
+  for (const check of reading.checks) await check();
+  if (config === undefined || problems.problems.length > 0)
+    return { ok: false, problems: problems.inOrder() };
+  const file = fileOf(input);
+  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd };
+  return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
+}
+
+/** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */
+export function requireConfig(result: ConfigResult): ResolvedConfig {
+  if (result.ok) return result.config;
+  throw new ConfigError(result.problems);
+}
+
+function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings" | "notices"> | undefined {
+  const empty = emptyMap(reading.root.origin);
+  const logNode = findEntry(reading.root, "cairn/tx-log")?.value ?? empty;
+  const txLog = readModule(
+    "tx-log",
+    new Value(logNode.type === "null" ? empty : logNode, ["cairn/tx-log"], reading),
+  );
+  const index = readTopLevel("cairn/index-store", indexStoreParameters, reading);
+  const kvPath = ["cairn/index-store", "kv-store"];
+  const kvStore =
+    index === undefined
+      ? undefined
+      : (index.kvStore ?? readModule("kv-store", new Value(empty, kvPath, reading)));
+  const http = readHttp(reading);
+  const policies = readPolicies(reading);
+  checkTopLevelKeys(reading);
+  if (txLog === undefined || kvStore === undefined || http === undefined) return undefined;
+
+  const { id: nodeId, dir } = reading.node;
+  const dbDir = kvStore.common.dbDir ?? join(dir, `${nodeId}-index`);
+  if (kvStore.common.dbDir === undefined)
+    reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
+  checkIndexFolders(dbDir, reading);
+  checkLogBackup(txLog, kvStore, reading);
+  return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
+}
+
+/** A log or a store there would be removed when the folder is swept, or moved to quarantine with the index. */
+function checkIndexFolders(dbDir: string, { settings, problems }: Reading): void {
+  const { capture, ...others } = dbDirLayout(dbDir);
+  const own = Object.values(others);
+  for (const { path, value, origin, isPath } of settings) {
+    if (isPath !== true || typeof value !== "string") continue;
+    // The checkpoint-dir may be the capture folder, because that folder has no other purpose.
+    const reserved = path.at(-1) === "checkpoint-dir" ? own : [...own, capture];
+    const taken = reserved.find((folder) => isWithin(value, folder));
+    if (taken === undefined) continue;
+    problems.add(
+      origin,
+      path,
+      `${taken} belongs to the index, and the node removes and moves its contents.`,
+      {
+        hint: `Choose a place outside the folder of the index, ${dbDir}.`,
+      },
+    );
+  }
+}
+
+/** Checks the parameters of the log's backup against those of the log, because both are known only here. */
+function checkLogBackup(
+  txLog: ModuleUse<"tx-log">,
+  { common }: ModuleUse<"kv-store">,
+  { settings, problems, notices }: Reading,
+): void {
+  const given = (name: string): Setting | undefined => settings.find(({ path }) => path.at(-1) === name);
+  const every = settings.find(({ path }) => path.at(-2) === "log-backup" && path.at(-1) === "every");
+  const isBackedUp = common.checkpointer?.common.logBackup !== undefined;
+  if (isBackedUp && every !== undefined && txLog.id === logBackupTxLog.id) {
+    const message = "This node reads its log from a backup, so it cannot back the log up.";
+    problems.add(every.origin, every.path.slice(0, -1), message, {
+      hint: "Remove log-backup from the checkpointer. The nodes that write the log back it up.",
+    });
+  }
+  const isDelayed = given("replay-budget") !== undefined && given("refresh-after") === undefined;
+  if (txLog.common.trim !== undefined && isDelayed && !isBackedUp) {
+    notices.add(
+      "The log is not trimmed while replay-budget prevents checkpoints. Set refresh-after of the checkpointer, or back up the log with log-backup.",
+    );
+  }
+}
+
+/** Returns whether an absolute path is a folder or in it. */
+export function isWithin(place: string, folder: string): boolean {
+  const path = relative(folder, place);
+  return path !== ".." && !path.startsWith(`..${sep}`);
+}

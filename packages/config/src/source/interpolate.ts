@@ -1,0 +1,74 @@
+import type { ConfigNode, TextNode } from "./config-tree.ts";
+import { nearestName, ownMember } from "@cairn/text";
+import type { ProblemList } from "./problems.ts";
+
+/** Environment variables, in the form of `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Expands variables in strings, not in keys, symbols and keywords: `${NAME}` must be set, `${NAME:-default}` may be
+ * unset or empty, and `$${NAME}` becomes `${NAME}`.
+ */
+export function interpolate(
+  node: ConfigNode,
+  env: Environment,
+  problems: ProblemList,
+  path: readonly string[] = [],
+): ConfigNode {
+  const below = (inner: ConfigNode, ...names: string[]): ConfigNode =>
+    interpolate(inner, env, problems, [...path, ...names]);
+  switch (node.type) {
+    case "map":
+      return {
+        ...node,
+        entries: node.entries.map((entry) => ({ ...entry, value: below(entry.value, entry.name) })),
+      };
+    case "list":
+      return { ...node, items: node.items.map((item, index) => below(item, String(index))) };
+    case "call":
+      return { ...node, arguments: node.arguments.map((argument) => below(argument)) };
+    case "string":
+      return node.text.includes("${")
+        ? inText(node, env, (message, hint) => problems.addUnfilled(node.origin, path, message, hint))
+        : node;
+    default:
+      return node;
+  }
+}
+
+function inText(
+  node: TextNode,
+  env: Environment,
+  refuse: (message: string, hint: string) => void,
+): ConfigNode {
+  const variables: string[] = [];
+  const text = node.text.replace(
+    // An optional second $, the content, and the closing brace, which may be missing.
+    /(\$?)\$\{([^}]*)(\}?)/g,
+    (whole, escape: string, inside: string, close: string) => {
+      if (escape !== "") return whole.slice(1);
+      const match = /^([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?$/s.exec(inside);
+      if (close === "" || match === null || inside.includes("${")) {
+        const hint = "Write ${NAME} or ${NAME:-default}, or write $${ for a literal ${.";
+        refuse("This string contains a ${ that is not a variable.", hint);
+        return whole;
+      }
+      const [, name = "", fallback] = match;
+      const value = ownMember(env, name);
+      if (value !== undefined && (value !== "" || fallback === undefined)) {
+        variables.push(name);
+        return value;
+      }
+      if (fallback !== undefined) return fallback;
+      const near = nearestName(
+        name,
+        Object.keys(env).filter((known) => env[known] !== undefined),
+      );
+      const set = `Set ${name}, or use a default: \${${name}:-default}.`;
+      const hint = near === undefined ? set : `Did you mean ${near}? ${set}`;
+      refuse(`The environment variable ${name} is not set.`, hint);
+      return whole;
+    },
+  );
+  return { ...node, text, origin: { ...node.origin, variables } };
+}

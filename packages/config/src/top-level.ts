@@ -1,0 +1,160 @@
+import { hostname } from "node:os";
+import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
+import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
+import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
+import { omitUndefined } from "./source/omit-undefined.ts";
+import { moduleOf } from "./modules/module-type.ts";
+import type { ModuleKind } from "./types/module-kinds.ts";
+import { didYouMean, nearestName } from "@cairn/text";
+import { optional, withDefault } from "./types/parameter.ts";
+import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
+import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
+import { ALL_RIGHTS, type HttpOptions } from "@cairn/engine";
+import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
+import { path, textLike } from "./types/value-types.ts";
+
+/** The id is used in file names and manifests, so it must be valid in both on every system. */
+export const nodeParameters = {
+  id: withDefault(
+    textLike(
+      /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+      "a name of letters, digits, dots, hyphens and underscores, 128 at most",
+    ),
+    () =>
+      hostname()
+        .replace(/[^A-Za-z0-9._-]/g, "-")
+        .replace(/^[._-]+/, "") || "node",
+    "The node's name in its checkpoints, its folders and /status. Must be different on each node.",
+    "the host name",
+  ),
+  dir: withDefault(
+    path(),
+    ({ reading }) => `${reading.cwd}/cairn-data`,
+    "The folder for the node's local data.",
+    '`"./cairn-data"`',
+  ),
+};
+
+export const indexStoreParameters = {
+  "kv-store": optional(
+    moduleOf("kv-store"),
+    "The key-value store of the index.",
+    "`cairn.leveldb/->kv-store` without checkpoints",
+  ),
+};
+
+/** The top-level keys of the configuration, with their descriptions. */
+export const TOP_LEVEL_KEYS: Readonly<Record<string, string>> = {
+  "cairn/node": "The node itself.",
+  "cairn/tx-log": "The transaction log: a module.",
+  "cairn/index-store": "The index, with its checkpoints.",
+  "cairn/http-server": "The HTTP server; `null` for none.",
+  "cairn/policies": "Policies to set in a log that has none.",
+};
+
+/** Renames the top-level keys of older systems, with notices. If a source has both names, keeps both to report it. */
+export function renameTopLevel(root: MapNode, notices: Set<string>): MapNode {
+  const entries = root.entries.map((entry): ConfigEntry => {
+    const name = TOP_LEVEL_ALIASES.get(entry.name);
+    if (name === undefined || findEntry(root, name) !== undefined) return entry;
+    const translated = `${entry.name} (${placeOf(entry.nameOrigin)}) is read as ${name}`;
+    const hasHost = findEntry(entry.value, "host") !== undefined;
+    notices.add(hasHost ? `${translated}.` : `${translated}, which ${LOOPBACK_ONLY}`);
+    return { ...entry, name };
+  });
+  return { ...root, entries };
+}
+
+export function readTopLevel<P extends Parameters>(
+  name: string,
+  parameters: P,
+  reading: Reading,
+): ParameterValues<P> | undefined {
+  const node = findEntry(reading.root, name)?.value;
+  const map = node === undefined || node.type === "null" ? emptyMap(reading.root.origin) : node;
+  const value = new Value(map, [name], reading);
+  if (map.type !== "map") return value.expectedMap(`a map with ${Object.keys(parameters).join(", ")}`);
+  return readParameters(parameters, value.as(map), { what: name, hints: OLDER_PARAMETERS });
+}
+
+/** Reads `cairn/http-server`. Returns false if it is disabled, and undefined after adding problems. */
+export function readHttp(reading: Reading): HttpOptions | false | undefined {
+  const node = findEntry(reading.root, "cairn/http-server")?.value;
+  if (node?.type === "null" || (node?.type === "boolean" && !node.value)) {
+    reading.settings.push({ path: ["cairn/http-server"], value: null, origin: node.origin });
+    return false;
+  }
+  const values = readTopLevel("cairn/http-server", httpParameters, reading);
+  if (values === undefined) return undefined;
+  if ((node === undefined || node.origin.kind === "default") && reading.older.size > 0) {
+    reading.notices.add(
+      `No HTTP server is configured, but this node still serves ${values.host}:${values.port} ("cairn/http-server": null disables the server).`,
+    );
+  }
+  const { tokens = [], authToken, drain, ...options } = values;
+  // `auth-token` is short for a token with all rights.
+  const all =
+    authToken === undefined ? tokens : [...tokens, { source: { text: authToken }, rights: ALL_RIGHTS }];
+  return { ...options, ...omitUndefined({ tokens: all.length === 0 ? undefined : all, drainMs: drain }) };
+}
+
+/** Adds a problem for every top-level key that nothing has read. Must be called last. */
+export function checkTopLevelKeys(reading: Reading): void {
+  for (const entry of reading.root.entries) {
+    const { name, nameOrigin, value, replaced } = entry;
+    if (Object.hasOwn(TOP_LEVEL_KEYS, name) || reading.shared.has(name) || reading.refused.has(name))
+      continue;
+    // If a null removes nothing, its key may be misspelt, and a server that should be disabled would remain enabled.
+    if (value.type === "null" && replaced !== undefined) continue;
+    // This key is only for editors. Its value is the location of the output of `cairn config schema`.
+    if (name === "$schema" && value.type === "string") continue;
+    const { message, hint } = unreadKey(entry, reading) ?? {};
+    if (message !== undefined) reading.problems.add(nameOrigin, [name], message, { hint });
+  }
+}
+
+function unreadKey({ name, value }: ConfigEntry, reading: Reading): Inconsistency | undefined {
+  const known = Object.keys(TOP_LEVEL_KEYS);
+  const alias = TOP_LEVEL_ALIASES.get(name);
+  if (alias !== undefined)
+    return { message: `${name} means ${alias}, which is also given.`, hint: "Keep one of the two." };
+  const isModule = findEntry(value, "cairn/module") !== undefined;
+  const older = olderTopLevelHint(name);
+  // A module of this configuration may have a name that is a setting of XTDB 2.
+  if (older !== undefined && !(isModule && /^\w+$/.test(name)))
+    return { message: `${name} has no counterpart: ${older.message}`, hint: older.hint };
+  // The string that names the module may contain an unset variable.
+  if (isModule && reading.problems.someUnfilled) return undefined;
+  // Names are compared without namespaces, too, because a common namespace must not make them seem similar.
+  const plain = nearestName(
+    name,
+    known.map((key) => key.replace("cairn/", "")),
+  );
+  const near = nearestName(name, known) ?? (plain === undefined ? undefined : `cairn/${plain}`);
+  if (isModule && near === undefined) {
+    const at = PLACES.get(kindOf(value, reading) ?? "");
+    const hint = `Write "${name}" ${at === undefined ? "in the place of the module" : `at ${at}`}, or remove the key.`;
+    return { message: `The module ${name} is not used by any parameter.`, hint };
+  }
+  const place = PLACES.get(name);
+  const hint = place === undefined ? `Known: ${known.join(", ")}.` : `Move it to ${place}.`;
+  return {
+    message: `Unknown top-level key ${name}.`,
+    hint: near === undefined ? hint : didYouMean(near),
+  };
+}
+
+/** Where modules of each kind belong; also a help with fragments copied from documentation without the context. */
+const PLACES: ReadonlyMap<string, string> = new Map([
+  ["tx-log", "cairn/tx-log"],
+  ["kv-store", "cairn/index-store > kv-store"],
+  ["checkpointer", "cairn/index-store > kv-store > checkpointer"],
+  ["checkpoint-store", "cairn/index-store > kv-store > checkpointer > store"],
+]);
+
+function kindOf(module: ConfigNode, reading: Reading): ModuleKind | undefined {
+  const id = findEntry(module, "cairn/module")?.value;
+  if (id?.type !== "string" && id?.type !== "symbol" && id?.type !== "keyword") return undefined;
+  const older = olderModule(id.text);
+  return reading.modules.get(older !== undefined && "id" in older ? older.id : id.text)?.kind;
+}

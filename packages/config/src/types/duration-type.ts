@@ -1,0 +1,87 @@
+import { Duration } from "luxon";
+import type { CallNode, ConfigNode } from "../source/config-tree.ts";
+import {
+  DURATION_CALLS,
+  luxonDuration,
+  parseDuration,
+  wholeMilliseconds,
+  type DurationResult,
+  nearestName,
+} from "@cairn/text";
+import { eitherOf, orVariable } from "./json-schema.ts";
+import type { ValueType } from "./reading.ts";
+
+const NUMBER = "[0-9]+(?:[.,][0-9]+)?";
+/** The pattern of durations above zero that {@link parseDuration} accepts, in capital letters. */
+const ISO_ABOVE_ZERO = `^P(?=.*[1-9])(?:${NUMBER}W)?(?:${NUMBER}D)?(?:T(?=.)(?:${NUMBER}H)?(?:${NUMBER}M)?(?:${NUMBER}S)?)?$`;
+
+/** Returns the type of a duration above zero, in milliseconds. */
+export function duration(): ValueType<number> {
+  return {
+    name: "duration",
+    jsonSchema: {
+      ...orVariable({ type: "integer", minimum: 1 }, ISO_ABOVE_ZERO),
+      description: "ISO 8601, such as PT6H or P7D, or a whole number of milliseconds",
+    },
+    read(value) {
+      const result = durationOf(value.node);
+      if (result === undefined) return value.expected('a duration, such as "PT6H"');
+      if ("fault" in result) return value.refuse(result.fault, { hint: result.hint });
+      return result.ms > 0 ? result.ms : value.expected('a duration above zero, such as "PT6H"');
+    },
+    show: (value) => Duration.fromMillis(value).rescale().toISO() ?? value,
+  };
+}
+
+/** Returns the type of either a duration above zero, in milliseconds, or `word`, which may be a keyword in EDN. */
+export function durationOr<Word extends string>(word: Word): ValueType<number | Word> {
+  const length = duration();
+  return {
+    name: `duration or \`${word}\``,
+    jsonSchema: eitherOf({ const: word }, length.jsonSchema),
+    read(value) {
+      const { node } = value;
+      const isWord = (node.type === "string" || node.type === "keyword") && node.text === word;
+      return isWord ? word : length.read(value);
+    },
+    show: (value) => (typeof value === "number" ? length.show?.(value) : value),
+  };
+}
+
+export function durationOf(node: ConfigNode): DurationResult | undefined {
+  if (node.type === "number") {
+    if (Number.isInteger(node.value)) return wholeMilliseconds(node.value, String(node.value));
+    return {
+      fault: `${node.value} is not a whole number of milliseconds.`,
+      hint: "Write a whole number of milliseconds, or an ISO 8601 duration such as PT1.5S.",
+    };
+  }
+  if (node.type === "string") {
+    // Variables are strings, so digits from a variable are treated as milliseconds, as if they were not quoted.
+    const digits = (node.origin.variables ?? []).length > 0 || node.origin.kind === "environment";
+    return digits && /^[0-9]+$/.test(node.text)
+      ? wholeMilliseconds(Number(node.text), node.text)
+      : parseDuration(node.text);
+  }
+  if (node.type === "instance")
+    return Duration.isDuration(node.value) ? luxonDuration(node.value) : undefined;
+  return node.type === "call" ? durationOfCall(node) : undefined;
+}
+
+function durationOfCall({ name: written, arguments: given }: CallNode): DurationResult {
+  const name = written.replace(/^java\.time\./, "");
+  const unit = DURATION_CALLS.get(name);
+  const [only] = given;
+  if (name === "Duration/parse" && given.length === 1 && only?.type === "string")
+    return { fault: `(${written} …) is code.`, hint: `Write "${only.text}".` };
+  if (unit === undefined) {
+    const near = nearestName(name, DURATION_CALLS.keys()) ?? "Duration/ofHours";
+    return {
+      fault: `(${written} …) is not a duration.`,
+      hint: `Did you mean (${near} …)? Known: ${[...DURATION_CALLS.keys()].join(", ")}.`,
+    };
+  }
+  if (given.length !== 1 || only?.type !== "number" || !Number.isInteger(only.value))
+    return { fault: `(${written} …) must have one whole number.`, hint: `Write (${written} 6).` };
+  return wholeMilliseconds(only.value * unit, `(${written} ${only.value})`);
+}

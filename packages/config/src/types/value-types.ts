@@ -1,0 +1,160 @@
+import { resolve } from "node:path";
+import type { ConfigNode } from "../source/config-tree.ts";
+import { eitherOf, orVariable } from "./json-schema.ts";
+import type { JsonSchema } from "./json-schema.ts";
+import { allOrNone } from "./map-type.ts";
+import { fileUrlPath, didYouMean, nearestName } from "@cairn/text";
+import type { ValueType } from "./reading.ts";
+
+/** Returns the type of values that `parse` understands. `what` describes them in messages. */
+function scalar<T extends string | number | boolean>(
+  name: string,
+  jsonSchema: JsonSchema,
+  what: string,
+  parse: (node: ConfigNode) => T | undefined,
+): ValueType<T> {
+  return {
+    name,
+    jsonSchema,
+    read: (value) => parse(value.node) ?? value.expected(what),
+    show: (value) => value,
+  };
+}
+
+/** Returns the type of a non-empty string. */
+export function text(): ValueType<string> {
+  return scalar("string", { type: "string", minLength: 1 }, "a non-empty string in double quotes", (node) =>
+    node.type === "string" ? node.text || undefined : undefined,
+  );
+}
+
+/** Returns the type of a string that matches a pattern, which `what` describes in messages. */
+export function textLike(pattern: RegExp, what: string): ValueType<string> {
+  const plain = text();
+  return {
+    ...plain,
+    jsonSchema: orVariable({ type: "string", pattern: pattern.source }),
+    read(value) {
+      const found = plain.read(value);
+      return found === undefined || pattern.test(found) ? found : value.expected(what);
+    },
+  };
+}
+
+/** Returns the type of a string that no message repeats, because a wrong one may contain a secret. */
+export function privateText(
+  name: string,
+  jsonSchema: JsonSchema,
+  what: string,
+  accepts: (text: string) => boolean,
+  hint?: string,
+): ValueType<string> {
+  return {
+    ...text(),
+    name,
+    jsonSchema,
+    read(value) {
+      const { node } = value;
+      if (node.type === "string" && accepts(node.text)) return node.text;
+      return value.refuse(`Expected ${what}${node.type === "string" ? "" : " in double quotes"}.`, { hint });
+    },
+  };
+}
+
+/** Returns the type of a string that is never printed. By default, it is any string that is not empty. */
+export function secret(pattern = /^[^]+$/, what = "a non-empty string"): ValueType<string> {
+  const { name, jsonSchema } = text();
+  return { ...privateText(name, jsonSchema, what, (value) => pattern.test(value)), isSecret: true };
+}
+
+/** Returns the type of a path or a `file:` URL; the value is absolute, resolved from the working directory. */
+export function path(): ValueType<string> {
+  return {
+    name: "path",
+    isPath: true,
+    jsonSchema: {
+      type: "string",
+      minLength: 1,
+      not: { pattern: "^(?:~|(?!file:///)[A-Za-z][A-Za-z0-9+.-]+://)" },
+    },
+    read(value) {
+      const { node, reading } = value;
+      if (node.type === "call")
+        return value.expected("a path as a string", 'Write "/path/to/it" in double quotes.');
+      if (node.type !== "string") return value.expected("a path as a string");
+      const found = absolutePath(node.text, reading.cwd);
+      if (found !== undefined) return found;
+      if (!node.text.startsWith("~")) return value.expected("a path on this machine");
+      const hint = `Write \${HOME}${node.text.slice(1)}, because only shells expand ~.`;
+      return value.expected("a path without ~", hint);
+    },
+    show: (value) => value,
+  };
+}
+
+/** Undefined if `written` is empty, begins with `~`, contains a NUL, or is a URL that names no file of this machine. */
+export function absolutePath(written: string, cwd: string): string | undefined {
+  if (written === "" || written.startsWith("~") || written.includes("\0")) return undefined;
+  if (!/^[a-z][a-z0-9+.-]+:\/\//i.test(written)) return resolve(cwd, written);
+  return written.startsWith("file:///") ? fileUrlPath(written) : undefined;
+}
+
+/** A string of digits is also accepted, because `${NAME}` is always a string. */
+export function integer(least: number, most: number = Number.MAX_SAFE_INTEGER): ValueType<number> {
+  const upTo = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+  const jsonSchema = orVariable({ type: "integer", minimum: least, maximum: most }, DIGITS.source);
+  return scalar("whole number", jsonSchema, `a whole number ${upTo}`, (node) => {
+    const isDigits = node.type === "string" && DIGITS.test(node.text);
+    const value = node.type === "number" ? node.value : isDigits ? Number(node.text) : Number.NaN;
+    return Number.isSafeInteger(value) && value >= least && value <= most ? value : undefined;
+  });
+}
+
+/** Longer numbers are not safe integers, and Number would silently round them. */
+const DIGITS = /^-?[0-9]{1,16}$/;
+
+/** Returns the type of true or false. Either is also accepted as a string, because `${NAME}` is always a string. */
+export function boolean(): ValueType<boolean> {
+  const jsonSchema = orVariable({ type: "boolean" }, "^(?:true|false)$");
+  return scalar("boolean", jsonSchema, "true or false", (node) => {
+    if (node.type === "boolean") return node.value;
+    const isWord = node.type === "string" && (node.text === "true" || node.text === "false");
+    return isWord ? node.text === "true" : undefined;
+  });
+}
+
+/** Returns the type of an enumeration of words, which may be keywords in EDN. */
+export function choice<const T extends string>(words: readonly T[]): ValueType<T> {
+  const what = `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`;
+  return {
+    name: words.map((word) => `\`${word}\``).join(" or "),
+    jsonSchema: orVariable({ enum: words }),
+    read(value) {
+      const { node } = value;
+      const word = node.type === "string" || node.type === "keyword" ? node.text : undefined;
+      const found = words.find((known) => known === word);
+      if (found !== undefined) return found;
+      const near = word === undefined ? undefined : nearestName(word, words);
+      return value.expected(what, near === undefined ? undefined : didYouMean(near));
+    },
+    show: (value) => value,
+  };
+}
+
+/** Returns the type of a list of one or more values. A single value is shorthand for a list with one value. */
+export function listOf<T>(item: ValueType<T>): ValueType<readonly T[]> {
+  return {
+    name: `list of ${item.name}`,
+    jsonSchema: eitherOf(item.jsonSchema, { type: "array", items: item.jsonSchema, minItems: 1 }),
+    read(list) {
+      if (list.node.type !== "list") return allOrNone([item.read(list)]);
+      const { items } = list.node;
+      if (items.length === 0) return list.expected(`a list with at least one ${item.name}`);
+      return allOrNone(items.map((node, index) => item.read(list.at(String(index), node))));
+    },
+    show(values) {
+      const shown = values.map((value) => item.show?.(value)).filter((value) => value !== undefined);
+      return shown.length === 0 ? undefined : shown;
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import { execFileSync } from "node:child_process";
+import { expect, test } from "vitest";
+import type { ConfigInput } from "../src/config-sources.ts";
+import { createSystem } from "../src/create-system.ts";
+import { configOf } from "./support/read.ts";
+
+/** What a command is run with: the variables that were printed with it, and its arguments. */
+const SHOW = 'cairn() { echo "$PWD:$CAIRN_NODE_ID:$CAIRN_DIR:$NATS_URL:$*"; }; ';
+
+async function printed(input: Partial<ConfigInput>): Promise<string> {
+  return (await createSystem(await configOf(input))).commandLine("log recover");
+}
+
+/** Runs a command as it is printed, in a shell with the environment `env`. */
+function run(command: string, env: NodeJS.ProcessEnv = {}): string {
+  return execFileSync("/bin/sh", ["-c", SHOW + command], { cwd: "/", env, encoding: "utf8", stdio: "pipe" });
+}
+
+test.each(["/data/@cairn", "/data/a b's", "/data/<x>*$HOME", "/data/plain"])(
+  "a command is printed with the folder %s of its node",
+  async (dir) => {
+    const command = await printed({ env: { CAIRN_NODE_ID: "a", CAIRN_DIR: dir }, cwd: "/srv" });
+    expect(run(command)).toBe(`/:a:${dir}::log recover\n`);
+  },
+);
+
+test("a password is taken from the shell, without which the command is not run", async () => {
+  const env = { NATS_URL: "nats://user:hunter2@h:4222" };
+  const command = await printed({ env, cwd: "/srv" });
+  expect(command).not.toContain("hunter2");
+  expect(run(command, env)).toContain(`:${env.NATS_URL}:log recover`);
+  expect(() => run(command)).toThrow(/NATS_URL/);
+});
+
+const DIR = '"cairn/node": {"dir": "/data"}';
+
+test.each([
+  ["a path in the working directory", `{${DIR}, "cairn/tx-log": {"path": "log"}}`, true],
+  ["a path outside the working directory", `{${DIR}, "cairn/tx-log": {"path": "../log"}}`, true],
+  ["a folder outside the working directory", '{"cairn/node": {"dir": "../data"}}', true],
+  ["the default folder", "{}", true],
+  ["only absolute paths", `{${DIR}}`, false],
+])("with %s, a command begins in the node's working directory if it must", async (_what, json, isThere) => {
+  const command = await printed({ json });
+  expect(command.startsWith("cd /srv && ")).toBe(isThere);
+});

@@ -1,0 +1,198 @@
+import { describe, expect, test } from "vitest";
+import { createSystem } from "../src/create-system.ts";
+import { configAsJson, printConfig } from "../src/print-config.ts";
+import { configOf, problemsOf, settingsOf } from "./support/read.ts";
+
+const FS = "cairn.checkpoint/->filesystem-checkpoint-store";
+const STORE = "cairn/index-store > kv-store > checkpointer > store > path";
+
+describe("precedence:", () => {
+  test("-e overrides -j, -j the environment, and the environment the object, key by key", async () => {
+    const object = {
+      "cairn/http-server": { host: "object", port: 1, "max-body": 1111, "auth-token": "object" },
+    };
+    const config = await configOf({
+      object,
+      env: { CAIRN_HTTP_HOST: "env", CAIRN_HTTP_PORT: "2", CAIRN_AUTH_TOKEN: "env" },
+      json: '{"cairn/http-server": {"port": 3, "auth-token": "json"}}',
+      edn: '{:cairn/http-server {:auth-token "edn"}}',
+    });
+    expect(config.http).toEqual({
+      host: "env",
+      port: 3,
+      maxBody: 1111,
+      page: true,
+      tokens: [{ source: { text: "edn" }, rights: ["read", "write", "observe", "operate"] }],
+    });
+    expect(settingsOf(config)).toMatchObject({
+      "cairn/http-server > host": ["env", "CAIRN_HTTP_HOST"],
+      "cairn/http-server > port": [3, "-j"],
+      "cairn/http-server > max-body": [1111, "object"],
+      "cairn/http-server > auth-token": ["(secret)", "-e"],
+    });
+  });
+
+  test("-e changes one value of the built-in default and keeps the others", async () => {
+    const edn = '{:cairn/index-store {:kv-store {:checkpointer {:approx-frequency "PT1H"}}}}';
+    const { checkpointer } = await createSystem(await configOf({ edn }));
+    expect(checkpointer?.approxFrequency).toBe(3_600_000);
+    expect(checkpointer?.store.location).toBe("file:///srv/cairn-data/checkpoints");
+  });
+
+  test("null removes a value: no checkpoints, no HTTP", async () => {
+    const edn = "{:cairn/index-store {:kv-store {:checkpointer nil}} :cairn/http-server nil}";
+    const system = await createSystem(await configOf({ edn }));
+    expect(system.checkpointer).toBeUndefined();
+    expect(system.http).toBeUndefined();
+  });
+
+  test("another module from -e drops the parameters of the first one, with a notice", async () => {
+    const config = await configOf({
+      object: { "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", stream: "s" } },
+      edn: "{:cairn/tx-log {:cairn/module cairn.embedded/->tx-log}}",
+    });
+    expect(config.txLog.id).toBe("cairn.embedded/->tx-log");
+    expect(config.notices).toEqual([
+      "stream (object) has no effect: -e selects cairn.embedded/->tx-log, which has no such parameter.",
+    ]);
+  });
+
+  test("another store from -e replaces the default one without a notice", async () => {
+    const store = '{:cairn/module cairn.s3/->checkpoint-store :bucket "cairn-dev"}';
+    const config = await configOf({
+      edn: `{:cairn/index-store {:kv-store {:checkpointer {:store ${store}}}}}`,
+    });
+    expect(config.notices).toEqual([]);
+    expect((await createSystem(config)).checkpointer?.store.location).toBe("s3://cairn-dev");
+  });
+
+  test("another kv-store from -e keeps the checkpointer, which both kv-stores have", async () => {
+    const config = await configOf({
+      edn: "{:cairn/index-store {:kv-store {:cairn/module cairn.memory/->kv-store}}}",
+    });
+    expect((await createSystem(config)).checkpointer).toBeDefined();
+  });
+
+  test("a module in short form takes parameters from a source of higher precedence", async () => {
+    const config = await configOf({
+      object: { "cairn/index-store": { "kv-store": "cairn.memory/->kv-store" } },
+      json: '{"cairn/index-store": {"kv-store": {"db-dir": "/x"}}}',
+    });
+    expect(config.dbDir).toBe("/x");
+    expect(config.kvStore.id).toBe("cairn.memory/->kv-store");
+  });
+});
+
+describe("the environment:", () => {
+  test("CAIRN_DIR and CAIRN_NODE_ID move everything that has a default location", async () => {
+    const env = { CAIRN_DIR: "/data", CAIRN_NODE_ID: "a" };
+    const settings = settingsOf(await configOf({ env }));
+    expect(settings["cairn/tx-log > path"]).toEqual(["/data/a-log", "default"]);
+    expect(settings["cairn/index-store > kv-store > db-dir"]).toEqual(["/data/a-index", "default"]);
+    expect(settings[STORE]).toEqual(["/data/checkpoints", "default"]);
+  });
+
+  test("CAIRN_INDEX_PATH and CAIRN_CHECKPOINT_PATH override the file, and -j overrides them", async () => {
+    const env = { CAIRN_NODE_ID: "a", CAIRN_INDEX_PATH: "/i", CAIRN_CHECKPOINT_PATH: "/c" };
+    const object = {
+      "cairn/index-store": {
+        "kv-store": {
+          "db-dir": "/o",
+          checkpointer: { "approx-frequency": 1, store: { "cairn/module": FS } },
+        },
+      },
+    };
+    const config = await configOf({ env, object });
+    expect(config.dbDir).toBe("/i");
+    expect(settingsOf(config)[STORE]).toEqual(["/c", "CAIRN_CHECKPOINT_PATH"]);
+    expect(
+      (await configOf({ env, object, json: '{"cairn/index-store": {"kv-store": {"db-dir": "/j"}}}' })).dbDir,
+    ).toBe("/j");
+  });
+
+  test("CAIRN_CHECKPOINT_PATH also applies to a store under a top-level key", async () => {
+    const object = {
+      "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": 1, store: "my/store" } } },
+      "my/store": { "cairn/module": FS, path: "/o" },
+    };
+    const config = await configOf({ object, env: { CAIRN_CHECKPOINT_PATH: "/c" } });
+    expect(settingsOf(config)["my/store > path"]).toEqual(["/c", "CAIRN_CHECKPOINT_PATH"]);
+  });
+
+  test("a variable with nothing to override is reported", async () => {
+    const http = { CAIRN_HTTP_HOST: "h", CAIRN_HTTP_PORT: "1", CAIRN_AUTH_TOKEN: "t" };
+    const env = { CAIRN_CHECKPOINT_PATH: "/c", NATS_URL: "nats://h", ...http };
+    const object = {
+      "cairn/index-store": {},
+      "cairn/tx-log": { "cairn/module": "cairn.embedded/->tx-log" },
+      "cairn/http-server": null,
+    };
+    const { notices } = await configOf({ env, object });
+    expect(notices).toEqual([
+      "CAIRN_CHECKPOINT_PATH has no effect: there is no filesystem checkpoint store that it could apply to.",
+      "NATS_URL has no effect: the transaction log is not a NATS log.",
+      ...Object.keys(http).map((name) => `${name} has no effect: there is no HTTP server.`),
+    ]);
+  });
+
+  test("NATS_URL chooses the NATS log when no source names a log", async () => {
+    const config = await configOf({ env: { NATS_URL: "nats://a:1, nats://b" } });
+    expect(config.txLog.id).toBe("cairn.nats/->tx-log");
+    expect(settingsOf(config)["cairn/tx-log > servers"]).toEqual([["nats://a:1", "nats://b"], "NATS_URL"]);
+    expect((await configOf({ env: {} })).txLog.id).toBe("cairn.embedded/->tx-log");
+  });
+
+  test("NATS_URL replaces the servers of a NATS log and nothing else", async () => {
+    const object = {
+      "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: ["nats://o"], stream: "s" },
+    };
+    const settings = settingsOf(await configOf({ object, env: { NATS_URL: "nats://e" } }));
+    expect(settings["cairn/tx-log > servers"]).toEqual([["nats://e"], "NATS_URL"]);
+    expect(settings["cairn/tx-log > stream"]).toEqual(["s", "object"]);
+  });
+
+  test("an empty variable counts as not set", async () => {
+    const config = await configOf({
+      env: { CAIRN_HTTP_PORT: "", CAIRN_AUTH_TOKEN: "", NATS_URL: "", CAIRN_NODE_ID: "a" },
+    });
+    expect(config.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576, page: true });
+  });
+
+  test("a wrong variable is a problem that names the variable", async () => {
+    const problems = await problemsOf({ env: { CAIRN_HTTP_PORT: "http", CAIRN_NODE_ID: "a" } });
+    expect(problems).toMatchObject([{ place: "CAIRN_HTTP_PORT", path: ["cairn/http-server", "port"] }]);
+  });
+
+  test("variables in strings are expanded, with defaults, and $${ is a literal", async () => {
+    const env = { CAIRN_NODE_ID: "a", BASE: "/b", EMPTY: "", PORT: "81", EVERY: "60000" };
+    const edn = `{:cairn/node {:dir "\${BASE}/\${NOPE:-x}/\${EMPTY:-y}/\${EMPTY}z/$\${BASE}"}
+                  :cairn/http-server {:port "\${PORT}"}
+                  :cairn/index-store {:kv-store {:checkpointer {:approx-frequency "\${EVERY}" :keep-dir-on-close? "\${KEEP:-true}"}}}}`;
+    const config = await configOf({ env, edn });
+    const { checkpointer } = await createSystem(config);
+    expect(config.dir).toBe("/b/x/y/z/${BASE}");
+    expect(config.http?.port).toBe(81);
+    expect(checkpointer).toMatchObject({ approxFrequency: 60_000, keepDirOnClose: true });
+  });
+});
+
+test("config print shows every value with its origin, and no secret", async () => {
+  const config = await configOf({
+    env: { CAIRN_NODE_ID: "a", TOKEN: "tok-1", CAIRN_HTTP_PORT: "81" },
+    edn: '{:cairn/http-server {:auth-token "${TOKEN}"} :cairn/tx-log {:cairn/module cairn.nats/->tx-log :servers "nats://u:tok-2@h" :token "tok-3"}}',
+  });
+  const text = printConfig(config);
+  expect(text).toMatch(/^cairn\/node\n {2}id = "a" +# CAIRN_NODE_ID$/m);
+  expect(text).toMatch(/^ {2}port = 81 +# CAIRN_HTTP_PORT$/m);
+  expect(text).toMatch(/^ {2}auth-token = \(secret\) +# -e:1:34, with TOKEN$/m);
+  expect(text).toMatch(/^ {2}servers = \["nats:\/\/\(secret\)@h"\] +# -e:1:\d+$/m);
+  expect(text).toMatch(
+    /^ {6}store\n {8}cairn\/module = .*\n {8}path = "\/srv\/cairn-data\/checkpoints" +# default$/m,
+  );
+  const json = JSON.stringify(configAsJson(config));
+  for (const shown of [text, json]) expect(shown).not.toMatch(/tok-/);
+  expect(configAsJson(config).values).toMatchObject({
+    "cairn/node": { id: "a" },
+    "cairn/http-server": { port: 81 },
+  });
+});

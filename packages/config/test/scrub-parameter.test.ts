@@ -1,0 +1,45 @@
+import { levelProvider } from "@cairn/kv";
+import { expect, test } from "vitest";
+import { createSystem } from "../src/create-system.ts";
+import { configOf, problemsOf, settingsOf } from "./support/read.ts";
+
+const DAY = 86_400_000;
+
+async function scrubEvery(edn: string): Promise<number | undefined> {
+  const config = await configOf({ edn: `{:cairn/index-store {:kv-store ${edn}}}` });
+  return (await createSystem(config)).scrubEvery;
+}
+
+test.each([
+  ["{}", DAY],
+  ["{:scrub-every nil}", DAY],
+  ['{:scrub-every "PT6H"}', DAY / 4],
+  ["{:scrub-every (Duration/ofDays 7)}", 7 * DAY],
+  ["{:scrub-every :never}", undefined],
+  ['{:scrub-every "never"}', undefined],
+  ["cairn.memory/->kv-store", DAY],
+])("scrub-every of the kv-store %s", async (edn, expected) => {
+  expect(await scrubEvery(edn)).toBe(expected);
+});
+
+test("a custom key-value store also has scrub-every", async () => {
+  const kvStore = { "cairn/module": () => levelProvider(), "scrub-every": "never" };
+  const config = await configOf({ object: { "cairn/index-store": { "kv-store": kvStore } } });
+  expect((await createSystem(config)).scrubEvery).toBeUndefined();
+});
+
+test("a scrub-every that is neither a duration nor never is refused", async () => {
+  for (const wrong of ["often", "PT0S", 0]) {
+    const json = JSON.stringify({ "cairn/index-store": { "kv-store": { "scrub-every": wrong } } });
+    expect(await problemsOf({ json })).toMatchObject([
+      { path: ["cairn/index-store", "kv-store", "scrub-every"] },
+    ]);
+  }
+});
+
+test("scrub-every is printed as a duration or as never", async () => {
+  const name = "cairn/index-store > kv-store > scrub-every";
+  expect(settingsOf(await configOf({}))[name]?.[0]).toBe("P1D");
+  const edn = "{:cairn/index-store {:kv-store {:scrub-every :never}}}";
+  expect(settingsOf(await configOf({ edn }))[name]?.[0]).toBe("never");
+});

@@ -1,0 +1,332 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { systemClock, CairnError, isCairnError } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log.ts";
+import type { BirthRecord } from "../transactions/birth-record.ts";
+import { decodeMessage } from "../transactions/transaction-codec.ts";
+import {
+  contradictedBy,
+  differentHistories,
+  segmentPlace,
+  requireContinuation,
+  type SegmentPlace,
+} from "./segments/continuation.ts";
+import { SegmentBuffers } from "./segments/segment-buffers.ts";
+import { readSegment } from "./segments/read-segment.ts";
+import { inLogTerms, readOnly } from "./backup-errors.ts";
+import { corruptSegment, type Segment, type SegmentHeader } from "./segments/segment.ts";
+import {
+  backupFolder,
+  coveredRanges,
+  listBackup,
+  newestOf,
+  type SegmentFile,
+  segmentsWith,
+  versionOf,
+} from "./segments/segment-name.ts";
+
+export interface BackupLogOptions {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  /** The interval between listings while a reader waits for new segments (ms). Defaults to one second. */
+  readonly pollMs?: number;
+  /** The maximum age of a listing that is reused (ms). Defaults to one second. */
+  readonly listingMs?: number;
+  /** If present, the backup is read as if it ended with this transaction; later segments and holes are ignored. */
+  readonly endsWith?: TxId;
+  /** Called with the error of a damaged segment whose transactions can be read from another segment. */
+  readonly onDamage?: (error: CairnError) => void;
+}
+
+/** The default of `pollMs` and `listingMs`. A join makes many calls and must not list the store for each of them. */
+const LISTING_MS = 1_000;
+
+/**
+ * A log read from its backup in a checkpoint store. A damaged segment is skipped if another one holds its transactions;
+ * else `SEGMENT_CORRUPT` is thrown before any of its messages is returned. A read that would mix two histories throws
+ * `LOG_REGRESSED`.
+ */
+export class BackupLog implements TxLog {
+  readonly maxPayload = 0;
+  readonly #options: BackupLogOptions;
+  readonly #closed = new AbortController();
+  /** The errors of unusable segments, by {@link versionOf}. */
+  readonly #damaged = new Map<string, CairnError>();
+  #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
+  #log: SegmentHeader["log"] | undefined;
+  #fetched: Segment | undefined;
+
+  constructor(options: BackupLogOptions) {
+    this.#options = options;
+  }
+
+  /** The name of the log once a segment has been read; until then, the folder of its backup. */
+  get name(): string {
+    return this.#log?.name ?? backupFolder(this.#options.logId).slice(0, -1);
+  }
+
+  /** When the newest segment was written, by the store's clock; undefined before the first listing. */
+  get newestAt(): number | undefined {
+    return newestOf(this.#listing?.segments ?? []);
+  }
+
+  async id(): Promise<string | undefined> {
+    return (await this.exists()) ? this.#options.logId : undefined;
+  }
+
+  async exists(): Promise<boolean> {
+    return (await this.#segments()).length > 0;
+  }
+
+  async create(): Promise<void> {
+    if (!(await this.exists())) throw readOnly(this.#options.store.location);
+  }
+
+  append(): Promise<never> {
+    return Promise.reject(readOnly(this.#options.store.location));
+  }
+
+  async bounds(): Promise<LogBounds> {
+    const segments = await this.#segments();
+    const { endsWith = Infinity } = this.#options;
+    const run = coveredRanges(segments).findLast(({ first }) => first <= endsWith);
+    if (run === undefined) throw this.#unreachable("It has no segments yet.");
+    const { offset } = await this.#identity(segments);
+    return { first: run.first - offset, last: Math.min(run.last, endsWith) - offset };
+  }
+
+  /** Returns the offset from positions to transaction ids, as recorded in each segment; undefined without segments. */
+  async offset(): Promise<number | undefined> {
+    const segments = await this.#segments();
+    return segments.length === 0 ? undefined : (await this.#identity(segments)).offset;
+  }
+
+  /** Returns the log's birth record; undefined if the backup no longer has it. */
+  async birth(): Promise<BirthRecord | undefined> {
+    const first = await this.fetch(1);
+    const decoded = first === undefined ? undefined : decodeMessage(first.payload);
+    return decoded?.kind === "birth" ? decoded.birth : undefined;
+  }
+
+  /** As in {@link TxLog.contents}. */
+  async contents(): Promise<string> {
+    const segments = await this.#segments();
+    return segments.map(versionOf).join("\n");
+  }
+
+  /** Returns the first position of the unbroken run with `position`, if any. Damaged segments count as holes. */
+  async beginningOf(position: number): Promise<number | undefined> {
+    const segments = await this.#segments();
+    if (segments.length === 0) return undefined;
+    const { offset } = await this.#identity(segments);
+    const txId = position + offset;
+    const usable = segments.filter((segment) => !this.#damaged.has(versionOf(segment)));
+    const range = coveredRanges(usable).find((one) => one.first <= txId && txId <= one.last);
+    return range === undefined ? undefined : range.first - offset;
+  }
+
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    const segments = await this.#segments();
+    if (segments.length === 0 || position < 1) return undefined;
+    const txId = position + (await this.#identity(segments)).offset;
+    const fetched = this.#fetched;
+    const segment =
+      fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
+    if (segment === undefined) return undefined;
+    this.#fetched = segment;
+    // The message is copied, because a read in progress may release the segment.
+    return segment.messages.copy(txId);
+  }
+
+  async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
+    const signal = AbortSignal.any([options.signal, this.#closed.signal]);
+    const segments = await this.#segments();
+    if (segments.length === 0) throw this.#unreachable("It has no segments yet.");
+    const { offset } = await this.#identity(segments);
+    let next = from + offset;
+    let before: SegmentPlace | undefined;
+    const buffers = new SegmentBuffers();
+    const ahead = new Map<TxId, Promise<Segment | undefined>>();
+    const loading = (txId: TxId): Promise<Segment | undefined> => {
+      const segment = ahead.get(txId) ?? this.#load(txId, signal, buffers);
+      ahead.set(txId, segment);
+      // If the reader stops early, the prefetched segment is never awaited.
+      segment.catch(() => undefined);
+      return segment;
+    };
+    /** Loads the segment that follows the given one, if it exists. */
+    const following = async ({ header }: Segment): Promise<Segment | undefined> =>
+      (await this.#isKnown(header.last + 1)) ? await loading(header.last + 1) : undefined;
+    while (!signal.aborted) {
+      let segment: Segment | undefined;
+      try {
+        segment = await loading(next);
+      } catch (error) {
+        if (signal.aborted) return;
+        throw error;
+      }
+      ahead.delete(next);
+      if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
+      if (segment === undefined) {
+        const beyond = (await this.#segments()).find(({ first }) => first > next);
+        // The caller compares positions and therefore detects the hole.
+        if (beyond !== undefined) [next, before] = [beyond.first, undefined];
+        else if (!(await this.#endsBefore(next))) return;
+        else await this.#waitForMore(next, signal);
+        continue;
+      }
+      // If the next segment is unreadable, this one's messages are still returned: it is read again when needed. If it
+      // belongs to a different history, they are not.
+      const successor = await following(segment).catch((error: unknown) => {
+        if (isCairnError(error, "LOG_REGRESSED")) throw error;
+      });
+      if (successor !== undefined) {
+        requireContinuation(segmentPlace(segment), successor);
+      } else ahead.clear();
+      if (signal.aborted) return;
+      this.#fetched = segment;
+      yield* segment.messages.copies(next, options);
+      before = segmentPlace(segment);
+      if (this.#fetched === segment) this.#fetched = undefined;
+      segment.release();
+      next = before.last + 1;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed.abort();
+    return Promise.resolve();
+  }
+
+  /**
+   * Returns a segment with a transaction, if any. Throws `SEGMENT_CORRUPT` if all are damaged, and `LOG_REGRESSED` if
+   * intact ones differ there, as only the log shows which is right.
+   */
+  async #load(
+    txId: TxId,
+    signal: AbortSignal | undefined,
+    buffers?: SegmentBuffers,
+  ): Promise<Segment | undefined> {
+    const segment = await this.#loadUnchecked(txId, signal, buffers);
+    if (segment === undefined) return undefined;
+    for (const file of contradictedBy(segment, await this.#segments())) {
+      const other = await this.#readUsable(file, signal).catch((error: unknown) => {
+        if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+        this.#options.onDamage?.(error);
+      });
+      if (other !== undefined)
+        throw differentHistories(segmentPlace(segment), segmentPlace(other), file.last);
+    }
+    return segment;
+  }
+
+  async #loadUnchecked(
+    txId: TxId,
+    signal: AbortSignal | undefined,
+    buffers: SegmentBuffers | undefined,
+  ): Promise<Segment | undefined> {
+    let damage: CairnError | undefined;
+    // If the segment may have been merged into another one since the last listing, list the segments again.
+    for (const fresh of [false, true]) {
+      damage = undefined;
+      for (const file of segmentsWith(await this.#segments(fresh), txId)) {
+        try {
+          const segment = await this.#readUsable(file, signal, buffers);
+          if (segment === undefined) continue;
+          if (damage !== undefined) this.#options.onDamage?.(damage);
+          return segment;
+        } catch (error) {
+          if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+          damage = error;
+        }
+      }
+    }
+    if (damage !== undefined) throw damage;
+    return undefined;
+  }
+
+  /** Returns a segment; undefined if it was removed. Throws `SEGMENT_CORRUPT`, and then does not read it again. */
+  async #readUsable(
+    file: SegmentFile,
+    signal: AbortSignal | undefined,
+    buffers?: SegmentBuffers,
+  ): Promise<Segment | undefined> {
+    const known = this.#damaged.get(versionOf(file));
+    if (known !== undefined) throw known;
+    try {
+      const segment = await inLogTerms(readSegment(this.#options.store, file, signal, buffers));
+      if (segment === undefined) return undefined;
+      this.#log ??= segment.header.log;
+      if (segment.header.log.offset !== this.#log.offset)
+        throw corruptSegment(file.name, "its offset differs from the offset of the other segments");
+      return segment;
+    } catch (error) {
+      if (isCairnError(error, "SEGMENT_CORRUPT")) this.#damaged.set(versionOf(file), error);
+      throw error;
+    }
+  }
+
+  /** Returns the log's name and offset, as recorded in each segment. */
+  async #identity(segments: readonly SegmentFile[]): Promise<SegmentHeader["log"]> {
+    let damage: unknown;
+    for (const { first } of segments) {
+      if (this.#log !== undefined) return this.#log;
+      try {
+        this.#fetched = await this.#load(first, undefined);
+      } catch (error) {
+        // Two segments contradict each other, which reading reports; the logs of both have this name and offset.
+        if (this.#log !== undefined && isCairnError(error, "LOG_REGRESSED")) return this.#log;
+        if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+        damage ??= error;
+      }
+    }
+    if (this.#log !== undefined) return this.#log;
+    throw damage ?? this.#unreachable("Its segments have just been removed.");
+  }
+
+  async #segments(fresh = false): Promise<readonly SegmentFile[]> {
+    if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
+    const known = this.#listing;
+    const { store, logId, listingMs = LISTING_MS } = this.#options;
+    if (!fresh && known !== undefined && performance.now() - known.at < listingMs) return known.segments;
+    const at = performance.now();
+    const { segments } = await inLogTerms(listBackup(store, logId));
+    this.#listing = { segments, at };
+    const names = new Set(segments.map(({ name }) => name));
+    // A removed segment must not be compared with the remaining ones.
+    if (this.#fetched !== undefined && !names.has(this.#fetched.file)) this.#fetched = undefined;
+    // A segment that has been rewritten or replaced with a copy is tried again.
+    const versions = new Set(segments.map(versionOf));
+    for (const version of this.#damaged.keys()) if (!versions.has(version)) this.#damaged.delete(version);
+    return segments;
+  }
+
+  async #isKnown(txId: TxId): Promise<boolean> {
+    return segmentsWith(this.#listing?.segments ?? (await this.#segments()), txId).length > 0;
+  }
+
+  /** Returns whether a segment ends immediately before a transaction. */
+  async #endsBefore(txId: TxId): Promise<boolean> {
+    return (await this.#segments()).some(({ last }) => last === txId - 1);
+  }
+
+  async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
+    const { pollMs = LISTING_MS } = this.#options;
+    while (await systemClock.wait(pollMs, signal)) {
+      if ((await this.#segments(true)).some(({ last }) => last >= txId)) return;
+    }
+  }
+
+  #unreachable(why: string): CairnError {
+    const { store, logId } = this.#options;
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `The backup of the log ${logId} in ${store.location} cannot be read: ${why}`,
+      'Make sure that a node with "log-backup" in its checkpointer is running. cairn log backup status shows the backup.',
+    );
+  }
+}
+
+function holds({ header }: Segment, txId: TxId): boolean {
+  return header.first <= txId && txId <= header.last;
+}

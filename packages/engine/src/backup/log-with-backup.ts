@@ -1,0 +1,215 @@
+import { CairnError, isCairnError, LastKnown } from "@cairn/kv";
+import { anchorOf } from "../log/anchor.ts";
+import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
+import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
+import { type LogBounds, type LogMessage, type LogReadOptions, type TxLog, wrapLog } from "../log/tx-log.ts";
+import type { TxId } from "@cairn/client";
+import type { CheckpointStore } from "@cairn/checkpoint";
+import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
+import { BackupLog } from "./backup-log.ts";
+import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
+
+/** The first position from which all messages can be read, and the backup, if any, that holds those before the log. */
+interface Beginning {
+  readonly first: number;
+  readonly backup?: BackupLog;
+}
+
+/** The backups of the log with this id in each store, and their segments when the store last responded. */
+interface KnownBackups {
+  readonly logId: string | undefined;
+  readonly backups: readonly BackupLog[];
+  readonly listings: readonly LastKnown<string>[];
+}
+
+/** How long the result of a search for a backup stays valid (ms). */
+const SEARCH_MS = 60_000;
+/** How long the listing of one backup is awaited before its last one is used (ms). */
+const LISTING_LIMIT_MS = 3_000;
+/** A reader starts over at most this often because the log was trimmed while the backup was being read. */
+const MAX_SEAMS = 100;
+
+/** A log for replaying, with its trimmed messages and the earlier logs that it continues, from backups. */
+export interface LogHistory extends TxLog {
+  /** The log's last position, for which no backup is read. Absent if the log itself is a backup. */
+  readonly end?: () => Promise<number>;
+  /** Absent if there are no backups. */
+  readonly earlier?: EarlierLogs;
+}
+
+/**
+ * Returns a log whose trimmed messages are read from a backup in `stores`: of those that hold the messages directly
+ * before the log's first one and agree with the log on that one, the backup that goes back furthest. An unreadable
+ * backup is ignored; the log then begins at its own first message. For replaying only: code that trims, appends or
+ * inspects uses the log itself.
+ */
+export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
+  if (log.backup !== undefined) return log;
+  let known: KnownBackups | undefined;
+  /** The backup, and the position at which the log was last compared with it. */
+  let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
+  let searched: { readonly of: number; readonly at: number; readonly result: Beginning } | undefined;
+  const ofLog = async (): Promise<KnownBackups> => {
+    const logId = await log.id();
+    if (known === undefined || known.logId !== logId) {
+      const backups = logId === undefined ? [] : stores.map((store) => new BackupLog({ store, logId }));
+      const listings = backups.map((backup) => new LastKnown(() => backup.contents(), LISTING_LIMIT_MS));
+      known = { logId, backups, listings };
+      searched = undefined;
+    }
+    return known;
+  };
+  const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
+    if (first <= 1) return { first };
+    const { backups } = await ofLog();
+    // The bounds may be requested every few seconds, and each search lists the stores.
+    if (searched?.of !== first || performance.now() - searched.at >= SEARCH_MS) {
+      const result = await search(backups, first);
+      // A search may take longer than its result stays valid.
+      searched = { of: first, at: performance.now(), result };
+    }
+    return searched.result;
+  };
+  const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
+    const found: Required<Beginning>[] = [];
+    for (const backup of backups) {
+      const begin = await unlessUnreadable(backup.beginningOf(first));
+      if (begin !== undefined && begin < first) found.push({ first: begin, backup });
+    }
+    for (const one of found.toSorted((a, b) => a.first - b.first)) {
+      const { backup } = one;
+      const isKnown = compared?.backup === backup && compared.first === first;
+      if (!isKnown && (await unlessUnreadable(holdsSameMessage(log, backup, first))) !== true) continue;
+      compared = { backup, first };
+      return one;
+    }
+    return { first };
+  };
+  async function* read(
+    from: number,
+    options: LogReadOptions,
+  ): AsyncGenerator<readonly LogMessage[], void, void> {
+    let next = from;
+    for (let seams = 0; seams < MAX_SEAMS && !options.signal.aborted; seams += 1) {
+      const bounds = await log.bounds();
+      const { first, backup } = next >= bounds.first ? { first: next } : await beginning(bounds);
+      if (backup === undefined || next < first) {
+        yield* log.read(next, options);
+        return;
+      }
+      const stop = new AbortController();
+      const signal = AbortSignal.any([options.signal, stop.signal]);
+      try {
+        for await (const messages of backup.read(next, { ...options, signal })) {
+          const trimmed = messages.filter(({ position }) => position < bounds.first);
+          if (trimmed.length > 0) yield trimmed;
+          next += trimmed.length;
+          if (next >= bounds.first) break;
+        }
+      } finally {
+        stop.abort();
+      }
+      // The backup ended early, so the caller reads again.
+      if (next < bounds.first) return;
+    }
+  }
+  return wrapLog<LogHistory>(log, {
+    earlier: new EarlierLogs(stores),
+    async bounds() {
+      const bounds = await log.bounds();
+      return { first: (await beginning(bounds)).first, last: bounds.last };
+    },
+    end: async () => (await log.bounds()).last,
+    async fetch(position) {
+      const message = await log.fetch(position);
+      if (message !== undefined || position < 1) return message;
+      const bounds = await log.bounds();
+      const { first, backup } = await beginning(bounds);
+      return position >= first && position < bounds.first ? await backup?.fetch(position) : undefined;
+    },
+    read,
+    async contents() {
+      const { listings } = await ofLog();
+      return (await Promise.all(listings.map(async (listing) => await listing.current()))).join("\n");
+    },
+    // The code that opened the log and the stores closes them.
+    close: () => Promise.resolve(),
+  });
+}
+
+/**
+ * Yields the messages that follow an index, in order and without holes: those of earlier logs from their backups, then
+ * those of the log, as {@link followLog} does. No array mixes two logs. `upTo` is a position of the log itself. Throws
+ * `LOG_TRIMMED` if backups lack messages in between, and the errors of {@link followLog}.
+ */
+export async function* followHistory(
+  log: LogHistory,
+  identity: LogIdentity,
+  state: HeldPrefix,
+  options: Omit<FollowLogOptions, "anchor" | "from">,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  if (state.log.id !== identity.id) {
+    const { txId, sha256 } = state;
+    const way = await wayToLog(log, identity, { logId: state.log.id, txId, sha256 });
+    if (way === undefined)
+      throw new CairnError(
+        "LOG_TRIMMED",
+        `The log "${identity.name}" continues an earlier one, and no backup of that log holds the transactions after transaction ${txId} of ${state.log.id}.`,
+        "Save a checkpoint of this log on another node: the node then continues from it by itself. cairn log backup status shows what the backup holds.",
+      );
+    for (const { log: earlier, identity: own, offset, last } of way)
+      yield* followLog(earlier, { ...options, upTo: last - offset, anchor: lastKnown(own, state) });
+  }
+  yield* followLog(log, { ...options, anchor: lastKnown(identity, state) });
+}
+
+/** The earlier logs, oldest first, whose backups lead from `end` to the beginning of this log; undefined if none do. */
+export async function wayToLog(
+  log: LogHistory,
+  { birth }: LogIdentity,
+  end: HistoryEnd,
+): Promise<readonly EarlierLog[] | undefined> {
+  if (log.earlier !== undefined) return await log.earlier.wayFrom(end, birth);
+  return continuesAt(birth, end) ? [] : undefined;
+}
+
+/**
+ * The last transaction that another log shares with this log's history, if known. This log continues the other one or,
+ * from an earlier point, its predecessor.
+ */
+export async function lastOfEarlier(
+  { earlier }: Pick<LogHistory, "earlier">,
+  { birth }: Pick<LogIdentity, "birth">,
+  logId: string,
+): Promise<TxId | undefined> {
+  if (birth?.continues?.log === logId) return birth.continues.anchor.txId;
+  const end = (await earlier?.ends(birth))?.find((one) => one.logId === logId);
+  return end?.last ?? (await earlier?.commonWith(logId, birth));
+}
+
+/** Returns a log that this log continues, from its backup; undefined if no backup that can be read holds it. */
+export async function earlierLog(
+  { earlier }: Pick<LogHistory, "earlier">,
+  { birth }: LogIdentity,
+  logId: string,
+): Promise<EarlierLog | undefined> {
+  return earlier === undefined ? undefined : await unlessUnreadable(earlier.find(logId, birth));
+}
+
+/** Undefined if the backup does not respond or is damaged. Only callers that need it report such an error. */
+async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "SEGMENT_CORRUPT")) return undefined;
+    throw error;
+  }
+}
+
+/** Returns whether the log and the backup hold the same message at a position, as far as both still hold one. */
+async function holdsSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<boolean> {
+  const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
+  // The log has since been trimmed further.
+  if (ours === undefined || theirs === undefined) return true;
+  return anchorOf(ours).sha256 === anchorOf(theirs).sha256;
+}

@@ -1,0 +1,196 @@
+import { type CheckpointStore, isTooSoon } from "@cairn/checkpoint";
+import { type Clock, type CairnError, isCairnError } from "@cairn/kv";
+import { vanished } from "../../log/anchor.ts";
+import { hasLogId } from "../../log/log-identity.ts";
+import type { TxLog } from "../../log/tx-log.ts";
+import { underLease } from "./backup-lease.ts";
+import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
+import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
+import {
+  beginOfBackup,
+  coveredRanges,
+  gapsIn,
+  listBackup,
+  newestOf,
+  type SegmentFile,
+  type TxRange,
+} from "../segments/segment-name.ts";
+import { hasToMerge, tidyBackup } from "./merge-segments.ts";
+import { readSegment } from "../segments/read-segment.ts";
+import {
+  type BackupTarget,
+  lastSegment,
+  requireSameHistory,
+  SEGMENT_MESSAGES,
+  writeSegments,
+  type WrittenSegment,
+} from "./write-segments.ts";
+
+export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
+  /** About how often the cluster writes a segment (ms). Also the age at which an abandoned lease is taken over. */
+  readonly every: number;
+  /** If true, the look writes even if the newest segment is recent. */
+  readonly forced?: boolean;
+  /**
+   * When enough had been applied to fill a segment, by this machine's clock (ms). The look then writes even if the
+   * newest segment is recent, unless it is newer than this.
+   */
+  readonly muchSince?: number | undefined;
+  readonly onWritten?: OnWritten;
+  /** Called once this look has acquired the lease and begins to write, merge or remove segments. */
+  readonly onBegun?: () => void;
+  readonly clock: Clock;
+  /** The rules for removing segments. If undefined, segments are kept forever. */
+  readonly removal?: RemovalRules | undefined;
+  /** State kept between looks. */
+  readonly memory: BackupMemory;
+}
+
+export interface BackupLook {
+  /** The runs of transactions that the backup holds. Segments known to be unusable do not count. */
+  readonly covered: readonly TxRange[];
+  readonly segments: number;
+  readonly bytes: number;
+  /**
+   * The first transaction that the log held when the look began and that the backup should hold; `logEnd` is the last.
+   */
+  readonly logBegin: number;
+  readonly logEnd: number;
+  readonly written: readonly WrittenSegment[];
+  readonly merged: readonly WrittenSegment[];
+  readonly removed: readonly string[];
+  /** The error with which merging or removing segments failed. The missing segments had already been written. */
+  readonly failure: CairnError | undefined;
+  /** Why nothing was written although the backup is behind: another node is writing, or has written recently. */
+  readonly skipped: "leased" | "recent" | undefined;
+  /** When the newest segment was written, by the store's clock, if there is one; not counting this look's merges. */
+  readonly newestAt: number | undefined;
+  /** The time at the end of the look, by the store's clock. */
+  readonly storeNow: number;
+  readonly foreign: readonly string[];
+}
+
+/** How long a measured difference between the store's clock and this machine's clock is used (ms). */
+const CLOCK_ASKED_MS = 3_600_000;
+/**
+ * Looks at a log's backup once: writes missing segments, merges small ones, and removes merged or expired ones; with
+ * nothing to do, it only lists the backup. Throws the errors of the store and the log, and `LOG_REGRESSED` if the log
+ * does not continue the backup. The lease only saves work: without it, several nodes would write overlapping segments,
+ * which hold the same messages.
+ */
+export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
+  const { store, log, of, memory, clock } = options;
+  const storeNow = (): number => clock.now() + (memory.storeClock?.aheadMs ?? 0);
+  const target: BackupTarget = { ...options, storeNow };
+  const listing = await listBackup(store, of.id);
+  forgetRemoved(memory, listing.segments);
+  const bounds = await log.bounds();
+  const last = bounds.last + of.offset;
+  const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
+  // Holes are filled before the end of the backup is extended.
+  const nextGap = (segments: readonly SegmentFile[]): TxRange | undefined =>
+    gapsIn(coveredRanges(segments), range)[0];
+  const trimmed = await requireSameHistory(target, listing.segments, last);
+  // Asked each time: an S3 store knows only after it has created an object, such as the lease, whether it can delete.
+  const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
+  const done = new LookResults(listing.segments, options.onWritten);
+  const work = async (): Promise<true> => {
+    options.onBegun?.();
+    await requireSameLog(log, of.id);
+    let next = nextGap(done.segments);
+    const newest = lastSegment(listing.segments);
+    if (next !== undefined && memory.keyFits !== true) {
+      if (newest !== undefined) await requireSegmentKey(options, newest);
+      memory.keyFits = true;
+    }
+    while (next !== undefined && !options.signal.aborted) {
+      const before = done.written.length;
+      await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
+      // Stop if no segment was written. Otherwise a log that ended early would be read forever.
+      if (done.written.length === before) break;
+      next = nextGap(done.segments);
+    }
+    try {
+      if (canRemove()) {
+        await tidyBackup(target, memory, done);
+        await removeOld(options, storeNow(), done);
+      }
+    } catch (error) {
+      // The segments written so far remain valid.
+      if (!isCairnError(error)) throw error;
+      done.failure = error;
+    }
+    return true;
+  };
+  const missing = nextGap(listing.segments);
+  const isDue =
+    missing !== undefined ||
+    (canRemove() &&
+      (hasToMerge(listing.segments, memory) || isRemovalDue(options, listing.segments, storeNow())));
+  let skipped: BackupLook["skipped"];
+  if (isDue) {
+    await askClock(store, memory, clock);
+    if (isRecent(options, listing.segments, range.last, storeNow())) skipped = "recent";
+    else if (!(await underLease(target, options.every, listing.lease, work))) skipped = "leased";
+  }
+  const { segments, written, merged, removed, failure } = done;
+  return {
+    covered: coveredRanges(segments.filter((segment) => !isDamaged(memory, segment))),
+    segments: segments.length,
+    bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    logBegin: range.first,
+    logEnd: range.last,
+    written,
+    merged,
+    removed,
+    failure,
+    skipped,
+    newestAt: newestOf(segments.filter((segment) => !merged.some(({ name }) => name === segment.name))),
+    storeNow: storeNow(),
+    foreign: listing.foreign,
+  };
+}
+
+/** Throws `KEY_MISSING` for an encrypted segment that no identity fits: the node would write plain ones next to it. */
+async function requireSegmentKey({ store, signal }: BackupLookOptions, segment: SegmentFile): Promise<void> {
+  try {
+    await readSegment(store, segment, signal);
+  } catch (error) {
+    // Neither damage nor a plain segment says anything about keys.
+    if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "PLAIN_REFUSED")) throw error;
+  }
+}
+
+/** Throws `LOG_DIFFERENT` if the log is no longer the one to which this backup belongs. */
+async function requireSameLog(log: TxLog, id: string): Promise<void> {
+  if (!(await hasLogId(log, id))) throw vanished(log.name);
+}
+
+async function removeOld(options: BackupLookOptions, now: number, done: LookResults): Promise<void> {
+  const { removal, memory, signal } = options;
+  if (removal === undefined || signal.aborted || !isRemovalDue(options, done.segments, now)) return;
+  memory.removedAt = now;
+  for (const name of await removeOldLineage(options, done.segments, removal, now)) done.remove({ name });
+}
+
+/** Returns whether the newest segment is so recent that no node needs to write another one yet. */
+function isRecent(
+  { every, forced = false, muchSince = -Infinity, memory }: BackupLookOptions,
+  segments: readonly SegmentFile[],
+  logEnd: number,
+  storeNow: number,
+): boolean {
+  const newest = lastSegment(segments);
+  if (forced || newest === undefined || logEnd - newest.last >= SEGMENT_MESSAGES) return false;
+  if (newest.modifiedAt <= muchSince + (memory.storeClock?.aheadMs ?? 0)) return false;
+  // A time in the future counts as the present. Otherwise a wrong clock would stop the backup until that time.
+  return newest.modifiedAt <= storeNow + every && isTooSoon(every, Math.max(0, storeNow - newest.modifiedAt));
+}
+
+/** Measures how far the store's clock is from this machine's, at most once an hour, since it costs a request. */
+async function askClock(store: CheckpointStore, memory: BackupMemory, clock: Clock): Promise<void> {
+  const asked = clock.now();
+  if (memory.storeClock !== undefined && Math.abs(asked - memory.storeClock.askedAt) < CLOCK_ASKED_MS) return;
+  const aheadMs = (await store.now()) - (asked + clock.now()) / 2;
+  memory.storeClock = { aheadMs, askedAt: asked };
+}

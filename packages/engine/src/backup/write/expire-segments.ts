@@ -1,0 +1,145 @@
+import {
+  type CheckpointStore,
+  listCheckpoints,
+  parseCheckpointName,
+  readReservations,
+} from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { cleanupPause } from "@cairn/kv";
+import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import type { SegmentHeader } from "../segments/segment.ts";
+
+/** The rules for removing old segments from a backup. */
+export interface RemovalRules {
+  /** The minimum age of a segment that may be removed (ms), by the store's clock. */
+  readonly keep: number;
+  /**
+   * The last transaction of a verified checkpoint for nodes of this version; others build from the beginning of the
+   * log, which perhaps only the backup holds.
+   */
+  readonly verifiedUpTo: () => Promise<TxId | undefined>;
+  /** Returns the known logs that this one continues, newest first. If absent, there are none. */
+  readonly earlier?: (() => Promise<readonly EarlierEnd[]>) | undefined;
+}
+
+/** A log that another log continues, and the last transaction that belongs to the history of both. */
+export interface EarlierEnd {
+  readonly logId: string;
+  readonly last: TxId;
+}
+
+export interface RemovalPlace {
+  readonly store: CheckpointStore;
+  readonly of: Pick<SegmentHeader["log"], "id" | "offset">;
+  readonly node: string;
+}
+
+/** Stands in for an unknown offset. Any value above 0 makes checkpoints of other logs count as related. */
+const CONTINUED = 1;
+
+/** Returns whether a search for removable segments is due and there are candidates. `now` is by the store's clock. */
+export function isRemovalDue(
+  {
+    removal,
+    store,
+    memory: { removedAt = -Infinity },
+  }: {
+    readonly removal?: RemovalRules | undefined;
+    readonly store: CheckpointStore;
+    readonly memory: { readonly removedAt?: number };
+  },
+  segments: readonly SegmentFile[],
+  now: number,
+): boolean {
+  if (removal === undefined || store.describe?.()?.canDelete === false) return false;
+  if (Math.abs(now - removedAt) < cleanupPause(removal.keep)) return false;
+  return oldSegments(segments, removal.keep, now).length > 0;
+}
+
+/** Returns the leading segments that are older than `keep`, up to the first younger one. */
+function oldSegments(segments: readonly SegmentFile[], keep: number, now: number): SegmentFile[] {
+  const young = segments.findIndex(({ modifiedAt }) => now - modifiedAt <= keep);
+  return segments.slice(0, young < 0 ? segments.length : young);
+}
+
+/**
+ * Removes old segments of a log and of those it continues, the earliest log's first, because later logs name earlier
+ * ones. Returns their names. `now` is by the store's clock.
+ */
+export async function removeOldLineage(
+  place: RemovalPlace,
+  segments: readonly SegmentFile[],
+  rules: RemovalRules,
+  now: number,
+): Promise<string[]> {
+  const removed: string[] = [];
+  const earlier = (await rules.earlier?.()) ?? [];
+  for (const { logId, last } of earlier.toReversed()) {
+    const { segments: ofEarlier } = await listBackup(place.store, logId);
+    const of = { id: logId, offset: CONTINUED };
+    const gone = await removeOldSegments({ ...place, of }, ofEarlier, rules, now, last);
+    removed.push(...gone);
+    if (gone.length < ofEarlier.length) return removed;
+  }
+  return [...removed, ...(await removeOldSegments(place, segments, rules, now))];
+}
+
+/**
+ * Removes the oldest segments if they are older than `keep`, no listed checkpoint or restoring node needs them, and a
+ * verified checkpoint replaces them. Transactions after `shared`, at which another log continues this one, are removed
+ * by age alone. Returns the names. `now` is by the store's clock. Throws the errors of the store and the log.
+ */
+export async function removeOldSegments(
+  place: RemovalPlace,
+  segments: readonly SegmentFile[],
+  { keep, verifiedUpTo }: RemovalRules,
+  now: number,
+  shared: TxId = Infinity,
+): Promise<string[]> {
+  const old = oldSegments(segments, keep, now);
+  if (old.length === 0) return [];
+  const verified = await verifiedUpTo();
+  if (verified === undefined) return [];
+  // Checkpoints are listed last: any published after that is newer than the segments to remove.
+  const needed = Math.min(verified, await firstNeeded(place));
+  const stays = old.findIndex(({ last }) => Math.min(last, shared) >= needed);
+  return await removeFirst(place, old.slice(0, stays < 0 ? old.length : stays));
+}
+
+/**
+ * Removes a backup's first segments, which are not needed, and returns their names. Records the new beginning first, so
+ * that no node writes them again or fills a hole up to `through`.
+ */
+export async function removeFirst(
+  { store, of, node }: RemovalPlace,
+  segments: readonly SegmentFile[],
+  through: TxId = 0,
+): Promise<string[]> {
+  if (segments.length === 0) return [];
+  const begin = Math.max(through, ...segments.map(({ last }) => last)) + 1;
+  await store.create(beginFile(of.id, begin), JSON.stringify({ node }));
+  const removed: string[] = [];
+  for (const { name } of segments) {
+    await store.remove(name);
+    removed.push(name);
+  }
+  const { begins } = await listBackup(store, of.id);
+  await removeOlder(store, begins);
+  return removed;
+}
+
+async function removeOlder(store: CheckpointStore, begins: BackupListing["begins"]): Promise<void> {
+  const newest = Math.max(...begins.map(({ txId }) => txId));
+  for (const { name, txId } of begins) if (txId < newest) await store.remove(name);
+}
+
+/** Returns the first transaction after which a checkpoint or a reservation in the store still needs the backup. */
+async function firstNeeded({ store, of }: RemovalPlace): Promise<TxId> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  const { reserved } = await readReservations(store);
+  // Two logs that began empty have nothing in common. Any other log may continue this one, or be continued by it.
+  const related = checkpoints.filter(({ log }) => log.id === of.id || log.offset > 0 || of.offset > 0);
+  const names = [...related, ...skipped].map(({ name }) => name);
+  const txIds = [...names, ...reserved].map((name) => parseCheckpointName(name)?.txId ?? 0);
+  return Math.min(...txIds);
+}

@@ -1,0 +1,150 @@
+import { CairnError, systemClock } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { anchorOf } from "../../log/anchor.ts";
+import { lastInCommon } from "../../log/last-in-common.ts";
+import type { LogBounds } from "../../log/tx-log.ts";
+import { underLease } from "./backup-lease.ts";
+import { readSegment } from "../segments/read-segment.ts";
+import { removeFirst } from "./expire-segments.ts";
+import { backupFolder, coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import { type BackupTarget, writeSegment } from "./write-segments.ts";
+
+/** The files that pruning a backup removes. */
+export interface BackupPrune {
+  readonly segments: readonly SegmentFile[];
+  /** If the end is pruned, the last remaining transaction; if the beginning is pruned, the last removed one. */
+  readonly txId: TxId;
+}
+
+/** The age at which a lease counts as abandoned (ms) if the backup's period is unknown. */
+const LEASE_MS = 600_000;
+const LEASE_TRIES = 20;
+const LEASE_RETRY_MS = 1_000;
+
+/**
+ * Plans to remove the segments that begin by `through`. Throws `CONFLICT` if the newest verified checkpoint, which ends
+ * at `verified`, does not replace them, or if the log ends before `through`.
+ */
+export async function planThrough(
+  { store, of, log }: BackupTarget,
+  through: TxId,
+  verified: TxId | undefined,
+): Promise<BackupPrune> {
+  const { segments } = await listBackup(store, of.id);
+  const gone = segments.filter(({ first }) => first <= through);
+  if (gone.length === 0) return { segments: gone, txId: 0 };
+  const end = Math.max(...gone.map(({ last }) => last));
+  const bounds = await log.bounds();
+  const logEnd = bounds.last + of.offset;
+  if (through > logEnd) {
+    const message = `There is no transaction ${through} yet: the log ends with transaction ${logEnd}.`;
+    const hint = `Nothing was removed. Specify a transaction up to ${logEnd}.`;
+    throw new CairnError("CONFLICT", message, hint);
+  }
+  const hint =
+    "Nothing was removed. Save a checkpoint with cairn checkpoint create, verify it with cairn checkpoint verify, and run the command again.";
+  if (verified === undefined || verified < through) {
+    const newest =
+      verified === undefined
+        ? "There is no verified checkpoint from which nodes of this version could continue."
+        : `The newest verified checkpoint ends with transaction ${verified}.`;
+    const message = `Transactions up to ${through} cannot be removed from the log backup. ${newest}`;
+    throw new CairnError("CONFLICT", message, hint);
+  }
+  // The log and the runs of its backup must together hold everything from the checkpoint onwards.
+  const begin = bounds.first + of.offset;
+  const rest = coveredRanges(segments.slice(gone.length));
+  if (verified < begin && !rest.some(({ first, last }) => first <= verified && begin <= last)) {
+    const message = `The segments to remove end with transaction ${end}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`;
+    throw new CairnError("CONFLICT", message, hint);
+  }
+  return { segments: gone, txId: Math.max(end, through) };
+}
+
+/**
+ * Plans to remove the segments that end after the last transaction that the log, which has lost later ones, shares with
+ * its backup. Throws `CONFLICT` if the log holds no shared one (trimmed ones may be shared or lost), and
+ * `SEGMENT_CORRUPT` if the last shared one cannot be determined.
+ */
+export async function planLost(target: BackupTarget): Promise<BackupPrune> {
+  const { store, of, log } = target;
+  const { segments } = await listBackup(store, of.id);
+  const bounds = await log.bounds();
+  let shared = 0;
+  for (const segment of segments.toSorted((a, b) => b.last - a.last)) {
+    if (segment.last <= shared) break;
+    shared = Math.max(shared, await lastShared(target, segment, bounds));
+  }
+  const lost = segments.filter(({ last }) => last > shared);
+  if (shared < bounds.first + of.offset && lost.length > 0) {
+    const message = `The log "${log.name}", which holds messages ${bounds.first} to ${bounds.last}, has none in common with its backup in ${store.location}.`;
+    const except = bounds.first > 1 ? ", except perhaps transactions that it has trimmed" : "";
+    const hint = `Nothing was removed. If this is not the right log, correct its address or name: cairn log status shows what it holds. If it is, it has lost everything that is in the backup${except}: print that with cairn log orphans --from-backup > FILE, then move the folder ${backupFolder(of.id)} out of the store. The next look of a node begins a new backup, and cairn load FILE submits the transactions again.`;
+    throw new CairnError("CONFLICT", message, hint);
+  }
+  return { segments: lost, txId: shared };
+}
+
+export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
+  return await exclusively(target, () => removeFirst(target, segments, txId));
+}
+
+/** Removes the segments of {@link planLost}, last first, after writing the part that one shares with the log. */
+export async function pruneLost(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
+  return await exclusively(target, async () => {
+    const removed: string[] = [];
+    for (const segment of segments.toSorted((a, b) => b.last - a.last)) {
+      if (segment.first <= txId) await writeShared(target, segment, txId);
+      await target.store.remove(segment.name);
+      removed.push(segment.name);
+    }
+    return removed;
+  });
+}
+
+async function writeShared(target: BackupTarget, segment: SegmentFile, txId: TxId): Promise<void> {
+  const content = await readSegment(target.store, segment, target.signal);
+  if (content === undefined) return;
+  const { header, messages } = content;
+  const shared = [...messages].slice(0, txId - header.first + 1);
+  await writeSegment(target, header.before ?? undefined, shared);
+}
+
+/** Returns the last transaction of a segment that the log also holds or has trimmed; 0 if there is none. */
+async function lastShared(
+  { store, of, log, signal }: BackupTarget,
+  segment: SegmentFile,
+  bounds: LogBounds,
+): Promise<TxId> {
+  const end = segment.last - of.offset;
+  // The log has trimmed all messages of the segment and continues after them.
+  if (end < bounds.first) return segment.last;
+  const last = end > bounds.last ? undefined : await log.fetch(end);
+  if (last !== undefined && anchorOf(last).sha256.startsWith(segment.end)) return segment.last;
+  const content = await readSegment(store, segment, signal);
+  if (content === undefined) return 0;
+  const { first } = content.header;
+  const shared = await lastInCommon(first - 1, segment.last, async (txId) => {
+    const message = content.messages.get(txId);
+    const position = txId - of.offset;
+    const ours = position > bounds.last ? undefined : await log.fetch(position);
+    if (ours === undefined || message === undefined) return position < bounds.first ? undefined : txId;
+    return anchorOf(ours).sha256 === anchorOf(message).sha256 ? undefined : txId;
+  });
+  return shared < first ? 0 : shared;
+}
+
+/** Runs `work` while no node writes or merges; one could write back messages that it read before the removal. */
+async function exclusively(target: BackupTarget, work: () => Promise<string[]>): Promise<string[]> {
+  for (let tries = 0; tries < LEASE_TRIES; tries += 1) {
+    const { lease } = await listBackup(target.store, target.of.id);
+    const result = await underLease(target, LEASE_MS, lease, work);
+    if (result !== undefined) return result;
+    await systemClock.wait(LEASE_RETRY_MS, target.signal);
+  }
+  throw new CairnError(
+    "CONFLICT",
+    `A node is writing to the log backup in ${target.store.location}.`,
+    "Nothing was removed. Run the command again. If a node was stopped while it was writing, wait ten minutes first.",
+  );
+}

@@ -1,0 +1,164 @@
+import type { CheckpointSource, CapturedState } from "@cairn/checkpoint";
+import { CairnError, isCairnError, type KvProvider, type KvReader, liveTableNames, namesIn } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { readChains } from "../index/chains/chain-values.ts";
+import { purgedUpTo } from "../index/rows/purge-row.ts";
+import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { openIndex, fileReader } from "../index/local-index.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { isoTime } from "@cairn/text";
+import { VERSION } from "../api/version.ts";
+
+interface IndexSourceOptions {
+  readonly node: string;
+  readonly provider: KvProvider;
+  readonly index: IndexStore;
+  /** The log of the index. */
+  readonly log: TxLog;
+  /** Awaited before each capture. */
+  readonly purge: () => Promise<void>;
+  /** Called with the errors of captures. */
+  readonly onError?: (error: unknown) => void;
+}
+
+export function indexSource({
+  node,
+  provider,
+  index,
+  log,
+  purge,
+  onError = () => undefined,
+}: IndexSourceOptions): CheckpointSource & Required<Pick<CheckpointSource, "agrees">> {
+  return {
+    node,
+    version: VERSION,
+    format: { index: INDEX_VERSION, kv: provider.format },
+    agrees: async ({ anchor, log: { offset } }) => {
+      const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
+      // A checkpoint that ends before the log's first message may still belong to the same history.
+      return problem === undefined || problem.code === "LOG_TRIMMED";
+    },
+    position: () => {
+      const { state } = index;
+      const empty = state.txId <= FIRST_TX_ID;
+      return Promise.resolve(empty ? undefined : { logId: state.log.id, txId: state.txId });
+    },
+    capture: async (dir, others) => {
+      try {
+        await purge();
+        await index.capture(dir, { unchecked: true });
+      } catch (error) {
+        onError(error);
+        throw error;
+      }
+      return await readCaptured(provider, dir, others);
+    },
+    onDamage: onError,
+  };
+}
+
+/** Reads the state from the copy itself, because the live index may have advanced since the capture. */
+async function readCaptured(
+  provider: KvProvider,
+  dir: string,
+  others: readonly TxId[] | undefined,
+): Promise<CapturedState> {
+  const captured = await namesIn(dir);
+  try {
+    const { kv, state } = await openIndex(fileReader(provider), dir);
+    try {
+      if (state !== undefined) return await capturedState(kv, state, provider.format, others);
+    } finally {
+      await kv.close();
+    }
+  } catch (error) {
+    if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
+    throw error;
+  }
+  // Only indexes with transactions are captured. If the copy has no state, it was opened as a new index because its
+  // files had been removed.
+  throw removed(dir);
+}
+
+/** Returns whether files of the copy were removed, apart from those that LevelDB itself replaces. */
+async function lacksFiles(dir: string, captured: readonly string[]): Promise<boolean> {
+  if (!captured.includes("CURRENT")) return true;
+  const left = new Set(await namesIn(dir));
+  if (captured.some((name) => !name.startsWith("LO") && !name.endsWith(".log") && !left.has(name)))
+    return true;
+  try {
+    await liveTableNames(dir);
+    return false;
+  } catch (error) {
+    if (isCairnError(error)) return error.code === "CHECKPOINT_INCOMPLETE";
+    throw error;
+  }
+}
+
+function removed(dir: string, cause?: CairnError): CairnError {
+  return new CairnError(
+    "CHECKPOINT_INCOMPLETE",
+    `Files of the capture in ${dir} were removed before it was saved.`,
+    {
+      hint: "Prevent other programs from removing files in the checkpoint-dir and in the folder of the index. If files of the index are missing, too, restart the node, which then rebuilds its index. Nothing was published.",
+      cause,
+    },
+  );
+}
+
+/** Includes the chains at the transactions `others`. Throws `INDEX_CORRUPT` if the chains do not match the state. */
+export async function capturedState(
+  reader: KvReader,
+  state: IndexState,
+  kvFormat: string,
+  others: readonly TxId[] = [],
+): Promise<CapturedState> {
+  return {
+    format: { index: state.version, kv: kvFormat },
+    log: { id: state.log.id, name: state.log.name, offset: state.log.offset },
+    txId: state.txId,
+    txTime: isoTime(state.time),
+    anchor: { txId: state.txId, sha256: state.sha256 },
+    chains: await readChains(reader, state, others),
+    purged: await purgedUpTo(reader, state.txId),
+    documents: state.documents,
+  };
+}
+
+type ReplayTime = NonNullable<CheckpointSource["replayTimeMs"]>;
+
+/**
+ * Returns an estimate of the time that a joining node would need to replay from a checkpoint to the current position of
+ * `index`; undefined if some nodes might not be able to replay. `log` is combined with its backups.
+ */
+export function replayTime(
+  index: Pick<IndexStore, "state">,
+  log: Pick<TxLog, "fetch" | "inspect">,
+  rate: { timeFor(transactions: number): number },
+): ReplayTime {
+  return async (manifest) =>
+    (await isReadable(log, manifest)) ? rate.timeFor(index.state.txId - manifest.txId) : undefined;
+}
+
+/**
+ * Returns whether the log contains the checkpoint's last message (which joining nodes compare) and all later ones, and
+ * has no defect that may keep a node from continuing, such as a hole or a setting with which it loses messages.
+ */
+async function isReadable(
+  log: Pick<TxLog, "fetch" | "inspect">,
+  { anchor, log: { offset } }: Parameters<ReplayTime>[0],
+): Promise<boolean> {
+  const position = anchor.txId - offset;
+  try {
+    if ((await log.fetch(position)) === undefined || (await log.fetch(position + 1)) === undefined)
+      return false;
+    return ((await log.inspect?.()) ?? []).length === 0;
+  } catch (error) {
+    // If this node cannot read the log, other nodes may not be able to read it either. In that case, an additional
+    // checkpoint does no harm.
+    if (isCairnError(error)) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,241 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import { CairnError, Semaphore } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { NodeStatus, TxId } from "@cairn/client";
+import { asCairnError } from "../observe/failures.ts";
+import type { SendAnswer } from "../log/peer-channel.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import {
+  type Answer,
+  decodeQuestion,
+  encodeMessage,
+  type PeerChains,
+  type PeerIdentity,
+  type Question,
+  type SilentNode,
+} from "./peer-messages.ts";
+
+/** The result of comparing a node's index with a rebuild from the log. */
+export type CheckOutcome = NonNullable<Answer["check"]>;
+
+/** Reports the progress of a long task, in transactions. */
+export type OnWork = (done: number, total: number) => void;
+
+export interface PeerActions {
+  status(): Promise<NodeStatus>;
+  /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
+  reached(txId: TxId, waitMs: number): Promise<void>;
+  /** Returns the digest at an indexed transaction of the log with the id `log`. */
+  digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
+  /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
+  compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
+  /** Compares the index with a rebuild, and leaves the index if they differ. */
+  check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
+}
+
+/** A request for which a whole index must be read or built. */
+type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
+
+/** The interval at which progress is reported to processes that are waiting for a response. */
+const WORKING_EVERY_MS = 1_000;
+/** The maximum number of waiting requests. An index is read or rebuilt for one request at a time. */
+const MAX_WAITING = 8;
+/** Only an attacker would announce more chains than this within seconds. */
+const MAX_COMPARING = 1_000;
+
+/** How long a silent node is expected to respond (ms). Nodes announce themselves about every minute. */
+const EXPECTED_MS = 180_000;
+
+export class PeerServer {
+  readonly #identity: PeerIdentity;
+  readonly #actions: PeerActions;
+  readonly #logger: Logger;
+  readonly #stop = new AbortController();
+  #unsubscribe: () => void = () => {};
+  /** Held while an index is being read or rebuilt for a request. */
+  readonly #working = new Semaphore();
+  /** The last rebuild. `close` waits for it, because closing the index does not end it. */
+  #checking: Promise<unknown> = Promise.resolve();
+  readonly #heard = new HeardNodes();
+  #comparing = 0;
+  /** The number of pending requests that need the index. */
+  #waiting = 0;
+
+  constructor(node: string, actions: PeerActions, logger: Logger) {
+    const startedAt = new Date().toISOString();
+    this.#identity = { instance: randomUUID(), node, host: hostname(), pid: process.pid, startedAt };
+    this.#actions = actions;
+    this.#logger = logger;
+  }
+
+  /** Returns the random id that was generated when this node started. */
+  get instance(): string {
+    return this.#identity.instance;
+  }
+
+  get identity(): PeerIdentity {
+    return this.#identity;
+  }
+
+  /** Returns the instances of this node and of those that it has heard from within the last few announcements. */
+  get expected(): ReadonlySet<string> {
+    return new Set([this.instance, ...this.#heard.recent(EXPECTED_MS)]);
+  }
+
+  /** Begins to respond to requests, if the nodes of the log can communicate. */
+  listen({ peers }: TxLog): void {
+    if (peers === undefined || this.#stop.signal.aborted) return;
+    this.#unsubscribe();
+    this.#unsubscribe = peers.serve(
+      (bytes, send) => {
+        const question = decodeQuestion(bytes);
+        // Requests of later versions, and other messages, get no response.
+        if (question !== undefined) void this.#answer(question, send);
+      },
+      (error) => {
+        const { code, hint, message } = error;
+        this.#logger.warn({ code, hint }, `${message} cairn status --cluster will not show this node.`);
+      },
+    );
+  }
+
+  /** Stops responding, and waits for a rebuild to end. Reads of the index end when the index is closed. */
+  async close(): Promise<void> {
+    this.#unsubscribe();
+    this.#stop.abort(
+      new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node."),
+    );
+    await Promise.allSettled([this.#checking]);
+  }
+
+  async #answer(question: Question, send: SendAnswer): Promise<void> {
+    const reply = (part: object): void => send(encodeMessage({ cairn: 1, ...this.#identity, ...part }));
+    if (question.ask === "check" && question.instance !== this.#identity.instance) return;
+    try {
+      if (question.ask === "status") return reply({ status: await this.#actions.status() });
+      if (question.ask === "others") {
+        return reply({ others: this.#heard.others(question.log, question.instances) });
+      }
+      if (question.ask === "leaving") {
+        this.#heard.left(question.instance);
+        return reply({});
+      }
+      if (question.ask === "compare") {
+        if (question.instance === this.#identity.instance) return;
+        this.#heard.heard(question);
+        return await this.#compare(question, reply);
+      }
+      await this.#inTurn(question, reply);
+    } catch (thrown) {
+      const error = asCairnError(thrown);
+      if (error.code === "INTERNAL") this.#logger.error({ err: thrown }, error.message);
+      reply({ error: { code: error.code, message: error.message, hint: error.hint ?? null } });
+    }
+  }
+
+  async #compare(
+    question: Extract<Question, { ask: "compare" }>,
+    reply: (part: object) => void,
+  ): Promise<void> {
+    // An announcement can be dropped, because it is repeated about every minute.
+    if (this.#comparing >= MAX_COMPARING) return;
+    this.#comparing += 1;
+    try {
+      const chains = await this.#actions.compare(question);
+      if (chains !== undefined) reply({ chains });
+    } finally {
+      this.#comparing -= 1;
+    }
+  }
+
+  async #inTurn(question: IndexQuestion, reply: (part: object) => void): Promise<void> {
+    if (this.#waiting >= MAX_WAITING) {
+      throw new CairnError(
+        "CONFLICT",
+        `The node is already working on ${MAX_WAITING} such requests.`,
+        "Try again later.",
+      );
+    }
+    let working = { done: 0, total: 0 };
+    const onWork: OnWork = (done, total) => {
+      working = { done, total };
+    };
+    const timer = setInterval(() => reply({ working }), WORKING_EVERY_MS);
+    this.#waiting += 1;
+    try {
+      reply({ working });
+      // Waits outside the semaphore, because a late transaction must not delay other requests.
+      if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
+      const release = await this.#working.acquire();
+      try {
+        reply(await this.#perform(question, onWork));
+      } finally {
+        release();
+      }
+    } finally {
+      this.#waiting -= 1;
+      clearInterval(timer);
+    }
+  }
+
+  async #perform(question: IndexQuestion, onWork: OnWork): Promise<object> {
+    const { signal } = this.#stop;
+    signal.throwIfAborted();
+    const { log, txId } = question;
+    if (question.ask === "digest") return { digest: await this.#actions.digestAt(log, txId) };
+    const check = this.#actions.check(log, txId, signal, onWork);
+    this.#checking = check;
+    return { check: await check };
+  }
+}
+
+/** How long a silent node is remembered (ms). Nodes announce themselves about every minute. */
+const REMEMBERED_MS = 3_600_000;
+/** The nodes remembered are limited, because any process that can reach the nodes can send announcements. */
+const MAX_REMEMBERED = 1_000;
+const MAX_NAMED = 100;
+
+interface Heard {
+  readonly node: string;
+  readonly log: string;
+  readonly at: number;
+}
+
+/** The other nodes whose announcements a node has received, so that a frozen or killed node is still known. */
+export class HeardNodes {
+  readonly #heard = new Map<string, Heard>();
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** Records an announcement from a node that follows the log with this id. */
+  heard({ instance, node, log }: Pick<Heard, "node" | "log"> & { readonly instance: string }): void {
+    this.#heard.delete(instance);
+    this.#heard.set(instance, { node, log, at: this.#now() });
+    const [oldest] = this.#heard.keys();
+    if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
+  }
+
+  /** Returns the instances that have sent an announcement within the last `withinMs`. */
+  recent(withinMs: number): string[] {
+    const now = this.#now();
+    return [...this.#heard].filter(([, { at }]) => now - at < withinMs).map(([instance]) => instance);
+  }
+
+  left(instance: string): void {
+    this.#heard.delete(instance);
+  }
+
+  /** Returns the nodes of a log that have sent an announcement within the last hour, except these instances. */
+  others(log: string, instances: readonly string[]): SilentNode[] {
+    const now = this.#now();
+    const known = new Set(instances);
+    return [...this.#heard]
+      .filter(([instance, one]) => one.log === log && !known.has(instance) && now - one.at < REMEMBERED_MS)
+      .map(([instance, { node, at }]) => ({ instance, node, forMs: Math.round(now - at) }))
+      .slice(-MAX_NAMED);
+  }
+}

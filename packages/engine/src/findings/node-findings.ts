@@ -1,0 +1,201 @@
+import { DAMAGE_CODES } from "@cairn/checkpoint";
+import type { Finding, NodeStatus } from "@cairn/client";
+import type { OnLogMismatch } from "../api/system.ts";
+import { FIRST_TX_ID } from "../index/rows/index-state.ts";
+import { isoTime, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
+import { finding, verdictOf, worstFirst } from "./findings.ts";
+
+/** What a node knows about itself, from which its findings follow. */
+export type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
+
+/**
+ * The age in periods from which the newest checkpoint is overdue. If every upload succeeds, two are at most 1.1 periods
+ * apart (packages/checkpoint/src/save/schedule.ts), and 2.2 after one failed round; more means several failed.
+ */
+const OVERDUE_PERIODS = 2 * 1.1;
+/** How long a checkpoint may additionally be late, because nodes look at the store only now and then (ms). */
+const OVERDUE_GRACE_MS = 60_000;
+/** The reasons of rounds that saved nothing because no transactions were waiting for a checkpoint. */
+const NOTHING_TO_SAVE = new Set(["empty", "unchanged", "short-tail"]);
+/** The number of looks within which transactions that wait for the log's backup are expected to be in it. */
+const BEHIND_PERIODS = 3;
+/** Free space below which a disk is reported even if the index is small. */
+const LOW_DISK_BYTES = 256 * 1024 * 1024;
+/** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
+const FUTURE_MS = 60_000;
+/** How long an index that was moved aside at the start is reported (ms). */
+const MOVED_ASIDE_MS = 24 * 3_600_000;
+
+/** Completes a status with findings and verdict. `now` in ms; `different` is the reaction to another log. */
+export function withFindings(
+  facts: NodeFacts,
+  now: number,
+  different: OnLogMismatch["different"] = "halt",
+): NodeStatus {
+  const { node, phase } = facts;
+  const findings = nodeFindings(facts, now);
+  if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
+  return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };
+}
+
+const ACCEPTED = {
+  message:
+    '"on-log-mismatch": {"different": "rebuild"} is set: if the log is lost or replaced, this node moves its index aside.',
+  hint: "Remove it from cairn/tx-log once it has served its purpose, and restart the node.",
+};
+
+/** Returns what needs attention on a node, worst first. */
+function nodeFindings(facts: NodeFacts, now: number): Finding[] {
+  return worstFirst([
+    ...lifeFindings(facts),
+    ...logFindings(facts),
+    ...indexFindings(facts, now),
+    ...checkpointFindings(facts, now),
+    ...backupFindings(facts, now),
+    ...joinFindings(facts, now),
+  ]);
+}
+
+function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
+  const findings: Finding[] = [];
+  if (failure !== null)
+    findings.push(finding(phase === "failed" ? "node-failed" : "node-interrupted", failure));
+  if (stalled !== null) {
+    const message = `no progress for ${formatDuration(stalled.forMs)}. ${stalled.message}`;
+    findings.push(finding("node-stalled", { message, since: stalled.since }));
+  }
+  return findings;
+}
+
+function logFindings({ log, failure, join: { orphans } }: NodeFacts): Finding[] {
+  const findings = log.warnings
+    .filter(({ message }) => message !== failure?.message)
+    .map((one) => finding(one.code === "LOG_UNREACHABLE" ? "log-unreachable" : "log-at-risk", one));
+  if (log.refused !== null) {
+    const message = `Transactions are refused: ${log.refused.message}`;
+    findings.push(finding("writes-refused", { ...log.refused, message }));
+  }
+  if (orphans > 0) {
+    const message = `${formatNumberOf(orphans, "transaction")} lost by the log ${orphans === 1 ? "is" : "are"} only in quarantine.`;
+    const hint =
+      "Print them on the node's machine, with its configuration and environment: cairn log orphans -f CONFIG > FILE (if the log is embedded, stop the node for that, and start it again). Review the file, and submit them again: cairn load FILE. They are counted until they are all in the log, or their folder is removed from quarantine/.";
+    findings.push(finding("transactions-lost", { message, hint }));
+  }
+  return findings;
+}
+
+function indexFindings({ index, resources: { diskFreeBytes: free } }: NodeFacts, now: number): Finding[] {
+  const { bytes, divergence, txTime, warning } = index;
+  const findings: Finding[] = [];
+  if (divergence !== null) {
+    const doing = divergence.state === "comparing" ? " It is comparing its index with a rebuild." : "";
+    findings.push(finding("histories-differ", { ...divergence, message: divergence.message + doing }));
+  }
+  if (warning !== undefined) findings.push(finding("index-files-missing", warning));
+  if (txTime !== null && Date.parse(txTime) - now >= FUTURE_MS) {
+    const message = `The time of the newest transaction, ${txTime}, is in the future.`;
+    const hint =
+      "Correct the clock of this machine or of the log's server, whichever is wrong. Times of transactions never decrease, so all transactions get the time of the newest one until the clock has reached it, and expiry and reads as of a time use that time.";
+    findings.push(finding("clock-ahead", { message, hint }));
+  }
+  // A restore or a rebuild stores another index next to the current one.
+  const needed = Math.max(LOW_DISK_BYTES, bytes ?? 0);
+  if (free !== null && free < needed) {
+    const message = `Only ${formatBytes(free)} are free on the disk of db-dir, less than the ${formatBytes(needed)} that building the index anew may take.`;
+    findings.push(
+      finding("disk-nearly-full", { code: "DISK_FULL", message, hint: "Free some space on that disk." }),
+    );
+  }
+  return findings;
+}
+
+function checkpointFindings({ checkpoints, ...facts }: NodeFacts, now: number): Finding[] {
+  const { last, lastFailure, lastSaved, lastCheckAt, lastDrill, lastVerified, warnings } = checkpoints;
+  const findings: Finding[] = [];
+  // A checkpoint that was saved, or a look that succeeded, shows that an earlier failure is over.
+  if (
+    lastFailure !== null &&
+    !isAfter(lastSaved?.at, lastFailure.at) &&
+    !isAfter(lastCheckAt, lastFailure.at)
+  ) {
+    const message = `No checkpoint was saved. ${lastFailure.message}`;
+    findings.push(finding("checkpoint-failing", { ...lastFailure, message, since: lastFailure.at }));
+  }
+  if (lastDrill?.outcome === "failed" && !isAfter(lastVerified?.verifiedAt, lastDrill.at)) {
+    const message = `A checkpoint could not be verified. ${lastDrill.message ?? ""}`.trimEnd();
+    findings.push(finding("checkpoint-unverified", { ...lastDrill, message, since: lastDrill.at }));
+  }
+  findings.push(...overdueFindings({ checkpoints, ...facts }, now));
+  const startedAt = isoTime(now - facts.resources.uptimeMs);
+  // A newer checkpoint is the one that the next join uses.
+  if (!isAfter(last?.takenAt, startedAt)) {
+    for (const { name, store, code, message } of facts.join.skipped.filter((one) =>
+      DAMAGE_CODES.has(one.code),
+    )) {
+      const what = `The node skipped ${name} in ${store} when it started. ${message}`;
+      findings.push(finding("checkpoint-skipped", { code, message: what, since: startedAt }));
+    }
+  }
+  for (const { at, message, hint } of warnings)
+    findings.push(finding("checkpoint-warning", { message, hint, since: at }));
+  return findings;
+}
+
+/** Transactions have waited at most since the newest checkpoint, a look that found nothing to save, or the start. */
+function overdueFindings({ phase, checkpoints, index, resources }: NodeFacts, now: number): Finding[] {
+  const { last, lastCheckAt, skipped, approxFrequencyMs: periodMs } = checkpoints;
+  const missing = (index.txId ?? 0) - (last?.txId ?? FIRST_TX_ID);
+  const hasLooked = last !== null || lastCheckAt !== null;
+  if (phase !== "ready" || periodMs === null || !hasLooked || missing <= 0) return [];
+  const sinceMs = Math.max(
+    last === null ? 0 : now - last.ageMs,
+    now - resources.uptimeMs,
+    skipped !== null && NOTHING_TO_SAVE.has(skipped.reason) ? Date.parse(skipped.at) : 0,
+  );
+  const boundMs = periodMs * OVERDUE_PERIODS + OVERDUE_GRACE_MS;
+  if (now - sinceMs <= boundMs) return [];
+  const lacks = formatNumberOf(missing, "transaction");
+  const what =
+    last === null
+      ? `There is no checkpoint of ${lacks}.`
+      : `The newest checkpoint is ${formatDuration(last.ageMs)} old and lacks ${lacks}.`;
+  const message = `${what} The cluster should save one about every ${formatDuration(periodMs)}, and within ${formatDuration(boundMs)} even if a round fails.`;
+  const hint = "Run cairn checkpoint create, which saves one or reports what prevents it.";
+  return [finding("checkpoint-overdue", { message, hint, since: isoTime(sinceMs + boundMs) })];
+}
+
+function backupFindings({ logBackup }: NodeFacts, now: number): Finding[] {
+  if (logBackup === null) return [];
+  const { everyMs, lastFailure, exposed, warnings } = logBackup;
+  const findings = warnings.map((one) => finding("log-backup-damaged", one));
+  const { transactions, since } = exposed;
+  if (lastFailure !== null) {
+    const message = `The log is not backed up. ${lastFailure.message}`;
+    findings.push(finding("log-backup-failing", { ...lastFailure, message, since }));
+  } else if (
+    (transactions ?? 0) > 0 &&
+    since !== null &&
+    now - Date.parse(since) > BEHIND_PERIODS * everyMs
+  ) {
+    const message = `${formatNumberOf(transactions ?? 0, "transaction")} should be in the log's backup, which is written about every ${formatDuration(everyMs)}.`;
+    const hint =
+      "See the log lines of the nodes about the backup, and check the store: cairn log backup status.";
+    findings.push(finding("log-backup-behind", { message, hint, since }));
+  }
+  return findings;
+}
+
+function joinFindings({ join, resources: { uptimeMs } }: NodeFacts, now: number): Finding[] {
+  if (uptimeMs > MOVED_ASIDE_MS) return [];
+  return join.movedAside.map(({ code, message }) =>
+    finding("index-moved-aside", {
+      code,
+      message: `The node moved its index aside and built another one. ${message}`,
+      since: isoTime(now - uptimeMs),
+    }),
+  );
+}
+
+function isAfter(time: string | null | undefined, other: string): boolean {
+  return time !== null && time !== undefined && time > other;
+}

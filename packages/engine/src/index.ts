@@ -1,0 +1,202 @@
+export {
+  type BucketsPage,
+  type CheckpointResult,
+  DEFAULT_PAGE_ITEMS,
+  DEFAULT_WAIT_MS,
+  type EventListQuery,
+  type EvictionPlaces,
+  type EvictionsPage,
+  type ListQuery,
+  MAX_CLUSTER_WAIT_MS,
+  MAX_PAGE_ITEMS,
+  type NodeApi,
+  type NodePolicies,
+  type OpenEntriesList,
+  type ReadOptions,
+  type SubmittedTransaction,
+} from "./api/node-api.ts";
+export { ClusterStatusSchema, PHASES, StatusSchema } from "./api/status-schema.ts";
+export {
+  ALL_RIGHTS,
+  type HttpOptions,
+  includesRight,
+  type LogBackupParameters,
+  NODE_RIGHTS,
+  type OnLogMismatch,
+  type Right,
+  type ServerTlsFiles,
+  type System,
+  TOKEN_PATTERN,
+  type TokenOptions,
+  type TrimPolicy,
+} from "./api/system.ts";
+export { VERSION } from "./api/version.ts";
+export { type BackupBeginning, findBeginning } from "./backup/backup-beginning.ts";
+export { readLineages, replacedLogs } from "./backup/backup-lineage.ts";
+export { BackupLog } from "./backup/backup-log.ts";
+export { BackupReader } from "./backup/backup-reader.ts";
+export { type BackupBeyond, backupsBeyond } from "./backup/beyond-log.ts";
+export { EarlierLogs } from "./backup/earlier-logs.ts";
+export { type LogHistory, logWithBackup } from "./backup/log-with-backup.ts";
+export {
+  type BackupListing,
+  beginOfBackup,
+  coveredRanges,
+  listBackup,
+  listBackups,
+  missingIn,
+  newestOf,
+} from "./backup/segments/segment-name.ts";
+export { planLost, planThrough, pruneLost, pruneThrough } from "./backup/write/prune-backup.ts";
+export {
+  type BackupProblem,
+  holesOf,
+  type VerifiedBackup,
+  verifyBackup,
+} from "./backup/write/verify-backup.ts";
+export { type BackupTarget, requireSameHistory } from "./backup/write/write-segments.ts";
+export { acceptManifest, judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";
+export { listCandidates } from "./checkpoints/candidates.ts";
+export { allStores, closeStores, isOwnStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
+export { checkpointSummary, listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
+export { indexSource } from "./checkpoints/index-source.ts";
+export {
+  readBack,
+  type ReadCheckpoint,
+  tryMarkDamaged,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from "./checkpoints/verify-checkpoint.ts";
+export { askStatus, type Peer } from "./cluster/ask-cluster.ts";
+export { clusterFindings, clusterStatus } from "./cluster/cluster-findings.ts";
+export { type ClusterView, hasLog, isMember, viewOf } from "./cluster/cluster-view.ts";
+export { compareNodes, type Comparison, type OtherVersion, type Rebuilt } from "./cluster/compare-nodes.ts";
+export type { PastComparison } from "./cluster/compare-pasts.ts";
+export type { IndexAnswer } from "./cluster/peer-messages.ts";
+export { dbDirLayout, IndexDirectory } from "./db-dir/index-directory.ts";
+export { type QuarantinedIndex, readQuarantine } from "./db-dir/quarantine.ts";
+export { findingText, NODE_FINDINGS } from "./findings/findings.ts";
+export { TOO_LARGE } from "./index/apply/apply-transactions.ts";
+export type { CommitResult } from "./index/apply/recent-outcomes.ts";
+export { IndexStore } from "./index/index-store.ts";
+export { checkRows } from "./index/inspect/check-rows.ts";
+export { type Difference, diffIndexes } from "./index/inspect/diff-indexes.ts";
+export { measureRows } from "./index/inspect/measure-rows.ts";
+export { fileReader, type OpenedIndex, openIndex } from "./index/local-index.ts";
+export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
+export { digestIndex } from "./index/read/digest.ts";
+export type {
+  AsOf,
+  DocumentPage,
+  DocumentVersion,
+  HistoryPage,
+  StoredDocument,
+} from "./index/read/documents.ts";
+export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
+export type { Eviction } from "./index/read/eviction-reads.ts";
+export type { FieldQuery } from "./index/read/field-query.ts";
+export type { FoundEntry } from "./index/read/queue-reads.ts";
+export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
+export { WatchCompactedError } from "./index/read/watch-compacted.ts";
+export {
+  FIRST_TX_ID,
+  firstKept,
+  INDEX_VERSION,
+  type IndexState,
+  readState,
+} from "./index/rows/index-state.ts";
+export {
+  documentRowPrefix,
+  nanoseconds,
+  parseDocumentRowKey,
+  prefixEnd,
+  ROW,
+  STATE_ROW_KEY,
+} from "./index/rows/row-keys.ts";
+export { rowName } from "./index/rows/row-names.ts";
+export { decodeCounters } from "./index/rows/row-values.ts";
+export { checkedVersion, versionValueRevision } from "./index/rows/version-values.ts";
+export { withRecorded } from "./join/held-transactions.ts";
+export { commonWithLog } from "./join/last-shared.ts";
+export { findLostLog } from "./join/lost-log.ts";
+export { type AskedLog, type Beginning, lookBeforeBeginning, toBeginEmpty } from "./join/may-begin.ts";
+export { orphanTransactions } from "./join/orphan-transactions.ts";
+export { checkAnchor, SAVE_BEYOND_GAP, trimmedTooFar } from "./log/anchor.ts";
+export { openEmbeddedTxLog } from "./log/embedded/embedded-tx-log.ts";
+export { hasLogId, isUnused, type LogIdentity, readLogIdentity, usedLog } from "./log/log-identity.ts";
+export type { PeerChannel, SendAnswer } from "./log/peer-channel.ts";
+export {
+  type Appended,
+  type LogBackupSource,
+  type LogBounds,
+  type LogMessage,
+  type LogReadOptions,
+  MESSAGE_ID_WINDOW_MS,
+  type TxLog,
+} from "./log/tx-log.ts";
+export { type CairnNode, type NodeParts, runEngine, type RunOptions } from "./node/node.ts";
+export type {
+  NodeEvent,
+  NodeEventListener,
+  RemovedFile,
+  Work,
+  WorkBegun,
+  WorkCost,
+  WorkEnded,
+  WorkEnds,
+  WorkFailed,
+  WorkResults,
+} from "./observe/node-event.ts";
+export type { FollowingMetrics, NodeMetrics, ScrapeSources, WatchMetrics } from "./node/node-metrics.ts";
+export type { AnsweredRequest } from "./observe/resource-use.ts";
+export {
+  formatPolicyProblem,
+  MAX_FIELD_BYTES,
+  MAX_FIELDS,
+  MAX_KEEP,
+  MAX_SHARDS,
+  MIN_OUTCOMES,
+  POLICY_NAMES,
+  type PolicyProblem,
+  policyProblems,
+} from "./policies/policy-problems.ts";
+export { repeatedKeys } from "./policies/repeated-keys.ts";
+export type { OtherHistory } from "./replay/other-histories.ts";
+export { buildPast, buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
+export {
+  checkpointAlone,
+  type PastOptions,
+  type PastPlan,
+  type PastPoint,
+  planPast,
+} from "./replay/past-plan.ts";
+export { beyondReach } from "./replay/past-reach.ts";
+export { rebuildFromLog, requireBeginning } from "./replay/rebuild-from-log.ts";
+export { rebuildIndex } from "./replay/rebuild-index.ts";
+export {
+  latestOf,
+  logsIn,
+  type RestoredIndex,
+  restoreIndex,
+  type RestoreIndexOptions,
+} from "./replay/restored-index.ts";
+export type { ContinuedLog } from "./transactions/birth-record.ts";
+export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
+export { MAX_AS_BYTES } from "./transactions/queue-operation.ts";
+export { decodeMessage, encodeBirthRecord } from "./transactions/transaction-codec.ts";
+export {
+  documentProblem,
+  MAX_ID_BYTES,
+  validTransaction,
+  ValidTransaction,
+} from "./transactions/validate-transaction.ts";
+export { planTrim, trimLog } from "./upkeep/plan-trim.ts";
+export { usableCheckpoint } from "./upkeep/trim-floor.ts";
+export type {
+  CutoffEvent,
+  CutoffReason,
+  HeartbeatEvent,
+  Watch,
+  WatchEvent,
+  WatchQuery,
+} from "./watch/watch-event.ts";

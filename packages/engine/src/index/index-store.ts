@@ -1,0 +1,391 @@
+import {
+  type KvCapture,
+  type KvPurging,
+  type KvReader,
+  type KvScrub,
+  type KvStats,
+  type KvStore,
+  Semaphore,
+  SharedResults,
+} from "@cairn/kv";
+import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
+import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
+import { type IndexListQuery, readHistoryPage, readList } from "./read/document-pages.ts";
+import type { LogMessage } from "../log/tx-log.ts";
+import { AbsentRows } from "./apply/absent-rows.ts";
+import { type Applied, applyMessages, type RefusedMessages } from "./apply/apply-transactions.ts";
+import { type CommitResult, RecentOutcomes } from "./apply/recent-outcomes.ts";
+import { decodeBatches, type IndexedMessage, batchLength } from "./apply/batches.ts";
+import type { KnownShards } from "./apply/batch-queues.ts";
+import type { Submission } from "./apply/submissions.ts";
+import { ChainWindow } from "./chains/chain-window.ts";
+import { chainsOf, chainValueAt } from "./chains/chain-values.ts";
+import { digestIndex } from "./read/digest.ts";
+import { type MaybeDocument, readDocument, readDocumentAsOf, resolveAsOf } from "./read/document-reads.ts";
+import { type EvictionPage, readEvictions } from "./read/eviction-reads.ts";
+import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
+import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
+import { FieldUpkeep } from "./fields/field-builds.ts";
+import { readTxOutcome } from "./read/outcome-reads.ts";
+import { type IndexState, readState } from "./rows/index-state.ts";
+import { submissionRowKey } from "./rows/row-keys.ts";
+import { decodeSubmission } from "./rows/row-values.ts";
+
+/** The numbers of messages, committed transactions and operations applied, the messages' size, and the refused ones. */
+export interface AppliedCounts {
+  readonly transactions: number;
+  readonly committed: number;
+  readonly operations: number;
+  readonly bytes: number;
+  readonly refused: RefusedMessages;
+}
+
+/** The effects of messages that were computed before the log had stored the messages. */
+interface PreparedMessages {
+  readonly messages: readonly LogMessage[];
+  readonly applied: Applied;
+  /** The number of writers admitted so far. If there is another one, the effects may have changed. */
+  readonly admissions: number;
+}
+
+/** The maximum number of prepared messages. While a larger group is stored, the groups around it need the processor. */
+const MAX_PREPARED_MESSAGES = 8;
+/**
+ * The maximum age of the size of the files (ms). Every open page asks for it every few seconds, and measuring it reads
+ * the size of every file.
+ */
+const STATS_MS = 1_000;
+
+/** The index in a key-value store. It applies the log's messages and serves reads. */
+export class IndexStore {
+  readonly #kv: KvStore;
+  readonly #stats = new SharedResults<KvStats>(STATS_MS);
+  #state: IndexState;
+  readonly #chains: ChainWindow;
+  readonly #fields: FieldUpkeep;
+  /** Serializes writers whose writes depend on the contents of the store. */
+  readonly #turns = new Semaphore();
+  readonly #purge: EvictionPurge;
+  readonly #recent = new RecentOutcomes();
+  #shards: KnownShards | undefined;
+  /** The newest messages that the log has begun to store. */
+  #storing: readonly LogMessage[] = [];
+  #preparing: Promise<void> | undefined;
+  #prepared: PreparedMessages | undefined;
+  /** Whether the store may contain versions of evicted keys. */
+  #mayHoldEvicted = false;
+  /** Undefined unless the index was empty when it was opened. */
+  readonly #absent: AbsentRows | undefined;
+  /** Reads what applying needs. */
+  readonly #applying: KvReader;
+  /** Undefined except in tests. */
+  readonly #remembered: number | undefined;
+
+  private constructor(
+    kv: KvStore,
+    state: IndexState,
+    chains: ChainWindow,
+    absent: AbsentRows | undefined,
+    remembered: number | undefined,
+  ) {
+    this.#kv = kv;
+    this.#remembered = remembered;
+    this.#absent = absent;
+    this.#applying = absent?.reader(kv) ?? kv;
+    this.#state = state;
+    this.#chains = chains;
+    this.#fields = new FieldUpkeep(kv);
+    this.#purge = new EvictionPurge(kv, this.#turns);
+  }
+
+  /**
+   * Opens the index in `kv`; `empty` is the state of the log's empty index. Throws `INDEX_VERSION` or `INDEX_CORRUPT`,
+   * after closing `kv`. `remembered` is as in {@link applyMessages}.
+   */
+  static async open(kv: KvStore, empty: IndexState, remembered?: number): Promise<IndexStore> {
+    try {
+      const stored = await readState(kv);
+      const absent = stored === undefined ? new AbsentRows() : undefined;
+      const state = stored?.evicting === true ? await removeEvicted(kv, stored) : (stored ?? empty);
+      const chains = await ChainWindow.load(kv, state);
+      if (state.log.id === empty.log.id) return new IndexStore(kv, state, chains, absent, remembered);
+      // A log that continues another one may have a different name, which its birth record does not contain.
+      const named = { ...state, log: { ...state.log, name: empty.log.name } };
+      return new IndexStore(kv, named, chains, absent, remembered);
+    } catch (error) {
+      // An open store would prevent another index from replacing this one.
+      await kv.close();
+      throw error;
+    }
+  }
+
+  get state(): IndexState {
+    return this.#state;
+  }
+
+  /** Returns the rows, for comparisons with other indexes. They change with every batch. */
+  get rows(): KvReader {
+    return this.#kv;
+  }
+
+  /**
+   * Applies the messages that follow the index, decoding each batch while the previous one is written. Readers see only
+   * whole batches, and after an error the index ends with one.
+   */
+  async apply(messages: readonly LogMessage[]): Promise<AppliedCounts> {
+    let committed = 0;
+    let operations = 0;
+    let refused: RefusedMessages = { count: 0 };
+    const count = (applied: Applied): void => {
+      committed += applied.committed;
+      operations += applied.operations;
+      if (applied.refused.count > 0)
+        refused = { ...applied.refused, count: refused.count + applied.refused.count };
+    };
+    let writing = Promise.resolve();
+    await this.#preparing;
+    const prepared = this.#prepared;
+    this.#prepared = undefined;
+    let begin = 0;
+    if (prepared?.messages.every((message, at) => message === messages[at]) === true) {
+      const done = await this.#turns.acquire();
+      if (this.#turns.admissions === prepared.admissions + 1) {
+        count(prepared.applied);
+        begin = prepared.messages.length;
+        writing = this.#write(prepared.applied).finally(done);
+      } else done();
+    }
+    for (const batch of decodeBatches(begin === 0 ? messages : messages.slice(begin))) {
+      let rest: readonly IndexedMessage[] = batch;
+      while (rest.length > 0) {
+        await writing;
+        const done = await this.#turns.acquire();
+        try {
+          const length = await batchLength(rest, this.#state, this.#kv);
+          const part = length === rest.length ? rest : rest.slice(0, length);
+          const applied = await this.#compute(part);
+          count(applied);
+          rest = rest.slice(applied.messages);
+          writing = this.#write(applied).finally(done);
+        } catch (error) {
+          done();
+          throw error;
+        }
+      }
+    }
+    await writing;
+    this.#prepareNext();
+    let bytes = 0;
+    for (const { payload } of messages) bytes += payload.length;
+    return { transactions: messages.length, committed, operations, bytes, refused };
+  }
+
+  /**
+   * Computes the effects of messages that the log is still storing, for {@link apply} to write if it gets the same ones
+   * next. Nothing else depends on whether they are stored.
+   */
+  prepare(messages: readonly LogMessage[]): void {
+    this.#storing = messages.length > MAX_PREPARED_MESSAGES ? [] : messages;
+    this.#prepareNext();
+  }
+
+  #prepareNext(): void {
+    const [first] = this.#storing;
+    // Messages that do not follow the index yet are prepared after those before them have been applied.
+    if (first === undefined || first.position + this.#state.log.offset !== this.#state.txId + 1) return;
+    if (this.#turns.isFull) return;
+    const messages = this.#storing;
+    this.#storing = [];
+    this.#preparing = this.#prepare(messages);
+  }
+
+  async #prepare(messages: readonly LogMessage[]): Promise<void> {
+    const done = await this.#turns.acquire();
+    try {
+      const { value: batch = [] } = decodeBatches(messages).next();
+      const isWhole =
+        batch.length === messages.length &&
+        (await batchLength(batch, this.#state, this.#kv)) === batch.length;
+      if (!isWhole) return;
+      const { admissions } = this.#turns;
+      const applied = await this.#compute(batch);
+      if (applied.messages === messages.length) this.#prepared = { messages, applied, admissions };
+    } catch {
+      // Applying the messages fails for the same reason, and reports it.
+    } finally {
+      done();
+      this.#preparing = undefined;
+    }
+  }
+
+  /** Computes the effects of a batch. The caller has the turn. */
+  async #compute(batch: readonly IndexedMessage[]): Promise<Applied> {
+    // The last attempt may have failed.
+    if (this.#mayHoldEvicted) await this.#removeEvicted();
+    return await applyMessages(batch, this.#state, this.#applying, {
+      chains: this.#chains,
+      shards: this.#shards,
+      builds: (await this.#fields.work()).builds,
+      remembered: this.#remembered,
+    });
+  }
+
+  async #write({ rows, state, chains, results, shards }: Applied): Promise<void> {
+    const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
+    this.#absent?.written(rows);
+    if (state.evicting === true) this.#mayHoldEvicted = true;
+    await this.#kv.batch(rows);
+    chains.commit();
+    this.#state = state;
+    this.#recent.add(results);
+    this.#shards = shards;
+    this.#fields.written(isConfigured);
+    if (state.evicting === true) await this.#removeEvicted();
+  }
+
+  /** Removes the versions that the last batch evicted. The caller has the turn. */
+  async #removeEvicted(): Promise<void> {
+    if (this.#state.evicting === true) this.#state = await removeEvicted(this.#kv, this.#state);
+    this.#mayHoldEvicted = false;
+  }
+
+  /**
+   * Does part of the work for new and removed fields, less if messages wait; returns whether work remains.
+   * `onDocuments` gets the number of documents processed since its last call.
+   */
+  async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
+    if (this.#fields.isDone) return false;
+    const done = await this.#turns.acquire();
+    try {
+      await this.#fields.step(this.#state, { isWanted: () => this.#turns.isContended, onDocuments });
+    } finally {
+      done();
+    }
+    return !this.#fields.isDone;
+  }
+
+  /** Returns the numbers of the indexed fields that are being built, each with whether the build has begun. */
+  async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
+    const done = await this.#turns.acquire();
+    try {
+      const { builds } = await this.#fields.work();
+      return new Map([...builds].map(([id, built]) => [id, built.length > 0]));
+    } finally {
+      done();
+    }
+  }
+
+  /** Resolves when {@link buildFields} has work, or when `signal` is aborted. */
+  async fieldsToBuild(signal: AbortSignal): Promise<void> {
+    await this.#fields.workArrives(signal);
+  }
+
+  get(key: DocumentKey, asOf?: AsOf): MaybeDocument {
+    if (asOf === undefined) return readDocument(this.#kv, key);
+    return this.read(async (reader) => {
+      const txId = await resolveAsOf(reader, asOf);
+      return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
+    });
+  }
+
+  async list(query: IndexListQuery): Promise<DocumentPage> {
+    return await this.ask(readList, query);
+  }
+
+  async history(key: DocumentKey, limit: number, cursor?: string): Promise<HistoryPage> {
+    return await this.read(async (reader) => await readHistoryPage(reader, key, limit, cursor));
+  }
+
+  /** Returns the result of a commit, from memory for the newest transactions. */
+  async commitResult(txId: TxId): Promise<CommitResult | undefined> {
+    const recent = this.#recent.get(txId);
+    if (recent !== undefined) return recent;
+    const outcome = await this.outcome(txId);
+    return outcome === undefined ? undefined : { outcome, replaced: undefined };
+  }
+
+  /** The CRC-32 of a transaction's message; undefined if the transaction is not in the index or too old. */
+  checksumAt(txId: TxId): number | undefined {
+    return this.#chains.checksumAt(txId);
+  }
+
+  async outcome(txId: TxId): Promise<TxOutcome | undefined> {
+    return await readTxOutcome(this.#kv, txId);
+  }
+
+  /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
+  async ownerOf(id: string): Promise<Submission | undefined> {
+    const key = submissionRowKey(id);
+    const value = await this.#kv.get(key);
+    return value === undefined ? undefined : decodeSubmission(key, value);
+  }
+
+  /** Undefined for an empty index. With `at`, the digest as of then; throws `CONFLICT` if the history begins later. */
+  async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
+    return await this.read(async (reader) => await digestIndex(reader, at));
+  }
+
+  /** Undefined if the transaction has not been applied yet, or if it is old and not a link. */
+  async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
+    return await chainValueAt(this.#kv, this.#chains, txId);
+  }
+
+  /** Returns the chains' values at the index's last transaction, and at links before it. */
+  async chains(): Promise<Chains> {
+    return await chainsOf(this.#kv, this.#chains);
+  }
+
+  /** Runs one of the reads that need the state of the index, on a snapshot. */
+  async ask<T, Given extends readonly unknown[]>(
+    read: (reader: KvReader, state: IndexState, ...given: Given) => Promise<T>,
+    ...given: Given
+  ): Promise<T> {
+    return await this.read(
+      async (reader) => await read(reader, (await readState(reader)) ?? this.#state, ...given),
+    );
+  }
+
+  async evictions(limit: number, cursor?: string): Promise<EvictionPage> {
+    const { held } = this.#purge;
+    return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
+  }
+
+  /** Purges evictions, like {@link EvictionPurge.run}. */
+  async purgeEvictions(options: Pick<KvPurging, "withinMs" | "signal">): Promise<PurgeReport> {
+    return await this.#purge.run(options, () => this.#state);
+  }
+
+  async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {
+    return await this.#kv.capture(dir, options);
+  }
+
+  /** Returns the size of the files, and whether they are still there. Both are at most {@link STATS_MS} old. */
+  async stats(): Promise<KvStats> {
+    return await this.#stats.get("", async () => await this.#kv.stats());
+  }
+
+  /** Checks the store, like {@link KvStore.checked}. */
+  async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
+    await this.#kv.checked?.(onProgress);
+  }
+
+  /** Returns {@link KvStore.scrub}; undefined if the index is not on a disk. */
+  get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
+    return this.#kv.scrub?.bind(this.#kv);
+  }
+
+  async close(): Promise<void> {
+    await this.#preparing;
+    await this.#kv.close();
+  }
+
+  /** Runs `read` on a snapshot of the index. */
+  async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
+    const snapshot = this.#kv.snapshot();
+    try {
+      return await read(this.#mayHoldEvicted ? await withoutEvicted(snapshot) : snapshot);
+    } finally {
+      await snapshot.close();
+    }
+  }
+}

@@ -1,0 +1,239 @@
+import { CairnError, type KvReader } from "@cairn/kv";
+import type { DocumentKey, Revision, TxId } from "@cairn/client";
+import type { AsOf, DocumentVersion, StoredDocument } from "./documents.ts";
+import { firstKept, readState } from "../rows/index-state.ts";
+import { timeRemoved } from "./outcome-reads.ts";
+import {
+  asKind,
+  counterRowKey,
+  documentKeyRow,
+  parseDocumentRowKey,
+  ROW,
+  versionRowKey,
+} from "../rows/row-keys.ts";
+import { firstRow } from "../rows/row-cursor.ts";
+import { readOutcome } from "../rows/outcome-rows.ts";
+import { type BucketCounters, decodeCounters } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  decodeVersion,
+  decodeVersionText,
+  readNewest,
+  type VersionValue,
+  versionValueRevision,
+} from "../rows/version-values.ts";
+import { isoTime } from "@cairn/text";
+
+/** A document or undefined. It is a promise only if the row is not in memory. */
+export type MaybeDocument = StoredDocument | undefined | Promise<StoredDocument | undefined>;
+
+/** Avoids a promise, which would account for a third of the cost of reading a row in memory. */
+export function readDocument(reader: KvReader, key: DocumentKey): MaybeDocument {
+  const rowKey = documentKeyRow(key);
+  const value = reader.getText === undefined ? readBytes(reader, rowKey) : reader.getText(rowKey);
+  if (value === undefined) return undefined;
+  return typeof value === "string" ? textDocument(key, rowKey, value) : awaitedDocument(key, rowKey, value);
+}
+
+/** Reads a document from a store that returns only bytes. */
+async function readBytes(reader: KvReader, rowKey: Uint8Array): Promise<string | undefined> {
+  const value = await reader.get(rowKey);
+  return value === undefined ? undefined : Buffer.from(value).toString("utf8");
+}
+
+async function awaitedDocument(
+  key: DocumentKey,
+  rowKey: Uint8Array,
+  value: Promise<string | undefined>,
+): Promise<StoredDocument | undefined> {
+  const text = await value;
+  return text === undefined ? undefined : textDocument(key, rowKey, text);
+}
+
+function textDocument(key: DocumentKey, rowKey: Uint8Array, value: string): StoredDocument {
+  const { revision, json } = decodeVersionText(rowKey, value);
+  return keyedDocument(key, revision, json);
+}
+
+/** Throws `WATCH_COMPACTED` as {@link checkFloor} does. */
+export async function readDocumentAsOf(
+  reader: KvReader,
+  key: DocumentKey,
+  txId: TxId,
+): Promise<StoredDocument | undefined> {
+  const rowKey = documentKeyRow(key);
+  const newest = await readNewest(reader, rowKey);
+  const value = await valueAsOf(reader, rowKey, newest, txId);
+  if (value === undefined) checkFloor(await readFloors(reader, key.bucket), key.bucket, txId, newest);
+  return value === undefined ? undefined : storedDocument(key, value);
+}
+
+/** The newest value (a document or a tombstone) if it is old enough, else the newest superseded version that is. */
+export async function valueAsOf(
+  reader: KvReader,
+  rowKey: Uint8Array,
+  newest: VersionValue | undefined,
+  txId: TxId,
+): Promise<VersionValue | undefined> {
+  if (newest === undefined || versionValueRevision(newest) <= txId) return newest;
+  const range = { gte: asKind(rowKey, ROW.version), lte: versionRowKey(rowKey, txId), reverse: true };
+  const row = await firstRow(reader, range);
+  return row && checkedVersion(...row);
+}
+
+/** The transactions from which a bucket's history is complete. */
+export type PastFloors = Pick<BucketCounters, "floor" | "gone">;
+
+export async function readFloors(reader: KvReader, bucket: string): Promise<PastFloors> {
+  const key = counterRowKey(bucket);
+  const value = await reader.get(key);
+  return value === undefined ? { floor: 0, gone: 0 } : decodeCounters(key, value);
+}
+
+/**
+ * Throws `WATCH_COMPACTED` if a key for which nothing was found at transaction `txId` may have had a document that a
+ * history policy removed. `newest` is the key's current value, which may have superseded a removed version.
+ */
+export function checkFloor(
+  { floor, gone }: PastFloors,
+  bucket: string,
+  txId: TxId,
+  newest: VersionValue | undefined,
+): void {
+  if (txId < (newest === undefined ? gone : floor)) throw compacted(bucket, txId, Math.max(floor, gone));
+}
+
+function compacted(bucket: string, txId: TxId, floor: TxId): CairnError {
+  return new CairnError(
+    "WATCH_COMPACTED",
+    `The history of ${bucket} no longer reaches back to transaction ${txId}. It is complete from transaction ${floor} onwards.`,
+    `Use transaction ${floor} or a later one. The policy "history" determines how much history is kept, and the entries of a queue's retired shards are removed with their history.`,
+  );
+}
+
+/**
+ * A page whose rows exceed this size (bytes) ends before its limit: it is held in memory, and a thousand of the largest
+ * documents would take a gigabyte.
+ */
+export const MAX_PAGE_BYTES = 8 << 20;
+
+/** A page of a list that is being filled with documents. */
+export class FilledPage {
+  readonly documents: StoredDocument[] = [];
+  readonly #limit: number;
+  #last: Uint8Array | undefined;
+  #bytes = 0;
+
+  /** `limit` is at least 1. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Adds the document of a version, unless it is a deletion. Returns false if the page is full already. */
+  add(rowKey: Uint8Array, value: VersionValue | undefined): boolean {
+    const document = value && storedDocument(parseDocumentRowKey(rowKey), value);
+    if (value === undefined || document === undefined) return true;
+    if (this.documents.length === this.#limit || this.#bytes >= MAX_PAGE_BYTES) return false;
+    this.documents.push(document);
+    this.#bytes += value.length;
+    this.#last = rowKey;
+    return true;
+  }
+
+  /** The document row key of the last document. Its row may be a tombstone, but not every list reads those. */
+  get after(): Buffer | undefined {
+    return this.#last && asKind(this.#last, ROW.document);
+  }
+}
+
+/**
+ * Reads a key's versions, newest first: at most `limit`, at most {@link MAX_PAGE_BYTES} and one more, and only those
+ * older than revision `before`, if given.
+ */
+export async function readHistory(
+  reader: KvReader,
+  key: DocumentKey,
+  { limit, before }: { limit: number; before?: TxId },
+): Promise<{ versions: DocumentVersion[]; more: boolean }> {
+  const rowKey = documentKeyRow(key);
+  const versions: DocumentVersion[] = [];
+  const newest = await readNewest(reader, rowKey);
+  const isWanted = newest !== undefined && (before === undefined || versionValueRevision(newest) < before);
+  let bytes = 0;
+  if (isWanted) {
+    versions.push(documentVersion(newest));
+    bytes += newest.length;
+  }
+  const first = asKind(rowKey, ROW.version);
+  // Revisions are below 2^53, so this key is after every version.
+  const end = versionRowKey(rowKey, before ?? Number.MAX_SAFE_INTEGER);
+  for await (const rows of reader.range({ gte: first, lt: end, reverse: true, limit: limit + 1 })) {
+    for (const row of rows) {
+      if (versions.length === limit || bytes >= MAX_PAGE_BYTES) return { versions, more: true };
+      const version = checkedVersion(...row);
+      versions.push(documentVersion(version));
+      bytes += version.length;
+    }
+  }
+  return { versions, more: false };
+}
+
+/** Decodes a version as a document; undefined for a deletion. */
+function storedDocument(key: DocumentKey, value: VersionValue): StoredDocument | undefined {
+  const { revision, json } = decodeVersion(value);
+  return json === undefined ? undefined : keyedDocument(key, revision, json);
+}
+
+/** Lists the members, because a spread of the key would cost as much as reading the row. */
+function keyedDocument(key: DocumentKey, revision: Revision, json: string): StoredDocument {
+  return { bucket: key.bucket, namespace: key.namespace, name: key.name, revision, json };
+}
+
+/** Undefined if all are later than `time` (ms since 1970). Times never decrease, so a binary search is possible. */
+async function transactionAt(
+  reader: KvReader,
+  time: number,
+  { first, last }: { first: TxId; last: TxId },
+): Promise<TxId | undefined> {
+  let low = first;
+  let high = last;
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2);
+    const outcome = await readOutcome(reader, middle);
+    // Only the earliest transactions, before the first one of a continued log, have no outcomes.
+    if (outcome === undefined || outcome.time <= time) low = middle + 1;
+    else high = middle - 1;
+  }
+  return high < first ? undefined : high;
+}
+
+/**
+ * Resolves a point in time to a transaction: 0 before the first one. Throws `REQUEST_INVALID` for an invalid time, and
+ * `OUTCOME_REMOVED` for one before the first kept outcome: only outcomes contain the times of transactions.
+ */
+export async function resolveAsOf(reader: KvReader, asOf: AsOf | undefined): Promise<TxId | undefined> {
+  if (asOf === undefined) return undefined;
+  if ("txId" in asOf) return asOf.txId;
+  const time = Date.parse(asOf.time);
+  if (Number.isNaN(time)) {
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `${JSON.stringify(asOf.time)} is not an ISO 8601 time.`,
+      "Write the time in the form 2026-11-20T06:12:26.123Z, or use a transaction id.",
+    );
+  }
+  const state = await readState(reader);
+  const kept = firstKept(state ?? {});
+  const found = await transactionAt(reader, time, { first: Math.max(kept, 1), last: state?.txId ?? 0 });
+  if (found === undefined && kept > 0) {
+    throw timeRemoved(asOf.time, isoTime((await readOutcome(reader, kept))?.time ?? 0));
+  }
+  // Transaction 0 stands for the time before the first one.
+  return found ?? 0;
+}
+
+function documentVersion(value: VersionValue): DocumentVersion {
+  const { revision, time, json } = decodeVersion(value);
+  const version = { revision, txTime: isoTime(time), deleted: json === undefined };
+  return json === undefined ? version : { ...version, json };
+}

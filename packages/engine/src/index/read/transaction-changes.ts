@@ -1,0 +1,303 @@
+import type { KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
+import { qualifiedKey, isoTime } from "@cairn/text";
+import { evictedStems } from "../purge/evicted-versions.ts";
+import { compacted } from "./watch-compacted.ts";
+import { changeBytes, type TransactionEvent, type WatchChange } from "./transaction-event.ts";
+import { readFloors } from "./document-reads.ts";
+import { firstKept, type IndexState, readState } from "../rows/index-state.ts";
+import {
+  keysPerRead,
+  asKind,
+  documentRowKey,
+  evictionRowKey,
+  expiredRowKey,
+  parseNumberedStem,
+  parseStem,
+  ROW,
+  versionRowKey,
+  NO_STEM,
+} from "../rows/row-keys.ts";
+import { unsealed } from "../rows/row-checksum.ts";
+import { allRows } from "../rows/row-cursor.ts";
+import { readOutcome, readOutcomes } from "../rows/outcome-rows.ts";
+import { type OutcomeOperation, outcomeOperations } from "../rows/row-values.ts";
+import {
+  checkedVersion,
+  decodeVersion,
+  type VersionValue,
+  versionValueRevision,
+} from "../rows/version-values.ts";
+
+/** A query for the changes made by the transactions after `after`, up to and including `upTo`. */
+export interface ChangesQuery {
+  readonly after: TxId;
+  readonly upTo: TxId;
+  readonly bucket?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly maxTransactions: number;
+  /** The approximate bound in bytes. A transaction is read as a whole, no matter how large it is. */
+  readonly maxBytes: number;
+}
+
+/** The transactions up to `upTo` that changed documents. `txTime` is the time of `upTo`. */
+export interface ChangesPage {
+  readonly transactions: readonly TransactionEvent[];
+  readonly upTo: TxId;
+  readonly txTime: string | null;
+  readonly bytes: number;
+}
+
+/** The part of a page that has been read. */
+interface Page extends ChangesPage {
+  readonly transactions: TransactionEvent[];
+  upTo: TxId;
+  txTime: string | null;
+  bytes: number;
+}
+
+interface WantedOperation {
+  readonly op: WatchChange["op"];
+  readonly bucket: string;
+  readonly key: string;
+}
+
+interface WantedTransaction {
+  readonly txId: TxId;
+  readonly txTime: string;
+  readonly operations: readonly WantedOperation[];
+}
+
+/** The maximum number of versions that are read together. It is large enough to share the cost of a read. */
+const MAX_VERSIONS_PER_READ = 64;
+/** The factor by which reads grow until a page is full, so that one large document slows pages of small ones little. */
+const READ_GROWTH = 4;
+
+/**
+ * Reads the changes made by transactions: the operations from the outcomes, the documents from their versions. Omits
+ * changes without effect and those evicted since. Throws `WATCH_COMPACTED` if the rows do not reach back to `after`.
+ * The reader must be a snapshot, because a version moves when the next one is written.
+ */
+export async function readChanges(reader: KvReader, query: ChangesQuery): Promise<ChangesPage> {
+  const { after, maxBytes } = query;
+  const state = await readState(reader);
+  const pruned = await prunedUpTo(reader, state, query.bucket);
+  if (after < pruned.changes) throw compacted(after, await changesFloor(reader, query));
+  const page: Page = { transactions: [], upTo: after, txTime: null, bytes: 0 };
+  const { largest = 0 } = state ?? {};
+  const most = Math.min(MAX_VERSIONS_PER_READ, keysPerRead(largest));
+  // As many versions as cannot exceed the page together are read together, and at least one.
+  let perRead = Math.min(most, Math.max(1, Math.floor(maxBytes / largest)));
+  let chunk: WantedTransaction[] = [];
+  let versions = 0;
+  for await (const wanted of wantedTransactions(reader, query)) {
+    chunk.push(wanted);
+    versions += wanted.operations.length;
+    if (versions < perRead) continue;
+    await readVersions(reader, chunk, page, maxBytes);
+    if (page.bytes >= maxBytes) return page;
+    chunk = [];
+    versions = 0;
+    perRead = Math.min(most, perRead * READ_GROWTH);
+  }
+  await readVersions(reader, chunk, page, maxBytes);
+  return page;
+}
+
+/** Returns the earliest transaction after which the index has all changes, in `bucket` if it is given. */
+export async function changesFloor(
+  reader: KvReader,
+  { upTo, bucket }: Pick<ChangesQuery, "upTo" | "bucket">,
+): Promise<TxId> {
+  const pruned = await prunedUpTo(reader, await readState(reader), bucket);
+  // No range begins among removed rows, because reading past these is slow.
+  for await (const outcomes of readOutcomes(reader, { after: pruned.outcomes, upTo, limit: 1 })) {
+    for (const { txId } of outcomes) return Math.max(pruned.changes, txId - 1);
+  }
+  return upTo;
+}
+
+/** The last transaction after which no watch (of `bucket`, if given) can begin, and the last with a removed outcome. */
+async function prunedUpTo(
+  reader: KvReader,
+  state: IndexState | undefined,
+  bucket: string | undefined,
+): Promise<{ readonly changes: TxId; readonly outcomes: TxId }> {
+  const { pruned = 0, outcomesAfter } = state ?? {};
+  const outcomes = outcomesAfter ?? 0;
+  // A watch begins after a transaction whose time is known, so that a watcher of a lost history is recognised.
+  const floor = firstKept({ outcomesAfter });
+  if (pruned === 0 || bucket === undefined) return { changes: Math.max(pruned, floor), outcomes };
+  const past = await readFloors(reader, bucket);
+  return { changes: Math.max(floor, Math.min(pruned, Math.max(past.floor, past.gone))), outcomes };
+}
+
+export async function transactionTime(reader: KvReader, txId: TxId): Promise<string | undefined> {
+  const outcome = await readOutcome(reader, txId);
+  return outcome === undefined ? undefined : isoTime(outcome.time);
+}
+
+async function* wantedTransactions(
+  reader: KvReader,
+  query: ChangesQuery,
+): AsyncGenerator<WantedTransaction, void> {
+  const { after, upTo, maxTransactions } = query;
+  let expected = after + 1;
+  for await (const outcomes of readOutcomes(reader, { after, upTo, limit: maxTransactions })) {
+    const expired = await expiredWithin(reader, query, expected, expected + outcomes.length - 1);
+    for (const { txId, outcome } of outcomes) {
+      if (txId !== expected) throw compacted(after, await changesFloor(reader, query));
+      expected += 1;
+      const logged = outcomeOperations(outcome);
+      const operations = wantedOperations(logged, query);
+      const evicts = logged.some(([op]) => op === "evict");
+      const evictions = evicts ? await evictedBesides(reader, query, txId, logged) : NOTHING;
+      const expirations = expired.get(txId) ?? NOTHING;
+      const others = evictions.length + expirations.length;
+      const all = others === 0 ? operations : [...operations, ...evictions, ...expirations];
+      yield { txId, txTime: isoTime(outcome.time), operations: all };
+    }
+  }
+  if (expected === after + 1 && upTo > after) throw compacted(after, await changesFloor(reader, query));
+}
+
+/** Reads the documents that expired with these transactions, committed or not. Their number is bounded. */
+async function expiredWithin(
+  reader: KvReader,
+  query: ChangesQuery,
+  first: TxId,
+  last: TxId,
+): Promise<ReadonlyMap<TxId, readonly WantedOperation[]>> {
+  const expired = new Map<TxId, WantedOperation[]>();
+  const range = { gte: expiredRowKey(first, NO_STEM), lt: expiredRowKey(last + 1, NO_STEM) };
+  for (const [row, value] of await allRows(reader, range)) {
+    unsealed(row, value);
+    const { number: txId, stem } = parseNumberedStem(row);
+    const operation = wantedOn(stem, "delete", query);
+    if (operation !== undefined) expired.set(txId, [...(expired.get(txId) ?? []), operation]);
+  }
+  return expired;
+}
+
+/** Undefined if the key with this stem is not wanted. */
+function wantedOn(
+  stem: Buffer,
+  op: "delete" | "evict",
+  { bucket, namespace }: ChangesQuery,
+): WantedOperation | undefined {
+  const key = parseStem(stem);
+  if ((bucket ?? key.bucket) !== key.bucket || (namespace ?? key.namespace) !== key.namespace)
+    return undefined;
+  return { op, bucket: key.bucket, key: `${key.namespace}/${key.name}` };
+}
+
+const NO_DOCUMENT: { readonly json?: string } = {};
+const NOTHING: readonly WantedOperation[] = [];
+
+/** Keys that no operation names: an eviction of an entry of a queue removes it from every shard. */
+async function evictedBesides(
+  reader: KvReader,
+  query: ChangesQuery,
+  txId: TxId,
+  logged: readonly OutcomeOperation[],
+): Promise<readonly WantedOperation[]> {
+  const evictions = logged.filter(([op]) => op === "evict");
+  const named = new Set(evictions.map(([, own, key]) => `${own} ${qualifiedKey(key)}`));
+  return (await evictedStems(reader, txId)).flatMap((stem) => {
+    const operation = wantedOn(stem, "evict", query);
+    return operation === undefined || named.has(`${operation.bucket} ${operation.key}`) ? [] : operation;
+  });
+}
+
+function wantedOperations(
+  logged: readonly OutcomeOperation[],
+  { bucket, namespace }: ChangesQuery,
+): readonly WantedOperation[] {
+  const wanted: WantedOperation[] = [];
+  for (const [op, opBucket, opKey] of logged) {
+    if (op !== "put" && op !== "delete" && op !== "evict") continue;
+    if (bucket !== undefined && bucket !== opBucket) continue;
+    const key = qualifiedKey(opKey);
+    if (namespace !== undefined && !(key.startsWith(namespace) && key[namespace.length] === "/")) continue;
+    wanted.push({ op, bucket: opBucket, key });
+  }
+  return wanted;
+}
+
+/** Appends the changes of the transactions in `chunk` to the page, until it has `maxBytes`. */
+async function readVersions(
+  reader: KvReader,
+  chunk: readonly WantedTransaction[],
+  page: Page,
+  maxBytes: number,
+): Promise<void> {
+  const values = await effects(reader, chunk);
+  let at = 0;
+  for (const { txId, txTime, operations } of chunk) {
+    const changes: WatchChange[] = [];
+    for (const { op, bucket, key } of operations) {
+      const value = values[at];
+      at += 1;
+      if (value === undefined) continue;
+      // The version of a put always has a document, because no document expires in the transaction that writes it.
+      const { json } = op === "put" && value !== EVICTED ? decodeVersion(value) : NO_DOCUMENT;
+      if (op === "put" && json === undefined) continue;
+      const place = { op, bucket, ...splitKey(key), revision: txId };
+      const change: WatchChange = json === undefined ? place : { ...place, json };
+      changes.push(change);
+      page.bytes += changeBytes(change);
+    }
+    if (changes.length > 0) page.transactions.push({ type: "tx", txId, txTime, changes });
+    page.upTo = txId;
+    page.txTime = txTime;
+    if (page.bytes >= maxBytes) return;
+  }
+}
+
+/** A value that stands for an eviction row. */
+const EVICTED = "evicted";
+
+/**
+ * Returns the version that each operation wrote, or its eviction; undefined if it had no effect or was evicted since.
+ * Superseded versions are looked up first: the revision in their keys rules out a wrong one.
+ */
+async function effects(
+  reader: KvReader,
+  chunk: readonly WantedTransaction[],
+): Promise<(VersionValue | typeof EVICTED | undefined)[]> {
+  const rowKeys: Buffer[] = [];
+  const first: Buffer[] = [];
+  const revisions: TxId[] = [];
+  const ops: WatchChange["op"][] = [];
+  for (const { txId, operations } of chunk) {
+    for (const { op, bucket, key } of operations) {
+      const rowKey = documentRowKey(bucket, key);
+      rowKeys.push(rowKey);
+      first.push(op === "evict" ? evictionRowKey(txId, rowKey) : versionRowKey(rowKey, txId));
+      revisions.push(txId);
+      ops.push(op);
+    }
+  }
+  if (first.length === 0) return [];
+  const rows = await reader.getMany(first);
+  const found = first.map((key, index) => {
+    if (ops[index] !== "evict") return checkedVersion(key, rows[index]);
+    const row = rows[index];
+    if (row !== undefined) unsealed(key, row);
+    return row && EVICTED;
+  });
+  const missing = [...found.keys()].filter((index) => found[index] === undefined && ops[index] !== "evict");
+  if (missing.length === 0) return found;
+  const newest = missing.map((index) =>
+    asKind(rowKeys[index] ?? EMPTY, ops[index] === "put" ? ROW.document : ROW.tombstone),
+  );
+  const current = await reader.getMany(newest);
+  for (const [at, index] of missing.entries()) {
+    const value = checkedVersion(newest[at] ?? EMPTY, current[at]);
+    if (value !== undefined && versionValueRevision(value) === revisions[index]) found[index] = value;
+  }
+  return found;
+}
+
+const EMPTY = new Uint8Array(0);

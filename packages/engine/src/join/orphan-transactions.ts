@@ -1,0 +1,174 @@
+import { createHash } from "node:crypto";
+import type { KvReader } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { IndexState } from "../index/rows/index-state.ts";
+import {
+  documentRowKey,
+  ROW,
+  rowsOfKind,
+  versionRowKey,
+  eventRowOrigin,
+  eventRowTime,
+} from "../index/rows/row-keys.ts";
+import { unsealed } from "../index/rows/row-checksum.ts";
+import { readOutcomes } from "../index/rows/outcome-rows.ts";
+import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
+import { isQueueOperation } from "../transactions/queue-operation.ts";
+import { qualifiedKey } from "@cairn/text";
+
+/** An orphan in the form that `cairn load` reads. */
+export interface OrphanTransaction {
+  readonly txId: TxId;
+  /** The transaction as one line of JSON; undefined if it no longer has any effect. */
+  readonly line: string | undefined;
+  /** The keys whose documents were evicted later. Puts of these keys are omitted. */
+  readonly evicted: readonly string[];
+  /**
+   * The number of omitted preconditions, whose revisions were lost with the end of the log. Operations with an epoch of
+   * a queue are omitted as a whole.
+   */
+  readonly unmatched: number;
+}
+
+interface LoggedHeader {
+  readonly ops: readonly (readonly [
+    op: string,
+    bucket: string,
+    key: string,
+    last?: number | object | null,
+  ])[];
+  readonly id?: string;
+}
+
+/**
+ * Yields the committed transactions of an index after `shared`, in order, reconstructed from the index's rows. Aborted
+ * transactions and duplicates had no effect and are omitted. Each transaction has an id, its own or one derived from
+ * its content, so that loading it twice applies it once. Omits transactions up to `after`, which must not be before
+ * `shared`.
+ */
+export async function* orphanTransactions(
+  kv: KvReader,
+  state: IndexState,
+  shared: TxId,
+  after: TxId = shared,
+): AsyncGenerator<OrphanTransaction, void, void> {
+  const contents = await readContents(kv, state, shared);
+  for await (const outcomes of readOutcomes(kv, { after, upTo: state.txId })) {
+    for (const { txId, outcome } of outcomes) {
+      const { kind, time, text, shards = [] } = outcome;
+      // A birth record has no operations.
+      if (kind !== "committed" || text === "") continue;
+      const header = JSON.parse(text) as LoggedHeader;
+      yield await reconstruct(kv, header, { txId, time, shared, shards }, contents);
+    }
+  }
+}
+
+interface Origin {
+  readonly txId: TxId;
+  readonly time: number;
+  readonly shared: TxId;
+  /** The shards of the entries that the transaction enqueued. */
+  readonly shards: readonly number[];
+}
+
+async function reconstruct(
+  kv: KvReader,
+  header: LoggedHeader,
+  origin: Origin,
+  contents: Contents,
+): Promise<OrphanTransaction> {
+  const { txId, shared, shards } = origin;
+  const ops: string[] = [];
+  const evicted: string[] = [];
+  let unmatched = 0;
+  let writes = 0;
+  let events = 0;
+  let enqueued = 0;
+  for (const op of header.ops) {
+    const [kind, bucket, key, last = null] = op;
+    if (kind === "event" || kind === "configure") {
+      const content =
+        kind === "event" ? contents.events.get(`${txId}-${events}`) : contents.policies.get(txId);
+      if (kind === "event") events += 1;
+      // Events removed because of their limits, and policies that have been replaced, are omitted.
+      if (content === undefined) continue;
+      writes += 1;
+      ops.push(`["${kind}",${content}]`);
+      continue;
+    }
+    // Epochs are transactions of the lost log, too, so of the writes to queues only new entries can be repeated.
+    const isPast = typeof last === "number" && last > shared;
+    const isOfEpoch =
+      (isQueueOperation(kind) && kind !== "enqueue") || (typeof last === "object" && last !== null);
+    if ((kind === "match" && isPast) || isOfEpoch) {
+      unmatched += 1;
+      continue;
+    }
+    const isWrite = kind === "put" || kind === "enqueue";
+    const place = kind === "enqueue" ? `${shards[enqueued++]}/${key}` : key;
+    const document = isWrite ? await documentOf(kv, bucket, place, txId) : undefined;
+    if (isWrite && document === undefined) {
+      evicted.push(`${bucket} ${qualifiedKey(place)}`);
+      continue;
+    }
+    if (kind !== "match") writes += 1;
+    // The document's JSON is copied verbatim, because parsing could change it.
+    ops.push(document === undefined ? JSON.stringify(op) : `${JSON.stringify(op).slice(0, -1)},${document}]`);
+  }
+  const text = `[${ops.join(",")}]`;
+  const isWhole = evicted.length === 0 && unmatched === 0;
+  const id = isWhole && header.id !== undefined ? header.id : contentId(origin, text);
+  const line = writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(id)}}`;
+  return { txId, line, evicted, unmatched };
+}
+
+/** Stored separately from transactions: events by transaction and position, policies by transaction. */
+interface Contents {
+  readonly events: ReadonlyMap<string, string>;
+  readonly policies: ReadonlyMap<TxId, string>;
+}
+
+async function readContents(kv: KvReader, { policies }: IndexState, shared: TxId): Promise<Contents> {
+  const events = new Map<string, string>();
+  for await (const rows of kv.range(rowsOfKind(ROW.event))) {
+    for (const [key, value] of rows) {
+      const { txId, place } = eventRowOrigin(key);
+      if (txId > shared) events.set(`${txId}-${place}`, withTime(unsealed(key, value).toString("utf8"), key));
+    }
+  }
+  const last = policies === undefined ? [] : [[policies.revision, JSON.stringify(policies.value)] as const];
+  return { events, policies: new Map(last) };
+}
+
+/** Returns an event with its time. An event without a time has that of its transaction, which loading would not preserve. */
+function withTime(event: string, key: Uint8Array): string {
+  const { time } = JSON.parse(event) as { time?: string };
+  return time === undefined ? `${event.trimEnd().slice(0, -1)},"time":"${eventRowTime(key)}"}` : event;
+}
+
+/** Returns the document that transaction `txId` put: the key's current one, or a superseded version. */
+async function documentOf(
+  kv: KvReader,
+  bucket: string,
+  key: string,
+  txId: TxId,
+): Promise<string | undefined> {
+  const rowKey = documentRowKey(bucket, qualifiedKey(key));
+  const versionKey = versionRowKey(rowKey, txId);
+  const [document, version] = await kv.getMany([rowKey, versionKey]);
+  for (const value of [checkedVersion(rowKey, document), checkedVersion(versionKey, version)]) {
+    if (value === undefined) continue;
+    const { revision, json } = decodeVersion(value);
+    if (revision === txId) return json;
+  }
+  return undefined;
+}
+
+/**
+ * Derives an id from the content, so that all nodes and backups derive the same one, even from a later, continuing log.
+ */
+function contentId({ txId, time }: Origin, ops: string): string {
+  const hash = createHash("sha256").update(`${txId}\n${time}\n${ops}`).digest("hex");
+  return `orphan-${txId}-${hash.slice(0, 32)}`;
+}

@@ -1,0 +1,154 @@
+import path from "node:path";
+import {
+  type CheckpointStore,
+  type Manifest,
+  restoreCheckpoint,
+  type RestoreOptions,
+} from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { CairnError, withTimeout } from "@cairn/kv";
+import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
+import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
+import { tryMarkDamaged } from "../checkpoints/verify-checkpoint.ts";
+import { IndexStore } from "../index/index-store.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
+import type { System } from "../api/system.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
+import type { JoinReport } from "./join-report.ts";
+import { isDamage } from "../observe/failures.ts";
+import { emptyState } from "../index/rows/index-state.ts";
+import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+
+export interface RestoreContext {
+  readonly system: System;
+  /** The log combined with its backups. */
+  readonly log: LogHistory;
+  readonly directory: IndexDirectory;
+  readonly report: JoinReport;
+  readonly events: EventDispatcher;
+  readonly signal: AbortSignal;
+  /** The names of checkpoints that are skipped because indexes restored from them turned out to be damaged. */
+  readonly distrusted: ReadonlySet<string>;
+}
+
+/** The maximum time that joining waits for damaged checkpoints to be marked. */
+const MARK_MS = 5_000;
+
+/** A local index that a restored index replaces. */
+export interface Replaced {
+  /** Moves the local index aside; called with the index that replaces it, which is closed afterwards. */
+  readonly leave: (newer: OpenedIndex) => Promise<void>;
+  /** Only checkpoints after this transaction are restored. */
+  readonly beyond?: TxId;
+}
+
+/**
+ * Restores and opens the newest checkpoint that agrees with this log, if any; the report gives the reason for each one
+ * skipped. Throws `STORE_UNREACHABLE`, because an unreachable store must not be treated as empty.
+ */
+export async function restoreNewest(
+  context: RestoreContext,
+  identity: LogIdentity,
+  local?: Replaced,
+): Promise<IndexStore | undefined> {
+  const stores = restoreStores(context.system);
+  if (stores.length === 0) return undefined;
+  return await context.events.observe("restore", async (run) => {
+    const index = await restoreFromStores(context, identity, stores, run, local);
+    const { restoredFrom, skipped } = context.report;
+    if (index === undefined || restoredFrom === null) run.ended({ outcome: "none", skipped });
+    else run.ended({ outcome: "restored", ...restoredFrom, skipped });
+    return index;
+  });
+}
+
+async function restoreFromStores(
+  context: RestoreContext,
+  identity: LogIdentity,
+  stores: readonly CheckpointStore[],
+  run: WorkRun<"restore">,
+  local: Replaced | undefined,
+): Promise<IndexStore | undefined> {
+  const { system, directory, report, log, signal } = context;
+  const { checkpointer, kvProvider: provider } = system;
+  const { live, staging } = directory.layout;
+  // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
+  const direct = provider.persistent && local === undefined;
+  const targetDir = direct ? live : path.join(staging, "loading");
+  const isOwn = isOwnStore(system);
+  const damaged: string[] = [];
+  const restoring: RestoreOptions = {
+    stores,
+    stagingDir: staging,
+    targetDir,
+    node: system.nodeId,
+    reserveIn: isOwn,
+    // If the log continues another one, a checkpoint of the older log may be usable as well; acceptManifest decides.
+    ...(identity.birth?.continues === undefined ? { logId: identity.id } : {}),
+    accept: async (manifest) =>
+      distrust(manifest, context.distrusted) ??
+      tooOld(manifest, local?.beyond) ??
+      (await report.whileAsking([], () => acceptManifest(manifest, provider.format, log, identity))),
+    verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
+    onProgress: ({ done, total }) => {
+      run.moved(done);
+      report.advance("bytes", done, total);
+    },
+    onSkipped: ({ name, error }, store) => {
+      if (isOwn(store) && isDamage(error)) damaged.push(name);
+    },
+    signal,
+  };
+  const { restored, skipped } = await report.whileAsking(stores, () => restoreCheckpoint(restoring));
+  report.skipped = skipped.map(({ name, store, error: { code, message } }) => ({
+    name,
+    store,
+    code,
+    message,
+  }));
+  report.damaged = damaged;
+  if (checkpointer !== undefined) {
+    // A checkpoint whose restored indexes turned out to be damaged later is not marked, because this node's disk may be
+    // at fault.
+    const found = damaged.filter((name) => !context.distrusted.has(name));
+    await withTimeout(tryMarkDamaged(checkpointer.store, found, system.nodeId), MARK_MS);
+  }
+  report.finish();
+  if (restored === undefined) return undefined;
+  const { name, store, manifest } = restored;
+  if (local !== undefined) {
+    const newer = await openIndex(fileReader(provider), targetDir);
+    try {
+      await local.leave(newer);
+    } finally {
+      await newer.kv.close();
+    }
+    await directory.place(targetDir);
+  }
+  const { kv } = await openIndex(provider, local === undefined ? targetDir : live);
+  const { txId, takenAt, archive } = manifest;
+  run.moved(archive.bytes);
+  report.restoredFrom = { name, store, txId };
+  report.restoredCheckpoint = { name, txId, takenAt, bytes: archive.bytes };
+  return await IndexStore.open(kv, emptyState(identity));
+}
+
+function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError | undefined {
+  if (![...names].some((name) => archive.name.startsWith(`${name}.`))) return undefined;
+  return new CairnError(
+    "CHECKPOINT_CORRUPT",
+    "Indexes restored from it turned out to be damaged.",
+    "An older checkpoint or the log itself is used instead.",
+  );
+}
+
+function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
+  if (txId > beyond) return undefined;
+  return new CairnError(
+    "LOG_GAP",
+    "It ends before the messages that the log lacks.",
+    "The node waits for a newer one.",
+  );
+}

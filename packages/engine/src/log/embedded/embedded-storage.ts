@@ -1,0 +1,356 @@
+import {
+  systemClock,
+  CairnError,
+  checkUnchecked,
+  isCairnError,
+  type KvOperation,
+  syncFolder,
+  type UncheckedTables,
+  writeRows,
+} from "@cairn/kv";
+import { statSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { usedLog } from "../log-identity.ts";
+import {
+  encodeHead,
+  encodeRow,
+  HEAD_KEY,
+  MESSAGE_IDS,
+  messageIdKey,
+  positionKey,
+  POSITIONS_BEGIN,
+  endedBatch,
+  removalOf,
+} from "./embedded-rows.ts";
+import {
+  damaged,
+  damagedFile,
+  type Database,
+  databaseError,
+  hasDatabase,
+  hasRoomToOpen,
+  openDatabase,
+  type OpeningOptions,
+} from "./embedded-database.ts";
+import { endCreation } from "./embedded-creation.ts";
+import { RecentMessages } from "./recent-messages.ts";
+import type { Appended, LogMessage, LogReadOptions } from "../tx-log.ts";
+import { keysBetween, readContents, type LogContents, MessageIdMemory } from "./embedded-contents.ts";
+
+export interface PendingAppend {
+  readonly payload: Uint8Array;
+  readonly messageId: string | undefined;
+}
+
+function nothing(): LogContents {
+  return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
+}
+
+/** The time within which two changes may get the same timestamp from the file system (ms). */
+const TIMESTAMP_GRANULARITY_MS = 50;
+
+/** LevelDB begins a write-ahead log about every 4 MB and flushes its content; no file system must flush its name. */
+class FolderNames {
+  readonly #path: string;
+  #flushed: number | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** Flushes the folder if a name has changed since the last flush. */
+  async flush(): Promise<void> {
+    // This is synchronous, because the folder is cached and the thread pool would take ten times as long.
+    const { mtimeMs } = statSync(this.#path);
+    if (mtimeMs === this.#flushed) return;
+    const isOld = Math.abs(systemClock.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
+    await syncFolder(this.#path);
+    this.#flushed = isOld ? mtimeMs : undefined;
+  }
+}
+
+interface StorageEvents extends Required<Pick<OpeningOptions, "onNotice">> {
+  /** Called when messages were added, or the database was closed, reopened or found to be damaged. */
+  readonly onChange: () => void;
+  /** Called when messages are being written. */
+  readonly onStoring: (messages: readonly LogMessage[]) => void;
+}
+
+/** The embedded log's database and its contents. It has one writer at a time. */
+export class EmbeddedStorage {
+  readonly path: string;
+  readonly #events: StorageEvents;
+  readonly #names: FolderNames;
+  #database: Database | undefined;
+  #contents = nothing();
+  /** The last position that is known to be stored. It is not in `#contents`, because every write changes it. */
+  #last = 0;
+  readonly #recent = new RecentMessages();
+  /** The error of a failed write, kept until reopening shows whether the data was stored. Later writes first reopen. */
+  #failure: CairnError | undefined;
+  /** The damage that was found. Once it is set, nothing more is read or written. */
+  #damage: CairnError | undefined;
+  #checking: Promise<void> | undefined;
+  /** The reopening in progress, which writers and readers share. */
+  #recovering: Promise<void> | undefined;
+  #stopChecking = new AbortController();
+  /** Resolves when the last change in progress has ended. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(path: string, events: StorageEvents) {
+    this.path = path;
+    this.#events = events;
+    this.#names = new FolderNames(path);
+  }
+
+  get logId(): string | undefined {
+    return this.#contents.logId;
+  }
+
+  get first(): number {
+    return this.#contents.first;
+  }
+
+  get last(): number {
+    return this.#last;
+  }
+
+  /** Throws `LOG_GAP` if damage was found, and `LOG_UNREACHABLE` if the database is not open. */
+  get database(): Database {
+    if (this.#damage !== undefined) throw this.#damage;
+    if (this.#database !== undefined) return this.#database;
+    throw new CairnError(
+      "LOG_UNREACHABLE",
+      `The log in ${this.path} is not open.`,
+      "Check the disk. After a failed write, the next transaction opens the log again.",
+    );
+  }
+
+  /** Reopens the database if a failed write has closed it: a node that only reads must not depend on a writer. */
+  async reopened(): Promise<Database> {
+    if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
+    return this.database;
+  }
+
+  /** Returns the newest messages, starting with a position, as in {@link RecentMessages.from}. */
+  recent(position: number, options: LogReadOptions): readonly LogMessage[] | undefined {
+    return position < this.first ? undefined : this.#recent.from(position, options);
+  }
+
+  uses(database: Database): boolean {
+    return this.#damage === undefined && this.#database === database;
+  }
+
+  async open(options: OpeningOptions = this.#events): Promise<void> {
+    const { database, unchecked } = await openDatabase(this.path, options);
+    try {
+      this.#contents = await readContents(database);
+      const { forgotten, last } = this.#contents;
+      if (forgotten !== undefined) {
+        const range = { gte: MESSAGE_IDS.gte, lte: forgotten };
+        for await (const keys of keysBetween(database, range)) {
+          await this.#batch(database, last, removalOf(keys));
+        }
+      }
+    } catch (error) {
+      await database.close();
+      throw databaseError(this.path, error);
+    }
+    this.#database = database;
+    this.#last = this.#contents.last;
+    this.#stopChecking = new AbortController();
+    this.#checking = unchecked === undefined ? undefined : this.#check(unchecked, this.#stopChecking.signal);
+  }
+
+  async close(): Promise<void> {
+    const database = this.#database;
+    this.#database = undefined;
+    this.#recent.clear();
+    this.#stopChecking.abort();
+    await this.#checking;
+    await database?.close();
+  }
+
+  /** Compares tables with their checksums in the background, because LevelDB does not do so when it reads. */
+  async #check(unchecked: UncheckedTables, signal: AbortSignal): Promise<void> {
+    try {
+      await checkUnchecked(unchecked, signal);
+    } catch (error) {
+      // Other failures, such as an unreadable disk, will also be reported by the next read or write.
+      if (!isCairnError(error, "INDEX_CORRUPT")) return;
+      this.#damage = damagedFile(this.path, error);
+      this.#events.onChange();
+    }
+  }
+
+  /** Writes the log id and the birth record, unless the log holds a message. */
+  async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    await this.#exclusively(async () => {
+      if (this.#database === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
+      if (this.#last > 0) return;
+      const logId = this.logId ?? randomUUID();
+      try {
+        // Both are in one batch, so that a log has either both or neither.
+        await this.#batch(this.database, 1, [
+          { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
+          { type: "put", key: positionKey(1), value: encodeRow(systemClock.now(), birthRecord(logId)) },
+        ]);
+        await endCreation(this.path);
+      } catch (error) {
+        // The files of the interrupted creation remain; the next attempt moves them aside.
+        await this.close();
+        this.#contents = nothing();
+        throw databaseError(this.path, error);
+      }
+      this.#contents = { ...this.#contents, logId };
+      this.#last = 1;
+      this.#events.onChange();
+    });
+  }
+
+  /** Removes the database if it holds only the birth record of the log with this id. */
+  async removeUnused(name: string, logId: string): Promise<void> {
+    await this.#exclusively(async () => {
+      if (this.#last !== 1 || this.first !== 1 || this.logId !== logId) throw usedLog(name, this.#last);
+      await this.close();
+      const removed = `${this.path}.unused`;
+      await rm(removed, { recursive: true, force: true });
+      // The database is moved away in a single step, because a partly removed database would be mistaken for a damaged
+      // one.
+      await rename(this.path, removed);
+      await syncFolder(dirname(this.path));
+      await rm(removed, { recursive: true, force: true });
+      this.#contents = nothing();
+      this.#last = 0;
+    });
+  }
+
+  async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
+    return await this.#exclusively(() => this.#store(group));
+  }
+
+  async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
+    if (this.#failure !== undefined) await this.#recover(this.#failure);
+    const { messageIds } = this.#contents;
+    const time = systemClock.now();
+    const rows: KvOperation[] = [];
+    const messages: LogMessage[] = [];
+    const fresh = new Map<string, number>();
+    let last = this.#last;
+    const appended = group.map(({ payload, messageId }): Appended => {
+      const known = messageId === undefined ? undefined : (fresh.get(messageId) ?? messageIds.get(messageId));
+      if (known !== undefined) return { position: known, duplicate: true };
+      last += 1;
+      rows.push({ type: "put", key: positionKey(last), value: encodeRow(time, payload) });
+      messages.push({ position: last, time, payload });
+      if (messageId !== undefined) {
+        fresh.set(messageId, last);
+        rows.push({ type: "put", key: messageIdKey(last), value: encodeRow(time, Buffer.from(messageId)) });
+      }
+      return { position: last, duplicate: false };
+    });
+    if (rows.length > 0) await this.#write(last, rows, messages);
+    for (const [messageId, position] of fresh) this.#contents.messageIds.add(messageId, position, time);
+    return appended;
+  }
+
+  /** Removes the messages below `upTo`, oldest first, so that a crash leaves no hole. */
+  async trim(upTo: number): Promise<void> {
+    await this.#exclusively(async () => {
+      if (this.#failure !== undefined) await this.#recover(this.#failure);
+    });
+    const { database } = this;
+    // The bounds change before the rows are removed, because a message missing within the bounds would be mistaken for
+    // a hole.
+    this.#contents = { ...this.#contents, first: Math.max(this.first, upTo) };
+    const lt = positionKey(upTo);
+    try {
+      for await (const keys of keysBetween(database, { gte: POSITIONS_BEGIN, lt })) {
+        await this.#exclusively(() => this.#remove(keys));
+      }
+      await database.compactRange(POSITIONS_BEGIN, lt);
+    } catch (error) {
+      throw databaseError(this.path, error);
+    }
+  }
+
+  /**
+   * Removes rows. If this fails, it is unknown whether the rows remain, as it is after a failed {@link #write}; the
+   * next write or trim resolves this. Nothing may be written behind a record that may be incomplete.
+   */
+  async #remove(keys: readonly Uint8Array[]): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      await this.#batch(this.database, this.#last, removalOf(keys));
+    } catch (error) {
+      this.#failure ??= databaseError(this.path, error);
+      throw error;
+    }
+  }
+
+  /**
+   * Writes `rows`, which contain `messages` up to position `last`. A failed write leaves the write-ahead log in an
+   * unknown state, in which later writes could be lost, until the database is reopened.
+   */
+  async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
+    try {
+      const writing = this.#batch(this.database, last, rows);
+      this.#events.onStoring(messages);
+      await writing;
+    } catch (error) {
+      this.#failure = databaseError(this.path, error);
+      await this.#recover(this.#failure);
+      if (this.#last < last) throw databaseError(this.path, error);
+    }
+    this.#last = last;
+    this.#recent.add(messages);
+    this.#events.onChange();
+  }
+
+  /**
+   * The only way to change rows. Batches are synced one by one: a power loss damages only an unacknowledged last one.
+   */
+  async #batch(database: Database, last: number, changes: readonly KvOperation[]): Promise<void> {
+    await writeRows(database, endedBatch(changes, last), { sync: true });
+    await this.#names.flush();
+  }
+
+  /** Resolves when the changes that were begun have ended. */
+  async idle(): Promise<void> {
+    await this.#turn;
+  }
+
+  async #exclusively<T>(change: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(change);
+    this.#turn = done.catch(() => undefined);
+    return await done;
+  }
+
+  async #recover(failure: CairnError): Promise<void> {
+    this.#recovering ??= this.#openAgain(failure).finally(() => {
+      this.#recovering = undefined;
+    });
+    await this.#recovering;
+  }
+
+  /** Throws `failure` if reopening is not possible. While the disk is full, the database stays open for readers. */
+  async #openAgain(failure: CairnError): Promise<void> {
+    if (failure.code === "DISK_FULL" && !(await hasRoomToOpen(this.path))) throw failure;
+    const acknowledged = this.#last;
+    await this.close();
+    this.#events.onChange();
+    // If the folder was removed or its volume unmounted, opening would create a new log.
+    if (!(await hasDatabase(this.path))) throw failure;
+    // The callers of writes that are cut off here have already received the failure, so no copy is kept.
+    await this.open({});
+    if (this.#last < acknowledged) {
+      this.#damage = damaged(
+        `The log in ${this.path} lost its messages ${this.#last + 1} to ${acknowledged}.`,
+      );
+      throw this.#damage;
+    }
+    this.#failure = undefined;
+  }
+}

@@ -1,0 +1,283 @@
+import {
+  backoffMs,
+  systemClock,
+  systemRandom,
+  CairnError,
+  isCairnError,
+  TIMED_OUT,
+  withTimeout,
+} from "@cairn/kv";
+import {
+  type Anchor,
+  anchorOf,
+  checkAnchor,
+  gap,
+  otherMessage,
+  shortened,
+  trimmed,
+  vanished,
+} from "./anchor.ts";
+import type { LogMessage, TxLog } from "./tx-log.ts";
+
+/** If the log is unreachable, `error` is the reason. Reported after the first attempt and at each change. */
+export interface LogState {
+  readonly reachable: boolean;
+  readonly error?: CairnError;
+}
+
+/** The part of a log that {@link followLog} needs. */
+export interface FollowedLog extends Pick<
+  TxLog,
+  "name" | "exists" | "bounds" | "fetch" | "read" | "onRestored"
+> {
+  /** The last position alone, for a follower that has everything. Absent if `bounds` costs no more. */
+  end?(): Promise<number>;
+}
+
+export interface FollowLogOptions {
+  /** The first yielded message follows this one. Without an anchor, reading starts at `from`. */
+  readonly anchor?: Anchor | undefined;
+  /** The first position if there is no anchor. Defaults to 1, the position of the birth record. */
+  readonly from?: number;
+  /** The last position to yield; the log must have held it. Without it, reading continues with new messages. */
+  readonly upTo?: number;
+  readonly signal: AbortSignal;
+  readonly onState?: ((state: LogState) => void) | undefined;
+  /** Called whenever a reading begins, that is, at the start and after each interruption. */
+  readonly onReading?: () => void;
+  /** Called whenever a reading ends too early. Until the next one begins, the log may be a different one. */
+  readonly onInterrupted?: () => void;
+  /** The bounds of one array, as in {@link TxLog.read}. */
+  readonly maxMessages?: number | undefined;
+  readonly maxBytes?: number | undefined;
+  /** The time without messages after which the anchor is compared again (ms). Defaults to 10,000. */
+  readonly idleCheckMs?: number;
+  /** The maximum backoff after an interruption (ms). Defaults to 5,000. */
+  readonly maxBackoffMs?: number;
+  /** The source of randomness for the jitter of the backoff. Tests replace it. */
+  readonly random?: () => number;
+}
+
+const FIRST_BACKOFF_MS = 50;
+/** The additional time to wait for a message that is within the log's bounds but has not arrived (ms). */
+const LATE_MESSAGE_MS = 1_000;
+/**
+ * After how many consecutive attempts a missing log counts as gone. A cluster that just started may not know it yet.
+ */
+const MAX_MISSING_TRIES = 7;
+
+/**
+ * Yields the messages of `log` after the anchor, in order and without holes, in arrays that are never empty, and then
+ * new messages as they arrive. Ends after the position `upTo` or when `signal` is aborted. After an interruption or
+ * `LOG_UNREACHABLE`, it reads again. Every reading begins *at* the newest known message and compares it with the
+ * anchor, because a consumer that resumes by position alone would continue in a different history without an error.
+ *
+ * Throws `LOG_REGRESSED`, `LOG_TRIMMED` or `LOG_GAP` before yielding anything that does not continue the previous
+ * messages. Also throws `LOG_REGRESSED` if the log ends before `upTo`, because that message may never come, and
+ * `LOG_DIFFERENT` if the log no longer exists although its server responds.
+ */
+export async function* followLog(
+  log: FollowedLog,
+  options: FollowLogOptions,
+): AsyncGenerator<readonly LogMessage[], void, void> {
+  const follower = new Follower(log, options);
+  const { signal, upTo = Infinity, maxBackoffMs = 5_000, random = systemRandom } = options;
+  let failures = 0;
+  let missing = 0;
+  while (!signal.aborted && follower.lastPosition < upTo) {
+    const before = follower.lastPosition;
+    try {
+      yield* follower.readOnce();
+    } catch (error) {
+      if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
+      follower.report({ reachable: false, error });
+      missing = (await isMissing(log)) ? missing + 1 : 0;
+      if (missing === MAX_MISSING_TRIES) throw vanished(log.name);
+    }
+    if (follower.lastPosition >= upTo) return;
+    options.onInterrupted?.();
+    failures = follower.lastPosition > before ? 0 : failures + 1;
+    // Exponential backoff with jitter, so that nodes do not all return at the same moment.
+    const pause = backoffMs(failures, { firstMs: FIRST_BACKOFF_MS, maxMs: maxBackoffMs }, random());
+    if (await isRestoredWithin(log, pause, signal)) failures = 0;
+  }
+}
+
+class Follower {
+  readonly #log: FollowedLog;
+  readonly #options: FollowLogOptions;
+  #anchor: Anchor | undefined;
+  // The last yielded message. It is hashed only if it must be compared.
+  #last: LogMessage | undefined;
+  #reachable: boolean | undefined;
+  // The position at which no message arrived, although the log's bounds include later ones.
+  #silentAt: number | undefined;
+
+  constructor(log: FollowedLog, options: FollowLogOptions) {
+    this.#log = log;
+    this.#options = options;
+    this.#anchor = options.anchor;
+  }
+
+  get lastPosition(): number {
+    return this.#last?.position ?? this.#anchor?.position ?? (this.#options.from ?? 1) - 1;
+  }
+
+  report(state: LogState): void {
+    if (state.reachable === this.#reachable) return;
+    this.#reachable = state.reachable;
+    this.#options.onState?.(state);
+  }
+
+  /** Performs one reading, from the anchor until it is interrupted. */
+  async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
+    const { signal, maxMessages, maxBytes, upTo = Infinity, idleCheckMs = 10_000 } = this.#options;
+    await this.#check();
+    this.#options.onReading?.();
+    const stop = new AbortController();
+    const messages = this.#log.read(this.#currentAnchor()?.position ?? this.lastPosition + 1, {
+      signal: AbortSignal.any([signal, stop.signal]),
+      maxMessages,
+      maxBytes,
+    });
+    const iterator = messages[Symbol.asyncIterator]();
+    let atAnchor = this.#currentAnchor() !== undefined;
+    try {
+      let next = iterator.next();
+      for (;;) {
+        const result = await withTimeout(next, this.#patience(idleCheckMs));
+        if (result === TIMED_OUT) {
+          await this.#check();
+          const last = await this.#end();
+          if (last <= this.lastPosition) continue;
+          await this.#explainSilence(last);
+          // Messages exist but do not arrive. A new reading recovers from this, whatever the cause.
+          return;
+        }
+        if (result.done === true) return;
+        const read = atAnchor ? await this.#afterAnchor(result.value) : result.value;
+        atAnchor = false;
+        const beyond = read.findIndex(({ position }) => position > upTo);
+        const fresh = beyond < 0 ? read : read.slice(0, beyond);
+        await this.#verify(fresh);
+        const last = fresh.at(-1);
+        if (last !== undefined) {
+          this.#last = last;
+          yield fresh;
+          if (last.position >= upTo) return;
+        }
+        const after = read[beyond];
+        if (after !== undefined) await this.#throwMissing(this.lastPosition + 1, after.position - 1);
+        next = iterator.next();
+      }
+    } finally {
+      stop.abort();
+      await iterator.return?.();
+    }
+  }
+
+  #patience(idleCheckMs: number): number {
+    return this.#silentAt === this.lastPosition + 1 ? Math.min(LATE_MESSAGE_MS, idleCheckMs) : idleCheckMs;
+  }
+
+  /**
+   * Throws if the next message is missing although the log's bounds include it; the only symptom is silence. Throws
+   * only on the second call for the same position, because replicas may lag.
+   */
+  async #explainSilence(last: number): Promise<void> {
+    const next = this.lastPosition + 1;
+    if ((await this.#log.fetch(next)) !== undefined) return;
+    if (this.#silentAt !== next) {
+      this.#silentAt = next;
+      return;
+    }
+    // Any later message would have been delivered.
+    await this.#throwMissing(next, last);
+  }
+
+  #currentAnchor(): Anchor | undefined {
+    if (this.#last !== undefined && this.#last.position !== this.#anchor?.position) {
+      this.#anchor = anchorOf(this.#last);
+    }
+    return this.#anchor;
+  }
+
+  async #check(): Promise<void> {
+    const anchor = this.#currentAnchor();
+    const error = anchor === undefined ? await this.#checkStart() : await checkAnchor(this.#log, anchor);
+    const shorter = error ?? (await this.#checkEnd());
+    if (shorter !== undefined) throw shorter;
+    this.report({ reachable: true });
+  }
+
+  async #checkStart(): Promise<CairnError | undefined> {
+    const { first } = await this.#log.bounds();
+    const from = this.lastPosition + 1;
+    return first > from ? trimmed(this.#log.name, from, first - 1) : undefined;
+  }
+
+  async #end(): Promise<number> {
+    return (await this.#log.end?.()) ?? (await this.#log.bounds()).last;
+  }
+
+  async #checkEnd(): Promise<CairnError | undefined> {
+    const { upTo } = this.#options;
+    if (upTo === undefined) return undefined;
+    const last = await this.#end();
+    return last < upTo ? shortened(this.#log.name, last, upTo) : undefined;
+  }
+
+  /** Returns the messages after the anchor in the first array of a reading, which must begin with the anchor. */
+  async #afterAnchor(messages: readonly LogMessage[]): Promise<readonly LogMessage[]> {
+    const [first] = messages;
+    const anchor = this.#anchor;
+    if (first === undefined || anchor === undefined) return messages;
+    if (first.position !== anchor.position) await this.#throwMissing(anchor.position, first.position - 1);
+    if (anchorOf(first).sha256 !== anchor.sha256) throw otherMessage(this.#log.name, anchor.position);
+    return messages.slice(1);
+  }
+
+  async #verify(messages: readonly LogMessage[]): Promise<void> {
+    let expected = this.lastPosition + 1;
+    for (const { position } of messages) {
+      if (position !== expected) await this.#throwMissing(expected, position - 1);
+      expected += 1;
+    }
+  }
+
+  /**
+   * Throws the reason why messages did not arrive although later ones did. A server may leave out messages that it has
+   * (nats-server 2.9, if it fails to read one from its cache), and another reading then receives them.
+   */
+  async #throwMissing(from: number, to: number): Promise<never> {
+    const { name } = this.#log;
+    const { first } = await this.#log.bounds();
+    if (first > from) throw trimmed(name, from, Math.max(from, first - 1));
+    throw (await this.#log.fetch(from)) === undefined
+      ? gap(name, from, Math.max(from, to))
+      : new CairnError(
+          "LOG_UNREACHABLE",
+          `The server of the log "${name}" left out message ${from}, although it has it.`,
+          "The node reads the message again until the server delivers it.",
+        );
+  }
+}
+
+/** Waits for `ms` or until the connection to the log is restored. Returns whether it was restored. */
+async function isRestoredWithin(log: FollowedLog, ms: number, signal: AbortSignal): Promise<boolean> {
+  const restored = new AbortController();
+  const stopListening = log.onRestored?.(() => restored.abort());
+  await systemClock.wait(ms, AbortSignal.any([signal, restored.signal]));
+  stopListening?.();
+  return restored.signal.aborted;
+}
+
+/** Returns whether the log's server reports that there is no such log. */
+async function isMissing(log: FollowedLog): Promise<boolean> {
+  try {
+    return !(await log.exists());
+  } catch (error) {
+    if (isCairnError(error, "LOG_UNREACHABLE")) return false;
+    throw error;
+  }
+}

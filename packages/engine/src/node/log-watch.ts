@@ -1,0 +1,154 @@
+import type { NodeStatus } from "@cairn/client";
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError, isCairnError, coalesced } from "@cairn/kv";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { System } from "../api/system.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { NodeLife } from "./node-life.ts";
+
+/**
+ * How long a checkpoint or backup with the log's beginning counts as present (ms). Searching lists the stores; nodes
+ * never remove the last one, and a removal by others need not be reported sooner.
+ */
+const COVERED_MS = 3_600_000;
+
+/**
+ * Periodically inspects a log in use for problems that need an operator, such as unsafe settings or removed messages.
+ */
+export class LogWatch {
+  /** Inspects the log now. Calls that arrive during an inspection share the next one. */
+  readonly look = coalesced(async () => await this.#look());
+  readonly #system: System;
+  readonly #life: NodeLife;
+  #found: readonly CairnError[] = [];
+  /** What the last comparison found; undefined if there is nothing to report. */
+  #lost: CairnError | undefined;
+  /** The log that was compared, as a join found it. */
+  #compared: LogIdentity | undefined;
+  /** The last position at which the log may begin, given the checkpoint or backup that the last search found. */
+  #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
+
+  constructor(system: System, life: NodeLife) {
+    this.#system = system;
+    this.#life = life;
+  }
+
+  /** The problems that the last inspection found, and the warning from joining that the log may be the wrong one. */
+  get warnings(): NodeStatus["log"]["warnings"] {
+    const { wrongLog } = this.#life.report;
+    const lasting = [wrongLog, this.#lost].filter((one) => one !== undefined);
+    return [...lasting, ...this.#found].map(({ code, message, hint = "" }) => ({
+      code,
+      message,
+      hint,
+    }));
+  }
+
+  async #look(): Promise<void> {
+    if (this.#lost !== undefined || this.#compared !== this.#life.identity) await this.#compare();
+    this.#found = (await this.#inspect()) ?? this.#found;
+  }
+
+  /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */
+  async #inspect(): Promise<readonly CairnError[] | undefined> {
+    const { log, identity, agrees } = this.#life;
+    if (log?.inspect === undefined) return [];
+    try {
+      const found = await log.inspect(agrees ? identity?.id : undefined);
+      return [...found, ...(await this.#beginning())];
+    } catch (error) {
+      // An unreachable log or store is reported by the code that needs it.
+      if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
+        return undefined;
+      if (!isCairnError(error)) throw error;
+      return this.#life.failure === undefined ? [error] : [];
+    }
+  }
+
+  async #beginning(): Promise<readonly CairnError[]> {
+    const { log, history, identity, index, agrees } = this.#life;
+    // The node itself reports a disagreement with the log.
+    if (log === undefined || history === undefined || identity === undefined) return [];
+    if (index === undefined || !agrees) return [];
+    const { id } = identity;
+    const { first } = await log.bounds();
+    if (first <= 1 || this.#isCovered(id, first)) return [];
+    const { first: readable } = await history.bounds();
+    const stores = restoreStores(this.#system);
+    const end = readable <= 1 ? readable : await leadingCheckpoint({ id, first: readable }, stores);
+    if (end === undefined) {
+      // Cairn trims only messages that a checkpoint or a backup contains, so something else removed the messages, the
+      // checkpoint or the backup.
+      const message = `The log "${log.name}" begins at message ${readable}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`;
+      const hint =
+        "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
+      return [new CairnError("LOG_TRIMMED", message, hint)];
+    }
+    this.#covered = { logId: id, upTo: Math.max(first, end), at: performance.now() };
+    return [];
+  }
+
+  #isCovered(logId: string, first: number): boolean {
+    const known = this.#covered;
+    if (known === undefined || known.logId !== logId || first > known.upTo) return false;
+    return performance.now() - known.at < COVERED_MS;
+  }
+
+  /** A node whose index has transactions that the log lost notices by itself, but that index may be gone as well. */
+  async #compare(): Promise<void> {
+    const { log, identity, agrees } = this.#life;
+    if (log === undefined || identity === undefined || !agrees) return;
+    try {
+      this.#lost = await lostEnd(log, identity.id, restoreStores(this.#system));
+      this.#compared = identity;
+    } catch (error) {
+      // An unreachable log or store is reported by the code that needs it, and the next look compares.
+      if (!isCairnError(error)) throw error;
+    }
+  }
+}
+
+/** Returns the error for the furthest checkpoint of transactions that the log has lost; undefined if there is none. */
+async function lostEnd(
+  log: TxLog,
+  logId: string,
+  stores: readonly CheckpointStore[],
+): Promise<CairnError | undefined> {
+  let furthest = 0;
+  let error: CairnError | undefined;
+  for (const store of stores) {
+    const { checkpoints } = await listCheckpoints(store);
+    for (const { name, anchor, log: of } of checkpoints) {
+      const { txId, sha256 } = anchor;
+      if (of.id !== logId || txId <= furthest) continue;
+      const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
+      if (problem?.code !== "LOG_REGRESSED") continue;
+      furthest = txId;
+      const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store.location} contains them, up to transaction ${txId}.`;
+      const hint = `To continue from that checkpoint, stop the writers, save what was written since (cairn export), remove the log (nats stream rm STREAM; embedded: stop the node and move the log's folder away), run cairn log recover --from ${name}, and start the nodes. To keep the log as it is, save a checkpoint (cairn checkpoint create), and remove the others with cairn checkpoint prune --lost.`;
+      error = new CairnError("LOG_REGRESSED", message, hint);
+    }
+  }
+  return error;
+}
+
+/**
+ * Returns the end, as a position of the log, of a checkpoint that contains the transactions before the log's position
+ * `first`; undefined if there is none. Throws if a store does not respond.
+ */
+async function leadingCheckpoint(
+  log: { readonly id: string; readonly first: number },
+  stores: readonly CheckpointStore[],
+): Promise<number | undefined> {
+  for (const store of stores) {
+    const { checkpoints } = await listCheckpoints(store);
+    for (const { log: of, anchor } of checkpoints) {
+      const end = anchor.txId - of.offset;
+      // The log must still have the checkpoint's last message, so that the two can be compared.
+      if (of.id === log.id && end >= log.first) return end;
+    }
+  }
+  return undefined;
+}

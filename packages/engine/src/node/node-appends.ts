@@ -1,0 +1,293 @@
+import { setImmediate } from "node:timers/promises";
+import { CairnError, isCairnError, coalesced, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { DEFAULT_WAIT_MS, type NodeApi, type SubmittedTransaction } from "../api/node-api.ts";
+import { type IndexState, logOffset } from "../index/rows/index-state.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import { lastKnown, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { contentHash, logTagOf, messageChecksum } from "../transactions/message-frame.ts";
+import { decodeMessage, encodeBarrier, encodeTransaction } from "../transactions/transaction-codec.ts";
+import { validTransaction, type ValidTransaction } from "../transactions/validate-transaction.ts";
+import type { NodeLife } from "./node-life.ts";
+import { notReady } from "../api/not-ready.ts";
+
+/**
+ * For how many turns of the event loop a barrier waits. With two, half of 32 connections missed it (bench row latest).
+ */
+const GATHERING_TURNS = 5;
+
+/** Clients that just got a response may read again and share the next barrier. An idle turn takes microseconds. */
+async function gatherReads(): Promise<void> {
+  for (let turn = 0; turn < GATHERING_TURNS; turn += 1) await setImmediate();
+}
+
+/** What the end of an entry has beside its document, at most: its name, twice, the message of an error, and fields. */
+const END_BYTES = 16 * 1024;
+
+/** How long the log may take to answer whether it accepts messages again (ms). */
+const PROBE_MS = 5_000;
+
+interface Target {
+  readonly log: TxLog;
+  readonly index: IndexStore;
+  /** The log's id, and the offset that is added to a position to obtain a transaction id. */
+  readonly of: { readonly id: string; readonly offset: number };
+}
+
+/** Appends to a node's log: transactions, and barriers for linearizable reads. */
+export class NodeAppends {
+  readonly #life: NodeLife;
+  readonly #maxBody: number;
+  readonly #confirmHistory = sameHistory(() => {
+    const { log, identity, index } = this.#life;
+    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
+    return isKnown ? { log, identity, state: index.state } : undefined;
+  });
+  /** Concurrent reads share an append, but a read never shares an append that began before the read. */
+  readonly #sharedBarrier = coalesced(async () => await this.#appendBarrier(), gatherReads);
+
+  /** `maxBody` is the maximum size of a request to the node (bytes). */
+  constructor(life: NodeLife, maxBody: number) {
+    this.#life = life;
+    this.#maxBody = maxBody;
+  }
+
+  readonly submit: NodeApi["submit"] = async (transaction, { timeoutMs = DEFAULT_WAIT_MS, by } = {}) => {
+    const valid = validTransaction(transaction);
+    const target = this.#target();
+    const submitted = this.#append(target, valid, timeoutMs, by).then(async (answer) => {
+      await this.#confirmHistory();
+      return answer;
+    });
+    const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
+    return await this.#life.observation.refusals.observe(answered);
+  };
+
+  /**
+   * Appends a transaction and returns its id once the log has stored it, in the order of the calls. Throws
+   * `TX_TOO_LARGE` before anything is sent, and the errors of {@link storedAfter}.
+   */
+  async #append(
+    { log, index, of }: Target,
+    transaction: ValidTransaction,
+    timeoutMs: number,
+    by: string | undefined,
+  ): Promise<SubmittedTransaction> {
+    const known = index.state.txId;
+    const payload = encodeTransaction(transaction, of.id, undefined, by);
+    checkEntries(transaction, payload.length, Math.min(this.#maxBody, log.maxPayload));
+    if (payload.length > log.maxPayload) {
+      throw new CairnError(
+        "TX_TOO_LARGE",
+        `The transaction has ${payload.length} bytes, but the log "${log.name}" accepts at most ${log.maxPayload}.`,
+        "Split the transaction into several smaller ones.",
+      );
+    }
+    const { id } = transaction;
+    let appended = await log.append(payload, { messageId: id, timeoutMs });
+    if (appended.duplicate && id !== undefined) {
+      const txId = appended.position + of.offset;
+      const first = await log.fetch(appended.position);
+      if (first !== undefined && isRepetition(first.payload, payload, of.id, id))
+        return { txId, checksum: messageChecksum(first.payload) };
+      // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does
+      // not belong: the index decides, which also applies nothing twice.
+      const isIndexed = this.#life.position.reached(txId, timeoutMs / 2).then(
+        () => true,
+        () => false,
+      );
+      const owner = (await isIndexed) ? await index.ownerOf(id) : undefined;
+      if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) {
+        throw new CairnError(
+          "CONFLICT",
+          `Transaction ${owner.txId} has the same id but different content.`,
+          "Choose a new id for different content, because an id identifies one transaction.",
+        );
+      }
+      appended = await log.append(payload, { timeoutMs });
+    }
+    const txId = storedAfter(known, log, appended.position, of.offset);
+    return { txId, checksum: messageChecksum(payload) };
+  }
+
+  /**
+   * Appends a barrier: a transaction without operations. Every transaction that a node acknowledged before the call has
+   * a smaller id, because the log assigned the barrier's position later.
+   */
+  async #barrier({ log, index, of }: Target, timeoutMs: number): Promise<TxId> {
+    const known = index.state.txId;
+    const appended = log.append(encodeBarrier(of.id), { timeoutMs });
+    return await this.#guarded(
+      index,
+      appended.then(({ position }) => storedAfter(known, log, position, of.offset)),
+    );
+  }
+
+  /**
+   * Returns the id of the transaction for which a linearizable read must wait. No transaction that any node
+   * acknowledged before the call has a higher id. It would not be enough to query the end of a shared log, because a
+   * server that is cut off from the others keeps responding for a few seconds. A message, by contrast, is stored only
+   * once the servers agree. Throws `NOT_READY` while the node does not know its log or doubts it, `LOG_READ_ONLY` if
+   * the log is a backup, `TX_TIMEOUT` after `timeoutMs`, and otherwise the log's own error, unchanged.
+   */
+  async barrier(timeoutMs: number): Promise<TxId> {
+    const { backup } = this.#target().log;
+    if (backup !== undefined) {
+      const message = `This node reads its log from the backup in ${backup.location}, which may lack transactions that were acknowledged, so it serves no linearizable reads.`;
+      const hint =
+        "Send the request to a node that has access to the log itself. To wait on this node for a transaction with a known id, use min-tx instead of linearizable=true.";
+      throw new CairnError("LOG_READ_ONLY", message, hint);
+    }
+    const txId = await withTimeout(this.#sharedBarrier(), timeoutMs);
+    if (txId !== TIMED_OUT) return txId;
+    throw new CairnError(
+      "TX_TIMEOUT",
+      `The barrier of a linearizable read was not stored and indexed within ${timeoutMs} ms; this node has indexed up to transaction ${this.#life.position.txId}.`,
+      "Try again, on this node or another one, or omit linearizable=true to read the node's current state. cairn status shows whether the log can be reached and how far the node is behind it.",
+    );
+  }
+
+  /**
+   * Appends a barrier if the log has refused transactions, but none within the last `quietMs`. If the log accepts the
+   * barrier, it has room again. While it still refuses clients, this would prove nothing: a barrier is so small.
+   */
+  async retryRefused(quietMs: number): Promise<void> {
+    const { refusals } = this.#life.observation;
+    if ((refusals.quietMs ?? 0) <= quietMs) return;
+    try {
+      await refusals.observe(this.#barrier(this.#target(), PROBE_MS));
+    } catch (error) {
+      if (!isCairnError(error)) throw error;
+    }
+  }
+
+  async #appendBarrier(): Promise<TxId> {
+    const target = this.#target();
+    const { log, of } = target;
+    if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
+    const txId = await this.#barrier(target, DEFAULT_WAIT_MS);
+    this.#life.observation.metrics.onBarrier();
+    // Later reads must wait for the index to pass this barrier anyway. Until then, they are collected for the next
+    // barrier.
+    await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
+    return txId;
+  }
+
+  /** Throws `NOT_READY` while the node does not know its log, or doubts what it has read: it may be a different one. */
+  #target(): Target {
+    const { log, identity, index, phase } = this.#life;
+    const isKnown = log !== undefined && identity !== undefined && index !== undefined;
+    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life, { isRead: false });
+    return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
+  }
+
+  /** Awaits an append, which may be the first operation to detect that the log has a different history. */
+  async #guarded<T>(index: IndexStore, appended: Promise<T>): Promise<T> {
+    try {
+      return await appended;
+    } catch (error) {
+      this.#life.suspect(index, error);
+      throw error;
+    }
+  }
+}
+
+/**
+ * Throws `TX_TOO_LARGE` if a director could not write the end of an enqueued entry: that transaction contains the whole
+ * entry again, with what its handler says, and it, too, must be at most `limit` bytes.
+ */
+function checkEntries({ ops }: ValidTransaction, bytes: number, limit: number): void {
+  const max = limit - Math.min(END_BYTES, Math.floor(limit / 2));
+  // Few transactions are large enough to contain such an entry.
+  if (bytes <= max) return;
+  for (const [op, queue, name, document] of ops) {
+    if (op !== "enqueue") continue;
+    const size = Buffer.byteLength(JSON.stringify(document));
+    if (size <= max) continue;
+    throw new CairnError(
+      "TX_TOO_LARGE",
+      `The entry ${name} of ${queue} has ${size} bytes; an entry has at most ${max}, so that its end can be written, which contains it again.`,
+      "Put the large part into a document of another bucket, and its key into the entry.",
+    );
+  }
+}
+
+/**
+ * Returns the id of a message that the log has stored. Throws `LOG_REGRESSED` if it is at or before `known`, the last
+ * transaction read from the log: the log then has a different history, so the caller must not wait for the id.
+ */
+function storedAfter(known: TxId, log: TxLog, position: number, offset: number): TxId {
+  if (position + offset > known) return position + offset;
+  throw new CairnError(
+    "LOG_REGRESSED",
+    `The log "${log.name}" stored the transaction as message ${position}, but a different message ${position} was read from it earlier.`,
+    "Check the node (cairn status, GET /status) before you send the transaction again. The log lost its end or was replaced, and the transaction is part of its present content.",
+  );
+}
+
+/** Returns whether a message is the same transaction of the same log, with the same id. */
+function isRepetition(stored: Uint8Array, payload: Uint8Array, logId: string, id: string): boolean {
+  const decoded = decodeMessage(stored);
+  const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
+  return isOfId && contentHash(stored).equals(contentHash(payload));
+}
+
+/** Throws `TX_TIMEOUT` after `timeoutMs`: the log may have stored the transaction, or may store it later. */
+async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T> {
+  const limit = new Deadline(timeoutMs);
+  let cause: unknown;
+  try {
+    const answer = await withTimeout(stored, timeoutMs);
+    if (answer !== TIMED_OUT) return answer;
+  } catch (error) {
+    // A log with the same deadline reports the timeout with its own code.
+    if (limit.leftMs > 0 || !isCairnError(error, "LOG_UNREACHABLE")) throw error;
+    cause = error;
+  }
+  throw new CairnError("TX_TIMEOUT", `The log did not acknowledge the transaction within ${timeoutMs} ms.`, {
+    hint: "If the transaction has an id, send it again: it is applied only once. Otherwise check whether its writes exist before you send it again, because it may have been stored.",
+    cause,
+  });
+}
+
+/** A node's current knowledge of its log. */
+interface KnownLog {
+  readonly log: TxLog;
+  readonly identity: LogIdentity;
+  readonly state: IndexState;
+}
+
+/**
+ * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
+ * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
+ * transactions to a different history. If a call returns, everything that the log stored before the call belongs to the
+ * node's history. Otherwise the call throws `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has
+ * read, because it may then be a different one. Concurrent calls share one request.
+ */
+export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
+  return coalesced(async () => {
+    const now = known();
+    // Only one node can use a log over which nodes cannot communicate.
+    if (now === undefined || now.log.peers === undefined) return;
+    const { log, identity, state } = now;
+    const anchor = lastKnown(identity, state);
+    const problem = anchor === undefined ? undefined : await checkAnchor(log, anchor);
+    const isSame =
+      anchor === undefined ? (await readLogIdentity(log))?.id === identity.id : problem === undefined;
+    if (isSame) return;
+    const reason =
+      problem?.code === "LOG_TRIMMED"
+        ? "no longer holds the message by which this node would recognize it"
+        : "it is no longer the log that this node was following";
+    throw new CairnError(
+      "LOG_REGRESSED",
+      `The log "${log.name}" stored the transaction, but ${reason}${problem === undefined ? "" : `: ${problem.message}`}`,
+      {
+        hint: "Wait until the node, which is comparing its log again, is ready. Then check whether the transaction exists before you send it again.",
+        cause: problem,
+      },
+    );
+  });
+}

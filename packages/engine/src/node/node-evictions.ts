@@ -1,0 +1,211 @@
+import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
+import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
+import { answerOf } from "./node-status.ts";
+import type { EvictionPage } from "../index/read/eviction-reads.ts";
+import { type IndexState, statePosition } from "../index/rows/index-state.ts";
+import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
+import type { System } from "../api/system.ts";
+import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";
+import { type Anchor, anchorOf, checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+
+/**
+ * Adds to each eviction the places where the evicted content may still exist: the log until it is trimmed, segments of
+ * its backup, checkpoints saved between the content's first write and the eviction, and later checkpoints whose files
+ * may contain the evicted bytes. A checkpoint from before the eviction is omitted only if it is known to be older than
+ * the content. Stores and logs that do not respond within `limit` count as unreachable.
+ */
+export async function evictionPlaces(
+  { evictions, ...page }: EvictionPage,
+  state: IndexState,
+  txLog: TxLog | undefined,
+  system: RestoringSystem & Pick<System, "logBackup">,
+  limit = new Deadline(DEFAULT_WAIT_MS),
+): Promise<EvictionsPage> {
+  if (evictions.length === 0) return { ...page, evictions: [] };
+  const [first, saved, segments] = await Promise.all([
+    firstOfLog(txLog, state.log.offset, limit),
+    withTimeout(savedCheckpoints(system, state.log), limit.leftMs).then(unlessTimedOut(null)),
+    withTimeout(backedUp(system, state.log, txLog), limit.leftMs).then(unlessTimedOut(null)),
+  ]);
+  const comparable =
+    first.isKnown && txLog !== undefined
+      ? await withTimeout(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(unlessTimedOut(NONE))
+      : NONE;
+  return {
+    ...page,
+    evictions: evictions.map(({ notBefore, ...eviction }) => ({
+      ...eviction,
+      log: first.txId >= eviction.txId ? null : { firstTxId: first.txId, lastTxId: eviction.txId - 1 },
+      checkpoints:
+        saved
+          ?.filter(({ name, txId }) => txId < eviction.txId && !(txId < notBefore && comparable.has(name)))
+          .map(({ name }) => name) ?? null,
+      ...inFiles(eviction.txId, saved, comparable),
+      ...inSegments(segments, { txId: eviction.txId, notBefore }, system.logBackup?.keep),
+    })),
+  };
+}
+
+/** The checkpoints that were saved after the eviction and are not known to be clean of the evicted bytes. */
+function inFiles(
+  evicted: TxId,
+  saved: readonly CheckpointListing[] | null,
+  comparable: ReadonlySet<string>,
+): Pick<EvictionPlaces, "inFilesOf" | "firstWithout"> {
+  if (saved === null) return { inFilesOf: null, firstWithout: null };
+  const since = saved.filter(({ txId }) => txId >= evicted);
+  const isClean = ({ name, purged }: CheckpointListing): boolean => purged >= evicted && comparable.has(name);
+  const clean = since.filter(isClean).toSorted((a, b) => Date.parse(a.takenAt) - Date.parse(b.takenAt));
+  return {
+    inFilesOf: since.filter((one) => !isClean(one)).map(({ name }) => name),
+    firstWithout: clean[0]?.name ?? null,
+  };
+}
+
+/** Returns the log's first transaction. If the log does not respond, all of its transactions may still exist. */
+async function firstOfLog(
+  log: TxLog | undefined,
+  offset: number,
+  limit: Deadline,
+): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
+  const asked =
+    log && (await withTimeout(answerOf(log.bounds()), limit.leftMs).then(unlessTimedOut(undefined)));
+  if (asked instanceof CairnError && asked.code !== "LOG_UNREACHABLE") throw asked;
+  const isKnown = asked !== undefined && !(asked instanceof CairnError);
+  return { txId: (isKnown ? asked.first : 1) + offset, isKnown };
+}
+
+/** Returns a function that passes on a result, but returns `otherwise` for a timeout. */
+function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
+  return (answer) => (answer === TIMED_OUT ? otherwise : answer);
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+/**
+ * Returns the names of those `checkpoints` that agree with the log, so that their history is a prefix of the index's.
+ * Others may belong to a lost history, in which the same content was written earlier.
+ */
+async function ofOneHistory(
+  log: TxLog,
+  state: IndexState,
+  checkpoints: readonly CheckpointListing[],
+): Promise<ReadonlySet<string>> {
+  if (checkpoints.length === 0) return NONE;
+  if (!(await agrees(log, { position: statePosition(state), sha256: state.sha256 }))) return NONE;
+  const found = new Set<string>();
+  for (const { name, anchor, log: its } of checkpoints) {
+    if (its.id !== state.log.id || its.offset !== state.log.offset) continue;
+    const position = anchor.txId - its.offset;
+    if (await agrees(log, { position, sha256: anchor.sha256 })) found.add(name);
+  }
+  return found;
+}
+
+async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
+  return await certainly(async () => (await checkAnchor(log, anchor)) === undefined);
+}
+
+/** Nothing is certain without the log, whose problem is reported elsewhere. */
+async function certainly(compare: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await compare();
+  } catch (error) {
+    if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
+    throw error;
+  }
+}
+
+/**
+ * Returns the checkpoints in all stores; null if one does not respond, as its content must not be reported as removed.
+ */
+async function savedCheckpoints(
+  system: RestoringSystem,
+  { id, offset }: IndexState["log"],
+): Promise<readonly CheckpointListing[] | null> {
+  const found = new Map<string, CheckpointListing>();
+  for (const one of allStores(system)) {
+    try {
+      const { checkpoints } = await listCheckpoints(one);
+      for (const checkpoint of checkpoints) {
+        // Checkpoints of a log that this one continues end at or before the offset.
+        if (checkpoint.log.id === id || checkpoint.txId <= offset) found.set(checkpoint.name, checkpoint);
+      }
+    } catch (error) {
+      if (isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "STORE_DENIED")) return null;
+      throw error;
+    }
+  }
+  return [...found.values()];
+}
+
+/** The segments of log backups that may hold evicted content. */
+interface BackedUp {
+  readonly own: readonly SegmentFile[];
+  /** The segments of earlier logs that the node's log may continue. */
+  readonly earlier: readonly SegmentFile[];
+  /** The log's segments belong to its history, so those before a first write or after an eviction lack its content. */
+  readonly comparable: boolean;
+}
+
+type Content = Pick<EvictionPlaces, "txId"> & { readonly notBefore: TxId };
+
+/** Null if a store does not respond, because content there must not be reported as removed. */
+async function backedUp(
+  system: RestoringSystem,
+  { id, offset }: IndexState["log"],
+  log: TxLog | undefined,
+): Promise<BackedUp | null> {
+  const own: SegmentFile[] = [];
+  const earlier: SegmentFile[] = [];
+  for (const store of allStores(system)) {
+    try {
+      for (const logId of await listBackups(store)) {
+        const { segments } = await listBackup(store, logId);
+        if (backupFolder(logId) === backupFolder(id)) own.push(...segments);
+        // Names do not show which logs the node's log continues, but any log with transactions up to its offset may be
+        // one of them.
+        else earlier.push(...segments.filter(({ first }) => first <= offset));
+      }
+    } catch (error) {
+      if (isCairnError(error) && error.code.startsWith("STORE_")) return null;
+      throw error;
+    }
+  }
+  return { own, earlier, comparable: await isOfLog(log, own, offset) };
+}
+
+/** Returns whether the log holds the last message of the backup, unchanged. */
+async function isOfLog(
+  log: TxLog | undefined,
+  segments: readonly SegmentFile[],
+  offset: number,
+): Promise<boolean> {
+  const [newest] = segments.toSorted((a, b) => b.last - a.last);
+  if (log === undefined || newest === undefined) return false;
+  return await certainly(async () => {
+    const message = await log.fetch(newest.last - offset);
+    return message !== undefined && anchorOf(message).sha256.startsWith(newest.end);
+  });
+}
+
+/** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */
+function inSegments(
+  found: BackedUp | null,
+  { txId, notBefore }: Content,
+  keep: number | "all" | undefined,
+): Pick<EvictionPlaces, "segments" | "segmentsUntil"> {
+  if (found === null) return { segments: null, segmentsUntil: null };
+  const mayHold = ({ first, last }: SegmentFile): boolean => first < txId && last >= notBefore;
+  const { own, earlier, comparable } = found;
+  const holding = [...earlier.filter(mayHold), ...(comparable ? own.filter(mayHold) : own)];
+  const newest = Math.max(...holding.map(({ modifiedAt }) => modifiedAt));
+  const isKept = holding.length === 0 || keep === undefined || keep === "all";
+  return {
+    segments: [...new Set(holding.map(({ name }) => name))],
+    segmentsUntil: isKept ? null : new Date(newest + keep).toISOString(),
+  };
+}

@@ -1,0 +1,372 @@
+import { systemClock, type CairnError, isCairnError } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { Phase } from "@cairn/client";
+import type { System } from "../api/system.ts";
+import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
+import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import type { ComparedNode } from "../cluster/compared-node.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import { IndexPosition } from "../index/index-position.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { joinIndex, type JoinedIndex } from "../join/join-index.ts";
+import { JoinReport } from "../join/join-report.ts";
+import { JoinSources } from "../join/join-sources.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { asCairnError, logFailure } from "../observe/failures.ts";
+import {
+  describeReaction,
+  type FailureReaction,
+  HALT,
+  pausesFirst,
+  reactionTo,
+  retryDelayMs,
+} from "./failure-policy.ts";
+import { Following } from "./following.ts";
+import { ReadyServices } from "./ready-services.ts";
+import { ReplayRate } from "../replay/replay-rate.ts";
+import type { NodeObservation } from "./node-observation.ts";
+
+/** The dependencies of a {@link NodeLife}, and the callbacks with which it reports to its node. */
+export interface LifeParts {
+  readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
+  /** Compares the history of a checkpoint with that of the index. */
+  readonly comparePast: ComparePast;
+  /** Called once, when the log is open. */
+  readonly onOpened: (log: TxLog) => void;
+  readonly onReady: () => void;
+}
+
+/**
+ * The life of a node's index, as a state machine.
+ *
+ *              log opened          index agrees             log applied, fields built,
+ *                                  with the log             tables checked
+ *    opening ─────────────▶ joining ─────────▶ ┌─ following ─────────────────────────────┐
+ *       │                    ▲   │             │  replaying ─────────────────────▶ ready │
+ *       │ error              │   │ error       └────────────────────┬────────────────────┘
+ *       ▼                    │   ▼                                  │ error, doubt
+ *    ┌─ leaving ─────────────┴──────────────────────────────────────▼────────────────────┐
+ *    │  reactionTo (failure-policy.ts): join, retry after a pause, await a change, halt   │
+ *    └────────────────────────────────────────────────────────────────────────────────────┘
+ *
+ * 1. The log is opened once, and only `stop` closes it.
+ * 2. While the node follows its log, the index agrees with it. A doubt (`suspect`, `replace`, `halt`) ends this state
+ *    immediately: no further data is served as correct, even though it takes time to leave the index. Doubts about an
+ *    index other than the current one are ignored.
+ * 3. Services run only in `ready`. They stop before the index is closed, and the index is closed before the log.
+ * 4. A failed node keeps its index open for stale reads until it joins again, and `failure` contains the reason.
+ * 5. Stopping is final: no other phase follows, and no service starts.
+ * 6. No other class changes this state.
+ */
+export class NodeLife implements ComparedNode {
+  readonly position = new IndexPosition();
+  readonly observation: NodeObservation;
+  /** The log's name in the configuration; null if only the log itself knows its name. */
+  readonly logName: string | null;
+  readonly #parts: LifeParts;
+  readonly #startedAt = performance.now();
+  readonly #stop = new AbortController();
+  readonly #doubts = new CheckpointDoubts();
+  readonly #rate = new ReplayRate();
+  #running: Promise<void> = Promise.resolve();
+  #report = new JoinReport();
+  #log: TxLog | undefined;
+  /** The log combined with its backups. */
+  #history: LogHistory | undefined;
+  #identity: LogIdentity | undefined;
+  #index: IndexStore | undefined;
+  #following: Following | undefined;
+  #failure: CairnError | undefined;
+  #isFailed = false;
+  #isHalted = false;
+  /** The time of the next attempt to join, in milliseconds since 1970. */
+  #nextTryAt: number | undefined;
+  #isDoubted = false;
+  #isDraining = false;
+  #isStopping = false;
+  #halted: CairnError | undefined;
+  /** The folder of a rebuilt index that replaces a wrong one. */
+  #replacement: string | undefined;
+
+  constructor(parts: LifeParts) {
+    this.#parts = parts;
+    this.observation = parts.observation;
+    this.logName = parts.system.logName ?? null;
+  }
+
+  get phase(): Phase {
+    if (this.#isStopping) return "stopping";
+    if (this.#isFailed) return "failed";
+    if (!this.agrees) return "restoring";
+    return this.services === undefined ? "replaying" : "ready";
+  }
+
+  /** The phase for the status and health checks: a draining node counts as stopping although it still serves. */
+  get reportedPhase(): Phase {
+    return this.#isDraining && this.phase === "ready" ? "stopping" : this.phase;
+  }
+
+  /** Returns whether the index was found to agree with the log and has not been put in doubt since then. */
+  get agrees(): boolean {
+    return this.#following !== undefined && !this.#isDoubted;
+  }
+
+  get isDoubted(): boolean {
+    return this.#isDoubted;
+  }
+
+  get log(): TxLog | undefined {
+    return this.#log;
+  }
+
+  /** The log combined with its backups; undefined until the log has been opened. */
+  get history(): LogHistory | undefined {
+    return this.#history;
+  }
+
+  get identity(): LogIdentity | undefined {
+    return this.#identity;
+  }
+
+  get index(): IndexStore | undefined {
+    return this.#index;
+  }
+
+  get report(): JoinReport {
+    return this.#report;
+  }
+
+  get services(): ReadyServices | undefined {
+    return this.#following?.services;
+  }
+
+  /** Returns the error that keeps the node from being ready. */
+  get failure(): CairnError | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Returns whether the node will try again by itself after its {@link failure} and, if known, when (ms since 1970).
+   */
+  get recovery(): { readonly retries: boolean; readonly nextTryAt: number | undefined } {
+    return { retries: !this.#isHalted, nextTryAt: this.#nextTryAt };
+  }
+
+  /** Returns whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
+  get isLogAway(): boolean {
+    return this.#following?.isLogAway === true;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** Reports the node as stopping even though it still serves. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** Stops serving and ends all watches. Callers may still wait for {@link position}. */
+  beginStop(reason: CairnError): void {
+    this.#isStopping = true;
+    this.services?.watches.end({ reason: "stopping", message: reason.message });
+  }
+
+  /** Ends the node's life. Stops the services, then stops reading the log, and finally closes the index and the log. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#following?.stopServices({ save: true });
+    this.#stop.abort();
+    await this.#running;
+    await this.#closeIndex();
+    await this.#log?.close();
+  }
+
+  /**
+   * Reports an error in the use of `index`. LevelDB detects damage only on reading it, so the node rebuilds the index
+   * as soon as any read meets it. A submission may be the first to detect that the log has a different history.
+   */
+  suspect(index: IndexStore, error: unknown): void {
+    const matters = isCairnError(error, "INDEX_CORRUPT") || isCairnError(error, "LOG_REGRESSED");
+    if (matters) this.#distrust(index, error);
+  }
+
+  /** `live` is the replacement's folder, if any. False if there is none, or if the index was left or doubted before. */
+  replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
+    if (index !== this.#index || !this.agrees) return false;
+    this.#replacement = live;
+    this.suspect(index, error);
+    return live !== undefined;
+  }
+
+  /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
+  halt(index: IndexStore, error: CairnError): void {
+    if (index !== this.#index || !this.agrees) return;
+    this.#halted = error;
+    this.#distrust(index, error);
+  }
+
+  #distrust(index: IndexStore, error: unknown): void {
+    if (index !== this.#index) return;
+    this.#isDoubted = true;
+    this.#following?.doubt(error);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const { system } = this.#parts;
+    let failures = 0;
+    let last: CairnError | undefined;
+    let suspect: CairnError | undefined;
+    let sources: JoinSources | undefined;
+    while (!signal.aborted) {
+      const before = this.position.txId;
+      try {
+        const log = await this.#openLog();
+        this.#history ??= logWithBackup(log, restoreStores(system));
+        await this.#follow(log, this.#history, await this.#join(this.#history, suspect, last));
+        return;
+      } catch (thrown) {
+        if (signal.aborted) return;
+        const error = asCairnError(thrown);
+        const { restoredFrom } = this.#report;
+        const reaction = this.#reactionTo(error);
+        failures = this.position.txId > before ? 1 : failures + 1;
+        last = error;
+        await this.#leave(error, reaction, failures);
+        if (reaction.kind === "halt") return;
+        if (reaction.kind === "await-change" && this.#log !== undefined && this.#history !== undefined) {
+          sources ??= new JoinSources(this.#log, this.#history);
+          await sources.changed(reaction.stores ? restoreStores(system) : [], signal);
+          await this.#closeIndex();
+          continue;
+        }
+        if (error.code === "INDEX_CORRUPT") this.#doubts.damaged(restoredFrom);
+        suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
+        if (!pausesFirst(reaction.kind, failures)) continue;
+        this.#nextTryAt = systemClock.now() + retryDelayMs(failures);
+        await systemClock.wait(retryDelayMs(failures), signal);
+        this.#nextTryAt = undefined;
+        await this.#closeIndex();
+      }
+    }
+  }
+
+  #reactionTo(error: CairnError): FailureReaction {
+    if (error === this.#halted) return HALT;
+    // An embedded log is not opened while an operator may be putting its folder back: a partly restored one could be
+    // altered.
+    if (error.code === "LOG_DIFFERENT" && this.#following === undefined && this.#log?.hasOneWriter === true)
+      return HALT;
+    if (this.#following !== undefined) return reactionTo(error, "following");
+    return reactionTo(error, this.#log === undefined ? "opening" : "joining");
+  }
+
+  async #openLog(): Promise<TxLog> {
+    if (this.#log === undefined) {
+      this.#log = await this.#parts.system.openTxLog({ signal: this.#stop.signal });
+      this.#parts.onOpened(this.#log);
+    }
+    return this.#log;
+  }
+
+  /** Finds an index that agrees with the log. `last` is the error that ended the previous attempt. */
+  async #join(
+    log: LogHistory,
+    suspect: CairnError | undefined,
+    last: CairnError | undefined,
+  ): Promise<JoinedIndex> {
+    const { system, directory, logger, observation } = this.#parts;
+    const replacement = this.#replacement;
+    this.#replacement = undefined;
+    const joined = await joinIndex({
+      system,
+      log,
+      directory,
+      logger,
+      report: this.#report,
+      events: observation.events,
+      signal: this.#stop.signal,
+      suspect,
+      beforeGap: last?.code === "LOG_GAP" || last?.code === "SEGMENT_CORRUPT",
+      replacement,
+      distrusted: this.#doubts.distrusted,
+      onLocal: (index) => this.#use(index),
+    });
+    this.#use(joined.index);
+    this.#identity = joined.identity;
+    this.#doubts.passedOver(this.#report.damaged);
+    return joined;
+  }
+
+  /** Follows the log. Returns only when the node stops. */
+  async #follow(log: TxLog, history: LogHistory, joined: JoinedIndex): Promise<void> {
+    const { index } = joined;
+    this.#failure = undefined;
+    this.#isFailed = false;
+    this.#isDoubted = false;
+    const parts = { ...this.#parts, ...joined, history, rate: this.#rate };
+    const suspect = (error: unknown): void => this.suspect(index, error);
+    this.#following = new Following({
+      ...parts,
+      figures: this.observation.metrics.following,
+      report: this.#report,
+      distrust: (error) => this.#distrust(index, error),
+      onApplied: (txId) => this.position.set(txId),
+      startServices: () => {
+        if (index !== this.#index || !this.agrees || this.#isStopping) return undefined;
+        return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect });
+      },
+      onReady: () => this.#becomeReady(index),
+    });
+    await this.#following.run(this.#stop.signal);
+  }
+
+  #becomeReady({ state }: IndexStore): void {
+    const report = this.#report;
+    report.finish();
+    report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
+    const { restoredFrom, replayed, readyAfterMs: ms } = report;
+    const joined = { txId: state.txId, restoredFrom: restoredFrom?.name ?? null, replayed, ms };
+    this.#parts.logger.info(joined, "the node has caught up with the log");
+    this.#parts.onReady();
+  }
+
+  async #leave(error: CairnError, reaction: FailureReaction, failures: number): Promise<void> {
+    const { kind } = reaction;
+    const isFailed = kind === "halt" || kind === "await-change" || (kind === "retry" && reaction.failed);
+    // The awaited change has occurred, but the problem is the same as before.
+    const isKnown = kind === "await-change" && error.message === this.#failure?.message;
+    const level = isKnown ? "debug" : isFailed ? "error" : "warn";
+    logFailure(this.#parts.logger, level, error, describeReaction(reaction, failures));
+    this.observation.metrics.following.left(error.code);
+    // This must happen before anything is awaited. It takes time to stop an upload, and no data may be served as
+    // correct in the meantime.
+    const following = this.#following;
+    this.#following = undefined;
+    this.#failure = kind === "join" ? undefined : error;
+    this.#isFailed = isFailed;
+    this.#isHalted = kind === "halt";
+    if (isFailed) this.#report.finish();
+    else this.#report = new JoinReport();
+    await following?.stopServices({ save: false });
+    if (!isFailed) await this.#closeIndex();
+  }
+
+  #use(index: IndexStore | undefined): void {
+    this.#index = index;
+    this.position.set(index?.state.txId ?? 0);
+  }
+
+  async #closeIndex(): Promise<void> {
+    const index = this.#index;
+    this.#index = undefined;
+    await index?.close();
+  }
+}

@@ -1,0 +1,312 @@
+import { isDeepStrictEqual } from "node:util";
+import { CairnError, Deadline, TimeSlice } from "@cairn/kv";
+import type { QueuePolicy, TxId } from "@cairn/client";
+import {
+  DEFAULT_PAGE_ITEMS,
+  DEFAULT_WAIT_MS,
+  MAX_PAGE_ITEMS,
+  type NodeApi,
+  type ReadOptions,
+  type SubmittedTransaction,
+} from "../api/node-api.ts";
+import { notReady } from "../api/not-ready.ts";
+import type { System } from "../api/system.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { readBuckets } from "../index/read/bucket-reads.ts";
+import { listCursor } from "../index/read/cursor.ts";
+import { MAX_PAGE_BYTES } from "../index/read/document-reads.ts";
+import type { AsOf } from "../index/read/documents.ts";
+import { parseEventPlace, readEvents } from "../index/read/event-reads.ts";
+import { readEntry, readOpenEntries, readQueue, readQueues } from "../index/read/queue-reads.ts";
+import { documentKey, ownMember } from "@cairn/text";
+import { messageChecksum, readFrame } from "../transactions/message-frame.ts";
+import { watch } from "../watch/watch-session.ts";
+import { evictionPlaces } from "./node-evictions.ts";
+import type { NodeLife } from "./node-life.ts";
+import { ReadPlace } from "./read-place.ts";
+
+/** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
+function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_PAGE_ITEMS) return limit;
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `The limit must be a whole number from 1 to ${MAX_PAGE_ITEMS}, not ${limit}.`,
+    "Use a limit in this range, and read further pages with the cursor of the previous page.",
+  );
+}
+
+/** Throws `NOT_FOUND` unless the bucket is a queue. */
+function requireQueue({ state }: IndexStore, name: string): QueuePolicy {
+  const { queues = {} } = state.policies?.value ?? {};
+  const policy = ownMember(queues, name);
+  if (policy === undefined) throw noQueue(name);
+  return policy;
+}
+
+function noQueue(name: string): CairnError {
+  return new CairnError(
+    "NOT_FOUND",
+    `${JSON.stringify(name)} is not a queue.`,
+    'List the queues with cairn queue list or GET /api/v1/queues. To make an empty bucket a queue, add it to "queues" in the policies (cairn policy show prints them), and set them with cairn policy apply.',
+  );
+}
+
+/** A node's reads. They use only an index that agrees with the log, unless a read explicitly accepts stale data. */
+export class NodeReads {
+  readonly #life: NodeLife;
+  readonly #system: System;
+  readonly #place: ReadPlace;
+  readonly #slice = new TimeSlice();
+
+  /** `barrier` returns the transaction for which a linearizable read must wait. */
+  constructor(life: NodeLife, system: System, barrier: (timeoutMs: number) => Promise<TxId>) {
+    this.#life = life;
+    this.#system = system;
+    this.#place = new ReadPlace(life, barrier);
+  }
+
+  readonly indexed: NodeApi["indexed"] = async (txId, { timeoutMs = DEFAULT_WAIT_MS } = {}) => {
+    const { position, phase } = this.#life;
+    if (phase === "ready") await position.reached(txId, timeoutMs).catch(() => undefined);
+    return position.txId;
+  };
+
+  readonly await: NodeApi["await"] = async (transaction, options) => {
+    return (await this.commitResult(transaction, options)).outcome;
+  };
+
+  readonly commitResult: NodeApi["commitResult"] = async (
+    transaction,
+    { timeoutMs = DEFAULT_WAIT_MS } = {},
+  ) => {
+    const txId = typeof transaction === "number" ? transaction : transaction.txId;
+    await this.#life.position.reached(txId, timeoutMs);
+    const index = await this.#agreeing();
+    if (typeof transaction !== "number") await this.#requireSame(transaction, index);
+    const result = await this.#guarded(index, index.commitResult(txId));
+    if (result !== undefined) return result;
+    throw new CairnError(
+      "NOT_FOUND",
+      `The index has no transaction ${txId}.`,
+      "Use a higher id. The first transaction id is the log's offset plus one.",
+    );
+  };
+
+  /**
+   * Throws `LOG_REGRESSED` unless the transaction's message is the one submitted: the log may have lost it after
+   * acknowledging it. Transactions that the index no longer remembers are compared with the log.
+   */
+  async #requireSame({ txId, checksum }: SubmittedTransaction, index: IndexStore): Promise<void> {
+    const held = index.checksumAt(txId) ?? (await this.#checksumInLog(txId - index.state.log.offset));
+    if (held === checksum) return;
+    throw new CairnError(
+      "LOG_REGRESSED",
+      `The log acknowledged the transaction as ${txId} and then lost it. Transaction ${txId} is now a different one.`,
+      "Run cairn log orphans, which prints the transactions that the log has lost. If the transaction is not among them, send it again. It was not applied.",
+    );
+  }
+
+  async #checksumInLog(position: number): Promise<number | undefined> {
+    const message = await this.#life.log?.fetch(position);
+    return message === undefined ? undefined : messageChecksum(message.payload);
+  }
+
+  readonly prepareRead: NodeApi["prepareRead"] = async (options) => {
+    await this.#place.reached(options);
+  };
+
+  readonly outcome: NodeApi["outcome"] = async (txId) => {
+    const index = await this.#agreeing();
+    return await this.#guarded(index, index.outcome(txId));
+  };
+
+  readonly writerOf: NodeApi["writerOf"] = async (txId) => {
+    const position = txId - (await this.#agreeing()).state.log.offset;
+    const message = position < 1 ? undefined : await this.#life.log?.fetch(position);
+    const frame = message === undefined ? undefined : readFrame(message.payload);
+    return frame === undefined || typeof frame === "string" ? undefined : (frame.by ?? null);
+  };
+
+  /** In a different history, the same id could belong to a different transaction. */
+  async #agreeing(): Promise<IndexStore> {
+    await this.#slice.yieldIfOver();
+    const { index, agrees } = this.#life;
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    return index;
+  }
+
+  readonly get: NodeApi["get"] = async (key, options = {}) => {
+    // Most reads need not wait, so no promise is created for them.
+    const waits =
+      this.#life.phase !== "ready" ||
+      options.minTx !== undefined ||
+      options.asOf !== undefined ||
+      options.linearizable === true;
+    let { index } = this.#life;
+    const admitted =
+      waits || index === undefined ? undefined : options.admit?.(index.state.largest, options.timeoutMs);
+    if (waits) index = await this.#readable(options);
+    else if (admitted !== undefined) index = await this.#admitted(admitted, options);
+    if (index === undefined) throw notReady(this.#life);
+    try {
+      const document = index.get(key, options.asOf);
+      if (!(document instanceof Promise)) return document;
+      const found = await document;
+      // An awaited call to the store does not necessarily yield to the event loop.
+      await this.#slice.yieldIfOver();
+      return found;
+    } catch (error) {
+      throw this.#suspected(index, error);
+    }
+  };
+
+  readonly list: NodeApi["list"] = async (query) => {
+    // A list continues as of the transaction at which it began. It may have begun on a node that was ahead of this one.
+    const began = query.cursor === undefined ? 0 : listCursor.decode(query, query.cursor).txId;
+    const { minTx = 0, linearizable = false, cursor } = query;
+    const index = await this.#readable({
+      ...query,
+      minTx: Math.max(minTx, began),
+      linearizable: linearizable && cursor === undefined,
+      items: query.limit ?? DEFAULT_PAGE_ITEMS,
+    });
+    // This checks the name of the bucket and, if one is given, the name of the namespace.
+    documentKey(query.bucket, query.namespace ?? "default", "any");
+    const limit = checkedLimit(query.limit);
+    const where = query.where === undefined ? [] : [query.where].flat();
+    return await this.#guarded(index, index.list({ ...query, limit, where }));
+  };
+
+  readonly history: NodeApi["history"] = async (key, options = {}) => {
+    const items = checkedLimit(options.limit);
+    return await this.#read({ ...options, items }, (index) => index.history(key, items, options.cursor));
+  };
+
+  readonly watch: NodeApi["watch"] = (query = {}) => {
+    return watch(query, () => {
+      const watches = this.#life.services?.watches;
+      if (watches === undefined || this.#life.phase !== "ready") throw notReady(this.#life);
+      return watches;
+    });
+  };
+
+  readonly digest: NodeApi["digest"] = async (options = {}) => {
+    const digest = await this.#read(options, (index) => index.digest());
+    if (digest === undefined) throw notReady(this.#life);
+    return digest;
+  };
+
+  readonly buckets: NodeApi["buckets"] = async (options = {}) => {
+    return await this.#read(options, (index) => index.ask(readBuckets));
+  };
+
+  readonly queues: NodeApi["queues"] = async (options = {}) => {
+    return await this.#read(options, (index) => index.ask(readQueues));
+  };
+
+  readonly queue: NodeApi["queue"] = async (name, options = {}) => {
+    const { txId, queue } = await this.#read(options, (index) => index.ask(readQueue, name));
+    if (queue === undefined) throw noQueue(name);
+    return { txId, queue };
+  };
+
+  readonly openEntries: NodeApi["openEntries"] = async ({ queue, shard, limit, cursor, ...options }) => {
+    return await this.#read({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS }, async (index) => {
+      const { shards } = requireQueue(index, queue);
+      if (!Number.isInteger(shard) || shard < 0 || shard >= shards) {
+        throw new CairnError(
+          "NOT_FOUND",
+          `${JSON.stringify(queue)} has no shard ${shard}.`,
+          `cairn queue show ${queue} and GET /api/v1/queues/${queue} show the number of shards in its policy, which are numbered from 0, and those that are not spare.`,
+        );
+      }
+      return await index.ask(readOpenEntries, { queue, shard, limit: checkedLimit(limit), cursor });
+    });
+  };
+
+  readonly entry: NodeApi["entry"] = async (queue, name, options = {}) => {
+    return await this.#read(options, async (index) => {
+      requireQueue(index, queue);
+      return await index.ask(readEntry, queue, name);
+    });
+  };
+
+  readonly events: NodeApi["events"] = async ({ before, bucket, object, limit, ...options } = {}) => {
+    const place = before === undefined ? undefined : parseEventPlace(before);
+    if (before !== undefined && place === undefined) {
+      throw new CairnError(
+        "REQUEST_INVALID",
+        `${JSON.stringify(before)} is neither the id of an event nor a time in nanoseconds.`,
+        "Use the id of the last returned event (cairn events --json prints it), or the unchanged URL in the Link header.",
+      );
+    }
+    const query = { limit: checkedLimit(limit), bucket, object, before: place };
+    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, (index) => index.ask(readEvents, query));
+  };
+
+  readonly evictions: NodeApi["evictions"] = async (options = {}) => {
+    const time = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
+    const limit = checkedLimit(options.limit);
+    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
+    const page = await this.#guarded(index, index.evictions(limit, options.cursor));
+    return await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
+  };
+
+  readonly policies: NodeApi["policies"] = async (options = {}) => {
+    const { state } = await this.#readable(options);
+    const { revision = null, value = {} } = state.policies ?? {};
+    const { policies: proposed } = this.#system;
+    const isSame = proposed !== undefined && isDeepStrictEqual(value, proposed);
+    const file = proposed === undefined ? null : isSame ? "same" : "different";
+    return { txId: state.txId, revision, policies: value, file };
+  };
+
+  /** If `index` proves to be damaged or to belong to a different history from the log, the node leaves it. */
+  async #guarded<T>(index: IndexStore, answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      throw this.#suspected(index, error);
+    }
+  }
+
+  async #read<T>(
+    options: ReadOptions & { items?: number },
+    read: (index: IndexStore) => Promise<T>,
+  ): Promise<T> {
+    const index = await this.#readable(options);
+    return await this.#guarded(index, read(index));
+  }
+
+  #suspected(index: IndexStore, error: unknown): unknown {
+    this.#life.suspect(index, error);
+    return error;
+  }
+
+  /** Returns the index for a read of at most `items`, once it contains the requested transactions. */
+  async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
+    const { stale = false, items = 1 } = options;
+    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
+    await this.#place.reached(options);
+    const largest = this.#life.index?.state.largest ?? 0;
+    return await this.#admitted(options.admit?.(resultBytes(items, largest), options.timeoutMs), options);
+  }
+
+  /** Returns the index for a read that may begin once `admitted` resolves. */
+  async #admitted(admitted: Promise<void> | undefined, { stale = false }: ReadOptions): Promise<IndexStore> {
+    await admitted;
+    await this.#slice.yieldIfOver();
+    // The index is looked up again, because the node may have left the previous one during the wait.
+    const { index, phase } = this.#life;
+    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
+    return index;
+  }
+}
+
+/** The maximum size of what is returned for an item in addition to its document: names, ids and times (bytes). */
+const ITEM_BYTES = 2_048;
+
+/** Returns the maximum size of `items` items in bytes, if no document has more than `largest`. A page may end early. */
+function resultBytes(items: number, largest: number): number {
+  return Math.min(items * ITEM_BYTES, MAX_PAGE_BYTES) + Math.min(items * largest, MAX_PAGE_BYTES + largest);
+}

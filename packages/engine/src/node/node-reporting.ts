@@ -1,0 +1,240 @@
+import {
+  type Clock,
+  systemClock,
+  unlessAborted,
+  systemRandom,
+  CairnError,
+  coalesced,
+  type RepeatedWork,
+  repeatEvery,
+} from "@cairn/kv";
+import type { Logger } from "pino";
+import type { NodeStatus } from "@cairn/client";
+import { tellLeaving } from "../cluster/ask-cluster.ts";
+import { ClusterLook } from "../cluster/look-at-cluster.ts";
+import { PeerServer } from "../cluster/peer-server.ts";
+import type { ComparePast } from "../checkpoints/compare-past.ts";
+import { OnePast } from "../cluster/one-past.ts";
+import { SelfCheck } from "../cluster/self-check.ts";
+import { FindingLog } from "../findings/finding-log.ts";
+import { logOffset } from "../index/rows/index-state.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import { LogWatch } from "./log-watch.ts";
+import type { NodeLife } from "./node-life.ts";
+import { answerOf } from "./node-status.ts";
+import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
+import type { System } from "../api/system.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { OrphanCount } from "./count-orphans.ts";
+
+/** The pause between looks at what needs attention (ms). */
+const LOOK_MS = 30_000;
+/** The pause between attempts to find out whether a log that has refused transactions accepts them again (ms). */
+const RETRY_MS = 5_000;
+
+export interface ReportingParts {
+  readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly life: NodeLife;
+  readonly logger: Logger;
+  readonly status: () => Promise<NodeStatus>;
+  /** Finds out whether a log that refused transactions, but none within the last `quietMs`, accepts them again. */
+  readonly retryRefused: (quietMs: number) => Promise<void>;
+  /** The approximate interval between comparisons with the other nodes (ms). Defaults to one minute. */
+  readonly compareEveryMs?: number | undefined;
+  /** As in {@link StallWatch}; set by tests. */
+  readonly stall?: { readonly afterMs?: number; readonly clock?: Clock } | undefined;
+}
+
+/**
+ * A node's reports beyond HTTP: responses to other processes on its log, stalls, faults of its log, files and clock.
+ */
+export class NodeReporting {
+  readonly comparePast: ComparePast;
+  readonly cluster: ClusterLook;
+  readonly #parts: ReportingParts;
+  readonly #peers: PeerServer;
+  readonly #check: SelfCheck;
+  readonly #watch: StallWatch;
+  readonly #past: OnePast;
+  readonly #log: LogWatch;
+  readonly #repeated: RepeatedWork[] = [];
+  readonly #findings: FindingLog;
+  readonly #note = coalesced(async () => {
+    const { status, logger } = this.#parts;
+    try {
+      this.#findings.note((await status()).findings);
+    } catch (error) {
+      logger.warn({ err: error }, "the node could not be checked");
+    }
+  });
+  readonly #orphans: OrphanCount;
+
+  constructor(parts: ReportingParts) {
+    const { system, directory, life, logger, status } = parts;
+    this.#parts = parts;
+    this.#check = new SelfCheck(system, directory, life, logger);
+    this.#peers = new PeerServer(
+      system.nodeId,
+      {
+        status,
+        reached: (...wanted) => life.position.reached(...wanted),
+        digestAt: (...of) => this.#check.digestAt(...of),
+        check: (...of) => this.#check.check(...of),
+        compare: async ({ node, log, chains }) => await this.#past.compare(node, log, chains),
+      },
+      logger,
+    );
+    this.cluster = new ClusterLook({
+      identity: this.#peers.identity,
+      expected: () => this.#peers.expected,
+      status,
+      log: () => life.log,
+    });
+    this.#past = new OnePast({
+      life,
+      check: this.#check,
+      node: system.nodeId,
+      instance: this.#peers.instance,
+      logger,
+      clock: systemClock,
+      random: systemRandom,
+      everyMs: parts.compareEveryMs,
+    });
+    this.comparePast = this.#past.comparePast;
+    this.#log = new LogWatch(system, life);
+    this.#findings = new FindingLog(logger);
+    life.observation.refusals.onChange = () => void this.#note();
+    this.#orphans = new OrphanCount(directory, system.kvProvider);
+    this.#watch = new StallWatch({
+      look: () => this.#movement(),
+      explain: async ({ phase, txId }) => await this.#explain(phase, txId),
+      onChange: () => void this.#note(),
+      onError: (error) => logger.warn({ err: error }, "could not determine what the node is waiting for"),
+      ...parts.stall,
+    });
+  }
+
+  start(): void {
+    this.#watch.start();
+    this.#past.start();
+    const every = this.#parts.stall?.afterMs ?? LOOK_MS;
+    const look = async (): Promise<void> => {
+      const { life } = this.#parts;
+      if (life.phase === "ready" && life.index !== undefined && life.report.orphans > 0)
+        life.report.orphans = await this.#orphans.of(life.index);
+      await this.#look();
+    };
+    const retryMs = Math.min(every, RETRY_MS);
+    this.#repeat(every, look);
+    this.#repeat(retryMs, async () => await this.#parts.retryRefused(retryMs));
+  }
+
+  /** The log and stores may never respond, and nothing depends on the end of this work, so it can be abandoned. */
+  #repeat(every: number, work: () => Promise<void>): void {
+    const abandoned = async (signal: AbortSignal): Promise<void> => await unlessAborted(work(), signal);
+    const onError = (error: unknown): void =>
+      this.#parts.logger.warn({ err: error }, "the node could not be checked");
+    this.#repeated.push(repeatEvery(systemClock, every, abandoned, onError));
+  }
+
+  get divergence(): NodeStatus["index"]["divergence"] {
+    return this.#past.divergence;
+  }
+
+  get logWarnings(): NodeStatus["log"]["warnings"] {
+    return this.#log.warnings;
+  }
+
+  get stalled(): Stall | null {
+    return this.#watch.stalled;
+  }
+
+  /** Begins to respond to processes that have the log open. */
+  opened(log: TxLog): void {
+    this.#peers.listen(log);
+    void this.#look();
+  }
+
+  joined(): void {
+    void this.#look();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([
+      this.#watch.stop(),
+      ...this.#repeated.map((work) => work.stop()),
+      this.#past.close(),
+      this.#peers.close(),
+    ]);
+    // This comes last, so that no announcement follows the message that this node is leaving.
+    const { peers } = this.#parts.life.log ?? {};
+    if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
+  }
+
+  /** Looks at the log, and logs what needs attention. */
+  async #look(): Promise<void> {
+    try {
+      await this.#log.look();
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, "the log could not be checked");
+    }
+    await this.#note();
+  }
+
+  #movement(): Movement | undefined {
+    const { phase, position, report } = this.#parts.life;
+    if (phase === "failed" || phase === "stopping") return undefined;
+    const { progress } = report;
+    const { txId } = position;
+    // A ready node has applied everything that it knows of, so the log must be queried for more.
+    const isCaughtUp = phase === "ready";
+    return {
+      phase,
+      txId,
+      isCaughtUp,
+      mark: `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}`,
+    };
+  }
+
+  async #explain(phase: string, txId: number): Promise<WaitingFor | undefined> {
+    const { life } = this.#parts;
+    const { log, failure, report, identity, index } = life;
+    const why = failure === undefined ? "" : inBrackets(failure);
+    // Resources are checked in the order in which a node needs them, so that the first obstacle is reported.
+    if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
+    if (failure?.code.startsWith("STORE_") === true) {
+      return { what: "store", text: `the checkpoint store${why}` };
+    }
+    if (phase === "restoring" && report.progress?.unit === "bytes") {
+      return { what: "store", text: "the rest of a checkpoint from its store" };
+    }
+    if (phase === "restoring" && report.asking.length > 0) {
+      const places = report.asking.map((store) => store.identity ?? store.location);
+      return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
+    }
+    // The unreachable log has already been reported, and no other work is known to be pending.
+    if (phase === "ready" && life.isLogAway && this.stalled === null) return undefined;
+    const bounds = await answerOf(log.bounds());
+    if (bounds === undefined || bounds instanceof CairnError) {
+      // The code that follows the log receives the same error immediately and reports it.
+      if (phase === "ready" && bounds !== undefined && this.stalled === null) return undefined;
+      const refusal = bounds === undefined ? why : inBrackets(bounds);
+      return { what: "log", text: `the log "${log.name}", which does not respond${refusal}` };
+    }
+    if (phase === "restoring") {
+      return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };
+    }
+    const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
+    const last = bounds.last + offset;
+    if (last <= txId) return undefined;
+    const [unread = ""] = this.logWarnings.filter(({ code }) => code === "LOG_UNREACHABLE").map(inBrackets);
+    const text = `transactions up to ${last}, which are in the log "${log.name}" but do not arrive or are not applied${unread}`;
+    return { what: "messages", text };
+  }
+}
+
+/** Formats the reason for a wait as a suffix to the name of the awaited resource. */
+function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
+  return ` (${code}: ${message.replace(/\.$/, "")})`;
+}

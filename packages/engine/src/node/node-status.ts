@@ -1,0 +1,265 @@
+import type { CheckpointerStatus } from "@cairn/checkpoint";
+import { systemClock, CairnError, isCairnError, TIMED_OUT, withTimeout } from "@cairn/kv";
+import type { Chains, NodeResources, NodeStatus, VerifiedSummary } from "@cairn/client";
+import { withFindings } from "../findings/node-findings.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { isoTime } from "@cairn/text";
+import type { LastResults } from "../observe/last-results.ts";
+import type { LogBounds, TxLog } from "../log/tx-log.ts";
+import type { NodeLife } from "./node-life.ts";
+import type { NodeObservation } from "./node-observation.ts";
+import type { System } from "../api/system.ts";
+import { VERSION } from "../api/version.ts";
+
+/** The parts of a node's life that /status reports. */
+export type StatusParts = Pick<
+  NodeLife,
+  | "phase"
+  | "reportedPhase"
+  | "log"
+  | "logName"
+  | "isLogAway"
+  | "identity"
+  | "index"
+  | "report"
+  | "services"
+  | "failure"
+  | "recovery"
+> & { readonly observation: Pick<NodeObservation, "lastResults" | "refusals"> };
+
+/** The time for which /status waits for the log before it reports the log as unreachable (ms). */
+const LOG_ANSWER_MS = 2_000;
+
+/** Returns the body of GET /status. It queries the log for its bounds; everything else is already known. */
+export async function nodeStatus(
+  node: string,
+  parts: StatusParts,
+  {
+    stalled,
+    divergence,
+    logWarnings: warnings,
+  }: Pick<NodeStatus, "stalled"> &
+    Pick<NodeStatus["index"], "divergence"> & { readonly logWarnings: NodeStatus["log"]["warnings"] },
+  system: Pick<System, "checkpointer" | "onLogMismatch">,
+  resources: NodeResources,
+): Promise<NodeStatus> {
+  // These values are read at one instant, before anything is awaited, so that a failed node is always reported with its
+  // failure.
+  const { reportedPhase: phase, index, identity, report, observation, failure, recovery, services } = parts;
+  const { reachable, exists, bounds, problem } = await lookAtLog(parts);
+  const isReported =
+    problem === undefined ||
+    (problem === SILENT.problem && failure !== undefined) ||
+    [failure, ...warnings].some((one) => one?.message === problem.message);
+  const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
+  const isEmpty = bounds === undefined || bounds.last < bounds.first;
+  const lastTxId = isEmpty ? null : bounds.last + offset;
+  const state = index?.state;
+  const facts = {
+    node,
+    version: VERSION,
+    phase,
+    log: {
+      name: parts.log?.name ?? parts.logName,
+      location: parts.log?.location ?? null,
+      id: identity?.id ?? state?.log.id ?? null,
+      firstTxId: isEmpty ? null : bounds.first + offset,
+      lastTxId,
+      reachable,
+      exists,
+      backup: backupSource(parts.log),
+      refused: observation.refusals.refused,
+      warnings: isReported ? warnings : [...warnings, problem],
+    },
+    index: {
+      txId: state?.txId ?? null,
+      txTime: state === undefined || state.time === 0 ? null : isoTime(state.time),
+      documents: state?.documents ?? null,
+      ...(await indexFiles(index)),
+      version: INDEX_VERSION,
+      lag: lastTxId === null || state === undefined ? null : Math.max(0, lastTxId - state.txId),
+      chains: await newestChains(index),
+      divergence,
+      lastScrub: observation.lastResults.scrub,
+    },
+    join: report.join,
+    progress: report.progress,
+    stalled,
+    checkpoints: statusOfCheckpoints(services, parts, system.checkpointer),
+    logBackup: (state === undefined ? undefined : services?.logBackup?.status(state.txId)) ?? null,
+    failure:
+      failure === undefined
+        ? null
+        : {
+            code: failure.code,
+            message: failure.message,
+            hint: failure.hint ?? null,
+            retries: recovery.retries,
+            nextTryAt: recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt),
+          },
+    resources,
+  };
+  return withFindings(facts, systemClock.now(), system.onLogMismatch.different);
+}
+
+/** The status while no checkpointer runs. */
+const NOTHING_KNOWN: CheckpointerStatus = {
+  last: null,
+  storeAhead: null,
+  lastCheckAt: null,
+  nextCheckAt: null,
+  running: null,
+  skipped: null,
+  warnings: [],
+  lastFailure: null,
+};
+
+/** Returns the `checkpoints` part of /status. */
+function statusOfCheckpoints(
+  services: StatusParts["services"],
+  { report, observation: { lastResults } }: Pick<StatusParts, "report" | "observation">,
+  options: System["checkpointer"],
+): NodeStatus["checkpoints"] {
+  const status = services?.checkpointer?.status() ?? NOTHING_KNOWN;
+  const { storeAhead, lastCheckAt, nextCheckAt, running, skipped, warnings, lastFailure } = status;
+  // Until the checkpointer has looked at the store, the restored checkpoint is the newest known one.
+  const last = status.last ?? report.restoredCheckpoint;
+  const found = options?.store.describe?.();
+  const verified = services?.upkeep.lastVerified ?? null;
+  const storeNow = systemClock.now() + (storeAhead ?? 0);
+  const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
+  return {
+    last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },
+    lastSaved: lastResults.saved,
+    lastVerified:
+      verified === null
+        ? null
+        : {
+            ...verified,
+            ageMs: ageMs(verified.verifiedAt),
+            durationMs: verificationMs(verified, lastResults),
+          },
+    lastDrill: lastResults.drill,
+    lastCheckAt: lastCheckAt === null ? null : isoTime(lastCheckAt),
+    nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
+    running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
+    skipped: skipped === null ? null : { ...skipped, at: isoTime(skipped.at) },
+    warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
+    lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
+    approxFrequencyMs: options?.approxFrequency ?? null,
+    store:
+      found === undefined || options === undefined ? null : { location: options.store.location, ...found },
+  };
+}
+
+/** Null if another node verified the checkpoint, because then only the mark is known. */
+function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
+  return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
+}
+
+/**
+ * Returns the location of the backup from which the node reads its log, and the age of the newest segment by this
+ * machine's clock; null if the node does not read its log from a backup.
+ */
+function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
+  if (log?.backup === undefined) return null;
+  const { location, newestAt } = log.backup;
+  if (newestAt === undefined) return { location, newestSegmentAt: null, ageMs: null };
+  return {
+    location,
+    newestSegmentAt: isoTime(newestAt),
+    ageMs: Math.max(0, Math.round(systemClock.now() - newestAt)),
+  };
+}
+
+/** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
+async function newestChains(index: IndexStore | undefined): Promise<Chains> {
+  if (index === undefined) return [];
+  try {
+    return (await index.chains()).slice(0, 3);
+  } catch (error) {
+    // The index was closed in the meantime, or it is damaged; the next read will report the damage.
+    if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
+    throw error;
+  }
+}
+
+/** Returns what a log answers, or its error; undefined if it does not respond within two seconds. */
+export async function answerOf<T>(asked: Promise<T>): Promise<T | CairnError | undefined> {
+  try {
+    const answer = await withTimeout(asked, LOG_ANSWER_MS);
+    return answer === TIMED_OUT ? undefined : answer;
+  } catch (error) {
+    if (error instanceof CairnError) return error;
+    throw error;
+  }
+}
+
+interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
+  readonly bounds?: LogBounds;
+  /** The reason why the log does not respond. */
+  readonly problem?: NodeStatus["log"]["warnings"][number];
+}
+
+/** A log that responds after an interruption may be another one; its bounds must not pass for the followed log's. */
+const NOT_COMPARED: LogLook = {
+  reachable: false,
+  exists: null,
+  problem: {
+    code: "LOG_UNREACHABLE",
+    message: "The log responds again, but the node has not compared it with its index yet.",
+    hint: "Wait a few seconds, for example with cairn status --wait PT1M. The node then compares the log and continues to read it.",
+  },
+};
+
+const SILENT: LogLook = {
+  reachable: false,
+  exists: null,
+  problem: {
+    code: "LOG_UNREACHABLE",
+    message: `The log has not responded within ${LOG_ANSWER_MS / 1_000} s.`,
+    hint: "Check the log's servers and the network. The node keeps trying to read the log.",
+  },
+};
+
+/** Null means unknown. A log that has not been created yet or was deleted does not count as unreachable. */
+async function lookAtLog(
+  parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "identity">,
+): Promise<LogLook> {
+  const { log, failure, isLogAway, identity } = parts;
+  // Opening the log is the first step, so only the log itself can be the obstacle.
+  if (log === undefined) return { reachable: failure === undefined ? null : false, exists: null };
+  const bounds = await answerOf(log.bounds());
+  if (bounds === undefined) return SILENT;
+  if (!(bounds instanceof CairnError)) {
+    // The node may have noticed another log in the meantime.
+    const isOther = identity !== undefined && parts.identity !== identity;
+    return isLogAway || parts.isLogAway || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
+  }
+  // The code that uses the log reports the error, and the status contains it as `failure`.
+  const { code, message, hint = "" } = bounds;
+  if (code !== "LOG_UNREACHABLE") return { reachable: ANSWERING_CODES.has(code), exists: null };
+  if ((await answerOf(log.exists())) === false) return { reachable: true, exists: false };
+  return { reachable: false, exists: null, problem: { code, message, hint } };
+}
+
+/** The codes of errors which mean that a server responds but has no usable log. */
+const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
+
+/** Returns the size of the index, and a warning if some of its files are missing. */
+export async function indexFiles(
+  index: IndexStore | undefined,
+): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
+  if (index === undefined) return { bytes: null };
+  try {
+    const { bytes, missing } = await index.stats();
+    if (missing === undefined) return { bytes };
+    const { code, message, hint = "" } = missing;
+    return { bytes, warning: { code, message, hint } };
+  } catch (error) {
+    // The index was closed in the meantime, because the node is rebuilding it or stopping.
+    if (isCairnError(error, "NOT_READY")) return { bytes: null };
+    throw error;
+  }
+}

@@ -1,0 +1,344 @@
+import { randomUUID } from "node:crypto";
+import { listRetained } from "@cairn/checkpoint";
+import { systemClock, CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
+import { type Logger, pino } from "pino";
+import type {
+  Director,
+  DirectorOptions,
+  Json,
+  ListedCheckpoint,
+  NodeStatus,
+  Phase,
+  VerifiedSummary,
+} from "@cairn/client";
+import { directQueue } from "@cairn/client/protocol";
+import type { NodeEventListener } from "../observe/node-event.ts";
+import { IndexDirectory } from "../db-dir/index-directory.ts";
+import {
+  type CheckpointResult,
+  DEFAULT_CLUSTER_WAIT_MS,
+  DEFAULT_PAGE_ITEMS,
+  type NodeApi,
+} from "../api/node-api.ts";
+import { LogOverviews } from "../upkeep/log-overview.ts";
+import type { NodeMetrics } from "./node-metrics.ts";
+import { type AnsweredRequest, ResourceUse } from "../observe/resource-use.ts";
+import { RecentActivity } from "../observe/recent-activity.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { NodeLife } from "./node-life.ts";
+import { NodeAppends } from "./node-appends.ts";
+import { queueAccess } from "./direct-queue.ts";
+import { NodeObservation } from "./node-observation.ts";
+import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
+import { NodeReads } from "./node-reads.ts";
+import { proposePolicies } from "./propose-policies.ts";
+import { notReady } from "../api/not-ready.ts";
+import { nodeStatus } from "./node-status.ts";
+import type { HttpOptions, System } from "../api/system.ts";
+import { VERSION } from "../api/version.ts";
+import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
+import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
+
+/** The time within which requests in progress may end (ms). A node must stop within 10 s. */
+const HTTP_STOP_MS = 2_000;
+/** The part of that time during which these requests may wait for the index (ms). */
+const INDEX_WAIT_AT_STOP_MS = 1_000;
+
+export interface RunOptions {
+  /** The logger. Defaults to a silent one. */
+  readonly logger?: Logger;
+  /** Called at the beginning and the end of each task, such as a checkpoint round or a trim. */
+  readonly onEvent?: NodeEventListener;
+  /** The approximate interval between comparisons with other nodes (ms). Only tests set it. */
+  readonly compareEveryMs?: number;
+  /** Settings that determine when a stall is reported. Only tests set them. */
+  readonly stall?: ReportingParts["stall"];
+}
+
+export interface CairnNode extends NodeApi {
+  /**
+   * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or
+   * the node is stopped, or with an error in `done`.
+   */
+  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director;
+  /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
+  readonly ready: Promise<void>;
+  /** The address of the node's HTTP server; undefined if none is configured. */
+  readonly url: string | undefined;
+}
+
+/** An HTTP server that serves a node. */
+export interface NodeServer {
+  readonly url: string;
+  /** Makes every later response close its connection. Requests are still accepted. */
+  drain(): void;
+  close(): Promise<void>;
+}
+
+export interface ServerContext {
+  readonly logger: Logger;
+  /** The logger for failures of single requests. */
+  readonly requestLogger: Logger;
+  /** The time for which requests in progress may continue when the server closes (ms). */
+  readonly closeTimeoutMs: number;
+  readonly onAnswered: (request: AnsweredRequest) => void;
+}
+
+/** What a node has beside the engine. */
+export interface NodeParts {
+  /** Starts the HTTP server of a node whose system has one. */
+  readonly serve: (api: NodeApi, options: HttpOptions, context: ServerContext) => Promise<NodeServer>;
+  /** Returns the node's metrics. `onError` receives the error of a source that failed. */
+  readonly measure: (system: System, onError: (source: string, error: unknown) => void) => NodeMetrics;
+}
+
+/**
+ * Starts the node that a system describes. Resolves once the node's HTTP server is bound, so that health and progress
+ * are visible while the node joins. Throws `INDEX_LOCKED` if another process uses the db-dir, `DISK_FULL`, or the
+ * errors of the HTTP server such as `PORT_IN_USE`, and leaves nothing behind.
+ */
+export async function runEngine(
+  system: System,
+  parts: NodeParts,
+  { logger, ...options }: RunOptions = {},
+): Promise<CairnNode> {
+  const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
+  const settings = { ...options, parts, logger: logger ?? pino({ level: "silent" }) };
+  const node = new RunningNode(system, directory, settings);
+  try {
+    await node.open();
+  } catch (error) {
+    await directory.release();
+    return notStarted(error);
+  }
+  return node.api;
+}
+
+/** A running node continues by itself once there is space, but a node that could not start has ended. */
+function notStarted(error: unknown): never {
+  if (!isCairnError(error, "DISK_FULL")) throw error;
+  throw new CairnError("DISK_FULL", `The node did not start. ${error.message}`, {
+    hint: "Free some space, and start the node again. Existing data is kept.",
+    cause: error,
+  });
+}
+
+/** A node without its reads and submissions, which `api` adds. */
+class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
+  /** The node as HTTP and embedding programs use it. */
+  readonly api: CairnNode;
+
+  readonly id: string;
+  readonly version = VERSION;
+  readonly ready: Promise<void>;
+  readonly #system: System;
+  readonly #directory: IndexDirectory;
+  readonly #serve: NodeParts["serve"];
+  /** The log for lines about requests, which are not part of the activity. */
+  readonly #requestLogger: Logger;
+  readonly #logger: Logger;
+  readonly #activity = new RecentActivity();
+  readonly #resources: ResourceUse;
+  readonly #logs: LogOverviews;
+  readonly #life: NodeLife;
+  readonly #appends: NodeAppends;
+  readonly #reads: NodeReads;
+  readonly #reporting: NodeReporting;
+  #http: NodeServer | undefined;
+  readonly #directors = new Set<Director>();
+  #resolveReady: () => void = () => {};
+  #rejectReady: (error: Error) => void = () => {};
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    system: System,
+    directory: IndexDirectory,
+    {
+      parts,
+      logger: requestLogger,
+      stall = {},
+      onEvent,
+      compareEveryMs,
+    }: RunOptions & { readonly parts: NodeParts; readonly logger: Logger },
+  ) {
+    this.id = system.nodeId;
+    this.#system = system;
+    this.#directory = directory;
+    this.#serve = parts.serve;
+    this.#requestLogger = requestLogger;
+    this.#resources = new ResourceUse(system.dbDir);
+    this.#logs = new LogOverviews(system);
+    const logger = this.#activity.tap(requestLogger);
+    this.#logger = logger;
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    // A rejection that no caller awaits must not end the process.
+    this.ready.catch(() => {});
+    const metrics = parts.measure(system, (source, error) =>
+      logger.warn({ source, err: error }, "a source of metrics failed; /metrics is served without it"),
+    );
+    const observation = new NodeObservation(metrics, logger, onEvent);
+    this.#life = new NodeLife({
+      system,
+      directory,
+      logger,
+      observation,
+      comparePast: async (other) => await this.#reporting.comparePast(other),
+      onOpened: (log) => this.#reporting.opened(log),
+      onReady: () => this.#becomeReady(),
+    });
+    this.#appends = new NodeAppends(this.#life, system.http?.maxBody ?? Number.POSITIVE_INFINITY);
+    this.#reads = new NodeReads(this.#life, system, (timeoutMs) => this.#appends.barrier(timeoutMs));
+    this.api = Object.assign(this, this.#reads, { submit: this.#appends.submit });
+    const status = async (): Promise<NodeStatus> => await this.status();
+    this.#reporting = new NodeReporting({
+      system,
+      directory,
+      life: this.#life,
+      logger,
+      status,
+      retryRefused: (quietMs) => this.#appends.retryRefused(quietMs),
+      compareEveryMs,
+      stall,
+    });
+  }
+
+  async open(): Promise<void> {
+    const { http } = this.#system;
+    // A killed process may have left an unfinished rebuild behind.
+    await this.#directory.sweep("rebuild");
+    if (http !== undefined) {
+      this.#http = await this.#serve(this.api, http, {
+        logger: this.#logger,
+        requestLogger: this.#requestLogger,
+        closeTimeoutMs: HTTP_STOP_MS,
+        onAnswered: (request) => {
+          this.#life.observation.metrics.onRequest(request);
+          if (request.kind !== undefined) this.#resources.note(request.kind, request);
+        },
+      });
+      this.#logger.info({ url: this.#http.url }, "listening");
+    }
+    this.#reporting.start();
+    this.#life.start();
+  }
+
+  get url(): string | undefined {
+    return this.#http?.url;
+  }
+
+  get phase(): Phase {
+    return this.#life.reportedPhase;
+  }
+
+  async metrics(): Promise<string> {
+    return await this.#life.observation.metrics.text({
+      phase: this.phase,
+      status: async () => await this.status(),
+      queues: async () =>
+        this.#life.index === undefined ? [] : (await this.#reads.queues({ stale: true })).queues,
+    });
+  }
+
+  async status(): Promise<NodeStatus> {
+    const resources = await this.#resources.current();
+    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system, resources);
+  }
+
+  readonly cluster: NodeApi["cluster"] = ({ timeoutMs = DEFAULT_CLUSTER_WAIT_MS } = {}) =>
+    this.#reporting.cluster.status(timeoutMs);
+  readonly activity: NodeApi["activity"] = ({ limit = DEFAULT_PAGE_ITEMS } = {}) =>
+    Promise.resolve(this.#activity.newest(limit));
+  readonly log: NodeApi["log"] = async () => await this.#logs.of(this.#life.log, await this.status());
+
+  async checkpoints(): Promise<readonly ListedCheckpoint[]> {
+    const { checkpointer, kvProvider } = this.#system;
+    const logId = this.#life.identity?.id;
+    const { storeAhead } = this.#life.services?.checkpointer?.status() ?? {};
+    const { checkpoints } = await listRetained({
+      store: allStores(this.#system)[0] ?? requireStore(this.#system),
+      // A node without a checkpointer removes nothing.
+      own:
+        checkpointer === undefined || logId === undefined
+          ? undefined
+          : { logId, policy: checkpointer.retentionPolicy, storeNow: systemClock.now() + (storeAhead ?? 0) },
+      format: { index: INDEX_VERSION, kv: kvProvider.format },
+    });
+    return checkpoints.map(listedCheckpoint);
+  }
+
+  checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
+    requireStore(this.#system);
+    const checkpointer = this.#life.services?.checkpointer;
+    if (checkpointer === undefined) throw notReady(this.#life, { isRead: false });
+    const { begun, done } = checkpointer.checkpointNow();
+    return { begun, done: done.then(checkpointResult) };
+  }
+
+  async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
+    const store = requireStore(this.#system);
+    const upkeep = this.#life.services?.upkeep;
+    if (upkeep === undefined) throw notReady(this.#life, { isRead: false });
+    return await upkeep.verify(store, name);
+  }
+
+  direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
+    if (this.#closing !== undefined) throw notReady(this.#life, { isRead: false });
+    const director = directQueue(queueAccess(this.api), queue, {
+      as: `${this.id}-${randomUUID()}`,
+      ...options,
+    });
+    this.#directors.add(director);
+    const forget = (): boolean => this.#directors.delete(director);
+    director.done.then(forget, forget);
+    return director;
+  }
+
+  #becomeReady(): void {
+    this.#reporting.joined();
+    this.#resolveReady();
+    const { policies } = this.#system;
+    const isReadOnly = this.#life.log?.backup !== undefined;
+    if (policies !== undefined) void proposePolicies(this.api, policies, this.#logger, { isReadOnly });
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  /** Continues to serve for a while, so that load balancers stop using the node before it disappears. */
+  async #drain(): Promise<void> {
+    const { drainMs = 0 } = this.#system.http ?? {};
+    if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
+    this.#life.drain();
+    this.#http.drain();
+    this.#logger.info(
+      { drainMs },
+      "the node is draining: it reports that it is not ready, but still responds to requests",
+    );
+    await wait(drainMs);
+  }
+
+  async #close(): Promise<void> {
+    await Promise.allSettled([...this.#directors].map((director) => director.stop()));
+    await this.#drain();
+    const stopped = new CairnError("NOT_READY", "The node is stopping.", "Send the request to another node.");
+    this.#rejectReady(stopped);
+    // This must happen before the HTTP server closes, because closing waits for responses in progress, and the response
+    // to a watch never ends by itself.
+    this.#life.beginStop(stopped);
+    // Transactions that were just submitted are usually indexed within moments. Longer waits are aborted.
+    const cancel = startTimer(INDEX_WAIT_AT_STOP_MS, () => this.#life.position.fail(stopped));
+    await this.#http?.close();
+    cancel();
+    this.#life.position.fail(stopped);
+    await this.#reporting.close();
+    await this.#life.stop();
+    await closeStores(this.#system);
+    await this.#directory.release();
+    this.#logger.info("stopped");
+  }
+}

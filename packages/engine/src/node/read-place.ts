@@ -1,0 +1,125 @@
+import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import { DEFAULT_WAIT_MS, type ReadOptions } from "../api/node-api.ts";
+import type { AsOf } from "../index/read/documents.ts";
+import { isoTime } from "@cairn/text";
+import type { NodeLife } from "./node-life.ts";
+
+/** Determines which transaction an index must contain for a read, and waits for it. */
+export class ReadPlace {
+  readonly #life: NodeLife;
+  readonly #barrier: (timeoutMs: number) => Promise<TxId>;
+
+  /** `barrier` returns the transaction for which a linearizable read must wait (see NodeAppends). */
+  constructor(life: NodeLife, barrier: (timeoutMs: number) => Promise<TxId>) {
+    this.#life = life;
+    this.#barrier = barrier;
+  }
+
+  /**
+   * Waits until the index contains everything that a read with these options must include. Throws `TX_TIMEOUT` after
+   * `timeoutMs`. Throws `REQUEST_INVALID` if the options contradict each other, or as soon as the log confirms that
+   * `asOf` is in the future. Throws `LOG_READ_ONLY` if the log is a backup that may not cover `asOf` yet.
+   */
+  async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
+    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
+    const limit = new Deadline(timeoutMs);
+    const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
+    const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, limit, { stale, latest, minTx });
+    await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
+  }
+
+  /** After half the time limit, queries the end of the log, so that the error can say whether `txId` exists. */
+  async #wait(txId: TxId, limit: Deadline): Promise<void> {
+    const { position } = this.#life;
+    try {
+      return await position.reached(txId, limit.leftMs / 2);
+    } catch (error) {
+      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
+    }
+    const end = this.#end(limit.leftMs);
+    try {
+      await position.reached(txId, limit.leftMs);
+    } catch (error) {
+      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
+      const known = await withTimeout(end, 0);
+      throw late(txId, limit.limitMs, position.txId, known === TIMED_OUT ? undefined : known, error);
+    }
+  }
+
+  /**
+   * Returns the last transaction that a read as of `asOf` needs: the log's last one if the index ends earlier in time,
+   * because the result could change with the transactions that this node does not have yet.
+   */
+  async #lastBy(
+    asOf: AsOf,
+    limit: Deadline,
+    { stale, latest, minTx }: { stale: boolean; latest: TxId | undefined; minTx: TxId },
+  ): Promise<TxId> {
+    if ("txId" in asOf) {
+      // The node waits for `minTx` even if the log does not seem to contain it, because the responding server may lag
+      // behind.
+      if (asOf.txId > Math.max(minTx, this.#life.position.txId))
+        refuseFuture(asOf.txId, latest ?? (await this.#end(limit.leftMs)));
+      return asOf.txId;
+    }
+    if (stale) return 0;
+    if (latest !== undefined) return latest;
+    const { log, index } = this.#life;
+    if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
+    if (log.backup !== undefined) throw notKnownYet(asOf.time, index.state.time);
+    const bounds = await withTimeout(log.bounds(), limit.leftMs);
+    if (bounds === TIMED_OUT) {
+      throw new CairnError(
+        "TX_TIMEOUT",
+        `The log did not report its transactions up to the requested time within ${limit.limitMs} ms.`,
+        "Use a transaction id instead of the time, or read the node's current state with stale=true.",
+      );
+    }
+    return bounds.last + index.state.log.offset;
+  }
+
+  /** Returns the last transaction that a linearizable read must include. */
+  async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
+    if (!stale) return await this.#barrier(timeoutMs);
+    throw new CairnError(
+      "REQUEST_INVALID",
+      "A read cannot be both linearizable and stale.",
+      "Omit stale=true to read everything that was acknowledged before, or omit linearizable=true to read the node's current state.",
+    );
+  }
+
+  /** Returns the log's last transaction; undefined if the log does not respond in time. */
+  async #end(timeoutMs: number): Promise<TxId | undefined> {
+    const { log, index } = this.#life;
+    if (log === undefined || index === undefined) return undefined;
+    const bounds = await withTimeout(log.bounds(), timeoutMs).catch((): typeof TIMED_OUT => TIMED_OUT);
+    return bounds === TIMED_OUT ? undefined : bounds.last + index.state.log.offset;
+  }
+}
+
+/** Names the total waiting time and, if known, the log's last transaction. It has the hint of `cause`. */
+function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: CairnError): CairnError {
+  const has = end !== undefined && end >= txId ? "the log contains it and ends at" : "the log ends at";
+  const ends = end === undefined ? "" : `, ${has} ${end}`;
+  const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
+  return new CairnError("TX_TIMEOUT", message, { hint: cause.hint, cause });
+}
+
+/** Returns the error for a read as of a time that the backup may not fully cover yet. */
+function notKnownYet(time: string, known: number): CairnError {
+  return new CairnError(
+    "LOG_READ_ONLY",
+    `The state as of ${time} is not known yet: this node reads its log from a backup whose newest transaction is of ${isoTime(known)}.`,
+    "Use an earlier time or a transaction id, use a node that has access to the log itself, or read the node's current state with stale=true.",
+  );
+}
+
+function refuseFuture(txId: TxId, end: TxId | undefined): void {
+  if (end === undefined || txId <= end) return;
+  throw new CairnError(
+    "REQUEST_INVALID",
+    `Transaction ${txId} does not exist yet: the log ends at ${end}.`,
+    `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
+  );
+}

@@ -1,0 +1,213 @@
+import {
+  type Checkpointer,
+  type CheckpointerEvent,
+  type CheckpointStore,
+  startCheckpointer,
+} from "@cairn/checkpoint";
+import type { System } from "../api/system.ts";
+import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
+import { LogBackup } from "../backup/write/log-backup.ts";
+import { EarlierLogs } from "../backup/earlier-logs.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
+import type { EarlierEnd } from "../backup/write/expire-segments.ts";
+import { SegmentReads } from "../backup/write/segment-reads.ts";
+import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
+import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
+import { type ComparePast, hasSamePast } from "../checkpoints/compare-past.ts";
+import { indexSource, replayTime } from "../checkpoints/index-source.ts";
+import { type RepeatedWork, withTimeout } from "@cairn/kv";
+import { logOffset } from "../index/rows/index-state.ts";
+import type { IndexDirectory } from "../db-dir/index-directory.ts";
+import type { JoinedIndex } from "../join/join-index.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { Logger } from "pino";
+import { logFailure } from "../observe/failures.ts";
+import type { ReplayRate } from "../replay/replay-rate.ts";
+import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
+import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
+import { usableCheckpoint } from "../upkeep/trim-floor.ts";
+import { startScrub } from "../upkeep/scrub-index.ts";
+import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
+import { indexChanges } from "../watch/watch-source.ts";
+import type { NodeObservation } from "./node-observation.ts";
+
+/** What the services of a ready node need. */
+export interface ServiceParts extends JoinedIndex {
+  readonly system: System;
+  readonly directory: IndexDirectory;
+  readonly logger: Logger;
+  readonly observation: NodeObservation;
+  readonly log: TxLog;
+  /** The log combined with its backups. */
+  readonly history: LogHistory;
+  readonly rate: ReplayRate;
+  readonly doubts: CheckpointDoubts;
+  readonly comparePast: ComparePast;
+  /** Reports an error that occurred while the index was in use. */
+  readonly suspect: (error: unknown) => void;
+}
+
+/** The time within which uploads in progress may end before they are aborted. A node must stop within 10 s. */
+const CHECKPOINTER_STOP_MS = 5_000;
+/** How long other work with stores may take to end once it was aborted: a store may never respond. */
+const STORE_WORK_STOP_MS = 5_000;
+
+const LEFT: FeedEnd = {
+  reason: "not-ready",
+  message:
+    "The node is closing its index. Reopen the watch after this transaction, at another node or when this one is ready.",
+};
+
+/** The services that a ready node runs until it leaves its index. */
+export class ReadyServices {
+  readonly checkpointer: Checkpointer | undefined;
+  readonly upkeep: NodeUpkeep;
+  readonly watches: WatchFeed;
+  readonly logBackup: LogBackup | undefined;
+  readonly #purge: EvictionUpkeep;
+  readonly #scrub: RepeatedWork | undefined;
+
+  constructor(parts: ServiceParts) {
+    const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
+    const { events } = observation;
+    this.#purge = new EvictionUpkeep({ index, logger, suspect });
+    this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
+    this.watches = new WatchFeed(indexChanges(index, suspect), {
+      ...observation.metrics.watches,
+      failed: (error) => logFailure(logger, "error", error, "All watches end here."),
+    });
+    const onJudged = (name: string, whole: boolean): void => {
+      doubts.judged(name, whole);
+      if (!whole) this.checkpointer?.lookNow();
+    };
+    const { id: logId } = index.state.log;
+    const reads = new SegmentReads();
+    const backup = startLogBackup(parts, reads);
+    this.logBackup = backup;
+    const readBackup = backup === undefined ? undefined : (signal: AbortSignal) => backup.readAll(signal);
+    const drill = { stagingDir: directory.layout.staging, onJudged, readBackup };
+    this.upkeep = new NodeUpkeep({ system, log, logId, logger, events, reads, ...drill });
+    this.#scrub = startScrub({ index, every: system.scrubEvery, events, logger, suspect });
+  }
+
+  /**
+   * Stops the services and waits until none reads the index, the log or the staging folder, except those waiting for a
+   * silent store, which are aborted and end once it responds. If `save` is true, a last checkpoint is saved.
+   */
+  async stop({ save }: { readonly save: boolean }): Promise<void> {
+    this.watches.end(LEFT);
+    await Promise.all([
+      // The purge is told to stop before the checkpointer, so that the last capture does not wait for it.
+      this.#purge.stop(),
+      this.checkpointer?.stop({ timeoutMs: CHECKPOINTER_STOP_MS, save }),
+      withTimeout(Promise.all([this.upkeep.stop(), this.logBackup?.stop()]), STORE_WORK_STOP_MS),
+      this.#scrub?.stop(),
+    ]);
+  }
+}
+
+function startCheckpointing(
+  { system, log, history, index, logger, observation, rate, doubts, comparePast, suspect }: ServiceParts,
+  purge: () => Promise<void>,
+): Checkpointer | undefined {
+  const { checkpointer: options, nodeId, kvProvider } = system;
+  if (options === undefined) return undefined;
+  const ofIndex = indexSource({
+    node: nodeId,
+    provider: kvProvider,
+    index,
+    log,
+    purge,
+    onError: suspect,
+  });
+  const source = {
+    ...ofIndex,
+    agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
+    isDamaged: (name: string): boolean => doubts.isDamaged(name),
+    replayTimeMs: replayTime(index, history, rate),
+  };
+  return startCheckpointer({ source, options, onEvent: checkpointerListener(observation.events, logger) });
+}
+
+/**
+ * Returns a listener that reports a checkpointer's events as tasks of the node and logs the checkpointer's warnings.
+ */
+function checkpointerListener(events: EventDispatcher, logger: Logger): (event: CheckpointerEvent) => void {
+  let round: WorkRun<"checkpoint"> | undefined;
+  let sweep: WorkRun<"sweep"> | undefined;
+  return (event) => {
+    switch (event.type) {
+      case "begun":
+        round = events.begin("checkpoint");
+        break;
+      case "taken": {
+        const { name, manifest } = event.checkpoint;
+        round?.moved(manifest.archive.bytes);
+        round?.ended({ outcome: "saved", checkpoint: checkpointSummary({ ...manifest, name }) });
+        break;
+      }
+      case "skipped":
+        round?.ended({ outcome: event.reason, because: event.because });
+        break;
+      case "failed":
+        round?.moved(event.bytes);
+        round?.failed(event.error);
+        break;
+      case "sweep-begun":
+        sweep = events.begin("sweep");
+        break;
+      case "swept": {
+        const { removed, failed } = event;
+        sweep?.moved(removed.reduce((sum, { bytes }) => sum + bytes, 0));
+        const left = failed.map(({ name, error: { code, message } }) => ({ name, code, message }));
+        sweep?.ended({ outcome: "swept", removed, failed: left });
+        break;
+      }
+      case "sweep-failed":
+        sweep?.failed(event.error);
+        break;
+      case "warning":
+        logger.warn({ about: event.about, hint: event.hint }, event.message);
+        break;
+    }
+  };
+}
+
+/** Finds, in the log's store, the earlier logs that a log continues. They never change, so they are read once. */
+function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
+  let known: readonly EarlierEnd[] | undefined;
+  return async () => (known ??= await new EarlierLogs([store]).ends(birth));
+}
+
+function startLogBackup(
+  { system, log, history, identity, index, logger, observation }: ServiceParts,
+  reads: SegmentReads,
+): LogBackup | undefined {
+  const { logBackup: options, checkpointer, nodeId, kvProvider } = system;
+  if (options === undefined || checkpointer === undefined) return undefined;
+  const { id, name } = identity;
+  const { store } = checkpointer;
+  const backup = new LogBackup({
+    store,
+    log,
+    of: { id, name, offset: logOffset(identity, index.state) },
+    node: nodeId,
+    checksumAt: (txId) => index.checksumAt(txId),
+    options,
+    reads,
+    verifiedUpTo: async () => {
+      const found = await usableCheckpoint(
+        "oldest",
+        { log: history, stores: [store], kvFormat: kvProvider.format },
+        identity,
+      );
+      return "position" in found ? found.checkpoint.txId : undefined;
+    },
+    earlier: earlierEnds(store, identity),
+    onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
+    events: observation.events,
+  });
+  backup.start();
+  return backup;
+}

@@ -1,0 +1,114 @@
+import { type Clock, systemClock, type RepeatedWork, repeatEvery } from "@cairn/kv";
+import type { NodeStatus, Phase } from "@cairn/client";
+
+/** The progress of a node at one instant. `mark` changes with any progress. */
+export interface Movement {
+  readonly phase: Phase;
+  readonly txId: number;
+  readonly mark: string;
+  /** True if all known work is done: then a stall begins only when a check finds more. Defaults to false. */
+  readonly isCaughtUp?: boolean;
+}
+
+/** A node that has made no progress for too long, as shown in /status. */
+export type Stall = NonNullable<NodeStatus["stalled"]>;
+
+/** The resource for which a stalled node is waiting, as a word and as the end of a sentence. */
+export interface WaitingFor {
+  readonly what: Stall["waitingFor"];
+  readonly text: string;
+}
+
+/** The functions with which a {@link StallWatch} observes and reports. */
+export interface StallWatchOptions {
+  /** Returns the current progress; undefined if no progress is expected. */
+  readonly look: () => Movement | undefined;
+  /** Called only after too much time without progress. Returns undefined if the node has nothing to do. */
+  readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
+  /** Called when a stall begins, and when the node makes progress again or has nothing to do. */
+  readonly onChange: () => void;
+  /** Called when a check fails. Checks continue nevertheless. */
+  readonly onError: (error: unknown) => void;
+  /** The time without progress that counts as a stall (ms). Defaults to 30,000. */
+  readonly afterMs?: number;
+  /** The clock. Its `now` must not jump when the machine's time is corrected. */
+  readonly clock?: Clock;
+}
+
+/** The default of `afterMs`, which applies in every phase. */
+const STALLED_AFTER_MS = 30_000;
+const LOOKS_PER_LIMIT = 10;
+
+/** A clock that measures the time since the process started. Corrections of the machine's time do not affect it. */
+const steadyClock: Clock = { ...systemClock, now: () => performance.now() };
+
+/** Reports stalls, but never aborts anything, because only the waiting code can know whether waiting is futile. */
+export class StallWatch {
+  readonly #options: StallWatchOptions;
+  readonly #clock: Clock;
+  readonly #afterMs: number;
+  #looking: RepeatedWork | undefined;
+  #mark: string | undefined;
+  #since: number;
+  #suspected = false;
+  #stall: Omit<Stall, "forMs"> | undefined;
+
+  constructor(options: StallWatchOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? steadyClock;
+    this.#afterMs = options.afterMs ?? STALLED_AFTER_MS;
+    this.#since = this.#clock.now();
+  }
+
+  /** Begins the periodic checks. Must be called only once. */
+  start(): void {
+    this.#since = this.#clock.now();
+    const every = this.#afterMs / LOOKS_PER_LIMIT;
+    this.#looking = repeatEvery(this.#clock, every, () => this.#lookOnce(), this.#options.onError);
+  }
+
+  /** Returns the current stall; null if the node makes progress. */
+  get stalled(): Stall | null {
+    // There may have been progress since the last check.
+    if (this.#stall === undefined || this.#options.look()?.mark !== this.#mark) return null;
+    return { ...this.#stall, forMs: Math.round(this.#clock.now() - this.#since) };
+  }
+
+  /** Stops the checks, and waits for a check in progress. */
+  async stop(): Promise<void> {
+    await this.#looking?.stop();
+  }
+
+  async #lookOnce(): Promise<void> {
+    const movement = this.#options.look();
+    if (movement === undefined || movement.mark !== this.#mark) return this.#moved(movement?.mark);
+    if (this.#clock.now() - this.#since < this.#afterMs) return;
+    const waitingFor = await this.#options.explain(movement);
+    if (this.#options.look()?.mark !== this.#mark) return;
+    if (waitingFor === undefined) return this.#moved(this.#mark);
+    // A single check could coincide with a brief outage of the log, on a node that had nothing to do until then.
+    if (!this.#suspected) {
+      this.#suspected = true;
+      if (movement.isCaughtUp === true) this.#since = this.#clock.now();
+      return;
+    }
+    const known = this.#stall;
+    this.#stall = this.#describe(movement, waitingFor);
+    if (known === undefined) this.#options.onChange();
+  }
+
+  #moved(mark: string | undefined): void {
+    const wasStalled = this.#stall !== undefined;
+    this.#stall = undefined;
+    this.#suspected = false;
+    this.#mark = mark;
+    this.#since = this.#clock.now();
+    if (wasStalled) this.#options.onChange();
+  }
+
+  #describe({ phase, txId }: Movement, { what, text }: WaitingFor): Omit<Stall, "forMs"> {
+    const since = new Date(systemClock.now() - Math.round(this.#clock.now() - this.#since)).toISOString();
+    const message = `The node is ${phase} at transaction ${txId} and is waiting for ${text}.`;
+    return { phase, txId, since: this.#stall?.since ?? since, waitingFor: what, message };
+  }
+}

@@ -1,0 +1,148 @@
+import { DAMAGE_CODES } from "@cairn/checkpoint";
+import { systemClock, type CairnError, type ErrorCode } from "@cairn/kv";
+import type { Logger } from "pino";
+import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
+
+/** The interval at which a lasting failure of the backup is logged again (ms). */
+const REMIND_MS = 3_600_000;
+
+export function eventLog(logger: Logger, now: () => number = systemClock.now): NodeEventListener {
+  const backup = new BackupLines(logger, now);
+  return (event) => {
+    if (event.stage === "begun") logBegun(logger, event);
+    else if (event.stage === "failed")
+      logFailed(logger, event, event.work === "backup" && !backup.countFailure(event.error));
+    else {
+      if (event.work === "backup") backup.ended(event);
+      logEnded(logger, event);
+    }
+  };
+}
+
+/** Determines which of the looks at the log's backup are logged: the first success, failures and recoveries. */
+class BackupLines {
+  readonly #logger: Logger;
+  readonly #now: () => number;
+  #works = false;
+  #failing: { code: ErrorCode; count: number; loggedAt: number } | undefined;
+
+  constructor(logger: Logger, now: () => number) {
+    this.#logger = logger;
+    this.#now = now;
+  }
+
+  ended({ outcome, covered }: { readonly outcome: string; readonly covered: unknown }): void {
+    const failures = this.#failing?.count;
+    // A look shows that the backup works if it wrote a segment or, after a failure, if it succeeded at all.
+    if (this.#works || (outcome !== "written" && failures === undefined)) return;
+    this.#logger.info({ covered, ...(failures === undefined ? {} : { failures }) }, "the log is backed up");
+    this.#works = true;
+    this.#failing = undefined;
+  }
+
+  /** Returns true if it must be logged: the first one with this code, or long after the last line. */
+  countFailure({ code }: CairnError): boolean {
+    const last = this.#failing;
+    const failures = (last?.count ?? 0) + 1;
+    this.#works = false;
+    const isRepeated = last?.code === code && this.#now() - last.loggedAt < REMIND_MS;
+    this.#failing = { code, count: failures, loggedAt: isRepeated ? last.loggedAt : this.#now() };
+    if (!isRepeated && last !== undefined) this.#logger.warn({ failures }, "the log is still not backed up");
+    return !isRepeated;
+  }
+}
+
+/**
+ * How the beginning and failure of tasks are logged. A failed sweep follows a saved checkpoint; a failed restore is
+ * also logged by the node, with its next step.
+ */
+const LINES = {
+  checkpoint: ["looking at the checkpoint store", "checkpoint failed", "error"],
+  restore: ["searching for a checkpoint to restore", "restoring failed", "debug"],
+  sweep: ["sweeping old checkpoints", "sweeping old checkpoints failed", "warn"],
+  verification: ["verifying a checkpoint", "verifying the checkpoint failed", "error"],
+  scrub: [
+    "comparing the tables of the index with their checksums",
+    "comparing the tables of the index with their checksums failed",
+    "error",
+  ],
+  backup: ["backing up the log", "backing up the log failed", "warn"],
+  trim: ["checking whether the log can be trimmed", "trimming the log failed", "error"],
+} as const satisfies Record<Work, readonly [begun: string, failed: string, level: keyof Logger]>;
+
+function logBegun(logger: Logger, { work, run }: WorkBegun): void {
+  // Most tasks begin periodically and find nothing to do, and the event that ends a task contains its result.
+  logger.debug({ run }, LINES[work][0]);
+}
+
+function logFailed(
+  logger: Logger,
+  { work, run, durationMs: ms, bytes, error }: WorkFailed,
+  isRepeated: boolean,
+): void {
+  const { code, hint, cause } = error;
+  const level = isRepeated ? "debug" : levelOf(work, code);
+  const unexpected = code === "INTERNAL" ? { err: cause } : {};
+  logger[level]({ run, code, hint, ms, bytes, ...unexpected }, `${LINES[work][1]}: ${error.message}`);
+}
+
+function levelOf(work: Work, code: ErrorCode): "debug" | "info" | "warn" | "error" {
+  if (code !== "NOT_READY") return LINES[work][2];
+  // A scrub is always in progress, so a stopping node always aborts one.
+  return work === "scrub" ? "debug" : "info";
+}
+
+function logEnded(logger: Logger, event: WorkEnded): void {
+  const { run, durationMs: ms, bytes, outcome } = event;
+  const fields = { run, outcome, ms, bytes };
+  switch (event.work) {
+    case "checkpoint": {
+      if (event.outcome !== "saved") {
+        logger.debug(fields, `no checkpoint: ${event.because}`);
+        break;
+      }
+      const { name, txId } = event.checkpoint;
+      logger.info({ name, txId, ...fields }, "checkpoint saved");
+      break;
+    }
+    case "restore": {
+      for (const { name, store, code, message } of event.skipped) {
+        // Damage needs attention, whereas skipping other checkpoints is normal.
+        const level = DAMAGE_CODES.has(code) ? "warn" : "info";
+        logger[level]({ name, store, code, run }, `checkpoint skipped: ${message}`);
+      }
+      const skipped = event.skipped.length;
+      if (event.outcome === "none") logger.debug({ skipped, ...fields }, "no checkpoint to restore");
+      else logger.info({ name: event.name, txId: event.txId, skipped, ...fields }, "checkpoint restored");
+      break;
+    }
+    case "sweep": {
+      const { removed, failed } = event;
+      logger[failed.length > 0 ? "warn" : "debug"]({ removed, failed, ...fields }, "old checkpoints swept");
+      break;
+    }
+    case "verification": {
+      const { name, digest } = event.verified;
+      logger.info({ name, digest, ...fields }, "checkpoint verified");
+      break;
+    }
+    case "scrub": {
+      // While the index has no tables, the result is not worth logging.
+      logger[bytes > 0 ? "info" : "debug"](fields, "the tables of the index are intact");
+      break;
+    }
+    case "backup": {
+      for (const segment of event.written) logger.debug({ run, ...segment }, "log segment written");
+      for (const segment of event.merged) logger.debug({ run, ...segment }, "log segments merged");
+      const { removed, covered } = event;
+      logger.debug({ removed, covered, ...fields }, "log backed up");
+      break;
+    }
+    case "trim": {
+      const { first, upTo, because } = event;
+      const level = event.outcome === "trimmed" ? "info" : "debug";
+      logger[level]({ first, upTo, because, ...fields }, `log ${level === "info" ? "" : "not "}trimmed`);
+      break;
+    }
+  }
+}

@@ -1,0 +1,348 @@
+import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { BackupLog } from "../backup/backup-log.ts";
+import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
+import { followHistory, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
+import { type Candidates, listCandidates, type CandidateCheckpoint } from "../checkpoints/candidates.ts";
+import { emptyState, logOffset } from "../index/rows/index-state.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { TxRange } from "../backup/segments/segment-name.ts";
+import { isoTime } from "@cairn/text";
+import { beginningOf } from "./fold-log.ts";
+import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histories.ts";
+
+/** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
+export type PastPoint = { readonly txId: TxId } | { readonly time: number };
+
+export interface PastOptions {
+  /** The stores of checkpoints and backups. */
+  readonly stores: readonly CheckpointStore[];
+  readonly kvFormat: string;
+  readonly logId: string;
+  /** The log itself, if it can be read. */
+  readonly log?: TxLog | undefined;
+  /** The point. Defaults to the last transaction that can be reached. */
+  readonly at?: PastPoint | undefined;
+  /** Checkpoints that turned out to be unusable when an earlier plan was carried out, with the reasons. */
+  readonly found?: ReadonlyMap<string, CairnError>;
+  /** The checkpoints in the stores, if they have been listed. */
+  readonly candidates?: Candidates;
+  readonly signal: AbortSignal;
+}
+
+/** The plan for building an index as of a point in the past. */
+export interface PastPlan {
+  /** The last transaction of the index. */
+  readonly txId: TxId;
+  /** True if `txId` is the requested transaction. If not, neither a backup nor the log has those between the two. */
+  readonly exact: boolean;
+  /** The checkpoint with which to begin; undefined if the index begins empty. */
+  readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
+  /** The source of the transactions after the checkpoint; undefined if there are none, or if none can be read. */
+  readonly history: LogHistory | undefined;
+  readonly source: "log" | "backup" | undefined;
+  /** The location of the backup, if it is read. */
+  readonly backupIn: string | undefined;
+  /** The number and the total size of the backup's segments that are read. */
+  readonly segments: { readonly count: number; readonly bytes: number };
+  /** The last known transaction, in the log, its backup or a checkpoint that is not of a lost history. */
+  readonly known: TxId;
+  /** Checkpoints of other histories up to the point that the plan lacks. Not searched if the point is a transaction. */
+  readonly others: readonly OtherHistory[];
+  /** The runs of transactions in the log or its backup, whichever reaches further; none if neither can be read. */
+  readonly covered: readonly TxRange[];
+}
+
+interface Readable {
+  readonly history: LogHistory;
+  readonly identity: LogIdentity;
+  readonly last: TxId;
+  readonly source: "log" | "backup";
+  readonly backup: FurthestBackup | undefined;
+  readonly covered: readonly TxRange[];
+}
+
+const NONE = { count: 0, bytes: 0 };
+
+/**
+ * Plans how to build an index that ends at a point in a log's history: from the newest checkpoint at or before it, and
+ * the log or its backup. If the log lost its end and the stores hold several histories, the one that continued latest
+ * counts, unless the point is a transaction that only another one contains. If the point cannot be reached exactly, the
+ * plan leads to the nearest reachable point before it. Throws `CHECKPOINT_NOT_FOUND` if no such point can be reached.
+ * Also throws the errors of logs and stores.
+ */
+export async function planPast(options: PastOptions): Promise<PastPlan> {
+  const { stores, logId, at } = options;
+  const candidates = options.candidates ?? (await listCandidates(stores, options));
+  const { usable } = candidates;
+  const readable = await findReadable(options, usable);
+  const ofLog = usable.filter(({ log }) => log.id === logId);
+  const { latest, others } = await historiesUpTo(ofLog, readable, options);
+  const lost = new Set(others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
+  const kept = ofLog.filter(({ name }) => !lost.has(name));
+  const skipped = candidates.skipped.filter((one) => one.logId === logId);
+  const ends = [
+    ...kept.map(({ txId }) => txId),
+    ...skipped.map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
+  ];
+  const known = Math.max(readable?.last ?? 0, ...ends);
+  const alone = (one: CandidateCheckpoint, exact: boolean): PastPlan => {
+    return { ...checkpointAlone(one), exact, known, others, covered: readable?.covered ?? [] };
+  };
+  if (at === undefined && latest !== undefined) return alone(latest, true);
+  const read = readable && (await planReading(readable, usable, options));
+  const reading = read && { ...read, known, others };
+  if (reading?.exact === true) return reading;
+  const before = kept.find(({ txId, txTime }) =>
+    at === undefined ? true : "txId" in at ? txId <= at.txId : Date.parse(txTime) <= at.time,
+  );
+  const isExact = at !== undefined && "txId" in at && before?.txId === at.txId;
+  if (reading !== undefined && !isExact && reading.txId >= (before?.txId ?? 0)) return reading;
+  if (before !== undefined) return alone(before, isExact);
+  throw nothingLeadsTo(options, candidates, readable?.last);
+}
+
+/** Returns the plan that consists of restoring a checkpoint. */
+export function checkpointAlone(checkpoint: NonNullable<PastPlan["checkpoint"]>): PastPlan {
+  const { txId } = checkpoint;
+  const nothingRead = {
+    history: undefined,
+    source: undefined,
+    backupIn: undefined,
+    segments: NONE,
+    covered: [],
+  };
+  return { txId, exact: true, checkpoint, known: txId, others: [], ...nothingRead };
+}
+
+/** Separates the histories of a log, as far as they compete for the requested point. */
+async function historiesUpTo(
+  checkpoints: readonly CandidateCheckpoint[],
+  readable: Readable | undefined,
+  { at, kvFormat }: PastOptions,
+): Promise<Awaited<ReturnType<typeof separateHistories<CandidateCheckpoint>>>> {
+  if (checkpoints.length === 0 || (at !== undefined && "txId" in at))
+    return { latest: undefined, others: [] };
+  const found = await separateHistories(
+    checkpoints,
+    readable === undefined
+      ? undefined
+      : {
+          txId: readable.last,
+          time: await timeAtEnd(readable.history, readable.identity.bounds.last),
+          isOther: async (one) => await isContradicted(one, readable, kvFormat),
+        },
+  );
+  const others = found.others.filter(({ time }) => at === undefined || time <= at.time);
+  return { latest: found.latest, others };
+}
+
+/** Plans to read up to the requested point or the nearest readable one before it; undefined if there is none. */
+async function planReading(
+  readable: Readable,
+  checkpoints: readonly CandidateCheckpoint[],
+  options: PastOptions,
+): Promise<Omit<PastPlan, "known" | "others"> | undefined> {
+  const found = await pointIn(readable, checkpoints, options);
+  if (found === undefined) return undefined;
+  const upTo = await endedWith(readable, found.txId, options);
+  const basis = await basisOf(upTo, checkpoints, found.txId, options);
+  if (basis === undefined) return undefined;
+  const { history, source, backup, covered } = upTo;
+  const { checkpoint } = basis;
+  const segments =
+    backup === undefined ? NONE : await segmentsRead(upTo, checkpoint?.txId ?? 0, found.txId, options);
+  const backupIn = backup?.store.location;
+  return { ...found, checkpoint, history, source, backupIn, segments, covered };
+}
+
+/** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */
+async function findReadable(
+  { stores, logId, log }: PastOptions,
+  checkpoints: readonly CandidateCheckpoint[],
+): Promise<Readable | undefined> {
+  const backup = await furthestBackup(stores, logId).catch((error: unknown) => {
+    // The log may hold everything that is needed.
+    if (log === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    return undefined;
+  });
+  const ofLog = log === undefined ? undefined : await readLogIdentity(log);
+  if (log !== undefined && ofLog?.id === logId) {
+    const offset =
+      ofLog.birth?.offset ?? backup?.offset ?? checkpoints.find((one) => one.log.id === logId)?.log.offset;
+    const last = offset === undefined ? undefined : ofLog.bounds.last + offset;
+    if (last !== undefined && last >= (backup?.last ?? 0)) {
+      const history = logWithBackup(log, stores);
+      const identity = (await readLogIdentity(history)) ?? ofLog;
+      const covered = [{ first: identity.bounds.first + (offset ?? 0), last }];
+      return { history, identity, last, source: "log", backup: undefined, covered };
+    }
+  }
+  if (backup === undefined) return undefined;
+  const history = logWithBackup(backup.log, stores);
+  const identity = await readLogIdentity(history);
+  return identity === undefined
+    ? undefined
+    : { history, identity, last: backup.last, source: "backup", backup, covered: backup.covered };
+}
+
+/** Counts the segments that are read, including those of the logs that this one continues. */
+async function segmentsRead(
+  { backup, history, identity }: Readable,
+  from: TxId,
+  upTo: TxId,
+  { stores }: PastOptions,
+): Promise<PastPlan["segments"]> {
+  let { count, bytes } = backup?.segments(from, upTo) ?? NONE;
+  for (const { logId, last } of (await history.earlier?.ends(identity.birth)) ?? []) {
+    if (last <= from) break;
+    const read = (await furthestBackup(stores, logId))?.segments(from, Math.min(last, upTo)) ?? NONE;
+    count += read.count;
+    bytes += read.bytes;
+  }
+  return { count, bytes };
+}
+
+/** Returns a view of a backup that ends with a transaction, so that a hole after it does not matter. */
+async function endedWith(readable: Readable, txId: TxId, { stores }: PastOptions): Promise<Readable> {
+  const { backup, identity, covered } = readable;
+  if (backup === undefined || !covered.some(({ first }) => first <= txId)) return readable;
+  const ended = new BackupLog({ store: backup.store, logId: identity.id, endsWith: txId });
+  const history = logWithBackup(ended, stores);
+  const ofHistory = await readLogIdentity(history);
+  return ofHistory === undefined ? readable : { ...readable, history, identity: ofHistory };
+}
+
+/** Returns the requested transaction, or the nearest readable one before it; undefined if there is none. */
+async function pointIn(
+  readable: Readable,
+  checkpoints: readonly CandidateCheckpoint[],
+  { at, kvFormat, signal }: PastOptions,
+): Promise<{ readonly txId: TxId; readonly exact: boolean } | undefined> {
+  const { history, identity, last, source } = readable;
+  if (at === undefined) return { txId: last, exact: true };
+  if ("txId" in at) {
+    const txId = nearestIn(readable, at.txId);
+    return txId === undefined ? undefined : { txId, exact: txId === at.txId };
+  }
+  let state = await beginningOf(history, identity);
+  for (const one of checkpoints) {
+    if (Date.parse(one.txTime) > at.time || !(await isAccepted(one, readable, kvFormat))) continue;
+    const { log, txId, anchor } = one;
+    state = { ...emptyState(identity), log, txId, sha256: anchor.sha256 };
+    break;
+  }
+  if (state === undefined) return undefined;
+  const begin = state.txId;
+  let { txId } = state;
+  // A transaction's time is the latest time of any message up to it, so the first message after the requested time ends
+  // the search.
+  if (txId < last) {
+    const offset = logOffset(identity, state);
+    reading: for await (const messages of followHistory(history, identity, state, {
+      signal,
+      upTo: last - offset,
+    })) {
+      for (const { time } of messages) {
+        if (time > at.time) {
+          const isNone = txId === begin && !checkpoints.some((one) => one.txId === begin);
+          return isNone ? undefined : { txId, exact: true };
+        }
+        txId += 1;
+        if (txId >= last) break reading;
+      }
+    }
+    signal.throwIfAborted();
+  }
+  // The log itself may contain transactions that are not in the backup yet.
+  return { txId, exact: source === "log" };
+}
+
+/** Returns the last readable transaction up to `txId`; undefined if there is none. */
+function nearestIn({ covered, backup }: Readable, txId: TxId): TxId | undefined {
+  // The backup of an earlier log may hold the transaction.
+  if (backup !== undefined && txId <= backup.offset) return txId;
+  const run = covered.findLast(({ first }) => first <= txId);
+  // A checkpoint may end before the first run, at or before the transaction.
+  return run === undefined ? txId : Math.min(run.last, txId);
+}
+
+/** Returns the checkpoint from which an index at `txId` can be built (none if from empty); undefined if it cannot. */
+async function basisOf(
+  readable: Readable,
+  checkpoints: readonly CandidateCheckpoint[],
+  txId: TxId,
+  { kvFormat }: PastOptions,
+): Promise<{ readonly checkpoint: CandidateCheckpoint | undefined } | undefined> {
+  const { history, identity, backup } = readable;
+  const from = backup === undefined ? 0 : beginningOfRun(backup, txId);
+  for (const one of checkpoints) {
+    if (one.txId > txId || (one.log.id === identity.id && one.txId < from)) continue;
+    if (await isAccepted(one, readable, kvFormat)) return { checkpoint: one };
+  }
+  const isWhole = backup === undefined || txId <= backup.offset || from === backup.offset + 1;
+  const empty = isWhole ? await beginningOf(history, identity) : undefined;
+  return empty === undefined ? undefined : { checkpoint: undefined };
+}
+
+/** Returns from where a backup holds everything up to `txId`: 0 if that is in an earlier log, infinity if not held. */
+function beginningOfRun({ covered, offset }: FurthestBackup, txId: TxId): TxId {
+  if (txId <= offset) return 0;
+  const run = covered.find(({ first, last }) => first <= txId && txId <= last);
+  return run?.first ?? Number.POSITIVE_INFINITY;
+}
+
+async function isAccepted(
+  one: CandidateCheckpoint,
+  { history, identity }: Readable,
+  kvFormat: string,
+): Promise<boolean> {
+  try {
+    return (await acceptManifest({ ...one, files: [] }, kvFormat, history, identity)) === true;
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT")) return false;
+    throw error;
+  }
+}
+
+/** Returns whether a log or its backup holds a different message than a checkpoint at the checkpoint's end. */
+async function isContradicted(
+  one: CandidateCheckpoint,
+  { history, identity }: Readable,
+  kvFormat: string,
+): Promise<boolean> {
+  try {
+    const judged = await acceptManifest({ ...one, files: [] }, kvFormat, history, identity);
+    return judged !== true && judged.code === "LOG_REGRESSED";
+  } catch (error) {
+    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_REGRESSED")) return false;
+    throw error;
+  }
+}
+
+function nothingLeadsTo(
+  { stores, at, logId }: PastOptions,
+  { usable, skipped }: Candidates,
+  last: TxId | undefined,
+): CairnError {
+  const where = stores.map(({ location }) => location).join(" or ");
+  const point =
+    at === undefined ? "" : ` that leads to ${"txId" in at ? `transaction ${at.txId}` : isoTime(at.time)}`;
+  const oldest = usable.findLast(({ log }) => log.id === logId);
+  const hint =
+    oldest !== undefined
+      ? `Choose a later point: the oldest checkpoint is ${oldest.name}, which ends with transaction ${oldest.txId} at ${oldest.txTime}.`
+      : last !== undefined
+        ? `Run cairn log backup status, which shows where the complete part of the log backup begins. It ends at transaction ${last}.`
+        : skipped.length > 0
+          ? `Find out with cairn checkpoint verify why these checkpoints cannot be used: ${skipped.map(({ name, error }) => `${name} (${error.code})`).join(", ")}.`
+          : "Check the store: cairn checkpoint list and cairn log backup status show its content.";
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `There is no usable checkpoint or log backup in ${where}${point}.`,
+    hint,
+  );
+}

@@ -1,0 +1,114 @@
+import type { EntryOptions, Revision } from "@cairn/client";
+import { splitKey } from "@cairn/client/protocol";
+import { MAX_SHARDS } from "../policies/policy-problems.ts";
+import { bucketProblem, keyProblem } from "@cairn/text";
+
+/** An operation on a queue as the log contains it. The document of an enqueued entry is on its own line. */
+export type QueueOperation =
+  | readonly [op: "claim" | "drain", queue: string, shard: number, options: { readonly as: string }]
+  | readonly [op: "renew" | "release" | "retire", queue: string, shard: number, hold: Revision | EntryOptions]
+  | readonly [op: "enqueue", queue: string, name: string]
+  | readonly [op: "move", queue: string, key: string, toShard: number, hold: Revision | EntryOptions];
+
+/** The maximum size of the name of a director or drainer, in bytes of UTF-8. */
+export const MAX_AS_BYTES = 256;
+
+/** The number of parts of each operation, including its name. */
+const PARTS: ReadonlyMap<unknown, number> = new Map(
+  Object.entries({ claim: 4, renew: 4, release: 4, enqueue: 4, drain: 4, move: 5, retire: 4 }),
+);
+
+/** Returns whether a name is that of an operation on a queue. */
+export function isQueueOperation(name: unknown): name is QueueOperation[0] {
+  return PARTS.has(name);
+}
+
+/**
+ * Returns the reason why an operation with such a name is invalid, except for its document; undefined if it is valid.
+ * In the log, an enqueue has no document. The wording is part of the index version.
+ */
+export function queueOperationProblem(op: readonly unknown[], isLogged: boolean): string | undefined {
+  const [name, queue, shardOrKey, third, fourth] = op;
+  const parts = (PARTS.get(name) ?? 0) - (isLogged && name === "enqueue" ? 1 : 0);
+  if (op.length !== parts) return `${String(name)} has ${parts} parts, this one has ${op.length}`;
+  const queueIssue = bucketProblem(queue);
+  if (queueIssue !== undefined) return queueIssue;
+  switch (name) {
+    case "enqueue":
+      return typeof shardOrKey === "string" ? keyProblem("0", shardOrKey) : "the name of an entry is text";
+    case "move":
+      return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? holdProblem(fourth);
+    case "claim":
+    case "drain":
+      return shardProblem(shardOrKey) ?? optionsProblem(third);
+    default:
+      return shardProblem(shardOrKey) ?? holdProblem(third);
+  }
+}
+
+/** Returns the reason why the last part of a put or a delete is invalid. */
+export function entryOptionsProblem(options: unknown): string | undefined {
+  if (isMapOf(options, "epoch", "as")) return holdProblem(options);
+  if (!isMapOf(options, "epoch")) return 'the last part of a write is {"epoch": number} if there is one';
+  return epochProblem(options["epoch"]);
+}
+
+/** Returns what an operation contains as an epoch or a hold as a hold. */
+export function asHold(hold: Revision | EntryOptions): EntryOptions {
+  return typeof hold === "number" ? { epoch: hold } : hold;
+}
+
+/** A thing that an operation on a queue changes, and that only one operation of a transaction may change. */
+export interface QueueWrite {
+  /** A text that no key of another bucket equals. */
+  readonly id: string;
+  readonly shown: string;
+}
+
+/** Returns what a valid operation on a queue changes. */
+export function queueWrite(op: readonly [name: QueueOperation[0], ...rest: unknown[]]): QueueWrite {
+  const [name, queue, target] = op as readonly [QueueOperation[0], string, string | number];
+  if (name === "move") return { id: `${queue}/${target}`, shown: `${queue} ${target}` };
+  if (name === "enqueue") return { id: `${queue}//${target}`, shown: `${queue} ${target}` };
+  return { id: `${queue}/${target}/`, shown: `${queue} shard ${target}` };
+}
+
+function movedKeyProblem(key: unknown): string | undefined {
+  if (typeof key !== "string" || !key.includes("/")) return "the key of an entry is text: shard/name";
+  const { namespace, name } = splitKey(key);
+  return keyProblem(namespace, name);
+}
+
+function shardProblem(shard: unknown): string | undefined {
+  const isShard = Number.isSafeInteger(shard) && (shard as number) >= 0 && (shard as number) < MAX_SHARDS;
+  return isShard ? undefined : `a shard is a whole number from 0 to ${MAX_SHARDS - 1}`;
+}
+
+/** A hold is an epoch, or a map of an epoch and the name of the holder. */
+function holdProblem(hold: unknown): string | undefined {
+  if (!isMapOf(hold, "epoch", "as")) return epochProblem(hold);
+  return epochProblem(hold["epoch"]) ?? asProblem(hold["as"]);
+}
+
+function epochProblem(epoch: unknown): string | undefined {
+  return Number.isSafeInteger(epoch) && (epoch as number) > 0
+    ? undefined
+    : "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard";
+}
+
+function optionsProblem(options: unknown): string | undefined {
+  return isMapOf(options, "as") ? asProblem(options["as"]) : 'the last part is {"as": name}';
+}
+
+function asProblem(as: unknown): string | undefined {
+  if (typeof as !== "string" || as.length === 0 || Buffer.byteLength(as) > MAX_AS_BYTES) {
+    return `"as" is text of 1 to ${MAX_AS_BYTES} bytes`;
+  }
+  return as.isWellFormed() ? undefined : '"as" must be valid Unicode';
+}
+
+/** Returns whether a value is a map with these names and no other. */
+function isMapOf(value: unknown, ...names: readonly string[]): value is Record<string, unknown> {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return false;
+  return Object.keys(value).length === names.length && names.every((name) => Object.hasOwn(value, name));
+}

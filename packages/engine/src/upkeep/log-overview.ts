@@ -1,0 +1,60 @@
+import { timeoutSignal } from "@cairn/client/protocol";
+import type { LogOverview, NodeStatus } from "@cairn/client";
+import { isCairnError, SharedResults } from "@cairn/kv";
+import type { System } from "../api/system.ts";
+import { SegmentReads } from "../backup/write/segment-reads.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { planTrim } from "./plan-trim.ts";
+
+/** How long a plan is returned again, because making one reads the checkpoint store (ms). */
+const KEEP_MS = 30_000;
+/** How long one plan may read segments of the backup (ms). The next one continues where it stopped. */
+const READ_MS = 30_000;
+
+/** Describes a node's log, and plans how far it may be trimmed. */
+export class LogOverviews {
+  readonly #system: Pick<System, "checkpointer" | "restoreFrom" | "trim" | "kvProvider">;
+  readonly #plans = new SharedResults<LogOverview["trim"]>(KEEP_MS);
+  readonly #reads = new SegmentReads();
+
+  constructor(system: Pick<System, "checkpointer" | "restoreFrom" | "trim" | "kvProvider">) {
+    this.#system = system;
+  }
+
+  /** Returns the overview of `log`, which is undefined until it is open. Throws as {@link planTrim} does. */
+  async of(log: TxLog | undefined, { log: status }: Pick<NodeStatus, "log">): Promise<LogOverview> {
+    const { name, id, location = null, firstTxId, lastTxId } = status;
+    const isTrimmable = log?.trim !== undefined && this.#system.checkpointer !== undefined;
+    const trim =
+      isTrimmable && id !== null && firstTxId !== null
+        ? await this.#plans.get(id, async () => await this.#plan(log, firstTxId))
+        : null;
+    return { name, id, location, firstTxId, lastTxId, trim };
+  }
+
+  async #plan(log: TxLog, firstTxId: number): Promise<LogOverview["trim"]> {
+    const { trim, kvProvider } = this.#system;
+    try {
+      const { first, upTo, because, checkpoint } = await planTrim({
+        log,
+        stores: restoreStores(this.#system),
+        kvFormat: kvProvider.format,
+        keep: trim?.keep,
+        reads: this.#reads,
+        signal: timeoutSignal(READ_MS),
+      });
+      const last = upTo === first ? null : firstTxId + upTo - first - 1;
+      return {
+        automatic: trim !== undefined,
+        upTo: last,
+        because,
+        checkpoint: last === null ? null : (checkpoint?.name ?? null),
+      };
+    } catch (error) {
+      // The log was deleted in the meantime.
+      if (isCairnError(error, "NOT_FOUND")) return null;
+      throw error;
+    }
+  }
+}

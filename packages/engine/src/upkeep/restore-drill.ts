@@ -1,0 +1,183 @@
+import {
+  type CheckpointStore,
+  firstLookDelay,
+  listCheckpoints,
+  nextLookDelay,
+  readVerification,
+  retryDelay,
+} from "@cairn/checkpoint";
+import {
+  type Clock,
+  CairnError,
+  isCairnError,
+  type KvProvider,
+  jittered,
+  type RepeatedWork,
+  repeatWork,
+} from "@cairn/kv";
+import type { VerifiedSummary } from "@cairn/client";
+import type { EventDispatcher } from "../observe/event-dispatcher.ts";
+import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { isDamage } from "../observe/failures.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
+
+export type LastVerified = VerifiedSummary;
+
+/** The dependencies for verifying checkpoints of a node's log. */
+export interface VerifierParts {
+  readonly store: CheckpointStore;
+  readonly logId: string;
+  /** A checkpoint that the log does not continue cannot be the newest one. */
+  readonly log?: TxLog;
+  readonly provider: KvProvider;
+  readonly stagingDir: string;
+  readonly node: string;
+  readonly events: EventDispatcher;
+  /** Called with whether the checkpoint can be restored, unless something else prevented the verification. */
+  readonly onJudged?: ((name: string, whole: boolean) => void) | undefined;
+}
+
+export interface DrillOptions extends VerifierParts {
+  /** The approximate interval at which the cluster verifies a checkpoint, in milliseconds. */
+  readonly every: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Called after this node has verified a checkpoint, to read the other files that a restore may need. */
+  readonly afterwards?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /** Called with the newest mark, whether a look found it or this node wrote it. */
+  readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/** The time until the next look if there is no checkpoint yet, as a fraction of `every`. */
+const NO_CHECKPOINT_PART = 0.1;
+/** The tolerated difference between clocks. Some stores report their time in whole seconds. */
+const CLOCK_TOLERANCE_MS = 2_000;
+
+/**
+ * Ensures that the cluster verifies the log's newest checkpoint about once per period. Each node looks at the store at
+ * a random instant, and verifies only if no mark is younger than the period.
+ */
+export function startRestoreDrill(options: DrillOptions): RepeatedWork {
+  const { every, clock, random } = options;
+  let failures = 0;
+  const times = {
+    firstDelay: firstLookDelay(every, random()),
+    // An unreachable store may recover soon, whereas a checkpoint that cannot be restored remains unusable and is
+    // expensive to read again.
+    retryDelay: (error: unknown) => {
+      const isTransient = isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "LOG_UNREACHABLE");
+      failures = isTransient ? failures + 1 : 0;
+      return isTransient ? retryDelay(every, failures, random()) : jittered(every, random);
+    },
+  };
+  const work = async (signal: AbortSignal): Promise<number> => {
+    const delay = await drill(options, signal);
+    failures = 0;
+    return delay;
+  };
+  return repeatWork(clock, times, work, options.onError);
+}
+
+/** Verifies and marks the checkpoint `name`, or the log's newest if `name` is undefined. Throws the errors of {@link verifyCheckpoint}. */
+export async function verifyForNode(
+  parts: VerifierParts,
+  name: string | undefined,
+  signal: AbortSignal,
+): Promise<LastVerified> {
+  const { store, provider, stagingDir, node, events, log } = parts;
+  // A mistyped name is the caller's mistake. If it were reported as a failed drill, it would raise an alert.
+  if (name !== undefined && !(await isListed(store, name))) throw checkpointNotFound(store, name);
+  const chosen = name ?? (await look(parts)).newest;
+  if (chosen === undefined) {
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `There is no checkpoint of this log in ${store.location}.`,
+      "Save a checkpoint with cairn checkpoint create once the log has a transaction.",
+    );
+  }
+  return await events.observe("verification", async (run) => {
+    const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);
+    const which = { store, name: chosen, provider, stagingDir, node, log, signal };
+    try {
+      const { manifest, digest, verification } = await verifyCheckpoint({ ...which, onProgress });
+      parts.onJudged?.(chosen, true);
+      const verified = {
+        name: chosen,
+        txId: manifest.txId,
+        verifiedAt: verification.verifiedAt,
+        node,
+        digest,
+      };
+      run.ended({ outcome: "verified", verified });
+      return verified;
+    } catch (error) {
+      if (isDamage(error)) parts.onJudged?.(chosen, false);
+      // Readers of /status did not choose the checkpoint.
+      if (!isCairnError(error) || error.message.includes(chosen)) throw error;
+      throw new CairnError(error.code, `${chosen}: ${error.message}`, { hint: error.hint, cause: error });
+    }
+  });
+}
+
+async function isListed(store: CheckpointStore, name: string): Promise<boolean> {
+  const { checkpoints, skipped } = await listCheckpoints(store);
+  return [...checkpoints, ...skipped].some((one) => one.name === name);
+}
+
+async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {
+  const { store, every } = options;
+  const { newest, last } = await look(options);
+  const storeNow = await store.now();
+  const age = last === undefined ? Infinity : storeNow - Date.parse(last.verifiedAt);
+  // A mark with a time in the future is ignored, because waiting for that time would suspend all drills.
+  const isDue = age >= every * 0.9 || age < -CLOCK_TOLERANCE_MS;
+  if (last !== undefined) options.onVerified(last, false);
+  // The first checkpoint of a log will be saved soon.
+  if (newest === undefined) return every * NO_CHECKPOINT_PART;
+  if (!isDue && last !== undefined) return nextDelay(options, last, storeNow);
+  const mine = await verifyForNode(options, newest, signal);
+  options.onVerified(mine, true);
+  await options.afterwards?.(signal);
+  return nextDelay(options, mine, Date.parse(mine.verifiedAt));
+}
+
+/** Returns the newest checkpoint of the log that this node can restore, and the newest mark of any checkpoint. */
+async function look({ store, logId, log: txLog, provider }: VerifierParts): Promise<{
+  newest: string | undefined;
+  last: LastVerified | undefined;
+}> {
+  const { checkpoints } = await listCheckpoints(store);
+  const own = checkpoints.filter(
+    ({ log, format }) => log.id === logId && format.index === INDEX_VERSION && format.kv === provider.format,
+  );
+  let last: LastVerified | undefined;
+  for (const listing of own) {
+    const { name, txId, verified } = listing;
+    const mark = verified ? await readVerification(store, name, listing) : undefined;
+    if (mark === undefined || (last !== undefined && last.verifiedAt >= mark.verifiedAt)) continue;
+    last = { name, txId, verifiedAt: mark.verifiedAt, node: mark.node, digest: mark.digest };
+  }
+  for (const { name, anchor, log } of own) {
+    const position = anchor.txId - log.offset;
+    const problem =
+      txLog === undefined ? undefined : await checkAnchor(txLog, { position, sha256: anchor.sha256 });
+    if (problem === undefined || problem.code === "LOG_TRIMMED") return { newest: name, last };
+  }
+  return { newest: undefined, last };
+}
+
+function nextDelay(
+  { every, random }: DrillOptions,
+  last: LastVerified | undefined,
+  storeNow: number,
+): number {
+  return nextLookDelay({
+    approxFrequency: every,
+    newestTakenAt: last === undefined ? undefined : Date.parse(last.verifiedAt),
+    storeNow,
+    random: random(),
+  });
+}

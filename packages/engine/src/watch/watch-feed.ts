@@ -1,0 +1,237 @@
+import { startTimer, type CairnError } from "@cairn/kv";
+import { setImmediate as yieldToEventLoop } from "node:timers/promises";
+import type { TxId } from "@cairn/client";
+import { asCairnError } from "../observe/failures.ts";
+import type { ChangesPage } from "../index/read/transaction-changes.ts";
+import { isoTime } from "@cairn/text";
+import { pauseAfter } from "./fair-reads.ts";
+import { type RecentBounds, RecentPast } from "./recent-past.ts";
+import { type QueueBounds, Subscription } from "./subscription.ts";
+import { type CutoffReason } from "./watch-event.ts";
+import { WatchCompactedError } from "../index/read/watch-compacted.ts";
+import { type WatchFilter, WatchRouter } from "./watch-router.ts";
+import type { WatchSource } from "./watch-source.ts";
+
+export interface FeedBounds extends RecentBounds {
+  readonly queue: QueueBounds;
+  /** The bounds of one read. */
+  readonly pageTransactions: number;
+  readonly pageBytes: number;
+}
+
+/** Even 1,000 stalled watchers together hold about the bytes of one queue: they share the same recent past. */
+export const FEED_BOUNDS: FeedBounds = {
+  queue: { bytes: 4 * 1024 * 1024, batches: 4_096 },
+  recentTransactions: 8_192,
+  recentBytes: 4 * 1024 * 1024,
+  recentPageBytes: 64 * 1024,
+  pageTransactions: 1_000,
+  pageBytes: 1024 * 1024,
+};
+
+/** A listener for events of a feed's watches. */
+export interface FeedListener {
+  opened(): void;
+  closed(): void;
+  cutOff(reason: CutoffReason): void;
+  /** Reports the error that ended the feed. */
+  failed(error: CairnError): void;
+}
+
+export interface FeedEnd {
+  readonly reason: CutoffReason;
+  readonly message: string;
+}
+
+/** A transaction up to which everything was published or delivered, and its time; null if that is unknown. */
+export interface WatchedPosition {
+  readonly txId: TxId;
+  readonly txTime: string | null;
+}
+
+/** Reads rows once for all watchers, after they are indexed and without delaying that. Reads none without watchers. */
+export class WatchFeed {
+  readonly source: WatchSource;
+  readonly listener: FeedListener;
+  readonly #bounds: FeedBounds;
+  readonly #router = new WatchRouter();
+  /** The watchers that are waiting for a transaction that has not been indexed yet. */
+  readonly #arrivals = new Set<() => void>();
+  /** The recent changes, up to `#position`. */
+  readonly #recent: RecentPast;
+  /** The last transaction that was published to subscribers. */
+  #position: WatchedPosition = { txId: 0, txTime: null };
+  /** True while pages are being read and published. Only then is the recent past known. */
+  #running = false;
+  #wake: (() => void) | undefined;
+  #end: FeedEnd | undefined;
+
+  constructor(source: WatchSource, listener: FeedListener, bounds: FeedBounds = FEED_BOUNDS) {
+    this.source = source;
+    this.listener = listener;
+    this.#bounds = bounds;
+    this.#recent = new RecentPast(bounds);
+  }
+
+  /** The reason why the feed ended; undefined until then. */
+  get ended(): FeedEnd | undefined {
+    return this.#end;
+  }
+
+  get position(): WatchedPosition {
+    return this.#position;
+  }
+
+  /** The number of subscribers. Watchers that are still reading the past are not included. */
+  get watchers(): number {
+    return this.#router.size;
+  }
+
+  /** Reports that the index has advanced. This is called for each applied batch, so it does very little. */
+  advanced(): void {
+    this.#wake?.();
+    if (this.#arrivals.size > 0) for (const arrived of this.#arrivals) arrived();
+  }
+
+  /** Ends all watches. Events that have already been published are still delivered. */
+  end(end: FeedEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    this.#wake?.();
+    for (const subscription of this.#router.subscriptions()) subscription.wake();
+    for (const arrived of this.#arrivals) arrived();
+  }
+
+  /** Waits until the index contains `txId`, the feed has ended, `signal` is aborted, or `ms` have passed. */
+  async arrival(txId: TxId, ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const isOver = (): boolean =>
+      this.source.position.txId >= txId || this.#end !== undefined || signal?.aborted === true;
+    if (isOver()) return;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        cancel();
+        this.#arrivals.delete(arrived);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      const arrived = (): void => {
+        if (isOver()) done();
+      };
+      const cancel = startTimer(ms, done);
+      this.#arrivals.add(arrived);
+      signal?.addEventListener("abort", done);
+    });
+  }
+
+  /**
+   * Subscribes to everything after `after`, which must not be beyond the index. Returns undefined if it is older than
+   * the recent past, or if more than a page of it follows: the caller first uses {@link recent}, or reads the past.
+   */
+  subscribe(filter: WatchFilter, after: TxId): Subscription | undefined {
+    if (!this.#running) {
+      if (!this.#canBegin(after)) return undefined;
+      this.#begin(after);
+    }
+    if (after < this.#recent.after) return undefined;
+    const { events, bytes, more } = this.#recent.page(filter, after);
+    if (more) return undefined;
+    const subscription = new Subscription(this.#bounds.queue, (closed) => this.#unsubscribe(filter, closed));
+    const { txId: upTo, txTime } = this.#position;
+    if (events.length > 0) subscription.push({ events, upTo, txTime, bytes });
+    this.#router.add(filter, subscription);
+    return subscription;
+  }
+
+  /** Returns a page after `after` if more than one is kept. A watcher of pages has no queue: it is never too slow. */
+  recent(filter: WatchFilter, after: TxId): ChangesPage | undefined {
+    if (!this.#running || after < this.#recent.after) return undefined;
+    const { events: transactions, more, ...page } = this.#recent.page(filter, after);
+    return more ? { transactions, ...page } : undefined;
+  }
+
+  /**
+   * Returns whether the feed can begin after `after`. The first watcher reads the past itself until it is close to the
+   * end, so that no later one needs to wait for the feed.
+   */
+  #canBegin(after: TxId): boolean {
+    return this.source.position.txId - after <= this.#bounds.pageTransactions;
+  }
+
+  #begin(after: TxId): void {
+    this.#recent.forget(after);
+    this.#position = { txId: after, txTime: null };
+    this.#running = true;
+    void this.#run().catch((error: unknown) => {
+      const known = asCairnError(error);
+      this.listener.failed(known);
+      this.end({ reason: "not-ready", message: known.message });
+    });
+  }
+
+  #unsubscribe(filter: WatchFilter, subscription: Subscription): void {
+    this.#router.remove(filter, subscription);
+    if (this.#router.size === 0) this.#wake?.();
+  }
+
+  async #run(): Promise<void> {
+    // The feed yields first, so that the caller that began it can subscribe.
+    await yieldToEventLoop();
+    try {
+      while (this.#end === undefined && this.#router.size > 0) {
+        if (this.source.position.txId <= this.#position.txId) {
+          await new Promise<void>((resolve) => (this.#wake = resolve));
+          this.#wake = undefined;
+          continue;
+        }
+        const page = await this.#next();
+        if (page === undefined) break;
+        await this.#publish(page);
+      }
+    } finally {
+      this.#running = false;
+      this.#recent.forget(this.#position.txId);
+    }
+    if (this.#end !== undefined) return;
+    // The next changes were removed. Each watcher finds out whether that affects it, and restarts the feed if not.
+    for (const subscription of this.#router.subscriptions()) subscription.lose("reread");
+  }
+
+  /** Reads the next page; undefined if its changes were removed. */
+  async #next(): Promise<ChangesPage | undefined> {
+    const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
+    try {
+      return await this.source.newest({ after: this.#position.txId, maxTransactions, maxBytes });
+    } catch (error) {
+      if (error instanceof WatchCompactedError) return undefined;
+      throw error;
+    }
+  }
+
+  async #publish(page: ChangesPage): Promise<void> {
+    // Nothing may be published from an index that the node has left.
+    if (this.#end !== undefined) return;
+    const begunAt = performance.now();
+    this.#position = { txId: page.upTo, txTime: page.txTime };
+    this.#remember(page);
+    this.#router.publish(page);
+    // Watchers can write their events before the feed continues.
+    await yieldToEventLoop();
+    await pauseAfter(performance.now() - begunAt);
+  }
+
+  #remember({ transactions, upTo }: ChangesPage): void {
+    if (!transactions.some(({ changes }) => changes.some(({ op }) => op === "evict"))) {
+      this.#recent.add(transactions);
+      return;
+    }
+    // Evicted content must no longer be delivered, not even to watchers that have not read earlier changes yet.
+    this.#recent.forget(upTo);
+    for (const subscription of this.#router.subscriptions())
+      if (subscription.waiting > 0) subscription.lose("reread");
+  }
+}
+
+/** Returns the last transaction of an index. Its time is null if the index has no transaction. */
+export function endOfSource({ position: { txId, time } }: WatchSource): WatchedPosition {
+  return { txId, txTime: txId === 0 ? null : isoTime(time) };
+}

@@ -1,0 +1,130 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { systemClock, CairnError } from "@cairn/kv";
+import { BackupLog } from "../../src/backup/backup-log.ts";
+import { lookAtBackup } from "../../src/backup/write/backup-look.ts";
+import { logWithBackup } from "../../src/backup/log-with-backup.ts";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { describeTxLog, type TxLogHarness } from "../../testing/tx-log-suite.ts";
+import { noMemory } from "@cairn/test-support/nodes/backup-scene";
+
+type Reading = Pick<TxLog, "id" | "exists" | "bounds" | "fetch" | "read" | "close">;
+
+/** Returns a log that is backed up after each message, before `append` returns, and is read by `reading`. */
+function backedUp(
+  log: TxLog,
+  store: CheckpointStore,
+  reading: (logId: string) => Reading,
+  afterLook: () => Promise<void>,
+): TxLog {
+  const memory = noMemory();
+  let reader: Reading | undefined;
+  let looked: Promise<void> = Promise.resolve();
+  let asked = 0;
+  let isClosed = false;
+  const opened = async (): Promise<Reading> => {
+    if (isClosed) throw new CairnError("LOG_UNREACHABLE", "It was closed.");
+    reader ??= reading((await log.id()) ?? "none");
+    return reader;
+  };
+  const look = async (): Promise<void> => {
+    await lookAtBackup({
+      store,
+      log,
+      of: { id: (await log.id()) ?? "", name: log.name, offset: 0 },
+      node: "a",
+      codec: "gzip",
+      every: 60_000,
+      forced: true,
+      memory,
+      clock: systemClock,
+      signal: new AbortController().signal,
+    });
+    await afterLook();
+  };
+  /** Looks run one after another. Each covers all requests that were made since the previous one. */
+  const backUp = async (): Promise<void> => {
+    asked += 1;
+    const mine = asked;
+    const before = looked;
+    looked = (async () => {
+      await before;
+      if (asked === mine) await look();
+    })();
+    let last;
+    do {
+      last = looked;
+      await last;
+    } while (last !== looked);
+  };
+  return {
+    name: log.name,
+    maxPayload: log.maxPayload,
+    id: () => log.id(),
+    exists: async () =>
+      (await log.id()) === undefined ? await log.exists() : await (await opened()).exists(),
+    async create(birthRecord) {
+      await log.create(birthRecord);
+      await backUp();
+    },
+    async append(payload, options) {
+      const appended = await log.append(payload, options);
+      await backUp();
+      return appended;
+    },
+    async bounds() {
+      return (await log.id()) === undefined ? await log.bounds() : await (await opened()).bounds();
+    },
+    async fetch(position) {
+      return await (await opened()).fetch(position);
+    },
+    async *read(from, options) {
+      yield* (await opened()).read(from, options);
+    },
+    async close() {
+      isClosed = true;
+      await reader?.close();
+      await log.close();
+    },
+  };
+}
+
+async function harness(
+  reading: (log: TxLog, store: CheckpointStore, logId: string) => Reading,
+  afterLook: (log: TxLog) => Promise<void>,
+): Promise<TxLogHarness> {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-backup-log-"));
+  return {
+    async open() {
+      const log = await openEmbeddedTxLog({ path: path.join(folder, "log") });
+      const store = filesystemStore({ path: path.join(folder, "store") });
+      return backedUp(
+        log,
+        store,
+        (logId) => reading(log, store, logId),
+        () => afterLook(log),
+      );
+    },
+    close: () => rm(folder, { recursive: true }),
+  };
+}
+
+describeTxLog("an embedded log, read from its backup,", () =>
+  harness(
+    (_log, store, logId) => new BackupLog({ store, logId, pollMs: 5 }),
+    async () => undefined,
+  ),
+);
+
+describeTxLog("an embedded log that is trimmed up to its last message, together with its backup,", () =>
+  harness(
+    (log, store) => logWithBackup(log, [store]),
+    async (log) => {
+      const { last } = await log.bounds();
+      await log.trim?.(last);
+    },
+  ),
+);

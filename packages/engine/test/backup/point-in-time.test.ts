@@ -1,0 +1,236 @@
+// @module-tag nats
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { filesystemStore } from "@cairn/checkpoint";
+import { levelProvider } from "@cairn/kv";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Transaction } from "@cairn/client";
+import { IndexStore } from "../../src/index/index-store.ts";
+import { emptyState } from "../../src/index/rows/index-state.ts";
+import { readLogIdentity } from "../../src/log/log-identity.ts";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
+import type { CairnNode } from "../../src/node/node.ts";
+import { foldLog } from "../../src/replay/fold-log.ts";
+import { restoreIndex } from "../../src/replay/restored-index.ts";
+import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+import { BACKED_UP, backedUp, done, run } from "@cairn/test-support/nodes/recovery-scene";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
+
+const POINTS = Number(process.env["CAIRN_SOAK_ROUNDS"] ?? 50);
+/** The number of restored points, and of transactions in the history from which they are drawn. */
+const HISTORIES: readonly (readonly [number, number, string[]])[] = [
+  [4, 120, []],
+  [POINTS, 600, ["rest/slow"]],
+];
+
+describe("an index restored as of a point in the past", () => {
+  let scene: ClusterScene;
+  let folder: string;
+  beforeEach(async () => {
+    scene = await ClusterScene.open();
+    folder = await mkdtemp(path.join(tmpdir(), "cairn-past-"));
+  });
+  afterEach(async () => {
+    await scene.close();
+    await rm(folder, { recursive: true });
+  });
+
+  const store = () => filesystemStore({ path: path.join(scene.folder, "checkpoints") });
+
+  /** Returns the digests at transactions, in ascending order, of an index built from the log alone. */
+  async function digestsFromLog(wanted: readonly number[]): Promise<Map<number, string>> {
+    const digests = new Map<number, string>();
+    const log = await openNatsTxLog({ servers: [scene.nats.url] });
+    const identity = await readLogIdentity(log);
+    if (identity === undefined) throw new Error("there is no log");
+    const kv = await levelProvider().open(path.join(folder, "from-log"));
+    const index = await IndexStore.open(kv, emptyState(identity));
+    const { signal } = new AbortController();
+    for (const upTo of wanted) {
+      await foldLog({ index, log, identity, upTo, signal });
+      digests.set(upTo, (await index.digest())?.digest ?? "");
+    }
+    await index.close();
+    await log.close();
+    return digests;
+  }
+
+  describe.each(HISTORIES)("(%i points of %i transactions)", (points, transactions, tags) => {
+    it("has the digest of an index built from the log", { tags, timeout: 600_000 }, async () => {
+      const node = await scene.ready("a", { parts: BACKED_UP });
+      const last = await writeHistory(node, transactions);
+      await backedUp(node, last);
+      const drawn = new Set<number>();
+      while (drawn.size < points) drawn.add(2 + Math.floor(Math.random() * (last - 1)));
+      const wanted = [...drawn].toSorted((x, y) => x - y);
+      const expected = await digestsFromLog(wanted);
+      const found = new Map<number, string>();
+      for (const txId of wanted) {
+        const past = await restoreIndex({
+          store: store(),
+          dir: path.join(folder, `at-${txId}`),
+          at: { txId },
+        });
+        expect(past).toMatchObject({ txId, exact: true });
+        found.set(txId, past.digest);
+        await past.close();
+      }
+      expect(found).toEqual(expected);
+      expect(new Set(found.values()).size).toBe(wanted.length);
+    });
+  });
+
+  it("ends with the last transaction at or before a time, and is readable without a node or a log", async () => {
+    const node = await scene.ready("a", { parts: BACKED_UP });
+    const first = await put(node, 0, 5, "before");
+    const outcome = await node.outcome(first);
+    const time = new Date(outcome?.txTime ?? "");
+    // A point in time lies between two transactions only if they have different times.
+    await vi.waitFor(() => expect(Date.now()).toBeGreaterThan(time.getTime()), { interval: 1 });
+    const last = await put(node, 0, 5, "after");
+    await backedUp(node, last);
+    await scene.stop(node);
+    await scene.loseLog();
+    const past = await restoreIndex({ store: store(), dir: path.join(folder, "past"), at: { time } });
+    expect(past).toMatchObject({ time: outcome?.txTime, exact: true });
+    const key = { bucket: "things", namespace: "default", name: "k4" };
+    const asOf = { time: time.toISOString() };
+    expect(await past.get(key)).toMatchObject({ json: '"before"' });
+    expect(await past.get(key, asOf)).toEqual(await past.get(key));
+    expect((await past.list({ bucket: "things" })).documents).toHaveLength(5);
+    expect((await past.history(key)).versions).toHaveLength(1);
+    await past.close();
+    // The command restores the same index, and reports beforehand what it will read.
+    const output = path.join(folder, "by-command");
+    const command = ["checkpoint", "restore", "-o", output, "--at", time.toISOString()];
+    const plan = await done(scene, ...command, "--dry-run");
+    expect(plan).toMatch(
+      /^would restore transaction 6 to .*, from an empty index, and 6 transactions from \d+ segments? of its backup \(/,
+    );
+    expect(await done(scene, ...command)).toContain(`digest ${past.digest}`);
+    expect(await done(scene, "db", "digest", output)).toContain(past.digest);
+    const beyond = await run(
+      scene,
+      "checkpoint",
+      "restore",
+      "-o",
+      path.join(folder, "none"),
+      "--at-tx",
+      "40",
+    );
+    expect(beyond).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /Transaction 40 is beyond .*: the log backup covers transactions 1 to 11\./,
+      ),
+    });
+    // A point at which the log cannot continue is refused in the same way, and the hint names a possible one.
+    const refused = await run(scene, "log", "recover", "--at-tx", "40");
+    expect(refused.stderr).toMatch(
+      /^CHECKPOINT_NOT_FOUND: .* covers transactions 1 to 11\.\n {2}hint: Use --at-tx 11 /,
+    );
+    expect(await done(scene, "log", "recover", "--at-tx", "11", "--dry-run")).toMatch(
+      /^would begin the log cairn, which continues after transaction 11: /,
+    );
+    const again = await run(scene, ...command);
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/^CONFLICT: .*not empty/) });
+  });
+
+  it("is the newest checkpoint before the point, as reported, if neither a backup nor the log leads to that point", async () => {
+    const node = await scene.ready("a");
+    const saved = await put(node, 0, 5, "before");
+    await saveCheckpoint(node);
+    const between = await put(node, 0, 5, "after");
+    const last = await put(node, 5, 6, "last");
+    await saveCheckpoint(node);
+    // The log itself also leads to that point.
+    const restore = (output: string, at: number): string[] => [
+      "checkpoint",
+      "restore",
+      "-o",
+      path.join(folder, output),
+      "--at-tx",
+      `${at}`,
+    ];
+    const exact = await done(scene, ...restore("exact", between - 1));
+    expect(exact).toMatch(
+      new RegExp(`^restored transaction ${between - 1} .* and 4 transactions from the log; digest `),
+    );
+    await scene.stop(node);
+    await scene.loseLog();
+    const near = await run(scene, ...restore("near", between));
+    const notice = `checkpoint before transaction ${between}: it ends with transaction ${saved}`;
+    expect(near).toMatchObject({ code: 0, stderr: expect.stringContaining(notice) });
+    expect(near.stdout).toContain(`(transaction ${saved})`);
+    const json = await done(scene, ...restore("json", between), "--json");
+    expect(JSON.parse(json)).toMatchObject({ txId: saved, exact: false });
+    const dir = path.join(folder, "past");
+    const past = await restoreIndex({ store: store(), dir, at: { txId: between } });
+    expect(past).toMatchObject({ txId: saved, exact: false });
+    await past.close();
+    // It is unknown whether a transaction after the end of every source ever existed.
+    const beyond = await run(scene, ...restore("beyond", last + 1));
+    expect(beyond).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        new RegExp(`^CHECKPOINT_NOT_FOUND: .* ends with transaction ${last}\\.\n {2}hint: --at-tx ${last} `),
+      ),
+    });
+    expect(await done(scene, ...restore("last", last))).toContain(`(transaction ${last})`);
+    const none = restoreIndex({ store: store(), dir: path.join(folder, "none"), at: { txId: last + 1 } });
+    await expect(none).rejects.toMatchObject({ code: "CHECKPOINT_NOT_FOUND" });
+  });
+});
+
+/**
+ * Writes a history in which documents expire and are evicted and policies change, and saves three checkpoints in
+ * between.
+ */
+async function writeHistory(node: CairnNode, transactions: number): Promise<number> {
+  let last = 0;
+  for (let n = 0; n < transactions; n += 1) {
+    ({ txId: last } = await node.submit(transaction(n)));
+    if (n % (transactions / 3) === transactions / 6) {
+      await node.await(last);
+      await saveCheckpoint(node);
+    }
+  }
+  await node.await(last);
+  return last;
+}
+
+function transaction(n: number): Transaction {
+  const key = `default/k${n % 40}`;
+  if (n % 97 === 50) {
+    const after = n % 2 === 0 ? "PT0.3S" : "PT0.5S";
+    return {
+      ops: [
+        [
+          "configure",
+          { indexes: { things: ["n"] }, expire: { brief: { after } }, history: { things: { keep: 3 } } },
+        ],
+      ],
+    };
+  }
+  if (n % 31 === 7) return { ops: [["evict", "things", key]] };
+  if (n % 23 === 5)
+    return {
+      ops: [
+        ["match", "things", key, 1],
+        ["put", "things", key, { never: n }],
+      ],
+    };
+  if (n % 17 === 3) return { ops: [["delete", "things", key]] };
+  if (n % 11 === 2)
+    return {
+      ops: [["event", { type: "Normal", reason: "Seen", bucket: "things", object: key, message: `${n}` }]],
+    };
+  return {
+    ops: [
+      ["put", "things", key, { n: n % 5 }],
+      ["put", "brief", `default/b${n}`, n],
+    ],
+    id: `id-${n}`,
+  };
+}

@@ -1,0 +1,157 @@
+// @module-tag nats
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { faultyStore, unreachable, memoryStore } from "@cairn/checkpoint/testing";
+import { afterEach, beforeEach, expect, it, onTestFinished, vi } from "vitest";
+import { askSilent, askStatus } from "../../src/cluster/ask-cluster.ts";
+import { HeardNodes } from "../../src/cluster/peer-server.ts";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
+import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+import { statusOf } from "./responded.ts";
+
+const CHILD = fileURLToPath(new URL("../../dist/test/faults/frozen-child.js", import.meta.url));
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(() => scene.close());
+
+/** Starts the node "frozen" in a separate process. */
+async function startProcess() {
+  const dir = path.join(scene.folder, "frozen");
+  await mkdir(dir, { recursive: true });
+  const child = spawn(process.execPath, [CHILD, scene.nats.url, dir], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const exited = once(child, "exit");
+  const kill = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await exited;
+  };
+  onTestFinished(kill);
+  await once(createInterface({ input: child.stdout }), "line");
+  return { child, kill };
+}
+
+/** Waits until the node `by` has heard from `node`. */
+async function heardOf(node: string, by: string): Promise<void> {
+  const log = await openNatsTxLog({ servers: scene.nats.url });
+  onTestFinished(() => log.close());
+  const channel = log.peers;
+  if (channel === undefined) throw new Error("The log connects no nodes.");
+  const id = (await log.id()) ?? "";
+  await vi.waitFor(
+    async () => {
+      const peers = (await askStatus(channel, { timeoutMs: 300 })).filter((peer) => peer.node === by);
+      const heard = await askSilent(channel, peers, id, { timeoutMs: 1_000 });
+      expect(heard.map((one) => one.node)).toContain(node);
+    },
+    { timeout: 30_000 },
+  );
+}
+
+it(
+  "a frozen node is listed without a response and makes the command end with 3 until it continues",
+  { tags: "rest/slow" },
+  async () => {
+    const a = await scene.ready("a", { parts: { http: { host: "127.0.0.1", port: 0, maxBody: 1_000 } } });
+    await put(a, 0, 3, "x");
+    const { child } = await startProcess();
+    await heardOf("frozen", "a");
+    expect((await statusOf(scene, 2)).code).toBe(0);
+    child.kill("SIGSTOP");
+    const [frozen, frozenJson] = await Promise.all([statusOf(scene, 1), statusOf(scene, 1, "--json")]);
+    expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
+    expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no response( +unknown){4}$/m);
+    expect(frozen.stdout).toMatch(
+      /^frozen: no response; last heard from \S+ \S+ ago\. Resume or restart a node/m,
+    );
+    expect([frozen.code, frozen.stderr]).toEqual([
+      3,
+      expect.stringMatching(
+        /^NOT_READY: frozen: no response; last heard from .*\n {2}hint: Resume or restart a node/,
+      ),
+    ]);
+    expect(JSON.parse(frozenJson.stdout)).toMatchObject({
+      silent: [{ node: "frozen", forMs: expect.any(Number) }],
+    });
+    expect(await (await fetch(`${a.url}/status/cluster`)).json()).toMatchObject({
+      verdict: { state: "failing", hint: expect.stringContaining("Resume or restart a node that is frozen") },
+      nodes: [{ node: "a" }],
+      silent: [{ node: "frozen", forMs: expect.any(Number) }],
+    });
+    child.kill("SIGCONT");
+    await vi.waitFor(async () => {
+      const seen = (await (await fetch(`${a.url}/status/cluster`)).json()) as object;
+      expect(seen).toMatchObject({ nodes: [{ node: "a" }, { node: "frozen" }], silent: [] });
+    });
+    await vi.waitFor(async () => expect((await statusOf(scene, 2)).code).toBe(0));
+  },
+);
+
+it(
+  "a killed node is reported as missing until it is started again, and a stopped one is not",
+  { tags: "rest/slow" },
+  async () => {
+    await put(await scene.ready("a"), 0, 3, "x");
+    const b = await scene.ready("b");
+    const { kill } = await startProcess();
+    await heardOf("b", "a");
+    await heardOf("frozen", "a");
+    await kill();
+    await scene.stop(b);
+    const killed = await statusOf(scene, 1);
+    expect([killed.code, killed.stderr]).toEqual([
+      3,
+      expect.stringMatching(/^NOT_READY: frozen: no response; last heard from /),
+    ]);
+    await startProcess();
+    expect(await statusOf(scene, 2)).toMatchObject({ code: 0, stderr: "" });
+  },
+);
+
+it("a failing store and removed files of an index are reported in the notes", async () => {
+  let isAway = false;
+  const store = faultyStore(memoryStore(), { fail: () => (isAway ? unreachable() : undefined) });
+  const a = await scene.ready("a", { store });
+  await put(a, 0, 3, "x");
+  isAway = true;
+  await expect(a.checkpoint().done).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+  await rm(path.join(scene.dbDir("a"), "live"), { recursive: true });
+  // The size of the files, with which their loss is noticed, is measured once a second.
+  const stdout = await vi.waitFor(async () => {
+    const shown = (await statusOf(scene, 1)).stdout;
+    expect(shown).toMatch(/^a: INDEX_CORRUPT: .* start it again/m);
+    return shown;
+  }, 10_000);
+  expect(stdout).toMatch(/^a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m);
+});
+
+it("at most a thousand nodes are remembered, for an hour after they were last heard from", () => {
+  let now = 0;
+  const heard = new HeardNodes(() => now);
+  const hear = (n: number): void => heard.heard({ instance: `i${n}`, node: `n${n}`, log: "l" });
+  hear(1);
+  hear(2);
+  now = 3_599_000;
+  hear(2);
+  expect(heard.others("l", [])).toMatchObject([{ node: "n1", forMs: 3_599_000 }, { node: "n2" }]);
+  expect(heard.others("another", [])).toEqual([]);
+  now = 3_600_000;
+  expect(heard.others("l", [])).toEqual([{ instance: "i2", node: "n2", forMs: 1_000 }]);
+  expect(heard.others("l", ["i2"])).toEqual([]);
+  heard.left("i2");
+  expect(heard.others("l", [])).toEqual([]);
+  for (let n = 0; n < 1_001; n += 1) hear(n);
+  expect(
+    heard.others(
+      "l",
+      Array.from({ length: 1_000 }, (_, n) => `i${n + 1}`),
+    ),
+  ).toEqual([]);
+});

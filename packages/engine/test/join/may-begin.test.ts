@@ -1,0 +1,100 @@
+// @module-tag nats
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { pino } from "pino";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { lookBeforeBeginning } from "../../src/join/may-begin.ts";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
+import { startNatsServer } from "@cairn/log-nats/testing";
+import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
+
+it("a node does not begin a log of which the index of another id in the same folder holds transactions", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  await scene.stop(a);
+  await scene.loseLog();
+  const b = await scene.start("b");
+  await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+  const { failure, log } = await b.status();
+  expect(failure).toMatchObject({
+    code: "LOG_DIFFERENT",
+    message: expect.stringMatching(/but \S+a-index of node a holds transactions up to 6\.$/),
+    hint: expect.stringMatching(/set CAIRN_NODE_ID=a .*cairn log create --empty/),
+  });
+  expect(log.exists).toBe(false);
+});
+
+it("if no checkpoint can be used, the indexes of other nodes are named as copies as well", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  const name = await saveCheckpoint(a);
+  await truncate(path.join(scene.folder, "checkpoints", `${name}.tar`), 512);
+  await scene.loseLog();
+  await vi.waitFor(() => expect(a.phase).toBe("failed"), { timeout: 30_000 });
+  const b = await scene.start("b");
+  await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+  for (const node of [a, b]) {
+    expect((await node.status()).failure?.hint).toMatch(
+      /make checkpoint-6-\S+ usable \(CHECKPOINT_INCOMPLETE: .*cairn log recover\. If that is impossible, the indexes that were named are the only copies: .*log create --empty.*cairn log orphans/,
+    );
+  }
+});
+
+it("a node whose host was renamed is named before the checkpoint from which a new log could continue", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  await saveCheckpoint(a);
+  await scene.stop(a);
+  await scene.loseLog();
+  const b = await scene.start("b");
+  await vi.waitFor(() => expect(b.phase).toBe("failed"), { timeout: 30_000 });
+  const { failure } = await b.status();
+  expect(failure?.hint).toMatch(/set CAIRN_NODE_ID=a .*cairn log recover, which begins one that continues/);
+  expect(failure?.hint).not.toContain("only copies");
+});
+
+it("a log that is begun as configured, although something holds its transactions, is begun with a warning", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  await scene.stop(a);
+  await scene.loseLog();
+  const lines: { level: number; msg: string }[] = [];
+  const logger = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  await scene.ready("a", {
+    logger,
+    parts: { onLogMismatch: { regressed: "rebuild", different: "rebuild" } },
+  });
+  expect(lines.filter(({ msg }) => msg.includes("begins now"))).toMatchObject([
+    {
+      level: 40,
+      msg: 'the log "cairn" begins now as configured, although the local index holds transactions up to 6',
+    },
+  ]);
+});
+
+it("other nodes that may not be asked are reported, and do not count as nodes that hold nothing", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "cairn-may-begin-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const config = path.join(folder, "server.conf");
+  const reader = `{ user: reader, password: r, permissions: { publish: { deny: ["_CAIRN.>"] } } }`;
+  await writeFile(config, `authorization { users: [${reader}] }`);
+  const nats = await startNatsServer({ args: ["-c", config] });
+  onTestFinished(() => nats.close());
+  const openTxLog = async () => await openNatsTxLog({ servers: nats.url, user: "reader", password: "r" });
+  const log = await openTxLog();
+  onTestFinished(() => log.close());
+  const found = await lookBeforeBeginning(log, quietSystem({ folder, nodeId: "a", openTxLog }));
+  expect(found.holders).toEqual([]);
+  expect(found.unknown).toMatchObject([{ code: "UNAUTHORIZED" }]);
+});

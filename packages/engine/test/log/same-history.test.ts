@@ -1,0 +1,48 @@
+// @module-tag nats
+import { expect, it } from "vitest";
+import { emptyState, type IndexState } from "../../src/index/rows/index-state.ts";
+import { anchorOf } from "../../src/log/anchor.ts";
+import type { TxLog } from "../../src/log/tx-log.ts";
+import { sameHistory } from "../../src/node/node-appends.ts";
+import { bytes } from "../../testing/log-messages.ts";
+import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
+
+const fixture = new NatsFixture();
+
+/** Returns a log of five messages, and the check of a node that has read three of them. */
+async function behind(): Promise<{ log: TxLog; verify: () => Promise<void> }> {
+  const log = await fixture.open();
+  for (const text of ["two", "three", "four", "five"]) await log.append(bytes(text));
+  const message = await log.fetch(3);
+  if (message === undefined) throw new Error("The log has no message 3.");
+  const identity = { id: "log", name: log.name, bounds: await log.bounds(), birth: undefined };
+  const state: IndexState = { ...emptyState(identity), txId: 3, sha256: anchorOf(message).sha256 };
+  return { log, verify: sameHistory(() => ({ log, identity, state })) };
+}
+
+it("accepts a log that holds the last message that the node has read", async () => {
+  const { log, verify } = await behind();
+  await log.trim?.(3);
+  await verify();
+});
+
+it("says that a log was trimmed, rather than that it is a different one", async () => {
+  const { log, verify } = await behind();
+  await log.trim?.(4);
+  await expect(verify()).rejects.toMatchObject({
+    code: "LOG_REGRESSED",
+    message: expect.stringMatching(
+      /stored the transaction, but no longer holds the message by which this node would recognize it: .*no longer holds message 3\.$/,
+    ),
+  });
+});
+
+it("refuses a log that was replaced by another one", async () => {
+  const { verify } = await behind();
+  await fixture.manager.streams.delete(fixture.stream);
+  await fixture.open();
+  await expect(verify()).rejects.toMatchObject({
+    code: "LOG_REGRESSED",
+    message: expect.stringContaining("no longer the log that this node was following: "),
+  });
+});

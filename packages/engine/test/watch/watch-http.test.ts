@@ -1,0 +1,297 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { CairnError } from "@cairn/kv";
+import { EventSource as StandardEventSource } from "eventsource";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import type { CairnNode } from "../../src/node/node.ts";
+import { runNode } from "@cairn/node";
+import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
+import { compacted } from "../../src/index/read/watch-compacted.ts";
+import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
+import { serve } from "@cairn/test-support/nodes/served-node";
+import { EventSource } from "./event-source.ts";
+import { submit } from "@cairn/test-support/nodes/watch-reader";
+
+let folder = "";
+let node: CairnNode;
+let url = "";
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "cairn-watch-http-"));
+  await startNode();
+});
+afterEach(async () => {
+  await node.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function startNode(): Promise<void> {
+  const openTxLog = async () => await openEmbeddedTxLog({ path: path.join(folder, "node-1-log") });
+  const http = { host: "127.0.0.1", port: 0, maxBody: 1_048_576 };
+  node = await runNode({ ...quietSystem({ folder, nodeId: "node-1", openTxLog }), http });
+  await node.ready;
+  url = `${node.url}/api/v1/watch`;
+}
+
+describe("GET /api/v1/watch", () => {
+  it("sends server-sent events: first its beginning, and then each transaction with its id", async () => {
+    await using watch = await EventSource.open(url);
+    expect(watch.response).toMatchObject({
+      statusCode: 200,
+      headers: {
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-store, no-transform",
+        "x-accel-buffering": "no",
+      },
+    });
+    const txTime = expect.stringMatching(/^\d{4}-.*Z$/) as string;
+    expect(await watch.next()).toEqual({ id: "1", event: "heartbeat", data: { txId: 1, txTime } });
+    await submit(node, ["put", "pods", "web/ü 0", { image: "nginx\n\r", n: [1, null] }]);
+    await submit(node, ["delete", "pods", "web/ü 0"]);
+    const key = { bucket: "pods", namespace: "web", name: "ü 0" };
+    expect(await watch.next()).toEqual({
+      id: "2",
+      event: "tx",
+      data: {
+        txId: 2,
+        txTime,
+        changes: [{ op: "put", ...key, revision: 2, document: { image: "nginx\n\r", n: [1, null] } }],
+      },
+    });
+    expect(await watch.next()).toEqual({
+      id: "3",
+      event: "tx",
+      data: { txId: 3, txTime, changes: [{ op: "delete", ...key, revision: 3 }] },
+    });
+  });
+
+  it("accepts a bucket, a namespace and a beginning", async () => {
+    await submit(node, ["put", "pods", "prod/a", 1]);
+    await submit(node, ["put", "nodes", "prod/a", 1]);
+    await submit(node, ["put", "pods", "prod/b", 1], ["put", "pods", "test/b", 1]);
+    await using watch = await EventSource.open(`${url}?bucket=pods&namespace=prod&from=2`);
+    expect(await watch.transactions(1)).toEqual([4]);
+    await using all = await EventSource.open(`${url}?from=0`);
+    expect(await all.transactions(3)).toEqual([2, 3, 4]);
+  });
+
+  it("continues from Last-Event-ID, which a client that reconnects sends with its original address", async () => {
+    for (let n = 0; n < 4; n += 1) await submit(node, ["put", "pods", "a", n]);
+    await using watch = await EventSource.open(`${url}?from=1`, { "last-event-id": "3" });
+    expect(await watch.transactions(2)).toEqual([4, 5]);
+    const wrong = await fetch(url, { headers: { "last-event-id": "three" } });
+    expect(wrong.status).toBe(400);
+  });
+
+  it("sends heartbeats with the position, and without an id while it waits for its beginning", async () => {
+    await using watch = await EventSource.open(`${url}?bucket=pods&heartbeat=PT0.1S`);
+    const txId = await submit(node, ["put", "other", "a", 1]);
+    await vi.waitFor(async () =>
+      expect(await watch.next()).toMatchObject({ id: String(txId), event: "heartbeat", data: { txId } }),
+    );
+    await using ahead = await EventSource.open(`${url}?from=${txId + 1}&heartbeat=100`);
+    expect(await ahead.next()).toMatchObject({
+      id: undefined,
+      event: "heartbeat",
+      data: { txId, ahead: true },
+    });
+    await submit(node, ["put", "pods", "a", 1]);
+    await submit(node, ["put", "pods", "a", 2]);
+    expect(await ahead.transactions(1)).toEqual([txId + 2]);
+  });
+
+  it("is cut off with the position to resume from when the node stops, without delaying the stop", async () => {
+    const times: number[] = [];
+    // Otherwise, every stop would wait 2 s for pending requests. A busy machine takes that long only occasionally.
+    while (times.length < 10 && !(Math.min(...times) < 1_800)) {
+      if (times.length > 0) await startNode();
+      const txId = await submit(node, ["put", "pods", "a", 1]);
+      await using watch = await EventSource.open(url);
+      await watch.next();
+      const begunAt = performance.now();
+      const [end] = await Promise.all([watch.next(), node.close()]);
+      expect(end).toMatchObject({ id: String(txId), event: "cutoff", data: { txId, reason: "stopping" } });
+      expect(await watch.next()).toBeUndefined();
+      times.push(performance.now() - begunAt);
+    }
+    expect(Math.min(...times)).toBeLessThan(1_800);
+  });
+
+  it.each([
+    ["from=x", 400],
+    ["from=-1", 400],
+    ["from=1&from=2", 400],
+    ["buckets=pods", 400],
+    ["bucket=watch", 400],
+    ["namespace=a%2Fb", 400],
+    ["heartbeat=often", 400],
+  ])("refuses ?%s", async (query, status) => {
+    const answer = await fetch(`${url}?${query}`);
+    expect(answer.status).toBe(status);
+    expect(await answer.json()).toMatchObject({ error: { code: "REQUEST_INVALID" } });
+  });
+
+  it.each(["PT0.01S", "99", "0", "PT2H", "3600001"])(
+    "refuses heartbeat=%s and names the bounds, which are themselves accepted",
+    async (given) => {
+      const answer = await fetch(`${url}?heartbeat=${given}`);
+      const { error } = (await answer.json()) as { error: { message: string } };
+      const message = `heartbeat must be a duration from PT0.1S to PT1H, not "${given}".`;
+      expect([answer.status, error]).toMatchObject([400, { code: "REQUEST_INVALID", message }]);
+      for (const bound of ["PT0.1S", "PT1H"])
+        await (await EventSource.open(`${url}?heartbeat=${bound}`))[Symbol.asyncDispose]();
+    },
+  );
+
+  it("responds to HEAD with only the headers", async () => {
+    const answer = await fetch(url, { method: "HEAD" });
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    expect(await answer.text()).toBe("");
+  });
+
+  it(
+    "cuts off a stalled reader, with the position to resume from, and buffers little for it",
+    { tags: "rest/slow" },
+    async () => {
+      const from = await submit(node, ["put", "pods", "a", 0]);
+      await using slow = await EventSource.open(url);
+      await slow.next();
+      slow.response.pause();
+      const text = "x".repeat(500_000);
+      let last = from;
+      for (let n = 0; n < 60; n += 1) last = await submit(node, ["put", "pods", "a", text]);
+      const ids: number[] = [];
+      let end = await slow.next();
+      for (; end?.event === "tx"; end = await slow.next()) ids.push(Number(end.id));
+      const place = ids.at(-1) ?? from;
+      expect(ids).toEqual(Array.from({ length: ids.length }, (_, index) => from + 1 + index));
+      expect(end).toMatchObject({
+        id: String(place),
+        event: "cutoff",
+        data: { txId: place, reason: "slow" },
+      });
+      expect(place).toBeLessThan(last);
+      expect(await slow.next()).toBeUndefined();
+      await using again = await EventSource.open(`${url}?from=${place}`);
+      expect(await again.transactions(last - place)).toEqual(
+        Array.from({ length: last - place }, (_, index) => place + 1 + index),
+      );
+    },
+  );
+
+  it("leaves nothing behind when clients disconnect", async () => {
+    const sockets = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const socket = connect(Number(new URL(url).port), "127.0.0.1");
+        socket.write("GET /api/v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        await once(socket, "data");
+        return socket;
+      }),
+    );
+    expect(await node.metrics()).toMatch(/^cairn_watchers 20$/m);
+    for (const socket of sockets) socket.resetAndDestroy();
+    await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 0$/m));
+    const txId = await submit(node, ["put", "pods", "a", 1]);
+    await using watch = await EventSource.open(`${url}?from=${txId - 1}`);
+    expect(await watch.transactions(1)).toEqual([txId]);
+  });
+
+  it("leaves nothing behind when a client disconnects that sent watches ahead of their responses", async () => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    let received = "";
+    socket.setEncoding("utf8").on("data", (text: string) => (received += text));
+    socket.write("GET /api/v1/watch?from=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20));
+    await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 1$/m));
+    const last = await submit(node, ["put", "pods", "a", "last"]);
+    await vi.waitFor(() => expect(received).toContain(`id: ${last}\n`));
+    socket.resetAndDestroy();
+    await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 0$/m));
+  });
+
+  it("ends if its client reads nothing for a minute, but not while there is nothing to read", async () => {
+    const accepted: Socket[] = [];
+    const note = (message: unknown): void => void accepted.push((message as { socket: Socket }).socket);
+    subscribe("net.server.socket", note);
+    onTestFinished(() => void unsubscribe("net.server.socket", note));
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    socket.write("GET /api/v1/watch HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await once(socket, "readable");
+    const [connection] = accepted;
+    expect(connection?.timeout).toBe(60_000);
+    // Sockets emit this after that time.
+    connection?.emit("timeout");
+    const document = "x".repeat(500_000);
+    await vi.waitFor(async () => {
+      await submit(node, ["put", "pods", "a", document]);
+      expect(connection?.writableLength).toBeGreaterThan(0);
+    });
+    connection?.emit("timeout");
+    socket.resume();
+    await once(socket, "close");
+    await vi.waitFor(async () => expect(await node.metrics()).toMatch(/^cairn_watchers 0$/m));
+  });
+});
+
+describe("GET /api/v1/watch on a node with a token, or one that cannot serve it,", () => {
+  it("requires the token if there is one", async () => {
+    await using served = await serve({ authToken: "secret" });
+    expect((await served.fetch("/api/v1/watch")).status).toBe(401);
+    const allowed = await served.fetch("/api/v1/watch", { headers: { authorization: "Bearer secret" } });
+    expect(allowed.status).toBe(200);
+  });
+
+  it("is refused with 503 and no stream by a joining node", async () => {
+    await using served = await serve();
+    served.node.watched = async function* () {
+      await Promise.reject(new CairnError("NOT_READY", "The node is restoring."));
+      yield [];
+    };
+    const answer = await served.fetch("/api/v1/watch");
+    expect(answer.status).toBe(503);
+    expect(answer.headers.get("retry-after")).toBe("1");
+    expect(await answer.json()).toMatchObject({ error: { code: "NOT_READY" } });
+  });
+
+  it("is continued by an EventSource after the node was not ready", { tags: "rest/slow" }, async () => {
+    await using served = await serve();
+    let asked = 0;
+    served.node.watched = async function* () {
+      asked += 1;
+      if (asked < 3) throw new CairnError("NOT_READY", "The node is restoring.");
+      yield [{ type: "heartbeat", txId: 7, txTime: "2026-11-21T10:00:00.000Z" }];
+      await new Promise(() => undefined);
+    };
+    const source = new StandardEventSource(`${served.server.url}/api/v1/watch`);
+    try {
+      const told = await new Promise<MessageEvent>((resolve) => {
+        source.addEventListener("heartbeat", resolve);
+      });
+      expect([told.lastEventId, asked]).toEqual(["7", 3]);
+    } finally {
+      source.close();
+    }
+  });
+
+  it("is refused with 410 and the floor if the requested past was removed", async () => {
+    await using served = await serve();
+    served.node.watched = async function* () {
+      await Promise.reject(compacted(5, 40));
+      yield [];
+    };
+    const answer = await served.fetch("/api/v1/watch?from=5");
+    expect(answer.status).toBe(410);
+    expect(await answer.json()).toEqual({
+      error: {
+        code: "WATCH_COMPACTED",
+        message: "This node no longer has all changes after transaction 5. A watch can begin at 40 or later.",
+        hint: expect.stringContaining("List"),
+      },
+      floor: 40,
+      reason: "compacted",
+    });
+  });
+});

@@ -1,0 +1,102 @@
+import { CairnError, type ErrorCode } from "@cairn/kv";
+import { REQUESTS_DESCRIBED } from "@cairn/text";
+
+/** The code for a request that its address, a parameter, a header or a cursor makes impossible to fulfil. */
+export const BAD_REQUEST: ErrorCode = "REQUEST_INVALID";
+
+/** HTTP statuses of error codes, otherwise 500. It is 503 if a cluster may recover, so that clients try again. */
+const STATUS_BY_CODE: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: 400,
+  METHOD_NOT_ALLOWED: 405,
+  LOG_READ_ONLY: 405,
+  TX_INVALID: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  CHECKPOINT_NOT_FOUND: 404,
+  CONFLICT: 409,
+  CHECKPOINT_RUNNING: 409,
+  WATCH_COMPACTED: 410,
+  OUTCOME_REMOVED: 410,
+  TX_TOO_LARGE: 413,
+  NOT_READY: 503,
+  OVERLOADED: 503,
+  INDEX_CORRUPT: 503,
+  LOG_UNREACHABLE: 503,
+  LOG_REGRESSED: 503,
+  LOG_DIFFERENT: 503,
+  LOG_TRIMMED: 503,
+  LOG_GAP: 503,
+  STORE_UNREACHABLE: 503,
+  SYSTEM_REFUSED: 503,
+  TX_TIMEOUT: 504,
+  LOG_FULL: 507,
+  STORE_FULL: 507,
+  DISK_FULL: 507,
+};
+
+export function statusOf(code: ErrorCode): number {
+  return STATUS_BY_CODE[code] ?? 500;
+}
+
+/** An error whose response has additional headers or fields (`details`), or an unusual status for its code. */
+export class RequestError extends CairnError {
+  readonly status: number;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: {
+      status?: number;
+      hint?: string | undefined;
+      cause?: unknown;
+      details?: Readonly<Record<string, unknown>>;
+      headers?: Readonly<Record<string, string>>;
+    } = {},
+  ) {
+    const { hint, ...rest } = options;
+    super(code, message, { ...rest, ...(hint === undefined ? {} : { hint }) });
+    this.status = options.status ?? statusOf(code);
+    this.details = options.details ?? {};
+    this.headers = options.headers ?? {};
+  }
+}
+
+/** A request that cannot be understood. */
+export function badRequest(message: string, hint = REQUESTS_DESCRIBED): RequestError {
+  return new RequestError(BAD_REQUEST, message, { hint });
+}
+
+/** A body that cannot be stored. */
+export function badBody(message: string, hint = REQUESTS_DESCRIBED): RequestError {
+  return new RequestError("TX_INVALID", message, { hint });
+}
+
+export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
+  return new RequestError(
+    "METHOD_NOT_ALLOWED",
+    `${method} is not allowed for ${path}; allowed methods: ${allowed.join(", ")}.`,
+    {
+      hint: "Use one of the allowed methods. GET /openapi.json lists all addresses with their methods.",
+      headers: { allow: allowed.join(", ") },
+    },
+  );
+}
+
+export function bodyTooLarge(what: string, limit: number): RequestError {
+  return new RequestError("TX_TOO_LARGE", `${what} is larger than ${limit} bytes.`, {
+    hint: "Split the body into several transactions, or raise max-body of the HTTP server.",
+    details: { limit },
+  });
+}
+
+/** A body with a media type or an encoding that the route does not accept. */
+export function unsupported(
+  message: string,
+  hint: string,
+  headers: Record<string, string> = {},
+): RequestError {
+  return new RequestError(BAD_REQUEST, message, { status: 415, hint, headers });
+}

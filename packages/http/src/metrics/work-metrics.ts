@@ -1,0 +1,156 @@
+import type { Instruments } from "./instruments.ts";
+import type { NodeEvent, NodeEventListener, Work, WorkEnded, WorkResults } from "@cairn/engine";
+
+/** Buckets in seconds: from a look at a store to an upload that takes hours. */
+const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
+
+type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
+
+/** Counters start at 0, because Prometheus does not treat the step from an absent series to 1 as an increase. */
+const OUTCOMES: Outcomes = {
+  checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
+  restore: ["restored", "none"],
+  sweep: ["swept"],
+  verification: ["verified"],
+  scrub: ["whole"],
+  backup: ["written", "merged", "unchanged"],
+  trim: ["trimmed", "kept"],
+};
+
+const SEGMENT_CHANGES = ["written", "merged", "removed"] as const;
+const REMOVAL_REASONS = ["retention", "leftover", "expired"];
+
+/** The codes of errors which mean that the store does not work properly. */
+const STORE_TROUBLE = new Set<string>(["STORE_UNREACHABLE", "STORE_DENIED", "STORE_FULL"]);
+/** Tasks that use the node's own store. A restore may read other stores. */
+const USES_STORE = new Set<Work>(["checkpoint", "sweep", "verification", "backup"]);
+
+/** Registers the metrics of a node's tasks. Returns the listener that counts tasks by their events. */
+export function workMetrics(make: Instruments): NodeEventListener {
+  const runs = make.counter("cairn_work_runs_total", "Tasks that ended, by outcome.", "work", "outcome");
+  const failures = make.counter(
+    "cairn_work_failures_total",
+    "Tasks that failed, by error code.",
+    "work",
+    "code",
+  );
+  const seconds = make.histogram(
+    "cairn_work_duration_seconds",
+    "The duration of tasks.",
+    SECONDS,
+    "work",
+    "outcome",
+  );
+  const bytes = make.counter(
+    "cairn_work_bytes_total",
+    "Bytes that tasks packed, restored, read back, removed or compared, including failed tasks.",
+    "work",
+  );
+  const running = make.gauge("cairn_work_running", "Whether the task is running.", "work");
+  const lastSuccess = make.gauge(
+    "cairn_work_last_success_timestamp_seconds",
+    "When the task last succeeded on this node; 0 if it has not succeeded since the node was started.",
+    "work",
+  );
+  const lastFailure = make.gauge(
+    "cairn_work_last_failure_timestamp_seconds",
+    "When the task last failed on this node, except because the node stopped; 0 if it has not failed since the node was started.",
+    "work",
+  );
+  const countDetails = detailMetrics(make);
+
+  for (const work of Object.keys(OUTCOMES) as Work[]) {
+    for (const outcome of [...OUTCOMES[work], "failed"]) runs.inc({ work, outcome }, 0);
+    bytes.inc({ work }, 0);
+    running.set({ work }, 0);
+    lastSuccess.set({ work }, 0);
+    lastFailure.set({ work }, 0);
+  }
+
+  return (event) => {
+    const { work } = event;
+    if (event.stage === "begun") {
+      running.inc({ work });
+      return;
+    }
+    const outcome = event.stage === "ended" ? event.outcome : "failed";
+    running.dec({ work });
+    runs.inc({ work, outcome });
+    seconds.observe({ work, outcome }, event.durationMs / 1_000);
+    bytes.inc({ work }, event.bytes);
+    const at = Date.parse(event.at) / 1_000;
+    if (event.stage === "ended") lastSuccess.set({ work }, at);
+    else {
+      const { code } = event.error;
+      failures.inc({ work, code });
+      // `NOT_READY`: the node stopped or joined again, which has nothing to do with the work itself.
+      if (code !== "NOT_READY") lastFailure.set({ work }, at);
+    }
+    countDetails(event);
+  };
+}
+
+function detailMetrics(make: Instruments): (event: Exclude<NodeEvent, { stage: "begun" }>) => void {
+  const removed = make.counter(
+    "cairn_sweep_removed_total",
+    "Files that sweeps removed from the store, by reason.",
+    "reason",
+  );
+  const undeletable = make.counter(
+    "cairn_sweep_failed_removals_total",
+    "Files that sweeps failed to remove.",
+  );
+  const skipped = make.counter(
+    "cairn_restore_skipped_total",
+    "Checkpoints that a joining node skipped, by error code.",
+    "code",
+  );
+  const trimmed = make.counter(
+    "cairn_log_trimmed_messages_total",
+    "Messages that this node trimmed from the log.",
+  );
+  const segments = make.counter(
+    "cairn_log_backup_segments_total",
+    "Segments of the log's backup that this node wrote, merged, or removed after merging.",
+    "change",
+  );
+  const contention = make.counter(
+    "cairn_checkpoint_lease_contention_total",
+    "Rounds that found the lease of another node (held), or lost their own lease while uploading (lost).",
+    "outcome",
+  );
+  const storeReachable = make.gauge(
+    "cairn_store_reachable",
+    "Whether the last task that used the checkpoint store could reach it; absent before the first one.",
+  );
+  for (const reason of REMOVAL_REASONS) removed.inc({ reason }, 0);
+  for (const change of SEGMENT_CHANGES) segments.inc({ change }, 0);
+  for (const outcome of ["held", "lost"]) contention.inc({ outcome }, 0);
+  // The gauge is created with 0, which would report a problem before the first look.
+  storeReachable.remove();
+
+  const countEnded = (event: WorkEnded): void => {
+    if (event.work === "sweep") {
+      for (const { reason } of event.removed) removed.inc({ reason });
+      undeletable.inc(event.failed.length);
+    } else if (event.work === "restore") {
+      for (const { code } of event.skipped) skipped.inc({ code });
+    } else if (event.work === "trim") {
+      trimmed.inc(Math.max(0, event.upTo - event.first));
+    } else if (event.work === "backup") {
+      for (const change of SEGMENT_CHANGES) segments.inc({ change }, event[change].length);
+    } else if (event.outcome === "leased") {
+      contention.inc({ outcome: "held" });
+    }
+  };
+
+  return (event) => {
+    const isStoreTrouble = event.stage === "failed" && STORE_TROUBLE.has(event.error.code);
+    if (isStoreTrouble) storeReachable.set(0);
+    else if (event.stage === "ended" && USES_STORE.has(event.work)) storeReachable.set(1);
+    if (event.stage === "ended") countEnded(event);
+    else if (event.work === "checkpoint" && event.error.code === "CONFLICT") {
+      contention.inc({ outcome: "lost" });
+    }
+  };
+}

@@ -1,0 +1,125 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Transaction, TxId, TxOutcome } from "@cairn/client";
+import { type NodeApi, TOO_LARGE } from "@cairn/engine";
+import type { TimeSlice } from "@cairn/kv";
+import type { UnsentResponses } from "../answers/unsent-responses.ts";
+import type { IndexBacklog } from "../requests/index-backlog.ts";
+import { requestId } from "../requests/request-head.ts";
+import { NOTHING, type Permit } from "./permit.ts";
+import type { Tickets } from "./tickets.ts";
+
+/** What the requests of a server share. */
+export interface Served {
+  readonly api: NodeApi;
+  readonly maxBody: number;
+  /** The time that a request may take to arrive (ms). */
+  readonly requestTimeoutMs: number;
+  readonly tickets: Tickets;
+  readonly unsent: UnsentResponses;
+  /** The time slice and the backlog that all batches share. */
+  readonly slice: TimeSlice;
+  readonly backlog: IndexBacklog;
+}
+
+/** The node without the methods that {@link Call} limits. */
+export type RouteApi = Omit<NodeApi, "close" | "submit" | "await" | "outcome">;
+
+/**
+ * The buckets that a request concerns, for tokens limited to some: none (or those of its operations, which are checked
+ * when it submits them), the one that `bucket` returns, or all. `all` says what concerns all buckets.
+ */
+export type Concern<Q> =
+  | "none"
+  | { readonly all: string }
+  | { readonly bucket: (call: Call<Q>) => string }
+  | { readonly named: (call: Call<Q>) => string | undefined; readonly all: string };
+
+/** A request as a route handles it. */
+export class Call<Q = object> {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly id: string;
+  readonly begin = performance.now();
+  /** The URL as it was sent, without scheme and host. */
+  readonly url: string;
+  readonly method: string;
+  readonly served: Served;
+  permit: Permit = NOTHING;
+  params: Readonly<Record<string, string>> = {};
+  query = {} as Q;
+  /** The JSON value in the body; undefined without a body. */
+  body: unknown;
+  /** The headers of the response that do not depend on the route. */
+  readonly headers: Record<string, string | number>;
+
+  constructor(request: IncomingMessage, response: ServerResponse, served: Served) {
+    this.request = request;
+    this.response = response;
+    this.id = requestId(request);
+    this.headers = { "x-request-id": this.id };
+    this.url = request.url ?? "/";
+    this.method = request.method ?? "GET";
+    this.served = served;
+  }
+
+  get api(): RouteApi {
+    return this.served.api;
+  }
+
+  /** Reserves memory for the response, see {@link UnsentResponses.admit}. */
+  get admit(): (bytes: number, timeoutMs?: number) => Promise<void> | undefined {
+    return (bytes, timeoutMs) => this.served.unsent.admit(this.request, bytes, timeoutMs);
+  }
+
+  /** Throws `FORBIDDEN` if a request concerns buckets to which the token does not apply. */
+  require(concerns: Concern<Q>): void {
+    if (this.permit.buckets === undefined || concerns === "none") return;
+    if ("bucket" in concerns) return this.permit.requireBucket(concerns.bucket(this));
+    if (!("named" in concerns)) return this.permit.requireAllBuckets(concerns.all);
+    const bucket = concerns.named(this);
+    if (bucket === undefined) this.permit.requireAllBuckets(concerns.all, NAME_A_BUCKET);
+    else this.permit.requireBucket(bucket);
+  }
+
+  /** Submits a transaction. Throws `FORBIDDEN` at once, so that a batch submits nothing behind a line with such an error. */
+  submit(...[transaction, options]: Parameters<NodeApi["submit"]>): ReturnType<NodeApi["submit"]> {
+    requireOperations(this.permit, transaction);
+    const { name } = this.permit;
+    return this.served.api.submit(transaction, name === undefined ? options : { ...options, by: name });
+  }
+
+  /** Returns the outcome of any transaction, and waits for it if there is a time limit. */
+  async outcome(txId: TxId, timeoutMs?: number): Promise<TxOutcome | undefined> {
+    const { api } = this.served;
+    const outcome = timeoutMs === undefined ? await api.outcome(txId) : await api.await(txId, { timeoutMs });
+    return outcome === undefined ? undefined : visible(this.permit, outcome);
+  }
+}
+
+const NAME_A_BUCKET =
+  "Name a bucket with the parameter bucket, or use a token that is not limited to buckets.";
+
+function requireOperations(permit: Permit, { ops }: Transaction): void {
+  for (const operation of ops) {
+    if (operation[0] === "configure") {
+      permit.require("operate", "setting policies");
+      permit.requireAllBuckets("policies concern");
+    } else if (operation[0] === "event") {
+      const { bucket } = operation[1];
+      if (bucket === undefined)
+        permit.requireAllBuckets(
+          "an event without a bucket concerns",
+          "Name a bucket in the event, or use a token that is not limited to buckets.",
+        );
+      else permit.requireBucket(bucket);
+    } else permit.requireBucket(operation[1]);
+  }
+}
+
+/** The reason of an abort names a key and its revision, and is omitted if they are in another bucket. */
+function visible(permit: Permit, outcome: TxOutcome): TxOutcome {
+  const { reason, ...others } = outcome;
+  if (reason === undefined || reason === TOO_LARGE || permit.buckets === undefined) return outcome;
+  const bucket = /^CONFLICT: (\S+) \S/.exec(reason)?.[1];
+  return bucket !== undefined && permit.mayUse(bucket) ? outcome : others;
+}

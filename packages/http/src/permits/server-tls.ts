@@ -1,0 +1,151 @@
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
+import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
+import type { ServerTlsFiles } from "@cairn/engine";
+import type { HttpLogger } from "../answers/failed-requests.ts";
+import { readSmallFile, refusalLogger, reloadFiles } from "./reloaded-files.ts";
+
+type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
+
+interface Identity {
+  readonly context: Pick<TlsContents, "cert" | "key">;
+  readonly validUntil: Date;
+}
+
+/** Reads and checks a certificate and its key. Throws `CONFIG_INVALID`, which names the parameter and the file. */
+async function readIdentity({ cert, key }: ServerTlsFiles): Promise<Identity> {
+  const certs = await readSmallFile("cert of tls", cert);
+  const keys = await readSmallFile("key of tls", key);
+  const certificate = certificateIn("cert", cert, certs);
+  const privateKey = privateKeyIn(key, keys);
+  if (!certificate.checkPrivateKey(privateKey)) {
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The key in ${key} does not belong to the certificate in ${cert}.`,
+      "Set key of tls to the key of the certificate, or cert to the certificate of the key. The node's own certificate comes first in the file.",
+    );
+  }
+  const context = { cert: certs, key: keys };
+  requireUsable(context, [cert, key]);
+  return { context, validUntil: new Date(certificate.validTo) };
+}
+
+/** Reads and checks the certificates of authorities. Throws `CONFIG_INVALID`, which names the parameter and the file. */
+async function readAuthorities(path: string): Promise<Pick<TlsContents, "ca">> {
+  const ca = await readSmallFile("client-ca of tls", path);
+  // Node would use the certificates up to the first one that it cannot read, and refuse the clients of all others.
+  for (const certificate of ca
+    .toString("latin1")
+    .split(/(?=-----BEGIN CERTIFICATE-----)/)
+    .slice(1))
+    certificateIn("client-ca", path, Buffer.from(certificate, "latin1"));
+  certificateIn("client-ca", path, ca);
+  requireUsable({ ca }, [path]);
+  return { ca };
+}
+
+function requireUsable(context: TlsContents, paths: readonly string[]): void {
+  try {
+    createSecureContext(context);
+  } catch (error) {
+    throw new CairnError(
+      "CONFIG_INVALID",
+      `The files of tls cannot be used (${errorMessage(error)}): ${paths.join(", ")}.`,
+      { hint: "Use complete certificates and an unencrypted key in PEM format.", cause: error },
+    );
+  }
+}
+
+function certificateIn(parameter: string, path: string, bytes: Buffer): X509Certificate {
+  try {
+    // X509Certificate also reads other formats, which Node's TLS does not accept.
+    if (bytes.includes("-----BEGIN CERTIFICATE-----")) return new X509Certificate(bytes);
+  } catch (error) {
+    throw unlike(parameter, path, "certificate", error);
+  }
+  throw unlike(parameter, path, "certificate");
+}
+
+function privateKeyIn(path: string, bytes: Buffer): KeyObject {
+  try {
+    return createPrivateKey(bytes);
+  } catch (error) {
+    throw unlike("key", path, "private key", error);
+  }
+}
+
+function unlike(parameter: string, path: string, what: string, cause?: unknown): CairnError {
+  return new CairnError(
+    "CONFIG_INVALID",
+    `The file of ${parameter} of tls, ${path}, does not contain a ${what} that can be used.`,
+    { hint: `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`, cause },
+  );
+}
+
+/** The TLS of a server, which follows changes of its files. Files that cannot be used are logged and change nothing. */
+export class ReloadedTls {
+  #current: TlsContents = {};
+  #server: TlsServer | undefined;
+  readonly #reloading: RepeatedWork[] = [];
+
+  /** Reads the files, and again whenever they change. Throws `CONFIG_INVALID`. */
+  static async open(files: ServerTlsFiles, logger: HttpLogger): Promise<ReloadedTls> {
+    const tls = new ReloadedTls();
+    const { cert, key, clientCa } = files;
+    const onRefused = refusalLogger(
+      logger,
+      "A file for TLS has changed, but cannot be used. What it contained before remains in use.",
+    );
+    try {
+      const identity = await reloadFiles({
+        paths: [cert, key],
+        read: async () => await readIdentity(files),
+        apply: ({ context, validUntil }) => {
+          tls.#use(context);
+          if (validUntil.getTime() >= Date.now()) return;
+          logger.warn(
+            {
+              cert,
+              validUntil: validUntil.toISOString(),
+              hint: "Replace the certificate and its key. They are read again when they change.",
+            },
+            "The certificate of the HTTP server has expired, so clients refuse the connection.",
+          );
+        },
+        onRefused,
+      });
+      tls.#reloading.push(identity);
+      if (clientCa === undefined) return tls;
+      const authorities = await reloadFiles({
+        paths: [clientCa],
+        read: async () => await readAuthorities(clientCa),
+        apply: (context) => tls.#use(context),
+        onRefused,
+      });
+      tls.#reloading.push(authorities);
+    } catch (error) {
+      await tls.close();
+      throw error;
+    }
+    return tls;
+  }
+
+  #use(context: TlsContents): void {
+    this.#current = { ...this.#current, ...context };
+    // Connections that are open keep the certificate with which they began.
+    this.#server?.setSecureContext(this.#current);
+  }
+
+  get context(): TlsContents {
+    return this.#current;
+  }
+
+  follow(server: TlsServer): void {
+    this.#server = server;
+    server.setSecureContext(this.#current);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#reloading.map((work) => work.stop()));
+  }
+}

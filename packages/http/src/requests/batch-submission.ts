@@ -1,0 +1,186 @@
+import { CairnError, type Deadline, type TimeSlice } from "@cairn/kv";
+import type { TxId, TxOutcome } from "@cairn/client";
+import { type NodeApi, type SubmittedTransaction, validTransaction } from "@cairn/engine";
+import { bodyTooLarge, RequestError } from "../answers/request-error.ts";
+import type { IndexBacklog } from "./index-backlog.ts";
+import { type NdjsonLine, ndjsonLines, parseJson } from "@cairn/text";
+
+interface AbortedLine {
+  readonly line: number;
+  readonly txId: TxId;
+  readonly reason: string;
+}
+
+export interface BatchResult {
+  readonly accepted: number;
+  readonly firstTxId: TxId | null;
+  readonly lastTxId: TxId | null;
+  /** The number of accepted transactions that were aborted; absent if the outcomes were not awaited. */
+  readonly aborted?: number;
+  /** Their lines, in order; at most 10,000 of them. */
+  readonly abortedLines?: readonly AbortedLine[];
+}
+
+export interface BatchOptions {
+  readonly maxLineBytes: number;
+  /** The number that the first line has in error messages. */
+  readonly firstLine: number;
+  /** Starts a time limit. There is one for storing each line in the log. */
+  readonly startLimit: () => Deadline;
+  /** Returns the outcome of an accepted transaction once it is indexed. If absent, outcomes are not awaited. */
+  readonly outcomeOf?: ((submitted: SubmittedTransaction) => Promise<TxOutcome>) | undefined;
+  /** The time slice and the backlog that all batches of the node share. */
+  readonly slice: TimeSlice;
+  readonly backlog: IndexBacklog;
+}
+
+/** These bounds limit the memory, and how long other writes wait. Larger numbers would not make a log faster. */
+const MAX_WAITING_BYTES = 8 * 1024 * 1024;
+const MAX_WAITING_LINES = 4_096;
+/** The maximum number of lines that are submitted before the batch looks whether it has to wait. */
+const MAX_PIECE_LINES = 64;
+const MAX_ABORTED_LINES = 10_000;
+
+/**
+ * Submits a stream of lines in order, many concurrently, and stops at the first rejected one. To leave room for other
+ * requests, it waits for an {@link IndexBacklog}, and submits only for a slice of each turn of the event loop. No line
+ * after an invalid one is stored; if the log itself rejects a line, later ones in flight may be.
+ */
+export class BatchSubmission {
+  readonly #api: Pick<NodeApi, "submit" | "indexed">;
+  readonly #options: BatchOptions;
+  /** Arrays of lines, oldest first. `done` resolves once all are acknowledged or rejected; it never rejects itself. */
+  readonly #waiting: { lines: number; bytes: number; done: Promise<unknown> }[] = [];
+  #waitingLines = 0;
+  #waitingBytes = 0;
+  /** The number of submitted lines, regardless of their outcome. */
+  #submitted = 0;
+  /** The number of the last submitted line in the body. */
+  #lastLine = 0;
+  #accepted = 0;
+  #firstTxId: TxId | null = null;
+  #lastTxId: TxId | null = null;
+  #aborted = 0;
+  readonly #abortedLines: AbortedLine[] = [];
+  /** The failure of the earliest line; `before` counts the transactions before that line. */
+  #failure: { error: unknown; line: number; before: number } | undefined;
+
+  constructor(api: Pick<NodeApi, "submit" | "indexed">, options: BatchOptions) {
+    this.#api = api;
+    this.#options = options;
+  }
+
+  /**
+   * Resolves once each line up to the first rejected one is acknowledged and, if outcomes are awaited, indexed or
+   * rejected. If the rest of the body is refused, the first incomplete line counts as rejected. Throws any other error
+   * in reading the body, unless a line was rejected before.
+   */
+  async submitAll(body: AsyncIterable<Buffer>): Promise<void> {
+    try {
+      for await (const lines of ndjsonLines(body, this.#options.maxLineBytes, (line) =>
+        this.#tooLong(line),
+      )) {
+        for (let at = 0; at < lines.length && this.#failure === undefined; at += MAX_PIECE_LINES) {
+          this.#submitLines(lines.slice(at, at + MAX_PIECE_LINES));
+          await this.#turn();
+        }
+        if (this.#failure !== undefined) break;
+      }
+    } catch (error) {
+      if (error instanceof RequestError) this.#fail(error, this.#lastLine + 1, this.#submitted);
+      if (this.#failure === undefined) throw error;
+    } finally {
+      while (this.#waiting.length > 0) await this.#awaitOldest();
+    }
+  }
+
+  /** If a line failed, throws the error of the earliest one, with a summary of the accepted lines. */
+  result(): BatchResult {
+    const summary = {
+      accepted: this.#accepted,
+      firstTxId: this.#firstTxId,
+      lastTxId: this.#lastTxId,
+      ...(this.#options.outcomeOf === undefined
+        ? {}
+        : {
+            aborted: this.#aborted,
+            abortedLines: this.#abortedLines.toSorted((a, b) => a.line - b.line),
+          }),
+    };
+    if (this.#failure === undefined) return summary;
+    const { error, line, before } = this.#failure;
+    if (!(error instanceof CairnError)) throw error;
+    throw new RequestError(error.code, `Line ${line}: ${error.message}`, {
+      ...(error instanceof RequestError ? { status: error.status } : {}),
+      hint: error.hint,
+      cause: error,
+      details: { line, ...summary, accepted: before, acceptedAfter: this.#accepted - before },
+    });
+  }
+
+  async #turn(): Promise<void> {
+    while (this.#waitingBytes > MAX_WAITING_BYTES || this.#waitingLines > MAX_WAITING_LINES)
+      await this.#awaitOldest();
+    const { backlog, slice } = this.#options;
+    await backlog.room(this.#api);
+    await slice.yieldIfOver();
+  }
+
+  #submitLines(lines: readonly NdjsonLine[]): void {
+    const acknowledged: Promise<void>[] = [];
+    let bytes = 0;
+    for (const line of lines) {
+      if (this.#failure !== undefined) break;
+      bytes += line.bytes.length;
+      acknowledged.push(this.#submit(line, this.#submitted));
+      this.#submitted += 1;
+      this.#lastLine = line.number;
+    }
+    this.#waiting.push({ lines: acknowledged.length, bytes, done: Promise.all(acknowledged) });
+    this.#waitingLines += acknowledged.length;
+    this.#waitingBytes += bytes;
+  }
+
+  async #submit(line: NdjsonLine, before: number): Promise<void> {
+    try {
+      const transaction = validTransaction(parseJson(line.bytes));
+      const submitted = await this.#api.submit(transaction, {
+        timeoutMs: this.#options.startLimit().limitMs,
+      });
+      this.#accepted += 1;
+      const { txId } = submitted;
+      this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
+      this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
+      const outcome = await this.#options.outcomeOf?.(submitted);
+      if (outcome?.committed === false) this.#noteAborted(line.number, outcome);
+    } catch (error) {
+      this.#fail(error, line.number, before);
+    }
+  }
+
+  #noteAborted(line: number, { txId, reason = "" }: TxOutcome): void {
+    this.#aborted += 1;
+    if (this.#abortedLines.length >= MAX_ABORTED_LINES) return;
+    this.#abortedLines.push({ line: line + this.#options.firstLine - 1, txId, reason });
+  }
+
+  #tooLong(line: number): Error {
+    const error = bodyTooLarge("The transaction", this.#options.maxLineBytes);
+    this.#fail(error, line, this.#submitted);
+    return error;
+  }
+
+  #fail(error: unknown, line: number, before: number): void {
+    if (this.#failure !== undefined && this.#failure.before <= before) return;
+    this.#failure = { error, line: line + this.#options.firstLine - 1, before };
+  }
+
+  async #awaitOldest(): Promise<void> {
+    const oldest = this.#waiting.shift();
+    if (oldest === undefined) return;
+    await oldest.done;
+    this.#waitingLines -= oldest.lines;
+    this.#waitingBytes -= oldest.bytes;
+    if (this.#lastTxId !== null) this.#options.backlog.add(this.#lastTxId, oldest.bytes);
+  }
+}

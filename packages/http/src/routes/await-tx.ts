@@ -1,0 +1,47 @@
+import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import { DEFAULT_WAIT_MS, type SubmittedTransaction, type CommitResult } from "@cairn/engine";
+import type { RouteApi } from "../permits/call.ts";
+import { RequestError } from "../answers/request-error.ts";
+
+/** Starts the time limit for all waits of a request, according to its parameter `timeout`. */
+export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
+  return new Deadline(timeoutMs);
+}
+
+/**
+ * Waits until a submitted transaction is indexed. Errors contain its id, because it is stored in any case: clients then
+ * read its outcome instead of sending it again, which could apply it twice.
+ */
+export async function awaitSubmitted(
+  api: RouteApi,
+  submitted: SubmittedTransaction,
+  limit: Deadline,
+): Promise<CommitResult> {
+  const id = submitted.txId;
+  try {
+    return await api.commitResult(submitted, { timeoutMs: limit.leftMs });
+  } catch (error) {
+    if (!isCairnError(error) || error.code === "LOG_REGRESSED" || error.code === "OUTCOME_REMOVED")
+      throw error;
+    const message =
+      error.code === "TX_TIMEOUT"
+        ? `Transaction ${id} is stored, but was not indexed within ${limit.limitMs} ms.`
+        : error.message;
+    throw new RequestError(error.code, message, {
+      hint: `Do not send the transaction again, because it is stored. Read its outcome with GET /api/v1/tx/${id}, from this node or another one. cairn status shows the node's progress.`,
+      cause: error,
+      details: { txId: id },
+    });
+  }
+}
+
+/** Returns the result of a call to a checkpoint store. Throws `STORE_UNREACHABLE` once the limit has passed. */
+export async function storeInTime<T>(answer: Promise<T>, limit: Deadline): Promise<T> {
+  const given = await withTimeout(answer, limit.leftMs);
+  if (given !== TIMED_OUT) return given;
+  throw new CairnError(
+    "STORE_UNREACHABLE",
+    `The checkpoint store did not respond within ${limit.limitMs} ms.`,
+    "Check whether the store can be reached, and try again, or wait longer with timeout=.",
+  );
+}

@@ -1,0 +1,59 @@
+import type { EventRecord } from "@cairn/client";
+import { nanoseconds, eventProblem } from "@cairn/engine";
+import { jsonAnswer } from "../answers/answer.ts";
+import { page } from "../answers/document-page.ts";
+import { badBody } from "../answers/request-error.ts";
+import { found, jsonOf, READ_ERRORS, type Route, route, SUBMIT_ERRORS, written } from "../openapi/route.ts";
+import { EVENT_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
+import { array, ref } from "../requests/schema-parts.ts";
+import { awaitSubmitted, timeLimit } from "./await-tx.ts";
+
+/** The events that applications record separately from their documents. */
+export const eventRoutes: readonly Route[] = [
+  route({
+    method: "GET",
+    path: "/api/v1/events",
+    right: "read",
+    concerns: { named: ({ query }) => query.bucket, all: "a list of events without a bucket concerns" },
+    id: "listEvents",
+    tag: "events",
+    summary: "List recorded events, newest first.",
+    query: EVENT_PARAMETERS,
+    answers: found("The events.", array(ref("RecordedEvent")), ["Cairn-Tx", "Link"]),
+    errors: READ_ERRORS,
+    async handle({ api, query, admit, url }) {
+      const { txId, events, before } = await api.events({ ...query, admit });
+      const items = events.map((event) => JSON.stringify(event));
+      return page(url, items, before, { headers: { "cairn-tx": txId }, parameter: "before" });
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/api/v1/events",
+    right: "write",
+    concerns: "none",
+    id: "recordEvent",
+    tag: "events",
+    summary: "Record an event.",
+    query: WRITE_PARAMETERS,
+    body: jsonOf(ref("EventRecord")),
+    answers: written(ref("EventWritten"), ["Cairn-Tx"], 201),
+    errors: SUBMIT_ERRORS,
+    async handle(call) {
+      const limit = timeLimit(call.query.timeoutMs);
+      const refusal = eventProblem(call.body);
+      if (refusal !== undefined) {
+        throw badBody(
+          `Not a valid event: ${refusal}.`,
+          'Send an event in the form {"object": …, "reason": …}, optionally with message, bucket, type, source and time. Nothing was recorded.',
+        );
+      }
+      const event = call.body as EventRecord;
+      const submitted = await call.submit({ ops: [["event", event]] }, { timeoutMs: limit.leftMs });
+      if (call.query.await === false) return jsonAnswer({ txId: submitted.txId }, {}, 202);
+      const { txId, txTime } = (await awaitSubmitted(call.api, submitted, limit)).outcome;
+      const { time = String(nanoseconds(Date.parse(txTime))) } = event;
+      return jsonAnswer({ id: `${time}-${txId}-0`, txId, time }, { "cairn-tx": txId }, 201);
+    },
+  }),
+];

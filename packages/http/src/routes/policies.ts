@@ -1,0 +1,109 @@
+import type { Policies, Revision } from "@cairn/client";
+import {
+  formatPolicyProblem,
+  POLICY_NAMES,
+  type PolicyProblem,
+  policyProblems,
+  repeatedKeys,
+} from "@cairn/engine";
+import { jsonAnswer } from "../answers/answer.ts";
+import { RequestError } from "../answers/request-error.ts";
+import {
+  found,
+  jsonOf,
+  PRECONDITIONS,
+  READ_ERRORS,
+  type Route,
+  route,
+  SUBMIT_ERRORS,
+  written,
+} from "../openapi/route.ts";
+import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
+import { etag, lostBecause } from "../requests/preconditions.ts";
+import { ref } from "../requests/schema-parts.ts";
+import { writeConditionally } from "./conditional-write.ts";
+
+const POLICIES = {
+  path: "/api/v1/policies",
+  concerns: { all: "policies concern" },
+  tag: "policies",
+} as const;
+
+export const policyRoutes: readonly Route[] = [
+  route({
+    ...POLICIES,
+    method: "GET",
+    right: "observe",
+    id: "getPolicies",
+    summary: "Return the policies in force.",
+    query: READ_PARAMETERS,
+    answers: found("The policies.", ref("PolicyState"), ["Cairn-Tx", "ETag"]),
+    errors: READ_ERRORS,
+    async handle({ api, query }) {
+      const { txId, ...policies } = await api.policies(query);
+      const { revision } = policies;
+      return jsonAnswer(policies, {
+        ...(revision === null ? {} : { etag: etag(revision) }),
+        "cairn-tx": txId,
+      });
+    },
+  }),
+  route({
+    ...POLICIES,
+    method: "PUT",
+    right: "operate",
+    id: "putPolicies",
+    summary: "Set the policies.",
+    query: WRITE_PARAMETERS,
+    requestHeaders: PRECONDITIONS,
+    body: jsonOf(ref("Policies")),
+    onBody: refuseRepeatedKeys,
+    answers: written(ref("Submitted"), ["Cairn-Tx", "ETag"]),
+    errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412]],
+    async handle(call) {
+      const problems = policyProblems(call.body);
+      if (problems.length > 0) throw invalidPolicies(problems);
+      const policies = call.body as Policies;
+      const { submitted, result } = await writeConditionally(call, {
+        subject: "policies",
+        current: async (options) => (await call.api.policies(options)).revision ?? undefined,
+        operations: (expected) => [
+          expected === undefined ? ["configure", policies] : ["configure", policies, expected],
+        ],
+        lost: policiesChanged,
+      });
+      if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
+      const { txId, committed, reason } = result.outcome;
+      if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });
+      return jsonAnswer({ txId }, { etag: etag(txId), "cairn-tx": txId });
+    },
+  }),
+];
+
+function refuseRepeatedKeys(json: string): void {
+  const problems = repeatedKeys(json, "body");
+  if (problems.length > 0) throw invalidPolicies(problems);
+}
+
+function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
+  return new RequestError(
+    "TX_INVALID",
+    `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,
+    {
+      hint: `Correct the policies, which are a map with ${POLICY_NAMES.join(", ")}. GET /openapi.json describes each of them (PUT /api/v1/policies). Nothing was changed.`,
+      details: { problems },
+    },
+  );
+}
+
+const READ_AGAIN =
+  "Read the policies again (cairn policy show, GET /api/v1/policies) and decide whether to set them.";
+
+const AFTER_THAT =
+  "Do first what the reason says (cairn queue show prints the shards of a queue), and then set the policies again.";
+
+function policiesChanged(revision: Revision | undefined): RequestError {
+  return lostBecause(`the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`, {
+    lost: READ_AGAIN,
+  });
+}

@@ -1,0 +1,172 @@
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import { CairnError, isCairnError } from "@cairn/kv";
+import { type WatchEvent, type WatchQuery, WatchCompactedError, type WatchChange } from "@cairn/engine";
+import { type HttpAnswer, jsonAnswer } from "../answers/answer.ts";
+import { RequestError } from "../answers/request-error.ts";
+import type { Query } from "../requests/address.ts";
+import { type Route, route } from "../openapi/route.ts";
+import { ref, TEXT } from "../requests/schema-parts.ts";
+import { parseTxId } from "@cairn/text";
+import { WATCH_PARAMETERS } from "../requests/parameters.ts";
+import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
+
+/** A client that reads none of this many heartbeats, and nothing for a minute, is considered disconnected. */
+const GONE_AFTER_HEARTBEATS = 3;
+
+/** The time after which an EventSource reconnects to a node that was not ready. */
+const RETRY_MS = 2_000;
+
+export const watchRoutes: readonly Route[] = [
+  route({
+    method: "GET",
+    path: "/api/v1/watch",
+    right: "read",
+    concerns: { named: ({ query }) => query.bucket, all: "a watch without a bucket concerns" },
+    acceptsTicket: true,
+    isData: false,
+    id: "watch",
+    tag: "documents",
+    summary: "Watch changes as server-sent events: every transaction with changes is sent once and in order.",
+    query: WATCH_PARAMETERS,
+    requestHeaders: ["Last-Event-ID"],
+    answers: [{ status: 200, description: "The stream.", schema: TEXT, mediaType: "text/event-stream" }],
+    errors: ["NOT_READY", "INDEX_CORRUPT", "WATCH_COMPACTED"],
+    async handle({ api, permit, query: given, request, response }) {
+      const query = watchQuery(request, given);
+      const closed = new AbortController();
+      const stopListening = permit.onRevoked(() => closed.abort());
+      let body: Readable | undefined;
+      const end = (): void => {
+        stopListening();
+        closed.abort();
+        // Otherwise, a watch whose last events were not written would wait forever for that.
+        body?.destroy();
+      };
+      response.once("close", end);
+      if (request.socket.destroyed) end();
+      // An error in the first step is sent as the response. After that, the response is the stream.
+      const watched = api.watch({ ...query, signal: closed.signal }).batches();
+      const batches = watched[Symbol.asyncIterator]();
+      const first = await batches
+        .next()
+        .catch((error: unknown) =>
+          isCairnError(error, "NOT_READY") && isEventSource(request) ? error : throwWithFloor(error),
+        );
+      if (first instanceof CairnError)
+        return { ...EVENT_STREAM, body: `retry: ${RETRY_MS}\n: ${first.message}\n\n` };
+      if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
+        closed.abort();
+        await batches.return?.();
+        return EVENT_STREAM;
+      }
+      disconnectWhenGone(response, Math.max(GONE_AFTER_MS, (query.heartbeatMs ?? 0) * GONE_AFTER_HEARTBEATS));
+      body = Readable.from(stream(first.value, batches), { objectMode: false, highWaterMark: 1 });
+      return { ...EVENT_STREAM, body };
+    },
+  }),
+  route({
+    method: "POST",
+    path: "/api/v1/watch/tickets",
+    right: "read",
+    concerns: "none",
+    isData: false,
+    id: "createTicket",
+    tag: "documents",
+    summary:
+      "Return a ticket with which a client that cannot send headers, such as EventSource, may watch once within 60 s.",
+    answers: [{ status: 201, description: "The ticket.", schema: ref("Ticket") }],
+    handle: ({ permit, served }) =>
+      jsonAnswer(served.tickets.issue(permit), { "cache-control": "no-store" }, 201),
+  }),
+];
+
+const EVENT_STREAM: HttpAnswer = {
+  type: "text/event-stream; charset=utf-8",
+  // Proxies must neither store nor buffer the stream.
+  headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
+};
+
+/** An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error. */
+function isEventSource({ headers }: IncomingMessage): boolean {
+  return headers.accept === "text/event-stream";
+}
+
+async function* stream(
+  first: readonly WatchEvent[],
+  batches: AsyncIterator<readonly WatchEvent[]>,
+): AsyncGenerator<Buffer, void> {
+  try {
+    yield eventStreamText(first);
+    for (;;) {
+      const { done, value } = await batches.next();
+      if (done === true) return;
+      yield eventStreamText(value as readonly WatchEvent[]);
+    }
+  } finally {
+    await batches.return?.();
+  }
+}
+
+/** A client that reconnects repeats its first URL, and the header Last-Event-ID specifies where to resume. */
+function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETERS>): WatchQuery {
+  const last = request.headers["last-event-id"];
+  const { ticket: _, ...asGiven } = query;
+  if (typeof last !== "string" || last === "") return asGiven;
+  const from = parseTxId(last, "Last-Event-ID");
+  if (from === asGiven.from) return asGiven;
+  const { fromTime: __, ...others } = asGiven;
+  return { ...others, from };
+}
+
+function throwWithFloor(error: unknown): never {
+  if (!(error instanceof WatchCompactedError)) throw error;
+  const { code, message, floor, reason, hint } = error;
+  throw new RequestError(code, message, {
+    hint,
+    cause: error,
+    details: { floor, reason },
+  });
+}
+
+/** All watchers of the same changes receive the same array, so its events are encoded only once. */
+const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
+
+/** Returns events as the bytes of a stream of server-sent events. */
+export function eventStreamText(events: readonly WatchEvent[]): Buffer {
+  const known = encoded.get(events);
+  if (known !== undefined) return known;
+  let text = "";
+  for (const event of events) text += eventText(event);
+  const bytes = Buffer.from(text, "utf8");
+  encoded.set(events, bytes);
+  return bytes;
+}
+
+/** A client resumes after the last id, so an event after which it must not resume has no id. */
+function eventText(event: WatchEvent): string {
+  switch (event.type) {
+    case "tx": {
+      const { txId, txTime, changes } = event;
+      const data = `{"txId":${txId},"txTime":"${txTime}","changes":[${changes.map(changeJson).join(",")}]}`;
+      return `id: ${txId}\nevent: tx\ndata: ${data}\n\n`;
+    }
+    case "heartbeat": {
+      const { type, ...data } = event;
+      const id = event.ahead === true ? "" : `id: ${event.txId}\n`;
+      return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+    }
+    case "cutoff": {
+      const { type, ...data } = event;
+      const id = event.reason === "regressed" ? "" : `id: ${event.txId}\n`;
+      return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
+    }
+  }
+}
+
+/** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */
+function changeJson({ op, bucket, namespace, name, revision, json }: WatchChange): string {
+  const key = `"namespace":${JSON.stringify(namespace)},"name":${JSON.stringify(name)}`;
+  const head = `{"op":"${op}","bucket":"${bucket}",${key},"revision":${revision}`;
+  return json === undefined ? `${head}}` : `${head},"document":${json}}`;
+}

@@ -1,0 +1,2 @@
+export { openNatsKv } from "./nats-kv.ts";
+export { type NatsTxLogOptions, openNatsTxLog } from "./nats-tx-log.ts";

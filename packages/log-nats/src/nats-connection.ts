@@ -1,0 +1,209 @@
+import { CairnError, errorMessage, systemErrorCode, resolvable } from "@cairn/kv";
+import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
+import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
+import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
+import { logUnreachable } from "./log-unreachable.ts";
+import { type NatsServer, parseServer } from "@cairn/text";
+import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
+
+/** Options for reaching the NATS servers. */
+export interface NatsConnectionOptions extends NatsCredentials {
+  /** `nats://host:port`, `tls://…` or `host:port`; `user:password@` or `token@` may precede the host. */
+  readonly servers: string | readonly string[];
+  /** The name shown in the server's list of connections. */
+  readonly clientName?: string;
+  /** The prefix of the subjects on which the servers reply. Defaults to `_INBOX`. */
+  readonly inboxPrefix?: string;
+  /** The time within which a server must respond (ms). Defaults to 2,500. */
+  readonly connectTimeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Callbacks for the events of a {@link NatsLink}. */
+export interface LinkListener {
+  /** Called when the connection, and with it everything in flight in either direction, has been lost. */
+  interrupted?(): void;
+  restored?(): void;
+  /** Called when the server denies publishing on `subject`. */
+  publishDenied?(subject: string): void;
+}
+
+const CONNECT_TIMEOUT_MS = 2_500;
+/** The minimum time between two diagnoses of a lost connection. */
+const DIAGNOSIS_INTERVAL_MS = 2_000;
+const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
+
+/**
+ * A connection that reconnects by itself until it is closed. The first connection is attempted only once. If that
+ * attempt fails, `open` rejects with `LOG_UNREACHABLE` and leaves no socket open.
+ */
+export class NatsLink {
+  readonly connection: NatsConnection;
+  /** The servers as the user wrote them, without secrets. */
+  readonly place: string;
+  /** The prefix of the subjects on which the servers reply. */
+  readonly inboxPrefix: string;
+  readonly #options: NatsConnectionOptions;
+  readonly #servers: readonly NatsServer[];
+  readonly #tls: NatsTls;
+  readonly #listeners = new Set<LinkListener>();
+  #connected = true;
+  /** The reason why the connection is down, if known. */
+  #cause: CairnError | undefined;
+  #diagnosedAt = Number.NEGATIVE_INFINITY;
+
+  private constructor(
+    connection: NatsConnection,
+    options: NatsConnectionOptions,
+    servers: readonly NatsServer[],
+    tls: NatsTls,
+  ) {
+    this.connection = connection;
+    this.place = serverList(servers);
+    this.inboxPrefix = options.inboxPrefix ?? "_INBOX";
+    this.#options = options;
+    this.#servers = servers;
+    this.#tls = tls;
+    void this.#watch();
+  }
+
+  static async open(options: NatsConnectionOptions): Promise<NatsLink> {
+    const { connectTimeoutMs: timeout = CONNECT_TIMEOUT_MS, signal, inboxPrefix } = options;
+    const written = typeof options.servers === "string" ? options.servers.split(",") : options.servers;
+    const servers = written.map(parseServer);
+    const tlsFirst = typeof options.tls === "object" && options.tls.handshakeFirst === true;
+    const credentials = await credentialOptions(options, servers);
+    const tls: NatsTls = credentials.tls ?? undefined;
+    const addresses = await answeringFirst(servers, { timeout, silent: tlsFirst, signal });
+    let connection: NatsConnection;
+    try {
+      connection = await connect({
+        ...credentials,
+        servers: addresses,
+        ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
+        // The addresses are in order: those of servers that responded come first.
+        noRandomize: true,
+        name: options.clientName ?? "cairn",
+        timeout,
+        // The client never stops trying to reconnect, so that a node survives an outage of its log's servers.
+        maxReconnectAttempts: -1,
+        reconnectTimeWait: 250,
+        reconnectJitter: 250,
+        // A server that is restarting may refuse every client for a moment.
+        ignoreAuthErrorAbort: true,
+        pingInterval: 10_000,
+        noAsyncTraces: true,
+      });
+    } catch (error) {
+      if (REFUSED.test(errorMessage(error))) {
+        throw credentialsRefused(serverList(servers), options, servers, error);
+      }
+      throw (await tlsFailure(servers, tls, timeout)) ?? connectError(servers, error);
+    }
+    const link = new NatsLink(connection, options, servers, tls);
+    if (signal?.aborted === true) await link.close();
+    signal?.throwIfAborted();
+    return link;
+  }
+
+  /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
+  check(): void {
+    if (!this.connected) throw this.#down();
+  }
+
+  /**
+   * Returns the response to a request that changes nothing. Rejects with `LOG_UNREACHABLE` as soon as the connection is
+   * lost: the response is then lost as well, and the client would wait for it until its timeout.
+   */
+  async answer<T>(request: Promise<T>): Promise<T> {
+    const lost = resolvable();
+    const listener = { interrupted: lost.resolve };
+    this.add(listener);
+    try {
+      return await Promise.race([request, lost.promise.then(() => Promise.reject(this.#down()))]);
+    } finally {
+      this.remove(listener);
+    }
+  }
+
+  get connected(): boolean {
+    return this.#connected && !this.connection.isClosed();
+  }
+
+  add(listener: LinkListener): void {
+    this.#listeners.add(listener);
+  }
+
+  remove(listener: LinkListener): void {
+    this.#listeners.delete(listener);
+  }
+
+  async close(): Promise<void> {
+    this.#cause = new CairnError("LOG_UNREACHABLE", `The connection to NATS at ${this.place} was closed.`);
+    this.#connected = false;
+    await this.connection.close();
+  }
+
+  /** Returns a new subject below the prefix, for replies. */
+  createInbox(): string {
+    return createInbox(this.inboxPrefix);
+  }
+
+  #down(): CairnError {
+    return (
+      this.#cause ??
+      logUnreachable(
+        `The connection to NATS at ${this.place} is down.`,
+        "Make sure that the server is running. Cairn keeps trying to reconnect.",
+      )
+    );
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.connection.status()) {
+      const { type, data, permissionContext } = status;
+      if (type === Events.Error && permissionContext === undefined && REFUSED.test(String(data))) {
+        this.#cause = credentialsRefused(this.place, this.#options, this.#servers, data);
+      }
+      if (type === "disconnect") {
+        this.#connected = false;
+        for (const listener of this.#listeners) listener.interrupted?.();
+      } else if (type === "reconnect") {
+        this.#connected = true;
+        this.#cause = undefined;
+        for (const listener of this.#listeners) listener.restored?.();
+      } else if (type === DebugEvents.Reconnecting) {
+        void this.#diagnose();
+      } else if (permissionContext?.operation === "publish") {
+        for (const listener of this.#listeners) listener.publishDenied?.(permissionContext.subject);
+      }
+    }
+    this.#connected = false;
+    for (const listener of this.#listeners) listener.interrupted?.();
+  }
+
+  /** The client does not report the cause of a failed handshake. */
+  async #diagnose(): Promise<void> {
+    if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
+    this.#diagnosedAt = performance.now();
+    const failure = await tlsFailure(
+      this.#servers,
+      this.#tls,
+      this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    );
+    this.#diagnosedAt = performance.now();
+    if (failure !== undefined && !this.#connected) this.#cause = failure;
+  }
+}
+
+function connectError(servers: readonly NatsServer[], error: unknown): CairnError {
+  if (error instanceof CairnError) return error;
+  if (systemErrorCode(error) === "SERVER_OPT_NA") {
+    return logUnreachable(
+      `NATS at ${serverList(servers)} does not offer TLS, which the log requires.`,
+      "Check the address, and the TLS settings of the log and of the server.",
+      error,
+    );
+  }
+  return serversUnreachable(servers, error);
+}

@@ -1,0 +1,145 @@
+import {
+  AckPolicy,
+  connect,
+  type Consumer,
+  DeliverPolicy,
+  type JsMsg,
+  nanos,
+  type NatsConnection,
+} from "nats";
+import { credentialOptions } from "./nats-credentials.ts";
+import { serverList } from "./nats-reachable.ts";
+import { parseServer } from "@cairn/text";
+
+interface NatsKvOptions {
+  /** The addresses of the servers, separated by commas: `nats://user:password@127.0.0.1:4222`. */
+  readonly servers: string;
+  readonly credentialsFile: string | undefined;
+  readonly kvBucket: string;
+  /** Only keys that begin with this prefix are read. */
+  readonly prefix: string;
+  /** The size of the next request, which adapts to what was received. */
+  readonly page: { readonly items: number; received(items: number, bytes: number): void };
+  /** Returns the error of a bucket that cannot be read. */
+  readonly unreadable: (place: string, cause: unknown) => Error;
+}
+
+/** A key with its newest value. */
+interface NatsKeyValue {
+  readonly key: Buffer;
+  readonly value: Buffer;
+  readonly expires: false;
+}
+
+export interface NatsKvSource {
+  readonly pairs: AsyncIterable<readonly NatsKeyValue[]>;
+  /** The number of keys, if it is known. */
+  readonly total: number | undefined;
+  close(): Promise<void>;
+}
+
+const TIMEOUT_MS = 5_000;
+const INACTIVE_MS = 60_000;
+/** Headers of messages that record a removal. */
+const REMOVALS = ["KV-Operation", "Nats-Marker-Reason"];
+
+/** Reads the newest value of every key. A key that is changed meanwhile is read with its newest value at the end. */
+export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> {
+  const servers = options.servers.split(",").map(parseServer);
+  const place = `The key-value bucket ${options.kvBucket} on NATS at ${serverList(servers)}`;
+  const { credentialsFile } = options;
+  const credentials = await credentialOptions(
+    credentialsFile === undefined ? {} : { credentialsFile },
+    servers,
+  );
+  let connection: NatsConnection | undefined;
+  try {
+    connection = await connect({
+      ...credentials,
+      servers: servers.map(({ address }) => address),
+      name: "cairn import",
+      timeout: TIMEOUT_MS,
+      reconnect: false,
+    });
+    const consumer = await newestOfEachKey(connection, options.kvBucket);
+    const { num_pending: pending } = await consumer.info(true);
+    return {
+      pairs: readPairs(consumer, pending, options, place),
+      total: options.prefix === "" ? pending : undefined,
+      close: connection.close.bind(connection),
+    };
+  } catch (error) {
+    await connection?.close();
+    throw options.unreadable(place, error);
+  }
+}
+
+async function newestOfEachKey(connection: NatsConnection, kvBucket: string): Promise<Consumer> {
+  const stream = `KV_${kvBucket}`;
+  const manager = await connection.jetstreamManager();
+  const { name } = await manager.consumers.add(stream, {
+    deliver_policy: DeliverPolicy.LastPerSubject,
+    filter_subject: `${subjectsOf(kvBucket)}>`,
+    ack_policy: AckPolicy.None,
+    inactive_threshold: nanos(INACTIVE_MS),
+    mem_storage: true,
+    num_replicas: 1,
+  });
+  return await connection.jetstream().consumers.get(stream, name);
+}
+
+async function* readPairs(
+  consumer: Consumer,
+  initial: number,
+  { kvBucket, prefix, page: size, unreadable }: NatsKvOptions,
+  place: string,
+): AsyncGenerator<NatsKeyValue[]> {
+  const subjects = subjectsOf(kvBucket);
+  let pending = initial;
+  let delivered = 0;
+  while (pending > 0) {
+    const messages = await fetchPage(consumer, Math.min(size.items, pending), (cause) =>
+      unreadable(place, cause),
+    );
+    for (const { info } of messages) {
+      delivered += 1;
+      // Without acknowledgements, the server does not send a lost message again.
+      if (info.deliverySequence !== delivered) throw unreadable(place, "messages were lost in transit");
+      ({ pending } = info);
+    }
+    size.received(
+      messages.length,
+      messages.reduce((sum, { data }) => sum + data.length, 0),
+    );
+    const pairs = messages
+      .filter(({ headers }) => !REMOVALS.some((name) => headers?.has(name) === true))
+      .filter(({ subject }) => subject.startsWith(subjects + prefix))
+      .map(({ subject, data }) => ({
+        key: Buffer.from(subject.slice(subjects.length)),
+        value: Buffer.from(data),
+        expires: false as const,
+      }));
+    if (pairs.length > 0) yield pairs;
+  }
+}
+
+/** Returns the beginning of the subjects of a bucket's keys. */
+function subjectsOf(kvBucket: string): string {
+  return `$KV.${kvBucket}.`;
+}
+
+async function fetchPage(
+  consumer: Consumer,
+  count: number,
+  unreadable: (cause: unknown) => Error,
+): Promise<JsMsg[]> {
+  const messages: JsMsg[] = [];
+  try {
+    const page = await consumer.fetch({ max_messages: count, expires: TIMEOUT_MS });
+    for await (const message of page) messages.push(message);
+  } catch (error) {
+    throw unreadable(error);
+  }
+  if (messages.length === 0) throw unreadable("the server does not send the remaining messages");
+  return messages;
+}

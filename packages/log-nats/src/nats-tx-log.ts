@@ -1,0 +1,225 @@
+import { CairnError, isCairnError } from "@cairn/kv";
+import type { JetStreamManager } from "nats";
+import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
+import { NatsPeers } from "./nats-peers.ts";
+import { NatsPublisher } from "./nats-publisher.ts";
+import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
+import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
+import { notTaken } from "./nats-stream-error.ts";
+import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
+import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
+
+export interface NatsTxLogOptions extends NatsConnectionOptions {
+  /** The name of the stream, which is also the log's name. Defaults to `cairn`. */
+  readonly stream?: string;
+  /** The JetStream domain of the stream. Defaults to the domain of the connected server. */
+  readonly domain?: string;
+  /** The number of replicas of a stream that `create` creates. Defaults to 1. */
+  readonly replicas?: number;
+  /** If false, `create` must not create the stream. Defaults to true. */
+  readonly createStream?: boolean;
+  /** The maximum number of messages in flight. Additional messages are queued. Defaults to 2,000. */
+  readonly maxInflight?: number;
+  /**
+   * The maximum time for which an append is retried before it rejects with `LOG_UNREACHABLE` (ms). Defaults to 29,000.
+   */
+  readonly appendDeadlineMs?: number;
+  /** The timing that determines how soon a reader notices a silent server. */
+  readonly pullTiming?: PullTiming;
+}
+
+/** The part of the server's size limit that is reserved for a message's headers. */
+const HEADER_RESERVE_BYTES = 1_024;
+const REQUEST_TIMEOUT_MS = 5_000;
+const ACK_TIMEOUT_MS = 5_000;
+/**
+ * The default of `appendDeadlineMs`. It is less than the 30 s that requests wait by default, so that callers receive
+ * the log's own reason for a missing response. Longer waits are shortened to it: a message that is sent again after the
+ * stream's window for duplicates (two minutes) would be stored twice.
+ */
+const APPEND_DEADLINE_MS = 29_000;
+
+/**
+ * Opens a log on a NATS JetStream stream. Nothing is created on the server before `create` is called. `signal` aborts
+ * both opening and creation. The names must be as the configuration requires. Throws `CONFIG_INVALID`, or, within seconds, `LOG_UNREACHABLE` if no server responds or
+ * the credentials are refused. An open log survives interruptions.
+ */
+export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
+  const { stream = "cairn", domain } = options;
+  const link = await NatsLink.open(options);
+  try {
+    // The account's limits are not checked first, because that would require a permission that the log does not
+    // otherwise need.
+    const manager = await link.connection.jetstreamManager({
+      checkAPI: false,
+      timeout: REQUEST_TIMEOUT_MS,
+      ...(domain !== undefined && { domain }),
+    });
+    return new NatsTxLog(link, manager, stream, options);
+  } catch (error) {
+    await link.close();
+    throw error;
+  }
+}
+
+class NatsTxLog implements TxLog {
+  readonly name: string;
+  readonly location: string;
+  readonly peers: NatsPeers;
+  readonly #link: NatsLink;
+  readonly #manager: JetStreamManager;
+  readonly #stream: NatsStream;
+  readonly #publisher: NatsPublisher;
+  readonly #readers = new Set<NatsReader>();
+  readonly #pullTiming: PullTiming;
+  readonly #api: string;
+  #closed = false;
+  /** The reason why the last reading failed; undefined once a reading has delivered messages. */
+  #readFailure: CairnError | undefined;
+  /** The stream that was last read or, before any reading, the first one that was found. */
+  #target: StreamTarget | undefined;
+  #findingTarget: Promise<StreamTarget> | undefined;
+
+  constructor(link: NatsLink, manager: JetStreamManager, stream: string, options: NatsTxLogOptions) {
+    this.name = stream;
+    this.location = link.place;
+    this.#link = link;
+    this.#manager = manager;
+    this.#api = options.domain === undefined ? "$JS.API" : `$JS.${options.domain}.API`;
+    this.#pullTiming = options.pullTiming ?? DEFAULT_PULL_TIMING;
+    const { replicas = 1, createStream = true, signal } = options;
+    const creation = { replicas, create: createStream, signal };
+    this.#stream = new NatsStream(link, manager, stream, creation);
+    this.peers = new NatsPeers(link, this.#stream);
+    this.#publisher = new NatsPublisher(link, {
+      stream,
+      find: async () => await this.#followTarget(),
+      maxInflight: options.maxInflight ?? 2_000,
+      deadlineMs: options.appendDeadlineMs ?? APPEND_DEADLINE_MS,
+      ackTimeoutMs: ACK_TIMEOUT_MS,
+    });
+  }
+
+  get maxPayload(): number {
+    return (this.#link.connection.info?.max_payload ?? 1_048_576) - HEADER_RESERVE_BYTES;
+  }
+
+  async id(): Promise<string | undefined> {
+    return this.#stream.logId();
+  }
+
+  async exists(): Promise<boolean> {
+    return ((await this.#stream.find())?.state.last_seq ?? 0) > 0;
+  }
+
+  async create(birthRecord: (logId: string) => Uint8Array): Promise<void> {
+    await this.#stream.create(birthRecord);
+    this.#target = undefined;
+  }
+
+  async append(
+    payload: Uint8Array,
+    options: { messageId?: string; timeoutMs?: number } = {},
+  ): Promise<Appended> {
+    if (this.#closed) this.#link.check();
+    if (payload.length > this.maxPayload) {
+      throw new CairnError(
+        "TX_TOO_LARGE",
+        `A message of ${payload.length} bytes is larger than the log accepts.`,
+        `Split the transaction, or raise max_payload of nats-server. The limit is ${this.maxPayload} bytes.`,
+      );
+    }
+    // Either no call waits or all calls wait for the same promise, so that the log preserves their order.
+    const target = this.#target ?? (await this.#findTarget());
+    return this.#publisher.append(target, payload, options);
+  }
+
+  async bounds(): Promise<LogBounds> {
+    return this.#stream.bounds();
+  }
+
+  async fetch(position: number): Promise<LogMessage | undefined> {
+    return this.#stream.fetch(position);
+  }
+
+  async inspect(logId?: string): Promise<readonly CairnError[]> {
+    const { warning } = this.#publisher;
+    const others = [warning, this.#readFailure].filter((one) => one !== undefined);
+    return [...(await this.#stream.inspect(logId)), ...others];
+  }
+
+  async removeUnused(logId: string): Promise<void> {
+    await this.#stream.removeUnused(logId);
+    this.#target = undefined;
+  }
+
+  onRestored(listener: () => void): () => void {
+    const events = { restored: listener };
+    this.#link.add(events);
+    return () => this.#link.remove(events);
+  }
+
+  async trim(upTo: number): Promise<void> {
+    await this.#stream.trim(upTo);
+  }
+
+  async *read(from: number, options: LogReadOptions): AsyncGenerator<readonly LogMessage[], void, void> {
+    const info = await this.#stream.readable();
+    if (from > info.state.last_seq + 1) return;
+    if (options.signal.aborted) return;
+    const api = this.#api;
+    const reader = new NatsReader(
+      this.#link,
+      this.#manager,
+      { api, stream: this.name, from, maxInactiveMs: inactiveLimit(info.config) },
+      {
+        ...options,
+        ...this.#pullTiming,
+      },
+    );
+    this.#readers.add(reader);
+    try {
+      await reader.start();
+      // Without a target, the next append determines why the stream accepts no messages.
+      this.#target = takesMessages(info.config) ? targetOf(info) : undefined;
+      for (let messages = await reader.take(); messages !== undefined; messages = await reader.take()) {
+        this.#readFailure = undefined;
+        yield messages;
+        if (options.signal.aborted) return;
+      }
+    } catch (error) {
+      if (isCairnError(error)) this.#readFailure = error;
+      throw error;
+    } finally {
+      this.#readers.delete(reader);
+      reader.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#publisher.close();
+    for (const reader of this.#readers) reader.close();
+    await this.#link.close();
+  }
+
+  /** Looks up the stream, and adopts a new subject of the current target. */
+  async #followTarget(): Promise<StreamTarget | undefined> {
+    const now = await this.#stream.findTarget();
+    if (now !== undefined && now.created === this.#target?.created) this.#target = now;
+    return now;
+  }
+
+  async #findTarget(): Promise<StreamTarget> {
+    this.#findingTarget ??= this.#stream.info().then(targetOf);
+    try {
+      this.#target = await this.#findingTarget;
+      return this.#target;
+    } catch (error) {
+      throw isCairnError(error, "CONFIG_INVALID") ? notTaken(error) : error;
+    } finally {
+      this.#findingTarget = undefined;
+    }
+  }
+}

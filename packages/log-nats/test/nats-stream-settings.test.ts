@@ -1,0 +1,81 @@
+import {
+  DiscardPolicy,
+  nanos,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+  type StreamUpdateConfig,
+} from "nats";
+import { describe, expect, it } from "vitest";
+import { FLAWS, streamSettings, unsafeSettings } from "../src/nats-stream-settings.ts";
+import { documentedSettings } from "./nats-doc.ts";
+import { namedEdit } from "../testing/nats-operator.ts";
+
+/** Returns a stream as Cairn creates it and a server reports it, with some settings replaced. */
+function streamWith(changes: Partial<StreamUpdateConfig> & object): StreamConfig {
+  const made = streamSettings("cairn", 1, "0f9c7a1c-0000-4000-8000-000000000000");
+  const server = { max_consumers: -1, max_msg_size: -1, sealed: false, first_seq: 0 };
+  return { ...server, ...made, ...changes } as StreamConfig;
+}
+
+describe("the settings of a log's stream", () => {
+  it("are safe if Cairn created the stream", () => {
+    expect(unsafeSettings(streamWith({}))).toEqual([]);
+  });
+
+  it.each([
+    ["retention", { retention: RetentionPolicy.Workqueue }],
+    ["retention", { retention: RetentionPolicy.Interest }],
+    ["mirror", { mirror: { name: "other" } }],
+    ["other streams", { sources: [{ name: "other" }] }],
+    ["sealed", { sealed: true }],
+    ["acknowledges nothing", { no_ack: true }],
+    // Debian's server does not know this setting; newer servers report it in this form.
+    ["before they are stored", { persist_mode: "async" }],
+    ["counters", { allow_msg_counter: true }],
+    ["numbers its messages from 1000", { first_seq: 1_000, description: "made by others" }],
+  ])("are refused if they lose acknowledged messages: %s, %j", (words, settings) => {
+    expect(() => unsafeSettings(streamWith(settings))).toThrow(
+      expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(words) }),
+    );
+  });
+
+  it.each([
+    { discard: DiscardPolicy.Old },
+    { max_age: nanos(1_000) },
+    { max_msgs: 10 },
+    { max_bytes: 10 },
+    { max_msgs_per_subject: 10 },
+    { deny_delete: false },
+    { allow_rollup_hdrs: true },
+    { duplicate_window: nanos(1_000) },
+    { subjects: ["cairn.tx", "cairn.more"] },
+    { subjects: ["cairn.*"] },
+  ])("are reported, with the command that corrects them, if they may lose messages: %j", (settings) => {
+    const told = unsafeSettings(streamWith(settings));
+    expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.any(String) }]);
+    const { stream, settings: cured } = namedEdit(told[0]?.hint ?? "");
+    expect(stream).toBe(streamWith({}).name);
+    expect(unsafeSettings(streamWith({ ...settings, ...cured }))).toEqual([]);
+  });
+
+  it("cause a warning for storage in memory, which only a different stream can correct", () => {
+    const told = unsafeSettings({ ...streamWith({}), storage: StorageType.Memory });
+    expect(told).toMatchObject([{ code: "LOG_UNSAFE", hint: expect.stringContaining("Begin another log") }]);
+  });
+
+  it("match docs/nats.md, with the effect of each", () => {
+    const documented = documentedSettings();
+    const told = (word: string): string[] =>
+      documented.filter(({ otherwise }) => otherwise.startsWith(word)).map(({ setting }) => setting);
+    const refused = FLAWS.flatMap(({ setting, cure }) => (cure === undefined ? setting : []));
+    const reported = FLAWS.flatMap(({ setting, cure }) => (cure === undefined ? [] : setting));
+    expect(told("refused").toSorted()).toEqual(refused.toSorted());
+    expect(told("warning").toSorted()).toEqual(reported.toSorted());
+    const made = Object.entries({ ...streamSettings("<stream>", 1, ""), duplicate_window: "2m" });
+    for (const [setting, value] of made) {
+      const row = documented.find((one) => one.setting === setting);
+      if (row !== undefined) expect(row.made).toBe(String(value));
+    }
+  });
+});

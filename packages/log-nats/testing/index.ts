@@ -1,0 +1,3 @@
+export * from "./nats-cluster.ts";
+export * from "./nats-operator.ts";
+export * from "./nats-server.ts";

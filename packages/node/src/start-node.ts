@@ -1,0 +1,40 @@
+import type { Logger } from "pino";
+import type { CairnNode, NodeEventListener } from "@cairn/engine";
+import { runNode } from "./run-node.ts";
+import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
+
+export interface StartNodeOptions {
+  /** A pino logger, which also receives notices about the configuration. Defaults to a silent logger. */
+  readonly logger?: Logger;
+  /**
+   * Called at the beginning and the end of each task, such as a checkpoint round or a trim; at the end with the
+   * outcome, the duration and the number of bytes moved. Errors that it throws are logged and otherwise ignored.
+   */
+  readonly onEvent?: NodeEventListener;
+  /** The variables override the configuration, which may also refer to them. Defaults to `process.env`. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The folder to which relative paths refer. Defaults to the working directory. */
+  readonly cwd?: string;
+}
+
+/**
+ * Starts a node in this process. The configuration is an object with the same keys as in JSON (docs/configuration.md).
+ * It may also contain luxon Durations and instances of stores, logs and KV providers. Resolves once the HTTP server is
+ * bound; `ready` resolves when the node has caught up with its log. With `"cairn/http-server": null`, no HTTP server is
+ * started.
+ *
+ * Throws a `CONFIG_*` error with all problems of the configuration before anything is started or created. Throws
+ * `INDEX_LOCKED` or `PORT_IN_USE` if the db-dir or the port is in use.
+ */
+export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
+  const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;
+  const resolved = requireConfig(await readConfig({ object: config, env, cwd }));
+  const onNotice = (notice: string): void => logger?.warn(notice);
+  for (const notice of resolved.notices) onNotice(notice);
+  await tellOlderData(resolved, onNotice);
+  const system = await createSystem(resolved, { onNotice });
+  return await runNode(system, {
+    ...(logger === undefined ? {} : { logger }),
+    ...(onEvent === undefined ? {} : { onEvent }),
+  });
+}

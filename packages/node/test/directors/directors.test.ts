@@ -1,0 +1,804 @@
+import {
+  type DirectorOptions,
+  type Json,
+  type QueueEntry,
+  type QueuePolicy,
+  CairnClient,
+} from "@cairn/client";
+import { directQueue, drainShard, type QueueAccess } from "@cairn/client/protocol";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { GiveUp } from "../../src/index.ts";
+import { resolvable } from "@cairn/kv";
+import { queueAccess } from "@cairn/engine/src/node/direct-queue";
+import { DirectorScene, names, OPEN, sharedNode } from "@cairn/test-support/nodes/director-scene";
+
+const shared = sharedNode();
+const PATIENT = { timeout: 60_000, interval: 20 };
+
+async function allFinished(scene: DirectorScene): Promise<void> {
+  await vi.waitFor(async () => expect(await scene.queue()).toMatchObject({ open: 0 }), PATIENT);
+}
+
+/** Returns a handler that counts how often it was called with each entry. */
+function counting(handle: (entry: QueueEntry) => Promise<Json | void> | Json | void = () => undefined) {
+  const calls = new Map<string, number>();
+  return {
+    calls,
+    handle: async (entry: QueueEntry): Promise<Json | void> => {
+      calls.set(entry.name, (calls.get(entry.name) ?? 0) + 1);
+      return await handle(entry);
+    },
+  };
+}
+
+function once(entries: readonly string[]): Map<string, number> {
+  return new Map(entries.map((name) => [name, 1]));
+}
+
+function byName(calls: ReadonlyMap<string, number>): Map<string, number> {
+  return new Map([...calls].toSorted(([a], [b]) => Number(a.slice(1)) - Number(b.slice(1))));
+}
+
+/** Enqueues more entries while a director handles some, and expects it to handle all of them in their order. */
+async function inOrder(count: number): Promise<void> {
+  await using scene = await shared.scene({ shards: 1, cap: 10_000, lease: "PT1M" });
+  const all = names(count);
+  let enqueued = 0;
+  const more = async (howMany: number): Promise<void> => {
+    const next = all.slice(enqueued, enqueued + howMany);
+    enqueued += next.length;
+    await scene.enqueue(next);
+  };
+  await more(300);
+  const { calls, handle } = counting(() => more(2));
+  const director = scene.node.direct(scene.name, { concurrency: 1, handle });
+  await allFinished(scene);
+  expect(calls.size).toBe(all.length);
+  expect([...calls.keys()]).toEqual(all);
+  await director.stop();
+}
+
+/** Enqueues entries while a director handles some over HTTP, and expects it to handle each of them once. */
+async function onceOverHttp(count: number): Promise<void> {
+  // On a busy machine, a short lease could end in the meantime.
+  await using scene = await shared.scene({ cap: 100_000, lease: "PT1M" });
+  const { calls, handle } = counting();
+  const client = new CairnClient({ urls: scene.node.url ?? "" });
+  const director = client.direct(scene.name, { concurrency: 16, handle });
+  const all = names(count);
+  const quarters = [0, 1, 2, 3].map((at) => all.filter((_, n) => n % 4 === at));
+  await Promise.all(quarters.map((quarter) => scene.enqueue(quarter)));
+  await allFinished(scene);
+  expect(byName(calls)).toEqual(byName(once(all)));
+  await director.stop();
+}
+
+describe("a director", () => {
+  it("handles every entry once, those from before its start first and in their order, and finishes it", async () => {
+    await using scene = await shared.scene({ lease: "PT1M" });
+    const before = names(300);
+    await scene.enqueue(before);
+    const { calls, handle } = counting();
+    const director = scene.node.direct(scene.name, { concurrency: 1, handle });
+    await vi.waitFor(() => expect(calls.size).toBeGreaterThan(10), PATIENT);
+    const after = names(300).map((name) => `e3${name.slice(1).padStart(3, "0")}`);
+    await scene.enqueue(after);
+    await allFinished(scene);
+    expect([...calls.keys()].slice(0, 300)).toEqual(before);
+    expect(byName(calls)).toEqual(byName(once([...before, ...after])));
+    expect(await scene.document("e0")).toEqual({ state: "done" });
+    await director.stop();
+    expect((await scene.queue()).shards).toMatchObject([{ holder: null }]);
+  });
+
+  it("handles entries in the order of their creation while more are enqueued than it can handle", async () => {
+    await inOrder(400);
+  });
+
+  it(
+    "handles entries in their order even after more pages than it reads before it begins again",
+    { tags: "rest/slow" },
+    async () => {
+      await inOrder(2_000);
+    },
+  );
+
+  it("handles older entries that are moved into its shard before it has handled all newer ones there", async () => {
+    await using scene = await shared.scene({ shards: 2, cap: 2_000, lease: "PT1M" });
+    const [older, newer] = [names(10), names(1_800, "f")];
+    await scene.enqueue(older);
+    await scene.enqueue(names(1_990, "d"), { state: "done" });
+    await scene.enqueue(newer);
+    await scene.transact(["claim", scene.name, 0, { as: "test" }]);
+    let draining: Promise<unknown> | undefined;
+    const drain = async (): Promise<unknown> => {
+      const { signal } = new AbortController();
+      const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
+      return await drainShard(queueAccess(scene.node), drained);
+    };
+    const { calls, handle } = counting(async () => {
+      if (calls.size === 200) draining = drain();
+      // On a busy machine, the drain could take longer than all other entries.
+      if (calls.size > 400) await draining;
+    });
+    const director = scene.node.direct(scene.name, { shards: 1, drainAt: false, handle });
+    await allFinished(scene);
+    await expect(draining).resolves.toMatchObject({ retired: true, moved: 10 });
+    expect(byName(calls)).toEqual(byName(once([...older, ...newer])));
+    expect([...calls.keys()].indexOf("e9")).toBeLessThan(1_500);
+    await director.stop();
+  });
+
+  it.each(["in the process of the node", "over HTTP"])(
+    "hands an entry that was moved into its shard out with the transaction that created it, %s",
+    async (where) => {
+      await using scene = await shared.scene({ shards: 2, lease: "PT1M" });
+      const { txId: older } = await scene.transact(["enqueue", scene.name, "e1", OPEN]);
+      await scene.transact(["claim", scene.name, 0, { as: "test" }]);
+      const created = new Map<string, number>();
+      const options: DirectorOptions = {
+        drainAt: false,
+        handle: ({ name, createdTx }) => void created.set(name, createdTx),
+      };
+      const director =
+        where === "over HTTP"
+          ? new CairnClient({ urls: scene.node.url ?? "" }).direct(scene.name, options)
+          : scene.node.direct(scene.name, options);
+      await vi.waitFor(() => expect(director.shards).toEqual([1]), PATIENT);
+      const { txId: newer } = await scene.transact(["put", scene.name, "1/f1", OPEN]);
+      // Once it is finished, the director has nothing more to read, and learns of entries by its watch.
+      await vi.waitFor(async () => expect(await scene.document("f1")).toEqual({ state: "done" }), PATIENT);
+      const { signal } = new AbortController();
+      const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
+      await drainShard(queueAccess(scene.node), drained);
+      await allFinished(scene);
+      expect(Object.fromEntries(created)).toEqual({ e1: older, f1: newer });
+      await director.stop();
+    },
+  );
+
+  it("reads a moved entry from no node that has not yet indexed the move", async () => {
+    await using scene = await shared.scene({ shards: 2, lease: "PT1M" });
+    await scene.enqueue(["e1"]);
+    await scene.transact(["claim", scene.name, 0, { as: "test" }]);
+    // A node waits with its response until it has indexed this transaction.
+    let awaited = 0;
+    const client = new CairnClient({
+      urls: scene.node.url ?? "",
+      fetch: async (input, init) => {
+        const { pathname, searchParams } = new URL(input instanceof Request ? input.url : input);
+        if (pathname.endsWith("/shards/1/open")) awaited = Number(searchParams.get("min-tx"));
+        return await fetch(input, init);
+      },
+    });
+    const seen = new Map<string, boolean>();
+    const director = client.direct(scene.name, {
+      drainAt: false,
+      handle: ({ name, revision }) => void seen.set(name, awaited >= revision),
+    });
+    await vi.waitFor(() => expect(director.shards).toEqual([1]), PATIENT);
+    await scene.transact(["put", scene.name, "1/f1", OPEN]);
+    await vi.waitFor(async () => expect(await scene.document("f1")).toEqual({ state: "done" }), PATIENT);
+    const { signal } = new AbortController();
+    const drained = { queue: scene.name, shard: 0, as: "test", leaseMs: 60_000, signal };
+    await drainShard(queueAccess(scene.node), drained);
+    await allFinished(scene);
+    expect(seen.get("e1")).toBe(true);
+    await director.stop();
+  });
+
+  it("handles each entry once while others are enqueued, over HTTP as well", async () => {
+    await onceOverHttp(1_000);
+  });
+
+  it("handles each of thousands of entries once over HTTP", { tags: "rest/slow" }, async () => {
+    await onceOverHttp(4_000);
+  });
+
+  it.concurrent.each<
+    [what: string, handle: (entry: QueueEntry) => Json | void, document: unknown, attempts: number]
+  >([
+    ["returns nothing", () => undefined, { state: "done", n: 1 }, 1],
+    ["returns a finished document", () => ({ state: "dead", by: "me" }), { state: "dead", by: "me" }, 1],
+    [
+      "returns an open document, and later a finished one",
+      ({ document }) => ((document as { step?: number }).step === 2 ? undefined : { step: 2 }),
+      { state: "done", step: 2 },
+      2,
+    ],
+    [
+      "throws, as often as the policy permits",
+      () => {
+        throw new Error("no");
+      },
+      { state: "dead", n: 1, retry: { attempts: 3, at: null, error: "no" } },
+      3,
+    ],
+    [
+      "gives up",
+      () => {
+        throw new GiveUp("never");
+      },
+      { state: "dead", n: 1, retry: { attempts: 1, at: null, error: "never" } },
+      1,
+    ],
+    [
+      "returns what cannot be stored",
+      () => ({ n: 2 ** 60 }),
+      { state: "dead", n: 1, retry: { attempts: 3, at: null, error: expect.any(String) as string } },
+      3,
+    ],
+  ])("leads to a finished entry if the handler %s", async (_what, handler, document, attempts) => {
+    await using scene = await shared.scene();
+    await scene.enqueue(["e1"], { state: "new", n: 1 });
+    const { calls, handle } = counting(handler);
+    const director = scene.node.direct(scene.name, { handle });
+    await allFinished(scene);
+    expect(await scene.document("e1")).toEqual(document);
+    expect(calls.get("e1")).toBe(attempts);
+    await director.stop();
+  });
+
+  it(
+    "tries a failed entry again after the pause, even if its director has changed",
+    { tags: "rest/slow" },
+    async () => {
+      await using scene = await shared.scene({ retry: { first: 1_500, max: "PT1M" } });
+      await scene.enqueue(["e1", "e2"]);
+      let failed = 0;
+      const first = scene.node.direct(scene.name, {
+        handle: ({ name }) => {
+          if (name === "e2") return;
+          failed += 1;
+          throw new Error("busy");
+        },
+      });
+      await vi.waitFor(async () => expect(await scene.document("e1")).toHaveProperty("retry"), PATIENT);
+      const { at } = ((await scene.document("e1")) as { retry: { at: string } }).retry;
+      await first.stop();
+      expect(failed).toBe(1);
+      let handledAt = 0;
+      const second = scene.node.direct(scene.name, { handle: () => void (handledAt = Date.now()) });
+      await allFinished(scene);
+      expect(handledAt).toBeGreaterThanOrEqual(Date.parse(at));
+      expect(await scene.document("e1")).toEqual({
+        state: "done",
+        retry: { attempts: 1, at, error: "busy" },
+      });
+      await second.stop();
+    },
+  );
+
+  it.each(["pt30s", "PT30,0S", "PT0.5m"])(
+    "holds its shards under a lease that is written %s",
+    async (lease) => {
+      await using scene = await shared.scene({ lease });
+      const { txId } = await scene.enqueue(names(3));
+      const { calls, handle } = counting();
+      const director = scene.node.direct(scene.name, { handle });
+      await allFinished(scene);
+      const [shard] = (await scene.queue()).shards;
+      // It was claimed once, and not over and over.
+      expect([calls, shard?.epoch]).toEqual([once(names(3)), txId + 1]);
+      await director.stop();
+    },
+  );
+
+  it("pauses for as long as the policy says, in lower case and with a comma as well", async () => {
+    await using scene = await shared.scene({ retry: { first: "PT1,5H", max: "pt2h" } });
+    await scene.enqueue(["e1"]);
+    let failedAt = NaN;
+    const director = scene.node.direct(scene.name, {
+      handle: () => {
+        failedAt = Date.now();
+        throw new Error("busy");
+      },
+    });
+    await vi.waitFor(async () => expect(await scene.document("e1")).toHaveProperty("retry"), PATIENT);
+    const { at } = ((await scene.document("e1")) as { retry: { at: string } }).retry;
+    const pauseMinutes = (Date.parse(at) - failedAt) / 60_000;
+    expect(pauseMinutes).toBeGreaterThanOrEqual(90);
+    expect(pauseMinutes).toBeLessThan(91);
+    await director.stop();
+  });
+
+  it("tries a failed entry again at once if its pause is over before the attempt is written", async () => {
+    const retry = { first: 1, max: 1, limit: 20, dead: { state: "dead" } };
+    await using scene = await shared.scene({ retry, lease: "PT1M" });
+    await scene.enqueue(["e1"]);
+    const begunAt = performance.now();
+    const director = scene.node.direct(scene.name, {
+      handle: () => {
+        throw new Error("busy");
+      },
+    });
+    await allFinished(scene);
+    expect(await scene.document("e1")).toMatchObject({ retry: { attempts: 20 } });
+    // With pauses of a second, it would take at least 19 of them.
+    expect(performance.now() - begunAt).toBeLessThan(15_000);
+    await director.stop();
+  });
+
+  it("hands an open document out again after a second, whatever an earlier attempt left in it", async () => {
+    await using scene = await shared.scene({ lease: "PT1M" });
+    await scene.enqueue(["e1"]);
+    const times: number[] = [];
+    const director = scene.node.direct(scene.name, {
+      handle: ({ document }) => {
+        times.push(performance.now());
+        if (times.length === 1) throw new Error("busy");
+        return times.length === 2 ? document : undefined;
+      },
+    });
+    await allFinished(scene);
+    expect(times).toHaveLength(3);
+    expect((times[2] ?? 0) - (times[1] ?? 0)).toBeGreaterThan(990);
+    await director.stop();
+  });
+
+  it.concurrent.each<Partial<QueuePolicy>>([
+    { lease: "PT1X" },
+    { retry: { first: "PT1X" } },
+    { retry: { max: 0 } },
+  ])(
+    "reports a duration of the policy that it cannot read, and claims nothing until it can: %j",
+    async (unreadable) => {
+      await using scene = await shared.scene();
+      await scene.enqueue(["e1"]);
+      const access = queueAccess(scene.node);
+      let isNewer = true;
+      const newer: QueueAccess = {
+        ...access,
+        queue: async (name, signal) => {
+          const status = await access.queue(name, signal);
+          return isNewer ? { ...status, policy: { ...status.policy, ...unreadable } } : status;
+        },
+      };
+      const { calls, handle } = counting();
+      const errors: string[] = [];
+      const director = directQueue(newer, scene.name, {
+        handle,
+        onError: ({ message }) => errors.push(message),
+      });
+      await vi.waitFor(() => expect(errors).not.toEqual([]), PATIENT);
+      expect(errors[0]).toMatch(
+        /^This program cannot read the duration ("PT1X"|0) in the policy of the queue\.$/,
+      );
+      expect([director.shards, calls.size]).toEqual([[], 0]);
+      isNewer = false;
+      await allFinished(scene);
+      await director.stop();
+    },
+  );
+
+  it("shares the active shards with others, and takes over those of one that stops", async () => {
+    await using scene = await shared.scene({ cap: 10 });
+    await scene.enqueue(names(40));
+    const hold = new Promise<void>(() => {});
+    const start = () => scene.node.direct(scene.name, { handle: () => hold, stopMs: 1 });
+    const first = start();
+    await vi.waitFor(() => expect(first.shards).toEqual([0, 1, 2, 3]), PATIENT);
+    const second = scene.node.direct(scene.name, { handle: () => undefined });
+    // The first director gives back only what is idle, and its handlers never end.
+    await vi.waitFor(() => expect(second.shards).toEqual([4]), PATIENT);
+    await first.stop();
+    await allFinished(scene);
+    expect(await scene.queue()).toMatchObject({ open: 0 });
+    await second.stop();
+  });
+
+  it("gives idle shards back until each director has its share", async () => {
+    await using scene = await shared.scene({ cap: 10 });
+    await scene.enqueue(names(40));
+    const start = () => scene.node.direct(scene.name, { handle: () => undefined, drainAt: false });
+    const first = start();
+    await allFinished(scene);
+    await vi.waitFor(() => expect(first.shards).toHaveLength(4), PATIENT);
+    const second = start();
+    await vi.waitFor(() => {
+      expect(first.shards.length + second.shards.length).toBe(5);
+      expect(Math.abs(first.shards.length - second.shards.length)).toBe(1);
+    }, PATIENT);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+
+  it("gives a shard up by its own clock when no node answers, and writes nothing of it afterwards", async () => {
+    await using scene = await shared.scene({ lease: 400 });
+    await scene.enqueue(["e1"]);
+    const access = queueAccess(scene.node);
+    let isCut = false;
+    const cut = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+      if (!isCut) return await work;
+      return await new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
+      });
+    };
+    const flaky: QueueAccess = {
+      ...access,
+      transact: async (transaction, signal) =>
+        await cut(isCut ? Promise.resolve({} as never) : access.transact(transaction, signal), signal),
+      queue: async (name, signal) => await cut(access.queue(name, signal), signal),
+    };
+    const held = resolvable();
+    let seen: AbortSignal | undefined;
+    const director = directQueue(flaky, scene.name, {
+      as: "cut off",
+      handle: async (_entry, signal) => {
+        seen = signal;
+        await held.promise;
+      },
+    });
+    await vi.waitFor(() => expect(seen).toBeDefined(), PATIENT);
+    isCut = true;
+    await vi.waitFor(() => expect([seen?.aborted, director.shards]).toEqual([true, []]), PATIENT);
+    // On a busy machine, the other director's lease could end as well.
+    await scene.configure({ lease: "PT1M" });
+    const { calls, handle } = counting();
+    const other = scene.node.direct(scene.name, { handle });
+    await vi.waitFor(() => expect(calls.get("e1")).toBe(1), PATIENT);
+    isCut = false;
+    held.resolve();
+    await allFinished(scene);
+    expect(await scene.document("e1")).toEqual({ state: "done" });
+    const { versions } = await scene.node.history({ bucket: scene.name, namespace: "0", name: "e1" });
+    expect(versions).toHaveLength(2);
+    await Promise.all([director.stop(), other.stop()]);
+  });
+
+  it("drains a full shard once enough of it is finished, and moves what is open", async () => {
+    await using scene = await shared.scene({ cap: 20, retry: { first: "PT1H", max: "PT1H" } });
+    await scene.enqueue(names(20));
+    const director = scene.node.direct(scene.name, {
+      handle: ({ name }) => {
+        if (Number(name.slice(1)) % 4 === 0) throw new Error("later");
+      },
+    });
+    await vi.waitFor(async () => {
+      const { shards, open } = await scene.queue();
+      expect(open).toBe(5);
+      expect(shards.map(({ shard, entries }) => [shard, entries])).toEqual([expect.anything(), [1, 5]]);
+      expect(shards[0]).toMatchObject({ shard: 0, state: "retiring" });
+    }, PATIENT);
+    expect(await scene.document("e4")).toMatchObject({ retry: { attempts: 1 } });
+    // Each transaction removes rows of the retired shard, until it is spare.
+    await vi.waitFor(async () => {
+      await scene.transact(["put", "other", "a", 1]);
+      expect((await scene.queue()).shards.map(({ shard }) => shard)).toEqual([1]);
+    }, PATIENT);
+    await director.stop();
+  });
+
+  it("goes on with the other entries when one is evicted while it is in hand", async () => {
+    await using scene = await shared.scene();
+    await scene.enqueue(names(10));
+    let isEvicted = false;
+    const director = scene.node.direct(scene.name, {
+      handle: async () => {
+        if (!isEvicted) {
+          isEvicted = true;
+          await scene.transact(["evict", scene.name, "0/e0"]);
+        }
+      },
+      concurrency: 10,
+    });
+    await allFinished(scene);
+    expect(await scene.queue()).toMatchObject({ entries: 9, open: 0 });
+    expect(await scene.document("e0")).toBeUndefined();
+    await director.stop();
+  });
+
+  it("is stopped with its node, and aborts handlers that do not end in time, whose entries stay open", async () => {
+    await using scene = await DirectorScene.start();
+    await scene.enqueue(names(3));
+    let started = 0;
+    const aborted: boolean[] = [];
+    const director = scene.node.direct(scene.name, {
+      stopMs: 200,
+      handle: async (_entry, signal) => {
+        started += 1;
+        await new Promise<void>((resolve) =>
+          signal.addEventListener("abort", () => resolve(), { once: true }),
+        );
+        aborted.push(signal.aborted);
+      },
+    });
+    await vi.waitFor(() => expect(started).toBe(3), PATIENT);
+    await director.stop();
+    await vi.waitFor(() => expect(aborted).toEqual([true, true, true]), PATIENT);
+    expect(await scene.queue()).toMatchObject({ open: 3, shards: [{ holder: null }] });
+    const last = scene.node.direct(scene.name, { handle: () => undefined });
+    await scene.node.close();
+    await last.done;
+    expect(() => scene.node.direct(scene.name, { handle: () => undefined })).toThrow(/not ready|stopping/);
+  });
+
+  it(
+    "keeps its shards while it waits for handlers to stop, but takes neither entries nor shards",
+    { tags: "rest/slow" },
+    async () => {
+      await using scene = await shared.scene({ lease: "PT2S" });
+      await scene.enqueue(["e1"]);
+      const [taken, released] = [resolvable(), resolvable()];
+      let seen: AbortSignal | undefined;
+      const calls: string[] = [];
+      const director = scene.node.direct(scene.name, {
+        stopMs: 60_000,
+        handle: async ({ name }, signal) => {
+          calls.push(name);
+          seen = signal;
+          taken.resolve();
+          await released.promise;
+        },
+      });
+      await taken.promise;
+      const stopping = director.stop();
+      const { txId: epoch } = await scene.transact(["claim", scene.name, 5, { as: "test" }]);
+      await scene.transact(["release", scene.name, 5, epoch], ["put", scene.name, "0/e2", OPEN]);
+      const shardOf = async (shard: number) =>
+        (await scene.queue()).shards.find((one) => one.shard === shard);
+      const until = async () => Date.parse((await shardOf(0))?.holder?.until ?? "");
+      const first = await until();
+      await vi.waitFor(
+        async () => expect(seen?.aborted || (await until()) > first + 2_000).toBe(true),
+        PATIENT,
+      );
+      expect(seen?.aborted).toBe(false);
+      expect(await shardOf(0)).toMatchObject({ holder: { as: director.as } });
+      expect(await shardOf(5)).toMatchObject({ holder: null });
+      released.resolve();
+      await stopping;
+      expect([await scene.document("e1"), await scene.document("e2")]).toEqual([{ state: "done" }, OPEN]);
+      expect(calls).toEqual(["e1"]);
+      expect(await shardOf(0)).toMatchObject({ holder: null });
+    },
+  );
+
+  it("says that a bucket is no queue", async () => {
+    await using scene = await shared.scene();
+    const director = scene.node.direct("pods", { handle: () => undefined });
+    await expect(director.done).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const client = new CairnClient({ urls: scene.node.url ?? "" });
+    await expect(client.direct("pods", { handle: () => undefined }).done).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+  });
+
+  it("hands out what it does not remember, and forgets what it cannot hold", async () => {
+    await using scene = await shared.scene({ cap: 100_000, lease: "PT1M" });
+    const all = names(3_000);
+    await scene.enqueue(all, { ...OPEN, text: "x".repeat(2_000) });
+    const { calls, handle } = counting();
+    const director = scene.node.direct(scene.name, { concurrency: 2, handle });
+    await allFinished(scene);
+    expect(byName(calls)).toEqual(byName(once(all)));
+    await director.stop();
+  });
+});
+
+it("a handler that never ends keeps neither the other entries of its shard from being handled, nor the shard from being drained later", async () => {
+  const retry = { first: 200, max: 200 };
+  await using scene = await shared.scene({ cap: 10, lease: 400, retry });
+  await scene.enqueue(names(10));
+  const failed = new Set<string>();
+  const director = scene.node.direct(scene.name, {
+    stopMs: 1,
+    handle: async ({ name }, signal) => {
+      if (name === "e3") {
+        await new Promise<void>((resolve) =>
+          signal.addEventListener("abort", () => resolve(), { once: true }),
+        );
+      } else if (name === "e5" && failed.add(name).size === 1) {
+        failed.add("once");
+        throw new Error("later");
+      }
+    },
+  });
+  // The shard is full and mostly finished, but it cannot be drained while the entry is in hand.
+  await vi.waitFor(async () => expect(await scene.queue()).toMatchObject({ open: 1 }), PATIENT);
+  // On a busy machine the lease may end before the failure of `e5` is stored, which is then handled again at once.
+  expect([await scene.document("e5"), failed]).toEqual([
+    expect.objectContaining({ state: "done" }),
+    new Set(["e5", "once"]),
+  ]);
+  await director.stop();
+  const next = scene.node.direct(scene.name, { handle: () => undefined });
+  await vi.waitFor(async () => {
+    const { open, shards } = await scene.queue();
+    expect([open, shards.some(({ shard, state }) => shard === 0 && state === "active")]).toEqual([0, false]);
+  }, PATIENT);
+  await next.stop();
+});
+
+it(
+  "an entry that is not a map is tried again after a pause, and not at once",
+  { tags: "rest/slow" },
+  async () => {
+    await using scene = await shared.scene();
+    await scene.enqueue(["e1"], "text");
+    const times: number[] = [];
+    const director = scene.node.direct(scene.name, {
+      handle: () => {
+        times.push(performance.now());
+        if (times.length < 3) throw new Error("not yet");
+        return { state: "done" };
+      },
+    });
+    await allFinished(scene);
+    expect(times).toHaveLength(3);
+    expect((times[2] ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1_900);
+    await director.stop();
+  },
+);
+
+/** Enqueues entries, several times more than fit into the shards, and expects directors to handle all of them. */
+async function goThrough(count: number): Promise<void> {
+  await using scene = await shared.scene({ shards: 4, cap: 20, lease: "PT2S" });
+  const { calls, handle } = counting();
+  const directors = [1, 2, 3].map(() => scene.node.direct(scene.name, { handle }));
+  const all = names(count);
+  let next = 0;
+  const produce = async (): Promise<void> => {
+    for (let name = all[next++]; name !== undefined;) {
+      const { committed } = await scene.transact(["enqueue", scene.name, name, OPEN]);
+      if (committed) name = all[next++];
+    }
+  };
+  await Promise.all([produce(), produce()]);
+  await allFinished(scene);
+  expect(calls.size).toBe(count);
+  await Promise.all(directors.map((director) => director.stop()));
+}
+
+it("more entries than all shards hold together go through them, because directors drain what is finished", async () => {
+  await goThrough(100);
+});
+
+it("many more entries than all shards hold together go through them", { tags: "rest/slow" }, async () => {
+  await goThrough(300);
+});
+
+it("handlers may listen to their signals, however many there are", async () => {
+  await using scene = await shared.scene();
+  await scene.enqueue(names(40));
+  const warnings: string[] = [];
+  const listen = ({ message }: Error): void => void warnings.push(message);
+  process.on("warning", listen);
+  onTestFinished(() => void process.off("warning", listen));
+  let listening = 0;
+  const all = resolvable();
+  const director = scene.node.direct(scene.name, {
+    concurrency: 40,
+    handle: async (_entry, signal) => {
+      signal.addEventListener("abort", () => {});
+      listening += 1;
+      if (listening === 40) all.resolve();
+      await all.promise;
+    },
+  });
+  await allFinished(scene);
+  await director.stop();
+  expect(warnings).toEqual([]);
+});
+
+it("an entry whose end a node refuses for good is handed out again", async () => {
+  await using scene = await shared.scene();
+  await scene.enqueue(["e1"]);
+  const access = queueAccess(scene.node);
+  let refusals = 0;
+  const strict: QueueAccess = {
+    ...access,
+    transact: async (transaction, signal) => {
+      if (refusals === 0 && transaction.ops.some(([op]) => op === "put")) {
+        refusals += 1;
+        throw Object.assign(new Error("This token may not write."), { code: "FORBIDDEN" });
+      }
+      return await access.transact(transaction, signal);
+    },
+  };
+  const { calls, handle } = counting();
+  const errors: string[] = [];
+  const director = directQueue(strict, scene.name, {
+    handle,
+    onError: ({ message }) => errors.push(message),
+  });
+  await allFinished(scene);
+  expect([calls.get("e1"), errors]).toEqual([2, ["This token may not write."]]);
+  await director.stop();
+});
+
+it.each(["REQUEST_INVALID", "CONFLICT"])("a watch that is refused with %s is begun anew", async (code) => {
+  await using scene = await shared.scene();
+  const access = queueAccess(scene.node);
+  let refusals = 0;
+  const refusing: QueueAccess = {
+    ...access,
+    watch(...query) {
+      refusals += 1;
+      if (refusals === 1) throw Object.assign(new Error("The log has another end."), { code });
+      return access.watch(...query);
+    },
+  };
+  const { calls, handle } = counting();
+  const director = directQueue(refusing, scene.name, { handle });
+  await vi.waitFor(() => expect(refusals).toBe(2), PATIENT);
+  await scene.enqueue(["e1"]);
+  await allFinished(scene);
+  expect(calls).toEqual(once(["e1"]));
+  await director.stop();
+});
+
+describe("while a director reads pages of open entries", () => {
+  /** What a director watches, which a test awaits or holds back. */
+  interface Watched {
+    upTo(txId: number): Promise<void>;
+    holdUntil(released: Promise<void>): void;
+  }
+
+  /** Starts a director, and calls `beside` after each page, before the director gets it. */
+  function readingBeside(scene: DirectorScene, beside: (page: number, watched: Watched) => Promise<void>) {
+    const access = queueAccess(scene.node);
+    let pages = 0;
+    let seen = 0;
+    let held = Promise.resolve();
+    const watched: Watched = {
+      upTo: async (txId) => await vi.waitFor(() => expect(seen).toBeGreaterThanOrEqual(txId), PATIENT),
+      holdUntil: (released) => (held = released),
+    };
+    const observed: QueueAccess = {
+      ...access,
+      openEntries: async (query, signal) => {
+        const page = await access.openEntries(query, signal);
+        // A director also reads one entry to learn from where to watch.
+        if (query.limit > 1) await beside((pages += 1), watched);
+        return page;
+      },
+      watch: async function* (bucket, from, signal) {
+        for await (const transaction of access.watch(bucket, from, signal)) {
+          await held;
+          yield transaction;
+          seen = transaction.txId;
+        }
+      },
+    };
+    const { calls, handle } = counting();
+    const director = directQueue(observed, scene.name, { handle, concurrency: 200 });
+    return { calls, director, pagesRead: () => pages };
+  }
+
+  it("what is enqueued meanwhile is handed out without another page", async () => {
+    await using scene = await shared.scene();
+    await scene.enqueue(["e1"]);
+    const { calls, director, pagesRead } = readingBeside(scene, async (_page, watched) => {
+      if (await scene.document("e2")) return;
+      const { txId } = await scene.transact(["enqueue", scene.name, "e2", OPEN]);
+      await watched.upTo(txId);
+    });
+    await allFinished(scene);
+    expect([byName(calls), pagesRead()]).toEqual([once(["e1", "e2"]), 1]);
+    await director.stop();
+  });
+
+  it("what a later page contains, and is finished before the last one, is not handed out twice", async () => {
+    await using scene = await shared.scene();
+    await scene.enqueue(names(150));
+    const end = resolvable();
+    const { calls, director } = readingBeside(scene, async (page, watched) => {
+      if (page === 1) {
+        await scene.enqueue(names(100, "f"));
+        const { txId } = await scene.transact(["enqueue", scene.name, "g1", OPEN]);
+        await watched.upTo(txId);
+        watched.holdUntil(end.promise);
+      } else if (page === 3) {
+        const isDone = { state: "done" };
+        await vi.waitFor(async () => expect(await scene.document("f10")).toEqual(isDone), PATIENT);
+        // When this one is indexed, the director knows of the earlier ones.
+        await scene.transact(["put", "other", "a", 1]);
+      }
+    });
+    await allFinished(scene);
+    end.resolve();
+    await director.stop();
+    expect([...calls].filter(([, count]) => count !== 1)).toEqual([]);
+    expect(calls.size).toBe(251);
+  });
+});

@@ -1,0 +1,132 @@
+import path from "node:path";
+import { filesystemStore } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import { expect, it } from "vitest";
+import type { TxOperation } from "@cairn/client";
+import { emptyState } from "@cairn/engine/src/index/rows/index-state";
+import { evictionPlaces } from "@cairn/engine/src/node/node-evictions";
+import type { TxLog } from "@cairn/engine";
+import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
+import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
+import { observedScene } from "@cairn/test-support/nodes/observed-node";
+import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";
+
+const logBounds = () => Promise.resolve({ first: 1, last: 9 });
+
+const KEYS = ["a", "b", "team/c"];
+
+it(
+  "a node lists for an eviction exactly those checkpoints from which the content can still be read",
+  { tags: "rest/slow" },
+  async () => {
+    const scene = await observedScene();
+    const node = await scene.start("n", { checkpointing: { retentionPolicy: { retainAtLeast: 100 } } });
+    await node.ready;
+    const steps: TxOperation[][] = [
+      [["put", "pods", "other", 1]],
+      [["put", "pods", "a", 1]],
+      [
+        ["evict", "pods", "a"],
+        ["put", "pods", "b", 1],
+      ],
+      [
+        ["put", "pods", "team/c", 1],
+        ["put", "pods", "b", 2],
+      ],
+      [["delete", "pods", "b"]],
+      [["put", "other", "a", 1]],
+      [["evict", "pods", "b"]],
+      [
+        ["match", "pods", "a", 99],
+        ["put", "pods", "a", 2],
+      ],
+      [["put", "pods", "a", 3]],
+      [["put", "pods", "a", 4]],
+      [
+        ["evict", "pods", "a"],
+        ["evict", "pods", "team/c"],
+        ["evict", "pods", "b"],
+      ],
+    ];
+    for (const ops of steps) {
+      await node.await((await node.submit({ ops })).txId);
+      await saveCheckpoint(node);
+    }
+    const saved = (await node.checkpoints()).map(({ name, txId }) => ({ name, txId }));
+    expect(saved).toHaveLength(steps.length);
+
+    // This is the content of each key, as read from each checkpoint.
+    const held = new Set<string>();
+    for (const { name } of saved) {
+      for (const key of KEYS) {
+        const place = path.join(scene.folder, "checkpoints", name);
+        const { code } = await cairn(["db", "history", place, "pods", key], new CapturedTerminal());
+        if (code === 0) held.add(`${name} ${key}`);
+      }
+    }
+    expect(held.size).toBeGreaterThan(8);
+    const { evictions } = await node.evictions();
+    expect(evictions).toHaveLength(4);
+    for (const { namespace, name, txId, checkpoints, inFilesOf, firstWithout, files } of evictions) {
+      // Each of these checkpoints was saved after everything that had been evicted before was purged.
+      expect([inFilesOf, firstWithout]).toEqual([[], saved.findLast((one) => one.txId >= txId)?.name]);
+      expect(files.goneSince).not.toBeNull();
+      const key = namespace === "default" ? name : `${namespace}/${name}`;
+      const before = evictions.filter((one) => one.name === name && one.txId < txId).map((one) => one.txId);
+      const since = Math.max(0, ...before);
+      const holding = saved.filter(
+        (one) => one.txId > since && one.txId < txId && held.has(`${one.name} ${key}`),
+      );
+      expect([key, txId, checkpoints]).toEqual([key, txId, holding.map((one) => one.name)]);
+      expect(holding.length).toBeGreaterThan(0);
+    }
+  },
+);
+
+it.each<[what: string, log: Partial<TxLog> | undefined]>([
+  ["of a history that the log lost", { fetch: () => Promise.resolve(undefined) }],
+  [
+    "of a log that does not respond",
+    { fetch: () => Promise.reject(new CairnError("LOG_UNREACHABLE", "Away.")) },
+  ],
+  ["without a log", undefined],
+])(
+  "a node lists a checkpoint %s from before the content was written, because the content may have been written earlier in that history",
+  async (_, log) => {
+    const scene = await observedScene();
+    const folder = path.join(scene.folder, "lost");
+    const names = await saveTo(folder, [3, 6]);
+    const state = {
+      ...emptyState({ id: "log-1", name: "cairn", bounds: { first: 1, last: 9 }, birth: undefined }),
+      txId: 9,
+    };
+    const page = {
+      evictions: [
+        {
+          txId: 8,
+          txTime: "2026-11-20T06:00:00.000Z",
+          bucket: "pods",
+          namespace: "default",
+          name: "a",
+          notBefore: 7,
+          files: { goneSince: null, waitsFor: "compaction" as const },
+        },
+      ],
+    };
+    const store = filesystemStore({ path: folder });
+    const asked = log === undefined ? undefined : ({ name: "cairn", bounds: logBounds, ...log } as TxLog);
+    const { evictions } = await evictionPlaces(page, state, asked, {
+      checkpointer: { store, approxFrequency: 3_600_000 } as never,
+    });
+    expect(evictions[0]?.checkpoints).toEqual(names.toReversed());
+    expect(evictions[0]?.firstWithout).toBeNull();
+    expect(evictions[0]).not.toHaveProperty("notBefore");
+    // Even if the checkpoint was saved after an eviction, it may belong to a history in which the content was not
+    // purged.
+    const early = page.evictions.map((one) => ({ ...one, txId: 2, notBefore: 1 }));
+    const later = await evictionPlaces({ evictions: early }, state, asked, {
+      checkpointer: { store, approxFrequency: 3_600_000 } as never,
+    });
+    expect(later.evictions[0]).toMatchObject({ inFilesOf: names.toReversed(), firstWithout: null });
+  },
+);

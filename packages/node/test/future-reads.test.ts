@@ -1,0 +1,112 @@
+// @module-tag nats
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CairnNode } from "@cairn/engine";
+import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+
+const KEY = { bucket: "things", namespace: "default", name: "k0" };
+
+let scene: ClusterScene;
+beforeEach(async () => {
+  scene = await ClusterScene.open();
+});
+afterEach(() => scene.close());
+
+/** Writes the document. Returns its revision once `node` has it. */
+async function write(node: CairnNode, value: unknown): Promise<number> {
+  const { txId } = await node.submit({ ops: [["put", "things", "default/k0", value as string]] });
+  return txId;
+}
+
+describe("a read as of a transaction that the node does not have", () => {
+  it("is refused immediately with the end of the log if the log does not have it either", async () => {
+    const { node } = await scene.withheld("b");
+    const last = await write(node, "x");
+    await node.await(last);
+    const refused = {
+      code: "REQUEST_INVALID",
+      message: `Transaction ${last + 1} does not exist yet: the log ends at ${last}.`,
+    };
+    const asOf = { txId: last + 1 };
+    // Otherwise it would wait for half a minute.
+    await expect(node.get(KEY, { asOf })).rejects.toMatchObject(refused);
+    await expect(node.list({ bucket: "things", asOf })).rejects.toMatchObject(refused);
+    await expect(node.get(KEY, { asOf, stale: true })).rejects.toMatchObject(refused);
+    const answer = await fetch(`${node.url}/api/v1/things/k0?as-of=${last + 1}`);
+    expect([answer.status, await answer.json()]).toMatchObject([400, { error: refused }]);
+    // A barrier is the log's last transaction.
+    await expect(node.get(KEY, { asOf: { txId: last + 9 }, linearizable: true })).rejects.toMatchObject({
+      code: "REQUEST_INVALID",
+    });
+  });
+
+  it("waits if it uses the parameters of the hint, and succeeds when the transaction is written", async () => {
+    const { node } = await scene.withheld("b");
+    const last = await write(node, "x");
+    await node.await(last);
+    const hint = await node.get(KEY, { asOf: { txId: last + 1 } }).then(
+      () => "",
+      (error: { hint: string }) => error.hint,
+    );
+    const told = /min-tx=\d+/.exec(hint)?.[0];
+    const ask = (timeout: string): Promise<Response> =>
+      fetch(`${node.url}/api/v1/things/k0?as-of=${last + 1}&${told}&timeout=${timeout}`);
+    const late = await ask("PT0.1S");
+    expect([late.status, await late.json()]).toMatchObject([
+      504,
+      { error: { code: "TX_TIMEOUT", message: expect.stringContaining(`the log ends at ${last}.`) } },
+    ]);
+    const waiting = ask("PT30S");
+    await write(node, "y");
+    expect(await (await waiting).json()).toBe("y");
+  });
+
+  it("succeeds once the node has caught up, if the log has it", async () => {
+    const writer = await scene.ready("a");
+    const { node, faults } = await scene.withheld("b");
+    const first = await write(writer, "x");
+    await node.await(first);
+    faults.stalled = true;
+    const next = await write(writer, "y");
+    await writer.await(next);
+    await expect(node.get(KEY, { asOf: { txId: next }, timeoutMs: 100 })).rejects.toMatchObject({
+      code: "TX_TIMEOUT",
+      message: `Transaction ${next} was not indexed within 100 ms; this node has indexed up to ${first}, the log contains it and ends at ${next}.`,
+      hint: expect.stringContaining("timeout=PT5S"),
+    });
+    const waiting = node.get(KEY, { asOf: { txId: next } });
+    faults.stalled = false;
+    expect(await waiting).toMatchObject({ revision: next });
+  });
+
+  it("waits until its timeout if the log does not report its end", async () => {
+    const { node } = await scene.withheld("b");
+    const last = await write(node, "x");
+    await node.await(last);
+    scene.nats.freeze();
+    // A busy system may take a while to stop a process.
+    await vi.waitFor(async () => {
+      const ahead = node.get(KEY, { asOf: { txId: last + 1 }, timeoutMs: 200 });
+      await expect(ahead).rejects.toMatchObject({
+        code: "TX_TIMEOUT",
+        message: `Transaction ${last + 1} was not indexed within 200 ms; this node has indexed up to ${last}.`,
+      });
+    });
+    scene.nats.thaw();
+  });
+});
+
+it("continues a list only once the node has the transaction at which the list began", async () => {
+  const ahead = await scene.ready("a");
+  await put(ahead, 0, 3, "old");
+  const { node: behind, faults } = await scene.withheld("b");
+  faults.stalled = true;
+  await put(ahead, 1, 2, "new");
+  const { cursor = "", txId } = await ahead.list({ bucket: "things", limit: 1 });
+  const early = behind.list({ bucket: "things", cursor, timeoutMs: 10 });
+  await expect(early).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+  const waiting = behind.list({ bucket: "things", cursor });
+  await put(ahead, 1, 2, "newer");
+  faults.stalled = false;
+  const page = await waiting;
+  expect([page.txId, page.documents.map(({ json }) => json)]).toEqual([txId, ['"new"', '"old"']]);
+});

@@ -1,0 +1,88 @@
+import { expect, it } from "vitest";
+import { CairnError } from "@cairn/kv";
+import { JoinReport } from "@cairn/engine/src/join/join-report";
+import type { TxLog } from "@cairn/engine";
+import { nodeStatus, type StatusParts } from "@cairn/engine/src/node/node-status";
+import { RefusedSubmissions } from "@cairn/engine/src/observe/refused-submissions";
+import { LastResults } from "@cairn/engine/src/observe/last-results";
+import { RESOURCES } from "@cairn/test-support/nodes/memory-node";
+
+const SYSTEM: Parameters<typeof nodeStatus>[3] = {
+  checkpointer: undefined,
+  onLogMismatch: { regressed: "rebuild", different: "halt" },
+};
+const QUIET = { stalled: null, divergence: null, logWarnings: [] };
+
+it("the status never reports a failed node without its failure, even if the node fails while the log is queried", async () => {
+  let failure: CairnError | undefined;
+  const log = {
+    name: "cairn",
+    bounds: () => {
+      failure = new CairnError("LOG_DIFFERENT", "It is another log.");
+      return Promise.resolve({ first: 1, last: 1 });
+    },
+  } as unknown as TxLog;
+  const parts: StatusParts = {
+    get phase() {
+      return failure === undefined ? "restoring" : "failed";
+    },
+    get reportedPhase() {
+      return this.phase;
+    },
+    get failure() {
+      return failure;
+    },
+    recovery: { retries: true, nextTryAt: undefined },
+    log,
+    logName: "cairn",
+    isLogAway: false,
+    identity: undefined,
+    index: undefined,
+    report: new JoinReport(),
+    services: undefined,
+    observation: {
+      lastResults: new LastResults(),
+      refusals: new RefusedSubmissions(),
+    },
+  };
+  const ask = async () => await nodeStatus("a", parts, QUIET, SYSTEM, RESOURCES);
+  expect(await ask()).toMatchObject({ phase: "restoring", failure: null });
+  expect(await ask()).toMatchObject({ phase: "failed", failure: { code: "LOG_DIFFERENT" } });
+});
+
+const UNCOMPARED: StatusParts = {
+  phase: "ready",
+  reportedPhase: "ready",
+  failure: undefined,
+  recovery: { retries: true, nextTryAt: undefined },
+  log: { name: "cairn", bounds: () => Promise.resolve({ first: 1, last: 1 }) } as unknown as TxLog,
+  logName: "cairn",
+  isLogAway: true,
+  identity: undefined,
+  index: undefined,
+  report: new JoinReport(),
+  services: undefined,
+  observation: {
+    lastResults: new LastResults(),
+    refusals: new RefusedSubmissions(),
+  },
+};
+
+it("the bounds of a log that has not been compared yet are not reported as those of the node's log", async () => {
+  const { log } = await nodeStatus("a", UNCOMPARED, QUIET, SYSTEM, RESOURCES);
+  expect(log).toMatchObject({ firstTxId: null, lastTxId: null, reachable: false, exists: null });
+  expect(log.warnings.map(({ code }) => code)).toEqual(["LOG_UNREACHABLE"]);
+});
+
+it.each([
+  ["rebuild", ["different-log-accepted"]],
+  ["halt", []],
+] as const)(
+  "a node reports that the next loss of its log would move a good index aside: %s, %j",
+  async (different, codes) => {
+    const system = { ...SYSTEM, onLogMismatch: { regressed: "rebuild", different } as const };
+    const { findings } = await nodeStatus("a", UNCOMPARED, QUIET, system, RESOURCES);
+    const notices = findings.filter(({ severity }) => severity === "notice");
+    expect(notices.map(({ code }) => code)).toEqual(codes);
+  },
+);

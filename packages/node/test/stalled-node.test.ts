@@ -1,0 +1,158 @@
+// @module-tag nats
+import { Writable } from "node:stream";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { formatStatus } from "@cairn/cli/src/node/status-screen";
+import type { CairnNode } from "@cairn/engine";
+import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+
+let scene: ClusterScene;
+let lines: { readonly level: number; readonly msg: string; readonly finding?: string }[] = [];
+beforeEach(async () => {
+  lines = [];
+  scene = await ClusterScene.open();
+});
+afterEach(async () => {
+  scene.nats.thaw();
+  await scene.close();
+});
+
+const SOON = { afterMs: 300 };
+
+function logger() {
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(JSON.parse(chunk.toString()) as (typeof lines)[number]);
+      done();
+    },
+  });
+  return pino(stream);
+}
+
+async function stalled(node: CairnNode, phase: string): Promise<string> {
+  return await vi.waitFor(
+    async () => {
+      const status = await node.status();
+      expect(status.stalled).toMatchObject({ phase, waitingFor: "log" });
+      return formatStatus(status, { now: Date.now(), colors: false });
+    },
+    { timeout: 30_000, interval: 50 },
+  );
+}
+
+describe("a node whose nats-server is frozen", () => {
+  it(
+    "reports in its status, and once in its log, what it waits for while it is ready, and that it has made progress again",
+    { tags: "rest/slow" },
+    async () => {
+      const node = await scene.ready("a", { stall: SOON, logger: logger() });
+      const txId = await put(node, 0, 3, "x");
+      // With this short limit, a slow start may have been reported.
+      lines = [];
+      scene.nats.freeze();
+      const screen = await stalled(node, "ready");
+      expect(screen).toMatch(
+        new RegExp(
+          `^Failing +no progress for .* ready at transaction ${txId} .*the log "cairn", which does not respond`,
+          "m",
+        ),
+      );
+      // After many more checks, it is still reported only once.
+      await vi.waitFor(async () =>
+        expect((await node.status()).stalled?.forMs).toBeGreaterThan(5 * SOON.afterMs),
+      );
+      const named = lines.filter(({ level, finding }) => level === 50 && finding === "node-stalled");
+      expect(named).toMatchObject([{ level: 50, msg: expect.stringContaining("is waiting for the log") }]);
+      scene.nats.thaw();
+      await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull(), { timeout: 30_000 });
+      await put(node, 3, 4, "x");
+      await vi.waitFor(
+        () => expect(lines.map(({ msg }) => msg)).toContain(`This is over: ${named[0]?.msg}`),
+        {
+          timeout: 30_000,
+        },
+      );
+    },
+  );
+
+  it("serves no reads as of a time until it knows whether the log has more transactions up to that time", async () => {
+    const node = await scene.ready("a", { stall: SOON });
+    const txId = await put(node, 0, 1, "x");
+    const key = { bucket: "things", namespace: "default", name: "k0" };
+    const { txTime } = await node.await(txId);
+    const later = new Date(Date.parse(txTime) + 1_000).toISOString();
+    scene.nats.freeze();
+    // A busy system may take a while to stop a process.
+    await vi.waitFor(async () => {
+      await expect(node.get(key, { asOf: { time: later }, timeoutMs: 200 })).rejects.toMatchObject({
+        code: "TX_TIMEOUT",
+        hint: expect.stringContaining("stale=true"),
+      });
+    });
+    // Neither a stale read nor a read as of a time up to the node's last transaction needs the log.
+    const past = { asOf: { time: new Date(Date.parse(txTime) - 1).toISOString() } };
+    expect(await node.get(key, past)).toBeUndefined();
+    expect(await node.get(key, { asOf: { time: later }, stale: true })).toMatchObject({ revision: txId });
+    // A transaction that the node does not have cannot be read, stale or not.
+    const ahead = { asOf: { txId: txId + 1 }, stale: true, timeoutMs: 100 };
+    await expect(node.get(key, ahead)).rejects.toMatchObject({ code: "TX_TIMEOUT" });
+    scene.nats.thaw();
+    await vi.waitFor(
+      async () => expect(await node.get(key, { asOf: { time: later } })).toMatchObject({ revision: txId }),
+      { timeout: 30_000 },
+    );
+  });
+
+  it(
+    "reports that it cannot join, keeps trying, and joins once the server is running again",
+    { tags: "rest/slow" },
+    async () => {
+      scene.nats.freeze();
+      const node = await scene.start("b", { stall: SOON });
+      await vi.waitFor(
+        async () =>
+          expect(await stalled(node, "restoring")).toContain("the log to be opened (LOG_UNREACHABLE: "),
+        { timeout: 30_000 },
+      );
+      scene.nats.thaw();
+      await node.ready;
+      await vi.waitFor(async () => expect((await node.status()).stalled).toBeNull());
+    },
+  );
+});
+
+describe("a node whose nats-server was stopped while it had nothing to do", () => {
+  it("reports that the log is unreachable, and no stall", async () => {
+    const stall = { afterMs: 100 };
+    const node = await scene.ready("a", { stall, logger: logger() });
+    await put(node, 0, 3, "x");
+    lines = [];
+    await scene.nats.stop();
+    await vi.waitFor(
+      () => expect(lines).toContainEqual(expect.objectContaining({ code: "LOG_UNREACHABLE" })),
+      {
+        timeout: 30_000,
+      },
+    );
+    const begun = Date.now();
+    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(10 * stall.afterMs), {
+      timeout: 30_000,
+    });
+    expect((await node.status()).stalled).toBeNull();
+    expect((await node.status()).log.reachable).toBe(false);
+    expect(lines.filter(({ level, finding }) => level === 50 && finding === "node-stalled")).toEqual([]);
+  });
+});
+
+describe("a node that has nothing to do", () => {
+  it("is never stalled", async () => {
+    const node = await scene.ready("a", { stall: { afterMs: 50 }, logger: logger() });
+    await put(node, 0, 3, "x");
+    // With this short limit, a slow start may have been reported.
+    lines = [];
+    const begun = Date.now();
+    await vi.waitFor(() => expect(Date.now() - begun).toBeGreaterThan(500), { timeout: 30_000 });
+    expect((await node.status()).stalled).toBeNull();
+    expect(lines.filter(({ level, finding }) => level === 50 && finding === "node-stalled")).toEqual([]);
+  });
+});
