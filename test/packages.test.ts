@@ -11,9 +11,9 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const run = promisify(execFile);
 
 const PROGRAM = `
-import { CairnError, startNode, type CairnNode, type StartNodeOptions, type TxLog } from "@cairn/node";
-import { CairnClient, type ClientDocument } from "@cairn/client";
-import { isCairnError, levelProvider, type KvProvider, type KvStore } from "@cairn/kv";
+import { CairnError, startNode } from "@cairn/node";
+import { CairnClient } from "@cairn/client";
+import { isCairnError } from "@cairn/kv";
 const node = await startNode({ "cairn/node": { id: "worker", dir: "./state" }, "cairn/http-server": { port: 0 } });
 await node.ready;
 const { txId } = await node.submit({ ops: [["put", "jobs", "default/42", { state: "running" }]] });
@@ -26,8 +26,11 @@ console.log(JSON.stringify(read), document.json, isCairnError(new CairnError("CO
 `;
 
 const TYPED = `
+import { startNode, type CairnNode, type StartNodeOptions, type TxLog } from "@cairn/node";
+import { CairnClient, type ClientDocument } from "@cairn/client";
 import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoint/testing";
 import { filesystemStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
+import { levelProvider, type KvProvider, type KvStore } from "@cairn/kv";
 import { describeTxLog, type TxLogHarness } from "@cairn/engine/testing";
 import { kvStoreSuite, type KvStoreSuiteOptions } from "@cairn/kv/testing";
 export const node: Promise<CairnNode> = startNode({});

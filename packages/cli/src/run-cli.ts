@@ -1,8 +1,7 @@
 import { Command, CommanderError } from "commander";
 import type { AddCommand } from "./options/command.ts";
 import { loadCommands } from "./commands.ts";
-import { VERSION } from "@cairn/engine";
-import { nearestName } from "@cairn/text";
+import { nearestName, VERSION } from "@cairn/text";
 import { HELP, reportError, UsageError } from "./terminal/report-error.ts";
 import { ReaderGoneError, type Terminal, write } from "./terminal/terminal.ts";
 

@@ -1,6 +1,6 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
 import type { Setting } from "./types/reading.ts";
-import { omitUndefined } from "./source/omit-undefined.ts";
+import { omitUndefined } from "@cairn/text";
 import { isWithin, type ResolvedConfig } from "./read-config.ts";
 import type { System } from "@cairn/engine";
 

@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
 import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
 import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
-import { omitUndefined } from "./source/omit-undefined.ts";
+import { omitUndefined } from "@cairn/text";
 import { moduleOf } from "./modules/module-type.ts";
 import type { ModuleKind } from "./types/module-kinds.ts";
 import { didYouMean, nearestName } from "@cairn/text";

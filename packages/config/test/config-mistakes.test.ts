@@ -135,6 +135,18 @@ test.each([
 });
 
 test.each([
+  ["stream", ["a.b", "a b", "a*", ""]],
+  ["domain", ["a.b", "a b", "*"]],
+  ["inbox-prefix", ["a.*", ">", "a b", ".a", "a.", "$JS", "$SYS.x", ""]],
+])("a log on NATS refuses invalid values of %s", async (parameter, values) => {
+  for (const value of values) {
+    const log = { "cairn/module": "cairn.nats/->tx-log", [parameter]: value };
+    const problems = await problemsOf({ json: JSON.stringify({ "cairn/tx-log": log }) });
+    expect([value, problems]).toMatchObject([value, [{ code: "CONFIG_INVALID" }]]);
+  }
+});
+
+test.each([
   ["a token", '{"cairn/http-server": {"auth-token": 123454321}}', "123454321"],
   [
     "an address with a password",

@@ -30,7 +30,7 @@ function documentOf(input: Mistake["input"]): unknown {
 }
 
 describe("an editor with the schema accepts", () => {
-  const doc = readFileSync(join(here, "../../../../docs/configuration.md"), "utf8");
+  const doc = readFileSync(join(here, "../../../docs/configuration.md"), "utf8");
   const examples = [...doc.matchAll(/^```(json|edn)\n([\s\S]*?)^```$/gm)].map(
     ([, language, text = ""], at) =>
       [at + 1, language === "json" ? JSON.parse(text) : ednAsJson(text)] as const,
@@ -48,7 +48,7 @@ describe("an editor with the schema accepts", () => {
   });
 
   test.each(["a.edn", "b.json"])("the file %s of the two nodes", (file) => {
-    const text = readFileSync(join(here, "../../../../examples/two-nodes", file), "utf8");
+    const text = readFileSync(join(here, "../../../examples/two-nodes", file), "utf8");
     expect(refusals(file.endsWith(".json") ? JSON.parse(text) : ednAsJson(text))).toEqual([]);
   });
 

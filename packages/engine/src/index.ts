@@ -30,7 +30,6 @@ export {
   type TokenOptions,
   type TrimPolicy,
 } from "./api/system.ts";
-export { VERSION } from "./api/version.ts";
 export { type BackupBeginning, findBeginning } from "./backup/backup-beginning.ts";
 export { readLineages, replacedLogs } from "./backup/backup-lineage.ts";
 export { BackupLog } from "./backup/backup-log.ts";

@@ -11,7 +11,7 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /** The build puts the page next to the modules of the node. Tests run from the sources. */
-const PLACES = ["./page/", "../../dist/bundle/page/"];
+const PLACES = ["./page/", "../dist/bundle/page/"];
 
 const SHELL = "index.html";
 

@@ -1,6 +1,6 @@
+import { VERSION } from "@cairn/text";
 import { request as httpRequest } from "node:http";
 import { Ajv, type ValidateFunction } from "ajv";
-import { VERSION } from "@cairn/engine";
 import { openApiDocument } from "../src/openapi/document.ts";
 import { ROUTES } from "../src/routes/routes.ts";
 

@@ -1,6 +1,6 @@
+import { VERSION } from "@cairn/text";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { describe, expect, it } from "vitest";
-import { VERSION } from "@cairn/engine";
 import { openApiDocument } from "../src/openapi/document.ts";
 import { ROUTES } from "../src/routes/routes.ts";
 import { example } from "./described-node.ts";

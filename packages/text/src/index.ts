@@ -36,3 +36,5 @@ export {
   formatTime,
 } from "./quantities.ts";
 export { isoTime, parseAsOf, parseTime, parseTxId, REQUESTS_DESCRIBED } from "./times.ts";
+export { omitUndefined, type WithoutUndefined } from "./omit-undefined.ts";
+export { VERSION } from "./version.ts";

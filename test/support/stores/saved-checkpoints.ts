@@ -1,3 +1,4 @@
+import { VERSION } from "@cairn/text";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
@@ -8,7 +9,7 @@ import {
   takeCheckpoint,
 } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
-import { VERSION, INDEX_VERSION } from "@cairn/engine";
+import { INDEX_VERSION } from "@cairn/engine";
 
 /** Returns a source whose index is an empty database and a file with its transaction. */
 function sourceAt(txId: number, logId: string): CheckpointSource {

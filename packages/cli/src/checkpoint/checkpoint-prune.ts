@@ -1,8 +1,7 @@
 import { planPrune, prune, type PruneEntry, type PruneOptions } from "@cairn/checkpoint";
 import { type CairnError, levelProvider } from "@cairn/kv";
-import { omitUndefined } from "@cairn/config";
 import { INDEX_VERSION, checkAnchor } from "@cairn/engine";
-import { formatBytes, formatCount, formatNumberOf, formatRelative } from "@cairn/text";
+import { formatBytes, formatCount, formatNumberOf, formatRelative, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, isConfigured } from "../options/configuration.ts";
 import { countValue, durationValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";

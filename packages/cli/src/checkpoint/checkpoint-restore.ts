@@ -1,8 +1,7 @@
 import { dirname, resolve } from "node:path";
 import type { SkippedCheckpoint } from "@cairn/checkpoint";
 import { diskError, systemErrorCode } from "@cairn/kv";
-import { omitUndefined } from "@cairn/config";
-import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
+import { formatBytes, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, OUTPUT, textValue } from "../options/option-specs.ts";

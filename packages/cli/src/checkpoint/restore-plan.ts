@@ -10,8 +10,7 @@ import {
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { PastPoint } from "@cairn/engine";
-import { isoTime, formatBytes, formatCount } from "@cairn/text";
-import { omitUndefined } from "@cairn/config";
+import { isoTime, formatBytes, formatCount, omitUndefined } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
 

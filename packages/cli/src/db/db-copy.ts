@@ -1,3 +1,4 @@
+import { omitUndefined } from "@cairn/text";
 import { mkdtemp, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -12,7 +13,6 @@ import {
   systemErrorCode,
 } from "@cairn/kv";
 import { judgeFormat } from "@cairn/engine";
-import { omitUndefined } from "@cairn/config";
 import type { CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { negatedFlag, type OptionValues } from "../options/option-specs.ts";

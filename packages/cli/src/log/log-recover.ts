@@ -18,8 +18,7 @@ import {
   checkpointAlone,
   type PastPlan,
 } from "@cairn/engine";
-import { omitUndefined } from "@cairn/config";
-import { isoTime, formatCount, formatNumberOf } from "@cairn/text";
+import { isoTime, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, textValue } from "../options/option-specs.ts";

@@ -1,4 +1,4 @@
-import { VERSION } from "@cairn/engine";
+import { VERSION } from "@cairn/text";
 import { command } from "../options/command.ts";
 
 export const addVersion = command({

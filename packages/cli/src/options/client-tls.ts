@@ -1,9 +1,9 @@
+import { omitUndefined } from "@cairn/text";
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { checkServerIdentity, createSecureContext, rootCertificates } from "node:tls";
 import { errorMessage } from "@cairn/kv";
-import { omitUndefined } from "@cairn/config";
 import type { ClientTls } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";

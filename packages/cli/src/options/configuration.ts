@@ -1,4 +1,5 @@
-import { type ConfigInput, type ConfigResult, omitUndefined } from "@cairn/config";
+import { omitUndefined } from "@cairn/text";
+import type { ConfigInput, ConfigResult } from "@cairn/config";
 import type { HttpOptions } from "@cairn/engine";
 import type { Terminal } from "../terminal/terminal.ts";
 import { type OptionValues, textValue } from "./option-specs.ts";

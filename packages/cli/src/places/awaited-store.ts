@@ -1,8 +1,7 @@
 import { startTimer } from "@cairn/kv";
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { omitUndefined } from "@cairn/config";
 import type { System } from "@cairn/engine";
-import { formatDuration } from "@cairn/text";
+import { formatDuration, omitUndefined } from "@cairn/text";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
 /** The time after which a call is reported, in ms. A working store responds earlier, even if it is far away. */

@@ -7,8 +7,8 @@ import {
   type ErrorCode,
 } from "@cairn/kv";
 import { CommanderError } from "commander";
-import { formatPolicyProblem, type PolicyProblem } from "@cairn/engine";
-import { ConfigError, formatProblems } from "@cairn/config";
+import type { PolicyProblem } from "@cairn/engine";
+import type { ConfigError } from "@cairn/config";
 import { InterruptedError } from "./interrupt.ts";
 import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
 
@@ -80,18 +80,27 @@ export async function reportError(
   const { code, message, hint, exitCode } = describe(error);
   const fileProblems = error instanceof UsageError ? error.problems : [];
   if (options.json) {
-    const problems = error instanceof ConfigError ? error.problems : fileProblems;
+    const problems = isConfigError(error) ? error.problems : fileProblems;
     const body = { code, message, hint: hint ?? null };
     await tell(terminal, JSON.stringify({ error: body, ...(problems.length === 0 ? {} : { problems }) }));
-  } else if (error instanceof ConfigError) {
+  } else if (isConfigError(error)) {
+    const { formatProblems } = await import("@cairn/config");
     await tell(terminal, formatProblems(error.problems));
   } else {
     await tell(terminal, printableLines(`${code}: ${message}`));
-    for (const one of fileProblems) await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
+    for (const one of fileProblems) {
+      const { formatPolicyProblem } = await import("@cairn/engine");
+      await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
+    }
     if (hint !== undefined) await tell(terminal, printableLines(`  hint: ${hint}`));
   }
   if (options.debug) await writeStacks(error, terminal);
   return exitCode;
+}
+
+/** The class itself is loaded only together with a configuration, so that commands without one start sooner. */
+function isConfigError(error: unknown): error is ConfigError {
+  return error instanceof CairnError && Object.hasOwn(error, "problems");
 }
 
 interface Described {

@@ -1,7 +1,7 @@
 import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import { dbDirLayout } from "@cairn/engine";
-import { omitUndefined } from "../source/omit-undefined.ts";
+import { omitUndefined } from "@cairn/text";
 import { duration, durationOr } from "../types/duration-type.ts";
 import type { JsonSchema } from "../types/json-schema.ts";
 import { mapOf } from "../types/map-type.ts";

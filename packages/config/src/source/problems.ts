@@ -1,7 +1,7 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
 import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
 import type { Origin } from "./config-tree.ts";
-import { omitUndefined } from "./omit-undefined.ts";
+import { omitUndefined } from "@cairn/text";
 
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;

@@ -1,6 +1,6 @@
 import { describeNode, ONLY_CALL } from "../source/config-tree.ts";
 import type { ConfigNode, MapNode, Origin } from "../source/config-tree.ts";
-import type { WithoutUndefined } from "../source/omit-undefined.ts";
+import type { WithoutUndefined } from "@cairn/text";
 import type { Environment } from "../source/interpolate.ts";
 import type { ProblemList, ProblemOptions } from "../source/problems.ts";
 import type { JsonSchema, SettingValue } from "./json-schema.ts";

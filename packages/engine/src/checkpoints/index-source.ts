@@ -8,8 +8,7 @@ import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { isoTime } from "@cairn/text";
-import { VERSION } from "../api/version.ts";
+import { isoTime, VERSION } from "@cairn/text";
 
 interface IndexSourceOptions {
   readonly node: string;

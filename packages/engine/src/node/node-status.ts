@@ -4,13 +4,12 @@ import type { Chains, NodeResources, NodeStatus, VerifiedSummary } from "@cairn/
 import { withFindings } from "../findings/node-findings.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { isoTime } from "@cairn/text";
+import { isoTime, VERSION } from "@cairn/text";
 import type { LastResults } from "../observe/last-results.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "../api/system.ts";
-import { VERSION } from "../api/version.ts";
 
 /** The parts of a node's life that /status reports. */
 export type StatusParts = Pick<

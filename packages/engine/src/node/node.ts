@@ -1,3 +1,4 @@
+import { VERSION } from "@cairn/text";
 import { randomUUID } from "node:crypto";
 import { listRetained } from "@cairn/checkpoint";
 import { systemClock, CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
@@ -35,7 +36,6 @@ import { proposePolicies } from "./propose-policies.ts";
 import { notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
 import type { HttpOptions, System } from "../api/system.ts";
-import { VERSION } from "../api/version.ts";
 import { allStores, closeStores, requireStore } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointResult, listedCheckpoint } from "../checkpoints/checkpoint-summary.ts";
 

@@ -1,6 +1,7 @@
+import { VERSION } from "@cairn/text";
 import { systemClock } from "@cairn/kv";
 import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
-import { PHASES, type System, VERSION, NODE_FINDINGS, INDEX_VERSION } from "@cairn/engine";
+import { PHASES, type System, NODE_FINDINGS, INDEX_VERSION } from "@cairn/engine";
 import type { Instruments } from "./instruments.ts";
 
 /** What a scrape found. A source that failed or took too long is undefined. */
