@@ -2,7 +2,8 @@ import { EventEmitter, once } from "node:events";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { setImmediate } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, type System, openEmbeddedTxLog } from "@cairn/engine";
 import { runNode } from "../src/run-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
@@ -115,6 +116,20 @@ describe("a node on the embedded log", () => {
     }
     const { documents, cursor } = await node.list({ bucket: "pods", limit: 2 });
     expect([documents.length, cursor === undefined]).toEqual([2, false]);
+  });
+
+  it("lets a program await only the beginning of a checkpoint, even if the checkpoint fails", async () => {
+    const unhandled = vi.fn<() => void>();
+    process.on("unhandledRejection", unhandled);
+    onTestFinished(() => void process.off("unhandledRejection", unhandled));
+    const node = await start();
+    await node.ready;
+    await put(node, "a", 1);
+    await writeFile(path.join(folder, "checkpoints"), "a file");
+    await node.checkpoint().begun;
+    await vi.waitFor(async () => expect((await node.status()).checkpoints.lastFailure).not.toBeNull());
+    await setImmediate();
+    expect(unhandled).not.toHaveBeenCalled();
   });
 
   it("reports why it is not ready while it waits for its checkpoint store", async () => {

@@ -266,7 +266,7 @@ export interface NodeApi {
   checkpoints(): Promise<readonly ListedCheckpoint[]>;
   /**
    * Saves a checkpoint now. `begun` resolves when the round begins (or rejects with CHECKPOINT_RUNNING while another
-   * round is running), and `done` resolves when it ends.
+   * round is running), and `done` resolves when it ends. Either may be left alone.
    */
   checkpoint(): { readonly begun: Promise<void>; readonly done: Promise<CheckpointResult> };
   /**

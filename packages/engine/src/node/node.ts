@@ -273,8 +273,11 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     requireStore(this.#system);
     const checkpointer = this.#life.services?.checkpointer;
     if (checkpointer === undefined) throw notReady(this.#life, { isRead: false });
-    const { begun, done } = checkpointer.checkpointNow();
-    return { begun, done: done.then(checkpointResult) };
+    const { begun, done: ended } = checkpointer.checkpointNow();
+    const done = ended.then(checkpointResult);
+    // A caller may await only `begun`. The failure is in the status; its rejection must not end the process.
+    done.catch(() => undefined);
+    return { begun, done };
   }
 
   async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
