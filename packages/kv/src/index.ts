@@ -1,5 +1,5 @@
 export * from "./errors/errors.ts";
-export { diskError, type SystemError, systemErrorOf, systemRefused } from "./errors/system-errors.ts";
+export * from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
 export { type CancelTimer, MAX_TIMER_MS, startTimer, wait } from "./concurrency/timer.ts";
 export { isLinkRefusal, makeFolder, namesIn, removeFolder, syncFile, syncFolder } from "./disk/folders.ts";

@@ -4,8 +4,10 @@ export { Inbox } from "./concurrency/inbox.ts";
 export { type Paired, startThreadPair, type ThreadPair } from "./concurrency/thread-pair.ts";
 export {
   receiveError,
+  requireThreadFiles,
   sendError,
   type SentError,
+  ThreadModule,
   MIN_BYTES_FOR_THREAD,
   lowerThreadPriority,
 } from "./concurrency/worker-thread.ts";

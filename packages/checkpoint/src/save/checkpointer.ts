@@ -1,4 +1,5 @@
 import { CairnError, errorMessage, type Clock, systemClock, systemRandom } from "@cairn/kv";
+import { requireThreadFiles } from "@cairn/kv/threads";
 import { sweepStore } from "../retain/sweep.ts";
 import type { CheckpointSource } from "../store/checkpoint-source.ts";
 import { type LookMemory, lookMemory, takeCheckpoint, type TakeOutcome } from "./checkpoint-round.ts";
@@ -55,6 +56,7 @@ const ABORT_TIMEOUT_MS = 1_000;
 
 /** Looks at the store soon, then about once per period. A look saves a checkpoint if no other node has saved one. */
 export function startCheckpointer(parts: CheckpointerParts): Checkpointer {
+  requireThreadFiles();
   const checkpointer = new ScheduledCheckpointer(parts);
   checkpointer.start();
   return checkpointer;

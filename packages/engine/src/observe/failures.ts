@@ -1,4 +1,4 @@
-import { CairnError, systemErrorOf, systemRefused } from "@cairn/kv";
+import { CairnError, explainedError } from "@cairn/kv";
 import { DAMAGE_CODES } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 
@@ -9,14 +9,7 @@ export function isDamage(error: unknown): error is CairnError {
 
 /** Returns any thrown value as an error that can be shown to users. */
 export function asCairnError(error: unknown): CairnError {
-  if (error instanceof CairnError) return error;
-  const system = systemErrorOf(error);
-  if (system !== undefined) return systemRefused("What the node needs", system, error);
-  const message = error instanceof Error ? error.message : String(error);
-  return new CairnError("INTERNAL", `An unexpected error occurred: ${message}.`, {
-    hint: "Report this error together with the node's log output. The data in the transaction log is not affected.",
-    cause: error,
-  });
+  return explainedError(error, "What the node needs", "An unexpected error occurred");
 }
 
 /** Returns the fields of a log line about an error: its code and hint, or its stack trace if it is unexpected. */

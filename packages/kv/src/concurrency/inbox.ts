@@ -1,5 +1,3 @@
-import type { Worker } from "node:worker_threads";
-
 /** A first-in, first-out queue of values from elsewhere, usually another thread. `T` must not include undefined. */
 export class Inbox<T> {
   // One of the two is always empty, because a value goes to the first waiting taker.
@@ -30,13 +28,4 @@ export class Inbox<T> {
     if (this.#failure !== undefined) throw this.#failure.error;
     return await new Promise((give, refuse) => this.#takers.push({ give, refuse }));
   }
-}
-
-/** An inbox of `worker`'s messages. Fails with the error that ended the thread, or `endedEarly` if there was none. */
-export function inboxOf<T>(worker: Worker, endedEarly: () => Error): Inbox<T> {
-  const inbox = new Inbox<T>();
-  worker.on("message", (message: T) => inbox.put(message));
-  worker.on("error", (error) => inbox.fail(error));
-  worker.on("exit", () => inbox.fail(endedEarly()));
-  return inbox;
 }

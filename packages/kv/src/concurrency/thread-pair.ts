@@ -1,13 +1,7 @@
 import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
 import { Inbox } from "./inbox.ts";
-import { type CancelTimer, startTimer } from "./timer.ts";
-import { startWorker } from "./worker-thread.ts";
-
-/** The module of a thread, as for {@link startWorker}, and its start data. */
-export interface ThreadStart {
-  readonly name: string;
-  readonly order: object;
-}
+import { wait } from "./timer.ts";
+import type { ThreadModule } from "./worker-thread.ts";
 
 /** The `workerData` of a thread of a pair: its start data, and its end of the channel between the two. */
 export type Paired<Order> = Order & { readonly peer: MessagePort };
@@ -15,7 +9,7 @@ export type Paired<Order> = Order & { readonly peer: MessagePort };
 /** Two threads that work together. The calling thread communicates with the first one. */
 export interface ThreadPair<Message> {
   readonly worker: Worker;
-  /** The messages of the first thread. Fails with the error that ended either thread. */
+  /** The messages of the first thread. Fails with the error that ended either thread, as {@link ThreadModule} does. */
   readonly sent: Inbox<Message>;
   /**
    * Terminates both threads, and waits until they have exited. Once `signal` is aborted, waits only a second longer: a
@@ -29,22 +23,18 @@ export interface ThreadPair<Message> {
 const EXIT_WHEN_ABORTED_MS = 1_000;
 
 /**
- * Starts two threads, each with one end of a channel between them. Both start at the same time. Starting a thread takes
- * a tenth of a second; starting both would take twice as long if one started the other.
+ * Starts two threads of a module, each with its order and one end of a channel between them. Both start at the same
+ * time. Starting a thread takes a tenth of a second; starting both would take twice as long if one started the other.
  */
 export function startThreadPair<Message>(
-  moduleUrl: string,
-  first: ThreadStart,
-  second: ThreadStart,
-  endedEarly: () => Error,
+  module: ThreadModule,
+  first: object,
+  second: object,
 ): ThreadPair<Message> {
   const { port1, port2 } = new MessageChannel();
-  const start = ({ name, order }: ThreadStart, peer: MessagePort): Worker =>
-    startWorker(moduleUrl, name, { ...order, peer }, [peer]);
-  const worker = start(first, port1);
   const sent = new Inbox<Message>();
-  worker.on("message", (message: Message) => sent.put(message));
-  worker.on("error", (error) => sent.fail(error));
+  const start = (order: object, peer: MessagePort): Worker => module.start({ ...order, peer }, sent, [peer]);
+  const worker = start(first, port1);
   let other: Worker;
   try {
     other = start(second, port2);
@@ -53,14 +43,13 @@ export function startThreadPair<Message>(
     void worker.terminate();
     throw error;
   }
-  other.on("error", (error) => sent.fail(error));
   // When one thread ends, the other follows, and the other's exit event may come first. A thread's error event precedes
   // its exit event. Thus, if both have exited, neither had an error.
   const endBoth = async (): Promise<void> => {
     await Promise.all([worker.terminate(), other.terminate()]);
   };
   for (const one of [worker, other]) {
-    one.on("exit", () => void endBoth().then(() => sent.fail(endedEarly())));
+    one.on("exit", () => void endBoth().then(() => sent.fail(module.failure())));
   }
   return { worker, sent, terminate: (signal) => untilLate(endBoth(), signal) };
 }
@@ -68,17 +57,11 @@ export function startThreadPair<Message>(
 /** Waits for `ended`. Once `signal` is aborted, waits only {@link EXIT_WHEN_ABORTED_MS} longer. */
 async function untilLate(ended: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
   if (signal === undefined) return ended;
-  let cancel: CancelTimer | undefined;
-  let onAbort: (() => void) | undefined;
-  const late = new Promise<void>((resolve) => {
-    onAbort = () => (cancel = startTimer(EXIT_WHEN_ABORTED_MS, resolve));
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-  });
-  try {
-    await Promise.race([ended, late]);
-  } finally {
-    if (onAbort !== undefined) signal.removeEventListener("abort", onAbort);
-    cancel?.();
-  }
+  const over = new AbortController();
+  const late = async (): Promise<void> => {
+    await wait(Number.POSITIVE_INFINITY, AbortSignal.any([signal, over.signal]));
+    await wait(EXIT_WHEN_ABORTED_MS, over.signal);
+  };
+  await Promise.race([ended, late()]);
+  over.abort();
 }

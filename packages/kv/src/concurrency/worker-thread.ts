@@ -1,6 +1,10 @@
+import { existsSync } from "node:fs";
 import { constants, setPriority } from "node:os";
+import { fileURLToPath } from "node:url";
 import { type Transferable, Worker } from "node:worker_threads";
-import { CairnError, systemErrorCode } from "../errors/errors.ts";
+import { CairnError, errorMessage, missingFile, systemErrorCode } from "../errors/errors.ts";
+import { explainedError } from "../errors/system-errors.ts";
+import type { Inbox } from "./inbox.ts";
 
 /** Fewer bytes are processed before a thread has started. */
 export const MIN_BYTES_FOR_THREAD = 16 * 1024 * 1024;
@@ -27,20 +31,55 @@ export function receiveError({ message, cairn, system }: SentError): Error {
   return system === undefined ? error : Object.assign(error, { code: system });
 }
 
-/** Starts `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is `moduleUrl`. */
-export function startWorker(
-  moduleUrl: string,
-  name: string,
-  workerData: unknown,
-  transferList: Transferable[] = [],
-): Worker {
-  const options = { workerData, transferList };
-  if (!moduleUrl.endsWith(".ts")) {
-    return new Worker(new URL(`./${name}.js`, moduleUrl), { ...options, ...withoutInputType() });
+/** The files of a build that threads run, for {@link requireThreadFiles}. */
+const builtFiles: string[] = [];
+
+/**
+ * A module that threads run: `<name>.js`, which, in a build, is next to the module whose `import.meta.url` is
+ * `moduleUrl`. Bundlers may leave that undefined.
+ */
+export class ThreadModule {
+  readonly #name: string;
+  readonly #path: string;
+  readonly #isSource: boolean;
+
+  constructor(moduleUrl: string | undefined, name: string) {
+    // Node does not run TypeScript. If an export condition makes the sources run, the thread runs the build instead.
+    const base = moduleUrl?.replace(/^(.*)\/src\/.*\.ts$/, "$1/dist/bundle/");
+    this.#name = name;
+    this.#path = base === undefined ? `./${name}.js` : fileURLToPath(new URL(`./${name}.js`, base));
+    this.#isSource = base !== moduleUrl;
+    if (!this.#isSource) builtFiles.push(this.#path);
   }
-  // Node does not run TypeScript. If an export condition makes the sources run, the thread runs the build instead.
-  const root = moduleUrl.slice(0, moduleUrl.lastIndexOf("/src/"));
-  return new Worker(new URL(`${root}/dist/bundle/${name}.js`), { ...options, execArgv: [] });
+
+  /** Starts a thread. `sent` receives its messages, and the error that ends it. Throws if no thread can be created. */
+  start<Message>(workerData: object, sent: Inbox<Message>, transferList: Transferable[] = []): Worker {
+    const options = this.#isSource ? { execArgv: [] } : withoutInputType();
+    try {
+      const worker = new Worker(this.#path, { workerData, transferList, ...options });
+      worker.on("message", (message: Message) => sent.put(message));
+      worker.on("error", (error) => sent.fail(this.failure(error)));
+      return worker;
+    } catch (error) {
+      throw this.failure(error);
+    }
+  }
+
+  /** Returns why a thread gave no result. Without an error, it exited early, which shows nothing about what it read. */
+  failure(cause: unknown = new Error("it ended early")): CairnError {
+    // The missing file may also be one that the module imports.
+    const [, missing] = /^Cannot find (?:module|package) '([^']+)'/.exec(errorMessage(cause)) ?? [];
+    if (missing !== undefined) return missingFile(missing, cause);
+    return explainedError(cause, `The thread ${this.#name}`, `The thread ${this.#name} failed`);
+  }
+}
+
+/**
+ * Throws `CONFIG_MODULE` if the file of a {@link ThreadModule} is missing. A program with Cairn in its bundle lacks them,
+ * because no import names them, and would otherwise notice it when it first needs a thread, hours later.
+ */
+export function requireThreadFiles(): void {
+  for (const path of builtFiles) if (!existsSync(path)) throw missingFile(path);
 }
 
 const INPUT_TYPE = /"?--input-type(?:=|\s+)[\w-]+"?/g;

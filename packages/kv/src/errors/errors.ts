@@ -81,6 +81,14 @@ export function indexCorrupt(message: string, cause?: unknown, hint = RESTORE): 
   return new CairnError("INDEX_CORRUPT", message, { hint, cause });
 }
 
+/** Returns the error for a file of Cairn itself that is missing. No import names it, so a bundler leaves it out. */
+export function missingFile(path: string, cause?: unknown): CairnError {
+  return new CairnError("CONFIG_MODULE", `A file of Cairn is missing: ${path}.`, {
+    hint: "If the program is bundled, leave the packages of Cairn out of the bundle (esbuild --packages=external), and install them next to it. Otherwise, install or build them again. Then start again.",
+    cause,
+  });
+}
+
 /** Returns whether `error` is a {@link CairnError}, with `code` if one is given. */
 export function isCairnError(error: unknown, code?: ErrorCode): error is CairnError {
   return error instanceof CairnError && (code === undefined || error.code === code);

@@ -98,10 +98,11 @@ export function systemErrorOf(error: unknown): SystemError | undefined {
 /** The pattern of Node's message for EDQUOT on Linux and macOS, for which Node has no name. */
 const UNNAMED = /^Unknown system error -(?:122|69)$/;
 
-/** Returns the system's code. If a thread could not be started, the code is in Node's message. */
+/** Returns the system's code. If a thread could not be started, the code is in Node's message, unless memory ran out. */
 function errnoOf(error: unknown): string | undefined {
   const code = systemErrorCode(error);
   if (code !== undefined && UNNAMED.test(code)) return "EDQUOT";
+  if (code === "ERR_WORKER_OUT_OF_MEMORY") return "ENOMEM";
   return code === "ERR_WORKER_INIT_FAILED" ? /\bE[A-Z]+\b/.exec(errorMessage(error))?.[0] : code;
 }
 
@@ -148,6 +149,16 @@ export function systemRefused(
     hint,
     cause,
   });
+}
+
+/** Returns any thrown value as an error for users. `happened` is a clause for an unexpected one. */
+export function explainedError(cause: unknown, subject: string, happened: string): CairnError {
+  if (cause instanceof CairnError) return cause;
+  const system = systemErrorOf(cause);
+  if (system !== undefined) return systemRefused(subject, system, cause);
+  const hint =
+    "Report this error together with the node's log output. The data in the transaction log is not affected.";
+  return new CairnError("INTERNAL", `${happened}: ${errorMessage(cause)}.`, { hint, cause });
 }
 
 /** Reasons why a folder cannot be used that are not refusals by the system, as clauses. Each requires an operator. */

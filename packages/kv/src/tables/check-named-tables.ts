@@ -6,17 +6,19 @@ import { levelFileName } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import type { LevelManifest, LevelTable } from "../files/level-manifest.ts";
 import type { KvScrub } from "../store/kv-store.ts";
-import { inboxOf } from "../concurrency/inbox.ts";
+import { Inbox } from "../concurrency/inbox.ts";
 import { wait } from "../concurrency/timer.ts";
 import {
   MIN_BYTES_FOR_THREAD,
   receiveError,
   type SentError,
-  startWorker,
+  ThreadModule,
 } from "../concurrency/worker-thread.ts";
 
 /** The share of a processor that background checks use. Writers and readers of the same process have priority. */
 const BACKGROUND_SHARE = 0.25;
+
+const CHECKING = new ThreadModule(import.meta.url, "check-worker");
 
 /**
  * Compares with their checksums the tables that the open LevelDB database in `dir` has at the time of the call. It does
@@ -132,16 +134,14 @@ export async function checkOnThread(
   signal: AbortSignal,
   onChecked: (bytes: number) => void = () => {},
 ): Promise<void> {
-  const worker = startWorker(import.meta.url, "check-worker", order);
+  const reports = new Inbox<CheckReport>();
+  const worker = CHECKING.start(order, reports);
+  worker.on("exit", () => reports.fail(CHECKING.failure()));
   // The thread must not keep the process alive.
   worker.unref();
   const stop = (): void => void worker.terminate();
   signal.addEventListener("abort", stop, { once: true });
   try {
-    const reports = inboxOf<CheckReport>(
-      worker,
-      () => new Error("The thread that compares tables with their checksums ended early."),
-    );
     for (let report = await reports.take(); report.isDone !== true; report = await reports.take()) {
       if (report.failed !== undefined) throw receiveError(report.failed);
       onChecked(report.checked ?? 0);

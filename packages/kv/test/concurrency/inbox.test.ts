@@ -1,16 +1,5 @@
-import { Worker } from "node:worker_threads";
-import { expect, onTestFinished, test } from "vitest";
-import { Inbox, inboxOf } from "../../src/concurrency/inbox.ts";
-
-function thread(program: string): Worker {
-  const worker = new Worker(`const { parentPort } = require("node:worker_threads"); ${program}`, {
-    eval: true,
-  });
-  onTestFinished(() => void worker.terminate());
-  return worker;
-}
-
-const endedEarly = (): Error => new Error("it ended early");
+import { expect, test } from "vitest";
+import { Inbox } from "../../src/concurrency/inbox.ts";
 
 test("values that arrive before a taker waits are taken in the order of their arrival", async () => {
   const inbox = new Inbox(["in it"]);
@@ -44,23 +33,4 @@ test("a failure without a waiting taker has no effect on values that arrived bef
   inbox.fail(new Error("the reason"));
   expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
   await expect(inbox.take()).rejects.toThrow("the reason");
-});
-
-test("messages that a thread sent before it ended are taken, and then the error of its early end is thrown", async () => {
-  const inbox = inboxOf<number>(thread("parentPort.postMessage(1); parentPort.postMessage(2);"), endedEarly);
-  expect([await inbox.take(), await inbox.take()]).toEqual([1, 2]);
-  await expect(inbox.take()).rejects.toThrow("it ended early");
-});
-
-test("the error that ended a thread is thrown, instead of the one for an early end", async () => {
-  const inbox = inboxOf(thread('throw new TypeError("a mistake");'), endedEarly);
-  await expect(inbox.take()).rejects.toThrow("a mistake");
-});
-
-test("if a thread is terminated, its waiting takers fail", async () => {
-  const worker = thread("setInterval(() => undefined, 1000);");
-  const inbox = inboxOf(worker, endedEarly);
-  const waiting = inbox.take();
-  await worker.terminate();
-  await expect(waiting).rejects.toThrow("it ended early");
 });

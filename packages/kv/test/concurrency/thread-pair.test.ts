@@ -1,11 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, openSync, writeSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
-import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { startThreadPair } from "../../src/concurrency/thread-pair.ts";
 import { testDirectory } from "../support/test-directory.ts";
+import { threadModule } from "../support/thread-module.ts";
 
 const directory = testDirectory();
 
@@ -14,17 +13,11 @@ const directory = testDirectory();
  * a message to the test.
  */
 async function pair(first: string, second: string, secondStart: unknown = 20) {
-  const given =
-    'const { parentPort, workerData: { peer, start } } = require("node:worker_threads");\n' +
-    "const tell = (message) => parentPort.postMessage(message);\n";
-  await writeFile(directory.path("first.js"), given + first);
-  await writeFile(directory.path("second.js"), given + second);
-  return startThreadPair<number>(
-    pathToFileURL(directory.path("beside.js")).href,
-    { name: "first", order: { start: 1 } },
-    { name: "second", order: { start: secondStart } },
-    () => new Error("it ended early"),
+  const module = await threadModule(
+    directory,
+    `const { peer, start, isFirst } = workerData; if (isFirst) { ${first} } else { ${second} }`,
   );
+  return startThreadPair<number>(module, { start: 1, isFirst: true }, { start: secondStart });
 }
 
 const STAYS = "peer.on('message', () => undefined);";

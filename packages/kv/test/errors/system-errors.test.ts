@@ -52,11 +52,11 @@ it("an exceeded quota is recognized although Node knows only its number", () => 
   expect(systemErrorOf(unnamed)).toMatchObject({ errno: "EDQUOT" });
 });
 
-it("if a thread cannot be started, the error names the missing resource", () => {
-  const init = Object.assign(new Error("Worker initialization failure: EMFILE"), {
-    code: "ERR_WORKER_INIT_FAILED",
-  });
-  expect(systemErrorOf(init)).toMatchObject({ errno: "EMFILE" });
+it.each([
+  ["cannot be started", "ERR_WORKER_INIT_FAILED", "Worker initialization failure: EMFILE", "EMFILE"],
+  ["has no memory", "ERR_WORKER_OUT_OF_MEMORY", "Worker terminated due to reaching memory limit", "ENOMEM"],
+])("if a thread %s, the error names the missing resource", (_, code, message, errno) => {
+  expect(systemErrorOf(Object.assign(new Error(message), { code }))).toMatchObject({ errno });
 });
 
 it("an error that LevelDB reports as corruption counts as corruption, whatever else the message contains", () => {

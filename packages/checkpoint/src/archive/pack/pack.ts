@@ -4,7 +4,13 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { CairnError, liveTableNames, unlessAborted } from "@cairn/kv";
-import { receiveError, startThreadPair, type ThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
+import {
+  receiveError,
+  startThreadPair,
+  ThreadModule,
+  type ThreadPair,
+  MIN_BYTES_FOR_THREAD,
+} from "@cairn/kv/threads";
 import { encryptedSize } from "../../encryption/age-payload.ts";
 import { FileName } from "../../store/checkpoint.ts";
 import type { DirectContent } from "../../store/checkpoint-store.ts";
@@ -52,6 +58,7 @@ interface Writing {
   readonly onProgress: (bytes: number) => void;
 }
 
+const PACKING = new ThreadModule(import.meta.url, "pack-worker");
 const TABLE = /\.ldb$/;
 /** The maximum number of pieces, of at most 4 MiB each, in flight from the worker to this thread. */
 const PIECES_IN_FLIGHT = 3;
@@ -189,18 +196,9 @@ async function* archiveOnThreads(
 /** Starts one thread that reads and one that packs, so that checksums and digests are computed at once. */
 function startThreads(order: Omit<PackOrder, "role">): ThreadPair<PackMessage> {
   const { dir, names, tables, throttle } = order;
-  const reading = { dir, names, tables, throttle };
-  return startThreadPair<PackMessage>(
-    import.meta.url,
-    { name: "pack-worker", order: { ...order, role: "pack" } satisfies PackOrder },
-    { name: "pack-worker", order: { ...reading, role: "read" } satisfies ReadOrder },
-    () =>
-      new CairnError(
-        "CHECKPOINT_INCOMPLETE",
-        "A thread that packed the archive ended early.",
-        "Wait for the next checkpoint, which starts afresh. Nothing was published.",
-      ),
-  );
+  const packing: PackOrder = { ...order, role: "pack" };
+  const reading: ReadOrder = { dir, names, tables, throttle, role: "read" };
+  return startThreadPair<PackMessage>(PACKING, packing, reading);
 }
 
 interface FoundFiles {

@@ -1,5 +1,5 @@
 import { diskError, makeFolder, syncFolder, unlessAborted } from "@cairn/kv";
-import { Inbox, receiveError, startThreadPair, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
+import { Inbox, receiveError, startThreadPair, ThreadModule, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
 import { chunkSource, fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
@@ -20,6 +20,8 @@ export interface UnpackOptions {
 /** Chunks in flight are in shared memory, because a chunk that is sent as a message is copied twice. */
 const CHUNKS = 8;
 const CHUNK_BYTES = 256 * 1024;
+
+const UNPACKING = new ThreadModule(import.meta.url, "unpack-worker");
 
 interface Target {
   readonly dir: string;
@@ -90,13 +92,7 @@ async function unpackOnThreads(
     archive: file ?? chunks,
   };
   const writing: WriteOrder = { role: "write", dir, background };
-  const threads = startThreadPair<UnpackMessage>(
-    import.meta.url,
-    { name: "unpack-worker", order: unpacking },
-    { name: "unpack-worker", order: writing },
-    // The error has no code, because a thread's end is no evidence of a damaged archive.
-    () => new Error("A thread that unpacked the archive ended early."),
-  );
+  const threads = startThreadPair<UnpackMessage>(UNPACKING, unpacking, writing);
   const { sent } = threads;
   const free = new Inbox<number>(Array.from({ length: CHUNKS }, (_, chunk) => chunk));
   const send = (request: UnpackRequest): void => threads.worker.postMessage(request, []);
