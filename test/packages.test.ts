@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
@@ -23,6 +24,25 @@ const client = new CairnClient({ urls: node.url });
 const { document: read } = await client.get("jobs", "42");
 await node.close();
 console.log(JSON.stringify(read), document.json, isCairnError(new CairnError("CONFLICT", "One class for all packages.")));
+`;
+
+/** Saves a checkpoint for which threads are started, and prints the size of the index and the type of the page. */
+const EMBEDDING = `
+import { randomBytes } from "node:crypto";
+import { startNode } from "@cairn/node";
+const node = await startNode({ "cairn/node": { id: "bundled", dir: "./bundled" }, "cairn/http-server": { port: 0 } });
+await node.ready;
+let last = 0;
+for (let n = 0; n < 60; n++) {
+  const text = randomBytes(375_000).toString("base64");
+  last = (await node.submit({ ops: [["put", "blobs", "default/" + n, text]] })).txId;
+}
+await node.await(last);
+await node.checkpoint().done;
+const { bytes } = (await node.status()).checkpoints.last;
+const page = await fetch(node.url);
+await node.close();
+console.log(bytes >= 30_000_000, page.headers.get("content-type"));
 `;
 
 const TYPED = `
@@ -60,6 +80,16 @@ const place = (name: string): string => path.join(folder, name);
 /** Returns the lines that npm and the node print to standard error, except about the settings of this machine's npm. */
 function ofPackages(stderr: string): readonly string[] {
   return stderr.split("\n").filter((line) => line !== "" && !/^npm warn Unknown \w+ config/.test(line));
+}
+
+/** Bundles {@link EMBEDDING}, except for the packages with these names. Returns the name of the bundle. */
+async function bundle(external: RegExp): Promise<string> {
+  const input = place("embedding.js");
+  await writeFile(input, EMBEDDING);
+  const build = await rolldown({ cwd: folder, input, platform: "node", external });
+  await build.write({ file: place("bundle.js"), codeSplitting: false });
+  await build.close();
+  return "bundle.js";
 }
 
 beforeAll(async () => {
@@ -132,6 +162,33 @@ describe("the packages, when installed from their tarballs into an empty folder"
       node.kill("SIGKILL");
     }
   });
+
+  it(
+    "save checkpoints and serve the page in a bundled program if they are left out of the bundle",
+    PACKAGING,
+    async () => {
+      const { stdout } = await run(process.execPath, [await bundle(/^[^./]/)], { cwd: folder });
+      expect(stdout).toBe("true text/html; charset=utf-8\n");
+    },
+  );
+
+  it.each([
+    ["the packages", "a thread's file", /^(?!@cairn\/)[^./]/, /\w+-worker\.js/],
+    ["the packages without threads", "the page", /^(?!@cairn\/(?!kv|checkpoint))[^./]/, /page\/index\.html/],
+  ])(
+    "refuse to start a node in a bundle that contains %s, but not %s",
+    PACKAGING,
+    async (_1, _2, external, file) => {
+      // Some packages of others cannot be bundled at all.
+      const starting = run(process.execPath, [await bundle(external)], { cwd: folder });
+      const missing = `CairnError: A file of Cairn is missing: ${folder}/${file.source}\\.\n`;
+      const details = "code: 'CONFIG_MODULE',\\s+hint: '.*esbuild --packages=external";
+      await expect(starting).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(new RegExp(`${missing}[^]*${details}`)) as string,
+      });
+    },
+  );
 
   it("have types that compile without skipLibCheck, including those of the suites", PACKAGING, async () => {
     // A project that uses the suites also has these packages.

@@ -1,5 +1,7 @@
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import { CairnError, SharedResults } from "@cairn/kv";
+import { fileURLToPath } from "node:url";
+import { CairnError, missingFile, SharedResults } from "@cairn/kv";
 import type { HttpAnswer } from "./answers/answer.ts";
 import { type Route, route } from "./openapi/route.ts";
 
@@ -10,8 +12,8 @@ const TYPES: Readonly<Record<string, string>> = {
   txt: "text/plain; charset=utf-8",
 };
 
-/** The build puts the page next to the modules of the node. Tests run from the sources. */
-const PLACES = ["./page/", "../dist/bundle/page/"];
+/** The build puts the page next to the modules of the node. Tests run from the sources, as TypeScript or compiled. */
+const PLACES = ["./page/", "../dist/bundle/page/", "../bundle/page/"];
 
 const SHELL = "index.html";
 
@@ -52,19 +54,22 @@ export const pageRoutes: readonly Route[] = [
   route({ ...PAGE, path: "/page/{file}", handle: ({ params: { file = "" } }) => answerWith(file) }),
 ];
 
+/** Throws `CONFIG_MODULE` if the page is missing. A checkout may be without it until it is built. */
+export function requirePage(): void {
+  if (!import.meta.url.endsWith(".ts")) pageFolder();
+}
+
+function pageFolder(): URL {
+  const [built, ...others] = PLACES.map((place) => new URL(place, import.meta.url));
+  const folder = [built, ...others].find((place) => existsSync(new URL(SHELL, place)));
+  if (folder === undefined) throw missingFile(fileURLToPath(new URL(SHELL, built)));
+  return folder;
+}
+
 async function readPage(): Promise<ReadonlyMap<string, string>> {
-  for (const place of PLACES) {
-    const folder = new URL(place, import.meta.url);
-    const names = await readdir(folder).catch((): string[] => []);
-    if (!names.includes(SHELL)) continue;
-    const files = new Map<string, string>();
-    for (const name of names)
-      if (typeOf(name) !== undefined) files.set(name, await readFile(new URL(name, folder), "utf8"));
-    return files;
-  }
-  throw new CairnError(
-    "NOT_FOUND",
-    "This build of Cairn does not contain the page.",
-    "In a checkout, run npx -y pnpm@12 run build, which builds it, and start the node again.",
-  );
+  const folder = pageFolder();
+  const files = new Map<string, string>();
+  for (const name of await readdir(folder))
+    if (typeOf(name) !== undefined) files.set(name, await readFile(new URL(name, folder), "utf8"));
+  return files;
 }

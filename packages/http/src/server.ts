@@ -10,7 +10,7 @@ import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
 import { GONE_AFTER_MS, UnsentResponses } from "./answers/unsent-responses.ts";
 import { connectionLimit, Connections, openFilesLimit } from "./connections.ts";
-import { pageRoutes } from "./page.ts";
+import { pageRoutes, requirePage } from "./page.ts";
 import { ReloadedTls } from "./permits/server-tls.ts";
 import { Tickets } from "./permits/tickets.ts";
 import { Tokens } from "./permits/tokens.ts";
@@ -46,8 +46,8 @@ export interface HttpServerContext {
 }
 
 /**
- * Serves `api` over HTTP, even before the node is ready. Resolves once the port is bound. Throws `PORT_IN_USE`, or
- * `CONFIG_INVALID` for an address that this machine cannot bind.
+ * Serves `api` over HTTP, even before the node is ready. Resolves once the port is bound. Throws `PORT_IN_USE`,
+ * `CONFIG_INVALID` for an address that this machine cannot bind, or `CONFIG_MODULE` if the page is missing.
  */
 export async function startHttpServer(
   api: NodeApi,
@@ -55,6 +55,7 @@ export async function startHttpServer(
   context: HttpServerContext,
 ): Promise<HttpServer> {
   const { logger } = context;
+  if (options.page !== false) requirePage();
   const tokens = await Tokens.open(options.tokens, logger);
   let tls: ReloadedTls | undefined;
   try {

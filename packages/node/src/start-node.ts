@@ -24,7 +24,8 @@ export interface StartNodeOptions {
  * started.
  *
  * Throws a `CONFIG_*` error with all problems of the configuration before anything is started or created. Throws
- * `INDEX_LOCKED` or `PORT_IN_USE` if the db-dir or the port is in use.
+ * `CONFIG_MODULE` if Cairn was bundled into a program without all of its files, and `INDEX_LOCKED` or `PORT_IN_USE` if
+ * the db-dir or the port is in use.
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
   const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;

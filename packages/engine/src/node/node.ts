@@ -2,6 +2,7 @@ import { VERSION } from "@cairn/text";
 import { randomUUID } from "node:crypto";
 import { listRetained } from "@cairn/checkpoint";
 import { systemClock, CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
+import { requireThreadFiles } from "@cairn/kv/threads";
 import { type Logger, pino } from "pino";
 import type {
   Director,
@@ -94,14 +95,16 @@ export interface NodeParts {
 
 /**
  * Starts the node that a system describes. Resolves once the node's HTTP server is bound, so that health and progress
- * are visible while the node joins. Throws `INDEX_LOCKED` if another process uses the db-dir, `DISK_FULL`, or the
- * errors of the HTTP server such as `PORT_IN_USE`, and leaves nothing behind.
+ * are visible while the node joins. Throws `CONFIG_MODULE` if files of Cairn are missing, `INDEX_LOCKED` if another
+ * process uses the db-dir, `DISK_FULL`, or the errors of the HTTP server such as `PORT_IN_USE`, and leaves nothing
+ * behind.
  */
 export async function runEngine(
   system: System,
   parts: NodeParts,
   { logger, ...options }: RunOptions = {},
 ): Promise<CairnNode> {
+  requireThreadFiles();
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
   const settings = { ...options, parts, logger: logger ?? pino({ level: "silent" }) };
   const node = new RunningNode(system, directory, settings);
