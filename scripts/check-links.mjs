@@ -1,6 +1,6 @@
 // Checks that every relative link of the Markdown pages leads to a file, and to a heading if it names one; that every
 // page of docs/ that a file names exists, as does every heading that a source names ("docs/http.md#lists", or
-// `log-format.md, "The chains"`); that every source that the architecture's page or a package's README names exists; that docs/README.md lists
+// `log-format.md, "The chains"`); that every source that CONTRIBUTING.md, the architecture's page or a package's README names exists; that docs/README.md lists
 // every page of docs/; that a constant has the value that a page gives it; that the tests that the page on testing names
 // are in the first tier; and that each change in changelog/unreleased begins with a sentence. Prints each problem, and
 // exits with 1 if there are any.
@@ -67,6 +67,10 @@ for (const file of pages.keys()) {
 }
 
 const sources = new Set(files.filter((file) => /^packages\/[\w-]+\/src\//.test(file)).flatMap(tails));
+const allTails = new Set(files.flatMap(tails));
+for (const [, name] of pages.get("CONTRIBUTING.md").prose.matchAll(/`([\w./-]+\/[\w.-]+\.ts|[\w-]+\.ts)`/g))
+  if (!allTails.has(name)) problems.push(`CONTRIBUTING.md names ${name}, which does not exist.`);
+
 const readmes = files.filter((file) => /^packages\/[\w-]+\/README\.md$/.test(file));
 for (const page of [ARCHITECTURE, ...readmes]) {
   for (const [, name] of pages.get(page).prose.matchAll(/`([\w./-]+\.ts)`/g))
