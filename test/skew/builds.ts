@@ -29,30 +29,26 @@ export function givenBuild(checkout: string): Build {
 const INDEX_STATE = "packages/engine/src/index/rows/index-state.ts";
 const VERSION_LINE = /(?<=^export const INDEX_VERSION = )\d+(?=;$)/m;
 
-/**
- * Builds this checkout with the next index version. The bundle contains the version in many places, so a copy of the
- * sources is changed and bundled; only packages/node knows the version.
- */
+/** Builds this checkout with the next index version, which the bundles contain in many places, from a copy of the sources. */
 export async function buildWithNextVersion(): Promise<Build> {
   const folder = path.join(ROOT, "dist/skew");
   await rm(folder, { recursive: true, force: true });
-  await mkdir(path.join(folder, "packages/node"), { recursive: true });
-  for (const copied of [
-    "package.json",
-    "scripts",
-    "packages/node/package.json",
-    "packages/node/src",
-    "packages/node/testing",
-  ])
-    await cp(path.join(ROOT, copied), path.join(folder, copied), { recursive: true });
-  for (const linked of ["node_modules", "packages/node/node_modules", "packages/page"])
-    await symlink(path.join(ROOT, linked), path.join(folder, linked));
+  await mkdir(folder, { recursive: true });
+  await symlink(path.join(ROOT, "node_modules"), path.join(folder, "node_modules"));
+  for (const copied of ["package.json", "tsconfig.base.json", "scripts", "packages"]) {
+    await cp(path.join(ROOT, copied), path.join(folder, copied), {
+      recursive: true,
+      // The packages find one another through links that are relative.
+      verbatimSymlinks: true,
+      filter: (file) => !/\/packages\/[\w-]+\/(?:dist|test)$/.test(file),
+    });
+  }
   const source = path.join(folder, INDEX_STATE);
   const text = await readFile(source, "utf8");
   const changed = text.replace(VERSION_LINE, (version) => String(Number(version) + 1));
   if (changed === text) throw new Error(`${INDEX_STATE} does not declare INDEX_VERSION.`);
   await writeFile(source, changed);
-  const bundle = ["scripts/bundle.mjs", "--clean", "node"];
+  const bundle = ["scripts/bundle.mjs"];
   const { status, stderr } = spawnSync(process.execPath, bundle, { cwd: folder, encoding: "utf8" });
   if (status !== 0) throw new Error(`node ${bundle.join(" ")} in ${folder}:\n${stderr}`);
   return givenBuild(folder);

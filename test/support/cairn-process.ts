@@ -6,8 +6,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { NodeStatus } from "@cairn/node";
 
 /** The repository's root, whether this module runs from the sources or from dist. */
-export const [ROOT = ""] = import.meta.dirname.split(/\/test\/(?:dist\/)?support$/);
-/** The `cairn` command, as packages/node builds it. */
+export const [ROOT = ""] = import.meta.dirname.split(/\/test\/support(?:\/dist)?$/);
+/** The `cairn` command, as packages/cli builds it. */
 export const CAIRN = path.join(ROOT, "packages/cli/dist/bundle/main.js");
 /** The folder of the checkpointing page's three configurations, verbatim. */
 const FIXTURES = path.join(ROOT, "test/fixtures");
