@@ -21,7 +21,7 @@ export class LyingServer implements AsyncDisposable {
 
   static async start(liar: Liar): Promise<LyingServer> {
     const lying = new LyingServer(liar);
-    const folder = path.join(ROOT, "packages/node/dist/bundle/page");
+    const folder = path.join(ROOT, "packages/http/dist/bundle/page");
     const files = new Map<string, string>();
     for (const name of await readdir(folder))
       files.set(`/page/${name}`, await readFile(path.join(folder, name), "utf8"));

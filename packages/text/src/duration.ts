@@ -1,5 +1,4 @@
 import { isoDuration } from "@cairn/client/protocol";
-import { Duration } from "luxon";
 
 /** A number of milliseconds, or the reason why a value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
@@ -45,8 +44,17 @@ export function parseDuration(text: string, options: { readonly bare?: boolean }
   return wholeMilliseconds(ms, JSON.stringify(text));
 }
 
-/** Converts a luxon Duration (of any copy of luxon). */
-export function luxonDuration(duration: Duration): DurationResult {
+/** A Duration of any copy of luxon. */
+export interface LuxonDuration {
+  readonly isValid: boolean;
+  readonly invalidExplanation: string | null;
+  readonly years: number;
+  readonly quarters: number;
+  readonly months: number;
+  toMillis(): number;
+}
+
+export function luxonDuration(duration: LuxonDuration): DurationResult {
   if (!duration.isValid)
     return {
       fault: "This Duration is invalid.",
