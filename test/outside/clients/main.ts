@@ -45,7 +45,7 @@ async function unusedOperations(url: string): Promise<string[]> {
   const document = (await (await fetch(`${url}/openapi.json`)).json()) as { paths: Record<string, object> };
   return Object.entries(document.paths).flatMap(([path, methods]) => {
     const isDocument = path.startsWith("/api/v1/{bucket}/");
-    const route = isDocument ? "/api/v1/*" : path;
+    const route = isDocument ? "/api/v1/*" : path.replaceAll(/\{(\w+)\}/g, ":$1");
     return Object.keys(methods)
       .map((method) => `method="${method.toUpperCase()}",route="${route}",`)
       .filter((labels) => !metrics.includes(`cairn_http_requests_total{${labels}`));
