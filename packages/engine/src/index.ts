@@ -1,19 +1,15 @@
-export {
-  type BucketsPage,
-  type CheckpointResult,
-  DEFAULT_PAGE_ITEMS,
-  DEFAULT_WAIT_MS,
-  type EventListQuery,
-  type EvictionPlaces,
-  type EvictionsPage,
-  type ListQuery,
-  MAX_CLUSTER_WAIT_MS,
-  MAX_PAGE_ITEMS,
-  type NodeApi,
-  type NodePolicies,
-  type OpenEntriesList,
-  type ReadOptions,
-  type SubmittedTransaction,
+export type {
+  BucketsPage,
+  CheckpointResult,
+  EventListQuery,
+  EvictionPlaces,
+  EvictionsPage,
+  ListQuery,
+  NodeApi,
+  NodePolicies,
+  OpenEntriesList,
+  ReadOptions,
+  SubmittedTransaction,
 } from "./api/node-api.ts";
 export { ClusterStatusSchema, PHASES, StatusSchema } from "./api/status-schema.ts";
 export {
@@ -148,13 +144,9 @@ export type {
 } from "./observe/node-event.ts";
 export type { FollowingMetrics, NodeMetrics, ScrapeSources, WatchMetrics } from "./node/node-metrics.ts";
 export type { AnsweredRequest } from "./observe/resource-use.ts";
+export { LIMITS } from "./policies/limits.ts";
 export {
   formatPolicyProblem,
-  MAX_FIELD_BYTES,
-  MAX_FIELDS,
-  MAX_KEEP,
-  MAX_SHARDS,
-  MIN_OUTCOMES,
   POLICY_NAMES,
   type PolicyProblem,
   policyProblems,
@@ -181,14 +173,8 @@ export {
 } from "./replay/restored-index.ts";
 export type { ContinuedLog } from "./transactions/birth-record.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
-export { MAX_AS_BYTES } from "./transactions/queue-operation.ts";
 export { decodeMessage, encodeBirthRecord } from "./transactions/transaction-codec.ts";
-export {
-  documentProblem,
-  MAX_ID_BYTES,
-  validTransaction,
-  ValidTransaction,
-} from "./transactions/validate-transaction.ts";
+export { documentProblem, validTransaction, ValidTransaction } from "./transactions/validate-transaction.ts";
 export { planTrim, trimLog } from "./upkeep/plan-trim.ts";
 export { usableCheckpoint } from "./upkeep/trim-floor.ts";
 export type {

@@ -1,4 +1,4 @@
-import { MAX_PAGE_ITEMS } from "@cairn/engine";
+import { LIMITS } from "@cairn/engine";
 
 /** The size of a page in bytes that is aimed at. Larger pages would not be faster. */
 const PAGE_BYTES = 4 * 1024 * 1024;
@@ -18,7 +18,7 @@ export class PageSize {
   received(items: number, bytes: number): void {
     if (items === 0 || bytes === 0) return;
     const fitting = Math.floor((items * PAGE_BYTES) / bytes);
-    this.#items = Math.max(1, Math.min(fitting, this.#items * MOST_GROWTH, MAX_PAGE_ITEMS));
+    this.#items = Math.max(1, Math.min(fitting, this.#items * MOST_GROWTH, LIMITS.pageItems));
   }
 
   /** Records that a page was too large to be received. */

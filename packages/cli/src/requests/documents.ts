@@ -1,6 +1,6 @@
 import { bucketPath, nextCursor, type NodeRequest } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
-import { MAX_PAGE_ITEMS } from "@cairn/engine";
+import { LIMITS } from "@cairn/engine";
 import { bucketProblem, RESERVED_BUCKETS } from "@cairn/text";
 import type { NodeClient } from "./node-client.ts";
 
@@ -28,7 +28,7 @@ export async function* pages<T>(
   client: NodeClient,
   { path, query }: Pick<NodeRequest, "path" | "query">,
   limit: number,
-  pageItems: () => number = () => MAX_PAGE_ITEMS,
+  pageItems: () => number = () => LIMITS.pageItems,
 ): AsyncGenerator<{ items: readonly T[]; more: boolean }, void> {
   let left = limit;
   let cursor: string | undefined;

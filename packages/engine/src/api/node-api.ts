@@ -24,19 +24,10 @@ import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
 
-/** The default limit on how long a read or a write waits (ms). */
-export const DEFAULT_WAIT_MS = 30_000;
-/** The default limit on how long the status of a cluster waits for a node, and the maximum (ms). */
-export const DEFAULT_CLUSTER_WAIT_MS = 1_000;
-export const MAX_CLUSTER_WAIT_MS = 10_000;
-/** The number of items on a page if the caller names none, and the maximum number. */
-export const DEFAULT_PAGE_ITEMS = 100;
-export const MAX_PAGE_ITEMS = 1_000;
-
 export interface ReadOptions {
   /** The read waits until this transaction is indexed. Throws TX_TIMEOUT after `timeoutMs`. */
   readonly minTx?: TxId;
-  /** The time limit for everything that the read waits for (ms). Defaults to {@link DEFAULT_WAIT_MS}. */
+  /** The time limit for everything that the read waits for (ms). Defaults to 30,000. */
   readonly timeoutMs?: number;
   /** If true, reads the current index even if the node is not ready. If not, NOT_READY is thrown until it is ready. */
   readonly stale?: boolean;

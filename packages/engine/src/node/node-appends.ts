@@ -1,7 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import { CairnError, isCairnError, coalesced, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { DEFAULT_WAIT_MS, type NodeApi, type SubmittedTransaction } from "../api/node-api.ts";
+import { LIMITS } from "../policies/limits.ts";
+import type { NodeApi, SubmittedTransaction } from "../api/node-api.ts";
 import { type IndexState, logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { checkAnchor } from "../log/anchor.ts";
@@ -54,7 +55,7 @@ export class NodeAppends {
     this.#maxBody = maxBody;
   }
 
-  readonly submit: NodeApi["submit"] = async (transaction, { timeoutMs = DEFAULT_WAIT_MS, by } = {}) => {
+  readonly submit: NodeApi["submit"] = async (transaction, { timeoutMs = LIMITS.waitMs, by } = {}) => {
     const valid = validTransaction(transaction);
     const target = this.#target();
     const submitted = this.#append(target, valid, timeoutMs, by).then(async (answer) => {
@@ -167,11 +168,11 @@ export class NodeAppends {
     const target = this.#target();
     const { log, of } = target;
     if (log.hasOneWriter === true) return (await log.bounds()).last + of.offset;
-    const txId = await this.#barrier(target, DEFAULT_WAIT_MS);
+    const txId = await this.#barrier(target, LIMITS.waitMs);
     this.#life.observation.metrics.onBarrier();
     // Later reads must wait for the index to pass this barrier anyway. Until then, they are collected for the next
     // barrier.
-    await this.#life.position.reached(txId, DEFAULT_WAIT_MS);
+    await this.#life.position.reached(txId, LIMITS.waitMs);
     return txId;
   }
 

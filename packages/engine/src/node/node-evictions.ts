@@ -5,7 +5,8 @@ import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-store
 import { answerOf } from "./node-status.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
-import { DEFAULT_WAIT_MS, type EvictionPlaces, type EvictionsPage } from "../api/node-api.ts";
+import { LIMITS } from "../policies/limits.ts";
+import type { EvictionPlaces, EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
 import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";
 import { type Anchor, anchorOf, checkAnchor } from "../log/anchor.ts";
@@ -22,7 +23,7 @@ export async function evictionPlaces(
   state: IndexState,
   txLog: TxLog | undefined,
   system: RestoringSystem & Pick<System, "logBackup">,
-  limit = new Deadline(DEFAULT_WAIT_MS),
+  limit = new Deadline(LIMITS.waitMs),
 ): Promise<EvictionsPage> {
   if (evictions.length === 0) return { ...page, evictions: [] };
   const [first, saved, segments] = await Promise.all([

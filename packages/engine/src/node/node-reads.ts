@@ -1,14 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { CairnError, Deadline, TimeSlice } from "@cairn/kv";
 import type { QueuePolicy, TxId } from "@cairn/client";
-import {
-  DEFAULT_PAGE_ITEMS,
-  DEFAULT_WAIT_MS,
-  MAX_PAGE_ITEMS,
-  type NodeApi,
-  type ReadOptions,
-  type SubmittedTransaction,
-} from "../api/node-api.ts";
+import { LIMITS } from "../policies/limits.ts";
+import type { NodeApi, ReadOptions, SubmittedTransaction } from "../api/node-api.ts";
 import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -26,11 +20,11 @@ import type { NodeLife } from "./node-life.ts";
 import { ReadPlace } from "./read-place.ts";
 
 /** Checks the limit of a page. With an invalid limit, the page would end early, as if there were no more items. */
-function checkedLimit(limit = DEFAULT_PAGE_ITEMS): number {
-  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_PAGE_ITEMS) return limit;
+function checkedLimit(limit: number = LIMITS.defaultPageItems): number {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= LIMITS.pageItems) return limit;
   throw new CairnError(
     "REQUEST_INVALID",
-    `The limit must be a whole number from 1 to ${MAX_PAGE_ITEMS}, not ${limit}.`,
+    `The limit must be a whole number from 1 to ${LIMITS.pageItems}, not ${limit}.`,
     "Use a limit in this range, and read further pages with the cursor of the previous page.",
   );
 }
@@ -65,7 +59,7 @@ export class NodeReads {
     this.#place = new ReadPlace(life, barrier);
   }
 
-  readonly indexed: NodeApi["indexed"] = async (txId, { timeoutMs = DEFAULT_WAIT_MS } = {}) => {
+  readonly indexed: NodeApi["indexed"] = async (txId, { timeoutMs = LIMITS.waitMs } = {}) => {
     const { position, phase } = this.#life;
     if (phase === "ready") await position.reached(txId, timeoutMs).catch(() => undefined);
     return position.txId;
@@ -77,7 +71,7 @@ export class NodeReads {
 
   readonly commitResult: NodeApi["commitResult"] = async (
     transaction,
-    { timeoutMs = DEFAULT_WAIT_MS } = {},
+    { timeoutMs = LIMITS.waitMs } = {},
   ) => {
     const txId = typeof transaction === "number" ? transaction : transaction.txId;
     await this.#life.position.reached(txId, timeoutMs);
@@ -168,7 +162,7 @@ export class NodeReads {
       ...query,
       minTx: Math.max(minTx, began),
       linearizable: linearizable && cursor === undefined,
-      items: query.limit ?? DEFAULT_PAGE_ITEMS,
+      items: query.limit ?? LIMITS.defaultPageItems,
     });
     // This checks the name of the bucket and, if one is given, the name of the namespace.
     documentKey(query.bucket, query.namespace ?? "default", "any");
@@ -211,7 +205,7 @@ export class NodeReads {
   };
 
   readonly openEntries: NodeApi["openEntries"] = async ({ queue, shard, limit, cursor, ...options }) => {
-    return await this.#read({ ...options, items: limit ?? DEFAULT_PAGE_ITEMS }, async (index) => {
+    return await this.#read({ ...options, items: limit ?? LIMITS.defaultPageItems }, async (index) => {
       const { shards } = requireQueue(index, queue);
       if (!Number.isInteger(shard) || shard < 0 || shard >= shards) {
         throw new CairnError(
@@ -241,13 +235,13 @@ export class NodeReads {
       );
     }
     const query = { limit: checkedLimit(limit), bucket, object, before: place };
-    return await this.#read({ ...options, items: MAX_PAGE_ITEMS }, (index) => index.ask(readEvents, query));
+    return await this.#read({ ...options, items: LIMITS.pageItems }, (index) => index.ask(readEvents, query));
   };
 
   readonly evictions: NodeApi["evictions"] = async (options = {}) => {
-    const time = new Deadline(options.timeoutMs ?? DEFAULT_WAIT_MS);
+    const time = new Deadline(options.timeoutMs ?? LIMITS.waitMs);
     const limit = checkedLimit(options.limit);
-    const index = await this.#readable({ ...options, items: MAX_PAGE_ITEMS });
+    const index = await this.#readable({ ...options, items: LIMITS.pageItems });
     const page = await this.#guarded(index, index.evictions(limit, options.cursor));
     return await evictionPlaces(page, index.state, this.#life.log, this.#system, time);
   };

@@ -16,12 +16,8 @@ import type {
 import { directQueue } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
-import {
-  type CheckpointResult,
-  DEFAULT_CLUSTER_WAIT_MS,
-  DEFAULT_PAGE_ITEMS,
-  type NodeApi,
-} from "../api/node-api.ts";
+import { LIMITS } from "../policies/limits.ts";
+import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
 import { LogOverviews } from "../upkeep/log-overview.ts";
 import type { NodeMetrics } from "./node-metrics.ts";
 import { type AnsweredRequest, ResourceUse } from "../observe/resource-use.ts";
@@ -250,9 +246,9 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     return await nodeStatus(this.id, this.#life, this.#reporting, this.#system, resources);
   }
 
-  readonly cluster: NodeApi["cluster"] = ({ timeoutMs = DEFAULT_CLUSTER_WAIT_MS } = {}) =>
+  readonly cluster: NodeApi["cluster"] = ({ timeoutMs = LIMITS.defaultClusterWaitMs } = {}) =>
     this.#reporting.cluster.status(timeoutMs);
-  readonly activity: NodeApi["activity"] = ({ limit = DEFAULT_PAGE_ITEMS } = {}) =>
+  readonly activity: NodeApi["activity"] = ({ limit = LIMITS.defaultPageItems } = {}) =>
     Promise.resolve(this.#activity.newest(limit));
   readonly log: NodeApi["log"] = async () => await this.#logs.of(this.#life.log, await this.status());
 

@@ -1,6 +1,7 @@
 import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { DEFAULT_WAIT_MS, type ReadOptions } from "../api/node-api.ts";
+import { LIMITS } from "../policies/limits.ts";
+import type { ReadOptions } from "../api/node-api.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import { isoTime } from "@cairn/text";
 import type { NodeLife } from "./node-life.ts";
@@ -22,7 +23,7 @@ export class ReadPlace {
    * `asOf` is in the future. Throws `LOG_READ_ONLY` if the log is a backup that may not cover `asOf` yet.
    */
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
-    const { minTx = 0, timeoutMs = DEFAULT_WAIT_MS, stale = false, linearizable = false, asOf } = options;
+    const { minTx = 0, timeoutMs = LIMITS.waitMs, stale = false, linearizable = false, asOf } = options;
     const limit = new Deadline(timeoutMs);
     const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
     const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, limit, { stale, latest, minTx });

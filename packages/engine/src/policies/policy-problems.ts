@@ -8,24 +8,16 @@ import {
   ownMember,
 } from "@cairn/text";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
+import { LIMITS } from "./limits.ts";
 
 export interface PolicyProblem {
   readonly path: readonly string[];
   readonly message: string;
 }
 
-/** These limits bound what a policy can cost each node. */
-export const MAX_FIELDS = 16;
-export const MAX_FIELD_BYTES = 256;
 const MAX_POLICIES_BYTES = 64 * 1024;
-export const MAX_KEEP = 1_000_000_000;
-/** Part of the index version, because every node must forget an id at the same transaction. */
-export const REMEMBERED_TRANSACTIONS = 1_000_000;
-/** How many newest outcomes are kept: a repetition is answered with that of the original, up to 1,000,000 before it. */
-export const MIN_OUTCOMES = 2 * REMEMBERED_TRANSACTIONS;
 export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
 const MAX_VALUES = 100;
-export const MAX_SHARDS = 1_024;
 
 /**
  * Returns the problems of a set of policies. Rules and wording are part of the index version: all nodes must read the
@@ -72,7 +64,7 @@ class PolicyCheck {
     this.#byBucket(map["expire"], ["expire"], (rule, path) => this.#expire(rule, path));
     this.#byBucket(map["history"], ["history"], (bound, path) => this.#bound(bound, path, 0));
     if (map["events"] !== undefined) this.#bound(map["events"], ["events"], 1);
-    if (map["outcomes"] !== undefined) this.#bound(map["outcomes"], ["outcomes"], MIN_OUTCOMES);
+    if (map["outcomes"] !== undefined) this.#bound(map["outcomes"], ["outcomes"], LIMITS.leastOutcomes);
     this.#byBucket(map["queues"], ["queues"], (queue, path) => this.#queue(queue, path));
     this.#neverBoth(map["expire"], map["queues"]);
   }
@@ -91,8 +83,8 @@ class PolicyCheck {
     const queue = this.#map(value, path, [...names, "retry"]);
     if (queue === undefined) return;
     for (const name of names) if (queue[name] === undefined) this.add(path, `It lacks "${name}".`);
-    this.#count(queue["shards"], [...path, "shards"], MAX_SHARDS);
-    this.#count(queue["cap"], [...path, "cap"], MAX_KEEP);
+    this.#count(queue["shards"], [...path, "shards"], LIMITS.shards);
+    this.#count(queue["cap"], [...path, "cap"], LIMITS.keep);
     if (queue["lease"] !== undefined) this.#duration(queue["lease"], [...path, "lease"]);
     if (queue["terminal"] === undefined) return;
     const at = [...path, "terminal"];
@@ -111,7 +103,7 @@ class PolicyCheck {
     for (const name of ["first", "max"] as const) {
       if (retry[name] !== undefined) this.#duration(retry[name], [...path, name]);
     }
-    this.#count(retry["limit"], [...path, "limit"], MAX_KEEP);
+    this.#count(retry["limit"], [...path, "limit"], LIMITS.keep);
     if (retry["limit"] !== undefined && retry["dead"] === undefined) {
       this.add(path, 'With "limit", "dead" says which fields finish an entry after the last attempt.');
     }
@@ -154,7 +146,7 @@ class PolicyCheck {
       this.add(path, 'Expected a list of fields, such as ["state", "node"].');
       return;
     }
-    if (value.length > MAX_FIELDS) this.add(path, `A bucket has at most ${MAX_FIELDS} indexed fields.`);
+    if (value.length > LIMITS.fields) this.add(path, `A bucket has at most ${LIMITS.fields} indexed fields.`);
     const seen = new Set<unknown>();
     for (const [index, field] of (value as unknown[]).entries()) {
       const at = [...path, String(index)];
@@ -202,9 +194,10 @@ class PolicyCheck {
     if (keep === undefined && age === undefined) {
       this.add(path, 'It bounds nothing: give "keep" (a count), "for" (a duration), or both.');
     }
-    const isCount = Number.isSafeInteger(keep) && (keep as number) >= least && (keep as number) <= MAX_KEEP;
+    const isCount =
+      Number.isSafeInteger(keep) && (keep as number) >= least && (keep as number) <= LIMITS.keep;
     if (keep !== undefined && !isCount) {
-      this.add([...path, "keep"], `Expected a whole number from ${least} to ${MAX_KEEP}.`);
+      this.add([...path, "keep"], `Expected a whole number from ${least} to ${LIMITS.keep}.`);
     }
     if (age !== undefined) this.#duration(age, [...path, "for"]);
   }
@@ -242,8 +235,8 @@ function isMap(value: unknown): value is Record<string, unknown> {
 }
 
 function fieldProblem(field: unknown): string | undefined {
-  if (typeof field !== "string" || field === "" || Buffer.byteLength(field) > MAX_FIELD_BYTES) {
-    return `A field is text of 1 to ${MAX_FIELD_BYTES} bytes.`;
+  if (typeof field !== "string" || field === "" || Buffer.byteLength(field) > LIMITS.fieldBytes) {
+    return `A field is text of 1 to ${LIMITS.fieldBytes} bytes.`;
   }
   if (field.includes(":")) return 'A field\'s name has no ":", since where=field:value ends it there.';
   if (!field.isWellFormed()) return "A field's name must be valid Unicode.";

@@ -1,6 +1,6 @@
 import type { EntryOptions, Revision } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
-import { MAX_SHARDS } from "../policies/policy-problems.ts";
+import { LIMITS } from "../policies/limits.ts";
 import { bucketProblem, keyProblem } from "@cairn/text";
 
 /** An operation on a queue as the log contains it. The document of an enqueued entry is on its own line. */
@@ -9,9 +9,6 @@ export type QueueOperation =
   | readonly [op: "renew" | "release" | "retire", queue: string, shard: number, hold: Revision | EntryOptions]
   | readonly [op: "enqueue", queue: string, name: string]
   | readonly [op: "move", queue: string, key: string, toShard: number, hold: Revision | EntryOptions];
-
-/** The maximum size of the name of a director or drainer, in bytes of UTF-8. */
-export const MAX_AS_BYTES = 256;
 
 /** The number of parts of each operation, including its name. */
 const PARTS: ReadonlyMap<unknown, number> = new Map(
@@ -80,8 +77,8 @@ function movedKeyProblem(key: unknown): string | undefined {
 }
 
 function shardProblem(shard: unknown): string | undefined {
-  const isShard = Number.isSafeInteger(shard) && (shard as number) >= 0 && (shard as number) < MAX_SHARDS;
-  return isShard ? undefined : `a shard is a whole number from 0 to ${MAX_SHARDS - 1}`;
+  const isShard = Number.isSafeInteger(shard) && (shard as number) >= 0 && (shard as number) < LIMITS.shards;
+  return isShard ? undefined : `a shard is a whole number from 0 to ${LIMITS.shards - 1}`;
 }
 
 /** A hold is an epoch, or a map of an epoch and the name of the holder. */
@@ -101,8 +98,8 @@ function optionsProblem(options: unknown): string | undefined {
 }
 
 function asProblem(as: unknown): string | undefined {
-  if (typeof as !== "string" || as.length === 0 || Buffer.byteLength(as) > MAX_AS_BYTES) {
-    return `"as" is text of 1 to ${MAX_AS_BYTES} bytes`;
+  if (typeof as !== "string" || as.length === 0 || Buffer.byteLength(as) > LIMITS.asBytes) {
+    return `"as" is text of 1 to ${LIMITS.asBytes} bytes`;
   }
   return as.isWellFormed() ? undefined : '"as" must be valid Unicode';
 }

@@ -11,9 +11,7 @@ import {
   type QueueWrite,
   queueWrite,
 } from "./queue-operation.ts";
-
-/** The maximum size of an idempotency id, in bytes of UTF-8. */
-export const MAX_ID_BYTES = 256;
+import { LIMITS } from "../policies/limits.ts";
 
 /** A transaction that {@link validTransaction} has checked. */
 export class ValidTransaction implements Transaction {
@@ -170,8 +168,8 @@ function writeOf(op: Exclude<TxOperation, readonly ["match" | "event", ...unknow
 }
 
 export function loggedIdProblem(id: unknown): string | undefined {
-  if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > MAX_ID_BYTES) {
-    return `id is text of 1 to ${MAX_ID_BYTES} bytes`;
+  if (typeof id !== "string" || id.length === 0 || Buffer.byteLength(id) > LIMITS.idBytes) {
+    return `id is text of 1 to ${LIMITS.idBytes} bytes`;
   }
   // A lone surrogate has no UTF-8 encoding, so two different ids could become equal.
   return id.isWellFormed() ? undefined : "id must be valid Unicode";

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CairnError } from "@cairn/kv";
-import { DEFAULT_WAIT_MS } from "@cairn/engine";
+import { LIMITS } from "@cairn/engine";
 import { badRequest } from "./request-error.ts";
 
 /** The total size of the responses that are being built or have not been received (bytes). */
@@ -60,7 +60,11 @@ export class UnsentResponses {
    * Reserves memory for the response to a request, instead of what it had. Returns undefined if the memory is free,
    * else a promise that resolves once it is, and rejects with `OVERLOADED` after `timeoutMs` (by default 30,000).
    */
-  admit(request: IncomingMessage, bytes: number, timeoutMs = DEFAULT_WAIT_MS): Promise<void> | undefined {
+  admit(
+    request: IncomingMessage,
+    bytes: number,
+    timeoutMs: number = LIMITS.waitMs,
+  ): Promise<void> | undefined {
     this.#free(request);
     // No event would free its memory.
     if (request.socket.destroyed) return Promise.reject(DISCONNECTED);

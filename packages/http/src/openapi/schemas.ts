@@ -1,17 +1,6 @@
 import { ERROR_CODES } from "@cairn/kv";
 import { z } from "zod";
-import {
-  ClusterStatusSchema,
-  StatusSchema,
-  MAX_FIELD_BYTES,
-  MAX_FIELDS,
-  MAX_KEEP,
-  MAX_SHARDS,
-  MIN_OUTCOMES,
-  MAX_AS_BYTES,
-  EVENT_FIELDS,
-  MAX_ID_BYTES,
-} from "@cairn/engine";
+import { LIMITS, ClusterStatusSchema, StatusSchema, EVENT_FIELDS } from "@cairn/engine";
 import { MAX_NAME } from "@cairn/text";
 import { ISO_DURATION_PATTERN } from "../requests/parameters.ts";
 import {
@@ -62,7 +51,7 @@ const EVENT = Object.fromEntries(
 
 const HUNDRED_YEARS_MS = 100 * 366 * 86_400_000;
 function bound(minimum: number): OpenApiObject {
-  const keep = { type: "integer", minimum, maximum: MAX_KEEP };
+  const keep = { type: "integer", minimum, maximum: LIMITS.keep };
   return {
     ...withoutOthers(object({ keep, for: ref("PolicyDuration") }, [])),
     minProperties: 1,
@@ -70,9 +59,9 @@ function bound(minimum: number): OpenApiObject {
   };
 }
 const FIELDS = {
-  ...array(boundedText(MAX_FIELD_BYTES, 1)),
+  ...array(boundedText(LIMITS.fieldBytes, 1)),
   minItems: 1,
-  maxItems: MAX_FIELDS,
+  maxItems: LIMITS.fields,
   uniqueItems: true,
 };
 const POLICY_SCHEMAS = {
@@ -86,13 +75,13 @@ const POLICY_SCHEMAS = {
   },
   HistoryBound: bound(0),
   EventsBound: bound(1),
-  OutcomesBound: bound(MIN_OUTCOMES),
+  OutcomesBound: bound(LIMITS.leastOutcomes),
   ExpireRule: withoutOthers(object({ when: dictionary({}), after: ref("PolicyDuration") }, ["after"])),
   Queue: withoutOthers(
     object(
       {
-        shards: { type: "integer", minimum: 1, maximum: MAX_SHARDS },
-        cap: { type: "integer", minimum: 1, maximum: MAX_KEEP },
+        shards: { type: "integer", minimum: 1, maximum: LIMITS.shards },
+        cap: { type: "integer", minimum: 1, maximum: LIMITS.keep },
         terminal: dictionary({}),
         lease: ref("PolicyDuration"),
         retry: withoutOthers(
@@ -100,7 +89,7 @@ const POLICY_SCHEMAS = {
             {
               first: ref("PolicyDuration"),
               max: ref("PolicyDuration"),
-              limit: { type: "integer", minimum: 1, maximum: MAX_KEEP },
+              limit: { type: "integer", minimum: 1, maximum: LIMITS.keep },
               dead: dictionary({}),
             },
             [],
@@ -190,7 +179,7 @@ export const SCHEMAS = {
       {
         ops: { ...array(ref("Operation")), minItems: 1 },
         id: described(
-          boundedText(MAX_ID_BYTES, 1),
+          boundedText(LIMITS.idBytes, 1),
           "An id that the client chooses. However often a transaction with this id is sent, it is applied only once.",
         ),
       },
@@ -333,9 +322,12 @@ export const SCHEMAS = {
     object({ txId: TX_ID, txTime: TIME, name: TEXT, shard: COUNT }, ["txId", "name"]),
     "A 202 response contains only `txId` and `name`.",
   ),
-  ShardClaim: described(withoutOthers(object({ as: boundedText(MAX_AS_BYTES, 1) })), "Who claims the shard."),
+  ShardClaim: described(
+    withoutOthers(object({ as: boundedText(LIMITS.asBytes, 1) })),
+    "Who claims the shard.",
+  ),
   ShardHold: described(
-    withoutOthers(object({ epoch: { ...TX_ID, minimum: 1 }, as: boundedText(MAX_AS_BYTES, 1) }, ["epoch"])),
+    withoutOthers(object({ epoch: { ...TX_ID, minimum: 1 }, as: boundedText(LIMITS.asBytes, 1) }, ["epoch"])),
     "The epoch that the claim returned, with `as` if the name of the holder is to be compared as well.",
   ),
   ShardChanged: described(

@@ -1,11 +1,5 @@
 import { Duration } from "luxon";
-import {
-  DEFAULT_PAGE_ITEMS,
-  MAX_CLUSTER_WAIT_MS,
-  MAX_PAGE_ITEMS,
-  type FieldQuery,
-  MAX_FIELDS,
-} from "@cairn/engine";
+import { LIMITS, type FieldQuery } from "@cairn/engine";
 import {
   BUCKET_PATTERN,
   MAX_BUCKET,
@@ -48,9 +42,9 @@ function parseLineNumber(text: string, name: string): number {
 
 function parseLimit(text: string, name: string): number {
   const count = /^\d{1,9}$/.test(text) ? Number(text) : 0;
-  if (count >= 1 && count <= MAX_PAGE_ITEMS) return count;
+  if (count >= 1 && count <= LIMITS.pageItems) return count;
   throw badRequest(
-    `${name} must be a whole number from 1 to ${MAX_PAGE_ITEMS}, not ${JSON.stringify(text)}.`,
+    `${name} must be a whole number from 1 to ${LIMITS.pageItems}, not ${JSON.stringify(text)}.`,
   );
 }
 
@@ -102,7 +96,7 @@ function parseHeartbeat(text: string, name: string): number {
 const BUCKET = { ...TEXT, pattern: BUCKET_PATTERN, maxLength: MAX_BUCKET };
 const NAMESPACE = { ...boundedText(MAX_NAMESPACE, 1), pattern: "^[^/]+$" };
 const DURATION = { ...TEXT, pattern: DURATION_PATTERN, example: "PT5S" };
-const LIMIT = { type: "integer", minimum: 1, maximum: MAX_PAGE_ITEMS };
+const LIMIT = { type: "integer", minimum: 1, maximum: LIMITS.pageItems };
 const CLOCK = String.raw`T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})?`;
 const AS_OF = {
   ...TEXT,
@@ -142,7 +136,7 @@ const timeout = parameter("timeoutMs", [parseTimeout, DURATION], TIMEOUT);
 const limit = parameter(
   "limit",
   [parseLimit, LIMIT],
-  `The maximum number of items on a page; ${DEFAULT_PAGE_ITEMS} by default.`,
+  `The maximum number of items on a page; ${LIMITS.defaultPageItems} by default.`,
 );
 const namespace = parameter("namespace", asText(NAMESPACE), "Return only items in this namespace.");
 const asOf = parameter(
@@ -213,7 +207,7 @@ export const LIST_PARAMETERS = {
   where: {
     option: "where",
     parse: parseWhere,
-    schema: { ...array(WHERE), minItems: 1, maxItems: MAX_FIELDS },
+    schema: { ...array(WHERE), minItems: 1, maxItems: LIMITS.fields },
     description:
       "Return only documents with this `field:value` in an indexed field. May be repeated for several fields, all of which must match.",
     isRepeatable: true,
@@ -280,7 +274,7 @@ export const ACTIVITY_PARAMETERS = { limit };
 export const CLUSTER_PARAMETERS = {
   timeout: parameter(
     "timeoutMs",
-    [(value, name) => Math.min(parseTimeout(value, name), MAX_CLUSTER_WAIT_MS), DURATION],
+    [(value, name) => Math.min(parseTimeout(value, name), LIMITS.clusterWaitMs), DURATION],
     "How long to wait for nodes that do not respond, as an ISO 8601 duration or in milliseconds: 1 s by default, and at most 10 s.",
   ),
 };

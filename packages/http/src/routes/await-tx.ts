@@ -1,10 +1,10 @@
 import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
-import { DEFAULT_WAIT_MS, type SubmittedTransaction, type CommitResult } from "@cairn/engine";
+import { LIMITS, type SubmittedTransaction, type CommitResult } from "@cairn/engine";
 import type { RouteApi } from "../permits/call.ts";
 import { RequestError } from "../answers/request-error.ts";
 
 /** Starts the time limit for all waits of a request, according to its parameter `timeout`. */
-export function timeLimit(timeoutMs = DEFAULT_WAIT_MS): Deadline {
+export function timeLimit(timeoutMs: number = LIMITS.waitMs): Deadline {
   return new Deadline(timeoutMs);
 }
 

@@ -3,9 +3,9 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { Json, TxOperation, TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
 import {
+  LIMITS,
   type FoundEntry,
   type StoredDocument,
-  MAX_SHARDS,
   type ValidTransaction,
   validTransaction,
 } from "@cairn/engine";
@@ -32,7 +32,7 @@ const IN_QUEUE = {
   // A queue is a bucket.
   inPath: {
     queue: DOCUMENT_PATH["bucket"],
-    shard: { type: "integer", minimum: 0, maximum: MAX_SHARDS - 1 },
+    shard: { type: "integer", minimum: 0, maximum: LIMITS.shards - 1 },
   },
 } as const;
 const READ = { ...IN_QUEUE, method: "GET", right: "read", errors: [...READ_ERRORS, "NOT_FOUND"] } as const;
@@ -237,10 +237,10 @@ function queueOf({ params: { queue = "" } }: Pick<Call, "params">): string {
 }
 
 function shardOf({ params: { shard: text = "" } }: Pick<Call, "params">): number {
-  const shard = /^(?:0|[1-9]\d{0,3})$/.test(text) ? Number(text) : MAX_SHARDS;
-  if (shard < MAX_SHARDS) return shard;
+  const shard = /^(?:0|[1-9]\d{0,3})$/.test(text) ? Number(text) : LIMITS.shards;
+  if (shard < LIMITS.shards) return shard;
   throw badRequest(
-    `A shard is a whole number from 0 to ${MAX_SHARDS - 1}, not ${JSON.stringify(text)}.`,
+    `A shard is a whole number from 0 to ${LIMITS.shards - 1}, not ${JSON.stringify(text)}.`,
     "GET /api/v1/queues/{queue} lists the shards.",
   );
 }
