@@ -1,4 +1,4 @@
-import { ALL_RIGHTS, NODE_RIGHTS, type Right, TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
+import { ALL_RIGHTS, TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
 import { BUCKET_PATTERN, ownMember } from "@cairn/text";
 import { duration } from "./types/duration-type.ts";
 import { mapByName, mapOf } from "./types/map-type.ts";
@@ -22,13 +22,16 @@ const tokenParameters = {
     "A file with the token. It may have several lines, each of which is a valid token, so that an old and a new token overlap. The file is read again when it changes.",
   ),
   env: optional(text(), "The environment variable with the token, instead of a file."),
-  rights: required(listOf(choice<Right>(ALL_RIGHTS)), "What the token permits ([http.md](http.md#rights))."),
+  rights: required(listOf(choice(ALL_RIGHTS)), "What the token permits ([http.md](http.md#rights))."),
   buckets: optional(
     listOf(textLike(new RegExp(BUCKET_PATTERN), "the name of a bucket")),
     "The only buckets that requests with the token may name. `observe` and `operate` cannot be limited to buckets.",
     "all",
   ),
 };
+
+/** The rights that concern the whole node, and therefore cannot be limited to buckets. */
+const NODE_RIGHTS: TokenOptions["rights"] = ["observe", "operate"];
 
 function token(name: string): ValueType<TokenOptions> {
   const plain = mapOf(

@@ -11,20 +11,14 @@ export type {
   ReadOptions,
   SubmittedTransaction,
 } from "./api/node-api.ts";
-export { ClusterStatusSchema, PHASES, StatusSchema } from "./api/status-schema.ts";
+export { ClusterStatusSchema, StatusSchema } from "./api/status-schema.ts";
 export {
   ALL_RIGHTS,
   type HttpOptions,
   includesRight,
-  type LogBackupParameters,
-  NODE_RIGHTS,
-  type OnLogMismatch,
-  type Right,
-  type ServerTlsFiles,
   type System,
   TOKEN_PATTERN,
   type TokenOptions,
-  type TrimPolicy,
 } from "./api/system.ts";
 export { type BackupBeginning, findBeginning } from "./backup/backup-beginning.ts";
 export { readLineages, replacedLogs } from "./backup/backup-lineage.ts";
@@ -90,7 +84,6 @@ export type {
 export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
 export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";
-export type { FoundEntry } from "./index/read/queue-reads.ts";
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 export {
@@ -129,7 +122,7 @@ export {
   MESSAGE_ID_WINDOW_MS,
   type TxLog,
 } from "./log/tx-log.ts";
-export { type CairnNode, type NodeParts, runEngine, type RunOptions } from "./node/node.ts";
+export { type CairnNode, runEngine } from "./node/node.ts";
 export type {
   NodeEvent,
   NodeEventListener,
@@ -142,8 +135,7 @@ export type {
   WorkFailed,
   WorkResults,
 } from "./observe/node-event.ts";
-export type { FollowingMetrics, NodeMetrics, ScrapeSources, WatchMetrics } from "./node/node-metrics.ts";
-export type { AnsweredRequest } from "./observe/resource-use.ts";
+export type { NodeMetrics } from "./node/node-metrics.ts";
 export { LIMITS } from "./policies/limits.ts";
 export {
   formatPolicyProblem,
@@ -174,7 +166,7 @@ export {
 export type { ContinuedLog } from "./transactions/birth-record.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
 export { decodeMessage, encodeBirthRecord } from "./transactions/transaction-codec.ts";
-export { documentProblem, validTransaction, ValidTransaction } from "./transactions/validate-transaction.ts";
+export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
 export { planTrim, trimLog } from "./upkeep/plan-trim.ts";
 export { usableCheckpoint } from "./upkeep/trim-floor.ts";
 export type {

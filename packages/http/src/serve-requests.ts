@@ -1,7 +1,7 @@
 import type { RequestListener, ServerResponse } from "node:http";
 import { pipeline, type Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
-import type { AnsweredRequest } from "@cairn/engine";
+import type { NodeMetrics } from "@cairn/engine";
 import { type Guard, isPreflight, PREFLIGHT } from "./access.ts";
 import { type HttpAnswer, JSON_TYPE } from "./answers/answer.ts";
 import { acceptsGzip, compressed, isCompressible } from "./answers/compression.ts";
@@ -22,7 +22,7 @@ export interface ServingParts {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly failures: FailedRequests;
-  readonly onAnswered: ((request: AnsweredRequest) => void) | undefined;
+  readonly onAnswered: NodeMetrics["onRequest"] | undefined;
 }
 
 const NO_CONTENT = 204;

@@ -4,7 +4,7 @@ import { createServer as createHttps } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Server as TlsServer } from "node:tls";
 import { CairnError, startTimer, systemErrorCode, TimeSlice } from "@cairn/kv";
-import type { NodeApi, HttpOptions, AnsweredRequest } from "@cairn/engine";
+import type { HttpOptions, NodeApi, NodeMetrics } from "@cairn/engine";
 import { guard, isLoopback } from "./access.ts";
 import { FailedRequests, type HttpLogger } from "./answers/failed-requests.ts";
 import { continueWhenRead } from "./answers/unread-body.ts";
@@ -42,7 +42,7 @@ export interface HttpServerContext {
   readonly goneAfterMs?: number;
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
-  readonly onAnswered?: (request: AnsweredRequest) => void;
+  readonly onAnswered?: NodeMetrics["onRequest"];
 }
 
 /**

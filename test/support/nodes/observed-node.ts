@@ -4,14 +4,8 @@ import path from "node:path";
 import { type CheckpointerOptions, type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import type { Logger } from "pino";
 import { onTestFinished } from "vitest";
-import {
-  type NodeEvent,
-  type Work,
-  type CairnNode,
-  type RunOptions,
-  type System,
-  openEmbeddedTxLog,
-} from "@cairn/engine";
+import { type NodeEvent, type Work, type CairnNode, type System, openEmbeddedTxLog } from "@cairn/engine";
+import type { RunOptions } from "@cairn/engine/src/node/node";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "./quiet-system.ts";
 

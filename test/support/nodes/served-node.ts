@@ -2,7 +2,8 @@ import { request as httpRequest, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { startHttpServer } from "@cairn/http";
 import type { HttpServer } from "@cairn/http/src/server";
-import { type AnsweredRequest, ALL_RIGHTS, type HttpOptions } from "@cairn/engine";
+import { ALL_RIGHTS, type HttpOptions } from "@cairn/engine";
+import type { AnsweredRequest } from "@cairn/engine/src/observe/resource-use";
 import { MemoryNode } from "./memory-node.ts";
 
 /** The response to a raw request. */

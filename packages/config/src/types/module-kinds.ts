@@ -1,6 +1,6 @@
 import type { CheckpointStore, CheckpointerOptions } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
-import type { TxLog, LogBackupParameters, OnLogMismatch, TrimPolicy } from "@cairn/engine";
+import type { System, TxLog } from "@cairn/engine";
 
 /** A function that opens a log. It is called for every attempt to reach the log. */
 export interface TxLogOpener {
@@ -25,17 +25,19 @@ export interface RestoreOnly {
 
 export type ModuleKind = keyof ModuleParts;
 
+type LogBackupOptions = NonNullable<System["logBackup"]>;
+
 /** The values of every module of a kind that the node itself reads. */
 export interface CommonValues {
-  readonly "tx-log": { readonly onLogMismatch: OnLogMismatch; readonly trim?: TrimPolicy };
+  readonly "tx-log": Pick<System, "onLogMismatch" | "trim">;
   readonly "kv-store": {
     readonly dbDir?: string;
     readonly scrubEvery: number | "never";
     readonly checkpointer?: ModuleUse<"checkpointer">;
   };
   readonly checkpointer: {
-    readonly logBackup?: Omit<LogBackupParameters, "codec">;
-    readonly compression: LogBackupParameters["codec"];
+    readonly logBackup?: Omit<LogBackupOptions, "codec" | "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
+    readonly compression: LogBackupOptions["codec"];
   };
   readonly "checkpoint-store": { readonly readOnly?: boolean; readonly [other: string]: unknown };
 }

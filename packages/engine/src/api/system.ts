@@ -10,22 +10,11 @@ export interface OnLogMismatch {
   readonly different: "rebuild" | "halt";
 }
 
-export interface TrimPolicy {
-  /** The age in milliseconds below which messages are kept. */
-  readonly keep: number;
-}
-
-/** The parameters of a log backup, as configured. */
-export type LogBackupParameters = Omit<LogBackupOptions, "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
-
 /** A right of a token. Every route requires exactly one (http/openapi/route.ts). */
 export type Right = "read" | "write" | "observe" | "operate";
 
 /** All rights, as `auth-token` has them. */
 export const ALL_RIGHTS: readonly Right[] = ["read", "write", "observe", "operate"];
-
-/** The rights that concern the whole node, and therefore cannot be limited to buckets. */
-export const NODE_RIGHTS: readonly Right[] = ["observe", "operate"];
 
 /** Returns whether a token with the configured `rights` has `right`: operating includes observing. */
 export function includesRight(rights: readonly Right[], right: Right): boolean {
@@ -48,13 +37,6 @@ export interface TokenOptions {
   readonly buckets?: readonly string[];
 }
 
-export interface ServerTlsFiles {
-  readonly cert: string;
-  readonly key: string;
-  /** The certificates of the authorities of which every client must have a certificate. */
-  readonly clientCa?: string;
-}
-
 /** The validated parameters of the HTTP server. */
 export interface HttpOptions {
   readonly host: string;
@@ -62,7 +44,8 @@ export interface HttpOptions {
   readonly port: number;
   /** The tokens of which all requests except those to /health must have one. By default, none is required. */
   readonly tokens?: readonly TokenOptions[];
-  readonly tls?: ServerTlsFiles;
+  /** The files for TLS. Every client must have a certificate of an authority in `clientCa`, if it is set. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientCa?: string };
   /** The largest request body in bytes. */
   readonly maxBody: number;
   /** The origins whose pages may send requests, such as `https://dash.example`. Defaults to none. */
@@ -87,8 +70,8 @@ export interface System {
   /** The log's name, if the configuration contains it. */
   readonly logName?: string;
   readonly onLogMismatch: OnLogMismatch;
-  /** The policy for trimming the log. If absent, the log is not trimmed. */
-  readonly trim?: TrimPolicy;
+  /** The age (ms) below which messages of the log are kept. If absent, the log is not trimmed. */
+  readonly trim?: { readonly keep: number };
   readonly kvProvider: KvProvider;
   /** The absolute path of the db-dir. */
   readonly dbDir: string;

@@ -1,5 +1,5 @@
 import type { Instruments } from "./instruments.ts";
-import type { FollowingMetrics } from "@cairn/engine";
+import type { NodeMetrics } from "@cairn/engine";
 
 /** The codes of errors which mean that the log is incomplete, or is not the one from which the index was built. */
 const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
@@ -8,7 +8,7 @@ const MISMATCHES = ["LOG_REGRESSED", "LOG_DIFFERENT", "LOG_TRIMMED", "LOG_GAP"];
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
 /** Registers the metrics of the code that follows the log, and returns their counters. */
-export function followingMetrics(make: Instruments): FollowingMetrics {
+export function followingMetrics(make: Instruments): NodeMetrics["following"] {
   const transactions = make.counter(
     "cairn_applied_transactions_total",
     "Transactions that this process applied to its index. Uncommitted ones were aborted or repeated.",

@@ -1,11 +1,11 @@
 import { METHODS } from "node:http";
 import { Counter, Histogram, type Registry } from "prom-client";
-import type { AnsweredRequest } from "@cairn/engine";
+import type { NodeMetrics } from "@cairn/engine";
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 
 /** Requests with one method, route and status that were answered but not yet observed. */
-interface Uncollected extends Pick<AnsweredRequest, "method" | "route" | "status"> {
+interface Uncollected extends Pick<Parameters<NodeMetrics["onRequest"]>[0], "method" | "route" | "status"> {
   count: number;
   /** Durations that the histogram has not yet observed. */
   readonly seconds: Float64Array;
@@ -17,7 +17,7 @@ const OBSERVED_AT_ONCE = 64;
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];
 
 /** Registers the metrics of requests. Returns the function that counts a request. */
-export function httpMetrics(registry: Registry): (request: AnsweredRequest) => void {
+export function httpMetrics(registry: Registry): NodeMetrics["onRequest"] {
   const series = new Map<string, Uncollected>();
   const requests = new Counter({
     name: "cairn_http_requests_total",

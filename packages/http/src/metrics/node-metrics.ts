@@ -1,13 +1,5 @@
 import { collectDefaultMetrics, type Counter, Registry } from "prom-client";
-import type {
-  NodeEventListener,
-  AnsweredRequest,
-  FollowingMetrics,
-  NodeMetrics,
-  ScrapeSources,
-  WatchMetrics,
-  CutoffReason,
-} from "@cairn/engine";
+import type { CutoffReason, NodeMetrics } from "@cairn/engine";
 import { SharedResults, TIMED_OUT, withTimeout } from "@cairn/kv";
 import { Instruments } from "./instruments.ts";
 import { followingMetrics } from "./following-metrics.ts";
@@ -21,11 +13,11 @@ const SOURCE_TIMEOUT_MS = 4_000;
 /** The metrics of one node, in a separate registry, because a process may have several nodes. */
 export class PrometheusMetrics implements NodeMetrics {
   readonly registry = new Registry();
-  readonly following: FollowingMetrics;
-  readonly watches: WatchMetrics;
-  readonly onEvent: NodeEventListener;
-  readonly onRequest: (request: AnsweredRequest) => void;
-  readonly onBarrier: () => void;
+  readonly following: NodeMetrics["following"];
+  readonly watches: NodeMetrics["watches"];
+  readonly onEvent: NodeMetrics["onEvent"];
+  readonly onRequest: NodeMetrics["onRequest"];
+  readonly onBarrier: NodeMetrics["onBarrier"];
   readonly #setGauges: (scraped: Scraped) => void;
   readonly #failures: Counter<"source">;
   readonly #onError: (source: string, error: unknown) => void;
@@ -55,7 +47,7 @@ export class PrometheusMetrics implements NodeMetrics {
   }
 
   /** Returns Prometheus text, shared by concurrent scrapes. Omits sources that do not respond within `limitMs`. */
-  async text(sources: ScrapeSources, limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
+  async text(sources: Parameters<NodeMetrics["text"]>[0], limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
     return await this.#scrapes.get("", async () => {
       const [status, queues] = await Promise.all([
         this.#ask("status", sources.status(), limitMs),
@@ -84,7 +76,7 @@ export class PrometheusMetrics implements NodeMetrics {
 const CUTOFF_REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
 
 /** Registers the metrics of watches, and returns their counters. */
-function watchMetrics(make: Instruments): WatchMetrics {
+function watchMetrics(make: Instruments): NodeMetrics["watches"] {
   const watchers = make.gauge("cairn_watchers", "Watches that are open now.");
   const cutoffs = make.counter(
     "cairn_watch_cutoffs_total",

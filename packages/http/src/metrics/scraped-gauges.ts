@@ -1,7 +1,7 @@
 import { VERSION } from "@cairn/text";
 import { systemClock } from "@cairn/kv";
 import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
-import { PHASES, type System, NODE_FINDINGS, INDEX_VERSION } from "@cairn/engine";
+import { INDEX_VERSION, NODE_FINDINGS, StatusSchema, type System } from "@cairn/engine";
 import type { Instruments } from "./instruments.ts";
 
 /** What a scrape found. A source that failed or took too long is undefined. */
@@ -204,7 +204,8 @@ function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Reco
     cairn_node_phase: [
       "1 for the current phase of the node, and 0 for the others.",
       ["phase"],
-      (scraped) => PHASES.map((phase) => [[phase], Number(phase === scraped.phase)]),
+      (scraped) =>
+        StatusSchema.shape.phase.options.map((phase) => [[phase], Number(phase === scraped.phase)]),
     ],
     cairn_node_ready: [
       "Whether the node has caught up with its log and serves reads.",

@@ -1,5 +1,7 @@
 import { CairnError } from "@cairn/kv";
-import { ALL_RIGHTS, includesRight, type Right } from "@cairn/engine";
+import { ALL_RIGHTS, includesRight, type TokenOptions } from "@cairn/engine";
+
+export type Right = TokenOptions["rights"][number];
 
 /** What the sender of a request may do, as its token determines it. */
 export class Permit {
@@ -11,15 +13,7 @@ export class Permit {
   readonly #onRevoked = new Set<() => void>();
   #isRevoked = false;
 
-  constructor({
-    name,
-    rights,
-    buckets,
-  }: {
-    readonly name?: string;
-    readonly rights: readonly Right[];
-    readonly buckets?: readonly string[];
-  }) {
+  constructor({ name, rights, buckets }: Omit<TokenOptions, "source">) {
     this.name = name;
     this.#rights = rights;
     this.buckets = buckets === undefined ? undefined : new Set(buckets);

@@ -1,10 +1,11 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContextOptions, type Server as TlsServer } from "node:tls";
 import { CairnError, errorMessage, type RepeatedWork } from "@cairn/kv";
-import type { ServerTlsFiles } from "@cairn/engine";
+import type { HttpOptions } from "@cairn/engine";
 import type { HttpLogger } from "../answers/failed-requests.ts";
 import { readSmallFile, refusalLogger, reloadFiles } from "./reloaded-files.ts";
 
+export type ServerTlsFiles = NonNullable<HttpOptions["tls"]>;
 type TlsContents = Pick<SecureContextOptions, "cert" | "key" | "ca">;
 
 interface Identity {

@@ -2,13 +2,7 @@ import { randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Json, TxOperation, TxOutcome } from "@cairn/client";
 import { reasonWords } from "@cairn/client/protocol";
-import {
-  LIMITS,
-  type FoundEntry,
-  type StoredDocument,
-  type ValidTransaction,
-  validTransaction,
-} from "@cairn/engine";
+import { LIMITS, type StoredDocument, validTransaction } from "@cairn/engine";
 import { bucketProblem } from "@cairn/text";
 import { jsonAnswer, jsonLine } from "../answers/answer.ts";
 import { page } from "../answers/document-page.ts";
@@ -209,7 +203,7 @@ const FORMS: Readonly<Record<string, string>> = {
 const EPOCH_FORM = 'Send {"epoch": epoch, "as": name}, with the epoch that the claim returned, and its name.';
 
 /** Returns the transaction. Throws `TX_INVALID` with the form of the request's own body. */
-function validOperation(operation: TxOperation): ValidTransaction {
+function validOperation(operation: TxOperation): ReturnType<typeof validTransaction> {
   try {
     return validTransaction({ ops: [operation] });
   } catch (error) {
@@ -279,6 +273,8 @@ function isMap(value: unknown): value is Record<string, unknown> {
 function entryJson({ namespace, name, revision, json }: StoredDocument, createdTx: number): string {
   return `{"shard":${namespace},"name":${JSON.stringify(name)},"revision":${revision},"createdTx":${createdTx},"document":${json}`;
 }
+
+type FoundEntry = NonNullable<Awaited<ReturnType<RouteApi["entry"]>>["entry"]>;
 
 function foundJson({ document, place }: FoundEntry): string {
   const moved = place.moved === undefined ? "null" : JSON.stringify(place.moved);

@@ -2,7 +2,7 @@ import { Counter, Histogram, Registry } from "prom-client";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { httpMetrics } from "../../src/metrics/http-metrics.ts";
-import type { AnsweredRequest } from "@cairn/engine";
+import type { AnsweredRequest } from "@cairn/engine/src/observe/resource-use";
 import { parseSamples, type Sample } from "@cairn/test-support/nodes/samples";
 
 const answered: fc.Arbitrary<AnsweredRequest> = fc.record({

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ALL_RIGHTS, type Right } from "@cairn/engine";
+import { ALL_RIGHTS } from "@cairn/engine";
+import type { Right } from "../../src/permits/permit.ts";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 
 const RIGHTS: readonly Right[] = ["read", "write"];

@@ -9,7 +9,7 @@ import { text } from "node:stream/consumers";
 import { connect, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
-import type { ServerTlsFiles } from "@cairn/engine";
+import type { ServerTlsFiles } from "../../src/permits/server-tls.ts";
 import { CapturedTerminal, cairn, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 import { quickLooks } from "./quick-looks.ts";
