@@ -21,7 +21,6 @@ export {
 } from "./duration.ts";
 export { parseJson } from "./faithful-json.ts";
 export { fileUrlPath } from "./file-url.ts";
-export { jsonParts } from "./json-parts.ts";
 export { isJsonText, MAX_JSON_DEPTH } from "./json-text.ts";
 export { type NatsServer, parseServer } from "./nats-server.ts";
 export { NDJSON, type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
@@ -35,6 +34,15 @@ export {
   formatRelative,
   formatTime,
 } from "./quantities.ts";
-export { isoTime, parseAsOf, parseTime, parseTxId, REQUESTS_DESCRIBED } from "./times.ts";
+export { repeatedKeys } from "./repeated-keys.ts";
+export {
+  isoTime,
+  milliseconds,
+  nanoseconds,
+  parseAsOf,
+  parseTime,
+  parseTxId,
+  REQUESTS_DESCRIBED,
+} from "./times.ts";
 export { omitUndefined, type WithoutUndefined } from "./omit-undefined.ts";
 export { VERSION } from "./version.ts";

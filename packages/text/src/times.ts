@@ -9,6 +9,18 @@ export function isoTime(time: number): string {
   return new Date(time).toISOString();
 }
 
+const NS_PER_MS = 1_000_000n;
+
+/** Converts a transaction's time (ms) to nanoseconds, the unit of event times. */
+export function nanoseconds(time: number): bigint {
+  return BigInt(time) * NS_PER_MS;
+}
+
+/** Converts the time of an event (ns) to milliseconds, rounded down. */
+export function milliseconds(time: bigint): number {
+  return Number(time / NS_PER_MS);
+}
+
 /** Parses a transaction id. Throws `REQUEST_INVALID` with the `name` of what has this value. */
 export function parseTxId(text: string, name: string): number {
   const id = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;

@@ -1,4 +1,5 @@
 import type { EvictionPlaces, RecordedEvent } from "@cairn/engine";
+import { milliseconds } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
@@ -40,7 +41,7 @@ export const addEvents = command({
 
 /** Formats nanoseconds since 1970 as an ISO 8601 time with milliseconds. */
 function timeText(nanoseconds: string): string {
-  const date = new Date(Number(BigInt(nanoseconds) / 1_000_000n));
+  const date = new Date(milliseconds(BigInt(nanoseconds)));
   return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();
 }
 

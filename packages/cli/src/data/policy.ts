@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { PolicyState } from "@cairn/client";
-import { policyProblems, repeatedKeys } from "@cairn/engine";
+import { policyProblems } from "@cairn/engine";
+import { repeatedKeys } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
 import { NODE_OPTIONS, openNode, READ_OPTIONS, readNode } from "../options/node-address.ts";
 import { countValue } from "../options/option-specs.ts";

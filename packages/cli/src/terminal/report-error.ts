@@ -7,7 +7,7 @@ import {
   type ErrorCode,
 } from "@cairn/kv";
 import { CommanderError } from "commander";
-import type { PolicyProblem } from "@cairn/engine";
+import type { policyProblems } from "@cairn/engine";
 import type { ConfigError } from "@cairn/config";
 import { InterruptedError } from "./interrupt.ts";
 import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
@@ -21,9 +21,9 @@ export const HELP = "Run with --help to list commands and options.";
 export class UsageError extends Error {
   readonly hint: string;
   /** The problems of a file, each of which is printed on a separate line. */
-  readonly problems: readonly PolicyProblem[];
+  readonly problems: ReturnType<typeof policyProblems>;
 
-  constructor(message: string, hint = HELP, problems: readonly PolicyProblem[] = []) {
+  constructor(message: string, hint = HELP, problems: ReturnType<typeof policyProblems> = []) {
     super(message);
     this.name = "UsageError";
     this.hint = hint;

@@ -1,5 +1,6 @@
 import type { EventRecord } from "@cairn/client";
-import { nanoseconds, eventProblem } from "@cairn/engine";
+import { eventProblem } from "@cairn/engine";
+import { nanoseconds } from "@cairn/text";
 import { jsonAnswer } from "../answers/answer.ts";
 import { page } from "../answers/document-page.ts";
 import { badBody } from "../answers/request-error.ts";

@@ -1,11 +1,6 @@
 import type { Policies, Revision } from "@cairn/client";
-import {
-  formatPolicyProblem,
-  POLICY_NAMES,
-  type PolicyProblem,
-  policyProblems,
-  repeatedKeys,
-} from "@cairn/engine";
+import { formatPolicyProblem, POLICY_NAMES, policyProblems } from "@cairn/engine";
+import { repeatedKeys } from "@cairn/text";
 import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
 import {
@@ -85,7 +80,7 @@ function refuseRepeatedKeys(json: string): void {
   if (problems.length > 0) throw invalidPolicies(problems);
 }
 
-function invalidPolicies(problems: readonly PolicyProblem[]): RequestError {
+function invalidPolicies(problems: ReturnType<typeof policyProblems>): RequestError {
   return new RequestError(
     "TX_INVALID",
     `Not valid policies: ${problems.map(formatPolicyProblem).join(" ")}`,

@@ -2,7 +2,8 @@ import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
 import { oldestEventTime } from "../policies/active-policies.ts";
 import type { Bound } from "../policies/active-policies.ts";
-import { eventRowKey, eventRowTime, milliseconds, nanoseconds, ROW, rowsOfKind } from "../rows/row-keys.ts";
+import { milliseconds, nanoseconds } from "@cairn/text";
+import { eventRowKey, eventRowTime, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { RowQueue } from "./row-queue.ts";
 

@@ -8,7 +8,7 @@ import type {
   QueuePolicy,
   TxId,
 } from "@cairn/client";
-import { nanoseconds } from "../rows/row-keys.ts";
+import { nanoseconds } from "@cairn/text";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";

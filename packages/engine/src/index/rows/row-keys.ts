@@ -41,7 +41,6 @@ export const END = 0x00;
 export const ESCAPED = 0xff;
 /** The number of bytes of a tx-id, a time or a count. */
 export const ID_BYTES = 8;
-const NS_PER_MS = 1_000_000n;
 
 /** Returns the document row's key; `key` is `namespace/name`. The row keys of other kinds are derived from it. */
 export function documentRowKey(bucket: string, key: string): Buffer {
@@ -191,16 +190,6 @@ export function eventRowTime(key: Uint8Array): bigint {
 /** Returns the transaction that recorded an event, and the event's position in it. */
 export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
   return { txId: readId(key, 1 + ID_BYTES), place: asBuffer(key).readUInt32BE(1 + ID_BYTES + ID_BYTES) };
-}
-
-/** Converts a transaction's time (ms) to nanoseconds, the unit of event times. */
-export function nanoseconds(time: number): bigint {
-  return BigInt(time) * NS_PER_MS;
-}
-
-/** Converts the time of an event (ns) to milliseconds, rounded down. */
-export function milliseconds(time: bigint): number {
-  return Number(time / NS_PER_MS);
 }
 
 /** The key of the only row with the state of the index. */

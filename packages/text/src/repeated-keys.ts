@@ -1,9 +1,8 @@
-import { jsonParts } from "@cairn/text";
-import type { PolicyProblem } from "./policy-problems.ts";
+import { jsonParts } from "./json-parts.ts";
 
 /** Returns the repeated keys in the maps of the valid JSON `json`. `label` names the source in messages. */
-export function repeatedKeys(json: string, label: string): PolicyProblem[] {
-  const problems: PolicyProblem[] = [];
+export function repeatedKeys(json: string, label: string): { path: string[]; message: string }[] {
+  const problems = [];
   let [line, lineStart, lineEnd] = [1, 0, json.indexOf("\n")];
   for (const { isRepeated, from, path } of jsonParts(json)) {
     if (!isRepeated) continue;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { repeatedKeys } from "../../src/policies/repeated-keys.ts";
+import { repeatedKeys } from "../src/repeated-keys.ts";
 
 it("the search for repeated keys finds nothing in the output of JSON.stringify", () => {
   fc.assert(
