@@ -1,3 +1,2 @@
 export type { S3Credentials, S3StoreOptions } from "./s3-options.ts";
-export { MIN_PART_BYTES } from "./s3-parts.ts";
 export { s3Store } from "./s3-store.ts";

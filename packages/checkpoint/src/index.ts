@@ -44,7 +44,6 @@ export { encryptedStore } from "./stores/encrypted-store.ts";
 export { filesystemStore } from "./stores/folder/filesystem-store.ts";
 
 export {
-  type CheckpointList,
   type CheckpointListing,
   isKeyMissing,
   listCheckpoints,
@@ -54,7 +53,7 @@ export { type HeldLease, LEASE_PREFIX } from "./store/lease-record.ts";
 export { readReservations } from "./store/reservations.ts";
 export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 
-export { type Checkpointer, startCheckpointer, type StopOptions } from "./save/checkpointer.ts";
+export { type Checkpointer, startCheckpointer } from "./save/checkpointer.ts";
 export type { CheckpointerEvent, CheckpointerStatus } from "./save/checkpointer-events.ts";
 export type { CheckpointerOptions } from "./save/checkpointer-options.ts";
 export { takeCheckpoint, type TakeOutcome } from "./save/checkpoint-round.ts";
@@ -70,4 +69,3 @@ export {
 
 export { listRetained, type RetainedListing } from "./retain/list-retained.ts";
 export { planPrune, prune, type PruneEntry, type PruneOptions } from "./retain/prune.ts";
-export type { RetentionPolicy } from "./retain/retention.ts";

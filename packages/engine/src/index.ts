@@ -136,7 +136,7 @@ export type {
 } from "./observe/node-event.ts";
 export type { NodeMetrics } from "./node/node-metrics.ts";
 export { LIMITS } from "./policies/limits.ts";
-export { formatPolicyProblem, POLICY_NAMES, policyProblems } from "./policies/policy-problems.ts";
+export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export type { OtherHistory } from "./replay/other-histories.ts";
 export { buildPast, buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {

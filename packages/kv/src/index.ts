@@ -1,4 +1,12 @@
-export * from "./errors/errors.ts";
+export {
+  CairnError,
+  ERROR_CODES,
+  type ErrorCode,
+  errorMessage,
+  isCairnError,
+  missingFile,
+  systemErrorCode,
+} from "./errors/errors.ts";
 export * from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
 export { type CancelTimer, MAX_TIMER_MS, startTimer, wait } from "./concurrency/timer.ts";
@@ -6,7 +14,6 @@ export { isLinkRefusal, makeFolder, namesIn, removeFolder, syncFile, syncFolder 
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";
-export type { LevelOptions } from "./level/level-options.ts";
 export { memoryProvider } from "./level/memory-kv-store.ts";
 
 /** For programs that open LevelDB databases themselves. */
@@ -29,7 +36,7 @@ export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check
 export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */
-export { type Backoff, backoffMs } from "./concurrency/backoff.ts";
+export { backoffMs } from "./concurrency/backoff.ts";
 export { type Clock, systemClock, systemRandom } from "./concurrency/clock.ts";
 export { coalesced } from "./concurrency/coalesced.ts";
 export { LastKnown } from "./concurrency/last-known.ts";

@@ -1,7 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { RetentionPolicy } from "../../src/index.ts";
-import { decideRetention, type RetainedCheckpoint } from "../../src/retain/retention.ts";
+import {
+  decideRetention,
+  type RetainedCheckpoint,
+  type RetentionPolicy,
+} from "../../src/retain/retention.ts";
 
 const DAY = 86_400_000;
 const NOW = Date.parse("2026-11-20T06:00:00.000Z");

@@ -1,7 +1,8 @@
 import { checkpointFile, parseCheckpointFile } from "../../src/store/checkpoint.ts";
 import { readLeases } from "../../src/store/lease-record.ts";
 import { readReservations } from "../../src/store/reservations.ts";
-import type { CheckpointStore, RetentionPolicy } from "../../src/index.ts";
+import type { CheckpointStore } from "../../src/index.ts";
+import type { RetentionPolicy } from "../../src/retain/retention.ts";
 import type { StoreContents } from "../../testing/simulation/simulated-store.ts";
 import type { Witness } from "./witness.ts";
 

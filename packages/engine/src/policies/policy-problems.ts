@@ -16,7 +16,7 @@ export interface PolicyProblem {
 }
 
 const MAX_POLICIES_BYTES = 64 * 1024;
-export const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"] as const;
+const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"];
 const MAX_VALUES = 100;
 
 /**

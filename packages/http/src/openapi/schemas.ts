@@ -64,6 +64,15 @@ const FIELDS = {
   maxItems: LIMITS.fields,
   uniqueItems: true,
 };
+const POLICIES = {
+  indexes: dictionary(FIELDS),
+  expire: dictionary(ref("ExpireRule")),
+  history: dictionary(ref("HistoryBound")),
+  events: ref("EventsBound"),
+  outcomes: ref("OutcomesBound"),
+  queues: dictionary(ref("Queue")),
+};
+export const POLICY_NAMES = Object.keys(POLICIES);
 const POLICY_SCHEMAS = {
   PolicyDuration: {
     description: "An ISO 8601 duration without years and months, such as P30D, or a number of milliseconds.",
@@ -99,19 +108,7 @@ const POLICY_SCHEMAS = {
       ["shards", "cap", "terminal", "lease"],
     ),
   ),
-  Policies: withoutOthers(
-    object(
-      {
-        indexes: dictionary(FIELDS),
-        expire: dictionary(ref("ExpireRule")),
-        history: dictionary(ref("HistoryBound")),
-        events: ref("EventsBound"),
-        outcomes: ref("OutcomesBound"),
-        queues: dictionary(ref("Queue")),
-      },
-      [],
-    ),
-  ),
+  Policies: withoutOthers(object(POLICIES, [])),
 };
 
 const QUEUE_ENTRY = { shard: COUNT, name: TEXT, revision: TX_ID, createdTx: TX_ID, document: {} };

@@ -1,5 +1,5 @@
 import type { Policies, Revision } from "@cairn/client";
-import { formatPolicyProblem, POLICY_NAMES, policyProblems } from "@cairn/engine";
+import { formatPolicyProblem, policyProblems } from "@cairn/engine";
 import { repeatedKeys } from "@cairn/text";
 import { jsonAnswer } from "../answers/answer.ts";
 import { RequestError } from "../answers/request-error.ts";
@@ -13,6 +13,7 @@ import {
   SUBMIT_ERRORS,
   written,
 } from "../openapi/route.ts";
+import { POLICY_NAMES } from "../openapi/schemas.ts";
 import { READ_PARAMETERS, WRITE_PARAMETERS } from "../requests/parameters.ts";
 import { etag, lostBecause } from "../requests/preconditions.ts";
 import { ref } from "../requests/schema-parts.ts";
