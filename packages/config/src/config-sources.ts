@@ -11,6 +11,7 @@ import { objectTree } from "./source/object-tree.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 
+/** The sources of a configuration (docs/configuration.md). */
 export interface ConfigInput {
   /** Relative to `cwd`. Defaults to `cairn.edn` or `cairn.json` in `cwd`, if one exists and there is no `object`. */
   readonly file?: string;

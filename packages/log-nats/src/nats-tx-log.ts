@@ -9,6 +9,7 @@ import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
 import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "@cairn/engine";
 
+/** The stream that is the log, and the connection to its server. */
 export interface NatsTxLogOptions extends NatsConnectionOptions {
   /** The name of the stream, which is also the log's name. Defaults to `cairn`. */
   readonly stream?: string;

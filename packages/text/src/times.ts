@@ -1,6 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { DateTime } from "luxon";
 
+/** The hint of errors about requests whose form is wrong. */
 export const REQUESTS_DESCRIBED =
   "GET /openapi.json of a node describes every request, with its parameters and its body.";
 
@@ -43,6 +44,7 @@ function utcTime(text: string): ReturnType<typeof DateTime.fromISO> {
   return DateTime.fromISO(text.replace(" ", "+"), { zone: "utc" });
 }
 
+/** Parses the point of a read of the past: a transaction id or an ISO 8601 time. Throws `REQUEST_INVALID`. */
 export function parseAsOf(text: string, name: string): { txId: number } | { time: string } {
   if (/^\d+$/.test(text)) return { txId: parseTxId(text, name) };
   const time = utcTime(text);

@@ -3,6 +3,7 @@ import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
 import type { Origin } from "./config-tree.ts";
 import { omitUndefined } from "@cairn/text";
 
+/** A mistake in a configuration. */
 export interface ConfigProblem {
   readonly code: Extract<ErrorCode, `CONFIG_${string}`>;
   /** The names from the top down to the value; empty if the problem concerns no single value (a syntax error). */

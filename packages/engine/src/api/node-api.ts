@@ -24,6 +24,7 @@ import type { Eviction } from "../index/read/eviction-reads.ts";
 import type { FieldQuery } from "../index/read/field-query.ts";
 import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts";
 
+/** What a read must include, and how long it waits for that. */
 export interface ReadOptions {
   /** The read waits until this transaction is indexed. Throws TX_TIMEOUT after `timeoutMs`. */
   readonly minTx?: TxId;
@@ -44,6 +45,7 @@ export interface ReadOptions {
   readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
 }
 
+/** The documents to list. */
 export interface ListQuery extends ReadOptions {
   readonly bucket: string;
   readonly namespace?: string;
@@ -61,11 +63,13 @@ export interface ListQuery extends ReadOptions {
   readonly where?: FieldQuery | readonly FieldQuery[];
 }
 
+/** All buckets with their numbers of documents, as of a transaction. */
 export interface BucketsPage {
   readonly txId: TxId;
   readonly buckets: readonly BucketSummary[];
 }
 
+/** The shard of a queue whose open entries are listed. */
 export interface OpenEntriesList extends ReadOptions {
   readonly queue: string;
   readonly shard: number;
@@ -74,6 +78,7 @@ export interface OpenEntriesList extends ReadOptions {
   readonly cursor?: string;
 }
 
+/** The recorded events to list. */
 export interface EventListQuery extends ReadOptions {
   /** The maximum number of events: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;

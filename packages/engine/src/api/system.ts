@@ -24,6 +24,7 @@ export function includesRight(rights: readonly Right[], right: Right): boolean {
 /** The values that a token may have. Other characters cannot be sent in the header Authorization. */
 export const TOKEN_PATTERN = /^[\u0021-\u007E]+$/;
 
+/** A token of the HTTP server, as configured. */
 export interface TokenOptions {
   /** The name that the log records with each transaction of the token. `auth-token` has none. */
   readonly name?: string;

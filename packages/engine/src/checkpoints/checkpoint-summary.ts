@@ -11,6 +11,7 @@ export function checkpointSummary(
   return damaged === true ? { ...summary, damaged: true } : summary;
 }
 
+/** Returns a checkpoint of a store as nodes and commands list it. */
 export function listedCheckpoint(listing: RetainedListing): ListedCheckpoint {
   const { durationMs, verification, kept = null } = listing;
   return {

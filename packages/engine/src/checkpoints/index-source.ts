@@ -22,6 +22,7 @@ interface IndexSourceOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** Returns the index of a node as the source of its checkpoints. */
 export function indexSource({
   node,
   provider,

@@ -41,6 +41,7 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A checkpoint that was restored for verification, and the digest of what it contains. */
 export interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: StoredManifest;

@@ -4,6 +4,7 @@ import { type AskOptions, askSilent, type Peer } from "./ask-cluster.ts";
 import { comparePasts, type PastComparison } from "./compare-pasts.ts";
 import type { SilentNode } from "./peer-messages.ts";
 
+/** What one question to all nodes of a log found. */
 export interface ClusterView {
   /** The log; `id` and `lastTxId` are null if it does not exist, and `name` is null until it is known. */
   readonly log: ClusterStatus["log"];

@@ -26,6 +26,7 @@ export interface Comparison {
   readonly checks: ReadonlyMap<string, IndexAnswer>;
 }
 
+/** The nodes with one other index version, and how they compare among themselves. */
 export interface OtherVersion extends VersionGroup {
   readonly verdict: DigestVerdict;
 }

@@ -40,6 +40,7 @@ export interface LogBackupSource {
   readonly store: CheckpointStore;
 }
 
+/** How to read a log; aborting the signal ends the reading. */
 export interface LogReadOptions {
   readonly signal: AbortSignal;
   /** The bounds of one array. They default to 5,000 messages, and 2 MiB (NATS) or 8 MiB (other logs). */

@@ -52,6 +52,7 @@ export interface RunOptions {
   readonly stall?: ReportingParts["stall"];
 }
 
+/** A running node, as {@link runEngine} returns it. */
 export interface CairnNode extends NodeApi {
   /**
    * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or

@@ -17,6 +17,7 @@ import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histori
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 
+/** What a past can be built from, and the point at which it ends. */
 export interface PastOptions {
   /** The stores of checkpoints and backups. */
   readonly stores: readonly CheckpointStore[];

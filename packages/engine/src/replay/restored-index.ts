@@ -14,6 +14,7 @@ import { buildPlanned, placePast, requireEmpty } from "./past-index.ts";
 import { type PastPoint, planPast } from "./past-plan.ts";
 import { beyondReach } from "./past-reach.ts";
 
+/** Where an index of the past comes from, and where it is built. */
 export interface RestoreIndexOptions {
   /** The store of checkpoints and, if there is one, of the log's backup. */
   readonly store: CheckpointStore;

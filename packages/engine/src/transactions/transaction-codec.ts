@@ -93,6 +93,7 @@ export function encodeBarrier(logId: string, random?: string): Uint8Array {
   return frameMessage('{"ops":[]}', logTagOf(logId), random);
 }
 
+/** Encodes the first message of a log. */
 export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Array {
   return frameMessage(JSON.stringify({ birth }), logTagOf(birth.log), random);
 }

@@ -46,8 +46,10 @@ export interface CutoffEvent {
   readonly message: string;
 }
 
+/** Why a watch ended; {@link CutoffEvent} says what each reason means. */
 export type CutoffReason = "slow" | "stopping" | "not-ready" | "compacted" | "regressed";
 
+/** What a watch delivers. */
 export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
 
 /**

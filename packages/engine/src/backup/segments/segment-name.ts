@@ -119,6 +119,7 @@ export function versionOf({ name, bytes, modifiedAt }: StoredFile): string {
   return `${name} ${bytes} ${modifiedAt}`;
 }
 
+/** Returns the ids of the logs of which the store contains backups. */
 export async function listBackups(store: CheckpointStore): Promise<string[]> {
   const ids = new Set<string>();
   for (const { name } of await store.list(PREFIX)) {

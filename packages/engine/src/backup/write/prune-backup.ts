@@ -85,6 +85,7 @@ export async function planLost(target: BackupTarget): Promise<BackupPrune> {
   return { segments: lost, txId: shared };
 }
 
+/** Removes the segments of {@link planThrough}, and returns their names. */
 export async function pruneThrough(target: BackupTarget, { segments, txId }: BackupPrune): Promise<string[]> {
   return await exclusively(target, () => removeFirst(target, segments, txId));
 }

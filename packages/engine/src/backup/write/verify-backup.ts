@@ -26,12 +26,14 @@ export interface VerifyBackupOptions {
   readonly onProgress?: (done: number, name: string) => void;
 }
 
+/** Why a part of a backup cannot be read. */
 export interface BackupProblem {
   /** The affected file; null for a hole. */
   readonly file: string | null;
   readonly error: CairnError;
 }
 
+/** What was read of a backup, whatever problems it has. */
 export interface VerifiedBackup {
   readonly segments: number;
   readonly bytes: number;

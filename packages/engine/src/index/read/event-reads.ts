@@ -28,6 +28,7 @@ interface EventPlace {
   readonly place: number;
 }
 
+/** A page of recorded events, newest first. */
 export interface EventPage {
   readonly txId: TxId;
   readonly events: readonly RecordedEvent[];

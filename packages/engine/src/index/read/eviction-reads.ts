@@ -10,6 +10,7 @@ import { parseNumberedStem, parseStem, ROW, rowsOfKind } from "../rows/row-keys.
 import { decodeNumber } from "../rows/row-values.ts";
 import { isoTime } from "@cairn/text";
 
+/** A key whose document and history were evicted. */
 export interface Eviction extends DocumentKey {
   /** The transaction that evicted the key. */
   readonly txId: TxId;

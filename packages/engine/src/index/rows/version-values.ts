@@ -83,6 +83,7 @@ export async function readAllNewest(
   return found;
 }
 
+/** Returns the transaction that wrote a version. */
 export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);
 }
