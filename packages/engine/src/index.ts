@@ -70,6 +70,7 @@ export type { CommitResult } from "./index/apply/recent-outcomes.ts";
 export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
 export { type Difference, diffIndexes } from "./index/inspect/diff-indexes.ts";
+export { countBuckets, findState, listDocuments } from "./index/inspect/list-rows.ts";
 export { measureRows } from "./index/inspect/measure-rows.ts";
 export { fileReader, type OpenedIndex, openIndex } from "./index/local-index.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
@@ -86,23 +87,9 @@ export type { Eviction } from "./index/read/eviction-reads.ts";
 export type { FieldQuery } from "./index/read/field-query.ts";
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
-export {
-  FIRST_TX_ID,
-  firstKept,
-  INDEX_VERSION,
-  type IndexState,
-  readState,
-} from "./index/rows/index-state.ts";
-export {
-  documentRowPrefix,
-  parseDocumentRowKey,
-  prefixEnd,
-  ROW,
-  STATE_ROW_KEY,
-} from "./index/rows/row-keys.ts";
+export { FIRST_TX_ID, firstKept, INDEX_VERSION } from "./index/rows/index-state.ts";
+export { nanoseconds } from "./index/rows/row-keys.ts";
 export { rowName } from "./index/rows/row-names.ts";
-export { decodeCounters } from "./index/rows/row-values.ts";
-export { checkedVersion, versionValueRevision } from "./index/rows/version-values.ts";
 export { withRecorded } from "./join/held-transactions.ts";
 export { commonWithLog } from "./join/last-shared.ts";
 export { findLostLog } from "./join/lost-log.ts";

@@ -4,14 +4,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { isCairnError, type KvProvider, type KvStore, levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  IndexStore,
-  openIndex,
-  readState,
-  type NodeEvent,
-  openEmbeddedTxLog,
-  type CairnNode,
-} from "@cairn/engine";
+import { IndexStore, openIndex, type NodeEvent, openEmbeddedTxLog, type CairnNode } from "@cairn/engine";
+import { readState } from "@cairn/engine/src/index/rows/index-state";
 import { runNode } from "../src/run-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 

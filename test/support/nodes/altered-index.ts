@@ -3,7 +3,9 @@ import { takeCheckpoint } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { capturedState } from "@cairn/engine/src/checkpoints/index-source";
 import { encodeState } from "@cairn/engine/src/index/rows/index-state";
-import { type IndexState, readState, STATE_ROW_KEY } from "@cairn/engine";
+import type { IndexState } from "@cairn/engine/src/index/rows/index-state";
+import { readState } from "@cairn/engine/src/index/rows/index-state";
+import { STATE_ROW_KEY } from "@cairn/engine/src/index/rows/row-keys";
 import type { TrimScene } from "./trim-scene.ts";
 
 /**

@@ -1,6 +1,6 @@
 import type { KvReader, KvRow } from "@cairn/kv";
 import { valuesIn } from "@cairn/engine/src/index/rows/outcome-rows";
-import { ROW } from "@cairn/engine";
+import { ROW } from "@cairn/engine/src/index/rows/row-keys";
 import { transactionRowKey } from "@cairn/engine/src/index/rows/row-keys";
 
 /**

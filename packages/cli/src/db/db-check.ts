@@ -1,11 +1,11 @@
 import { CairnError, isCairnError, levelProvider } from "@cairn/kv";
-import { checkRows, rowName, verifyRestored } from "@cairn/engine";
+import { checkRows, findState, rowName, verifyRestored } from "@cairn/engine";
 import { formatNumberOf } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { countValue } from "../options/option-specs.ts";
 import { printable, writeJson } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE, type DbCopy, type DbRun } from "./db-copy.ts";
-import { type DbProblem, openCopy, stateOf, tableDamage } from "./db-reader.ts";
+import { type DbProblem, openCopy, tableDamage } from "./db-reader.ts";
 
 /** The content of an intact database. `txId` is null if the database is not a Cairn index. */
 interface Content {
@@ -68,7 +68,7 @@ async function checkContent(run: DbRun, copy: DbCopy, onProblem: OnProblem): Pro
   try {
     if (copy.manifest !== undefined) await verifyRestored(levelProvider(), copy.dir, copy.manifest);
     const { reader } = await openCopy(run, copy);
-    const state = await stateOf(reader);
+    const state = await findState(reader);
     if (state === undefined) {
       let rows = 0;
       for await (const page of reader.range({})) rows += page.length;

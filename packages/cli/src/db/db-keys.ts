@@ -1,13 +1,4 @@
-import type { KvRange, KvReader, KvRow } from "@cairn/kv";
-import {
-  documentRowPrefix,
-  parseDocumentRowKey,
-  prefixEnd,
-  ROW,
-  rowName,
-  checkedVersion,
-  versionValueRevision,
-} from "@cairn/engine";
+import { listDocuments, rowName } from "@cairn/engine";
 import { command, type CommandRun } from "../options/command.ts";
 import { countValue, flag, textValue } from "../options/option-specs.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -45,24 +36,16 @@ export const addDbKeys = command({
         "Write: cairn db keys PLACE BUCKET --namespace NAMESPACE",
       );
     if (raw)
-      return await print(run, (await openDb(run, place)).reader, {}, ([key, value]) => {
+      return await print(run, (await openDb(run, place)).reader.range({}), ([key, value]) => {
         const row = rowName(key);
         const bytes = value.length;
         if (run.json) return JSON.stringify({ row, key: Buffer.from(key).toString("hex"), bytes });
         return `${printable(row)} (${bytes} ${bytes === 1 ? "byte" : "bytes"})`;
       });
-    const gte =
-      bucket === undefined
-        ? Buffer.from([ROW.document])
-        : namespace === undefined
-          ? documentRowPrefix(bucket)
-          : documentRowPrefix(bucket, namespace, prefix);
     const { reader } = await openIndexOf(run, place);
-    return await print(run, reader, { gte, lt: prefixEnd(gte) }, ([key, value]) => {
-      const found = parseDocumentRowKey(key);
+    return await print(run, listDocuments(reader, { bucket, namespace, prefix }), (found) => {
       if (namespace === undefined && prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
-      if (run.json)
-        return JSON.stringify({ ...found, revision: versionValueRevision(checkedVersion(key, value)) });
+      if (run.json) return JSON.stringify({ ...found, revision: found.revision() });
       const inBucket = `${found.namespace}/${found.name}`;
       return printable(bucket === undefined ? `${found.bucket} ${inBucket}` : inBucket);
     });
@@ -70,15 +53,14 @@ export const addDbKeys = command({
 });
 
 /** `line` returns undefined for rows to skip. Reads page by page, because the rows may not fit into memory. */
-async function print(
+async function print<Row>(
   run: CommandRun<{ readonly limit: number | undefined }>,
-  reader: KvReader,
-  range: KvRange,
-  line: (row: KvRow) => string | undefined,
+  pages: AsyncIterable<readonly Row[]>,
+  line: (row: Row) => string | undefined,
 ): Promise<void> {
   const { limit = Infinity } = run.options;
   let printed = 0;
-  for await (const rows of reader.range(range)) {
+  for await (const rows of pages) {
     let lines = "";
     for (const row of rows) {
       const found = printed < limit ? line(row) : undefined;

@@ -8,7 +8,7 @@ import {
   levelProvider,
   liveTableBounds,
 } from "@cairn/kv";
-import { type IndexState, readState, rowName, STATE_ROW_KEY } from "@cairn/engine";
+import { findState, rowName } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { copyDb, type DbCopy, type DbRun } from "./db-copy.ts";
 
@@ -30,9 +30,9 @@ export async function openDb(run: DbRun, place: string | undefined): Promise<Ope
 export async function openIndexOf(
   run: DbRun,
   place: string | undefined,
-): Promise<OpenedDb & { readonly state: IndexState }> {
+): Promise<OpenedDb & { readonly state: NonNullable<Awaited<ReturnType<typeof findState>>> }> {
   const db = await openDb(run, place);
-  const state = await stateOf(db.reader);
+  const state = await findState(db.reader);
   if (state !== undefined) return { ...db, state };
   const { source } = db.copy;
   throw new CairnError(
@@ -40,14 +40,6 @@ export async function openIndexOf(
     `${source} is a LevelDB database, but not a Cairn index with any content.`,
     "Use cairn db check, stats, compact or keys --raw, which work with any LevelDB database.",
   );
-}
-
-/** Returns the state of an index; undefined if the database is not a Cairn index. */
-export async function stateOf(reader: KvReader): Promise<IndexState | undefined> {
-  if ((await reader.get(STATE_ROW_KEY)) === undefined) return undefined;
-  const state = await readState(reader);
-  if (state === undefined) throw new Error("the state row is missing");
-  return state;
 }
 
 /** Opens the copy, whose tables must have been checked before. */

@@ -1,13 +1,13 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { liveTableNames } from "@cairn/kv";
-import { measureRows } from "@cairn/engine";
+import { findState, measureRows } from "@cairn/engine";
 import { isoTime, formatBytes, formatCount, formatNumberOf, formatTime } from "@cairn/text";
 import { command } from "../options/command.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { printableLines } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
-import { openCopy, requireWholeTables, stateOf } from "./db-reader.ts";
+import { openCopy, requireWholeTables } from "./db-reader.ts";
 
 export const addDbStats = command({
   syntax: "stats [place]",
@@ -22,7 +22,7 @@ export const addDbStats = command({
     const files = await measureFiles(copy.dir);
     await requireWholeTables(run, copy);
     const { reader } = await openCopy(run, copy);
-    const state = await stateOf(reader);
+    const state = await findState(reader);
     const rows = await measureRows(reader, state !== undefined);
     const inTables = `${formatBytes(files.tableBytes)} in ${formatNumberOf(files.tables, "table")}`;
     const fields: [string, string][] = [

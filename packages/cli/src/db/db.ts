@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import { parseAsOf, parseDocumentKey, formatCount } from "@cairn/text";
-import { IndexStore, digestIndex, prefixEnd, ROW, decodeCounters } from "@cairn/engine";
+import { countBuckets, digestIndex, IndexStore } from "@cairn/engine";
 import { command, commandGroup } from "../options/command.ts";
 import { countValue, textValue } from "../options/option-specs.ts";
 import { writeJson } from "../terminal/terminal.ts";
@@ -21,15 +21,7 @@ const addBuckets = command({
   note: DB_NOTE,
   async act(run, place) {
     const { reader } = await openIndexOf(run, place);
-    const gte = Buffer.from([ROW.counter]);
-    const buckets: { bucket: string; documents: number; deleted: number }[] = [];
-    for await (const rows of reader.range({ gte, lt: prefixEnd(gte) })) {
-      for (const [key, value] of rows) {
-        const { documents, tombstones: deleted } = decodeCounters(key, value);
-        if (documents === 0 && deleted === 0) continue;
-        buckets.push({ bucket: Buffer.from(key.subarray(1)).toString("utf8"), documents, deleted });
-      }
-    }
+    const buckets = await countBuckets(reader);
     await run.list(
       buckets,
       ["BUCKET", "DOCUMENTS", "DELETED"],

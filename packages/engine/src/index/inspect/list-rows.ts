@@ -1,0 +1,54 @@
+import type { KvReader } from "@cairn/kv";
+import type { DocumentKey, TxId } from "@cairn/client";
+import { type IndexState, readState } from "../rows/index-state.ts";
+import {
+  documentRowPrefix,
+  parseDocumentRowKey,
+  prefixEnd,
+  ROW,
+  rowsOfKind,
+  STATE_ROW_KEY,
+} from "../rows/row-keys.ts";
+import { decodeCounters } from "../rows/row-values.ts";
+import { checkedVersion, versionValueRevision } from "../rows/version-values.ts";
+
+/** Returns the state of the index in a LevelDB of any kind; undefined if it is not a Cairn index. */
+export async function findState(reader: KvReader): Promise<IndexState | undefined> {
+  return (await reader.get(STATE_ROW_KEY)) === undefined ? undefined : await readState(reader);
+}
+
+/** Returns the buckets with documents or traces of deleted ones, ordered by name. */
+export async function countBuckets(
+  reader: KvReader,
+): Promise<{ bucket: string; documents: number; deleted: number }[]> {
+  const buckets: { bucket: string; documents: number; deleted: number }[] = [];
+  for await (const rows of reader.range(rowsOfKind(ROW.counter))) {
+    for (const [key, value] of rows) {
+      const { documents, tombstones: deleted } = decodeCounters(key, value);
+      if (documents === 0 && deleted === 0) continue;
+      buckets.push({ bucket: Buffer.from(key.subarray(1)).toString("utf8"), documents, deleted });
+    }
+  }
+  return buckets;
+}
+
+/** The key of a document. `revision` throws `INDEX_CORRUPT` if the document does not match its checksum. */
+export interface KeyedDocument extends DocumentKey {
+  readonly revision: () => TxId;
+}
+
+/** Yields documents in key order, page by page; `prefix` begins a name, and counts only with a namespace. */
+export async function* listDocuments(
+  reader: KvReader,
+  { bucket, namespace, prefix }: Partial<Record<"bucket" | "namespace" | "prefix", string | undefined>>,
+): AsyncGenerator<readonly KeyedDocument[], void, void> {
+  const gte =
+    bucket === undefined
+      ? Buffer.from([ROW.document])
+      : documentRowPrefix(bucket, namespace, namespace === undefined ? undefined : prefix);
+  for await (const rows of reader.range({ gte, lt: prefixEnd(gte) }))
+    yield rows.map(([key, value]) => ({
+      ...parseDocumentRowKey(key),
+      revision: () => versionValueRevision(checkedVersion(key, value)),
+    }));
+}
