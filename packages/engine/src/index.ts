@@ -20,42 +20,23 @@ export {
   TOKEN_PATTERN,
   type TokenOptions,
 } from "./api/system.ts";
-export { type BackupBeginning, findBeginning } from "./backup/backup-beginning.ts";
+export { VERSION } from "./api/version.ts";
+export { verifyBackup } from "./backup/backup-beginning.ts";
 export { readLineages, replacedLogs } from "./backup/backup-lineage.ts";
 export { BackupLog } from "./backup/backup-log.ts";
 export { BackupReader } from "./backup/backup-reader.ts";
 export { type BackupBeyond, backupsBeyond } from "./backup/beyond-log.ts";
+export { surveyBackup } from "./backup/backup-survey.ts";
 export { EarlierLogs } from "./backup/earlier-logs.ts";
 export { type LogHistory, logWithBackup } from "./backup/log-with-backup.ts";
-export {
-  type BackupListing,
-  beginOfBackup,
-  coveredRanges,
-  listBackup,
-  listBackups,
-  missingIn,
-  newestOf,
-} from "./backup/segments/segment-name.ts";
-export { planLost, planThrough, pruneLost, pruneThrough } from "./backup/write/prune-backup.ts";
-export {
-  type BackupProblem,
-  holesOf,
-  type VerifiedBackup,
-  verifyBackup,
-} from "./backup/write/verify-backup.ts";
-export { type BackupTarget, requireSameHistory } from "./backup/write/write-segments.ts";
+export { listBackup, listBackups } from "./backup/segments/segment-name.ts";
+export { holesOf } from "./backup/write/verify-backup.ts";
 export { acceptManifest, judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";
 export { listCandidates } from "./checkpoints/candidates.ts";
 export { allStores, closeStores, isOwnStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
 export { checkpointSummary, listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
 export { indexSource } from "./checkpoints/index-source.ts";
-export {
-  readBack,
-  type ReadCheckpoint,
-  tryMarkDamaged,
-  type VerifiedCheckpoint,
-  verifyCheckpoint,
-} from "./checkpoints/verify-checkpoint.ts";
+export { readBack, tryMarkDamaged, verifyCheckpoint } from "./checkpoints/verify-checkpoint.ts";
 export { askStatus, type Peer } from "./cluster/ask-cluster.ts";
 export { clusterFindings, clusterStatus } from "./cluster/cluster-findings.ts";
 export { type ClusterView, hasLog, isMember, viewOf } from "./cluster/cluster-view.ts";
@@ -148,7 +129,7 @@ export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
 export { decodeMessage, encodeBirthRecord } from "./transactions/transaction-codec.ts";
 export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
 export { planTrim, trimLog } from "./upkeep/plan-trim.ts";
-export { usableCheckpoint } from "./upkeep/trim-floor.ts";
+export { pruneLogBackup } from "./upkeep/prune-log-backup.ts";
 export type {
   CutoffEvent,
   CutoffReason,

@@ -3,14 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { systemClock } from "@cairn/kv";
-import {
-  BackupLog,
-  type BackupTarget,
-  listBackup,
-  openEmbeddedTxLog,
-  type LogMessage,
-  type TxLog,
-} from "@cairn/engine";
+import { BackupLog, listBackup, openEmbeddedTxLog, type LogMessage, type TxLog } from "@cairn/engine";
+import type { BackupTarget } from "@cairn/engine/src/backup/write/write-segments";
 import {
   type BackupLook,
   type BackupLookOptions,

@@ -4,14 +4,8 @@ import path from "node:path";
 import { type CheckpointStore, filesystemStore, listCheckpoints } from "@cairn/checkpoint";
 import { levelProvider } from "@cairn/kv";
 import { onTestFinished } from "vitest";
-import {
-  type CairnNode,
-  type System,
-  openEmbeddedTxLog,
-  type TxLog,
-  type VerifiedCheckpoint,
-  verifyCheckpoint,
-} from "@cairn/engine";
+import { type CairnNode, type System, openEmbeddedTxLog, type TxLog, verifyCheckpoint } from "@cairn/engine";
+import type { VerifiedCheckpoint } from "@cairn/engine/src/checkpoints/verify-checkpoint";
 import { runNode } from "@cairn/node";
 import { quietSystem } from "./quiet-system.ts";
 import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";

@@ -1,7 +1,8 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
-import { type BackupTarget, listBackup, readLogIdentity, type TxLog } from "@cairn/engine";
+import { listBackup, readLogIdentity, type TxLog } from "@cairn/engine";
+import type { BackupTarget } from "@cairn/engine/src/backup/write/write-segments";
 import { writeSegments } from "@cairn/engine/src/backup/write/write-segments";
 import { sealedManifest } from "../stores/sealed-manifest.ts";
 import type { TrimScene } from "./trim-scene.ts";

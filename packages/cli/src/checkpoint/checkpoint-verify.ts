@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
-import { readBack, type ReadCheckpoint, type VerifiedCheckpoint, verifyCheckpoint } from "@cairn/engine";
+import { readBack, verifyCheckpoint } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { isConfigured } from "../options/configuration.ts";
@@ -26,7 +26,7 @@ type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
 /** `verifiedAt` is null if no mark was written. `log` is the result of comparing the checkpoint with its log. */
 interface Verified extends Pick<VerifiedSummary, "name" | "txId" | "digest"> {
   readonly verifiedAt: string | null;
-  readonly log?: ReadCheckpoint["log"];
+  readonly log?: Awaited<ReturnType<typeof readBack>>["log"];
 }
 
 export const addCheckpointVerify = command({
@@ -77,9 +77,7 @@ async function verify(run: VerifyRun, place: string | undefined): Promise<Verifi
   const { onProgress } = showRestore(run, "verifying");
   const node = `cairn checkpoint verify on ${hostname()}`;
   const target = { store, name, provider, log: configured?.log, stagingDir, node, onProgress, signal };
-  const found: ReadCheckpoint & Partial<VerifiedCheckpoint> = await (options.mark
-    ? verifyCheckpoint(target)
-    : readBack(target));
-  const { manifest, digest, log } = found;
-  return { name, txId: manifest.txId, digest, verifiedAt: found.verification?.verifiedAt ?? null, log };
+  const marked = options.mark ? await verifyCheckpoint(target) : undefined;
+  const { manifest, digest, log } = marked ?? (await readBack(target));
+  return { name, txId: manifest.txId, digest, verifiedAt: marked?.verification.verifiedAt ?? null, log };
 }

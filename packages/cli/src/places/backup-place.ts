@@ -1,13 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
-import {
-  coveredRanges,
-  listBackup,
-  listBackups,
-  type LogIdentity,
-  readLogIdentity,
-  latestOf,
-} from "@cairn/engine";
+import { latestOf, listBackups, type LogIdentity, readLogIdentity, surveyBackup } from "@cairn/engine";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import { textValue } from "../options/option-specs.ts";
@@ -90,7 +83,7 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
   if (latest !== undefined && others.length === 0) return latest;
   const held: string[] = [];
   for (const id of known) {
-    const ranges = coveredRanges((await listBackup(store, id)).segments).map(rangeText);
+    const ranges = (await surveyBackup(store, id)).covered.map(rangeText);
     held.push(`${id} (transactions ${ranges.join(", ")})`);
   }
   throw new UsageError(

@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { BackupTarget } from "@cairn/engine";
+import type { BackupTarget } from "@cairn/engine/src/backup/write/write-segments";
 import { backupTarget, writeRuns } from "@cairn/test-support/nodes/trimmed-backup";
 import { type TrimScene, trimScene, twoCheckpoints } from "@cairn/test-support/nodes/trim-scene";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";

@@ -6,8 +6,14 @@ import type { BirthRecord } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
 import { listBackup, type TxRange } from "./segments/segment-name.ts";
+import {
+  type BackupProblem,
+  type VerifiedSegments,
+  verifySegments,
+  type VerifySegmentsOptions,
+} from "./write/verify-backup.ts";
 
-export interface BeginningOptions {
+interface BeginningOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
   /** The log itself, if it is accessible. */
@@ -21,7 +27,7 @@ export interface BeginningOptions {
 }
 
 /** The beginning of a backup and the beginning of an index built from it. */
-export interface BackupBeginning {
+interface BackupBeginning {
   readonly first: TxId;
   /** Why it begins with `first`: `log` if the log does too, `removed` if a file records a removal, else `unknown`. */
   readonly because: "log" | "removed" | "unknown";
@@ -32,11 +38,30 @@ export interface BackupBeginning {
   readonly problems: readonly CairnError[];
 }
 
+/** `beginning` is null if the backup is empty. */
+interface VerifiedBackup extends VerifiedSegments {
+  readonly beginning: Omit<BackupBeginning, "problems"> | null;
+}
+
+/** Verifies the segments of a backup, and how it begins. `checkpoints` are all those in the store, newest first. */
+export async function verifyBackup(
+  options: Omit<VerifySegmentsOptions, "checkpoints"> & Pick<BeginningOptions, "checkpoints">,
+  onProblem: (problem: BackupProblem) => Promise<void>,
+): Promise<VerifiedBackup> {
+  const { store, logId, log, checkpoints } = options;
+  const ofLog = checkpoints.filter((one) => one.log.id === logId);
+  const found = await verifySegments({ ...options, checkpoints: ofLog }, onProblem);
+  if (found.covered.length === 0) return { ...found, beginning: null };
+  const { problems, ...beginning } = await findBeginning({ store, logId, log, checkpoints, ...found });
+  for (const error of problems) await onProblem({ file: null, error });
+  return { ...found, beginning };
+}
+
 /**
  * Determines how a backup begins. If it lacks the log's beginning, a checkpoint must lead into it. Unless a file
  * records a removal, nodes write the segments again while the log holds their messages.
  */
-export async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
+async function findBeginning(options: BeginningOptions): Promise<BackupBeginning> {
   const { store, logId, log, covered } = options;
   const first = covered[0]?.first ?? 1;
   const backup = new BackupLog({ store, logId });

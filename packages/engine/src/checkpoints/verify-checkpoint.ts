@@ -27,7 +27,7 @@ import { readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly store: CheckpointStore;
   readonly name: string;
   readonly provider: KvProvider;
@@ -41,8 +41,7 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A checkpoint that was restored for verification, and the digest of what it contains. */
-export interface ReadCheckpoint {
+interface ReadCheckpoint {
   readonly name: string;
   readonly manifest: StoredManifest;
   readonly digest: string;

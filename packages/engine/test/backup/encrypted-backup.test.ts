@@ -4,7 +4,7 @@ import { type CheckpointStore, encryptedStore, type StoreEncryption } from "@cai
 import { encryptionWith, newIdentity } from "@cairn/checkpoint/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readSegment } from "../../src/backup/segments/read-segment.ts";
-import { verifyBackup } from "../../src/backup/write/verify-backup.ts";
+import { verifySegments } from "../../src/backup/write/verify-backup.ts";
 import { BackupScene, noMemory } from "@cairn/test-support/nodes/backup-scene";
 
 let scene: BackupScene;
@@ -75,7 +75,7 @@ test("merged segments are encrypted again, and the backup is verified", { tags: 
     signal,
     onProgress: () => undefined,
   };
-  await verifyBackup(options, async (problem) => void problems.push(problem));
+  await verifySegments(options, async (problem) => void problems.push(problem));
   expect(problems).toEqual([]);
 });
 

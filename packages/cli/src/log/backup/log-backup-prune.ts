@@ -1,18 +1,5 @@
-import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
-import type { TxId } from "@cairn/client";
-import {
-  type System,
-  BackupLog,
-  planLost,
-  planThrough,
-  pruneLost,
-  pruneThrough,
-  logWithBackup,
-  type BackupTarget,
-  type LogIdentity,
-  usableCheckpoint,
-} from "@cairn/engine";
+import { pruneLogBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
 import { command } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
@@ -49,8 +36,7 @@ export const addLogBackupPrune = command({
         "The command does not name what to remove.",
         "Add either --through TRANSACTION or --lost.",
       );
-    const place = await openBackup(run, given);
-    const { store, configured } = place;
+    const { store, configured } = await openBackup(run, given);
     if (configured === undefined)
       throw new UsageError(
         "This command compares the log backup with its log, so it needs a configuration.",
@@ -58,25 +44,11 @@ export const addLogBackupPrune = command({
       );
     const { log, identity, system } = configured;
     const signal = run.interruptible("segments may have been removed");
-    const offset = identity.birth?.offset ?? (await new BackupLog(place).offset()) ?? 0;
-    const ahead = (await store.now()) - Date.now();
-    const target: BackupTarget = {
-      store,
-      log,
-      of: { id: place.logId, name: log.name, offset },
-      node: `cairn log backup prune on ${hostname()} (${randomBytes(4).toString("hex")})`,
-      codec: "none",
-      signal,
-      storeNow: () => Date.now() + ahead,
-    };
-    const plan =
-      through === undefined
-        ? await planLost(target)
-        : await planThrough(target, through, await verifiedUpTo(target, system, identity));
-    const { segments, txId } = plan;
-    if (!dryRun && segments.length > 0)
-      await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
-    const inLog = (await log.bounds()).first + offset <= (segments[0]?.first ?? 1);
+    const { segments, txId, inLog } = await pruneLogBackup({
+      ...{ store, log, identity, through, dryRun, signal },
+      kvFormat: system.kvProvider.format,
+      node: `cairn log backup prune on ${hostname()}`,
+    });
     const bytes = segments.reduce((sum, one) => sum + one.bytes, 0);
     const last = Math.max(0, ...segments.map((one) => one.last));
     const lost = isLost && last > 0 ? { first: txId + 1, last } : null;
@@ -102,14 +74,4 @@ function consequences(txId: number, inLog: boolean): string {
   return inLog
     ? `the log still holds these transactions; once it is trimmed, ${lost}`
     : `without them, ${lost}`;
-}
-
-async function verifiedUpTo(
-  { store, log }: BackupTarget,
-  { kvProvider }: System,
-  identity: LogIdentity,
-): Promise<TxId | undefined> {
-  const searched = { log: logWithBackup(log, [store]), stores: [store], kvFormat: kvProvider.format };
-  const found = await usableCheckpoint("newest", searched, identity);
-  return "position" in found ? found.checkpoint.txId : undefined;
 }

@@ -1,17 +1,6 @@
 import type { LogBackupStatus, NodeStatus, TxId } from "@cairn/client";
-import { CairnError, isCairnError } from "@cairn/kv";
-import {
-  BackupLog,
-  type BackupListing,
-  beginOfBackup,
-  coveredRanges,
-  listBackup,
-  missingIn,
-  newestOf,
-  holesOf,
-  requireSameHistory,
-  readLogIdentity,
-} from "@cairn/engine";
+import { CairnError } from "@cairn/kv";
+import { holesOf, surveyBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatRelative } from "@cairn/text";
 import { command } from "../../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../../options/node-address.ts";
@@ -70,68 +59,22 @@ function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
   return { ...logBackup, logId: log.id, holes, newestAt: null, foreign: [] };
 }
 
-async function ofStore(place: BackupPlace): Promise<BackupReport> {
-  const { store, logId } = place;
-  const listing = await listBackup(store, logId);
-  const { segments, foreign, begins } = listing;
-  const covered = coveredRanges(segments);
-  const log = await ofLog(place, listing);
-  const newest = newestOf(segments);
+async function ofStore({ store, logId, configured }: BackupPlace): Promise<BackupReport> {
+  const { compared, holes, ...found } = await surveyBackup(store, logId, configured?.log);
+  const { covered, segments, bytes, newestAt, foreign } = found;
   return {
     location: store.location,
     logId,
     covered,
-    holes: holesOf(covered, begins).map((hole) => ({
-      ...hole,
-      inLog: log === undefined ? null : log.first <= hole.first,
-    })),
-    segments: segments.length,
-    bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
-    newestAt: newest === undefined ? null : new Date(newest).toISOString(),
-    exposed: log?.exposed ?? UNKNOWN,
+    holes: holes.map((hole) => ({ ...hole, inLog: compared ? compared.first <= hole.first : null })),
+    segments,
+    bytes,
+    newestAt,
+    exposed: compared?.exposed ?? { transactions: null, since: null },
     foreign,
     warnings: [],
-    lastFailure: log?.failure ?? null,
+    lastFailure: compared?.failure ?? null,
   };
-}
-
-const UNKNOWN = { transactions: null, since: null };
-
-/** The result of comparing a log with its backup. */
-interface Comparison {
-  readonly first: TxId;
-  readonly exposed: LogBackupStatus["exposed"];
-  /** The reason why the backup is not continued. */
-  readonly failure?: LogBackupStatus["lastFailure"];
-}
-
-/** Compares a backup with the configured log to find transactions that the backup lacks. */
-async function ofLog(
-  { configured, store, logId }: BackupPlace,
-  listing: BackupListing,
-): Promise<Comparison | undefined> {
-  if (configured === undefined) return undefined;
-  const { log } = configured;
-  const { segments } = listing;
-  // The bounds are read after the segments have been listed, so that no exposed transaction is missed.
-  const identity = await readLogIdentity(log);
-  const offset = identity?.birth?.offset ?? (await new BackupLog({ store, logId }).offset());
-  if (identity === undefined || offset === undefined) return undefined;
-  const { bounds } = identity;
-  const last = bounds.last + offset;
-  const first = bounds.first + offset;
-  try {
-    await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
-  } catch (error) {
-    if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
-    const { code, message, hint = null } = error;
-    return { first, exposed: UNKNOWN, failure: { code, message, hint } };
-  }
-  const range = { first: Math.max(first, beginOfBackup(listing, last)), last };
-  const missing = missingIn(coveredRanges(segments), range);
-  const oldest = missing.first === undefined ? undefined : await log.fetch(missing.first - offset);
-  const since = oldest === undefined ? null : new Date(oldest.time).toISOString();
-  return { first, exposed: { transactions: missing.count, since } };
 }
 
 function formatReport(report: BackupReport, now: number): string {

@@ -2,17 +2,7 @@ import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, isCairnError, levelProvider } from "@cairn/kv";
-import {
-  type BackupBeginning,
-  findBeginning,
-  BackupLog,
-  type BackupProblem,
-  type VerifiedBackup,
-  verifyBackup,
-  judgeFormat,
-  readBack,
-  rebuildIndex,
-} from "@cairn/engine";
+import { BackupLog, judgeFormat, readBack, rebuildIndex, verifyBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
 import { command, type CommandRun } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
@@ -33,10 +23,8 @@ interface Rebuilt {
   readonly basis: string;
 }
 
-type Verified = VerifiedBackup & {
+type Verified = Awaited<ReturnType<typeof verifyBackup>> & {
   readonly location: string;
-  /** The beginning of the backup; null if the backup is empty. */
-  readonly beginning: Omit<BackupBeginning, "problems"> | null;
   readonly rebuilt: Rebuilt | null;
 };
 
@@ -51,7 +39,7 @@ const VERIFY = {
 };
 
 type VerifyRun = CommandRun<OptionValues<typeof VERIFY>>;
-type OnProblem = (problem: BackupProblem) => Promise<void>;
+type OnProblem = Parameters<typeof verifyBackup>[1];
 
 export const addLogBackupVerify = command({
   syntax: "verify [store]",
@@ -65,7 +53,7 @@ export const addLogBackupVerify = command({
   options: VERIFY,
   async act(run, place) {
     const problems: ErrorCode[] = [];
-    const onProblem = async ({ file, error }: BackupProblem): Promise<void> => {
+    const onProblem: OnProblem = async ({ file, error }) => {
       const { code, message, hint = "" } = error;
       problems.push(code);
       await (run.json
@@ -89,20 +77,15 @@ async function verify(
 ): Promise<Verified> {
   const signal = run.interruptible("the backup was not verified completely");
   const { update: onProgress } = run.progress("verifying", undefined);
-  const { checkpoints: all } = await listCheckpoints(store, signal);
-  const checkpoints = all.filter(({ log }) => log.id === logId);
+  const { checkpoints } = await listCheckpoints(store, signal);
   const about = { store, logId, log: configured?.log };
-  const found = await verifyBackup({ ...about, checkpoints, signal, onProgress }, onProblem);
-  const { covered, agreeing } = found;
-  let beginning: Verified["beginning"] = null;
-  if (covered.length > 0) {
-    const { problems, ...rest } = await findBeginning({ ...about, covered, checkpoints: all, agreeing });
-    for (const error of problems) await onProblem({ file: null, error });
-    beginning = rest;
-  }
+  const verifying = { ...about, checkpoints, signal, onProgress };
+  const { beginning, ...found } = await verifyBackup(verifying, onProblem);
   const newest = checkpoints.find(
-    ({ name, format }) =>
-      agreeing.includes(name) && judgeFormat({ format }, levelProvider().format) === undefined,
+    ({ name, log, format }) =>
+      log.id === logId &&
+      found.agreeing.includes(name) &&
+      judgeFormat({ format }, levelProvider().format) === undefined,
   );
   const rebuilt = run.options.rebuild ? await rebuild(run, { store, logId }, newest, onProblem) : null;
   return { ...found, location: store.location, beginning, rebuilt };
@@ -170,7 +153,7 @@ function sound(verified: Verified): string {
 }
 
 /** Returns phrases about a backup that does not go back to the beginning of the history. */
-function beginningText({ because, lacksEarlier, checkpoint }: Omit<BackupBeginning, "problems">): string[] {
+function beginningText({ because, lacksEarlier, checkpoint }: NonNullable<Verified["beginning"]>): string[] {
   if (checkpoint === null) return [];
   const parts =
     because === "removed"

@@ -14,7 +14,7 @@ import {
   type TxRange,
 } from "../segments/segment-name.ts";
 
-export interface VerifyBackupOptions {
+export interface VerifySegmentsOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
   /** If present, each segment's last message is compared with the log's, unless the log has trimmed it. */
@@ -33,8 +33,7 @@ export interface BackupProblem {
   readonly error: CairnError;
 }
 
-/** What was read of a backup, whatever problems it has. */
-export interface VerifiedBackup {
+export interface VerifiedSegments {
   readonly segments: number;
   readonly bytes: number;
   readonly messages: number;
@@ -48,10 +47,10 @@ export interface VerifiedBackup {
  * Reads every segment of a backup, at most two in memory, and compares it with its digest and name, its neighbors, the
  * log, and checkpoints. Passes every problem to `onProblem` and continues. Throws the errors of the store and the log.
  */
-export async function verifyBackup(
-  options: VerifyBackupOptions,
+export async function verifySegments(
+  options: VerifySegmentsOptions,
   onProblem: (problem: BackupProblem) => Promise<void>,
-): Promise<VerifiedBackup> {
+): Promise<VerifiedSegments> {
   const { store, logId, signal, onProgress } = options;
   const { segments, foreign, begins } = await listBackup(store, logId);
   for (const name of foreign) {
@@ -159,7 +158,7 @@ function contradiction(
 
 /** Undefined if the log has trimmed the segment's last message, or if there is no log. */
 async function againstLog(
-  { log }: VerifyBackupOptions,
+  { log }: VerifySegmentsOptions,
   { name }: SegmentFile,
   { header, messages }: Segment,
 ): Promise<CairnError | "agrees" | undefined> {
@@ -178,7 +177,7 @@ async function againstLog(
 function againstCheckpoint(
   name: string,
   { messages }: Segment,
-  { name: checkpoint, anchor }: VerifyBackupOptions["checkpoints"][number],
+  { name: checkpoint, anchor }: VerifySegmentsOptions["checkpoints"][number],
 ): CairnError | "agrees" | undefined {
   const message = messages.get(anchor.txId);
   if (message === undefined) return undefined;

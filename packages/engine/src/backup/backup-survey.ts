@@ -1,0 +1,83 @@
+import type { CheckpointStore } from "@cairn/checkpoint";
+import type { LogBackupStatus, TxId } from "@cairn/client";
+import { isCairnError } from "@cairn/kv";
+import { readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { BackupLog } from "./backup-log.ts";
+import {
+  type BackupListing,
+  beginOfBackup,
+  coveredRanges,
+  listBackup,
+  missingIn,
+  newestOf,
+  type TxRange,
+} from "./segments/segment-name.ts";
+import { holesOf } from "./write/verify-backup.ts";
+import { requireSameHistory } from "./write/write-segments.ts";
+
+/** What a listing shows of a backup. */
+interface BackupSurvey {
+  readonly covered: readonly TxRange[];
+  readonly holes: readonly TxRange[];
+  readonly segments: number;
+  readonly bytes: number;
+  readonly newestAt: string | null;
+  readonly foreign: readonly string[];
+  /** The result of comparing the backup with its log; undefined without a log whose offset is known. */
+  readonly compared: ComparedLog | undefined;
+}
+
+/** `first` is the first transaction of the log. `failure` is the reason why the backup is not continued. */
+interface ComparedLog {
+  readonly first: TxId;
+  readonly exposed: LogBackupStatus["exposed"];
+  readonly failure: LogBackupStatus["lastFailure"];
+}
+
+/** Lists the backup of a log and, given the log itself, compares them to find transactions that the backup lacks. */
+export async function surveyBackup(
+  store: CheckpointStore,
+  logId: string,
+  log?: TxLog,
+): Promise<BackupSurvey> {
+  const listing = await listBackup(store, logId);
+  const { segments, foreign, begins } = listing;
+  const covered = coveredRanges(segments);
+  const newest = newestOf(segments);
+  return {
+    covered,
+    holes: holesOf(covered, begins),
+    segments: segments.length,
+    bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    newestAt: newest === undefined ? null : new Date(newest).toISOString(),
+    foreign,
+    compared: log && (await compareWithLog(log, store, logId, listing)),
+  };
+}
+
+async function compareWithLog(
+  log: TxLog,
+  store: CheckpointStore,
+  logId: string,
+  listing: BackupListing,
+): Promise<ComparedLog | undefined> {
+  const { segments } = listing;
+  // The bounds are read after the segments have been listed, so that no exposed transaction is missed.
+  const identity = await readLogIdentity(log);
+  const offset = identity?.birth?.offset ?? (await new BackupLog({ store, logId }).offset());
+  if (identity === undefined || offset === undefined) return undefined;
+  const [first, last] = [identity.bounds.first + offset, identity.bounds.last + offset];
+  try {
+    await requireSameHistory({ log, store, of: { id: logId, offset } }, segments, last);
+  } catch (error) {
+    if (!isCairnError(error, "LOG_REGRESSED") && !isCairnError(error, "LOG_TRIMMED")) throw error;
+    const { code, message, hint = null } = error;
+    return { first, exposed: { transactions: null, since: null }, failure: { code, message, hint } };
+  }
+  const range = { first: Math.max(first, beginOfBackup(listing, last)), last };
+  const missing = missingIn(coveredRanges(segments), range);
+  const oldest = missing.first === undefined ? undefined : await log.fetch(missing.first - offset);
+  const since = oldest === undefined ? null : new Date(oldest.time).toISOString();
+  return { first, exposed: { transactions: missing.count, since }, failure: null };
+}

@@ -1,0 +1,62 @@
+import { randomBytes } from "node:crypto";
+import type { CheckpointStore } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
+import { systemClock } from "@cairn/kv";
+import { BackupLog } from "../backup/backup-log.ts";
+import { logWithBackup } from "../backup/log-with-backup.ts";
+import {
+  type BackupPrune,
+  planLost,
+  planThrough,
+  pruneLost,
+  pruneThrough,
+} from "../backup/write/prune-backup.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { usableCheckpoint } from "./trim-floor.ts";
+
+interface PruneOptions {
+  readonly store: CheckpointStore;
+  readonly log: TxLog;
+  readonly identity: LogIdentity;
+  readonly kvFormat: string;
+  /** Who prunes, for the lease. */
+  readonly node: string;
+  /** Remove the segments up to this transaction; if undefined, those with transactions that the log lost. */
+  readonly through: TxId | undefined;
+  /** If true, nothing is removed. */
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Removes segments from the beginning or the end of a log's backup, and returns which; `inLog` says whether the log
+ * still holds them. Throws the errors of {@link planThrough} and {@link planLost}.
+ */
+export async function pruneLogBackup(
+  options: PruneOptions,
+): Promise<BackupPrune & { readonly inLog: boolean }> {
+  const { store, log, identity, kvFormat, through, dryRun, signal } = options;
+  const { id } = identity;
+  const offset = identity.birth?.offset ?? (await new BackupLog({ store, logId: id }).offset()) ?? 0;
+  const ahead = (await store.now()) - systemClock.now();
+  const storeNow = (): number => systemClock.now() + ahead;
+  const node = `${options.node} (${randomBytes(4).toString("hex")})`;
+  const target = {
+    store,
+    log,
+    of: { id, name: log.name, offset },
+    node,
+    codec: "none",
+    signal,
+    storeNow,
+  } as const;
+  const searched = { log: logWithBackup(log, [store]), stores: [store], kvFormat };
+  const verified = through === undefined ? undefined : await usableCheckpoint("newest", searched, identity);
+  const upTo = verified !== undefined && "position" in verified ? verified.checkpoint.txId : undefined;
+  const plan = await (through === undefined ? planLost(target) : planThrough(target, through, upTo));
+  const { segments } = plan;
+  if (!dryRun && segments.length > 0)
+    await (through === undefined ? pruneLost(target, plan) : pruneThrough(target, plan));
+  return { ...plan, inLog: (await log.bounds()).first + offset <= (segments[0]?.first ?? 1) };
+}
