@@ -37,12 +37,9 @@ export { allStores, closeStores, isOwnStore, restoreStores } from "./checkpoints
 export { checkpointSummary, listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
 export { indexSource } from "./checkpoints/index-source.ts";
 export { readBack, tryMarkDamaged, verifyCheckpoint } from "./checkpoints/verify-checkpoint.ts";
-export { askStatus, type Peer } from "./cluster/ask-cluster.ts";
-export { clusterFindings, clusterStatus } from "./cluster/cluster-findings.ts";
-export { type ClusterView, hasLog, isMember, viewOf } from "./cluster/cluster-view.ts";
-export { compareNodes, type Comparison, type OtherVersion, type Rebuilt } from "./cluster/compare-nodes.ts";
-export type { PastComparison } from "./cluster/compare-pasts.ts";
-export type { IndexAnswer } from "./cluster/peer-messages.ts";
+export { askEach, askStatus, type Peer } from "./cluster/ask-cluster.ts";
+export { clusterStatus } from "./cluster/cluster-findings.ts";
+export { askCluster, type ClusterView, isMember } from "./cluster/cluster-view.ts";
 export { dbDirLayout, IndexDirectory } from "./db-dir/index-directory.ts";
 export { type QuarantinedIndex, readQuarantine } from "./db-dir/quarantine.ts";
 export { findingText, NODE_FINDINGS } from "./findings/findings.ts";

@@ -1,19 +1,10 @@
 import { isCairnError } from "@cairn/kv";
-import {
-  type Peer,
-  type IndexAnswer,
-  clusterFindings,
-  findingText,
-  type ClusterView,
-  isMember,
-  type PastComparison,
-  type Comparison,
-  type OtherVersion,
-} from "@cairn/engine";
+import { clusterStatus, type ClusterView, findingText, isMember, type Peer } from "@cairn/engine";
 import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
+import type { Comparison, IndexAnswer, OtherVersion } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
 export interface ComparedView extends ClusterView {
@@ -43,7 +34,7 @@ export function formatCluster(view: ComparedView, now: number, output: TableOutp
     parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
   }
   const notes = [
-    ...clusterFindings(view, now).map(findingText),
+    ...clusterStatus(view, now).findings.map(findingText),
     ...(view.past === undefined ? [] : pastNotes(view.past)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];
@@ -138,7 +129,7 @@ function digestText({ answers, compared, rebuilt, checks }: Comparison, { instan
 }
 
 /** Returns a note on the comparison of the nodes' pasts; a difference is a finding. */
-function pastNotes({ txId, pasts, differ }: PastComparison): string[] {
+function pastNotes({ txId, pasts, differ }: NonNullable<ClusterView["past"]>): string[] {
   if (differ !== undefined) return [];
   return [`The same past at transaction ${formatCount(txId)} on ${formatNumberOf(pasts.size, "node")}.`];
 }

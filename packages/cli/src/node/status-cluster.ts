@@ -1,22 +1,18 @@
 import type { StatusVerdict } from "@cairn/client";
 import { CairnError, isCairnError } from "@cairn/kv";
 import {
-  askStatus,
-  type Peer,
-  compareNodes,
-  type Comparison,
-  type Rebuilt,
+  askCluster,
   clusterStatus,
-  hasLog,
   isMember,
-  viewOf,
-  rebuildIndex,
-  readLogIdentity,
-  type System,
+  type Peer,
   type PeerChannel,
+  readLogIdentity,
+  rebuildIndex,
+  type System,
   type TxLog,
 } from "@cairn/engine";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
+import { compareNodes, type Comparison, type Rebuilt } from "./compare-nodes.ts";
 import { formatCount, formatDuration, formatNumberOf } from "@cairn/text";
 import { stagingFolder } from "../places/staging-folder.ts";
 import { type ConfiguredLog, noLog } from "../places/configured-system.ts";
@@ -43,30 +39,20 @@ export async function viewCluster(
   timeoutMs: number,
   signal?: AbortSignal,
 ): Promise<ComparedView> {
-  const query = { timeoutMs, signal };
-  const identity = await readLogIdentity(log);
-  const peers = await askStatus(channel, query);
-  const { name } = log;
-  if (identity === undefined) {
-    if (peers.length === 0) throw await noLog(log, system);
-    const noIdentity = { name, id: null, lastTxId: null };
-    return { log: noIdentity, peers, silent: [], past: undefined, comparison: undefined };
-  }
-  const { id, bounds, birth } = identity;
-  // Only nodes know the offset of a log whose birth record was trimmed.
-  const reported = peers.find(({ status }) => status.log.id === id)?.status.log.lastTxId;
-  const about = { log: { name, id, lastTxId: reported ?? bounds.last + (birth?.offset ?? 0) } };
-  if (!peers.some(isMember(about))) {
+  const found = await askCluster(log, channel, { timeoutMs, signal });
+  if (found === undefined) {
+    if ((await readLogIdentity(log)) === undefined) throw await noLog(log, system);
     const within = formatDuration(timeoutMs);
     throw new CairnError(
       "NOT_READY",
-      `No node of the log "${name}" responded within ${within}.`,
+      `No node of the log "${log.name}" responded within ${within}.`,
       `Check that a node is running and that its NATS user may subscribe to the subject on which nodes respond: ${channel.address}.`,
     );
   }
-  const own = peers.filter(hasLog(about));
-  const view = { ...(await viewOf(channel, about.log, peers, query)), comparison: undefined };
-  if (!run.options.digest || own.length === 0) return view;
+  const view = { ...found, comparison: undefined };
+  const { id } = view.log;
+  const own = view.peers.filter(({ status }) => status.log.id === id);
+  if (!run.options.digest || id === null || own.length === 0) return view;
   const ended = new AbortController();
   const checking = run.lateProgress("comparing with the log", formatCount);
   const comparison = await compareNodes(channel, id, own, {

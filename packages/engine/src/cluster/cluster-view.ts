@@ -1,6 +1,8 @@
 import type { ClusterStatus } from "@cairn/client";
+import { readLogIdentity } from "../log/log-identity.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
-import { type AskOptions, askSilent, type Peer } from "./ask-cluster.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import { type AskOptions, askSilent, askStatus, type Peer } from "./ask-cluster.ts";
 import { comparePasts, type PastComparison } from "./compare-pasts.ts";
 import type { SilentNode } from "./peer-messages.ts";
 
@@ -17,7 +19,7 @@ export interface ClusterView {
 }
 
 /** Returns a predicate that is true for the nodes that have this log open. */
-export function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
+function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
   return ({ status }) => log.id !== null && status.log.id === log.id;
 }
 
@@ -39,6 +41,27 @@ export async function viewOf(
 ): Promise<ClusterView> {
   const silent = await askSilent(channel, peers, log.id, options);
   return { log, peers, silent, past: comparePasts(peers.filter(hasLog({ log }))) };
+}
+
+/** Asks the nodes that have a log open. Undefined if none of the log's cluster responds, or none for one without id. */
+export async function askCluster(
+  log: TxLog,
+  channel: PeerChannel,
+  options: AskOptions,
+): Promise<ClusterView | undefined> {
+  const { name } = log;
+  const identity = await readLogIdentity(log);
+  const peers = await askStatus(channel, options);
+  if (identity === undefined) {
+    const noIdentity = { name, id: null, lastTxId: null };
+    return peers.length === 0 ? undefined : { log: noIdentity, peers, silent: [], past: undefined };
+  }
+  const { id, bounds, birth } = identity;
+  // Only nodes know the offset of a log whose birth record was trimmed.
+  const reported = peers.find(({ status }) => status.log.id === id)?.status.log.lastTxId;
+  const known = { name, id, lastTxId: reported ?? bounds.last + (birth?.offset ?? 0) };
+  if (!peers.some(isMember({ log: known }))) return undefined;
+  return await viewOf(channel, known, peers, options);
 }
 
 interface SameId {

@@ -1,13 +1,18 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { PeerChannel } from "../log/peer-channel.ts";
-import { askEach, askStatus, type Peer } from "./ask-cluster.ts";
-import type { IndexAnswer } from "./peer-messages.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import type { RebuiltIndex } from "../replay/rebuild-index.ts";
+import {
+  askEach,
+  askStatus,
+  INDEX_VERSION,
+  type Peer,
+  type rebuildIndex,
+  type PeerChannel,
+} from "@cairn/engine";
+
+export type IndexAnswer = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
 
 /** The digest of a rebuild, and the sources of the rebuild. */
-export type Rebuilt = Pick<RebuiltIndex, "digest" | "basis">;
+export type Rebuilt = Pick<Awaited<ReturnType<typeof rebuildIndex>>, "digest" | "basis">;
 
 /** The result of comparing the nodes of one log. */
 export interface Comparison {
@@ -134,26 +139,26 @@ async function digestsAt(
 }
 
 /** The newest transaction that any of them has; the others wait until they have it. */
-export function commonTransaction(peers: readonly Peer[]): TxId {
+function commonTransaction(peers: readonly Peer[]): TxId {
   // A halted node may have transactions that the log has lost.
   const following = peers.filter(({ status }) => status.phase === "ready" || status.phase === "replaying");
   return Math.max(0, ...following.map(({ status }) => status.index.txId ?? 0));
 }
 
 /** `differs` means that the digests are not all equal, and `none` means that there are no digests. */
-export type DigestVerdict =
+type DigestVerdict =
   | { readonly kind: "same"; readonly digest: string; readonly nodes: number }
   | { readonly kind: "differs"; readonly digests: readonly string[] }
   | { readonly kind: "none" };
 
 /** Nodes with one index version. */
-export interface VersionGroup {
+interface VersionGroup {
   readonly version: number;
   readonly peers: readonly Peer[];
 }
 
 /** The group of version `own` comes first, the others by size. Digests are comparable only within a group. */
-export function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
+function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
   const groups = new Map<number, Peer[]>();
   for (const peer of peers) {
     const { version } = peer.status.index;
@@ -167,7 +172,7 @@ export function byIndexVersion(peers: readonly Peer[], own: number): VersionGrou
 }
 
 /** The number of nodes with a digest does not prove it right, so there is no majority vote. */
-export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
+function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
   const digests = [...new Set(given)].toSorted();
   const [digest] = digests;
@@ -176,6 +181,6 @@ export function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestV
 }
 
 /** Returns whether to ask for a later transaction, because a node's history no longer covers this one. */
-export function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
+function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }
