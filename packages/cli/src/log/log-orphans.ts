@@ -1,27 +1,19 @@
 import { hostname } from "node:os";
 import { CairnError, isCairnError, type KvProvider, wait } from "@cairn/kv";
 import {
-  type System,
-  type BackupBeyond,
   backupsBeyond,
-  type LogHistory,
-  logWithBackup,
-  restoreStores,
-  fileReader,
-  openIndex,
-  type OpenedIndex,
-  FIRST_TX_ID,
-  firstKept,
-  type LogIdentity,
-  type TxLog,
+  buildPlanned,
   dbDirLayout,
-  type QuarantinedIndex,
-  readQuarantine,
-  withRecorded,
-  commonWithLog,
-  orphanTransactions,
-  buildPast,
+  fileReader,
+  findOrphans,
+  type LogIdentity,
+  logWithBackup,
+  openIndex,
   planPast,
+  readQuarantine,
+  restoreStores,
+  type System,
+  type TxLog,
 } from "@cairn/engine";
 import type { TxId } from "@cairn/client";
 import { formatCount, formatNumberOf } from "@cairn/text";
@@ -99,7 +91,7 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
 
 /** Prints what backups hold beyond `opened`, from indexes built from them: only these show what took effect. */
 async function printFromBackups(
-  backups: readonly BackupBeyond[],
+  backups: Awaited<ReturnType<typeof backupsBeyond>>,
   opened: TxLog,
   system: System,
   printing: Printing,
@@ -111,8 +103,9 @@ async function printFromBackups(
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
   const building = { system: { ...system, nodeId: `cairn log orphans on ${hostname()}` }, dir, signal };
   for (const { logId, store, shared, listed, last } of backups) {
-    const plan = await planPast({ ...planning, logId, at: { txId: last } });
-    const { live } = await buildPast({ ...building, plan });
+    const plan = async (found: ReadonlyMap<string, CairnError>): ReturnType<typeof planPast> =>
+      await planPast({ ...planning, logId, at: { txId: last }, found });
+    const { live } = (await buildPlanned(plan, building, () => undefined)).past;
     const folder = `the backup of the log ${logId} in ${store.location}`;
     const held = { shared, comparedWith: identity.id };
     // The log's own backup says nothing about what it has in common with the log.
@@ -122,7 +115,7 @@ async function printFromBackups(
 }
 
 interface Printing {
-  readonly log: LogHistory;
+  readonly log: ReturnType<typeof logWithBackup>;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
   readonly run: CommandRun;
@@ -133,7 +126,7 @@ const IN_USE_MS = 5_000;
 const OPEN_AGAIN_MS = 50;
 
 /** A running node opens the index for a moment now and then, to see which of its transactions were loaded again. */
-async function openUnlocked(provider: KvProvider, live: string): Promise<OpenedIndex> {
+async function openUnlocked(provider: KvProvider, live: string): ReturnType<typeof openIndex> {
   const end = performance.now() + IN_USE_MS;
   for (;;) {
     try {
@@ -146,21 +139,24 @@ async function openUnlocked(provider: KvProvider, live: string): Promise<OpenedI
 }
 
 /** Prints the transactions that only `index` contains. Those up to `listed` have already been printed. */
-async function printOrphans(index: QuarantinedIndex, printing: Printing, listed = 0): Promise<void> {
+async function printOrphans(
+  index: Awaited<ReturnType<typeof readQuarantine>>[number],
+  printing: Printing,
+  listed = 0,
+): Promise<void> {
   const { log, identity, provider, run } = printing;
   const { kv, state } = await openUnlocked(provider, index.live);
   try {
     if (state === undefined) return;
-    const common = await commonWithLog(kv, state, log, identity);
-    const { txId: shared, isProven } = await withRecorded({ kv, state }, common, index.held, identity);
-    if (shared < FIRST_TX_ID) {
+    const found = await findOrphans({ kv, state }, index.held, log, identity, listed);
+    const { txId: shared, isProven, after, kept } = found;
+    if (!found.isContinued) {
       run.notice(
         `${index.folder} belongs to the log ${state.log.id}, which this log does not continue, so all its transactions are printed.`,
       );
     }
-    const after = Math.max(shared, listed);
     let printed = 0;
-    for await (const { txId, line, evicted, unmatched } of orphanTransactions(kv, state, shared, after)) {
+    for await (const { txId, line, evicted, unmatched } of found.transactions) {
       const of = `transaction ${formatCount(txId)}`;
       for (const key of evicted)
         run.notice(`${of}: omitted the document that it put to ${key}, which was evicted afterwards.`);
@@ -170,7 +166,6 @@ async function printOrphans(index: QuarantinedIndex, printing: Printing, listed 
       printed += 1;
       await run.line(line);
     }
-    const kept = firstKept(state);
     const range = rangeText({ first: after + 1, last: state.txId });
     const sentences = [
       ...(state.txId > shared

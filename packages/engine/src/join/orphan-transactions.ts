@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
 import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { IndexState } from "../index/rows/index-state.ts";
+import type { LogHistory } from "../backup/log-with-backup.ts";
+import type { HeldTransactions } from "../db-dir/quarantine.ts";
+import { FIRST_TX_ID, firstKept, type IndexState } from "../index/rows/index-state.ts";
 import {
   documentRowKey,
   ROW,
@@ -13,8 +15,40 @@ import {
 import { unsealed } from "../index/rows/row-checksum.ts";
 import { readOutcomes } from "../index/rows/outcome-rows.ts";
 import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
 import { isQueueOperation } from "../transactions/queue-operation.ts";
 import { qualifiedKey } from "@cairn/text";
+import type { FilledIndex, SharedTransactions } from "./common-history.ts";
+import { withRecorded } from "./held-transactions.ts";
+import { commonWithLog } from "./last-shared.ts";
+
+/** What an index holds that a log lost. */
+export interface Orphans extends SharedTransactions {
+  /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
+  readonly after: TxId;
+  /** False if the log does not continue the log of the index, and thus shares none of its transactions. */
+  readonly isContinued: boolean;
+  /** The first transaction whose outcome the index has kept; 0 if it has all outcomes. */
+  readonly kept: TxId;
+  readonly transactions: AsyncIterable<OrphanTransaction>;
+}
+
+/** Compares an index with a log. Transactions up to `listed` are not listed, nor are any that both share. */
+export async function findOrphans(
+  index: FilledIndex,
+  held: Partial<HeldTransactions>,
+  log: LogHistory,
+  identity: LogIdentity,
+  listed: TxId,
+): Promise<Orphans> {
+  const { kv, state } = index;
+  const common = await commonWithLog(kv, state, log, identity);
+  const shared = await withRecorded(index, common, held, identity);
+  const { txId } = shared;
+  const after = Math.max(txId, listed);
+  const transactions = orphanTransactions(kv, state, txId, after);
+  return { ...shared, after, isContinued: txId >= FIRST_TX_ID, kept: firstKept(state), transactions };
+}
 
 /** An orphan in the form that `cairn load` reads. */
 export interface OrphanTransaction {
