@@ -28,19 +28,18 @@ export { BackupReader } from "./backup/backup-reader.ts";
 export { backupsBeyond } from "./backup/beyond-log.ts";
 export { surveyBackup } from "./backup/backup-survey.ts";
 export { EarlierLogs } from "./backup/earlier-logs.ts";
-export { type LogHistory, logWithBackup } from "./backup/log-with-backup.ts";
+export { logWithBackup } from "./backup/log-with-backup.ts";
 export { listBackup, listBackups } from "./backup/segments/segment-name.ts";
 export { holesOf } from "./backup/write/verify-backup.ts";
-export { acceptManifest, judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";
+export { judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";
 export { listCandidates } from "./checkpoints/candidates.ts";
 export { allStores, closeStores, isOwnStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
-export { checkpointSummary, listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
-export { indexSource } from "./checkpoints/index-source.ts";
+export { listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
 export { readBack, tryMarkDamaged, verifyCheckpoint } from "./checkpoints/verify-checkpoint.ts";
 export { askEach, askStatus, type Peer } from "./cluster/ask-cluster.ts";
 export { clusterStatus } from "./cluster/cluster-findings.ts";
 export { askCluster, type ClusterView, isMember } from "./cluster/cluster-view.ts";
-export { dbDirLayout, IndexDirectory } from "./db-dir/index-directory.ts";
+export { dbDirLayout } from "./db-dir/index-directory.ts";
 export { readQuarantine } from "./db-dir/quarantine.ts";
 export { findingText, NODE_FINDINGS } from "./findings/findings.ts";
 export { TOO_LARGE } from "./index/apply/apply-transactions.ts";
@@ -110,7 +109,7 @@ export {
   planPast,
 } from "./replay/past-plan.ts";
 export { beyondReach } from "./replay/past-reach.ts";
-export { rebuildFromLog, requireBeginning } from "./replay/rebuild-from-log.ts";
+export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
 export {
   latestOf,

@@ -7,7 +7,7 @@ import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { flag } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { writeJson } from "../terminal/terminal.ts";
-import { rebuildCheckpoint } from "./checkpoint-rebuild.ts";
+import { rebuildConfigured } from "./checkpoint-rebuild.ts";
 
 /** The pause before a node that is saving a checkpoint is asked again. */
 const POLL_MS = 250;
@@ -25,7 +25,7 @@ export const addCheckpointCreate = command({
   },
   async act(run) {
     if (run.options.rebuild) {
-      const made = await rebuildCheckpoint(run);
+      const made = await rebuildConfigured(run);
       if ("skipped" in made) return await run.answer(made, `skipped: ${made.because}`);
       const { checkpoint, log, resumedAt } = made;
       const resumed = resumedAt === 0 ? "" : `, resumed after transaction ${formatCount(resumedAt)}`;

@@ -12,7 +12,7 @@ import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { LogState } from "../log/follow-log.ts";
 
-interface LogRebuildOptions {
+export interface LogRebuildOptions {
   readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly provider: KvProvider;
