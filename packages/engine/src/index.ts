@@ -22,18 +22,17 @@ export {
 } from "./api/system.ts";
 export { VERSION } from "./api/version.ts";
 export { verifyBackup } from "./backup/backup-beginning.ts";
-export { readLineages, replacedLogs } from "./backup/backup-lineage.ts";
 export { BackupLog } from "./backup/backup-log.ts";
 export { BackupReader } from "./backup/backup-reader.ts";
 export { backupsBeyond } from "./backup/beyond-log.ts";
 export { surveyBackup } from "./backup/backup-survey.ts";
 export { EarlierLogs } from "./backup/earlier-logs.ts";
 export { logWithBackup } from "./backup/log-with-backup.ts";
-export { listBackup, listBackups } from "./backup/segments/segment-name.ts";
+export { listBackups } from "./backup/segments/segment-name.ts";
 export { holesOf } from "./backup/write/verify-backup.ts";
 export { judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";
 export { listCandidates } from "./checkpoints/candidates.ts";
-export { allStores, closeStores, isOwnStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
+export { closeStores, isOwnStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
 export { listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
 export { readBack, tryMarkDamaged, verifyCheckpoint } from "./checkpoints/verify-checkpoint.ts";
 export { askEach, askStatus, type Peer } from "./cluster/ask-cluster.ts";
@@ -46,7 +45,7 @@ export { TOO_LARGE } from "./index/apply/apply-transactions.ts";
 export type { CommitResult } from "./index/apply/recent-outcomes.ts";
 export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
-export { type Difference, diffIndexes } from "./index/inspect/diff-indexes.ts";
+export { diffIndexes } from "./index/inspect/diff-indexes.ts";
 export { countBuckets, findState, listDocuments } from "./index/inspect/list-rows.ts";
 export { measureRows } from "./index/inspect/measure-rows.ts";
 export { fileReader, openIndex } from "./index/local-index.ts";
@@ -67,12 +66,13 @@ export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
 export { nanoseconds } from "./index/rows/row-keys.ts";
 export { rowName } from "./index/rows/row-names.ts";
+export { beginEmptyLog, continueLog } from "./join/begin-log.ts";
 export { findLostLog } from "./join/lost-log.ts";
-export { type AskedLog, type Beginning, lookBeforeBeginning, toBeginEmpty } from "./join/may-begin.ts";
+export { lookBeforeBeginning } from "./join/may-begin.ts";
 export { findOrphans } from "./join/orphan-transactions.ts";
 export { checkAnchor, SAVE_BEYOND_GAP, trimmedTooFar } from "./log/anchor.ts";
 export { openEmbeddedTxLog } from "./log/embedded/embedded-tx-log.ts";
-export { hasLogId, isUnused, type LogIdentity, readLogIdentity, usedLog } from "./log/log-identity.ts";
+export { isUnused, type LogIdentity, readLogIdentity, usedLog } from "./log/log-identity.ts";
 export type { PeerChannel, SendAnswer } from "./log/peer-channel.ts";
 export {
   type Appended,
@@ -96,18 +96,22 @@ export type {
   WorkFailed,
   WorkResults,
 } from "./observe/node-event.ts";
-export type { NodeMetrics } from "./node/node-metrics.ts";
-export { LIMITS } from "./policies/limits.ts";
-export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
-export type { OtherHistory } from "./replay/other-histories.ts";
-export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
+export type { FollowingMetrics, NodeMetrics, ScrapeSources, WatchMetrics } from "./node/node-metrics.ts";
+export type { AnsweredRequest } from "./observe/resource-use.ts";
 export {
-  checkpointAlone,
-  type PastOptions,
-  type PastPlan,
-  type PastPoint,
-  planPast,
-} from "./replay/past-plan.ts";
+  formatPolicyProblem,
+  MAX_FIELD_BYTES,
+  MAX_FIELDS,
+  MAX_KEEP,
+  MAX_SHARDS,
+  MIN_OUTCOMES,
+  POLICY_NAMES,
+  type PolicyProblem,
+  policyProblems,
+} from "./policies/policy-problems.ts";
+export { repeatedKeys } from "./policies/repeated-keys.ts";
+export { buildPlanned, placePast, requireEmpty } from "./replay/past-index.ts";
+export { checkpointAlone, type PastPlan, type PastPoint, planPast } from "./replay/past-plan.ts";
 export { beyondReach } from "./replay/past-reach.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
@@ -118,11 +122,16 @@ export {
   restoreIndex,
   type RestoreIndexOptions,
 } from "./replay/restored-index.ts";
-export type { ContinuedLog } from "./transactions/birth-record.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
-export { decodeMessage, encodeBirthRecord } from "./transactions/transaction-codec.ts";
-export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
-export { planTrim, trimLog } from "./upkeep/plan-trim.ts";
+export { MAX_AS_BYTES } from "./transactions/queue-operation.ts";
+export { decodeMessage } from "./transactions/transaction-codec.ts";
+export {
+  documentProblem,
+  MAX_ID_BYTES,
+  validTransaction,
+  ValidTransaction,
+} from "./transactions/validate-transaction.ts";
+export { trimLog } from "./upkeep/plan-trim.ts";
 export { pruneLogBackup } from "./upkeep/prune-log-backup.ts";
 export type {
   CutoffEvent,

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
 import { systemClock } from "@cairn/kv";
-import { BackupLog, listBackup, openEmbeddedTxLog, type LogMessage, type TxLog } from "@cairn/engine";
+import { BackupLog, openEmbeddedTxLog, type LogMessage, type TxLog } from "@cairn/engine";
+import { listBackup } from "@cairn/engine/src/backup/segments/segment-name";
 import type { BackupTarget } from "@cairn/engine/src/backup/write/write-segments";
 import {
   type BackupLook,

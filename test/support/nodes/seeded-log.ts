@@ -1,5 +1,6 @@
 import type { Json, TxOperation } from "@cairn/client";
-import { encodeBirthRecord, type LogMessage } from "@cairn/engine";
+import { type LogMessage } from "@cairn/engine";
+import { encodeBirthRecord } from "@cairn/engine/src/transactions/transaction-codec";
 import { encodeTransaction } from "@cairn/engine/src/transactions/transaction-codec";
 
 const KEYS = 150;

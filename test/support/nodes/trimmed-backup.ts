@@ -1,7 +1,8 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
-import { listBackup, readLogIdentity, type TxLog } from "@cairn/engine";
+import { readLogIdentity, type TxLog } from "@cairn/engine";
+import { listBackup } from "@cairn/engine/src/backup/segments/segment-name";
 import type { BackupTarget } from "@cairn/engine/src/backup/write/write-segments";
 import { writeSegments } from "@cairn/engine/src/backup/write/write-segments";
 import { sealedManifest } from "../stores/sealed-manifest.ts";

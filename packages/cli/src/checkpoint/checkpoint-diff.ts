@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Manifest } from "@cairn/checkpoint";
 import { type KvStore, levelProvider } from "@cairn/kv";
-import { diffIndexes, type Difference, openIndex } from "@cairn/engine";
+import { diffIndexes, openIndex } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
@@ -105,6 +105,8 @@ async function compare(run: DiffRun, before: Unpacked, after: Unpacked): Promise
   const sides = { before: sideOf(before), after: sideOf(after), byContent };
   await run.answer({ ...sides, ...summary }, `from ${from} to ${to}: ${amounts.join(", ")}`);
 }
+
+type Difference = ReturnType<typeof diffIndexes> extends AsyncGenerator<infer D> ? D : never;
 
 const SIGNS = { added: "+", changed: "~", removed: "-" } as const;
 

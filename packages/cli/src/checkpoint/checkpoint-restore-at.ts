@@ -3,12 +3,10 @@ import { dirname } from "node:path";
 import {
   type System,
   checkAnchor,
-  hasLogId,
+  readLogIdentity,
   type TxLog,
   buildPlanned,
-  type PastIndex,
   placePast,
-  type PastOptions,
   type PastPlan,
   type PastPoint,
   planPast,
@@ -84,7 +82,7 @@ export async function restoreAt(
 /** Runs `use` with a plan that leads to the point, if any. Opens the log only if its backup does not lead there. */
 async function withPlan(
   run: RestoreRun,
-  wanted: PastOptions,
+  wanted: Parameters<typeof planPast>[0],
   system: System | undefined,
   isBackupOnly: boolean,
   use: (plan: PastPlan, log?: TxLog) => Promise<boolean>,
@@ -113,7 +111,10 @@ async function withPlan(
 }
 
 /** If no plan leads to the point, returns undefined or, if `isLast` is set, throws the reason. */
-async function planned(wanted: PastOptions, isLast: boolean): Promise<PastPlan | undefined> {
+async function planned(
+  wanted: Parameters<typeof planPast>[0],
+  isLast: boolean,
+): Promise<PastPlan | undefined> {
   try {
     return await planPast(wanted);
   } catch (error) {
@@ -170,13 +171,13 @@ function noticeUnsure(run: RestoreRun, { exact, txId }: PastPlan, at: PastPoint)
 /** Does nothing if the configured log cannot be read or is a different log. */
 async function noticeLostHistory(
   run: RestoreRun,
-  { log: of, txId, sha256 }: PastIndex["state"],
+  { log: of, txId, sha256 }: Awaited<ReturnType<typeof buildPlanned>>["past"]["state"],
   opened: TxLog | undefined,
   system: System | undefined,
 ): Promise<void> {
   try {
     const log = opened ?? (system && (await openLogOf(run, system)));
-    if (log === undefined || !(await hasLogId(log, of.id))) return;
+    if (log === undefined || (await readLogIdentity(log))?.id !== of.id) return;
     const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
     if (problem?.code === "LOG_REGRESSED")
       run.notice(

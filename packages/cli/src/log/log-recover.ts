@@ -1,22 +1,14 @@
 import { hostname } from "node:os";
-import { isDeepStrictEqual } from "node:util";
-import { type CairnError, isCairnError } from "@cairn/kv";
+import type { CairnError } from "@cairn/kv";
 import {
-  isUnused,
-  readLogIdentity,
-  usedLog,
-  type System,
-  readLineages,
-  replacedLogs,
-  isOwnStore,
-  restoreStores,
-  tryMarkDamaged,
-  type ContinuedLog,
-  encodeBirthRecord,
   buildPlanned,
-  type OtherHistory,
   checkpointAlone,
+  continueLog,
+  isOwnStore,
   type PastPlan,
+  readLogIdentity,
+  type System,
+  tryMarkDamaged,
 } from "@cairn/engine";
 import { isoTime, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
@@ -125,20 +117,12 @@ async function begin(
   run: RecoverRun,
   { log, system, existing }: RecoveryPlace,
   { checkpoint, others }: PastPlan,
-  continues: ContinuedLog,
+  continues: Parameters<typeof continueLog>[3],
   beyond: number,
 ): Promise<void> {
-  if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
   const { txId } = continues.anchor;
-  const replaces = await replacedBy(system, continues.log);
-  const birth = { offset: txId, deliberate: true, continues, ...(replaces.length > 0 && { replaces }) };
-  await log.create((id) => encodeBirthRecord({ log: id, ...birth }));
-  const identity = await readLogIdentity(log);
   const { name, location = null } = log;
-  // Of several concurrent commands, one creates the log. The others succeed only if it continues from their point.
-  if (identity === undefined || !isDeepStrictEqual(identity.birth?.continues, continues))
-    throw usedLog(name, identity?.bounds.last ?? 0);
-  const { id } = identity;
+  const id = await continueLog(log, system, existing, continues);
   const at = location === null ? "" : ` at ${location}`;
   const after = `transaction ${formatCount(txId)} of ${continues.log}`;
   const next =
@@ -162,16 +146,6 @@ async function begin(
   );
 }
 
-/** If a store cannot be read, returns none, and the times at which the logs were begun decide. */
-async function replacedBy(system: System, continued: string): Promise<string[]> {
-  try {
-    return replacedLogs(await readLineages(restoreStores(system)), continued);
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    return [];
-  }
-}
-
 async function writePlan(
   run: RecoverRun,
   plan: PastPlan,
@@ -191,7 +165,7 @@ async function writePlan(
     run.notice(`without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}`);
 }
 
-function describeOthers(others: readonly OtherHistory[]): object[] {
+function describeOthers(others: PastPlan["others"]): object[] {
   return others.map(({ checkpoint, store, txId, time }) => ({
     checkpoint,
     store,
@@ -201,7 +175,7 @@ function describeOthers(others: readonly OtherHistory[]): object[] {
 }
 
 /** Returns lines about what the new log does not contain: later transactions, and other histories of the lost log. */
-function leftOut(beyond: number, others: readonly OtherHistory[]): string[] {
+function leftOut(beyond: number, others: PastPlan["others"]): string[] {
   const known =
     `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known but not in the new log; ` +
     "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain";

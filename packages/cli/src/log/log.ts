@@ -1,4 +1,4 @@
-import { restoreStores, planTrim, trimLog } from "@cairn/engine";
+import { restoreStores, trimLog } from "@cairn/engine";
 import { formatCount, formatTime } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
@@ -48,11 +48,12 @@ const addTrim = command({
   async act(run) {
     const { dryRun, keep } = run.options;
     const { log: opened, system } = await openLog(run);
-    const plan = await (dryRun ? planTrim : trimLog)({
+    const plan = await trimLog({
       log: opened,
       stores: restoreStores(system),
       kvFormat: system.kvProvider.format,
       keep: keep ?? system.trim?.keep,
+      dryRun,
     });
     const { log, first, last, upTo, checkpoint, backup } = plan;
     const range = `${formatCount(first)} to ${formatCount(upTo - 1)}`;

@@ -7,11 +7,9 @@ import {
   type LogIdentity,
   usedLog,
   findLostLog,
-  type PastOptions,
   type PastPlan,
   type PastPoint,
   planPast,
-  type OtherHistory,
   beyondReach,
   type TxLog,
 } from "@cairn/engine";
@@ -24,6 +22,8 @@ import { type ConfiguredLog, noStore } from "../places/configured-system.ts";
 export interface RecoveryPlace extends ConfiguredLog {
   readonly existing: LogIdentity | undefined;
 }
+
+type PlanOptions = Parameters<typeof planPast>[0];
 
 /** The time within which nodes must report that they have a log open, in ms. */
 const ASK_MS = 2_000;
@@ -59,7 +59,7 @@ const REPLACE_ON_PURPOSE =
  */
 export async function planRecovery(
   { log, system, existing }: RecoveryPlace,
-  asked: Partial<Pick<PastOptions, "at" | "logId">> & Pick<PastOptions, "found" | "signal">,
+  asked: Partial<Pick<PlanOptions, "at" | "logId">> & Pick<PlanOptions, "found" | "signal">,
 ): Promise<PastPlan> {
   const { at, signal } = asked;
   const stores = restoreStores(system);
@@ -96,7 +96,11 @@ export async function planRecovery(
   );
 }
 
-function contested(logId: string, { txId, checkpoint, history }: PastPlan, other: OtherHistory): CairnError {
+function contested(
+  logId: string,
+  { txId, checkpoint, history }: PastPlan,
+  other: PastPlan["others"][number],
+): CairnError {
   const end = history === undefined ? (checkpoint?.name ?? "") : "its log backup";
   const choice = history === undefined ? `--from ${end}` : `--at-tx ${txId}`;
   return new CairnError(

@@ -12,7 +12,7 @@ import {
 } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
 import { CairnError, systemErrorCode } from "@cairn/kv";
-import { type System, listCandidates, allStores } from "@cairn/engine";
+import { type System, listCandidates, restoreStores } from "@cairn/engine";
 import { fileUrlPath } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
@@ -83,7 +83,7 @@ export async function openCheckpoints(
     return await openPlace(run, place);
   // The store to which the node saves, else the first from which it restores. Neither node nor log is needed.
   const system = await openSystem(run);
-  const [store] = allStores(system);
+  const store = system.checkpointer?.store ?? restoreStores(system)[0];
   if (store === undefined) throw noStore();
   return { store, name: place, system };
 }

@@ -3,8 +3,6 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import {
   type System,
   closeStores,
-  type AskedLog,
-  type Beginning,
   lookBeforeBeginning,
   type LogIdentity,
   readLogIdentity,
@@ -60,9 +58,9 @@ export async function requireIdentity(log: TxLog, system: System): Promise<LogId
   return identity;
 }
 
-export async function noLog(log: AskedLog, system: System): Promise<CairnError> {
+export async function noLog(log: TxLog, system: System): Promise<CairnError> {
   const message = `There is no log "${log.name}" there`;
-  let found: Beginning;
+  let found: Awaited<ReturnType<typeof lookBeforeBeginning>>;
   try {
     found = await lookBeforeBeginning(log, system);
   } catch (error) {

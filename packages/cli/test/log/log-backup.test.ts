@@ -4,7 +4,7 @@ import path from "node:path";
 import { systemClock } from "@cairn/kv";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { lookAtBackup } from "@cairn/engine/src/backup/write/backup-look";
-import { listBackup } from "@cairn/engine";
+import { listBackup } from "@cairn/engine/src/backup/segments/segment-name";
 import { damageSegment, ofOtherVersion, runs, writeRuns } from "@cairn/test-support/nodes/trimmed-backup";
 import { put, type TrimScene } from "@cairn/test-support/nodes/trim-scene";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";

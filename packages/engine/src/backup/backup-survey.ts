@@ -11,6 +11,7 @@ import {
   listBackup,
   missingIn,
   newestOf,
+  type SegmentFile,
   type TxRange,
 } from "./segments/segment-name.ts";
 import { holesOf } from "./write/verify-backup.ts";
@@ -20,8 +21,7 @@ import { requireSameHistory } from "./write/write-segments.ts";
 interface BackupSurvey {
   readonly covered: readonly TxRange[];
   readonly holes: readonly TxRange[];
-  readonly segments: number;
-  readonly bytes: number;
+  readonly segments: readonly SegmentFile[];
   readonly newestAt: string | null;
   readonly foreign: readonly string[];
   /** The result of comparing the backup with its log; undefined without a log whose offset is known. */
@@ -48,8 +48,7 @@ export async function surveyBackup(
   return {
     covered,
     holes: holesOf(covered, begins),
-    segments: segments.length,
-    bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+    segments,
     newestAt: newest === undefined ? null : new Date(newest).toISOString(),
     foreign,
     compared: log && (await compareWithLog(log, store, logId, listing)),

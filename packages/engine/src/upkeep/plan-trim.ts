@@ -81,12 +81,12 @@ export async function planTrim(options: TrimOptions): Promise<TrimPlan> {
   return planFor(options, identity, usable.position, young, { checkpoint: usable.checkpoint });
 }
 
-/** Trims according to {@link planTrim}, and returns the plan. */
-export async function trimLog(options: TrimOptions): Promise<TrimPlan> {
+/** Trims according to {@link planTrim} (unless `dryRun`), and returns the plan. */
+export async function trimLog(options: TrimOptions & { readonly dryRun?: boolean }): Promise<TrimPlan> {
   const plan = await planTrim(options);
   // The node may have left this log while a store did not respond, and another log may have taken its place.
   options.signal?.throwIfAborted();
-  if (plan.upTo > plan.first) await options.log.trim?.(plan.upTo);
+  if (options.dryRun !== true && plan.upTo > plan.first) await options.log.trim?.(plan.upTo);
   return plan;
 }
 

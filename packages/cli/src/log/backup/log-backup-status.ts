@@ -61,14 +61,14 @@ function ofNode({ node, log, logBackup }: NodeStatus): BackupReport {
 
 async function ofStore({ store, logId, configured }: BackupPlace): Promise<BackupReport> {
   const { compared, holes, ...found } = await surveyBackup(store, logId, configured?.log);
-  const { covered, segments, bytes, newestAt, foreign } = found;
+  const { covered, segments, newestAt, foreign } = found;
   return {
     location: store.location,
     logId,
     covered,
     holes: holes.map((hole) => ({ ...hole, inLog: compared ? compared.first <= hole.first : null })),
-    segments,
-    bytes,
+    segments: segments.length,
+    bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
     newestAt,
     exposed: compared?.exposed ?? { transactions: null, since: null },
     foreign,

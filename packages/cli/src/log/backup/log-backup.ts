@@ -1,4 +1,4 @@
-import { listBackup } from "@cairn/engine";
+import { surveyBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatRelative } from "@cairn/text";
 import { command, commandGroup } from "../../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
@@ -15,7 +15,7 @@ const addList = command({
   options: { ...CONFIGURATION_OPTIONS, log: BACKUP_LOG },
   async act(run, place) {
     const { store, logId } = await openBackup(run, place, { withoutLog: true });
-    const { segments: listed } = await listBackup(store, logId);
+    const { segments: listed } = await surveyBackup(store, logId);
     const segments = listed.map(({ name, first, last, bytes, modifiedAt }) => {
       return { name, first, last, bytes, writtenAt: new Date(modifiedAt).toISOString() };
     });
