@@ -36,19 +36,19 @@ export interface OtherVersion extends VersionGroup {
   readonly verdict: DigestVerdict;
 }
 
-export interface CompareOptions {
+interface CompareOptions {
   readonly timeoutMs: number;
-  /** The maximum silence of a node that is working on a response. */
-  readonly silenceMs: number;
-  /** The time within which nodes must reach the transaction. */
-  readonly waitMs: number;
   /** If true, the nodes are compared with a rebuild even if they all agree. */
   readonly always: boolean;
   /** Builds an index from the log, up to the given transaction. */
   readonly rebuild: (txId: TxId) => Promise<Rebuilt>;
-  readonly onCheck?: (peer: Peer, done: number, total: number) => void;
+  readonly onCheck: (peer: Peer, done: number, total: number) => void;
 }
 
+/** Nodes report every second that they are working on a response, but the report of a busy node may be late. */
+const MIN_SILENCE_MS = 10_000;
+/** The time that nodes have to reach the transaction at which they are compared. */
+const CATCH_UP_MS = 30_000;
 /** If documents are evicted while nodes are queried, another attempt uses a later transaction. */
 const MAX_TRIES = 5;
 
@@ -73,17 +73,15 @@ export async function compareNodes(
   const found = { txId, answers, verdict, compared, others, checks };
   const needed = verdict.kind === "differs" || (options.always && verdict.kind === "same");
   if (!needed) return { ...found, rebuilt: undefined };
-  if (first.version !== INDEX_VERSION) {
-    return { ...found, rebuilt: otherVersion(first.version) };
-  }
+  if (first.version !== INDEX_VERSION) return { ...found, rebuilt: otherVersion(first.version) };
   const rebuilt = await tryRebuild(options, txId);
   if (isCairnError(rebuilt)) return { ...found, rebuilt };
   for (const peer of first.peers) {
     const digest = answers.get(peer.instance)?.digest?.digest;
     if (digest === undefined || digest === rebuilt.digest) continue;
     const onWork = (_instance: string, done: number, total: number): void =>
-      options.onCheck?.(peer, done, total);
-    const ask = { timeoutMs: options.silenceMs, onWork };
+      options.onCheck(peer, done, total);
+    const ask = { timeoutMs: silenceOf(options), onWork };
     const question = { ask: "check", log, txId, instance: peer.instance } as const;
     for (const [instance, answer] of await askEach(channel, [peer], question, ask))
       checks.set(instance, answer);
@@ -118,22 +116,22 @@ async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebu
   }
 }
 
+function silenceOf({ timeoutMs }: CompareOptions): number {
+  return Math.max(timeoutMs, MIN_SILENCE_MS);
+}
+
 async function digestsAt(
   channel: PeerChannel,
   log: string,
   peers: readonly Peer[],
-  { timeoutMs, silenceMs, waitMs }: CompareOptions,
+  options: CompareOptions,
 ): Promise<Pick<Comparison, "txId" | "answers">> {
   let txId = commonTransaction(peers);
   for (let tries = 1; ; tries += 1) {
-    const answers = await askEach(
-      channel,
-      peers,
-      { ask: "digest", log, txId, waitMs },
-      { timeoutMs: silenceMs },
-    );
+    const question = { ask: "digest", log, txId, waitMs: CATCH_UP_MS } as const;
+    const answers = await askEach(channel, peers, question, { timeoutMs: silenceOf(options) });
     if (!isOutdated(answers) || tries === MAX_TRIES) return { txId, answers };
-    const now = await askStatus(channel, { timeoutMs });
+    const now = await askStatus(channel, { timeoutMs: options.timeoutMs });
     txId = Math.max(txId, commonTransaction(now.filter(({ status }) => status.log.id === log)));
   }
 }

@@ -27,11 +27,6 @@ export interface OpenedCluster extends ConfiguredLog {
 /** If `rebuild` is set, the nodes are compared with a rebuild even if they all agree. */
 type ClusterRun = CommandRun<{ readonly digest: boolean; readonly rebuild: boolean }>;
 
-/** Nodes report every second that they are working on a response, but the report of a busy node may be late. */
-const MIN_SILENCE_MS = 10_000;
-/** The time that nodes have to reach the transaction at which they are compared. */
-const CATCH_UP_MS = 30_000;
-
 /** Queries the nodes that have this log open. Throws `NOT_READY` if none responds. */
 export async function viewCluster(
   run: ClusterRun,
@@ -57,8 +52,6 @@ export async function viewCluster(
   const checking = run.lateProgress("comparing with the log", formatCount);
   const comparison = await compareNodes(channel, id, own, {
     timeoutMs,
-    silenceMs: Math.max(timeoutMs, MIN_SILENCE_MS),
-    waitMs: CATCH_UP_MS,
     always: run.options.rebuild,
     rebuild: async (txId) => await rebuild(run, txId, log, system, ended),
     onCheck: ({ node }, done, total) => checking.update(done, total, `transactions, by ${node}`),

@@ -11,19 +11,16 @@ import {
   listBackup,
   missingIn,
   newestOf,
-  type SegmentFile,
   type TxRange,
 } from "./segments/segment-name.ts";
 import { holesOf } from "./write/verify-backup.ts";
 import { requireSameHistory } from "./write/write-segments.ts";
 
 /** What a listing shows of a backup. */
-interface BackupSurvey {
+interface BackupSurvey extends Pick<BackupListing, "segments" | "foreign"> {
   readonly covered: readonly TxRange[];
   readonly holes: readonly TxRange[];
-  readonly segments: readonly SegmentFile[];
   readonly newestAt: string | null;
-  readonly foreign: readonly string[];
   /** The result of comparing the backup with its log; undefined without a log whose offset is known. */
   readonly compared: ComparedLog | undefined;
 }

@@ -18,11 +18,6 @@ export interface ClusterView {
   readonly past: PastComparison | undefined;
 }
 
-/** Returns a predicate that is true for the nodes that have this log open. */
-function hasLog({ log }: Pick<ClusterView, "log">): (peer: Peer) => boolean {
-  return ({ status }) => log.id !== null && status.log.id === log.id;
-}
-
 /**
  * Returns a predicate for the nodes of this cluster: all but those that follow another log. One that has not joined, or
  * has failed, does not count as such, because it knows at most the log of its index.
@@ -40,7 +35,7 @@ export async function viewOf(
   options: AskOptions,
 ): Promise<ClusterView> {
   const silent = await askSilent(channel, peers, log.id, options);
-  return { log, peers, silent, past: comparePasts(peers.filter(hasLog({ log }))) };
+  return { log, peers, silent, past: comparePasts(peers.filter(({ status }) => status.log.id === log.id)) };
 }
 
 /** Asks the nodes that have a log open. Undefined if none of the log's cluster responds, or none for one without id. */

@@ -11,7 +11,7 @@ import type { PastPlan } from "./past-plan.ts";
 import { rebuildIndex, type RebuildOptions, restoreInto, type Restoring } from "./rebuild-index.ts";
 
 /** What {@link rebuildIndex} needs to build what a plan says. */
-export interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
+interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
 }
 
@@ -24,7 +24,7 @@ export interface PastIndex {
 }
 
 /** Verifies every digest and anchor. Throws the errors of checkpoints, segments, stores and logs. */
-export async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
+async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
   const { history, txId, checkpoint } = plan;
   if (history !== undefined)
     return await rebuildIndex({ ...options, log: history, txId, preferCheckpoint: true });

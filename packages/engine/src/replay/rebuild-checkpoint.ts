@@ -1,22 +1,34 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { listCheckpoints, takeCheckpoint } from "@cairn/checkpoint";
+import { type CheckpointStore, listCheckpoints, takeCheckpoint } from "@cairn/checkpoint";
 import type { CheckpointSummary, TxId } from "@cairn/client";
-import { diskError, systemClock } from "@cairn/kv";
+import { CairnError, diskError, type KvProvider, removeFolder, systemClock } from "@cairn/kv";
 import type { System } from "../api/system.ts";
-import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
+import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
+import { acceptManifest, judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { allStores } from "../checkpoints/checkpoint-stores.ts";
 import { checkpointSummary } from "../checkpoints/checkpoint-summary.ts";
 import { indexSource } from "../checkpoints/index-source.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
-import { fileReader } from "../index/local-index.ts";
-import { type LogRebuildOptions, rebuildFromLog, requireBeginning } from "./rebuild-from-log.ts";
+import { IndexStore } from "../index/index-store.ts";
+import { fileReader, tryOpenIndex } from "../index/local-index.ts";
+import { emptyState, INDEX_VERSION, type IndexState, logOffset } from "../index/rows/index-state.ts";
+import { checkAnchor } from "../log/anchor.ts";
+import type { LogState } from "../log/follow-log.ts";
+import { lastKnown, type LogIdentity } from "../log/log-identity.ts";
+import { beginningOf, foldLog } from "./fold-log.ts";
 
 /** What is rebuilt from, and where it is saved. */
-interface CheckpointRebuild extends Omit<LogRebuildOptions, "provider" | "directory"> {
+interface CheckpointRebuild {
+  readonly log: LogHistory;
+  readonly identity: LogIdentity;
   readonly system: System & { readonly checkpointer: NonNullable<System["checkpointer"]> };
   /** Who saves the checkpoint: the configured id of the node may be in use. */
   readonly node: string;
+  readonly signal: AbortSignal;
+  /** `total` is the last transaction that the log held when the rebuild began. */
+  readonly onProgress: (done: number, total: number) => void;
+  readonly onLogState: (state: LogState) => void;
   readonly onBuilt: () => void;
   /** Called once if another node is saving a checkpoint, which is awaited. */
   readonly onWaiting: (because: string) => void;
@@ -64,9 +76,11 @@ async function buildAndSave(
   const { log, system, node, signal } = rebuild;
   // The index is built on disk even if the node keeps its own in memory, because it may be larger than the memory.
   const provider = fileReader(system.kvProvider);
-  const { index, resumedAt } = await rebuildFromLog({ ...rebuild, provider, directory });
-  rebuild.onBuilt();
+  const index = await openPartial(rebuild, provider, directory);
   try {
+    const resumedAt = index.state.txId;
+    await applyLog(rebuild, index);
+    rebuild.onBuilt();
     const purge = async (): Promise<void> => {
       await index.purgeEvictions({ withinMs: Infinity, signal });
     };
@@ -103,4 +117,95 @@ async function findUpToDate({
     if (accepted === true) return one.name;
   }
   return undefined;
+}
+
+/** Applies everything that the log held when the rebuild began, and builds the indexed fields. */
+async function applyLog(rebuild: CheckpointRebuild, index: IndexStore): Promise<void> {
+  const { log, identity, signal, onProgress, onLogState } = rebuild;
+  const upTo = identity.bounds.last + logOffset(identity, index.state);
+  onProgress(index.state.txId, upTo);
+  const onApplied = (): void => onProgress(index.state.txId, upTo);
+  await foldLog({ index, log, identity, upTo, signal, onApplied, onLogState });
+  // Otherwise, each node that restores the index would have to build the fields before it is ready.
+  while (!signal.aborted && (await index.buildFields()));
+  signal.throwIfAborted();
+}
+
+/** Opens the index of an interrupted rebuild if it agrees with the log, otherwise an empty index in its place. */
+async function openPartial(
+  { log, identity }: CheckpointRebuild,
+  provider: KvProvider,
+  directory: IndexDirectory,
+): Promise<IndexStore> {
+  const empty = (await beginningOf(log, identity)) ?? emptyState(identity);
+  if (await directory.hasLive()) {
+    const found = await tryOpenIndex(provider, directory.layout.live);
+    if ("kv" in found) {
+      const { kv, state } = found;
+      if (state !== undefined && (await agrees(log, identity, state)))
+        return await IndexStore.open(kv, empty);
+      await kv.close();
+    }
+    // Only a rebuild used this index, so nothing is lost.
+    await removeFolder(directory.layout.live);
+  }
+  return await IndexStore.open(await provider.open(directory.layout.live), empty);
+}
+
+async function agrees(log: LogHistory, identity: LogIdentity, state: IndexState): Promise<boolean> {
+  const { txId, sha256 } = state;
+  if (state.log.id !== identity.id)
+    return (await wayToLog(log, identity, { logId: state.log.id, txId, sha256 })) !== undefined;
+  const anchor = lastKnown(identity, state);
+  return anchor !== undefined && (await checkAnchor(log, anchor)) === undefined;
+}
+
+/**
+ * Throws `LOG_TRIMMED` if an index cannot be built from the log alone, because the log's beginning was trimmed or is in
+ * a log that it continues. The error names the missing part and a checkpoint that contains it.
+ */
+async function requireBeginning(
+  log: LogHistory,
+  identity: LogIdentity,
+  stores: readonly CheckpointStore[],
+  provider: KvProvider,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await beginningOf(log, identity)) !== undefined) return;
+  const { id, name, birth, bounds } = identity;
+  const missing =
+    birth?.continues === undefined
+      ? `no longer holds the transactions before message ${bounds.first}`
+      : `continues the log ${birth.continues.log} after its transaction ${birth.continues.anchor.txId}`;
+  const holder = birth?.continues?.log ?? id;
+  throw new CairnError(
+    "LOG_TRIMMED",
+    `The log "${name}" ${missing}, so no index can be built from it alone.`,
+    await missingPartHint([id, holder], stores, provider, signal),
+  );
+}
+
+async function missingPartHint(
+  logIds: readonly string[],
+  stores: readonly CheckpointStore[],
+  { format }: KvProvider,
+  signal: AbortSignal,
+): Promise<string> {
+  let other: string | undefined;
+  for (const store of stores) {
+    for (const one of (await listCheckpoints(store, signal)).checkpoints) {
+      if (!logIds.includes(one.log.id)) continue;
+      const where = `${one.name} in ${store.location}`;
+      if (judgeFormat(one, format) === undefined) {
+        return `Nodes of this version join from ${where}, which holds the missing transactions up to ${one.txId}: no rebuild is needed.`;
+      }
+      other ??=
+        `${where} holds them up to transaction ${one.txId}, in an index of version ${one.format.index} that Cairn ${one.version} ` +
+        `wrote; this version of Cairn reads version ${INDEX_VERSION}. Run that version of Cairn, or restore the log.`;
+    }
+  }
+  return (
+    other ??
+    "The configured stores have no checkpoint of it either: add a store that has one to restore-from."
+  );
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import type { CheckpointStore } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { systemClock } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
@@ -12,21 +11,15 @@ import {
   pruneThrough,
 } from "../backup/write/prune-backup.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import type { TxLog } from "../log/tx-log.ts";
+import type { BackupTarget } from "../backup/write/write-segments.ts";
 import { usableCheckpoint } from "./trim-floor.ts";
 
-interface PruneOptions {
-  readonly store: CheckpointStore;
-  readonly log: TxLog;
+interface PruneOptions extends Pick<BackupTarget, "store" | "log" | "node" | "signal"> {
   readonly identity: LogIdentity;
   readonly kvFormat: string;
-  /** Who prunes, for the lease. */
-  readonly node: string;
   /** Remove the segments up to this transaction; if undefined, those with transactions that the log lost. */
   readonly through: TxId | undefined;
-  /** If true, nothing is removed. */
   readonly dryRun: boolean;
-  readonly signal: AbortSignal;
 }
 
 /**
