@@ -32,3 +32,5 @@ export {
 export { bucketPath, nextCursor, queuePath, revisionOf, splitKey } from "./request-parts.ts";
 export { LIST_FIRST } from "./watch-transactions.ts";
 export { timeoutSignal } from "./types/timing.ts";
+export { LIMITS, REMEMBERED_TRANSACTIONS } from "./types/limits.ts";
+export { ALL_RIGHTS, includesRight, type Right } from "./types/rights.ts";

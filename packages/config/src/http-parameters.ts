@@ -1,4 +1,5 @@
-import { ALL_RIGHTS, TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
+import { ALL_RIGHTS } from "@cairn/client/protocol";
+import { TOKEN_PATTERN, type TokenOptions } from "@cairn/engine";
 import { BUCKET_PATTERN, ownMember } from "@cairn/text";
 import { duration } from "./types/duration-type.ts";
 import { mapByName, mapOf } from "./types/map-type.ts";

@@ -1,3 +1,4 @@
+import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { hostname } from "node:os";
 import { OLDER_PARAMETERS, TOP_LEVEL_ALIASES, olderModule, olderTopLevelHint } from "./modules/aliases.ts";
 import { emptyMap, findEntry, placeOf } from "./source/config-tree.ts";
@@ -9,7 +10,7 @@ import { didYouMean, nearestName } from "@cairn/text";
 import { optional, withDefault } from "./types/parameter.ts";
 import { type Inconsistency, readParameters } from "./types/read-parameters.ts";
 import { type Parameters, type ParameterValues, type Reading, Value } from "./types/reading.ts";
-import { ALL_RIGHTS, type HttpOptions } from "@cairn/engine";
+import type { HttpOptions } from "@cairn/engine";
 import { httpParameters, LOOPBACK_ONLY } from "./http-parameters.ts";
 import { path, textLike } from "./types/value-types.ts";
 

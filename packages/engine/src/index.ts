@@ -12,15 +12,7 @@ export type {
   SubmittedTransaction,
 } from "./api/node-api.ts";
 export { ClusterStatusSchema, StatusSchema } from "./api/status-schema.ts";
-export {
-  ALL_RIGHTS,
-  type HttpOptions,
-  includesRight,
-  type System,
-  TOKEN_PATTERN,
-  type TokenOptions,
-} from "./api/system.ts";
-export { VERSION } from "./api/version.ts";
+export { type HttpOptions, type System, TOKEN_PATTERN, type TokenOptions } from "./api/system.ts";
 export { verifyBackup } from "./backup/backup-beginning.ts";
 export { BackupLog } from "./backup/backup-log.ts";
 export { BackupReader } from "./backup/backup-reader.ts";
@@ -64,7 +56,6 @@ export type { FieldQuery } from "./index/read/field-query.ts";
 export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
 export { WatchCompactedError } from "./index/read/watch-compacted.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
-export { nanoseconds } from "./index/rows/row-keys.ts";
 export { rowName } from "./index/rows/row-names.ts";
 export { findLostLog } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
@@ -95,20 +86,8 @@ export type {
   WorkFailed,
   WorkResults,
 } from "./observe/node-event.ts";
-export type { FollowingMetrics, NodeMetrics, ScrapeSources, WatchMetrics } from "./node/node-metrics.ts";
-export type { AnsweredRequest } from "./observe/resource-use.ts";
-export {
-  formatPolicyProblem,
-  MAX_FIELD_BYTES,
-  MAX_FIELDS,
-  MAX_KEEP,
-  MAX_SHARDS,
-  MIN_OUTCOMES,
-  POLICY_NAMES,
-  type PolicyProblem,
-  policyProblems,
-} from "./policies/policy-problems.ts";
-export { repeatedKeys } from "./policies/repeated-keys.ts";
+export type { NodeMetrics } from "./node/node-metrics.ts";
+export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, placePast, requireEmpty } from "./replay/past-index.ts";
 export { checkpointAlone, type PastPlan, type PastPoint, planPast } from "./replay/past-plan.ts";
 export { beyondReach } from "./replay/past-reach.ts";
@@ -122,14 +101,8 @@ export {
   type RestoreIndexOptions,
 } from "./replay/restored-index.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
-export { MAX_AS_BYTES } from "./transactions/queue-operation.ts";
 export { decodeMessage } from "./transactions/transaction-codec.ts";
-export {
-  documentProblem,
-  MAX_ID_BYTES,
-  validTransaction,
-  ValidTransaction,
-} from "./transactions/validate-transaction.ts";
+export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";
 export { trimLog } from "./upkeep/plan-trim.ts";
 export { pruneLogBackup } from "./upkeep/prune-log-backup.ts";
 export type {

@@ -1,8 +1,9 @@
+import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
 import { startHttpServer } from "@cairn/http";
 import type { HttpServer } from "@cairn/http/src/server";
-import { ALL_RIGHTS, type HttpOptions } from "@cairn/engine";
+import type { HttpOptions } from "@cairn/engine";
 import type { AnsweredRequest } from "@cairn/engine/src/observe/resource-use";
 import { MemoryNode } from "./memory-node.ts";
 

@@ -1,4 +1,4 @@
-import { LIMITS } from "@cairn/engine";
+import { LIMITS } from "@cairn/client/protocol";
 
 /** The size of a page in bytes that is aimed at. Larger pages would not be faster. */
 const PAGE_BYTES = 4 * 1024 * 1024;

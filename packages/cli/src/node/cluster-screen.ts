@@ -4,7 +4,7 @@ import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
-import type { Comparison, IndexAnswer, OtherVersion } from "./compare-nodes.ts";
+import type { Comparison, AnsweredIndex, OtherVersion } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
 export interface ComparedView extends ClusterView {
@@ -173,7 +173,7 @@ function otherVersionNote(
   return `Index version ${version}, not compared with version ${ownVersion}: ${names}.${alone}`.trimEnd();
 }
 
-function checkNote(node: string, { check, error }: IndexAnswer): string {
+function checkNote(node: string, { check, error }: AnsweredIndex): string {
   if (check === undefined) {
     return `${node} differs from the rebuild and could not check itself. ${error?.code ?? ""}: ${error?.message ?? ""}`;
   }

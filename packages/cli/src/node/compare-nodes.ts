@@ -9,7 +9,7 @@ import {
   type PeerChannel,
 } from "@cairn/engine";
 
-export type IndexAnswer = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
+export type AnsweredIndex = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
 
 /** The digest of a rebuild, and the sources of the rebuild. */
 export type Rebuilt = Pick<Awaited<ReturnType<typeof rebuildIndex>>, "digest" | "basis">;
@@ -18,7 +18,7 @@ export type Rebuilt = Pick<Awaited<ReturnType<typeof rebuildIndex>>, "digest" | 
 export interface Comparison {
   readonly txId: TxId;
   /** The responses, by instance. */
-  readonly answers: ReadonlyMap<string, IndexAnswer>;
+  readonly answers: ReadonlyMap<string, AnsweredIndex>;
   /** The verdict on the nodes with this process's index version, or else with the most common version. */
   readonly verdict: DigestVerdict;
   /** The instances that the verdict concerns. A rebuild is compared with these. */
@@ -28,7 +28,7 @@ export interface Comparison {
   /** The rebuild. It is present if nodes differ or a rebuild was requested, and is an error if the rebuild failed. */
   readonly rebuilt: Rebuilt | CairnError | undefined;
   /** The results of the self-checks of nodes that differ from the rebuild, by instance. */
-  readonly checks: ReadonlyMap<string, IndexAnswer>;
+  readonly checks: ReadonlyMap<string, AnsweredIndex>;
 }
 
 /** The nodes with one other index version, and how they compare among themselves. */
@@ -69,7 +69,7 @@ export async function compareNodes(
   const verdict = judged(first);
   const others = rest.map((group) => ({ ...group, verdict: judged(group) }));
   const compared = new Set(first.peers.map(({ instance }) => instance));
-  const checks = new Map<string, IndexAnswer>();
+  const checks = new Map<string, AnsweredIndex>();
   const found = { txId, answers, verdict, compared, others, checks };
   const needed = verdict.kind === "differs" || (options.always && verdict.kind === "same");
   if (!needed) return { ...found, rebuilt: undefined };
@@ -91,8 +91,8 @@ export async function compareNodes(
 
 function answersOf(
   { peers }: VersionGroup,
-  answers: ReadonlyMap<string, IndexAnswer>,
-): Map<string, IndexAnswer> {
+  answers: ReadonlyMap<string, AnsweredIndex>,
+): Map<string, AnsweredIndex> {
   const instances = new Set(peers.map(({ instance }) => instance));
   return new Map([...answers].filter(([instance]) => instances.has(instance)));
 }
@@ -170,7 +170,7 @@ function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
 }
 
 /** The number of nodes with a digest does not prove it right, so there is no majority vote. */
-function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict {
+function judgeDigests(answers: ReadonlyMap<string, AnsweredIndex>): DigestVerdict {
   const given = [...answers.values()].flatMap(({ digest }) => (digest === undefined ? [] : [digest.digest]));
   const digests = [...new Set(given)].toSorted();
   const [digest] = digests;
@@ -179,6 +179,6 @@ function judgeDigests(answers: ReadonlyMap<string, IndexAnswer>): DigestVerdict 
 }
 
 /** Returns whether to ask for a later transaction, because a node's history no longer covers this one. */
-function isOutdated(answers: ReadonlyMap<string, IndexAnswer>): boolean {
+function isOutdated(answers: ReadonlyMap<string, AnsweredIndex>): boolean {
   return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
-import type { NodeRequest } from "@cairn/client/protocol";
-import { ALL_RIGHTS, type HttpOptions, includesRight } from "@cairn/engine";
+import { type NodeRequest, ALL_RIGHTS, includesRight } from "@cairn/client/protocol";
+import type { HttpOptions } from "@cairn/engine";
 import { NodeClient } from "../requests/node-client.ts";
 import { clientTls } from "./client-tls.ts";
 import { UsageError } from "../terminal/report-error.ts";

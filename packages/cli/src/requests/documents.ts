@@ -1,6 +1,5 @@
-import { bucketPath, nextCursor, type NodeRequest } from "@cairn/client/protocol";
+import { bucketPath, nextCursor, type NodeRequest, LIMITS } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
-import { LIMITS } from "@cairn/engine";
 import { bucketProblem, RESERVED_BUCKETS } from "@cairn/text";
 import type { NodeClient } from "./node-client.ts";
 

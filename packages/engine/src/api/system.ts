@@ -1,6 +1,7 @@
 import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import type { Policies } from "@cairn/client";
+import type { Right } from "@cairn/client/protocol";
 import type { LogBackupOptions } from "../backup/write/log-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -8,17 +9,6 @@ import type { TxLog } from "../log/tx-log.ts";
 export interface OnLogMismatch {
   readonly regressed: "rebuild" | "halt";
   readonly different: "rebuild" | "halt";
-}
-
-/** A right of a token. Every route requires exactly one (http/openapi/route.ts). */
-export type Right = "read" | "write" | "observe" | "operate";
-
-/** All rights, as `auth-token` has them. */
-export const ALL_RIGHTS: readonly Right[] = ["read", "write", "observe", "operate"];
-
-/** Returns whether a token with the configured `rights` has `right`: operating includes observing. */
-export function includesRight(rights: readonly Right[], right: Right): boolean {
-  return rights.includes(right) || (right === "observe" && rights.includes("operate"));
 }
 
 /** The values that a token may have. Other characters cannot be sent in the header Authorization. */

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { CairnError, isCairnError, coalesced, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { LIMITS } from "../policies/limits.ts";
+import { LIMITS } from "@cairn/client/protocol";
 import type { NodeApi, SubmittedTransaction } from "../api/node-api.ts";
 import { type IndexState, logOffset } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";

@@ -5,7 +5,7 @@ import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-store
 import { answerOf } from "./node-status.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
 import { type IndexState, statePosition } from "../index/rows/index-state.ts";
-import { LIMITS } from "../policies/limits.ts";
+import { LIMITS } from "@cairn/client/protocol";
 import type { EvictionPlaces, EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
 import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { CairnError, Deadline, TimeSlice } from "@cairn/kv";
 import type { QueuePolicy, TxId } from "@cairn/client";
-import { LIMITS } from "../policies/limits.ts";
+import { LIMITS } from "@cairn/client/protocol";
 import type { NodeApi, ReadOptions, SubmittedTransaction } from "../api/node-api.ts";
 import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";

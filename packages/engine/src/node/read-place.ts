@@ -1,6 +1,6 @@
 import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { LIMITS } from "../policies/limits.ts";
+import { LIMITS } from "@cairn/client/protocol";
 import type { ReadOptions } from "../api/node-api.ts";
 import type { AsOf } from "../index/read/documents.ts";
 import { isoTime } from "@cairn/text";

@@ -8,7 +8,7 @@ import {
   ownMember,
 } from "@cairn/text";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
-import { LIMITS } from "./limits.ts";
+import { LIMITS } from "@cairn/client/protocol";
 
 export interface PolicyProblem {
   readonly path: readonly string[];

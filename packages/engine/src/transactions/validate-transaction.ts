@@ -11,7 +11,7 @@ import {
   type QueueWrite,
   queueWrite,
 } from "./queue-operation.ts";
-import { LIMITS } from "../policies/limits.ts";
+import { LIMITS } from "@cairn/client/protocol";
 
 /** A transaction that {@link validTransaction} has checked. */
 export class ValidTransaction implements Transaction {

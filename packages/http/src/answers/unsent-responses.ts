@@ -1,6 +1,6 @@
+import { LIMITS } from "@cairn/client/protocol";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { CairnError } from "@cairn/kv";
-import { LIMITS } from "@cairn/engine";
 import { badRequest } from "./request-error.ts";
 
 /** The total size of the responses that are being built or have not been received (bytes). */

@@ -1,7 +1,7 @@
+import type { Right } from "@cairn/client/protocol";
 import type { ErrorCode } from "@cairn/kv";
 import type { HttpAnswer } from "../answers/answer.ts";
 import type { Call, Concern } from "../permits/call.ts";
-import type { Right } from "../permits/permit.ts";
 import type { Query } from "../requests/address.ts";
 import type { QueryParameters } from "../requests/parameters.ts";
 import { TAGS_PATTERN } from "../requests/preconditions.ts";

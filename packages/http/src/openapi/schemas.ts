@@ -1,6 +1,7 @@
+import { LIMITS } from "@cairn/client/protocol";
 import { ERROR_CODES } from "@cairn/kv";
 import { z } from "zod";
-import { LIMITS, ClusterStatusSchema, StatusSchema, EVENT_FIELDS } from "@cairn/engine";
+import { ClusterStatusSchema, StatusSchema, EVENT_FIELDS } from "@cairn/engine";
 import { MAX_NAME } from "@cairn/text";
 import { ISO_DURATION_PATTERN } from "../requests/parameters.ts";
 import {

@@ -1,7 +1,6 @@
+import { ALL_RIGHTS, includesRight, type Right } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
-import { ALL_RIGHTS, includesRight, type TokenOptions } from "@cairn/engine";
-
-export type Right = TokenOptions["rights"][number];
+import type { TokenOptions } from "@cairn/engine";
 
 /** What the sender of a request may do, as its token determines it. */
 export class Permit {

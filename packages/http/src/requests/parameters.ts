@@ -1,5 +1,6 @@
+import { LIMITS } from "@cairn/client/protocol";
 import { Duration } from "luxon";
-import { LIMITS, type FieldQuery } from "@cairn/engine";
+import type { FieldQuery } from "@cairn/engine";
 import {
   BUCKET_PATTERN,
   MAX_BUCKET,

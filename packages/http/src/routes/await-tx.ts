@@ -1,5 +1,6 @@
+import { LIMITS } from "@cairn/client/protocol";
 import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
-import { LIMITS, type SubmittedTransaction, type CommitResult } from "@cairn/engine";
+import type { SubmittedTransaction, CommitResult } from "@cairn/engine";
 import type { RouteApi } from "../permits/call.ts";
 import { RequestError } from "../answers/request-error.ts";
 

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { Json, TxOperation, TxOutcome } from "@cairn/client";
-import { reasonWords } from "@cairn/client/protocol";
-import { LIMITS, type StoredDocument, validTransaction } from "@cairn/engine";
+import { reasonWords, LIMITS } from "@cairn/client/protocol";
+import { type StoredDocument, validTransaction } from "@cairn/engine";
 import { bucketProblem } from "@cairn/text";
 import { jsonAnswer, jsonLine } from "../answers/answer.ts";
 import { page } from "../answers/document-page.ts";

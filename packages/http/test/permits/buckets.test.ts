@@ -1,6 +1,5 @@
+import { ALL_RIGHTS, type Right } from "@cairn/client/protocol";
 import { describe, expect, it } from "vitest";
-import { ALL_RIGHTS } from "@cairn/engine";
-import type { Right } from "../../src/permits/permit.ts";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 
 const RIGHTS: readonly Right[] = ["read", "write"];

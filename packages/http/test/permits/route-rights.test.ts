@@ -1,5 +1,5 @@
+import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { describe, expect, it } from "vitest";
-import { ALL_RIGHTS } from "@cairn/engine";
 import { pageRoutes } from "../../src/page.ts";
 import { ROUTES } from "../../src/routes/routes.ts";
 import { serve } from "@cairn/test-support/nodes/served-node";

@@ -1,5 +1,5 @@
+import type { Right } from "@cairn/client/protocol";
 import { afterEach, expect, it, vi } from "vitest";
-import type { Right } from "../../src/permits/permit.ts";
 import { Permit } from "../../src/permits/permit.ts";
 import { Tickets } from "../../src/permits/tickets.ts";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";

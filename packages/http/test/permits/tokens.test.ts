@@ -1,10 +1,11 @@
 import crypto from "node:crypto";
+import { ALL_RIGHTS } from "@cairn/client/protocol";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
-import { ALL_RIGHTS, type TokenOptions } from "@cairn/engine";
+import type { TokenOptions } from "@cairn/engine";
 import { Tokens } from "../../src/permits/tokens.ts";
 import { serve } from "@cairn/test-support/nodes/served-node";
 import { quickLooks } from "./quick-looks.ts";

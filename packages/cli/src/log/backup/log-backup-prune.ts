@@ -45,7 +45,12 @@ export const addLogBackupPrune = command({
     const { log, identity, system } = configured;
     const signal = run.interruptible("segments may have been removed");
     const { segments, txId, inLog } = await pruneLogBackup({
-      ...{ store, log, identity, through, dryRun, signal },
+      store,
+      log,
+      identity,
+      through,
+      dryRun,
+      signal,
       kvFormat: system.kvProvider.format,
       node: `cairn log backup prune on ${hostname()}`,
     });

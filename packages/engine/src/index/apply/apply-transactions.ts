@@ -21,7 +21,7 @@ import type { AppliedTransaction } from "./recent-outcomes.ts";
 import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueDocument, versionValueRevision } from "../rows/version-values.ts";
-import { REMEMBERED_TRANSACTIONS } from "../../policies/limits.ts";
+import { REMEMBERED_TRANSACTIONS } from "@cairn/client/protocol";
 import { type Submission, Submissions } from "./submissions.ts";
 
 /** Messages that are damaged, or that no node wrote for this log. They keep their ids but change nothing. */

@@ -1,7 +1,7 @@
 import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexedMessage } from "./batches.ts";
-import { REMEMBERED_TRANSACTIONS } from "../../policies/limits.ts";
+import { REMEMBERED_TRANSACTIONS } from "@cairn/client/protocol";
 import { allRows, MAX_SINGLE_READS, readRows } from "../rows/row-cursor.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";
 import { ROW, rowTxId, txRowKey, submissionRowKey } from "../rows/row-keys.ts";
