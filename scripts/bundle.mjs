@@ -23,11 +23,15 @@ async function entriesOf(name) {
 }
 
 /**
- * Libraries that are part of a package instead of its dependencies, with the names that are used. Each has a dependency
- * that asks for a newer Node than Cairn does, but only for a feature that Cairn does not use: the command of pino-pretty.
+ * Libraries that are part of a package instead of its dependencies, with the names that are used. A dependency of
+ * pino-pretty asks for a newer Node than Cairn does, but only for its command; of tar and its five dependencies, only the
+ * codec of headers is used.
  */
-const INLINED = { cli: { "pino-pretty": ["PinoPretty"] } };
+const INLINED = { cli: { "pino-pretty": ["PinoPretty"] }, checkpoint: { "tar/header": ["Header"] } };
 const LICENSES = "licenses.txt";
+
+/** Libraries are in the same folder as the modules that import them. */
+const fileOf = (library) => `${library.replace("/", "-")}.js`;
 
 /** Threads' modules are in the same folder as all others, whichever room their source is in. */
 const nameOf = (entry) => (entry.endsWith("-worker") ? basename(entry) : entry);
@@ -53,9 +57,11 @@ async function bundle(name, clean) {
   const { output } = await build.generate({
     dir: at("dist/bundle"),
     sourcemap: true,
+    // They are in the package.
+    sourcemapExcludeSources: true,
     // The other files are in the same folder as the threads' modules.
     chunkFileNames: "[name]-[hash].js",
-    paths: Object.fromEntries(inlined.map(([library]) => [library, `./${library}.js`])),
+    paths: Object.fromEntries(inlined.map(([library]) => [library, `./${fileOf(library)}`])),
   });
   await build.close();
   // Entries are written last, so that everything they import exists by then.
@@ -94,7 +100,7 @@ async function inline(cwd, library, exports) {
   const { output } = await build.generate({ codeSplitting: false, minify: false });
   await build.close();
   const [{ code, moduleIds }] = output;
-  return { file: `${library}.js`, code, licenses: await licensesOf(moduleIds) };
+  return { file: fileOf(library), code, licenses: await licensesOf(moduleIds) };
 }
 
 /**
