@@ -1,7 +1,8 @@
 // Releases the packages: node scripts/release.mjs [--changelog | --dry-run]. Packs them into dist/release, checks them, and
-// installs them from a registry on this machine with npm, pnpm and yarn, on the oldest Node on which they run. Without
-// --dry-run, it then publishes them; this requires a clean tree at the tag of the version. With --changelog, it only joins
-// the changes in changelog/unreleased into CHANGELOG.md, which precedes that tag.
+// installs them with npm, pnpm and yarn, from a registry on this machine and from their files, on the oldest Node on which
+// they run. With --dry-run, it then prints what pnpm and yarn need to install the files. Otherwise it publishes them; this
+// requires a clean tree at the tag of the version. With --changelog, it only joins the changes in changelog/unreleased
+// into CHANGELOG.md, which precedes that tag.
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -175,6 +176,42 @@ async function checkInstall(manager, registry, manifests, env) {
   }
 }
 
+/**
+ * Returns what a project contains to install the files of dist/release. npm needs nothing if it is given all of them, but
+ * pnpm and yarn look for the dependencies of a file in the registry.
+ */
+function projectOf(manager, files) {
+  const project = { name: "empty", private: true, type: "module" };
+  const places = Object.fromEntries([...files].map(([name, file]) => [name, `file:${file}`]));
+  const lines = Object.entries(places).map(
+    (entry) => `  ${entry.map((word) => JSON.stringify(word)).join(": ")}\n`,
+  );
+  return {
+    "package.json": JSON.stringify(
+      manager === "yarn" ? { ...project, resolutions: places } : project,
+      null,
+      2,
+    ),
+    ...(manager === "pnpm" && { "pnpm-workspace.yaml": `overrides:\n${lines.join("")}` }),
+  };
+}
+
+/** Installs the files of dist/release into an empty folder without a registry that has them, and starts the command. */
+async function checkFiles(manager, files, env) {
+  const { add, exec } = MANAGERS[manager];
+  const cwd = mkdtempSync(join(tmpdir(), `cairn-${manager}-`));
+  try {
+    for (const [name, text] of Object.entries(projectOf(manager, files)))
+      writeFileSync(join(cwd, name), text);
+    await output([...add, ...files.values()], { cwd, env });
+    await importEach(["@cairn/node", "@cairn/log-nats", "@cairn/checkpoint-s3"], { cwd, env });
+    const version = await output([...exec, "cairn", "version"], { cwd, env });
+    console.log(`${manager}: cairn ${version} from files`);
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}
+
 async function importEach(entries, options) {
   const program = entries.map((entry) => `await import(${JSON.stringify(entry)});`).join("\n");
   await output(["node", "--input-type=module", "--eval", program], options);
@@ -206,16 +243,28 @@ const manifests = new Map(
     }),
   ),
 );
+const files = new Map(
+  [...manifests].map(([name, manifest]) => [manifest.name, join(FOLDER, `cairn-${name}-${version}.tgz`)]),
+);
 const server = await serveTarballs(tarballs, manifests);
 try {
   const registry = `http://127.0.0.1:${server.address().port}/`;
-  for (const manager of Object.keys(MANAGERS)) await checkInstall(manager, registry, manifests, env);
+  for (const manager of Object.keys(MANAGERS)) {
+    await checkInstall(manager, registry, manifests, env);
+    await checkFiles(manager, files, env);
+  }
 } finally {
   server.close();
   server.closeAllConnections();
 }
 if (dryRun) {
   console.log(`${version} can be released: ${readdirSync(FOLDER).length} packages in dist/release`);
+  console.log(`
+npm installs these files if it is given all of them: npm install ${join(FOLDER, "*.tgz")}
+With pnpm, add this to pnpm-workspace.yaml, and then the packages by their names: pnpm add @cairn/node
+${projectOf("pnpm", files)["pnpm-workspace.yaml"]}
+With yarn, add the resolutions to package.json, and then the packages by their files: yarn add ${files.get("@cairn/node")}
+${projectOf("yarn", files)["package.json"]}`);
 } else {
   // A tag that no branch contains yet is also published.
   for (const name of PACKAGES)
