@@ -1,5 +1,7 @@
+import { realpathSync } from "node:fs";
 import { dirname } from "node:path";
 import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
+import { VERSION } from "@cairn/text";
 import { importPackage } from "./user-module.ts";
 
 /** A package of Cairn that is installed only if a configuration needs it. */
@@ -25,8 +27,7 @@ export function optionalPackage<Exports extends object>(
         const isMissing = systemErrorCode(error) === "ERR_MODULE_NOT_FOUND";
         if (!isMissing || !errorMessage(error).includes(`'${name}'`)) throw error;
       }
-      const program = process.argv[1];
-      for (const place of program === undefined ? [folder] : [folder, dirname(program)]) {
+      for (const place of [folder, ...programFolder()]) {
         try {
           return (await importPackage(name, place)) as Exports;
         } catch (error) {
@@ -36,8 +37,18 @@ export function optionalPackage<Exports extends object>(
       throw new CairnError(
         "CONFIG_INVALID",
         `The package ${name} is not installed.`,
-        `Install it with the program that starts the node: npm install ${name}`,
+        `Install it in the project that starts the node: npm install ${name}@${VERSION} (or pnpm add, or yarn add).`,
       );
     },
   };
+}
+
+/** Like Node, follows the link through which a command is started. Code that is not in a file has no folder. */
+function programFolder(): readonly string[] {
+  try {
+    return process.argv[1] === undefined ? [] : [dirname(realpathSync(process.argv[1]))];
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw error;
+    return [];
+  }
 }

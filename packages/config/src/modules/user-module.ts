@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import vm from "node:vm";
 import { CairnError, errorMessage, isCairnError, systemErrorCode } from "@cairn/kv";
@@ -110,7 +110,7 @@ function fileOf(target: string, folder: string): string | undefined {
 
 /** Throws `CONFIG_MODULE` if the package is not installed in `folder` or above it. */
 export async function importPackage(name: string, folder: string): Promise<Record<string, unknown>> {
-  const anchor = join(folder, "cairn.json");
+  const anchor = resolve(folder, "cairn.json");
   let file: string | undefined;
   try {
     file = createRequire(anchor).resolve(name);
