@@ -57,7 +57,9 @@ async function install(place: string): Promise<void> {
 }
 
 async function outputOf(file: string): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, [file, config], { cwd: folder });
+  // Package managers set NODE_PATH for the programs that they start.
+  const env = { ...process.env, NODE_PATH: "" };
+  const { stdout } = await promisify(execFile)(process.execPath, [file, config], { cwd: folder, env });
   return stdout.trim();
 }
 
