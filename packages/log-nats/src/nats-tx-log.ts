@@ -42,8 +42,8 @@ const APPEND_DEADLINE_MS = 29_000;
 
 /**
  * Opens a log on a NATS JetStream stream. Nothing is created on the server before `create` is called. `signal` aborts
- * both opening and creation. The names must be as the configuration requires. Throws `CONFIG_INVALID`, or, within seconds, `LOG_UNREACHABLE` if no server responds or
- * the credentials are refused. An open log survives interruptions.
+ * both opening and creation. The configuration has checked the names. Throws `CONFIG_INVALID`, or, within seconds,
+ * `LOG_UNREACHABLE` if no server responds or the credentials are refused. An open log survives interruptions.
  */
 export async function openNatsTxLog(options: NatsTxLogOptions): Promise<TxLog> {
   const { stream = "cairn", domain } = options;

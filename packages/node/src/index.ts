@@ -13,12 +13,16 @@ export type {
   WorkResults,
 } from "@cairn/engine";
 export type { AsOf, DocumentPage, DocumentVersion, HistoryPage, StoredDocument } from "@cairn/engine";
-export type { BucketSummary, FieldSummary } from "@cairn/engine";
 /** The result of `commitResult`. */
 export type { CommitResult } from "@cairn/engine";
-export type { EventPage, RecordedEvent } from "@cairn/engine";
-export type { Eviction } from "@cairn/engine";
-export type { FieldQuery } from "@cairn/engine";
+export type {
+  BucketSummary,
+  EventPage,
+  Eviction,
+  FieldQuery,
+  FieldSummary,
+  RecordedEvent,
+} from "@cairn/engine";
 /** A running node, which provides everything that is served over HTTP, and the arguments and results of its methods. */
 export type {
   BucketsPage,

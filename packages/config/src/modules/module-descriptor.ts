@@ -45,14 +45,16 @@ export function defineModule<K extends ModuleKind, P extends Parameters>(
       if (values === undefined) return undefined;
       for (const notice of notices?.(values) ?? []) map.reading.notices.add(notice);
       const folder = lookupFolder(map.node.origin, map.reading.cwd);
-      map.reading.checks.push(async () => {
-        try {
-          await requires?.from(folder);
-        } catch (error) {
-          if (!isCairnError(error, "CONFIG_INVALID")) throw error;
-          map.refuse(`${id} cannot be used. ${error.message}`, { hint: error.hint });
-        }
-      });
+      if (requires !== undefined) {
+        map.reading.checks.push(async () => {
+          try {
+            await requires.from(folder);
+          } catch (error) {
+            if (!isCairnError(error, "CONFIG_INVALID")) throw error;
+            map.refuse(`${id} cannot be used. ${error.message}`, { hint: error.hint });
+          }
+        });
+      }
       // The type of `definition` ensures that the parameters include the common ones.
       return moduleUse(kind, id, values as CommonValues[K], (context) => create(values, context, folder));
     },

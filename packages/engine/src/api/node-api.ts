@@ -28,7 +28,7 @@ import type { FoundEntry, OpenEntriesFound } from "../index/read/queue-reads.ts"
 export interface ReadOptions {
   /** The read waits until this transaction is indexed. Throws TX_TIMEOUT after `timeoutMs`. */
   readonly minTx?: TxId;
-  /** The time limit for everything that the read waits for (ms). Defaults to 30,000. */
+  /** The time limit for everything that the read waits for (ms). Defaults to `LIMITS.waitMs`. */
   readonly timeoutMs?: number;
   /** If true, reads the current index even if the node is not ready. If not, NOT_READY is thrown until it is ready. */
   readonly stale?: boolean;

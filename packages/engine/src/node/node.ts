@@ -82,7 +82,7 @@ export interface ServerContext {
   readonly onAnswered: (request: AnsweredRequest) => void;
 }
 
-/** What a node has beside the engine. */
+/** The parts of a node that the engine does not contain. */
 export interface NodeParts {
   /** Starts the HTTP server of a node whose system has one. */
   readonly serve: (api: NodeApi, options: HttpOptions, context: ServerContext) => Promise<NodeServer>;
