@@ -12,6 +12,9 @@ import { cleanEnvironment } from "./child-step.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Figures } from "./figures.ts";
 
+/** The file of the command, as the build bundles it. */
+export const COMMAND = fileURLToPath(new URL("../../../packages/cli/dist/bundle/main.js", import.meta.url));
+
 // The polling is frequent enough to measure the time to about 2 %, but not so frequent that the responses slow the node
 // down.
 const POLL_SHARE = 0.02;
@@ -48,8 +51,7 @@ export async function startNodeProcess(choice: Omit<NodeChoice, "port">): Promis
   const port = await freePort();
   const config = join(choice.dir, "cairn.json");
   await writeFile(config, JSON.stringify(nodeConfig({ ...choice, port })));
-  const command = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
-  const args = [command, "start", "-f", config];
+  const args = [COMMAND, "start", "-f", config];
   return await startServer(process.execPath, args, { dir: choice.dir, port, path: "/health/ready" });
 }
 

@@ -1,8 +1,8 @@
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
-import { fileURLToPath } from "node:url";
 import { run } from "../harness/command.ts";
 import type { Figures } from "../harness/figures.ts";
+import { COMMAND } from "../harness/node-process.ts";
 
 const DOCUMENT = { v: "x".repeat(300) };
 
@@ -17,9 +17,8 @@ export async function loadLines({
   readonly count: number;
 }): Promise<Figures> {
   await pipeline(lines(count), createWriteStream(path));
-  const command = fileURLToPath(new URL("./cli/main.js", import.meta.resolve("@cairn/node")));
   const begin = performance.now();
-  await run(process.execPath, [command, "load", path, "--await", "--url", `http://127.0.0.1:${port}`]);
+  await run(process.execPath, [COMMAND, "load", path, "--await", "--url", `http://127.0.0.1:${port}`]);
   return { "tx/s": count / ((performance.now() - begin) / 1_000) };
 }
 
