@@ -1,8 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CHARACTERS, CHECKSUM_LENGTH, expandPrefix, polymod } from "../src/encryption/bech32.ts";
-import { readEncryption, type StoreEncryption } from "../src/encryption/key-file.ts";
+import {
+  CHARACTERS,
+  CHECKSUM_LENGTH,
+  expandPrefix,
+  polymod,
+  readEncryption,
+  type StoreEncryption,
+} from "../src/encryption/key-file.ts";
 
 /** Returns a new identity, as age-keygen prints it. */
 export function newIdentity(): string {

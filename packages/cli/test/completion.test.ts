@@ -5,7 +5,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { loadCommands } from "../src/commands.ts";
+import { loadCommands } from "../src/run-cli.ts";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 
 async function script(shell: string): Promise<string> {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { Command } from "commander";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { loadCommands } from "../src/commands.ts";
+import { loadCommands } from "../src/run-cli.ts";
 import { startNode } from "@cairn/node";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";

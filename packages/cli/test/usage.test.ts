@@ -1,7 +1,7 @@
 import { CairnError } from "@cairn/kv";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { loadCommands } from "../src/commands.ts";
+import { loadCommands } from "../src/run-cli.ts";
 import { reportError } from "../src/terminal/report-error.ts";
 import { serve } from "@cairn/test-support/nodes/served-node";
 import { cairn, CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";

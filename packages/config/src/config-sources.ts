@@ -6,8 +6,7 @@ import type { MapNode, Origin } from "./source/config-tree.ts";
 import { describeNode } from "./source/config-tree.ts";
 import { interpolate } from "./source/interpolate.ts";
 import type { Environment } from "./source/interpolate.ts";
-import { readJson } from "./source/json.ts";
-import { objectTree } from "./source/object-tree.ts";
+import { readJson, objectTree } from "./source/json.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
 

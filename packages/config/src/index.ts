@@ -4,6 +4,6 @@ export { createSystem } from "./create-system.ts";
 export { tellOlderData } from "./older-data.ts";
 export { configAsJson, printConfig } from "./print-config.ts";
 export { type ConfigResult, readConfig, requireConfig } from "./read-config.ts";
-export { readHttpServer } from "./server-for-clients.ts";
+export { readHttpServer } from "./read-config.ts";
 export { ConfigError, type ConfigProblem, formatProblems } from "./source/problems.ts";
 export type { ModuleContext } from "./types/module-kinds.ts";

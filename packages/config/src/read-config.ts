@@ -1,14 +1,12 @@
 import { join, relative, resolve, sep } from "node:path";
 import type { Policies } from "@cairn/client";
-import { fileOf, readSources } from "./config-sources.ts";
-import type { ConfigInput } from "./config-sources.ts";
+import { fileOf, readSources, type ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
 import { mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
 import { logBackupTxLog, MODULES } from "./modules/modules.ts";
-import { ConfigError, ProblemList } from "./source/problems.ts";
-import type { ConfigProblem } from "./source/problems.ts";
+import { ConfigError, ProblemList, type ConfigProblem } from "./source/problems.ts";
 import { type Reading, type Setting, Value } from "./types/reading.ts";
 import { type HttpOptions, dbDirLayout } from "@cairn/engine";
 import { readPolicies } from "./policies-key.ts";
@@ -19,6 +17,7 @@ import {
   readHttp,
   readTopLevel,
 } from "./top-level.ts";
+import { TOP_LEVEL_ALIASES } from "./modules/aliases.ts";
 
 /** All defaults and variables are applied, and nothing has been started. `createSystem` creates a node's parts. */
 export interface ResolvedConfig {
@@ -142,4 +141,25 @@ function checkLogBackup(
 export function isWithin(place: string, folder: string): boolean {
   const path = relative(folder, place);
   return path !== ".." && !path.startsWith(`..${sep}`);
+}
+
+/**
+ * Reads only the HTTP server's part of a configuration, for clients; undefined if there is none. Ignores problems of
+ * other parts and of the parameters in `except`, and imports no modules. Throws {@link ConfigError}.
+ */
+export async function readHttpServer(
+  input: ConfigInput,
+  except: readonly string[],
+): Promise<HttpOptions | undefined> {
+  const problems = new ProblemList();
+  const notices = new Set<string>();
+  const sources = await readSources(input, problems);
+  const http = readHttp(newReading(mergeSources(sources, input, notices), input, problems, notices, []));
+  const about = problems.inOrder().filter(({ path: [top = "", parameter = ""] }) => {
+    const isServer = (TOP_LEVEL_ALIASES.get(top) ?? top) === "cairn/http-server";
+    return top === "" || (isServer && !except.includes(parameter));
+  });
+  if (http === undefined || about.length > 0)
+    throw new ConfigError(about.length > 0 ? about : problems.inOrder());
+  return http === false ? undefined : http;
 }

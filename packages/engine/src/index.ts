@@ -39,7 +39,7 @@ export { IndexStore } from "./index/index-store.ts";
 export { checkRows } from "./index/inspect/check-rows.ts";
 export { diffIndexes } from "./index/inspect/diff-indexes.ts";
 export { countBuckets, findState, listDocuments } from "./index/inspect/list-rows.ts";
-export { measureRows } from "./index/inspect/measure-rows.ts";
+export { measureRows } from "./index/inspect/list-rows.ts";
 export { fileReader, openIndex } from "./index/local-index.ts";
 export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
 export { digestIndex } from "./index/read/digest.ts";

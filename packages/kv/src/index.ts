@@ -36,10 +36,10 @@ export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check
 export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */
-export { backoffMs } from "./concurrency/backoff.ts";
-export { type Clock, systemClock, systemRandom } from "./concurrency/clock.ts";
-export { coalesced } from "./concurrency/coalesced.ts";
-export { LastKnown } from "./concurrency/last-known.ts";
+export { backoffMs } from "./concurrency/timer.ts";
+export { type Clock, systemClock, systemRandom } from "./concurrency/timer.ts";
+export { coalesced } from "./concurrency/shared-results.ts";
+export { LastKnown } from "./concurrency/shared-results.ts";
 export {
   cleanupPause,
   jittered,
@@ -47,10 +47,10 @@ export {
   repeatEvery,
   repeatWork,
 } from "./concurrency/repeated-work.ts";
-export { resolvable } from "./concurrency/resolvable.ts";
+export { resolvable } from "./concurrency/semaphore.ts";
 export { Semaphore } from "./concurrency/semaphore.ts";
 export { SharedResults } from "./concurrency/shared-results.ts";
-export { Deadline, TIMED_OUT, withTimeout } from "./concurrency/time-limit.ts";
+export { Deadline, TIMED_OUT, withTimeout } from "./concurrency/timer.ts";
 export { TimeSlice } from "./concurrency/time-slice.ts";
-export { Turns } from "./concurrency/turns.ts";
+export { Turns } from "./concurrency/semaphore.ts";
 export { unlessAborted } from "./concurrency/unless-aborted.ts";

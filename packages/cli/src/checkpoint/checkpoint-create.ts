@@ -1,13 +1,16 @@
 import type { CheckpointSummary } from "@cairn/client";
 import { CairnError, isCairnError, wait } from "@cairn/kv";
-import type { CheckpointResult } from "@cairn/engine";
+import { type CheckpointResult, logWithBackup, rebuildCheckpoint, restoreStores } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf, formatRelative, formatTime } from "@cairn/text";
-import { command } from "../options/command.ts";
+import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { flag } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
-import { writeJson } from "../terminal/terminal.ts";
-import { rebuildConfigured } from "./checkpoint-rebuild.ts";
+import { writeJson, printable } from "../terminal/terminal.ts";
+import { hostname } from "node:os";
+import type { ConfigurationOptions } from "../options/configuration.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { openLog, requireIdentity } from "../places/configured-system.ts";
 
 /** The pause before a node that is saving a checkpoint is asked again. */
 const POLL_MS = 250;
@@ -73,4 +76,39 @@ function nothingSaved({ because, lease }: Extract<Skipped, { skipped: "leased" }
   const message = `Nothing was saved: ${owner} is uploading a checkpoint (${formatBytes(bytes)}${began}).`;
   const hint = `Run the command again when that upload has ended. Its lease ${ends}, unless the upload continues and renews it.`;
   return new CairnError("CHECKPOINT_RUNNING", message, hint);
+}
+
+/** Saves a checkpoint of this version, built from the log, unless the store has one of the whole log. Nodes may run. */
+async function rebuildConfigured(
+  run: CommandRun<ConfigurationOptions>,
+): ReturnType<typeof rebuildCheckpoint> {
+  const signal = run.interruptible(
+    "nothing was saved",
+    "Run the same command again to continue: the index built so far remains in the node's dir under rebuild/.",
+  );
+  const { log: opened, system } = await openLog(run);
+  const { checkpointer } = system;
+  if (checkpointer === undefined) {
+    throw new UsageError(
+      "The configuration has no checkpointer, so there is no store in which to save a checkpoint.",
+      "Configure a checkpointer as docs/configuration.md describes.",
+    );
+  }
+  const log = logWithBackup(opened, restoreStores(system));
+  const identity = await requireIdentity(log, system);
+  const { stderr } = run.terminal;
+  const { update, stop } = run.lateProgress("rebuilding", formatCount);
+  return await rebuildCheckpoint({
+    log,
+    identity,
+    system: { ...system, checkpointer },
+    node: `cairn checkpoint create --rebuild on ${hostname()}`,
+    signal,
+    onProgress: (done, total) => update(done, total, `transactions of ${log.name}`),
+    onLogState: ({ reachable, error }) => {
+      if (!reachable) stderr.write(`${error?.message ?? "The log cannot be reached."} Retrying.\n`);
+    },
+    onBuilt: stop,
+    onWaiting: (because) => stderr.write(`${printable(because)} Waiting until it ends.\n`),
+  }).finally(stop);
 }

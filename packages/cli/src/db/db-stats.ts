@@ -1,13 +1,16 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { liveTableNames } from "@cairn/kv";
-import { findState, measureRows } from "@cairn/engine";
+import { findState, measureRows, listDocuments, rowName } from "@cairn/engine";
 import { isoTime, formatBytes, formatCount, formatNumberOf, formatTime } from "@cairn/text";
-import { command } from "../options/command.ts";
+import { command, type CommandRun } from "../options/command.ts";
 import { formatFields } from "../terminal/columns.ts";
-import { printableLines } from "../terminal/terminal.ts";
+import { printableLines, printable, write } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
-import { openCopy, requireWholeTables } from "./db-reader.ts";
+import { openCopy, requireWholeTables, openDb, openIndexOf } from "./db-reader.ts";
+import { countValue, flag, textValue } from "../options/option-specs.ts";
+import { UsageError } from "../terminal/report-error.ts";
+import { placeFirst } from "./db-place.ts";
 
 export const addDbStats = command({
   syntax: "stats [place]",
@@ -60,4 +63,71 @@ async function measureFiles(dir: string): Promise<{ tables: number; tableBytes: 
     if (tables.has(name)) tableBytes += size;
   }
   return { tables: tables.size, tableBytes, bytes };
+}
+
+export const addDbKeys = command({
+  syntax: "keys [place...]",
+  usage: "[options] [place] [bucket]",
+  description: "Print the keys of documents, one per line, in key order",
+  examples: [
+    "cairn db keys ./cairn-data/node-1-index pods --namespace default --prefix web-",
+    "cairn db keys ./cairn-data/node-1-index | wc -l",
+  ],
+  options: {
+    ...DB_OPTIONS,
+    namespace: textValue("<namespace>", "print only keys in this namespace (requires a bucket)"),
+    prefix: textValue("<prefix>", "print only keys whose name begins with this prefix"),
+    limit: countValue("<count>", "print at most this many keys (default: all)", 1),
+    raw: flag("print the key of every row of any kind, and the size of its value"),
+  },
+  note: DB_NOTE,
+  async act(run, given) {
+    const [place, bucket] = placeFirst(given, ["bucket"], 0, run.options);
+    const { namespace, prefix, raw } = run.options;
+    if (raw && (bucket ?? namespace ?? prefix) !== undefined)
+      throw new UsageError(
+        "--raw lists all rows and cannot be combined with a bucket, a namespace or a prefix.",
+      );
+    if (namespace !== undefined && bucket === undefined)
+      throw new UsageError(
+        "--namespace requires a bucket.",
+        "Write: cairn db keys PLACE BUCKET --namespace NAMESPACE",
+      );
+    if (raw)
+      return await print(run, (await openDb(run, place)).reader.range({}), ([key, value]) => {
+        const row = rowName(key);
+        const bytes = value.length;
+        if (run.json) return JSON.stringify({ row, key: Buffer.from(key).toString("hex"), bytes });
+        return `${printable(row)} (${bytes} ${bytes === 1 ? "byte" : "bytes"})`;
+      });
+    const { reader } = await openIndexOf(run, place);
+    return await print(run, listDocuments(reader, { bucket, namespace, prefix }), (found) => {
+      if (namespace === undefined && prefix !== undefined && !found.name.startsWith(prefix)) return undefined;
+      if (run.json) return JSON.stringify({ ...found, revision: found.revision() });
+      const inBucket = `${found.namespace}/${found.name}`;
+      return printable(bucket === undefined ? `${found.bucket} ${inBucket}` : inBucket);
+    });
+  },
+});
+
+/** `line` returns undefined for rows to skip. Reads page by page, because the rows may not fit into memory. */
+async function print<Row>(
+  run: CommandRun<{ readonly limit: number | undefined }>,
+  pages: AsyncIterable<readonly Row[]>,
+  line: (row: Row) => string | undefined,
+): Promise<void> {
+  const { limit = Infinity } = run.options;
+  let printed = 0;
+  for await (const rows of pages) {
+    let lines = "";
+    for (const row of rows) {
+      const found = printed < limit ? line(row) : undefined;
+      if (found === undefined) continue;
+      lines += `${found}\n`;
+      printed += 1;
+    }
+    if (lines !== "") await write(run.terminal.stdout, lines);
+    if (printed >= limit) break;
+  }
+  if (printed === 0 && !run.json) await run.tell("None found. cairn db buckets PLACE lists the buckets.");
 }

@@ -8,10 +8,9 @@ import { versionTable } from "../terminal/version-table.ts";
 import { addDbCheck } from "./db-check.ts";
 import { addDbCompact } from "./db-compact.ts";
 import { DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
-import { addDbKeys } from "./db-keys.ts";
+import { addDbKeys, addDbStats } from "./db-stats.ts";
 import { placeFirst } from "./db-place.ts";
 import { openIndexOf } from "./db-reader.ts";
-import { addDbStats } from "./db-stats.ts";
 
 const addBuckets = command({
   syntax: "buckets [place]",

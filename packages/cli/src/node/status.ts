@@ -10,8 +10,7 @@ import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
-import { redraw } from "../terminal/redraw.ts";
-import { printable, type Terminal } from "../terminal/terminal.ts";
+import { printable, type Terminal, write } from "../terminal/terminal.ts";
 import { openLog } from "../places/configured-system.ts";
 import {
   type OpenedCluster,
@@ -20,6 +19,7 @@ import {
   viewCluster,
   writeCluster,
 } from "./status-cluster.ts";
+import { ENDING_SIGNALS } from "../terminal/interrupt.ts";
 
 const POLL_INTERVAL_MS = 100;
 /** The default timeout. It is longer than the two seconds for which a node waits for its log before it responds. */
@@ -150,4 +150,39 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
 function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
   const longer = "Wait longer: cairn status shows its progress.";
   return new CairnError("NOT_READY", `${node}: ${message}`, hint ?? longer);
+}
+
+const CLEAR = "\u001b[2J";
+const HOME = "\u001b[H";
+const END_OF_LINE = "\u001b[K";
+const END_OF_SCREEN = "\u001b[J";
+/** Lines that are too long are cut, because a wrapped line would move those below it. */
+const NO_WRAP = "\u001b[?7l";
+const WRAP = "\u001b[?7h";
+
+/** Draws the text that `next` returns onto the terminal, again after each interval, until a signal ends it. */
+async function redraw(
+  terminal: Pick<Terminal, "stdout" | "onSignal">,
+  intervalMs: number,
+  next: (signal: AbortSignal) => Promise<string>,
+): Promise<void> {
+  const { stdout } = terminal;
+  const stop = new AbortController();
+  const { signal } = stop;
+  const undo = terminal.onSignal(ENDING_SIGNALS, () => stop.abort());
+  try {
+    await write(stdout, CLEAR);
+    while (!signal.aborted) {
+      const lines = (await next(signal)).split("\n").slice(0, (stdout.rows ?? Infinity) - 1);
+      await write(
+        stdout,
+        `${NO_WRAP}${HOME}${lines.map((line) => `${line}${END_OF_LINE}\n`).join("")}${END_OF_SCREEN}${WRAP}`,
+      );
+      await wait(intervalMs, signal);
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    undo();
+  }
 }

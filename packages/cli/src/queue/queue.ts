@@ -5,7 +5,7 @@ import { command, commandGroup } from "../options/command.ts";
 import { READ_OPTIONS, readNode } from "../options/node-address.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { addQueueDrain } from "./queue-drain.ts";
-import { addQueueEnqueue } from "./queue-enqueue.ts";
+import { addQueueEnqueue } from "./enqueue-lines.ts";
 
 const addList = command({
   syntax: "list",

@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
-import { stopAtSignal } from "../../src/node/stop-node.ts";
+import { stopAtSignal } from "../../src/node/start.ts";
 import { MemoryNode } from "@cairn/test-support/nodes/memory-node";
 import { CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { RequestRates } from "../../src/observe/request-rates.ts";
+import { RequestRates } from "../../src/observe/resource-use.ts";
 
 test("requests are counted over the last minute, with durations that are at most a fifth too large", () => {
   let now = 5_000;

@@ -1,11 +1,9 @@
 import { collectDefaultMetrics, type Counter, Registry } from "prom-client";
 import type { CutoffReason, NodeMetrics } from "@cairn/engine";
 import { SharedResults, TIMED_OUT, withTimeout } from "@cairn/kv";
-import { Instruments } from "./instruments.ts";
-import { followingMetrics } from "./following-metrics.ts";
+import { Instruments, followingMetrics, workMetrics } from "./work-metrics.ts";
 import { httpMetrics } from "./http-metrics.ts";
 import { type MeasuredSystem, type Scraped, scrapedGauges } from "./scraped-gauges.ts";
-import { workMetrics } from "./work-metrics.ts";
 
 /** Less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
 const SOURCE_TIMEOUT_MS = 4_000;

@@ -2,7 +2,7 @@ import { VERSION } from "@cairn/text";
 import { systemClock } from "@cairn/kv";
 import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
 import { INDEX_VERSION, NODE_FINDINGS, StatusSchema, type System } from "@cairn/engine";
-import type { Instruments } from "./instruments.ts";
+import type { Instruments } from "./work-metrics.ts";
 
 /** What a scrape found. A source that failed or took too long is undefined. */
 export interface Scraped {

@@ -3,7 +3,7 @@ import { buffer } from "node:stream/consumers";
 import { gunzipSync } from "node:zlib";
 import { CairnClient } from "@cairn/client";
 import { describe, expect, it, vi } from "vitest";
-import { acceptsGzip } from "../../src/answers/compression.ts";
+import { acceptsGzip } from "../../src/serve-requests.ts";
 import { serve, type ServedNode } from "@cairn/test-support/nodes/served-node";
 
 const LARGE = "é".repeat(5_000);

@@ -2,8 +2,7 @@ import { CairnError, type ErrorCode } from "@cairn/kv";
 import { Registry } from "prom-client";
 import { expect, it } from "vitest";
 import { EventDispatcher } from "@cairn/engine/src/observe/event-dispatcher";
-import { Instruments } from "../../src/metrics/instruments.ts";
-import { workMetrics } from "../../src/metrics/work-metrics.ts";
+import { Instruments, workMetrics } from "../../src/metrics/work-metrics.ts";
 import { valueOf } from "@cairn/test-support/nodes/samples";
 
 function measured() {

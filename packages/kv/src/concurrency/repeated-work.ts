@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "./timer.ts";
 
 export interface RepeatedWork {
   /** Aborts a run in progress and waits for it to end. May be called twice. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { backoffMs } from "../../src/concurrency/backoff.ts";
+import { backoffMs } from "../../src/concurrency/timer.ts";
 
 test("the pause doubles with each failure, up to the limit", () => {
   const backoff = { firstMs: 100, maxMs: 5_000 };

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import { coalesced } from "../../src/concurrency/coalesced.ts";
-import { resolvable } from "../../src/concurrency/resolvable.ts";
+import { coalesced } from "../../src/concurrency/shared-results.ts";
+import { resolvable } from "../../src/concurrency/semaphore.ts";
 
 it("coalesced calls return the result of a run that began after them, and all calls made during one run share the next", async () => {
   const gates = [resolvable(), resolvable(), resolvable()];

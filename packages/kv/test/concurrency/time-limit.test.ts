@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { TIMED_OUT, withTimeout } from "../../src/concurrency/time-limit.ts";
+import { TIMED_OUT, withTimeout } from "../../src/concurrency/timer.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { AS_TEXT, singleReads } from "../../src/level/level-options.ts";
+import { AS_TEXT, singleReads } from "../../src/level/level-kv-store.ts";
 
 it("one in eight single reads caches its block, and all have the given options", () => {
   const next = singleReads(AS_TEXT);

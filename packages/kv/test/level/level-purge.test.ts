@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { readCurrentManifest } from "../../src/files/current-manifest.ts";
-import { piecesOf } from "../../src/level/purge-pieces.ts";
+import { piecesOf } from "../../src/level/level-purge.ts";
 import type { KvStore } from "../../src/store/kv-store.ts";
 import { ALONE, filesWith, token } from "../../testing/index.ts";
 import { bytes } from "../../testing/kv-rows.ts";

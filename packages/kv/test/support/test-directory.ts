@@ -3,8 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
 import type { KvOpening, KvStore } from "../../src/store/kv-store.ts";
-import { levelProvider } from "../../src/level/level-kv-store.ts";
-import type { LevelOptions } from "../../src/level/level-options.ts";
+import { levelProvider, type LevelOptions } from "../../src/level/level-kv-store.ts";
 
 /**
  * A directory for each test of the file. It is removed after the test, once the stores that were opened in it are

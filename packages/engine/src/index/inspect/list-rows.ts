@@ -11,6 +11,7 @@ import {
 } from "../rows/row-keys.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, versionValueRevision } from "../rows/version-values.ts";
+import { bytesText, kindName } from "../rows/row-names.ts";
 
 /** Returns the state of the index in a LevelDB of any kind; undefined if it is not a Cairn index. */
 export async function findState(reader: KvReader): Promise<IndexState | undefined> {
@@ -51,4 +52,35 @@ export async function* listDocuments(
       ...parseDocumentRowKey(key),
       revision: () => versionValueRevision(checkedVersion(key, value)),
     }));
+}
+
+/** The number of rows of a kind, and the sizes in bytes of their keys and values before compression. */
+interface RowMeasure {
+  readonly kind: string;
+  rows: number;
+  keyBytes: number;
+  valueBytes: number;
+}
+
+/** Measures rows by kind, in key order. Unless `isIndex`, the rows (of any LevelDB database) count as one kind. */
+export async function measureRows(reader: KvReader, isIndex: boolean): Promise<RowMeasure[]> {
+  const measures = new Map<number, RowMeasure>();
+  for await (const page of reader.range({})) {
+    for (const [key, value] of page) {
+      const byte = isIndex ? (key[0] ?? -1) : -1;
+      let measure = measures.get(byte);
+      if (measure === undefined) {
+        measure = { kind: nameOf(byte, key), rows: 0, keyBytes: 0, valueBytes: 0 };
+        measures.set(byte, measure);
+      }
+      measure.rows += 1;
+      measure.keyBytes += key.length;
+      measure.valueBytes += value.length;
+    }
+  }
+  return [...measures.values()];
+}
+
+function nameOf(byte: number, key: Uint8Array): string {
+  return byte < 0 ? "row" : (kindName(byte) ?? `unknown ${bytesText(key.subarray(0, 1))}`);
 }

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { memoryProvider } from "@cairn/kv";
 import { expect, it, onTestFinished } from "vitest";
-import { earliestWrites } from "../../../src/index/read/eviction-origins.ts";
+import { earliestWrites } from "../../../src/index/read/eviction-reads.ts";
 import { transactionRowKey } from "../../../src/index/rows/row-keys.ts";
 import { encodeOutcome, type OutcomeKind } from "../../../src/index/rows/row-values.ts";
 
