@@ -1,11 +1,9 @@
 import { TOP_LEVEL_ALIASES, olderPatterns } from "./modules/aliases.ts";
 import { OLDER_NAMESPACES } from "./source/config-tree.ts";
-import { eitherOf } from "./types/json-schema.ts";
-import type { JsonSchema } from "./types/json-schema.ts";
+import { eitherOf, type JsonSchema } from "./types/json-schema.ts";
 import { schemaOfParameters } from "./types/parameter.ts";
 import type { ModuleDescriptor } from "./types/reading.ts";
-import { KIND_NAMES } from "./types/module-kinds.ts";
-import type { ModuleKind } from "./types/module-kinds.ts";
+import { KIND_NAMES, type ModuleKind } from "./types/module-kinds.ts";
 import { DEFAULT_MODULES } from "./modules/module-type.ts";
 import { MODULES } from "./modules/modules.ts";
 import { policiesSchema } from "./policies-key.ts";

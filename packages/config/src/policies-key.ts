@@ -1,7 +1,6 @@
 import type { Policies } from "@cairn/client";
 import { policyProblems } from "@cairn/engine";
-import type { ConfigNode, Origin } from "./source/config-tree.ts";
-import { findEntry } from "./source/config-tree.ts";
+import { type ConfigNode, type Origin, findEntry } from "./source/config-tree.ts";
 import { duration } from "./types/duration-type.ts";
 import type { JsonSchema } from "./types/json-schema.ts";
 import { plainValue, printableValue, refuseCode } from "./types/plain-value.ts";

@@ -1,5 +1,4 @@
-import { placeOf } from "./source/config-tree.ts";
-import type { Origin } from "./source/config-tree.ts";
+import { placeOf, type Origin } from "./source/config-tree.ts";
 import type { ResolvedConfig } from "./read-config.ts";
 import type { Setting } from "./types/reading.ts";
 import type { SettingValue } from "./types/json-schema.ts";

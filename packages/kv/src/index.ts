@@ -6,6 +6,7 @@ export {
   isCairnError,
   missingFile,
   systemErrorCode,
+  unlessFailed,
 } from "./errors/errors.ts";
 export * from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";

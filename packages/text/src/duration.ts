@@ -1,4 +1,5 @@
 import { isoDuration } from "@cairn/client/protocol";
+import type { Duration } from "luxon";
 
 /** A number of milliseconds, or the reason why a value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
@@ -45,16 +46,12 @@ export function parseDuration(text: string, options: { readonly bare?: boolean }
 }
 
 /** A Duration of any copy of luxon. */
-export interface LuxonDuration {
-  readonly isValid: boolean;
-  readonly invalidExplanation: string | null;
-  readonly years: number;
-  readonly quarters: number;
-  readonly months: number;
-  toMillis(): number;
-}
+type AnyDuration = Pick<
+  Duration,
+  "isValid" | "invalidExplanation" | "years" | "quarters" | "months" | "toMillis"
+>;
 
-export function luxonDuration(duration: LuxonDuration): DurationResult {
+export function luxonDuration(duration: AnyDuration): DurationResult {
   if (!duration.isValid)
     return {
       fault: "This Duration is invalid.",

@@ -13,6 +13,15 @@ const MINUS = 0x2d;
 const ZERO = 0x30;
 const SPACE = 0x20;
 
+/** Returns the value of JSON; undefined if the text is not JSON. */
+export function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** The characters that are allowed after a backslash, in addition to `u` with four digits. */
 const ESCAPED = new Set(Array.from('"\\/bfnrt', (char) => char.charCodeAt(0)));
 const WORDS = ["true", "false", "null"].map((word) => Buffer.from(word));

@@ -9,11 +9,11 @@ import {
   removeFolder,
   syncFile,
   syncFolder,
-  systemErrorCode,
   type Clock,
   systemClock,
   backoffMs,
   unlessAborted,
+  unlessFailed,
 } from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
@@ -325,15 +325,8 @@ function unreadable({ name, manifest }: Candidate): CairnError | undefined {
 
 /** Removes an empty directory. Returns whether the name is now free. */
 async function removeEmpty(dir: string): Promise<boolean> {
-  try {
-    await rmdir(dir);
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === "ENOENT") return true;
-    if (code === "ENOTEMPTY" || code === "EEXIST" || code === "ENOTDIR") return false;
-    throw error;
-  }
-  return true;
+  const removed = unlessFailed(rmdir(dir), "ENOENT", undefined);
+  return (await unlessFailed(removed, ["ENOTEMPTY", "EEXIST", "ENOTDIR"], false)) !== false;
 }
 
 /** Maps each file of a folder to a value that changes with the file's content. */

@@ -8,10 +8,11 @@ import {
   LEVEL_FORMAT,
   makeFolder,
   removeFolder,
-  systemErrorCode,
   backoffMs,
   type Clock,
   systemClock,
+  unlessFailed,
+  ERROR_CODES,
 } from "@cairn/kv";
 import { packDirectory } from "../archive/pack/pack.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
@@ -233,13 +234,8 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
 
 /** Whether a failed upload left nothing behind. If this cannot be determined now, the next sweep cleans up. */
 async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
-  try {
-    await store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });
-    return true;
-  } catch (error) {
-    if (isCairnError(error)) return false;
-    throw error;
-  }
+  const tidied = store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });
+  return tidied === undefined || (await unlessFailed(tidied, ERROR_CODES, false)) !== false;
 }
 
 /** A local copy of the index, to be uploaded to the store. */
@@ -291,13 +287,8 @@ function captureDirectory(path: string, owner: string): CaptureDirectory {
     },
     async drop() {
       if (!made) return;
-      try {
-        await rmdir(path);
-        made = false;
-      } catch (error) {
-        const code = systemErrorCode(error);
-        if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOENT") throw error;
-      }
+      const kept = ["ENOTEMPTY", "EEXIST", "ENOENT"] as const;
+      made = (await unlessFailed(rmdir(path), kept, true)) === true;
     },
   };
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { isCairnError, type Clock } from "@cairn/kv";
+import { type Clock, ERROR_CODES, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 import { MAX_RECORD_LENGTH, readStoredRecord } from "./stored-record.ts";
@@ -81,12 +81,7 @@ export async function readReservations(
   return { reserved, expired };
 }
 
-/** Runs `work` and ignores errors of the store, since a restore also works without a reservation. */
+/** Ignores errors of the store, since a restore also works without a reservation. */
 async function bestEffort<T>(work: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (error) {
-    if (isCairnError(error)) return undefined;
-    throw error;
-  }
+  return await unlessFailed(work(), ERROR_CODES, undefined);
 }

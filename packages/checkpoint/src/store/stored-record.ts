@@ -1,4 +1,4 @@
-import { isCairnError } from "@cairn/kv";
+import { unlessFailed } from "@cairn/kv";
 import type { z } from "zod";
 import type { CheckpointStore } from "./checkpoint-store.ts";
 
@@ -11,13 +11,8 @@ export async function readStoredRecord<T extends z.ZodType>(
   name: string,
   schema: T,
 ): Promise<z.infer<T> | undefined> {
-  try {
-    const file = await store.read(name);
-    return file === undefined ? undefined : parseStoredRecord(schema, file.text);
-  } catch (error) {
-    if (isCairnError(error, "CHECKPOINT_CORRUPT")) return undefined;
-    throw error;
-  }
+  const file = await unlessFailed(store.read(name), "CHECKPOINT_CORRUPT", undefined);
+  return file === undefined ? undefined : parseStoredRecord(schema, file.text);
 }
 
 /** Undefined if `text` is too long, is not JSON or does not match the schema: then Cairn did not write it. */

@@ -14,7 +14,7 @@ import {
   latestOf,
   logsIn,
 } from "@cairn/engine";
-import { type CairnError, isCairnError, levelProvider } from "@cairn/kv";
+import { type CairnError, isCairnError, levelProvider, unlessFailed } from "@cairn/kv";
 import { isoTime, formatCount } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
@@ -115,12 +115,7 @@ async function planned(
   wanted: Parameters<typeof planPast>[0],
   isLast: boolean,
 ): Promise<PastPlan | undefined> {
-  try {
-    return await planPast(wanted);
-  } catch (error) {
-    if (!isLast && isCairnError(error, "CHECKPOINT_NOT_FOUND")) return undefined;
-    throw error;
-  }
+  return await unlessFailed(planPast(wanted), isLast ? [] : "CHECKPOINT_NOT_FOUND", undefined);
 }
 
 async function openLogOf(run: RestoreRun, system: System): Promise<TxLog> {

@@ -4,6 +4,7 @@ import { UsageError } from "../terminal/report-error.ts";
 import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
+import { parsedJson } from "@cairn/text";
 
 /** A response of etcd's HTTP gateway. 64-bit numbers are strings, bytes are base64, and zero values are missing. */
 interface RangeAnswer {
@@ -154,12 +155,8 @@ class EtcdGateway {
 }
 
 function reasonIn(text: string, status: number): string {
-  try {
-    const { error, message } = JSON.parse(text) as { error?: string; message?: string };
-    return error ?? message ?? `status ${status}`;
-  } catch {
-    return `status ${status}`;
-  }
+  const { error, message } = (parsedJson(text) ?? {}) as { error?: string; message?: string };
+  return error ?? message ?? `status ${status}`;
 }
 
 /** Returns the body of a response; undefined if it is larger than `maxBytes`. */

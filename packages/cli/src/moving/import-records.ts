@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { reasonWords } from "@cairn/client/protocol";
-import { type CairnError, inParallel, isCairnError } from "@cairn/kv";
+import { type CairnError, inParallel, unlessFailed } from "@cairn/kv";
 import type { BucketSummary } from "@cairn/engine";
 import { documentRequest } from "../requests/documents.ts";
 import { CHUNK_BYTES, type NdjsonChunk } from "../requests/ndjson-chunks.ts";
@@ -101,13 +101,8 @@ async function isUnchanged(
   minTx: number | undefined,
 ): Promise<boolean> {
   const { path, query } = documentRequest(bucket, `${namespace}/${name}`);
-  try {
-    const document = await node.json({ path, query: { ...query, "min-tx": minTx } });
-    return JSON.stringify(document) === json;
-  } catch (error) {
-    if (isCairnError(error, "NOT_FOUND")) return false;
-    throw error;
-  }
+  const document = node.json({ path, query: { ...query, "min-tx": minTx } });
+  return JSON.stringify(await unlessFailed(document, "NOT_FOUND", undefined)) === json;
 }
 
 interface ChunkingOptions {

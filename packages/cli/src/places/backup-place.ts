@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { latestOf, listBackups, type LogIdentity, readLogIdentity, surveyBackup } from "@cairn/engine";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
@@ -94,10 +94,6 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
 
 /** Returns the logs that no other continues, or all if a damaged segment keeps this from being known. */
 async function ends(store: CheckpointStore, known: readonly string[]): Promise<readonly string[]> {
-  try {
-    return [...(await latestOf(store, new Map(known.map((id) => [id, ""])))).keys()];
-  } catch (error) {
-    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-    return known;
-  }
+  const latest = latestOf(store, new Map(known.map((id) => [id, ""])));
+  return [...((await unlessFailed(latest, "SEGMENT_CORRUPT", undefined))?.keys() ?? known)];
 }

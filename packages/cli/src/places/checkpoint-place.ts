@@ -11,7 +11,7 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import { type System, listCandidates, restoreStores } from "@cairn/engine";
 import { fileUrlPath } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
@@ -237,11 +237,7 @@ export function nameInPath(path: string): string | undefined {
 }
 
 async function requireFolder(folder: string): Promise<void> {
-  try {
-    if ((await stat(folder)).isDirectory()) return;
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-  }
+  if ((await unlessFailed(stat(folder), "ENOENT", undefined))?.isDirectory() === true) return;
   throw new CairnError(
     "NOT_FOUND",
     `There is no folder ${folder}.`,

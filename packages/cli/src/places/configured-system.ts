@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, ERROR_CODES, unlessFailed } from "@cairn/kv";
 import {
   type System,
   closeStores,
@@ -43,12 +43,7 @@ export async function openLog(run: ConfiguredRun, opened?: System): Promise<Conf
 
 /** Returns none if the log does not respond, because whatever comes next will then fail in the same way. */
 async function inspected(log: TxLog): Promise<readonly CairnError[]> {
-  try {
-    return (await log.inspect?.()) ?? [];
-  } catch (error) {
-    if (isCairnError(error)) return [];
-    throw error;
-  }
+  return log.inspect === undefined ? [] : await unlessFailed(log.inspect(), ERROR_CODES, []);
 }
 
 /** Throws `NOT_FOUND` for a log that does not exist; the stores and other nodes show whether it once existed. */

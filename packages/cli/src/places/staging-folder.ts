@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { CairnError, diskError, systemErrorCode } from "@cairn/kv";
+import { CairnError, diskError, systemErrorCode, unlessFailed } from "@cairn/kv";
 import type { CommandRun } from "../options/command.ts";
 import { textValue } from "../options/option-specs.ts";
 
@@ -35,13 +35,7 @@ export function workFolder(run: CommandRun, parent: string, purpose: string): st
 }
 
 export function removedAtEnd(run: CommandRun, folder: string): string {
-  run.defer(async () => {
-    try {
-      await rm(folder, { recursive: true, force: true });
-    } catch (error) {
-      // If a parent is a file, nothing was created, and the error that reports this must not be replaced.
-      if (systemErrorCode(error) !== "ENOTDIR") throw error;
-    }
-  });
+  // If a parent is a file, nothing was created, and the error that reports this must not be replaced.
+  run.defer(() => unlessFailed(rm(folder, { recursive: true, force: true }), "ENOTDIR", undefined));
   return folder;
 }

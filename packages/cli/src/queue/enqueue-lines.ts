@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { TxOutcome } from "@cairn/client";
 import { queuePath, reasonWords } from "@cairn/client/protocol";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import { parseJson, formatCount, formatNumberOf } from "@cairn/text";
 import { documentLines } from "../requests/ndjson-chunks.ts";
 import type { NodeClient } from "../requests/node-client.ts";
@@ -92,12 +92,8 @@ async function submit({ node, queue }: LinesTarget, batch: readonly LineEntry[])
 async function countPresent({ node, queue }: LinesTarget, batch: readonly LineEntry[]): Promise<number> {
   for (let count = batch.length; count > 0; count -= 1) {
     const name = batch[count - 1]?.name;
-    try {
-      await node.json({ path: `${queuePath(queue)}/entry`, query: { name } });
-      return count;
-    } catch (error) {
-      if (!isCairnError(error, "NOT_FOUND")) throw error;
-    }
+    const entry = node.json({ path: `${queuePath(queue)}/entry`, query: { name } });
+    if ((await unlessFailed(entry, "NOT_FOUND", undefined)) !== undefined) return count;
   }
   return 0;
 }

@@ -3,6 +3,7 @@ import { CairnError } from "@cairn/kv";
 import { openInput } from "../terminal/input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { countFeeds } from "./ndjson-chunks.ts";
+import { parsedJson } from "@cairn/text";
 
 export interface ExportHeader {
   readonly format: 1;
@@ -128,11 +129,7 @@ function parseSummary(line: string): ExportSummary | undefined {
 }
 
 function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
-  try {
-    return JSON.parse(line) as Readonly<Record<string, unknown>>;
-  } catch {
-    return undefined;
-  }
+  return parsedJson(line) as Readonly<Record<string, unknown>> | undefined;
 }
 
 function damaged(message: string): CairnError {

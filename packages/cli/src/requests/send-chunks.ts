@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, wait } from "@cairn/kv";
-import { NDJSON, formatCount } from "@cairn/text";
+import { NDJSON, formatCount, parsedJson } from "@cairn/text";
 import type { NdjsonChunk } from "./ndjson-chunks.ts";
 import { NoAnswerError, type NodeClient, NodeError } from "./node-client.ts";
 
@@ -194,12 +194,8 @@ function everyLineHasId({ bytes }: NdjsonChunk): boolean {
 }
 
 function hasId(line: string): boolean {
-  try {
-    const transaction = JSON.parse(line) as unknown;
-    return transaction !== null && typeof transaction === "object" && "id" in transaction;
-  } catch {
-    return false;
-  }
+  const transaction = parsedJson(line);
+  return transaction !== null && typeof transaction === "object" && "id" in transaction;
 }
 
 /** Formats how long the work took, and its rate. */

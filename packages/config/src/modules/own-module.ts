@@ -3,19 +3,18 @@ import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
 import type { TxLog } from "@cairn/engine";
 import type { ConfigNode, MapNode } from "../source/config-tree.ts";
 import { moduleUse } from "./module-descriptor.ts";
-import { KIND_NAMES } from "../types/module-kinds.ts";
-import type {
-  CommonValues,
-  ModuleContext,
-  ModuleKind,
-  ModuleParts,
-  ModuleUse,
+import {
+  KIND_NAMES,
+  type CommonValues,
+  type ModuleContext,
+  type ModuleKind,
+  type ModuleParts,
+  type ModuleUse,
 } from "../types/module-kinds.ts";
 import { readParameters } from "../types/read-parameters.ts";
 import { plainValue, printableValue, refuseCode } from "../types/plain-value.ts";
 import type { Value } from "../types/reading.ts";
-import { answered, loadUserModule, lookupFolder, moduleError } from "./user-module.ts";
-import type { UserModule } from "./user-module.ts";
+import { answered, loadUserModule, lookupFolder, moduleError, type UserModule } from "./user-module.ts";
 
 /** A function that calls a user's module, or returns the given object. */
 type Produce = (context: ModuleContext & { readonly signal?: AbortSignal }) => Promise<unknown>;

@@ -1,7 +1,7 @@
-import { abbreviate, normalizeName, ONLY_CALL } from "./config-tree.ts";
-import type { ConfigEntry, ConfigNode } from "./config-tree.ts";
+import { abbreviate, normalizeName, ONLY_CALL, type ConfigEntry, type ConfigNode } from "./config-tree.ts";
 import type { ProblemList } from "./problems.ts";
 import { MAX_DEPTH, type SourceText } from "./source-text.ts";
+import { parsedJson } from "@cairn/text";
 
 /**
  * Reads EDN into a tree with positions; undefined after adding a problem. Rejects what Clojure's reader
@@ -25,13 +25,7 @@ export function readEdn(source: SourceText, problems: ProblemList): ConfigNode |
 const JSON_HINT = "Rename the file to .json, or pass its content with -j, because it is JSON.";
 
 function isJson(text: string): boolean {
-  if (!/^\s*[{[]/.test(text)) return false;
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
+  return /^\s*[{[]/.test(text) && parsedJson(text) !== undefined;
 }
 
 /** Reading ends at the first fault, because the text after a wrong bracket has no meaning. */

@@ -1,6 +1,5 @@
 import { CairnError, type ErrorCode } from "@cairn/kv";
-import { SOURCE_KINDS, placeOf } from "./config-tree.ts";
-import type { Origin } from "./config-tree.ts";
+import { SOURCE_KINDS, placeOf, type Origin } from "./config-tree.ts";
 import { omitUndefined } from "@cairn/text";
 
 /** A mistake in a configuration. */

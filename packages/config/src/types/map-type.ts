@@ -1,5 +1,4 @@
-import type { JsonSchema } from "./json-schema.ts";
-import { eitherOf } from "./json-schema.ts";
+import { type JsonSchema, eitherOf } from "./json-schema.ts";
 import { schemaOfParameters } from "./parameter.ts";
 import { type Inconsistency, readParameters } from "./read-parameters.ts";
 import type { Parameters, ParameterValues, ValueType } from "./reading.ts";

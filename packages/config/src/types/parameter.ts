@@ -1,5 +1,4 @@
-import { eitherOf } from "./json-schema.ts";
-import type { JsonSchema } from "./json-schema.ts";
+import { eitherOf, type JsonSchema } from "./json-schema.ts";
 import type { Parameter, Parameters, Value, ValueType } from "./reading.ts";
 
 /** Returns a parameter's name in code: `keepDirOnClose` for `keep-dir-on-close?`. */

@@ -1,7 +1,6 @@
 import { resolve } from "node:path";
 import type { ConfigNode } from "../source/config-tree.ts";
-import { eitherOf, orVariable } from "./json-schema.ts";
-import type { JsonSchema } from "./json-schema.ts";
+import { eitherOf, orVariable, type JsonSchema } from "./json-schema.ts";
 import { allOrNone } from "./map-type.ts";
 import { fileUrlPath, didYouMean, nearestName } from "@cairn/text";
 import type { ValueType } from "./reading.ts";

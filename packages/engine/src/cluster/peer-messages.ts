@@ -1,6 +1,7 @@
 import type { NodeStatus, PeerStatus } from "@cairn/client";
 import { z } from "zod";
 import { Count, FailureSchema, PeerStatusSchema, Text } from "../api/status-schema.ts";
+import { parsedJson } from "@cairn/text";
 
 /** The time for which a node keeps a request (ms), at most one hour. */
 const WaitMs = Count.max(3_600_000);
@@ -111,10 +112,5 @@ export function passedOn(status: NodeStatus): PeerStatus {
 }
 
 function parseWith<T>(schema: z.ZodType<T>, bytes: Uint8Array): T | undefined {
-  try {
-    return schema.safeParse(JSON.parse(Buffer.from(bytes).toString("utf8"))).data;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  return schema.safeParse(parsedJson(Buffer.from(bytes).toString("utf8"))).data;
 }

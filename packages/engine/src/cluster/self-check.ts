@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { CairnError, isCairnError, Semaphore } from "@cairn/kv";
+import { CairnError, Semaphore, unlessFailed } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
@@ -50,12 +50,8 @@ export class SelfCheck {
 
   /** If the history no longer covers the transaction, returns `forgotten`, if given: only chains are compared then. */
   async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
-    try {
-      return (await this.digestAt(log, txId)).digest;
-    } catch (error) {
-      if (forgotten === undefined || !isCairnError(error, "CONFLICT")) throw error;
-      return forgotten;
-    }
+    const computed = this.digestAt(log, txId).then(({ digest }) => digest);
+    return forgotten === undefined ? await computed : await unlessFailed(computed, "CONFLICT", forgotten);
   }
 
   /** Returns the index in use, which must belong to the log with this id. */

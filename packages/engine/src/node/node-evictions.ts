@@ -1,5 +1,5 @@
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
-import { CairnError, isCairnError, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import { CairnError, isCairnError, Deadline, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { answerOf } from "./node-status.ts";
@@ -28,12 +28,12 @@ export async function evictionPlaces(
   if (evictions.length === 0) return { ...page, evictions: [] };
   const [first, saved, segments] = await Promise.all([
     firstOfLog(txLog, state.log.offset, limit),
-    withTimeout(savedCheckpoints(system, state.log), limit.leftMs).then(unlessTimedOut(null)),
-    withTimeout(backedUp(system, state.log, txLog), limit.leftMs).then(unlessTimedOut(null)),
+    withTimeout(savedCheckpoints(system, state.log), limit.leftMs, null),
+    withTimeout(backedUp(system, state.log, txLog), limit.leftMs, null),
   ]);
   const comparable =
     first.isKnown && txLog !== undefined
-      ? await withTimeout(ofOneHistory(txLog, state, saved ?? []), limit.leftMs).then(unlessTimedOut(NONE))
+      ? await withTimeout(ofOneHistory(txLog, state, saved ?? []), limit.leftMs, NONE)
       : NONE;
   return {
     ...page,
@@ -72,16 +72,10 @@ async function firstOfLog(
   offset: number,
   limit: Deadline,
 ): Promise<{ readonly txId: TxId; readonly isKnown: boolean }> {
-  const asked =
-    log && (await withTimeout(answerOf(log.bounds()), limit.leftMs).then(unlessTimedOut(undefined)));
+  const asked = (log && (await withTimeout(answerOf(log.bounds()), limit.leftMs, null))) ?? undefined;
   if (asked instanceof CairnError && asked.code !== "LOG_UNREACHABLE") throw asked;
   const isKnown = asked !== undefined && !(asked instanceof CairnError);
   return { txId: (isKnown ? asked.first : 1) + offset, isKnown };
-}
-
-/** Returns a function that passes on a result, but returns `otherwise` for a timeout. */
-function unlessTimedOut<O>(otherwise: O): <T>(answer: T | typeof TIMED_OUT) => T | O {
-  return (answer) => (answer === TIMED_OUT ? otherwise : answer);
 }
 
 const NONE: ReadonlySet<string> = new Set();

@@ -1,5 +1,5 @@
 import type { CheckpointerStatus } from "@cairn/checkpoint";
-import { systemClock, CairnError, isCairnError, TIMED_OUT, withTimeout } from "@cairn/kv";
+import { systemClock, CairnError, isCairnError, withTimeout, unlessFailed } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus, VerifiedSummary } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -175,20 +175,14 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
 /** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
 async function newestChains(index: IndexStore | undefined): Promise<Chains> {
   if (index === undefined) return [];
-  try {
-    return (await index.chains()).slice(0, 3);
-  } catch (error) {
-    // The index was closed in the meantime, or it is damaged; the next read will report the damage.
-    if (isCairnError(error, "NOT_READY") || isCairnError(error, "INDEX_CORRUPT")) return [];
-    throw error;
-  }
+  // The index may be closed in the meantime, or damaged; the next read will report the damage.
+  return (await unlessFailed(index.chains(), ["NOT_READY", "INDEX_CORRUPT"], [])).slice(0, 3);
 }
 
 /** Returns what a log answers, or its error; undefined if it does not respond within two seconds. */
 export async function answerOf<T>(asked: Promise<T>): Promise<T | CairnError | undefined> {
   try {
-    const answer = await withTimeout(asked, LOG_ANSWER_MS);
-    return answer === TIMED_OUT ? undefined : answer;
+    return (await withTimeout(asked, LOG_ANSWER_MS, null)) ?? undefined;
   } catch (error) {
     if (error instanceof CairnError) return error;
     throw error;

@@ -13,10 +13,9 @@ import type {
   Phase,
   VerifiedSummary,
 } from "@cairn/client";
-import { directQueue } from "@cairn/client/protocol";
+import { directQueue, LIMITS } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
-import { LIMITS } from "@cairn/client/protocol";
 import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
 import { LogOverviews } from "../upkeep/log-overview.ts";
 import type { NodeMetrics } from "./node-metrics.ts";

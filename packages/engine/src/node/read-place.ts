@@ -43,8 +43,8 @@ export class ReadPlace {
       await position.reached(txId, limit.leftMs);
     } catch (error) {
       if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-      const known = await withTimeout(end, 0);
-      throw late(txId, limit.limitMs, position.txId, known === TIMED_OUT ? undefined : known, error);
+      const known = await withTimeout(end, 0, null);
+      throw late(txId, limit.limitMs, position.txId, known ?? undefined, error);
     }
   }
 
@@ -94,8 +94,8 @@ export class ReadPlace {
   async #end(timeoutMs: number): Promise<TxId | undefined> {
     const { log, index } = this.#life;
     if (log === undefined || index === undefined) return undefined;
-    const bounds = await withTimeout(log.bounds(), timeoutMs).catch((): typeof TIMED_OUT => TIMED_OUT);
-    return bounds === TIMED_OUT ? undefined : bounds.last + index.state.log.offset;
+    const bounds = await withTimeout(log.bounds(), timeoutMs, null).catch(() => null);
+    return bounds === null ? undefined : bounds.last + index.state.log.offset;
   }
 }
 

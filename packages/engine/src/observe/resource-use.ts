@@ -2,7 +2,7 @@ import type { StatsFs } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { memoryUsage } from "node:process";
 import type { NodeResources, RequestRate } from "@cairn/client";
-import { SharedResults, TIMED_OUT, withTimeout } from "@cairn/kv";
+import { SharedResults, withTimeout } from "@cairn/kv";
 
 /** A request with its response. `route` is the template, not the URL, because the number of keys and buckets is unlimited. */
 export interface AnsweredRequest {
@@ -41,23 +41,18 @@ export class ResourceUse {
       uptimeMs: Math.round(performance.now() - this.#startedAt),
       memoryBytes: memoryUsage.rss(),
       processorMs: Math.round((user + system) / 1_000),
-      diskFreeBytes: disk === undefined ? null : disk.bavail * disk.bsize,
-      diskTotalBytes: disk === undefined ? null : disk.blocks * disk.bsize,
+      diskFreeBytes: disk && disk.bavail * disk.bsize,
+      diskTotalBytes: disk && disk.blocks * disk.bsize,
       reads: this.#reads.current(),
       writes: this.#writes.current(),
     };
   }
 
-  async #disk(): Promise<StatsFs | undefined> {
-    try {
-      // A disk that does not respond occupies one thread, however often the status is requested.
-      const asked = this.#asking.get(this.#dbDir, () => statfs(this.#dbDir));
-      const disk = await withTimeout(asked, DISK_MS);
-      return disk === TIMED_OUT ? undefined : disk;
-    } catch {
-      // The folder is missing, or the system does not report its file system. The status is returned without it.
-      return undefined;
-    }
+  async #disk(): Promise<StatsFs | null> {
+    // A disk that does not respond occupies one thread, however often the status is requested.
+    const asked = this.#asking.get(this.#dbDir, () => statfs(this.#dbDir));
+    // The folder may be missing, or the system may not report its file system. The status is then returned without it.
+    return await withTimeout(asked, DISK_MS, null).catch(() => null);
   }
 }
 

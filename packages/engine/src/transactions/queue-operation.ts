@@ -1,6 +1,5 @@
 import type { EntryOptions, Revision } from "@cairn/client";
-import { splitKey } from "@cairn/client/protocol";
-import { LIMITS } from "@cairn/client/protocol";
+import { splitKey, LIMITS } from "@cairn/client/protocol";
 import { bucketProblem, keyProblem } from "@cairn/text";
 
 /** An operation on a queue as the log contains it. The document of an enqueued entry is on its own line. */

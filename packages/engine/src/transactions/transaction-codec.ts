@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { EntryOptions, Revision, Transaction } from "@cairn/client";
-import { qualifiedKey, isJsonText } from "@cairn/text";
+import { qualifiedKey, isJsonText, parsedJson } from "@cairn/text";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { type Frame, frameMessage, logTagOf, readFrame } from "./message-frame.ts";
 import { isQueueOperation, type QueueOperation, queueWrite } from "./queue-operation.ts";
@@ -198,18 +198,9 @@ function parseHeader(
   // replay).
   const onePut = ONE_PUT.exec(text);
   if (onePut !== null) return { ops: [["put", onePut[1], onePut[2]]] };
-  const header = parse(text);
+  const header = parsedJson(text);
   if (typeof header !== "object" || header === null || Array.isArray(header)) return undefined;
   return Object.keys(header).every((name) => NAMES.has(name)) ? header : undefined;
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }
 
 /** Returns an unreadable message. The length of the reason is bounded, because the index stores it. */

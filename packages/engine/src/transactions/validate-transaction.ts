@@ -1,6 +1,6 @@
 import { CairnError } from "@cairn/kv";
 import type { Transaction, TxOperation } from "@cairn/client";
-import { jsonProblem, splitKey } from "@cairn/client/protocol";
+import { jsonProblem, splitKey, LIMITS } from "@cairn/client/protocol";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
 import { bucketProblem, keyProblem, quote, MAX_JSON_DEPTH } from "@cairn/text";
 import { eventProblem } from "./event-record.ts";
@@ -11,7 +11,6 @@ import {
   type QueueWrite,
   queueWrite,
 } from "./queue-operation.ts";
-import { LIMITS } from "@cairn/client/protocol";
 
 /** A transaction that {@link validTransaction} has checked. */
 export class ValidTransaction implements Transaction {

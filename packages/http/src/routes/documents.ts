@@ -1,4 +1,4 @@
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
 import { parseDocumentKey } from "@cairn/text";
 import { type HttpAnswer, jsonAnswer, jsonLine } from "../answers/answer.ts";
@@ -20,11 +20,11 @@ import { type DocumentPath, documentUrl, parseDocumentPath, type Query } from ".
 import {
   DOCUMENT_PARAMETERS,
   DOCUMENT_PATH,
-  KEY_PARAMETERS,
   LIST_PARAMETERS,
   type QueryParameters,
   READ_PARAMETERS,
   WRITE_PARAMETERS,
+  KEY_PARAMETERS,
 } from "../requests/parameters.ts";
 import {
   conflict,
@@ -251,13 +251,10 @@ function ofDocument(error: unknown): unknown {
 
 /** Returns whether a key had a document before an older transaction; null if a policy removed that version. */
 async function existedBefore(api: RouteApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
-  try {
-    // A stale read suffices, because this node has already applied the write.
-    return (await api.get(key, { asOf: { txId: txId - 1 }, stale: true })) !== undefined;
-  } catch (error) {
-    if (isCairnError(error, "WATCH_COMPACTED")) return null;
-    throw error;
-  }
+  // A stale read suffices, because this node has already applied the write.
+  const before = api.get(key, { asOf: { txId: txId - 1 }, stale: true });
+  const document = await unlessFailed(before, "WATCH_COMPACTED", null);
+  return document === null ? null : document !== undefined;
 }
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {

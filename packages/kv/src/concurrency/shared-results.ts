@@ -1,4 +1,4 @@
-import { isCairnError } from "../errors/errors.ts";
+import { ERROR_CODES, unlessFailed } from "../errors/errors.ts";
 import { withTimeout } from "./timer.ts";
 
 /** Calls with the same key share a run and, for `keepMs` (default 0), its result. Errors are shared, but not kept. */
@@ -20,14 +20,11 @@ export class SharedResults<T> {
     if (known !== undefined) return await known.result;
     const run = { result: work(), endedAt: undefined as number | undefined };
     this.#runs.set(key, run);
-    try {
-      const result = await run.result;
-      run.endedAt = this.#now();
-      return result;
-    } catch (error) {
-      this.#runs.delete(key);
-      throw error;
-    }
+    run.result.then(
+      () => (run.endedAt = this.#now()),
+      () => this.#runs.delete(key),
+    );
+    return await run.result;
   }
 }
 
@@ -66,18 +63,10 @@ export class LastKnown<T> {
    * on, and the next call waits for it: a slow source is not asked more and more often, and its result is not lost.
    */
   async current(): Promise<T | undefined> {
-    await withTimeout(
-      this.#runs.get("", () => this.#run()),
-      this.#limitMs,
-    );
+    const run = async (): Promise<void> => {
+      this.#result = await unlessFailed(this.#work(), ERROR_CODES, this.#result);
+    };
+    await withTimeout(this.#runs.get("", run), this.#limitMs);
     return this.#result;
-  }
-
-  async #run(): Promise<void> {
-    try {
-      this.#result = await this.#work();
-    } catch (error) {
-      if (!isCairnError(error)) throw error;
-    }
   }
 }

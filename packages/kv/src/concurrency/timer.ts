@@ -91,11 +91,15 @@ export class Deadline {
 /** The value that {@link withTimeout} returns when the time is up. */
 export const TIMED_OUT = Symbol("timed out");
 
-/** Returns the result of `work`, or {@link TIMED_OUT} after `ms`. After a timeout, the result or error of `work` is discarded. */
-export async function withTimeout<T>(work: Promise<T>, ms: number): Promise<T | typeof TIMED_OUT> {
+/** Returns the result of `work`, or `instead` after `ms`. After a timeout, the result or error of `work` is discarded. */
+export async function withTimeout<T, U = typeof TIMED_OUT>(
+  work: Promise<T>,
+  ms: number,
+  instead: U | typeof TIMED_OUT = TIMED_OUT,
+): Promise<T | U> {
   let cancel: CancelTimer | undefined;
-  const timeout = new Promise<typeof TIMED_OUT>((resolve) => {
-    cancel = startTimer(ms, () => resolve(TIMED_OUT));
+  const timeout = new Promise<U>((resolve) => {
+    cancel = startTimer(ms, () => resolve(instead as U));
   });
   try {
     return await Promise.race([work, timeout]);

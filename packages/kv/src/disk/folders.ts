@@ -1,6 +1,6 @@
 import { lstat, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, systemErrorCode } from "../errors/errors.ts";
+import { CairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { systemErrorOf } from "../errors/system-errors.ts";
 
 /**
@@ -59,12 +59,7 @@ function refused(dir: string, folder: string): CairnError {
 
 /** Returns the names of all entries of a folder; none if the folder does not exist. */
 export async function namesIn(folder: string): Promise<string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return [];
-    throw error;
-  }
+  return await unlessFailed(readdir(folder), "ENOENT", []);
 }
 
 /**
@@ -74,18 +69,16 @@ export async function namesIn(folder: string): Promise<string[]> {
  * are removed.
  */
 export async function removeFolder(folder: string): Promise<void> {
-  try {
-    if (!(await lstat(folder)).isDirectory()) return await unlink(folder);
-    await removeEntries(folder);
-    await rmdir(folder).catch(async (error: unknown) => {
-      // A file was created in the meantime, for example by a write that had been hanging.
-      if (systemErrorCode(error) !== "ENOTEMPTY") throw error;
-      await removeEntries(folder);
-      await rmdir(folder);
-    });
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-  }
+  await unlessFailed(removeExisting(folder), "ENOENT", undefined);
+}
+
+async function removeExisting(folder: string): Promise<void> {
+  if (!(await lstat(folder)).isDirectory()) return await unlink(folder);
+  await removeEntries(folder);
+  // If a file was created in the meantime, for example by a write that had been hanging, it is removed, too.
+  if ((await unlessFailed(rmdir(folder), "ENOTEMPTY", "filled")) !== "filled") return;
+  await removeEntries(folder);
+  await rmdir(folder);
 }
 
 async function removeEntries(folder: string): Promise<void> {

@@ -100,6 +100,22 @@ export function systemErrorCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
+/** Returns the result of `work`, or `instead` if it fails with one of these codes, of Cairn or of the system. */
+export async function unlessFailed<T, U>(
+  work: Promise<T>,
+  codes: FailureCode | readonly FailureCode[],
+  instead: U,
+): Promise<T | U> {
+  try {
+    return await work;
+  } catch (error) {
+    if ([codes].flat().some((code) => code === systemErrorCode(error))) return instead;
+    throw error;
+  }
+}
+
+type FailureCode = ErrorCode | `E${string}`;
+
 /** Returns any thrown value as a string, for messages that name a cause. */
 export function errorMessage(error: unknown): string {
   if (error instanceof Error) return error.message;

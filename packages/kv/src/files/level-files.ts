@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type CairnError, indexCorrupt, systemErrorCode } from "../errors/errors.ts";
+import { type CairnError, indexCorrupt, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { inParallel } from "../concurrency/in-parallel.ts";
 import { namesIn } from "../disk/folders.ts";
 import type { KvStats } from "../store/kv-store.ts";
@@ -57,13 +57,9 @@ export async function measureFiles(dir: string): Promise<KvStats> {
   let bytes = 0;
   let files = 0;
   await inParallel(await namesInDirectory(dir), 4, async (name) => {
-    try {
-      const { size } = await stat(join(dir, name));
-      bytes += size;
-      files += 1;
-    } catch (error) {
-      if (systemErrorCode(error) !== "ENOENT") throw error;
-    }
+    const file = await unlessFailed(stat(join(dir, name)), "ENOENT", undefined);
+    bytes += file?.size ?? 0;
+    if (file !== undefined) files += 1;
   });
   return { bytes, files };
 }

@@ -6,7 +6,7 @@ import { inParallel } from "../concurrency/in-parallel.ts";
 import { RunningWork } from "../concurrency/running-work.ts";
 import { MIN_BYTES_FOR_THREAD } from "../concurrency/worker-thread.ts";
 import { isLinkRefusal, namesIn, removeFolder } from "../disk/folders.ts";
-import { type CairnError, isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { type CairnError, isCairnError, unlessFailed } from "../errors/errors.ts";
 import { levelFileNumbers } from "../files/level-files.ts";
 import type { KvScrub } from "../store/kv-store.ts";
 import {
@@ -110,11 +110,7 @@ async function linkAll(dir: string, numbers: readonly number[], folder: string):
   try {
     await inParallel(numbers, PARALLEL_LINKS, async (number) => {
       await withTable(dir, number, async (path) => {
-        try {
-          await link(path, join(folder, basename(path)));
-        } catch (error) {
-          if (systemErrorCode(error) !== "EEXIST") throw error;
-        }
+        await unlessFailed(link(path, join(folder, basename(path))), "EEXIST", undefined);
       });
     });
     return true;

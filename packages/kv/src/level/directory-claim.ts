@@ -2,7 +2,7 @@ import { mkdtemp, rm, stat, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { currentManifestPath } from "../files/current-manifest.ts";
 import { innermost, locked } from "./level-errors.ts";
 
@@ -54,12 +54,11 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
 
 /** Returns the identity of the manifest that CURRENT names; undefined if either file is damaged or missing. */
 async function manifestIdentity(dir: string): Promise<string | undefined> {
-  try {
-    return await identityOf(await currentManifestPath(dir));
-  } catch (error) {
-    if (isCairnError(error, "INDEX_CORRUPT") || systemErrorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  return await unlessFailed(
+    currentManifestPath(dir).then(identityOf),
+    ["INDEX_CORRUPT", "ENOENT"],
+    undefined,
+  );
 }
 
 async function identityOf(dir: string): Promise<string> {
@@ -69,13 +68,8 @@ async function identityOf(dir: string): Promise<string> {
 
 /** Does not change its files. Only for directories that this process has claimed. */
 export async function isLockedElsewhere(dir: string): Promise<boolean> {
-  try {
-    await whileLocked(dir, () => Promise.resolve());
-    return false;
-  } catch (error) {
-    if (isCairnError(error, "INDEX_LOCKED")) return true;
-    throw error;
-  }
+  const unlocked = whileLocked(dir, () => Promise.resolve(false));
+  return await unlessFailed(unlocked, "INDEX_LOCKED", true);
 }
 
 /**

@@ -3,10 +3,9 @@ import { copyFile, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/
 import { join } from "node:path";
 import type { ClassicLevel } from "classic-level";
 import { isLinkRefusal, syncFolder } from "../disk/folders.ts";
-import { errorMessage, isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { errorMessage, isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
-import type { LevelManifest } from "../files/level-manifest.ts";
 import { LevelRecordReader, recordsInFile } from "../files/level-records.ts";
 import { checkWriteAheadLogs, neededLogs } from "../files/write-ahead-logs.ts";
 import { changesOf } from "../files/write-batch.ts";
@@ -19,13 +18,9 @@ import { isLockedElsewhere } from "./directory-claim.ts";
  * process writes the logs in the meantime.
  */
 export async function checkLogsOnOpening(dir: string): Promise<number | undefined> {
-  try {
-    return await unlessLocked(dir, () => checkWriteAheadLogs(dir));
-  } catch (error) {
-    // LevelDB reports missing files more clearly.
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
+  const checked = unlessLocked(dir, () => checkWriteAheadLogs(dir));
+  // LevelDB reports missing files more clearly.
+  return await unlessFailed(checked, MISSING, undefined);
 }
 
 /** Throws `INDEX_LOCKED` if files disappear or change because another process has the database open. */
@@ -33,14 +28,13 @@ async function unlessLocked<T>(dir: string, work: () => Promise<T>): Promise<T> 
   try {
     return await work();
   } catch (error) {
-    const isExplained = isMissing(error) || isCairnError(error, "INDEX_CORRUPT");
+    const isMissing = MISSING.some((code) => code === systemErrorCode(error));
+    const isExplained = isMissing || isCairnError(error, "INDEX_CORRUPT");
     throw isExplained && (await isLockedElsewhere(dir)) ? locked(dir, error) : error;
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return ["ENOENT", "EISDIR"].includes(systemErrorCode(error) ?? "");
-}
+const MISSING = ["ENOENT", "EISDIR"] as const;
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
 
@@ -60,12 +54,7 @@ export const PREPARING_FOLDER = "unapplied.tmp";
 
 /** Throws the error that hid the file CURRENT from LevelDB; does nothing if the file is really missing. */
 async function requireUnseen(dir: string): Promise<void> {
-  try {
-    await stat(join(dir, "CURRENT"));
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return;
-    throw error;
-  }
+  if ((await unlessFailed(stat(join(dir, "CURRENT")), "ENOENT", undefined)) === undefined) return;
   throw Object.assign(new Error(`LevelDB could not examine ${join(dir, "CURRENT")}`), { code: "EIO" });
 }
 
@@ -156,14 +145,10 @@ async function keepLogs(dir: string, end: number | undefined): Promise<KeptLogs>
 async function logsToKeep(
   dir: string,
 ): Promise<{ readonly names: readonly string[]; readonly lastSequence: number }> {
-  let manifest: LevelManifest;
-  try {
-    ({ manifest } = await readCurrentManifest(dir));
-  } catch (error) {
-    // Without a manifest, LevelDB cannot open the database, and its error is clearer.
-    if (isMissing(error)) return { names: [], lastSequence: 0 };
-    throw error;
-  }
+  const current = await unlessFailed(readCurrentManifest(dir), MISSING, undefined);
+  // Without a manifest, LevelDB cannot open the database, and its error is clearer.
+  if (current === undefined) return { names: [], lastSequence: 0 };
+  const { manifest } = current;
   return { names: await neededLogs(dir, manifest), lastSequence: manifest.lastSequence };
 }
 

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { checkTable } from "./check-table.ts";
-import { CairnError, indexCorrupt, systemErrorCode } from "../errors/errors.ts";
+import { CairnError, indexCorrupt, unlessFailed } from "../errors/errors.ts";
 import { levelFileName } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import type { LevelManifest, LevelTable } from "../files/level-manifest.ts";
@@ -116,13 +116,12 @@ export async function withTable(
   number: number,
   work: (path: string) => Promise<void>,
 ): Promise<boolean> {
-  try {
-    await work(join(dir, levelFileName(number, "ldb")));
-    return true;
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-    return false;
-  }
+  const worked = work(join(dir, levelFileName(number, "ldb")));
+  return await unlessFailed(
+    worked.then(() => true),
+    "ENOENT",
+    false,
+  );
 }
 
 /**
@@ -197,10 +196,5 @@ export async function liveTables(dir: string): Promise<{
 }
 
 async function liveManifest(dir: string): Promise<LevelManifest | undefined> {
-  try {
-    return (await readCurrentManifest(dir)).manifest;
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return undefined;
-    throw error;
-  }
+  return (await unlessFailed(readCurrentManifest(dir), "ENOENT", undefined))?.manifest;
 }

@@ -2,7 +2,7 @@ import type { Stats } from "node:fs";
 import { type FileHandle, lstat, readdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
-import { systemErrorCode, syncFolder } from "@cairn/kv";
+import { syncFolder, unlessFailed } from "@cairn/kv";
 import type { StoredContent, StoredFile } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
@@ -48,40 +48,28 @@ function mayContain(folder: string, prefix: string): boolean {
   return folder.startsWith(prefix) || prefix.startsWith(folder);
 }
 
-/** Error codes, other than ENOENT, for links that cannot be followed. */
-const BROKEN_LINK = new Set(["ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"]);
+/** Error codes for links that cannot be followed. */
+const BROKEN_LINK = ["ENOENT", "ELOOP", "ENOTDIR", "EACCES", "EPERM", "ENAMETOOLONG"] as const;
 
 /** Returns the metadata of a file; undefined if it no longer exists, or if `viaLink` is true and the link is broken. */
 export async function statOf(path: string, viaLink = false): Promise<Stats | undefined> {
-  try {
-    return await stat(path);
-  } catch (error) {
-    const code = systemErrorCode(error) ?? "";
-    // Another node may have removed the file since the listing, and a broken link must not hide other files.
-    if (code === "ENOENT" || (viaLink && BROKEN_LINK.has(code))) return undefined;
-    throw error;
-  }
+  // Another node may have removed the file since the listing, and a broken link must not hide other files.
+  return await unlessFailed(stat(path), viaLink ? BROKEN_LINK : "ENOENT", undefined);
 }
 
 /** Returns whether `path` is a symbolic link; false if nothing exists there. */
 export async function isLink(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isSymbolicLink();
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return false;
-    throw error;
-  }
+  return (await unlessFailed(lstat(path), "ENOENT", undefined))?.isSymbolicLink() === true;
 }
 
 /** Removes a file, durably if `durable`. Does nothing if it no longer exists. */
 export async function removeFile(path: string, durable: boolean): Promise<void> {
-  try {
-    await unlink(path);
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return;
-    throw error;
-  }
-  if (durable) await syncFolder(dirname(path));
+  const removed = await unlessFailed(
+    unlink(path).then(() => true),
+    "ENOENT",
+    false,
+  );
+  if (removed && durable) await syncFolder(dirname(path));
 }
 
 /** Writes all of `chunk`, since a single write may write only a part of it. */

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, namesIn, systemErrorCode, systemErrorOf } from "@cairn/kv";
+import { CairnError, namesIn, systemErrorCode, systemErrorOf, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { parseStoredRecord } from "../../store/stored-record.ts";
@@ -82,14 +82,10 @@ async function countFileSystems(folder: string): Promise<number> {
   let count = 0;
   let device: number | undefined;
   for (const at of way) {
-    try {
-      const { dev } = await stat(at);
-      if (dev !== device) count += 1;
-      device = dev;
-    } catch (error) {
-      if (systemErrorCode(error) === "ENOENT") break;
-      throw error;
-    }
+    const found = await unlessFailed(stat(at), "ENOENT", undefined);
+    if (found === undefined) break;
+    if (found.dev !== device) count += 1;
+    device = found.dev;
   }
   return count;
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { isLinkRefusal, makeFolder, syncFolder, systemErrorCode } from "@cairn/kv";
+import { isLinkRefusal, makeFolder, syncFolder, systemErrorCode, unlessFailed } from "@cairn/kv";
 import { TEMPORARY_PREFIX } from "../../store/stored-files.ts";
 import { statOf } from "./folder-files.ts";
 
@@ -14,11 +14,8 @@ export interface TemporaryFile {
 /** Creates a temporary file in `folder`, and the folder if it does not exist. */
 export async function createTemporary(folder: string): Promise<TemporaryFile> {
   const path = join(folder, TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
-  try {
-    return { path, handle: await open(path, "wx") };
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-  }
+  const handle = await unlessFailed(open(path, "wx"), "ENOENT", undefined);
+  if (handle !== undefined) return { path, handle };
   const made = await makeFolder(folder);
   if (made !== undefined) await syncFolder(dirname(made));
   return { path, handle: await open(path, "wx") };
@@ -89,12 +86,7 @@ async function nameFile(file: TemporaryFile, target: string): Promise<{ done: bo
 }
 
 async function renameUnlessThere(from: string, to: string): Promise<boolean> {
-  try {
-    await stat(to);
-    return false;
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw error;
-  }
+  if ((await statOf(to)) !== undefined) return false;
   await rename(from, to);
   return true;
 }
@@ -137,26 +129,14 @@ export async function replaceIfUnchanged(
 
 async function take(claim: string, now: number): Promise<boolean> {
   if (await make(claim)) return true;
-  if (!(await isStale(claim, now))) return false;
+  const held = await statOf(claim);
+  if (held === undefined || now - held.mtimeMs <= STALE_AFTER_MS) return false;
   await rm(claim, { force: true });
   return make(claim);
 }
 
 async function make(claim: string): Promise<boolean> {
-  try {
-    await (await open(claim, "wx")).close();
-    return true;
-  } catch (error) {
-    if (systemErrorCode(error) === "EEXIST") return false;
-    throw error;
-  }
-}
-
-async function isStale(claim: string, now: number): Promise<boolean> {
-  try {
-    return now - (await stat(claim)).mtimeMs > STALE_AFTER_MS;
-  } catch (error) {
-    if (systemErrorCode(error) === "ENOENT") return false;
-    throw error;
-  }
+  const handle = await unlessFailed(open(claim, "wx"), "EEXIST", undefined);
+  await handle?.close();
+  return handle !== undefined;
 }

@@ -1,7 +1,6 @@
 import type { KvOperation, KvReader, KvRow } from "@cairn/kv";
 import type { EventRecord, TxId } from "@cairn/client";
-import { oldestEventTime } from "../policies/active-policies.ts";
-import type { Bound } from "../policies/active-policies.ts";
+import { oldestEventTime, type Bound } from "../policies/active-policies.ts";
 import { milliseconds, nanoseconds } from "@cairn/text";
 import { eventRowKey, eventRowTime, ROW, rowsOfKind } from "../rows/row-keys.ts";
 import { sealed, unsealed } from "../rows/row-checksum.ts";

@@ -8,11 +8,10 @@ import type {
   QueuePolicy,
   TxId,
 } from "@cairn/client";
-import { nanoseconds } from "@cairn/text";
+import { nanoseconds, ownMember } from "@cairn/text";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
-import { ownMember } from "@cairn/text";
 
 /** An indexed field; `id` is its number in rows. */
 export interface FieldIndex {

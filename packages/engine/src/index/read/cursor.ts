@@ -5,6 +5,7 @@ import type { DocumentKey, TxId } from "@cairn/client";
 import { readOutcome } from "../rows/outcome-rows.ts";
 import type { AsOf } from "./documents.ts";
 import type { FieldQuery } from "./field-query.ts";
+import { parsedJson } from "@cairn/text";
 
 /** The number of characters of a digest in a cursor. They suffice to distinguish two lists, or two histories. */
 const DIGEST_CHARACTERS = 12;
@@ -75,13 +76,8 @@ function cursorOf<Point, List>(point: z.ZodType<Point>, identify: (list: List) =
 }
 
 function partsOf(text: string): unknown[] {
-  try {
-    const parts: unknown = JSON.parse(Buffer.from(text, "base64url").toString("utf8"));
-    return Array.isArray(parts) ? parts : [];
-  } catch (error) {
-    if (error instanceof SyntaxError) return [];
-    throw error;
-  }
+  const parts = parsedJson(Buffer.from(text, "base64url").toString("utf8"));
+  return Array.isArray(parts) ? parts : [];
 }
 
 /** The outcome contains the time, which no transaction that is stored in its place later has. */
