@@ -9,17 +9,7 @@ export { CHECKPOINT_PREFIX, newestFirst, parseCheckpointName } from "./store/che
 export type { CheckpointSource } from "./store/checkpoint-source.ts";
 
 /** The contract of a checkpoint store, and the code that its implementations share. */
-export type {
-  ChangeOptions,
-  CheckpointStore,
-  DirectContent,
-  StoredContent,
-  StoredFile,
-  StoreFindings,
-  TaggedText,
-  UploadOptions,
-} from "./store/checkpoint-store.ts";
-export { isSamePlace } from "./store/checkpoint-store.ts";
+export * from "./store/checkpoint-store.ts";
 export {
   alreadyThere,
   contentTag,

@@ -1,11 +1,5 @@
 /** Requests, responses and streams of nodes, for programs with their own transport or errors. */
-export {
-  type DrainAccess,
-  drainShard,
-  type DrainedShard,
-  type DrainResult,
-  shardToDrain,
-} from "./queues/drain-shard.ts";
+export * from "./queues/drain-shard.ts";
 export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";
 export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";

@@ -20,12 +20,7 @@ export { memoryProvider } from "./level/memory-kv-store.ts";
 /** For programs that open LevelDB databases themselves. */
 export { openKeepingLogs } from "./level/kept-logs.ts";
 export { writeRows } from "./level/write-rows.ts";
-export {
-  claimDirectory,
-  type ClaimedDirectory,
-  isLockedElsewhere,
-  whileLocked,
-} from "./level/directory-claim.ts";
+export * from "./level/directory-claim.ts";
 export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./level/checks-on-opening.ts";
 
 /** For programs that read or repair the files of a LevelDB database. */
@@ -41,13 +36,7 @@ export { backoffMs } from "./concurrency/timer.ts";
 export { type Clock, systemClock, systemRandom } from "./concurrency/timer.ts";
 export { coalesced } from "./concurrency/shared-results.ts";
 export { LastKnown } from "./concurrency/shared-results.ts";
-export {
-  cleanupPause,
-  jittered,
-  type RepeatedWork,
-  repeatEvery,
-  repeatWork,
-} from "./concurrency/repeated-work.ts";
+export * from "./concurrency/repeated-work.ts";
 export { resolvable } from "./concurrency/semaphore.ts";
 export { Semaphore } from "./concurrency/semaphore.ts";
 export { SharedResults } from "./concurrency/shared-results.ts";

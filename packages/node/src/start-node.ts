@@ -1,7 +1,20 @@
 import type { Logger } from "pino";
-import type { CairnNode, NodeEventListener } from "@cairn/engine";
-import { runNode } from "./run-node.ts";
+import { type CairnNode, type NodeEventListener, runEngine, type System } from "@cairn/engine";
 import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
+import { startHttpServer, PrometheusMetrics } from "@cairn/http";
+
+const PARTS: Parameters<typeof runEngine>[1] = {
+  serve: startHttpServer,
+  measure: (system, onError) => new PrometheusMetrics(system, onError),
+};
+
+/** Starts the node that a system describes. Throws the errors of {@link runEngine}. */
+export async function runNode(
+  system: System,
+  options: Parameters<typeof runEngine>[2] = {},
+): Promise<CairnNode> {
+  return await runEngine(system, PARTS, options);
+}
 
 export interface StartNodeOptions {
   /** A pino logger, which also receives notices about the configuration. Defaults to a silent logger. */

@@ -13,7 +13,7 @@ import {
 import type { TxId } from "@cairn/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openEmbeddedTxLog, type CairnNode } from "@cairn/engine";
-import { runNode } from "../src/run-node.ts";
+import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
 const DOCUMENTS = 50;

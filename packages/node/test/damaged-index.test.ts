@@ -7,7 +7,7 @@ import { type CairnNode, openEmbeddedTxLog } from "@cairn/engine";
 import { STATE_ROW_KEY } from "@cairn/engine/src/index/rows/row-keys";
 import { ROW } from "@cairn/engine/src/index/rows/row-keys";
 import { txRowKey } from "@cairn/engine/src/index/rows/row-keys";
-import { runNode } from "../src/run-node.ts";
+import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
 let folder = "";

@@ -6,7 +6,7 @@ import { isCairnError, type KvProvider, type KvStore, levelProvider } from "@cai
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { IndexStore, openIndex, type NodeEvent, openEmbeddedTxLog, type CairnNode } from "@cairn/engine";
 import { readState } from "@cairn/engine/src/index/rows/index-state";
-import { runNode } from "../src/run-node.ts";
+import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
 const names = Array.from({ length: 70 }, (_, n) => `k${n}`);

@@ -4,7 +4,7 @@ import path from "node:path";
 import { type KvProvider, levelProvider, memoryProvider } from "@cairn/kv";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { type CairnNode, openEmbeddedTxLog } from "@cairn/engine";
-import { runNode } from "../src/run-node.ts";
+import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
 /** A number of reads that is reached only if the node never yields. */

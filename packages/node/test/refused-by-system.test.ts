@@ -12,7 +12,7 @@ import {
 import { expect, it, onTestFinished, vi } from "vitest";
 import { openEmbeddedTxLog } from "@cairn/engine";
 import { reactionTo } from "@cairn/engine/src/node/failure-policy";
-import { runNode } from "../src/run-node.ts";
+import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
 const key = (name: string) => ({ bucket: "pods", namespace: "default", name });

@@ -6,7 +6,7 @@ import { pino } from "pino";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { formatStatus } from "@cairn/cli/src/node/status-screen";
 import { type CairnNode, openEmbeddedTxLog } from "@cairn/engine";
-import { runNode } from "../src/run-node.ts";
+import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
 interface Line {

@@ -1,0 +1,25 @@
+/** What a program that embeds a node uses: `@cairn/node` exports all of it. */
+export type * from "./api/node-api.ts";
+export type { CommitResult } from "./index/apply/recent-outcomes.ts";
+export type { BucketSummary, FieldSummary } from "./index/read/bucket-reads.ts";
+export type * from "./index/read/documents.ts";
+export type { EventPage, RecordedEvent } from "./index/read/event-reads.ts";
+export type { Eviction } from "./index/read/eviction-reads.ts";
+export type { FieldQuery } from "./index/read/field-query.ts";
+export type { TransactionEvent, WatchChange } from "./index/read/transaction-event.ts";
+export { WatchCompactedError } from "./index/read/watch-compacted.ts";
+/** The interface that a log of your own implements, and that with which nodes reach one another through it. */
+export type {
+  Appended,
+  LogBackupSource,
+  LogBounds,
+  LogMessage,
+  LogReadOptions,
+  TxLog,
+} from "./log/tx-log.ts";
+export type * from "./log/peer-channel.ts";
+export type { CairnNode } from "./node/node.ts";
+export type * from "./observe/node-event.ts";
+/** An index as of a point in the past, built from checkpoints and log backups. */
+export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "./replay/restored-index.ts";
+export type * from "./watch/watch-event.ts";
