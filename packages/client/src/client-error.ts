@@ -28,7 +28,6 @@ export class CairnClientError extends Error {
   }
 }
 
-/** Returns whether an error of a call has one of these codes. */
 export function hasCode(error: unknown, ...codes: readonly string[]): boolean {
   return error instanceof CairnClientError && codes.includes(error.code);
 }

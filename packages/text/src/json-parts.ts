@@ -50,7 +50,6 @@ export function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
-/** Returns the index of the closing quote of the string that begins at `from`. */
 export function closingQuote(text: string, from: number): number {
   for (let at = text.indexOf(QUOTE, from + 1); ; at = text.indexOf(QUOTE, at + 1)) {
     let before = at - 1;

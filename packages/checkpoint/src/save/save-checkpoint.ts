@@ -241,7 +241,6 @@ async function isTidy(store: CheckpointStore, archive: string): Promise<boolean>
 /** A local copy of the index, to be uploaded to the store. */
 interface Capture {
   readonly dir: string;
-  /** The state of the index, as read from the copy. */
   readonly state: CapturedState;
   /** Removes the copy. Otherwise, its links would occupy space that the index has freed. */
   drop(): Promise<void>;

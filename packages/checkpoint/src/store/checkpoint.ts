@@ -14,7 +14,6 @@ export interface CheckpointName {
 /** The files of a checkpoint in a store; {@link checkpointFile} names them. */
 export type CheckpointPart = "archive" | "manifest" | "verified" | "damaged";
 
-/** The prefix of all files of checkpoints. */
 export const CHECKPOINT_PREFIX = "checkpoint-";
 
 const EXTENSIONS: Readonly<Record<CheckpointPart, string>> = {
@@ -105,7 +104,6 @@ export const ManifestSchema = z.object({
 /** Times are in ISO 8601 and UTC, sizes in bytes, and digests in lower-case hexadecimal. */
 export type Manifest = z.infer<typeof ManifestSchema>;
 
-/** A manifest that was read from a store. */
 export interface StoredManifest extends Manifest {
   /** The checksum at its end, which identifies the checkpoint: it covers the digests of all files. */
   readonly sha256: string;

@@ -3,7 +3,6 @@ import type { CheckpointStore } from "./checkpoint-store.ts";
 import { idInName } from "./stored-files.ts";
 import { MAX_RECORD_LENGTH, parseStoredRecord, readStoredRecord } from "./stored-record.ts";
 
-/** The prefix of the names of leases. */
 export const LEASE_PREFIX = "in-progress";
 
 /** The maximum number of unfinished uploads that are recorded. They accumulate in stores where none can be aborted. */

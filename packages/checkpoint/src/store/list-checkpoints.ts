@@ -35,7 +35,6 @@ export interface SkippedCheckpoint {
   readonly logName?: string | undefined;
 }
 
-/** The files of one checkpoint, as listed. */
 export interface CheckpointFiles {
   readonly name: string;
   readonly parsed: CheckpointName;

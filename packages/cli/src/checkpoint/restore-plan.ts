@@ -163,7 +163,6 @@ export function throwRefusal(refusal: CairnError | undefined): void {
   throw new CairnError(refusal.code, refusal.message, hint);
 }
 
-/** Returns the error for a target that is not empty. */
 export async function occupied(target: string): Promise<CairnError | undefined> {
   try {
     if ((await readdir(target)).length === 0) return undefined;

@@ -10,7 +10,6 @@ import { type ImportedDocument, type ImportRecord, isRefusal, type ImportRefusal
 
 export interface ImportProgress {
   readonly read: number;
-  /** The number of documents that were written. */
   readonly written: number;
   /** The number of documents that the node had already. */
   readonly unchanged: number;

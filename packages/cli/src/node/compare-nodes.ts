@@ -11,7 +11,6 @@ import {
 
 export type AnsweredIndex = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
 
-/** The digest of a rebuild, and the sources of the rebuild. */
 export type Rebuilt = Pick<Awaited<ReturnType<typeof rebuildIndex>>, "digest" | "basis">;
 
 /** The result of comparing the nodes of one log. */

@@ -72,7 +72,6 @@ async function nodeLog({ stdout, env }: Terminal, json: boolean, level: string):
   return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));
 }
 
-/** The options for {@link stopAtSignal}. */
 interface SignalStopOptions {
   readonly onSignal: (signal: NodeJS.Signals) => void;
   /** Called when the node did not stop in time, or a second signal forced it. */

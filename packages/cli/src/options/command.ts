@@ -46,7 +46,6 @@ export interface CommandSpec<S extends string, O extends OptionSpecs> {
   act(run: CommandRun<OptionValues<O>>, ...given: Arguments<S>): Promise<void>;
 }
 
-/** Returns a function that adds a command. */
 export function command<const S extends string, O extends OptionSpecs>(spec: CommandSpec<S, O>): AddCommand {
   const { syntax, description, examples, options, choices, usage, note } = spec;
   const flags = Object.entries(options).filter(([, { value, negated }]) => value === undefined && !negated);
@@ -78,7 +77,6 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
   };
 }
 
-/** Returns a function that adds a command whose only purpose is to group `commands`. */
 export function commandGroup(name: string, description: string, commands: readonly AddCommand[]): AddCommand {
   return (parent, terminal) => {
     const group = parent.command(name).description(description).helpCommand(false);

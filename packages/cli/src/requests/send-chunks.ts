@@ -19,7 +19,6 @@ export interface AbortedLine {
   readonly reason: string;
 }
 
-/** The options for {@link sendChunks}. */
 export interface SendOptions {
   readonly fromLine: number;
   readonly signal: AbortSignal;

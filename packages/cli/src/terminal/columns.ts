@@ -1,6 +1,5 @@
 import { type Output, printable } from "./terminal.ts";
 
-/** The output for which a table is formatted. */
 export type TableOutput = Pick<Output, "isTTY" | "columns">;
 
 /** Formats a table with a heading. `right` columns are right-aligned. On a narrow terminal, shortens long cells. */

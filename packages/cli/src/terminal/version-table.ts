@@ -3,7 +3,6 @@ import { formatTable, shorten } from "./columns.ts";
 import { formatTime } from "@cairn/text";
 import type { Output } from "./terminal.ts";
 
-/** A version of a document, with the document as a parsed JSON value. */
 export type ParsedVersion = Omit<DocumentVersion, "json"> & { readonly document?: unknown };
 
 const WIDEST_DOCUMENT = 200;

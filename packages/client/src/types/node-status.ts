@@ -289,7 +289,6 @@ export interface RequestRate {
 }
 
 export interface LogBackupStatus {
-  /** The location of its store. */
   readonly location: string;
   /** The approximate interval at which the cluster writes a segment (ms). */
   readonly everyMs: number;

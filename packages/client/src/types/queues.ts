@@ -12,7 +12,6 @@ export interface QueueHolder {
 export interface QueueShard {
   readonly shard: number;
   readonly state: "active" | "draining" | "retiring";
-  /** The number of entries, open or finished. */
   readonly entries: number;
   readonly open: number;
   /** The newest epoch; null if the shard has not been claimed since it was spare. */

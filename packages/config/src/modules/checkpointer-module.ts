@@ -74,7 +74,6 @@ const SAVES_TO_READ_ONLY = {
   parameter: "store",
 };
 
-/** `cairn.checkpoint/->checkpointer`. */
 export const checkpointer = defineModule({
   id: "cairn.checkpoint/->checkpointer",
   kind: "checkpointer",

@@ -57,7 +57,6 @@ export const kvStoreParameters = {
   ),
 };
 
-/** The common parameters of the modules of each kind. */
 export const commonParameters: Readonly<Record<ModuleKind, Parameters>> = {
   "tx-log": txLogParameters,
   "kv-store": kvStoreParameters,

@@ -34,7 +34,6 @@ const embeddedTxLog = defineModule({
   },
 });
 
-/** `cairn.log-backup/->tx-log`. */
 export const logBackupTxLog = defineModule({
   id: "cairn.log-backup/->tx-log",
   kind: "tx-log",

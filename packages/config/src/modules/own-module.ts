@@ -162,7 +162,6 @@ interface Shaped {
   readonly "checkpoint-store": CheckpointStore;
 }
 
-/** Returns whether a kind is pluggable. */
 function isShaped(kind: string): kind is keyof Shaped {
   return kind in SHAPES;
 }

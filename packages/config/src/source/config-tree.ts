@@ -79,7 +79,6 @@ export function normalizeName(name: string): string {
   return name.replace(/^(?:crux|xtdb)\//, "cairn/");
 }
 
-/** Returns the entry `name` if `node` is a map that has one. */
 export function findEntry(node: ConfigNode | undefined, name: string): ConfigEntry | undefined {
   if (node?.type !== "map") return undefined;
   return node.entries.find((entry) => entry.name === name);
@@ -96,7 +95,6 @@ export function emptyMap(origin: Origin): MapNode {
   return { type: "map", entries: [], origin };
 }
 
-/** Returns a map of these values, all with the same origin. */
 export function mapOfValues(values: Readonly<Record<string, ConfigNode>>, origin: Origin): MapNode {
   const entries = Object.entries(values).map(([name, value]) => ({ name, nameOrigin: origin, value }));
   return { type: "map", entries, origin };

@@ -27,7 +27,6 @@ export function withDefault<T>(
   return { type, doc, required: false, defaultText: text, fallback };
 }
 
-/** Returns the JSON Schema of a map with these parameters. */
 export function schemaOfParameters(parameters: Parameters): JsonSchema & { readonly properties: JsonSchema } {
   const entries = Object.entries(parameters);
   const needed = entries.filter(([, parameter]) => parameter.required).map(([name]) => name);

@@ -25,7 +25,6 @@ export interface ValueType<T> {
   /** The type's name in docs/configuration.md. */
   readonly name: string;
   readonly jsonSchema: JsonSchema;
-  /** True if the value is a path on this machine. */
   readonly isPath?: true;
   /** True if the value is never printed. */
   readonly isSecret?: true;
@@ -120,7 +119,6 @@ export class Value<N extends ConfigNode = ConfigNode> {
     return new Value(node, this.path, this.reading);
   }
 
-  /** Returns a value in this one. */
   at<M extends ConfigNode>(name: string, node: M): Value<M> {
     return new Value(node, [...this.path, name], this.reading);
   }

@@ -20,7 +20,6 @@ function scalar<T extends string | number | boolean>(
   };
 }
 
-/** Returns the type of a non-empty string. */
 export function text(): ValueType<string> {
   return scalar("string", { type: "string", minLength: 1 }, "a non-empty string in double quotes", (node) =>
     node.type === "string" ? node.text || undefined : undefined,

@@ -45,7 +45,6 @@ export interface ReadOptions {
   readonly admit?: (bytes: number, timeoutMs?: number) => Promise<void> | undefined;
 }
 
-/** The documents to list. */
 export interface ListQuery extends ReadOptions {
   readonly bucket: string;
   readonly namespace?: string;
@@ -69,7 +68,6 @@ export interface BucketsPage {
   readonly buckets: readonly BucketSummary[];
 }
 
-/** The shard of a queue whose open entries are listed. */
 export interface OpenEntriesList extends ReadOptions {
   readonly queue: string;
   readonly shard: number;
@@ -78,7 +76,6 @@ export interface OpenEntriesList extends ReadOptions {
   readonly cursor?: string;
 }
 
-/** The recorded events to list. */
 export interface EventListQuery extends ReadOptions {
   /** The maximum number of events: 1 to 1,000. Defaults to 100. */
   readonly limit?: number;
@@ -243,7 +240,6 @@ export interface NodeApi {
     name: string,
     options?: ReadOptions,
   ): Promise<{ readonly txId: TxId; readonly entry: FoundEntry | undefined }>;
-  /** Returns recorded events, newest first. */
   events(query?: EventListQuery): Promise<EventPage>;
   /** Returns evictions, newest first, each with the copies of its bytes that may still exist. */
   evictions(

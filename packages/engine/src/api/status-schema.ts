@@ -10,7 +10,6 @@ export const Text = z.string().overwrite((text) => text.slice(0, MAX_TEXT_LENGTH
 export const Count = z.int().min(0);
 /** An ISO 8601 time in UTC. */
 const Time = Text.meta({ format: "date-time" });
-/** A duration (ms). */
 const Ms = z.number().min(0);
 
 function list<T extends z.ZodType>(item: T): z.ZodArray<T> {

@@ -9,7 +9,6 @@ export interface OtherPast {
   readonly who: string;
   /** True if read from the store, where forging takes write access. Over the network, any process can send chains. */
   readonly isStored: boolean;
-  /** The id of the log. */
   readonly log: string;
   readonly chains: { readonly version: number; readonly values: Chains };
 }

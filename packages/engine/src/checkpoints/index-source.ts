@@ -14,7 +14,6 @@ interface IndexSourceOptions {
   readonly node: string;
   readonly provider: KvProvider;
   readonly index: IndexStore;
-  /** The log of the index. */
   readonly log: TxLog;
   /** Awaited before each capture. */
   readonly purge: () => Promise<void>;
@@ -22,7 +21,6 @@ interface IndexSourceOptions {
   readonly onError?: (error: unknown) => void;
 }
 
-/** Returns the index of a node as the source of its checkpoints. */
 export function indexSource({
   node,
   provider,

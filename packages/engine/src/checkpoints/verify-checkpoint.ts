@@ -49,7 +49,6 @@ interface ReadCheckpoint {
   readonly log: "agrees" | "trimmed" | null;
 }
 
-/** A verified checkpoint, and its mark. */
 export interface VerifiedCheckpoint extends ReadCheckpoint {
   readonly verification: Verification;
 }
@@ -163,7 +162,6 @@ async function digestFiles(
   }
 }
 
-/** Returns `CHECKPOINT_NOT_FOUND`: the store has no checkpoint with this name. */
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",

@@ -11,7 +11,6 @@ import { type PeerIdentity, passedOn } from "./peer-messages.ts";
 /** How long a status of the cluster is served again (ms), so that any number of pages cost one request to the nodes. */
 const KEEP_MS = 1_000;
 
-/** The parts of a node with which it looks at its cluster. */
 export interface ClusterLookParts {
   readonly identity: PeerIdentity;
   /** Returns the instances that are expected to respond. */

@@ -350,7 +350,6 @@ export class IndexStore {
     return await this.read(async (reader) => await readEvictions(reader, { limit, cursor, held }));
   }
 
-  /** Purges evictions, like {@link EvictionPurge.run}. */
   async purgeEvictions(options: Pick<KvPurging, "withinMs" | "signal">): Promise<PurgeReport> {
     return await this.#purge.run(options, () => this.#state);
   }

@@ -17,7 +17,6 @@ export interface FollowingParts extends JoinedIndex {
   readonly logger: Logger;
   readonly figures: FollowingMetrics;
   readonly report: JoinReport;
-  /** Measures the replay. */
   readonly rate: ReplayRate;
   /** Puts the index in doubt, regardless of the error. */
   readonly distrust: (error: unknown) => void;

@@ -1,7 +1,6 @@
 import type { Json } from "@cairn/client";
 import { ownMember } from "@cairn/text";
 
-/** Returns the value at a field path of a document; undefined if there is none. */
 export function fieldValue(document: Json, path: readonly string[]): Json | undefined {
   let value: Json | undefined = document;
   for (const name of path) {

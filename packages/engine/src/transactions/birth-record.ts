@@ -28,7 +28,6 @@ export function obsoleteLogs(birth: Pick<BirthRecord, "continues" | "replaces"> 
   return continues === undefined ? replaced : [continues.log, ...replaced];
 }
 
-/** Returns whether a decoded header is the header of a birth record. */
 export function isBirthRecord(header: unknown): header is { birth: BirthRecord } {
   if (header === null || typeof header !== "object" || !("birth" in header)) return false;
   const birth = header.birth as Partial<BirthRecord> | null;

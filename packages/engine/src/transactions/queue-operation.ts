@@ -14,7 +14,6 @@ const PARTS: ReadonlyMap<unknown, number> = new Map(
   Object.entries({ claim: 4, renew: 4, release: 4, enqueue: 4, drain: 4, move: 5, retire: 4 }),
 );
 
-/** Returns whether a name is that of an operation on a queue. */
 export function isQueueOperation(name: unknown): name is QueueOperation[0] {
   return PARTS.has(name);
 }
@@ -103,7 +102,6 @@ function asProblem(as: unknown): string | undefined {
   return as.isWellFormed() ? undefined : '"as" must be valid Unicode';
 }
 
-/** Returns whether a value is a map with these names and no other. */
 function isMapOf(value: unknown, ...names: readonly string[]): value is Record<string, unknown> {
   if (value === null || typeof value !== "object" || Array.isArray(value)) return false;
   return Object.keys(value).length === names.length && names.every((name) => Object.hasOwn(value, name));

@@ -93,7 +93,6 @@ export function encodeBarrier(logId: string, random?: string): Uint8Array {
   return frameMessage('{"ops":[]}', logTagOf(logId), random);
 }
 
-/** Encodes the first message of a log. */
 export function encodeBirthRecord(birth: BirthRecord, random?: string): Uint8Array {
   return frameMessage(JSON.stringify({ birth }), logTagOf(birth.log), random);
 }

@@ -12,7 +12,6 @@ import {
   queueWrite,
 } from "./queue-operation.ts";
 
-/** A transaction that {@link validTransaction} has checked. */
 export class ValidTransaction implements Transaction {
   readonly ops: readonly TxOperation[];
   declare readonly id?: string;

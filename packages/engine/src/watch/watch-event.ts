@@ -49,7 +49,6 @@ export interface CutoffEvent {
 /** Why a watch ended; {@link CutoffEvent} says what each reason means. */
 export type CutoffReason = "slow" | "stopping" | "not-ready" | "compacted" | "regressed";
 
-/** What a watch delivers. */
 export type WatchEvent = TransactionEvent | HeartbeatEvent | CutoffEvent;
 
 /**

@@ -176,7 +176,6 @@ const ofQueues =
   ({ queues = [] }) =>
     queues.map((queue) => [[queue.name], read(queue)]);
 
-/** All other gauges. */
 function otherGauges({ nodeId, checkpointer, scrubEvery }: MeasuredSystem): Record<string, Declared> {
   const startedAt = systemClock.now() / 1_000;
   return {

@@ -3,7 +3,6 @@ import { badRequest } from "../answers/request-error.ts";
 import type { Route } from "../openapi/route.ts";
 import { API, pathOf, sentBucket } from "../requests/address.ts";
 
-/** What is at an address. */
 export interface RoutePlace {
   /** The routes by the methods that the address supports; none if there is nothing at the address. */
   readonly methods: ReadonlyMap<string, Route>;

@@ -89,7 +89,6 @@ export function missingFile(path: string, cause?: unknown): CairnError {
   });
 }
 
-/** Returns whether `error` is a {@link CairnError}, with `code` if one is given. */
 export function isCairnError(error: unknown, code?: ErrorCode): error is CairnError {
   return error instanceof CairnError && (code === undefined || error.code === code);
 }

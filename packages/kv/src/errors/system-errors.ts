@@ -117,7 +117,6 @@ function saidBy(message: string): SystemError | undefined {
   return SYSTEM_ERRORS.find(({ text }) => text.test(reason));
 }
 
-/** The error code and the hint for each response. */
 const ANSWERS: Readonly<Record<SystemErrorMeaning, { readonly code: ErrorCode; readonly hint: string }>> = {
   wait: {
     code: "SYSTEM_REFUSED",

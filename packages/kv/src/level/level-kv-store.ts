@@ -274,7 +274,6 @@ export interface LevelOptions {
 /** The defaults that differ from those of LevelDB. */
 const LEVEL_DEFAULTS = { writeBufferSize: 24 << 20, cacheSize: 16 << 20, compression: true };
 
-/** Options for a read whose value is bytes. */
 const AS_BYTES = { keyEncoding: "view", valueEncoding: "view" } as const;
 
 /** Options for a read whose value is text. LevelDB's bytes are converted without an intermediate buffer. */

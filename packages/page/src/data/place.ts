@@ -16,7 +16,6 @@ export function queryOf(parameters: Readonly<Record<string, string | undefined>>
   return given.length === 0 ? "" : `?${new URLSearchParams(given).toString()}`;
 }
 
-/** Returns the address of a place. */
 export function addressOf(
   view: PagePlace["view"],
   parameters: Readonly<Record<string, string | undefined>> = {},

@@ -20,7 +20,6 @@ export interface PackedFiles {
   readonly tables: ReadonlySet<string>;
 }
 
-/** The files to pack, the compression and the encryption. */
 export interface ArchiveOrder extends PackedFiles {
   readonly compression: "none" | "gzip";
   /** The recipients to which the archive is encrypted. If it is absent, the archive is not encrypted. */
@@ -47,7 +46,6 @@ export function packingPasses({ recipients }: ArchiveOrder): number {
 export interface TarPiece {
   /** The memory of the piece, which begins with it. */
   readonly memory: ArrayBuffer;
-  /** The size of the piece in bytes. */
   readonly bytes: number;
   /** The file that ends with the piece. */
   readonly ended?: Manifest["files"][number];

@@ -31,7 +31,6 @@ export class BatchPolicies {
   #scanned: Scanned | undefined;
   /** The policies after the batch. `#active` contains those in force throughout the batch. */
   #policies: StatePolicies | undefined;
-  /** The keys of `#swept.tombstones`. */
   readonly #tombstones: KeyState[] = [];
   /** The latest revision of a tombstone that the sweep removed. */
   #dropped: TxId = 0;
@@ -127,7 +126,6 @@ export class BatchPolicies {
     return `the policies are ${revision === null ? "not set" : `at revision ${revision}`}`;
   }
 
-  /** Records that a document was written. */
   written(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     this.#expiry?.written(key, txId, time, document);
   }

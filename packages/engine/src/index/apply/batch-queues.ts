@@ -29,7 +29,6 @@ export interface QueuePlan {
   readonly shards: readonly number[];
   /** The keys that operations on queues write, by the operation's place in the transaction. */
   readonly writes: ReadonlyMap<number, QueueWriteKeys>;
-  /** The keys of the entries that the transaction evicts. */
   readonly evicted: ReadonlySet<EvictedKey>;
   readonly drafts: ReadonlyMap<string, QueueTransaction>;
   /** The queue and shard that the transaction retires. */

@@ -61,7 +61,6 @@ export function untilSweep(txId: TxId): number {
   return (SWEEP_EVERY - (txId % SWEEP_EVERY)) % SWEEP_EVERY;
 }
 
-/** The transaction to which a sweep belongs. */
 export interface SweepingTransaction {
   readonly txId: TxId;
   readonly time: number;
@@ -265,7 +264,6 @@ class Sweep {
     return found;
   }
 
-  /** Returns the write that superseded a version. */
   async #superseding(versionKey: Uint8Array): Promise<Written | undefined> {
     const rowKey = Buffer.concat([Buffer.from([ROW.document]), versionStem(versionKey)]);
     const lt = versionRowKey(rowKey, Number.MAX_SAFE_INTEGER);

@@ -83,7 +83,6 @@ export class KeyStates {
     return this.#largest;
   }
 
-  /** Returns whether any key was evicted. */
   get evicts(): boolean {
     return this.#evicts;
   }
@@ -235,7 +234,6 @@ export class KeyStates {
     this.#wrote(key, key.document);
   }
 
-  /** Deletes the key's document, if it has one. */
   delete(key: KeyState, txId: TxId, time: number): void {
     if (key.document === undefined) return;
     key.bucket.documents -= 1;
@@ -259,7 +257,6 @@ export class KeyStates {
     this.#rows.push({ type: "put", key: eviction, value: encodeNumber(eviction, time) });
   }
 
-  /** Returns all changes as operations of one batch. */
   rows(): KvOperation[] {
     for (const key of this.#keys) if (key.changed) this.#writeKey(key);
     for (const bucket of this.#buckets.values()) {

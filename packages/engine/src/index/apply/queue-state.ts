@@ -19,7 +19,6 @@ import { sealed } from "../rows/row-checksum.ts";
 /** The row of an entry's place. */
 interface PlaceRow {
   readonly key: Buffer;
-  /** The place as it was read. */
   before: EntryPlace | undefined;
   /** The new value; undefined if the batch removes the row. */
   value: Buffer | undefined;

@@ -208,7 +208,6 @@ export class ChainWindow {
   }
 }
 
-/** A batch of messages that extends the chains. */
 export interface ChainBatch {
   /** Adds the next message. `isReadable` is true if the message could be decoded. */
   add(message: LogMessage, isReadable: boolean, effect: Effect): void;

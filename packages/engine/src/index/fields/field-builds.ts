@@ -14,7 +14,6 @@ import { checkedVersion } from "../rows/version-values.ts";
 const PAGES_PER_STEP = 32;
 /** The number of documents between two yields to the event loop. */
 const DOCUMENTS_PER_TURN = 256;
-/** The maximum number of rows removed in one step. */
 const REMOVED_PER_STEP = 1024;
 /** The maximum number of fields removed in one step. Each needs a search, even if it has no rows. */
 const FIELDS_REMOVED_PER_STEP = 100;

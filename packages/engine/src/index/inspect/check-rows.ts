@@ -19,7 +19,6 @@ import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 import { decodePlace, decodeShard, openRowShard, shardNumber } from "../rows/queue-rows.ts";
 
-/** A malformed row and its problem. */
 interface RowProblem {
   readonly key: Uint8Array;
   readonly problem: string;
@@ -222,7 +221,6 @@ class ShardCounts {
   }
 }
 
-/** Returns the queue in the key of a row of a queue. */
 function queueOf(key: Uint8Array): string {
   const bytes = asBuffer(key);
   return bytes.toString("utf8", 1, partEnd(bytes, 1));

@@ -18,7 +18,6 @@ export interface Difference {
 }
 
 interface DiffOptions {
-  /** The only bucket to compare, if given. */
   readonly bucket?: string;
   /** If true, only content is compared. By default, rewriting the same content is a change, because of the revision. */
   readonly byContent?: boolean;

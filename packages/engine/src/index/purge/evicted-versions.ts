@@ -61,7 +61,6 @@ async function* shownRows(
   }
 }
 
-/** Returns the stems of the keys that a transaction evicted. */
 export async function evictedStems(reader: KvReader, txId: TxId): Promise<Buffer[]> {
   return (await allRows(reader, evictionsAfter(txId - 1, txId))).map(([key, value]) => {
     unsealed(key, value);

@@ -28,7 +28,6 @@ const NEW_SHARD: Shard = { state: "active", entries: 0, open: 0, epoch: 0, holde
  * the reasons are part of the index version.
  */
 export class QueueTransaction {
-  /** The shards that the transaction changes. */
   readonly shards = new Map<number, Shard>();
   /** The places that the transaction changes; undefined for entries that it removes. */
   readonly places = new Map<string, EntryPlace | undefined>();

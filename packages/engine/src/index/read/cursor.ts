@@ -10,7 +10,6 @@ import { parsedJson } from "@cairn/text";
 /** The number of characters of a digest in a cursor. They suffice to distinguish two lists, or two histories. */
 const DIGEST_CHARACTERS = 12;
 
-/** The parameters that determine what a list contains. */
 export interface ListParameters {
   readonly bucket: string;
   readonly namespace?: string | undefined;
@@ -103,7 +102,6 @@ function digest(value: unknown): string {
   return createHash("sha256").update(text).digest("base64url").slice(0, DIGEST_CHARACTERS);
 }
 
-/** Returns the error for a cursor that no list has returned. */
 export function unknownCursor(): CairnError {
   return new CairnError(
     "REQUEST_INVALID",

@@ -19,7 +19,6 @@ export interface IndexListQuery {
   readonly where?: readonly FieldQuery[];
 }
 
-/** Reads a page of a list. */
 export async function readList(
   reader: KvReader,
   state: IndexState,

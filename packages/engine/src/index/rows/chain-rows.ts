@@ -23,7 +23,6 @@ interface ChainEntries {
   readonly effects: Uint8Array;
 }
 
-/** The ranges of all links and of all entries. */
 export const ALL_LINKS = rowsOfKind(ROW.link);
 export const ALL_ENTRIES = rowsOfKind(ROW.chainEntries);
 

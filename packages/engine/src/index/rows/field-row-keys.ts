@@ -12,7 +12,6 @@ export function fieldKey(kind: RowKind, index: number, rest: Uint8Array = EMPTY)
   return key;
 }
 
-/** Returns the number of the indexed field in the key of one of its rows. */
 export function fieldKeyIndex(key: Uint8Array): number {
   return asBuffer(key).readUInt32BE(1);
 }
@@ -38,7 +37,6 @@ export function fieldRowKey(prefix: Uint8Array, rowKey: Uint8Array, bucket: stri
   return key;
 }
 
-/** Returns the key of the row that counts the documents with a value of an indexed field. */
 export function fieldCountKey(index: number, value: string): Buffer {
   return fieldKey(ROW.fieldCount, index, Buffer.from(value, "utf8"));
 }

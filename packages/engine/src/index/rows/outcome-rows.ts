@@ -77,7 +77,6 @@ export function valuesIn(key: Uint8Array, row: Uint8Array): readonly (readonly [
   return values.map((value, index) => [first + index, value]);
 }
 
-/** Returns the outcome of a transaction; undefined if there is none. */
 export async function readOutcome(reader: KvReader, txId: TxId): Promise<Outcome | undefined> {
   const key = transactionRowKey(txId);
   const own = await reader.get(key);
@@ -125,7 +124,6 @@ interface OwnRow {
   readonly value: Uint8Array;
 }
 
-/** The rows of a batch's outcomes. */
 export class OutcomeBatch {
   readonly #rows: KvOperation[] = [];
   /** The rows that may yet be replaced by a shared one. */

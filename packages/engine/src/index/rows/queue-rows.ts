@@ -32,7 +32,6 @@ export interface Shard {
   readonly holder: ShardHolder | undefined;
 }
 
-/** The shard of an entry, and its origin. */
 export interface EntryPlace {
   readonly shard: number;
   readonly isOpen: boolean;

@@ -1,6 +1,5 @@
 import type { KvRange, KvReader, KvRow } from "@cairn/kv";
 
-/** Returns the first row of a range; undefined if it is empty. */
 export async function firstRow(reader: KvReader, range: KvRange): Promise<KvRow | undefined> {
   for await (const [row] of reader.range({ ...range, limit: 1 })) return row;
   return undefined;

@@ -127,7 +127,6 @@ export function rowTxId(key: Uint8Array): TxId {
   return readId(key, 1);
 }
 
-/** Returns the key of the row that records the eviction of a key by `txId`. */
 export function evictionRowKey(txId: TxId, rowKey: Uint8Array): Buffer {
   return numberedStemKey(ROW.eviction, txId, rowKey);
 }
@@ -158,13 +157,11 @@ export function parseNumberedStem(key: Uint8Array): { number: number; stem: Buff
   return { number: readId(key, 1), stem: asBuffer(key).subarray(1 + ID_BYTES) };
 }
 
-/** Returns the range of all rows of a kind. */
 export function rowsOfKind(kind: RowKind): { gte: Buffer; lt: Buffer } {
   const gte = Buffer.from([kind]);
   return { gte, lt: prefixEnd(gte) };
 }
 
-/** Returns the row key of an idempotency id. */
 export function submissionRowKey(id: string): Buffer {
   return Buffer.from(`i${id}`, "utf8");
 }
@@ -192,7 +189,6 @@ export function eventRowOrigin(key: Uint8Array): { txId: TxId; place: number } {
   return { txId: readId(key, 1 + ID_BYTES), place: asBuffer(key).readUInt32BE(1 + ID_BYTES + ID_BYTES) };
 }
 
-/** The key of the only row with the state of the index. */
 export const STATE_ROW_KEY: Uint8Array = Buffer.from("mstate", "utf8");
 
 /** Returns the bucket, namespace and name of a document or tombstone row's key. */

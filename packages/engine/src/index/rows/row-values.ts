@@ -130,7 +130,6 @@ export function encodeCounters(
   return sealedJson(key, [documents, tombstones, floor, gone]);
 }
 
-/** Decodes the row with the counters of a bucket. */
 export function decodeCounters(key: Uint8Array, value: Uint8Array): BucketCounters {
   const [documents, tombstones, floor, gone] = unsealedJson<[number, number, TxId, TxId]>(key, value);
   return { documents, tombstones, floor, gone };

@@ -52,7 +52,6 @@ export function checkedVersion(rowKey: Uint8Array, value: Uint8Array | undefined
   return asBuffer(value) as VersionValue;
 }
 
-/** Returns whether a value is the one written to the row. */
 export function isVersionOf(rowKey: Uint8Array, value: Uint8Array): boolean {
   if (value.length < VERSION_HEAD || storedSum(value) !== versionChecksum(rowKey, value)) return false;
   // The checksum covers neither the kind of the row nor the revision in a version row's key.
