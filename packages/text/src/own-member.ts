@@ -2,3 +2,16 @@
 export function ownMember<T>(map: { readonly [name: string]: T }, name: string): T | undefined {
   return Object.hasOwn(map, name) ? map[name] : undefined;
 }
+
+/** Returns what a map has for a key. If it has nothing, `make` makes it. */
+export function madeOnce<K, V>(
+  map: { get(key: K): V | undefined; set(key: K, value: V): unknown },
+  key: K,
+  make: () => V,
+): V {
+  const known = map.get(key);
+  if (known !== undefined) return known;
+  const made = make();
+  map.set(key, made);
+  return made;
+}

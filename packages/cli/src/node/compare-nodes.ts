@@ -8,6 +8,7 @@ import {
   type rebuildIndex,
   type PeerChannel,
 } from "@cairn/engine";
+import { madeOnce } from "@cairn/text";
 
 export type AnsweredIndex = Awaited<ReturnType<typeof askEach>> extends Map<string, infer A> ? A : never;
 
@@ -158,8 +159,7 @@ interface VersionGroup {
 function byIndexVersion(peers: readonly Peer[], own: number): VersionGroup[] {
   const groups = new Map<number, Peer[]>();
   for (const peer of peers) {
-    const { version } = peer.status.index;
-    groups.set(version, [...(groups.get(version) ?? []), peer]);
+    madeOnce(groups, peer.status.index.version, () => []).push(peer);
   }
   const rank = ({ version, peers: { length } }: VersionGroup): number =>
     version === own ? Number.POSITIVE_INFINITY : length;

@@ -1,7 +1,7 @@
 import { startTimer } from "@cairn/kv";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import type { System } from "@cairn/engine";
-import { formatDuration, omitUndefined } from "@cairn/text";
+import { formatDuration, omitUndefined, madeOnce } from "@cairn/text";
 import { printable, type Terminal } from "../terminal/terminal.ts";
 
 /** The time after which a call is reported, in ms. A working store responds earlier, even if it is far away. */
@@ -72,11 +72,8 @@ const WATCHED: ReadonlyMap<string | symbol, string> = new Map([
 export function withAwaitedStores(system: System, terminal: Pick<Terminal, "stderr">): System {
   const { checkpointer } = system;
   const awaited = new Map<CheckpointStore, CheckpointStore>();
-  const once = (one: CheckpointStore): CheckpointStore => {
-    const made = awaited.get(one) ?? awaitedStore(one, terminal);
-    awaited.set(one, made);
-    return made;
-  };
+  const once = (one: CheckpointStore): CheckpointStore =>
+    madeOnce(awaited, one, () => awaitedStore(one, terminal));
   return {
     ...system,
     ...omitUndefined({ restoreFrom: system.restoreFrom?.map(once) }),

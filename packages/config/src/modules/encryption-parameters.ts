@@ -2,6 +2,7 @@ import { type CheckpointStore, decodeRecipient, encryptedStore, readEncryption }
 import { mapOf } from "../types/map-type.ts";
 import { optional, required, withDefault } from "../types/parameter.ts";
 import { boolean, listOf, path, privateText } from "../types/value-types.ts";
+import { madeOnce } from "@cairn/text";
 
 export const encryption = mapOf("encryption", {
   "key-file": required(
@@ -35,9 +36,5 @@ export async function keyedStores(
   if (parameters === undefined) return (store) => store;
   const keys = await readEncryption(parameters.keyFile, parameters);
   const made = new Map<CheckpointStore, CheckpointStore>();
-  return (store) => {
-    const keyed = made.get(store) ?? encryptedStore(store, keys);
-    made.set(store, keyed);
-    return keyed;
-  };
+  return (store) => madeOnce(made, store, () => encryptedStore(store, keys));
 }

@@ -12,6 +12,7 @@ import type {
 } from "../types/module-kinds.ts";
 import { type Inconsistency, readParameters } from "../types/read-parameters.ts";
 import type { ModuleDescriptor, Parameters, ParameterValues, Value } from "../types/reading.ts";
+import { madeOnce } from "@cairn/text";
 
 interface Definition<K extends ModuleKind, P extends Parameters>
   extends Pick<ModuleDescriptor<K>, "id" | "kind" | "doc">, Partial<Pick<ModuleDescriptor, "constraint">> {
@@ -74,10 +75,6 @@ export function moduleUse<K extends ModuleKind>(
     kind,
     id,
     common,
-    create(context) {
-      const part = made.get(context) ?? (async () => create(context))();
-      made.set(context, part);
-      return part;
-    },
+    create: (context) => madeOnce(made, context, async () => create(context)),
   };
 }

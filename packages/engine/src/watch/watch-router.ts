@@ -2,6 +2,7 @@ import type { ChangesPage } from "../index/read/transaction-changes.ts";
 import type { Batch, Subscription } from "./subscription.ts";
 import { type WatchQuery } from "./watch-event.ts";
 import { changesBytes, type TransactionEvent, type WatchChange } from "../index/read/transaction-event.ts";
+import { madeOnce } from "@cairn/text";
 
 /** The changes to watch. Defaults to all changes. */
 export type WatchFilter = Pick<WatchQuery, "bucket" | "namespace">;
@@ -24,8 +25,11 @@ export class WatchRouter {
 
   add(filter: WatchFilter, subscription: Subscription): void {
     const key = filterKey(filter);
-    const group = this.#groups.get(key) ?? { subscriptions: new Set(), events: [], bytes: 0 };
-    this.#groups.set(key, group);
+    const group = madeOnce(this.#groups, key, () => ({
+      subscriptions: new Set<Subscription>(),
+      events: [],
+      bytes: 0,
+    }));
     group.subscriptions.add(subscription);
     this.#count += 1;
   }
@@ -60,10 +64,7 @@ export class WatchRouter {
     for (const change of event.changes) {
       for (const key of groupKeys(change)) {
         const group = this.#groups.get(key);
-        if (group === undefined) continue;
-        const part = parts.get(group);
-        if (part === undefined) parts.set(group, [change]);
-        else part.push(change);
+        if (group !== undefined) madeOnce(parts, group, () => []).push(change);
       }
     }
     for (const [group, changes] of parts) {

@@ -1,6 +1,7 @@
 import { METHODS } from "node:http";
 import { Counter, Histogram, type Registry } from "prom-client";
 import type { NodeMetrics } from "@cairn/engine";
+import { madeOnce } from "@cairn/text";
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 
@@ -64,13 +65,9 @@ function seriesOf(
   route: string,
   status: number,
 ): Uncollected {
-  const name = `${method} ${status} ${route}`;
-  let found = series.get(name);
-  if (found === undefined) {
-    found = { method, route, status, count: 0, seconds: new Float64Array(OBSERVED_AT_ONCE), unobserved: 0 };
-    series.set(name, found);
-  }
-  return found;
+  return madeOnce(series, `${method} ${status} ${route}`, () => {
+    return { method, route, status, count: 0, seconds: new Float64Array(OBSERVED_AT_ONCE), unobserved: 0 };
+  });
 }
 
 function observe(durations: Histogram<"method" | "route">, uncollected: Uncollected): void {

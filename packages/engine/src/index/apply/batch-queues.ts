@@ -10,7 +10,7 @@ import { type QueueRule, activePolicies, appliesTo } from "../policies/active-po
 import { reconfigurationProblem, QueueTransaction } from "../queues/queue-transaction.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import { type EntryPlace, type Shard, shardOfNamespace } from "../rows/queue-rows.ts";
-import { ownMember } from "@cairn/text";
+import { ownMember, madeOnce } from "@cairn/text";
 import { asHold } from "../../transactions/queue-operation.ts";
 import type { LoggedOperation, LoggedTransaction } from "../../transactions/transaction-codec.ts";
 
@@ -323,19 +323,11 @@ export class BatchQueues {
   }
 
   #addOther(at: number, queue: string, key: string): void {
-    const state = this.#keys.collectKey(queue, key);
-    const others = this.#others.get(at);
-    if (others === undefined) this.#others.set(at, [state]);
-    else others.push(state);
+    madeOnce(this.#others, at, () => []).push(this.#keys.collectKey(queue, key));
   }
 
   #queue(name: string): QueueState {
-    let queue = this.#queues.get(name);
-    if (queue === undefined) {
-      queue = new QueueState(name);
-      this.#queues.set(name, queue);
-    }
-    return queue;
+    return madeOnce(this.#queues, name, () => new QueueState(name));
   }
 }
 

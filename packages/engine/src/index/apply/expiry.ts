@@ -23,6 +23,7 @@ import {
 } from "../rows/version-values.ts";
 import { RowQueue } from "./row-queue.ts";
 import type { StatePolicies } from "../rows/index-state.ts";
+import { madeOnce } from "@cairn/text";
 
 /** The maximum number of due rows that a transaction examines. It is part of the index version. */
 const DUE_PER_TRANSACTION = 100;
@@ -165,14 +166,10 @@ export class Expiry {
 
   #stateOf(dueKey: Uint8Array): KeyState {
     const { stem } = parseNumberedStem(dueKey);
-    const id = stem.toString("latin1");
-    let state = this.#states.get(id);
-    if (state === undefined) {
+    return madeOnce(this.#states, stem.toString("latin1"), () => {
       const { bucket, namespace, name } = parseStem(stem);
-      state = this.#keys.collectKey(bucket, `${namespace}/${name}`);
-      this.#states.set(id, state);
-    }
-    return state;
+      return this.#keys.collectKey(bucket, `${namespace}/${name}`);
+    });
   }
 }
 

@@ -18,6 +18,7 @@ import { isSealed } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 import { decodePlace, decodeShard, openRowShard, shardNumber } from "../rows/queue-rows.ts";
+import { madeOnce } from "@cairn/text";
 
 interface RowProblem {
   readonly key: Uint8Array;
@@ -139,8 +140,7 @@ class Buckets {
   readonly #counts = new Map<string, { documents: number; tombstones: number }>();
 
   count(bucket: string, kind: typeof ROW.document | typeof ROW.tombstone): void {
-    let counts = this.#counts.get(bucket);
-    if (counts === undefined) this.#counts.set(bucket, (counts = { documents: 0, tombstones: 0 }));
+    const counts = madeOnce(this.#counts, bucket, () => ({ documents: 0, tombstones: 0 }));
     if (kind === ROW.document) {
       counts.documents += 1;
       this.documents += 1;
@@ -214,10 +214,7 @@ class ShardCounts {
   }
 
   #countOf(queue: string, shard: string | number): ShardCount {
-    const name = `${queue}/${shard}`;
-    let count = this.#counts.get(name);
-    if (count === undefined) this.#counts.set(name, (count = { documents: 0, places: 0, open: 0 }));
-    return count;
+    return madeOnce(this.#counts, `${queue}/${shard}`, () => ({ documents: 0, places: 0, open: 0 }));
   }
 }
 

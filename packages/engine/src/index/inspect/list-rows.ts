@@ -12,6 +12,7 @@ import {
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, versionValueRevision } from "../rows/version-values.ts";
 import { bytesText, kindName } from "../rows/row-names.ts";
+import { madeOnce } from "@cairn/text";
 
 /** Returns the state of the index in a LevelDB of any kind; undefined if it is not a Cairn index. */
 export async function findState(reader: KvReader): Promise<IndexState | undefined> {
@@ -68,11 +69,8 @@ export async function measureRows(reader: KvReader, isIndex: boolean): Promise<R
   for await (const page of reader.range({})) {
     for (const [key, value] of page) {
       const byte = isIndex ? (key[0] ?? -1) : -1;
-      let measure = measures.get(byte);
-      if (measure === undefined) {
-        measure = { kind: nameOf(byte, key), rows: 0, keyBytes: 0, valueBytes: 0 };
-        measures.set(byte, measure);
-      }
+      const none = () => ({ kind: nameOf(byte, key), rows: 0, keyBytes: 0, valueBytes: 0 });
+      const measure = madeOnce(measures, byte, none);
       measure.rows += 1;
       measure.keyBytes += key.length;
       measure.valueBytes += value.length;

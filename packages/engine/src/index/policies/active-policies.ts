@@ -8,7 +8,7 @@ import type {
   QueuePolicy,
   TxId,
 } from "@cairn/client";
-import { nanoseconds, ownMember } from "@cairn/text";
+import { nanoseconds, ownMember, madeOnce } from "@cairn/text";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
@@ -71,20 +71,13 @@ const NONE: StatePolicies = { revision: 0, value: {}, indexes: [], nextIndex: 1,
 
 /** Returns the policies in force, which are computed once for each set of policies. */
 export function activePolicies({ policies = NONE }: IndexState): ActivePolicies {
-  let found = active.get(policies);
-  if (found === undefined) {
-    found = activate(policies);
-    active.set(policies, found);
-  }
-  return found;
+  return madeOnce(active, policies, () => activate(policies));
 }
 
 function activate({ value, indexes }: StatePolicies): ActivePolicies {
   const indexed = new Map<string, FieldIndex[]>();
   for (const index of indexes) {
-    const fields = indexed.get(index.bucket) ?? [];
-    fields.push({ ...index, path: fieldPath(index.field) });
-    indexed.set(index.bucket, fields);
+    madeOnce(indexed, index.bucket, () => []).push({ ...index, path: fieldPath(index.field) });
   }
   const expire = new Map(Object.entries(value.expire ?? {}).map(([bucket, rule]) => [bucket, ruleOf(rule)]));
   const history = new Map(
