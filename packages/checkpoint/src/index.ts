@@ -43,6 +43,7 @@ export { type HeldLease, LEASE_PREFIX } from "./store/lease-record.ts";
 export { readReservations } from "./store/reservations.ts";
 export { markDamaged, markVerified, readVerification, type Verification } from "./store/verification.ts";
 
+export { NOTHING_KNOWN } from "./save/checkpointer-status.ts";
 export { type Checkpointer, startCheckpointer } from "./save/checkpointer.ts";
 export type { CheckpointerEvent, CheckpointerStatus } from "./save/checkpointer-events.ts";
 export type { CheckpointerOptions } from "./save/checkpointer-options.ts";

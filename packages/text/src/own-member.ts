@@ -1,3 +1,7 @@
+export function isMap(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
 /** Returns a member of a map with names from users, and nothing inherited: `constructor` is a valid bucket name. */
 export function ownMember<T>(map: { readonly [name: string]: T }, name: string): T | undefined {
   return Object.hasOwn(map, name) ? map[name] : undefined;

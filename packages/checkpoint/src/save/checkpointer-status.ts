@@ -3,20 +3,23 @@ import { errorMessage, isCairnError, systemErrorCode, type Clock } from "@cairn/
 import type { CheckpointerStatus, CheckpointerWarning, RoundStep } from "./checkpointer-events.ts";
 import type { TakeOutcome } from "./checkpoint-round.ts";
 
+/** The status before the first look. */
+export const NOTHING_KNOWN: CheckpointerStatus = {
+  last: null,
+  storeAhead: null,
+  lastCheckAt: null,
+  nextCheckAt: null,
+  running: null,
+  skipped: null,
+  warnings: [],
+  lastFailure: null,
+};
+
 /** Keeps the status of a checkpointer up to date with its events. */
 export class StatusKeeper {
   readonly #clock: Clock;
   readonly #steps = new EventEmitter();
-  #status: CheckpointerStatus = {
-    last: null,
-    storeAhead: null,
-    lastCheckAt: null,
-    nextCheckAt: null,
-    running: null,
-    skipped: null,
-    warnings: [],
-    lastFailure: null,
-  };
+  #status = NOTHING_KNOWN;
 
   constructor(clock: Clock) {
     this.#clock = clock;

@@ -19,29 +19,23 @@ export interface ClusterLookParts {
   readonly log: () => TxLog | undefined;
 }
 
-/** The nodes of this node's log, as it asks them. A node whose log connects no nodes sees only itself. */
-export class ClusterLook {
-  readonly #parts: ClusterLookParts;
-  readonly #shared = new SharedResults<ClusterStatus>(KEEP_MS);
+/**
+ * Returns a function that asks the nodes of this node's log, at most twice for `timeoutMs`, and only for a moment if all
+ * known nodes respond. A node whose log connects no nodes sees only itself.
+ */
+export function clusterLook(parts: ClusterLookParts): (timeoutMs: number) => Promise<ClusterStatus> {
+  const { identity, expected, status } = parts;
+  const shared = new SharedResults<ClusterStatus>(KEEP_MS);
+  const self = async (): Promise<Peer> => ({ ...identity, status: passedOn(await status()) });
 
-  constructor(parts: ClusterLookParts) {
-    this.#parts = parts;
-  }
-
-  /** Waits for responses at most twice `timeoutMs`, and only a moment if all known nodes respond. */
-  async status(timeoutMs: number): Promise<ClusterStatus> {
-    return await this.#shared.get(String(timeoutMs), async () => await this.#look(timeoutMs));
-  }
-
-  async #look(timeoutMs: number): Promise<ClusterStatus> {
-    const { identity } = this.#parts;
+  async function look(timeoutMs: number): Promise<ClusterStatus> {
     let refused: ClusterFinding[] = [];
     let view: ClusterView;
     try {
-      view = await this.#ask(timeoutMs, this.#parts.expected());
+      view = await ask(timeoutMs, expected());
       // A node that only others have heard from may just be slower than the others.
-      if (view.silent.some(({ instance }) => !this.#parts.expected().has(instance)))
-        view = await this.#ask(timeoutMs, undefined);
+      if (view.silent.some(({ instance }) => !expected().has(instance)))
+        view = await ask(timeoutMs, undefined);
     } catch (error) {
       if (!isCairnError(error)) throw error;
       const message = `The other nodes could not be asked. ${error.message}`;
@@ -49,29 +43,27 @@ export class ClusterLook {
       refused = [
         { ...finding("nodes-not-asked", { code, message, hint: hint ?? null }), node: identity.node },
       ];
-      view = alone(await this.#self());
+      view = alone(await self());
     }
     const { node, instance } = identity;
     return { ...clusterStatus(view, systemClock.now(), refused), askedBy: { node, instance } };
   }
 
-  async #ask(timeoutMs: number, expected: ReadonlySet<string> | undefined): Promise<ClusterView> {
-    const channel = this.#parts.log()?.peers;
-    if (channel === undefined) return alone(await this.#self());
-    const responded = await askStatus(channel, { timeoutMs, expected });
-    const self = responded.find(({ instance }) => instance === this.#parts.identity.instance);
+  async function ask(timeoutMs: number, wanted: ReadonlySet<string> | undefined): Promise<ClusterView> {
+    const channel = parts.log()?.peers;
+    if (channel === undefined) return alone(await self());
+    const responded = await askStatus(channel, { timeoutMs, expected: wanted });
+    const found = responded.find(({ instance }) => instance === identity.instance);
     // The server may not permit this node to respond, not even to itself.
-    const own = self ?? (await this.#self());
-    const peers = self === undefined ? [own, ...responded] : responded;
+    const own = found ?? (await self());
+    const peers = found === undefined ? [own, ...responded] : responded;
     const { log } = alone(own);
     const { id } = log;
     if (id === null) return { log, peers, silent: [], past: undefined };
     return await viewOf(channel, { ...log, id }, peers, { timeoutMs, signal: timeoutSignal(timeoutMs) });
   }
 
-  async #self(): Promise<Peer> {
-    return { ...this.#parts.identity, status: passedOn(await this.#parts.status()) };
-  }
+  return async (timeoutMs) => await shared.get(String(timeoutMs), async () => await look(timeoutMs));
 }
 
 /** Returns the view of a node that knows of no other. */

@@ -19,28 +19,22 @@ const LOGGED_ELSEWHERE: ReadonlySet<string> = new Set<keyof typeof NODE_FINDINGS
 
 const LEVELS = { failing: "error", attention: "warn", notice: "info" } as const;
 
-/** Logs each finding once while it lasts, and when it is over. */
-export class FindingLog {
-  readonly #logger: Logger;
-  #known = new Map<string, Finding>();
-
-  constructor(logger: Logger) {
-    this.#logger = logger;
-  }
-
-  note(findings: readonly Finding[]): void {
+/** Returns a function that logs each finding once while it lasts, and when it is over. */
+export function findingLog(logger: Logger): (findings: readonly Finding[]) => void {
+  let known = new Map<string, Finding>();
+  return (findings) => {
     const lasting = findings.filter(({ code }) => !LOGGED_ELSEWHERE.has(code));
     const now = new Map(lasting.map((one) => [kindOf(one), one]));
     for (const [kind, { code: finding, severity, error, hint, message }] of now) {
       const level = LEVELS[severity];
-      if (!this.#known.has(kind)) this.#logger[level]({ finding, code: error ?? undefined, hint }, message);
+      if (!known.has(kind)) logger[level]({ finding, code: error ?? undefined, hint }, message);
     }
-    for (const [kind, { code: finding, message }] of this.#known) {
-      if (!now.has(kind)) this.#logger.info({ finding }, `This is over: ${message}`);
+    for (const [kind, { code: finding, message }] of known) {
+      if (!now.has(kind)) logger.info({ finding }, `This is over: ${message}`);
     }
     // The line at the end repeats the one at the beginning.
-    this.#known = new Map([...now].map(([kind, one]) => [kind, this.#known.get(kind) ?? one]));
-  }
+    known = new Map([...now].map(([kind, one]) => [kind, known.get(kind) ?? one]));
+  };
 }
 
 /** A setting is recognized with its value, anything else without the numbers in its message. */

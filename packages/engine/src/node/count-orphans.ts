@@ -8,47 +8,30 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { orphanTransactions } from "../join/orphan-transactions.ts";
 
 /**
- * Counts the transactions that only indexes in quarantine contain. While a node runs, they may be loaded again (`cairn
+ * Returns a function that counts the transactions that `index` lacks and indexes in quarantine contain. While a node runs, they may be loaded again (`cairn
  * load`), or given up by removing their folder. What a comparison at a join has shown stays recorded with them.
  */
-export class OrphanCount {
-  readonly #directory: IndexDirectory;
-  readonly #provider: KvProvider;
+export function orphanCount(
+  directory: IndexDirectory,
+  provider: KvProvider,
+): (index: IndexStore) => Promise<number> {
   /** The last transaction of each folder up to which all are in the log again. */
-  readonly #loaded = new Map<string, TxId>();
+  const loaded = new Map<string, TxId>();
 
-  constructor(directory: IndexDirectory, provider: KvProvider) {
-    this.#directory = directory;
-    this.#provider = fileReader(provider);
-  }
-
-  /** Returns the number of transactions that `index` lacks. */
-  async of(index: IndexStore): Promise<number> {
-    const indexes = await this.#directory.readQuarantine();
-    for (const one of indexes) {
-      if (one.holdsLost) await this.#advance(one, index);
-    }
-    const remaining = indexes.map(({ held, ...one }) => {
-      const shared = Math.max(held.shared ?? FIRST_TX_ID, this.#loaded.get(one.folder) ?? 0);
-      return { ...one, held: { ...held, shared } };
-    });
-    return countOrphans(remaining, index.state.log.id);
-  }
-
-  async #advance({ folder, live, held }: QuarantinedIndex, index: IndexStore): Promise<void> {
+  async function advance({ folder, live, held }: QuarantinedIndex, index: IndexStore): Promise<void> {
     const { txId, shared = FIRST_TX_ID } = held;
-    const after = this.#loaded.get(folder) ?? shared;
+    const after = loaded.get(folder) ?? shared;
     if (txId === undefined || after >= txId) return;
     try {
-      const { kv, state } = await openIndex(this.#provider, live);
+      const { kv, state } = await openIndex(fileReader(provider), live);
       try {
         if (state === undefined) return;
         for await (const orphan of orphanTransactions(kv, state, shared, after)) {
           const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
           if (id !== undefined && (await index.ownerOf(id)) === undefined) return;
-          this.#loaded.set(folder, orphan.txId);
+          loaded.set(folder, orphan.txId);
         }
-        this.#loaded.set(folder, txId);
+        loaded.set(folder, txId);
       } finally {
         await kv.close();
       }
@@ -57,4 +40,14 @@ export class OrphanCount {
       if (!isCairnError(error)) throw error;
     }
   }
+
+  return async (index) => {
+    const indexes = await directory.readQuarantine();
+    for (const one of indexes) if (one.holdsLost) await advance(one, index);
+    const remaining = indexes.map(({ held, ...one }) => {
+      const shared = Math.max(held.shared ?? FIRST_TX_ID, loaded.get(one.folder) ?? 0);
+      return { ...one, held: { ...held, shared } };
+    });
+    return countOrphans(remaining, index.state.log.id);
+  };
 }

@@ -11,12 +11,12 @@ import {
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import { tellLeaving } from "../cluster/ask-cluster.ts";
-import { ClusterLook } from "../cluster/look-at-cluster.ts";
+import { clusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
-import { FindingLog } from "../findings/finding-log.ts";
+import { findingLog } from "../findings/finding-log.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
@@ -25,7 +25,7 @@ import { answerOf } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { OrphanCount } from "./count-orphans.ts";
+import { orphanCount } from "./count-orphans.ts";
 
 /** The pause between looks at what needs attention (ms). */
 const LOOK_MS = 30_000;
@@ -51,7 +51,7 @@ export interface ReportingParts {
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
-  readonly cluster: ClusterLook;
+  readonly cluster: ReturnType<typeof clusterLook>;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
   readonly #check: SelfCheck;
@@ -59,16 +59,16 @@ export class NodeReporting {
   readonly #past: OnePast;
   readonly #log: LogWatch;
   readonly #repeated: RepeatedWork[] = [];
-  readonly #findings: FindingLog;
+  readonly #noteFindings: ReturnType<typeof findingLog>;
   readonly #note = coalesced(async () => {
     const { status, logger } = this.#parts;
     try {
-      this.#findings.note((await status()).findings);
+      this.#noteFindings((await status()).findings);
     } catch (error) {
       logger.warn({ err: error }, "the node could not be checked");
     }
   });
-  readonly #orphans: OrphanCount;
+  readonly #countOrphans: ReturnType<typeof orphanCount>;
 
   constructor(parts: ReportingParts) {
     const { system, directory, life, logger, status } = parts;
@@ -85,7 +85,7 @@ export class NodeReporting {
       },
       logger,
     );
-    this.cluster = new ClusterLook({
+    this.cluster = clusterLook({
       identity: this.#peers.identity,
       expected: () => this.#peers.expected,
       status,
@@ -103,9 +103,9 @@ export class NodeReporting {
     });
     this.comparePast = this.#past.comparePast;
     this.#log = new LogWatch(system, life);
-    this.#findings = new FindingLog(logger);
+    this.#noteFindings = findingLog(logger);
     life.observation.refusals.onChange = () => void this.#note();
-    this.#orphans = new OrphanCount(directory, system.kvProvider);
+    this.#countOrphans = orphanCount(directory, system.kvProvider);
     this.#watch = new StallWatch({
       look: () => this.#movement(),
       explain: async ({ phase, txId }) => await this.#explain(phase, txId),
@@ -122,7 +122,7 @@ export class NodeReporting {
     const look = async (): Promise<void> => {
       const { life } = this.#parts;
       if (life.phase === "ready" && life.index !== undefined && life.report.orphans > 0)
-        life.report.orphans = await this.#orphans.of(life.index);
+        life.report.orphans = await this.#countOrphans(life.index);
       await this.#look();
     };
     const retryMs = Math.min(every, RETRY_MS);

@@ -1,4 +1,4 @@
-import type { CheckpointerStatus } from "@cairn/checkpoint";
+import { NOTHING_KNOWN } from "@cairn/checkpoint";
 import { systemClock, CairnError, isCairnError, withTimeout, unlessFailed } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus, VerifiedSummary } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
@@ -101,18 +101,6 @@ export async function nodeStatus(
   };
   return withFindings(facts, systemClock.now(), system.onLogMismatch.different);
 }
-
-/** The status while no checkpointer runs. */
-const NOTHING_KNOWN: CheckpointerStatus = {
-  last: null,
-  storeAhead: null,
-  lastCheckAt: null,
-  nextCheckAt: null,
-  running: null,
-  skipped: null,
-  warnings: [],
-  lastFailure: null,
-};
 
 /** Returns the `checkpoints` part of /status. */
 function statusOfCheckpoints(

@@ -17,9 +17,9 @@ import { directQueue, LIMITS } from "@cairn/client/protocol";
 import type { NodeEventListener } from "../observe/node-event.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
-import { LogOverviews } from "../upkeep/log-overview.ts";
+import { logOverviews } from "../upkeep/log-overview.ts";
 import type { NodeMetrics } from "./node-metrics.ts";
-import { type AnsweredRequest, ResourceUse } from "../observe/resource-use.ts";
+import { type AnsweredRequest, resourceUse } from "../observe/resource-use.ts";
 import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { NodeLife } from "./node-life.ts";
@@ -137,8 +137,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #requestLogger: Logger;
   readonly #logger: Logger;
   readonly #activity = new RecentActivity();
-  readonly #resources: ResourceUse;
-  readonly #logs: LogOverviews;
+  readonly #resources: ReturnType<typeof resourceUse>;
+  readonly #overview: ReturnType<typeof logOverviews>;
   readonly #life: NodeLife;
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
@@ -165,8 +165,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     this.#directory = directory;
     this.#serve = parts.serve;
     this.#requestLogger = requestLogger;
-    this.#resources = new ResourceUse(system.dbDir);
-    this.#logs = new LogOverviews(system);
+    this.#resources = resourceUse(system.dbDir);
+    this.#overview = logOverviews(system);
     const logger = this.#activity.tap(requestLogger);
     this.#logger = logger;
     this.ready = new Promise((resolve, reject) => {
@@ -247,10 +247,10 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   }
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = LIMITS.defaultClusterWaitMs } = {}) =>
-    this.#reporting.cluster.status(timeoutMs);
+    this.#reporting.cluster(timeoutMs);
   readonly activity: NodeApi["activity"] = ({ limit = LIMITS.defaultPageItems } = {}) =>
     Promise.resolve(this.#activity.newest(limit));
-  readonly log: NodeApi["log"] = async () => await this.#logs.of(this.#life.log, await this.status());
+  readonly log: NodeApi["log"] = async () => await this.#overview(this.#life.log, (await this.status()).log);
 
   async checkpoints(): Promise<readonly ListedCheckpoint[]> {
     const { checkpointer, kvProvider } = this.#system;

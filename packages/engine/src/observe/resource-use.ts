@@ -17,43 +17,31 @@ export interface AnsweredRequest {
 /** How long to wait for a disk, which may be on a server that does not respond (ms). */
 const DISK_MS = 250;
 
-/** What a node's process uses, and how many requests it serves. */
-export class ResourceUse {
-  readonly #dbDir: string;
-  readonly #startedAt = performance.now();
-  readonly #reads = new RequestRates();
-  readonly #writes = new RequestRates();
-  readonly #asking = new SharedResults<StatsFs>();
-
-  constructor(dbDir: string) {
-    this.#dbDir = dbDir;
-  }
-
-  note(kind: "read" | "write", { seconds }: Pick<AnsweredRequest, "seconds">): void {
-    const rates = kind === "read" ? this.#reads : this.#writes;
-    rates.note(seconds * 1_000);
-  }
-
-  async current(): Promise<NodeResources> {
-    const disk = await this.#disk();
-    const { user, system } = process.cpuUsage();
-    return {
-      uptimeMs: Math.round(performance.now() - this.#startedAt),
-      memoryBytes: memoryUsage.rss(),
-      processorMs: Math.round((user + system) / 1_000),
-      diskFreeBytes: disk && disk.bavail * disk.bsize,
-      diskTotalBytes: disk && disk.blocks * disk.bsize,
-      reads: this.#reads.current(),
-      writes: this.#writes.current(),
-    };
-  }
-
-  async #disk(): Promise<StatsFs | null> {
-    // A disk that does not respond occupies one thread, however often the status is requested.
-    const asked = this.#asking.get(this.#dbDir, () => statfs(this.#dbDir));
-    // The folder may be missing, or the system may not report its file system. The status is then returned without it.
-    return await withTimeout(asked, DISK_MS, null).catch(() => null);
-  }
+/** Measures what a node's process uses, and how many requests it serves. */
+export function resourceUse(dbDir: string) {
+  const startedAt = performance.now();
+  const rates = { read: new RequestRates(), write: new RequestRates() };
+  const asking = new SharedResults<StatsFs>();
+  return {
+    note: (kind: "read" | "write", { seconds }: Pick<AnsweredRequest, "seconds">): void =>
+      rates[kind].note(seconds * 1_000),
+    async current(): Promise<NodeResources> {
+      // A disk that does not respond occupies one thread, however often the status is requested.
+      const asked = asking.get(dbDir, () => statfs(dbDir));
+      // The folder may be missing, or the system may not report its file system. The status then lacks it.
+      const disk = await withTimeout(asked, DISK_MS, null).catch(() => null);
+      const { user, system } = process.cpuUsage();
+      return {
+        uptimeMs: Math.round(performance.now() - startedAt),
+        memoryBytes: memoryUsage.rss(),
+        processorMs: Math.round((user + system) / 1_000),
+        diskFreeBytes: disk && disk.bavail * disk.bsize,
+        diskTotalBytes: disk && disk.blocks * disk.bsize,
+        reads: rates.read.current(),
+        writes: rates.write.current(),
+      };
+    },
+  };
 }
 
 /** The period over which requests are counted (s), one slot for each second. */

@@ -6,6 +6,7 @@ import {
   nearestName,
   bucketProblem,
   ownMember,
+  isMap,
 } from "@cairn/text";
 import { comparableText, MAX_FIELD_VALUE_BYTES } from "./field-values.ts";
 import { LIMITS } from "@cairn/client/protocol";
@@ -228,10 +229,6 @@ class PolicyCheck {
     }
     return value;
   }
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function fieldProblem(field: unknown): string | undefined {

@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import type { Transaction, TxOperation } from "@cairn/client";
 import { jsonProblem, splitKey, LIMITS } from "@cairn/client/protocol";
 import { formatPolicyProblem, policyProblems } from "../policies/policy-problems.ts";
-import { bucketProblem, keyProblem, quote, MAX_JSON_DEPTH } from "@cairn/text";
+import { bucketProblem, keyProblem, quote, MAX_JSON_DEPTH, isMap } from "@cairn/text";
 import { eventProblem } from "./event-record.ts";
 import {
   entryOptionsProblem,
@@ -37,7 +37,7 @@ export function validTransaction(value: unknown): ValidTransaction {
 }
 
 function checkTransaction(value: unknown): asserts value is Transaction {
-  if (!isObject(value) || !Array.isArray(value["ops"])) {
+  if (!isMap(value) || !Array.isArray(value["ops"])) {
     throw invalid('a transaction must be {"ops": [[operation, …], …], "id"?: string}');
   }
   for (const field of Object.keys(value)) {
@@ -67,7 +67,7 @@ function operationProblem(op: unknown): string | undefined {
   }
   const length = OPERATION_LENGTH.get(name);
   if (length === undefined) return `unknown operation ${quote(name)}; known are ${KNOWN}`;
-  const hasOptions = op.length === length + 1 && isObject(op[length]);
+  const hasOptions = op.length === length + 1 && isMap(op[length]);
   const isEntry = hasOptions && (name === "put" || name === "delete");
   if (op.length !== length && !isEntry)
     return `${String(name)} has ${length} parts, this one has ${op.length}`;
@@ -85,7 +85,7 @@ export function loggedOperationProblem(op: unknown): string | undefined {
   if (!Array.isArray(op)) return operationProblem(op);
   switch (op[0]) {
     case "put":
-      if (op.length !== 3 && !(op.length === 4 && isObject(op[3])))
+      if (op.length !== 3 && !(op.length === 4 && isMap(op[3])))
         return "put has 3 parts in the log, and 4 for an entry of a queue";
       return operationKeyProblem(op[1], op[2]) ?? (op.length === 4 ? entryOptionsProblem(op[3]) : undefined);
     case "event":
@@ -172,10 +172,6 @@ export function loggedIdProblem(id: unknown): string | undefined {
   }
   // A lone surrogate has no UTF-8 encoding, so two different ids could become equal.
   return id.isWellFormed() ? undefined : "id must be valid Unicode";
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 function invalid(problem: string): CairnError {

@@ -12,36 +12,25 @@ const KEEP_MS = 30_000;
 /** How long one plan may read segments of the backup (ms). The next one continues where it stopped. */
 const READ_MS = 30_000;
 
-/** Describes a node's log, and plans how far it may be trimmed. */
-export class LogOverviews {
-  readonly #system: Pick<System, "checkpointer" | "restoreFrom" | "trim" | "kvProvider">;
-  readonly #plans = new SharedResults<LogOverview["trim"]>(KEEP_MS);
-  readonly #reads = new SegmentReads();
+/**
+ * Returns a function that describes the node's log, which is undefined until it is open, and plans how far it may be
+ * trimmed. Throws as {@link planTrim} does.
+ */
+export function logOverviews(
+  system: Pick<System, "checkpointer" | "restoreFrom" | "trim" | "kvProvider">,
+): (log: TxLog | undefined, status: NodeStatus["log"]) => Promise<LogOverview> {
+  const plans = new SharedResults<LogOverview["trim"]>(KEEP_MS);
+  const reads = new SegmentReads();
 
-  constructor(system: Pick<System, "checkpointer" | "restoreFrom" | "trim" | "kvProvider">) {
-    this.#system = system;
-  }
-
-  /** Returns the overview of `log`, which is undefined until it is open. Throws as {@link planTrim} does. */
-  async of(log: TxLog | undefined, { log: status }: Pick<NodeStatus, "log">): Promise<LogOverview> {
-    const { name, id, location = null, firstTxId, lastTxId } = status;
-    const isTrimmable = log?.trim !== undefined && this.#system.checkpointer !== undefined;
-    const trim =
-      isTrimmable && id !== null && firstTxId !== null
-        ? await this.#plans.get(id, async () => await this.#plan(log, firstTxId))
-        : null;
-    return { name, id, location, firstTxId, lastTxId, trim };
-  }
-
-  async #plan(log: TxLog, firstTxId: number): Promise<LogOverview["trim"]> {
-    const { trim, kvProvider } = this.#system;
+  async function plan(log: TxLog, firstTxId: number): Promise<LogOverview["trim"]> {
+    const { trim, kvProvider } = system;
     try {
       const { first, upTo, because, checkpoint } = await planTrim({
         log,
-        stores: restoreStores(this.#system),
+        stores: restoreStores(system),
         kvFormat: kvProvider.format,
         keep: trim?.keep,
-        reads: this.#reads,
+        reads,
         signal: timeoutSignal(READ_MS),
       });
       const last = upTo === first ? null : firstTxId + upTo - first - 1;
@@ -57,4 +46,13 @@ export class LogOverviews {
       throw error;
     }
   }
+
+  return async (log, { name, id, location = null, firstTxId, lastTxId }) => {
+    const isTrimmable = log?.trim !== undefined && system.checkpointer !== undefined;
+    const trim =
+      isTrimmable && id !== null && firstTxId !== null
+        ? await plans.get(id, async () => await plan(log, firstTxId))
+        : null;
+    return { name, id, location, firstTxId, lastTxId, trim };
+  };
 }

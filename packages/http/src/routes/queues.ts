@@ -3,7 +3,7 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { Json, TxOperation, TxOutcome } from "@cairn/client";
 import { reasonWords, LIMITS } from "@cairn/client/protocol";
 import { type StoredDocument, validTransaction } from "@cairn/engine";
-import { bucketProblem } from "@cairn/text";
+import { bucketProblem, isMap } from "@cairn/text";
 import { jsonAnswer, jsonLine } from "../answers/answer.ts";
 import { page } from "../answers/document-page.ts";
 import { badBody, badRequest, RequestError } from "../answers/request-error.ts";
@@ -263,10 +263,6 @@ function newEntry(body: unknown): { readonly name?: string; readonly document: J
     return { ...(name === undefined ? {} : { name }), document: document as Json };
   }
   throw badBody("Not a valid entry: the body has another form.", FORMS["enqueue"] ?? "");
-}
-
-function isMap(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === "object" && !Array.isArray(value);
 }
 
 /** Returns the beginning of an entry as JSON, without the brace at its end. */
