@@ -19,17 +19,13 @@ export const NOTHING_KNOWN: CheckpointerStatus = {
 export class StatusKeeper {
   readonly #clock: Clock;
   readonly #steps = new EventEmitter();
-  #status = NOTHING_KNOWN;
+  /** An immutable snapshot. */
+  current = NOTHING_KNOWN;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     // Any number of requests may be waiting for the end of a look.
     this.#steps.setMaxListeners(0);
-  }
-
-  /** An immutable snapshot. */
-  get current(): CheckpointerStatus {
-    return this.#status;
   }
 
   /** Records that the next look is due in `delay` ms or, if `delay` is null, that it has begun. */
@@ -39,7 +35,7 @@ export class StatusKeeper {
 
   /** Records that a round has reached this step; the first step begins the round. */
   step(step: RoundStep, bytes: number): void {
-    const startedAt = this.#status.running?.startedAt ?? this.#clock.now();
+    const startedAt = this.current.running?.startedAt ?? this.#clock.now();
     this.#set({ running: { startedAt, step, bytes } });
     this.#steps.emit("step");
   }
@@ -74,7 +70,7 @@ export class StatusKeeper {
 
   /** Records a warning, which replaces the last one of its kind. */
   warned(warning: CheckpointerWarning): void {
-    const others = this.#status.warnings.filter(({ about }) => about !== warning.about);
+    const others = this.current.warnings.filter(({ about }) => about !== warning.about);
     this.#set({ warnings: [...others, { ...warning, at: this.#clock.now() }] });
   }
 
@@ -84,6 +80,6 @@ export class StatusKeeper {
   }
 
   #set(change: Partial<CheckpointerStatus>): void {
-    this.#status = { ...this.#status, ...change };
+    this.current = { ...this.current, ...change };
   }
 }

@@ -8,21 +8,17 @@ const MOST_GROWTH = 4;
 
 /** Chooses how many items to request, so that a page fits into memory whatever the size of its items. */
 export class PageSize {
-  #items = FIRST_ITEMS;
-
   /** The number of items to request for the next page. */
-  get items(): number {
-    return this.#items;
-  }
+  items = FIRST_ITEMS;
 
   received(items: number, bytes: number): void {
     if (items === 0 || bytes === 0) return;
     const fitting = Math.floor((items * PAGE_BYTES) / bytes);
-    this.#items = Math.max(1, Math.min(fitting, this.#items * MOST_GROWTH, LIMITS.pageItems));
+    this.items = Math.max(1, Math.min(fitting, this.items * MOST_GROWTH, LIMITS.pageItems));
   }
 
   /** Records that a page was too large to be received. */
   exceeded(): void {
-    this.#items = Math.max(1, Math.floor(this.#items / 8));
+    this.items = Math.max(1, Math.floor(this.items / 8));
   }
 }

@@ -48,7 +48,7 @@ const MAX_COMPARING = 1_000;
 const EXPECTED_MS = 180_000;
 
 export class PeerServer {
-  readonly #identity: PeerIdentity;
+  readonly identity: PeerIdentity;
   readonly #actions: PeerActions;
   readonly #logger: Logger;
   readonly #stop = new AbortController();
@@ -64,18 +64,14 @@ export class PeerServer {
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
     const startedAt = new Date().toISOString();
-    this.#identity = { instance: randomUUID(), node, host: hostname(), pid: process.pid, startedAt };
+    this.identity = { instance: randomUUID(), node, host: hostname(), pid: process.pid, startedAt };
     this.#actions = actions;
     this.#logger = logger;
   }
 
   /** Returns the random id that was generated when this node started. */
   get instance(): string {
-    return this.#identity.instance;
-  }
-
-  get identity(): PeerIdentity {
-    return this.#identity;
+    return this.identity.instance;
   }
 
   /** Returns the instances of this node and of those that it has heard from within the last few announcements. */
@@ -110,8 +106,8 @@ export class PeerServer {
   }
 
   async #answer(question: Question, send: SendAnswer): Promise<void> {
-    const reply = (part: object): void => send(encodeMessage({ cairn: 1, ...this.#identity, ...part }));
-    if (question.ask === "check" && question.instance !== this.#identity.instance) return;
+    const reply = (part: object): void => send(encodeMessage({ cairn: 1, ...this.identity, ...part }));
+    if (question.ask === "check" && question.instance !== this.identity.instance) return;
     try {
       if (question.ask === "status") return reply({ status: await this.#actions.status() });
       if (question.ask === "others") {
@@ -122,7 +118,7 @@ export class PeerServer {
         return reply({});
       }
       if (question.ask === "compare") {
-        if (question.instance === this.#identity.instance) return;
+        if (question.instance === this.identity.instance) return;
         this.#heard.heard(question);
         return await this.#compare(question, reply);
       }

@@ -9,17 +9,13 @@ interface Waiter {
 
 /** The last transaction, for callers that wait for one. It decreases when an older index replaces this one. */
 export class IndexPosition {
-  #txId: TxId = 0;
+  txId: TxId = 0;
   readonly #waiters = new Set<Waiter>();
   #failed: CairnError | undefined;
 
-  get txId(): TxId {
-    return this.#txId;
-  }
-
   /** Sets the last transaction of the index. */
   set(txId: TxId): void {
-    this.#txId = txId;
+    this.txId = txId;
     for (const waiter of this.#waiters) {
       if (waiter.txId > txId) continue;
       this.#waiters.delete(waiter);
@@ -29,7 +25,7 @@ export class IndexPosition {
 
   /** Resolves when the index holds `txId`. Throws `TX_TIMEOUT` after `timeoutMs`. */
   async reached(txId: TxId, timeoutMs: number): Promise<void> {
-    if (txId <= this.#txId) return;
+    if (txId <= this.txId) return;
     if (this.#failed !== undefined) throw this.#failed;
     let cancel: CancelTimer | undefined;
     await new Promise<void>((resolve, reject) => {
@@ -37,7 +33,7 @@ export class IndexPosition {
       this.#waiters.add(waiter);
       cancel = startTimer(timeoutMs, () => {
         this.#waiters.delete(waiter);
-        const message = `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.#txId}.`;
+        const message = `Transaction ${txId} was not indexed within ${timeoutMs} ms; this node has indexed up to ${this.txId}.`;
         reject(
           new CairnError(
             "TX_TIMEOUT",

@@ -58,7 +58,8 @@ const STATS_MS = 1_000;
 
 /** The index in a key-value store. It applies the log's messages and serves reads. */
 export class IndexStore {
-  readonly #kv: KvStore;
+  /** The rows, for comparisons with other indexes. They change with every batch. */
+  readonly rows: KvStore;
   readonly #stats = new SharedResults<KvStats>(STATS_MS);
   #state: IndexState;
   readonly #chains: ChainWindow;
@@ -88,7 +89,7 @@ export class IndexStore {
     absent: AbsentRows | undefined,
     remembered: number | undefined,
   ) {
-    this.#kv = kv;
+    this.rows = kv;
     this.#remembered = remembered;
     this.#absent = absent;
     this.#applying = absent?.reader(kv) ?? kv;
@@ -121,11 +122,6 @@ export class IndexStore {
 
   get state(): IndexState {
     return this.#state;
-  }
-
-  /** Returns the rows, for comparisons with other indexes. They change with every batch. */
-  get rows(): KvReader {
-    return this.#kv;
   }
 
   /**
@@ -161,7 +157,7 @@ export class IndexStore {
         await writing;
         const done = await this.#turns.acquire();
         try {
-          const length = await batchLength(rest, this.#state, this.#kv);
+          const length = await batchLength(rest, this.#state, this.rows);
           const part = length === rest.length ? rest : rest.slice(0, length);
           const applied = await this.#compute(part);
           count(applied);
@@ -205,7 +201,7 @@ export class IndexStore {
       const { value: batch = [] } = decodeBatches(messages).next();
       const isWhole =
         batch.length === messages.length &&
-        (await batchLength(batch, this.#state, this.#kv)) === batch.length;
+        (await batchLength(batch, this.#state, this.rows)) === batch.length;
       if (!isWhole) return;
       const { admissions } = this.#turns;
       const applied = await this.#compute(batch);
@@ -234,7 +230,7 @@ export class IndexStore {
     const isConfigured = state.policies?.revision !== this.#state.policies?.revision;
     this.#absent?.written(rows);
     if (state.evicting === true) this.#mayHoldEvicted = true;
-    await this.#kv.batch(rows);
+    await this.rows.batch(rows);
     chains.commit();
     this.#state = state;
     this.#recent.add(results);
@@ -245,7 +241,7 @@ export class IndexStore {
 
   /** Removes the versions that the last batch evicted. The caller has the turn. */
   async #removeEvicted(): Promise<void> {
-    if (this.#state.evicting === true) this.#state = await removeEvicted(this.#kv, this.#state);
+    if (this.#state.evicting === true) this.#state = await removeEvicted(this.rows, this.#state);
     this.#mayHoldEvicted = false;
   }
 
@@ -281,7 +277,7 @@ export class IndexStore {
   }
 
   get(key: DocumentKey, asOf?: AsOf): MaybeDocument {
-    if (asOf === undefined) return readDocument(this.#kv, key);
+    if (asOf === undefined) return readDocument(this.rows, key);
     return this.read(async (reader) => {
       const txId = await resolveAsOf(reader, asOf);
       return txId === undefined ? undefined : await readDocumentAsOf(reader, key, txId);
@@ -310,13 +306,13 @@ export class IndexStore {
   }
 
   async outcome(txId: TxId): Promise<TxOutcome | undefined> {
-    return await readTxOutcome(this.#kv, txId);
+    return await readTxOutcome(this.rows, txId);
   }
 
   /** Returns the record of an idempotency id; undefined if no remembered transaction used it. */
   async ownerOf(id: string): Promise<Submission | undefined> {
     const key = submissionRowKey(id);
-    const value = await this.#kv.get(key);
+    const value = await this.rows.get(key);
     return value === undefined ? undefined : decodeSubmission(key, value);
   }
 
@@ -327,12 +323,12 @@ export class IndexStore {
 
   /** Undefined if the transaction has not been applied yet, or if it is old and not a link. */
   async chainsAt(txId: TxId): Promise<ChainValue | undefined> {
-    return await chainValueAt(this.#kv, this.#chains, txId);
+    return await chainValueAt(this.rows, this.#chains, txId);
   }
 
   /** Returns the chains' values at the index's last transaction, and at links before it. */
   async chains(): Promise<Chains> {
-    return await chainsOf(this.#kv, this.#chains);
+    return await chainsOf(this.rows, this.#chains);
   }
 
   /** Runs one of the reads that need the state of the index, on a snapshot. */
@@ -355,32 +351,32 @@ export class IndexStore {
   }
 
   async capture(dir: string, options?: { unchecked?: boolean }): Promise<KvCapture> {
-    return await this.#kv.capture(dir, options);
+    return await this.rows.capture(dir, options);
   }
 
   /** Returns the size of the files, and whether they are still there. Both are at most {@link STATS_MS} old. */
   async stats(): Promise<KvStats> {
-    return await this.#stats.get("", async () => await this.#kv.stats());
+    return await this.#stats.get("", async () => await this.rows.stats());
   }
 
   /** Checks the store, like {@link KvStore.checked}. */
   async checked(onProgress?: (done: number, total: number) => void): Promise<void> {
-    await this.#kv.checked?.(onProgress);
+    await this.rows.checked?.(onProgress);
   }
 
   /** Returns {@link KvStore.scrub}; undefined if the index is not on a disk. */
   get scrub(): ((options: KvScrub) => Promise<number>) | undefined {
-    return this.#kv.scrub?.bind(this.#kv);
+    return this.rows.scrub?.bind(this.rows);
   }
 
   async close(): Promise<void> {
     await this.#preparing;
-    await this.#kv.close();
+    await this.rows.close();
   }
 
   /** Runs `read` on a snapshot of the index. */
   async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
-    const snapshot = this.#kv.snapshot();
+    const snapshot = this.rows.snapshot();
     try {
       return await read(this.#mayHoldEvicted ? await withoutEvicted(snapshot) : snapshot);
     } finally {

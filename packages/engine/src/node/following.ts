@@ -39,22 +39,14 @@ export interface FollowingParts extends JoinedIndex {
 export class Following {
   readonly #parts: FollowingParts;
   readonly #doubt = new AbortController();
-  #services: ReadyServices | undefined;
+  services: ReadyServices | undefined;
   #isReplaying = true;
   #awaitsCheck = false;
-  #isLogAway = false;
+  /** Whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
+  isLogAway = false;
 
   constructor(parts: FollowingParts) {
     this.#parts = parts;
-  }
-
-  get services(): ReadyServices | undefined {
-    return this.#services;
-  }
-
-  /** Returns whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
-  get isLogAway(): boolean {
-    return this.#isLogAway;
   }
 
   /** Ends following with the error that put the index or the log in doubt. */
@@ -95,10 +87,10 @@ export class Following {
       onReading: () => {
         figures.reading();
         rate.begun(index.state.txId);
-        this.#isLogAway = false;
+        this.isLogAway = false;
       },
       onInterrupted: () => {
-        this.#isLogAway = true;
+        this.isLogAway = true;
       },
       onState: ({ reachable, error }) => {
         if (reachable) logger.info({ log: history.name }, "reading the log");
@@ -128,8 +120,8 @@ export class Following {
 
   #applied(txId: number, counts: AppliedCounts, replayed: number): void {
     this.#parts.onApplied(txId);
-    this.#services?.logBackup?.applied(counts);
-    this.#services?.watches.advanced();
+    this.services?.logBackup?.applied(counts);
+    this.services?.watches.advanced();
     if (this.#isReplaying) this.#parts.report.replayed = replayed;
   }
 
@@ -161,8 +153,8 @@ export class Following {
     this.#awaitsCheck = true;
     await checked;
     try {
-      this.#services = startServices();
-      if (this.#services === undefined) return;
+      this.services = startServices();
+      if (this.services === undefined) return;
       this.#isReplaying = false;
       onReady();
     } catch (error) {
@@ -172,8 +164,8 @@ export class Following {
 
   /** Stops the services. If `save` is true, a last checkpoint is saved. An index in doubt must not be saved. */
   async stopServices(options: { readonly save: boolean }): Promise<void> {
-    const services = this.#services;
-    this.#services = undefined;
+    const services = this.services;
+    this.services = undefined;
     await services?.stop(options);
   }
 }

@@ -28,7 +28,8 @@ export class RecentPast {
   readonly #bounds: RecentBounds;
   #events: TransactionEvent[] = [];
   #bytes = 0;
-  #after: TxId = 0;
+  /** The transaction after which all changes are kept. */
+  after: TxId = 0;
   /** The shared pages. Only full pages are shared, because they do not change when changes are added. */
   readonly #pages = new Map<string, RecentPage>();
 
@@ -36,16 +37,11 @@ export class RecentPast {
     this.#bounds = bounds;
   }
 
-  /** The transaction after which all changes are kept. */
-  get after(): TxId {
-    return this.#after;
-  }
-
   /** Drops everything. The changes that are added next must follow `after`. */
   forget(after: TxId): void {
     this.#events = [];
     this.#bytes = 0;
-    this.#after = after;
+    this.after = after;
     this.#pages.clear();
   }
 
@@ -61,7 +57,7 @@ export class RecentPast {
       const oldest = this.#events[dropped];
       if (oldest === undefined) break;
       this.#bytes -= changesBytes(oldest.changes);
-      this.#after = oldest.txId;
+      this.after = oldest.txId;
       dropped += 1;
     }
     if (dropped > 0) this.#events.splice(0, dropped);

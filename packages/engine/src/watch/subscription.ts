@@ -26,7 +26,7 @@ export class Subscription {
   readonly #onClose: (subscription: Subscription) => void;
   #queue: Batch[] = [];
   #bytes = 0;
-  #lost: Lost | undefined;
+  lost: Lost | undefined;
   /** Wakes the reader; undefined while the reader is not waiting. */
   #wake: (() => void) | undefined;
 
@@ -35,17 +35,13 @@ export class Subscription {
     this.#onClose = onClose;
   }
 
-  get lost(): Lost | undefined {
-    return this.#lost;
-  }
-
   /** The number of batches that the reader has not taken yet. */
   get waiting(): number {
     return this.#queue.length;
   }
 
   push(batch: Batch): void {
-    if (this.#lost !== undefined) return;
+    if (this.lost !== undefined) return;
     if (this.#queue.length >= this.#bounds.batches || this.#bytes + batch.bytes > this.#bounds.bytes) {
       // A reader that has taken everything so far is not slow, no matter how large the next transaction is.
       if (this.#queue.length > 0) return this.lose("slow");
@@ -57,7 +53,7 @@ export class Subscription {
 
   /** Ends the subscription and drops its queue. */
   lose(why: Lost): void {
-    this.#lost = why;
+    this.lost = why;
     this.#queue = [];
     this.#bytes = 0;
     this.wake();
@@ -72,7 +68,7 @@ export class Subscription {
 
   /** Waits until there may be a batch to take or the subscription has ended, but at most `ms`. */
   async changed(ms: number): Promise<void> {
-    if (this.#queue.length > 0 || this.#lost !== undefined) return;
+    if (this.#queue.length > 0 || this.lost !== undefined) return;
     await new Promise<void>((resolve) => {
       const cancel = startTimer(ms, resolve);
       this.#wake = () => {

@@ -60,7 +60,7 @@ export class WatchFeed {
   /** The recent changes, up to `#position`. */
   readonly #recent: RecentPast;
   /** The last transaction that was published to subscribers. */
-  #position: WatchedPosition = { txId: 0, txTime: null };
+  position: WatchedPosition = { txId: 0, txTime: null };
   /** True while pages are being read and published. Only then is the recent past known. */
   #running = false;
   #wake: (() => void) | undefined;
@@ -76,10 +76,6 @@ export class WatchFeed {
   /** The reason why the feed ended; undefined until then. */
   get ended(): FeedEnd | undefined {
     return this.#end;
-  }
-
-  get position(): WatchedPosition {
-    return this.#position;
   }
 
   /** The number of subscribers. Watchers that are still reading the past are not included. */
@@ -136,7 +132,7 @@ export class WatchFeed {
     const { events, bytes, more } = this.#recent.page(filter, after);
     if (more) return undefined;
     const subscription = new Subscription(this.#bounds.queue, (closed) => this.#unsubscribe(filter, closed));
-    const { txId: upTo, txTime } = this.#position;
+    const { txId: upTo, txTime } = this.position;
     if (events.length > 0) subscription.push({ events, upTo, txTime, bytes });
     this.#router.add(filter, subscription);
     return subscription;
@@ -159,7 +155,7 @@ export class WatchFeed {
 
   #begin(after: TxId): void {
     this.#recent.forget(after);
-    this.#position = { txId: after, txTime: null };
+    this.position = { txId: after, txTime: null };
     this.#running = true;
     void this.#run().catch((error: unknown) => {
       const known = asCairnError(error);
@@ -178,7 +174,7 @@ export class WatchFeed {
     await yieldToEventLoop();
     try {
       while (this.#end === undefined && this.#router.size > 0) {
-        if (this.source.position.txId <= this.#position.txId) {
+        if (this.source.position.txId <= this.position.txId) {
           await new Promise<void>((resolve) => (this.#wake = resolve));
           this.#wake = undefined;
           continue;
@@ -189,7 +185,7 @@ export class WatchFeed {
       }
     } finally {
       this.#running = false;
-      this.#recent.forget(this.#position.txId);
+      this.#recent.forget(this.position.txId);
     }
     if (this.#end !== undefined) return;
     // The next changes were removed. Each watcher finds out whether that affects it, and restarts the feed if not.
@@ -200,7 +196,7 @@ export class WatchFeed {
   async #next(): Promise<ChangesPage | undefined> {
     const { pageTransactions: maxTransactions, pageBytes: maxBytes } = this.#bounds;
     try {
-      return await this.source.newest({ after: this.#position.txId, maxTransactions, maxBytes });
+      return await this.source.newest({ after: this.position.txId, maxTransactions, maxBytes });
     } catch (error) {
       if (error instanceof WatchCompactedError) return undefined;
       throw error;
@@ -211,7 +207,7 @@ export class WatchFeed {
     // Nothing may be published from an index that the node has left.
     if (this.#end !== undefined) return;
     const begunAt = performance.now();
-    this.#position = { txId: page.upTo, txTime: page.txTime };
+    this.position = { txId: page.upTo, txTime: page.txTime };
     this.#remember(page);
     this.#router.publish(page);
     // Watchers can write their events before the feed continues.

@@ -17,11 +17,7 @@ interface Group {
 /** Finds the watchers of a change by lookup, so that others cost nothing. Those of the same changes share batches. */
 export class WatchRouter {
   readonly #groups = new Map<string, Group>();
-  #count = 0;
-
-  get size(): number {
-    return this.#count;
-  }
+  size = 0;
 
   add(filter: WatchFilter, subscription: Subscription): void {
     const key = filterKey(filter);
@@ -31,14 +27,14 @@ export class WatchRouter {
       bytes: 0,
     }));
     group.subscriptions.add(subscription);
-    this.#count += 1;
+    this.size += 1;
   }
 
   remove(filter: WatchFilter, subscription: Subscription): void {
     const key = filterKey(filter);
     const group = this.#groups.get(key);
     if (group === undefined || !group.subscriptions.delete(subscription)) return;
-    this.#count -= 1;
+    this.size -= 1;
     if (group.subscriptions.size === 0) this.#groups.delete(key);
   }
 

@@ -85,7 +85,7 @@ function unlike(parameter: string, path: string, what: string, cause?: unknown):
 
 /** The TLS of a server, which follows changes of its files. Files that cannot be used are logged and change nothing. */
 export class ReloadedTls {
-  #current: TlsContents = {};
+  context: TlsContents = {};
   #server: TlsServer | undefined;
   readonly #reloading: RepeatedWork[] = [];
 
@@ -132,18 +132,14 @@ export class ReloadedTls {
   }
 
   #use(context: TlsContents): void {
-    this.#current = { ...this.#current, ...context };
+    this.context = { ...this.context, ...context };
     // Connections that are open keep the certificate with which they began.
-    this.#server?.setSecureContext(this.#current);
-  }
-
-  get context(): TlsContents {
-    return this.#current;
+    this.#server?.setSecureContext(this.context);
   }
 
   follow(server: TlsServer): void {
     this.#server = server;
-    server.setSecureContext(this.#current);
+    server.setSecureContext(this.context);
   }
 
   async close(): Promise<void> {

@@ -13,14 +13,14 @@ interface Grant {
 }
 
 export class Tokens {
-  readonly #areRequired: boolean;
+  readonly areRequired: boolean;
   #grants: readonly Grant[] = [];
   /** The token that was valid most recently. Computing a digest takes 2 us, and most requests have this token. */
   #latest: { readonly bytes: Buffer; readonly permit: Permit } | undefined;
   readonly #reloading: RepeatedWork[] = [];
 
   private constructor(areRequired: boolean) {
-    this.#areRequired = areRequired;
+    this.areRequired = areRequired;
   }
 
   /** Reads the tokens, and their files again whenever they change. Throws `CONFIG_INVALID`. */
@@ -45,16 +45,12 @@ export class Tokens {
     return tokens;
   }
 
-  get areRequired(): boolean {
-    return this.#areRequired;
-  }
-
   /**
    * Returns what `token` permits; undefined if it is not valid. Its digest is compared with that of each token, and
    * its bytes with the latest valid token, in constant time: time must not reveal how much of a token is right.
    */
   permitOf(token: string | undefined): Permit | undefined {
-    if (!this.#areRequired) return EVERYTHING;
+    if (!this.areRequired) return EVERYTHING;
     if (token === undefined) return undefined;
     const bytes = Buffer.from(token, "latin1");
     const latest = this.#latest;

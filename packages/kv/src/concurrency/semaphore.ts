@@ -3,7 +3,7 @@ import { type Deadline, TIMED_OUT, withTimeout } from "./timer.ts";
 /** A semaphore that admits `limit` holders at a time, in the order of their requests. The limit defaults to 1. */
 export class Semaphore {
   #free: number;
-  #admissions = 0;
+  admissions = 0;
   readonly #waiting: (() => void)[] = [];
 
   constructor(limit = 1) {
@@ -19,15 +19,11 @@ export class Semaphore {
     return this.#free === 0;
   }
 
-  get admissions(): number {
-    return this.#admissions;
-  }
-
   /** The returned function releases the semaphore, which admits the next caller. It must be called exactly once. */
   async acquire(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#admissions += 1;
+    this.admissions += 1;
     return this.#release;
   }
 

@@ -23,12 +23,8 @@ const LAST = 4;
 export class LevelRecordReader {
   #fragments: Uint8Array[] = [];
   #blockStart = 0;
-  #end = 0;
-
-  /** Returns the offset after the last complete record: truncated there, the file has only complete records. */
-  get end(): number {
-    return this.#end;
-  }
+  /** The offset after the last complete record: truncated there, the file has only complete records. */
+  end = 0;
 
   /**
    * Yields the records that end in the next block. All blocks except the last have {@link BLOCK_BYTES} bytes. A record
@@ -54,7 +50,7 @@ export class LevelRecordReader {
       position = end;
       const record = this.#join(type, block.subarray(start, end), offset);
       if (record === undefined) continue;
-      this.#end = this.#blockStart + end;
+      this.end = this.#blockStart + end;
       yield record;
     }
     this.#blockStart += block.length;

@@ -184,19 +184,19 @@ async function load(
   known: { readonly remembered: number } & Required<Pick<BatchMemory, "builds" | "shards">>,
   isTooLarge = false,
 ): Promise<Loaded | number> {
-  const keys = new KeyStates(before);
+  const keys = new KeyStates(before, reader);
   const touched: (KeyState | undefined)[][] = messages.map(({ decoded }) =>
     decoded.kind === "transaction" && !isTooLarge ? keys.collect(decoded.ops) : NOTHING,
   );
-  const queues = await BatchQueues.load(isTooLarge ? [] : messages, before, keys, reader, known.shards);
+  const queues = await BatchQueues.load(isTooLarge ? [] : messages, before, keys, known.shards);
   const own = keys.all.length;
   // Policies are loaded before the keys are read, because policies may need additional keys.
-  const policies = await BatchPolicies.load(messages, before, keys, reader);
+  const policies = await BatchPolicies.load(messages, before, keys);
   const isSingle = messages.length === 1;
   // A single document may be larger, so that it can always be replaced and removed.
   const most = own <= 1 ? Infinity : isSingle ? MAX_TRANSACTION_BYTES : MAX_BATCH_BYTES;
   const [read] = await Promise.all([
-    keys.load(reader, { most, of: own }),
+    keys.load({ most, of: own }),
     policies?.sweep(known.remembered),
     policies?.prepare(messages, touched, known.builds),
   ]);
@@ -206,7 +206,7 @@ async function load(
   }
   policies?.collectSwept();
   await queues?.collectEvicted();
-  await keys.load(reader);
+  await keys.load();
   return { keys, touched, policies, queues, isTooLarge };
 }
 

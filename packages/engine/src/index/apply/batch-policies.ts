@@ -1,4 +1,4 @@
-import type { KvOperation, KvReader } from "@cairn/kv";
+import type { KvOperation } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LoggedOperation } from "../../transactions/transaction-codec.ts";
 import { type IndexedMessage, lastTime, scans } from "./batches.ts";
@@ -19,7 +19,6 @@ export class BatchPolicies {
   readonly #before: IndexState;
   readonly #active: ActivePolicies;
   readonly #keys: KeyStates;
-  readonly #reader: KvReader;
   readonly #fields = new FieldChanges();
   // Each of these is undefined if the batch does not need it.
   #events: EventRows | undefined;
@@ -35,11 +34,10 @@ export class BatchPolicies {
   /** The latest revision of a tombstone that the sweep removed. */
   #dropped: TxId = 0;
 
-  private constructor(before: IndexState, keys: KeyStates, reader: KvReader) {
+  private constructor(before: IndexState, keys: KeyStates) {
     this.#before = before;
     this.#active = activePolicies(before);
     this.#keys = keys;
-    this.#reader = reader;
     this.#policies = before.policies;
   }
 
@@ -48,20 +46,19 @@ export class BatchPolicies {
     messages: readonly IndexedMessage[],
     before: IndexState,
     keys: KeyStates,
-    reader: KvReader,
   ): Promise<BatchPolicies | undefined> {
     const extras = countExtras(messages);
     if (before.policies === undefined && extras === undefined) return undefined;
-    const batch = new BatchPolicies(before, keys, reader);
+    const batch = new BatchPolicies(before, keys);
     const time = lastTime(messages, before);
     if (extras !== undefined && extras.events > 0) {
       const stored = { count: before.events ?? 0, from: before.eventsFrom ?? 0 };
       const counts = { time, recorded: extras.events, transactions: extras.transactions };
-      batch.#events = await EventRows.load(batch.#active.events, reader, stored, counts);
+      batch.#events = await EventRows.load(batch.#active.events, keys.reader, stored, counts);
     }
     const { expire, history, outcomes } = batch.#active;
     if (expire.size > 0) {
-      batch.#expiry = await Expiry.load(expire, reader, keys, {
+      batch.#expiry = await Expiry.load(expire, keys, {
         from: before.dueFrom ?? 0,
         time,
         transactions: messages.length,
@@ -83,10 +80,10 @@ export class BatchPolicies {
     const { history, outcomes } = this.#active;
     const { outcomesAfter = 0 } = this.#before;
     if (history.size > 0)
-      this.#swept = await sweepHistory(this.#reader, history, this.#before, this.#sweeping);
+      this.#swept = await sweepHistory(this.#keys.reader, history, this.#before, this.#sweeping);
     if (outcomes === undefined) return;
     this.#sweptOutcomes = await sweepOutcomes(
-      this.#reader,
+      this.#keys.reader,
       outcomes,
       outcomesAfter,
       this.#sweeping,
@@ -164,7 +161,7 @@ export class BatchPolicies {
     touched: readonly (KeyState | undefined)[],
   ): Promise<void> {
     if (this.#expiry === undefined) return;
-    this.#scanned = await readScan(this.#reader, scan, this.#active.expire, this.#expiry, touched);
+    this.#scanned = await readScan(this.#keys.reader, scan, this.#active.expire, this.#expiry, touched);
   }
 
   #clean({ floors }: Swept, touched: readonly (KeyState | undefined)[]): void {
@@ -257,7 +254,7 @@ export class BatchPolicies {
         if (to !== undefined) this.#fields.add(row ?? this.#fields.make(index, to, rowKey));
       }
     }
-    await this.#fields.addTo(rows, this.#reader);
+    await this.#fields.addTo(rows, this.#keys.reader);
   }
 }
 

@@ -1,4 +1,4 @@
-import type { KvOperation, KvReader } from "@cairn/kv";
+import type { KvOperation } from "@cairn/kv";
 import type { Json, Policies, TxId } from "@cairn/client";
 import { splitKey } from "@cairn/client/protocol";
 import type { IndexedMessage } from "./batches.ts";
@@ -50,22 +50,20 @@ export class BatchQueues {
   readonly #known: KnownShards["shards"];
   readonly #rules: ReadonlyMap<string, QueueRule>;
   readonly #keys: KeyStates;
-  readonly #reader: KvReader;
   readonly #queues = new Map<string, QueueState>();
   /** The keys of entries that operations move, or evict by another key, by the message's place in the batch. */
   readonly #others = new Map<number, KeyState[]>();
   readonly #retirement: Retirement | undefined;
   #retiring: readonly RetiredShard[];
 
-  private constructor(before: IndexState, keys: KeyStates, reader: KvReader, known: KnownShards | undefined) {
+  private constructor(before: IndexState, keys: KeyStates, known: KnownShards | undefined) {
     this.#before = before;
     this.#known = known?.txId === before.txId ? known.shards : NO_SHARDS;
     this.#rules = activePolicies(before).queues;
     this.#keys = keys;
-    this.#reader = reader;
     this.#retiring = before.retiring ?? [];
     const [first] = this.#retiring;
-    this.#retirement = first && new Retirement(first, keys, reader);
+    this.#retirement = first && new Retirement(first, keys);
   }
 
   /**
@@ -76,14 +74,13 @@ export class BatchQueues {
     messages: readonly IndexedMessage[],
     before: IndexState,
     keys: KeyStates,
-    reader: KvReader,
     known?: KnownShards,
   ): Promise<BatchQueues | undefined> {
     const isConcerned = messages.some(
       ({ decoded }) => decoded.kind === "transaction" && decoded.concernsQueues,
     );
     if (!isConcerned && activePolicies(before).queues.size === 0) return undefined;
-    const batch = new BatchQueues(before, keys, reader, known);
+    const batch = new BatchQueues(before, keys, known);
     for (const [at, { decoded }] of messages.entries()) {
       if (decoded.kind !== "transaction") continue;
       for (const operation of decoded.ops) batch.#collect(operation, at);
@@ -91,7 +88,7 @@ export class BatchQueues {
     const [retiring] = batch.#retiring;
     if (retiring !== undefined) batch.#queue(retiring.queue);
     await Promise.all(
-      [...batch.#queues.values()].map((queue) => queue.load(reader, batch.#known.get(queue.name))),
+      [...batch.#queues.values()].map((queue) => queue.load(keys.reader, batch.#known.get(queue.name))),
     );
     // A transaction that evicts is a batch of its own.
     for (const queue of batch.#queues.values()) batch.#collectDocuments(queue);
@@ -112,7 +109,7 @@ export class BatchQueues {
   async collectEvicted(): Promise<void> {
     for (const queue of this.#queues.values())
       for (const entry of queue.evicted.keys())
-        queue.evicted.set(entry, await collectEvicted(queue, entry, this.#keys, this.#reader));
+        queue.evicted.set(entry, await collectEvicted(queue, entry, this.#keys));
   }
 
   /**
@@ -170,7 +167,7 @@ export class BatchQueues {
     }
     const reason = this.#reconfiguration(ops, drafts);
     if (reason !== undefined) return { ...plan, reason };
-    if (writes.size > 0) await this.#keys.load(this.#reader);
+    if (writes.size > 0) await this.#keys.load();
     return plan;
   }
 

@@ -16,14 +16,15 @@ const MAX_EXTRA_REMOVALS = 100;
 export class EventRows {
   readonly #bound: Bound;
   readonly #queue: RowQueue;
-  #count: number;
-  #from: number;
+  count: number;
+  /** The time before which there are no events. See {@link IndexState}. */
+  from: number;
 
   private constructor(bound: Bound, stored: readonly KvRow[], { count, from }: StoredEvents) {
     this.#bound = bound;
     this.#queue = new RowQueue(stored);
-    this.#count = count;
-    this.#from = from;
+    this.count = count;
+    this.from = from;
   }
 
   /**
@@ -57,15 +58,6 @@ export class EventRows {
     return new EventRows(bound, stored, { count, from });
   }
 
-  get count(): number {
-    return this.#count;
-  }
-
-  /** The time before which there are no events. See {@link IndexState}. */
-  get from(): number {
-    return this.#from;
-  }
-
   /** Records the events of a transaction, and then removes events beyond the bounds. */
   record(txId: TxId, time: number, events: readonly Uint8Array[]): void {
     const keys: Uint8Array[] = [];
@@ -74,13 +66,13 @@ export class EventRows {
       this.#queue.add(key, sealed(key, json));
       keys.push(key);
     }
-    this.#count += events.length;
+    this.count += events.length;
     const last = this.#remove(time, events.length + MAX_EXTRA_REMOVALS);
-    if (last !== undefined) this.#from = Math.max(this.#from, milliseconds(eventRowTime(last)));
+    if (last !== undefined) this.from = Math.max(this.from, milliseconds(eventRowTime(last)));
     for (const key of keys) {
       // A new event may be older than events that have been removed.
       if (last === undefined || Buffer.compare(key, last) > 0)
-        this.#from = Math.min(this.#from, milliseconds(eventRowTime(key)));
+        this.from = Math.min(this.from, milliseconds(eventRowTime(key)));
     }
   }
 
@@ -91,9 +83,9 @@ export class EventRows {
     for (let removed = 0; removed < most; removed += 1) {
       const row = this.#queue.peek();
       if (row === undefined) return last;
-      if (this.#count <= this.#bound.keep && eventRowTime(row[0]) >= oldest) return last;
+      if (this.count <= this.#bound.keep && eventRowTime(row[0]) >= oldest) return last;
       this.#queue.shift();
-      this.#count -= 1;
+      this.count -= 1;
       [last] = row;
     }
     return last;

@@ -1,4 +1,3 @@
-import type { KvReader } from "@cairn/kv";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import type { QueueView } from "../queues/queue-transaction.ts";
 import { firstRow } from "../rows/row-cursor.ts";
@@ -20,7 +19,6 @@ export async function collectEvicted(
   { name, shards, places }: QueueView,
   entry: string,
   keys: KeyStates,
-  reader: KvReader,
 ): Promise<readonly EvictedKey[]> {
   const found: EvictedKey[] = [];
   const add = (shard: number, hasOnlyVersions = false): void => {
@@ -35,12 +33,12 @@ export async function collectEvicted(
   );
   if (candidates.length === 0) return found;
   const rowKeys = candidates.map(([shard]) => documentRowKey(name, `${shard}/${entry}`));
-  const deletions = await reader.getMany(rowKeys.map((rowKey) => asKind(rowKey, ROW.tombstone)));
+  const deletions = await keys.reader.getMany(rowKeys.map((rowKey) => asKind(rowKey, ROW.tombstone)));
   for (const [at, [shard, { state }]] of candidates.entries()) {
     if (deletions[at] !== undefined) add(shard);
     else if (state === "retiring" && rowKeys[at] !== undefined) {
       const range = versionRange(rowKeys[at].subarray(1));
-      if ((await firstRow(reader, range)) !== undefined) add(shard, true);
+      if ((await firstRow(keys.reader, range)) !== undefined) add(shard, true);
     }
   }
   return found;

@@ -58,28 +58,21 @@ export class Expiry {
   readonly #rules: ActivePolicies["expire"];
   readonly #queue: RowQueue;
   readonly #keys: KeyStates;
-  readonly #reader: KvReader;
   readonly #states = new Map<string, KeyState>();
   readonly #expired: KvOperation[] = [];
-  #from: number;
+  /** The time before which no document is due. See {@link IndexState}. */
+  from: number;
 
   private constructor(
     rules: ActivePolicies["expire"],
     stored: readonly KvRow[],
     keys: KeyStates,
-    reader: KvReader,
     from: number,
   ) {
     this.#rules = rules;
     this.#queue = new RowQueue(stored);
     this.#keys = keys;
-    this.#reader = reader;
-    this.#from = from;
-  }
-
-  /** The time before which no document is due. See {@link IndexState}. */
-  get from(): number {
-    return this.#from;
+    this.from = from;
   }
 
   /**
@@ -88,15 +81,14 @@ export class Expiry {
    */
   static async load(
     rules: ActivePolicies["expire"],
-    reader: KvReader,
     keys: KeyStates,
     batch: { readonly from: number; readonly time: number; readonly transactions: number },
   ): Promise<Expiry> {
     const { from, time, transactions } = batch;
     const range = { ...dueWithin(from, time), limit: transactions * DUE_PER_TRANSACTION };
-    const stored = await allRows(reader, range);
+    const stored = await allRows(keys.reader, range);
     for (const row of stored) unsealed(...row);
-    const expiry = new Expiry(rules, stored, keys, reader, from);
+    const expiry = new Expiry(rules, stored, keys, from);
     for (const [key] of stored.slice(0, keysPerRead(keys.largest))) expiry.#stateOf(key);
     return expiry;
   }
@@ -111,7 +103,7 @@ export class Expiry {
   note(rowKey: Uint8Array, rule: ExpireRule, revision: TxId, time: number, document: Json): void {
     if (!appliesTo(rule, document)) return;
     const due = time + rule.after;
-    this.#from = Math.min(this.#from, due);
+    this.from = Math.min(this.from, due);
     const key = dueRowKey(due, rowKey);
     this.#queue.add(key, encodeNumber(key, revision));
   }
@@ -126,7 +118,7 @@ export class Expiry {
   }
 
   async #readAndContinue(steps: Iterator<void>): Promise<void> {
-    do await this.#keys.load(this.#reader);
+    do await this.#keys.load();
     while (steps.next().done !== true);
   }
 
@@ -139,7 +131,7 @@ export class Expiry {
       const { number: due } = parseNumberedStem(row[0]);
       if (due > time) return;
       this.#queue.shift();
-      this.#from = due;
+      this.from = due;
       const key = this.#stateOf(row[0]);
       if (!key.isLoaded) yield;
       bytes += key.document?.length ?? 0;

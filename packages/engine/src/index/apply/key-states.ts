@@ -58,38 +58,25 @@ export interface KeyState {
 /** A batch's keys are read together, changed in memory, and written as one list. Transactions see earlier changes. */
 export class KeyStates {
   readonly #buckets = new Map<string, BucketState>();
-  readonly #keys: KeyState[] = [];
+  /** Reads the rows as they were before the batch. */
+  readonly reader: KvReader;
+  readonly all: KeyState[] = [];
   /** The numbers of keys and buckets whose rows have been read. */
   #loadedKeys = 0;
   #loadedBuckets = 0;
   readonly #rows: KvOperation[] = [];
-  #documents: number;
-  #largest: number;
-  #written = 0;
-  #evicts = false;
+  /** The number of current documents of all buckets. */
+  documents: number;
+  /** The number of bytes of the largest value that a document's row may have. */
+  largest: number;
+  /** The sum modulo 2^32 of the checksums of all versions written so far. */
+  written = 0;
+  evicts = false;
 
-  constructor({ documents, largest }: Pick<IndexState, "documents" | "largest">) {
-    this.#documents = documents;
-    this.#largest = largest;
-  }
-
-  /** Returns the number of current documents of all buckets. */
-  get documents(): number {
-    return this.#documents;
-  }
-
-  /** Returns the number of bytes of the largest value that a document's row may have. */
-  get largest(): number {
-    return this.#largest;
-  }
-
-  get evicts(): boolean {
-    return this.#evicts;
-  }
-
-  /** Returns the sum modulo 2^32 of the checksums of all versions written so far. */
-  get written(): number {
-    return this.#written;
+  constructor({ documents, largest }: Pick<IndexState, "documents" | "largest">, reader: KvReader) {
+    this.reader = reader;
+    this.documents = documents;
+    this.largest = largest;
   }
 
   /**
@@ -107,7 +94,7 @@ export class KeyStates {
     if (state === undefined) {
       state = emptyKeyState(bucket, documentRowKey(bucketName, key));
       bucket.keys.set(key, state);
-      this.#keys.push(state);
+      this.all.push(state);
     }
     return state;
   }
@@ -129,10 +116,6 @@ export class KeyStates {
       this.#buckets.set(name, bucket);
     }
     return bucket;
-  }
-
-  get all(): readonly KeyState[] {
-    return this.#keys;
   }
 
   /** Returns the number of versions that the batch superseded in buckets for which `isMeant` returns true. */
@@ -160,7 +143,7 @@ export class KeyStates {
   drop(key: KeyState): void {
     if (key.document !== undefined) {
       key.bucket.documents -= 1;
-      this.#documents -= 1;
+      this.documents -= 1;
     } else if (key.tombstone === undefined) return;
     else key.bucket.tombstones -= 1;
     key.document = undefined;
@@ -184,15 +167,15 @@ export class KeyStates {
    * reads for any number of keys. Stops if the first `of` collected keys have documents of more than `most` bytes
    * together. Returns the number of keys whose documents were within that limit.
    */
-  async load(reader: KvReader, { most, of }: { most: number; of: number } = NO_LIMIT): Promise<number> {
+  async load({ most, of }: { most: number; of: number } = NO_LIMIT): Promise<number> {
     const buckets = [...this.#buckets.values()].slice(this.#loadedBuckets);
     this.#loadedBuckets = this.#buckets.size;
-    const perRead = keysPerRead(this.#largest);
+    const perRead = keysPerRead(this.largest);
     let unread: readonly BucketState[] = buckets;
     let bytes = 0;
-    while (this.#loadedKeys < this.#keys.length || unread.length > 0) {
-      const keys = this.#keys.slice(this.#loadedKeys, this.#loadedKeys + perRead);
-      await this.#read(keys, unread, reader);
+    while (this.#loadedKeys < this.all.length || unread.length > 0) {
+      const keys = this.all.slice(this.#loadedKeys, this.#loadedKeys + perRead);
+      await this.#read(keys, unread);
       unread = [];
       for (const { document } of keys) {
         bytes += this.#loadedKeys < of ? (document?.length ?? 0) : 0;
@@ -203,9 +186,9 @@ export class KeyStates {
     return this.#loadedKeys;
   }
 
-  async #read(keys: readonly KeyState[], buckets: readonly BucketState[], reader: KvReader): Promise<void> {
+  async #read(keys: readonly KeyState[], buckets: readonly BucketState[]): Promise<void> {
     const counters = buckets.map(({ name }) => counterRowKey(name));
-    const values = await readRows(reader, [...keys.map(({ rowKey }) => rowKey), ...counters]);
+    const values = await readRows(this.reader, [...keys.map(({ rowKey }) => rowKey), ...counters]);
     for (const [index, key] of keys.entries()) {
       key.document = checkedVersion(key.rowKey, values[index]);
       key.before = key.document;
@@ -216,19 +199,19 @@ export class KeyStates {
       const row = counters[index];
       if (row !== undefined && value !== undefined) Object.assign(bucket, decodeCounters(row, value));
     }
-    await loadTombstones(keys, reader);
+    await loadTombstones(keys, this.reader);
   }
 
   /** Makes `document` the key's current version. The previous version becomes history. */
   put(key: KeyState, txId: TxId, time: number, document: Uint8Array): void {
     if (key.document === undefined) {
       key.bucket.documents += 1;
-      this.#documents += 1;
+      this.documents += 1;
       if (key.tombstone !== undefined) key.bucket.tombstones -= 1;
     }
     this.#supersede(key);
     key.document = encodeVersion(key.rowKey, txId, time, document);
-    this.#largest = Math.max(this.#largest, key.document.length);
+    this.largest = Math.max(this.largest, key.document.length);
     key.written = document;
     key.tombstone = undefined;
     this.#wrote(key, key.document);
@@ -238,7 +221,7 @@ export class KeyStates {
     if (key.document === undefined) return;
     key.bucket.documents -= 1;
     key.bucket.tombstones += 1;
-    this.#documents -= 1;
+    this.documents -= 1;
     this.#supersede(key);
     key.document = undefined;
     key.tombstone = encodeVersion(key.rowKey, txId, time, undefined);
@@ -252,13 +235,13 @@ export class KeyStates {
   evict(key: KeyState, txId: TxId, time: number, hasOnlyVersions = false): void {
     if (key.document === undefined && key.tombstone === undefined && !hasOnlyVersions) return;
     this.drop(key);
-    this.#evicts = true;
+    this.evicts = true;
     const eviction = evictionRowKey(txId, key.rowKey);
     this.#rows.push({ type: "put", key: eviction, value: encodeNumber(eviction, time) });
   }
 
   rows(): KvOperation[] {
-    for (const key of this.#keys) if (key.changed) this.#writeKey(key);
+    for (const key of this.all) if (key.changed) this.#writeKey(key);
     for (const bucket of this.#buckets.values()) {
       if (!bucket.changed) continue;
       const key = counterRowKey(bucket.name);
@@ -268,7 +251,7 @@ export class KeyStates {
   }
 
   #wrote(key: KeyState, version: VersionValue): void {
-    this.#written = (this.#written + versionValueSum(version)) >>> 0;
+    this.written = (this.written + versionValueSum(version)) >>> 0;
     touch(key);
   }
 

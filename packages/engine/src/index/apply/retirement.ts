@@ -1,4 +1,4 @@
-import type { KvOperation, KvReader } from "@cairn/kv";
+import type { KvOperation } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { KeyState, KeyStates } from "./key-states.ts";
 import { asKind, documentRowPrefix, parseDocumentRowKey, prefixEnd, ROW } from "../rows/row-keys.ts";
@@ -20,18 +20,12 @@ export class Retirement {
   readonly #bucket: string;
   readonly #namespace: string;
   readonly #keys: KeyStates;
-  readonly #reader: KvReader;
   readonly #versions: Uint8Array[] = [];
 
-  constructor(
-    { queue, shard }: { readonly queue: string; readonly shard: number },
-    keys: KeyStates,
-    reader: KvReader,
-  ) {
+  constructor({ queue, shard }: { readonly queue: string; readonly shard: number }, keys: KeyStates) {
     this.#bucket = queue;
     this.#namespace = String(shard);
     this.#keys = keys;
-    this.#reader = reader;
   }
 
   /** Removes the next rows. Returns the names of the removed entries, and whether there were no rows left. */
@@ -43,7 +37,7 @@ export class Retirement {
     for (const kind of [ROW.document, ROW.tombstone, ROW.version] as const) {
       if (left === 0 || bytes >= REMOVED_BYTES) break;
       const gte = asKind(prefix, kind);
-      for await (const rows of this.#reader.range({ gte, lt: prefixEnd(gte), limit: left })) {
+      for await (const rows of this.#keys.reader.range({ gte, lt: prefixEnd(gte), limit: left })) {
         for (const [key, value] of rows) {
           if (bytes >= REMOVED_BYTES) break;
           left -= 1;
@@ -58,7 +52,7 @@ export class Retirement {
     if (left === REMOVED_PER_TRANSACTION) return { entries: [], isDone: true };
     // The bucket's counters are read even if the slice contains only superseded versions, which are not keys to read.
     const bucket = this.#keys.collectBucket(this.#bucket);
-    await this.#keys.load(this.#reader);
+    await this.#keys.load();
     const entries: string[] = [];
     for (const key of found) {
       // The transaction itself may have evicted the entry.

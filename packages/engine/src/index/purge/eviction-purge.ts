@@ -36,16 +36,12 @@ export class EvictionPurge {
   readonly #running = new Semaphore();
   #marks: readonly PurgeMark[] | undefined;
   #begun: { readonly txId: TxId; readonly purge: KvPurge } | undefined;
-  #held: PurgeHeld | undefined;
+  /** The reason why the last run did not purge the evictions after the last mark. */
+  held: PurgeHeld | undefined;
 
   constructor(kv: KvStore, writing: Semaphore) {
     this.#kv = kv;
     this.#writing = writing;
-  }
-
-  /** Returns the reason why the last run did not purge the evictions after the last mark. */
-  get held(): PurgeHeld | undefined {
-    return this.#held;
   }
 
   /**
@@ -64,12 +60,12 @@ export class EvictionPurge {
         this.#marks ??= await this.#readMarks();
         const { txId = 0 } = this.#marks.at(-1) ?? {};
         this.#begun ??= await this.#begin(txId, state());
-        if (this.#begun === undefined) return { txId, held: this.#held };
-        this.#held = await this.#go(this.#begun, {
+        if (this.#begun === undefined) return { txId, held: this.held };
+        this.held = await this.#go(this.#begun, {
           ...options,
           withinMs: Math.max(0, end - performance.now()),
         });
-        if (this.#held !== undefined) return { txId, held: this.#held };
+        if (this.held !== undefined) return { txId, held: this.held };
       }
     } finally {
       done();
@@ -85,11 +81,11 @@ export class EvictionPurge {
       unsealed(key, value);
       return parseNumberedStem(key);
     });
-    this.#held = undefined;
+    this.held = undefined;
     const last = evicted.at(-1);
     if (last === undefined) return undefined;
     if (this.#kv.purge === undefined) {
-      this.#held = "unknown";
+      this.held = "unknown";
       return undefined;
     }
     // The page may end within a transaction. A transaction that is larger than a page is read as a whole.
