@@ -26,17 +26,11 @@ export async function abortUploadsOf(access: S3Access, name: string, signal?: Ab
   return aborted;
 }
 
-interface OpenUpload {
-  readonly key: string;
-  readonly id: string;
-  readonly begunAt: number;
-}
-
 async function* openUploads(
   access: S3Access,
   prefix: string,
   signal?: AbortSignal,
-): AsyncGenerator<OpenUpload, void, undefined> {
+): AsyncGenerator<{ readonly key: string; readonly id: string; readonly begunAt: number }, void, undefined> {
   // Some services and policies do not permit listing uploads; there, a life-cycle rule must remove them.
   const call = { doing: "listing unfinished uploads", signal, unless: nullAt(403, 501, 405) };
   let from: { readonly KeyMarker?: string | undefined; readonly UploadIdMarker?: string | undefined } = {};

@@ -17,10 +17,6 @@ export interface BackupPlace {
   readonly configured: (ConfiguredLog & { readonly identity: LogIdentity }) | undefined;
 }
 
-interface BackupOptions extends ConfigurationOptions, StoreKeyOptions {
-  readonly log?: string | undefined;
-}
-
 export const BACKUP_LOG = textValue(
   "<id>",
   "the id of the log, if the store contains backups of several logs",
@@ -31,7 +27,7 @@ export const BACKUP_LOG = textValue(
  * the log that the options name. With `withoutLog`, that may also be unreadable.
  */
 export async function openBackup(
-  run: CommandRun<BackupOptions>,
+  run: CommandRun<ConfigurationOptions & StoreKeyOptions & { readonly log?: string | undefined }>,
   place: string | undefined,
   { withoutLog = false } = {},
 ): Promise<BackupPlace> {

@@ -12,10 +12,8 @@ export const POINT_OPTIONS = {
   ),
 };
 
-export type PointOptions = Partial<OptionValues<typeof POINT_OPTIONS>>;
-
 /** Returns the point that the options name; undefined if they name none. */
-export function pointOf({ atTx, at }: PointOptions): PastPoint | undefined {
+export function pointOf({ atTx, at }: Partial<OptionValues<typeof POINT_OPTIONS>>): PastPoint | undefined {
   if (atTx !== undefined) return { txId: atTx };
   return at === undefined ? undefined : { time: at };
 }

@@ -59,13 +59,10 @@ export async function askCluster(
   return await viewOf(channel, known, peers, options);
 }
 
-interface SameId {
-  readonly node: string;
-  readonly peers: readonly Peer[];
-}
-
 /** Returns the ids that several running nodes share. */
-export function sameIds(peers: readonly Peer[]): SameId[] {
+export function sameIds(
+  peers: readonly Peer[],
+): { readonly node: string; readonly peers: readonly Peer[] }[] {
   const byId = new Map<string, Peer[]>();
   for (const peer of peers) byId.set(peer.node, [...(byId.get(peer.node) ?? []), peer]);
   return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));

@@ -87,14 +87,10 @@ export class FailedRequests {
   }
 }
 
-interface FailedCall extends LoggedRequest {
-  readonly request: IncomingMessage;
-}
-
 /** Returns the response for an error, and reports status 500 to `failures`. `methods` are those of the address. */
 export function errorAnswer(
   error: unknown,
-  call: FailedCall,
+  call: LoggedRequest & { readonly request: IncomingMessage },
   methods: { has(method: string): boolean },
   failures: FailedRequests,
 ): HttpAnswer {

@@ -4,10 +4,8 @@ import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 /** Buckets in seconds: from a look at a store to an upload that takes hours. */
 const SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400];
 
-type Outcomes = { readonly [W in Work]: readonly WorkResults[W]["outcome"][] };
-
 /** Counters start at 0, because Prometheus does not treat the step from an absent series to 1 as an increase. */
-const OUTCOMES: Outcomes = {
+const OUTCOMES: { readonly [W in Work]: readonly WorkResults[W]["outcome"][] } = {
   checkpoint: ["saved", "empty", "unchanged", "recent", "leased", "short-tail"],
   restore: ["restored", "none"],
   sweep: ["swept"],

@@ -1,11 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Permit } from "./permit.ts";
 
-export interface IssuedTicket {
-  readonly ticket: string;
-  readonly expiresAt: string;
-}
-
 const VALID_FOR_MS = 60_000;
 /** The maximum number of tickets. If there are more, the oldest are dropped. */
 const MAX_TICKETS = 10_000;
@@ -16,7 +11,7 @@ export class Tickets {
   /** The permits and the times of expiry, by the digest of the ticket, oldest first. */
   readonly #issued = new Map<string, { readonly permit: Permit; readonly expiresAt: number }>();
 
-  issue(permit: Permit): IssuedTicket {
+  issue(permit: Permit): { readonly ticket: string; readonly expiresAt: string } {
     this.#dropExpired();
     const ticket = randomBytes(TICKET_BYTES).toString("base64url");
     this.#issued.set(digestOf(ticket), { permit, expiresAt: performance.now() + VALID_FOR_MS });

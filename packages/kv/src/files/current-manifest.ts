@@ -5,14 +5,10 @@ import { decodeManifestFile, type LevelManifest } from "./level-manifest.ts";
 
 const MANIFEST_NAME = /^MANIFEST-\d+$/;
 
-export interface CurrentManifest {
-  readonly path: string;
-  readonly bytes: Buffer;
-  readonly manifest: LevelManifest;
-}
-
 /** Throws `INDEX_CORRUPT` if CURRENT names no manifest, or if the manifest cannot be decoded. */
-export async function readCurrentManifest(dir: string): Promise<CurrentManifest> {
+export async function readCurrentManifest(
+  dir: string,
+): Promise<{ readonly path: string; readonly bytes: Buffer; readonly manifest: LevelManifest }> {
   const path = await currentManifestPath(dir);
   const bytes = await readFile(path);
   return { path, bytes, manifest: decodeManifestFile(path, bytes) };

@@ -20,11 +20,6 @@ import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-valu
 import { decodePlace, decodeShard, openRowShard, shardNumber } from "../rows/queue-rows.ts";
 import { madeOnce } from "@cairn/text";
 
-interface RowProblem {
-  readonly key: Uint8Array;
-  readonly problem: string;
-}
-
 interface RowCounts {
   readonly rows: number;
   readonly documents: number;
@@ -37,7 +32,7 @@ interface RowCounts {
 export async function* checkRows(
   reader: KvReader,
   state: IndexState,
-): AsyncGenerator<RowProblem, RowCounts, void> {
+): AsyncGenerator<{ readonly key: Uint8Array; readonly problem: string }, RowCounts, void> {
   const buckets = new Buckets();
   const shards = new ShardCounts(state);
   let rows = 0;

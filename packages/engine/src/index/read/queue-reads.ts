@@ -24,10 +24,8 @@ import { checkedVersion, decodeVersion } from "../rows/version-values.ts";
 export interface OpenEntry {
   readonly document: StoredDocument;
   /** The transaction that created the entry, and the place of the operation in it. They order the entries. */
-  readonly origin: EntryOrigin;
+  readonly origin: Pick<EntryPlace, "txId" | "at">;
 }
-
-type EntryOrigin = Pick<EntryPlace, "txId" | "at">;
 
 export interface OpenEntriesQuery {
   readonly queue: string;

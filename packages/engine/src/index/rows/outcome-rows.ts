@@ -19,13 +19,6 @@ const MAX_SHARED_BYTES = 16 * 1024;
 const SHARED = 0xff;
 const LENGTH_BYTES = 4;
 
-/** The outcome of a transaction, and the size of its value in bytes. */
-export interface StoredOutcome {
-  readonly txId: TxId;
-  readonly outcome: Outcome;
-  readonly bytes: number;
-}
-
 /** Returns the id of the last transaction whose outcome shares a row with that of `txId`. */
 function lastInRow(txId: TxId): TxId {
   return Math.ceil(txId / OUTCOMES_IN_ROW) * OUTCOMES_IN_ROW;
@@ -98,7 +91,11 @@ function outcomeIn(key: Uint8Array, row: Uint8Array, txId: TxId): Outcome | unde
 export async function* readOutcomes(
   reader: KvReader,
   range: { readonly after: TxId; readonly upTo: TxId; readonly reverse?: boolean; readonly limit?: number },
-): AsyncGenerator<readonly StoredOutcome[], void, undefined> {
+): AsyncGenerator<
+  readonly { readonly txId: TxId; readonly outcome: Outcome; readonly bytes: number }[],
+  void,
+  undefined
+> {
   const { after, upTo, reverse = false, limit = Number.POSITIVE_INFINITY } = range;
   let left = limit;
   const bounds = { gt: transactionRowKey(after), lte: transactionRowKey(lastInRow(upTo)) };
@@ -118,16 +115,10 @@ export async function* readOutcomes(
   }
 }
 
-/** The outcome of a transaction as it is in a row of its own. */
-interface OwnRow {
-  readonly key: Uint8Array;
-  readonly value: Uint8Array;
-}
-
 export class OutcomeBatch {
   readonly #rows: KvOperation[] = [];
   /** The rows that may yet be replaced by a shared one. */
-  #open: OwnRow[] = [];
+  #open: { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
 
   /** Adds the outcome of the next transaction, as it is in a row of its own. */
   add(txId: TxId, key: Uint8Array, value: Uint8Array): void {
