@@ -35,7 +35,9 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
       if (route?.right === "none") return NOTHING;
       const given = tokenIn(request.headers);
       const ticket =
-        route?.acceptsTicket === true && given === undefined ? ticketIn(request.url ?? "") : undefined;
+        route?.acceptsTicket === true && given === undefined
+          ? /[?&]ticket=([^&]+)/.exec(request.url ?? "")?.[1]
+          : undefined;
       const permit = ticket === undefined ? tokens.permitOf(given) : tickets.redeem(ticket);
       if (permit === undefined) throw ticket === undefined ? noToken(given) : wrongTicket();
       if (route !== undefined && !permit.has(route.right))
@@ -47,10 +49,6 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
 
 function tokenIn({ authorization }: IncomingHttpHeaders): string | undefined {
   return authorization === undefined ? undefined : /^bearer +(\S+)\s*$/i.exec(authorization)?.[1];
-}
-
-function ticketIn(url: string): string | undefined {
-  return /[?&]ticket=([^&]+)/.exec(url)?.[1];
 }
 
 function noToken(given: string | undefined): CairnError {

@@ -174,7 +174,8 @@ async function runImport(
 ): Promise<void> {
   const begun = performance.now();
   const { terminal, options } = run;
-  const report = options.report ?? defaultReport(new Date());
+  const report =
+    options.report ?? `cairn-import-refused-${new Date().toISOString().replaceAll(":", "-")}.ndjson`;
   const addToReport = refusedReport(report, terminal.cwd);
   let refused = 0;
   const node = await openNode(run);
@@ -239,9 +240,4 @@ function refusedReport(path: string, cwd: string): ImportRecordsOptions["onRefus
     written = written === undefined ? append(line, "wx") : written.then(() => append(line, "a"));
     await written;
   };
-}
-
-/** Returns the name of a report that does not exist yet. */
-function defaultReport(now: Date): string {
-  return `cairn-import-refused-${now.toISOString().replaceAll(":", "-")}.ndjson`;
 }

@@ -130,7 +130,9 @@ async function digestsAt(
   for (let tries = 1; ; tries += 1) {
     const question = { ask: "digest", log, txId, waitMs: CATCH_UP_MS } as const;
     const answers = await askEach(channel, peers, question, { timeoutMs: silenceOf(options) });
-    if (!isOutdated(answers) || tries === MAX_TRIES) return { txId, answers };
+    // A later transaction is asked for if a node's history no longer covers this one.
+    const isOutdated = [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
+    if (!isOutdated || tries === MAX_TRIES) return { txId, answers };
     const now = await askStatus(channel, { timeoutMs: options.timeoutMs });
     txId = Math.max(txId, commonTransaction(now.filter(({ status }) => status.log.id === log)));
   }
@@ -175,9 +177,4 @@ function judgeDigests(answers: ReadonlyMap<string, AnsweredIndex>): DigestVerdic
   const [digest] = digests;
   if (digest === undefined) return { kind: "none" };
   return digests.length === 1 ? { kind: "same", digest, nodes: given.length } : { kind: "differs", digests };
-}
-
-/** Returns whether to ask for a later transaction, because a node's history no longer covers this one. */
-function isOutdated(answers: ReadonlyMap<string, AnsweredIndex>): boolean {
-  return [...answers.values()].some(({ error }) => error?.code === "CONFLICT");
 }

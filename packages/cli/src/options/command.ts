@@ -2,14 +2,7 @@ import type { Command } from "commander";
 import { formatTable } from "../terminal/columns.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
 import { type FormatAmount, type ProgressDisplay, showProgress } from "../terminal/progress-display.ts";
-import {
-  printable,
-  tell,
-  type Terminal,
-  writeJson,
-  writeJsonLines,
-  writeLine,
-} from "../terminal/terminal.ts";
+import { printable, tell, type Terminal, writeJson, writeJsonLines, write } from "../terminal/terminal.ts";
 import { addOptions, type OptionSpecs, type OptionValues } from "./option-specs.ts";
 
 export type AddCommand = (parent: Command, terminal: Terminal) => void;
@@ -193,7 +186,7 @@ export class CommandRun<V = object> {
   }
 
   async line(line: string): Promise<void> {
-    await writeLine(this.terminal.stdout, line);
+    await write(this.terminal.stdout, `${line}\n`);
   }
 
   /** Writes a sentence to standard error that is not about the result itself. */

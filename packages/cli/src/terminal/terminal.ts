@@ -46,10 +46,6 @@ function unwritable(error: Error): Error {
   });
 }
 
-export function writeLine(output: Output, line: string): Promise<void> {
-  return write(output, `${line}\n`);
-}
-
 /** Failures are ignored: neither the work of a command nor its exit code depends on its messages. */
 export async function tell(terminal: Pick<Terminal, "stderr">, line: string): Promise<void> {
   await new Promise<void>((resolve) => terminal.stderr.write(`${line}\n`, () => resolve()));

@@ -1,7 +1,7 @@
 import type { CheckpointSource, CapturedState } from "@cairn/checkpoint";
 import { CairnError, isCairnError, type KvProvider, type KvReader, liveTableNames, namesIn } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { readChains } from "../index/chains/chain-values.ts";
+import { chainsOf } from "../index/chains/chain-values.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -9,6 +9,7 @@ import { openIndex, fileReader } from "../index/local-index.ts";
 import { checkAnchor } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { isoTime, VERSION } from "@cairn/text";
+import { ChainWindow } from "../index/chains/chain-window.ts";
 
 interface IndexSourceOptions {
   readonly node: string;
@@ -119,7 +120,7 @@ export async function capturedState(
     txId: state.txId,
     txTime: isoTime(state.time),
     anchor: { txId: state.txId, sha256: state.sha256 },
-    chains: await readChains(reader, state, others),
+    chains: await chainsOf(reader, await ChainWindow.load(reader, state), others),
     purged: await purgedUpTo(reader, state.txId),
     documents: state.documents,
   };

@@ -1,11 +1,10 @@
 import { NOTHING_KNOWN } from "@cairn/checkpoint";
 import { systemClock, CairnError, isCairnError, withTimeout, unlessFailed } from "@cairn/kv";
-import type { Chains, NodeResources, NodeStatus, VerifiedSummary } from "@cairn/client";
+import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { isoTime, VERSION } from "@cairn/text";
-import type { LastResults } from "../observe/last-results.ts";
 import type { LogBounds, TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
 import type { NodeObservation } from "./node-observation.ts";
@@ -125,7 +124,11 @@ function statusOfCheckpoints(
         : {
             ...verified,
             ageMs: ageMs(verified.verifiedAt),
-            durationMs: verificationMs(verified, lastResults),
+            // If another node verified the checkpoint, only the mark is known.
+            durationMs:
+              lastResults.verified?.verifiedAt === verified.verifiedAt
+                ? lastResults.verified.durationMs
+                : null,
           },
     lastDrill: lastResults.drill,
     lastCheckAt: lastCheckAt === null ? null : isoTime(lastCheckAt),
@@ -138,11 +141,6 @@ function statusOfCheckpoints(
     store:
       found === undefined || options === undefined ? null : { location: options.store.location, ...found },
   };
-}
-
-/** Null if another node verified the checkpoint, because then only the mark is known. */
-function verificationMs({ verifiedAt }: VerifiedSummary, { verified }: LastResults): number | null {
-  return verified?.verifiedAt === verifiedAt ? verified.durationMs : null;
 }
 
 /**

@@ -1,9 +1,4 @@
-import {
-  type Checkpointer,
-  type CheckpointerEvent,
-  type CheckpointStore,
-  startCheckpointer,
-} from "@cairn/checkpoint";
+import { type Checkpointer, type CheckpointerEvent, startCheckpointer } from "@cairn/checkpoint";
 import type { System } from "../api/system.ts";
 import type { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { LogBackup } from "../backup/write/log-backup.ts";
@@ -19,7 +14,6 @@ import { type RepeatedWork, withTimeout } from "@cairn/kv";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { JoinedIndex } from "../join/join-index.ts";
-import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { Logger } from "pino";
 import { logFailure } from "../observe/failures.ts";
@@ -174,12 +168,6 @@ function checkpointerListener(events: EventDispatcher, logger: Logger): (event: 
   };
 }
 
-/** Finds, in the log's store, the earlier logs that a log continues. They never change, so they are read once. */
-function earlierEnds(store: CheckpointStore, { birth }: LogIdentity): () => Promise<readonly EarlierEnd[]> {
-  let known: readonly EarlierEnd[] | undefined;
-  return async () => (known ??= await new EarlierLogs([store]).ends(birth));
-}
-
 function startLogBackup(
   { system, log, history, identity, index, logger, observation }: ServiceParts,
   reads: SegmentReads,
@@ -188,6 +176,8 @@ function startLogBackup(
   if (options === undefined || checkpointer === undefined) return undefined;
   const { id, name } = identity;
   const { store } = checkpointer;
+  // The earlier logs that a log continues never change, so they are read once.
+  let earlier: readonly EarlierEnd[] | undefined;
   const backup = new LogBackup({
     store,
     log,
@@ -204,7 +194,7 @@ function startLogBackup(
       );
       return "position" in found ? found.checkpoint.txId : undefined;
     },
-    earlier: earlierEnds(store, identity),
+    earlier: async () => (earlier ??= await new EarlierLogs([store]).ends(identity.birth)),
     onFinding: (error) => logFailure(logger, "warn", error, "The log backup continues."),
     events: observation.events,
   });

@@ -1,7 +1,7 @@
 import { DAMAGE_CODES } from "@cairn/checkpoint";
 import { systemClock, type CairnError, type ErrorCode } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { NodeEventListener, Work, WorkBegun, WorkEnded, WorkFailed } from "./node-event.ts";
+import type { NodeEventListener, Work, WorkEnded, WorkFailed } from "./node-event.ts";
 
 /** The interval at which a lasting failure of the backup is logged again (ms). */
 const REMIND_MS = 3_600_000;
@@ -9,7 +9,8 @@ const REMIND_MS = 3_600_000;
 export function eventLog(logger: Logger, now: () => number = systemClock.now): NodeEventListener {
   const backup = new BackupLines(logger, now);
   return (event) => {
-    if (event.stage === "begun") logBegun(logger, event);
+    // Most tasks begin periodically and find nothing to do, and the event that ends a task contains its result.
+    if (event.stage === "begun") logger.debug({ run: event.run }, LINES[event.work][0]);
     else if (event.stage === "failed")
       logFailed(logger, event, event.work === "backup" && !backup.countFailure(event.error));
     else {
@@ -69,11 +70,6 @@ const LINES = {
   backup: ["backing up the log", "backing up the log failed", "warn"],
   trim: ["checking whether the log can be trimmed", "trimming the log failed", "error"],
 } as const satisfies Record<Work, readonly [begun: string, failed: string, level: keyof Logger]>;
-
-function logBegun(logger: Logger, { work, run }: WorkBegun): void {
-  // Most tasks begin periodically and find nothing to do, and the event that ends a task contains its result.
-  logger.debug({ run }, LINES[work][0]);
-}
 
 function logFailed(
   logger: Logger,

@@ -35,7 +35,8 @@ export function queueOperationProblem(op: readonly unknown[], isLogged: boolean)
       return movedKeyProblem(shardOrKey) ?? shardProblem(third) ?? holdProblem(fourth);
     case "claim":
     case "drain":
-      return shardProblem(shardOrKey) ?? optionsProblem(third);
+      if (!isMapOf(third, "as")) return shardProblem(shardOrKey) ?? 'the last part is {"as": name}';
+      return shardProblem(shardOrKey) ?? asProblem(third["as"]);
     default:
       return shardProblem(shardOrKey) ?? holdProblem(third);
   }
@@ -89,10 +90,6 @@ function epochProblem(epoch: unknown): string | undefined {
   return Number.isSafeInteger(epoch) && (epoch as number) > 0
     ? undefined
     : "an epoch is a positive integer: the id of the transaction that claimed or began to drain the shard";
-}
-
-function optionsProblem(options: unknown): string | undefined {
-  return isMapOf(options, "as") ? asProblem(options["as"]) : 'the last part is {"as": name}';
 }
 
 function asProblem(as: unknown): string | undefined {

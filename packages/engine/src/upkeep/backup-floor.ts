@@ -62,7 +62,7 @@ async function floorIn(
   const { segments } = await listBackup(store, identity.id);
   reads.listed(store, segments);
   if (segments.length === 0) return undefined;
-  const offset = await offsetOf(store, identity);
+  const offset = identity.birth?.offset ?? (await new BackupLog({ store, logId: identity.id }).offset());
   if (offset === undefined) return undefined;
   const first = identity.bounds.first + offset;
   const range = coveredRanges(segments).find((one) => one.first <= first && first <= one.last);
@@ -96,10 +96,6 @@ async function isAfterCheckpoint(
     identity,
   );
   return "position" in usable;
-}
-
-async function offsetOf(store: CheckpointStore, { id, birth }: LogIdentity): Promise<number | undefined> {
-  return birth?.offset ?? (await new BackupLog({ store, logId: id }).offset());
 }
 
 async function wholeWith(

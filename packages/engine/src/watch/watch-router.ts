@@ -58,7 +58,8 @@ export class WatchRouter {
   #route(event: TransactionEvent, touched: Set<Group>): void {
     const parts = new Map<Group, WatchChange[]>();
     for (const change of event.changes) {
-      for (const key of groupKeys(change)) {
+      const { bucket, namespace } = change;
+      for (const key of ["/", `${bucket}/`, `/${namespace}`, `${bucket}/${namespace}`]) {
         const group = this.#groups.get(key);
         if (group !== undefined) madeOnce(parts, group, () => []).push(change);
       }
@@ -89,8 +90,4 @@ export function filtered(
 /** Returns the key of the watchers of the same changes. It is unambiguous, because neither part contains a "/". */
 export function filterKey({ bucket = "", namespace = "" }: WatchFilter): string {
   return `${bucket}/${namespace}`;
-}
-
-function groupKeys({ bucket, namespace }: WatchChange): readonly string[] {
-  return ["/", `${bucket}/`, `/${namespace}`, `${bucket}/${namespace}`];
 }

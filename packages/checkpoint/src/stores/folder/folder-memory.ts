@@ -30,7 +30,7 @@ export class FolderMemory {
   async check(location: string): Promise<void> {
     const before = await this.#read();
     if (before === undefined || before <= (await countFileSystems(this.#folder))) return;
-    if (await hasCheckpoints(this.#folder)) return;
+    if ((await namesIn(this.#folder)).some((name) => name.startsWith(CHECKPOINT_PREFIX))) return;
     throw new CairnError(
       "STORE_UNREACHABLE",
       `The checkpoint store ${location} is empty, and the volume on which it had checkpoints is not mounted there.`,
@@ -88,8 +88,4 @@ async function countFileSystems(folder: string): Promise<number> {
     device = found.dev;
   }
   return count;
-}
-
-async function hasCheckpoints(folder: string): Promise<boolean> {
-  return (await namesIn(folder)).some((name) => name.startsWith(CHECKPOINT_PREFIX));
 }

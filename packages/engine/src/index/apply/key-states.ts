@@ -19,7 +19,7 @@ import {
   encodeVersion,
   type VersionValue,
   versionValueRevision,
-  versionValueSum,
+  storedSum,
 } from "../rows/version-values.ts";
 
 /** The state of a bucket while a batch is applied: its counters, and its keys that the batch touches. */
@@ -251,7 +251,7 @@ export class KeyStates {
   }
 
   #wrote(key: KeyState, version: VersionValue): void {
-    this.written = (this.written + versionValueSum(version)) >>> 0;
+    this.written = (this.written + storedSum(version)) >>> 0;
     touch(key);
   }
 

@@ -1,8 +1,7 @@
 import type { KvReader } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { decodeLink, type Link } from "../rows/chain-rows.ts";
-import { ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
-import type { IndexState } from "../rows/index-state.ts";
+import { type ChainWindow, LINK_SPAN, linkBefore } from "./chain-window.ts";
 import { ROW, txRowKey } from "../rows/row-keys.ts";
 
 /** The newest reported links are one span apart, for this number of spans. Before them, the distances double. */
@@ -36,15 +35,6 @@ export async function chainsOf(
     if (value !== undefined) values.push(value);
   }
   return values;
-}
-
-/** Like {@link chainsOf}, but for an index that is not being written. */
-export async function readChains(
-  reader: KvReader,
-  state: IndexState,
-  others: readonly TxId[] = [],
-): Promise<ChainValue[]> {
-  return await chainsOf(reader, await ChainWindow.load(reader, state), others);
 }
 
 /** Links, newest first and at growing distances, so that the point where histories diverge can be narrowed down. */

@@ -95,7 +95,8 @@ async function* mergeByStem(
     await Promise.all([left.next(), right.next()]);
     for (;;) {
       const isLeft =
-        right.row === undefined || (left.row !== undefined && compareStems(left.row[0], right.row[0]) < 0);
+        right.row === undefined ||
+        (left.row !== undefined && Buffer.compare(left.row[0].subarray(1), right.row[0].subarray(1)) < 0);
       const first = isLeft ? left : right;
       if (first.row === undefined) return;
       yield [first.row];
@@ -104,8 +105,4 @@ async function* mergeByStem(
   } finally {
     await Promise.all([left.close(), right.close()]);
   }
-}
-
-function compareStems(left: Uint8Array, right: Uint8Array): number {
-  return Buffer.compare(left.subarray(1), right.subarray(1));
 }

@@ -87,10 +87,6 @@ export function versionValueRevision(value: VersionValue): Revision {
   return readTextNumber(value, REVISION_AT);
 }
 
-export function versionValueSum(value: VersionValue): number {
-  return storedSum(value);
-}
-
 /** Returns the time of the transaction that wrote a version (ms since 1970). */
 export function versionValueTime(value: VersionValue): number {
   return readTextNumber(value, TIME_AT);
@@ -132,7 +128,7 @@ export function decodeVersionText(
 }
 
 /** Returns the checksum in a value; -1, which never matches, if one of its bytes is not ASCII. */
-function storedSum(value: Uint8Array): number {
+export function storedSum(value: Uint8Array): number {
   const [a = 0, b = 0, c = 0, d = 0, e = 0] = [value[0], value[1], value[2], value[3], value[4]];
   return (a | b | c | d | e) > 0x7f ? -1 : a * 2 ** 28 + ((b << 21) | (c << 14) | (d << 7) | e);
 }
