@@ -13,7 +13,7 @@ import { Call, type Served } from "./permits/call.ts";
 import { parseQuery, pathOf, toOriginForm } from "./requests/address.ts";
 import { preconditionProblem } from "./requests/preconditions.ts";
 import { readJsonBody, requireBody, requireLines } from "./requests/request-body.ts";
-import { NOWHERE, type RoutePlace, RouteTable } from "./routes/find-route.ts";
+import { NOWHERE, type RoutePlace, routeTable } from "./routes/find-route.ts";
 import { promisify } from "node:util";
 import { createGzip, gzip } from "node:zlib";
 
@@ -39,16 +39,20 @@ class Exchange extends Call {
 
 /** Returns the listener that carries out the requests of a server and responds to them. */
 export function serveRequests(routes: readonly Route[], parts: ServingParts): RequestListener {
-  const table = new RouteTable(routes);
+  const findRoute = routeTable(routes);
   const { connections } = parts;
-  const begin = (response: ServerResponse): void => beginRequest(response, table, parts);
+  const begin = (response: ServerResponse): void => beginRequest(response, findRoute, parts);
   return (request, response) => {
     toOriginForm(request);
     connections.accept(response, begin);
   };
 }
 
-function beginRequest(response: ServerResponse, table: RouteTable, parts: ServingParts): void {
+function beginRequest(
+  response: ServerResponse,
+  findRoute: ReturnType<typeof routeTable>,
+  parts: ServingParts,
+): void {
   const { guard, served } = parts;
   const { req: request } = response;
   const call = new Exchange(request, response, served);
@@ -57,7 +61,7 @@ function beginRequest(response: ServerResponse, table: RouteTable, parts: Servin
     if (isAllowedPage && isPreflight(request)) {
       return send(call, { status: NO_CONTENT, headers: PREFLIGHT }, parts);
     }
-    call.place = table.find(call.method, call.url);
+    call.place = findRoute(call.method, call.url);
     const { route, place } = call;
     call.params = place.params;
     call.permit = guard.permitOf(request, route, isAllowedPage);

@@ -18,7 +18,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { Logger } from "pino";
 import { logFailure } from "../observe/failures.ts";
 import type { ReplayRate } from "../replay/replay-rate.ts";
-import { EvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
+import { startEvictionUpkeep } from "../upkeep/eviction-upkeep.ts";
 import { NodeUpkeep } from "../upkeep/node-upkeep.ts";
 import { usableCheckpoint } from "../upkeep/trim-floor.ts";
 import { startScrub } from "../upkeep/scrub-index.ts";
@@ -59,13 +59,13 @@ export class ReadyServices {
   readonly upkeep: NodeUpkeep;
   readonly watches: WatchFeed;
   readonly logBackup: LogBackup | undefined;
-  readonly #purge: EvictionUpkeep;
+  readonly #purge: ReturnType<typeof startEvictionUpkeep>;
   readonly #scrub: RepeatedWork | undefined;
 
   constructor(parts: ServiceParts) {
     const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
     const { events } = observation;
-    this.#purge = new EvictionUpkeep({ index, logger, suspect });
+    this.#purge = startEvictionUpkeep({ index, logger, suspect });
     this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
     this.watches = new WatchFeed(indexChanges(index, suspect), {
       ...observation.metrics.watches,

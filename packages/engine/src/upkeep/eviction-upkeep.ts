@@ -1,11 +1,4 @@
-import {
-  type Clock,
-  systemClock,
-  errorMessage,
-  isCairnError,
-  type RepeatedWork,
-  repeatWork,
-} from "@cairn/kv";
+import { type Clock, systemClock, errorMessage, isCairnError, repeatWork } from "@cairn/kv";
 import type { Logger } from "pino";
 import { errorFields } from "../observe/failures.ts";
 import type { IndexStore } from "../index/index-store.ts";
@@ -27,51 +20,42 @@ const MAX_SHARE = 0.1;
 /**
  * Overwrites evicted content in the files of a ready node's index, soon after each eviction and before each capture.
  */
-export class EvictionUpkeep {
-  readonly #parts: EvictionParts;
-  readonly #work: RepeatedWork;
-  readonly #stopped = new AbortController();
-  #purgedUpTo = 0;
-
-  constructor(parts: EvictionParts) {
-    this.#parts = parts;
-    const times = { firstDelay: LOOK_EVERY_MS, retryDelay: () => LOOK_EVERY_MS };
-    const work = async (signal: AbortSignal): Promise<number> => {
-      const begunAt = performance.now();
-      await this.#purge(signal);
-      return Math.max(LOOK_EVERY_MS, (performance.now() - begunAt) * (1 / MAX_SHARE - 1));
-    };
-    this.#work = repeatWork(parts.clock ?? systemClock, times, work, (error) => this.#failed(error));
-  }
-
-  /** Purges for a limited time. Throws if it finds damage; other failures do not prevent the checkpoint. */
-  async beforeCapture(): Promise<void> {
-    const { signal } = this.#stopped;
-    if (signal.aborted) return;
-    try {
-      await this.#purge(signal);
-    } catch (error) {
-      if (isCairnError(error, "INDEX_CORRUPT")) throw error;
-      if (!signal.aborted) this.#failed(error);
-    }
-  }
-
-  /** Aborts a purge in progress and waits for it to end. */
-  async stop(): Promise<void> {
-    this.#stopped.abort();
-    await this.#work.stop();
-  }
-
-  async #purge(signal: AbortSignal): Promise<void> {
-    const { txId, held } = await this.#parts.index.purgeEvictions({ withinMs: MAX_PURGE_MS, signal });
-    if (txId <= this.#purgedUpTo || held !== undefined) return;
-    this.#purgedUpTo = txId;
-    this.#parts.logger.debug({ txId }, "evicted content was removed from the files of the index");
-  }
-
-  #failed(error: unknown): void {
-    const { logger, suspect } = this.#parts;
+export function startEvictionUpkeep({ index, logger, suspect, clock = systemClock }: EvictionParts) {
+  const stopped = new AbortController();
+  let purgedUpTo = 0;
+  const purge = async (signal: AbortSignal): Promise<void> => {
+    const { txId, held } = await index.purgeEvictions({ withinMs: MAX_PURGE_MS, signal });
+    if (txId <= purgedUpTo || held !== undefined) return;
+    purgedUpTo = txId;
+    logger.debug({ txId }, "evicted content was removed from the files of the index");
+  };
+  const failed = (error: unknown): void => {
     suspect(error);
     logger.error(errorFields(error), `evicted content could not be purged: ${errorMessage(error)}`);
-  }
+  };
+  const times = { firstDelay: LOOK_EVERY_MS, retryDelay: () => LOOK_EVERY_MS };
+  const work = async (signal: AbortSignal): Promise<number> => {
+    const begunAt = performance.now();
+    await purge(signal);
+    return Math.max(LOOK_EVERY_MS, (performance.now() - begunAt) * (1 / MAX_SHARE - 1));
+  };
+  const repeated = repeatWork(clock, times, work, failed);
+  return {
+    /** Purges for a limited time. Throws if it finds damage; other failures do not prevent the checkpoint. */
+    async beforeCapture(): Promise<void> {
+      const { signal } = stopped;
+      if (signal.aborted) return;
+      try {
+        await purge(signal);
+      } catch (error) {
+        if (isCairnError(error, "INDEX_CORRUPT")) throw error;
+        if (!signal.aborted) failed(error);
+      }
+    },
+    /** Aborts a purge in progress and waits for it to end. */
+    async stop(): Promise<void> {
+      stopped.abort();
+      await repeated.stop();
+    },
+  };
 }

@@ -19,50 +19,47 @@ class ServedPlace implements RoutePlace {
   readonly params = {};
 }
 
-/** The routes by their addresses. The most specific address that a URL matches decides, whatever the method is. */
-export class RouteTable {
-  readonly #exact = new Map<string, ServedPlace>();
-  readonly #patterns = new Map<string, ServedPlace & { readonly pattern: RegExp }>();
-  readonly #lists = new ServedPlace();
-  readonly #documents = new ServedPlace();
+/** Returns a function that finds a route. The most specific address that a URL matches decides, whatever the method is. */
+export function routeTable(routes: readonly Route[]): (method: string, url: string) => RoutePlace {
+  const exact = new Map<string, ServedPlace>();
+  const patterns = new Map<string, ServedPlace & { readonly pattern: RegExp }>();
+  const lists = new ServedPlace();
+  const documents = new ServedPlace();
 
-  constructor(routes: readonly Route[]) {
-    for (const route of routes) {
-      const { methods } = this.#placeOf(route.path);
-      methods.set(route.method, route);
-      if (route.method === "GET") methods.set("HEAD", route);
-    }
+  function placeOf(path: string): ServedPlace {
+    if (path === BUCKET) return lists;
+    if (path.startsWith(BUCKET)) return documents;
+    const known = exact.get(path) ?? patterns.get(path);
+    if (known !== undefined) return known;
+    const place = new ServedPlace();
+    const pattern = new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
+    if (path.includes("{")) patterns.set(path, Object.assign(place, { pattern }));
+    else exact.set(path, place);
+    return place;
   }
 
-  find(method: string, url: string): RoutePlace {
+  for (const route of routes) {
+    const { methods } = placeOf(route.path);
+    methods.set(route.method, route);
+    if (route.method === "GET") methods.set("HEAD", route);
+  }
+  return (method, url) => {
     const path = pathOf(url);
     const sent = sentBucket(path);
     if (path.startsWith(API) && !RESERVED_BUCKETS.has(sent)) {
-      if (sent === "" || path.length > API.length + sent.length + 1) return this.#documents;
+      if (sent === "" || path.length > API.length + sent.length + 1) return documents;
       // The key of a document may be in the query.
-      return /[?&]key=/.test(url) ? (this.#patterns.get(BY_KEY) ?? NOWHERE) : this.#lists;
+      return /[?&]key=/.test(url) ? (patterns.get(BY_KEY) ?? NOWHERE) : lists;
     }
-    const exact = this.#exact.get(path);
-    if (exact !== undefined) return exact;
-    for (const { pattern, methods } of this.#patterns.values()) {
+    const found = exact.get(path);
+    if (found !== undefined) return found;
+    for (const { pattern, methods } of patterns.values()) {
       const match = pattern.exec(path);
       if (match !== null) return { methods, params: decoded(match.groups ?? {}) };
     }
     // The routes of documents say that the bucket is reserved.
-    return sent !== "" && this.#documents.methods.has(method) ? this.#documents : NOWHERE;
-  }
-
-  #placeOf(path: string): ServedPlace {
-    if (path === BUCKET) return this.#lists;
-    if (path.startsWith(BUCKET)) return this.#documents;
-    const known = this.#exact.get(path) ?? this.#patterns.get(path);
-    if (known !== undefined) return known;
-    const place = new ServedPlace();
-    const pattern = new RegExp(`^${path.replaceAll(/\{(\w+)\}/g, "(?<$1>[^/]+)")}$`);
-    if (path.includes("{")) this.#patterns.set(path, Object.assign(place, { pattern }));
-    else this.#exact.set(path, place);
-    return place;
-  }
+    return sent !== "" && documents.methods.has(method) ? documents : NOWHERE;
+  };
 }
 
 function decoded(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {

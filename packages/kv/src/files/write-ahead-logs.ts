@@ -20,11 +20,10 @@ export async function checkWriteAheadLogs(dir: string): Promise<number | undefin
   // The sequence number that the next batch must have, across all logs; undefined until a batch has been read.
   let next: number | undefined;
   for (const name of names) {
-    const log = new WriteAheadLog(dir, name, name === names.at(-1));
     // Rows of this log may already have been flushed and counted in the manifest, so only an upper bound is known at
     // first.
     const from = { least: next ?? 0, most: next ?? manifest.lastSequence + 1 };
-    next = (await log.check(from)) ?? next;
+    next = (await checkLog(dir, name, name === names.at(-1), from)) ?? next;
   }
   return next;
 }
@@ -41,57 +40,48 @@ export async function neededLogs(dir: string, manifest: LevelManifest): Promise<
   return names;
 }
 
-class WriteAheadLog {
-  readonly #dir: string;
-  readonly #name: string;
-  readonly #last: boolean;
-  readonly #reader = new LevelRecordReader();
-
-  constructor(dir: string, name: string, last: boolean) {
-    this.#dir = dir;
-    this.#name = name;
-    this.#last = last;
-  }
-
-  /** Checks that the first batch begins within the bounds. Returns the sequence number after the last batch, if any. */
-  async check(from: { readonly least: number; readonly most: number }): Promise<number | undefined> {
-    const file = await open(join(this.#dir, this.#name));
-    try {
-      const { size } = await file.stat();
-      let next: number | undefined;
-      for await (const batch of this.#batches(file, size)) {
-        if (batch.length < BATCH_HEADER_BYTES) throw this.#damaged();
-        const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
-        const sequence = Number(view.getBigUint64(0, true));
-        if (sequence < (next ?? from.least) || sequence > (next ?? from.most)) throw this.#damaged();
-        const count = view.getUint32(8, true);
-        // If a page of a large batch is missing or contains the bytes of another page, each of the remaining fragments
-        // is still valid by itself.
-        if (countChanges(batch) !== count) throw this.#damaged();
-        next = sequence + count;
+/** Checks that the first batch begins within the bounds. Returns the sequence number after the last batch, if any. */
+async function checkLog(
+  dir: string,
+  name: string,
+  isLast: boolean,
+  { least, most }: { readonly least: number; readonly most: number },
+): Promise<number | undefined> {
+  const reader = new LevelRecordReader();
+  const damaged = (cause?: unknown): CairnError => {
+    const where = `byte ${reader.end} of the write-ahead log ${name}`;
+    return indexCorrupt(`The index in ${dir} is damaged near ${where}.`, cause);
+  };
+  const file = await open(join(dir, name));
+  try {
+    const { size } = await file.stat();
+    const batches = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      try {
+        yield* recordsInFile(file, reader);
+      } catch (error) {
+        if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
+        // Before the power failed, the file had been extended but its content had not been written, so the file system
+        // returns zeros.
+        if (!isLast || !(await isZero(file, reader.end, size))) throw damaged(error);
       }
-      // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
-      if (!this.#last && this.#reader.end < size) throw this.#damaged();
-      return next;
-    } finally {
-      await file.close();
+    };
+    let next: number | undefined;
+    for await (const batch of batches()) {
+      if (batch.length < BATCH_HEADER_BYTES) throw damaged();
+      const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
+      const sequence = Number(view.getBigUint64(0, true));
+      if (sequence < (next ?? least) || sequence > (next ?? most)) throw damaged();
+      const count = view.getUint32(8, true);
+      // If a page of a large batch is missing or contains the bytes of another page, each of the remaining fragments
+      // is still valid by itself.
+      if (countChanges(batch) !== count) throw damaged();
+      next = sequence + count;
     }
-  }
-
-  async *#batches(file: FileHandle, size: number): AsyncGenerator<Uint8Array, void, undefined> {
-    try {
-      yield* recordsInFile(file, this.#reader);
-    } catch (error) {
-      if (!isCairnError(error, "INDEX_CORRUPT")) throw error;
-      // Before the power failed, the file had been extended but its content had not been written, so the file system
-      // returns zeros.
-      if (!this.#last || !(await isZero(file, this.#reader.end, size))) throw this.#damaged(error);
-    }
-  }
-
-  #damaged(cause?: unknown): CairnError {
-    const where = `byte ${this.#reader.end} of the write-ahead log ${this.#name}`;
-    return indexCorrupt(`The index in ${this.#dir} is damaged near ${where}.`, cause);
+    // LevelDB starts a log only after the previous one is complete: only the last may end in an incomplete record.
+    if (!isLast && reader.end < size) throw damaged();
+    return next;
+  } finally {
+    await file.close();
   }
 }
 
