@@ -19,7 +19,10 @@ const COVERED_MS = 3_600_000;
  */
 export class LogWatch {
   /** Inspects the log now. Calls that arrive during an inspection share the next one. */
-  readonly look = coalesced(async () => await this.#look());
+  readonly look = coalesced(async () => {
+    if (this.#lost !== undefined || this.#compared !== this.#life.identity) await this.#compare();
+    this.#found = (await this.#inspect()) ?? this.#found;
+  });
   readonly #system: System;
   readonly #life: NodeLife;
   #found: readonly CairnError[] = [];
@@ -44,11 +47,6 @@ export class LogWatch {
       message,
       hint,
     }));
-  }
-
-  async #look(): Promise<void> {
-    if (this.#lost !== undefined || this.#compared !== this.#life.identity) await this.#compare();
-    this.#found = (await this.#inspect()) ?? this.#found;
   }
 
   /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */

@@ -131,7 +131,10 @@ export class WatchFeed {
     if (after < this.#recent.after) return undefined;
     const { events, bytes, more } = this.#recent.page(filter, after);
     if (more) return undefined;
-    const subscription = new Subscription(this.#bounds.queue, (closed) => this.#unsubscribe(filter, closed));
+    const subscription = new Subscription(this.#bounds.queue, (closed) => {
+      this.#router.remove(filter, closed);
+      if (this.#router.size === 0) this.#wake?.();
+    });
     const { txId: upTo, txTime } = this.position;
     if (events.length > 0) subscription.push({ events, upTo, txTime, bytes });
     this.#router.add(filter, subscription);
@@ -162,11 +165,6 @@ export class WatchFeed {
       this.listener.failed(known);
       this.end({ reason: "not-ready", message: known.message });
     });
-  }
-
-  #unsubscribe(filter: WatchFilter, subscription: Subscription): void {
-    this.#router.remove(filter, subscription);
-    if (this.#router.size === 0) this.#wake?.();
   }
 
   async #run(): Promise<void> {

@@ -47,7 +47,9 @@ export class FailedRequests {
     const code = isKnown ? error.code : "INTERNAL";
     const message = isKnown ? error.message : "A request failed unexpectedly.";
     const own = isKnown ? { code, hint: error.hint } : { code, err: error };
-    const name = this.#nameOf(isKnown ? code : `${code} ${String(error)}`);
+    const cause = isKnown ? code : `${code} ${String(error)}`;
+    // Beyond the limit, all additional causes count as one.
+    const name = this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
     const known = this.#causes.get(name);
     if (isKnown || known !== undefined) {
       this.#logger.debug({ code, err: error, ...request }, "stack trace of a failed request");
@@ -59,11 +61,6 @@ export class FailedRequests {
     this.#logger.error({ ...own, ...request }, message);
     this.#causes.set(name, { message, fields: isKnown ? own : { code, error: String(error) }, count: 0 });
     this.#timer ??= setInterval(() => this.#logCounts(), LOG_INTERVAL_MS).unref();
-  }
-
-  /** Returns the name under which a cause is counted. Beyond the limit, all additional causes count as one. */
-  #nameOf(cause: string): string {
-    return this.#causes.has(cause) || this.#causes.size < MAX_CAUSES ? cause : "others";
   }
 
   /** Logs the failures that have not been logged yet, and stops the timer. */

@@ -60,12 +60,7 @@ export class Turns {
       return await work();
     } finally {
       end();
-      void this.#forget(subject, both);
+      void both.then(() => this.#ends.get(subject) === both && this.#ends.delete(subject));
     }
-  }
-
-  async #forget(subject: string, end: Promise<void>): Promise<void> {
-    await end;
-    if (this.#ends.get(subject) === end) this.#ends.delete(subject);
   }
 }

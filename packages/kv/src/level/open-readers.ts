@@ -16,7 +16,7 @@ export class OpenReaders {
     this.#open.add(id);
     return () => {
       this.#open.delete(id);
-      if (this.#waiting.length > 0) this.#wake();
+      for (const { before, resolve } of this.#waiting) if (this.#oldest() >= before) resolve();
     };
   }
 
@@ -38,11 +38,6 @@ export class OpenReaders {
     this.#waiting = this.#waiting.filter(({ before }) => before !== mark);
     signal?.throwIfAborted();
     return this.#oldest() >= mark;
-  }
-
-  #wake(): void {
-    const oldest = this.#oldest();
-    for (const { before, resolve } of this.#waiting) if (oldest >= before) resolve();
   }
 
   #oldest(): number {

@@ -44,7 +44,10 @@ export class Retirement {
           bytes += value.length;
           this.removed = Math.max(this.removed, versionValueRevision(checkedVersion(key, value)));
           if (kind === ROW.version) this.#versions.push(key);
-          else found.push(this.#collect(key));
+          else {
+            const { namespace, name } = parseDocumentRowKey(key);
+            found.push(this.#keys.collectKey(this.#bucket, `${namespace}/${name}`));
+          }
         }
         if (bytes >= REMOVED_BYTES) break;
       }
@@ -65,10 +68,5 @@ export class Retirement {
 
   *rows(): Generator<KvOperation> {
     for (const key of this.#versions) yield { type: "del", key };
-  }
-
-  #collect(rowKey: Uint8Array): KeyState {
-    const { namespace, name } = parseDocumentRowKey(rowKey);
-    return this.#keys.collectKey(this.#bucket, `${namespace}/${name}`);
   }
 }
