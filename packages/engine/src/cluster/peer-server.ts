@@ -163,12 +163,7 @@ export class PeerServer {
       reply({ working });
       // Waits outside the semaphore, because a late transaction must not delay other requests.
       if (question.ask === "digest") await this.#actions.reached(question.txId, question.waitMs);
-      const release = await this.#working.acquire();
-      try {
-        reply(await this.#perform(question, onWork));
-      } finally {
-        release();
-      }
+      await this.#working.run(async () => reply(await this.#perform(question, onWork)));
     } finally {
       this.#waiting -= 1;
       clearInterval(timer);

@@ -73,13 +73,10 @@ export class SelfCheck {
     onWork: OnWork,
     agreeAt?: TxId,
   ): Promise<CheckOutcome> {
-    const release = await this.#rebuilding.acquire();
-    try {
+    return await this.#rebuilding.run(async () => {
       signal.throwIfAborted();
       return await this.#check(log, { txId, signal, onWork, agreeAt });
-    } finally {
-      release();
-    }
+    });
   }
 
   async #check(log: string, { txId, signal, onWork, agreeAt }: CheckRequest): Promise<CheckOutcome> {

@@ -251,24 +251,17 @@ export class IndexStore {
    */
   async buildFields(onDocuments: (count: number) => void = () => {}): Promise<boolean> {
     if (this.#fields.isDone) return false;
-    const done = await this.#turns.acquire();
-    try {
-      await this.#fields.step(this.#state, { isWanted: () => this.#turns.isContended, onDocuments });
-    } finally {
-      done();
-    }
+    const isWanted = (): boolean => this.#turns.isContended;
+    await this.#turns.run(() => this.#fields.step(this.#state, { isWanted, onDocuments }));
     return !this.#fields.isDone;
   }
 
   /** Returns the numbers of the indexed fields that are being built, each with whether the build has begun. */
   async fieldsBeingBuilt(): Promise<ReadonlyMap<number, boolean>> {
-    const done = await this.#turns.acquire();
-    try {
+    return await this.#turns.run(async () => {
       const { builds } = await this.#fields.work();
       return new Map([...builds].map(([id, built]) => [id, built.length > 0]));
-    } finally {
-      done();
-    }
+    });
   }
 
   /** Resolves when {@link buildFields} has work, or when `signal` is aborted. */

@@ -27,6 +27,15 @@ export class Semaphore {
     return this.#release;
   }
 
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    const release = await this.acquire();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+
   readonly #release = (): void => {
     const next = this.#waiting.shift();
     if (next === undefined) this.#free += 1;

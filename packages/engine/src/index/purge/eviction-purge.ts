@@ -52,24 +52,19 @@ export class EvictionPurge {
     { withinMs, signal }: Pick<KvPurging, "withinMs" | "signal">,
     state: () => IndexState,
   ): Promise<PurgeReport> {
-    const done = await this.#running.acquire();
-    try {
+    return await this.#running.run(async () => {
       const end = performance.now() + withinMs;
-      const options = { alone: (work: () => Promise<void>) => this.#alone(work), ...(signal && { signal }) };
+      const alone = (work: () => Promise<void>): Promise<void> => this.#writing.run(work);
       for (;;) {
         this.#marks ??= await this.#readMarks();
         const { txId = 0 } = this.#marks.at(-1) ?? {};
         this.#begun ??= await this.#begin(txId, state());
         if (this.#begun === undefined) return { txId, held: this.held };
-        this.held = await this.#go(this.#begun, {
-          ...options,
-          withinMs: Math.max(0, end - performance.now()),
-        });
+        const left = Math.max(0, end - performance.now());
+        this.held = await this.#go(this.#begun, { alone, withinMs: left, ...(signal && { signal }) });
         if (this.held !== undefined) return { txId, held: this.held };
       }
-    } finally {
-      done();
-    }
+    });
   }
 
   /** Begins a purge; returns undefined if nothing has been evicted since `after`, or the store cannot purge. */
@@ -118,18 +113,9 @@ export class EvictionPurge {
   }
 
   async #record(marks: readonly PurgeMark[]): Promise<readonly PurgeMark[]> {
-    await this.#alone(async () => await this.#kv.batch([purgeRow(marks)]));
+    await this.#writing.run(async () => await this.#kv.batch([purgeRow(marks)]));
     this.#marks = marks;
     return marks;
-  }
-
-  async #alone(work: () => Promise<void>): Promise<void> {
-    const done = await this.#writing.acquire();
-    try {
-      await work();
-    } finally {
-      done();
-    }
   }
 }
 
