@@ -32,6 +32,7 @@ export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check
 export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */
+export { closing } from "./concurrency/closing.ts";
 export { backoffMs } from "./concurrency/timer.ts";
 export { type Clock, systemClock, systemRandom } from "./concurrency/timer.ts";
 export { coalesced } from "./concurrency/shared-results.ts";

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CapturedState, Manifest } from "@cairn/checkpoint";
-import { CairnError, isCairnError, type KvProvider } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, closing } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -67,13 +67,10 @@ function otherHistory({ log, txId }: Manifest): CairnError {
 /** Throws `CHECKPOINT_CORRUPT` if a restored index does not match its manifest. */
 export async function verifyRestored(provider: KvProvider, dir: string, manifest: Manifest): Promise<void> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
-  let found: CapturedState | undefined;
-  try {
-    const listed = manifest.chains.map(({ txId }) => txId);
-    found = state === undefined ? undefined : await capturedState(kv, state, provider.format, listed);
-  } finally {
-    await kv.close();
-  }
+  const listed = manifest.chains.map(({ txId }) => txId);
+  const found = await closing(kv, async () =>
+    state === undefined ? undefined : await capturedState(kv, state, provider.format, listed),
+  );
   const { index, kv: kvFormat } = manifest.format;
   const claimed: CapturedState = { ...manifest, format: { index, kv: kvFormat } };
   const differing = CAPTURED.filter((name) => !isDeepStrictEqual(found?.[name], claimed[name]));

@@ -18,6 +18,7 @@ import {
   type KvProvider,
   LEVEL_FORMAT,
   removeFolder,
+  closing,
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
@@ -150,16 +151,14 @@ async function digestFiles(
   signal: AbortSignal = new AbortController().signal,
 ): Promise<string | undefined> {
   const { kv, state } = await openIndex(fileReader(provider), dir);
-  try {
+  return await closing(kv, async () => {
     // Files that were damaged before their capture have correct SHA-256 digests but wrong LevelDB checksums.
     if (provider.format === LEVEL_FORMAT) await checkLiveTables(dir, signal);
     signal.throwIfAborted();
     // The digest covers only documents.
     if (state !== undefined) await checkTransactions(kv, state);
     return (await digestIndex(kv))?.digest;
-  } finally {
-    await kv.close();
-  }
+  });
 }
 
 export function checkpointNotFound(store: CheckpointStore, name: string): CairnError {

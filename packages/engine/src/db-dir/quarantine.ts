@@ -1,6 +1,6 @@
 import { open, readdir, readFile, rename } from "node:fs/promises";
 import path from "node:path";
-import { namesIn, systemErrorCode } from "@cairn/kv";
+import { namesIn, systemErrorCode, closing } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 
@@ -38,13 +38,10 @@ export interface QuarantinedIndex {
 /** Writes and flushes the note of an index. An earlier note remains until this one is complete. */
 export async function writeNote(folder: string, note: QuarantineNote): Promise<void> {
   const place = path.join(folder, NOTE);
-  const file = await open(`${place}.new`, "w");
-  try {
+  await closing(await open(`${place}.new`, "w"), async (file) => {
     await file.writeFile(`${JSON.stringify(note, null, 2)}\n`);
     await file.sync();
-  } finally {
-    await file.close();
-  }
+  });
   await rename(`${place}.new`, place);
 }
 

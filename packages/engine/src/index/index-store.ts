@@ -7,6 +7,7 @@ import {
   type KvStore,
   Semaphore,
   SharedResults,
+  closing,
 } from "@cairn/kv";
 import type { Chains, ChainValue, DocumentKey, TxId, TxOutcome } from "@cairn/client";
 import type { AsOf, DocumentPage, HistoryPage } from "./read/documents.ts";
@@ -369,11 +370,9 @@ export class IndexStore {
 
   /** Runs `read` on a snapshot of the index. */
   async read<T>(read: (reader: KvReader) => Promise<T>): Promise<T> {
-    const snapshot = this.rows.snapshot();
-    try {
-      return await read(this.#mayHoldEvicted ? await withoutEvicted(snapshot) : snapshot);
-    } finally {
-      await snapshot.close();
-    }
+    return await closing(
+      this.rows.snapshot(),
+      async (snapshot) => await read(this.#mayHoldEvicted ? await withoutEvicted(snapshot) : snapshot),
+    );
   }
 }

@@ -1,4 +1,4 @@
-import { isCairnError, type KvProvider } from "@cairn/kv";
+import { isCairnError, type KvProvider, closing } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { countOrphans, type QuarantinedIndex } from "../db-dir/quarantine.ts";
@@ -24,7 +24,7 @@ export function orphanCount(
     if (txId === undefined || after >= txId) return;
     try {
       const { kv, state } = await openIndex(fileReader(provider), live);
-      try {
+      await closing(kv, async () => {
         if (state === undefined) return;
         for await (const orphan of orphanTransactions(kv, state, shared, after)) {
           const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
@@ -32,9 +32,7 @@ export function orphanCount(
           loaded.set(folder, orphan.txId);
         }
         loaded.set(folder, txId);
-      } finally {
-        await kv.close();
-      }
+      });
     } catch (error) {
       // The index may be damaged, or open in a command that prints its transactions.
       if (!isCairnError(error)) throw error;

@@ -2,6 +2,7 @@ import { lstat, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promis
 import { dirname, join } from "node:path";
 import { CairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { systemErrorOf } from "../errors/system-errors.ts";
+import { closing } from "../concurrency/closing.ts";
 
 /**
  * Creates a folder and its missing parents. Returns the topmost folder that it created; undefined if all existed. In
@@ -86,28 +87,16 @@ async function removeEntries(folder: string): Promise<void> {
 }
 
 /** The errors of file systems that cannot flush a folder. On these file systems, it suffices to flush the file. */
-const NO_FOLDER_SYNC = new Set(["EINVAL", "ENOTSUP", "EISDIR", "EPERM"]);
+const NO_FOLDER_SYNC = ["EINVAL", "ENOTSUP", "EISDIR", "EPERM"] as const;
 
 /** Flushes a folder, which makes the names in it durable. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } catch (error) {
-    if (!NO_FOLDER_SYNC.has(systemErrorCode(error) ?? "")) throw error;
-  } finally {
-    await handle.close();
-  }
+  await closing(await open(folder, "r"), (handle) => unlessFailed(handle.sync(), NO_FOLDER_SYNC, undefined));
 }
 
 /** Flushes a file, which makes its content durable. */
 export async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await closing(await open(path, "r"), (handle) => handle.sync());
 }
 
 /**

@@ -5,6 +5,7 @@ import { ClassicLevel } from "classic-level";
 import { systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { currentManifestPath } from "../files/current-manifest.ts";
 import { innermost, locked } from "./level-errors.ts";
+import { closing } from "../concurrency/closing.ts";
 
 /**
  * The directories that this process has open, by device and inode. LevelDB's lock is not sufficient within a process:
@@ -87,11 +88,7 @@ export async function whileLocked<T>(dir: string, work: () => Promise<T>): Promi
     } catch (error) {
       throw systemErrorCode(innermost(error)) === "LEVEL_LOCKED" ? locked(dir, error) : error;
     }
-    try {
-      return await work();
-    } finally {
-      await level.close();
-    }
+    return await closing(level, work);
   } finally {
     await rm(probe, { recursive: true, force: true });
   }

@@ -19,6 +19,7 @@ import { holdsLevelDb, measureFiles } from "../files/level-files.ts";
 import { LEVEL_FORMAT, levelProvider } from "./level-kv-store.ts";
 import { LevelReader, LevelSnapshotReader } from "./level-reader.ts";
 import { makeFolder } from "../disk/folders.ts";
+import { closing } from "../concurrency/closing.ts";
 
 type Rows = MemoryLevel<Uint8Array, Uint8Array>;
 
@@ -43,12 +44,7 @@ export function memoryProvider(): KvProvider {
       await rows.open();
       const store = new MemoryKvStore(rows, dir);
       if (!(await holdsLevelDb(dir))) return store;
-      const files = await levelProvider().open(dir);
-      try {
-        await copyRows(files, store);
-      } finally {
-        await files.close();
-      }
+      await closing(await levelProvider().open(dir), (files) => copyRows(files, store));
       return store;
     },
   };
@@ -116,12 +112,7 @@ class MemoryKvStore extends LevelReader implements KvStore {
         );
       }
       try {
-        const files = await levelProvider().open(dir);
-        try {
-          await copyRows(snapshot, files);
-        } finally {
-          await files.close();
-        }
+        await closing(await levelProvider().open(dir), (files) => copyRows(snapshot, files));
         // These files are needed only by the process that has the database open.
         for (const name of ["LOCK", "LOG", "LOG.old"]) await rm(join(dir, name), { force: true });
         return { linked: 0, copied: 0, bytes: (await measureFiles(dir)).bytes };

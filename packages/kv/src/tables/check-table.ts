@@ -4,6 +4,7 @@ import { crc32c, unmaskCrc } from "../files/crc32c.ts";
 import { type CairnError, indexCorrupt } from "../errors/errors.ts";
 import { unsnappy } from "../files/snappy.ts";
 import { VarintReader } from "../files/varint-reader.ts";
+import { closing } from "../concurrency/closing.ts";
 
 // LevelDB's table format (its doc/table_format.md) consists of blocks, each with a trailer that contains its
 // compression and its checksum, and a footer at the end, which names the index of the blocks and the index of the
@@ -45,13 +46,10 @@ export type Pause = (busyMs: number, bytes: number) => Promise<void>;
  * 128 KiB of memory, or the size of the table's index (a hundredth of the table) if that is larger.
  */
 export async function checkTable(path: string, pause?: Pause): Promise<void> {
-  const file = await open(path);
-  try {
+  await closing(await open(path), async (file) => {
     const { size } = await file.stat();
     await checkBlocks(path, size, readerOf(path, file), pause);
-  } finally {
-    await file.close();
-  }
+  });
 }
 
 /** Reads synchronously, for worker threads, which then do not use the shared I/O threads. */

@@ -3,7 +3,7 @@ import { open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { CairnError, makeFolder, namesIn, systemErrorCode, systemClock } from "@cairn/kv";
+import { CairnError, makeFolder, namesIn, systemErrorCode, systemClock, closing } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
@@ -105,15 +105,13 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     try {
       // Without O_NONBLOCK, opening a pipe would wait for a writer.
       const file = await open(pathOf(name), constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-      try {
+      return await closing(file, async () => {
         const found = await file.stat();
         if (!found.isFile()) throw notAFile(name);
         if (found.size > MAX_SMALL_FILE_BYTES) throw tooLarge(name, found.size);
         const content = await file.readFile();
         return { text: content.toString("utf8"), tag: contentTag(content) };
-      } finally {
-        await file.close();
-      }
+      });
     } catch (error) {
       const code = systemErrorCode(error);
       // If a broken link counted as absent, creating the file would always fail as if another process had created it.
