@@ -16,13 +16,6 @@ export interface LoggedRequest {
   readonly id: string;
 }
 
-/** The failures with one cause that have occurred since the last log line about that cause. */
-interface Cause {
-  readonly message: string;
-  readonly fields: object;
-  count: number;
-}
-
 const LOG_INTERVAL_MS = 60_000;
 /** If there are more, most of them are probably the same cause with varying messages. */
 const MAX_CAUSES = 100;
@@ -33,7 +26,8 @@ const MAX_CAUSES = 100;
  */
 export class FailedRequests {
   readonly #logger: HttpLogger;
-  readonly #causes = new Map<string, Cause>();
+  /** By cause: the failures that have occurred since the last log line about it. */
+  readonly #causes = new Map<string, { readonly message: string; readonly fields: object; count: number }>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(logger: HttpLogger) {
