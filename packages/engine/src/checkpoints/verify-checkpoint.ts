@@ -22,7 +22,7 @@ import {
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
-import { checkTransactions } from "../index/inspect/check-transactions.ts";
+import { checkTransactions } from "../index/inspect/check-rows.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { readLogIdentity } from "../log/log-identity.ts";
 import { acceptManifest, judgeFormat, verifyRestored } from "./accept-checkpoint.ts";

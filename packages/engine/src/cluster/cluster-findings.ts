@@ -2,8 +2,7 @@ import type { ClusterFinding, ClusterStatus } from "@cairn/client";
 import { finding, type NODE_FINDINGS, verdictOf, worstFirst } from "../findings/findings.ts";
 import { formatCount, formatDuration, formatNumberOf, formatTime } from "@cairn/text";
 import type { Peer } from "./ask-cluster.ts";
-import { type ClusterView, isMember, sameIds } from "./cluster-view.ts";
-import type { PastComparison } from "./compare-pasts.ts";
+import { type ClusterView, isMember, sameIds, type PastComparison } from "./cluster-view.ts";
 
 const SILENT_HINT =
   "Resume or restart a node that is frozen, was killed, or is cut off from NATS. The other nodes forget it after an hour.";

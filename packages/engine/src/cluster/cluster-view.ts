@@ -1,9 +1,8 @@
-import type { ClusterStatus } from "@cairn/client";
+import type { ClusterStatus, ClusterNode, TxId } from "@cairn/client";
 import { readLogIdentity } from "../log/log-identity.ts";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type AskOptions, askSilent, askStatus, type Peer } from "./ask-cluster.ts";
-import { comparePasts, type PastComparison } from "./compare-pasts.ts";
 import type { SilentNode } from "./peer-messages.ts";
 
 /** What one question to all nodes of a log found. */
@@ -66,4 +65,48 @@ export function sameIds(
   const byId = new Map<string, Peer[]>();
   for (const peer of peers) byId.set(peer.node, [...(byId.get(peer.node) ?? []), peer]);
   return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));
+}
+
+/** A node's chains at the transaction, and the version of its index. */
+type Past = NonNullable<ClusterNode["past"]>;
+
+/** The histories of the nodes of one log at one transaction. */
+export interface PastComparison {
+  readonly txId: TxId;
+  /** The histories, by instance. Nodes without a value at the transaction are omitted. */
+  readonly pasts: ReadonlyMap<string, Past>;
+  /** `history`: different messages. `effects`: one index version derived different results from the same messages. */
+  readonly differ: "history" | "effects" | undefined;
+}
+
+/**
+ * Compares the histories of nodes at one transaction of which at least two report the chains, which cover everything
+ * before it. Those at which nodes differ come first, then those of the most nodes, then the newest.
+ */
+export function comparePasts(peers: readonly Peer[]): PastComparison | undefined {
+  const known = new Map<TxId, Map<string, Past>>();
+  for (const { instance, status } of peers) {
+    const { chains, version } = status.index;
+    if (status.phase !== "ready" && status.phase !== "replaying") continue;
+    for (const value of chains)
+      known.set(
+        value.txId,
+        (known.get(value.txId) ?? new Map<string, Past>()).set(instance, { ...value, version }),
+      );
+  }
+  return [...known]
+    .filter(([, pasts]) => pasts.size > 1)
+    .map(([txId, pasts]) => ({ txId, pasts, differ: differenceAmong([...pasts.values()]) }))
+    .toSorted((a, b) => rank(b) - rank(a) || b.pasts.size - a.pasts.size || b.txId - a.txId)[0];
+}
+
+function rank({ differ }: PastComparison): number {
+  return differ === undefined ? 0 : 1;
+}
+
+function differenceAmong(pasts: readonly Past[]): PastComparison["differ"] {
+  if (new Set(pasts.map(({ history }) => history)).size > 1) return "history";
+  const versions = new Set(pasts.map(({ version }) => version));
+  const effects = new Set(pasts.map((past) => `${past.version} ${past.effects}`));
+  return effects.size > versions.size ? "effects" : undefined;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { ChainValue, NodeStatus } from "@cairn/client";
 import type { Peer } from "../../src/cluster/ask-cluster.ts";
-import { comparePasts } from "../../src/cluster/compare-pasts.ts";
+import { comparePasts } from "../../src/cluster/cluster-view.ts";
 import { emptyStatus } from "../../testing/index.ts";
 
 function at(txId: number, history = "right", effects = "same"): ChainValue {

@@ -1,6 +1,5 @@
-import { isCairnError, type KvReader, type KvRow } from "@cairn/kv";
+import { isCairnError, type KvReader, type KvRow, type CairnError } from "@cairn/kv";
 import type { IndexState } from "../rows/index-state.ts";
-import { checkTransactions } from "./check-transactions.ts";
 import {
   asKind,
   parseDocumentRowKey,
@@ -14,11 +13,12 @@ import {
   partEnd,
 } from "../rows/row-keys.ts";
 import { kindName } from "../rows/row-names.ts";
-import { isSealed } from "../rows/row-checksum.ts";
+import { isSealed, unusableIndex } from "../rows/row-checksum.ts";
 import { decodeCounters } from "../rows/row-values.ts";
 import { checkedVersion, decodeVersion, isVersionOf } from "../rows/version-values.ts";
 import { decodePlace, decodeShard, openRowShard, shardNumber } from "../rows/queue-rows.ts";
 import { madeOnce } from "@cairn/text";
+import { readOutcomes } from "../rows/outcome-rows.ts";
 
 interface RowCounts {
   readonly rows: number;
@@ -216,4 +216,28 @@ class ShardCounts {
 function queueOf(key: Uint8Array): string {
   const bytes = asBuffer(key);
   return bytes.toString("utf8", 1, partEnd(bytes, 1));
+}
+
+/**
+ * Throws `INDEX_CORRUPT` with the first transaction of the index whose outcome is missing or damaged, unless a policy
+ * removed it. This detects the loss of part of a batch, which checksums cannot.
+ */
+export async function checkTransactions(
+  reader: KvReader,
+  { txId, log, outcomesAfter }: IndexState,
+): Promise<void> {
+  let next = outcomesAfter === undefined ? undefined : outcomesAfter + 1;
+  for await (const outcomes of readOutcomes(reader, { after: outcomesAfter ?? 0, upTo: txId })) {
+    for (const { txId: found } of outcomes) {
+      // A log that does not continue another one may begin with a transaction id other than 1.
+      const isNext = next === undefined ? found === 1 || found === log.offset + 1 : found === next;
+      if (!isNext) throw missing(next ?? 1);
+      next = found + 1;
+    }
+  }
+  if ((next ?? log.offset + 1) !== txId + 1) throw missing(next ?? log.offset + 1);
+}
+
+function missing(txId: number): CairnError {
+  return unusableIndex(`the outcome of transaction ${txId} is missing`);
 }

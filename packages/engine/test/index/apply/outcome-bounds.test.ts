@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { TxOperation } from "@cairn/client";
 import { sweepOutcomes } from "../../../src/index/apply/outcome-sweep.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
-import { checkTransactions } from "../../../src/index/inspect/check-transactions.ts";
+import { checkTransactions } from "../../../src/index/inspect/check-rows.ts";
 import { changesFloor, readChanges } from "../../../src/index/read/transaction-changes.ts";
 import { emptyState, type IndexState } from "../../../src/index/rows/index-state.ts";
 import { ROW, rowsOfKind, rowTxId } from "../../../src/index/rows/row-keys.ts";
