@@ -4,6 +4,7 @@ import type { PeerChannel } from "../log/peer-channel.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { type AskOptions, askSilent, askStatus, type Peer } from "./ask-cluster.ts";
 import type { SilentNode } from "./peer-messages.ts";
+import { madeOnce } from "@cairn/text";
 
 /** What one question to all nodes of a log found. */
 export interface ClusterView {
@@ -89,10 +90,7 @@ export function comparePasts(peers: readonly Peer[]): PastComparison | undefined
     const { chains, version } = status.index;
     if (status.phase !== "ready" && status.phase !== "replaying") continue;
     for (const value of chains)
-      known.set(
-        value.txId,
-        (known.get(value.txId) ?? new Map<string, Past>()).set(instance, { ...value, version }),
-      );
+      madeOnce(known, value.txId, () => new Map<string, Past>()).set(instance, { ...value, version });
   }
   return [...known]
     .filter(([, pasts]) => pasts.size > 1)
