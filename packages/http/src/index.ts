@@ -1,2 +1,2 @@
-export { PrometheusMetrics } from "./metrics/node-metrics.ts";
+export { prometheusMetrics } from "./metrics/node-metrics.ts";
 export { startHttpServer } from "./server.ts";

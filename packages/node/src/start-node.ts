@@ -1,11 +1,11 @@
 import type { Logger } from "pino";
 import { type CairnNode, type NodeEventListener, runEngine, type System } from "@cairn/engine";
 import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
-import { startHttpServer, PrometheusMetrics } from "@cairn/http";
+import { prometheusMetrics, startHttpServer } from "@cairn/http";
 
 const PARTS: Parameters<typeof runEngine>[1] = {
   serve: startHttpServer,
-  measure: (system, onError) => new PrometheusMetrics(system, onError),
+  measure: (system, onError) => prometheusMetrics(system, onError),
 };
 
 /** Starts the node that a system describes. Throws the errors of {@link runEngine}. */

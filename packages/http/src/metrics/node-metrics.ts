@@ -1,74 +1,69 @@
-import { collectDefaultMetrics, type Counter, Registry } from "prom-client";
+import { collectDefaultMetrics, Registry } from "prom-client";
 import type { CutoffReason, NodeMetrics } from "@cairn/engine";
 import { SharedResults, TIMED_OUT, withTimeout } from "@cairn/kv";
 import { Instruments, followingMetrics, workMetrics } from "./work-metrics.ts";
 import { httpMetrics } from "./http-metrics.ts";
-import { type MeasuredSystem, type Scraped, scrapedGauges } from "./scraped-gauges.ts";
+import { type MeasuredSystem, scrapedGauges } from "./scraped-gauges.ts";
 
 /** Less than the 10 s for which Prometheus waits by default. The log alone may take 2 s. */
 const SOURCE_TIMEOUT_MS = 4_000;
 
-/** The metrics of one node, in a separate registry, because a process may have several nodes. */
-export class PrometheusMetrics implements NodeMetrics {
-  readonly registry = new Registry();
-  readonly following: NodeMetrics["following"];
-  readonly watches: NodeMetrics["watches"];
-  readonly onEvent: NodeMetrics["onEvent"];
-  readonly onRequest: NodeMetrics["onRequest"];
-  readonly onBarrier: NodeMetrics["onBarrier"];
-  readonly #setGauges: (scraped: Scraped) => void;
-  readonly #failures: Counter<"source">;
-  readonly #onError: (source: string, error: unknown) => void;
-  readonly #scrapes = new SharedResults<string>();
+/**
+ * Registers the metrics of one node in a registry of its own, because a process may have several nodes. `onError` receives
+ * the error of a source that failed, or did not respond within `limitMs`; the scrape continues without that source.
+ */
+export function prometheusMetrics(
+  system: MeasuredSystem,
+  onError: (source: string, error: unknown) => void,
+  limitMs = SOURCE_TIMEOUT_MS,
+): NodeMetrics & { readonly registry: Registry } {
+  const registry = new Registry();
+  const make = new Instruments(registry);
+  const setGauges = scrapedGauges(make, system);
+  setGauges({ phase: "restoring", status: undefined, queues: undefined });
+  const failures = make.counter(
+    "cairn_scrape_failures_total",
+    "Scrapes that continued without a source, because it failed or did not respond within 4 s.",
+    "source",
+  );
+  for (const source of ["status", "queues"]) failures.inc({ source }, 0);
+  const barriers = make.counter(
+    "cairn_read_barriers_total",
+    "Messages that this node appended to the log for linearizable reads.",
+  );
+  const scrapes = new SharedResults<string>();
 
-  /** `onError` receives the error of a source that failed; the scrape continues without that source. */
-  constructor(system: MeasuredSystem, onError: (source: string, error: unknown) => void) {
-    const make = new Instruments(this.registry);
-    this.#onError = onError;
-    this.following = followingMetrics(make);
-    this.watches = watchMetrics(make);
-    this.onEvent = workMetrics(make);
-    this.onRequest = httpMetrics(this.registry);
-    this.#setGauges = scrapedGauges(make, system);
-    this.#setGauges({ phase: "restoring", status: undefined, queues: undefined });
-    this.#failures = make.counter(
-      "cairn_scrape_failures_total",
-      "Scrapes that continued without a source, because it failed or did not respond within 4 s.",
-      "source",
-    );
-    for (const source of ["status", "queues"]) this.#failures.inc({ source }, 0);
-    const barriers = make.counter(
-      "cairn_read_barriers_total",
-      "Messages that this node appended to the log for linearizable reads.",
-    );
-    this.onBarrier = () => barriers.inc();
-  }
-
-  /** Returns Prometheus text, shared by concurrent scrapes. Omits sources that do not respond within `limitMs`. */
-  async text(sources: Parameters<NodeMetrics["text"]>[0], limitMs = SOURCE_TIMEOUT_MS): Promise<string> {
-    return await this.#scrapes.get("", async () => {
-      const [status, queues] = await Promise.all([
-        this.#ask("status", sources.status(), limitMs),
-        this.#ask("queues", sources.queues(), limitMs),
-      ]);
-      this.#setGauges({ phase: sources.phase, status, queues });
-      return `${await this.registry.metrics()}\n${await processMetrics().metrics()}`;
-    });
-  }
-
-  /** Returns the result of a source. If the source fails or takes too long, reports that and returns undefined. */
-  async #ask<T>(source: string, answer: Promise<T>, limitMs: number): Promise<T | undefined> {
+  async function ask<T>(source: string, answer: Promise<T>): Promise<T | undefined> {
     try {
       const first = await withTimeout(answer, limitMs);
       if (first !== TIMED_OUT) return first;
       throw new Error(`it did not respond within ${limitMs} ms`);
     } catch (error) {
       // A failed source must not hide the other metrics, which are needed most when a node has a problem.
-      this.#failures.inc({ source });
-      this.#onError(source, error);
+      failures.inc({ source });
+      onError(source, error);
       return undefined;
     }
   }
+
+  return {
+    registry,
+    following: followingMetrics(make),
+    watches: watchMetrics(make),
+    onEvent: workMetrics(make),
+    onRequest: httpMetrics(registry),
+    onBarrier: () => barriers.inc(),
+    // Concurrent scrapes share the text.
+    text: async (sources) =>
+      await scrapes.get("", async () => {
+        const [status, queues] = await Promise.all([
+          ask("status", sources.status()),
+          ask("queues", sources.queues()),
+        ]);
+        setGauges({ phase: sources.phase, status, queues });
+        return `${await registry.metrics()}\n${await processMetrics().metrics()}`;
+      }),
+  };
 }
 
 const CUTOFF_REASONS: readonly CutoffReason[] = ["slow", "stopping", "not-ready", "compacted", "regressed"];
