@@ -1,3 +1,4 @@
+export { addressUrl } from "./address-url.ts";
 export {
   BUCKET_PATTERN,
   bucketProblem,
@@ -21,6 +22,7 @@ export {
 } from "./duration.ts";
 export { parseJson } from "./faithful-json.ts";
 export { fileUrlPath } from "./file-url.ts";
+export { foreignText } from "./foreign-text.ts";
 export { isJsonText, MAX_JSON_DEPTH } from "./json-text.ts";
 export { type NatsServer, parseServer } from "./nats-server.ts";
 export { NDJSON, type NdjsonLine, ndjsonLines } from "./ndjson-lines.ts";
