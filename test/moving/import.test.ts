@@ -6,7 +6,9 @@ import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { Redis } from "ioredis";
+import { startNatsServer } from "@cairn/log-nats/testing";
+import { Cluster, Redis } from "ioredis";
+import { connect } from "nats";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 import { startEtcd, startRedis } from "@cairn/test-support/source-servers";
@@ -176,6 +178,90 @@ describe("records that cannot be documents", () => {
   });
 });
 
+/** Imports with the words of the command, and returns the exit code, the summary and what was printed about it. */
+async function tryImport(
+  url: string,
+  ...command: string[]
+): Promise<{ code: number | null; records: number; stderr: string }> {
+  const { code, stdout, stderr } = await runCairn(["import", ...command, "--json", "--url", url], {
+    cwd: await folder(),
+  });
+  const records = stdout === "" ? 0 : (JSON.parse(stdout) as Summary).records;
+  return { code, records, stderr };
+}
+
+describe("a source that holds only a part", () => {
+  it("is completed if it is a server of a Redis Cluster, and refused if slots are not served", async () => {
+    const url = await startNode();
+    const options = { "cluster-enabled": "yes" };
+    const servers = [await startRedis(options), await startRedis(options)];
+    const masters = servers.map((server) => new Redis(server.url));
+    onTestFinished(async () => {
+      for (const master of masters) master.disconnect();
+      for (const server of servers) await server.close();
+    });
+    const [first, second] = masters;
+    const [, other] = servers;
+    if (first === undefined || second === undefined || other === undefined) throw new Error("two servers");
+    await first.call("CLUSTER", "ADDSLOTSRANGE", "0", "8191");
+    await second.call("CLUSTER", "ADDSLOTSRANGE", "8192", "16383");
+    await first.call("CLUSTER", "MEET", "127.0.0.1", new URL(other.url).port);
+    for (const master of masters)
+      await expect.poll(() => master.call("CLUSTER", "INFO")).toContain("cluster_state:ok");
+    const cluster = new Cluster([other.url]);
+    onTestFinished(() => cluster.disconnect());
+    for (let n = 0; n < 90; n += 1) await cluster.set(`key-${n}`, String(n));
+    expect(await first.dbsize()).toBeGreaterThan(0);
+    expect(await first.dbsize()).toBeLessThan(90);
+    expect(await tryImport(url, "redis", other.url)).toMatchObject({ code: 0, records: 90 });
+
+    await first.call("CLUSTER", "DELSLOTS", "0");
+    await second.call("CLUSTER", "DELSLOTS", "0");
+    const { code, stderr } = await tryImport(url, "redis", servers[0]?.url ?? "");
+    expect([code, stderr]).toEqual([3, expect.stringContaining("does not serve all slots")]);
+  });
+
+  it("is refused if it is a replica without its master, or one of several databases", async () => {
+    const url = await startNode();
+    const replica = await startRedis({ replicaof: "127.0.0.1 1" });
+    const server = await startRedis();
+    const fifth = new Redis(`${server.url}/5`);
+    onTestFinished(async () => {
+      fifth.disconnect();
+      await replica.close();
+      await server.close();
+    });
+    const lacking = await tryImport(url, "redis", replica.url);
+    expect([lacking.code, lacking.stderr]).toEqual([3, expect.stringContaining("Import from the master.")]);
+    await fifth.set("in-5", "5");
+    const unnamed = await tryImport(url, "redis", server.url);
+    expect([unnamed.code, unnamed.stderr]).toEqual([2, expect.stringContaining("(5 has 1)")]);
+    expect(await tryImport(url, "redis", `${server.url}/0`)).toMatchObject({ code: 0, records: 0 });
+  });
+
+  it("is imported whole if it is a mirror of a bucket, and reported if keys belong to another one", async () => {
+    const url = await startNode();
+    const server = await startNatsServer();
+    const connection = await connect({ servers: server.url });
+    onTestFinished(async () => {
+      await connection.close();
+      await server.close();
+    });
+    const origin = await connection.jetstream().views.kv("origin");
+    for (const key of ["a", "b", "c"]) await origin.put(key, "1");
+    const { streams } = await connection.jetstreamManager();
+    await streams.add({ name: "KV_mirror", mirror: { name: "KV_origin" } });
+    await streams.add({ name: "KV_mixed", subjects: ["$KV.mixed.>"], sources: [{ name: "KV_origin" }] });
+    for (const name of ["KV_mirror", "KV_mixed"])
+      await expect.poll(async () => (await streams.info(name)).state.messages).toBe(3);
+    expect(await tryImport(url, "nats-kv", server.url, "mirror")).toMatchObject({ code: 0, records: 3 });
+    expect(await contentOf(url, "mirror")).toEqual(new Map(["a", "b", "c"].map((key) => [key, "1"])));
+    const mixed = await tryImport(url, "nats-kv", server.url, "mixed");
+    expect([mixed.code, mixed.records]).toEqual([1, 3]);
+    expect(mixed.stderr).toMatch(/^.*IMPORT_INCOMPLETE/);
+  });
+});
+
 describe("a database of Redis", () => {
   it("is read only if it is the one in the address", async () => {
     const url = await startNode();
@@ -192,7 +278,10 @@ describe("a database of Redis", () => {
     };
     expect(await read("99")).toEqual([3, expect.stringMatching(/^SOURCE_UNREADABLE: .*out of range/m)]);
     for (const wrong of ["-1", "abc"])
-      expect(await read(wrong)).toEqual([2, expect.stringContaining(`${wrong} is not the number of a data`)]);
+      expect(await read(wrong)).toEqual([
+        2,
+        expect.stringContaining("is not the address of a Redis database"),
+      ]);
     expect((await read("5"))[0]).toBe(0);
     expect(await contentOf(url, "redis")).toEqual(new Map([["in-5", "5"]]));
   });

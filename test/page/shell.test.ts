@@ -82,7 +82,11 @@ describe("the page of a single node", () => {
 describe("the page of a node that requires a token", () => {
   it("contains no data, asks for the token, and keeps it for the tab alone", async () => {
     const dir = await mkdtemp(path.join(tmpdir(), "cairn-page-"));
-    const node = NodeProcess.start({ id: "guarded", dir, env: { CAIRN_AUTH_TOKEN: "a-token-of-the-test" } });
+    const node = NodeProcess.start({
+      id: "guarded",
+      dir,
+      env: { CAIRN_HTTP_AUTH_TOKEN: "a-token-of-the-test" },
+    });
     const browser = await openBrowser();
     try {
       const url = await node.url();

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { isatty } from "node:tty";
 import { endProcess, endProcessIfStuck } from "./terminal/end-process.ts";
 import { reportError } from "./terminal/report-error.ts";
 import { runCli } from "./run-cli.ts";
@@ -6,16 +7,33 @@ import type { Terminal } from "./terminal/terminal.ts";
 
 const argv = process.argv.slice(2);
 
+/**
+ * Whether the process belongs to a terminal. Without one, SIGHUP is ignored, because Node.js forgets at its start that
+ * nohup ignores it.
+ */
+const hasTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor));
+if (!hasTerminal) process.on("SIGHUP", () => undefined);
+
+function workingDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    process.stderr.write("USAGE: The working directory no longer exists.\n  hint: Change to another one.\n");
+    process.exit(2);
+  }
+}
+
 const terminal: Terminal = {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
-  cwd: process.cwd(),
+  cwd: workingDirectory(),
   onSignal: (signals, listener) => {
-    for (const signal of signals) process.on(signal, listener);
+    const heard = signals.filter((signal) => hasTerminal || signal !== "SIGHUP");
+    for (const signal of heard) process.on(signal, listener);
     return () => {
-      for (const signal of signals) process.off(signal, listener);
+      for (const signal of heard) process.off(signal, listener);
     };
   },
   forceExit: endProcess,

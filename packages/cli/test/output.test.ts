@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { write } from "../src/terminal/terminal.ts";
 import { CapturedTerminal, cairn } from "@cairn/test-support/nodes/captured-terminal";
 import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
 
@@ -40,6 +41,17 @@ function refusing(code: string): CapturedTerminal {
   };
   return terminal;
 }
+
+it("shows characters that would change a terminal as escapes, there alone", async () => {
+  const line = JSON.stringify("a\u009b31m\u202ex\u007f");
+  const shown = async (isTTY: boolean): Promise<string> => {
+    const terminal = new CapturedTerminal({ isTTY });
+    await write(terminal.stdout, `${line}\n`);
+    return terminal.stdout.text;
+  };
+  expect(await shown(true)).toBe(String.raw`"a\u009b31m\u202ex\u007f"` + "\n");
+  expect(await shown(false)).toBe(`${line}\n`);
+});
 
 describe("a command whose output cannot be written", () => {
   it.each([

@@ -195,14 +195,14 @@ describe("config", () => {
   });
 
   test("print shows values and their origins, never the token", async () => {
-    const terminal = new CapturedTerminal({ env: { CAIRN_AUTH_TOKEN: "s3cret-token" } });
+    const terminal = new CapturedTerminal({ env: { CAIRN_HTTP_AUTH_TOKEN: "s3cret-token" } });
     const { code, stdout } = await cairn(
       ["config", "print", "-e", "{:cairn/http-server {:port 3999}}"],
       terminal,
     );
     expect(code).toBe(0);
     expect(stdout).toContain("3999");
-    expect(stdout).toContain("CAIRN_AUTH_TOKEN");
+    expect(stdout).toContain("CAIRN_HTTP_AUTH_TOKEN");
     expect(stdout).not.toContain("s3cret-token");
   });
 

@@ -4,7 +4,9 @@ import type { AnswerHeaders } from "./node-request.ts";
 /** Returns an address without its trailing slash. Throws a TypeError for a string that is not an HTTP address. */
 export function checkedUrl(url: string): string {
   if (!/^https?:\/\//.test(url))
-    throw new TypeError(`${url} is not the address of a node, such as http://10.0.0.7:3000.`);
+    throw new TypeError(
+      `${url.replace(/\/\/.*@/, "//")} is not the address of a node, such as http://10.0.0.7:3000.`,
+    );
   return url.replace(/\/+$/, "");
 }
 

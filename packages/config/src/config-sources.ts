@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, extname, resolve } from "node:path";
 import { systemErrorCode, errorMessage } from "@cairn/kv";
-import { didYouMean, nearestName } from "@cairn/text";
+import { didYouMean, foreignText, nearestName } from "@cairn/text";
 import { type MapNode, type Origin, describeNode } from "./source/config-tree.ts";
 import { interpolate, type Environment } from "./source/interpolate.ts";
 import { readJson, objectTree } from "./source/json.ts";
@@ -147,10 +147,9 @@ function readText(path: string, origin: Origin, problems: ProblemList): string |
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    problems.add(origin, [], "The file is not UTF-8 text.", {
-      code: "CONFIG_SYNTAX",
-      hint: "Save the file as UTF-8.",
-    });
+    const { what, hint = "Save the file as UTF-8." } = foreignText(bytes) ?? {};
+    const message = `The file is not UTF-8 text${what === undefined ? "" : `: ${what}`}.`;
+    problems.add(origin, [], message, { code: "CONFIG_SYNTAX", hint });
     return undefined;
   }
 }

@@ -108,6 +108,7 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   const kvStore = locate(merged, ["cairn/index-store", "kv-store"]);
   const store = locate(merged, ["cairn/index-store", "kv-store", "checkpointer", "store"]);
   const hasFolder = moduleAt(merged, store) === "cairn.checkpoint/->filesystem-checkpoint-store";
+  const hasS3 = moduleAt(merged, store) === "cairn.s3/->checkpoint-store";
   const log = locate(merged, ["cairn/tx-log"]);
   const isNats = moduleAt(merged, log) === "cairn.nats/->tx-log";
   const http = findNode(merged, "cairn/http-server");
@@ -124,16 +125,34 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   ] as const;
   for (const [hasEffect, reason, name] of places)
     if (!hasEffect && variable(env, name) !== undefined) notices.add(`${name} has no effect: ${reason}.`);
+  for (const name of PROXY_VARIABLES)
+    if (hasS3 && variable(env, name) !== undefined)
+      notices.add(`${name} has no effect: nodes connect to S3 directly.`);
+  const isOpen = ["auth-token", "tokens"].every(
+    (name) => findNode(merged, "cairn/http-server", name) === undefined,
+  );
+  if (
+    isOpen &&
+    hasServer &&
+    variable(env, "CAIRN_AUTH_TOKEN") !== undefined &&
+    variable(env, "CAIRN_HTTP_AUTH_TOKEN") === undefined
+  )
+    notices.add(ONLY_FOR_COMMANDS);
   const set = places.flatMap(([hasEffect, , name, path]) => (hasEffect ? [[name, path] as const] : []));
   return mergeTrees([nodeFromEnvironment(env), variableTree(env, set)]);
 }
 
 const NO_FOLDER = "there is no filesystem checkpoint store that it could apply to";
 
+const PROXY_VARIABLES = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+const ONLY_FOR_COMMANDS =
+  "CAIRN_AUTH_TOKEN is only what commands send: this node requires no token. To require one, set CAIRN_HTTP_AUTH_TOKEN or auth-token.";
+
 const HTTP_VARIABLES = [
   ["CAIRN_HTTP_HOST", "host"],
   ["CAIRN_HTTP_PORT", "port"],
-  ["CAIRN_AUTH_TOKEN", "auth-token"],
+  ["CAIRN_HTTP_AUTH_TOKEN", "auth-token"],
 ] as const;
 
 /** An empty value counts as unset, because that is how compose files and unit files pass unset variables. */

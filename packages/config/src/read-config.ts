@@ -43,7 +43,8 @@ export type ConfigResult =
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /** Nothing is started, created or deleted, but users' modules are imported to check that they exist. */
-export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
+export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
+  const input = { ...given, env: trimmedValues(given.env) };
   const problems = new ProblemList();
   const notices = new Set<string>();
   const sources = await readSources(input, problems);
@@ -58,6 +59,11 @@ export async function readConfig(input: ConfigInput): Promise<ConfigResult> {
   const file = fileOf(input);
   const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd };
   return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
+}
+
+/** White space around the value of a variable means nothing. It is often the line break of the file with a secret. */
+function trimmedValues(env: ConfigInput["env"]): ConfigInput["env"] {
+  return Object.fromEntries(Object.entries(env).map(([name, value]) => [name, value?.trim()]));
 }
 
 /** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */

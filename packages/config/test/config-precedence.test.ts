@@ -13,7 +13,7 @@ describe("precedence:", () => {
     };
     const config = await configOf({
       object,
-      env: { CAIRN_HTTP_HOST: "env", CAIRN_HTTP_PORT: "2", CAIRN_AUTH_TOKEN: "env" },
+      env: { CAIRN_HTTP_HOST: "env", CAIRN_HTTP_PORT: "2", CAIRN_HTTP_AUTH_TOKEN: "env" },
       json: '{"cairn/http-server": {"port": 3, "auth-token": "json"}}',
       edn: '{:cairn/http-server {:auth-token "edn"}}',
     });
@@ -120,7 +120,7 @@ describe("the environment:", () => {
   });
 
   test("a variable with nothing to override is reported", async () => {
-    const http = { CAIRN_HTTP_HOST: "h", CAIRN_HTTP_PORT: "1", CAIRN_AUTH_TOKEN: "t" };
+    const http = { CAIRN_HTTP_HOST: "h", CAIRN_HTTP_PORT: "1", CAIRN_HTTP_AUTH_TOKEN: "t" };
     const env = { CAIRN_CHECKPOINT_PATH: "/c", NATS_URL: "nats://h", ...http };
     const object = {
       "cairn/index-store": {},
@@ -133,6 +133,22 @@ describe("the environment:", () => {
       "NATS_URL has no effect: the transaction log is not a NATS log.",
       ...Object.keys(http).map((name) => `${name} has no effect: there is no HTTP server.`),
     ]);
+  });
+
+  test("a variable that others have set for other programs is named as such", async () => {
+    const service = await problemsOf({ env: { CAIRN_HTTP_PORT: "tcp://10.96.0.17:80" } });
+    expect(service).toMatchObject([{ hint: expect.stringContaining("enableServiceLinks: false") as string }]);
+    const commands = await configOf({ env: { CAIRN_AUTH_TOKEN: "of-commands" } });
+    expect(commands.notices).toEqual([expect.stringContaining("this node requires no token")]);
+    expect(commands.http).not.toHaveProperty("tokens");
+    const s3 = { "cairn/module": "cairn.s3/->checkpoint-store", bucket: "bucket", region: "r" };
+    const checkpointer = { "approx-frequency": "PT1H", store: s3 };
+    const behindProxy = await configOf({
+      env: { HTTPS_PROXY: "http://p:1", CAIRN_NODE_ID: " a\n" },
+      object: { "cairn/index-store": { "kv-store": { checkpointer } } },
+    });
+    expect(behindProxy.notices).toContain("HTTPS_PROXY has no effect: nodes connect to S3 directly.");
+    expect(behindProxy.nodeId).toBe("a");
   });
 
   test("NATS_URL chooses the NATS log when no source names a log", async () => {
@@ -153,7 +169,7 @@ describe("the environment:", () => {
 
   test("an empty variable counts as not set", async () => {
     const config = await configOf({
-      env: { CAIRN_HTTP_PORT: "", CAIRN_AUTH_TOKEN: "", NATS_URL: "", CAIRN_NODE_ID: "a" },
+      env: { CAIRN_HTTP_PORT: "", CAIRN_HTTP_AUTH_TOKEN: "", NATS_URL: "", CAIRN_NODE_ID: "a" },
     });
     expect(config.http).toEqual({ host: "127.0.0.1", port: 3000, maxBody: 1_048_576, page: true });
   });

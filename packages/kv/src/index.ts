@@ -7,11 +7,20 @@ export {
   missingFile,
   systemErrorCode,
   unlessFailed,
+  withoutUser,
 } from "./errors/errors.ts";
 export * from "./errors/system-errors.ts";
 export { inParallel } from "./concurrency/in-parallel.ts";
 export { type CancelTimer, MAX_TIMER_MS, startTimer, wait } from "./concurrency/timer.ts";
-export { isLinkRefusal, makeFolder, namesIn, removeFolder, syncFile, syncFolder } from "./disk/folders.ts";
+export {
+  isLinkRefusal,
+  makeFolder,
+  makeTemporaryFolder,
+  namesIn,
+  removeFolder,
+  syncFile,
+  syncFolder,
+} from "./disk/folders.ts";
 /** The contract of a key-value store. */
 export type * from "./store/kv-store.ts";
 export { LEVEL_FORMAT, levelProvider } from "./level/level-kv-store.ts";

@@ -24,10 +24,10 @@ interface NatsKvOptions {
   readonly unreadable: (place: string, cause: unknown) => Error;
 }
 
-/** A key with its newest value. */
+/** A key with its newest value, or the reason why it is not a key of the bucket. */
 interface NatsKeyValue {
   readonly key: Buffer;
-  readonly value: Buffer;
+  readonly value: Buffer | { readonly code: string; readonly message: string };
   readonly expires: false;
 }
 
@@ -61,10 +61,10 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
       timeout: TIMEOUT_MS,
       reconnect: false,
     });
-    const consumer = await newestOfEachKey(connection, options.kvBucket);
+    const { consumer, origin } = await newestOfEachKey(connection, options.kvBucket);
     const { num_pending: pending } = await consumer.info(true);
     return {
-      pairs: readPairs(consumer, pending, options, place),
+      pairs: readPairs({ consumer, pending, origin }, options, place),
       total: options.prefix === "" ? pending : undefined,
       close: connection.close.bind(connection),
     };
@@ -74,31 +74,43 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
   }
 }
 
-async function newestOfEachKey(connection: NatsConnection, kvBucket: string): Promise<Consumer> {
+interface Keys {
+  readonly consumer: Consumer;
+  readonly pending: number;
+  /** The bucket that the subjects name. A mirror keeps those of its origin, which the first message shows. */
+  readonly origin: string | undefined;
+}
+
+async function newestOfEachKey(
+  connection: NatsConnection,
+  kvBucket: string,
+): Promise<Pick<Keys, "consumer" | "origin">> {
   const stream = `KV_${kvBucket}`;
   const manager = await connection.jetstreamManager();
+  const { mirror } = await manager.streams.info(stream);
+  if (mirror !== undefined && (mirror.lag > 0 || mirror.active < 0))
+    throw new Error(`it is a mirror that has not received ${mirror.lag || "all"} messages of its origin`);
   const { name } = await manager.consumers.add(stream, {
     deliver_policy: DeliverPolicy.LastPerSubject,
-    filter_subject: `${subjectsOf(kvBucket)}>`,
+    filter_subject: ">",
     ack_policy: AckPolicy.None,
     inactive_threshold: nanos(INACTIVE_MS),
     mem_storage: true,
     num_replicas: 1,
   });
-  return await connection.jetstream().consumers.get(stream, name);
+  const consumer = await connection.jetstream().consumers.get(stream, name);
+  return { consumer, origin: mirror === undefined ? kvBucket : undefined };
 }
 
 async function* readPairs(
-  consumer: Consumer,
-  initial: number,
-  { kvBucket, prefix, page: size, unreadable }: NatsKvOptions,
+  keys: Keys,
+  { prefix, page: size, unreadable }: NatsKvOptions,
   place: string,
 ): AsyncGenerator<NatsKeyValue[]> {
-  const subjects = subjectsOf(kvBucket);
-  let pending = initial;
+  let { pending, origin } = keys;
   let delivered = 0;
   while (pending > 0) {
-    const messages = await fetchPage(consumer, Math.min(size.items, pending), (cause) =>
+    const messages = await fetchPage(keys.consumer, Math.min(size.items, pending), (cause) =>
       unreadable(place, cause),
     );
     for (const { info } of messages) {
@@ -113,19 +125,23 @@ async function* readPairs(
     );
     const pairs = messages
       .filter(({ headers }) => !REMOVALS.some((name) => headers?.has(name) === true))
-      .filter(({ subject }) => subject.startsWith(subjects + prefix))
-      .map(({ subject, data }) => ({
-        key: Buffer.from(subject.slice(subjects.length)),
-        value: Buffer.from(data),
-        expires: false as const,
-      }));
+      .map(({ subject, data }) => {
+        const [, bucket, key = subject] = /^\$KV\.([^.]+)\.(.+)$/.exec(subject) ?? [];
+        origin ??= bucket;
+        return {
+          key,
+          value: bucket !== undefined && bucket === origin ? Buffer.from(data) : foreign(subject),
+        };
+      })
+      .filter(({ key }) => key.startsWith(prefix))
+      .map(({ key, value }) => ({ key: Buffer.from(key), value, expires: false as const }));
     if (pairs.length > 0) yield pairs;
   }
 }
 
-/** Returns the beginning of the subjects of a bucket's keys. */
-function subjectsOf(kvBucket: string): string {
-  return `$KV.${kvBucket}.`;
+function foreign(subject: string): { code: string; message: string } {
+  const message = `The subject ${subject} is not that of a key of this bucket: import the bucket to which it belongs.`;
+  return { code: "REQUEST_INVALID", message };
 }
 
 async function fetchPage(

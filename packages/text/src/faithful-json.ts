@@ -1,6 +1,7 @@
 import { isUtf8 } from "node:buffer";
 import { CairnError } from "@cairn/kv";
 import { closingQuote, isDigit, isExponent, jsonParts, numberEnd } from "./json-parts.ts";
+import { foreignText } from "./foreign-text.ts";
 import { REQUESTS_DESCRIBED } from "./times.ts";
 
 /** The codes of characters. */
@@ -17,7 +18,7 @@ const ALWAYS_EXACT_CHARACTERS = 15;
  * names in an object. `onText` is called with the JSON before the last two checks, and may throw a more specific error.
  */
 export function parseJson(bytes: Buffer, onText?: (json: string) => void): unknown {
-  if (!isUtf8(bytes)) throw notStorable("The body is not valid UTF-8.");
+  if (!isUtf8(bytes)) throw notUtf8(bytes);
   const text = bytes.toString("utf8", hasByteOrderMark(bytes) ? 3 : 0);
   let value: unknown;
   try {
@@ -29,6 +30,11 @@ export function parseJson(bytes: Buffer, onText?: (json: string) => void): unkno
   onText?.(text);
   refuseUnfaithful(text, value);
   return value;
+}
+
+function notUtf8(bytes: Buffer): CairnError {
+  const { what, hint } = foreignText(bytes) ?? {};
+  return notStorable(`The body is not valid UTF-8${what === undefined ? "" : `: ${what}`}.`, hint);
 }
 
 function hasByteOrderMark(bytes: Buffer): boolean {

@@ -1,7 +1,9 @@
+export { addressUrl } from "./address-url.ts";
 export * from "./document-key.ts";
 export * from "./duration.ts";
 export { parseJson } from "./faithful-json.ts";
 export * from "./file-url.ts";
+export { foreignText } from "./foreign-text.ts";
 export * from "./json-text.ts";
 export * from "./nats-server.ts";
 export * from "./ndjson-lines.ts";

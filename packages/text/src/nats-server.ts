@@ -1,4 +1,5 @@
 import { CairnError } from "@cairn/kv";
+import { addressUrl } from "./address-url.ts";
 
 /** One of the configured servers. */
 export interface NatsServer {
@@ -15,16 +16,17 @@ export interface NatsServer {
 /** Scheme, user and port are optional; the client would ignore the user. Throws `CONFIG_INVALID` for anything else. */
 export function parseServer(server: string): NatsServer {
   const written = server.trim();
-  let url: URL;
+  const url = addressUrl(/^[a-z]+:\/\//i.test(written) ? written : `nats://${written}`, "nats", "tls");
+  if (url === undefined || url.hostname === "") throw badServer();
+  let user: string;
+  let password: string;
   try {
-    url = new URL(/^[a-z]+:\/\//i.test(written) ? written : `nats://${written}`);
+    user = decodeURIComponent(url.username);
+    password = decodeURIComponent(url.password);
   } catch (error) {
     throw badServer(error);
   }
-  if (!["nats:", "tls:"].includes(url.protocol) || url.hostname === "") throw badServer();
   const port = url.port === "" ? 4222 : Number(url.port);
-  const user = decodeURIComponent(url.username);
-  const password = decodeURIComponent(url.password);
   return {
     address: `${url.hostname}:${port}`,
     host: url.hostname.replace(/^\[(.*)\]$/, "$1"),
@@ -38,7 +40,7 @@ export function parseServer(server: string): NatsServer {
 // The error must not quote the address, which may contain a password.
 function badServer(cause?: unknown): CairnError {
   return new CairnError("CONFIG_INVALID", "A server of the NATS log must be an address.", {
-    hint: 'Write "nats://host:4222".',
+    hint: 'Write "nats://host:4222", and special characters of a user or a password percent-encoded ("/" is %2F, "@" is %40).',
     cause,
   });
 }

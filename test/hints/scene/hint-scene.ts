@@ -60,7 +60,7 @@ export class HintScene {
       CAIRN_CHECKPOINT_PATH: this.path("checkpoints"),
       CAIRN_NODE_ID: id,
       CAIRN_DIR: this.path(id),
-      ...(this.token === "" ? {} : { CAIRN_AUTH_TOKEN: this.token }),
+      ...(this.token === "" ? {} : { CAIRN_AUTH_TOKEN: this.token, CAIRN_HTTP_AUTH_TOKEN: this.token }),
       ...this.shared,
       ...this.starts.get(id)?.env,
     };

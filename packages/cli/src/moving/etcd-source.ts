@@ -1,5 +1,6 @@
 import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
+import { addressUrl } from "@cairn/text";
 import { UsageError } from "../terminal/report-error.ts";
 import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
@@ -85,8 +86,8 @@ class EtcdGateway {
   #token: string | undefined;
 
   constructor(endpoint: string, user: string) {
-    const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
-    if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
+    const url = addressUrl(endpoint, "http", "https");
+    if (url === undefined) {
       throw new UsageError(
         `${endpoint} is not the address of etcd.`,
         "Write, for example, http://127.0.0.1:2379.",

@@ -1,5 +1,6 @@
-import { Redis } from "ioredis";
-import { formatBytes } from "@cairn/text";
+import { Cluster, Redis } from "ioredis";
+import { withoutUser } from "@cairn/kv";
+import { addressUrl, formatBytes } from "@cairn/text";
 import { UsageError } from "../terminal/report-error.ts";
 import { type ImportRefusal, type KeyValue, type KeyValueSource, stringOf } from "./import-record.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
@@ -17,58 +18,139 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const COMMAND_TIMEOUT_MS = 60_000;
 
 /**
- * Reads the keys of a Redis database (`redis://user:password@127.0.0.1:6379/0`, `rediss://…` with TLS) with a prefix. A
- * key that is changed meanwhile may be read before or after the change.
+ * Reads the keys with a prefix of a Redis database (`redis://user:password@127.0.0.1:6379/0`, `rediss://…` with TLS), or
+ * of the whole cluster to which the server belongs. A key that is changed meanwhile may be read before or after the
+ * change. A server that holds only a part of the keys is refused.
  */
 export async function openRedis(url: string, prefix: string): Promise<KeyValueSource> {
-  if (!URL.canParse(url) || !/^rediss?:\/\//.test(url)) {
-    throw new UsageError(
-      `${url} is not the address of Redis.`,
-      "Write, for example, redis://127.0.0.1:6379/0.",
-    );
-  }
-  const { host, pathname, searchParams } = new URL(url);
+  const { host, database } = parseAddress(url);
   const place = `Redis at ${host}`;
-  const database = pathname.slice(1) || (searchParams.get("db") ?? "");
-  if (!/^[0-9]{0,9}$/.test(database)) {
-    throw new UsageError(
-      `${database} is not the number of a database of Redis.`,
-      "Write, for example, redis://127.0.0.1:6379/0.",
-    );
-  }
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-  });
+  const redis = new Redis(url, OPTIONS);
+  let cluster: Cluster | undefined;
   let connectionError: Error | undefined;
-  redis.on("error", (error: Error) => (connectionError = error));
-  const asked = async <T>(ask: () => Promise<T>): Promise<T> => {
+  const onError = (error: Error): void => void (connectionError = error);
+  redis.on("error", onError);
+  const asked: Asked = async (ask) => {
     try {
       return await ask();
     } catch (error) {
       throw sourceUnreadable(place, connectionError ?? error);
     }
   };
+  const close = (): void => {
+    cluster?.disconnect();
+    redis.disconnect();
+  };
   try {
     await asked(() => redis.connect());
     // The client does not report whether it could select the database. A user need not be allowed to select the first.
     if (Number(database) > 0) await asked(() => redis.select(Number(database)));
-    const total = await asked(() => redis.dbsize());
+    await refusePart(redis, place, database);
+    const slots = await asked(() => slotsOf(redis));
+    let masters = [redis];
+    if (slots !== undefined) {
+      const { username, password, tls } = redis.options;
+      const options = { ...OPTIONS, username, password, tls };
+      const opened = new Cluster([url], {
+        ...OPTIONS,
+        slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
+        redisOptions: options,
+      });
+      cluster = opened;
+      opened.on("node error", onError);
+      await asked(() => opened.connect());
+      masters = opened.nodes("master");
+    }
+    const sizes = await asked(() => Promise.all(masters.map((master) => master.dbsize())));
     return {
-      pairs: readPairs(redis, prefix, asked),
-      total: prefix === "" ? total : undefined,
-      close: () => redis.disconnect(),
+      pairs: readAll(masters, prefix, asked, async () => {
+        if ((await asked(() => slotsOf(redis))) !== slots)
+          throw sourceUnreadable(place, "slots of the cluster were moved while it was read", STABLE);
+      }),
+      total: prefix === "" ? sizes.reduce((sum, size) => sum + size, 0) : undefined,
+      close,
     };
   } catch (error) {
-    redis.disconnect();
+    close();
     throw error;
   }
 }
 
 type Asked = <T>(ask: () => Promise<T>) => Promise<T>;
+
+const EXAMPLE =
+  'Write, for example, redis://127.0.0.1:6379/0, and special characters of a password percent-encoded ("/" is %2F).';
+const STABLE =
+  "Wait until the cluster serves all its slots and none is being moved (redis-cli --cluster check).";
+const OPTIONS = {
+  lazyConnect: true,
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  commandTimeout: COMMAND_TIMEOUT_MS,
+  maxRetriesPerRequest: 0,
+  retryStrategy: () => null,
+  clusterRetryStrategy: () => null,
+};
+const CLUSTER_SLOTS = 16_384;
+
+function parseAddress(url: string): { readonly host: string; readonly database: string } {
+  const parsed = addressUrl(url, "redis", "rediss");
+  if (parsed !== undefined) {
+    const { host, pathname, searchParams } = parsed;
+    const database = pathname.slice(1) || (searchParams.get("db") ?? "");
+    if (/^[0-9]{0,9}$/.test(database)) return { host, database };
+  }
+  throw new UsageError(`${withoutUser(url)} is not the address of a Redis database.`, EXAMPLE);
+}
+
+/** Refuses a replica that lacks its master's keys, and an address without a database if others have keys, too. */
+async function refusePart(redis: Redis, place: string, database: string): Promise<void> {
+  // A user who may not ask is not refused for it.
+  const [role, keyspace] = await Promise.all([
+    redis.role().catch(() => []),
+    redis.info("keyspace").catch(() => ""),
+  ]);
+  if (role[0] === "slave" && role[3] !== "connected")
+    throw sourceUnreadable(
+      place,
+      "it is a replica that has not received all keys of its master",
+      "Import from the master.",
+    );
+  const others = Array.from(
+    keyspace.matchAll(/^db(\d+):keys=(\d+)/gm),
+    ([, db, keys]) => `${db} has ${keys}`,
+  );
+  if (database === "" && others.some((other) => !other.startsWith("0 ")))
+    throw new UsageError(
+      `${place} has keys in several databases (${others.join(", ")}), and the address names none.`,
+      "Write the number of the database at the end of the address (redis://127.0.0.1:6379/0), and import each that you need.",
+    );
+}
+
+/** Returns which servers of its cluster hold which slots, as text; undefined if the server belongs to no cluster. */
+async function slotsOf(redis: Redis): Promise<string | undefined> {
+  let slots: readonly (readonly [from: number, to: number, ...servers: unknown[]])[];
+  try {
+    slots = (await redis.cluster("SLOTS")) as typeof slots;
+  } catch (error) {
+    // Without a cluster, or in a service that knows none, the command fails. A user may also lack the right to ask.
+    if (error instanceof Error && error.name === "ReplyError" && !error.message.startsWith("NOPERM"))
+      return undefined;
+    throw error;
+  }
+  if (slots.reduce((sum, [from, to]) => sum + to - from + 1, 0) === CLUSTER_SLOTS)
+    return JSON.stringify(slots);
+  throw new Error("its cluster does not serve all slots");
+}
+
+async function* readAll(
+  masters: readonly Redis[],
+  prefix: string,
+  asked: Asked,
+  check: () => Promise<void>,
+): AsyncGenerator<KeyValue[]> {
+  for (const master of masters) yield* readPairs(master, prefix, asked);
+  await check();
+}
 
 async function* readPairs(redis: Redis, prefix: string, asked: Asked): AsyncGenerator<KeyValue[]> {
   const pattern = `${prefix.replaceAll(/[\\*?[\]]/g, String.raw`\$&`)}*`;

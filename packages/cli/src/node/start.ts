@@ -27,7 +27,7 @@ export const addStart = command({
   options: { ...CONFIGURATION_OPTIONS, logLevel: LOG_LEVEL },
   async act({ terminal, options, json }) {
     const config = requireConfig(await readConfiguration(options, terminal));
-    const logger = await nodeLog(terminal, json, options.logLevel);
+    const logger = await nodeLog(terminal, json, options.logLevel, config.nodeId);
     const onNotice = (notice: string): void => logger.warn(notice);
     for (const notice of config.notices) onNotice(notice);
     await tellOlderData(config, onNotice);
@@ -46,7 +46,7 @@ export const addStart = command({
     node.ready.then(
       () => {
         logger.info(
-          { node: node.id, url: node.url },
+          { url: node.url },
           `${node.id} is ready${node.url === undefined ? "" : ` at ${node.url}`}`,
         );
         return tellService("READY=1");
@@ -60,16 +60,22 @@ export const addStart = command({
 });
 
 /** Returns a node's log on standard output: readable lines on a terminal, JSON lines in a pipe and with `json`. */
-async function nodeLog({ stdout, env }: Terminal, json: boolean, level: string): Promise<Logger> {
-  const options = { level, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+async function nodeLog({ stdout, env }: Terminal, json: boolean, level: string, id: string): Promise<Logger> {
+  const options = { level, timestamp: pino.stdTimeFunctions.isoTime };
   if (json || stdout.isTTY !== true) {
     // Levels are written by name, because only pino's own tools understand its numbers.
-    return pino({ ...options, formatters: { level: (label) => ({ level: label }) } }, stdout);
+    return pino(
+      { ...options, base: { node: id }, formatters: { level: (label) => ({ level: label }) } },
+      stdout,
+    );
   }
   // The formatter is loaded only for a terminal, because loading it takes time.
   const { PinoPretty } = await import("pino-pretty");
   const colorize = env["NO_COLOR"] === undefined;
-  return pino(options, PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l" }));
+  return pino(
+    { ...options, base: null },
+    PinoPretty({ destination: stdout, colorize, translateTime: "SYS:HH:MM:ss.l o" }),
+  );
 }
 
 interface SignalStopOptions {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { type NodeRequest, ALL_RIGHTS, includesRight } from "@cairn/client/protocol";
 import type { HttpOptions } from "@cairn/engine";
+import { addressUrl } from "@cairn/text";
 import { NodeClient, type ClientTls } from "../requests/node-client.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
@@ -103,7 +104,7 @@ async function findNodes(
   const given = isConfigured(options);
   const named = url ?? (given || ambient === "" ? undefined : ambient);
   const urls = typeof named === "string" ? [named] : named;
-  const known = token ?? (ambientToken === "" ? undefined : ambientToken);
+  const known = token ?? (ambientToken.trim() || undefined);
   // A token from a file in the working directory is sent only to the node in that file.
   if (urls !== undefined && (!given || token !== undefined)) return { urls, token: known };
   const http = await readServer(options, terminal, { tokenKnown: known !== undefined });
@@ -149,7 +150,7 @@ function addressOf(http: HttpOptions | undefined, { file }: ConfigurationOptions
 /** Completes an address. If it has no scheme, HTTP is assumed. */
 function nodeAddress(given: string): string {
   const url = given.includes("://") ? given : `http://${given}`;
-  if (/^https?:\/\//.test(url) && URL.canParse(url)) return url;
+  if (addressUrl(url, "http", "https") !== undefined) return url;
   throw new UsageError(
     `${given} is not the address of a node.`,
     "Write, for example, --url http://127.0.0.1:3000.",

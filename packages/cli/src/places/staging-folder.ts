@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { CairnError, diskError, systemErrorCode, unlessFailed } from "@cairn/kv";
+import { makeTemporaryFolder, unlessFailed } from "@cairn/kv";
 import type { CommandRun } from "../options/command.ts";
 import { textValue } from "../options/option-specs.ts";
 
@@ -17,16 +16,8 @@ export async function stagingFolder(
   prefix: string,
 ): Promise<string> {
   const { staging } = run.options;
-  const parent = staging === undefined ? tmpdir() : resolve(run.terminal.cwd, staging);
-  try {
-    return removedAtEnd(run, await mkdtemp(join(parent, prefix)));
-  } catch (error) {
-    if (systemErrorCode(error) !== "ENOENT") throw diskError(error, parent);
-    throw new CairnError("CONFIG_INVALID", `The staging folder ${parent} does not exist.`, {
-      hint: "Create the folder, or name another one with --staging. The default is the temporary folder (TMPDIR).",
-      cause: error,
-    });
-  }
+  const parent = staging === undefined ? [] : [resolve(run.terminal.cwd, staging)];
+  return removedAtEnd(run, await makeTemporaryFolder(prefix, ...parent));
 }
 
 /** Returns a new folder name for the run, next to a target so that the last step of a restore can be a rename. */

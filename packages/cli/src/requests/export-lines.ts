@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import { CairnError } from "@cairn/kv";
+import { foreignText } from "@cairn/text";
 import { openInput } from "../terminal/input.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 import { countFeeds } from "./ndjson-chunks.ts";
@@ -67,6 +68,9 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
     }
     held = held.length === 0 ? piece : Buffer.concat([held, piece]);
     if (state === "unknown") {
+      const foreign = foreignText(held);
+      if (foreign !== undefined)
+        throw new CairnError("TX_INVALID", `The input is not text in UTF-8: ${foreign.what}.`, foreign.hint);
       state = kindOf(held);
       if (state === "other") {
         yield held;

@@ -5,6 +5,7 @@ import {
   systemRefused,
   errorMessage,
   type ErrorCode,
+  withoutUser,
 } from "@cairn/kv";
 import { CommanderError } from "commander";
 import type { policyProblems } from "@cairn/engine";
@@ -24,7 +25,7 @@ export class UsageError extends Error {
   readonly problems: ReturnType<typeof policyProblems>;
 
   constructor(message: string, hint = HELP, problems: ReturnType<typeof policyProblems> = []) {
-    super(message);
+    super(withoutUser(message));
     this.name = "UsageError";
     this.hint = hint;
     this.problems = problems;

@@ -29,7 +29,8 @@ export class ReaderGoneError extends Error {}
  */
 export async function write(output: Output, text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    output.write(text, (error) => {
+    // JSON may contain these characters as they are.
+    output.write(output.isTTY === true ? text.replaceAll(HIDDEN, escapeOf) : text, (error) => {
       if (error === null || error === undefined) resolve();
       else reject(unwritable(error));
     });
@@ -62,12 +63,14 @@ export async function writeJsonLines(output: Output, values: readonly unknown[])
 
 /** Control characters in text from outside, which could move the cursor, become escapes. */
 export function printable(text: string): string {
-  return text.replaceAll(CONTROL, (character) => {
-    const escaped = JSON.stringify(character).slice(1, -1);
-    return escaped === character
-      ? `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
-      : escaped;
-  });
+  return text.replaceAll(CONTROL, escapeOf);
+}
+
+function escapeOf(character: string): string {
+  const escaped = JSON.stringify(character).slice(1, -1);
+  return escaped === character
+    ? `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`
+    : escaped;
 }
 
 /** Prepares text from outside for several lines of a terminal. */
@@ -75,4 +78,6 @@ export function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");
 }
 
-const CONTROL = /\p{Cc}|[\u2028\u2029]/gu;
+/** Characters that change a terminal, or the order in which it shows text, and that `JSON.stringify` does not escape. */
+const HIDDEN = /[\u007f-\u009f]|\p{Bidi_Control}/gu;
+const CONTROL = /\p{Cc}|\p{Bidi_Control}|[\u2028\u2029]/gu;

@@ -293,7 +293,7 @@ describe.each([
 });
 
 test.each([
-  ["nowhere", /^CONFIG_INVALID: The staging folder .*nowhere does not exist\.\n.*--staging/],
+  ["nowhere", /^CONFIG_INVALID: The folder for temporary files .*nowhere does not exist\.\n.*--staging/],
   ["file", /^CONFIG_INVALID: The folder .*file cannot be used: a part of its path is a file/],
 ])("a staging folder that is %s is refused with a hint", async (staging, refusal) => {
   await saveCheckpoints(5);

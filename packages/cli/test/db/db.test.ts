@@ -193,7 +193,7 @@ describe("a place", () => {
     }
     const missing = await db("check", "n-index", "--staging", path.join(folder, "nowhere"));
     expect(missing.code).toBe(2);
-    expect(missing.stderr).toContain("CONFIG_INVALID: The staging folder");
+    expect(missing.stderr).toContain("CONFIG_INVALID: The folder for temporary files");
   });
 
   it.each([

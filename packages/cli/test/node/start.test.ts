@@ -76,7 +76,10 @@ describe("start", () => {
       const second = cairn(["start"]);
       const answer = await fetch(`${await readyUrl(second)}/api/v1/pods/default/x`);
       expect(await answer.text()).toBe("1\n");
+      // A node without a terminal survives the end of the session in which it was started.
       second.child.kill("SIGHUP");
+      expect((await fetch(`${await readyUrl(second)}/health/live`)).status).toBe(200);
+      second.child.kill("SIGTERM");
       expect(await second.ended).toBe(0);
     },
   );

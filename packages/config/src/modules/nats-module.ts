@@ -17,7 +17,7 @@ const address: ValueType<string> = {
     { type: "string", minLength: 1, not: { pattern: "^(?!nats:|tls:)[A-Za-z][A-Za-z0-9+.-]*://" } },
     "the address of a NATS server",
     isAddress,
-    'Write "nats://host:4222", or "tls://host:4222".',
+    'Write "nats://host:4222" or "tls://host:4222", and special characters of a password percent-encoded ("/" is %2F).',
   ),
   show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
 };

@@ -245,7 +245,7 @@ class EdnReader {
     this.#at += next === ":" ? 2 : 1;
     if (next !== ":") {
       const message = `The tag #${abbreviate(this.#token())} has no meaning in a configuration.`;
-      throw new EdnFault(from, message, "Write the value as a string or a number.");
+      throw new EdnFault(from, message, NO_TAG);
     }
     this.#skip(depth + 1);
     const at = this.#at;
@@ -318,3 +318,6 @@ function nameIn(namespace: string, name: string): string {
   if (name.startsWith("_/")) return name.slice(2);
   return name.includes("/") && name !== "/" ? name : `${namespace}/${name}`;
 }
+
+const NO_TAG =
+  'Write the value as a string or a number. In a string, "${NAME}" is a variable of the environment, and "${NAME:-default}" one with a default.';

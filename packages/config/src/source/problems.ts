@@ -1,4 +1,4 @@
-import { CairnError, type ErrorCode } from "@cairn/kv";
+import { CairnError, type ErrorCode, withoutUser } from "@cairn/kv";
 import { SOURCE_KINDS, placeOf, type Origin } from "./config-tree.ts";
 import { omitUndefined } from "@cairn/text";
 
@@ -38,7 +38,13 @@ export class ProblemList {
 
   add(origin: Origin, path: readonly string[], message: string, options: ProblemOptions = {}): void {
     const { code = "CONFIG_INVALID", hint } = options;
-    this.problems.push({ code, path, place: placeOf(origin), message, ...omitUndefined({ hint }) });
+    this.problems.push({
+      code,
+      path,
+      place: placeOf(origin),
+      message: withoutUser(message),
+      ...omitUndefined({ hint }),
+    });
     this.#origins.push(origin);
   }
 

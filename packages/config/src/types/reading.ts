@@ -127,7 +127,7 @@ export class Value<N extends ConfigNode = ConfigNode> {
     this.reading.problems.add(this.node.origin, this.path, message, options);
   }
 
-  expected(what: string, hint = this.node.type === "call" ? ONLY_CALL : undefined): undefined {
+  expected(what: string, hint = usualHint(this.node)): undefined {
     return this.refuse(`Expected ${what}, found ${describeNode(this.node)}.`, { hint });
   }
 
@@ -144,3 +144,14 @@ export class Value<N extends ConfigNode = ConfigNode> {
     this.reading.settings.push({ path: this.path, value, origin: this.node.origin });
   }
 }
+
+/** Returns the hint for a value of which only its kind, or its origin, shows the cause. */
+function usualHint(node: ConfigNode): string | undefined {
+  if (node.type === "call") return ONLY_CALL;
+  const isLink = node.origin.kind === "environment" && node.type === "string" && SERVICE_LINK.test(node.text);
+  return isLink ? NO_SERVICE_LINKS : undefined;
+}
+
+const SERVICE_LINK = /^(?:tcp|udp|sctp):\/\//;
+const NO_SERVICE_LINKS =
+  "Kubernetes sets this variable for a Service of that name: write enableServiceLinks: false in the pod's spec, or rename the Service.";

@@ -1,7 +1,8 @@
-import { lstat, mkdir, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, open, readdir, rmdir, stat, unlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { CairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
-import { systemErrorOf } from "../errors/system-errors.ts";
+import { diskError, systemErrorOf } from "../errors/system-errors.ts";
 import { closing } from "../concurrency/closing.ts";
 
 /**
@@ -56,6 +57,19 @@ function refused(dir: string, folder: string): CairnError {
     `The folder ${dir} cannot be created: nothing can be created at ${folder}.`,
     "Configure another folder: the file system does not accept new folders, or a parent folder was removed in the meantime.",
   );
+}
+
+/** Creates a folder for temporary files. Throws `CONFIG_INVALID` or `DISK_FULL` if it cannot. */
+export async function makeTemporaryFolder(prefix: string, parent = tmpdir()): Promise<string> {
+  try {
+    return await mkdtemp(join(parent, prefix));
+  } catch (error) {
+    if (systemErrorCode(error) !== "ENOENT") throw diskError(error, `for temporary files ${parent}`);
+    throw new CairnError("CONFIG_INVALID", `The folder for temporary files ${parent} does not exist.`, {
+      hint: "Create the folder, or name another one: the variable TMPDIR names the system's, and --staging that of a command.",
+      cause: error,
+    });
+  }
 }
 
 /** Returns the names of all entries of a folder; none if the folder does not exist. */

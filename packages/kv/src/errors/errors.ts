@@ -66,11 +66,16 @@ export class CairnError extends Error {
     more: string | { hint?: string | undefined; cause?: unknown } = {},
   ) {
     const { hint, cause } = typeof more === "string" ? { hint: more } : more;
-    super(message, cause === undefined ? undefined : { cause });
+    super(withoutUser(message), cause === undefined ? undefined : { cause });
     this.name = "CairnError";
     this.code = code;
     this.hint = hint;
   }
+}
+
+/** Returns text in which addresses have lost their user and password, which messages must not contain. */
+export function withoutUser(text: string): string {
+  return text.replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/]\S*@/gi, "$1");
 }
 
 /** The hint of errors after which only another copy of an index helps. */

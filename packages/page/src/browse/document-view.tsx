@@ -34,7 +34,7 @@ export function DocumentView({ bucket, namespace, name, asOf, revision }: Docume
       id="document"
       title={`${bucket} ${key}`}
       source={history}
-      aside={asOf === undefined ? "follows changes" : `as of ${asOf}`}
+      aside={asOf === undefined ? "shows changes as this node receives them" : `as of ${asOf}`}
     >
       {() => {
         const all = history.value?.versions ?? [];

@@ -76,7 +76,7 @@ export function Documents({ bucket, parameters }: DocumentsProps) {
 
 function asideOf(page: Page | undefined, isLive: boolean): string {
   if (page === undefined) return "";
-  return `${counted(page.documents.length, "document")} as of transaction ${count(page.txId)}${isLive ? ", follows changes" : ""}`;
+  return `${counted(page.documents.length, "document")} as of transaction ${count(page.txId)}${isLive ? ", shows changes as this node receives them" : ""}`;
 }
 
 function pageIn(answer: JsonAnswer): Page {

@@ -115,5 +115,5 @@ function joined({ join, phase }: Status): string {
   const replayed = `, ${counted(join.replayed, "transaction")} replayed`;
   if (join.restoredFrom !== null) return `from ${words(join.restoredFrom.name)}${replayed}${took}`;
   if (phase === "restoring" || phase === "failed") return UNKNOWN;
-  return `from its own index or the log${replayed}${took}`;
+  return `without a checkpoint${replayed}${took}`;
 }

@@ -3,7 +3,7 @@ import { open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pathToFileURL } from "node:url";
-import { CairnError, makeFolder, namesIn, systemErrorCode, systemClock, closing } from "@cairn/kv";
+import { CairnError, namesIn, systemErrorCode, systemClock, closing } from "@cairn/kv";
 import type { CheckpointStore, TaggedText } from "../../store/checkpoint-store.ts";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { LEASE_PREFIX } from "../../store/lease-record.ts";
@@ -21,6 +21,7 @@ import { isLink, listFolder, readFileStream, removeFile, writeAll } from "./fold
 import { FolderMemory } from "./folder-memory.ts";
 import {
   createTemporary,
+  makeShared,
   discard,
   fill,
   publishNew,
@@ -232,7 +233,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
 
 /** Creates a folder of the store. Rejects a link, since files would be written through it outside the store. */
 async function makeOwnFolder(path: string): Promise<void> {
-  await makeFolder(path);
+  await makeShared(path);
   if (!(await isLink(path))) return;
   throw new CairnError(
     "STORE_DENIED",

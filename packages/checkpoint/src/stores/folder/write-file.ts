@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, link, open, readdir, rename, rm } from "node:fs/promises";
+import { chmod, type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isLinkRefusal, makeFolder, syncFolder, systemErrorCode, unlessFailed } from "@cairn/kv";
 import { TEMPORARY_PREFIX } from "../../store/stored-files.ts";
@@ -14,11 +14,32 @@ export interface TemporaryFile {
 /** Creates a temporary file in `folder`, and the folder if it does not exist. */
 export async function createTemporary(folder: string): Promise<TemporaryFile> {
   const path = join(folder, TEMPORARY_PREFIX + randomBytes(8).toString("hex"));
-  const handle = await unlessFailed(open(path, "wx"), "ENOENT", undefined);
-  if (handle !== undefined) return { path, handle };
+  let handle = await unlessFailed(open(path, "wx"), "ENOENT", undefined);
+  if (handle === undefined) {
+    await makeShared(folder);
+    handle = await open(path, "wx");
+  }
+  const mode = await modeOfGroup(folder);
+  if (mode !== undefined) await handle.chmod(mode & 0o666);
+  return { path, handle };
+}
+
+/** Creates a folder of the store and its missing parents, durably. */
+export async function makeShared(folder: string): Promise<void> {
   const made = await makeFolder(folder);
-  if (made !== undefined) await syncFolder(dirname(made));
-  return { path, handle: await open(path, "wx") };
+  if (made === undefined) return;
+  const mode = await modeOfGroup(dirname(made));
+  if (mode !== undefined) for (let at = folder; at !== dirname(made); at = dirname(at)) await chmod(at, mode);
+  await syncFolder(dirname(made));
+}
+
+/**
+ * Returns the mode of a folder that its group may write. What is created in it gets the same one whatever the umask,
+ * because the nodes that share the store may run under several users.
+ */
+async function modeOfGroup(folder: string): Promise<number | undefined> {
+  const { mode } = await stat(folder);
+  return (mode & 0o020) === 0 ? undefined : mode & 0o7777;
 }
 
 /** Closes a temporary file, and removes the file if it still exists. */
