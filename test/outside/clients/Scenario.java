@@ -57,6 +57,7 @@ public class Scenario {
     TransactionsApi transactions = new TransactionsApi(node);
     PoliciesApi policies = new PoliciesApi(node);
     EventsApi events = new EventsApi(node);
+    QueuesApi queues = new QueuesApi(node);
     CheckpointsApi checkpoints = new CheckpointsApi(node);
     NodeApi itself = new NodeApi(node);
 
@@ -65,6 +66,9 @@ public class Scenario {
     same(itself.getReady().getPhase(), "ready");
     same(itself.getStatus().getFailure(), null);
     same(itself.getMetrics().contains("cairn_"), true);
+    same(itself.getCluster("PT1S").getNodes().get(0).getNode(), itself.getStatus().getNode());
+    same(itself.getLog("PT5S").getId(), itself.getStatus().getLog().getId());
+    same(itself.getActivity(1).size(), 1);
     same(((Map<?, ?>) itself.getOpenApi()).get("openapi"), "3.0.3");
 
     // Documents are written, read, compared and set, and removed, at each of the three kinds of address.
@@ -109,7 +113,7 @@ public class Scenario {
     Transaction body = transaction(list("put", "pods", "nothing", null), list("put", "pods", "b", 1.5)).id("deploy-17");
     ApiResponse<Outcome> stored = transactions.submitTransactionWithHttpInfo(body, null, null);
     same(list(stored.getStatusCode(), stored.getData().getCommitted()), list(202, null));
-    same(transactions.getTransaction(stored.getData().getTxId(), null, null, null, "PT5S").getCommitted(), true);
+    same(transactions.getTransaction(stored.getData().getTxId(), null, null, null, "PT5S", null).getCommitted(), true);
     same(nothing.run(), null);
     refused(409, "CONFLICT",
         () -> transactions.submitTransaction(transaction(list("delete", "pods", "b")).id("deploy-17"), null, null));
@@ -117,7 +121,7 @@ public class Scenario {
     same(transactions.submitTransaction(lost, true, null).getCommitted(), false);
     transactions.submitTransaction(transaction(list("evict", "pods", "nothing")), true, null);
     same(transactions.listEvictions(null, null, null, null, null, null).get(0).getName(), "nothing");
-    refused(404, "NOT_FOUND", () -> transactions.getTransaction(999_999L, null, null, null, null));
+    refused(404, "NOT_FOUND", () -> transactions.getTransaction(999_999L, null, null, null, null, null));
 
     // Batches: one transaction per line.
     List<String> lines = IntStream.range(0, 250)
@@ -148,7 +152,9 @@ public class Scenario {
         .indexes(Map.of("jobs", Set.of("state")))
         .expire(Map.of("jobs", new ExpireRule().when(Map.of("state", "done")).after(new PolicyDuration("P30D"))))
         .history(Map.of("jobs", new HistoryBound().keep(10)._for(new PolicyDuration("P7D"))))
-        .events(new EventsBound().keep(1000));
+        .events(new EventsBound().keep(1000))
+        .queues(Map.of("deliveries", new Queue().shards(2).cap(10)
+            .terminal(Map.of("state", list("done"))).lease(new PolicyDuration("PT30S"))));
     Long applied = policies.putPolicies(rules, null, null, null, "*").getTxId();
     refused(412, "CONFLICT", () -> policies.putPolicies(rules, null, null, null, "*"));
     PolicyState now = policies.getPolicies(null, null, null, null);
@@ -159,6 +165,32 @@ public class Scenario {
     for (Bucket bucket : documents.listBuckets(null, null, null, null))
       if (bucket.getName().equals("jobs"))
         same(bucket.getFields().get("state").getCounts(), Map.of("running", 1L));
+
+    // A queue, from an entry to the end of its shard.
+    NewEntry entry = new NewEntry().name("d1").document(Map.of("state", "new"));
+    ApiResponse<Enqueued> enqueued = queues.enqueueWithHttpInfo("deliveries", entry, null, null);
+    same(list(enqueued.getStatusCode(), enqueued.getData().getShard()), list(201, 0L));
+    refused(409, "CONFLICT", () -> queues.enqueue("deliveries", entry, null, null));
+    ShardClaim a = new ShardClaim().as("a");
+    ShardChanged claimed = queues.claimShard("deliveries", 0, a, null, null);
+    same(claimed.getEpoch(), claimed.getTxId());
+    refused(409, "CONFLICT", () -> queues.claimShard("deliveries", 0, new ShardClaim().as("b"), null, null));
+    ShardHold hold = new ShardHold().epoch(claimed.getEpoch()).as("a");
+    same(queues.renewShard("deliveries", 0, hold, null, null).getEpoch(), claimed.getEpoch());
+    same(queues.listOpenEntries("deliveries", 0, null, null, null, null, null, null).get(0).getDocument(), entry.getDocument());
+    QueueEntry stands = queues.getEntry("deliveries", "d1", null, null, null, null);
+    same(list(stands.getShard(), stands.getOpen(), stands.getMoved()), list(0L, true, null));
+    refused(404, "NOT_FOUND", () -> queues.getEntry("deliveries", "d2", null, null, null, null));
+    same(queues.getQueue("deliveries", null, null, null, null).getShards().get(0).getHolder().getAs(), "a");
+    same(queues.listQueues(null, null, null, null).get(0).getName(), "deliveries");
+    refused(404, "NOT_FOUND", () -> queues.getQueue("pods", null, null, null, null));
+    queues.releaseShard("deliveries", 0, hold, null, null);
+    refused(409, "CONFLICT", () -> queues.renewShard("deliveries", 0, hold, null, null));
+    ShardHold drain = new ShardHold().epoch(queues.drainShard("deliveries", 0, a, null, null).getEpoch()).as("a");
+    refused(409, "CONFLICT", () -> queues.retireShard("deliveries", 0, drain, null, null));
+    Transaction finish = transaction(list("put", "deliveries", "0/d1", Map.of("state", "done"), drain));
+    same(transactions.submitTransaction(finish, true, null).getCommitted(), true);
+    same(queues.retireShardWithHttpInfo("deliveries", 0, drain, null, null).getStatusCode(), 200);
 
     // Events.
     EventRecord event = new EventRecord()._object("pod/web-0").reason("Scheduled");
@@ -171,13 +203,14 @@ public class Scenario {
     same(events.listEvents(null, null, null, null, null, null, null, listed.get(0).getId()).get(0).getId(), first.getId());
 
     // A watch is endless, so its stream is read line by line.
-    Call<okhttp3.Call> watch = () -> documents.watchCall("pods", null, Long.parseLong(before) - 1, null, null, null, null);
+    Call<okhttp3.Call> watch = () -> documents.watchCall("pods", null, Long.parseLong(before) - 1, null, null, null, null, null);
     try (okhttp3.Response stream = watch.run().execute()) {
       BufferedReader reader = new BufferedReader(new InputStreamReader(stream.body().byteStream()));
       while (!reader.readLine().contains("\"cpu\"")) continue;
     }
+    same(documents.createTicketWithHttpInfo().getStatusCode(), 201);
     OffsetDateTime long_ago = OffsetDateTime.parse("1999-01-01T00:00:00Z");
-    refused(410, "WATCH_COMPACTED", () -> documents.watch(null, null, 2L, long_ago, null, null));
+    refused(410, "WATCH_COMPACTED", () -> documents.watch(null, null, 2L, long_ago, null, null, null));
 
     // Checkpoints.
     ApiResponse<SavedCheckpoint> begun = checkpoints.saveCheckpointWithHttpInfo(null);

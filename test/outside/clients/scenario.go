@@ -65,7 +65,8 @@ func main() {
 	configuration.Servers = cairn.ServerConfigurations{{URL: os.Args[1]}}
 	client := cairn.NewAPIClient(configuration)
 	documents, transactions := client.DocumentsAPI, client.TransactionsAPI
-	policies, checkpoints, itself := client.PoliciesAPI, client.CheckpointsAPI, client.NodeAPI
+	policies, queues := client.PoliciesAPI, client.QueuesAPI
+	checkpoints, itself := client.CheckpointsAPI, client.NodeAPI
 
 	// The node.
 	same("live", of(itself.GetLive(ctx).Execute()).Live, true)
@@ -73,6 +74,9 @@ func main() {
 	status := of(itself.GetStatus(ctx).Execute())
 	same("status", []any{status.Phase, status.GetFailure().Code, status.Progress.Get() == nil}, []any{"ready", "", true})
 	same("metrics", strings.Contains(of(itself.GetMetrics(ctx).Execute()), "cairn_"), true)
+	same("cluster", of(itself.GetCluster(ctx).Timeout("PT1S").Execute()).Nodes[0].Node, status.Node)
+	same("log", of(itself.GetLog(ctx).Timeout("PT5S").Execute()).GetId(), status.Log.GetId())
+	same("activity", len(of(itself.GetActivity(ctx).Limit(1).Execute())), 1)
 	same("openapi", of(itself.GetOpenApi(ctx).Execute())["openapi"], "3.0.3")
 
 	// Documents are written, read, compared and set, and removed, at each of the three kinds of address.
@@ -167,6 +171,9 @@ func main() {
 	rules.SetIndexes(map[string][]string{"jobs": {"state"}})
 	rules.SetExpire(map[string]cairn.ExpireRule{"jobs": {When: done, After: after}})
 	rules.SetHistory(map[string]cairn.HistoryBound{"jobs": {Keep: &keep, For: &cairn.PolicyDuration{Float64: &week}}})
+	lease := "PT30S"
+	terminal := map[string]any{"state": []any{"done"}}
+	rules.SetQueues(map[string]cairn.Queue{"deliveries": *cairn.NewQueue(2, 10, terminal, cairn.PolicyDuration{String: &lease})})
 	applied := of(policies.PutPolicies(ctx).Policies(*rules).IfNoneMatch("*").Execute())
 	refused[*cairn.Submitted](412, "CONFLICT")(policies.PutPolicies(ctx).Policies(*rules).IfNoneMatch("*").Execute())
 	now := of(policies.GetPolicies(ctx).Execute())
@@ -180,6 +187,36 @@ func main() {
 		}
 	}
 
+	// A queue, from an entry to the end of its shard.
+	entry := *cairn.NewNewEntry(map[string]any{"state": "new"})
+	entry.SetName("d1")
+	enqueued := ofStatus[*cairn.Enqueued](201)(queues.Enqueue(ctx, "deliveries").NewEntry(entry).Execute())
+	same("shard", enqueued.GetShard(), int64(0))
+	refused[*cairn.Enqueued](409, "CONFLICT")(queues.Enqueue(ctx, "deliveries").NewEntry(entry).Execute())
+	a, b := *cairn.NewShardClaim("a"), *cairn.NewShardClaim("b")
+	claimed := of(queues.ClaimShard(ctx, "deliveries", 0).ShardClaim(a).Execute())
+	same("epoch", claimed.GetEpoch(), claimed.TxId)
+	refused[*cairn.ShardChanged](409, "CONFLICT")(queues.ClaimShard(ctx, "deliveries", 0).ShardClaim(b).Execute())
+	hold := *cairn.NewShardHold(claimed.GetEpoch())
+	hold.SetAs("a")
+	same("renewed", of(queues.RenewShard(ctx, "deliveries", 0).ShardHold(hold).Execute()).GetEpoch(), hold.Epoch)
+	open := of(queues.ListOpenEntries(ctx, "deliveries", 0).Execute())
+	same("open", []any{len(open), open[0].Document}, []any{1, map[string]any{"state": "new"}})
+	stands := of(queues.GetEntry(ctx, "deliveries").Name("d1").Execute())
+	same("entry", []any{stands.Shard, stands.Open, stands.CreatedTx}, []any{int64(0), true, enqueued.TxId})
+	refused[*cairn.QueueEntry](404, "NOT_FOUND")(queues.GetEntry(ctx, "deliveries").Name("d2").Execute())
+	held := of(queues.GetQueue(ctx, "deliveries").Execute()).Shards[0]
+	same("holder", held.Holder.Get().As, "a")
+	same("queues", of(queues.ListQueues(ctx).Execute())[0].Name, "deliveries")
+	refused[*cairn.QueueStatus](404, "NOT_FOUND")(queues.GetQueue(ctx, "pods").Execute())
+	of(queues.ReleaseShard(ctx, "deliveries", 0).ShardHold(hold).Execute())
+	refused[*cairn.ShardChanged](409, "CONFLICT")(queues.RenewShard(ctx, "deliveries", 0).ShardHold(hold).Execute())
+	hold.Epoch = of(queues.DrainShard(ctx, "deliveries", 0).ShardClaim(a).Execute()).GetEpoch()
+	refused[*cairn.ShardChanged](409, "CONFLICT")(queues.RetireShard(ctx, "deliveries", 0).ShardHold(hold).Execute())
+	finish := *cairn.NewTransaction([][]any{{"put", "deliveries", "0/d1", done, hold}})
+	same("finished", of(transactions.SubmitTransaction(ctx).Transaction(finish).Await(true).Execute()).GetCommitted(), true)
+	ofStatus[*cairn.ShardChanged](200)(queues.RetireShard(ctx, "deliveries", 0).ShardHold(hold).Execute())
+
 	// Events.
 	event := *cairn.NewEventRecord("pod/web-0", "Scheduled")
 	first := ofStatus[*cairn.EventWritten](201)(client.EventsAPI.RecordEvent(ctx).EventRecord(event).Execute())
@@ -190,6 +227,8 @@ func main() {
 	same("older", of(client.EventsAPI.ListEvents(ctx).Before(listed[0].Id).Execute())[0].Id, first.GetId())
 
 	// A watch is endless, and this client returns only complete responses, so the stream is read without it.
+	ticket := ofStatus[*cairn.Ticket](201)(documents.CreateTicket(ctx).Execute())
+	same("ticket", ticket.ExpiresAt.Before(time.Now().Add(time.Hour)), true)
 	refused[string](410, "WATCH_COMPACTED")(documents.Watch(ctx).From(2).FromTime(time.Unix(0, 0)).Execute())
 	stream, err := http.Get(os.Args[1] + "/api/v1/watch?bucket=pods&from=" + fmt.Sprint(written.TxId-1))
 	if err != nil {

@@ -11,6 +11,7 @@ documents = cairn.DocumentsApi(node)
 transactions = cairn.TransactionsApi(node)
 events = cairn.EventsApi(node)
 policies = cairn.PoliciesApi(node)
+queues = cairn.QueuesApi(node)
 checkpoints = cairn.CheckpointsApi(node)
 itself = cairn.NodeApi(node)
 
@@ -37,6 +38,9 @@ same(itself.get_ready().phase, "ready")
 status = itself.get_status()
 same((status.phase, status.failure, status.progress, status.stalled), ("ready", None, None, None))
 assert "cairn_" in itself.get_metrics()
+same([one.node for one in itself.get_cluster(timeout="PT1S").nodes], [status.node])
+same(itself.get_log(timeout="PT5S").id, status.log.id)
+same(len(itself.get_activity(limit=1)), 1)
 same(itself.get_open_api()["openapi"], "3.0.3")
 
 # Documents are written, read, compared and set, and removed, at each of the three kinds of address.
@@ -111,6 +115,11 @@ rules = cairn.Policies(
     expire={"jobs": cairn.ExpireRule(when={"state": "done"}, after=cairn.PolicyDuration("P30D"))},
     history={"jobs": cairn.HistoryBound(keep=10, var_for=cairn.PolicyDuration(604_800_000))},
     events=cairn.EventsBound(keep=1000),
+    queues={
+        "deliveries": cairn.Queue(
+            shards=2, cap=10, terminal={"state": ["done"]}, lease=cairn.PolicyDuration("PT30S")
+        )
+    },
 )
 applied = policies.put_policies_with_http_info(rules, if_none_match="*")
 refused(412, "CONFLICT", lambda: policies.put_policies(rules, if_none_match="*"))
@@ -121,6 +130,32 @@ documents.put_default_document("jobs", "j1", {"state": "running"})
 same([one.name for one in documents.list_documents("jobs", where=["state:running"])], ["j1"])
 buckets = {bucket.name: bucket for bucket in documents.list_buckets()}
 same((buckets["many"].documents, buckets["jobs"].fields["state"].counts), (250, {"running": 1}))
+
+# A queue, from an entry to the end of its shard.
+entry = cairn.NewEntry(name="d1", document={"state": "new"})
+enqueued = queues.enqueue_with_http_info("deliveries", entry)
+same((enqueued.status_code, enqueued.data.shard), (201, 0))
+refused(409, "CONFLICT", lambda: queues.enqueue("deliveries", entry))
+claimed = queues.claim_shard("deliveries", 0, cairn.ShardClaim(var_as="a"))
+same(claimed.epoch, claimed.tx_id)
+refused(409, "CONFLICT", lambda: queues.claim_shard("deliveries", 0, cairn.ShardClaim(var_as="b")))
+hold = cairn.ShardHold(epoch=claimed.epoch, var_as="a")
+same(queues.renew_shard("deliveries", 0, hold).epoch, claimed.epoch)
+same([one.document for one in queues.list_open_entries("deliveries", 0)], [{"state": "new"}])
+found = queues.get_entry("deliveries", "d1")
+same((found.shard, found.open, found.moved, found.created_tx), (0, True, None, enqueued.data.tx_id))
+refused(404, "NOT_FOUND", lambda: queues.get_entry("deliveries", "d2"))
+same(queues.get_queue("deliveries").shards[0].holder.var_as, "a")
+same([(one.name, one.open, one.spare) for one in queues.list_queues()], [("deliveries", 1, 1)])
+refused(404, "NOT_FOUND", lambda: queues.get_queue("pods"))
+queues.release_shard("deliveries", 0, hold)
+refused(409, "CONFLICT", lambda: queues.renew_shard("deliveries", 0, hold))
+drained = queues.drain_shard("deliveries", 0, cairn.ShardClaim(var_as="a"))
+hold = cairn.ShardHold(epoch=drained.epoch, var_as="a")
+refused(409, "CONFLICT", lambda: queues.retire_shard("deliveries", 0, hold))
+finish = ["put", "deliveries", "0/d1", {"state": "done"}, hold.to_dict()]
+same(transactions.submit_transaction(cairn.Transaction(ops=[finish]), var_await=True).committed, True)
+same(queues.retire_shard_with_http_info("deliveries", 0, hold).status_code, 200)
 
 # Events.
 event = cairn.EventRecord(object="pod/web-0", reason="Scheduled", message="to n1")
@@ -138,6 +173,8 @@ line = b""
 while b"data:" not in line or b'"cpu"' not in line:
     line = stream.readline()
 stream.close()
+ticket = documents.create_ticket_with_http_info()
+same((ticket.status_code, type(ticket.data.expires_at)), (201, datetime))
 refused(410, "WATCH_COMPACTED", lambda: documents.watch(var_from=2, from_time=datetime(1999, 1, 1)))
 
 # Checkpoints.
