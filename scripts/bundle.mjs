@@ -25,9 +25,13 @@ async function entriesOf(name) {
 /**
  * Libraries that are part of a package instead of its dependencies, with the names that are used. A dependency of
  * pino-pretty asks for a newer Node than Cairn does, but only for its command; of tar and its five dependencies, only the
- * codec of headers is used.
+ * codec of headers is used; of prom-client, nothing that needs its dependencies, which take 3 MB.
  */
-const INLINED = { cli: { "pino-pretty": ["PinoPretty"] }, checkpoint: { "tar/header": ["Header"] } };
+const INLINED = {
+  checkpoint: { "tar/header": ["Header"] },
+  cli: { "pino-pretty": ["PinoPretty"] },
+  http: { "prom-client": ["collectDefaultMetrics", "Counter", "Gauge", "Histogram", "Registry"] },
+};
 const LICENSES = "licenses.txt";
 
 /** Libraries are in the same folder as the modules that import them. */

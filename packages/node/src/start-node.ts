@@ -3,17 +3,12 @@ import { type CairnNode, type NodeEventListener, runEngine, type System } from "
 import { createSystem, tellOlderData, readConfig, requireConfig } from "@cairn/config";
 import { prometheusMetrics, startHttpServer } from "@cairn/http";
 
-const PARTS: Parameters<typeof runEngine>[1] = {
-  serve: startHttpServer,
-  measure: (system, onError) => prometheusMetrics(system, onError),
-};
-
 /** Starts the node that a system describes. Throws the errors of {@link runEngine}. */
 export async function runNode(
   system: System,
   options: Parameters<typeof runEngine>[2] = {},
 ): Promise<CairnNode> {
-  return await runEngine(system, PARTS, options);
+  return await runEngine(system, { serve: startHttpServer, measure: prometheusMetrics }, options);
 }
 
 export interface StartNodeOptions {
