@@ -4,37 +4,25 @@
 // requires a clean tree at the tag of the version. With --changelog, it only joins the changes in changelog/unreleased
 // into CHANGELOG.md, which precedes that tag.
 import { execFile, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { minVersion } from "semver";
 import { fragmentProblem, joinFragments, readFragments } from "./changelog.mjs";
+import {
+  installOfFiles,
+  MANAGERS,
+  projectOfRegistry,
+  readPackages,
+  serveRegistry,
+} from "./packed-packages.mjs";
 import { PACKAGES } from "./published-packages.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const FOLDER = join(ROOT, "dist", "release");
 const CHANGELOG = join(ROOT, "CHANGELOG.md");
-
-/**
- * How each package manager adds packages, and runs a command that they install. All three refuse a package that asks
- * for another Node.
- */
-const MANAGERS = {
-  npm: { add: ["npm", "install", "--engine-strict"], exec: ["npx", "--no-install"] },
-  pnpm: {
-    add: ["npx", "-y", "pnpm@12", "add", "--config.engine-strict=true", "--allow-build=classic-level"],
-    exec: ["npx", "-y", "pnpm@12", "exec"],
-  },
-  yarn: {
-    add: ["npx", "-y", "yarn@1", "add", "--non-interactive"],
-    exec: ["npx", "-y", "yarn@1", "--silent", "run"],
-  },
-};
 
 const read = (path) => JSON.parse(readFileSync(join(ROOT, path), "utf8"));
 
@@ -94,34 +82,6 @@ async function checkTree(version) {
   if (!tags.includes(`v${version}`)) refuse(`The current commit does not have the tag v${version}.`);
 }
 
-/** Serves the tarballs as a registry does, so that the packages find one another as they will once published. */
-async function serveTarballs(tarballs, manifests) {
-  const server = createServer((request, response) => {
-    const name = decodeURIComponent(request.url).replace(/^\/(?:@cairn\/)?/, "");
-    const tarball = tarballs.get(name.replace(/\.tgz$/, ""));
-    if (tarball === undefined) return response.writeHead(404).end();
-    if (name.endsWith(".tgz")) return response.end(tarball);
-    const manifest = manifests.get(name);
-    const dist = {
-      tarball: `http://${request.headers.host}/${name}.tgz`,
-      shasum: createHash("sha1").update(tarball).digest("hex"),
-      integrity: `sha512-${createHash("sha512").update(tarball).digest("base64")}`,
-    };
-    response.setHeader("content-type", "application/json");
-    return response.end(
-      JSON.stringify({
-        name: manifest.name,
-        "dist-tags": { latest: manifest.version },
-        versions: { [manifest.version]: { ...manifest, dist } },
-        time: { [manifest.version]: "2020-01-01T00:00:00.000Z" },
-      }),
-    );
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return server;
-}
-
 /** Returns an environment whose Node is the oldest on which the packages run. It comes as an npm package. */
 function oldestNode() {
   const version = String(minVersion(read("package.json").engines.node));
@@ -141,16 +101,27 @@ function oldestNode() {
   return { ...process.env, PATH: `${bin}${delimiter}${process.env.PATH ?? ""}` };
 }
 
-/** Installs the packages into an empty folder, imports each entry point, and runs the command. */
-async function checkInstall(manager, registry, manifests, env) {
-  const { add, exec } = MANAGERS[manager];
+/** Calls `use` with the options of commands in a new folder that contains `files`, and how the manager runs there. */
+async function inProject(manager, files, env, use) {
+  const { program } = MANAGERS[manager];
   const cwd = mkdtempSync(join(tmpdir(), `cairn-${manager}-`));
   try {
-    writeFileSync(join(cwd, "package.json"), '{"name": "empty", "private": true, "type": "module"}');
-    writeFileSync(join(cwd, ".npmrc"), `@cairn:registry=${registry}\n`);
-    const names = [...manifests.values()].map(({ name }) => name);
-    await output([...add, ...names], { cwd, env });
-    const entries = [...manifests.values()].flatMap(({ name, exports = {} }) =>
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(cwd, name), text);
+    const options = { cwd, env };
+    // The shell expands the names of files.
+    await use(options, async (args) => await output(["sh", "-c", [...program, ...args].join(" ")], options));
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
+}
+
+/** Installs the packages into an empty folder, imports each entry point, and runs the command. */
+async function checkInstall(manager, registry, packages, env) {
+  const { add, exec } = MANAGERS[manager];
+  await inProject(manager, projectOfRegistry(registry.url), env, async (options, manage) => {
+    const manifests = Array.from(packages.values(), ({ manifest }) => manifest);
+    await manage([...add, ...packages.keys()]);
+    const entries = manifests.flatMap(({ name, exports = {} }) =>
       Object.keys(exports)
         .filter((path) => path !== "./package.json")
         .map((path) => name + path.slice(1)),
@@ -158,57 +129,41 @@ async function checkInstall(manager, registry, manifests, env) {
     const [suites, others] = [true, false].map((isSuite) =>
       entries.filter((entry) => entry.endsWith("/testing") === isSuite),
     );
-    await importEach(others, { cwd, env });
+    await importEach(others, options);
     // The suites also need the optional peer dependencies. Their newest versions may ask for a newer Node.
     const peers = new Set(
-      [...manifests.values()]
+      manifests
         .flatMap(({ peerDependencies = {} }) => Object.keys(peerDependencies))
         .filter((name) => !name.startsWith("@cairn/")),
     );
     const { devDependencies } = read("package.json");
-    await output([...add, ...[...peers].map((name) => `${name}@${devDependencies[name]}`)], { cwd, env });
-    await importEach(suites, { cwd, env });
-    const version = await output([...exec, "cairn", "version"], { cwd, env });
-    if (version !== manifests.get("node").version) throw new Error(`cairn version printed ${version}`);
-    console.log(`${manager}: ${entries.length} entry points, cairn ${version}`);
-  } finally {
-    rmSync(cwd, { recursive: true, force: true });
-  }
+    await manage([...add, ...Array.from(peers, (name) => `'${name}@${devDependencies[name]}'`)]);
+    await importEach(suites, options);
+    const printed = await manage([...exec, "cairn", "version"]);
+    if (printed !== version) throw new Error(`cairn version printed ${printed}`);
+    console.log(`${manager}: ${entries.length} entry points, cairn ${printed}`);
+  });
 }
 
-/**
- * Returns what a project contains to install the files of dist/release. npm needs nothing if it is given all of them, but
- * pnpm and yarn look for the dependencies of a file in the registry.
- */
-function projectOf(manager, files) {
-  const project = { name: "empty", private: true, type: "module" };
-  const places = Object.fromEntries([...files].map(([name, file]) => [name, `file:${file}`]));
-  const lines = Object.entries(places).map(
-    (entry) => `  ${entry.map((word) => JSON.stringify(word)).join(": ")}\n`,
-  );
-  return {
-    "package.json": JSON.stringify(
-      manager === "yarn" ? { ...project, resolutions: places } : project,
-      null,
-      2,
-    ),
-    ...(manager === "pnpm" && { "pnpm-workspace.yaml": `overrides:\n${lines.join("")}` }),
-  };
+/** Installs the files of dist/release into an empty folder, as is then printed, and starts the command. */
+async function checkFiles(manager, { needs, args }, env) {
+  const files = { "package.json": '{"private": true}', ...needs };
+  await inProject(manager, files, env, async (options, manage) => {
+    await manage(args);
+    await importEach(["@cairn/node"], options);
+    console.log(
+      `${manager}: cairn ${await manage([...MANAGERS[manager].exec, "cairn", "version"])} from files`,
+    );
+  });
 }
 
-/** Installs the files of dist/release into an empty folder without a registry that has them, and starts the command. */
-async function checkFiles(manager, files, env) {
-  const { add, exec } = MANAGERS[manager];
-  const cwd = mkdtempSync(join(tmpdir(), `cairn-${manager}-`));
-  try {
-    for (const [name, text] of Object.entries(projectOf(manager, files)))
-      writeFileSync(join(cwd, name), text);
-    await output([...add, ...files.values()], { cwd, env });
-    await importEach(["@cairn/node", "@cairn/log-nats", "@cairn/checkpoint-s3"], { cwd, env });
-    const version = await output([...exec, "cairn", "version"], { cwd, env });
-    console.log(`${manager}: cairn ${version} from files`);
-  } finally {
-    rmSync(cwd, { recursive: true, force: true });
+/** Prints how each manager installs the files. */
+function printInstalls(installs) {
+  for (const [manager, { needs, args }] of installs) {
+    const [[file, text]] = [...Object.entries(needs), []];
+    const first = file === undefined ? "" : `, once ${file} contains what follows`;
+    console.log(`\nWith ${manager}${first}: ${[manager, ...args].join(" ")}`);
+    if (text !== undefined) console.log(text.trimEnd());
   }
 }
 
@@ -232,39 +187,23 @@ if (!dryRun) await checkTree(version);
 rmSync(FOLDER, { recursive: true, force: true });
 run(process.execPath, ["scripts/check-packages.mjs", FOLDER]);
 const env = oldestNode();
-const tarballs = new Map(
-  PACKAGES.map((name) => [name, readFileSync(join(FOLDER, `cairn-${name}-${version}.tgz`))]),
-);
-const manifests = new Map(
-  await Promise.all(
-    PACKAGES.map(async (name) => {
-      const tar = ["tar", "-xzOf", join(FOLDER, `cairn-${name}-${version}.tgz`), "package/package.json"];
-      return [name, JSON.parse(await output(tar, { cwd: ROOT }))];
-    }),
-  ),
-);
-const files = new Map(
-  [...manifests].map(([name, manifest]) => [manifest.name, join(FOLDER, `cairn-${name}-${version}.tgz`)]),
-);
-const server = await serveTarballs(tarballs, manifests);
+const packages = readPackages(FOLDER);
+const installs = Object.keys(MANAGERS).map((manager) => [
+  manager,
+  installOfFiles(manager, FOLDER, packages, ["@cairn/cli", "@cairn/node"]),
+]);
+const registry = await serveRegistry(packages);
 try {
-  const registry = `http://127.0.0.1:${server.address().port}/`;
-  for (const manager of Object.keys(MANAGERS)) {
-    await checkInstall(manager, registry, manifests, env);
-    await checkFiles(manager, files, env);
+  for (const [manager, install] of installs) {
+    await checkInstall(manager, registry, packages, env);
+    await checkFiles(manager, install, env);
   }
 } finally {
-  server.close();
-  server.closeAllConnections();
+  registry.close();
 }
 if (dryRun) {
   console.log(`${version} can be released: ${readdirSync(FOLDER).length} packages in dist/release`);
-  console.log(`
-npm installs these files if it is given all of them: npm install ${join(FOLDER, "*.tgz")}
-With pnpm, add this to pnpm-workspace.yaml, and then the packages by their names: pnpm add @cairn/node
-${projectOf("pnpm", files)["pnpm-workspace.yaml"]}
-With yarn, add the resolutions to package.json, and then the packages by their files: yarn add ${files.get("@cairn/node")}
-${projectOf("yarn", files)["package.json"]}`);
+  printInstalls(installs);
 } else {
   // A tag that no branch contains yet is also published.
   for (const name of PACKAGES)
