@@ -1,12 +1,14 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { testS3 } from "@cairn/localstack";
+import { startNatsServer } from "@cairn/log-nats/testing";
 import { rolldown } from "rolldown";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const run = promisify(execFile);
@@ -45,6 +47,23 @@ await node.close();
 console.log(bytes >= 30_000_000, page.headers.get("content-type"));
 `;
 
+/** Prints the hint of a refusal, or the address of the checkpoint that a ready node saved. */
+const REFUSED = `
+import { readFile } from "node:fs/promises";
+import { startNode } from "@cairn/node";
+try {
+  const node = await startNode(JSON.parse(await readFile("config.json", "utf8")));
+  await node.ready;
+  await node.await((await node.submit({ ops: [["put", "jobs", "default/42", 1]] })).txId);
+  await node.checkpoint().done;
+  const { checkpoints } = await node.status();
+  await node.close();
+  console.log(JSON.stringify({ saved: checkpoints.store.location }));
+} catch ({ code, hint, message }) {
+  console.log(JSON.stringify({ code, hint, message }));
+}
+`;
+
 const TYPED = `
 import { startNode, type CairnNode, type StartNodeOptions, type TxLog } from "@cairn/node";
 import { CairnClient, type ClientDocument } from "@cairn/client";
@@ -52,6 +71,7 @@ import { checkpointStoreSuite, type CheckpointStoreSuite } from "@cairn/checkpoi
 import { filesystemStore, type CheckpointStore, type Manifest } from "@cairn/checkpoint";
 import { levelProvider, type KvProvider, type KvStore } from "@cairn/kv";
 import { describeTxLog, type TxLogHarness } from "@cairn/engine/testing";
+import { prometheusMetrics } from "@cairn/http";
 import { kvStoreSuite, type KvStoreSuiteOptions } from "@cairn/kv/testing";
 export const node: Promise<CairnNode> = startNode({});
 export const provider: KvProvider = levelProvider();
@@ -60,6 +80,7 @@ export const document: Promise<ClientDocument<{ cpu: number }> | undefined> =
 export const opened: Promise<KvStore> = provider.open("./index");
 export const store: CheckpointStore = filesystemStore({ path: "./store" });
 export const txIdOf = (manifest: Manifest): number => manifest.txId;
+export const measure: object = prometheusMetrics;
 export const nameOf = (log: TxLog, options: StartNodeOptions): string => log.name + String(options.cwd);
 export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: CheckpointStoreSuite): void {
   kvStoreSuite("mine", kv);
@@ -72,6 +93,22 @@ export function suites(harness: TxLogHarness, kv: KvStoreSuiteOptions, stores: C
 const PACKAGING = { tags: "rest/packaging" };
 
 const INSTALL = "npm install --ignore-scripts ./tarballs/*.tgz";
+
+interface Registry {
+  readonly url: string;
+  close(): void;
+}
+
+const { MANAGERS, projectOfRegistry, readPackages, serveRegistry } = (await import(
+  new URL("../scripts/packed-packages.mjs", import.meta.url).href
+)) as {
+  MANAGERS: Readonly<
+    Record<string, { readonly program: readonly string[]; readonly add: readonly string[] }>
+  >;
+  projectOfRegistry: (url: string) => Readonly<Record<string, string>>;
+  readPackages: (folder: string) => ReadonlyMap<string, unknown>;
+  serveRegistry: (packages: ReadonlyMap<string, unknown>) => Promise<Registry>;
+};
 
 let folder = "";
 let installWarnings: readonly string[] = [];
@@ -207,4 +244,93 @@ describe("the packages, when installed from their tarballs into an empty folder"
     // The compiler reports the deliberate mistake, which shows that it has the types, and nothing else.
     expect(stdout.match(/^.*error TS\d+/gm)).toEqual([expect.stringMatching(/^wrong\.ts.*TS2322$/)]);
   });
+});
+
+describe("@cairn/node, when a package manager installs it from a registry", () => {
+  let registry: Registry;
+  let project = "";
+
+  beforeEach(async () => {
+    registry = await serveRegistry(readPackages(place("tarballs")));
+    project = await mkdtemp(path.join(tmpdir(), "cairn-project-"));
+    for (const [name, text] of Object.entries(projectOfRegistry(registry.url)))
+      await writeFile(path.join(project, name), text);
+  });
+  afterEach(async () => {
+    registry.close();
+    await rm(project, { recursive: true, force: true });
+  });
+
+  /** Runs a command of a package manager in the project. */
+  async function manage(manager: string, args: readonly string[]): Promise<void> {
+    const [command = "", ...before] = MANAGERS[manager]?.program ?? [];
+    await run(command, [...before, ...args], { cwd: project });
+  }
+
+  it("brings at most 45 packages of others, and takes at most 40 MB in all", PACKAGING, async () => {
+    await manage("npm", ["install", "@cairn/node"]);
+    const modules = path.join(project, "node_modules");
+    const lock = JSON.parse(await readFile(path.join(modules, ".package-lock.json"), "utf8")) as {
+      packages: Record<string, unknown>;
+    };
+    const others = Object.keys(lock.packages).filter((name) => !name.startsWith("node_modules/@cairn/"));
+    expect(others.length).toBeLessThanOrEqual(45);
+    const entries = await readdir(modules, { recursive: true, withFileTypes: true });
+    const sizes = entries.map(async (entry) => {
+      const { size } = await lstat(path.join(entry.parentPath, entry.name));
+      // A file takes whole blocks of the disk.
+      return entry.isFile() ? Math.ceil(size / 4_096) * 4_096 : 0;
+    });
+    const bytes = (await Promise.all(sizes)).reduce((total, size) => total + size, 0);
+    expect(bytes).toBeLessThanOrEqual(40_000_000);
+  });
+
+  it.each(Object.entries(MANAGERS))(
+    "refuses NATS and S3 with the commands of %s that install them, after which it is ready",
+    { tags: ["nats", "rest/packaging"] },
+    async (manager, { add }) => {
+      await manage(manager, [...add, "@cairn/node"]);
+      await writeFile(path.join(project, "program.js"), REFUSED);
+      const nats = await startNatsServer();
+      const s3 = await testS3();
+      try {
+        const store = { "cairn/module": "cairn.s3/->checkpoint-store", bucket: s3.bucket, prefix: manager };
+        const config = {
+          "cairn/node": { id: manager, dir: "./state" },
+          "cairn/http-server": null,
+          "cairn/tx-log": { "cairn/module": "cairn.nats/->tx-log", servers: [nats.url] },
+          "cairn/index-store": { "kv-store": { checkpointer: { "approx-frequency": "PT6H", store } } },
+        };
+        await writeFile(path.join(project, "config.json"), JSON.stringify(config));
+        const env = {
+          ...process.env,
+          // Package managers set it for the programs that they start, such as that of the tests.
+          NODE_PATH: "",
+          AWS_ENDPOINT_URL: s3.endpoint,
+          AWS_REGION: s3.region,
+          AWS_ACCESS_KEY_ID: s3.credentials.accessKeyId,
+          AWS_SECRET_ACCESS_KEY: s3.credentials.secretAccessKey,
+        };
+        const start = async (): Promise<object> => {
+          const { stdout } = await run(process.execPath, ["program.js"], { cwd: project, env });
+          return JSON.parse(stdout) as object;
+        };
+        for (const name of ["@cairn/log-nats", "@cairn/checkpoint-s3"]) {
+          const refusal = (await start()) as { code: string; hint: string };
+          expect(refusal).toMatchObject({ code: "CONFIG_INVALID" });
+          // npm install NAME@VERSION (or pnpm add, or yarn add)
+          const [, words = "", added = "", others = ""] =
+            /: (npm install) (\S+) \(or (.*)\)\.$/.exec(refusal.hint) ?? [];
+          const verbs = [words, ...others.split(", or ")];
+          const [, verb = ""] = verbs.map((one) => one.split(" ")).find(([one]) => one === manager) ?? [];
+          expect(added).toMatch(new RegExp(`^${name}@\\d`));
+          await manage(manager, [verb, added]);
+        }
+        expect(await start()).toEqual({ saved: `s3://${s3.bucket}/${manager}` });
+      } finally {
+        await s3.close();
+        await nats.close();
+      }
+    },
+  );
 });
