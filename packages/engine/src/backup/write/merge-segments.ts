@@ -15,7 +15,10 @@ import {
 
 /** A segment with this share of the target size or count is not merged again: a message is rewritten only so often. */
 const WHOLE_PART = 0.5;
-/** Smaller segments are merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has few. */
+/**
+ * Smaller segments are merged as soon as there are {@link TINY_COUNT} of them, so that even a quiet log has few; as many
+ * at once, so that a failed request does not undo the work on a long backlog.
+ */
 const TINY_BYTES = 64 * 1024;
 const TINY_COUNT = 64;
 /** The maximum number of concurrent removals. An upload to S3 has as many concurrent requests. */
@@ -93,7 +96,7 @@ export function planMerge(
     }
     if (isWhole(segment) || isExcluded(segment)) continue;
     const messages = segment.last - (run[0]?.first ?? segment.first) + 1;
-    if (bytes + sizeOf(segment) > SEGMENT_BYTES || messages > SEGMENT_MESSAGES) return run;
+    if (bytes + sizeOf(segment) > SEGMENT_BYTES || messages > SEGMENT_MESSAGES) return tinyRun(run) ?? run;
     run.push(segment);
     bytes += sizeOf(segment);
   }
@@ -186,14 +189,12 @@ function sizeOf({ bytes, plainBytes = bytes }: SegmentFile): number {
   return plainBytes;
 }
 
-/** Returns the first sequence of at least {@link TINY_COUNT} tiny segments within a run; undefined if there is none. */
+/** Returns the first {@link TINY_COUNT} tiny segments in sequence within a run; undefined if there are none. */
 function tinyRun(run: readonly SegmentFile[]): readonly SegmentFile[] | undefined {
   let from = 0;
-  for (let at = 0; at <= run.length; at += 1) {
-    const segment = run[at];
-    if (segment !== undefined && sizeOf(segment) < TINY_BYTES) continue;
-    if (at - from >= TINY_COUNT) return run.slice(from, at);
-    from = at + 1;
+  for (const [at, segment] of run.entries()) {
+    if (sizeOf(segment) >= TINY_BYTES) from = at + 1;
+    else if (at + 1 - from === TINY_COUNT) return run.slice(from, at + 1);
   }
   return undefined;
 }

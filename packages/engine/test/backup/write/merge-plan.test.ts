@@ -134,6 +134,11 @@ describe("merges and removals", () => {
     );
   });
 
+  it.each([200, 10_000])("take 64 tiny segments at once, however long the backlog is: %i", (count) => {
+    const backlog = Array.from({ length: count }, (_, n) => segment(n + 1, n + 1, 2048));
+    expect(planMerge(backlog)).toEqual(backlog.slice(0, 64));
+  });
+
   it("remove one of two segments that differ only in their compression, the same one at every node", () => {
     const [plain, gzip] = [
       segment(1, 5, 10),
