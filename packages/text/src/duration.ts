@@ -1,5 +1,4 @@
 import { isoDuration } from "@cairn/client/protocol";
-import type { Duration } from "luxon";
 
 /** A number of milliseconds, or the reason why a value is not a duration. */
 export type DurationResult = { readonly ms: number } | { readonly fault: string; readonly hint?: string };
@@ -45,11 +44,15 @@ export function parseDuration(text: string, options: { readonly bare?: boolean }
   return wholeMilliseconds(ms, JSON.stringify(text));
 }
 
-/** A Duration of any copy of luxon. */
-type AnyDuration = Pick<
-  Duration,
-  "isValid" | "invalidExplanation" | "years" | "quarters" | "months" | "toMillis"
->;
+/** A Duration of any copy of luxon, whose types a program that installs this package does not have. */
+interface AnyDuration {
+  readonly isValid: boolean;
+  readonly invalidExplanation: string | null;
+  readonly years: number;
+  readonly quarters: number;
+  readonly months: number;
+  toMillis(): number;
+}
 
 export function luxonDuration(duration: AnyDuration): DurationResult {
   if (!duration.isValid)
