@@ -12,7 +12,7 @@ const SOURCE_TIMEOUT_MS = 4_000;
  * Registers the metrics of one node in a registry of its own, because a process may have several nodes. `onError` receives
  * the error of a source that failed, or did not respond within `limitMs`; the scrape continues without that source.
  */
-export function prometheusMetrics(
+export function registerMetrics(
   system: MeasuredSystem,
   onError: (source: string, error: unknown) => void,
   limitMs = SOURCE_TIMEOUT_MS,

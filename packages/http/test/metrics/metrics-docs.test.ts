@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { CLUSTER_FINDINGS } from "@cairn/engine/src/findings/findings";
 import { NODE_FINDINGS } from "@cairn/engine";
-import { processMetrics, prometheusMetrics } from "../../src/metrics/node-metrics.ts";
+import { processMetrics, registerMetrics } from "../../src/metrics/node-metrics.ts";
 import { parseSamples } from "@cairn/test-support/nodes/samples";
 
 /** A metric, as the code or the documentation describes it. */
@@ -19,7 +19,7 @@ const RegistryShape = z.array(
   z.object({ name: z.string(), type: z.unknown().optional(), labelNames: z.array(z.string()) }),
 );
 
-const metrics = prometheusMetrics({ nodeId: "a" }, () => undefined);
+const metrics = registerMetrics({ nodeId: "a" }, () => undefined);
 
 /** Returns the metrics in the registries. */
 async function registered(): Promise<Described[]> {

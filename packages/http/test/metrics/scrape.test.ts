@@ -5,7 +5,7 @@ import { CairnError, levelProvider } from "@cairn/kv";
 import { faultyStore, unreachable } from "@cairn/checkpoint/testing";
 import { expect, it, vi } from "vitest";
 import type { NodeStatus } from "@cairn/client";
-import { prometheusMetrics } from "../../src/metrics/node-metrics.ts";
+import { registerMetrics } from "../../src/metrics/node-metrics.ts";
 import { runNode } from "@cairn/node";
 import { openEmbeddedTxLog, type TxLog } from "@cairn/engine";
 import { observedScene, put } from "@cairn/test-support/nodes/observed-node";
@@ -245,7 +245,7 @@ const broken = (): Promise<never> => Promise.reject(new Error("broken"));
 
 it("a scrape omits a source that fails or is late, and counts the failure", async () => {
   const errors: [string, unknown][] = [];
-  const metrics = prometheusMetrics({ nodeId: "a" }, (...told) => errors.push(told), 20);
+  const metrics = registerMetrics({ nodeId: "a" }, (...told) => errors.push(told), 20);
   const never = { phase: "restoring", status: silent, queues: silent } as const;
   const text = await metrics.text(never);
   expect(valueOf(text, "cairn_node_phase", { phase: "restoring" })).toBe(1);
@@ -263,7 +263,7 @@ it("a node is queried once for concurrent scrapes, and again for the next one", 
   const scene = await observedScene();
   const node = await scene.start("a");
   await node.ready;
-  const metrics = prometheusMetrics({ nodeId: "a" }, () => undefined);
+  const metrics = registerMetrics({ nodeId: "a" }, () => undefined);
   const status = vi.fn<() => Promise<NodeStatus>>(() => node.status());
   const sources = { phase: "ready", status, queues: () => Promise.resolve([]) } as const;
   const texts = await Promise.all(Array.from({ length: 10 }, () => metrics.text(sources)));
