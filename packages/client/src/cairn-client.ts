@@ -4,7 +4,7 @@ import type { LogOverview } from "./types/log-overview.ts";
 import type { NodeStatus } from "./types/node-status.ts";
 import type { OpenEntriesPage, PlacedEntry, QueueEntry, QueueStatus } from "./types/queues.ts";
 import type { EventRecord, Json, Transaction, TxId, TxOperation, TxOutcome } from "./types/transaction.ts";
-import { CairnClientError, hasCode } from "./client-error.ts";
+import { CairnClientError, hasCode } from "./types/client-error.ts";
 import { type Director, directQueue } from "./queues/director.ts";
 import type { DirectorOptions } from "./queues/director-options.ts";
 import type { QueueAccess } from "./queues/queue-access.ts";

@@ -1,5 +1,5 @@
 export { CairnClient } from "./cairn-client.ts";
-export { CairnClientError } from "./client-error.ts";
+export { CairnClientError } from "./types/client-error.ts";
 export type * from "./types/client-types.ts";
 export type * from "./types/activity.ts";
 export type * from "./types/cluster-status.ts";

@@ -1,4 +1,4 @@
-import { CairnClientError, unreachable } from "./client-error.ts";
+import { CairnClientError, unreachable } from "./types/client-error.ts";
 import { jsonProblem } from "./types/json-problem.ts";
 import { type NodeRequest, sendRequest } from "./node-request.ts";
 import { pause, retryPauseMs, runAfter } from "./types/timing.ts";

@@ -1,4 +1,4 @@
-import { CairnClientError } from "./client-error.ts";
+import { CairnClientError } from "./types/client-error.ts";
 
 export interface NodeRequest {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";

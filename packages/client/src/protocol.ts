@@ -3,7 +3,7 @@ export * from "./queues/drain-shard.ts";
 export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";
 export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";
-export { CairnClientError } from "./client-error.ts";
+export { CairnClientError } from "./types/client-error.ts";
 export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
 export {
   type FollowedTransaction,

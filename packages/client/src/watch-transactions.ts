@@ -1,4 +1,4 @@
-import { CairnClientError, unreachable } from "./client-error.ts";
+import { CairnClientError, unreachable } from "./types/client-error.ts";
 import type { ClientTransaction, ClientWatchQuery } from "./types/client-types.ts";
 import { followStream, SILENCE_MS, WatchEndedError, type WatchPosition } from "./follow-stream.ts";
 import { isTransient, type NodePool } from "./node-pool.ts";

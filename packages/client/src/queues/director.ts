@@ -1,13 +1,14 @@
-import { pause, spread, timeoutSignal } from "../types/timing.ts";
+import { nextTurn, pause, spread, timeoutSignal } from "../types/timing.ts";
 import type { ClientTransaction } from "../types/client-types.ts";
 import type { QueuePolicy } from "../types/policies.ts";
 import type { QueueEntry, QueueShard, QueueStatus } from "../types/queues.ts";
 import type { Json } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
+import { CairnClientError } from "../types/client-error.ts";
 import { checkedPolicy, durationMs, failed, finished } from "./entry-rules.ts";
 import { asError, handleEntry } from "./handle-entry.ts";
-import { HeldShard } from "./held-shard.ts";
+import { HAND_OUT_WITHIN, HeldShard, RENEW_AFTER } from "./held-shard.ts";
 import {
   codeOf,
   type DirectedQueue,
@@ -41,8 +42,8 @@ const DEFAULT_STOP_MS = 10_000;
 const CLAIM_MS = 1_000;
 /** The time for giving a shard back. After that, its lease ends by itself. */
 const RELEASE_MS = 5_000;
-/** The part of a lease after which it is renewed. A director looks at the queue more often than that. */
-const RENEW_AFTER = 1 / 4;
+/** The part of a lease for which handlers may keep the thread busy, one after the other, before fewer are in hand. */
+const LATE_AFTER = 1 / 8;
 const MAX_LOOK_MS = 5_000;
 const MIN_LOOK_MS = 50;
 /** Stands for the policy of the queue until that has been read. */
@@ -75,6 +76,10 @@ class QueueDirector implements Director {
   readonly #ended = new AbortController();
   /** The number of entries in hand, also of shards that were lost. */
   #inHand = 0;
+  /** The number of entries that may be in hand, as long as their handlers leave the thread time for renewals. */
+  #room = 1;
+  /** Whether it was reported that the thread was busy for too long. */
+  #isBusyReported = false;
   #drain: Promise<void> | undefined;
 
   constructor(access: QueueAccess, name: string, options: DirectorOptions) {
@@ -94,7 +99,9 @@ class QueueDirector implements Director {
   }
 
   get shards(): readonly number[] {
-    return [...this.#held.keys()].toSorted((a, b) => a - b);
+    return [...this.#held]
+      .flatMap(([shard, held]) => (held.mayAct() ? [shard] : []))
+      .toSorted((a, b) => a - b);
   }
 
   async stop(): Promise<void> {
@@ -143,7 +150,7 @@ class QueueDirector implements Director {
     while (!signal.aborted) {
       try {
         // The leases come first, because a look at the queue may take long.
-        await this.#renewAll();
+        await Promise.all([...this.#held.values()].map((shard) => shard.renew()));
         const status = await this.#queue.access.queue(this.#queue.name, this.#ended.signal);
         this.#queue.policy = checkedPolicy(status.policy);
         for (const shard of this.#held.values())
@@ -157,31 +164,15 @@ class QueueDirector implements Director {
         if (!mayPass(error) && !stopping.aborted) throw error;
         void this.#report(error);
       }
-      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#renewAfterMs));
-      await pause(spread(mean), signal);
+      const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));
+      const dueAt = performance.now() + spread(mean);
+      await pause(dueAt - performance.now(), signal);
+      if (!signal.aborted) this.#pace(performance.now() - dueAt, this.#room);
     }
   }
 
-  /** The age at which a lease is renewed. */
-  get #renewAfterMs(): number {
-    return durationMs(this.#queue.policy.lease) * RENEW_AFTER;
-  }
-
-  async #renewAll(): Promise<void> {
-    const { access } = this.#queue;
-    const sentAt = performance.now();
-    const due = [...this.#held.values()].filter(({ heldAt }) => sentAt - heldAt >= this.#renewAfterMs);
-    await Promise.all(
-      due.map(async (shard) => {
-        try {
-          const { committed, reason = "" } = await updateHold(access, "renew", shard.hold, shard.signal);
-          if (committed) shard.renewed(sentAt);
-          else shard.lose(`it could not be renewed (${reason})`);
-        } catch (error) {
-          if (!shard.signal.aborted) throw error;
-        }
-      }),
-    );
+  get #leaseMs(): number {
+    return durationMs(this.#queue.policy.lease);
   }
 
   /** Claims shards up to this director's share of the active ones, and gives back what is more. */
@@ -219,7 +210,6 @@ class QueueDirector implements Director {
     const hold = await takeHold(access, "claim", wanted, this.#ended.signal);
     if (typeof hold === "string") return;
     const held = new HeldShard(this.#queue, hold, sentAt);
-    if (held.signal.aborted) return;
     this.#held.set(shard, held);
     held.signal.addEventListener("abort", () => {
       if (this.#held.get(shard) === held) this.#held.delete(shard);
@@ -259,14 +249,14 @@ class QueueDirector implements Director {
       });
   }
 
-  /** Hands out entries while there are fewer than `concurrency` in hand. */
+  /** Hands out entries while there is room for more in hand. */
   async #handOut(): Promise<void> {
     const { signal } = this.#stopping;
-    const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
     while (!signal.aborted) {
       const rung = this.#queue.bell.next;
       for (const { entries } of this.#held.values()) entries.wake(Date.now());
-      while (this.#inHand < concurrency && this.#handOutOne());
+      // What a handler has kept from being sent and received, such as the renewal of a lease, comes before the next one.
+      while (!signal.aborted && this.#inHand < this.#room && this.#handOutOne()) await nextTurn();
       const due = Math.min(...[...this.#held.values()].map(({ entries }) => entries.dueAt));
       if (due === Infinity) await rung;
       else {
@@ -296,14 +286,40 @@ class QueueDirector implements Director {
   }
 
   async #handle(shard: HeldShard, entry: QueueEntry, signal: AbortSignal): Promise<void> {
-    const handled = await handleEntry(this.#options.handle, entry, signal);
+    const begunAt = performance.now();
+    const handling = handleEntry(this.#options.handle, entry, signal);
+    this.#noteBusy(performance.now() - begunAt);
+    const handled = await handling;
+    const endedAt = performance.now();
+    void nextTurn().then(() => this.#pace(performance.now() - endedAt, 1));
+    const { policy } = this.#queue;
     if ("document" in handled) {
-      shard.end(entry, handled.document ?? finished(entry.document, this.#queue.policy));
+      if (signal.aborted) shard.drop(entry, signal.reason);
+      else shard.end(entry, handled.document ?? finished(entry.document, policy));
       return;
     }
     const { error } = handled;
-    if (!signal.aborted) void this.#report(error, entry);
-    shard.end(entry, failed(entry.document, error, this.#queue.policy, Date.now()));
+    if (signal.aborted) return shard.putBack(entry);
+    void this.#report(error, entry);
+    shard.end(entry, failed(entry.document, error, policy, Date.now()));
+  }
+
+  /** Has more entries in hand, up to `concurrency`, or fewer if the thread came to something this late. */
+  #pace(lateMs: number, more: number): void {
+    const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
+    const isLate = lateMs > this.#leaseMs * LATE_AFTER;
+    this.#room = isLate ? Math.max(1, Math.floor(this.#room / 2)) : Math.min(concurrency, this.#room + more);
+    this.#noteBusy(lateMs);
+    this.#queue.bell.ring();
+  }
+
+  /** Reports once that the thread was busy for so long that leases may have ended meanwhile. */
+  #noteBusy(ms: number): void {
+    if (this.#isBusyReported || ms <= this.#leaseMs * (1 - HAND_OUT_WITHIN)) return;
+    this.#isBusyReported = true;
+    const message = `The thread of this director was busy or stopped for ${(ms / 1_000).toFixed(1)} s. No lease can be renewed meanwhile, and those of ${this.#queue.name} last ${this.#leaseMs / 1_000} s.`;
+    const hint = `Compute in a worker thread, or set a "lease" of ${this.#queue.name} in the policies of more than twice that time. Otherwise, other directors take the shard over, and handle its entries again.`;
+    void this.#report(new CairnClientError("THREAD_BUSY", message, { hint }));
   }
 
   async #follow(): Promise<void> {

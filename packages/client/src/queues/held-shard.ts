@@ -1,9 +1,27 @@
 import { runAfter, timeoutSignal } from "../types/timing.ts";
 import type { QueueEntry } from "../types/queues.ts";
 import type { Json, TxOperation } from "../types/transaction.ts";
+import { CairnClientError } from "../types/client-error.ts";
 import { AGAIN_PAUSE_MS, dueAgainAt, durationMs, failed } from "./entry-rules.ts";
+import { asError } from "./handle-entry.ts";
 import { OpenEntries } from "./open-entries.ts";
-import { codeOf, type DirectedQueue, type Hold, isHeld, transactUntil, withHold } from "./queue-access.ts";
+import {
+  codeOf,
+  type DirectedQueue,
+  type Hold,
+  isHeld,
+  transactUntil,
+  updateHold,
+  withHold,
+} from "./queue-access.ts";
+
+/** The part of a lease after which it is renewed. */
+export const RENEW_AFTER = 1 / 4;
+/**
+ * The part of a lease within which entries are handed out. A handler may keep the thread, and with it the renewal, busy
+ * for the rest.
+ */
+export const HAND_OUT_WITHIN = 1 / 2;
 
 /** The maximum number of entries in one transaction, and the maximum number of characters of their documents. */
 const MAX_BATCH = 256;
@@ -18,9 +36,10 @@ interface End {
 }
 
 /**
- * A shard that this director has claimed, with its lease, its open entries, and the ends of attempts to be written. It
- * is *lost* once its lease has ended by this machine's clock, a write shows that its epoch is not the newest any more,
- * or it is given back. The signals of its handlers are then aborted, and nothing more of it is written.
+ * A shard that this director has claimed, with its lease, its open entries, and the ends of attempts to be written. Once
+ * its lease has ended by this machine's clock, the signals of its handlers are aborted, and nothing of it is handed out
+ * or written until a renewal has shown that its epoch is still the newest. It is *lost* once a renewal or a write shows
+ * that this is not so, or it is given back.
  */
 export class HeldShard {
   readonly hold: Hold;
@@ -29,8 +48,9 @@ export class HeldShard {
   /** Aborted when the shard is lost, with the reason. */
   readonly #ending = new AbortController();
   /** The time (by `performance.now()`) before the claim or the last renewal was sent, from which the lease is counted. */
-  heldAt = 0;
+  #heldAt = 0;
   #cancelLeaseTimer: (() => void) | undefined;
+  #renewal: Promise<void> | undefined;
   /** The ends that the next transaction will contain; undefined while none is being written. */
   #ends: End[] | undefined;
   /** Whether no entries are handed out for now. */
@@ -40,35 +60,69 @@ export class HeldShard {
     this.#queue = queue;
     this.hold = hold;
     this.entries = new OpenEntries(queue, hold.shard, this.signal);
-    this.renewed(sentAt);
+    this.#renewed(sentAt);
   }
 
   get signal(): AbortSignal {
     return this.#ending.signal;
   }
 
+  /**
+   * Returns whether the shard is not lost, and this part of its lease not over. The clock decides, because no timer
+   * fires while a handler keeps the thread busy.
+   */
+  mayAct(part = 1): boolean {
+    const age = performance.now() - this.#heldAt;
+    return !this.signal.aborted && age < part * durationMs(this.#queue.policy.lease);
+  }
+
+  /** Renews the lease if that is due. Calls before the answer share it. */
+  async renew(): Promise<void> {
+    if (this.signal.aborted || this.mayAct(RENEW_AFTER)) return;
+    this.#renewal ??= this.#sendRenewal().finally(() => (this.#renewal = undefined));
+    await this.#renewal;
+  }
+
+  async #sendRenewal(): Promise<void> {
+    const sentAt = performance.now();
+    try {
+      const { access } = this.#queue;
+      const { committed, reason = "" } = await updateHold(access, "renew", this.hold, this.signal);
+      if (committed) this.#renewed(sentAt);
+      else this.lose(`it could not be renewed (${reason})`);
+    } catch (error) {
+      if (!this.signal.aborted) throw error;
+    }
+  }
+
   /** Extends the lease, which was claimed or renewed by a transaction that was sent at `sentAt`. */
-  renewed(sentAt: number): void {
+  #renewed(sentAt: number): void {
     this.#cancelLeaseTimer?.();
-    this.heldAt = sentAt;
+    if (this.signal.aborted) return;
+    this.#heldAt = sentAt;
     const left = sentAt + durationMs(this.#queue.policy.lease) - performance.now();
-    const end = (): void => this.lose("its lease has ended");
-    if (left <= 0) end();
-    else this.#cancelLeaseTimer = runAfter(left, end);
+    this.#cancelLeaseTimer = runAfter(Math.max(0, left), () => void this.#abort("its lease has ended"));
+    this.#queue.bell.ring();
   }
 
   lose(because: string): void {
     this.#cancelLeaseTimer?.();
-    if (this.signal.aborted) return;
+    if (!this.signal.aborted) this.#ending.abort(this.#abort(because));
+  }
+
+  /** Aborts what is in hand. Returns the reason. */
+  #abort(because: string): Error {
     const reason = new Error(`Shard ${this.hold.shard} of ${this.#queue.name} was given up: ${because}.`);
-    this.#ending.abort(reason);
     for (const ending of this.entries.inHand.values()) ending.abort(reason);
     this.#queue.bell.ring();
+    return reason;
   }
 
   /** Takes the next entry in hand, until {@link end}; undefined if there is none now. */
   take(): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
-    return this.#isPaused || this.signal.aborted ? undefined : this.entries.take();
+    if (this.#isPaused) return undefined;
+    this.renew().catch(this.#queue.onError);
+    return this.mayAct(HAND_OUT_WITHIN) ? this.entries.take() : undefined;
   }
 
   /**
@@ -76,7 +130,7 @@ export class HeldShard {
    * after a pause.
    */
   end(entry: QueueEntry, document: Json | undefined): void {
-    if (document === undefined || this.signal.aborted) this.#putBack(entry);
+    if (document === undefined) this.putBack(entry);
     else if (this.#ends !== undefined) this.#ends.push({ entry, document });
     else void this.#write([{ entry, document }]);
   }
@@ -105,14 +159,32 @@ export class HeldShard {
     }
   }
 
-  #putBack({ name }: QueueEntry, pauseMs = AGAIN_PAUSE_MS): void {
+  /** Has an entry in hand handed out again after a pause, as it is. */
+  putBack({ name }: QueueEntry, pauseMs = AGAIN_PAUSE_MS): void {
     this.entries.ended(name, Date.now() + pauseMs);
   }
 
-  /** Writes ends, as many as there are meanwhile in one transaction. */
+  /** Puts an entry back whose attempt has ended, but is not known to be written, and reports that. */
+  drop(entry: QueueEntry, cause: unknown): void {
+    this.putBack(entry);
+    const message = `The end of an attempt at ${entry.name} was dropped. ${asError(cause).message} The entry may be handled again.`;
+    this.#queue.onError(new CairnClientError("END_DROPPED", message, { cause }), entry);
+  }
+
+  /** Writes ends, as many as there are meanwhile in one transaction, once the lease is known to be held. */
   async #write(ends: End[]): Promise<void> {
     this.#ends = ends;
-    while (ends.length > 0 && !this.signal.aborted) await this.#writeBatch(nextBatch(ends));
+    try {
+      while (ends.length > 0) {
+        while (!this.mayAct()) {
+          this.signal.throwIfAborted();
+          await this.renew();
+        }
+        await this.#writeBatch(nextBatch(ends));
+      }
+    } catch (error) {
+      for (const { entry } of ends) this.drop(entry, error);
+    }
     this.#ends = undefined;
   }
 
@@ -120,8 +192,7 @@ export class HeldShard {
     try {
       await this.#tryToWrite(batch);
     } catch (error) {
-      for (const { entry } of batch) this.#putBack(entry);
-      if (!this.signal.aborted) this.#queue.onError(error);
+      for (const { entry } of batch) this.drop(entry, error);
     }
   }
 
@@ -143,6 +214,7 @@ export class HeldShard {
       // Either the shard has another holder now, or the entry itself was changed, as by an eviction.
       if (isHeld(await access.queue(name, this.signal), this.hold)) this.entries.ended(entry.name, 0);
       else this.lose("another director has claimed it");
+      this.signal.throwIfAborted();
       return;
     }
     // The document cannot be stored, so the attempt has failed.
@@ -150,7 +222,7 @@ export class HeldShard {
     const document = failed(entry.document, outcome, policy, Date.now());
     if (document !== undefined && (await this.#submit([{ entry, document }])) === "committed")
       this.entries.ended(entry.name, dueAgainAt(entry.document, document, policy, Date.now()));
-    else this.#putBack(entry, UNWRITABLE_PAUSE_MS);
+    else this.putBack(entry, UNWRITABLE_PAUSE_MS);
   }
 
   /** Submits ends as one transaction. Returns the error if they cannot be stored. */

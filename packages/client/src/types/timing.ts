@@ -40,6 +40,12 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Resolves after what is due, and what has arrived, has been processed. */
+export async function nextTurn(): Promise<void> {
+  // A timer would not do: in Node, the timers that are due are processed together, before anything that has arrived.
+  await new Promise<void>((resolve) => (globalThis.setImmediate ?? setTimeout)(resolve));
+}
+
 /** Returns a time from half of `ms` to `ms`, so that clients that failed together do not return together. */
 export function spread(ms: number): number {
   return ms * (0.5 + Math.random() / 2);

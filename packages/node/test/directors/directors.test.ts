@@ -1,4 +1,5 @@
 import {
+  type CairnClientError,
   type DirectorOptions,
   type Json,
   type QueueEntry,
@@ -37,6 +38,29 @@ function once(entries: readonly string[]): Map<string, number> {
 
 function byName(calls: ReadonlyMap<string, number>): Map<string, number> {
   return new Map([...calls].toSorted(([a], [b]) => Number(a.slice(1)) - Number(b.slice(1))));
+}
+
+/** Returns an access to a scene's node which does not answer while it is cut. */
+function breakable(scene: DirectorScene) {
+  const access = queueAccess(scene.node);
+  let gate = { promise: Promise.resolve(), resolve: (): void => {} };
+  const answer = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+    const aborted = resolvable();
+    signal.addEventListener("abort", aborted.resolve, { once: true });
+    await Promise.race([gate.promise, aborted.promise]);
+    signal.throwIfAborted();
+    return await ask();
+  };
+  const breaking: QueueAccess = {
+    ...access,
+    transact: (transaction, signal) => answer(() => access.transact(transaction, signal), signal),
+    queue: (name, signal) => answer(() => access.queue(name, signal), signal),
+  };
+  return {
+    access: breaking,
+    cut: () => void (gate = resolvable()),
+    mend: () => gate.resolve(),
+  };
 }
 
 /** Enqueues more entries while a director handles some, and expects it to handle all of them in their order. */
@@ -405,44 +429,53 @@ describe("a director", () => {
   it("gives a shard up by its own clock when no node answers, and writes nothing of it afterwards", async () => {
     await using scene = await shared.scene({ lease: 400 });
     await scene.enqueue(["e1"]);
-    const access = queueAccess(scene.node);
-    let isCut = false;
-    const cut = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
-      if (!isCut) return await work;
-      return await new Promise((_resolve, reject) => {
-        signal.addEventListener("abort", () => reject(signal.reason as Error), { once: true });
-      });
-    };
-    const flaky: QueueAccess = {
-      ...access,
-      transact: async (transaction, signal) =>
-        await cut(isCut ? Promise.resolve({} as never) : access.transact(transaction, signal), signal),
-      queue: async (name, signal) => await cut(access.queue(name, signal), signal),
-    };
+    const { access: flaky, cut, mend } = breakable(scene);
     const held = resolvable();
     let seen: AbortSignal | undefined;
+    const dropped: unknown[] = [];
     const director = directQueue(flaky, scene.name, {
       as: "cut off",
       handle: async (_entry, signal) => {
         seen = signal;
         await held.promise;
       },
+      onError: (error, entry) => dropped.push([(error as CairnClientError).code, entry?.name]),
     });
     await vi.waitFor(() => expect(seen).toBeDefined(), PATIENT);
-    isCut = true;
+    cut();
     await vi.waitFor(() => expect([seen?.aborted, director.shards]).toEqual([true, []]), PATIENT);
     // On a busy machine, the other director's lease could end as well.
     await scene.configure({ lease: "PT1M" });
     const { calls, handle } = counting();
     const other = scene.node.direct(scene.name, { handle });
     await vi.waitFor(() => expect(calls.get("e1")).toBe(1), PATIENT);
-    isCut = false;
     held.resolve();
+    await vi.waitFor(() => expect(dropped).toEqual([["END_DROPPED", "e1"]]), PATIENT);
+    mend();
     await allFinished(scene);
     expect(await scene.document("e1")).toEqual({ state: "done" });
     const { versions } = await scene.node.history({ bucket: scene.name, namespace: "0", name: "e1" });
     expect(versions).toHaveLength(2);
     await Promise.all([director.stop(), other.stop()]);
+  });
+
+  it("writes an end under a lease that has ended once a renewal shows that no other director has claimed the shard", async () => {
+    await using scene = await shared.scene({ lease: 400 });
+    await scene.enqueue(["e1"]);
+    const { access, cut, mend } = breakable(scene);
+    const { calls, handle } = counting(cut);
+    const errors: string[] = [];
+    const director = directQueue(access, scene.name, {
+      handle,
+      onError: ({ message }) => errors.push(message),
+    });
+    await vi.waitFor(() => expect(calls.get("e1")).toBe(1), PATIENT);
+    await vi.waitFor(() => expect(director.shards).toEqual([]), PATIENT);
+    expect(await scene.queue()).toMatchObject({ open: 1 });
+    mend();
+    await allFinished(scene);
+    expect([calls, errors]).toEqual([once(["e1"]), []]);
+    await director.stop();
   });
 
   it("drains a full shard once enough of it is finished, and moves what is open", async () => {
@@ -696,13 +729,24 @@ it("an entry whose end a node refuses for good is handed out again", async () =>
     },
   };
   const { calls, handle } = counting();
-  const errors: string[] = [];
+  const errors: unknown[] = [];
   const director = directQueue(strict, scene.name, {
     handle,
-    onError: ({ message }) => errors.push(message),
+    onError: (error, entry) => errors.push([error, entry?.name]),
   });
   await allFinished(scene);
-  expect([calls.get("e1"), errors]).toEqual([2, ["This token may not write."]]);
+  expect([calls.get("e1"), errors]).toEqual([
+    2,
+    [
+      [
+        expect.objectContaining({
+          code: "END_DROPPED",
+          message: expect.stringContaining("may not write") as string,
+        }),
+        "e1",
+      ],
+    ],
+  ]);
   await director.stop();
 });
 
