@@ -6,7 +6,7 @@ import type { Json } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
 import { CairnClientError } from "../types/client-error.ts";
-import { checkedPolicy, durationMs, failed, finished } from "./entry-rules.ts";
+import { checkedPolicy, durationMs, failed, finished, isSuspect } from "./entry-rules.ts";
 import { asError, handleEntry } from "./handle-entry.ts";
 import { HAND_OUT_WITHIN, HeldShard, RENEW_AFTER } from "./held-shard.ts";
 import {
@@ -78,6 +78,8 @@ class QueueDirector implements Director {
   #inHand = 0;
   /** The number of entries that may be in hand, as long as their handlers leave the thread time for renewals. */
   #room = 1;
+  /** The entry in hand that may have ended a process before. Another one would count attempts that this one ends. */
+  #suspect: QueueEntry | undefined;
   /** Whether it was reported that the thread was busy for too long. */
   #isBusyReported = false;
   #drain: Promise<void> | undefined;
@@ -190,26 +192,27 @@ class QueueDirector implements Director {
     }
     for (const free of active) {
       if (this.#held.size >= wanted) return;
-      if (!this.#held.has(free.shard) && !this.#isOthers(free)) await this.#claim(free.shard);
+      if (!this.#held.has(free.shard) && !this.#isOthers(free))
+        await this.#claim(free.shard, free.holder !== null);
     }
     if (this.#held.size > 0 || this.#drain !== undefined) return;
     const spare = lowestSpare(status);
-    if (spare !== undefined) await this.#claim(spare);
+    if (spare !== undefined) await this.#claim(spare, false);
   }
 
   #isOthers({ shard, holder }: QueueShard): boolean {
     return holder !== null && !this.#held.has(shard) && Date.parse(holder.until) > Date.now();
   }
 
-  /** Claims a shard, unless another director was faster. */
-  async #claim(shard: number): Promise<void> {
+  /** Claims a shard, unless another director was faster. Its last director may not have given it back. */
+  async #claim(shard: number, isTakenOver: boolean): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     const { access, name } = this.#queue;
     const sentAt = performance.now();
     const wanted = { queue: name, shard, as: this.as };
     const hold = await takeHold(access, "claim", wanted, this.#ended.signal);
     if (typeof hold === "string") return;
-    const held = new HeldShard(this.#queue, hold, sentAt);
+    const held = new HeldShard(this.#queue, hold, sentAt, isTakenOver);
     this.#held.set(shard, held);
     held.signal.addEventListener("abort", () => {
       if (this.#held.get(shard) === held) this.#held.delete(shard);
@@ -222,6 +225,7 @@ class QueueDirector implements Director {
     if (shard.signal.aborted) return;
     shard.lose("it is given back");
     const inTime = AbortSignal.any([timeoutSignal(RELEASE_MS), this.#ended.signal]);
+    await shard.takeBack(inTime);
     await updateHold(this.#queue.access, "release", shard.hold, inTime);
   }
 
@@ -270,14 +274,17 @@ class QueueDirector implements Director {
   /** Hands out an entry of the next shard that has one. Returns false if none has. */
   #handOutOne(): boolean {
     for (const [number, shard] of this.#held) {
-      const taken = shard.take();
+      const taken = shard.take(this.#suspect === undefined);
       if (taken === undefined) continue;
       // It is the last one's turn next time.
       this.#held.delete(number);
       this.#held.set(number, shard);
       this.#inHand += 1;
-      void this.#handle(shard, taken.entry, taken.signal).finally(() => {
+      const { entry, signal } = taken;
+      if (isSuspect(entry.document)) this.#suspect = entry;
+      void this.#handle(shard, entry, signal).finally(() => {
         this.#inHand -= 1;
+        if (this.#suspect === entry) this.#suspect = undefined;
         this.#queue.bell.ring();
       });
       return true;
@@ -285,7 +292,10 @@ class QueueDirector implements Director {
     return false;
   }
 
-  async #handle(shard: HeldShard, entry: QueueEntry, signal: AbortSignal): Promise<void> {
+  async #handle(shard: HeldShard, taken: QueueEntry, signal: AbortSignal): Promise<void> {
+    const entry = await shard.begin(taken);
+    if (entry === undefined) return;
+    if (signal.aborted) return shard.putBack(entry);
     const begunAt = performance.now();
     const handling = handleEntry(this.#options.handle, entry, signal);
     this.#noteBusy(performance.now() - begunAt);

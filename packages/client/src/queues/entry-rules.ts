@@ -16,10 +16,13 @@ export interface Attempts {
   /** The time of the next attempt; null if there is none. */
   readonly at: string | null;
   readonly error: string;
+  /** When an attempt began of which nothing is known but that; undefined if the last attempt was answered. */
+  readonly begun?: string;
 }
 
 const DEFAULT_RETRY = { first: "PT1S", max: "PT5M" } as const;
 const MAX_ERROR_CHARACTERS = 500;
+export const UNANSWERED = "The process of the director ended during the attempt.";
 /** The pause before an entry is handed out again whose document does not say when it is due. */
 export const AGAIN_PAUSE_MS = 1_000;
 
@@ -52,15 +55,48 @@ export function finished(document: Json, { terminal }: QueuePolicy): Json {
  * the `dead` fields. Undefined if the entry stays as it is: what is not a map cannot count attempts.
  */
 export function failed(document: Json, error: Error, policy: QueuePolicy, now: number): Json | undefined {
-  const { first, max, limit = Infinity, dead } = { ...DEFAULT_RETRY, ...policy.retry };
+  const { limit = Infinity, dead } = policy.retry ?? {};
   const attempts = (attemptsOf(document)?.attempts ?? 0) + 1;
   const message = error.message.slice(0, MAX_ERROR_CHARACTERS);
   if (dead !== undefined && (error instanceof GiveUp || attempts >= limit)) {
     return withFields({ ...asMap(document), retry: { attempts, at: null, error: message } }, dead);
   }
   if (!isMap(document)) return undefined;
-  const pause = Math.min(durationMs(max), durationMs(first) * 2 ** Math.min(attempts - 1, 50));
-  return { ...document, retry: { attempts, at: new Date(now + pause).toISOString(), error: message } };
+  return { ...document, retry: { attempts, at: nextAt(attempts, policy, now), error: message } };
+}
+
+function nextAt(attempts: number, { retry }: QueuePolicy, now: number): string {
+  const { first, max } = { ...DEFAULT_RETRY, ...retry };
+  const factor = 2 ** Math.min(Math.max(0, attempts - 1), 50);
+  return new Date(now + Math.min(durationMs(max), durationMs(first) * factor)).toISOString();
+}
+
+/**
+ * Returns an entry as it is written before an attempt that may end the director's process, so that the next director
+ * knows of it. If the entry was in hand when another process ended, the attempt counts, or the entry is given up if those
+ * that counted were enough. Undefined if attempts at it are not counted.
+ */
+export function begun(document: Json, policy: QueuePolicy, now: number): Json | undefined {
+  const { limit = Infinity, dead } = policy.retry ?? {};
+  if (!isMap(document) || dead === undefined || limit === Infinity) return undefined;
+  const { attempts: before = 0 } = attemptsOf(document) ?? {};
+  const isSuspected = isSuspect(document);
+  if (isSuspected && before >= limit)
+    return withFields({ ...document, retry: { attempts: before, at: null, error: UNANSWERED } }, dead);
+  const attempts = isSuspected ? before + 1 : before;
+  const at = nextAt(attempts, policy, now);
+  return { ...document, retry: { attempts, at, error: UNANSWERED, begun: new Date(now).toISOString() } };
+}
+
+/** Returns whether an entry was in hand when the process of its director ended, which its handler may have caused. */
+export function isSuspect(document: Json): boolean {
+  return attemptsOf(document)?.begun !== undefined;
+}
+
+/** Returns an entry without what makes it a suspect, as its handler gets it. */
+export function unsuspected(document: Json): Json {
+  const { begun: _, ...retry } = attemptsOf(document) ?? {};
+  return isMap(document) && isSuspect(document) ? { ...document, retry } : document;
 }
 
 /** Returns the time before which an entry must not be attempted again (ms since 1970); 0 if it may be now. */
@@ -79,9 +115,12 @@ export function dueAgainAt(before: Json, after: Json, policy: QueuePolicy, now: 
 
 function attemptsOf(document: Json): Attempts | undefined {
   const retry = fieldOf(document, "retry");
-  const [attempts, at, error] = ["attempts", "at", "error"].map((name) => fieldOf(retry, name));
+  const [attempts, at, error, since] = ["attempts", "at", "error", "begun"].map((name) =>
+    fieldOf(retry, name),
+  );
   if (typeof attempts !== "number" || typeof error !== "string") return undefined;
-  return { attempts, at: typeof at === "string" ? at : null, error };
+  const known = { attempts, at: typeof at === "string" ? at : null, error };
+  return typeof since === "string" ? { ...known, begun: since } : known;
 }
 
 /** Returns a policy. Throws if this program cannot read all of its durations. */

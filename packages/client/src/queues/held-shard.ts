@@ -1,8 +1,18 @@
 import { runAfter, timeoutSignal } from "../types/timing.ts";
 import type { QueueEntry } from "../types/queues.ts";
-import type { Json, TxOperation } from "../types/transaction.ts";
+import type { Json, TxId, TxOperation } from "../types/transaction.ts";
 import { CairnClientError } from "../types/client-error.ts";
-import { AGAIN_PAUSE_MS, dueAgainAt, durationMs, failed } from "./entry-rules.ts";
+import {
+  AGAIN_PAUSE_MS,
+  begun,
+  dueAgainAt,
+  durationMs,
+  failed,
+  isFinished,
+  isSuspect,
+  UNANSWERED,
+  unsuspected,
+} from "./entry-rules.ts";
 import { asError } from "./handle-entry.ts";
 import { OpenEntries } from "./open-entries.ts";
 import {
@@ -29,10 +39,18 @@ const MAX_BATCH_CHARACTERS = 262_144;
 /** The pause before an entry is handed out again of which nothing can be written: it will fail again. */
 const UNWRITABLE_PAUSE_MS = 300_000;
 
+/**
+ * The number of entries handed out first of a shard whose last director has not given it back, before which a note is
+ * written, because they may have been in hand when its process ended.
+ */
+const NOTED_AFTER_LOSS = 256;
+
 /** The end of an attempt: the new document of an entry in hand. */
 interface End {
   readonly entry: QueueEntry;
   readonly document: Json;
+  /** Set if the attempt only begins: called with the entry as it is then, or undefined if it was put back. */
+  readonly onBegun?: (entry: QueueEntry | undefined) => void;
 }
 
 /**
@@ -53,11 +71,16 @@ export class HeldShard {
   #renewal: Promise<void> | undefined;
   /** The ends that the next transaction will contain; undefined while none is being written. */
   #ends: End[] | undefined;
+  /** The entries in hand before whose attempt a note was written, as they were before it. */
+  readonly #noted = new Map<string, QueueEntry>();
+  #toNote: number;
   /** Whether no entries are handed out for now. */
   #isPaused = false;
 
-  constructor(queue: DirectedQueue, hold: Hold, sentAt: number) {
+  /** `isTakenOver` says that the last director of the shard has not given it back. */
+  constructor(queue: DirectedQueue, hold: Hold, sentAt: number, isTakenOver: boolean) {
     this.#queue = queue;
+    this.#toNote = isTakenOver ? NOTED_AFTER_LOSS : 0;
     this.hold = hold;
     this.entries = new OpenEntries(queue, hold.shard, this.signal);
     this.#renewed(sentAt);
@@ -118,11 +141,34 @@ export class HeldShard {
     return reason;
   }
 
-  /** Takes the next entry in hand, until {@link end}; undefined if there is none now. */
-  take(): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
+  /** Takes the next entry in hand, until {@link end}; undefined if there is none now. It may be a suspect or not. */
+  take(suspects: boolean): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
     if (this.#isPaused) return undefined;
     this.renew().catch(this.#queue.onError);
-    return this.mayAct(HAND_OUT_WITHIN) ? this.entries.take() : undefined;
+    return this.mayAct(HAND_OUT_WITHIN) ? this.entries.take(suspects) : undefined;
+  }
+
+  /**
+   * Writes down that an attempt at an entry in hand begins, if it may have ended a process before. Returns the entry for
+   * its handler; undefined if it is no longer in hand.
+   */
+  async begin(entry: QueueEntry): Promise<QueueEntry | undefined> {
+    if (this.#toNote === 0 && !isSuspect(entry.document)) return entry;
+    this.#toNote = Math.max(0, this.#toNote - 1);
+    const { policy, onError } = this.#queue;
+    const document = begun(entry.document, policy, Date.now());
+    if (document === undefined) return entry;
+    if (isFinished(document, policy)) {
+      onError(new CairnClientError("UNANSWERED", `${entry.name} was given up. ${UNANSWERED}`), entry);
+      this.end(entry, document);
+      return undefined;
+    }
+    const noted = await new Promise<QueueEntry | undefined>((onBegun) =>
+      this.#push({ entry, document, onBegun }),
+    );
+    // If the shard is lost meanwhile, so is the entry.
+    await this.#untilHeld(HAND_OUT_WITHIN).catch(() => {});
+    return noted && { ...noted, document: unsuspected(entry.document) };
   }
 
   /**
@@ -131,8 +177,19 @@ export class HeldShard {
    */
   end(entry: QueueEntry, document: Json | undefined): void {
     if (document === undefined) this.putBack(entry);
-    else if (this.#ends !== undefined) this.#ends.push({ entry, document });
-    else void this.#write([{ entry, document }]);
+    else this.#push({ entry, document });
+  }
+
+  #push(end: End): void {
+    if (this.#ends === undefined) void this.#write([end]);
+    else this.#ends.push(end);
+  }
+
+  async #untilHeld(part?: number): Promise<void> {
+    while (!this.mayAct(part)) {
+      this.signal.throwIfAborted();
+      await this.renew();
+    }
   }
 
   /** Resolves once no entry is in hand and all ends are written, or the shard is lost; with false if `patience` ends first. */
@@ -159,9 +216,22 @@ export class HeldShard {
     }
   }
 
-  /** Has an entry in hand handed out again after a pause, as it is. */
+  /** Has an entry in hand handed out again after a pause, as it was. */
   putBack({ name }: QueueEntry, pauseMs = AGAIN_PAUSE_MS): void {
-    this.entries.ended(name, Date.now() + pauseMs);
+    const noted = this.#noted.get(name);
+    this.#noted.delete(name);
+    if (noted !== undefined && !this.signal.aborted) this.end(noted, noted.document);
+    else this.entries.ended(name, Date.now() + pauseMs);
+  }
+
+  /** Takes back that attempts at the entries in hand have begun, because the shard is given back. */
+  async takeBack(signal: AbortSignal): Promise<void> {
+    const noted = [...this.#noted.values()];
+    if (noted.length > 0)
+      await this.#submit(
+        noted.map((entry) => ({ entry, document: entry.document })),
+        signal,
+      );
   }
 
   /** Puts an entry back whose attempt has ended, but is not known to be written, and reports that. */
@@ -174,16 +244,14 @@ export class HeldShard {
   /** Writes ends, as many as there are meanwhile in one transaction, once the lease is known to be held. */
   async #write(ends: End[]): Promise<void> {
     this.#ends = ends;
-    try {
-      while (ends.length > 0) {
-        while (!this.mayAct()) {
-          this.signal.throwIfAborted();
-          await this.renew();
-        }
-        await this.#writeBatch(nextBatch(ends));
+    while (ends.length > 0) {
+      try {
+        await this.#untilHeld();
+      } catch (error) {
+        this.#dropAll(ends.splice(0), error);
+        continue;
       }
-    } catch (error) {
-      for (const { entry } of ends) this.drop(entry, error);
+      await this.#writeBatch(nextBatch(ends));
     }
     this.#ends = undefined;
   }
@@ -192,16 +260,37 @@ export class HeldShard {
     try {
       await this.#tryToWrite(batch);
     } catch (error) {
-      for (const { entry } of batch) this.drop(entry, error);
+      this.#dropAll(batch, error);
     }
+  }
+
+  #dropAll(ends: readonly End[], cause: unknown): void {
+    for (const { entry, onBegun } of ends) {
+      if (onBegun === undefined) {
+        this.drop(entry, cause);
+        continue;
+      }
+      this.putBack(entry);
+      onBegun(undefined);
+    }
+  }
+
+  #written({ entry, document, onBegun }: End, revision: TxId): void {
+    const { policy } = this.#queue;
+    if (onBegun !== undefined) {
+      this.#noted.set(entry.name, { ...entry, revision });
+      onBegun({ ...entry, revision });
+      return;
+    }
+    this.#noted.delete(entry.name);
+    this.entries.ended(entry.name, dueAgainAt(entry.document, document, policy, Date.now()));
   }
 
   async #tryToWrite(batch: readonly End[]): Promise<void> {
     const { access, name, policy, onError } = this.#queue;
-    const outcome = await this.#submit(batch);
-    if (outcome === "committed") {
-      for (const { entry, document } of batch)
-        this.entries.ended(entry.name, dueAgainAt(entry.document, document, policy, Date.now()));
+    const outcome = await this.#submit(batch, this.signal);
+    if (typeof outcome === "number") {
+      for (const end of batch) this.#written(end, outcome);
       return;
     }
     const { length, 0: only } = batch;
@@ -209,24 +298,28 @@ export class HeldShard {
       for (const end of batch) await this.#writeBatch([end]);
       return;
     }
-    const { entry } = only;
+    const { entry, onBegun } = only;
     if (outcome === "refused") {
       // Either the shard has another holder now, or the entry itself was changed, as by an eviction.
-      if (isHeld(await access.queue(name, this.signal), this.hold)) this.entries.ended(entry.name, 0);
-      else this.lose("another director has claimed it");
+      this.#noted.delete(entry.name);
+      if (isHeld(await access.queue(name, this.signal), this.hold))
+        throw new Error("Another program has changed or removed the entry.");
+      this.lose("another director has claimed it");
       this.signal.throwIfAborted();
       return;
     }
+    // An attempt whose beginning cannot be stored is not counted if it ends with its process.
+    if (onBegun !== undefined) return onBegun(entry);
     // The document cannot be stored, so the attempt has failed.
     onError(outcome, entry);
     const document = failed(entry.document, outcome, policy, Date.now());
-    if (document !== undefined && (await this.#submit([{ entry, document }])) === "committed")
-      this.entries.ended(entry.name, dueAgainAt(entry.document, document, policy, Date.now()));
+    const stored = document && (await this.#submit([{ entry, document }], this.signal));
+    if (typeof stored === "number") this.#written({ entry, document: document ?? null }, stored);
     else this.putBack(entry, UNWRITABLE_PAUSE_MS);
   }
 
-  /** Submits ends as one transaction. Returns the error if they cannot be stored. */
-  async #submit(batch: readonly End[]): Promise<"committed" | "refused" | Error> {
+  /** Submits ends as one transaction. Returns its id, or the error if they cannot be stored. */
+  async #submit(batch: readonly End[], signal: AbortSignal): Promise<TxId | "refused" | Error> {
     const { access, name } = this.#queue;
     const ops = batch.flatMap(({ entry, document }): TxOperation[] => {
       const key = `${this.hold.shard}/${entry.name}`;
@@ -236,7 +329,8 @@ export class HeldShard {
       ];
     });
     try {
-      return (await transactUntil(access, ops, this.signal)).committed ? "committed" : "refused";
+      const { committed, txId, duplicateOf = txId } = await transactUntil(access, ops, signal);
+      return committed ? duplicateOf : "refused";
     } catch (error) {
       const isUnstorable = ["TX_INVALID", "TX_TOO_LARGE"].includes(String(codeOf(error)));
       if (isUnstorable || error instanceof TypeError) return error as Error;

@@ -1,6 +1,6 @@
 import type { QueueEntry } from "../types/queues.ts";
 import type { Json, TxId } from "../types/transaction.ts";
-import { dueAt, isFinished } from "./entry-rules.ts";
+import { dueAt, isFinished, isSuspect } from "./entry-rules.ts";
 import type { DirectedQueue } from "./queue-access.ts";
 import { pause } from "../types/timing.ts";
 
@@ -72,16 +72,21 @@ export class OpenEntries {
     this.#signal = signal;
   }
 
-  /** Takes the next entry in hand; undefined if none is ready. */
-  take(): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
-    const [first] = this.#ready;
+  /** Takes the next entry in hand, which may be a suspect or not; undefined if none is ready. */
+  take(suspects: boolean): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
+    const entry = this.#next(suspects);
     if (this.#ready.size <= this.#queue.ahead / 2) void this.#read();
-    if (first === undefined) return undefined;
-    const [name, entry] = first;
+    if (entry === undefined) return undefined;
+    const { name } = entry;
     this.#ready.delete(name);
     const ending = new AbortController();
     this.inHand.set(name, ending);
     return { entry, signal: ending.signal };
+  }
+
+  #next(suspects: boolean): QueueEntry | undefined {
+    for (const entry of this.#ready.values()) if (suspects || !isSuspect(entry.document)) return entry;
+    return undefined;
   }
 
   /** Takes note that an entry is no longer in hand, and is due again at this time; Infinity if it is finished. */

@@ -455,7 +455,8 @@ describe("a director", () => {
     await allFinished(scene);
     expect(await scene.document("e1")).toEqual({ state: "done" });
     const { versions } = await scene.node.history({ bucket: scene.name, namespace: "0", name: "e1" });
-    expect(versions).toHaveLength(2);
+    // The second one notes that another attempt begins.
+    expect(versions).toHaveLength(3);
     await Promise.all([director.stop(), other.stop()]);
   });
 
@@ -604,6 +605,81 @@ describe("a director", () => {
     const director = scene.node.direct(scene.name, { concurrency: 2, handle });
     await allFinished(scene);
     expect(byName(calls)).toEqual(byName(once(all)));
+    await director.stop();
+  });
+});
+
+/** Returns a scene with an entry that a director had in hand when its process ended. */
+async function abandoned(): Promise<DirectorScene> {
+  const scene = await shared.scene({ lease: 1 });
+  await scene.enqueue(["e1"]);
+  await scene.transact(["claim", scene.name, 0, { as: "ended" }]);
+  await scene.configure({ lease: "PT1M" });
+  return scene;
+}
+
+async function noted(scene: DirectorScene): Promise<void> {
+  const begun = { attempts: 0, begun: expect.any(String) as string };
+  await vi.waitFor(async () => expect(await scene.document("e1")).toMatchObject({ retry: begun }), PATIENT);
+}
+
+describe("after a director has ended without giving its shard back", () => {
+  it("the next one notes that an attempt begins, and takes that back with the answer", async () => {
+    await using scene = await abandoned();
+    const answered = resolvable();
+    const director = scene.node.direct(scene.name, { handle: () => answered.promise });
+    await noted(scene);
+    answered.resolve();
+    await allFinished(scene);
+    expect(await scene.document("e1")).toEqual({ state: "done" });
+    await director.stop();
+  });
+
+  it("the next one takes the note back when it is stopped before the handler ends", async () => {
+    await using scene = await abandoned();
+    const director = scene.node.direct(scene.name, { stopMs: 1, handle: () => new Promise<void>(() => {}) });
+    await noted(scene);
+    await director.stop();
+    expect(await scene.document("e1")).toEqual(OPEN);
+  });
+
+  it("the next one counts failures, and an answer ends the suspicion", async () => {
+    await using scene = await abandoned();
+    const seen: Json[] = [];
+    const director = scene.node.direct(scene.name, {
+      handle: ({ document }) => {
+        seen.push(document);
+        throw new Error("busy");
+      },
+    });
+    await allFinished(scene);
+    const retry = { attempts: 3, at: null, error: "busy" };
+    expect(await scene.document("e1")).toEqual({ state: "dead", retry });
+    const at = expect.any(String) as string;
+    expect(seen).toEqual([
+      OPEN,
+      { ...OPEN, retry: { ...retry, attempts: 1, at } },
+      { ...OPEN, retry: { ...retry, attempts: 2, at } },
+    ]);
+    await director.stop();
+  });
+
+  it("suspects are handed out one at a time, and each attempt that is not answered counts", async () => {
+    await using scene = await shared.scene({ lease: "PT1M" });
+    const begun = new Date(0).toISOString();
+    const suspect = (attempts: number) => ({ ...OPEN, retry: { attempts, at: begun, error: "?", begun } });
+    await scene.enqueue(["e1", "e2"], suspect(0));
+    await scene.enqueue(["e3"], suspect(3));
+    await scene.enqueue(["f4", "f5"]);
+    const answered = resolvable();
+    const { calls, handle } = counting(() => answered.promise);
+    const director = scene.node.direct(scene.name, { handle });
+    await vi.waitFor(() => expect(byName(calls)).toEqual(once(["e1", "f4", "f5"])), PATIENT);
+    expect(await scene.document("e1")).toMatchObject({ retry: { attempts: 1 } });
+    answered.resolve();
+    await allFinished(scene);
+    expect(byName(calls)).toEqual(once(["e1", "e2", "f4", "f5"]));
+    expect(await scene.document("e3")).toMatchObject({ state: "dead", retry: { attempts: 3, at: null } });
     await director.stop();
   });
 });
