@@ -1,4 +1,4 @@
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import type { Task } from "./task-director.ts";
 import { tasks, taskScenes } from "./task-scene.ts";
 
@@ -13,6 +13,7 @@ it.each([1, 3])(
     const retry = { first: 100, max: 1_000, limit, dead: { state: "dead" } };
     const scene = await scenes.open({ lease: "PT1S", retry }, all);
     const stopped = new AbortController();
+    onTestFinished(() => stopped.abort());
     const supervise = async (): Promise<void> => {
       while (!stopped.signal.aborted) await scene.start(8).exited;
     };

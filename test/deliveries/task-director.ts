@@ -31,5 +31,8 @@ const director = new CairnClient({ urls: url }).direct<Task>(queue, {
   onError: (error, entry) =>
     print("reports", "code" in error ? String(error.code) : "-", entry?.name ?? "-", error.message),
 });
+// It ends with the test that started it.
+process.stdin.once("end", () => process.exit(1));
+process.stdin.resume().unref();
 process.once("SIGTERM", () => void director.stop());
 await director.done;

@@ -32,7 +32,7 @@ export class DirectorProcess {
 
   constructor(url: string, queue: string, name: string, concurrency: number, handlings: Handlings) {
     const args = [PROGRAM, url, queue, name, String(concurrency)];
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: child.stdout }).on("line", (line) => handlings.note(line));
     this.#child = child;
     this.exited = once(child, "close");
