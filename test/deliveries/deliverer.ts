@@ -5,15 +5,18 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ROOT } from "@cairn/test-support/cairn-process";
 
 const PROGRAM = path.join(ROOT, "examples/deliveries/dist/src/main.js");
+const BUSY_FETCH = path.join(ROOT, "test/dist/deliveries/busy-fetch.js");
 
 /** A process of the example that delivers what is in the queue. */
 export class Deliverer {
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
 
-  constructor(name: string, urls: readonly string[]) {
-    this.#child = spawn(process.execPath, [PROGRAM, "deliver", name], {
-      env: { ...process.env, CAIRN_URLS: urls.join() },
+  /** Some deliveries keep the thread busy for up to `busyMs`. */
+  constructor(name: string, urls: readonly string[], busyMs: number) {
+    const preload = busyMs === 0 ? [] : ["--import", BUSY_FETCH];
+    this.#child = spawn(process.execPath, [...preload, PROGRAM, "deliver", name], {
+      env: { ...process.env, CAIRN_URLS: urls.join(), CAIRN_BUSY_MS: String(busyMs) },
       // Each failed delivery is a line of the output.
       stdio: ["ignore", "ignore", "inherit"],
     });

@@ -48,7 +48,9 @@ const CAMPAIGN: Run = {
 };
 /** What happens, in this order, again and again, to a random director at random instants. */
 const FAULTS = ["frozen", "killed", "away", "frozen", "killed"] as const;
-const DIRECTORS = 3;
+const DIRECTORS = 4;
+/** The part of a lease for which some deliveries of a busy director keep its thread busy at most. */
+const BUSY = 0.5;
 /** The number of programs that enqueue deliveries. */
 const PRODUCERS = 8;
 const PAUSE_WHILE_FULL_MS = 100;
@@ -85,12 +87,14 @@ async function expectDelivered(run: Run): Promise<ReadonlyMap<string, number>> {
   await client.transact({ ops: [["configure", { queues: { [QUEUE]: policy } }]] });
 
   let started = 0;
-  const start = (): Deliverer => {
+  const start = (at: number): Deliverer => {
     const first = started % urls.length;
     started += 1;
-    return new Deliverer(`deliverer-${started}`, [...urls.slice(first), ...urls.slice(0, first)]);
+    // Half of the directors are busy.
+    const busyMs = at % 2 === 0 ? leaseMs * BUSY : 0;
+    return new Deliverer(`deliverer-${started}`, [...urls.slice(first), ...urls.slice(0, first)], busyMs);
   };
-  for (let at = 0; at < DIRECTORS; at += 1) deliverers.push(start());
+  for (let at = 0; at < DIRECTORS; at += 1) deliverers.push(start(at));
 
   const begunAt = Date.now();
   const names = Array.from({ length: count }, (_, number) => `delivery-${number}`);
@@ -116,7 +120,7 @@ async function expectDelivered(run: Run): Promise<ReadonlyMap<string, number>> {
     faults[fault] += 1;
     if (fault === "killed") {
       await deliverers[at]?.kill();
-      deliverers[at] = start();
+      deliverers[at] = start(at);
     } else if (fault === "frozen") {
       // Often longer than the lease, so that another director takes the shards over.
       thaws.push(deliverers[at]?.freeze(200 + picks.below(3 * leaseMs)) ?? Promise.resolve());
