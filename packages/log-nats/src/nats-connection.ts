@@ -4,7 +4,7 @@ import { credentialOptions, credentialsRefused, type NatsCredentials } from "./n
 import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
 import { logUnreachable } from "./log-unreachable.ts";
 import { type NatsServer, parseServer } from "@cairn/text";
-import { type NatsTls, tlsFailure } from "./nats-tls-failure.ts";
+import { type Attempt, REFUSED, refusal, saidBy } from "./nats-refusal.ts";
 
 /** Options for reaching the NATS servers. */
 export interface NatsConnectionOptions extends NatsCredentials {
@@ -31,7 +31,6 @@ export interface LinkListener {
 const CONNECT_TIMEOUT_MS = 2_500;
 /** The minimum time between two diagnoses of a lost connection. */
 const DIAGNOSIS_INTERVAL_MS = 2_000;
-const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
 
 /**
  * A connection that reconnects by itself until it is closed. The first connection is attempted only once. If that
@@ -43,27 +42,20 @@ export class NatsLink {
   readonly place: string;
   /** The prefix of the subjects on which the servers reply. */
   readonly inboxPrefix: string;
-  readonly #options: NatsConnectionOptions;
-  readonly #servers: readonly NatsServer[];
-  readonly #tls: NatsTls;
+  readonly #attempt: Attempt;
   readonly #listeners = new Set<LinkListener>();
   #connected = true;
-  /** The reason why the connection is down, if known. */
+  /** The reason why the connection is down, if known, or may soon be. */
   #cause: CairnError | undefined;
+  /** When the server last reported an error. */
+  #saidAt = Number.NEGATIVE_INFINITY;
   #diagnosedAt = Number.NEGATIVE_INFINITY;
 
-  private constructor(
-    connection: NatsConnection,
-    options: NatsConnectionOptions,
-    servers: readonly NatsServer[],
-    tls: NatsTls,
-  ) {
+  private constructor(connection: NatsConnection, attempt: Attempt) {
     this.connection = connection;
-    this.place = serverList(servers);
-    this.inboxPrefix = options.inboxPrefix ?? "_INBOX";
-    this.#options = options;
-    this.#servers = servers;
-    this.#tls = tls;
+    this.place = serverList(attempt.servers);
+    this.inboxPrefix = attempt.options.inboxPrefix ?? "_INBOX";
+    this.#attempt = attempt;
     void this.#watch();
   }
 
@@ -73,14 +65,19 @@ export class NatsLink {
     const servers = written.map(parseServer);
     const tlsFirst = typeof options.tls === "object" && options.tls.handshakeFirst === true;
     const credentials = await credentialOptions(options, servers);
-    const tls: NatsTls = credentials.tls ?? undefined;
+    const prefix = inboxPrefix === undefined ? {} : { inboxPrefix };
+    const attempt: Attempt = {
+      options: { ...credentials, ...prefix },
+      credentials: options,
+      servers,
+      timeoutMs: timeout,
+    };
     const addresses = await answeringFirst(servers, { timeout, silent: tlsFirst, signal });
     let connection: NatsConnection;
     try {
       connection = await connect({
-        ...credentials,
+        ...attempt.options,
         servers: addresses,
-        ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
         // The addresses are in order: those of servers that responded come first.
         noRandomize: true,
         name: options.clientName ?? "cairn",
@@ -98,9 +95,9 @@ export class NatsLink {
       if (REFUSED.test(errorMessage(error))) {
         throw credentialsRefused(serverList(servers), options, servers, error);
       }
-      throw (await tlsFailure(servers, tls, timeout)) ?? connectError(servers, error);
+      throw (await refusal(attempt)) ?? connectError(servers, error);
     }
-    const link = new NatsLink(connection, options, servers, tls);
+    const link = new NatsLink(connection, attempt);
     if (signal?.aborted === true) await link.close();
     signal?.throwIfAborted();
     return link;
@@ -144,6 +141,11 @@ export class NatsLink {
     await this.connection.close();
   }
 
+  /** What the server last said is wrong with this connection; undefined if nothing is. */
+  get said(): string | undefined {
+    return this.#cause?.cause instanceof Error ? this.#cause.cause.message : undefined;
+  }
+
   /** Returns a new subject below the prefix, for replies. */
   createInbox(): string {
     return createInbox(this.inboxPrefix);
@@ -162,11 +164,14 @@ export class NatsLink {
   async #watch(): Promise<void> {
     for await (const status of this.connection.status()) {
       const { type, data, permissionContext } = status;
-      if (type === Events.Error && permissionContext === undefined && REFUSED.test(String(data))) {
-        this.#cause = credentialsRefused(this.place, this.#options, this.#servers, data);
+      if (type === Events.Error && permissionContext === undefined) {
+        this.#saidAt = performance.now();
+        this.#cause = saidBy(this.place, lastWords(this.connection) ?? String(data), this.#attempt);
       }
       if (type === "disconnect") {
         this.#connected = false;
+        // What the server said long before is not the reason.
+        if (performance.now() - this.#saidAt > DIAGNOSIS_INTERVAL_MS) this.#cause = undefined;
         for (const listener of this.#listeners) listener.interrupted?.();
       } else if (type === "reconnect") {
         this.#connected = true;
@@ -182,18 +187,20 @@ export class NatsLink {
     for (const listener of this.#listeners) listener.interrupted?.();
   }
 
-  /** The client does not report the cause of a failed handshake. */
+  /** The client does not report why a server refuses the connection. */
   async #diagnose(): Promise<void> {
     if (performance.now() - this.#diagnosedAt < DIAGNOSIS_INTERVAL_MS) return;
     this.#diagnosedAt = performance.now();
-    const failure = await tlsFailure(
-      this.#servers,
-      this.#tls,
-      this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
-    );
+    const found = await refusal(this.#attempt);
     this.#diagnosedAt = performance.now();
-    if (failure !== undefined && !this.#connected) this.#cause = failure;
+    if (found !== undefined && !this.#connected) this.#cause = found;
   }
+}
+
+/** Returns the server's last error in its own words, of which the client passes only a code on. */
+function lastWords(connection: NatsConnection): string | undefined {
+  const { protocol } = connection as { readonly protocol?: { readonly lastError?: unknown } };
+  return protocol?.lastError instanceof Error ? protocol.lastError.message.replaceAll("'", "") : undefined;
 }
 
 function connectError(servers: readonly NatsServer[], error: unknown): CairnError {

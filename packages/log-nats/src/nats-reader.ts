@@ -19,7 +19,7 @@ const DEFAULT_INACTIVE_MS = 300_000;
  * Two pulls are open while an array is buffered and another one is applied, so up to four times this much is in memory.
  * With 8 MiB, a replay of messages of 60 kB took 1.2 times as long (bench row workloads).
  */
-const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
+export const DEFAULT_MAX_BYTES = 2 * 1024 * 1024;
 
 /** A pull's lifetime, the interval of the server's heartbeats, and when it removes an inactive consumer (ms). */
 export interface PullTiming {
@@ -69,6 +69,10 @@ export class NatsReader implements LinkListener {
   #bufferedBytes = 0;
   /** True if the next message is larger than a pull's bound. */
   #oversized = false;
+  /** The number of messages that the stream had for this reading when it began. */
+  #pending = 0;
+  /** Whether the connection was lost while the server was sending what it had. */
+  isCutOff = false;
   #ended = false;
   #failure: Error | undefined;
   /** The number of heartbeats that have been due since the server last sent anything. */
@@ -139,6 +143,7 @@ export class NatsReader implements LinkListener {
   }
 
   interrupted(): void {
+    this.isCutOff = !this.#ended && this.#deliveries < this.#pending;
     this.#end();
   }
 
@@ -154,7 +159,11 @@ export class NatsReader implements LinkListener {
     const { maxInactiveMs = Infinity } = this.#place;
     const { inactiveMs = DEFAULT_INACTIVE_MS } = this.#options;
     try {
-      const { name, config } = await this.#link.answer(
+      const {
+        name,
+        config,
+        num_pending: pending,
+      } = await this.#link.answer(
         this.#manager.consumers.add(this.#place.stream, {
           deliver_policy: DeliverPolicy.StartSequence,
           opt_start_seq: Math.max(1, this.#place.from),
@@ -165,6 +174,7 @@ export class NatsReader implements LinkListener {
           inactive_threshold: nanos(Math.min(inactiveMs, maxInactiveMs)),
         }),
       );
+      this.#pending = pending;
       // The server may set its own limit (max_request_batch).
       if ((config.max_batch ?? 0) > 0) this.#maxMessages = Math.min(this.#maxMessages, config.max_batch ?? 0);
       return name;

@@ -11,7 +11,7 @@ export function apiCode(error: unknown): number | undefined {
 }
 
 /** The parts of a {@link NatsLink} that errors report. */
-type Place = Pick<NatsLink, "place" | "inboxPrefix">;
+type Place = Pick<NatsLink, "place" | "inboxPrefix"> & Partial<Pick<NatsLink, "said">>;
 
 /** Returns `LOG_UNREACHABLE`: the servers have no stream of this name. */
 export function missingStream(stream: string, { place }: Place, cause?: unknown): CairnError {
@@ -24,7 +24,7 @@ export function missingStream(stream: string, { place }: Place, cause?: unknown)
 
 export function streamError(stream: string, link: Place, error: unknown): CairnError {
   if (error instanceof CairnError) return error;
-  const { place } = link;
+  const { place, said } = link;
   const code = error instanceof NatsError ? error.code : "";
   if (apiCode(error) === NO_STREAM) {
     return missingStream(stream, link, error);
@@ -55,7 +55,7 @@ export function streamError(stream: string, link: Place, error: unknown): CairnE
     );
   }
   return logUnreachable(
-    `The stream "${stream}" on NATS at ${place} did not respond: ${errorMessage(error)}.`,
+    `The stream "${stream}" on NATS at ${place} did not respond: ${errorMessage(error)}.${said === undefined ? "" : ` The server said before: ${said}.`}`,
     "Check the server. Cairn retries operations that can be retried.",
     error,
   );

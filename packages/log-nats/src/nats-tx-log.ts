@@ -3,7 +3,7 @@ import type { JetStreamManager } from "nats";
 import { type NatsConnectionOptions, NatsLink } from "./nats-connection.ts";
 import { NatsPeers } from "./nats-peers.ts";
 import { NatsPublisher } from "./nats-publisher.ts";
-import { DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
+import { DEFAULT_MAX_BYTES, DEFAULT_PULL_TIMING, NatsReader, type PullTiming } from "./nats-reader.ts";
 import { NatsStream, type StreamTarget, targetOf } from "./nats-stream.ts";
 import { notTaken } from "./nats-stream-error.ts";
 import { inactiveLimit, takesMessages } from "./nats-stream-settings.ts";
@@ -31,6 +31,7 @@ export interface NatsTxLogOptions extends NatsConnectionOptions {
 
 /** The part of the server's size limit that is reserved for a message's headers. */
 const HEADER_RESERVE_BYTES = 1_024;
+const MIN_PULL_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 5_000;
 const ACK_TIMEOUT_MS = 5_000;
 /**
@@ -73,6 +74,8 @@ class NatsTxLog implements TxLog {
   readonly #publisher: NatsPublisher;
   readonly #readers = new Set<NatsReader>();
   readonly #pullTiming: PullTiming;
+  /** The bound on a pull, which is lowered for servers that disconnect clients for which that much waits. */
+  #pullBytes = DEFAULT_MAX_BYTES;
   readonly #api: string;
   #closed = false;
   /** The reason why the last reading failed; undefined once a reading has delivered messages. */
@@ -175,6 +178,7 @@ class NatsTxLog implements TxLog {
       { api, stream: this.name, from, maxInactiveMs: inactiveLimit(info.config) },
       {
         ...options,
+        maxBytes: Math.min(options.maxBytes ?? this.#pullBytes, this.#pullBytes),
         ...this.#pullTiming,
       },
     );
@@ -193,6 +197,8 @@ class NatsTxLog implements TxLog {
       throw error;
     } finally {
       this.#readers.delete(reader);
+      // A server disconnects a client for which more waits than its max_pending, and does not say so.
+      if (reader.isCutOff) this.#pullBytes = Math.max(MIN_PULL_BYTES, this.#pullBytes / 2);
       reader.close();
     }
   }

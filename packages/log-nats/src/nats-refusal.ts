@@ -1,0 +1,242 @@
+import { timeoutSignal } from "@cairn/client/protocol";
+import { once } from "node:events";
+import { connect, isIP, type Socket } from "node:net";
+import {
+  connect as connectTls,
+  type ConnectionOptions as TlsConnectionOptions,
+  type TLSSocket,
+} from "node:tls";
+import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
+import { buildAuthenticator, type ConnectionOptions, type TlsOptions } from "nats";
+import { logUnreachable } from "./log-unreachable.ts";
+import type { NatsServer } from "@cairn/text";
+import { credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
+import { readTlsFiles } from "./nats-tls-files.ts";
+
+/** The client's TLS options for the log's connections. */
+type NatsTls = TlsOptions | undefined;
+
+/** How long to wait for the server's verdict (ms). */
+const VERDICT_MS = 1_000;
+export const REFUSED = /authori[sz]ation|authentication|credentials|nkey/i;
+
+/** What a refusal is about: the client's options for its connections, and what the user wrote. */
+export interface Attempt {
+  readonly options: ConnectionOptions;
+  readonly credentials: NatsCredentials;
+  readonly servers: readonly NatsServer[];
+  readonly timeoutMs: number;
+}
+
+/**
+ * Returns a `LOG_UNREACHABLE` error that explains why servers that respond refuse a connection; undefined if none does.
+ * Repeats the handshakes, because the client reports a refused certificate, and what a server says before it disconnects,
+ * as a timeout.
+ */
+export async function refusal(attempt: Attempt): Promise<CairnError | undefined> {
+  const found = await Promise.all(
+    attempt.servers.map(async (server) => reasonOf(server, attempt, await handshakeError(server, attempt))),
+  );
+  return found.find((one) => one !== undefined);
+}
+
+async function handshakeError(server: NatsServer, { options, timeoutMs }: Attempt): Promise<unknown> {
+  const { handshakeFirst, caFile, certFile, keyFile, ...rest } = (options.tls as NatsTls) ?? {};
+  const files = { caFile, certFile, keyFile } as Parameters<typeof readTlsFiles>[0];
+  const place = { host: server.host, port: server.port };
+  let socket: Socket | undefined;
+  let secure: TLSSocket | undefined;
+  try {
+    const contents = await readTlsFiles(files);
+    let said = "";
+    if (handshakeFirst !== true) {
+      socket = connect(place);
+      said = await firstLines(socket, timeoutMs);
+      if (!/"tls_(required|available)":\s*true/.test(said)) {
+        // Credentials for an encrypted connection are sent over no other.
+        const isPlain = said !== "" && options.tls === undefined;
+        return isPlain ? await verdict(socket, said, options, 0) : serverError(said);
+      }
+    }
+    const name = isIP(server.host) === 0 ? { servername: server.host } : {};
+    const secured = { ...rest, ...contents, ...name, ...(socket === undefined ? place : { socket }) };
+    secure = connectTls(secured as TlsConnectionOptions);
+    return (await outcomeOf(secure, timeoutMs)) ?? (await verdict(secure, said, options, VERDICT_MS / 2));
+  } catch (error) {
+    return error;
+  } finally {
+    secure?.destroy();
+    socket?.destroy();
+  }
+}
+
+/** Returns what a server says first, up to the end of a line; "" if it does not. */
+async function firstLines(socket: Socket, timeoutMs: number): Promise<string> {
+  let said = "";
+  socket.on("data", (chunk: Buffer) => (said += chunk.toString("latin1")));
+  socket.on("error", () => undefined);
+  try {
+    while (!said.includes("\r\n")) await once(socket, "data", { signal: timeoutSignal(timeoutMs) });
+    socket.removeAllListeners("data");
+    // From now on, something else reads the socket.
+    socket.pause();
+    return said;
+  } catch {
+    return "";
+  }
+}
+
+/** Returns the error before the end of a TLS handshake; undefined if there was none. */
+async function outcomeOf(secure: TLSSocket, timeoutMs: number): Promise<Error | undefined> {
+  return await new Promise((resolve) => {
+    const end = (error?: Error): void => {
+      cancel();
+      resolve(error);
+    };
+    const cancel = startTimer(timeoutMs, () => end(new Error("it did not respond in time")));
+    secure.once("secureConnect", () => end());
+    // An error may still occur after the result is known.
+    secure.on("error", end);
+    secure.once("close", () => end(new Error("it closed the connection")));
+  });
+}
+
+/** What a server says before it disconnects a client. */
+class ServerError extends Error {}
+
+function serverError(said: string): ServerError | undefined {
+  const [, words] = /^-ERR '?(.*?)'?\r?$/m.exec(said) ?? [];
+  return words === undefined ? undefined : new ServerError(words);
+}
+
+/**
+ * Connects as the client does, after a pause. Returns the error with which that is refused; undefined if it is not. With
+ * TLS 1.3, a server checks a certificate after the client's handshake, and its verdict would be lost if something was
+ * written before it.
+ */
+async function verdict(
+  socket: Socket,
+  first: string,
+  options: ConnectionOptions,
+  pauseMs: number,
+): Promise<Error | undefined> {
+  return await new Promise((resolve) => {
+    let said = first;
+    let cancelAsk: (() => void) | undefined;
+    const hear = (): void => {
+      const error = serverError(said);
+      if (error !== undefined || /^PONG\r$/m.test(said)) return end(error);
+      const [, info] = /^INFO (.*)\r$/m.exec(said) ?? [];
+      if (info === undefined || cancelAsk !== undefined) return;
+      const { nonce } = JSON.parse(info) as { nonce?: string };
+      const auth = buildAuthenticator(options)(nonce);
+      const asked = { verbose: false, pedantic: false, lang: "node", version: "1", protocol: 1, ...auth };
+      const ask = (): unknown => socket.write(`CONNECT ${JSON.stringify(asked)}\r\nPING\r\n`);
+      cancelAsk = startTimer(pauseMs, ask);
+    };
+    const end = (error?: Error): void => {
+      cancel();
+      cancelAsk?.();
+      resolve(error);
+    };
+    const cancel = startTimer(pauseMs + VERDICT_MS, () => end());
+    socket.on("error", end);
+    socket.once("close", () => end());
+    socket.on("data", (chunk: Buffer) => {
+      said += chunk.toString("latin1");
+      hear();
+    });
+    socket.resume();
+    hear();
+  });
+}
+
+/** What to do about some of the things that servers say. */
+const WORDS: readonly (readonly [words: RegExp, cure: string])[] = [
+  [
+    /maximum (account active )?connections/i,
+    "Raise max_connections of the server, or the account's limit on connections, or close some of the others: each node, and each command that uses the log, needs one.",
+  ],
+  [
+    /maximum subscriptions/i,
+    "Raise max_subscriptions of the server, or the account's limit on subscriptions.",
+  ],
+  [/slow consumer/i, "Raise max_pending of the server."],
+  [/secure connection/i, 'Set "tls" of the log to true, or write its servers as tls://host:port.'],
+];
+
+/** Returns `LOG_UNREACHABLE` with what a server at `place` says about a connection. */
+export function saidBy(place: string, words: string, { credentials, servers }: Attempt): CairnError {
+  const cause = new ServerError(words);
+  if (REFUSED.test(words)) return credentialsRefused(place, credentials, servers, cause);
+  const [, hint = "Look into the log of the server for the reason."] =
+    WORDS.find(([known]) => known.test(words)) ?? [];
+  return logUnreachable(
+    `NATS at ${place} refuses the connection: ${words}.`,
+    `${hint} Cairn keeps trying to reconnect.`,
+    cause,
+  );
+}
+
+/** Why a server's certificate is refused, by Node's codes: the predicate of a sentence, and the remedy. */
+const CERTIFICATE_FAULTS: readonly (readonly [codes: readonly string[], is: string, cure: string])[] = [
+  [
+    [
+      "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+      "UNABLE_TO_GET_ISSUER_CERT",
+      "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "DEPTH_ZERO_SELF_SIGNED_CERT",
+    ],
+    "signed by an authority that this node does not trust",
+    `Set "ca-file" of the log's tls to the certificate of the authority that signed the server's certificate: "tls": {"ca-file": "/etc/cairn/ca.pem"}.`,
+  ],
+  [
+    ["ERR_TLS_CERT_ALTNAME_INVALID"],
+    "not valid for this address",
+    `In "servers", use a name or an address that the certificate contains, or install a certificate for this address on the server.`,
+  ],
+  [
+    ["CERT_HAS_EXPIRED", "CERT_NOT_YET_VALID"],
+    "not valid now",
+    "Renew the server's certificate or the certificate of the authority that signed it, and check the clock of this machine.",
+  ],
+];
+
+function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): CairnError | undefined {
+  if (error === undefined || error instanceof CairnError) return error;
+  if (error instanceof ServerError) return saidBy(address, error.message, attempt);
+  const tls = attempt.options.tls as NatsTls;
+  const code = systemErrorCode(error) ?? "";
+  const because = (message: string, hint: string): CairnError => logUnreachable(message, hint, error);
+  const fault = CERTIFICATE_FAULTS.find(([codes]) => codes.includes(code));
+  if (fault !== undefined) {
+    const why = errorMessage(error).replace(/\.?$/, ".");
+    return because(`The certificate of NATS at ${address} is ${fault[1]}: ${why}`, fault[2]);
+  }
+  if (code === "ERR_SSL_WRONG_VERSION_NUMBER" && tls?.handshakeFirst === true) {
+    return because(
+      `NATS at ${address} does not begin with TLS, but sends its INFO message first.`,
+      `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
+    );
+  }
+  const alert = alertOf(error);
+  if (alert === undefined) return undefined;
+  return tls?.certFile === undefined
+    ? because(
+        `NATS at ${address} requires a certificate from this node (${alert}).`,
+        `Set "cert-file" and "key-file" of the log's tls to a certificate that the server's ca_file trusts, and its key: "tls": {"cert-file": "/etc/cairn/node.pem", "key-file": "/etc/cairn/node-key.pem"}.`,
+      )
+    : because(
+        `NATS at ${address} does not accept this node's certificate (${alert}).`,
+        `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
+      );
+}
+
+/** Returns the TLS alert that ended a handshake, in OpenSSL's wording, such as "unknown ca". */
+function alertOf(error: unknown): string | undefined {
+  return /_ALERT_(.+)$/
+    .exec(systemErrorCode(error) ?? "")?.[1]
+    ?.toLowerCase()
+    .replaceAll("_", " ");
+}
