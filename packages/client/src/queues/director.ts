@@ -78,6 +78,8 @@ class QueueDirector implements Director {
   #inHand = 0;
   /** The number of entries that may be in hand, as long as their handlers leave the thread time for renewals. */
   #room = 1;
+  /** Whether the thread came too late to something since the last look at the queue. */
+  #wasLate = false;
   /** The entry in hand that may have ended a process before. Another one would count attempts that this one ends. */
   #suspect: QueueEntry | undefined;
   /** Whether it was reported that the thread was busy for too long. */
@@ -169,7 +171,9 @@ class QueueDirector implements Director {
       const mean = Math.max(MIN_LOOK_MS, Math.min(MAX_LOOK_MS, this.#leaseMs * RENEW_AFTER));
       const dueAt = performance.now() + spread(mean);
       await pause(dueAt - performance.now(), signal);
-      if (!signal.aborted) this.#pace(performance.now() - dueAt, this.#room);
+      const more = this.#wasLate ? 0 : this.#room;
+      this.#wasLate = false;
+      if (!signal.aborted) this.#pace(performance.now() - dueAt, more);
     }
   }
 
@@ -318,6 +322,7 @@ class QueueDirector implements Director {
   #pace(lateMs: number, more: number): void {
     const { concurrency = DEFAULT_CONCURRENCY } = this.#options;
     const isLate = lateMs > this.#leaseMs * LATE_AFTER;
+    this.#wasLate ||= isLate;
     this.#room = isLate ? Math.max(1, Math.floor(this.#room / 2)) : Math.min(concurrency, this.#room + more);
     this.#noteBusy(lateMs);
     this.#queue.bell.ring();
