@@ -115,66 +115,81 @@ describe("a log of two checkpoints, the newest of which is damaged, was lost", (
     const status = await shell("cairn log status -f cluster.json", path.join(folder, "work"));
     expect(status.code).toBe(1);
     const shown = await shell(`cairn status --url ${await node.url()}`);
-    return [hint, status.stderr, shown.stdout];
+    return [hint, shown.stdout, status.stderr];
   }
 
-  async function expectRecovered(): Promise<void> {
+  /** All six documents and no orphans, or the three of the older checkpoint and three orphans. */
+  async function expectRecovered(documents: number): Promise<void> {
     await vi.waitFor(async () => expect((await node.status()).phase).toBe("ready"), {
       timeout: 60_000,
       interval: 100,
     });
     const { index, join } = await node.status();
-    expect(index.documents).toBe(3);
-    expect(join.orphans).toBe(3);
+    expect(index.documents).toBe(documents);
+    expect(join.orphans).toBe(6 - documents);
   }
 
-  it("every hint names a command that continues from the older one, in any folder, once the damage is marked", async () => {
+  it("every hint names a command that continues from the node's index, in any folder, and loses nothing", async () => {
     const verified = await shell("cairn checkpoint verify -f cluster.json", path.join(folder, "work"));
     expect(verified.stderr).toContain("CHECKPOINT_CORRUPT");
-    const hints = await loseLog();
-    for (const hint of hints) {
-      expect(hint.replaceAll(/\s+/g, " ")).toMatch(
-        /continues after transaction 4; .*cannot be used \(CHECKPOINT_CORRUPT: .*is marked as damaged/,
-      );
-    }
+    const [hint = "", shown = "", known = ""] = await loseLog();
+    // This command does not know the node, whose id is in the node's environment alone.
+    expect(known.replaceAll(/\s+/g, " ")).toContain("follow the hint in the status of node a on its machine");
+    const hints = [hint, shown];
+    for (const one of hints)
+      expect(one.replaceAll(/\s+/g, " ")).toContain("after transaction 7, from the index of this node;");
     const command = commandIn(hints);
     const planned = await shell(`${command} --dry-run`);
     expect(planned).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining("continues after transaction 4:"),
+      stdout: expect.stringMatching(/continues after transaction 7: from the index in \S+a-index\/live\n$/),
     });
-    expect(planned.stdout).toContain("3 transactions after it are known");
     // The user's shell does not have the node's environment.
     const recovered = await shell(`unset NATS_URL; ${command}`);
     expect(recovered).toMatchObject({ code: 0, stderr: "" });
-    expect(recovered.stdout).toContain("which continues after transaction 4 ");
-    await expectRecovered();
+    expect(recovered.stdout).toContain("which continues after transaction 7 ");
+    await expectRecovered(6);
+    // A node that has nothing joins over the seam with the checkpoint that the command saved and verified.
+    const joined = start("b", ["-f", "cluster.json"], { NATS_URL: nats.url });
+    await joined.ready();
+    const { index, join } = await joined.status();
+    expect(join.restoredFrom).toMatchObject({ txId: 7 });
+    expect(index.documents).toBe(6);
   });
 
   it(
-    "the command finds damage that is not marked yet, marks it, and continues from the older one",
+    "without an index, the command finds damage, marks it, says what an older one leaves behind, and then uses it",
     { tags: "rest/slow" },
     async () => {
-      const hints = await loseLog();
-      for (const hint of hints)
-        expect(hint.replaceAll(/\s+/g, " ")).toContain("continues after transaction 7;");
-      const recovered = await shell(commandIn(hints));
-      expect(recovered.code).toBe(0);
-      expect(recovered.stderr).toMatch(
+      await loseLog();
+      const command = `CAIRN_NODE_ID=b CAIRN_DIR=${folder}/elsewhere cairn log recover -f cluster.json`;
+      const refused = await shell(command, path.join(folder, "work"));
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toMatch(
         /^notice: checkpoint-7-\S+ cannot be used, and the next best checkpoint is tried: CHECKPOINT_CORRUPT: /,
       );
-      expect(recovered.stdout).toContain("which continues after transaction 4 ");
-      expect(recovered.stdout).toContain("3 transactions after it are known but not in the new log");
+      expect(refused.stderr.replaceAll(/\s+/g, " ")).toMatch(
+        /CONFLICT: .* would lack 3 transactions .*: the store holds transactions up to 7; the index of node a \(failed\) holds transactions up to 7\..*add --yes/,
+      );
       const names = await readdir(path.join(folder, "work", "checkpoints"));
       expect(names).toContainEqual(expect.stringMatching(/^checkpoint-7-.*\.damaged\.json$/));
-      await expectRecovered();
+      const planned = await shell(`${command} --dry-run`, path.join(folder, "work"));
+      expect(planned).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining("3 transactions after it are known but not in the new log"),
+        stderr: expect.stringContaining("would be refused now"),
+      });
+      const recovered = await shell(`${command} --yes`, path.join(folder, "work"));
+      expect(recovered.code).toBe(0);
+      expect(recovered.stdout).toContain("which continues after transaction 4 ");
+      await expectRecovered(3);
     },
   );
 });
 
 describe("a log that is lost before its first checkpoint", () => {
   it(
-    "is not begun again by a new node while others hold its transactions, and a person can begin an empty one",
+    "is not begun again by a new node while others hold its transactions, and is continued from their indexes",
     { tags: "rest/slow" },
     async () => {
       const env = { NATS_URL: nats.url };
@@ -189,7 +204,7 @@ describe("a log that is lost before its first checkpoint", () => {
       const { message, hint } = await failureOf(c);
       for (const id of ["a", "b"])
         expect(message).toContain(`the index of node ${id} (failed) holds transactions up to 6`);
-      expect(hint).toContain("cairn log create --empty");
+      expect(hint).toMatch(/follow the hint in the status of node [ab] on its machine/);
       for (const command of ["status", "create"]) {
         const { code, stderr } = await shell(`CAIRN_DIR=${elsewhere} cairn log ${command}`);
         expect({ code, stderr }).toEqual({
@@ -197,7 +212,37 @@ describe("a log that is lost before its first checkpoint", () => {
           stderr: expect.stringContaining("the index of node a (failed)"),
         });
       }
-      // The hint is followed, and then that of a node whose log was replaced.
+      // The hint is followed: nothing is lost, although there was no checkpoint.
+      const command = /run (.*?), which begins/.exec((await failureOf(a)).hint)?.[1] ?? "";
+      expect(await shell(command)).toMatchObject({ code: 0, stderr: "" });
+      await c.kill();
+      const store = path.join(folder, "work", "cairn-data", "checkpoints");
+      const again = NodeProcess.start({
+        id: "c",
+        dir: elsewhere,
+        env: { ...env, CAIRN_CHECKPOINT_PATH: store },
+      });
+      nodes.push(again);
+      for (const node of [a, b, again]) {
+        await vi.waitFor(async () => expect((await node.status()).phase).toBe("ready"), {
+          timeout: 60_000,
+          interval: 100,
+        });
+        expect((await node.status()).index.documents).toBe(5);
+      }
+    },
+  );
+
+  it(
+    "can be begun again empty by a person, and the orphans of each node loaded into it",
+    { tags: "rest/slow" },
+    async () => {
+      const env = { NATS_URL: nats.url };
+      const a = start("a", [], env);
+      await a.ready();
+      await fill(a, 1, 5);
+      await NatsOperator.at(nats.url, async (operator) => await operator.deleteStream());
+      expect((await failureOf(a)).hint).toContain("cairn log create --empty");
       expect((await shell("cairn log create --empty")).code).toBe(0);
       await vi.waitFor(
         async () =>

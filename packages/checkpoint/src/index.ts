@@ -47,7 +47,7 @@ export { NOTHING_KNOWN } from "./save/checkpointer-status.ts";
 export { type Checkpointer, startCheckpointer } from "./save/checkpointer.ts";
 export type { CheckpointerEvent, CheckpointerStatus } from "./save/checkpointer-events.ts";
 export type { CheckpointerOptions } from "./save/checkpointer-options.ts";
-export { takeCheckpoint, type TakeOutcome } from "./save/checkpoint-round.ts";
+export { takeCheckpoint, type TakeOptions, type TakeOutcome } from "./save/checkpoint-round.ts";
 export { firstLookDelay, isTooSoon, nextLookDelay, retryDelay } from "./save/schedule.ts";
 
 export {

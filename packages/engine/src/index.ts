@@ -12,7 +12,7 @@ export { listBackups } from "./backup/segments/segment-name.ts";
 export { holesOf } from "./backup/write/verify-backup.ts";
 export { judgeFormat, verifyRestored } from "./checkpoints/accept-checkpoint.ts";
 export { listCandidates } from "./checkpoints/candidates.ts";
-export { closeStores, isOwnStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
+export { closeStores, isOwnStore, requireStore, restoreStores } from "./checkpoints/checkpoint-stores.ts";
 export { listedCheckpoint } from "./checkpoints/checkpoint-summary.ts";
 export { readBack, tryMarkDamaged, verifyCheckpoint } from "./checkpoints/verify-checkpoint.ts";
 export { askEach, askStatus, type Peer } from "./cluster/ask-cluster.ts";
@@ -30,7 +30,8 @@ export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
 export { rowName } from "./index/rows/row-names.ts";
-export { findLostLog } from "./join/lost-log.ts";
+export { contradictsPlan } from "./join/last-shared.ts";
+export { findLostLog, UNPLANNED } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
 export { findOrphans } from "./join/orphan-transactions.ts";
 export { checkAnchor, SAVE_BEYOND_GAP, trimmedTooFar } from "./log/anchor.ts";
@@ -40,12 +41,20 @@ export { MESSAGE_ID_WINDOW_MS } from "./log/tx-log.ts";
 export { runEngine } from "./node/node.ts";
 export type { NodeMetrics } from "./node/node-metrics.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
-export { buildPlanned, placePast, requireEmpty } from "./replay/past-index.ts";
-export { checkpointAlone, type PastPlan, type PastPoint, planPast } from "./replay/past-plan.ts";
-export { beyondReach } from "./replay/past-reach.ts";
+export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
+export {
+  checkpointAlone,
+  type CopiedIndex,
+  indexAlone,
+  type PastPlan,
+  type PastPoint,
+  planPast,
+} from "./replay/past-plan.ts";
+export { beyondReach, lastStored } from "./replay/past-reach.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
 export { latestOf, logsIn } from "./replay/restored-index.ts";
+export { saveSeam } from "./replay/seam.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
 export { decodeMessage } from "./transactions/transaction-codec.ts";
 export { documentProblem, validTransaction } from "./transactions/validate-transaction.ts";

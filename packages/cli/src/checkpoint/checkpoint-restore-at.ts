@@ -11,7 +11,6 @@ import {
   type PastPoint,
   planPast,
   beyondReach,
-  latestOf,
   logsIn,
 } from "@cairn/engine";
 import { type CairnError, isCairnError, levelProvider, unlessFailed } from "@cairn/kv";
@@ -40,9 +39,7 @@ export async function restoreAt(
   if (name !== undefined)
     throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
   const logs = await logsIn(store, signal);
-  // The earlier logs that a recovered log continues are part of its history.
-  const meant = options.log === undefined ? await latestOf(store, logs) : logs;
-  const logId = theLog(store, meant, options.log);
+  const logId = await theLog(store, logs, options.log);
   if (logId === undefined) return false;
   const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
   // If the log exists only as a backup, no checkpoint can be restored instead.

@@ -2,11 +2,12 @@ import { hostname } from "node:os";
 import type { CairnError } from "@cairn/kv";
 import {
   buildPlanned,
-  checkpointAlone,
   continueLog,
   isOwnStore,
+  type PastIndex,
   type PastPlan,
   readLogIdentity,
+  saveSeam,
   type System,
   tryMarkDamaged,
 } from "@cairn/engine";
@@ -19,30 +20,39 @@ import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { describeSource } from "../places/past-source.ts";
 import { workFolder } from "../places/staging-folder.ts";
-import { readSurvivor } from "./recovery-checkpoint.ts";
-import { lastKnownTx, planRecovery, type RecoveryPlace, whyNotReplaced } from "./recovery-plan.ts";
+import {
+  type LeftBehind,
+  leftBehind,
+  type RecoveryPlace,
+  whyNotReplaced,
+  wouldLeave,
+} from "./recovery-plan.ts";
+import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
 const RECOVER = {
   ...CONFIGURATION_OPTIONS,
   from: {
     ...textValue(
-      "<checkpoint>",
-      "continue from exactly this checkpoint, given by its name in the configured store or by path (for a folder, the newest one)",
+      "<place>",
+      "continue from exactly this checkpoint (its name in the configured store, or a path) or this index (the db-dir of a node), or from what a folder or bucket of checkpoints and log backups leads to",
     ),
-    conflicts: ["atTx", "at", "log"],
   },
   ...KEY_OPTIONS,
   ...POINT_OPTIONS,
   log: textValue("<id>", "the id of the lost log, if the stores contain several of the same name"),
   dryRun: flag("only print where the log would continue and which files would be read"),
+  yes: flag("begin the log even if it lacks later transactions that are known"),
 };
+
+/** The checkpoint with which nodes join. */
+type Saved = Pick<NonNullable<PastPlan["checkpoint"]>, "name" | "store">;
 
 type RecoverRun = CommandRun<OptionValues<typeof RECOVER>>;
 
 export const addLogRecover = command({
   syntax: "recover",
   description:
-    "Begin a new log that continues a lost one from the end of its backup or its newest checkpoint, or from an earlier transaction",
+    "Begin a new log that continues a lost one from the furthest of its checkpoints, its backup and this node's index, or from an earlier transaction",
   examples: [
     "cairn log recover -f cairn.edn --dry-run",
     "cairn log recover --from checkpoint-43-2026-11-20T07-47-12.080Z-0dfc87ab -f cairn.edn",
@@ -50,57 +60,66 @@ export const addLogRecover = command({
   ],
   options: RECOVER,
   async act(run) {
-    const { from, log: logId, dryRun } = run.options;
-    const at = pointOf(run.options);
+    const { from, log: logId, dryRun, yes } = run.options;
     const configured = await openLog(run);
     const { log, system } = configured;
     requireLogItself(log);
     const existing = await readLogIdentity(log);
     const place = { ...configured, existing };
-    const refusal = await whyNotReplaced(log, existing);
-    if (refusal !== undefined && !dryRun) throw refusal;
-    if (from !== undefined) {
-      const { name, store, manifest } = await readSurvivor(run, system, from);
-      const { txId, sha256 } = manifest.anchor;
-      const plan = checkpointAlone({ name, store, txId });
-      if (dryRun) return await writePlan(run, plan, log.name, refusal);
-      return await begin(run, place, plan, { log: manifest.log.id, anchor: { txId, sha256 } }, 0);
-    }
+    const isUsed = await whyNotReplaced(log, existing);
+    if (isUsed !== undefined && !dryRun) throw isUsed;
     const signal = run.interruptible("no log was begun");
-    const planning = async (found: ReadonlyMap<string, CairnError>): Promise<PastPlan> =>
-      await planRecovery(place, { ...omitUndefined({ at, logId }), found, signal });
-    if (dryRun) {
-      const plan = await planning(new Map());
-      await writePlan(run, plan, log.name, refusal);
-      if (plan.checkpoint !== undefined)
-        run.notice(
-          `${plan.checkpoint.name} was not read back. If it turns out to be damaged, the command itself says so, and uses the next best checkpoint instead, which may end earlier.`,
-        );
-      return;
-    }
-    const { plan, past } = await readPast(run, planning, system);
-    const { log: of, txId, sha256 } = past.state;
-    const beyond = Math.max(0, (await lastKnownTx(place, of.id, plan)) - txId);
-    await begin(run, place, plan, { log: of.id, anchor: { txId, sha256 } }, beyond);
+    const request = { ...omitUndefined({ at: pointOf(run.options), logId }), signal };
+    const source = await recoverySource(run, place, from, request);
+    const planned = await source.plan(new Map());
+    const left = await leftBehind(place, source.own, planned);
+    const leaves = left.holders.length > 0 && !yes ? wouldLeave(left, planned) : undefined;
+    if (dryRun) return await writePlan(run, planned, log.name, left, isUsed ?? leaves);
+    if (leaves !== undefined) throw leaves;
+    const { plan, past } = await readPast(run, source, planned, system);
+    const lost = plan.txId < planned.txId ? await leftBehind(place, source.own, plan) : left;
+    if (lost.holders.length > 0 && !yes) throw wouldLeave(lost, plan);
+    const seam = await saveSeam({
+      plan,
+      past,
+      system,
+      node: commandOn(),
+      log,
+      dir: workFolder(run, system.dir, "recover"),
+      signal,
+      onWaiting: (because) => run.notice(`${because} Waiting until it ends.`),
+    });
+    await begin(run, place, { ...plan, checkpoint: seam ?? plan.checkpoint }, past, lost);
   },
 });
 
-/** Builds and removes the index with which nodes will join, so that the new log continues only a readable state. */
+function commandOn(): string {
+  return `cairn log recover on ${hostname()}`;
+}
+
+/** Builds the index with which nodes will join, so that the new log continues only a readable state. */
 async function readPast(
   run: RecoverRun,
-  planning: Parameters<typeof buildPlanned>[0],
+  { plan, stores }: RecoverySource,
+  planned: PastPlan,
   system: System,
 ): ReturnType<typeof buildPlanned> {
   const { dir, checkpointer } = system;
-  const nodeId = `cairn log recover on ${hostname()}`;
+  const nodeId = commandOn();
   const reading = run.lateProgress("reading back", formatCount);
   const onProgress = (done: number, total: number): void => reading.update(done, total, "transactions");
   const isOwn = isOwnStore(system);
   const damaged: string[] = [];
+  const read = { ...system, nodeId, checkpointer: checkpointer && { ...checkpointer, restoreFrom: stores } };
   try {
     return await buildPlanned(
-      planning,
-      { system: { ...system, nodeId }, dir: workFolder(run, dir, "recover"), signal: run.signal, onProgress },
+      async (found) => (found.size === 0 ? planned : await plan(found)),
+      {
+        system: { ...read, restoreFrom: stores },
+        dir: workFolder(run, dir, "recover"),
+        signal: run.signal,
+        onProgress,
+      },
       ({ name, error: { code, message } }, store) => {
         if (isOwn(store)) damaged.push(name);
         run.notice(`${name} cannot be used, and the next best checkpoint is tried: ${code}: ${message}`);
@@ -112,15 +131,16 @@ async function readPast(
   }
 }
 
-/** Begins the log in place of an unused one. `beyond` is how many transactions the lost log had after that point. */
+/** Begins the log in place of an unused one. `left` is what the lost log had after that point. */
 async function begin(
   run: RecoverRun,
   { log, system, existing }: RecoveryPlace,
-  { checkpoint, others }: PastPlan,
-  continues: Parameters<typeof continueLog>[3],
-  beyond: number,
+  { checkpoint, others }: Pick<PastPlan, "others"> & { readonly checkpoint: Saved | undefined },
+  { state }: PastIndex,
+  left: LeftBehind,
 ): Promise<void> {
-  const { txId } = continues.anchor;
+  const { txId, sha256 } = state;
+  const continues = { log: state.log.id, anchor: { txId, sha256 } };
   const { name, location = null } = log;
   const id = await continueLog(log, system, existing, continues);
   const at = location === null ? "" : ` at ${location}`;
@@ -139,10 +159,10 @@ async function begin(
       checkpoint: checkpoint?.name ?? null,
       store: checkpoint?.store ?? null,
       continues: { log: continues.log, txId },
-      beyond,
+      beyond: left.count,
       others: describeOthers(others),
     },
-    [result, ...leftOut(beyond, others)].join("\n"),
+    [result, ...leftOut(left, others)].join("\n"),
   );
 }
 
@@ -150,19 +170,24 @@ async function writePlan(
   run: RecoverRun,
   plan: PastPlan,
   name: string,
+  left: LeftBehind,
   refusal: CairnError | undefined,
 ): Promise<void> {
-  const { txId, exact, checkpoint, segments, source, known, others } = plan;
-  const beyond = Math.max(0, known - txId);
+  const { txId, exact, checkpoint, segments, source, others, index } = plan;
   const refused = refusal === undefined ? null : { code: refusal.code, message: refusal.message };
   const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
   const result = `would begin the log ${name}, which continues after transaction ${formatCount(txId)}: ${describeSource(plan)}`;
+  const known = { beyond: left.count, others: describeOthers(others) };
   await run.answer(
-    { dryRun: true, name, txId, exact, ...from, beyond, others: describeOthers(others), refusal: refused },
-    [result, ...leftOut(beyond, others)].join("\n"),
+    { dryRun: true, name, txId, exact, ...from, index: index?.place ?? null, ...known, refusal: refused },
+    [result, ...leftOut(left, others)].join("\n"),
   );
   if (refusal !== undefined)
     run.notice(`without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}`);
+  if (checkpoint !== undefined)
+    run.notice(
+      `${checkpoint.name} was not read back. If it turns out to be damaged, the command itself says so, and uses the next best checkpoint instead, which may end earlier.`,
+    );
 }
 
 function describeOthers(others: PastPlan["others"]): object[] {
@@ -175,13 +200,13 @@ function describeOthers(others: PastPlan["others"]): object[] {
 }
 
 /** Returns lines about what the new log does not contain: later transactions, and other histories of the lost log. */
-function leftOut(beyond: number, others: PastPlan["others"]): string[] {
+function leftOut({ count, holders }: LeftBehind, others: PastPlan["others"]): string[] {
   const known =
-    `${formatNumberOf(beyond, "transaction")} after it ${beyond === 1 ? "is" : "are"} known but not in the new log; ` +
+    `${formatNumberOf(count, "transaction")} after it ${count === 1 ? "is" : "are"} known but not in the new log (${holders.join("; ")}); ` +
     "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain";
   const histories = others.map(({ checkpoint, store, txId, time, isLater }) => {
     const why = isLater ? "" : ", which ended earlier";
     return `${checkpoint} in ${store} is left out: it ends with transaction ${formatCount(txId)} of ${isoTime(time)}, in another history of the lost log${why}; --from ${checkpoint} would continue that history instead`;
   });
-  return [...(beyond > 0 ? [known] : []), ...histories];
+  return [...(holders.length > 0 ? [known] : []), ...histories];
 }

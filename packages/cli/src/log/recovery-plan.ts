@@ -1,26 +1,36 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import {
-  EarlierLogs,
   askStatus,
-  restoreStores,
-  isUnused,
-  type LogIdentity,
-  usedLog,
+  beyondReach,
+  contradictsPlan,
+  type CopiedIndex,
+  EarlierLogs,
   findLostLog,
+  indexAlone,
+  isUnused,
+  lastStored,
+  type LogIdentity,
   type PastPlan,
   type PastPoint,
   planPast,
-  beyondReach,
   type TxLog,
+  UNPLANNED,
+  usedLog,
 } from "@cairn/engine";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { isoTime } from "@cairn/text";
-import { type ConfiguredLog, noStore } from "../places/configured-system.ts";
+import { formatNumberOf, isoTime } from "@cairn/text";
+import type { ConfiguredLog } from "../places/configured-system.ts";
 
 /** Where the new log begins, and the log that exists there; it is replaced if it is unused. */
 export interface RecoveryPlace extends ConfiguredLog {
   readonly existing: LogIdentity | undefined;
+}
+
+/** A copy of the configured node's index, or a clause that says why it could not be read. */
+export interface OwnIndex {
+  readonly copy?: CopiedIndex | undefined;
+  readonly unread?: string;
 }
 
 type PlanOptions = Parameters<typeof planPast>[0];
@@ -52,33 +62,77 @@ const REPLACE_ON_PURPOSE =
   "Nothing was changed; --dry-run shows what the command would do. To replace a working log on purpose, remove it first: nats stream rm STREAM " +
   "(embedded: stop the node and move the log's folder away). The nodes' indexes then hold the only copy of the transactions that its backup lacks.";
 
+/** A recovery that was asked for. */
+export type PlanRequest = Partial<Pick<PlanOptions, "at" | "logId">> & Pick<PlanOptions, "found" | "signal">;
+
 /**
- * Plans where a lost log is continued: at the requested point or the furthest that the stores reach. Throws
- * `CHECKPOINT_NOT_FOUND` if nothing leads exactly there, and `CONFLICT` if no point was requested and it is unclear
- * which of two histories the log had last.
+ * Plans where a lost log is continued: at the requested point or, without one, at the furthest that the stores and the
+ * node's own index lead to. Throws `CHECKPOINT_NOT_FOUND` if nothing leads exactly there, and `CONFLICT` if no point was
+ * requested and it is unclear which of two histories the log had last.
  */
-export async function planRecovery(
+export async function furthestPlan(
   { log, system, existing }: RecoveryPlace,
-  asked: Partial<Pick<PlanOptions, "at" | "logId">> & Pick<PlanOptions, "found" | "signal">,
+  stores: readonly CheckpointStore[],
+  own: CopiedIndex | undefined,
+  request: PlanRequest,
 ): Promise<PastPlan> {
-  const { at, signal } = asked;
-  const stores = restoreStores(system);
-  if (stores.length === 0) throw noStore("Give the path of a checkpoint with --from.");
+  const { at, signal } = request;
   const kvFormat = system.kvProvider.format;
   const isInUse = existing !== undefined && !isUnused(existing);
-  const logId =
-    asked.logId ??
-    (isInUse
-      ? await logAt(existing, stores, at)
-      : (await findLostLog(stores, { name: log.name, kvFormat, exceptId: existing?.id, signal }))?.id);
-  if (logId === undefined) {
-    throw new CairnError(
-      "CHECKPOINT_NOT_FOUND",
-      `The configured stores have neither a checkpoint nor a backup of a log "${log.name}".`,
-      "Name a checkpoint in another place with --from PATH, or begin an empty log with cairn log create.",
-    );
+  const isChosen = request.logId !== undefined || isInUse;
+  const lost = isChosen
+    ? undefined
+    : await findLostLog(stores, { name: log.name, kvFormat, exceptId: existing?.id, signal });
+  const logId = request.logId ?? (isInUse ? await logAt(existing, stores, at) : lost?.id);
+  const wanted = { ...request, stores, kvFormat };
+  const usable = own?.state.log.name === log.name && at === undefined && own.state.txId > 1;
+  const index = usable && lost?.obsolete.has(own.state.log.id) !== true ? own : undefined;
+  if (logId === undefined) return index === undefined ? nothingOf(log.name) : indexAlone(index);
+  if (index === undefined) return await storedPlan({ ...wanted, logId });
+  const { txId, log: of } = index.state;
+  if (of.id !== logId) {
+    const plan = await storedPlan({ ...wanted, logId });
+    // Its log was begun where the other one ended, as far as the stores know that one.
+    if (isChosen || of.offset < plan.known) return isChosen ? plan : eitherOf(index, logId, plan.known);
+    return indexAlone(index);
   }
-  const plan = await planPast({ ...asked, stores, kvFormat, logId });
+  let plan: PastPlan | undefined;
+  try {
+    plan = await storedPlan({ ...wanted, logId });
+  } catch (error) {
+    if (!isCairnError(error) || !UNPLANNED.has(error.code)) throw error;
+  }
+  if (plan !== undefined && plan.txId >= txId) return plan;
+  if (plan !== undefined && (await contradictsPlan(index, plan, system.kvProvider)))
+    throw new CairnError(
+      "CONFLICT",
+      `The index in ${index.place} ends with transaction ${txId} of another history of the log ${logId} than the stores, which lead to transaction ${plan.txId}.`,
+      `Choose one of them: --at-tx ${plan.txId}, or --from ${index.place}. The new log has none of the transactions that only the other one contains.`,
+    );
+  const known = Math.max(txId, plan?.known ?? (await lastStored(stores, logId, signal)));
+  return { ...indexAlone(index), known };
+}
+
+function nothingOf(name: string): never {
+  throw new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `The configured stores have neither a checkpoint nor a backup of a log "${name}", and this node has no index of it.`,
+    "Name a checkpoint or an index in another place with --from PATH, run the command on the machine of a node that has an index, or begin an empty log with cairn log create.",
+  );
+}
+
+function eitherOf({ place, state: { log, txId } }: CopiedIndex, logId: string, last: TxId): never {
+  throw new CairnError(
+    "CONFLICT",
+    `The index in ${place} ends with transaction ${txId} of the log ${log.id}, and the stores lead to transaction ${last} of the log ${logId}. It is unclear which of them was lost last.`,
+    `Choose one of them: --log ${log.id} (the index) or --log ${logId} (the stores).`,
+  );
+}
+
+/** Plans from stores alone. */
+async function storedPlan(wanted: PlanOptions): Promise<PastPlan> {
+  const { at, stores, logId } = wanted;
+  const plan = await planPast(wanted);
   const later = plan.others.find(({ isLater }) => isLater);
   if (at === undefined && later !== undefined) throw contested(logId, plan, later);
   // The backup determines the last transaction at or before a time, but it may end before that time.
@@ -121,17 +175,45 @@ async function logAt(
   return earlier?.logId ?? id;
 }
 
-/** Returns the last transaction of a log known from the log, its backup, a checkpoint or a responding node. */
-export async function lastKnownTx(
+/** What is known to hold transactions after the point at which a new log begins. */
+export interface LeftBehind {
+  readonly count: number;
+  /** A clause for each holder, and why it is unknown whether there are others. */
+  readonly holders: readonly string[];
+}
+
+/** Finds out who holds transactions after a plan: the stores, the log itself, the node's own index and other nodes. */
+export async function leftBehind(
   { log, existing }: RecoveryPlace,
-  logId: string,
-  { known }: PastPlan,
-): Promise<TxId> {
-  let last = known;
-  if (existing?.id === logId) last = Math.max(last, existing.bounds.last + (existing.birth?.offset ?? 0));
-  const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
-  for (const { status } of peers) {
-    if (status.log.id === logId) last = Math.max(last, status.index.txId ?? 0);
+  own: OwnIndex,
+  { logId, txId, known }: PastPlan,
+): Promise<LeftBehind> {
+  const ends: [holder: string, last: TxId][] = [["the store holds", known]];
+  if (existing?.id === logId)
+    ends.push(["the log itself holds", existing.bounds.last + (existing.birth?.offset ?? 0)]);
+  if (own.copy?.state.log.id === logId)
+    ends.push([`the index in ${own.copy.place} holds`, own.copy.state.txId]);
+  const unknown = own.unread === undefined ? [] : [own.unread];
+  try {
+    const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
+    for (const { node, status } of peers)
+      if (status.log.id === logId || (status.log.name === log.name && status.log.id !== existing?.id))
+        ends.push([`the index of node ${node} (${status.phase}) holds`, status.index.txId ?? 0]);
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    unknown.push(`it is unknown what other nodes hold (${error.code}: ${error.message})`);
   }
-  return last;
+  const later = ends.filter(([, last]) => last > txId).toSorted((a, b) => b[1] - a[1]);
+  const holders = later.map(([holder, last]) => `${holder} transactions up to ${last}`);
+  return { count: Math.max(0, (later[0]?.[1] ?? 0) - txId), holders: [...holders, ...unknown] };
+}
+
+/** Returns the error that asks whether transactions are to be left behind. */
+export function wouldLeave({ count, holders }: LeftBehind, { txId }: PastPlan): CairnError {
+  const what = count === 0 ? "may lack transactions" : `would lack ${formatNumberOf(count, "transaction")}`;
+  return new CairnError(
+    "CONFLICT",
+    `A log that continues after transaction ${txId} ${what}${count === 0 ? "" : " that are known"}: ${holders.join("; ")}.`,
+    "Nothing was changed. To continue from the index of a node, run the command on its machine, with its configuration and environment. To leave these transactions behind, add --yes; the nodes then keep their indexes in quarantine.",
+  );
 }

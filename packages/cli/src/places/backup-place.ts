@@ -75,7 +75,7 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
       `Choose a log of which it has a backup: ${known.join(", ")}.`,
     );
   }
-  const [latest, ...others] = await ends(store, known);
+  const [latest, ...others] = (await latestOf(store, new Map(known.map((id) => [id, ""])))).keys();
   if (latest !== undefined && others.length === 0) return latest;
   const held: string[] = [];
   for (const id of known) {
@@ -86,10 +86,4 @@ async function chooseBackup(store: CheckpointStore, asked: string | undefined): 
     `${store.location} contains backups of several logs, none of which is known to continue the others: ${held.join("; ")}.`,
     "Choose one of them with --log ID.",
   );
-}
-
-/** Returns the logs that no other continues, or all if a damaged segment keeps this from being known. */
-async function ends(store: CheckpointStore, known: readonly string[]): Promise<readonly string[]> {
-  const latest = latestOf(store, new Map(known.map((id) => [id, ""])));
-  return [...((await unlessFailed(latest, "SEGMENT_CORRUPT", undefined))?.keys() ?? known)];
 }

@@ -12,7 +12,7 @@ import {
 } from "@cairn/checkpoint";
 import { s3Store } from "@cairn/checkpoint-s3";
 import { CairnError, unlessFailed } from "@cairn/kv";
-import { type System, listCandidates, restoreStores } from "@cairn/engine";
+import { latestOf, listCandidates, restoreStores, type System } from "@cairn/engine";
 import { fileUrlPath } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
@@ -142,7 +142,7 @@ export async function chooseCheckpoint(
     throw skipped.find((one) => one.name === name)?.error ?? noCheckpoint([store], name, skipped);
   }
   const { usable, skipped } = await listCandidates([store], options);
-  const id = ask === undefined ? logId : chosenLog(store, usable, ask.asked);
+  const id = ask === undefined ? logId : await chosenLog(store, usable, ask.asked);
   const found = usable.find(({ log }) => id === undefined || log.id === id);
   const locked = skipped.find((one) => isKeyMissing(one, id));
   // An older checkpoint would hide that the key is missing.
@@ -159,7 +159,7 @@ export async function chooseLog(
   store: CheckpointStore,
   asked: string | undefined,
 ): Promise<string | undefined> {
-  return chosenLog(store, (await listCheckpoints(store)).checkpoints, asked);
+  return await chosenLog(store, (await listCheckpoints(store)).checkpoints, asked);
 }
 
 function isNewer(name: string, other: string): boolean {
@@ -167,23 +167,26 @@ function isNewer(name: string, other: string): boolean {
   return one !== undefined && two !== undefined && newestFirst(one, two) < 0;
 }
 
-function chosenLog(
+async function chosenLog(
   store: CheckpointStore,
   checkpoints: readonly CheckpointListing[],
   asked: string | undefined,
-): string | undefined {
-  return theLog(store, new Map(checkpoints.map(({ log }) => [log.id, log.name])), asked);
+): Promise<string | undefined> {
+  return await theLog(store, new Map(checkpoints.map(({ log }) => [log.id, log.name])), asked);
 }
 
 /**
- * Chooses the requested log, or the only one; undefined if there is none. Throws an error if the requested log is
- * missing, or if there are several and none is requested. `logs` maps ids to names.
+ * Chooses the requested log, or the only one that no other log continues, as far as backups show it; undefined if there
+ * is none. Throws an error if the requested log is missing, or if there are several and none is requested. `all` maps
+ * ids to names.
  */
-export function theLog(
+export async function theLog(
   store: CheckpointStore,
-  logs: ReadonlyMap<string, string>,
+  all: ReadonlyMap<string, string>,
   asked: string | undefined,
-): string | undefined {
+): Promise<string | undefined> {
+  // The earlier logs that a recovered log continues are part of its history.
+  const logs = asked === undefined ? await latestOf(store, all) : all;
   const known = [...logs]
     .toSorted()
     .map(([id, name]) => (name === "" ? id : `${id} (${name})`))

@@ -108,7 +108,7 @@ async function mayAloneHold({ log, system, signal }: JoinContext, unusable: Cair
   const identity = await readLogIdentity(log);
   if (identity !== undefined) return identity.bounds.first > 1;
   if (system.onLogMismatch.different === "rebuild") return true;
-  const own = "the local index, which another version of Cairn wrote, was built from one";
+  const own = { holder: "the local index, which another version of Cairn wrote, was built from one" };
   throw emptyLog(log, await lookBeforeBeginning(log, system, { own, signal }));
 }
 

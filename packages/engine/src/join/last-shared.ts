@@ -1,11 +1,16 @@
-import type { KvReader } from "@cairn/kv";
+import type { KvProvider, KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome } from "../index/rows/outcome-rows.ts";
 import type { Outcome } from "../index/rows/row-values.ts";
-import type { LogIdentity } from "../log/log-identity.ts";
+import { chainValueAt } from "../index/chains/chain-values.ts";
+import { ChainWindow } from "../index/chains/chain-window.ts";
+import { compareChains } from "../index/chains/compare-chains.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { LogMessage, TxLog } from "../log/tx-log.ts";
+import type { CopiedIndex, PastPlan } from "../replay/past-plan.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import {
@@ -41,6 +46,28 @@ export async function commonWithLog(
   const earlier = await earlierLog(log, identity, logId);
   if (earlier === undefined) return { same: 0, differs };
   return await compared({ kv, state }, earlier.log, { first: earlier.first - offset, differs });
+}
+
+/**
+ * Returns whether an index that reaches further than a plan contains another history than the one that the plan leads
+ * to, as far as the log backup or the checkpoint of the plan shows it.
+ */
+export async function contradictsPlan(
+  { dir, state }: CopiedIndex,
+  { checkpoint, history, txId }: PastPlan,
+  provider: KvProvider,
+): Promise<boolean> {
+  const { kv } = await openIndex(fileReader(provider), dir);
+  try {
+    const identity = history && (await readLogIdentity(history));
+    if (history !== undefined && identity !== undefined)
+      return (await commonWithLog(kv, state, history, identity)).differs <= txId;
+    const window = await ChainWindow.load(kv, state);
+    const own = async (at: TxId) => await chainValueAt(kv, window, at);
+    return (await compareChains(own, checkpoint?.chains ?? [], false)) !== undefined;
+  } finally {
+    await kv.close();
+  }
 }
 
 /**

@@ -20,6 +20,10 @@ export interface LostLog {
   readonly plan: PastPlan | undefined;
   /** The command that carries out the plan. */
   readonly command: string;
+  /** The last transaction that its remains lead to; 0 if they lead nowhere. */
+  readonly txId: TxId;
+  /** The logs that logs in the stores have continued or replaced. */
+  readonly obsolete: ReadonlySet<string>;
   /** What cannot be used and is beyond the plan: its newest such checkpoint or, without a plan, its backup. */
   readonly unusable: Unusable | undefined;
 }
@@ -84,7 +88,8 @@ export async function findLostLog(
     if (one[0] === exceptId || obsolete.has(one[0])) continue;
     if (newest === undefined || isNewer(one[1], newest[1])) newest = one;
   }
-  return newest === undefined ? undefined : await remainsOf(...newest, stores, candidates, options);
+  if (newest === undefined) return undefined;
+  return { ...(await remainsOf(...newest, stores, candidates, options)), obsolete };
 }
 
 function isNewer(one: Reach, other: Reach): boolean {
@@ -104,7 +109,7 @@ async function remainsOf(
   stores: readonly CheckpointStore[],
   candidates: Candidates,
   { kvFormat, signal = new AbortController().signal }: LostLogOptions,
-): Promise<LostLog> {
+): Promise<Omit<LostLog, "obsolete">> {
   let plan: PastPlan | undefined;
   let command = "log recover";
   let unusable: Unusable | undefined;
@@ -125,10 +130,15 @@ async function remainsOf(
     const shows = `the manifest of checkpoint ${skipped.name} in ${skipped.store} shows`;
     unusable = { name: skipped.name, shows, txId: endOf(skipped), error: skipped.error };
   }
-  return { id, plan, command, unusable };
+  return { id, plan, command, txId: plan?.txId ?? 0, unusable };
 }
 
-const UNPLANNED = new Set<string>(["CHECKPOINT_NOT_FOUND", "SEGMENT_CORRUPT", "LOG_REGRESSED"]);
+/** The errors of a plan that show that the stores lead nowhere, although something else may. */
+export const UNPLANNED: ReadonlySet<string> = new Set([
+  "CHECKPOINT_NOT_FOUND",
+  "SEGMENT_CORRUPT",
+  "LOG_REGRESSED",
+]);
 
 /** Returns a clause that says who holds which transactions of a lost log. */
 export function holderOf({ plan, unusable }: LostLog): string {

@@ -5,7 +5,7 @@ import { CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import { readLineages, replacedLogs } from "../backup/backup-lineage.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
-import { askStatus } from "../cluster/ask-cluster.ts";
+import { askStatus, type Peer } from "../cluster/ask-cluster.ts";
 import { dbDirLayout } from "../db-dir/index-directory.ts";
 import { openIndex } from "../index/local-index.ts";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
@@ -35,8 +35,8 @@ export interface Beginning {
 }
 
 export interface LookOptions {
-  /** What the node's own index holds, as a clause. */
-  readonly own?: string | undefined;
+  /** What the node's own index holds, as a clause, and its last transaction if this version can read it. */
+  readonly own?: { readonly holder: string; readonly txId?: TxId } | undefined;
   /** The id of an empty log that exists. Whoever follows it agrees with it, so that only stores are asked. */
   readonly exceptId?: string;
   readonly signal?: AbortSignal;
@@ -66,18 +66,23 @@ export async function lookBeforeBeginning(
   const [store] = unknown;
   if (exceptId === undefined) {
     // A node with an index answers its own question.
-    await ask(heldByNodes(log, own === undefined ? undefined : system.nodeId, system, signal));
+    await ask(heldByNodes(log, own !== undefined, system, signal));
     // A node that has an index was not renamed.
-    const beside = own === undefined ? await othersBeside(log, system) : [];
+    const beside =
+      own === undefined ? [() => heldHere(log, system), ...(await othersBeside(log, system))] : [];
     for (const read of beside) await ask(read());
   }
-  const holders = [...(own === undefined ? [] : [own]), ...found.flatMap(({ holder = [] }) => holder)];
-  // The cures up to the first one that can be followed as things are.
-  const sure = found.findIndex(({ cure, isDoubtful }) => cure !== undefined && isDoubtful !== true);
-  const cures = found.slice(0, sure < 0 ? found.length : sure + 1).flatMap(({ cure = [] }) => cure);
-  if (own !== undefined && sure < 0) cures.push(cures.length === 0 ? withoutRemains() : onlyCopies(system));
+  if (own?.txId !== undefined) found.push(heldByItself(own.txId, system));
+  const holders = [...(own === undefined ? [] : [own.holder]), ...found.flatMap(({ holder = [] }) => holder)];
+  // The cures, beginning with the furthest, up to the first one that can be followed as things are.
+  const curing = found
+    .filter(({ cure }) => cure !== undefined)
+    .toSorted((a, b) => (b.txId ?? 0) - (a.txId ?? 0));
+  const sure = curing.findIndex(({ isDoubtful }) => isDoubtful !== true);
+  const cures = curing.slice(0, sure < 0 ? curing.length : sure + 1).flatMap(({ cure = [] }) => cure);
+  if (own !== undefined && cures.length === 0) cures.push(withoutRemains(system));
   // What stores that cannot be read hold may be better than what anything else does.
-  const chosen = store === undefined ? cures : [withoutRemains(store)];
+  const chosen = store === undefined ? cures : [withoutRemains(system, store)];
   const sentences = found.flatMap(({ renamed = [] }) => renamed).slice(0, 1);
   if (chosen.length > 0)
     sentences.push(`If the log is permanently lost, ${chosen.join(". If that is impossible, ")}.`);
@@ -95,17 +100,33 @@ interface Held {
   readonly holder?: string | readonly string[];
   /** What to do if the log is lost, as a clause. */
   readonly cure?: string;
+  /** The last transaction that the cure leads to. */
+  readonly txId?: TxId;
   /** Whether the cure requires something to be made usable first, which may be impossible. */
   readonly isDoubtful?: boolean;
   /** What to do if the holder is this node under its former id, as sentences. */
   readonly renamed?: string;
 }
 
+/** For commands, because a node knows its own index. A running node has it open, and answers. */
+async function heldHere({ name }: AskedLog, system: System): Promise<Held> {
+  const { live } = dbDirLayout(system.dbDir);
+  const txId = await lastInIndex(live, name, system.kvProvider);
+  if (txId <= FIRST_TX_ID) return {};
+  return { holder: `the index in ${live} holds transactions up to ${txId}`, ...heldByItself(txId, system) };
+}
+
+/** An index is a cure by itself: a log can be continued from it. */
+function heldByItself(txId: TxId, { commandLine }: System): Held {
+  const cure = `run ${commandLine("log recover")}, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
+  return { txId, cure };
+}
+
 /** Only the node's own index is known to hold transactions. `store` is the error of stores that could not be read. */
-function withoutRemains(store?: CairnError): string {
+function withoutRemains({ commandLine }: System, store?: CairnError): string {
   return store !== undefined
-    ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
-    : 'the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains';
+    ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, ${commandLine("log status")} names the command`
+    : `the stores of this node have no checkpoint of it: ${commandLine("log recover --from PATH")} continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which ${commandLine("log orphans")} prints what the present one contains`;
 }
 
 async function heldInStores(
@@ -118,30 +139,33 @@ async function heldInStores(
   const lost = await findLostLog(restoreStores(system), wanted);
   if (lost === undefined) return {};
   const cure = howToContinue(lost, system.commandLine);
-  return { holder: holderOf(lost), cure, isDoubtful: lost.plan === undefined };
-}
-
-/** The advice if only indexes hold usable transactions of a log. */
-function onlyCopies({ commandLine }: Pick<System, "commandLine">): string {
-  return `the indexes that were named are the only copies: begin an empty log with ${commandLine("log create --empty")}, restart each of their nodes once with "on-log-mismatch": {"different": "rebuild"} in its cairn/tx-log, and load what cairn log orphans then prints there`;
+  return { holder: holderOf(lost), cure, txId: lost.txId, isDoubtful: lost.plan === undefined };
 }
 
 /** Nodes that have failed because the log is gone answer as well. */
 async function heldByNodes(
   { name, peers }: AskedLog,
-  exceptNode: string | undefined,
+  isAsking: boolean,
   system: System,
   signal: AbortSignal | undefined,
 ): Promise<Held> {
   if (peers === undefined) return {};
   const answers = await askStatus(peers, { timeoutMs: ASK_MS, ...(signal && { signal }) });
-  const holder = answers.flatMap(({ node, status: { log, index, phase } }) =>
-    node !== exceptNode && log.name === name && (index.txId ?? 0) > FIRST_TX_ID
-      ? `the index of node ${node} (${phase}) holds transactions up to ${index.txId}`
-      : [],
+  const holding = answers.filter(
+    ({ node, status: { log, index } }) =>
+      !(isAsking && node === system.nodeId) && log.name === name && (index.txId ?? 0) > FIRST_TX_ID,
   );
-  if (holder.length === 0) return {};
-  return { holder, cure: onlyCopies(system) };
+  const reach = ({ status: { index } }: Peer): TxId => index.txId ?? 0;
+  const [furthest] = holding.toSorted((a, b) => reach(b) - reach(a));
+  if (furthest === undefined) return {};
+  const txId = reach(furthest);
+  const cure = `follow the hint in the status of node ${furthest.node} on its machine: the log can be continued from its index, after transaction ${txId}`;
+  return {
+    holder: holding.map(
+      (one) => `the index of node ${one.node} (${one.status.phase}) holds transactions up to ${reach(one)}`,
+    ),
+    ...(furthest.node === system.nodeId ? heldByItself(txId, system) : { txId, cure }),
+  };
 }
 
 /** The folders of other ids are asked because a node whose host was renamed has another id, unless it is configured. */
@@ -168,7 +192,12 @@ async function othersBeside(
     const holder = `${folder} of node ${id} holds transactions up to ${last}`;
     return isAlone
       ? { holder, renamed: `${renamed} If it is another one, give it a folder of its own (CAIRN_DIR).` }
-      : { holder, renamed, cure: onlyCopies(system) };
+      : {
+          holder,
+          renamed,
+          cure: `run ${system.commandLine(`log recover --from ${folder}`)}, which begins one that continues after transaction ${last}, from that index`,
+          txId: last,
+        };
   });
 }
 

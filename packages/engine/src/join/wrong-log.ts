@@ -50,7 +50,7 @@ export async function requireNoLostLog(context: WrongLogContext, identity: LogId
 /** Creates the log unless something shows that it had transactions: a wrong address does not mean an empty cluster. */
 export async function beginLog(context: WrongLogContext, local: IndexState | undefined): Promise<void> {
   const { log, system, logger } = context;
-  const own = local && `the local index holds transactions up to ${local.txId}`;
+  const own = local && { holder: `the local index holds transactions up to ${local.txId}`, txId: local.txId };
   const found = await lookFor(context, { own });
   // Another node may have begun it in the meantime, and be one of the holders.
   if (await log.exists()) return;

@@ -1,7 +1,15 @@
 import { readdir, rename, rmdir } from "node:fs/promises";
 import path from "node:path";
 import type { TxId } from "@cairn/client";
-import { CairnError, makeFolder, removeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
+import {
+  CairnError,
+  type KvProvider,
+  makeFolder,
+  removeFolder,
+  syncFile,
+  syncFolder,
+  systemErrorCode,
+} from "@cairn/kv";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
@@ -25,7 +33,9 @@ export interface PastIndex {
 
 /** Verifies every digest and anchor. Throws the errors of checkpoints, segments, stores and logs. */
 async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
-  const { history, txId, checkpoint } = plan;
+  const { history, txId, checkpoint, index } = plan;
+  if (index !== undefined)
+    return await readPast(fileReader(options.system.kvProvider), index.dir, index.place);
   if (history !== undefined)
     return await rebuildIndex({ ...options, log: history, txId, preferCheckpoint: true });
   const { system, dir } = options;
@@ -38,7 +48,11 @@ async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
     accept: (manifest) => Promise.resolve(judgeFormat(manifest, provider.format) ?? true),
   });
   if (restored === undefined) throw skipped[0]?.error ?? gone(name);
-  const { kv, state } = await openIndex(fileReader(provider), live);
+  return await readPast(fileReader(provider), live, name);
+}
+
+async function readPast(provider: KvProvider, live: string, name: string): Promise<PastIndex> {
+  const { kv, state } = await openIndex(provider, live);
   try {
     const digest = await digestIndex(kv);
     if (state === undefined || digest === undefined) throw gone(name);
@@ -104,7 +118,7 @@ export async function requireEmpty(target: string): Promise<void> {
 function gone(name: string): CairnError {
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `The checkpoint ${name} has just been removed.`,
-    "Run the command again. It will use another checkpoint.",
+    `${name} has just been removed.`,
+    "Run the command again. It will use what is left.",
   );
 }

@@ -6,7 +6,7 @@ import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.t
 import { followHistory, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { acceptManifest } from "../checkpoints/accept-checkpoint.ts";
 import { type Candidates, listCandidates, type CandidateCheckpoint } from "../checkpoints/candidates.ts";
-import { emptyState, logOffset } from "../index/rows/index-state.ts";
+import { emptyState, type IndexState, logOffset } from "../index/rows/index-state.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
@@ -34,14 +34,24 @@ export interface PastOptions {
   readonly signal: AbortSignal;
 }
 
+/** A private copy of a node's index, closed, and where the index is. */
+export interface CopiedIndex {
+  readonly place: string;
+  readonly dir: string;
+  readonly state: IndexState;
+}
+
 /** The plan for building an index as of a point in the past. */
 export interface PastPlan {
+  readonly logId: string;
   /** The last transaction of the index. */
   readonly txId: TxId;
   /** True if `txId` is the requested transaction. If not, neither a backup nor the log has those between the two. */
   readonly exact: boolean;
   /** The checkpoint with which to begin; undefined if the index begins empty. */
-  readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: TxId } | undefined;
+  readonly checkpoint: Pick<CandidateCheckpoint, "name" | "store" | "txId" | "chains"> | undefined;
+  /** The index that is used as it is; absent unless the index of a node is all that is read. */
+  readonly index?: CopiedIndex;
   /** The source of the transactions after the checkpoint; undefined if there are none, or if none can be read. */
   readonly history: LogHistory | undefined;
   readonly source: "log" | "backup" | undefined;
@@ -107,16 +117,22 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
 }
 
 /** Returns the plan that consists of restoring a checkpoint. */
-export function checkpointAlone(checkpoint: NonNullable<PastPlan["checkpoint"]>): PastPlan {
-  const { txId } = checkpoint;
-  const nothingRead = {
-    history: undefined,
-    source: undefined,
-    backupIn: undefined,
-    segments: NONE,
-    covered: [],
-  };
-  return { txId, exact: true, checkpoint, known: txId, others: [], ...nothingRead };
+export function checkpointAlone(
+  checkpoint: Pick<CandidateCheckpoint, "name" | "store" | "txId" | "chains" | "log">,
+): PastPlan {
+  const { txId, log } = checkpoint;
+  return { ...nothingRead(log.id, txId), checkpoint };
+}
+
+/** Returns the plan that consists of using an index as it is. */
+export function indexAlone(index: CopiedIndex): PastPlan {
+  const { txId, log } = index.state;
+  return { ...nothingRead(log.id, txId), index };
+}
+
+function nothingRead(logId: string, txId: TxId): PastPlan {
+  const none = { checkpoint: undefined, history: undefined, source: undefined, backupIn: undefined };
+  return { logId, txId, exact: true, known: txId, others: [], covered: [], segments: NONE, ...none };
 }
 
 /** Separates the histories of a log, as far as they compete for the requested point. */
@@ -152,12 +168,12 @@ async function planReading(
   const upTo = await endedWith(readable, found.txId, options);
   const basis = await basisOf(upTo, checkpoints, found.txId, options);
   if (basis === undefined) return undefined;
-  const { history, source, backup, covered } = upTo;
+  const { history, source, backup, covered, identity } = upTo;
   const { checkpoint } = basis;
   const segments =
     backup === undefined ? NONE : await segmentsRead(upTo, checkpoint?.txId ?? 0, found.txId, options);
   const backupIn = backup?.store.location;
-  return { ...found, checkpoint, history, source, backupIn, segments, covered };
+  return { logId: identity.id, ...found, checkpoint, history, source, backupIn, segments, covered };
 }
 
 /** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */

@@ -1,5 +1,8 @@
+import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
-import type { TxRange } from "../backup/segments/segment-name.ts";
+import { listBackup, type TxRange } from "../backup/segments/segment-name.ts";
+import { listCandidates } from "../checkpoints/candidates.ts";
 import type { PastPlan, PastPoint } from "./past-plan.ts";
 
 /**
@@ -22,6 +25,21 @@ export function beyondReach(
   ];
   const message = `Transaction ${at.txId} is beyond everything in ${where}: ${parts.join(", and ")}.`;
   return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
+}
+
+/** Returns the last transaction of a log that checkpoints and backups show, even if they cannot be used. */
+export async function lastStored(
+  stores: readonly CheckpointStore[],
+  logId: string,
+  signal?: AbortSignal,
+): Promise<TxId> {
+  const { usable, skipped } = await listCandidates(stores, { signal });
+  const ends = [
+    ...usable.filter(({ log }) => log.id === logId).map(({ txId }) => txId),
+    ...skipped.filter((one) => one.logId === logId).map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
+  ];
+  for (const store of stores) ends.push(...(await listBackup(store, logId)).segments.map(({ last }) => last));
+  return ends.reduce((max, end) => Math.max(max, end), 0);
 }
 
 function rangeOf({ first, last }: TxRange): string {

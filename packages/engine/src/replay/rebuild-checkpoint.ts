@@ -1,6 +1,13 @@
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { type CheckpointStore, listCheckpoints, takeCheckpoint } from "@cairn/checkpoint";
+import {
+  type CheckpointSource,
+  type CheckpointStore,
+  listCheckpoints,
+  takeCheckpoint,
+  type TakeOptions,
+  type TakeOutcome,
+} from "@cairn/checkpoint";
 import type { CheckpointSummary, TxId } from "@cairn/client";
 import { CairnError, diskError, type KvProvider, removeFolder, systemClock } from "@cairn/kv";
 import type { System } from "../api/system.ts";
@@ -73,7 +80,7 @@ async function buildAndSave(
   rebuild: CheckpointRebuild,
   directory: IndexDirectory,
 ): Promise<RebuiltCheckpoint> {
-  const { log, system, node, signal } = rebuild;
+  const { log, system, node } = rebuild;
   // The index is built on disk even if the node keeps its own in memory, because it may be larger than the memory.
   const provider = fileReader(system.kvProvider);
   const index = await openPartial(rebuild, provider, directory);
@@ -81,24 +88,37 @@ async function buildAndSave(
     const resumedAt = index.state.txId;
     await applyLog(rebuild, index);
     rebuild.onBuilt();
-    const purge = async (): Promise<void> => {
-      await index.purgeEvictions({ withinMs: Infinity, signal });
-    };
-    const source = indexSource({ node, provider, index, log, purge });
     const options = { ...system.checkpointer, checkpointDir: directory.layout.capture };
-    for (let tries = 0; ; tries++) {
-      const saved = await takeCheckpoint({ source, options, forced: true, signal });
-      if (saved.outcome !== "skipped") {
-        const { name, manifest } = saved.checkpoint;
-        return { checkpoint: checkpointSummary({ ...manifest, name }), log: log.name, resumedAt };
-      }
-      if (saved.reason !== "leased") return { skipped: "unchanged", because: saved.because };
-      if (tries === 0) rebuild.onWaiting(saved.because);
-      await systemClock.wait(POLL_INTERVAL_MS, signal);
-      signal.throwIfAborted();
-    }
+    const saved = await saveIndex(index, { ...rebuild, source: { node, provider, log }, options });
+    if (saved.outcome === "skipped") return { skipped: "unchanged", because: saved.because };
+    const { name, manifest } = saved.checkpoint;
+    return { checkpoint: checkpointSummary({ ...manifest, name }), log: log.name, resumedAt };
   } finally {
     await index.close();
+  }
+}
+
+interface IndexSaving extends Pick<CheckpointRebuild, "signal" | "onWaiting"> {
+  readonly source: Pick<Parameters<typeof indexSource>[0], "node" | "provider" | "log"> &
+    Pick<CheckpointSource, "agrees">;
+  readonly options: TakeOptions["options"];
+}
+
+/** Saves a checkpoint of an index that no other task uses, unless the store has one. Waits while a node saves one. */
+export async function saveIndex(
+  index: IndexStore,
+  { source, options, signal, onWaiting }: IndexSaving,
+): Promise<TakeOutcome> {
+  const purge = async (): Promise<void> => {
+    await index.purgeEvictions({ withinMs: Infinity, signal });
+  };
+  const saving = { source: { ...indexSource({ ...source, index, purge }), ...source }, options };
+  for (let tries = 0; ; tries++) {
+    const saved = await takeCheckpoint({ ...saving, forced: true, signal });
+    if (saved.outcome !== "skipped" || saved.reason !== "leased") return saved;
+    if (tries === 0) onWaiting(saved.because);
+    await systemClock.wait(POLL_INTERVAL_MS, signal);
+    signal.throwIfAborted();
   }
 }
 

@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { CairnError, levelProvider, removeFolder } from "@cairn/kv";
+import { CairnError, isCairnError, levelProvider, removeFolder } from "@cairn/kv";
 import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -110,13 +110,17 @@ async function open(dir: string, digest: string, exact: boolean): Promise<Restor
   };
 }
 
-/** Returns those of `logs` that no other log in the store has replaced, as far as their backups show. */
+/** Returns those of `logs` that no other log in the store has replaced, as far as their backups can be read. */
 export async function latestOf(
   store: CheckpointStore,
   logs: ReadonlyMap<string, string>,
 ): Promise<ReadonlyMap<string, string>> {
   if (logs.size < 2) return logs;
-  const lineage = await readLineage(store);
+  const lineage = await readLineage(store).catch((error: unknown) => {
+    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
+    return undefined;
+  });
+  if (lineage === undefined) return logs;
   const newest = new Set(newestLogs(lineage));
   const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
   // If a log has no backup, only the backups of other logs mention it.

@@ -223,7 +223,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       await NatsOperator.at(scene.nats.url, async (nats) => await nats.deleteStream());
       for (const node of [a, b])
         await vi.waitFor(() => expect(node.phase).toBe("failed"), { timeout: 30_000 });
-      expect(await done(scene, ...recover)).toContain(`continues after transaction ${good} of `);
+      expect(await done(scene, ...recover, "--yes")).toContain(`continues after transaction ${good} of `);
       for (const node of [a, b]) {
         await ready(node);
         expect(await node.get(key("k5"))).toMatchObject({ json: '"precious"' });
@@ -261,7 +261,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
 
       // This point is before the first recovery, so the second log is not part of the third one's history.
       await scene.loseLog();
-      await done(scene, "log", "recover", "--at-tx", "10");
+      await done(scene, "log", "recover", "--at-tx", "10", "--yes");
       await vi.waitFor(async () => expect((await a.status()).log.lastTxId).toBe(11), { timeout: 40_000 });
       await vi.waitFor(() => expect(a.phase).toBe("ready"), { timeout: 40_000 });
       expect((await a.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);

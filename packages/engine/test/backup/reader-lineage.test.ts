@@ -88,7 +88,7 @@ describe("a node that reads its log from a store with the backups of several log
       await vi.waitFor(async () => expect(await reader.digest()).toEqual(await writer.digest()), SOON);
       await scene.stop(writer);
       await scene.loseLog();
-      await done(scene, "log", "recover", "--at-tx", "8");
+      await done(scene, "log", "recover", "--at-tx", "8", "--yes");
       writer = await scene.ready("writer", { parts: { logBackup } });
       await put(writer, 20, 23, "third");
       await isCovered(writer);

@@ -254,7 +254,7 @@ describe("cairn log orphans", () => {
     await a.close();
     await stopServer(async () => await rm(store(), { recursive: true }));
     const terminal = new CapturedTerminal({ cwd: folder, env: environment("a") });
-    expect((await cairn(["log", "recover", "--from", saved], terminal)).code).toBe(0);
+    expect((await cairn(["log", "recover", "--from", saved, "--yes"], terminal)).code).toBe(0);
     const again = await started("a", "rebuild");
     expect((await again.status()).join.orphans).toBe(3);
     const { stdout } = await orphans("a");

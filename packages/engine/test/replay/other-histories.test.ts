@@ -110,7 +110,7 @@ it("a lost log whose backup is of a lost end, but reaches further, is continued 
     });
   }
   expect(await done(scene, "log", "recover", "--dry-run", "--at-tx", "14")).toContain("after transaction 14");
-  await done(scene, "log", "recover", "--from", name);
+  await done(scene, "log", "recover", "--from", name, "--yes");
   const c = await scene.ready("c");
   expect(await c.get(key("k53"))).toMatchObject({ json: '"acknowledged"' });
 });

@@ -1,0 +1,154 @@
+import path from "node:path";
+import {
+  type CheckpointStore,
+  findCandidates,
+  parseCheckpointName,
+  type SkippedCheckpoint,
+} from "@cairn/checkpoint";
+import {
+  checkpointAlone,
+  type CopiedIndex,
+  dbDirLayout,
+  fileReader,
+  findLostLog,
+  indexAlone,
+  lastStored,
+  logsIn,
+  openIndex,
+  type PastPlan,
+  requireStore,
+  restoreStores,
+} from "@cairn/engine";
+import { CairnError, captureLevelDb, diskError, isCairnError, LEVEL_FORMAT, namesIn } from "@cairn/kv";
+import type { TxId } from "@cairn/client";
+import type { CommandRun } from "../options/command.ts";
+import { folderPath, noCheckpoint, openPlace, theLog } from "../places/checkpoint-place.ts";
+import { noStore } from "../places/configured-system.ts";
+import { workFolder } from "../places/staging-folder.ts";
+import type { StoreKeyOptions } from "../places/store-keys.ts";
+import { furthestPlan, type OwnIndex, type PlanRequest, type RecoveryPlace } from "./recovery-plan.ts";
+
+/** What a log is continued from: the stores that are read, and the plan, again without what turned out to be damaged. */
+export interface RecoverySource {
+  readonly stores: readonly CheckpointStore[];
+  /** The index of the configured node, whether or not the log is continued from it. */
+  readonly own: OwnIndex;
+  readonly plan: (found: ReadonlyMap<string, CairnError>) => Promise<PastPlan>;
+}
+
+type Run = CommandRun<StoreKeyOptions>;
+
+/**
+ * Without `from`, everything that the configured node can reach: its stores and its own index. A checkpoint or an index
+ * means exactly that one, and the folder or bucket of a store means everything in it.
+ */
+export async function recoverySource(
+  run: Run,
+  place: RecoveryPlace,
+  from: string | undefined,
+  request: Omit<PlanRequest, "found">,
+): Promise<RecoverySource> {
+  const { system } = place;
+  const configured = restoreStores(system);
+  const own = await copyOwnIndex(run, place);
+  const sourceOf = (stores: readonly CheckpointStore[], plan: RecoverySource["plan"]): RecoverySource => {
+    const all = [...new Set([...stores, ...configured])];
+    const known = async (logId: string): Promise<TxId> => await lastStored(all, logId, request.signal);
+    return {
+      stores,
+      own,
+      plan: async (found) => {
+        const planned = await plan(found);
+        return { ...planned, known: Math.max(planned.known, await known(planned.logId)) };
+      },
+    };
+  };
+  if (from === undefined) {
+    if (configured.length === 0) throw noStore("Give the path of a checkpoint with --from.");
+    const plan: RecoverySource["plan"] = async (found) =>
+      await furthestPlan(place, configured, own.copy, { ...request, found });
+    return { stores: configured, own, plan };
+  }
+  if (parseCheckpointName(from) !== undefined) {
+    if (configured.length === 0) throw noStore("Give the path of the checkpoint with --from.");
+    return sourceOf(configured, exactly(configured, from));
+  }
+  const folder = from.startsWith("s3:") ? undefined : await indexFolder(folderPath(from, run.terminal));
+  if (folder !== undefined) {
+    requireStore(system);
+    const copy = await copyIndex(run, place, folder);
+    if (copy === undefined)
+      throw new CairnError("NOT_FOUND", `The index in ${folder} is empty.`, NAME_ANOTHER);
+    return sourceOf(configured, () => Promise.resolve(indexAlone(copy)));
+  }
+  const { store, name } = await openPlace(run, from);
+  const stores = [store];
+  if (name !== undefined) return sourceOf(stores, exactly(stores, name));
+  const lost = await findLostLog(stores, { name: place.log.name, kvFormat: system.kvProvider.format });
+  const logId = request.logId ?? lost?.id ?? (await theLog(store, await logsIn(store), undefined));
+  if (logId === undefined)
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `${store.location} has neither a checkpoint nor a log backup.`,
+      NAME_ANOTHER,
+    );
+  return sourceOf(
+    stores,
+    async (found) => await furthestPlan(place, stores, undefined, { ...request, logId, found }),
+  );
+}
+
+/** Plans to continue from the checkpoint of this name in one of the stores. */
+function exactly(stores: readonly CheckpointStore[], name: string): RecoverySource["plan"] {
+  return async (found) => {
+    const error = found.get(name);
+    if (error !== undefined) throw error;
+    const skipped: SkippedCheckpoint[] = [];
+    for await (const { manifest, store } of findCandidates(stores, {
+      name,
+      onSkipped: (one) => void skipped.push(one),
+    }))
+      return checkpointAlone({ ...manifest, name, store: store.location });
+    throw skipped[0]?.error ?? noCheckpoint(stores, name, skipped);
+  };
+}
+
+/** Returns the folder of the LevelDB files, if `folder` is one or the `db-dir` of a node. */
+async function indexFolder(folder: string): Promise<string | undefined> {
+  for (const one of [folder, dbDirLayout(folder).live])
+    if ((await namesIn(one)).includes("CURRENT")) return one;
+  return undefined;
+}
+
+/** Without a store to save to, an index cannot be used. */
+async function copyOwnIndex(run: Run, place: RecoveryPlace): Promise<OwnIndex> {
+  const { dbDir, kvProvider, checkpointer } = place.system;
+  if (checkpointer === undefined || !kvProvider.persistent || kvProvider.format !== LEVEL_FORMAT) return {};
+  try {
+    const folder = await indexFolder(dbDir);
+    return folder === undefined ? {} : { copy: await copyIndex(run, place, folder) };
+  } catch (error) {
+    if (!isCairnError(error)) throw error;
+    return { unread: `it is unknown what the index in ${dbDir} holds (${error.code}: ${error.message})` };
+  }
+}
+
+/** Copies an index, which its node may have open, and checks its tables. Returns undefined for an empty one. */
+async function copyIndex(
+  run: Run,
+  { system }: RecoveryPlace,
+  folder: string,
+): Promise<CopiedIndex | undefined> {
+  // Next to the index, its tables are linked rather than copied.
+  const dir = path.join(workFolder(run, path.dirname(system.dbDir), "recover"), "index");
+  try {
+    await captureLevelDb(folder, dir);
+    const { kv, state } = await openIndex(fileReader(system.kvProvider), dir);
+    await kv.close();
+    return state && { place: folder, dir, state };
+  } catch (error) {
+    throw diskError(error, folder);
+  }
+}
+
+const NAME_ANOTHER = "Name another index, checkpoint or store with --from.";

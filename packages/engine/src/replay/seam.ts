@@ -1,0 +1,69 @@
+import path from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { Manifest } from "@cairn/checkpoint";
+import { CairnError } from "@cairn/kv";
+import type { System } from "../api/system.ts";
+import type { CandidateCheckpoint } from "../checkpoints/candidates.ts";
+import { verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
+import { IndexStore } from "../index/index-store.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { PastIndex } from "./past-index.ts";
+import type { PastPlan } from "./past-plan.ts";
+import { saveIndex } from "./rebuild-checkpoint.ts";
+
+/** What a new log will continue: the index that was built as planned. */
+interface Seam {
+  readonly plan: PastPlan;
+  readonly past: PastIndex;
+  readonly system: System;
+  /** Who saves the checkpoint. */
+  readonly node: string;
+  readonly log: TxLog;
+  /** A folder for the copies, which are removed. */
+  readonly dir: string;
+  readonly signal: AbortSignal;
+  readonly onWaiting: (because: string) => void;
+}
+
+/**
+ * Makes sure that the node's own store has a checkpoint of exactly this index, which can be read back: nodes join over
+ * the seam of two logs with it alone. Returns undefined if the node saves no checkpoints.
+ */
+export async function saveSeam(seam: Seam): Promise<Pick<CandidateCheckpoint, "name" | "store"> | undefined> {
+  const { plan, past, system, node, log, dir, signal } = seam;
+  const { checkpointer, kvProvider } = system;
+  const { txId, state } = past;
+  if (checkpointer === undefined) return undefined;
+  const { store } = checkpointer;
+  const { checkpoint } = plan;
+  // It was restored and read when the index was built.
+  if (checkpoint?.txId === txId && checkpoint.store === store.location) return checkpoint;
+  const provider = fileReader(kvProvider);
+  const { kv } = await openIndex(provider, past.live);
+  const index = await IndexStore.open(kv, state);
+  let name: string | undefined;
+  try {
+    // Later checkpoints belong to what the new log leaves behind.
+    const agrees = ({ anchor }: Manifest): Promise<boolean> =>
+      Promise.resolve(anchor.txId < txId || isDeepStrictEqual(anchor, { txId, sha256: state.sha256 }));
+    const saved = await saveIndex(index, {
+      source: { node, provider, log, agrees },
+      options: { ...checkpointer, checkpointDir: path.join(dir, "capture") },
+      signal,
+      onWaiting: seam.onWaiting,
+    });
+    name = saved.outcome === "taken" ? saved.checkpoint.name : saved.newest?.name;
+  } finally {
+    await index.close();
+  }
+  if (name === undefined) throw new CairnError("INTERNAL", `No checkpoint was saved at transaction ${txId}.`);
+  const staging = { stagingDir: path.join(dir, "read-back"), node, signal };
+  const { digest } = await verifyCheckpoint({ store, name, provider, ...staging });
+  if (digest === past.digest) return { name, store: store.location };
+  throw new CairnError(
+    "CHECKPOINT_CORRUPT",
+    `${name} was read back with a different digest than the index from which it was saved.`,
+    "No log was begun. Run the command again; if it fails again, replace the store: it does not preserve the data written to it.",
+  );
+}
