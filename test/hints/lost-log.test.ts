@@ -224,10 +224,10 @@ describe("a log that is lost before its first checkpoint", () => {
       });
       nodes.push(again);
       for (const node of [a, b, again]) {
-        await vi.waitFor(async () => expect((await node.status()).phase).toBe("ready"), {
-          timeout: 60_000,
-          interval: 100,
-        });
+        await vi.waitFor(
+          async () => expect((await node.status()).failure ?? (await node.status()).phase).toBe("ready"),
+          { timeout: 60_000, interval: 100 },
+        );
         expect((await node.status()).index.documents).toBe(5);
       }
     },

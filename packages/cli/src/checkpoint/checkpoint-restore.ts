@@ -18,7 +18,7 @@ import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { printable } from "../terminal/terminal.ts";
 import { restoreAt } from "./checkpoint-restore-at.ts";
-import { noneOf, notExact, planRestore, type RestoreSelection, tooNew } from "./restore-plan.ts";
+import { leftBehind, noneOf, notExact, planRestore, type RestoreSelection, tooNew } from "./restore-plan.ts";
 
 const RESTORE_OPTIONS = {
   ...CONFIGURATION_OPTIONS,
@@ -77,7 +77,10 @@ export const addCheckpointRestore = command({
     });
     if (restored === undefined) throw noneOf(selection, skipped);
     const { txId, files } = restored.manifest;
-    const exact = notExact(run, txId, at);
+    const exact = {
+      ...notExact(run, txId, at),
+      ...(at === undefined ? await leftBehind(run, store, restored.manifest) : {}),
+    };
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const size = `${formatNumberOf(files.length, "file")}, ${formatBytes(bytes)}`;
     return await run.answer(

@@ -9,8 +9,8 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { PastPoint } from "@cairn/engine";
-import { isoTime, formatBytes, formatCount, omitUndefined } from "@cairn/text";
+import { lastStored, type PastPoint } from "@cairn/engine";
+import { isoTime, formatBytes, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
 
@@ -51,6 +51,21 @@ export function notExact(
       `this is the newest usable checkpoint before ${nameOf(at)}: it ends with transaction ${txId}, and no log backup leads further.`,
     );
   return { exact };
+}
+
+/** Returns, for the output, how many later transactions of its log the store is known to hold, and says so. */
+export async function leftBehind(
+  run: CommandRun,
+  store: CheckpointStore,
+  { txId, log }: Pick<Manifest, "txId" | "log">,
+): Promise<{ beyond: number }> {
+  const last = await lastStored([store], log.id);
+  const beyond = Math.max(0, last - txId);
+  if (beyond > 0)
+    run.notice(
+      `the store holds ${formatNumberOf(beyond, "later transaction")}, up to ${last}, of which this index has none: --at-tx ${last} restores as many as its log backup or a later checkpoint leads to.`,
+    );
+  return { beyond };
 }
 
 /** Returns the error of the named checkpoint or, without a name, `CHECKPOINT_NOT_FOUND`, which names the selection. */
@@ -95,7 +110,7 @@ export async function planRestore(
   const skipped: SkippedCheckpoint[] = [];
   /** By name, in the order in which a restore would try them. */
   const planned = new Map<string, PlannedCheckpoint>();
-  let best: (PlannedCheckpoint & { readonly txId: TxId }) | undefined;
+  let best: (PlannedCheckpoint & Pick<Manifest, "txId" | "log">) | undefined;
   let bytes = 0;
   const onSkipped = (one: SkippedCheckpoint): void => {
     // The restore itself would be refused.
@@ -116,9 +131,10 @@ export async function planRestore(
       skipped.push({ name, store: store.location, error });
       planned.set(name, { ...entry, fate: "skipped", because: error.message });
     } else if (best === undefined) {
-      best = { ...entry, fate: "restored", because: damaged ? MARKED : BEST };
+      const restored = { ...entry, fate: "restored", because: damaged ? MARKED : BEST } as const;
+      best = { ...restored, log: manifest.log };
       bytes = manifest.files.reduce((sum, file) => sum + file.bytes, 0);
-      planned.set(name, best);
+      planned.set(name, restored);
     } else planned.set(name, { ...entry, fate: "older", because: damaged ? MARKED : FALLBACK });
   }
   const freeBytes = await freeAt(target);
@@ -126,7 +142,10 @@ export async function planRestore(
     (best === undefined ? noneOf(selection, skipped) : undefined) ??
     (await occupied(target)) ??
     noRoom(target, bytes, freeBytes);
-  const exact = notExact(run, best?.txId, at);
+  const exact = {
+    ...notExact(run, best?.txId, at),
+    ...(best === undefined || at !== undefined ? {} : await leftBehind(run, store, best)),
+  };
   const candidates = [...planned.values()];
   const rows = candidates.map(({ name, txId, archiveBytes, fate, because }) => [
     fate === "restored" ? "would restore" : fate,

@@ -64,7 +64,9 @@ export async function lookBeforeBeginning(
   };
   await ask(heldInStores(log, system, exceptId, signal), own === undefined);
   const [store] = unknown;
+  if (own?.txId !== undefined) found.push(heldByItself(own.txId, system));
   if (exceptId === undefined) {
+    if (own === undefined) await ask(heldHere(log, system));
     // A node with an index answers its own question.
     await ask(heldByNodes(log, own !== undefined, system, signal));
     // A node that has an index was not renamed.
@@ -72,7 +74,6 @@ export async function lookBeforeBeginning(
       own === undefined ? [() => heldHere(log, system), ...(await othersBeside(log, system))] : [];
     for (const read of beside) await ask(read());
   }
-  if (own?.txId !== undefined) found.push(heldByItself(own.txId, system));
   const holders = [...(own === undefined ? [] : [own.holder]), ...found.flatMap(({ holder = [] }) => holder)];
   // The cures, beginning with the furthest, up to the first one that can be followed as things are.
   const curing = found
@@ -142,6 +143,10 @@ async function heldInStores(
   return { holder: holderOf(lost), cure, txId: lost.txId, isDoubtful: lost.plan === undefined };
 }
 
+function reach({ status: { index } }: Peer): TxId {
+  return index.txId ?? 0;
+}
+
 /** Nodes that have failed because the log is gone answer as well. */
 async function heldByNodes(
   { name, peers }: AskedLog,
@@ -152,10 +157,9 @@ async function heldByNodes(
   if (peers === undefined) return {};
   const answers = await askStatus(peers, { timeoutMs: ASK_MS, ...(signal && { signal }) });
   const holding = answers.filter(
-    ({ node, status: { log, index } }) =>
-      !(isAsking && node === system.nodeId) && log.name === name && (index.txId ?? 0) > FIRST_TX_ID,
+    (one) =>
+      !(isAsking && one.node === system.nodeId) && one.status.log.name === name && reach(one) > FIRST_TX_ID,
   );
-  const reach = ({ status: { index } }: Peer): TxId => index.txId ?? 0;
   const [furthest] = holding.toSorted((a, b) => reach(b) - reach(a));
   if (furthest === undefined) return {};
   const txId = reach(furthest);

@@ -32,6 +32,8 @@ export interface RemovalPlace {
   readonly store: CheckpointStore;
   readonly of: Pick<SegmentHeader["log"], "id" | "offset">;
   readonly node: string;
+  /** Logs whose checkpoints need no segments. */
+  readonly spent?: ReadonlySet<string>;
 }
 
 /** Stands in for an unknown offset. Any value above 0 makes checkpoints of other logs count as related. */
@@ -74,14 +76,25 @@ export async function removeOldLineage(
 ): Promise<string[]> {
   const removed: string[] = [];
   const earlier = (await rules.earlier?.()) ?? [];
+  const spent = earlier.length === 0 ? new Set<string>() : await spentLogs(place, earlier);
   for (const { logId, last } of earlier.toReversed()) {
     const { segments: ofEarlier } = await listBackup(place.store, logId);
     const of = { id: logId, offset: CONTINUED };
-    const gone = await removeOldSegments({ ...place, of }, ofEarlier, rules, now, last);
+    const gone = await removeOldSegments({ ...place, of, spent }, ofEarlier, rules, now, last);
     removed.push(...gone);
     if (gone.length < ofEarlier.length) return removed;
   }
-  return [...removed, ...(await removeOldSegments(place, segments, rules, now))];
+  return [...removed, ...(await removeOldSegments({ ...place, spent }, segments, rules, now))];
+}
+
+/** Checkpoints of earlier logs lead over the seam until this log has two verified ones. No policy removes them. */
+async function spentLogs(
+  { store, of }: RemovalPlace,
+  earlier: readonly EarlierEnd[],
+): Promise<ReadonlySet<string>> {
+  const { checkpoints } = await listCheckpoints(store);
+  const verified = checkpoints.filter(({ log, verified: isVerified }) => log.id === of.id && isVerified);
+  return new Set(verified.length < 2 ? [] : earlier.map(({ logId }) => logId));
 }
 
 /**
@@ -134,11 +147,13 @@ async function removeOlder(store: CheckpointStore, begins: BackupListing["begins
 }
 
 /** Returns the first transaction after which a checkpoint or a reservation in the store still needs the backup. */
-async function firstNeeded({ store, of }: RemovalPlace): Promise<TxId> {
+async function firstNeeded({ store, of, spent }: RemovalPlace): Promise<TxId> {
   const { checkpoints, skipped } = await listCheckpoints(store);
   const { reserved } = await readReservations(store);
   // Two logs that began empty have nothing in common. Any other log may continue this one, or be continued by it.
-  const related = checkpoints.filter(({ log }) => log.id === of.id || log.offset > 0 || of.offset > 0);
+  const related = checkpoints.filter(
+    ({ log }) => (log.id === of.id || log.offset > 0 || of.offset > 0) && spent?.has(log.id) !== true,
+  );
   const names = [...related, ...skipped].map(({ name }) => name);
   const txIds = [...names, ...reserved].map((name) => parseCheckpointName(name)?.txId ?? 0);
   return Math.min(...txIds);
