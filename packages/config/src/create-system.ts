@@ -1,6 +1,6 @@
 import type { ModuleContext } from "./types/module-kinds.ts";
-import type { Setting } from "./types/reading.ts";
-import { omitUndefined } from "@cairn/text";
+import { SECRET, type Setting } from "./types/reading.ts";
+import { INLINE, namedCommand, omitUndefined, shellWord } from "@cairn/text";
 import { isWithin, type ResolvedConfig } from "./read-config.ts";
 import type { System } from "@cairn/engine";
 
@@ -46,28 +46,34 @@ export async function createSystem(
 }
 
 /** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */
-function commandLine(command: string, { origin: { file, cwd }, settings }: ResolvedConfig): string {
+function commandLine(command: string, { origin, settings, http }: ResolvedConfig): string {
+  const { file, cwd, isInline } = origin;
+  const { words = command, rest = "", asksNode = false } = namedCommand(command) ?? {};
+  // Without a server, no command can ask the node.
+  if (asksNode && http === undefined) return `cairn ${command}`;
   const isRelative = settings.some(
-    ({ path: [top], value, origin, isPath, isRelative: isWritten }) =>
-      (isWritten === true && origin.kind !== "environment") ||
+    ({ path: [top], value, origin: { kind }, isPath, isRelative: isWritten }) =>
+      (isWritten === true && kind !== "environment") ||
       (isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd)),
   );
   const folder = isRelative ? `cd ${shellWord(cwd)} && ` : "";
-  const variables = settings.map(assignmentOf).join("");
-  return `${folder}${variables}cairn ${command}${file === undefined ? "" : ` -f ${shellWord(file)}`}`;
+  const variables = settings.map((setting) => assignmentOf(setting, asksNode)).join("");
+  // Without any configuration, these commands would ask the node of the shell's environment.
+  const given = file === undefined && asksNode && !isInline ? " -j '{}'" : "";
+  const options = `${file === undefined ? "" : ` -f ${shellWord(file)}`}${isInline ? ` ${INLINE}` : ""}${given}`;
+  return `${folder}${variables}cairn ${words}${options}${rest}`;
 }
 
 /**
  * Passwords in addresses come from the shell's environment, which is not the node's. If they are not set there, the
  * shell refuses the command, which would otherwise concern another log.
  */
-function assignmentOf({ path: [top], value, origin: { kind, label }, isPath }: Setting): string {
-  if (kind !== "environment" || top === "cairn/http-server") return "";
+function assignmentOf(
+  { path: [top], value, origin: { kind, label }, isPath }: Setting,
+  asksNode: boolean,
+): string {
+  if (kind !== "environment" || (top === "cairn/http-server" && !asksNode)) return "";
   const text = [value].flat().join(",");
-  const isSecret = isPath !== true && text.includes("@");
+  const isSecret = isPath !== true && (text.includes("@") || text === SECRET);
   return `${label}=${isSecret ? `"\${${label}:?}"` : shellWord(text)} `;
-}
-
-function shellWord(text: string): string {
-  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

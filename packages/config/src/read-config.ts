@@ -29,8 +29,8 @@ export interface ResolvedConfig {
   readonly kvStore: ModuleUse<"kv-store">;
   readonly http: HttpOptions | undefined;
   readonly policies: Policies | undefined;
-  /** The absolute path of the configuration file, if there is one, and the working directory. */
-  readonly origin: { readonly file: string | undefined; readonly cwd: string };
+  /** The absolute path of the file, if there is one, the working directory, and whether other sources were given. */
+  readonly origin: { readonly file: string | undefined; readonly cwd: string; readonly isInline: boolean };
   /** Every effective value with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
   /** Sentences for the operator about older names and about variables that have no effect. */
@@ -57,7 +57,8 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
   const file = fileOf(input);
-  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd };
+  const isInline = [input.object, input.json, input.edn].some((given) => given !== undefined);
+  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd, isInline };
   return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
 }
 

@@ -1,5 +1,6 @@
 import { hostname } from "node:os";
-import { CairnError, isCairnError, type KvProvider, wait } from "@cairn/kv";
+import path from "node:path";
+import { CairnError, isCairnError, type KvProvider, namesIn, wait } from "@cairn/kv";
 import {
   backupsBeyond,
   buildPlanned,
@@ -45,13 +46,13 @@ export const addLogOrphans = command({
     const printing = { log, identity, provider: fileReader(system.kvProvider), run };
     if (run.options.fromBackup)
       return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
+    await requireDbDir(system);
     await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
     try {
       for (const { logId, store, listed, last } of await backupsBeyond(opened, identity, stores)) {
         const range = rangeText({ first: listed + 1, last });
-        const printOf = system.commandLine("log orphans --from-backup");
         run.notice(
-          `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: ${printOf} prints them.`,
+          `the backup of the log ${logId} in ${store.location} holds transactions ${range}, which the log does not hold: cairn log orphans --from-backup prints them.`,
         );
       }
     } catch (error) {
@@ -62,6 +63,19 @@ export const addLogOrphans = command({
     }
   },
 });
+
+/** Without the id and the folder of the node, the command would look in a folder that never existed, and find nothing. */
+async function requireDbDir({ dbDir, nodeId, kvProvider }: System): Promise<void> {
+  if (!kvProvider.persistent || (await namesIn(dbDir)).length > 0) return;
+  const parent = path.dirname(dbDir);
+  const others = (await namesIn(parent)).filter((name) => name.endsWith("-index"));
+  const found = others.length === 0 ? "" : ` ${parent} has those of other nodes: ${others.join(", ")}.`;
+  throw new CairnError(
+    "NOT_FOUND",
+    `There is no index of node ${nodeId} in ${dbDir}, so it is unknown whether one holds transactions that the log lost.${found}`,
+    "Run the command on the node's machine, with the configuration and the environment of the node (CAIRN_NODE_ID, CAIRN_DIR): its status and its log print the whole command.",
+  );
+}
 
 async function printFromQuarantine(quarantine: string, printing: Printing): Promise<void> {
   const { run, identity } = printing;

@@ -1,3 +1,5 @@
+import { resolve } from "node:path";
+import { completeCommands, namedCommand, shellWord } from "@cairn/text";
 import type { Command } from "commander";
 import { formatTable } from "../terminal/columns.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
@@ -62,7 +64,7 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
         // After the arguments, commander passes the options and the command.
         await spec.act(run, ...(given.slice(0, -2) as Arguments<S>));
       } catch (error) {
-        throw run.explained(error);
+        throw run.completed(run.explained(error));
       } finally {
         await run.end();
       }
@@ -89,6 +91,8 @@ export class CommandRun<V = object> {
   #signal = new AbortController().signal;
   /** Returns the error to report for one that ends the command. */
   explained: (error: unknown) => unknown = (error) => error;
+  /** Returns the command line that runs a command from any folder, where this one works. */
+  commandLine: (command: string) => string = (command) => this.#withOptions(command);
 
   constructor(terminal: Terminal, options: V & OutputOptions) {
     this.terminal = terminal;
@@ -191,7 +195,32 @@ export class CommandRun<V = object> {
 
   /** Writes a sentence to standard error that is not about the result itself. */
   notice(sentence: string): void {
-    this.terminal.stderr.write(`notice: ${printable(sentence)}\n`);
+    const completed = completeCommands(sentence, this.commandLine);
+    this.terminal.stderr.write(`notice: ${printable(completed)}\n`);
+  }
+
+  /** Completes the commands in the hint of an error. */
+  completed(error: unknown): unknown {
+    if (!(error instanceof Error) || !("hint" in error) || typeof error.hint !== "string") return error;
+    // The class of the error and its other members must stay.
+    return Object.assign(error, { hint: completeCommands(error.hint, this.commandLine) });
+  }
+
+  /** Adds the options with which this command was told where it works. The environment stays that of the shell. */
+  #withOptions(command: string): string {
+    const named = namedCommand(command);
+    const { url, file, edn, configJson } = this.options as Partial<
+      Record<string, string | readonly string[]>
+    >;
+    if (named === undefined) return `cairn ${command}`;
+    const [address] = [url ?? []].flat();
+    const given = [
+      ...(file === undefined ? [] : ["-f", resolve(this.terminal.cwd, String(file))]),
+      ...(edn === undefined ? [] : ["-e", String(edn)]),
+      ...(configJson === undefined ? [] : ["-j", String(configJson)]),
+      ...(named.asksNode && address !== undefined ? ["--url", address] : []),
+    ];
+    return ["cairn", named.words, ...given.map(shellWord)].join(" ") + named.rest;
   }
 
   /** Writes a line to standard error. */

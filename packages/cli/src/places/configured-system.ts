@@ -22,6 +22,7 @@ export async function openSystem(run: ConfiguredRun): Promise<System> {
   const onNotice = (notice: string): void => run.notice(notice);
   for (const notice of config.notices) onNotice(notice);
   const system = withAwaitedStores(await createSystem(config, { onNotice }), run.terminal);
+  if (!config.origin.isInline) run.commandLine = system.commandLine;
   run.defer(() => closeStores(system));
   return system;
 }

@@ -3,7 +3,7 @@ import { DEFAULT_ORIGIN, emptyMap, findEntry, normalizeName } from "../source/co
 import type { ConfigEntry, MapNode } from "../source/config-tree.ts";
 import { didYouMean, nearestName } from "@cairn/text";
 import { camelCase } from "./parameter.ts";
-import type { Parameter, Parameters, ParameterValues, Value } from "./reading.ts";
+import { type Parameter, type Parameters, type ParameterValues, SECRET, type Value } from "./reading.ts";
 
 /** What is wrong with the values of a map together: a message, a hint, and the affected parameter. */
 export interface Inconsistency {
@@ -70,7 +70,7 @@ function readParameter(
 /** Records and returns what takes effect. */
 function recorded({ type }: Parameter<unknown>, { path, node, reading }: Value, value: unknown): unknown {
   if (value === undefined) return undefined;
-  const shown = type.isSecret === true ? "(secret)" : type.show?.(value);
+  const shown = type.isSecret === true ? SECRET : type.show?.(value);
   const isRelative = node.type === "string" && !isAbsolute(node.text) && !node.text.startsWith("file:");
   const marks = type.isPath && { isPath: type.isPath, isRelative };
   if (shown !== undefined) reading.settings.push({ path, value: shown, origin: node.origin, ...marks });

@@ -9,6 +9,9 @@ import type { ModuleKind, ModuleUse } from "./module-kinds.ts";
 /** A path in the configuration, from the top. */
 export type ConfigPath = readonly string[];
 
+/** The value that is shown in place of a secret. */
+export const SECRET = "(secret)";
+
 export interface Setting {
   readonly path: ConfigPath;
   /** The value in the form of JSON. It is redacted if it is secret. */

@@ -113,7 +113,7 @@ function unusable({ location }: CheckpointStore, first: TxId): CairnError {
   return new CairnError(
     "LOG_GAP",
     `The log backup in ${location} begins with transaction ${first}, and no checkpoint there leads into it, so nothing can be restored from it.`,
-    "Save a checkpoint on a ready node: cairn checkpoint create.",
+    "Save a checkpoint on a ready node: cairn checkpoint create --url URL (the address of that node).",
   );
 }
 

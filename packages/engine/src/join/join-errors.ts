@@ -105,7 +105,7 @@ export function nothingToRestore(
 }
 
 const RETRIES =
-  " Or save a checkpoint on a ready node of this log: cairn checkpoint create. This node keeps searching, and continues by itself.";
+  " Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself.";
 
 /** An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name. */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {

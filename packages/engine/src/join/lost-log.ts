@@ -111,7 +111,7 @@ async function remainsOf(
   { kvFormat, signal = new AbortController().signal }: LostLogOptions,
 ): Promise<Omit<LostLog, "obsolete">> {
   let plan: PastPlan | undefined;
-  let command = "log recover";
+  let command = "cairn log recover";
   let unusable: Unusable | undefined;
   try {
     plan = await planPast({ stores, kvFormat, logId: id, candidates, signal });
@@ -120,7 +120,7 @@ async function remainsOf(
     // The backup cannot be used, so the command must be told to continue without it.
     const newest = candidates.usable.find(({ log }) => log.id === id);
     if (newest !== undefined)
-      [plan, command] = [checkpointAlone(newest), `log recover --from ${newest.name}`];
+      [plan, command] = [checkpointAlone(newest), `cairn log recover --from ${newest.name}`];
     else if (backupIn !== undefined)
       unusable = { name: "the log backup", shows: `the log backup in ${backupIn} holds`, txId, error };
   }
@@ -151,10 +151,8 @@ export function holderOf({ plan, unusable }: LostLog): string {
   return `${holder} holds transactions up to ${txId}`;
 }
 
-/** Returns a clause with the command that continues a lost log. `commandLine` completes a command for this machine. */
-export function howToContinue(lost: LostLog, commandLine: (command: string) => string): string {
-  const { plan, unusable } = lost;
-  const command = commandLine(lost.command);
+/** Returns a clause with the command that continues a lost log. */
+export function howToContinue({ plan, unusable, command }: LostLog): string {
   const fault = unusable === undefined ? "" : faultOf(unusable);
   if (plan === undefined) return `make ${unusable?.name} usable (${fault}), and run ${command}`;
   const further =

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { TxId } from "@cairn/client";
+import { shellWord } from "@cairn/text";
 import { CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import { readLineages, replacedLogs } from "../backup/backup-lineage.ts";
@@ -64,7 +65,7 @@ export async function lookBeforeBeginning(
   };
   await ask(heldInStores(log, system, exceptId, signal), own === undefined);
   const [store] = unknown;
-  if (own?.txId !== undefined) found.push(heldByItself(own.txId, system));
+  if (own?.txId !== undefined) found.push(heldByItself(own.txId));
   if (exceptId === undefined) {
     if (own === undefined) await ask(heldHere(log, system));
     // A node with an index answers its own question.
@@ -81,19 +82,18 @@ export async function lookBeforeBeginning(
     .toSorted((a, b) => (b.txId ?? 0) - (a.txId ?? 0));
   const sure = curing.findIndex(({ isDoubtful }) => isDoubtful !== true);
   const cures = curing.slice(0, sure < 0 ? curing.length : sure + 1).flatMap(({ cure = [] }) => cure);
-  if (own !== undefined && cures.length === 0) cures.push(withoutRemains(system));
+  if (own !== undefined && cures.length === 0) cures.push(withoutRemains());
   // What stores that cannot be read hold may be better than what anything else does.
-  const chosen = store === undefined ? cures : [withoutRemains(system, store)];
+  const chosen = store === undefined ? cures : [withoutRemains(store)];
   const sentences = found.flatMap(({ renamed = [] }) => renamed).slice(0, 1);
   if (chosen.length > 0)
     sentences.push(`If the log is permanently lost, ${chosen.join(". If that is impossible, ")}.`);
-  return { holders, cure: sentences.join(" "), override: toBeginEmpty(system), unknown };
+  return { holders, cure: sentences.join(" "), override: TO_BEGIN_EMPTY, unknown };
 }
 
 /** How a person overrides the answer. */
-export function toBeginEmpty({ commandLine }: Pick<System, "commandLine">): string {
-  return `To begin an empty log instead, run ${commandLine("log create --empty")} (with an embedded log, stop the node first).`;
-}
+const TO_BEGIN_EMPTY =
+  "To begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first).";
 
 /** Nothing if there is no holder. */
 interface Held {
@@ -114,20 +114,20 @@ async function heldHere({ name }: AskedLog, system: System): Promise<Held> {
   const { live } = dbDirLayout(system.dbDir);
   const txId = await lastInIndex(live, name, system.kvProvider);
   if (txId <= FIRST_TX_ID) return {};
-  return { holder: `the index in ${live} holds transactions up to ${txId}`, ...heldByItself(txId, system) };
+  return { holder: `the index in ${live} holds transactions up to ${txId}`, ...heldByItself(txId) };
 }
 
 /** An index is a cure by itself: a log can be continued from it. */
-function heldByItself(txId: TxId, { commandLine }: System): Held {
-  const cure = `run ${commandLine("log recover")}, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
+function heldByItself(txId: TxId): Held {
+  const cure = `run cairn log recover, which begins one that continues after transaction ${txId}, from the index of this node; the nodes follow it (with an embedded log, stop the node first)`;
   return { txId, cure };
 }
 
 /** Only the node's own index is known to hold transactions. `store` is the error of stores that could not be read. */
-function withoutRemains({ commandLine }: System, store?: CairnError): string {
+function withoutRemains(store?: CairnError): string {
   return store !== undefined
-    ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, ${commandLine("log status")} names the command`
-    : `the stores of this node have no checkpoint of it: ${commandLine("log recover --from PATH")} continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which ${commandLine("log orphans")} prints what the present one contains`;
+    ? `it can be continued from a checkpoint or a log backup, but no store could be read (${store.code}: ${store.message}); once one can, cairn log status names the command`
+    : `the stores of this node have no checkpoint of it: cairn log recover --from PATH continues from a checkpoint or an index elsewhere, and "on-log-mismatch": {"different": "rebuild"} lets this node begin with an empty index, after which cairn log orphans prints what the present one contains`;
 }
 
 async function heldInStores(
@@ -139,7 +139,7 @@ async function heldInStores(
   const wanted = { name, kvFormat: system.kvProvider.format, exceptId, signal };
   const lost = await findLostLog(restoreStores(system), wanted);
   if (lost === undefined) return {};
-  const cure = howToContinue(lost, system.commandLine);
+  const cure = howToContinue(lost);
   return { holder: holderOf(lost), cure, txId: lost.txId, isDoubtful: lost.plan === undefined };
 }
 
@@ -168,7 +168,7 @@ async function heldByNodes(
     holder: holding.map(
       (one) => `the index of node ${one.node} (${one.status.phase}) holds transactions up to ${reach(one)}`,
     ),
-    ...(furthest.node === system.nodeId ? heldByItself(txId, system) : { txId, cure }),
+    ...(furthest.node === system.nodeId ? heldByItself(txId) : { txId, cure }),
   };
 }
 
@@ -199,7 +199,7 @@ async function othersBeside(
       : {
           holder,
           renamed,
-          cure: `run ${system.commandLine(`log recover --from ${folder}`)}, which begins one that continues after transaction ${last}, from that index`,
+          cure: `run cairn log recover --from ${shellWord(folder)}, which begins one that continues after transaction ${last}, from that index`,
           txId: last,
         };
   });
@@ -247,7 +247,7 @@ async function requireNoHolder(log: TxLog, system: System): Promise<void> {
     if (!isCairnError(error)) throw error;
     const needed = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
     throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: `${needed}: only its checkpoints show whether there was a log of this name. ${toBeginEmpty(system)}`,
+      hint: `${needed}: only its checkpoints show whether there was a log of this name. ${TO_BEGIN_EMPTY}`,
       cause: error,
     });
   });

@@ -106,7 +106,7 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
 
 /** The first step of an operator if a log lacks messages that are inside it. */
 export const SAVE_BEYOND_GAP =
-  "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create.";
+  "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create --url URL (the address of that node).";
 
 /** Returns `LOG_GAP`: messages within the log's bounds are missing. */
 export function gap(logName: string, from: number, to: number): CairnError {

@@ -1,4 +1,4 @@
-import { VERSION } from "@cairn/text";
+import { VERSION, withCommands } from "@cairn/text";
 import { randomUUID } from "node:crypto";
 import { listRetained } from "@cairn/checkpoint";
 import { systemClock, CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
@@ -102,7 +102,11 @@ export async function runEngine(
 ): Promise<CairnNode> {
   requireThreadFiles();
   const directory = await IndexDirectory.acquire(system.dbDir).catch(notStarted);
-  const settings = { ...options, parts, logger: logger ?? pino({ level: "silent" }) };
+  const completing = {
+    log: (line: object): Record<string, unknown> => ({ ...withCommands(line, system.commandLine) }),
+  };
+  const completed = (logger ?? pino({ level: "silent" })).child({}, { formatters: completing });
+  const settings = { ...options, parts, logger: completed };
   const node = new RunningNode(system, directory, settings);
   try {
     await node.open();
@@ -243,7 +247,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
 
   async status(): Promise<NodeStatus> {
     const resources = await this.#resources.current();
-    return await nodeStatus(this.id, this.#life, this.#reporting, this.#system, resources);
+    const status = await nodeStatus(this.id, this.#life, this.#reporting, this.#system, resources);
+    return withCommands(status, this.#system.commandLine);
   }
 
   readonly cluster: NodeApi["cluster"] = ({ timeoutMs = LIMITS.defaultClusterWaitMs } = {}) =>

@@ -185,6 +185,6 @@ function againstCheckpoint(
   return new CairnError(
     "LOG_REGRESSED",
     `Transaction ${anchor.txId}, with which ${checkpoint} ends, differs in ${name}: they belong to different histories.`,
-    "Remove the checkpoints with transactions that the log lost: cairn checkpoint prune --lost -f FILE.",
+    "Remove the checkpoints with transactions that the log lost: cairn checkpoint prune --lost.",
   );
 }

@@ -1,0 +1,82 @@
+/*
+ * Hints name commands by their words alone, such as `cairn log orphans`. Where a hint leaves a node or a command, each is
+ * completed with the folder, the environment and the options with which it runs as printed. No other code does that.
+ */
+
+/** The commands that work on what a configuration names, and those that ask a node; both have the option -f. */
+export const CONFIGURED_COMMANDS: Readonly<Record<"alone" | "asking", readonly string[]>> = {
+  alone: [
+    ...commands("checkpoint ", "diff prune restore"),
+    ...commands("config ", "check print"),
+    ...commands("db ", "buckets check compact events get history keys stats tx"),
+    ...commands("log ", "create orphans recover status trim"),
+    ...commands("log backup ", "prune verify"),
+  ],
+  asking: [
+    ...commands("", "events evictions export get history import list load status watch"),
+    ...commands("checkpoint ", "create list show verify"),
+    ...commands("log backup ", "list status"),
+    ...commands("policy ", "apply show"),
+    ...commands("queue ", "drain enqueue list show"),
+    ...commands("tx ", "delete evict put show submit"),
+  ],
+};
+
+function commands(group: string, names: string): string[] {
+  return names.split(" ").map((name) => group + name);
+}
+
+/** Stands for a configuration that was not given as a file, and that may contain secrets. */
+export const INLINE = "-j CONFIGURATION";
+const INLINE_MEANING =
+  "(CONFIGURATION stands for what the node was configured with by its program, or with -e or -j.)";
+
+/** A command as a hint names it, in parts. */
+export interface NamedCommand {
+  readonly words: string;
+  /** What follows its words. */
+  readonly rest: string;
+  readonly asksNode: boolean;
+}
+
+const WORDS = [...CONFIGURED_COMMANDS.alone, ...CONFIGURED_COMMANDS.asking]
+  .toSorted((a, b) => b.length - a.length)
+  .join("|");
+const NAMED = new RegExp(`^(${WORDS})(?![\\w-])(.*)$`, "s");
+/** Not after a variable or a folder, which have completed it, nor before an option that says where it works. */
+const PRINTED = new RegExp(
+  `(?<![\\w=/-]|&& |=\\S{1,999} |['"] )cairn ((?:${WORDS})(?![\\w-]))(?![^.;:,()]*? (?:-f|-j|-e|--url) )`,
+  "g",
+);
+
+/** Returns the parts of a command that begins with its words; undefined if it is no such command. */
+export function namedCommand(command: string): NamedCommand | undefined {
+  const [, words, rest = ""] = NAMED.exec(command) ?? [];
+  if (words === undefined) return undefined;
+  return { words, rest, asksNode: CONFIGURED_COMMANDS.asking.includes(words) };
+}
+
+/** Returns a text with each of its commands as `commandLine` prints it. */
+export function completeCommands(text: string, commandLine: (command: string) => string): string {
+  const completed = text.replaceAll(PRINTED, (_, words: string) => commandLine(words));
+  return completed === text || !completed.includes(INLINE) ? completed : `${completed} ${INLINE_MEANING}`;
+}
+
+/** Returns a copy of a value in which the commands of all members `hint` are completed. */
+export function withCommands<T>(value: T, commandLine: (command: string) => string): T {
+  if (Array.isArray(value)) return value.map((one: unknown) => withCommands(one, commandLine)) as T;
+  if (value === null || typeof value !== "object" || Object.getPrototypeOf(value) !== Object.prototype)
+    return value;
+  const members = Object.entries(value).map(([name, one]): [string, unknown] => [
+    name,
+    name === "hint" && typeof one === "string"
+      ? completeCommands(one, commandLine)
+      : withCommands<unknown>(one, commandLine),
+  ]);
+  return Object.fromEntries(members) as T;
+}
+
+/** Quotes a word for a shell, if it must be. */
+export function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
