@@ -49,8 +49,9 @@ export async function createSystem(
 function commandLine(command: string, { origin, settings, http }: ResolvedConfig): string {
   const { file, cwd, isInline } = origin;
   const { words = command, rest = "", asksNode = false } = namedCommand(command) ?? {};
-  // Without a server, no command can ask the node.
-  if (asksNode && http === undefined) return `cairn ${command}`;
+  // Without a server, no command can ask the node, and the configuration does not show which port is free.
+  if (asksNode && (http === undefined || http.port === 0))
+    return `cairn ${words}${http === undefined ? "" : " --url URL"}${rest}`;
   const isRelative = settings.some(
     ({ path: [top], value, origin: { kind }, isPath, isRelative: isWritten }) =>
       (isWritten === true && kind !== "environment") ||

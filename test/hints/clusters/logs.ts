@@ -98,7 +98,7 @@ export const LOGS: readonly BrokenCluster[] = [
       return { status: "b" };
     },
     // If the ready node has already saved a checkpoint by itself, nothing is left to do.
-    hint: /Or save a checkpoint on a ready node of this log: cairn (checkpoint create)\.|^Moved aside .*LOG_TRIMMED/m,
+    hint: /Or save a checkpoint on a ready node of this log: cairn (checkpoint create) --url URL|^Moved aside .*LOG_TRIMMED/m,
     async follow(scene, [, command]) {
       if (command !== undefined) await scene.runStep(command, { on: "a" });
     },
@@ -137,7 +137,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForLog("a");
       return { status: "a" };
     },
-    hint: /cairn (log orphans) -f CONFIG > FILE \(.*?\)\. Review the file, and submit them again: cairn (load) FILE/,
+    hint: /cairn (log orphans) > FILE \(.*?\)\. Review the file, and submit them again: cairn (load) --url URL FILE/,
     async follow(scene, [, print = "", submit = ""]) {
       const { stdout } = await scene.runStep(print);
       await writeFile(scene.path("FILE"), stdout);
@@ -227,13 +227,13 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.ready("a");
       return { status: "a" };
     },
-    hint: /cairn (log orphans) -f CONFIG > FILE \(if the log is embedded, stop the node for that, and start it again\)\. Review the file, and submit them again: cairn (load) FILE/,
+    hint: /cairn (log orphans) > FILE \(if the log is embedded, stop the node for that, and start it again\)\. Review the file, and submit them again: cairn (load) --url URL FILE/,
     async follow(scene, [, print = "", submit = ""]) {
       const refused = await scene.runRefused(print);
       if (!refused.includes("To run this command, stop the node")) throw new Error(refused);
       await scene.step(`stop the node, cairn ${print} > FILE, start the node`, async () => {
         await scene.stop("a");
-        await writeFile(scene.path("FILE"), (await scene.run(print)).stdout);
+        await writeFile(scene.path("FILE"), (await scene.runPrinted(print)).stdout);
         await scene.ready("a");
       });
       await scene.runStep(`${submit} FILE`);
@@ -259,7 +259,7 @@ export const LOGS: readonly BrokenCluster[] = [
       await scene.waitForStatus("a", ({ log }) => log.warnings.length > 0);
       return { status: "a" };
     },
-    hint: /save what was written since \(cairn (export)\), remove the log \(.*?move the log's folder away\), run cairn (log recover --from \S+), and start the nodes/,
+    hint: /save what was written since \(cairn (export) --url URL\), remove the log \(.*?move the log's folder away\), run (?:[A-Z_]+=\S+ )*cairn (log recover --from \S+), and start the nodes/,
     async follow(scene, [, save = "", recover = ""]) {
       await scene.step(`cairn ${save} > FILE, stop the node, mv a-log away`, async () => {
         await writeFile(scene.path("FILE"), (await scene.run(save)).stdout);

@@ -1,4 +1,6 @@
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -6,7 +8,9 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { ErrorCode } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/node";
 import { NatsOperator, type NatsTestServer, startNatsServer } from "@cairn/log-nats/testing";
-import { type CommandResult, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
+import { CAIRN, type CommandResult, NodeProcess, runCairn } from "@cairn/test-support/cairn-process";
+import { INLINE, namedCommand, shellWord } from "@cairn/text";
+import { text as textOf } from "node:stream/consumers";
 
 const POLL_MS = 100;
 const TIMEOUT_MS = 90_000;
@@ -165,10 +169,43 @@ export class HintScene {
     this.steps.push(`cairn ${command}`);
     // A node may be saving by itself. The hint of that refusal is followed as well: the command is run when it has ended.
     const result = await this.#until(async () => {
-      const answer = await this.run(command, options);
+      const isPrinted = namedCommand(command)?.asksNode === false && !command.includes(" -f ");
+      const answer = isPrinted
+        ? await this.runPrinted(command, options.on)
+        : await this.run(command, options);
       return answer.stderr.startsWith("CHECKPOINT_RUNNING") ? { missing: answer.stderr } : { found: answer };
     });
     if (result.code !== 0) throw new Error(`cairn ${command}: ${result.stderr}`);
+    return result;
+  }
+
+  /**
+   * Runs a command that needs no node exactly as the operator has read it (with what follows it there), in a shell with
+   * an empty folder and an empty environment. Does not count as a step.
+   */
+  async runPrinted(command: string, on = "a"): Promise<CommandResult> {
+    const { words = command, rest = "" } = namedCommand(command) ?? {};
+    const value = `(?:'[^']*'|"[^"]*"|\\S+)`;
+    const line = `(?:cd ${value} && )?(?:[A-Z_]+=${value} )*cairn ${words}(?: -[fj] ${value})*`;
+    const read = [...this.transcript.replaceAll(/\s+/g, " ").matchAll(new RegExp(line, "g"))].map(
+      ([one]) => one,
+    );
+    const printed = read.findLast((one) => one.includes(`CAIRN_NODE_ID=${on} `)) ?? read.at(-1);
+    if (printed === undefined) throw new Error(`nothing says how to run cairn ${words}:\n${this.transcript}`);
+    const { settings = {} } = this.starts.get(on) ?? {};
+    const given = printed.replace(INLINE, `-j ${shellWord(JSON.stringify(settings))}`);
+    this.lastCommand = `${given}${rest}`;
+    const [bin, cwd] = [this.path("bin"), await mkdtemp(path.join(tmpdir(), "cairn-empty-"))];
+    this.onClose(() => rm(cwd, { recursive: true, force: true }));
+    await mkdir(bin, { recursive: true });
+    const program = `#!/bin/sh\nexec "${process.execPath}" "${CAIRN}" "$@"\n`;
+    await writeFile(path.join(bin, "cairn"), program, { mode: 0o755 });
+    const env = { PATH: `${bin}:/usr/bin:/bin` };
+    const child = spawn("/bin/bash", ["-c", `${given}${rest}`], { cwd, env });
+    const [stdout, stderr] = [textOf(child.stdout), textOf(child.stderr)];
+    const [code] = (await once(child, "close")) as [number | null];
+    const result = { code, stdout: await stdout, stderr: await stderr };
+    this.record(`${result.stdout}${result.stderr}`);
     return result;
   }
 
@@ -179,7 +216,7 @@ export class HintScene {
     const env = { ...this.env(on), ...url };
     this.lastCommand = `${command}${input === "" ? "" : ` < ${JSON.stringify(input)}`} (at node ${on})`;
     const args = command.match(/'[^']*'|\S+/g)?.map((word) => word.replaceAll("'", "")) ?? [];
-    const result = await runCairn(args, { env, cwd: this.folder, input: once(input) });
+    const result = await runCairn(args, { env, cwd: this.folder, input: onlyText(input) });
     this.record(`${result.stdout}${result.stderr}`);
     return result;
   }
@@ -290,6 +327,6 @@ const DONE_BY_NODE = /^(?:Skipped|Moved aside) .*/m;
 
 type Check<T> = { readonly found: T } | { readonly missing: string };
 
-async function* once(text: string): AsyncGenerator<string> {
+async function* onlyText(text: string): AsyncGenerator<string> {
   if (text !== "") yield text;
 }

@@ -183,7 +183,7 @@ async function printOrphans(
     const range = rangeText({ first: after + 1, last: state.txId });
     const sentences = [
       ...(state.txId > shared
-        ? [`the log lost transactions ${range}, which cairn load may have restored since`]
+        ? [`the log lost transactions ${range}, which may have been loaded again since`]
         : []),
       ...(kept > after + 1 ? [forgotten(after, kept)] : []),
       ...(isProven ? [] : [unproven(shared, kept, index.held.comparedWith !== identity.id)]),

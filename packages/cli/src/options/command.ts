@@ -92,7 +92,7 @@ export class CommandRun<V = object> {
   /** Returns the error to report for one that ends the command. */
   explained: (error: unknown) => unknown = (error) => error;
   /** Returns the command line that runs a command from any folder, where this one works. */
-  commandLine: (command: string) => string = (command) => this.#withOptions(command);
+  commandLine: (line: string) => string = (line) => this.#withOptions(line);
 
   constructor(terminal: Terminal, options: V & OutputOptions) {
     this.terminal = terminal;
@@ -200,19 +200,19 @@ export class CommandRun<V = object> {
   }
 
   /** Completes the commands in the hint of an error. */
-  completed(error: unknown): unknown {
+  completed<E>(error: E): E {
     if (!(error instanceof Error) || !("hint" in error) || typeof error.hint !== "string") return error;
     // The class of the error and its other members must stay.
     return Object.assign(error, { hint: completeCommands(error.hint, this.commandLine) });
   }
 
   /** Adds the options with which this command was told where it works. The environment stays that of the shell. */
-  #withOptions(command: string): string {
-    const named = namedCommand(command);
+  #withOptions(line: string): string {
+    const named = namedCommand(line);
     const { url, file, edn, configJson } = this.options as Partial<
       Record<string, string | readonly string[]>
     >;
-    if (named === undefined) return `cairn ${command}`;
+    if (named === undefined) return `cairn ${line}`;
     const [address] = [url ?? []].flat();
     const given = [
       ...(file === undefined ? [] : ["-f", resolve(this.terminal.cwd, String(file))]),

@@ -119,7 +119,7 @@ describe("a log with a backup, once the log's end is lost or abandoned,", () => 
       expect({ code, stderr }).toEqual({
         code: 0,
         stderr: expect.stringContaining(
-          "the log lost transactions 7 to 8, which cairn load may have restored since; printed 2 ",
+          "the log lost transactions 7 to 8, which may have been loaded again since; printed 2 ",
         ),
       });
       expect(stdout.match(/"instead"/g) ?? []).toHaveLength(2);

@@ -132,7 +132,7 @@ describe("cairn log orphans", () => {
     const { code, stdout, stderr } = await orphans("a");
     expect(code).toBe(0);
     expect(stderr).toContain(
-      "the log lost transactions 10 to 13, which cairn load may have restored since; printed 4 transactions",
+      "the log lost transactions 10 to 13, which may have been loaded again since; printed 4 transactions",
     );
     expect(stdout.trim().split("\n")).toHaveLength(4);
     expect((await load(a, stdout)).code).toBe(0);
@@ -191,7 +191,7 @@ describe("cairn log orphans", () => {
       const { code, stdout, stderr } = await orphans("a");
       expect([code, stdout]).toEqual([0, before.stdout]);
       expect(stderr).toContain(
-        "the log lost transactions 10 to 13, which cairn load may have restored since; printed 4 transactions",
+        "the log lost transactions 10 to 13, which may have been loaded again since; printed 4 transactions",
       );
     }
   });

@@ -54,7 +54,7 @@ export const addLogBackupVerify = command({
   async act(run, place) {
     const problems: ErrorCode[] = [];
     const onProblem: OnProblem = async ({ file, error }) => {
-      const { code, message, hint = "" } = error;
+      const { code, message, hint = "" } = run.completed(error);
       problems.push(code);
       await (run.json
         ? writeJson(run.terminal.stdout, { file, code, message, hint })
