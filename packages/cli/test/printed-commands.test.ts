@@ -7,9 +7,9 @@ import { ROOT } from "@cairn/test-support/cairn-process";
 import { expect, it } from "vitest";
 import { loadCommands } from "../src/commands.ts";
 
-function optionsOf(parent: Command, path = ""): [command: string, options: readonly string[]][] {
+function optionsOf(parent: Command, group = ""): [command: string, options: readonly string[]][] {
   return parent.commands.flatMap((one) => {
-    const name = `${path}${one.name()}`;
+    const name = `${group}${one.name()}`;
     const own: [string, readonly string[]] = [name, one.options.map(({ long = "" }) => long ?? "")];
     return one.commands.length === 0 ? [own] : optionsOf(one, `${name} `);
   });

@@ -45,16 +45,27 @@ export const addCheckpointList = command({
       await run.line(`${formatTimeline(ofOneLog, options)}\n`);
     }
     const anyDamaged = checkpoints.some(({ damaged }) => damaged === true);
+    const areOfSeveral = checkpoints.some(({ logId }) => logId !== checkpoints[0]?.logId);
     await run.list(
       checkpoints,
-      ["NAME", "TX", "DOCUMENTS", "SIZE", "TAKEN", "NODE", ...(anyDamaged ? ["STATE"] : [])],
-      ({ name, txId, documents, bytes, takenAt, node, damaged }) => [
+      [
+        "NAME",
+        "TX",
+        "DOCUMENTS",
+        "SIZE",
+        "TAKEN",
+        "NODE",
+        ...(areOfSeveral ? ["LOG"] : []),
+        ...(anyDamaged ? ["STATE"] : []),
+      ],
+      ({ name, txId, documents, bytes, takenAt, node, damaged, logId }) => [
         name,
         formatCount(txId),
         formatCount(documents),
         formatBytes(bytes),
         formatRelative(takenAt, now),
         node,
+        ...(areOfSeveral ? [logId] : []),
         ...(anyDamaged ? [damaged === true ? "damaged" : ""] : []),
       ],
       ["TX", "DOCUMENTS", "SIZE"],

@@ -1,11 +1,24 @@
 import { listCheckpoints } from "@cairn/checkpoint";
-import type { CheckpointSummary } from "@cairn/client";
+import type { CheckpointSummary, NodeStatus } from "@cairn/client";
 import { CairnError } from "@cairn/kv";
-import { formatBytes, formatCount, formatNumberOf, formatRelative, formatTime } from "@cairn/text";
+import {
+  formatBytes,
+  formatCount,
+  formatNumberOf,
+  formatRelative,
+  formatTime,
+  omitUndefined,
+} from "@cairn/text";
 import { command } from "../options/command.ts";
 import { askNode, NODE_OPTIONS } from "../options/node-address.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
-import { checkpointSource, chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
+import {
+  CHECKPOINT_LOG,
+  checkpointSource,
+  chooseCheckpoint,
+  chooseLog,
+  openCheckpoints,
+} from "../places/checkpoint-place.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { printableLines } from "../terminal/terminal.ts";
 
@@ -18,12 +31,18 @@ export const addCheckpointShow = command({
     "cairn checkpoint show -f cairn.edn",
     "cairn checkpoint show checkpoint-1000-2026-11-20T06-00-00.000Z-1f3a9c0e",
   ],
-  options: { ...NODE_OPTIONS, ...KEY_OPTIONS },
+  options: { ...NODE_OPTIONS, ...KEY_OPTIONS, log: CHECKPOINT_LOG },
   async act(run, place) {
     const from = checkpointSource(place, run.options);
+    const { log: asked } = run.options;
     if (from.kind === "node") {
       const all = await askNode<CheckpointSummary[]>(run, { path: "/api/v1/checkpoints" });
-      const found = from.name === undefined ? all[0] : all.find(({ name }) => name === from.name);
+      const isOfSeveral = all.some(({ logId }) => logId !== all[0]?.logId);
+      const logId =
+        asked ?? (isOfSeveral ? (await askNode<NodeStatus>(run, { path: "/status" })).log.id : null);
+      const found = all.find(({ name, logId: of }) =>
+        from.name === undefined ? logId === null || of === logId : name === from.name,
+      );
       if (found === undefined) throw notInNode(from.name);
       const archive = formatBytes(found.bytes);
       const fields = [...commonFields(found, archive, ""), ["Log", found.logId] as const];
@@ -32,9 +51,11 @@ export const addCheckpointShow = command({
     }
     const { store, name } = await openCheckpoints(run, place);
     const listed = name === undefined ? await listCheckpoints(store) : undefined;
-    const newest = listed?.checkpoints[0];
+    const logId = name === undefined ? await chooseLog(store, asked) : undefined;
+    const newest = listed?.checkpoints.find((one) => one.log.id === logId);
     const isShown = newest?.damaged === true || listed?.skipped.length === 0;
-    const found = (isShown ? newest : undefined) ?? (await chooseCheckpoint(store, name));
+    const found =
+      (isShown ? newest : undefined) ?? (await chooseCheckpoint(store, name, omitUndefined({ logId })));
     const { log, archive, anchor, format } = found;
     const files = `${formatBytes(archive.bytes)}, ${formatNumberOf(found.fileCount, "file")}`;
     const fields = [

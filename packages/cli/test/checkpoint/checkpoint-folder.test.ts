@@ -313,3 +313,15 @@ test("a path below a file is refused like an occupied path", async () => {
   const { code, stderr } = await run("restore", "store", "-o", "file/out");
   expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: /)]);
 });
+
+test("checkpoints of several logs are listed with their log, and none is shown until one is named", async () => {
+  await saveCheckpoints(5);
+  expect((await run("list", "store")).stdout).not.toContain("LOG");
+  await saveTo(join(dir, "store"), [50], "log-2");
+  const { stdout } = await run("list", "store");
+  expect(stdout).toMatch(/^NAME .* LOG\n.* log-2\n.* log-1\n$/);
+  const { code, stderr } = await run("show", "store");
+  expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn), log-2 (cairn)")]);
+  expect((await run("show", "store", "--log", "log-1")).stdout).toMatch(/^Log +cairn \(id log-1\)$/m);
+  expect((await run("show", "store", "--log", "log-2", "--json")).stdout).toContain('"txId":50');
+});
