@@ -9,7 +9,7 @@ const CHECKPOINT_BEYOND_GAP = {
   codes: ["LOG_GAP"],
   // The stream counts the deleted message as long as it has messages before it.
   remains: "LOG_GAP",
-  hint: /Save a checkpoint beyond the gap on a ready node of this log: cairn (checkpoint create)\./,
+  hint: /Save a checkpoint beyond the gap on a ready node of this log: cairn (checkpoint create) --url URL/,
   follow: async (scene, [, command = ""]) => await scene.runStep(command, { on: "a" }),
 } satisfies Partial<BrokenCluster>;
 

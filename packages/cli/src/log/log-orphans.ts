@@ -46,8 +46,8 @@ export const addLogOrphans = command({
     const printing = { log, identity, provider: fileReader(system.kvProvider), run };
     if (run.options.fromBackup)
       return await printFromBackups(await backupsBeyond(opened, identity, stores), opened, system, printing);
-    await requireDbDir(system);
-    await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
+    const absent = await noDbDir(system);
+    if (absent === undefined) await printFromQuarantine(dbDirLayout(system.dbDir).quarantine, printing);
     try {
       for (const { logId, store, listed, last } of await backupsBeyond(opened, identity, stores)) {
         const range = rangeText({ first: listed + 1, last });
@@ -61,16 +61,17 @@ export const addLogOrphans = command({
       const why = `${error.code}: ${error.message}`;
       run.notice(`it is unknown whether a log backup holds more transactions (${why}).`);
     }
+    if (absent !== undefined) throw absent;
   },
 });
 
 /** Without the id and the folder of the node, the command would look in a folder that never existed, and find nothing. */
-async function requireDbDir({ dbDir, nodeId, kvProvider }: System): Promise<void> {
-  if (!kvProvider.persistent || (await namesIn(dbDir)).length > 0) return;
+async function noDbDir({ dbDir, nodeId, kvProvider }: System): Promise<CairnError | undefined> {
+  if (!kvProvider.persistent || (await namesIn(dbDir)).length > 0) return undefined;
   const parent = path.dirname(dbDir);
   const others = (await namesIn(parent)).filter((name) => name.endsWith("-index"));
   const found = others.length === 0 ? "" : ` ${parent} has those of other nodes: ${others.join(", ")}.`;
-  throw new CairnError(
+  return new CairnError(
     "NOT_FOUND",
     `There is no index of node ${nodeId} in ${dbDir}, so it is unknown whether one holds transactions that the log lost.${found}`,
     "Run the command on the node's machine, with the configuration and the environment of the node (CAIRN_NODE_ID, CAIRN_DIR): its status and its log print the whole command.",

@@ -192,7 +192,7 @@ describe("a node that joins a log on NATS", () => {
     const { failure } = await c.status();
     expect(failure?.message).toContain("before message 11");
     expect(failure?.hint).toContain(
-      "Or save a checkpoint on a ready node of this log: cairn checkpoint create.",
+      "Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL",
     );
     // The hint is followed literally, with the store mounted again.
     await mkdir(path.join(scene.folder, "checkpoints"));

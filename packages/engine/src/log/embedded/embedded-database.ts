@@ -171,10 +171,7 @@ export function damagedFile(path: string, cause: unknown): CairnError {
 }
 
 const DAMAGED_HINT =
-  "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), and begin the log again with cairn log recover, " +
-  "which continues from the end of its backup or its newest checkpoint (if there is neither, omit this step). Then start the node with " +
-  '-j \'{"cairn/tx-log": {"on-log-mismatch": {"different": "rebuild"}}}\', stop it again, run cairn log orphans > orphans.ndjson, which prints ' +
-  "the transactions that only its index contains, start the node, and run cairn load orphans.ndjson.";
+  "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), run cairn log recover, which continues from the node's index or from what else is further, and start the node.";
 
 function inUse(path: string, cause: unknown): CairnError {
   return new CairnError("INDEX_LOCKED", `The log in ${path} is in use by another process.`, {
