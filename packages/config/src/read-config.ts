@@ -57,7 +57,7 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   if (config === undefined || problems.problems.length > 0)
     return { ok: false, problems: problems.inOrder() };
   const file = fileOf(input);
-  const isInline = [input.object, input.json, input.edn].some((given) => given !== undefined);
+  const isInline = [input.object, input.json, input.edn].some((source) => source !== undefined);
   const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd, isInline };
   return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
 }

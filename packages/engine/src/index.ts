@@ -50,7 +50,7 @@ export {
   type PastPoint,
   planPast,
 } from "./replay/past-plan.ts";
-export { beyondReach, lastStored } from "./replay/past-reach.ts";
+export { beyondReach, lastBackedUp, lastStored } from "./replay/past-reach.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
 export { latestOf, logsIn } from "./replay/restored-index.ts";

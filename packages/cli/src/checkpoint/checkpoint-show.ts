@@ -16,7 +16,7 @@ import {
   CHECKPOINT_LOG,
   checkpointSource,
   chooseCheckpoint,
-  chooseLog,
+  chosenLog,
   openCheckpoints,
 } from "../places/checkpoint-place.ts";
 import { formatFields } from "../terminal/columns.ts";
@@ -51,7 +51,7 @@ export const addCheckpointShow = command({
     }
     const { store, name } = await openCheckpoints(run, place);
     const listed = name === undefined ? await listCheckpoints(store) : undefined;
-    const logId = name === undefined ? await chooseLog(store, asked) : undefined;
+    const logId = listed && (await chosenLog(store, listed.checkpoints, asked));
     const newest = listed?.checkpoints.find((one) => one.log.id === logId);
     const isShown = newest?.damaged === true || listed?.skipped.length === 0;
     const found =

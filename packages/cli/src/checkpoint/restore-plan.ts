@@ -9,7 +9,7 @@ import {
 } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { lastStored, type PastPoint } from "@cairn/engine";
+import { lastBackedUp, type PastPoint } from "@cairn/engine";
 import { isoTime, formatBytes, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { noCheckpoint } from "../places/checkpoint-place.ts";
@@ -53,17 +53,17 @@ export function notExact(
   return { exact };
 }
 
-/** Returns, for the output, how many later transactions of its log the store is known to hold, and says so. */
+/** Returns, for the output, how many later transactions the backup of its log holds, and says so. */
 export async function leftBehind(
   run: CommandRun,
   store: CheckpointStore,
   { txId, log }: Pick<Manifest, "txId" | "log">,
 ): Promise<{ beyond: number }> {
-  const last = await lastStored([store], log.id);
+  const last = await lastBackedUp([store], log.id);
   const beyond = Math.max(0, last - txId);
   if (beyond > 0)
     run.notice(
-      `the store holds ${formatNumberOf(beyond, "later transaction")}, up to ${last}, of which this index has none: --at-tx ${last} restores as many as its log backup or a later checkpoint leads to.`,
+      `the log backup in the store holds ${formatNumberOf(beyond, "later transaction")}, up to ${last}, of which this index has none: --at-tx ${last} restores them as well.`,
     );
   return { beyond };
 }

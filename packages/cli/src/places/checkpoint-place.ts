@@ -167,7 +167,8 @@ function isNewer(name: string, other: string): boolean {
   return one !== undefined && two !== undefined && newestFirst(one, two) < 0;
 }
 
-async function chosenLog(
+/** Returns the id of the given log or of the one that {@link theLog} chooses among those of `checkpoints`. */
+export async function chosenLog(
   store: CheckpointStore,
   checkpoints: readonly CheckpointListing[],
   asked: string | undefined,

@@ -38,8 +38,15 @@ export async function lastStored(
     ...usable.filter(({ log }) => log.id === logId).map(({ txId }) => txId),
     ...skipped.filter((one) => one.logId === logId).map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
   ];
-  for (const store of stores) ends.push(...(await listBackup(store, logId)).segments.map(({ last }) => last));
-  return ends.reduce((max, end) => Math.max(max, end), 0);
+  return ends.reduce((max, end) => Math.max(max, end), await lastBackedUp(stores, logId));
+}
+
+/** Returns the last transaction that a log's backup in one of the stores holds; 0 if there is none. */
+export async function lastBackedUp(stores: readonly CheckpointStore[], logId: string): Promise<TxId> {
+  let last = 0;
+  for (const store of stores)
+    for (const segment of (await listBackup(store, logId)).segments) last = Math.max(last, segment.last);
+  return last;
 }
 
 function rangeOf({ first, last }: TxRange): string {

@@ -57,7 +57,7 @@ describe("an embedded log damaged in the middle and repaired according to the hi
     expect(await failureOf(refused)).toMatchObject({
       code: "LOG_GAP",
       hint: expect.stringMatching(
-        /stop the node, move the folder away \(keep it\), run (?:[A-Z_]+=\S+ )*cairn log recover.*, which continues from the node's index/,
+        /stop the node, move the folder away \(keep it\), run (?:cd \S+ && )?(?:[A-Z_]+=\S+ )*cairn log recover.*, which continues from the node's index/,
       ),
     });
     await refused.close();
