@@ -5,7 +5,7 @@ import { CONFIGURED_COMMANDS } from "@cairn/text";
 import { CapturedTerminal } from "@cairn/test-support/nodes/captured-terminal";
 import { ROOT } from "@cairn/test-support/cairn-process";
 import { expect, it } from "vitest";
-import { loadCommands } from "../src/commands.ts";
+import { loadCommands } from "../src/run-cli.ts";
 
 function optionsOf(parent: Command, group = ""): [command: string, options: readonly string[]][] {
   return parent.commands.flatMap((one) => {

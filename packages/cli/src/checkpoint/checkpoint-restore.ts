@@ -18,7 +18,14 @@ import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { printable } from "../terminal/terminal.ts";
 import { restoreAt } from "./checkpoint-restore-at.ts";
-import { leftBehind, noneOf, notExact, planRestore, type RestoreSelection, tooNew } from "./restore-plan.ts";
+import {
+  beyondCheckpoint,
+  noneOf,
+  notExact,
+  planRestore,
+  type RestoreSelection,
+  tooNew,
+} from "./restore-plan.ts";
 
 const RESTORE_OPTIONS = {
   ...CONFIGURATION_OPTIONS,
@@ -79,7 +86,7 @@ export const addCheckpointRestore = command({
     const { txId, files } = restored.manifest;
     const exact = {
       ...notExact(run, txId, at),
-      ...(at === undefined ? await leftBehind(run, store, restored.manifest) : {}),
+      ...(at === undefined ? await beyondCheckpoint(run, store, restored.manifest) : {}),
     };
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const size = `${formatNumberOf(files.length, "file")}, ${formatBytes(bytes)}`;

@@ -54,7 +54,7 @@ export function notExact(
 }
 
 /** Returns, for the output, how many later transactions the backup of its log holds, and says so. */
-export async function leftBehind(
+export async function beyondCheckpoint(
   run: CommandRun,
   store: CheckpointStore,
   { txId, log }: Pick<Manifest, "txId" | "log">,
@@ -144,7 +144,7 @@ export async function planRestore(
     noRoom(target, bytes, freeBytes);
   const exact = {
     ...notExact(run, best?.txId, at),
-    ...(best === undefined || at !== undefined ? {} : await leftBehind(run, store, best)),
+    ...(best === undefined || at !== undefined ? {} : await beyondCheckpoint(run, store, best)),
   };
   const candidates = [...planned.values()];
   const rows = candidates.map(({ name, txId, archiveBytes, fate, because }) => [

@@ -1,5 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { latestOf, listBackups, type LogIdentity, readLogIdentity, surveyBackup } from "@cairn/engine";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";

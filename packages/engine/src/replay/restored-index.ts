@@ -3,7 +3,7 @@ import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { CairnError, isCairnError, levelProvider, removeFolder } from "@cairn/kv";
+import { CairnError, levelProvider, removeFolder, unlessFailed } from "@cairn/kv";
 import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -116,10 +116,7 @@ export async function latestOf(
   logs: ReadonlyMap<string, string>,
 ): Promise<ReadonlyMap<string, string>> {
   if (logs.size < 2) return logs;
-  const lineage = await readLineage(store).catch((error: unknown) => {
-    if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-    return undefined;
-  });
+  const lineage = await unlessFailed(readLineage(store), "SEGMENT_CORRUPT", undefined);
   if (lineage === undefined) return logs;
   const newest = new Set(newestLogs(lineage));
   const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
