@@ -117,7 +117,10 @@ export class NatsStream {
 
   async bounds(): Promise<LogBounds> {
     const { state } = await this.readable();
-    return { first: Math.max(1, state.first_seq), last: state.last_seq };
+    const bounds = { first: Math.max(1, state.first_seq), last: state.last_seq };
+    // Servers that do not know the time report one in the year 1.
+    const lastTime = state.messages > 0 ? 0 : Date.parse(state.last_ts);
+    return lastTime > 0 ? { ...bounds, lastTime } : bounds;
   }
 
   /** Returns the target of messages for the stream; undefined if there is none. */

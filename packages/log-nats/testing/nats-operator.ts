@@ -51,6 +51,9 @@ export function namedEdit(text: string): {
 /** Settings of a stream that an operator changes under running nodes. */
 export interface StreamEdit {
   readonly max_msgs?: number;
+  /** In nanoseconds, as are all times of a stream. */
+  readonly max_age?: number;
+  readonly duplicate_window?: number;
   readonly discard?: "old" | "new";
   readonly sealed?: boolean;
   readonly description?: string;

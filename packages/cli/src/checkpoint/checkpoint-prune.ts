@@ -1,6 +1,6 @@
 import { planPrune, prune, type PruneEntry, type PruneOptions } from "@cairn/checkpoint";
 import { type CairnError, levelProvider } from "@cairn/kv";
-import { INDEX_VERSION, checkAnchor } from "@cairn/engine";
+import { INDEX_VERSION, mayContain } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf, formatRelative, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS, isConfigured } from "../options/configuration.ts";
@@ -79,11 +79,7 @@ async function logOptions(
   }
   return {
     logId,
-    agrees: async ({ anchor, log: { offset } }) => {
-      const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // Trimmed messages are not lost, so the log does not contradict a checkpoint that depends on them.
-      return problem === undefined || problem.code === "LOG_TRIMMED";
-    },
+    agrees: async (manifest) => await mayContain(log, manifest),
   };
 }
 

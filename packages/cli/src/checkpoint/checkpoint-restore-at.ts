@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import {
   type System,
+  anchorOfPrefix,
   checkAnchor,
   readLogIdentity,
   type TxLog,
@@ -163,17 +164,17 @@ function noticeUnsure(run: RestoreRun, { exact, txId }: PastPlan, at: PastPoint)
 /** Does nothing if the configured log cannot be read or is a different log. */
 async function noticeLostHistory(
   run: RestoreRun,
-  { log: of, txId, sha256 }: Awaited<ReturnType<typeof buildPlanned>>["past"]["state"],
+  state: Awaited<ReturnType<typeof buildPlanned>>["past"]["state"],
   opened: TxLog | undefined,
   system: System | undefined,
 ): Promise<void> {
   try {
     const log = opened ?? (system && (await openLogOf(run, system)));
-    if (log === undefined || (await readLogIdentity(log))?.id !== of.id) return;
-    const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
+    if (log === undefined || (await readLogIdentity(log))?.id !== state.log.id) return;
+    const problem = await checkAnchor(log, anchorOfPrefix(state));
     if (problem?.code === "LOG_REGRESSED")
       run.notice(
-        `the log "${log.name}" no longer holds transaction ${txId} of its backup, so this index belongs to a history that the log has lost.`,
+        `the log "${log.name}" no longer holds transaction ${state.txId} of its backup, so this index belongs to a history that the log has lost.`,
       );
   } catch (error) {
     if (!isCairnError(error)) throw error;

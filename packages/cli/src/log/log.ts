@@ -18,14 +18,19 @@ const addStatus = command({
   async act(run) {
     const { log, system } = await openLog(run);
     const { id, name, bounds, birth } = await requireIdentity(log, system);
-    const { first, last } = bounds;
-    const newest = await log.fetch(last);
-    const lastAt = newest === undefined ? null : new Date(newest.time).toISOString();
+    const { first, last, lastTime } = bounds;
+    const time = lastTime ?? (await log.fetch(last))?.time;
+    const lastAt = time === undefined ? null : new Date(time).toISOString();
     const offset = birth?.offset ?? null;
     const fields = formatFields([
       ["Log", name],
       ["Id", id],
-      ["Messages", last < first ? "none" : `${formatCount(first)} to ${formatCount(last)}`],
+      [
+        "Messages",
+        last < first
+          ? `none: all up to ${formatCount(last)} were removed`
+          : `${formatCount(first)} to ${formatCount(last)}`,
+      ],
       ["Last", lastAt === null ? "unknown" : formatTime(lastAt)],
       ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
     ]);

@@ -90,9 +90,9 @@ function nextTry({ retries, nextTryAt }: NonNullable<NodeStatus["failure"]>, now
 function logText(log: NodeStatus["log"]): string {
   const { name, location, id, firstTxId, lastTxId } = log;
   const who = `${name ?? "name unknown"}${id === null ? "" : ` (id ${id})`}`;
-  return lastTxId === null || firstTxId === null
-    ? `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`
-    : `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
+  if (lastTxId === null) return `${who}, ${logState(log)}${location === null ? "" : ` (${location})`}`;
+  if (firstTxId === null) return `${who}, emptied after transaction ${formatCount(lastTxId)}`;
+  return `${who}, transactions ${formatCount(firstTxId)} to ${formatCount(lastTxId)}`;
 }
 
 function readerText(

@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, LastKnown } from "@cairn/kv";
-import { anchorOf } from "../log/anchor.ts";
+import { anchorOf, wasLast } from "../log/anchor.ts";
 import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
 import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
 import { type LogBounds, type LogMessage, type LogReadOptions, type TxLog, wrapLog } from "../log/tx-log.ts";
@@ -39,14 +39,14 @@ export interface LogHistory extends TxLog {
 
 /**
  * Returns a log whose trimmed messages are read from a backup in `stores`: of those that hold the messages directly
- * before the log's first one and agree with the log on that one, the backup that goes back furthest. An unreadable
+ * before the log's first one and that the log continues, the backup that goes back furthest. An unreadable
  * backup is ignored; the log then begins at its own first message. For replaying only: code that trims, appends or
  * inspects uses the log itself.
  */
 export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): LogHistory {
   if (log.backup !== undefined) return log;
   let known: KnownBackups | undefined;
-  /** The backup, and the position at which the log was last compared with it. */
+  /** The backup, and the log's first position when it was last compared with it. */
   let compared: { readonly backup: BackupLog; readonly first: number } | undefined;
   let searched: { readonly of: number; readonly at: number; readonly result: Beginning } | undefined;
   const ofLog = async (): Promise<KnownBackups> => {
@@ -59,7 +59,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     }
     return known;
   };
-  const beginning = async ({ first }: LogBounds): Promise<Beginning> => {
+  const beginning = async ({ first }: Pick<LogBounds, "first">): Promise<Beginning> => {
     if (first <= 1) return { first };
     const { backups } = await ofLog();
     // The bounds may be requested every few seconds, and each search lists the stores.
@@ -73,13 +73,13 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
     const found: Required<Beginning>[] = [];
     for (const backup of backups) {
-      const begin = await unlessUnreadable(backup.beginningOf(first));
-      if (begin !== undefined && begin < first) found.push({ first: begin, backup });
+      const begin = await unlessUnreadable(backup.beginningOf(first - 1));
+      if (begin !== undefined) found.push({ first: begin, backup });
     }
     for (const one of found.toSorted((a, b) => a.first - b.first)) {
       const { backup } = one;
       const isKnown = compared?.backup === backup && compared.first === first;
-      if (!isKnown && (await unlessUnreadable(holdsSameMessage(log, backup, first))) !== true) continue;
+      if (!isKnown && (await unlessUnreadable(isContinuedBy(log, backup, first))) !== true) continue;
       compared = { backup, first };
       return one;
     }
@@ -117,7 +117,7 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
     earlier: new EarlierLogs(stores),
     async bounds() {
       const bounds = await log.bounds();
-      return { first: (await beginning(bounds)).first, last: bounds.last };
+      return { ...bounds, first: (await beginning(bounds)).first };
     },
     end: async () => (await log.bounds()).last,
     async fetch(position) {
@@ -206,10 +206,13 @@ async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> 
   }
 }
 
-/** Returns whether the log and the backup hold the same message at a position, as far as both still hold one. */
-async function holdsSameMessage(log: TxLog, backup: BackupLog, position: number): Promise<boolean> {
-  const [ours, theirs] = [await log.fetch(position), await backup.fetch(position)];
+/** Returns whether the log and the backup hold the same message where the log begins, or the log was emptied after it. */
+async function isContinuedBy(log: TxLog, backup: BackupLog, first: number): Promise<boolean> {
+  const [ours, theirs] = [await log.fetch(first), await backup.fetch(first)];
+  if (ours !== undefined && theirs !== undefined) return anchorOf(ours).sha256 === anchorOf(theirs).sha256;
+  const bounds = await log.bounds();
   // The log has since been trimmed further.
-  if (ours === undefined || theirs === undefined) return true;
-  return anchorOf(ours).sha256 === anchorOf(theirs).sha256;
+  if (bounds.first > first) return true;
+  const newest = await backup.fetch(bounds.last);
+  return newest !== undefined && wasLast(newest, bounds);
 }

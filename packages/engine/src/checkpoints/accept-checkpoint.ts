@@ -4,7 +4,7 @@ import { CairnError, isCairnError, type KvProvider, closing } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { checkAnchor } from "../log/anchor.ts";
+import { checkCheckpoint } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { capturedState } from "./index-source.ts";
 
@@ -15,7 +15,6 @@ export async function acceptManifest(
   log: LogHistory,
   identity: LogIdentity,
 ): Promise<true | CairnError> {
-  const { anchor } = manifest;
   const foreign = judgeFormat(manifest, kvFormat);
   if (foreign !== undefined) return foreign;
   if (manifest.log.id !== identity.id) return await judgeOfEarlier(manifest, log, identity);
@@ -26,8 +25,7 @@ export async function acceptManifest(
       "Do nothing: an older checkpoint or the log itself is used instead.",
     );
   }
-  const position = anchor.txId - manifest.log.offset;
-  return (await checkAnchor(log, { position, sha256: anchor.sha256 })) ?? true;
+  return (await checkCheckpoint(log, manifest)) ?? true;
 }
 
 /** Returns true if this log continues the checkpoint's log at its end or, with a backup, later; else the reason. */

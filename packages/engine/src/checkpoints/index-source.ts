@@ -6,7 +6,7 @@ import { purgedUpTo } from "../index/rows/purge-row.ts";
 import { FIRST_TX_ID, INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { openIndex, fileReader } from "../index/local-index.ts";
-import { checkAnchor } from "../log/anchor.ts";
+import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { isoTime, VERSION } from "@cairn/text";
 import { ChainWindow } from "../index/chains/chain-window.ts";
@@ -34,11 +34,7 @@ export function indexSource({
     node,
     version: VERSION,
     format: { index: INDEX_VERSION, kv: provider.format },
-    agrees: async ({ anchor, log: { offset } }) => {
-      const problem = await checkAnchor(log, { position: anchor.txId - offset, sha256: anchor.sha256 });
-      // A checkpoint that ends before the log's first message may still belong to the same history.
-      return problem === undefined || problem.code === "LOG_TRIMMED";
-    },
+    agrees: async (manifest) => await mayContain(log, manifest),
     position: () => {
       const { state } = index;
       const empty = state.txId <= FIRST_TX_ID;

@@ -82,12 +82,13 @@ export function nothingToRestore(
   // stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
+  const retries = retriesOrBegins(name);
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
     return new CairnError(
       "LOG_TRIMMED",
       sentence,
-      `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${RETRIES}`,
+      `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${retries}`,
     );
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -100,12 +101,13 @@ export function nothingToRestore(
     `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
     otherVersion(movedAside) +
       `${cure}this log's checkpoints (restore-from). ` +
-      `cairn status lists all checkpoints that were found (in /status: join.skipped).${RETRIES}`,
+      `cairn status lists all checkpoints that were found (in /status: join.skipped).${retries}`,
   );
 }
 
-const RETRIES =
-  " Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself.";
+function retriesOrBegins(name: string): string {
+  return ` Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`;
+}
 
 /** An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name. */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {

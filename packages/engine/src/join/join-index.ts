@@ -8,8 +8,8 @@ import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
-import { checkAnchor } from "../log/anchor.ts";
-import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import { checkAnchor, trimmed } from "../log/anchor.ts";
+import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
 import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
@@ -150,9 +150,17 @@ async function keepLocal(
     );
     return await discard(context, local, reason);
   }
+  const leave = async (reason: CairnError, newer?: OpenedIndex): Promise<void> => {
+    const other = newer?.state === undefined ? undefined : { kv: newer.kv, state: newer.state };
+    const contents = await movedContents({ kv: local.kv, state }, context.log, identity, other);
+    await closeLocal(context, local);
+    await moveAside(context, reason, contents, identity.id);
+  };
   const problem = await disagreement(context, identity, state);
   if (problem === undefined) {
-    const beyond = context.beforeGap ? await leapGap(context, identity, local, state) : undefined;
+    const beyond = context.beforeGap
+      ? await leapGap(context, identity, local, state)
+      : await replaceUnproven(context, identity, state, leave);
     return beyond ?? (await IndexStore.open(local.kv, emptyState(identity)));
   }
   // The index belongs to a log that replaced a lost one and was removed before anything was written to it.
@@ -160,17 +168,33 @@ async function keepLocal(
   const { onLogMismatch } = context.system;
   if (problem.code === "LOG_DIFFERENT" && onLogMismatch.different === "halt") throw problem;
   if (problem.code === "LOG_REGRESSED" && onLogMismatch.regressed === "halt") throw problem;
-  const leave = async (newer?: OpenedIndex): Promise<void> => {
-    const other = newer?.state === undefined ? undefined : { kv: newer.kv, state: newer.state };
-    const contents = await movedContents({ kv: local.kv, state }, context.log, identity, other);
-    await closeLocal(context, local);
-    await moveAside(context, problem, contents, identity.id);
-  };
-  if (problem.code !== "LOG_TRIMMED") return void (await leave());
+  if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
   // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
-  const newer = await restoreNewest(context, identity, { leave });
+  const newer = await restoreNewest(context, identity, { leave: (other) => leave(problem, other) });
   if (newer === undefined) throw nothingToRestore(identity, context.report, restoreStores(context.system));
   return newer;
+}
+
+/**
+ * The log begins directly after the local index, so nothing is missing, but nothing shows that the log's history is that
+ * of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred. Wherever Cairn itself
+ * trims the log, there is one. Undefined if the log shows the history, or there is none.
+ */
+async function replaceUnproven(
+  context: JoinContext,
+  identity: LogIdentity,
+  state: IndexState,
+  leave: (reason: CairnError, newer: OpenedIndex) => Promise<void>,
+): Promise<IndexStore | undefined> {
+  const { log } = context;
+  const position = statePosition(state);
+  if (state.log.id !== identity.id || position >= identity.bounds.last) return undefined;
+  if ((await log.fetch(position)) !== undefined) return undefined;
+  const reason = trimmed(log.name, position, position);
+  return await restoreNewest(context, identity, {
+    leave: (newer) => leave(reason, newer),
+    beyond: state.txId,
+  });
 }
 
 /** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */
@@ -200,7 +224,7 @@ async function disagreement(
     if (way !== undefined) return undefined;
     return foreignIndex(identity, state, await lastOfEarlier(context.log, identity, log.id));
   }
-  return await checkAnchor(context.log, { position: statePosition(state), sha256: state.sha256 });
+  return await checkAnchor(context.log, anchorOfPrefix(state));
 }
 
 /** Moves aside an index without transactions, without reporting it. */

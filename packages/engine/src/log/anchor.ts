@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Manifest } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 
@@ -11,13 +12,15 @@ import type { LogBounds, LogMessage, TxLog } from "./tx-log.ts";
 export interface Anchor {
   readonly position: number;
   readonly sha256: string;
+  /** The message was stored at this time or before (ms since 1970). */
+  readonly time?: number;
 }
 
-export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessage): Anchor {
+export function anchorOf({ position, time, nanoseconds = 0, payload }: LogMessage): Required<Anchor> {
   const head = Buffer.allocUnsafe(HEAD_BYTES);
   head.writeBigUInt64BE(BigInt(position), 0);
   head.writeBigUInt64BE(BigInt(time) * 1_000_000n + BigInt(nanoseconds), 8);
-  return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex") };
+  return { position, sha256: createHash("sha256").update(head).update(payload).digest("hex"), time };
 }
 
 /** The combined size of the position and the time (nanoseconds since 1970), which are hashed before the payload. */
@@ -25,9 +28,13 @@ const HEAD_BYTES = 16;
 
 /**
  * Determines whether a log continues the history that ends at `anchor`, given the log's `bounds` and the `message` that
- * it holds at the anchor's position (undefined if there is none). Returns undefined if the log continues the history.
- * Otherwise, returns the reason: `LOG_REGRESSED` if the position is beyond the log's end or holds a different message,
- * `LOG_TRIMMED` if it is before the first message, and `LOG_GAP` if it is within the log's bounds but holds no message.
+ * it holds at the anchor's position (undefined if there is none). The log's id is that of the history. Returns undefined
+ * if the log continues the history. Otherwise, returns the reason: `LOG_REGRESSED` if the position is beyond the log's
+ * end or held a different message, and `LOG_TRIMMED` if messages after it were removed from the log's beginning.
+ *
+ * A log that lacks the anchor's message, but none after it, lacks nothing. It cannot show that message, so its id
+ * decides, and the time of the last message if it was emptied: messages that take the place of lost ones are stored
+ * later. docs/internals/rules.md lists all cases.
  */
 export function judgeAnchor(
   logName: string,
@@ -40,11 +47,23 @@ export function judgeAnchor(
     return anchorOf(message).sha256 === anchor.sha256 ? undefined : otherMessage(logName, position);
   }
   if (position > bounds.last) return shortened(logName, bounds.last, position);
-  if (position < bounds.first) return trimmed(logName, position, bounds.first - 1);
-  return gap(logName, position, position);
+  if (!lacksNothing(position, bounds)) return trimmed(logName, position + 1, bounds.first - 1);
+  const { last, lastTime = 0 } = bounds;
+  const isOther = position === last && lastTime > (anchor.time ?? Infinity);
+  return isOther ? otherMessage(logName, position) : undefined;
 }
 
-/** Throws `LOG_UNREACHABLE` if the log does not respond. */
+/** Returns whether a log with these bounds holds every message after `position`, apart from gaps, which reading shows. */
+export function lacksNothing(position: number, { first }: Pick<LogBounds, "first">): boolean {
+  return position + 1 >= first;
+}
+
+/** Returns whether a log with these bounds was emptied after this message, and not after another one in its place. */
+export function wasLast({ position, time }: LogMessage, { last, lastTime }: LogBounds): boolean {
+  return position === last && time === lastTime;
+}
+
+/** Returns the result of {@link judgeAnchor}. Throws `LOG_UNREACHABLE` if the log does not respond. */
 export async function checkAnchor(
   log: Pick<TxLog, "name" | "bounds" | "fetch">,
   anchor: Anchor,
@@ -56,6 +75,27 @@ export async function checkAnchor(
   // A log that ended before the position may have reached it in the meantime.
   const isWithin = position >= bounds.first && position <= bounds.last;
   return judgeAnchor(log.name, anchor, bounds, isWithin ? await log.fetch(position) : undefined);
+}
+
+/** The end of a checkpoint, as its manifest records it. */
+type CheckpointEnd = Pick<Manifest, "anchor" | "log" | "txTime">;
+
+/** Returns the result of {@link checkAnchor} for the end of a checkpoint of this log. */
+export async function checkCheckpoint(
+  log: Parameters<typeof checkAnchor>[0],
+  { anchor, log: { offset }, txTime }: CheckpointEnd,
+): Promise<CairnError | undefined> {
+  const { txId, sha256 } = anchor;
+  return await checkAnchor(log, { position: txId - offset, sha256, time: Date.parse(txTime) });
+}
+
+/** Returns whether a checkpoint may belong to the log's history: it does, or the log cannot show that it does not. */
+export async function mayContain(
+  log: Parameters<typeof checkAnchor>[0],
+  checkpoint: CheckpointEnd,
+): Promise<boolean> {
+  const problem = await checkCheckpoint(log, checkpoint);
+  return problem === undefined || problem.code === "LOG_TRIMMED";
 }
 
 /** Returns `LOG_REGRESSED`: the log ends at `last`, before a message that it once held. */

@@ -12,6 +12,7 @@ import {
   anchorOf,
   checkAnchor,
   gap,
+  lacksNothing,
   otherMessage,
   shortened,
   trimmed,
@@ -211,9 +212,9 @@ class Follower {
   }
 
   async #checkStart(): Promise<CairnError | undefined> {
-    const { first } = await this.#log.bounds();
-    const from = this.lastPosition + 1;
-    return first > from ? trimmed(this.#log.name, from, first - 1) : undefined;
+    const bounds = await this.#log.bounds();
+    if (lacksNothing(this.lastPosition, bounds)) return undefined;
+    return trimmed(this.#log.name, this.lastPosition + 1, bounds.first - 1);
   }
 
   async #end(): Promise<number> {
@@ -227,11 +228,19 @@ class Follower {
     return last < upTo ? shortened(this.#log.name, last, upTo) : undefined;
   }
 
-  /** Returns the messages after the anchor in the first array of a reading, which must begin with the anchor. */
+  /**
+   * Returns the messages after the anchor in the first array of a reading, which must begin with the anchor, or after it
+   * if the log no longer holds the anchor's message and lacks none of the later ones.
+   */
   async #afterAnchor(messages: readonly LogMessage[]): Promise<readonly LogMessage[]> {
     const [first] = messages;
     const anchor = this.#anchor;
     if (first === undefined || anchor === undefined) return messages;
+    if (first.position === anchor.position + 1) {
+      const problem = await checkAnchor(this.#log, anchor);
+      if (problem === undefined) return messages;
+      throw problem;
+    }
     if (first.position !== anchor.position) await this.#throwMissing(anchor.position, first.position - 1);
     if (anchorOf(first).sha256 !== anchor.sha256) throw otherMessage(this.#log.name, anchor.position);
     return messages.slice(1);
@@ -252,7 +261,7 @@ class Follower {
   async #throwMissing(from: number, to: number): Promise<never> {
     const { name } = this.#log;
     const { first } = await this.#log.bounds();
-    if (first > from) throw trimmed(name, from, Math.max(from, first - 1));
+    if (!lacksNothing(from - 1, { first })) throw trimmed(name, from, first - 1);
     throw (await this.#log.fetch(from)) === undefined
       ? gap(name, from, Math.max(from, to))
       : new CairnError(

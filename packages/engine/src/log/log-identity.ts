@@ -61,18 +61,21 @@ export interface HeldPrefix {
   readonly log: { readonly id: string; readonly offset: number };
   readonly txId: TxId;
   readonly sha256: string;
+  readonly time: number;
+}
+
+/** Returns the anchor of the last message in such a prefix. */
+export function anchorOfPrefix({ log, txId, sha256, time }: HeldPrefix): Anchor {
+  return { position: txId - log.offset, sha256, time };
 }
 
 /**
  * Returns the anchor of the last message of an index that agrees with the log. Undefined if the index needs all of this
  * log, birth record included: it is empty, or ends where this log continues the index's own log.
  */
-export function lastKnown(
-  { id }: Pick<LogIdentity, "id">,
-  { log, txId, sha256 }: HeldPrefix,
-): Anchor | undefined {
-  const position = txId - log.offset;
-  return log.id !== id || position === 0 ? undefined : { position, sha256 };
+export function lastKnown({ id }: Pick<LogIdentity, "id">, held: HeldPrefix): Anchor | undefined {
+  const anchor = anchorOfPrefix(held);
+  return held.log.id !== id || anchor.position === 0 ? undefined : anchor;
 }
 
 /** Returns whether the log has never held anything but its birth record. */

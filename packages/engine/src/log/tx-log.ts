@@ -19,6 +19,8 @@ export interface LogMessage {
 export interface LogBounds {
   readonly first: number;
   readonly last: number;
+  /** When the message at `last` was stored (ms since 1970), if it was removed and the log still knows. */
+  readonly lastTime?: number;
 }
 
 /** The result of an append: the position of the message, and whether a message with its id had already been stored. */

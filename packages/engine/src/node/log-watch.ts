@@ -3,7 +3,7 @@ import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, isCairnError, coalesced } from "@cairn/kv";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
-import { checkAnchor } from "../log/anchor.ts";
+import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
@@ -54,8 +54,9 @@ export class LogWatch {
     const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];
     try {
-      const found = await log.inspect(agrees ? identity?.id : undefined);
-      return [...found, ...(await this.#beginning())];
+      this.#found = await log.inspect(agrees ? identity?.id : undefined);
+      // If a store does not respond, the settings are reported nevertheless.
+      return [...this.#found, ...(await this.#beginning())];
     } catch (error) {
       // An unreachable log or store is reported by the code that needs it.
       if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "STORE_UNREACHABLE"))
@@ -118,10 +119,10 @@ async function lostEnd(
   let error: CairnError | undefined;
   for (const store of stores) {
     const { checkpoints } = await listCheckpoints(store);
-    for (const { name, anchor, log: of } of checkpoints) {
-      const { txId, sha256 } = anchor;
-      if (of.id !== logId || txId <= furthest) continue;
-      const problem = await checkAnchor(log, { position: txId - of.offset, sha256 });
+    for (const one of checkpoints) {
+      const { name, txId } = one;
+      if (one.log.id !== logId || txId <= furthest) continue;
+      const problem = await checkCheckpoint(log, one);
       if (problem?.code !== "LOG_REGRESSED") continue;
       furthest = txId;
       const message = `The log "${log.name}" has lost transactions that it had stored: ${name} in ${store.location} contains them, up to transaction ${txId}.`;
@@ -144,8 +145,7 @@ async function leadingCheckpoint(
     const { checkpoints } = await listCheckpoints(store);
     for (const { log: of, anchor } of checkpoints) {
       const end = anchor.txId - of.offset;
-      // The log must still have the checkpoint's last message, so that the two can be compared.
-      if (of.id === log.id && end >= log.first) return end;
+      if (of.id === log.id && lacksNothing(end, log)) return end;
     }
   }
   return undefined;

@@ -4,12 +4,13 @@ import type { TxId } from "@cairn/client";
 import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { answerOf } from "./node-status.ts";
 import type { EvictionPage } from "../index/read/eviction-reads.ts";
-import { type IndexState, statePosition } from "../index/rows/index-state.ts";
+import type { IndexState } from "../index/rows/index-state.ts";
 import { LIMITS } from "@cairn/client/protocol";
 import type { EvictionPlaces, EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
 import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";
-import { type Anchor, anchorOf, checkAnchor } from "../log/anchor.ts";
+import { anchorOf, checkAnchor, checkCheckpoint } from "../log/anchor.ts";
+import { anchorOfPrefix } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /**
@@ -90,18 +91,17 @@ async function ofOneHistory(
   checkpoints: readonly CheckpointListing[],
 ): Promise<ReadonlySet<string>> {
   if (checkpoints.length === 0) return NONE;
-  if (!(await agrees(log, { position: statePosition(state), sha256: state.sha256 }))) return NONE;
+  if (!(await agrees(() => checkAnchor(log, anchorOfPrefix(state))))) return NONE;
   const found = new Set<string>();
-  for (const { name, anchor, log: its } of checkpoints) {
-    if (its.id !== state.log.id || its.offset !== state.log.offset) continue;
-    const position = anchor.txId - its.offset;
-    if (await agrees(log, { position, sha256: anchor.sha256 })) found.add(name);
+  for (const one of checkpoints) {
+    if (one.log.id !== state.log.id || one.log.offset !== state.log.offset) continue;
+    if (await agrees(() => checkCheckpoint(log, one))) found.add(one.name);
   }
   return found;
 }
 
-async function agrees(log: TxLog, anchor: Anchor): Promise<boolean> {
-  return await certainly(async () => (await checkAnchor(log, anchor)) === undefined);
+async function agrees(problem: () => Promise<CairnError | undefined>): Promise<boolean> {
+  return await certainly(async () => (await problem()) === undefined);
 }
 
 /** Nothing is certain without the log, whose problem is reported elsewhere. */

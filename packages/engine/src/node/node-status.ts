@@ -52,7 +52,8 @@ export async function nodeStatus(
     [failure, ...warnings].some((one) => one?.message === problem.message);
   const offset = identity?.birth?.offset ?? index?.state.log.offset ?? 0;
   const isEmpty = bounds === undefined || bounds.last < bounds.first;
-  const lastTxId = isEmpty ? null : bounds.last + offset;
+  // A log that was emptied still knows its last message.
+  const lastTxId = bounds === undefined || bounds.last === 0 ? null : bounds.last + offset;
   const state = index?.state;
   const facts = {
     node,
@@ -187,8 +188,9 @@ const NOT_COMPARED: LogLook = {
   exists: null,
   problem: {
     code: "LOG_UNREACHABLE",
-    message: "The log responds again, but the node has not compared it with its index yet.",
-    hint: "Wait a few seconds, for example with cairn status --wait PT1M. The node then compares the log and continues to read it.",
+    message:
+      "Reading the log was interrupted, and the node has not compared the log with its index again yet.",
+    hint: "Wait a few seconds, for example with cairn status --wait PT1M. The node then compares the log and continues to read it, or says why it cannot.",
   },
 };
 

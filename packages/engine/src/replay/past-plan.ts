@@ -248,8 +248,8 @@ async function pointIn(
   let state = await beginningOf(history, identity);
   for (const one of checkpoints) {
     if (Date.parse(one.txTime) > at.time || !(await isAccepted(one, readable, kvFormat))) continue;
-    const { log, txId, anchor } = one;
-    state = { ...emptyState(identity), log, txId, sha256: anchor.sha256 };
+    const { log, txId, anchor, txTime } = one;
+    state = { ...emptyState(identity), log, txId, time: Date.parse(txTime), sha256: anchor.sha256 };
     break;
   }
   if (state === undefined) return undefined;

@@ -107,7 +107,8 @@ function planFor(
   young: number,
   by: { readonly checkpoint: TrimFloor["checkpoint"] } | { readonly backup: BackupFloor },
 ): TrimPlan {
-  const upTo = Math.min(position, young);
+  // A checkpoint may end directly before the log's first message.
+  const upTo = Math.max(bounds.first, Math.min(position, young));
   const age = Duration.fromMillis(keep).rescale().toISO();
   const holder =
     "checkpoint" in by ? { ...by, backup: null } : { checkpoint: null, backup: { store: by.backup.store } };

@@ -19,7 +19,7 @@ import type { VerifiedSummary } from "@cairn/client";
 import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { isDamage } from "../observe/failures.ts";
-import { checkAnchor } from "../log/anchor.ts";
+import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
@@ -160,12 +160,8 @@ async function look({ store, logId, log: txLog, provider }: VerifierParts): Prom
     if (mark === undefined || (last !== undefined && last.verifiedAt >= mark.verifiedAt)) continue;
     last = { name, txId, verifiedAt: mark.verifiedAt, node: mark.node, digest: mark.digest };
   }
-  for (const { name, anchor, log } of own) {
-    const position = anchor.txId - log.offset;
-    const problem =
-      txLog === undefined ? undefined : await checkAnchor(txLog, { position, sha256: anchor.sha256 });
-    if (problem === undefined || problem.code === "LOG_TRIMMED") return { newest: name, last };
-  }
+  for (const one of own)
+    if (txLog === undefined || (await mayContain(txLog, one))) return { newest: one.name, last };
   return { newest: undefined, last };
 }
 

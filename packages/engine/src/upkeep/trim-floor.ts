@@ -9,7 +9,7 @@ import {
 } from "@cairn/checkpoint";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { checkAnchor } from "../log/anchor.ts";
+import { checkCheckpoint } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** The checkpoint that replaces trimmed messages, and the position of its last message. That message is kept. */
@@ -70,7 +70,7 @@ async function refusalReason(
   one: Listed,
 ): Promise<string | undefined> {
   const { store, listing } = one;
-  const { format, log: of, anchor } = listing;
+  const { format, log: of } = listing;
   if (of.id !== identity.id) return "of another log";
   const isCurrent = format.index === INDEX_VERSION && format.kv === kvFormat;
   if (!isCurrent || !Object.values<string>(ARCHIVE_FORMATS).includes(format.archive))
@@ -78,8 +78,7 @@ async function refusalReason(
   if (identity.birth !== undefined && identity.birth.offset !== of.offset) return "with another offset";
   if (!listing.verified || (await readVerification(store, listing.name, listing)) === undefined)
     return "not verified";
-  const { position } = floorOf(one);
-  const problem = await checkAnchor(log, { position, sha256: anchor.sha256 });
+  const problem = await checkCheckpoint(log, listing);
   if (problem === undefined) return undefined;
   return problem.code === "LOG_TRIMMED"
     ? "older than the log's beginning"

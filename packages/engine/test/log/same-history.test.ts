@@ -24,15 +24,18 @@ it("accepts a log that holds the last message that the node has read", async () 
   const { log, verify } = await behind();
   await log.trim?.(3);
   await verify();
+  // The log begins directly after that message, so the node lacks nothing.
+  await log.trim?.(4);
+  await verify();
 });
 
 it("says that a log was trimmed, rather than that it is a different one", async () => {
   const { log, verify } = await behind();
-  await log.trim?.(4);
+  await log.trim?.(5);
   await expect(verify()).rejects.toMatchObject({
     code: "LOG_REGRESSED",
     message: expect.stringMatching(
-      /stored the transaction, but no longer holds the message by which this node would recognize it: .*no longer holds message 3\.$/,
+      /stored the transaction, but no longer holds the message by which this node would recognize it: .*no longer holds message 4\.$/,
     ),
   });
 });

@@ -1,12 +1,18 @@
 import { CairnError, systemClock } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { anchorOf } from "../../log/anchor.ts";
+import { anchorOf, lacksNothing } from "../../log/anchor.ts";
 import { lastInCommon } from "../../log/last-in-common.ts";
 import type { LogBounds } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { readSegment } from "../segments/read-segment.ts";
 import { removeFirst } from "./expire-segments.ts";
-import { backupFolder, coveredRanges, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import {
+  backupFolder,
+  coveredRanges,
+  listBackup,
+  type SegmentFile,
+  type TxRange,
+} from "../segments/segment-name.ts";
 import { type BackupTarget, writeSegment } from "./write-segments.ts";
 
 /** The files that pruning a backup removes. */
@@ -54,7 +60,9 @@ export async function planThrough(
   // The log and the runs of its backup must together hold everything from the checkpoint onwards.
   const begin = bounds.first + of.offset;
   const rest = coveredRanges(segments.slice(gone.length));
-  if (verified < begin && !rest.some(({ first, last }) => first <= verified && begin <= last)) {
+  const meets = ({ first, last }: TxRange): boolean =>
+    lacksNothing(verified, { first }) && lacksNothing(last, { first: begin });
+  if (!lacksNothing(verified, { first: begin }) && !rest.some(meets)) {
     const message = `The segments to remove end with transaction ${end}, the newest verified checkpoint ends with ${verified}, and the log no longer holds the transactions in between.`;
     throw new CairnError("CONFLICT", message, hint);
   }

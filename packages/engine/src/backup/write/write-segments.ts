@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import { anchorOf, vanished } from "../../log/anchor.ts";
+import { anchorOf, vanished, wasLast } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
 import { hasLogId } from "../../log/log-identity.ts";
 import type { LogMessage, TxLog } from "../../log/tx-log.ts";
@@ -110,7 +110,7 @@ export async function writeSegment(
 /**
  * Throws `LOG_REGRESSED` if the backup's last transaction differs in the log, which has then lost its end. If the log
  * has trimmed that transaction, an index that agrees with the log takes its place, and the transaction's message is
- * returned; without such an index, throws `LOG_TRIMMED`.
+ * returned, as it is if the log was emptied after that message; otherwise, throws `LOG_TRIMMED`.
  */
 export async function requireSameHistory(
   target: Pick<BackupTarget, "log" | "store" | "checksumAt"> & {
@@ -146,13 +146,14 @@ async function trimmedEnd(
   ends: readonly SegmentFile[],
 ): Promise<LogMessage> {
   const known = checksumAt?.(last);
+  const bounds = await log.bounds();
   let isCompared = false;
-  for (const segment of known === undefined ? [] : ends) {
+  for (const segment of known === undefined && bounds.lastTime === undefined ? [] : ends) {
     const message = (await readSegment(store, segment, signal))?.messages.get(last);
     if (message === undefined) continue;
-    if (payloadChecksum(message.payload) === known)
+    if (payloadChecksum(message.payload) === known || wasLast(message, bounds))
       return { ...message, payload: Buffer.from(message.payload) };
-    isCompared = true;
+    isCompared = known !== undefined;
   }
   const where = `the log "${log.name}" no longer holds transaction ${last}, with which its backup in ${store.location} ends (${name})`;
   const hint = `Move the folder ${backupFolder(of.id)} out of the store, and keep it, because it may contain the only copy of transactions that the log lost. The next look of a node begins a new backup with what the log holds.`;
