@@ -37,7 +37,12 @@ export { captureLevelDb } from "./capture/live-capture.ts";
 export { crc32cOf } from "./files/crc32c.ts";
 export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./files/torn-tail.ts";
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
-export { checkLiveTables, liveTableBounds, liveTableNames } from "./tables/check-named-tables.ts";
+export {
+  checkLiveTables,
+  lacksLiveFiles,
+  liveTableBounds,
+  liveTableNames,
+} from "./tables/check-named-tables.ts";
 export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */

@@ -20,7 +20,7 @@ import {
 } from "./anchor.ts";
 import type { LogMessage, TxLog } from "./tx-log.ts";
 
-/** If the log is unreachable, `error` is the reason. Reported after the first attempt and at each change. */
+/** If the log cannot be read, `error` is the reason. Reported after the first attempt and at each change. */
 export interface LogState {
   readonly reachable: boolean;
   readonly error?: CairnError;
@@ -110,7 +110,8 @@ class Follower {
   #anchor: Anchor | undefined;
   // The last yielded message. It is hashed only if it must be compared.
   #last: LogMessage | undefined;
-  #reachable: boolean | undefined;
+  /** The last reported state. */
+  #state: LogState | undefined;
   // The position at which no message arrived, although the log's bounds include later ones.
   #silentAt: number | undefined;
 
@@ -125,8 +126,9 @@ class Follower {
   }
 
   report(state: LogState): void {
-    if (state.reachable === this.#reachable) return;
-    this.#reachable = state.reachable;
+    const { reachable, error } = this.#state ?? {};
+    if (state.reachable === reachable && state.error?.message === error?.message) return;
+    this.#state = state;
     this.#options.onState?.(state);
   }
 
@@ -149,6 +151,7 @@ class Follower {
         const result = await withTimeout(next, this.#patience(idleCheckMs));
         if (result === TIMED_OUT) {
           await this.#check();
+          this.report({ reachable: true });
           const last = await this.#end();
           if (last <= this.lastPosition) continue;
           await this.#explainSilence(last);
@@ -156,6 +159,7 @@ class Follower {
           return;
         }
         if (result.done === true) return;
+        this.report({ reachable: true });
         const read = atAnchor ? await this.#afterAnchor(result.value) : result.value;
         atAnchor = false;
         const beyond = read.findIndex(({ position }) => position > upTo);
@@ -178,7 +182,9 @@ class Follower {
   }
 
   #patience(idleCheckMs: number): number {
-    return this.#silentAt === this.lastPosition + 1 ? Math.min(LATE_MESSAGE_MS, idleCheckMs) : idleCheckMs;
+    // A reading that does not yield the anchor's message, because the log lacks it, shows only by silence that it works.
+    const isUnsure = this.#silentAt === this.lastPosition + 1 || this.#state?.reachable !== true;
+    return isUnsure ? Math.min(LATE_MESSAGE_MS, idleCheckMs) : idleCheckMs;
   }
 
   /**
@@ -208,7 +214,6 @@ class Follower {
     const error = anchor === undefined ? await this.#checkStart() : await checkAnchor(this.#log, anchor);
     const shorter = error ?? (await this.#checkEnd());
     if (shorter !== undefined) throw shorter;
-    this.report({ reachable: true });
   }
 
   async #checkStart(): Promise<CairnError | undefined> {

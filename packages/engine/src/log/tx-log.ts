@@ -133,7 +133,7 @@ export interface TxLog {
    * Returns warnings about a working log: settings with which it can lose messages (`LOG_UNSAFE`), and messages that
    * are missing inside it (`LOG_GAP`). Returns none while there is no log. Called periodically while a node runs,
    * because other clients can change the log. Restores the log id `logId` in the stream's description if it is missing
-   * there. Throws `CONFIG_INVALID` if the stream can no longer be a log. Absent if no other client can change the log.
+   * there. Throws `CONFIG_INVALID` if the stream can no longer be a log. Absent if nothing else can change the log.
    */
   inspect?(logId?: string): Promise<readonly CairnError[]>;
   /**

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { followHistory, type LogHistory } from "../backup/log-with-backup.ts";
-import { resolvable } from "@cairn/kv";
+import { type CairnError, resolvable } from "@cairn/kv";
 import type { AppliedCounts } from "../index/index-store.ts";
 import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { logOffset } from "../index/rows/index-state.ts";
@@ -44,6 +44,8 @@ export class Following {
   #awaitsCheck = false;
   /** Whether the log is not being read: it is unreachable, or not yet compared with the index since it was. */
   isLogAway = false;
+  /** Why the last attempt to read the log failed; undefined once a reading has worked. */
+  logProblem: CairnError | undefined;
 
   constructor(parts: FollowingParts) {
     this.#parts = parts;
@@ -93,6 +95,7 @@ export class Following {
         this.isLogAway = true;
       },
       onState: ({ reachable, error }) => {
+        this.logProblem = error;
         if (reachable) logger.info({ log: history.name }, "reading the log");
         else if (error !== undefined) logFailure(logger, "warn", error, "The node will try again.");
       },

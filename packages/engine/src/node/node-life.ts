@@ -163,6 +163,11 @@ export class NodeLife implements ComparedNode {
     return this.#following?.isLogAway === true;
   }
 
+  /** Returns why the last attempt to read the log failed; undefined once a reading has worked. */
+  get logProblem(): CairnError | undefined {
+    return this.#following?.logProblem;
+  }
+
   start(): void {
     this.#running = this.#run();
   }

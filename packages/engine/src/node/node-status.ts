@@ -18,6 +18,7 @@ export type StatusParts = Pick<
   | "log"
   | "logName"
   | "isLogAway"
+  | "logProblem"
   | "identity"
   | "index"
   | "report"
@@ -206,7 +207,7 @@ const SILENT: LogLook = {
 
 /** Null means unknown. A log that has not been created yet or was deleted does not count as unreachable. */
 async function lookAtLog(
-  parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "identity">,
+  parts: Pick<StatusParts, "log" | "failure" | "isLogAway" | "logProblem" | "identity">,
 ): Promise<LogLook> {
   const { log, failure, isLogAway, identity } = parts;
   // Opening the log is the first step, so only the log itself can be the obstacle.
@@ -214,15 +215,21 @@ async function lookAtLog(
   const bounds = await answerOf(log.bounds());
   if (bounds === undefined) return SILENT;
   if (!(bounds instanceof CairnError)) {
+    const { logProblem: known } = parts;
+    if (known !== undefined) return { reachable: false, exists: null, problem: reported(known) };
     // The node may have noticed another log in the meantime.
     const isOther = identity !== undefined && parts.identity !== identity;
     return isLogAway || parts.isLogAway || isOther ? NOT_COMPARED : { reachable: true, exists: true, bounds };
   }
   // The code that uses the log reports the error, and the status contains it as `failure`.
-  const { code, message, hint = "" } = bounds;
+  const { code } = bounds;
   if (code !== "LOG_UNREACHABLE") return { reachable: ANSWERING_CODES.has(code), exists: null };
   if ((await answerOf(log.exists())) === false) return { reachable: true, exists: false };
-  return { reachable: false, exists: null, problem: { code, message, hint } };
+  return { reachable: false, exists: null, problem: reported(bounds) };
+}
+
+function reported({ code, message, hint = "" }: CairnError): NonNullable<LogLook["problem"]> {
+  return { code, message, hint };
 }
 
 /** The codes of errors which mean that a server responds but has no usable log. */
@@ -236,8 +243,7 @@ export async function indexFiles(
   try {
     const { bytes, missing } = await index.stats();
     if (missing === undefined) return { bytes };
-    const { code, message, hint = "" } = missing;
-    return { bytes, warning: { code, message, hint } };
+    return { bytes, warning: reported(missing) };
   } catch (error) {
     // The index was closed in the meantime, because the node is rebuilding it or stopping.
     if (isCairnError(error, "NOT_READY")) return { bytes: null };

@@ -98,6 +98,15 @@ describe("the stream of a log under a running node", () => {
       );
       expect(stalled?.message).toContain("maximum consumers limit reached");
     }, PATIENT);
+    // The stream itself responds, but the node cannot read it, and says so each time it is asked.
+    for (let n = 0; n < 50; n += 1) {
+      const { log } = await second.status();
+      expect(log.reachable).toBe(false);
+      const unreachable = log.warnings.filter(({ code }) => code === "LOG_UNREACHABLE");
+      expect(unreachable.length).toBeGreaterThan(0);
+      for (const { message } of unreachable) expect(message).toContain("maximum consumers limit reached");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     const begun = performance.now();
     await scene.stop(second);
     expect(performance.now() - begun).toBeLessThan(8_000);

@@ -17,11 +17,12 @@ const openDirectories = new Set<string>();
 
 export interface ClaimedDirectory {
   release(): void;
-  /** Remembers the manifest of the database, which has just been opened and keeps its manifest until it is closed. */
+  /** Remembers the lock and the manifest of the database, which was just opened and keeps both until it is closed. */
   opened(): Promise<void>;
   /**
-   * Returns whether the path still leads to this directory and the directory contains the opened database, or any
-   * database if none was opened. If not, an open store throws `filesGone`.
+   * Returns whether the path still leads to this directory and the directory contains the opened database with its lock,
+   * or any database if none was opened. If not, another process may have opened the database, or what is written to its
+   * open files may be lost with them: an open store throws `filesGone`, and a log acknowledges nothing.
    */
   isThere(): Promise<boolean>;
 }
@@ -31,20 +32,22 @@ export async function claimDirectory(dir: string): Promise<ClaimedDirectory> {
   const identity = await identityOf(dir);
   if (openDirectories.has(identity)) throw locked(dir);
   openDirectories.add(identity);
-  let manifest: string | undefined;
+  let opened: { readonly lock: string; readonly manifest: string | undefined } | undefined;
   return {
     release: () => void openDirectories.delete(identity),
     async opened() {
-      manifest = await manifestIdentity(dir);
+      opened = { lock: await identityOf(join(dir, "LOCK")), manifest: await manifestIdentity(dir) };
     },
     async isThere() {
       try {
         await stat(join(dir, "CURRENT"));
-        // The files may have been replaced within the directory. The opened manifest's inode cannot be reused while the
-        // manifest is open.
+        if ((await identityOf(dir)) !== identity) return false;
+        if (opened === undefined) return true;
+        // The files may have been replaced within the directory. The inodes of open files cannot be reused.
+        const { lock, manifest } = opened;
+        if ((await identityOf(join(dir, "LOCK"))) !== lock) return false;
         const current = await manifestIdentity(dir);
-        const isReplaced = manifest !== undefined && current !== undefined && current !== manifest;
-        return !isReplaced && (await identityOf(dir)) === identity;
+        return manifest === undefined || current === undefined || current === manifest;
       } catch (error) {
         if (systemErrorCode(error) === "ENOENT" || systemErrorCode(error) === "ENOTDIR") return false;
         throw error;

@@ -2,9 +2,9 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { checkTable } from "./check-table.ts";
 import { CairnError, indexCorrupt, unlessFailed } from "../errors/errors.ts";
-import { levelFileName } from "../files/level-files.ts";
+import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
-import type { LevelManifest, LevelTable } from "../files/level-manifest.ts";
+import { type LevelManifest, type LevelTable, needsLog } from "../files/level-manifest.ts";
 import type { KvScrub } from "../store/kv-store.ts";
 import { Inbox } from "../concurrency/inbox.ts";
 import { wait } from "../concurrency/timer.ts";
@@ -182,6 +182,24 @@ function incomplete(dir: string, what: string): CairnError {
     `The capture in ${dir} lacks ${what}.`,
     "Find the program that removed it. Nothing was published, and the next checkpoint starts afresh.",
   );
+}
+
+/** How often the files of an open database are listed again, because LevelDB may just have replaced some of them. */
+const MAX_LISTINGS = 3;
+
+/**
+ * Returns whether the LevelDB database in `dir`, which is open, lacks a live table or the write-ahead log to which it
+ * writes: what it holds open would be gone with it.
+ */
+export async function lacksLiveFiles(dir: string): Promise<boolean> {
+  for (let listings = 0; listings < MAX_LISTINGS; listings += 1) {
+    const manifest = await liveManifest(dir);
+    const names = await readdir(dir);
+    const existing = new Set(levelFileNumbers(names, "ldb"));
+    const hasLog = levelFileNumbers(names, "log").some((log) => manifest && needsLog(manifest, log));
+    if (hasLog && [...(manifest?.tables.keys() ?? [])].every((table) => existing.has(table))) return false;
+  }
+  return true;
 }
 
 /** The tables that the manifest of the LevelDB database in `dir` names. There are none if there is no database. */

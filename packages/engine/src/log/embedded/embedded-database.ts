@@ -54,6 +54,7 @@ export interface OpeningOptions {
 /** An open database. `unchecked` lists large tables that have not yet been compared with their checksums. */
 interface OpenedDatabase {
   readonly database: Database;
+  readonly claim: Pick<ClaimedDirectory, "isThere">;
   readonly unchecked: UncheckedTables | undefined;
 }
 
@@ -83,11 +84,12 @@ export async function openDatabase(path: string, options: OpeningOptions): Promi
     try {
       // Opening ends with a rename of CURRENT, which LevelDB does not flush.
       await syncFolder(path);
+      await claim.opened();
     } catch (error) {
       await database.close();
       throw error;
     }
-    return { database, unchecked };
+    return { database, claim, unchecked };
   } catch (error) {
     claim?.release();
     if (isCairnError(error, "INDEX_LOCKED")) throw inUse(path, error);
@@ -168,6 +170,27 @@ export function damaged(sentence: string, cause?: unknown): CairnError {
 export function damagedFile(path: string, cause: unknown): CairnError {
   const reason = cause instanceof CairnError ? cause.message : `${errorMessage(cause)}.`;
   return damaged(`The log in ${path} is damaged: ${reason}`, cause);
+}
+
+/** Returns `LOG_UNREACHABLE`: what was written to the open files of the log in `path` may not be found by a restart. */
+export function filesReplaced(path: string): CairnError {
+  return new CairnError(
+    "LOG_UNREACHABLE",
+    `The folder of the log ${path}, or files in it, were moved, removed or replaced while the log was open, so it acknowledges no transactions.`,
+    "Find out who did this. If the folder was moved, move it back: the node then continues by itself. Otherwise stop the node, put the folder back as it was, and start the node again.",
+  );
+}
+
+/** Returns `INDEX_LOCKED`: another process has opened the log in `path` while it was open. */
+export function takenOver(path: string, cause: unknown): CairnError {
+  return new CairnError(
+    "INDEX_LOCKED",
+    `Another process has opened the log in ${path}, whose file LOCK was removed while this process had the log open.`,
+    {
+      hint: "Stop both nodes, find out what removed the file, and start one of them again. It has everything that either of them acknowledged.",
+      cause,
+    },
+  );
 }
 
 const DAMAGED_HINT =

@@ -8,7 +8,6 @@ import {
   type UncheckedTables,
   writeRows,
 } from "@cairn/kv";
-import { statSync } from "node:fs";
 import { randomUUID } from "node:crypto";
 import { rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -33,8 +32,10 @@ import {
   hasRoomToOpen,
   openDatabase,
   type OpeningOptions,
+  takenOver,
 } from "./embedded-database.ts";
 import { endCreation } from "./embedded-creation.ts";
+import { FolderNames } from "./folder-names.ts";
 import { RecentMessages } from "./recent-messages.ts";
 import type { Appended, LogMessage, LogReadOptions } from "../tx-log.ts";
 import { keysBetween, readContents, type LogContents, MessageIdMemory } from "./embedded-contents.ts";
@@ -48,27 +49,9 @@ function nothing(): LogContents {
   return { logId: undefined, first: 1, last: 0, messageIds: new MessageIdMemory(), forgotten: undefined };
 }
 
-/** The time within which two changes may get the same timestamp from the file system (ms). */
-const TIMESTAMP_GRANULARITY_MS = 50;
-
-/** LevelDB begins a write-ahead log about every 4 MB and flushes its content; no file system must flush its name. */
-class FolderNames {
-  readonly #path: string;
-  #flushed: number | undefined;
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** Flushes the folder if a name has changed since the last flush. */
-  async flush(): Promise<void> {
-    // This is synchronous, because the folder is cached and the thread pool would take ten times as long.
-    const { mtimeMs } = statSync(this.#path);
-    if (mtimeMs === this.#flushed) return;
-    const isOld = Math.abs(systemClock.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
-    await syncFolder(this.#path);
-    this.#flushed = isOld ? mtimeMs : undefined;
-  }
+interface OpenDatabase {
+  readonly database: Database;
+  readonly names: FolderNames;
 }
 
 interface StorageEvents extends Required<Pick<OpeningOptions, "onNotice">> {
@@ -82,15 +65,14 @@ interface StorageEvents extends Required<Pick<OpeningOptions, "onNotice">> {
 export class EmbeddedStorage {
   readonly path: string;
   readonly #events: StorageEvents;
-  readonly #names: FolderNames;
-  #database: Database | undefined;
+  #open: OpenDatabase | undefined;
   #contents = nothing();
   /** The last position that is known to be stored. It is not in `#contents`, because every write changes it. */
   #last = 0;
   readonly #recent = new RecentMessages();
   /** The error of a failed write, kept until reopening shows whether the data was stored. Later writes first reopen. */
   #failure: CairnError | undefined;
-  /** The damage that was found. Once it is set, nothing more is read or written. */
+  /** The damage that was found, or why the log is no longer this one's. Then nothing more is read or written. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
   /** The reopening in progress, which writers and readers share. */
@@ -102,7 +84,6 @@ export class EmbeddedStorage {
   constructor(path: string, events: StorageEvents) {
     this.path = path;
     this.#events = events;
-    this.#names = new FolderNames(path);
   }
 
   get logId(): string | undefined {
@@ -117,10 +98,14 @@ export class EmbeddedStorage {
     return this.#last;
   }
 
-  /** Throws `LOG_GAP` if damage was found, and `LOG_UNREACHABLE` if the database is not open. */
+  /** Throws the damage that was found, and `LOG_UNREACHABLE` if the database is not open. */
   get database(): Database {
+    return this.#opened.database;
+  }
+
+  get #opened(): OpenDatabase {
     if (this.#damage !== undefined) throw this.#damage;
-    if (this.#database !== undefined) return this.#database;
+    if (this.#open !== undefined) return this.#open;
     throw new CairnError(
       "LOG_UNREACHABLE",
       `The log in ${this.path} is not open.`,
@@ -128,9 +113,14 @@ export class EmbeddedStorage {
     );
   }
 
+  /** Throws `LOG_UNREACHABLE` if the files are no longer those that were opened. */
+  async check(): Promise<void> {
+    await this.#open?.names.check();
+  }
+
   /** Reopens the database if a failed write has closed it: a node that only reads must not depend on a writer. */
   async reopened(): Promise<Database> {
-    if (this.#database === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
+    if (this.#open === undefined && this.#failure !== undefined) await this.#recover(this.#failure);
     return this.database;
   }
 
@@ -139,34 +129,40 @@ export class EmbeddedStorage {
     return position < this.first ? undefined : this.#recent.from(position, options);
   }
 
+  /** Throws why the database is closed, if a failed write has closed it. */
+  requireOpen(): void {
+    if (this.#open === undefined && this.#failure !== undefined) throw this.#failure;
+  }
+
   uses(database: Database): boolean {
-    return this.#damage === undefined && this.#database === database;
+    return this.#damage === undefined && this.#open?.database === database;
   }
 
   async open(options: OpeningOptions = this.#events): Promise<void> {
-    const { database, unchecked } = await openDatabase(this.path, options);
+    const { database, claim, unchecked } = await openDatabase(this.path, options);
+    const opened = { database, names: new FolderNames(this.path, claim) };
     try {
       this.#contents = await readContents(database);
       const { forgotten, last } = this.#contents;
       if (forgotten !== undefined) {
         const range = { gte: MESSAGE_IDS.gte, lte: forgotten };
         for await (const keys of keysBetween(database, range)) {
-          await this.#batch(database, last, removalOf(keys));
+          await this.#batch(opened, last, removalOf(keys));
         }
       }
     } catch (error) {
       await database.close();
       throw databaseError(this.path, error);
     }
-    this.#database = database;
+    this.#open = opened;
     this.#last = this.#contents.last;
     this.#stopChecking = new AbortController();
     this.#checking = unchecked === undefined ? undefined : this.#check(unchecked, this.#stopChecking.signal);
   }
 
   async close(): Promise<void> {
-    const database = this.#database;
-    this.#database = undefined;
+    const database = this.#open?.database;
+    this.#open = undefined;
     this.#recent.clear();
     this.#stopChecking.abort();
     await this.#checking;
@@ -188,12 +184,12 @@ export class EmbeddedStorage {
   /** Writes the log id and the birth record, unless the log holds a message. */
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     await this.#exclusively(async () => {
-      if (this.#database === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
+      if (this.#open === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
       if (this.#last > 0) return;
       const logId = this.logId ?? randomUUID();
       try {
         // Both are in one batch, so that a log has either both or neither.
-        await this.#batch(this.database, 1, [
+        await this.#batch(this.#opened, 1, [
           { type: "put", key: HEAD_KEY, value: encodeHead(logId) },
           { type: "put", key: positionKey(1), value: encodeRow(systemClock.now(), birthRecord(logId)) },
         ]);
@@ -228,7 +224,14 @@ export class EmbeddedStorage {
   }
 
   async store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
-    return await this.#exclusively(() => this.#store(group));
+    try {
+      return await this.#exclusively(() => this.#store(group));
+    } catch (error) {
+      if (!isCairnError(error, "INDEX_LOCKED")) throw error;
+      // The other process may have found the messages.
+      const { message, hint } = error;
+      throw new CairnError("LOG_UNREACHABLE", message, { hint, cause: error });
+    }
   }
 
   async #store(group: readonly PendingAppend[]): Promise<readonly Appended[]> {
@@ -283,7 +286,7 @@ export class EmbeddedStorage {
   async #remove(keys: readonly Uint8Array[]): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      await this.#batch(this.database, this.#last, removalOf(keys));
+      await this.#batch(this.#opened, this.#last, removalOf(keys));
     } catch (error) {
       this.#failure ??= databaseError(this.path, error);
       throw error;
@@ -296,7 +299,7 @@ export class EmbeddedStorage {
    */
   async #write(last: number, rows: readonly KvOperation[], messages: readonly LogMessage[]): Promise<void> {
     try {
-      const writing = this.#batch(this.database, last, rows);
+      const writing = this.#batch(this.#opened, last, rows);
       this.#events.onStoring(messages);
       await writing;
     } catch (error) {
@@ -312,9 +315,13 @@ export class EmbeddedStorage {
   /**
    * The only way to change rows. Batches are synced one by one: a power loss damages only an unacknowledged last one.
    */
-  async #batch(database: Database, last: number, changes: readonly KvOperation[]): Promise<void> {
+  async #batch(
+    { database, names }: OpenDatabase,
+    last: number,
+    changes: readonly KvOperation[],
+  ): Promise<void> {
     await writeRows(database, endedBatch(changes, last), { sync: true });
-    await this.#names.flush();
+    await names.flush();
   }
 
   /** Resolves when the changes that were begun have ended. */
@@ -343,12 +350,18 @@ export class EmbeddedStorage {
     this.#events.onChange();
     // If the folder was removed or its volume unmounted, opening would create a new log.
     if (!(await hasDatabase(this.path))) throw failure;
+    const { logId } = this;
     // The callers of writes that are cut off here have already received the failure, so no copy is kept.
-    await this.open({});
-    if (this.#last < acknowledged) {
-      this.#damage = damaged(
-        `The log in ${this.path} lost its messages ${this.#last + 1} to ${acknowledged}.`,
-      );
+    await this.open({}).catch((error: unknown) => {
+      if (isCairnError(error, "INDEX_LOCKED")) this.#damage = takenOver(this.path, error);
+      throw this.#damage ?? error;
+    });
+    if (this.logId !== logId || this.#last < acknowledged) {
+      const what =
+        this.logId === logId
+          ? `lost its messages ${this.#last + 1} to ${acknowledged}`
+          : "is another one now";
+      this.#damage = damaged(`The log in ${this.path} ${what}.`);
       throw this.#damage;
     }
     this.#failure = undefined;

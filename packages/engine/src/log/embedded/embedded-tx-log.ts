@@ -1,5 +1,5 @@
 import { basename, resolve as absolute } from "node:path";
-import { CairnError } from "@cairn/kv";
+import { CairnError, isCairnError } from "@cairn/kv";
 import { trimmedTooFar } from "../anchor.ts";
 import { damaged, databaseError, hasDatabase, type Database } from "./embedded-database.ts";
 import { positionKey, decodeRow, POSITIONS_END, positionOf } from "./embedded-rows.ts";
@@ -91,6 +91,7 @@ class EmbeddedTxLog implements TxLog {
 
   async bounds(): Promise<LogBounds> {
     this.#checkExists();
+    this.#storage.requireOpen();
     return { first: this.#storage.first, last: this.#storage.last };
   }
 
@@ -141,6 +142,16 @@ class EmbeddedTxLog implements TxLog {
         if (!usable()) return;
         throw databaseError(storage.path, error);
       }
+    }
+  }
+
+  async inspect(): Promise<readonly CairnError[]> {
+    try {
+      await this.#storage.check();
+      return [];
+    } catch (error) {
+      if (isCairnError(error)) return [error];
+      throw databaseError(this.location, error);
     }
   }
 
