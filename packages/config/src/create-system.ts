@@ -34,6 +34,7 @@ export async function createSystem(
       restoreFrom: checkpoints?.store === undefined ? checkpoints?.restoreFrom : undefined,
       logName: openTxLog.logName,
       trim,
+      waitForStoreMs: checkpointer?.common.waitForStore,
       scrubEvery: scrubEvery === "never" ? undefined : scrubEvery,
       logBackup: checkpointer?.common.logBackup && {
         keep: trim === undefined ? DEFAULT_KEEP_MS : ("all" as const),

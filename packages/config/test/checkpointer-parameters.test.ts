@@ -27,9 +27,9 @@ interface Case {
   readonly edn: string;
   /** The value for a program, if it differs from the JSON. */
   readonly object?: unknown;
-  readonly got: Partial<Record<keyof Options | "encryption", unknown>>;
+  readonly got: Partial<Record<keyof Options | "encryption" | "waitForStoreMs", unknown>>;
   /** The options if the parameter is omitted. */
-  readonly byDefault: Partial<Record<keyof Options | "encryption", unknown>>;
+  readonly byDefault: Partial<Record<keyof Options | "encryption" | "waitForStoreMs", unknown>>;
   readonly wrong: unknown;
 }
 
@@ -55,6 +55,14 @@ const CASES: Readonly<Record<string, Case>> = {
     got: { restoreFrom: ["file:///m"] },
     byDefault: { restoreFrom: undefined },
     wrong: [],
+  },
+  "wait-for-store": {
+    json: "PT1H",
+    edn: "(Duration/ofHours 1)",
+    object: Duration.fromObject({ hours: 1 }),
+    got: { waitForStoreMs: 3_600_000 },
+    byDefault: { waitForStoreMs: 600_000 },
+    wrong: "soon",
   },
   "verify-every": {
     json: "P1D",
@@ -152,12 +160,15 @@ function wrapped(checkpointer: object): object {
 
 /** Returns the options that the checkpointer receives. Stores are represented by their locations. */
 async function optionsOf(input: Partial<ConfigInput>): Promise<Record<string, unknown>> {
-  const { checkpointer, logBackup } = await createSystem(await configOf({ env: ENV, ...input }));
+  const { checkpointer, logBackup, waitForStoreMs } = await createSystem(
+    await configOf({ env: ENV, ...input }),
+  );
   if (checkpointer === undefined) throw new Error("there is no checkpointer");
   const { store, restoreFrom, ...rest } = checkpointer;
   return {
     ...rest,
     logBackup,
+    waitForStoreMs,
     store: store.location,
     encryption: store.encryption && {
       identities: store.encryption.identities.length,

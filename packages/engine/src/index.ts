@@ -1,6 +1,12 @@
 export * from "./embedding.ts";
 export { ClusterStatusSchema, StatusSchema } from "./api/status-schema.ts";
-export { type HttpOptions, type System, TOKEN_PATTERN, type TokenOptions } from "./api/system.ts";
+export {
+  type HttpOptions,
+  type System,
+  TOKEN_PATTERN,
+  type TokenOptions,
+  WAIT_FOR_STORE_MS,
+} from "./api/system.ts";
 export { verifyBackup } from "./backup/backup-beginning.ts";
 export { BackupLog } from "./backup/backup-log.ts";
 export { BackupReader } from "./backup/backup-reader.ts";

@@ -1,6 +1,6 @@
 import type { CheckpointerOptions, CheckpointStore } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
-import { dbDirLayout } from "@cairn/engine";
+import { dbDirLayout, WAIT_FOR_STORE_MS } from "@cairn/engine";
 import { omitUndefined } from "@cairn/text";
 import { duration, durationOr } from "../types/duration-type.ts";
 import type { JsonSchema } from "../types/json-schema.ts";
@@ -93,6 +93,11 @@ export const checkpointer = defineModule({
       listOf(moduleOf("checkpoint-store")),
       "The stores from which a joining node restores. They contain copies of this log's checkpoints, and the node never writes to them.",
       "the `store` alone",
+    ),
+    "wait-for-store": withDefault(
+      duration(),
+      WAIT_FOR_STORE_MS,
+      "How long a node without an index waits for a store that cannot be read. After that, it builds its index from the log, if the log is complete.",
     ),
     "verify-every": optional(
       duration(),
@@ -187,6 +192,7 @@ export const checkpointer = defineModule({
       restoreFrom,
       approxFrequency,
       logBackup: _,
+      waitForStore: _waited,
       ...options
     } = values;
     const keyed = await keyedStores(keys);

@@ -38,6 +38,7 @@ export interface CommonValues {
   readonly checkpointer: {
     readonly logBackup?: Omit<LogBackupOptions, "codec" | "keep"> & Partial<Pick<LogBackupOptions, "keep">>;
     readonly compression: LogBackupOptions["codec"];
+    readonly waitForStore: number;
   };
   readonly "checkpoint-store": { readonly readOnly?: boolean; readonly [other: string]: unknown };
 }

@@ -49,6 +49,9 @@ export interface HttpOptions {
   readonly page?: boolean;
 }
 
+/** How long a node without an index waits for a store, unless configured (ms): a short outage causes no full replay. */
+export const WAIT_FOR_STORE_MS = 600_000;
+
 /** A node's parts, created from its configuration but not started: nothing has been opened, created or deleted. */
 export interface System {
   readonly nodeId: string;
@@ -72,6 +75,8 @@ export interface System {
   readonly checkpointer: CheckpointerOptions | undefined;
   /** The stores from which a node without a checkpointer restores. Defaults to none. The node never writes to them. */
   readonly restoreFrom?: readonly CheckpointStore[];
+  /** How long (ms) a node without an index waits for a store that cannot be read. Defaults to {@link WAIT_FOR_STORE_MS}. */
+  readonly waitForStoreMs?: number;
   /** The options of the log backup, which requires a checkpointer. If undefined, the log is not backed up. */
   readonly logBackup?: LogBackupOptions;
   /** The options of the HTTP server. If undefined, there is none. */

@@ -15,12 +15,14 @@ import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors
 import { lookBeforeBeginning } from "./may-begin.ts";
 import { movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
+import type { StoreWait } from "./store-wait.ts";
 import { beginLog, emptyLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
 export interface JoinContext extends RestoreContext {
   readonly logger: Logger;
   /** The error that ended following, if any. The local index must then not be used, even if it can be opened. */
   readonly suspect: CairnError | undefined;
+  readonly storeWait: StoreWait;
   /** The folder of an index that replaces a suspect one, on the same file system. */
   readonly replacement: string | undefined;
   /** True if the log lacks the messages after the local index, so that only a checkpoint beyond them helps. */
@@ -259,7 +261,11 @@ async function moveAside(
 
 async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Promise<JoinedIndex> {
   const { system, directory, log } = context;
-  const restored = await restoreNewest(context, identity);
+  const restored = await restoreNewest(context, identity).catch(async (error: unknown) => {
+    await context.storeWait.ended(error, log, identity);
+    context.logger.warn("the store cannot be read, so the index is built from the log, which is complete");
+    return undefined;
+  });
   if (restored !== undefined) return { index: restored, identity };
   const { birth } = identity;
   if (birth === undefined) throw nothingToRestore(identity, context.report, restoreStores(system));

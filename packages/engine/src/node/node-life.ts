@@ -1,7 +1,7 @@
 import { systemClock, type CairnError, isCairnError } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { Phase } from "@cairn/client";
-import type { System } from "../api/system.ts";
+import { type System, WAIT_FOR_STORE_MS } from "../api/system.ts";
 import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
@@ -13,6 +13,7 @@ import type { IndexStore } from "../index/index-store.ts";
 import { joinIndex, type JoinedIndex } from "../join/join-index.ts";
 import { JoinReport } from "../join/join-report.ts";
 import { JoinSources } from "../join/join-sources.ts";
+import { StoreWait } from "../join/store-wait.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { asCairnError, logFailure } from "../observe/failures.ts";
@@ -74,6 +75,7 @@ export class NodeLife implements ComparedNode {
   readonly #stop = new AbortController();
   readonly #doubts = new CheckpointDoubts();
   readonly #rate = new ReplayRate();
+  readonly #storeWait: StoreWait;
   #running: Promise<void> = Promise.resolve();
   #report = new JoinReport();
   #log: TxLog | undefined;
@@ -98,6 +100,7 @@ export class NodeLife implements ComparedNode {
     this.#parts = parts;
     this.observation = parts.observation;
     this.logName = parts.system.logName ?? null;
+    this.#storeWait = new StoreWait(parts.system.waitForStoreMs ?? WAIT_FOR_STORE_MS);
   }
 
   get phase(): Phase {
@@ -301,9 +304,11 @@ export class NodeLife implements ComparedNode {
       suspect,
       beforeGap: last?.code === "LOG_GAP" || last?.code === "SEGMENT_CORRUPT",
       replacement,
+      storeWait: this.#storeWait,
       distrusted: this.#doubts.distrusted,
       onLocal: (index) => this.#use(index),
     });
+    this.#storeWait.end();
     this.#use(joined.index);
     this.#identity = joined.identity;
     this.#doubts.passedOver(this.#report.damaged);
