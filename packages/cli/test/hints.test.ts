@@ -57,7 +57,7 @@ it.each<[argv: string[], code: number, wanted: string[], stdin?: string]>([
 it("the errors for a missing transaction, a node that is not ready and a pruned history also have hints that name commands", async () => {
   const late = await node?.await(99, { timeoutMs: 1 }).catch((error: unknown) => error);
   await expectCommands(String((late as { hint?: string }).hint), ["status"]);
-  const restoring = notReady({ phase: "restoring", failure: undefined });
+  const restoring = notReady({ phase: "restoring", failure: undefined, index: undefined });
   await expectCommands(restoring.hint ?? "", ["status --wait PT30S"]);
   await expectCommands(compacted(3, 17).hint ?? "", ["list", "watch"]);
 });

@@ -105,7 +105,7 @@ export class NatsLink {
 
   /** Throws `LOG_UNREACHABLE` while the connection is down, so that callers need not wait for a timeout. */
   check(): void {
-    if (!this.connected) throw this.#down();
+    if (!this.connected) throw this.down();
   }
 
   /**
@@ -117,7 +117,7 @@ export class NatsLink {
     const listener = { interrupted: lost.resolve };
     this.add(listener);
     try {
-      return await Promise.race([request, lost.promise.then(() => Promise.reject(this.#down()))]);
+      return await Promise.race([request, lost.promise.then(() => Promise.reject(this.down()))]);
     } finally {
       this.remove(listener);
     }
@@ -151,7 +151,8 @@ export class NatsLink {
     return createInbox(this.inboxPrefix);
   }
 
-  #down(): CairnError {
+  /** Returns the reason why the connection is down. */
+  down(): CairnError {
     return (
       this.#cause ??
       logUnreachable(

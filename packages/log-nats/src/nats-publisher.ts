@@ -7,6 +7,7 @@ import type { LinkListener, NatsLink } from "./nats-connection.ts";
 import { NatsResend } from "./nats-resend.ts";
 import type { StreamTarget } from "./nats-stream.ts";
 import {
+  missingStream,
   notPermitted,
   notTaken,
   publishFailure,
@@ -56,6 +57,11 @@ interface PubAck extends Acknowledger {
 const MAX_INFLIGHT_BYTES = 32 * 1024 * 1024;
 const TICK_MS = 250;
 /**
+ * How long messages wait for a lost connection or a missing stream (ms), such as those of a server that is restarted, or
+ * of a cluster that has just started and does not know its streams yet.
+ */
+const PATIENCE_MS = 5_000;
+/**
  * The step of the system's clock that is tolerated (ms). Deadlines are measured by a clock that stands still while the
  * machine is suspended. A message that was stored before must not be sent again after the server has forgotten its id,
  * so its deadline is also compared with the system's clock.
@@ -64,8 +70,8 @@ const CLOCK_STEP_MS = 60_000;
 
 /**
  * Publishes with many messages in flight. Each message has an id, so a message whose acknowledgement is missing
- * (because of a timeout, a lost connection or a missing leader) can be sent again until it is acknowledged or its
- * deadline passes (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the calls. They are stored in
+ * (because of a timeout, a lost connection or a missing leader) can be sent again until it is acknowledged, its deadline
+ * passes, or the connection or the stream has been missing for {@link PATIENCE_MS} (`LOG_UNREACHABLE`). Messages are sent, and sent again, in the order of the calls. They are stored in
  * a different order only if the server refuses a message and accepts a later one while both are unacknowledged.
  *
  * Before messages are sent again, the stream is looked up: a stream that replaced the intended one receives nothing,
@@ -86,6 +92,9 @@ export class NatsPublisher implements LinkListener {
   #counter = 0;
   /** True while nothing new is sent: the connection is down, or a retry that keeps the order is scheduled. */
   #paused = false;
+  /** When the connection was lost, and when the stream was first found missing (by `performance.now`). */
+  #downSince: number | undefined;
+  #goneSince: number | undefined;
   #tick: NodeJS.Timeout | undefined;
   #isPumpDue = false;
   #closed = false;
@@ -109,6 +118,7 @@ export class NatsPublisher implements LinkListener {
     payload: Uint8Array,
     { messageId, timeoutMs = this.#options.deadlineMs }: { messageId?: string; timeoutMs?: number },
   ): Promise<Appended> {
+    if (hasLasted(this.#downSince)) return Promise.reject(this.#link.down());
     return new Promise((resolve, reject) => {
       const fields = headers();
       fields.append("Nats-Msg-Id", messageId === undefined ? randomUUID() : headerValue(messageId));
@@ -132,10 +142,12 @@ export class NatsPublisher implements LinkListener {
 
   interrupted(): void {
     this.#paused = true;
+    this.#downSince ??= performance.now();
     this.#resend.interrupt();
   }
 
   restored(): void {
+    this.#downSince = undefined;
     this.#resend.now();
   }
 
@@ -258,10 +270,12 @@ export class NatsPublisher implements LinkListener {
     let now: StreamTarget | undefined;
     try {
       now = await this.#options.find();
+      this.#goneSince = now === undefined ? (this.#goneSince ?? performance.now()) : undefined;
     } catch (error) {
       if (isCairnError(error, "CONFIG_INVALID")) this.#rejectAll(notTaken(error));
     }
     if (now !== undefined) this.#meetStream(now);
+    else if (hasLasted(this.#goneSince)) this.#rejectAll(missingStream(this.#options.stream, this.#link));
     return now !== undefined || this.#flights.size + this.#waiting.length === 0;
   }
 
@@ -304,6 +318,7 @@ export class NatsPublisher implements LinkListener {
 
   #checkTimes(): void {
     this.#rejectOverdue();
+    if (hasLasted(this.#downSince)) this.#rejectAll(this.#link.down());
     const now = performance.now();
     const late = [...this.#flights.values()].some(({ sentAt }) => now - sentAt > this.#options.ackTimeoutMs);
     if (late && this.#link.connected) this.#retrySoon();
@@ -334,6 +349,10 @@ export class NatsPublisher implements LinkListener {
     clearInterval(this.#tick);
     this.#tick = undefined;
   }
+}
+
+function hasLasted(since: number | undefined): boolean {
+  return since !== undefined && performance.now() - since >= PATIENCE_MS;
 }
 
 /** An id that a header would not preserve, such as one with spaces, is replaced with its hash. */

@@ -4,16 +4,20 @@ import type { Phase } from "@cairn/client";
 const WAIT =
   "Wait until the node is ready: cairn status --wait PT30S, or over HTTP until /health/ready returns 200.";
 
-/** Returns `NOT_READY` for an operation that this phase does not permit, with the failure that keeps the node there. */
-export function notReady(
-  { phase, failure }: { readonly phase: Phase; readonly failure: CairnError | undefined },
-  { isRead = true }: { readonly isRead?: boolean } = {},
-): CairnError {
+/** The life of a node, as far as it decides whether an operation is possible. `index` is undefined while none is open. */
+interface Readiness {
+  readonly phase: Phase;
+  readonly failure: CairnError | undefined;
+  readonly index: unknown;
+}
+
+/**
+ * Returns `NOT_READY` for an operation that this phase does not permit, with the failure that keeps the node there.
+ * `hasStale` is true for a read that may be repeated with stale=true.
+ */
+export function notReady({ phase, failure, index }: Readiness, { hasStale = false } = {}): CairnError {
   const state = phase === "failed" ? "failed" : `is ${phase}`;
   const why = failure === undefined ? state : `${state}: ${failure.message.replace(/\.$/, "")}`;
-  return new CairnError(
-    "NOT_READY",
-    `The node ${why}.`,
-    failure?.hint ?? (isRead ? `${WAIT} To read the current index now, add stale=true.` : WAIT),
-  );
+  const stale = hasStale && index !== undefined ? " To read what this node has now, add stale=true." : "";
+  return new CairnError("NOT_READY", `The node ${why}.`, `${failure?.hint ?? WAIT}${stale}`);
 }

@@ -180,7 +180,7 @@ export class NodeAppends {
   #target(): Target {
     const { log, identity, index, phase } = this.#life;
     const isKnown = log !== undefined && identity !== undefined && index !== undefined;
-    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life, { isRead: false });
+    if (!isKnown || phase === "failed" || this.#life.isDoubted) throw notReady(this.#life);
     return { log, index, of: { id: identity.id, offset: logOffset(identity, index.state) } };
   }
 

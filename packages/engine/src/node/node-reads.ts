@@ -45,6 +45,9 @@ function noQueue(name: string): CairnError {
   );
 }
 
+/** A read that the node may refuse because of its phase can be repeated with stale=true. */
+const READ = { hasStale: true };
+
 /** A node's reads. They use only an index that agrees with the log, unless a read explicitly accepts stale data. */
 export class NodeReads {
   readonly #life: NodeLife;
@@ -141,7 +144,7 @@ export class NodeReads {
       waits || index === undefined ? undefined : options.admit?.(index.state.largest, options.timeoutMs);
     if (waits) index = await this.#readable(options);
     else if (admitted !== undefined) index = await this.#admitted(admitted, options);
-    if (index === undefined) throw notReady(this.#life);
+    if (index === undefined) throw notReady(this.#life, READ);
     try {
       const document = index.get(key, options.asOf);
       if (!(document instanceof Promise)) return document;
@@ -186,7 +189,7 @@ export class NodeReads {
 
   readonly digest: NodeApi["digest"] = async (options = {}) => {
     const digest = await this.#read(options, (index) => index.digest());
-    if (digest === undefined) throw notReady(this.#life);
+    if (digest === undefined) throw notReady(this.#life, READ);
     return digest;
   };
 
@@ -280,7 +283,7 @@ export class NodeReads {
   /** Returns the index for a read of at most `items`, once it contains the requested transactions. */
   async #readable(options: ReadOptions & { asOf?: AsOf; items?: number }): Promise<IndexStore> {
     const { stale = false, items = 1 } = options;
-    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life);
+    if (!stale && this.#life.phase !== "ready") throw notReady(this.#life, READ);
     await this.#place.reached(options);
     const largest = this.#life.index?.state.largest ?? 0;
     return await this.#admitted(options.admit?.(resultBytes(items, largest), options.timeoutMs), options);
@@ -292,7 +295,7 @@ export class NodeReads {
     await this.#slice.yieldIfOver();
     // The index is looked up again, because the node may have left the previous one during the wait.
     const { index, phase } = this.#life;
-    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life);
+    if (index === undefined || (!stale && phase !== "ready")) throw notReady(this.#life, READ);
     return index;
   }
 }

@@ -276,7 +276,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   checkpoint(): { begun: Promise<void>; done: Promise<CheckpointResult> } {
     requireStore(this.#system);
     const checkpointer = this.#life.services?.checkpointer;
-    if (checkpointer === undefined) throw notReady(this.#life, { isRead: false });
+    if (checkpointer === undefined) throw notReady(this.#life);
     const { begun, done: ended } = checkpointer.checkpointNow();
     const done = ended.then(checkpointResult);
     // A caller may await only `begun`. The failure is in the status; its rejection must not end the process.
@@ -287,12 +287,12 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   async verifyCheckpoint(name?: string): Promise<VerifiedSummary> {
     const store = requireStore(this.#system);
     const upkeep = this.#life.services?.upkeep;
-    if (upkeep === undefined) throw notReady(this.#life, { isRead: false });
+    if (upkeep === undefined) throw notReady(this.#life);
     return await upkeep.verify(store, name);
   }
 
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
-    if (this.#closing !== undefined) throw notReady(this.#life, { isRead: false });
+    if (this.#closing !== undefined) throw notReady(this.#life);
     const director = directQueue(queueAccess(this.api), queue, {
       as: `${this.id}-${randomUUID()}`,
       ...options,
