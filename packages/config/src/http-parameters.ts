@@ -124,6 +124,11 @@ export const httpParameters = {
     "How long a stopping node continues to serve requests, while `/health/ready` returns 503 and every response closes its connection, so that proxies move to other nodes.",
     "it stops immediately",
   ),
+  "ready-max-lag": optional(
+    duration(),
+    "How far a ready node may lag behind its log, or not hear from it, before `/health/ready` returns 503, so that load balancers prefer other nodes. It serves all the same.",
+    "none: a ready node stays ready",
+  ),
   page: withDefault(
     boolean(),
     true,

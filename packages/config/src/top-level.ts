@@ -92,11 +92,12 @@ export function readHttp(reading: Reading): HttpOptions | false | undefined {
       `No HTTP server is configured, but this node still serves ${values.host}:${values.port} ("cairn/http-server": null disables the server).`,
     );
   }
-  const { tokens = [], authToken, drain, ...options } = values;
+  const { tokens = [], authToken, drain, readyMaxLag, ...options } = values;
   // `auth-token` is short for a token with all rights.
   const all =
     authToken === undefined ? tokens : [...tokens, { source: { text: authToken }, rights: ALL_RIGHTS }];
-  return { ...options, ...omitUndefined({ tokens: all.length === 0 ? undefined : all, drainMs: drain }) };
+  const given = { tokens: all.length === 0 ? undefined : all, drainMs: drain, readyMaxLagMs: readyMaxLag };
+  return { ...options, ...omitUndefined(given) };
 }
 
 /** Adds a problem for every top-level key that nothing has read. Must be called last. */

@@ -64,14 +64,17 @@ export class ClusterScene {
   }
 
   /** Starts a ready node with HTTP that receives messages of the log only while `faults.stalled` is false. */
-  async withheld(id: string): Promise<{ readonly node: CairnNode; readonly faults: TxLogFaults }> {
+  async withheld(
+    id: string,
+    settings: Partial<NonNullable<System["http"]>> = {},
+  ): Promise<{ readonly node: CairnNode; readonly faults: TxLogFaults }> {
     const logs: FaultyTxLog[] = [];
     const openTxLog: System["openTxLog"] = async ({ signal }) => {
       const log = new FaultyTxLog(await openNatsTxLog({ servers: [this.nats.url], signal }));
       logs.push(log);
       return log;
     };
-    const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000 };
+    const http = { host: "127.0.0.1", port: 0, maxBody: 1_000_000, ...settings };
     const node = await this.ready(id, { parts: { openTxLog, http } });
     const [log] = logs;
     if (log === undefined) throw new Error("no log was opened");

@@ -48,6 +48,8 @@ export class MemoryNode implements NodeApi {
   failure: NodeStatus["failure"] = null;
   checkpointRound: NodeApi["checkpoint"] | undefined;
   closed = false;
+  /** What {@link lagBeyondLimit} returns. */
+  lag: number | undefined;
   /** The events of a watch for a query. */
   watched: (query: WatchQuery) => AsyncIterable<readonly WatchEvent[]> = async function* () {};
   /** The recorded writers of the transactions. */
@@ -56,6 +58,10 @@ export class MemoryNode implements NodeApi {
   readonly #entries = new Map<string, Entry>();
   readonly #outcomes = new Map<TxId, TxOutcome>();
   readonly #waiters = new Set<() => void>();
+
+  async lagBeyondLimit(): Promise<number | undefined> {
+    return this.lag;
+  }
 
   async submit(given: Transaction, { by }: { readonly by?: string } = {}): Promise<SubmittedTransaction> {
     const transaction = validTransaction(given);

@@ -150,6 +150,11 @@ export interface NodeApi {
   readonly id: string;
   readonly version: string;
   readonly phase: Phase;
+  /**
+   * Returns how long ago (ms) the index of this ready node lacked nothing that the log then contained, if that is longer
+   * than `ready-max-lag`; undefined if not, or if there is no such limit.
+   */
+  lagBeyondLimit(): Promise<number | undefined>;
   status(): Promise<NodeStatus>;
   /**
    * Returns the status of all nodes of the log, in every phase. Waits at most `timeoutMs` (1,000 by default) for the

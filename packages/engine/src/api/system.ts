@@ -45,6 +45,8 @@ export interface HttpOptions {
   readonly allowedHosts?: readonly string[];
   /** How long (ms) a stopping node still responds while it reports that it is not ready. Defaults to 0. */
   readonly drainMs?: number;
+  /** How far (ms) a ready node may lag behind its log before health checks fail. By default, they do not look. */
+  readonly readyMaxLagMs?: number;
   /** Whether the server serves the page at `/`. Defaults to true. */
   readonly page?: boolean;
 }

@@ -28,6 +28,7 @@ import { queueAccess } from "./direct-queue.ts";
 import { NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
+import { ReadyLag } from "./ready-lag.ts";
 import { proposePolicies } from "./propose-policies.ts";
 import { notReady } from "../api/not-ready.ts";
 import { nodeStatus } from "./node-status.ts";
@@ -147,6 +148,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   readonly #appends: NodeAppends;
   readonly #reads: NodeReads;
   readonly #reporting: NodeReporting;
+  readonly #lag: ReadyLag;
   #http: NodeServer | undefined;
   readonly #directors = new Set<Director>();
   #resolveReady: () => void = () => {};
@@ -192,6 +194,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       onOpened: (log) => this.#reporting.opened(log),
       onReady: () => this.#becomeReady(),
     });
+    this.#lag = new ReadyLag(this.#life, system.http?.readyMaxLagMs);
     this.#appends = new NodeAppends(this.#life, system.http?.maxBody ?? Number.POSITIVE_INFINITY);
     this.#reads = new NodeReads(this.#life, system, (timeoutMs) => this.#appends.barrier(timeoutMs));
     this.api = Object.assign(this, this.#reads, { submit: this.#appends.submit });
@@ -235,6 +238,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   get phase(): Phase {
     return this.#life.reportedPhase;
   }
+
+  readonly lagBeyondLimit: NodeApi["lagBeyondLimit"] = async () => await this.#lag.beyondLimit();
 
   async metrics(): Promise<string> {
     return await this.#life.observation.metrics.text({

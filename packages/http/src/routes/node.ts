@@ -8,6 +8,7 @@ import {
   LOG_PARAMETERS,
   READ_PARAMETERS,
 } from "../requests/parameters.ts";
+import { formatDuration } from "@cairn/text";
 import { array, ref, TEXT } from "../requests/schema-parts.ts";
 import { storeInTime, timeLimit } from "./await-tx.ts";
 
@@ -33,6 +34,8 @@ export const nodeRoutes: readonly Route[] = [
     answers: found("The node is ready.", ref("Ready")),
     errors: ["NOT_READY"],
     async handle({ api }) {
+      const lag = api.phase === "ready" ? await api.lagBeyondLimit() : undefined;
+      if (lag !== undefined) throw lagging(lag);
       if (api.phase === "ready") return jsonAnswer({ ready: true, phase: api.phase });
       const status = await api.status();
       // The node may have become ready in the meantime.
@@ -108,6 +111,18 @@ export const nodeRoutes: readonly Route[] = [
     },
   }),
 ];
+
+function lagging(lagMs: number): RequestError {
+  const ago = formatDuration(lagMs);
+  return new RequestError(
+    "NOT_READY",
+    `The node serves, but lags: its index last contained everything in the log ${ago} ago.`,
+    {
+      hint: "Send requests to another node, if there is one. GET /status shows whether the log can be reached. The limit is ready-max-lag.",
+      details: { ready: false, phase: "ready", progress: null, failure: null },
+    },
+  );
+}
 
 function notReady(status: NodeStatus): RequestError {
   const { phase, progress, failure } = status;
