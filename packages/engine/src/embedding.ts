@@ -20,6 +20,4 @@ export type {
 export type * from "./log/peer-channel.ts";
 export type { CairnNode } from "./node/node.ts";
 export type * from "./observe/node-event.ts";
-/** An index as of a point in the past, built from checkpoints and log backups. */
-export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "./replay/restored-index.ts";
 export type * from "./watch/watch-event.ts";

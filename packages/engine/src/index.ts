@@ -59,7 +59,7 @@ export {
 export { beyondReach, lastBackedUp, lastStored } from "./replay/past-reach.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
-export { latestOf, logsIn } from "./replay/restored-index.ts";
+export { latestOf, logsIn } from "./replay/logs-in-store.ts";
 export { saveSeam } from "./replay/seam.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
 export { decodeMessage } from "./transactions/transaction-codec.ts";

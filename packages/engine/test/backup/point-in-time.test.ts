@@ -12,7 +12,7 @@ import { readLogIdentity } from "../../src/log/log-identity.ts";
 import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import type { CairnNode } from "../../src/node/node.ts";
 import { foldLog } from "../../src/replay/fold-log.ts";
-import { restoreIndex } from "../../src/replay/restored-index.ts";
+import { restoreIndex } from "@cairn/node/src/restore-index";
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
 import { BACKED_UP, backedUp, done, run } from "@cairn/test-support/nodes/recovery-scene";
 import { saveCheckpoint } from "@cairn/test-support/stores/save-checkpoint";

@@ -1,18 +1,26 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import path from "node:path";
-import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import type { CheckpointStore } from "@cairn/checkpoint";
 import type { DocumentKey, TxId } from "@cairn/client";
-import { CairnError, levelProvider, removeFolder, unlessFailed } from "@cairn/kv";
-import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
-import { listBackups } from "../backup/segments/segment-name.ts";
-import { IndexStore } from "../index/index-store.ts";
-import type { AsOf, DocumentPage, HistoryPage, StoredDocument } from "../index/read/documents.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
-import { isoTime } from "@cairn/text";
-import { buildPlanned, placePast, requireEmpty } from "./past-index.ts";
-import { type PastPoint, planPast } from "./past-plan.ts";
-import { beyondReach } from "./past-reach.ts";
+import {
+  type AsOf,
+  beyondReach,
+  buildPlanned,
+  type DocumentPage,
+  fileReader,
+  type HistoryPage,
+  IndexStore,
+  latestOf,
+  logsIn,
+  openIndex,
+  type PastPoint,
+  placePast,
+  planPast,
+  requireEmpty,
+  type StoredDocument,
+} from "@cairn/engine";
+import { CairnError, levelProvider, removeFolder } from "@cairn/kv";
 
 /** Where an index of the past comes from, and where it is built. */
 export interface RestoreIndexOptions {
@@ -100,7 +108,7 @@ async function open(dir: string, digest: string, exact: boolean): Promise<Restor
   return {
     dir,
     txId: state.txId,
-    time: isoTime(state.time),
+    time: new Date(state.time).toISOString(),
     digest,
     exact,
     get: async (key, asOf) => await index.get(key, asOf),
@@ -108,29 +116,6 @@ async function open(dir: string, digest: string, exact: boolean): Promise<Restor
     history: async (key, limit = PAGE, cursor) => await index.history(key, limit, cursor),
     close: async () => await index.close(),
   };
-}
-
-/** Returns those of `logs` that no other log in the store has replaced, as far as their backups can be read. */
-export async function latestOf(
-  store: CheckpointStore,
-  logs: ReadonlyMap<string, string>,
-): Promise<ReadonlyMap<string, string>> {
-  if (logs.size < 2) return logs;
-  const lineage = await unlessFailed(readLineage(store), "SEGMENT_CORRUPT", undefined);
-  if (lineage === undefined) return logs;
-  const newest = new Set(newestLogs(lineage));
-  const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
-  // If a log has no backup, only the backups of other logs mention it.
-  const isLatest = (id: string): boolean => (lineage.has(id) ? newest.has(id) : !continued.has(id));
-  return new Map([...logs].filter(([id]) => isLatest(id)));
-}
-
-/** Returns the ids of the logs in a store, with their names if checkpoints contain them. */
-export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
-  const logs = new Map<string, string>();
-  for (const id of await listBackups(store)) logs.set(id, "");
-  for (const { log } of (await listCheckpoints(store, signal)).checkpoints) logs.set(log.id, log.name);
-  return logs;
 }
 
 async function onlyLog(store: CheckpointStore, signal: AbortSignal): Promise<string> {

@@ -1,0 +1,27 @@
+import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { unlessFailed } from "@cairn/kv";
+import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
+import { listBackups } from "../backup/segments/segment-name.ts";
+
+/** Returns those of `logs` that no other log in the store has replaced, as far as their backups can be read. */
+export async function latestOf(
+  store: CheckpointStore,
+  logs: ReadonlyMap<string, string>,
+): Promise<ReadonlyMap<string, string>> {
+  if (logs.size < 2) return logs;
+  const lineage = await unlessFailed(readLineage(store), "SEGMENT_CORRUPT", undefined);
+  if (lineage === undefined) return logs;
+  const newest = new Set(newestLogs(lineage));
+  const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
+  // If a log has no backup, only the backups of other logs mention it.
+  const isLatest = (id: string): boolean => (lineage.has(id) ? newest.has(id) : !continued.has(id));
+  return new Map([...logs].filter(([id]) => isLatest(id)));
+}
+
+/** Returns the ids of the logs in a store, with their names if checkpoints contain them. */
+export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Promise<Map<string, string>> {
+  const logs = new Map<string, string>();
+  for (const id of await listBackups(store)) logs.set(id, "");
+  for (const { log } of (await listCheckpoints(store, signal)).checkpoints) logs.set(log.id, log.name);
+  return logs;
+}
