@@ -9,7 +9,7 @@ import { LIMITS } from "@cairn/client/protocol";
 import type { EvictionPlaces, EvictionsPage } from "../api/node-api.ts";
 import type { System } from "../api/system.ts";
 import { backupFolder, listBackup, listBackups, type SegmentFile } from "../backup/segments/segment-name.ts";
-import { anchorOf, checkAnchor, checkCheckpoint } from "../log/anchor.ts";
+import { type Anchor, anchorOf } from "../log/anchor.ts";
 import { anchorOfPrefix } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -91,17 +91,22 @@ async function ofOneHistory(
   checkpoints: readonly CheckpointListing[],
 ): Promise<ReadonlySet<string>> {
   if (checkpoints.length === 0) return NONE;
-  if (!(await agrees(() => checkAnchor(log, anchorOfPrefix(state))))) return NONE;
+  if (!(await shows(log, anchorOfPrefix(state)))) return NONE;
   const found = new Set<string>();
   for (const one of checkpoints) {
     if (one.log.id !== state.log.id || one.log.offset !== state.log.offset) continue;
-    if (await agrees(() => checkCheckpoint(log, one))) found.add(one.name);
+    const { txId, sha256 } = one.anchor;
+    if (await shows(log, { position: txId - one.log.offset, sha256 })) found.add(one.name);
   }
   return found;
 }
 
-async function agrees(problem: () => Promise<CairnError | undefined>): Promise<boolean> {
-  return await certainly(async () => (await problem()) === undefined);
+/** Returns whether the log holds the anchor's message, without which its history is not certain. */
+async function shows(log: TxLog, { position, sha256 }: Anchor): Promise<boolean> {
+  return await certainly(async () => {
+    const message = await log.fetch(position);
+    return message !== undefined && anchorOf(message).sha256 === sha256;
+  });
 }
 
 /** Nothing is certain without the log, whose problem is reported elsewhere. */
