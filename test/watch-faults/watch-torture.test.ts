@@ -82,8 +82,14 @@ async function torture(cluster: WatchedCluster, seed: number, kills: number): Pr
   }
   await cluster.ready();
   await write(cluster, pick);
+  const lost = before?.at(-1)?.txId ?? 0;
+  let expected = await cluster.expected();
+  // A watcher whose position is beyond the log's end can only learn of the rollback once the log has reached it.
+  while ((expected.at(-1)?.txId ?? 0) <= lost) {
+    await write(cluster, pick);
+    expected = await cluster.expected();
+  }
   for (const watcher of watchers) watcher.calm();
-  const expected = await cluster.expected();
   await waitForWatchers(watchers, expected.at(-1)?.txId ?? 0);
   await Promise.all(watchers.map((watcher) => watcher.finish()));
 
