@@ -73,6 +73,30 @@ describe("a node that was down while messages that it lacks were purged from the
   });
 });
 
+describe("a node with an index of a history that the log has lost", () => {
+  it("moves it aside if the log begins after it, and a checkpoint ends with another transaction in its place", async () => {
+    const a = await scene.ready("a");
+    const b = await scene.ready("b");
+    await put(a, 0, 10, "early");
+    await scene.copyStore();
+    const last = await put(a, 10, 15, "lost");
+    await b.await(last);
+    await a.close();
+    await b.close();
+    await scene.stopAndRestoreStore();
+    await scene.nats.start();
+    const again = await scene.ready("a");
+    expect(await put(again, 10, 15, "new")).toBe(last);
+    await saveCheckpoint(again);
+    await put(again, 20, 22, "tail");
+    await scene.operate(async (operator) => await operator.purgeBefore(last + 1));
+    await again.close();
+    const other = await scene.ready("b");
+    expect((await other.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    expect(await values(other)).toMatchObject({ k10: "new", k14: "new", k21: "tail" });
+  });
+});
+
 describe("a log from which messages in the middle were deleted", () => {
   it("halts a node that was down in the meantime: it reports the range and applies nothing beyond it", async () => {
     await scene.operate(async (operator) => await operator.makeDeletable());

@@ -64,7 +64,8 @@ export async function recoverySource(
     };
   };
   if (from === undefined) {
-    if (configured.length === 0) throw noStore("Give the path of a checkpoint with --from.");
+    // The new log begins with a checkpoint.
+    if (configured.length === 0) requireStore(system);
     const plan: RecoverySource["plan"] = async (found) =>
       await furthestPlan(place, configured, own.copy, { ...request, found });
     return { stores: configured, own, plan };

@@ -101,7 +101,8 @@ export function unsuspected(document: Json): Json {
 
 /** Returns the time before which an entry must not be attempted again (ms since 1970); 0 if it may be now. */
 export function dueAt(document: Json): number {
-  const at = Date.parse(attemptsOf(document)?.at ?? "");
+  const written = fieldOf(fieldOf(document, "retry"), "at");
+  const at = Date.parse(typeof written === "string" ? written : "");
   return Number.isNaN(at) ? 0 : at;
 }
 

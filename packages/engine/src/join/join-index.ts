@@ -8,7 +8,7 @@ import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
-import { checkAnchor, trimmed } from "../log/anchor.ts";
+import { checkAnchor, otherMessage, trimmed } from "../log/anchor.ts";
 import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
 import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
@@ -179,7 +179,8 @@ async function keepLocal(
 
 /**
  * The log begins directly after the local index, so nothing is missing, but nothing shows that the log's history is that
- * of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred. Wherever Cairn itself
+ * of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred, and so is one that ends with another transaction in
+ * the place of the index's last one. Wherever Cairn itself
  * trims the log, there is one. Undefined if the log shows the history, or there is none.
  */
 async function replaceUnproven(
@@ -192,10 +193,15 @@ async function replaceUnproven(
   const position = statePosition(state);
   if (state.log.id !== identity.id || position >= identity.bounds.last) return undefined;
   if ((await log.fetch(position)) !== undefined) return undefined;
-  const reason = trimmed(log.name, position, position);
+  const { regressed } = context.system.onLogMismatch;
   return await restoreNewest(context, identity, {
-    leave: (newer) => leave(reason, newer),
-    beyond: state.txId,
+    leave: async (newer) => {
+      if (newer.state?.txId !== state.txId) return await leave(trimmed(log.name, position, position), newer);
+      const reason = otherMessage(log.name, position);
+      if (regressed === "halt") throw reason;
+      await leave(reason, newer);
+    },
+    beyond: state,
   });
 }
 
@@ -204,7 +210,7 @@ async function leapGap(
   context: JoinContext,
   identity: LogIdentity,
   local: OpenedIndex,
-  { txId }: IndexState,
+  state: IndexState,
 ): Promise<IndexStore | undefined> {
   const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
   const leave = async (): Promise<void> => {
@@ -212,7 +218,7 @@ async function leapGap(
     // The index agrees with the log, and so do checkpoints beyond it.
     await moveAside(context, reason, { holdsLost: false }, identity.id);
   };
-  return await restoreNewest(context, identity, { leave, beyond: txId });
+  return await restoreNewest(context, identity, { leave, beyond: state });
 }
 
 async function disagreement(

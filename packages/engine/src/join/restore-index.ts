@@ -5,7 +5,6 @@ import {
   restoreCheckpoint,
   type RestoreOptions,
 } from "@cairn/checkpoint";
-import type { TxId } from "@cairn/client";
 import { CairnError, withTimeout } from "@cairn/kv";
 import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint.ts";
 import { restoreStores, isOwnStore } from "../checkpoints/checkpoint-stores.ts";
@@ -17,7 +16,7 @@ import type { System } from "../api/system.ts";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
-import { emptyState } from "../index/rows/index-state.ts";
+import { emptyState, type IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 
@@ -40,8 +39,11 @@ const MARK_MS = 5_000;
 export interface Replaced {
   /** Moves the local index aside; called with the index that replaces it, which is closed afterwards. */
   readonly leave: (newer: OpenedIndex) => Promise<void>;
-  /** Only checkpoints after this transaction are restored. */
-  readonly beyond?: TxId;
+  /**
+   * Only checkpoints after this transaction are restored, and one that ends with another transaction of this id, which
+   * was stored later: it took the place of a lost one.
+   */
+  readonly beyond?: Pick<IndexState, "txId" | "sha256" | "time">;
 }
 
 /**
@@ -144,8 +146,10 @@ function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError
   );
 }
 
-function tooOld({ txId }: Manifest, beyond: TxId = -1): CairnError | undefined {
-  if (txId > beyond) return undefined;
+function tooOld({ txId, txTime, anchor }: Manifest, beyond: Replaced["beyond"]): CairnError | undefined {
+  if (beyond === undefined || txId > beyond.txId) return undefined;
+  const isOther = txId === beyond.txId && anchor.sha256 !== beyond.sha256;
+  if (isOther && Date.parse(txTime) > beyond.time) return undefined;
   return new CairnError(
     "LOG_GAP",
     "It ends before the messages that the log lacks.",

@@ -16,6 +16,12 @@ export class StoreWait {
     this.#limitMs = limitMs;
   }
 
+  /** The time until the wait has been long enough (ms); Infinity if there is none, or it has been. */
+  get leftMs(): number {
+    const leftMs = this.#begun === undefined ? 0 : this.#begun.mark + this.#limitMs - performance.now();
+    return leftMs > 0 ? Math.ceil(leftMs) : Infinity;
+  }
+
   /** The node has joined: the next wait is another one. */
   end(): void {
     this.#begun = undefined;

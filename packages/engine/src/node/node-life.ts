@@ -258,8 +258,9 @@ export class NodeLife implements ComparedNode {
         if (error.code === "INDEX_CORRUPT") this.#doubts.damaged(restoredFrom);
         suspect = reaction.kind === "join" && reaction.suspectIndex ? error : undefined;
         if (!pausesFirst(reaction.kind, failures)) continue;
-        this.#nextTryAt = systemClock.now() + retryDelayMs(failures);
-        await systemClock.wait(retryDelayMs(failures), signal);
+        const pauseMs = Math.min(retryDelayMs(failures), this.#storeWait.leftMs);
+        this.#nextTryAt = systemClock.now() + pauseMs;
+        await systemClock.wait(pauseMs, signal);
         this.#nextTryAt = undefined;
         await this.#closeIndex();
       }
