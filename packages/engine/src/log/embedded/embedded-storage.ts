@@ -129,11 +129,6 @@ export class EmbeddedStorage {
     return position < this.first ? undefined : this.#recent.from(position, options);
   }
 
-  /** Throws why the database is closed, if a failed write has closed it. */
-  requireOpen(): void {
-    if (this.#open === undefined && this.#failure !== undefined) throw this.#failure;
-  }
-
   uses(database: Database): boolean {
     return this.#damage === undefined && this.#open?.database === database;
   }

@@ -91,7 +91,7 @@ class EmbeddedTxLog implements TxLog {
 
   async bounds(): Promise<LogBounds> {
     this.#checkExists();
-    this.#storage.requireOpen();
+    await this.#storage.reopened();
     return { first: this.#storage.first, last: this.#storage.last };
   }
 
