@@ -71,8 +71,7 @@ export async function lookBeforeBeginning(
     // A node with an index answers its own question.
     await ask(heldByNodes(log, own !== undefined, system, signal));
     // A node that has an index was not renamed.
-    const beside =
-      own === undefined ? [() => heldHere(log, system), ...(await othersBeside(log, system))] : [];
+    const beside = own === undefined ? await othersBeside(log, system) : [];
     for (const read of beside) await ask(read());
   }
   const holders = [...(own === undefined ? [] : [own.holder]), ...found.flatMap(({ holder = [] }) => holder)];

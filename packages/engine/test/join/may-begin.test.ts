@@ -29,6 +29,18 @@ it("a node does not begin a log of which the index of another id in the same fol
   expect(log.exists).toBe(false);
 });
 
+it("each holder is named once, also the own index of a command", async () => {
+  const scene = await ClusterScene.open();
+  onTestFinished(() => scene.close());
+  const a = await scene.ready("a");
+  await put(a, 0, 5, "x");
+  await scene.stop(a);
+  const openTxLog = async () => await openNatsTxLog({ servers: scene.nats.url });
+  const system = quietSystem({ folder: scene.folder, nodeId: "a", openTxLog });
+  const { holders } = await lookBeforeBeginning({ name: "cairn" }, system);
+  expect(holders).toEqual([expect.stringMatching(/^the index in \S+a-index\S+ holds transactions up to 6$/)]);
+});
+
 it("if no checkpoint can be used, the log is continued from the index of a node", async () => {
   const scene = await ClusterScene.open();
   onTestFinished(() => scene.close());
