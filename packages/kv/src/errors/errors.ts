@@ -73,9 +73,15 @@ export class CairnError extends Error {
   }
 }
 
+/**
+ * A user, or a user and a password, in an address. A password may contain characters that should have been percent-
+ * encoded; what follows a port is no password.
+ */
+const USER = /\b([a-z][a-z0-9+.-]*:\/\/)(?:[^\s/:@]*:(?!\d{1,5}\/)\S*|[^\s/@]*)@/gi;
+
 /** Returns text in which addresses have lost their user and password, which messages must not contain. */
 export function withoutUser(text: string): string {
-  return text.replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/]\S*@/gi, "$1");
+  return text.replaceAll(USER, "$1");
 }
 
 /** The hint of errors after which only another copy of an index helps. */

@@ -1,0 +1,13 @@
+import { expect, it } from "vitest";
+import { CairnError } from "../../src/errors/errors.ts";
+
+it.each([
+  ["redis://app:p@ss:w/rd#1@h:6379", "redis://h:6379"],
+  ["s3://KEY:SECRET@bucket and more", "s3://bucket and more"],
+  ["nats://TOKEN@h:1, nats://h:2", "nats://h:1, nats://h:2"],
+  ["s3://bucket/pre@fix", "s3://bucket/pre@fix"],
+  ["http://h:9000/b@c", "http://h:9000/b@c"],
+  ["file:///home/me@work/x", "file:///home/me@work/x"],
+])("the message of an error with %s is %s", (text, shown) => {
+  expect(new CairnError("INTERNAL", text).message).toBe(shown);
+});
