@@ -21,7 +21,7 @@ interface NatsKvOptions {
   /** The size of the next request, which adapts to what was received. */
   readonly page: { readonly items: number; received(items: number, bytes: number): void };
   /** Returns the error of a bucket that cannot be read. */
-  readonly unreadable: (place: string, cause: unknown) => Error;
+  readonly unreadable: (place: string, cause: unknown, hint?: string) => Error;
 }
 
 /** A key with its newest value, or the reason why it is not a key of the bucket. */
@@ -48,11 +48,13 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
   const servers = options.servers.split(",").map(parseServer);
   const place = `The key-value bucket ${options.kvBucket} on NATS at ${serverList(servers)}`;
   const { credentialsFile } = options;
+  const stream = `KV_${options.kvBucket}`;
   const credentials = await credentialOptions(
     credentialsFile === undefined ? {} : { credentialsFile },
     servers,
   );
   let connection: NatsConnection | undefined;
+  let hint: string | undefined;
   try {
     connection = await connect({
       ...credentials,
@@ -61,7 +63,23 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
       timeout: TIMEOUT_MS,
       reconnect: false,
     });
-    const { consumer, origin } = await newestOfEachKey(connection, options.kvBucket);
+    const manager = await connection.jetstreamManager();
+    const { mirror } = await manager.streams.info(stream);
+    if (mirror !== undefined && (mirror.lag > 0 || mirror.active < 0)) {
+      hint = "Wait until it has received them, or import the bucket that it mirrors.";
+      throw new Error(`it is a mirror that has not received ${mirror.lag || "all"} messages of its origin`);
+    }
+    const { name } = await manager.consumers.add(stream, {
+      deliver_policy: DeliverPolicy.LastPerSubject,
+      filter_subject: ">",
+      ack_policy: AckPolicy.None,
+      inactive_threshold: nanos(INACTIVE_MS),
+      mem_storage: true,
+      num_replicas: 1,
+    });
+    const consumer = await connection.jetstream().consumers.get(stream, name);
+    // A mirror keeps the subjects of its origin, which the first message shows.
+    const origin = mirror === undefined ? options.kvBucket : undefined;
     const { num_pending: pending } = await consumer.info(true);
     return {
       pairs: readPairs({ consumer, pending, origin }, options, place),
@@ -70,36 +88,15 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
     };
   } catch (error) {
     await connection?.close();
-    throw options.unreadable(place, error);
+    throw options.unreadable(place, error, hint);
   }
 }
 
 interface Keys {
   readonly consumer: Consumer;
   readonly pending: number;
-  /** The bucket that the subjects name. A mirror keeps those of its origin, which the first message shows. */
+  /** The bucket that the subjects name, if it is known. */
   readonly origin: string | undefined;
-}
-
-async function newestOfEachKey(
-  connection: NatsConnection,
-  kvBucket: string,
-): Promise<Pick<Keys, "consumer" | "origin">> {
-  const stream = `KV_${kvBucket}`;
-  const manager = await connection.jetstreamManager();
-  const { mirror } = await manager.streams.info(stream);
-  if (mirror !== undefined && (mirror.lag > 0 || mirror.active < 0))
-    throw new Error(`it is a mirror that has not received ${mirror.lag || "all"} messages of its origin`);
-  const { name } = await manager.consumers.add(stream, {
-    deliver_policy: DeliverPolicy.LastPerSubject,
-    filter_subject: ">",
-    ack_policy: AckPolicy.None,
-    inactive_threshold: nanos(INACTIVE_MS),
-    mem_storage: true,
-    num_replicas: 1,
-  });
-  const consumer = await connection.jetstream().consumers.get(stream, name);
-  return { consumer, origin: mirror === undefined ? kvBucket : undefined };
 }
 
 async function* readPairs(

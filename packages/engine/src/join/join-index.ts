@@ -179,9 +179,9 @@ async function keepLocal(
 
 /**
  * The log begins directly after the local index, so nothing is missing, but nothing shows that the log's history is that
- * of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred, and so is one that ends with another transaction in
- * the place of the index's last one. Wherever Cairn itself
- * trims the log, there is one. Undefined if the log shows the history, or there is none.
+ * of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred. Wherever Cairn itself
+ * trims the log, there is one. A checkpoint that ends with a later message in the place of the index's last one shows
+ * that the index is of a lost history. Undefined if the log shows the history, or there is no such checkpoint.
  */
 async function replaceUnproven(
   context: JoinContext,
