@@ -149,11 +149,12 @@ describe("a log of two checkpoints, the newest of which is damaged, was lost", (
     expect(recovered).toMatchObject({ code: 0, stderr: "" });
     expect(recovered.stdout).toContain("which continues after transaction 7 ");
     await expectRecovered(6);
-    // A node that has nothing joins over the seam with the checkpoint that the command saved and verified.
+    // A node that has nothing joins over the seam with the checkpoint that the command saved and verified, or with the
+    // first one that a node saves of the new log, if that was sooner.
     const joined = start("b", ["-f", "cluster.json"], { NATS_URL: nats.url });
     await joined.ready();
     const { index, join } = await joined.status();
-    expect(join.restoredFrom).toMatchObject({ txId: 7 });
+    expect(join.restoredFrom?.txId).toBeGreaterThanOrEqual(7);
     expect(index.documents).toBe(6);
   });
 
