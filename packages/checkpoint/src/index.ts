@@ -20,6 +20,7 @@ export {
   requireStoreName,
   tooLarge,
 } from "./store/stored-files.ts";
+export { parseStoredRecord } from "./store/stored-record.ts";
 
 export { decodeRecipient, readEncryption, type StoreEncryption } from "./encryption/key-file.ts";
 export {

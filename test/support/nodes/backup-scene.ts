@@ -83,7 +83,7 @@ export class BackupScene {
 
   /** Returns a log that reads the backup. */
   backup(store: CheckpointStore = this.store): BackupLog {
-    return new BackupLog({ store, logId: this.logId, pollMs: 5 });
+    return new BackupLog({ store, logId: this.logId, every: 5 });
   }
 
   async segments(): Promise<readonly SegmentFile[]> {

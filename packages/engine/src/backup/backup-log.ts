@@ -15,10 +15,10 @@ import { SegmentBuffers } from "./segments/segment-buffers.ts";
 import { readSegment } from "./segments/read-segment.ts";
 import { inLogTerms, readOnly } from "./backup-errors.ts";
 import { corruptSegment, type Segment, type SegmentHeader } from "./segments/segment.ts";
+import { BackupView } from "./segments/backup-view.ts";
 import {
   backupFolder,
   coveredRanges,
-  listBackup,
   newestOf,
   type SegmentFile,
   segmentsWith,
@@ -28,17 +28,18 @@ import {
 export interface BackupLogOptions {
   readonly store: CheckpointStore;
   readonly logId: string;
-  /** The interval between listings while a reader waits for new segments (ms). Defaults to one second. */
-  readonly pollMs?: number;
-  /** The maximum age of a listing that is reused (ms). Defaults to one second. */
-  readonly listingMs?: number;
+  /**
+   * How often a node that follows the backup looks at the store (ms): it reads the pointer. Without it, the backup is
+   * listed, at most once per second.
+   */
+  readonly every?: number;
   /** If present, the backup is read as if it ended with this transaction; later segments and holes are ignored. */
   readonly endsWith?: TxId;
   /** Called with the error of a damaged segment whose transactions can be read from another segment. */
   readonly onDamage?: (error: CairnError) => void;
 }
 
-/** The default of `pollMs` and `listingMs`. A join makes many calls and must not list the store for each of them. */
+/** The maximum age of a listing that is reused. A join makes many calls and must not list the store for each of them. */
 const LISTING_MS = 1_000;
 
 /**
@@ -52,12 +53,15 @@ export class BackupLog implements TxLog {
   readonly #closed = new AbortController();
   /** The errors of unusable segments, by {@link versionOf}. */
   readonly #damaged = new Map<string, CairnError>();
-  #listing: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
+  readonly #view: BackupView;
+  #seen: { readonly segments: readonly SegmentFile[]; readonly at: number } | undefined;
   #log: SegmentHeader["log"] | undefined;
   #fetched: Segment | undefined;
 
   constructor(options: BackupLogOptions) {
     this.#options = options;
+    const { store, logId, every = LISTING_MS } = options;
+    this.#view = new BackupView(store, logId, every, systemClock);
   }
 
   /** The name of the log once a segment has been read; until then, the folder of its backup. */
@@ -67,7 +71,12 @@ export class BackupLog implements TxLog {
 
   /** When the newest segment was written, by the store's clock; undefined before the first listing. */
   get newestAt(): number | undefined {
-    return newestOf(this.#listing?.segments ?? []);
+    return newestOf(this.#seen?.segments ?? []);
+  }
+
+  /** When the backup was last listed (ms since 1970); -Infinity before that. */
+  get listedAt(): number {
+    return this.#view.listedAt;
   }
 
   async id(): Promise<string | undefined> {
@@ -226,12 +235,16 @@ export class BackupLog implements TxLog {
     buffers: SegmentBuffers | undefined,
   ): Promise<Segment | undefined> {
     let damage: CairnError | undefined;
-    // If the segment may have been merged into another one since the last listing, list the segments again.
-    for (const fresh of [false, true]) {
+    // A segment that is gone may have been merged into another one, which the pointer need not name. A node that follows
+    // the backup has just looked for a segment that is not there yet.
+    let isGone = this.#options.every === undefined;
+    for (const by of ["known", "list"] as const) {
+      if (by === "list" && !isGone) break;
       damage = undefined;
-      for (const file of segmentsWith(await this.#segments(fresh), txId)) {
+      for (const file of segmentsWith(await this.#segments(by), txId)) {
         try {
           const segment = await this.#readUsable(file, signal, buffers);
+          isGone ||= segment === undefined;
           if (segment === undefined) continue;
           if (damage !== undefined) this.#options.onDamage?.(damage);
           return segment;
@@ -284,14 +297,18 @@ export class BackupLog implements TxLog {
     throw damage ?? this.#unreachable("Its segments have just been removed.");
   }
 
-  async #segments(fresh = false): Promise<readonly SegmentFile[]> {
+  /** `known` are at most as old as a look or a listing may be; a reader's `look` may be a hint. */
+  async #segments(by: "known" | "look" | "list" = "known"): Promise<readonly SegmentFile[]> {
     if (this.#closed.signal.aborted) throw this.#unreachable("It was closed.");
-    const known = this.#listing;
-    const { store, logId, listingMs = LISTING_MS } = this.#options;
-    if (!fresh && known !== undefined && performance.now() - known.at < listingMs) return known.segments;
+    const { every } = this.#options;
+    const seen = this.#seen;
+    if (by === "known" && seen !== undefined && performance.now() - seen.at < (every ?? LISTING_MS))
+      return seen.segments;
     const at = performance.now();
-    const { segments } = await inLogTerms(listBackup(store, logId));
-    this.#listing = { segments, at };
+    const isListed = every === undefined || by === "list";
+    const asked = isListed ? this.#view.list() : this.#view.look().then(({ listing }) => listing);
+    const { segments } = await inLogTerms(asked);
+    this.#seen = { segments, at };
     const names = new Set(segments.map(({ name }) => name));
     // A removed segment must not be compared with the remaining ones.
     if (this.#fetched !== undefined && !names.has(this.#fetched.file)) this.#fetched = undefined;
@@ -302,7 +319,7 @@ export class BackupLog implements TxLog {
   }
 
   async #isKnown(txId: TxId): Promise<boolean> {
-    return segmentsWith(this.#listing?.segments ?? (await this.#segments()), txId).length > 0;
+    return segmentsWith(this.#seen?.segments ?? (await this.#segments()), txId).length > 0;
   }
 
   /** Returns whether a segment ends immediately before a transaction. */
@@ -311,9 +328,9 @@ export class BackupLog implements TxLog {
   }
 
   async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
-    const { pollMs = LISTING_MS } = this.#options;
-    while (await systemClock.wait(pollMs, signal)) {
-      if ((await this.#segments(true)).some(({ last }) => last >= txId)) return;
+    const { every = LISTING_MS } = this.#options;
+    while (await systemClock.wait(every, signal)) {
+      if ((await this.#segments("look")).some(({ last }) => last >= txId)) return;
     }
   }
 

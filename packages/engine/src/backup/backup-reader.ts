@@ -10,7 +10,7 @@ export interface BackupReaderOptions {
   readonly store: CheckpointStore;
   /** The log to read. Defaults to the newest one in the store and, later, to any log that replaces it. */
   readonly logId?: string;
-  /** The interval between listings of the store and between searches for a log that replaces this one (ms). */
+  /** How often the store is looked at (ms). While there is nothing new, a log that replaces this one is searched for. */
   readonly every: number;
   readonly clock?: Clock;
   /** Aborts each wait for the store. */
@@ -136,7 +136,7 @@ export class BackupReader implements TxLog {
       this.#logId = newestLog(this.#lineage, store.location);
     }
     if (this.#logId === undefined || this.#closed.signal.aborted) throw this.#absent();
-    this.#log ??= new BackupLog({ store, logId: this.#logId, pollMs: every, listingMs: every });
+    this.#log ??= new BackupLog({ store, logId: this.#logId, every });
     return this.#log;
   }
 
@@ -145,7 +145,12 @@ export class BackupReader implements TxLog {
     const { logId, every, clock = systemClock } = this.#options;
     const current = this.#logId;
     if (logId !== undefined || current === undefined) return;
+    let searchedAt = -Infinity;
     while (await clock.wait(every, signal)) {
+      // A log that was replaced gets no more segments, and a backup without new ones is listed again and again.
+      const listedAt = this.#log?.listedAt ?? searchedAt;
+      if (listedAt === searchedAt) continue;
+      searchedAt = listedAt;
       try {
         this.#next = await unlessAborted(this.#findNext(current), signal);
       } catch (error) {

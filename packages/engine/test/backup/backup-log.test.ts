@@ -2,14 +2,17 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type CheckpointStore, filesystemStore } from "@cairn/checkpoint";
+import { faultyStore } from "@cairn/checkpoint/testing";
 import { systemClock, CairnError } from "@cairn/kv";
+import { expect, it } from "vitest";
 import { BackupLog } from "../../src/backup/backup-log.ts";
 import { lookAtBackup } from "../../src/backup/write/backup-look.ts";
 import { logWithBackup } from "../../src/backup/log-with-backup.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
 import { describeTxLog, type TxLogHarness } from "../../testing/tx-log-suite.ts";
-import { noMemory } from "@cairn/test-support/nodes/backup-scene";
+import { takeMessages, text } from "../../testing/log-messages.ts";
+import { BackupScene, noMemory } from "@cairn/test-support/nodes/backup-scene";
 
 type Reading = Pick<TxLog, "id" | "exists" | "bounds" | "fetch" | "read" | "close">;
 
@@ -114,7 +117,7 @@ async function harness(
 
 describeTxLog("an embedded log, read from its backup,", () =>
   harness(
-    (_log, store, logId) => new BackupLog({ store, logId, pollMs: 5 }),
+    (_log, store, logId) => new BackupLog({ store, logId, every: 5 }),
     async () => undefined,
   ),
 );
@@ -128,3 +131,27 @@ describeTxLog("an embedded log that is trimmed up to its last message, together 
     },
   ),
 );
+
+it("a reader follows a backup that grows without listing it each time", async () => {
+  const scene = await BackupScene.open();
+  try {
+    let lists = 0;
+    const store = faultyStore(scene.store, {
+      fail: ({ method }) => void (lists += Number(method === "list")),
+    });
+    const reader = new BackupLog({ store, logId: scene.logId, every: 400 });
+    await scene.look();
+    const read: (string | undefined)[] = [];
+    for await (const messages of reader.read(1, { signal: new AbortController().signal, maxMessages: 1 })) {
+      read.push(...messages.map(text));
+      if (read.length > 8) break;
+      await scene.append(`message ${read.length}`);
+      await scene.look();
+    }
+    expect(read).toEqual((await takeMessages(scene.log, 1, 9)).map(text));
+    // It lists the backup when it begins, and each time its machine is too busy to look for two periods.
+    expect(lists).toBeLessThan(5);
+  } finally {
+    await scene.close();
+  }
+});

@@ -57,7 +57,7 @@ describe("a log and its backup in a folder", () => {
       }
       const { segments } = await listBackup(store(), logId);
       expect(segments.length).toBeLessThan(10);
-      const backup = new BackupLog({ store: store(), logId, pollMs: 10 });
+      const backup = new BackupLog({ store: store(), logId, every: 10 });
       expect(await backup.bounds()).toEqual(await log.bounds());
       const read = await takeMessages(backup, 1, 71);
       expect(read).toEqual((await takeMessages(log, 1, 71)).map((one) => ({ ...one, nanoseconds: 0 })));
@@ -80,7 +80,7 @@ describe("a log and its backup in a folder", () => {
             return await scene.store.open(...asked);
           },
         };
-        const backup = new BackupLog({ store: counting, logId: scene.logId, listingMs: 0 });
+        const backup = new BackupLog({ store: counting, logId: scene.logId, every: 0 });
         for (const position of [1, 2, 3, 2]) expect((await backup.fetch(position))?.position).toBe(position);
         expect(opened).toBe(1);
       } finally {

@@ -26,6 +26,7 @@ const ID_DIGITS = 16;
 const NAME = /^log-([A-Za-z0-9._-]{1,64})\/(\d{16})-(\d{16})-([0-9a-f]{8})(?:-([1-9]\d{0,11}))?\.segment$/;
 /** The lease file in a backup's folder, held by a node that is writing or merging. */
 const LEASE = "in-progress.json";
+const POINTER = "newest.json";
 /** The name of a file that records where the backup begins, after older segments were removed on purpose. */
 const BEGIN = /^(\d{16})\.begin$/;
 
@@ -36,6 +37,11 @@ export function backupFolder(logId: string): string {
 
 export function backupLease(logId: string): string {
   return backupFolder(logId) + LEASE;
+}
+
+/** Returns the name of the small file that names the last segments of a log's backup. */
+export function pointerFile(logId: string): string {
+  return backupFolder(logId) + POINTER;
 }
 
 /** Transaction ids have a fixed width, so that listings are in transaction order. */
@@ -92,6 +98,7 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
     const begin = parseBegin(file.name, logId);
     if (name !== undefined) segments.push({ ...name, ...file, name: file.name });
     else if (file.name === backupLease(logId)) lease = file;
+    else if (file.name === pointerFile(logId)) continue;
     else if (begin !== undefined) begins.push({ name: file.name, txId: begin });
     else foreign.push(file.name);
   }

@@ -1,16 +1,17 @@
 import { type CheckpointStore, isTooSoon } from "@cairn/checkpoint";
-import { type Clock, type CairnError, isCairnError } from "@cairn/kv";
+import { type Clock, type CairnError, ERROR_CODES, isCairnError, unlessFailed } from "@cairn/kv";
 import { vanished } from "../../log/anchor.ts";
 import { hasLogId } from "../../log/log-identity.ts";
-import type { TxLog } from "../../log/tx-log.ts";
+import type { LogMessage, TxLog } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
 import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
+import { BackupView } from "../segments/backup-view.ts";
 import {
+  type BackupListing,
   beginOfBackup,
   coveredRanges,
   gapsIn,
-  listBackup,
   newestOf,
   type SegmentFile,
   type TxRange,
@@ -36,6 +37,8 @@ export interface BackupLookOptions extends Omit<BackupTarget, "storeNow"> {
    * newest segment is recent, unless it is newer than this.
    */
   readonly muchSince?: number | undefined;
+  /** Whether damage to the backup is known besides that in `memory`. */
+  readonly isDamaged?: boolean;
   readonly onWritten?: OnWritten;
   /** Called once this look has acquired the lease and begins to write, merge or remove segments. */
   readonly onBegun?: () => void;
@@ -74,65 +77,30 @@ export interface BackupLook {
 const CLOCK_ASKED_MS = 3_600_000;
 /**
  * Looks at a log's backup once: writes missing segments, merges small ones, and removes merged or expired ones; with
- * nothing to do, it only lists the backup. Throws the errors of the store and the log, and `LOG_REGRESSED` if the log
- * does not continue the backup. The lease only saves work: without it, several nodes would write overlapping segments,
- * which hold the same messages.
+ * nothing to do, it only reads the pointer or lists the backup. Throws the errors of the store and the log, and
+ * `LOG_REGRESSED` if the log does not continue the backup. The lease only saves work: without it, several nodes would
+ * write overlapping segments, which hold the same messages.
  */
 export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLook> {
-  const { store, log, of, memory, clock } = options;
+  const { store, of, memory, every, clock } = options;
   const storeNow = (): number => clock.now() + (memory.storeClock?.aheadMs ?? 0);
   const target: BackupTarget = { ...options, storeNow };
-  const listing = await listBackup(store, of.id);
-  forgetRemoved(memory, listing.segments);
-  const bounds = await log.bounds();
-  const last = bounds.last + of.offset;
-  const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
-  // Holes are filled before the end of the backup is extended.
-  const nextGap = (segments: readonly SegmentFile[]): TxRange | undefined =>
-    gapsIn(coveredRanges(segments), range)[0];
-  const trimmed = await requireSameHistory(target, listing.segments, last);
-  // Asked each time: an S3 store knows only after it has created an object, such as the lease, whether it can delete.
-  const canRemove = (): boolean => store.describe?.()?.canDelete !== false;
+  memory.view ??= new BackupView(store, of.id, every, clock);
+  // A damaged segment is written again once somebody has removed it, which no pointer shows.
+  const { listing: seen, isHint } =
+    options.isDamaged === true || memory.damaged.size > 0
+      ? { listing: await memory.view.list(), isHint: false }
+      : await memory.view.look();
+  let state = isHint ? await unlessFailed(assess(options, target, seen), ERROR_CODES, undefined) : undefined;
+  // Whatever a hint requires to do, or to refuse, the backup itself must show.
+  if (state === undefined || state.next === "work")
+    state = await assess(options, target, isHint ? await memory.view.list() : seen);
+  const { listing, range } = state;
   const done = new LookResults(listing.segments, options.onWritten);
-  const work = async (): Promise<true> => {
-    options.onBegun?.();
-    await requireSameLog(log, of.id);
-    let next = nextGap(done.segments);
-    const newest = lastSegment(listing.segments);
-    if (next !== undefined && memory.keyFits !== true) {
-      if (newest !== undefined) await requireSegmentKey(options, newest);
-      memory.keyFits = true;
-    }
-    while (next !== undefined && !options.signal.aborted) {
-      const before = done.written.length;
-      await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
-      // Stop if no segment was written. Otherwise a log that ended early would be read forever.
-      if (done.written.length === before) break;
-      next = nextGap(done.segments);
-    }
-    try {
-      if (canRemove()) {
-        await tidyBackup(target, memory, done);
-        await removeOld(options, storeNow(), done);
-      }
-    } catch (error) {
-      // The segments written so far remain valid.
-      if (!isCairnError(error)) throw error;
-      done.failure = error;
-    }
-    return true;
-  };
-  const missing = nextGap(listing.segments);
-  const isDue =
-    missing !== undefined ||
-    (canRemove() &&
-      (hasToMerge(listing.segments, memory) || isRemovalDue(options, listing.segments, storeNow())));
-  let skipped: BackupLook["skipped"];
-  if (isDue) {
-    await askClock(store, memory, clock);
-    if (isRecent(options, listing.segments, range.last, storeNow())) skipped = "recent";
-    else if (!(await underLease(target, options.every, listing.lease, work))) skipped = "leased";
-  }
+  const { next } = state;
+  const isLeased =
+    next === "work" &&
+    !(await underLease(target, every, listing.lease, () => work(options, target, state, done)));
   const { segments, written, merged, removed, failure } = done;
   return {
     covered: coveredRanges(segments.filter((segment) => !isDamaged(memory, segment))),
@@ -144,11 +112,88 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     merged,
     removed,
     failure,
-    skipped,
+    skipped: isLeased ? "leased" : next === "recent" ? "recent" : undefined,
     newestAt: newestOf(segments.filter((segment) => !merged.some(({ name }) => name === segment.name))),
     storeNow: storeNow(),
     foreign: listing.foreign,
   };
+}
+
+/** What a look found. `next` is undefined if there is nothing to do. */
+interface Assessment {
+  readonly listing: BackupListing;
+  /** The transactions that the log holds and the backup should hold. */
+  readonly range: TxRange;
+  /** See {@link writeSegments}. */
+  readonly trimmed: LogMessage | undefined;
+  readonly next: "work" | "recent" | undefined;
+}
+
+async function assess(
+  options: BackupLookOptions,
+  target: BackupTarget,
+  listing: BackupListing,
+): Promise<Assessment> {
+  const { store, log, of, memory, clock } = options;
+  const { segments } = listing;
+  forgetRemoved(memory, segments);
+  const bounds = await log.bounds();
+  const last = bounds.last + of.offset;
+  const range = { first: Math.max(bounds.first + of.offset, beginOfBackup(listing, last)), last };
+  const trimmed = await requireSameHistory(target, segments, last);
+  const isDue =
+    nextGap(segments, range) !== undefined ||
+    (canRemove(store) &&
+      (hasToMerge(segments, memory) || isRemovalDue(options, segments, target.storeNow())));
+  if (isDue) await askClock(store, memory, clock);
+  const isTooRecent = isDue && isRecent(options, segments, range.last, target.storeNow());
+  return { listing, range, trimmed, next: isTooRecent ? "recent" : isDue ? "work" : undefined };
+}
+
+/** Does what an assessment requires. The caller holds the lease. */
+async function work(
+  options: BackupLookOptions,
+  target: BackupTarget,
+  { listing, range, trimmed }: Assessment,
+  done: LookResults,
+): Promise<true> {
+  const { store, log, of, memory, signal } = options;
+  options.onBegun?.();
+  await requireSameLog(log, of.id);
+  let next = nextGap(done.segments, range);
+  const newest = lastSegment(listing.segments);
+  if (next !== undefined && memory.keyFits !== true) {
+    if (newest !== undefined) await requireSegmentKey(options, newest);
+    memory.keyFits = true;
+  }
+  while (next !== undefined && !signal.aborted) {
+    const before = done.written.length;
+    await writeSegments(target, next, (segment) => done.add("written", segment), trimmed);
+    // Stop if no segment was written. Otherwise a log that ended early would be read forever.
+    if (done.written.length === before) break;
+    next = nextGap(done.segments, range);
+  }
+  if (!canRemove(store)) return true;
+  try {
+    await tidyBackup(target, memory, done);
+    await removeOld(options, target.storeNow(), done);
+    if (done.segments !== listing.segments) await memory.view?.point(listing, done.segments);
+  } catch (error) {
+    // The segments written so far remain valid.
+    if (!isCairnError(error)) throw error;
+    done.failure = error;
+  }
+  return true;
+}
+
+/** Holes are filled before the end of the backup is extended. */
+function nextGap(segments: readonly SegmentFile[], range: TxRange): TxRange | undefined {
+  return gapsIn(coveredRanges(segments), range)[0];
+}
+
+/** Asked each time: an S3 store knows only after it has created an object, such as the lease, whether it can delete. */
+function canRemove(store: CheckpointStore): boolean {
+  return store.describe?.()?.canDelete !== false;
 }
 
 /** Throws `KEY_MISSING` for an encrypted segment that no identity fits: the node would write plain ones next to it. */

@@ -207,6 +207,7 @@ export class LogBackup {
         muchSince,
         removal: keep === "all" || verifiedUpTo === undefined ? undefined : { keep, verifiedUpTo, earlier },
         memory: this.#memory,
+        isDamaged: this.#reads.damage.length > 0,
         clock: this.#clock,
         signal: this.#stop.signal,
         onBegun: () => {

@@ -1,4 +1,5 @@
 import type { CairnError } from "@cairn/kv";
+import type { BackupView } from "../segments/backup-view.ts";
 import { inOrder, type SegmentFile, versionOf } from "../segments/segment-name.ts";
 import type { WrittenSegment } from "./write-segments.ts";
 
@@ -9,6 +10,8 @@ export interface BackupMemory {
   readonly damaged: Map<string, CairnError>;
   /** When this node last searched for segments to remove, by the store's clock; undefined before the first search. */
   removedAt?: number;
+  /** What the node knows of the backup; undefined before its first look. */
+  view?: BackupView;
   /** Whether this node has found that it has the key of the backup, or that the backup is not encrypted. */
   keyFits?: boolean;
 }

@@ -19,12 +19,11 @@ const CHILD = fileURLToPath(new URL("../../../dist/test/backup/write/killed-chil
 const SEGMENTS = 63;
 const MESSAGES = SEGMENTS + 2;
 /**
- * The steps of the 68 requests that change the store: request 1 takes the lease, 2 writes, 3 merges, 64 requests
- * remove, and the last one ends the lease.
+ * The steps of the 69 requests that change the store: request 1 takes the lease, 2 writes, 3 merges, 64 requests
+ * remove, one writes the pointer, and the last one ends the lease.
  */
-const STEPS = "after 1,before 2,within 2,after 2,within 3,after 3,after 4,before 36,after 67,never".split(
-  ",",
-);
+const STEPS =
+  "after 1,before 2,within 2,after 2,within 3,after 3,after 4,before 36,after 67,after 68,never".split(",");
 
 describe("a node that is killed while it writes, merges or removes segments", () => {
   let folder: string;
@@ -51,7 +50,7 @@ describe("a node that is killed while it writes, merges or removes segments", ()
       const store = filesystemStore({ path: path.join(place, "store") });
       const before = coveredRanges((await listBackup(store, logId)).segments);
       const { signal, output } = await killed(place, step);
-      if (step === "never") expect(JSON.parse(output)).toMatchObject({ writes: 68, merged: [{}] });
+      if (step === "never") expect(JSON.parse(output)).toMatchObject({ writes: 69, merged: [{}] });
       else expect(signal).toBe("SIGKILL");
 
       const { segments, foreign } = await listBackup(store, logId);
@@ -64,7 +63,7 @@ describe("a node that is killed while it writes, merges or removes segments", ()
       }
 
       const log = await openEmbeddedTxLog({ path: path.join(place, "log") });
-      const backup = new BackupLog({ store, logId, pollMs: 5 });
+      const backup = new BackupLog({ store, logId, every: 5 });
       try {
         const all = (await takeMessages(log, 1, MESSAGES)).map(text);
         expect((await takeMessages(backup, 1, covered?.last ?? 0)).map(text)).toEqual(

@@ -1,6 +1,7 @@
 // @module-tag nats
 import { readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { systemClock, CairnError } from "@cairn/kv";
+import type { CheckpointStore } from "@cairn/checkpoint";
 import {
   faultyStore,
   manualClock,
@@ -23,10 +24,12 @@ describe("a look at a log's backup", () => {
   let scene: BackupScene;
   let calls: string[];
   let faults: StoreFaults;
+  let watched: CheckpointStore;
   beforeEach(async () => {
     scene = await BackupScene.open();
     calls = [];
     faults = {};
+    watched = counted();
   });
   afterEach(() => scene.close());
 
@@ -43,7 +46,7 @@ describe("a look at a log's backup", () => {
     options: { memory?: BackupMemory; forced?: boolean; every?: number } = {},
   ): Promise<string[]> => {
     calls = [];
-    await scene.look({ store: counted(), ...options });
+    await scene.look({ store: watched, ...options });
     return calls;
   };
   const readAll = async (count: number): Promise<(string | undefined)[]> => {
@@ -86,29 +89,93 @@ describe("a look at a log's backup", () => {
     expect({ covered, segments, most }).toEqual({ covered: [{ first: 1, last: 65 }], segments: 1, most: 4 });
   });
 
-  it("lists once if there is nothing to do, and makes five requests to write a segment", async () => {
-    expect(await requests()).toEqual(["list", "now", "create lease", "upload", "remove lease"]);
-    expect(await requests()).toEqual(["list"]);
+  it("reads the pointer if there is nothing to do, and lists the backup to write a segment", async () => {
+    const writing = ["read", "list", "create lease", "upload", "replace", "remove lease"];
+    expect(await requests()).toEqual([
+      "read",
+      "list",
+      "now",
+      "create lease",
+      "upload",
+      "create",
+      "remove lease",
+    ]);
+    expect(await requests()).toEqual(["read"]);
     await scene.append("one");
     // The store's clock is queried once an hour.
-    expect(await requests()).toEqual(["list", "create lease", "upload", "remove lease"]);
+    expect(await requests()).toEqual(writing);
     await scene.append("two");
-    expect(await requests({ forced: false })).toEqual(["list"]);
+    expect(await requests({ forced: false })).toEqual(["read"]);
+    expect(await requests()).toEqual(writing);
+  });
+
+  it("learns from the pointer what other nodes wrote, and lists the backup before it writes, or reports a lost end", async () => {
+    const other = noMemory();
+    await requests();
+    for (let n = 0; n < 40; n += 1) {
+      await scene.append(`message ${n}`);
+      await scene.look({ memory: other });
+      if (n % 20 === 0) expect(await requests({ forced: false })).toEqual(["read"]);
+    }
+    // The pointer names 32 segments, and this node has seen all but the last 19.
+    await scene.append("the last one");
+    const seen = await scene.look({ store: watched, forced: false });
+    expect(seen).toMatchObject({ skipped: "recent", covered: [{ first: 1, last: 41 }] });
+    expect(seen.segments).toBe((await scene.segments()).length);
+    // The end of the backup is removed, but the pointer still names it.
+    const pointer = `log-${scene.logId}/newest.json`;
+    for (const { name, last } of await scene.segments()) if (last > 30) await scene.store.remove(name);
+    const held = await scene.store.read(pointer);
+    await scene.store.replace(pointer, `${held?.text} `, held?.tag ?? "");
+    const { written, covered } = await scene.look({ store: watched });
+    expect({ written: written.length, covered }).toEqual({ written: 1, covered: [{ first: 1, last: 42 }] });
+  });
+
+  it.each([
+    "",
+    "{}",
+    "{",
+    '{"segments":[null]}',
+    '{"segments":[{"name":"log-x/1.segment","bytes":1,"modifiedAt":1}]}',
+  ])("lists the backup if the pointer is %j", async (content) => {
+    await requests();
+    const pointer = `log-${scene.logId}/newest.json`;
+    const { tag = "" } = (await scene.store.read(pointer)) ?? {};
+    await scene.store.replace(pointer, content, tag);
+    expect(await requests()).toEqual(["read", "list"]);
+  });
+
+  it("lists a backup again and again while its pointer does not change or is missing", async () => {
+    const clock = manualClock(Date.now());
+    const look = async (): Promise<string[]> => {
+      calls = [];
+      clock.advance(60_000);
+      await scene.look({ store: watched, clock });
+      return calls;
+    };
+    await look();
+    const seen: string[][] = [];
+    for (let n = 0; n < 12; n += 1) seen.push(await look());
+    expect(seen.filter((made) => made.includes("list"))).toHaveLength(2);
+    await scene.store.remove(`log-${scene.logId}/newest.json`);
+    expect(await look()).toEqual(["read", "list"]);
   });
 
   it("reads each segment once to merge 64 of them, and reads the result back before it removes them", async () => {
     for (let n = 0; n < 63; n += 1) {
       await scene.append(`message ${n}`);
-      await scene.look();
+      await scene.look({ store: watched });
     }
     await scene.append("the last one");
     const made = await requests();
     const counts = new Map<string, number>();
     for (const call of made) counts.set(call, (counts.get(call) ?? 0) + 1);
     expect(Object.fromEntries(counts)).toEqual({
+      read: 1,
       list: 1,
       "create lease": 1,
       upload: 2,
+      replace: 1,
       open: 65,
       remove: 64,
       "remove lease": 1,
