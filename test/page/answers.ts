@@ -102,13 +102,23 @@ export function answersOf(text: string) {
     sameId: [],
     past: null,
     findings: [
-      { severity: "attention", node: text, code: text, error: text, message: text, hint: text, since: at },
+      {
+        severity: "attention",
+        node: text,
+        code: text,
+        error: text,
+        message: text,
+        meanwhile: text,
+        hint: text,
+        since: at,
+      },
       {
         severity: "notice",
         node: null,
         code: text,
         error: null,
         message: `also ${text}`,
+        meanwhile: text,
         hint: null,
         since: null,
       },
@@ -118,7 +128,17 @@ export function answersOf(text: string) {
   const status = readyStatus({
     node: `${text}a`,
     verdict: { state: "attention", message: text, hint: text },
-    findings: [{ severity: "attention", code: text, error: text, message: text, hint: text, since: at }],
+    findings: [
+      {
+        severity: "attention",
+        code: text,
+        error: text,
+        message: text,
+        meanwhile: text,
+        hint: text,
+        since: at,
+      },
+    ],
     log: { ...ready.log, name: text, location: text, id: text },
     index: { ...ready.index, txTime: at },
     join: { ...ready.join, restoredFrom: null },

@@ -1,9 +1,10 @@
 import { isCairnError } from "@cairn/kv";
-import { clusterStatus, type ClusterView, findingText, isMember, type Peer } from "@cairn/engine";
+import { clusterStatus, type ClusterView, isMember, type Peer } from "@cairn/engine";
 import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
+import { findingFields, formatShown } from "./status-screen.ts";
 import type { Comparison, AnsweredIndex, OtherVersion } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
@@ -33,8 +34,9 @@ export function formatCluster(view: ComparedView, now: number, output: TableOutp
     parts.push("", "These nodes belong to another log of the same name and were not compared:");
     parts.push(formatTable(["NODE", "HOST", "PHASE", "TX", "LOG"], rows, ["TX"], output));
   }
+  const { findings } = clusterStatus(view, now);
+  if (findings.length > 0) parts.push("", formatShown(findings.flatMap((one) => findingFields(one, now))));
   const notes = [
-    ...clusterStatus(view, now).findings.map(findingText),
     ...(view.past === undefined ? [] : pastNotes(view.past)),
     ...(view.comparison === undefined ? [] : comparisonNotes(view.comparison, own)),
   ];

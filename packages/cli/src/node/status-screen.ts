@@ -38,7 +38,11 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
     ...checkpointFields(status, now),
     ["Log backup", status.logBackup && backupText(status.logBackup, now)],
   ];
-  // Messages quote text from outside: only the phase may contain escape sequences, which color it.
+  return formatShown(fields);
+}
+
+/** Messages quote text from outside: only the phase may contain escape sequences, which color it. */
+export function formatShown(fields: readonly Field[]): string {
   const shown = fields.flatMap(([name, value]): [string, string][] =>
     value === null ? [] : [[name, name === "Phase" ? value : printable(value)]],
   );
@@ -74,10 +78,15 @@ function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): stri
 
 const SEVERITY_NAMES = { failing: "Failing", attention: "Attention", notice: "Notice" } as const;
 
-function findingFields({ severity, since, hint, ...said }: Finding, now: number): Field[] {
+/** Returns what is wrong and since when, what waiting costs, and what to do. */
+export function findingFields(
+  { severity, since, hint, ...said }: Finding & { readonly node?: string | null },
+  now: number,
+): Field[] {
   const when = since === null ? "" : ` (since ${formatTime(since)}, ${formatRelative(since, now)})`;
   return [
     [SEVERITY_NAMES[severity], findingText({ severity, since, hint: null, ...said }) + when],
+    ["", `Meanwhile, ${said.meanwhile}`],
     ["", hint],
   ];
 }

@@ -83,6 +83,8 @@ export interface Finding {
   /** The code of the underlying error, if there is one. */
   readonly error: string | null;
   readonly message: string;
+  /** What waiting costs, in the words that follow "Meanwhile,". */
+  readonly meanwhile: string;
   readonly hint: string | null;
 }
 

@@ -38,6 +38,7 @@ const FindingSchema = z.object({
   since: Time.nullable(),
   error: Text.nullable(),
   message: Text,
+  meanwhile: Text,
   hint: Text.nullable(),
 });
 

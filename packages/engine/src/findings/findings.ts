@@ -35,6 +35,34 @@ export const CLUSTER_FINDINGS = {
 } as const satisfies Readonly<Record<string, Severity>>;
 
 const ALL = { ...NODE_FINDINGS, ...CLUSTER_FINDINGS };
+/** What waiting costs, in the words that follow "Meanwhile,". */
+const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
+  "node-failed": "this node serves nothing, and the others continue.",
+  "node-stalled": "this node falls behind, or does not become ready.",
+  "writes-refused": "nothing can be written; reads continue.",
+  "log-unreachable": "nothing can be written, and what is read gets no newer.",
+  "histories-differ": "nodes may answer the same question differently.",
+  "node-interrupted": "this node does not become ready, or what it serves gets no newer.",
+  "log-at-risk": "acknowledged transactions may be lost with a server or a disk of the log.",
+  "transactions-lost": "nobody can read these transactions; they stay in quarantine.",
+  "clock-ahead": "transactions get a wrong time, which expiry and the leases of queues follow.",
+  "index-files-missing": "this node serves from the files that it still has open.",
+  "disk-nearly-full": "this node cannot build its index anew, and it stops when the disk is full.",
+  "checkpoint-failing": "a node that joins replays more of the log, and trimming waits.",
+  "checkpoint-overdue": "a node that joins replays more of the log, and trimming waits.",
+  "checkpoint-unverified": "a node that joins may have to use an older checkpoint.",
+  "checkpoint-warning": "checkpoints are still saved.",
+  "log-backup-failing": "the transactions that are not in the backup would be lost with the log's servers.",
+  "log-backup-behind": "the transactions that are not in the backup would be lost with the log's servers.",
+  "log-backup-damaged": "what only the damaged segments hold cannot be restored.",
+  "checkpoint-skipped": "a node that joins uses an older checkpoint.",
+  "index-moved-aside": "nothing is missing.",
+  "different-log-accepted": "this node moves a good index aside if the log is lost.",
+  "node-silent": "requests to this node fail, and the others continue.",
+  "nodes-not-asked": "it is unknown how the other nodes are.",
+  "same-node-id": "the checkpoints, leases and metrics of these nodes are mistaken for each other's.",
+};
+
 /** The order of severities, from the worst. */
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];
 
@@ -48,7 +76,7 @@ export function finding(
   code: keyof typeof ALL,
   { code: error = null, message, hint = null, since = null }: Said,
 ): Finding {
-  return { code, severity: ALL[code], since, error, message, hint };
+  return { code, severity: ALL[code], since, error, message, meanwhile: MEANWHILE[code], hint };
 }
 
 export function worstFirst<F extends Finding>(findings: readonly F[]): F[] {

@@ -99,7 +99,10 @@ describe("cairn status --cluster", () => {
   it("reports that no node responds", async () => {
     await scene.stop(await scene.ready("a"));
     const { code, stdout, stderr } = await scene.status();
-    expect({ code, stdout }).toEqual({ code: 3, stdout: "" });
+    expect({ code, stdout }).toEqual({
+      code: 3,
+      stdout: expect.stringMatching(/^Log .* up to 1, .*\nStore .*\nIndex /),
+    });
     expect(stderr).toMatch(
       /^NOT_READY: No node of the log "cairn" responded .*\n {2}hint: .*_CAIRN\.nodes\.cairn/,
     );
@@ -110,7 +113,7 @@ describe("cairn status --cluster", () => {
     await scene.ready("a", { place: "another-a" });
     const [{ stdout }, { nodes, sameId }] = await Promise.all([statusOf(scene, 2), shown(2)]);
     expect(stdout).toMatch(
-      /^a is the id of 2 nodes, on .* and on .*\. Give each node a different id \(CAIRN_NODE_ID\)\.$/m,
+      /^Attention +a is the id of 2 nodes, on .* and on .*\.\n.*\n +Give each node a different id \(CAIRN_NODE_ID\)\.$/m,
     );
     expect(nodes.map(({ node }) => node)).toEqual(["a", "a"]);
     expect(new Set(nodes.map(({ instance }) => instance)).size).toBe(2);
@@ -140,7 +143,7 @@ describe("cairn status --cluster", () => {
     expect(comparison?.verdict).toMatchObject({ kind: "same", nodes: 1 });
     expect(stdout).toMatch(/^Log cairn .*; 2 nodes responded$/m);
     expect(stdout).toMatch(/^old .* failed .* [0-9a-f-]{36}$/m);
-    expect(stdout).toMatch(/^old: LOG_DIFFERENT: /m);
+    expect(stdout).toMatch(/^Failing +old: LOG_DIFFERENT: /m);
     expect(stderr).toMatch(/^NOT_READY: old: LOG_DIFFERENT: .*\n {2}hint: /);
   });
 
@@ -173,7 +176,7 @@ describe("cairn status --cluster", () => {
       expect([code, stderr]).toEqual([3, expect.stringMatching(/^NOT_READY: a: LOG_DIFFERENT: .*/)]);
       expect(stdout).toMatch(/^Log cairn does not exist; 2 nodes responded$/m);
       expect(stdout).toMatch(
-        /^a: LOG_DIFFERENT: .* cairn log recover, which .* continues after transaction 4;/m,
+        /^Failing +a: LOG_DIFFERENT: .*\n.*\n.* cairn log recover, which .* continues after transaction 4;/m,
       );
       await Promise.all([scene.stop(a), scene.stop(b)]);
       const none = await scene.status("--timeout", "PT0.5S");

@@ -8,7 +8,15 @@ it("a status with values that only a later version knows is understood as far as
     phase: "resting",
     verdict: { state: "splendid", message: "All is splendid.", hint: null },
     findings: [
-      { code: "new", severity: "grave", since: null, error: null, message: "Something new.", hint: null },
+      {
+        code: "new",
+        severity: "grave",
+        since: null,
+        error: null,
+        message: "Something new.",
+        meanwhile: "nothing.",
+        hint: null,
+      },
     ],
     progress: { unit: "furlongs", done: 1, total: 2, etaMs: null },
   };

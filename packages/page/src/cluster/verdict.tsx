@@ -87,7 +87,7 @@ export function Findings({ cluster }: VerdictProps) {
     <Panel id="findings" title="What needs attention" source={cluster} aside={count(findings?.length)}>
       {() => (
         <ul class="findings">
-          {findings?.map(({ severity, node, code, error, message, hint, since }) => {
+          {findings?.map(({ severity, node, code, error, message, meanwhile, hint, since }) => {
             const [state, word] = SEVERITIES[severity] ?? ["unknown", "Unknown"];
             return (
               <li key={`${code} ${node} ${message}`}>
@@ -98,6 +98,7 @@ export function Findings({ cluster }: VerdictProps) {
                     {words(message)} {error === null ? null : <code>{words(error)}</code>}{" "}
                     <Since time={since} />
                   </p>
+                  {typeof meanwhile === "string" ? <p>Meanwhile, {meanwhile}</p> : null}
                   {typeof hint === "string" ? <p class="hint">{hint}</p> : null}
                 </div>
               </li>
