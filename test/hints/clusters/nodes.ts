@@ -9,6 +9,7 @@ import {
   writeUntilFailure,
 } from "../scene/damage.ts";
 import { type BrokenCluster, byItself, pair } from "../scene/broken-cluster.ts";
+import type { HintScene } from "../scene/hint-scene.ts";
 
 /** Clusters in which a node, its index or its machine is broken. */
 export const NODES: readonly BrokenCluster[] = [
@@ -137,6 +138,60 @@ export const NODES: readonly BrokenCluster[] = [
       await scene.step(`kill -CONT ${scene.node("b").pid}`, async () => scene.node("b").signal("SIGCONT")),
   },
   {
+    name: "all-nodes-killed",
+    failure: "all nodes of a log are dead",
+    codes: ["NOT_READY"],
+    async break(scene) {
+      await pair(scene);
+      await scene.run("checkpoint create");
+      await Promise.all([scene.node("a").kill(), scene.node("b").kill()]);
+      return {
+        output: await silentCluster(
+          scene,
+          /^Log .* up to 6, .*\n^Store .* transaction 6, .*\n^Index .* up to 6$/m,
+        ),
+      };
+    },
+    hint: /Start the nodes as they were started: cairn start/,
+    async follow(scene) {
+      await scene.step("start both nodes", () => Promise.all([scene.ready("a"), scene.ready("b")]));
+    },
+  },
+  {
+    name: "all-nodes-frozen",
+    failure: "all nodes of a log are frozen",
+    codes: ["NOT_READY"],
+    async break(scene) {
+      await pair(scene);
+      for (const id of ["a", "b"]) scene.node(id).signal("SIGSTOP");
+      return { output: await silentCluster(scene, /^Log .* up to 6, /m) };
+    },
+    hint: /is stopped or frozen \(ps .*\), resume it: kill -CONT (\d+)\. /,
+    async follow(scene, [, pid]) {
+      if (pid !== String(scene.node("a").pid)) throw new Error(`Process ${pid} is not that of node a.`);
+      await scene.step("kill -CONT on both machines", async () => {
+        for (const id of ["a", "b"]) scene.node(id).signal("SIGCONT");
+      });
+    },
+  },
+  {
+    name: "all-nodes-killed-log-lost",
+    failure: "all nodes of a log are dead, and the log is lost",
+    codes: ["NOT_FOUND"],
+    async break(scene) {
+      await pair(scene);
+      await scene.run("checkpoint create");
+      await Promise.all([scene.node("a").kill(), scene.node("b").kill()]);
+      await scene.operate(async (stream) => await stream.deleteStream());
+      return { output: await silentCluster(scene, /^Log +NOT_FOUND: .*\n^Store .* transaction 6, /m) };
+    },
+    hint: /run .*cairn (log recover), which begins one that continues after transaction 6/,
+    async follow(scene, [, recover = ""]) {
+      await scene.runStep(recover);
+      await scene.step("start both nodes", () => Promise.all([scene.ready("a"), scene.ready("b")]));
+    },
+  },
+  {
     name: "not-ready",
     failure: "a node that waits for its log is asked for a document",
     codes: ["NOT_READY"],
@@ -152,3 +207,10 @@ export const NODES: readonly BrokenCluster[] = [
     follow: async (scene) => await scene.step("start nats-server", () => scene.nats.start()),
   },
 ];
+
+/** Returns what the first command of the night prints when no node responds. `shown` must be in it. */
+async function silentCluster(scene: HintScene, shown: RegExp): Promise<string> {
+  const { code, stdout, stderr } = await scene.run("status --cluster --timeout PT1S");
+  if (code === 0 || !shown.test(stdout)) throw new Error(`cairn status --cluster: ${stdout}${stderr}`);
+  return stderr;
+}

@@ -21,16 +21,11 @@ import { CairnError, isCairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { formatNumberOf, isoTime } from "@cairn/text";
 import type { ConfiguredLog } from "../places/configured-system.ts";
+import type { OwnIndex } from "../places/own-index.ts";
 
 /** Where the new log begins, and the log that exists there; it is replaced if it is unused. */
 export interface RecoveryPlace extends ConfiguredLog {
   readonly existing: LogIdentity | undefined;
-}
-
-/** A copy of the configured node's index, or a clause that says why it could not be read. */
-export interface OwnIndex {
-  readonly copy?: CopiedIndex | undefined;
-  readonly unread?: string;
 }
 
 type PlanOptions = Parameters<typeof planPast>[0];

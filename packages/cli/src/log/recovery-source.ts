@@ -1,4 +1,3 @@
-import path from "node:path";
 import {
   type CheckpointStore,
   findCandidates,
@@ -7,26 +6,22 @@ import {
 } from "@cairn/checkpoint";
 import {
   checkpointAlone,
-  type CopiedIndex,
-  dbDirLayout,
-  fileReader,
   findLostLog,
   indexAlone,
   lastStored,
   logsIn,
-  openIndex,
   type PastPlan,
   requireStore,
   restoreStores,
 } from "@cairn/engine";
-import { CairnError, captureLevelDb, diskError, isCairnError, LEVEL_FORMAT, namesIn } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { CommandRun } from "../options/command.ts";
 import { folderPath, noCheckpoint, openPlace, theLog } from "../places/checkpoint-place.ts";
 import { noStore } from "../places/configured-system.ts";
-import { workFolder } from "../places/staging-folder.ts";
+import { copyIndex, copyOwnIndex, indexFolder, type OwnIndex } from "../places/own-index.ts";
 import type { StoreKeyOptions } from "../places/store-keys.ts";
-import { furthestPlan, type OwnIndex, type PlanRequest, type RecoveryPlace } from "./recovery-plan.ts";
+import { furthestPlan, type PlanRequest, type RecoveryPlace } from "./recovery-plan.ts";
 
 /** What a log is continued from: the stores that are read, and the plan, again without what turned out to be damaged. */
 export interface RecoverySource {
@@ -50,7 +45,7 @@ export async function recoverySource(
 ): Promise<RecoverySource> {
   const { system } = place;
   const configured = restoreStores(system);
-  const own = await copyOwnIndex(run, place);
+  const own = place.system.checkpointer === undefined ? {} : await copyOwnIndex(run, place.system);
   const sourceOf = (stores: readonly CheckpointStore[], plan: RecoverySource["plan"]): RecoverySource => {
     const all = [...new Set([...stores, ...configured])];
     const known = async (logId: string): Promise<TxId> => await lastStored(all, logId, request.signal);
@@ -77,7 +72,7 @@ export async function recoverySource(
   const folder = from.startsWith("s3:") ? undefined : await indexFolder(folderPath(from, run.terminal));
   if (folder !== undefined) {
     requireStore(system);
-    const copy = await copyIndex(run, place, folder);
+    const copy = await copyIndex(run, place.system, folder);
     if (copy === undefined)
       throw new CairnError("NOT_FOUND", `The index in ${folder} is empty.`, NAME_ANOTHER);
     return sourceOf(configured, () => Promise.resolve(indexAlone(copy)));
@@ -112,44 +107,6 @@ function exactly(stores: readonly CheckpointStore[], name: string): RecoverySour
       return checkpointAlone({ ...manifest, name, store: store.location });
     throw skipped[0]?.error ?? noCheckpoint(stores, name, skipped);
   };
-}
-
-/** Returns the folder of the LevelDB files, if `folder` is one or the `db-dir` of a node. */
-async function indexFolder(folder: string): Promise<string | undefined> {
-  for (const one of [folder, dbDirLayout(folder).live])
-    if ((await namesIn(one)).includes("CURRENT")) return one;
-  return undefined;
-}
-
-/** Without a store to save to, an index cannot be used. */
-async function copyOwnIndex(run: Run, place: RecoveryPlace): Promise<OwnIndex> {
-  const { dbDir, kvProvider, checkpointer } = place.system;
-  if (checkpointer === undefined || !kvProvider.persistent || kvProvider.format !== LEVEL_FORMAT) return {};
-  try {
-    const folder = await indexFolder(dbDir);
-    return folder === undefined ? {} : { copy: await copyIndex(run, place, folder) };
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    return { unread: `it is unknown what the index in ${dbDir} holds (${error.code}: ${error.message})` };
-  }
-}
-
-/** Copies an index, which its node may have open, and checks its tables. Returns undefined for an empty one. */
-async function copyIndex(
-  run: Run,
-  { system }: RecoveryPlace,
-  folder: string,
-): Promise<CopiedIndex | undefined> {
-  // Next to the index, its tables are linked rather than copied.
-  const dir = path.join(workFolder(run, path.dirname(system.dbDir), "recover"), "index");
-  try {
-    await captureLevelDb(folder, dir);
-    const { kv, state } = await openIndex(fileReader(system.kvProvider), dir);
-    await kv.close();
-    return state && { place: folder, dir, state };
-  } catch (error) {
-    throw diskError(error, folder);
-  }
 }
 
 const NAME_ANOTHER = "Name another index, checkpoint or store with --from.";

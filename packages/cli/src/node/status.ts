@@ -1,6 +1,7 @@
 import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError, isCairnError, wait } from "@cairn/kv";
 import type { NodeStatus } from "@cairn/client";
+import type { System } from "@cairn/engine";
 import { requireConfig } from "@cairn/config";
 import { command, type CommandRun } from "../options/command.ts";
 import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
@@ -11,7 +12,7 @@ import { UsageError } from "../terminal/report-error.ts";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
 import { printable, type Terminal, write } from "../terminal/terminal.ts";
-import { openLog } from "../places/configured-system.ts";
+import { openLog, openSystem } from "../places/configured-system.ts";
 import {
   type OpenedCluster,
   requireNodes,
@@ -19,6 +20,7 @@ import {
   viewCluster,
   writeCluster,
 } from "./status-cluster.ts";
+import { writeWithoutNodes } from "./without-nodes.ts";
 import { ENDING_SIGNALS } from "../terminal/interrupt.ts";
 
 const POLL_INTERVAL_MS = 100;
@@ -76,15 +78,18 @@ export const addStatus = command({
         "--watch requires a terminal.",
         "In a pipe, run cairn status --json as often as you need the status.",
       );
-    const cluster = isCluster ? await openCluster(run) : undefined;
+    const system = isCluster ? await openSystem(run) : undefined;
+    const silentOr = async <T>(asking: Promise<T>): Promise<T> =>
+      system === undefined || isWatched ? await asking : await unlessSilent(run, system, asking);
+    const cluster = system && (await silentOr(openCluster(run, system)));
     const view = cluster && ((signal?: AbortSignal) => viewCluster(run, cluster, timeoutMs, signal));
     if (view === undefined && isCluster)
       run.notice(
         "An embedded log has a single node and connects no others, so only the node at --url is shown.",
       );
     if (isWatched) return await watch(run, view);
-    if (view !== undefined) return await writeCluster(run, await view(), expect);
-    const status = await readStatus(await openNode(run), run.options.wait);
+    if (view !== undefined) return await writeCluster(run, await silentOr(view()), expect);
+    const status = await silentOr(readStatus(await openNode(run), run.options.wait));
     await run.answer(status, statusText(status, run.terminal));
     requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
     requireNodes(1, expect);
@@ -92,11 +97,24 @@ export const addStatus = command({
 });
 
 /** Undefined if the log connects no nodes: an embedded log belongs to a single node, which has it locked. */
-async function openCluster(run: StatusRun): Promise<OpenedCluster | undefined> {
+async function openCluster(run: StatusRun, system: System): Promise<OpenedCluster | undefined> {
   const config = requireConfig(await readConfiguration(run.options, run.terminal));
   if (config.txLog.id === EMBEDDED_LOG) return undefined;
-  const { log, system } = await openLog(run);
+  const { log } = await openLog(run, system);
   return log.peers && { log, system, peers: log.peers };
+}
+
+/** The codes of errors with which no node responds. */
+const SILENCE = ["NOT_READY", "LOG_UNREACHABLE", "NOT_FOUND"] as const;
+
+/** If no node responds, writes what can be known without nodes, and throws what to do first. */
+async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T>): Promise<T> {
+  try {
+    return await asking;
+  } catch (error) {
+    if (!isCairnError(error) || !SILENCE.some((code) => code === error.code)) throw error;
+    return await writeWithoutNodes(run, system, error);
+  }
 }
 
 /** What does not respond now may do so again. */
