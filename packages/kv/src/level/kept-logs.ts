@@ -161,11 +161,16 @@ async function share(from: string, to: string): Promise<void> {
   }
 }
 
+/** Writes only what is missing: on a full disk, each attempt would otherwise take what was freed for it. */
 async function applyAgain(level: Database, kept: string, numbers: readonly number[]): Promise<void> {
   for (const number of numbers) {
     for await (const batch of batchesOf(join(kept, levelFileName(number, "log")))) {
+      const changes = [...changesOf(batch)];
+      const found = await level.getMany(changes.map(({ key }) => key));
+      const missing = changes.filter(({ value }, index) => !isSame(found[index], value));
+      if (missing.length === 0) continue;
       const again = level.batch();
-      for (const { key, value } of changesOf(batch)) {
+      for (const { key, value } of missing) {
         if (value === undefined) again.del(key);
         else again.put(key, value);
       }
@@ -173,6 +178,10 @@ async function applyAgain(level: Database, kept: string, numbers: readonly numbe
       await again.write({ sync: true });
     }
   }
+}
+
+function isSame(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return one === undefined || other === undefined ? one === other : Buffer.compare(one, other) === 0;
 }
 
 async function* batchesOf(path: string): AsyncGenerator<Uint8Array, void, undefined> {

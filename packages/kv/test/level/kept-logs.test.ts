@@ -1,10 +1,10 @@
 import { readdirSync, rmSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { copyFile, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { describe, expect, it } from "vitest";
 import { checkWriteAheadLogs } from "../../src/files/write-ahead-logs.ts";
-import { openKeepingLogs } from "../../src/level/kept-logs.ts";
+import { KEPT_FOLDER, openKeepingLogs } from "../../src/level/kept-logs.ts";
 import { testDirectory } from "../support/test-directory.ts";
 
 type Database = ClassicLevel<Uint8Array, Uint8Array>;
@@ -94,5 +94,23 @@ describe("a database that is opened", () => {
     // Batches written again would be in the log that follows.
     expect(await checkWriteAheadLogs(dir)).toBeUndefined();
     expect((await readdir(dir)).filter((name) => name.startsWith("unapplied"))).toEqual([]);
+  });
+
+  it("receives nothing again at another attempt after the one that a full disk ended", async () => {
+    const dir = directory.path("repeated");
+    const first = make(dir);
+    await first.open();
+    for (let n = 0; n < 20; n += 1) await first.put(bytes(`k${n}`), bytes(`${n}`.repeat(1_000)));
+    await first.close();
+    await mkdir(join(dir, KEPT_FOLDER));
+    for (const name of await readdir(dir))
+      if (name.endsWith(".log")) await copyFile(join(dir, name), join(dir, KEPT_FOLDER, name));
+    const end = await checkWriteAheadLogs(dir);
+    const level = await openKeepingLogs(() => make(dir), dir, { exists: true, end });
+    expect(Object.keys(await rows(level))).toHaveLength(20);
+    await level.close();
+    // Batches written again would be in the log that follows.
+    expect(await checkWriteAheadLogs(dir)).toBeUndefined();
+    expect(await readdir(dir)).not.toContain(KEPT_FOLDER);
   });
 });
