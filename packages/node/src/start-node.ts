@@ -40,7 +40,7 @@ export async function startNode(config: object, options: StartNodeOptions = {}):
   const resolved = requireConfig(await readConfig({ object: config, env, cwd }));
   const onNotice = (notice: string): void => logger?.warn(notice);
   for (const notice of resolved.notices) onNotice(notice);
-  await tellOlderData(resolved, onNotice);
+  void tellOlderData(resolved, onNotice);
   const system = await createSystem(resolved, { onNotice });
   return await runNode(system, {
     ...(logger === undefined ? {} : { logger }),

@@ -30,7 +30,7 @@ export const addStart = command({
     const logger = await nodeLog(terminal, json, options.logLevel, config.nodeId);
     const onNotice = (notice: string): void => logger.warn(notice);
     for (const notice of config.notices) onNotice(notice);
-    await tellOlderData(config, onNotice);
+    void tellOlderData(config, onNotice);
     const tellService = (state: ServiceState): Promise<void> =>
       tellServiceManager(state, terminal.env, onNotice);
     // Signals are caught before the node is created, so that none kills the process while it is starting.

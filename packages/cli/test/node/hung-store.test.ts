@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test as base, vi } from "vitest";
 import { startNode } from "@cairn/node";
+import { NodeProcess } from "@cairn/test-support/cairn-process";
 import { savingConfig } from "@cairn/test-support/stores/saving-config";
 
 const MAIN = fileURLToPath(new URL("../../dist/bundle/main.js", import.meta.url));
@@ -226,4 +227,29 @@ describe.concurrent("a node", () => {
       await saving;
     });
   });
+});
+
+/** Makes each listing of one folder hang, as on a network volume whose server is away. */
+const HANGING_FOLDER = `
+const fs = require("node:fs");
+const { readdir } = fs.promises;
+fs.promises.readdir = (folder, ...rest) =>
+  String(folder).startsWith(process.env.HANGING_FOLDER) ? new Promise(() => {}) : readdir(folder, ...rest);
+require("node:module").syncBuiltinESMExports();
+`;
+
+base("a node listens although the folder of its store does not respond", async () => {
+  const preload = join(folder, "hanging-folder.cjs");
+  const store = join(folder, "hanging");
+  await writeFile(preload, HANGING_FOLDER);
+  const node = NodeProcess.start({
+    id: "n",
+    dir: join(folder, "listening"),
+    env: { CAIRN_CHECKPOINT_PATH: store, HANGING_FOLDER: store, NODE_OPTIONS: `--require=${preload}` },
+  });
+  try {
+    expect((await fetch(`${await node.url()}/health/live`)).status).toBe(200);
+  } finally {
+    await node.kill();
+  }
 });
