@@ -20,7 +20,6 @@ import {
   openCheckpoints,
 } from "../places/checkpoint-place.ts";
 import { formatFields } from "../terminal/columns.ts";
-import { printableLines } from "../terminal/terminal.ts";
 
 export const addCheckpointShow = command({
   syntax: "show [checkpoint]",
@@ -47,7 +46,7 @@ export const addCheckpointShow = command({
       const archive = formatBytes(found.bytes);
       const fields = [...commonFields(found, archive, ""), ["Log", found.logId] as const];
       if (found.damaged === true) fields.push(DAMAGED);
-      return await run.answer(found, printableLines(formatFields(fields)));
+      return await run.answer(found, formatFields(fields));
     }
     const { store, name } = await openCheckpoints(run, place);
     const listed = name === undefined ? await listCheckpoints(store) : undefined;
@@ -65,7 +64,7 @@ export const addCheckpointShow = command({
       ["Anchor", `transaction ${formatCount(anchor.txId)}, ${anchor.sha256}`] as const,
       ["Format", `index ${format.index}, ${format.kv}, ${format.archive}, Cairn ${found.version}`] as const,
     ];
-    return await run.answer(found, printableLines(formatFields(fields)));
+    return await run.answer(found, formatFields(fields));
   },
 });
 

@@ -6,6 +6,7 @@ import { askNode, NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { countValue, flag, wholeNumber } from "../options/option-specs.ts";
 import { documentRequest } from "../requests/documents.ts";
 import { readJsonArgument, readJsonInput } from "../terminal/input.ts";
+import { formatFields } from "../terminal/columns.ts";
 import { writeJson } from "../terminal/terminal.ts";
 
 interface DocumentWritten {
@@ -103,7 +104,12 @@ function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOut
   const result = committed ? "committed" : `aborted: ${reasonWords(reason)}`;
   const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
   const writer = by === undefined ? "no longer in the log" : by === null ? "none with a name" : by;
-  return `Transaction  ${txId}\nTime         ${txTime}\nOutcome      ${result}${first}\nToken        ${writer}`;
+  return formatFields([
+    ["Transaction", String(txId)],
+    ["Time", txTime],
+    ["Outcome", result + first],
+    ["Token", writer],
+  ]);
 }
 
 function aborted({ txId, reason }: TxOutcome): CairnError {

@@ -5,7 +5,7 @@ import { findState, measureRows, listDocuments, rowName } from "@cairn/engine";
 import { isoTime, formatBytes, formatCount, formatNumberOf, formatTime } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
 import { formatFields } from "../terminal/columns.ts";
-import { printableLines, printable, write } from "../terminal/terminal.ts";
+import { printable, write } from "../terminal/terminal.ts";
 import { copyDb, DB_OPTIONS, DB_NOTE } from "./db-copy.ts";
 import { openCopy, requireWholeTables, openDb, openIndexOf } from "./db-reader.ts";
 import { countValue, flag, textValue } from "../options/option-specs.ts";
@@ -48,7 +48,7 @@ export const addDbStats = command({
     const table = run.table(["KIND", "ROWS", "KEYS", "VALUES"], cells, ["ROWS", "KEYS", "VALUES"]);
     await run.answer(
       { place, kind, files, state: state ?? null, rows },
-      `${printableLines(formatFields(fields))}\n\n${table}`,
+      `${formatFields(fields)}\n\n${table}`,
     );
   },
 });

@@ -11,8 +11,8 @@ import {
   formatTime,
 } from "@cairn/text";
 import { findingText } from "@cairn/engine";
-import { printable } from "../terminal/terminal.ts";
 
+type Phase = NodeStatus["phase"];
 type Field = readonly [name: string, value: string | null];
 
 /** Formats the body of GET /status for people. `now` is in milliseconds since 1970. */
@@ -20,7 +20,7 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
   const { node, version, findings, failure, log, index, join } = status;
   const fields: Field[] = [
     ["Node", `${node} (Cairn ${version})`],
-    ["Phase", phaseText(status, colors)],
+    ["Phase", phaseText(status)],
     ...findings.flatMap((one) => findingFields(one, now)),
     ["Next try", failure && nextTry(failure, now)],
     ["Log", logText(log)],
@@ -38,15 +38,15 @@ export function formatStatus(status: NodeStatus, { now, colors }: { now: number;
     ...checkpointFields(status, now),
     ["Log backup", status.logBackup && backupText(status.logBackup, now)],
   ];
-  return formatShown(fields);
+  const text = formatShown(fields);
+  // No other text may contain escape sequences.
+  return colors
+    ? text.replace(/^(Phase +)(\w+)/m, (_, name: string, phase: Phase) => name + colored(phase))
+    : text;
 }
 
-/** Messages quote text from outside: only the phase may contain escape sequences, which color it. */
 export function formatShown(fields: readonly Field[]): string {
-  const shown = fields.flatMap(([name, value]): [string, string][] =>
-    value === null ? [] : [[name, name === "Phase" ? value : printable(value)]],
-  );
-  return formatFields(shown);
+  return formatFields(fields.filter((field): field is readonly [string, string] => field[1] !== null));
 }
 
 const PHASE_COLORS = {
@@ -57,17 +57,20 @@ const PHASE_COLORS = {
   failed: "red",
 } as const;
 
-function phaseText({ phase, progress, join }: NodeStatus, colors: boolean): string {
-  const name = colors ? styleText(PHASE_COLORS[phase], phase, { validateStream: false }) : phase;
+function colored(phase: Phase): string {
+  return styleText(PHASE_COLORS[phase], phase, { validateStream: false });
+}
+
+function phaseText({ phase, progress, join }: NodeStatus): string {
   if (phase === "ready") {
     return join.readyAfterMs === null
-      ? name
-      : `${name} (${formatDuration(join.readyAfterMs)} after it started)`;
+      ? phase
+      : `${phase} (${formatDuration(join.readyAfterMs)} after it started)`;
   }
-  if (progress === null) return name;
+  if (progress === null) return phase;
   const { unit, done, total, etaMs } = progress;
   // A failed node makes progress only by retrying.
-  const doing = phase === "failed" ? `${name}, retrying` : name;
+  const doing = phase === "failed" ? `${phase}, retrying` : phase;
   const amounts =
     unit === "bytes"
       ? `${formatBytes(done)} of ${formatBytes(total)}`

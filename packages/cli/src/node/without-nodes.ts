@@ -13,7 +13,6 @@ import { formatCount, formatRelative, formatTime } from "@cairn/text";
 import { type ConfiguredRun, openLog, requireIdentity } from "../places/configured-system.ts";
 import { copyOwnIndex } from "../places/own-index.ts";
 import { formatFields } from "../terminal/columns.ts";
-import { printable } from "../terminal/terminal.ts";
 
 /** What one of the places that nodes need holds, or why that is unknown. */
 interface Place {
@@ -49,7 +48,7 @@ export async function writeWithoutNodes(
   const holder = await holderOf(system);
   const places = [log, ...stores, index];
   const error = firstStep(silence, log, holder, system);
-  const fields = formatFields(places.map(({ what, message }) => [what, printable(message)]));
+  const fields = formatFields(places.map(({ what, message }) => [what, message]));
   const { code, message, hint = null } = error;
   const answer = {
     nodes: [],

@@ -16,9 +16,12 @@ export function formatTable(
   return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
 }
 
-/** Formats names and values in two columns. Text from outside is not escaped; see `printableLines`. */
+/** Formats names and values in two columns. Values may contain text from outside. */
 export function formatFields(fields: readonly (readonly [name: string, value: string])[]): string {
-  return alignRows(fields, new Set());
+  return alignRows(
+    fields.map(([name, value]) => [name, printable(value)]),
+    new Set(),
+  );
 }
 
 function alignRows(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {

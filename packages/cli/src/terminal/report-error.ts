@@ -11,7 +11,7 @@ import { CommanderError } from "commander";
 import type { policyProblems } from "@cairn/engine";
 import type { ConfigError } from "@cairn/config";
 import { InterruptedError } from "./interrupt.ts";
-import { printable, printableLines, type Terminal, tell } from "./terminal.ts";
+import { printable, type Terminal, tell } from "./terminal.ts";
 
 /** Exit codes other than 0. */
 const EXIT = { no: 1, usage: 2, unavailable: 3 } as const;
@@ -86,17 +86,26 @@ export async function reportError(
     await tell(terminal, JSON.stringify({ error: body, ...(problems.length === 0 ? {} : { problems }) }));
   } else if (isConfigError(error)) {
     const { formatProblems } = await import("@cairn/config");
-    await tell(terminal, formatProblems(error.problems));
+    await tell(terminal, formatProblems(printableStrings(error.problems)));
   } else {
-    await tell(terminal, printableLines(`${code}: ${message}`));
+    // Own messages have no line ends: those in a message come from outside, and could forge a hint.
+    await tell(terminal, printable(`${code}: ${message}`));
     for (const one of fileProblems) {
       const { formatPolicyProblem } = await import("@cairn/engine");
       await tell(terminal, `  ${printable(formatPolicyProblem(one))}`);
     }
-    if (hint !== undefined) await tell(terminal, printableLines(`  hint: ${hint}`));
+    if (hint !== undefined) await tell(terminal, printable(`  hint: ${hint}`));
   }
   if (options.debug) await writeStacks(error, terminal);
   return exitCode;
+}
+
+/** Returns a copy of a value in which every string can be printed. */
+function printableStrings<T>(value: T): T {
+  const copy: unknown = JSON.parse(JSON.stringify(value), (_, one: unknown) =>
+    typeof one === "string" ? printable(one) : one,
+  );
+  return copy as T;
 }
 
 /** The class itself is loaded only together with a configuration, so that commands without one start sooner. */

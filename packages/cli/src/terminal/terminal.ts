@@ -73,11 +73,6 @@ function escapeOf(character: string): string {
     : escaped;
 }
 
-/** Prepares text from outside for several lines of a terminal. */
-export function printableLines(text: string): string {
-  return text.split("\n").map(printable).join("\n");
-}
-
 /** Characters that change a terminal, or the order in which it shows text, and that `JSON.stringify` does not escape. */
 const HIDDEN = /[\u007f-\u009f]|\p{Bidi_Control}/gu;
 const CONTROL = /\p{Cc}|\p{Bidi_Control}|[\u2028\u2029]/gu;

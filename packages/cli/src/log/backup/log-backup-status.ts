@@ -8,7 +8,6 @@ import { BACKUP_LOG, type BackupPlace, openBackup } from "../../places/backup-pl
 import { checkpointSource } from "../../places/checkpoint-place.ts";
 import { exposedText, rangeText } from "../../terminal/backup-text.ts";
 import { formatFields } from "../../terminal/columns.ts";
-import { printable } from "../../terminal/terminal.ts";
 
 /** The output of the command. A field is null if the source of information does not provide it. */
 interface BackupReport extends Pick<
@@ -108,7 +107,7 @@ function formatReport(report: BackupReport, now: number): string {
     const { code, message, hint } = lastFailure;
     fields.push(["Failure", `${code}: ${message} ${hint ?? ""}`.trimEnd()]);
   }
-  return formatFields(fields.map(([name, value]) => [name, printable(value)]));
+  return formatFields(fields);
 }
 
 function filler(inLog: boolean | null): string {
