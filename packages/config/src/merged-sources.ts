@@ -14,6 +14,7 @@ import type { ConfigEntry, ConfigNode, MapNode } from "./source/config-tree.ts";
 import type { Environment } from "./source/interpolate.ts";
 import type { ProblemList } from "./source/problems.ts";
 import { renameTopLevel } from "./top-level.ts";
+import { didYouMean, nearestName } from "@cairn/text";
 import type { ModuleDescriptor, Reading } from "./types/reading.ts";
 import { absolutePath } from "./types/value-types.ts";
 
@@ -154,6 +155,43 @@ const HTTP_VARIABLES = [
   ["CAIRN_HTTP_PORT", "port"],
   ["CAIRN_HTTP_AUTH_TOKEN", "auth-token"],
 ] as const;
+
+/** The variables that set parameters. */
+const VARIABLES = [
+  "CAIRN_DIR",
+  "CAIRN_NODE_ID",
+  "CAIRN_INDEX_PATH",
+  "CAIRN_CHECKPOINT_PATH",
+  "NATS_URL",
+  ...HTTP_VARIABLES.map(([name]) => name),
+] as const;
+
+/**
+ * Refuses values that a shell would have changed, but a file of variables did not, and reports variables that seem to be
+ * mistyped.
+ */
+export function checkVariables(env: Environment, problems: ProblemList, notices: Set<string>): void {
+  const given = Object.keys(env).filter((name) => variable(env, name) !== undefined);
+  for (const name of VARIABLES) {
+    const value = variable(env, name) ?? "";
+    const [what] = /^(["']).*\1$|\$\{[^}]*\}/s.exec(value) ?? [];
+    if (what === undefined) continue;
+    const isQuoted = what === value && !value.startsWith("$");
+    const message = isQuoted ? "The value is in quotes." : `The value contains ${what}.`;
+    const hint = isQuoted
+      ? `Set ${name} to the value without quotes: files of variables keep them.`
+      : `Set ${name} to the whole value: variables in the value of a variable are not expanded.`;
+    problems.add({ kind: "environment", label: name }, [], message, { hint });
+  }
+  const known: ReadonlySet<string> = new Set(VARIABLES);
+  for (const name of given.filter((one) => /^cairn_/i.test(one) && !known.has(one) && !OTHERS.test(one))) {
+    const near = nearestName(name, VARIABLES);
+    if (near !== undefined) notices.add(`${name} has no effect. ${didYouMean(near)}`);
+  }
+}
+
+/** The variables that commands read, and those that Kubernetes sets for a service that is named cairn. */
+const OTHERS = /^CAIRN_(?:URL|AUTH_TOKEN|CA|CERT|KEY|PORT(?:_.*)?|SERVICE_.*)$/;
 
 /** An empty value counts as unset, because that is how compose files and unit files pass unset variables. */
 function variable(env: Environment, name: string): string | undefined {

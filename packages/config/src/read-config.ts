@@ -2,10 +2,11 @@ import { join, relative, resolve, sep } from "node:path";
 import type { Policies } from "@cairn/client";
 import { fileOf, readSources, type ConfigInput } from "./config-sources.ts";
 import { DEFAULT_ORIGIN, emptyMap, findEntry } from "./source/config-tree.ts";
-import { mergeSources, newReading } from "./merged-sources.ts";
+import { checkVariables, mergeSources, newReading } from "./merged-sources.ts";
 import type { ModuleUse } from "./types/module-kinds.ts";
 import { readModule } from "./modules/module-type.ts";
 import { logBackupTxLog, MODULES } from "./modules/modules.ts";
+import type { Expanded } from "./source/interpolate.ts";
 import { ConfigError, ProblemList, type ConfigProblem } from "./source/problems.ts";
 import { type Reading, type Setting, Value } from "./types/reading.ts";
 import { type HttpOptions, dbDirLayout } from "@cairn/engine";
@@ -29,12 +30,20 @@ export interface ResolvedConfig {
   readonly kvStore: ModuleUse<"kv-store">;
   readonly http: HttpOptions | undefined;
   readonly policies: Policies | undefined;
-  /** The absolute path of the file, if there is one, the working directory, and whether other sources were given. */
-  readonly origin: { readonly file: string | undefined; readonly cwd: string; readonly isInline: boolean };
+  readonly origin: ConfigOrigin;
   /** Every effective value with its origin, in the order of the configuration. */
   readonly settings: readonly Setting[];
   /** Sentences for the operator about older names and about variables that have no effect. */
   readonly notices: readonly string[];
+}
+
+export interface ConfigOrigin {
+  /** The absolute path of the file, if there is one. */
+  readonly file: string | undefined;
+  readonly cwd: string;
+  /** Whether other sources were given. */
+  readonly isInline: boolean;
+  readonly expanded: Expanded;
 }
 
 /** A configuration, or all its problems. */
@@ -47,6 +56,7 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   const input = { ...given, env: trimmedValues(given.env) };
   const problems = new ProblemList();
   const notices = new Set<string>();
+  checkVariables(input.env, problems, notices);
   const sources = await readSources(input, problems);
   if (!problems.onlyUnfilled) return { ok: false, problems: problems.inOrder() };
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
@@ -58,7 +68,8 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
     return { ok: false, problems: problems.inOrder() };
   const file = fileOf(input);
   const isInline = [input.object, input.json, input.edn].some((source) => source !== undefined);
-  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd, isInline };
+  const { expanded } = sources;
+  const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd, isInline, expanded };
   return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
 }
 

@@ -44,3 +44,11 @@ test.each([
   const command = await printed({ json });
   expect(command.startsWith("cd /srv && ")).toBe(isThere);
 });
+
+test("a variable that the configuration expands is printed with its value, and a secret is taken from the shell", async () => {
+  const json = `{${DIR}, "cairn/tx-log": {"cairn/module": "cairn.nats/->tx-log", "servers": ["nats://h"],
+    "stream": "\${STREAM:-other}"}, "cairn/http-server": {"auth-token": "\${TOKEN}", "port": "\${PORT:-3000}"}}`;
+  const command = await printed({ json, env: { STREAM: "mine", TOKEN: "hunter22", PATH: "/bin" } });
+  expect(command).toMatch(/^STREAM=mine TOKEN="\$\{TOKEN:\?\}" cairn log recover /);
+  expect(command).not.toContain("hunter22");
+});

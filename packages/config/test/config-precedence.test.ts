@@ -212,3 +212,41 @@ test("config print shows every value with its origin, and no secret", async () =
     "cairn/http-server": { port: 81 },
   });
 });
+
+test.each([
+  ["CAIRN_DIR", "'/data/x'", "The value is in quotes.", /^Set CAIRN_DIR to the value without quotes/],
+  ["NATS_URL", '"nats://a:4222"', "The value is in quotes.", /^Set NATS_URL to the value without quotes/],
+  ["CAIRN_DIR", "${HOME}/x", "The value contains ${HOME}.", /^Set CAIRN_DIR to the whole value/],
+  ["CAIRN_DIR", "~/x", 'Expected a path without ~, found "~/x".', /^Write the whole path/],
+])("%s=%s, which no shell has changed, is refused", async (name, value, message, hint) => {
+  const [problem] = await problemsOf({ env: { [name]: value } });
+  expect(problem).toMatchObject({ place: name, message, hint: expect.stringMatching(hint) });
+});
+
+test.each(["$TOKEN", "$HOME/x", "%HOME%"])(
+  "the text %s, which looks like a variable, is refused",
+  async (text) => {
+    const json = JSON.stringify({ "cairn/node": { dir: text } });
+    const [problem] = await problemsOf({ json, env: { HOME: "/root", TOKEN: "t" } });
+    expect(problem?.message).toBe("This string looks like a variable of a shell.");
+    const [name = ""] = /\w+/.exec(text) ?? [];
+    expect(problem?.hint).toContain(`Write \${${name}}`);
+    const followed = json.replace(/[$%]\w+%?/, `\${${name}}`);
+    expect(await problemsOf({ json: followed, env: { HOME: "/root", TOKEN: "/t" } })).toEqual([]);
+  },
+);
+
+test("a variable that seems to be mistyped is reported, and those of Kubernetes are not", async () => {
+  const env = { CAIRN_HTP_PORT: "1", cairn_dir: "/x", CAIRN_PORT: "tcp://h:1", CAIRN_SERVICE_HOST: "h" };
+  const { notices } = await configOf({ env });
+  expect(notices).toEqual([
+    "CAIRN_HTP_PORT has no effect. Did you mean CAIRN_HTTP_PORT?",
+    "cairn_dir has no effect. Did you mean CAIRN_DIR?",
+  ]);
+});
+
+test("config print shows no part of a password with an @", async () => {
+  const config = await configOf({ env: { NATS_URL: "nats://u:p@SECRET@h:4222" } });
+  expect(printConfig(config)).toContain('servers = ["nats://(secret)@h:4222"]');
+  expect(JSON.stringify(config.settings)).not.toContain("SECRET");
+});

@@ -9,6 +9,7 @@ import {
   type TxLog,
 } from "@cairn/engine";
 import { createSystem, requireConfig } from "@cairn/config";
+import { INLINE, shellWord } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
@@ -22,7 +23,12 @@ export async function openSystem(run: ConfiguredRun): Promise<System> {
   const onNotice = (notice: string): void => run.notice(notice);
   for (const notice of config.notices) onNotice(notice);
   const system = withAwaitedStores(await createSystem(config, { onNotice }), run.terminal);
-  if (!config.origin.isInline) run.commandLine = system.commandLine;
+  const { edn, configJson } = run.options;
+  const inline = [
+    edn === undefined ? [] : ["-e", edn],
+    configJson === undefined ? [] : ["-j", configJson],
+  ].flat();
+  run.commandLine = (line) => system.commandLine(line).replace(INLINE, () => inline.map(shellWord).join(" "));
   run.defer(() => closeStores(system));
   return system;
 }

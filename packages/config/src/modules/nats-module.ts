@@ -19,7 +19,8 @@ const address: ValueType<string> = {
     isAddress,
     'Write "nats://host:4222" or "tls://host:4222", and special characters of a password percent-encoded ("/" is %2F).',
   ),
-  show: (value) => value.replace(/^(.*\/\/)?[^@/]*@/, "$1(secret)@"),
+  // A password may contain an @.
+  show: (value) => value.replace(/^(.*?\/\/)?.*@/, "$1(secret)@"),
 };
 
 function isAddress(server: string): boolean {

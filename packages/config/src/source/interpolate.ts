@@ -5,18 +5,22 @@ import type { ProblemList } from "./problems.ts";
 /** Environment variables, in the form of `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** The variables that were expanded, with their values. */
+export type Expanded = Map<string, string>;
+
 /**
  * Expands variables in strings, not in keys, symbols and keywords: `${NAME}` must be set, `${NAME:-default}` may be
- * unset or empty, and `$${NAME}` becomes `${NAME}`.
+ * unset or empty, and `$${NAME}` becomes `${NAME}`. Adds the variables to `expanded`.
  */
 export function interpolate(
   node: ConfigNode,
   env: Environment,
   problems: ProblemList,
+  expanded: Expanded,
   path: readonly string[] = [],
 ): ConfigNode {
   const below = (inner: ConfigNode, ...names: string[]): ConfigNode =>
-    interpolate(inner, env, problems, [...path, ...names]);
+    interpolate(inner, env, problems, expanded, [...path, ...names]);
   switch (node.type) {
     case "map":
       return {
@@ -28,17 +32,27 @@ export function interpolate(
     case "call":
       return { ...node, arguments: node.arguments.map((argument) => below(argument)) };
     case "string":
+      if (UNBRACED.test(node.text)) {
+        const hint = `Write \${${/\w+/.exec(node.text)?.[0]}}, which is the only form that is expanded.`;
+        problems.addUnfilled(node.origin, path, `This string looks like a variable of a shell.`, hint);
+      }
       return node.text.includes("${")
-        ? inText(node, env, (message, hint) => problems.addUnfilled(node.origin, path, message, hint))
+        ? inText(node, env, expanded, (message, hint) =>
+            problems.addUnfilled(node.origin, path, message, hint),
+          )
         : node;
     default:
       return node;
   }
 }
 
+/** A variable in the form of a shell, alone or before the rest of a path. */
+const UNBRACED = /^(?:\$[A-Za-z_][A-Za-z0-9_]*|%[A-Za-z_][A-Za-z0-9_]*%)(?:[/\\]|$)/;
+
 function inText(
   node: TextNode,
   env: Environment,
+  expanded: Expanded,
   refuse: (message: string, hint: string) => void,
 ): ConfigNode {
   const variables: string[] = [];
@@ -57,6 +71,7 @@ function inText(
       const value = ownMember(env, name);
       if (value !== undefined && (value !== "" || fallback === undefined)) {
         variables.push(name);
+        expanded.set(name, value);
         return value;
       }
       if (fallback !== undefined) return fallback;

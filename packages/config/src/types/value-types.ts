@@ -83,7 +83,10 @@ export function path(): ValueType<string> {
       const found = absolutePath(node.text, reading.cwd);
       if (found !== undefined) return found;
       if (!node.text.startsWith("~")) return value.expected("a path on this machine");
-      const hint = `Write \${HOME}${node.text.slice(1)}, because only shells expand ~.`;
+      const hint =
+        node.origin.kind === "environment"
+          ? "Write the whole path, because only shells expand ~ and variables in the value of a variable."
+          : `Write \${HOME}${node.text.slice(1)}, because only shells expand ~.`;
       return value.expected("a path without ~", hint);
     },
     show: (value) => value,
