@@ -3,8 +3,7 @@ import { CairnError } from "@cairn/kv";
 import { JoinReport } from "@cairn/engine/src/join/join-report";
 import type { TxLog } from "@cairn/engine";
 import { nodeStatus, type StatusParts } from "@cairn/engine/src/node/node-status";
-import { RefusedSubmissions } from "@cairn/engine/src/observe/refused-submissions";
-import { LastResults } from "@cairn/engine/src/observe/last-results";
+import { LastResults, RefusedSubmissions } from "@cairn/engine/src/node/node-observation";
 import { RESOURCES } from "@cairn/test-support/nodes/memory-node";
 
 const SYSTEM: Parameters<typeof nodeStatus>[3] = {

@@ -6,7 +6,7 @@ import { buildNewFields, keepFieldsBuilt } from "../index/keep-fields-built.ts";
 import { logOffset } from "../index/rows/index-state.ts";
 import type { JoinedIndex } from "../join/join-index.ts";
 import type { JoinReport } from "../join/join-report.ts";
-import type { FollowingMetrics } from "./node-metrics.ts";
+import type { NodeMetrics } from "./node-observation.ts";
 import { logFailure } from "../observe/failures.ts";
 import type { ReplayRate } from "../replay/replay-rate.ts";
 import type { ReadyServices } from "./ready-services.ts";
@@ -15,7 +15,7 @@ export interface FollowingParts extends JoinedIndex {
   /** The log combined with its backups. The index agrees with it. */
   readonly history: LogHistory;
   readonly logger: Logger;
-  readonly figures: FollowingMetrics;
+  readonly figures: NodeMetrics["following"];
   readonly report: JoinReport;
   readonly rate: ReplayRate;
   /** Puts the index in doubt, regardless of the error. */

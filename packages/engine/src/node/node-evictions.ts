@@ -1,5 +1,5 @@
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
-import { CairnError, isCairnError, Deadline, withTimeout } from "@cairn/kv";
+import { CairnError, Deadline, unlessFailed, withTimeout } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { allStores, type RestoringSystem } from "../checkpoints/checkpoint-stores.ts";
 import { answerOf } from "./node-status.ts";
@@ -101,22 +101,10 @@ async function ofOneHistory(
   return found;
 }
 
-/** Returns whether the log holds the anchor's message, without which its history is not certain. */
+/** Returns whether the log holds the anchor's message; false if it does not answer, which is reported elsewhere. */
 async function shows(log: TxLog, { position, sha256 }: Anchor): Promise<boolean> {
-  return await certainly(async () => {
-    const message = await log.fetch(position);
-    return message !== undefined && anchorOf(message).sha256 === sha256;
-  });
-}
-
-/** Nothing is certain without the log, whose problem is reported elsewhere. */
-async function certainly(compare: () => Promise<boolean>): Promise<boolean> {
-  try {
-    return await compare();
-  } catch (error) {
-    if (isCairnError(error) && error.code.startsWith("LOG_")) return false;
-    throw error;
-  }
+  const message = await unlessFailed(log.fetch(position), "any", undefined);
+  return message !== undefined && anchorOf(message).sha256.startsWith(sha256);
 }
 
 /**
@@ -126,21 +114,16 @@ async function savedCheckpoints(
   system: RestoringSystem,
   { id, offset }: IndexState["log"],
 ): Promise<readonly CheckpointListing[] | null> {
-  const found = new Map<string, CheckpointListing>();
-  for (const one of allStores(system)) {
-    try {
-      const { checkpoints } = await listCheckpoints(one);
-      for (const checkpoint of checkpoints) {
-        // Checkpoints of a log that this one continues end at or before the offset.
-        if (checkpoint.log.id === id || checkpoint.txId <= offset) found.set(checkpoint.name, checkpoint);
-      }
-    } catch (error) {
-      if (isCairnError(error, "STORE_UNREACHABLE") || isCairnError(error, "STORE_DENIED")) return null;
-      throw error;
-    }
-  }
-  return [...found.values()];
+  const listing = Promise.all(allStores(system).map(async (store) => await listCheckpoints(store)));
+  const listed = await unlessFailed(listing, UNREADABLE, null);
+  // Checkpoints of a log that this one continues end at or before the offset.
+  const found = listed
+    ?.flatMap(({ checkpoints }) => checkpoints)
+    .filter(({ log, txId }) => log.id === id || txId <= offset);
+  return found === undefined ? null : [...new Map(found.map((one) => [one.name, one])).values()];
 }
+
+const UNREADABLE = ["STORE_UNREACHABLE", "STORE_DENIED"] as const;
 
 /** The segments of log backups that may hold evicted content. */
 interface BackedUp {
@@ -162,34 +145,23 @@ async function backedUp(
   const own: SegmentFile[] = [];
   const earlier: SegmentFile[] = [];
   for (const store of allStores(system)) {
-    try {
-      for (const logId of await listBackups(store)) {
-        const { segments } = await listBackup(store, logId);
-        if (backupFolder(logId) === backupFolder(id)) own.push(...segments);
-        // Names do not show which logs the node's log continues, but any log with transactions up to its offset may be
-        // one of them.
-        else earlier.push(...segments.filter(({ first }) => first <= offset));
-      }
-    } catch (error) {
-      if (isCairnError(error) && error.code.startsWith("STORE_")) return null;
-      throw error;
+    const logs = await unlessFailed(listBackups(store), UNREADABLE, null);
+    for (const logId of logs ?? []) {
+      const backup = await unlessFailed(listBackup(store, logId), UNREADABLE, null);
+      if (backup === null) return null;
+      if (backupFolder(logId) === backupFolder(id)) own.push(...backup.segments);
+      // Names do not show which logs the node's log continues, but any log with transactions up to its offset may be
+      // one of them.
+      else earlier.push(...backup.segments.filter(({ first }) => first <= offset));
     }
+    if (logs === null) return null;
   }
-  return { own, earlier, comparable: await isOfLog(log, own, offset) };
-}
-
-/** Returns whether the log holds the last message of the backup, unchanged. */
-async function isOfLog(
-  log: TxLog | undefined,
-  segments: readonly SegmentFile[],
-  offset: number,
-): Promise<boolean> {
-  const [newest] = segments.toSorted((a, b) => b.last - a.last);
-  if (log === undefined || newest === undefined) return false;
-  return await certainly(async () => {
-    const message = await log.fetch(newest.last - offset);
-    return message !== undefined && anchorOf(message).sha256.startsWith(newest.end);
-  });
+  const [newest] = own.toSorted((a, b) => b.last - a.last);
+  const comparable =
+    log !== undefined &&
+    newest !== undefined &&
+    (await shows(log, { position: newest.last - offset, sha256: newest.end }));
+  return { own, earlier, comparable };
 }
 
 /** Returns the segments that may hold evicted content, and when the last of them may be removed because of its age. */

@@ -30,6 +30,12 @@ import { ReadyServices } from "./ready-services.ts";
 import { ReplayRate } from "../replay/replay-rate.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
+export type NodeLife = Readonly<Life>;
+
+export function nodeLife(parts: LifeParts): NodeLife {
+  return new Life(parts);
+}
+
 /** The dependencies of a {@link NodeLife}, and the callbacks with which it reports to its node. */
 export interface LifeParts {
   readonly system: System;
@@ -65,11 +71,20 @@ export interface LifeParts {
  * 5. Stopping is final: no other phase follows, and no service starts.
  * 6. No other class changes this state.
  */
-export class NodeLife implements ComparedNode {
+class Life implements ComparedNode {
   readonly position = new IndexPosition();
   readonly observation: NodeObservation;
   /** The log's name in the configuration; null if only the log itself knows its name. */
   readonly logName: string | null;
+  log: TxLog | undefined;
+  /** The log combined with its backups; undefined until the log has been opened. */
+  history: LogHistory | undefined;
+  identity: LogIdentity | undefined;
+  index: IndexStore | undefined;
+  report = new JoinReport();
+  /** The error that keeps the node from being ready. */
+  failure: CairnError | undefined;
+  isDoubted = false;
   readonly #parts: LifeParts;
   readonly #startedAt = performance.now();
   readonly #stop = new AbortController();
@@ -77,19 +92,11 @@ export class NodeLife implements ComparedNode {
   readonly #rate = new ReplayRate();
   readonly #storeWait: StoreWait;
   #running: Promise<void> = Promise.resolve();
-  #report = new JoinReport();
-  #log: TxLog | undefined;
-  /** The log combined with its backups. */
-  #history: LogHistory | undefined;
-  #identity: LogIdentity | undefined;
-  #index: IndexStore | undefined;
   #following: Following | undefined;
-  #failure: CairnError | undefined;
   #isFailed = false;
   #isHalted = false;
   /** The time of the next attempt to join, in milliseconds since 1970. */
   #nextTryAt: number | undefined;
-  #isDoubted = false;
   #isDraining = false;
   #isStopping = false;
   #halted: CairnError | undefined;
@@ -117,41 +124,11 @@ export class NodeLife implements ComparedNode {
 
   /** Returns whether the index was found to agree with the log and has not been put in doubt since then. */
   get agrees(): boolean {
-    return this.#following !== undefined && !this.#isDoubted;
-  }
-
-  get isDoubted(): boolean {
-    return this.#isDoubted;
-  }
-
-  get log(): TxLog | undefined {
-    return this.#log;
-  }
-
-  /** The log combined with its backups; undefined until the log has been opened. */
-  get history(): LogHistory | undefined {
-    return this.#history;
-  }
-
-  get identity(): LogIdentity | undefined {
-    return this.#identity;
-  }
-
-  get index(): IndexStore | undefined {
-    return this.#index;
-  }
-
-  get report(): JoinReport {
-    return this.#report;
+    return this.#following !== undefined && !this.isDoubted;
   }
 
   get services(): ReadyServices | undefined {
     return this.#following?.services;
-  }
-
-  /** Returns the error that keeps the node from being ready. */
-  get failure(): CairnError | undefined {
-    return this.#failure;
   }
 
   /**
@@ -193,7 +170,7 @@ export class NodeLife implements ComparedNode {
     this.#stop.abort();
     await this.#running;
     await this.#closeIndex();
-    await this.#log?.close();
+    await this.log?.close();
   }
 
   /**
@@ -207,7 +184,7 @@ export class NodeLife implements ComparedNode {
 
   /** `live` is the replacement's folder, if any. False if there is none, or if the index was left or doubted before. */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean {
-    if (index !== this.#index || !this.agrees) return false;
+    if (index !== this.index || !this.agrees) return false;
     this.#replacement = live;
     this.suspect(index, error);
     return live !== undefined;
@@ -215,14 +192,14 @@ export class NodeLife implements ComparedNode {
 
   /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
   halt(index: IndexStore, error: CairnError): void {
-    if (index !== this.#index || !this.agrees) return;
+    if (index !== this.index || !this.agrees) return;
     this.#halted = error;
     this.#distrust(index, error);
   }
 
   #distrust(index: IndexStore, error: unknown): void {
-    if (index !== this.#index) return;
-    this.#isDoubted = true;
+    if (index !== this.index) return;
+    this.isDoubted = true;
     this.#following?.doubt(error);
   }
 
@@ -237,20 +214,20 @@ export class NodeLife implements ComparedNode {
       const before = this.position.txId;
       try {
         const log = await this.#openLog();
-        this.#history ??= logWithBackup(log, restoreStores(system));
-        await this.#follow(log, this.#history, await this.#join(this.#history, suspect, last));
+        this.history ??= logWithBackup(log, restoreStores(system));
+        await this.#follow(log, this.history, await this.#join(this.history, suspect, last));
         return;
       } catch (thrown) {
         if (signal.aborted) return;
         const error = asCairnError(thrown);
-        const { restoredFrom } = this.#report;
+        const { restoredFrom } = this.report;
         const reaction = this.#reactionTo(error);
         failures = this.position.txId > before ? 1 : failures + 1;
         last = error;
         await this.#leave(error, reaction, failures);
         if (reaction.kind === "halt") return;
-        if (reaction.kind === "await-change" && this.#log !== undefined && this.#history !== undefined) {
-          sources ??= new JoinSources(this.#log, this.#history);
+        if (reaction.kind === "await-change" && this.log !== undefined && this.history !== undefined) {
+          sources ??= new JoinSources(this.log, this.history);
           await sources.changed(reaction.stores ? restoreStores(system) : [], signal);
           await this.#closeIndex();
           continue;
@@ -271,18 +248,18 @@ export class NodeLife implements ComparedNode {
     if (error === this.#halted) return HALT;
     // An embedded log is not opened while an operator may be putting its folder back: a partly restored one could be
     // altered.
-    if (error.code === "LOG_DIFFERENT" && this.#following === undefined && this.#log?.hasOneWriter === true)
+    if (error.code === "LOG_DIFFERENT" && this.#following === undefined && this.log?.hasOneWriter === true)
       return HALT;
     if (this.#following !== undefined) return reactionTo(error, "following");
-    return reactionTo(error, this.#log === undefined ? "opening" : "joining");
+    return reactionTo(error, this.log === undefined ? "opening" : "joining");
   }
 
   async #openLog(): Promise<TxLog> {
-    if (this.#log === undefined) {
-      this.#log = await this.#parts.system.openTxLog({ signal: this.#stop.signal });
-      this.#parts.onOpened(this.#log);
+    if (this.log === undefined) {
+      this.log = await this.#parts.system.openTxLog({ signal: this.#stop.signal });
+      this.#parts.onOpened(this.log);
     }
-    return this.#log;
+    return this.log;
   }
 
   /** Finds an index that agrees with the log. `last` is the error that ended the previous attempt. */
@@ -299,7 +276,7 @@ export class NodeLife implements ComparedNode {
       log,
       directory,
       logger,
-      report: this.#report,
+      report: this.report,
       events: observation.events,
       signal: this.#stop.signal,
       suspect,
@@ -311,27 +288,27 @@ export class NodeLife implements ComparedNode {
     });
     this.#storeWait.end();
     this.#use(joined.index);
-    this.#identity = joined.identity;
-    this.#doubts.passedOver(this.#report.damaged);
+    this.identity = joined.identity;
+    this.#doubts.passedOver(this.report.damaged);
     return joined;
   }
 
   /** Follows the log. Returns only when the node stops. */
   async #follow(log: TxLog, history: LogHistory, joined: JoinedIndex): Promise<void> {
     const { index } = joined;
-    this.#failure = undefined;
+    this.failure = undefined;
     this.#isFailed = false;
-    this.#isDoubted = false;
+    this.isDoubted = false;
     const parts = { ...this.#parts, ...joined, history, rate: this.#rate };
     const suspect = (error: unknown): void => this.suspect(index, error);
     this.#following = new Following({
       ...parts,
       figures: this.observation.metrics.following,
-      report: this.#report,
+      report: this.report,
       distrust: (error) => this.#distrust(index, error),
       onApplied: (txId) => this.position.set(txId),
       startServices: () => {
-        if (index !== this.#index || !this.agrees || this.#isStopping) return undefined;
+        if (index !== this.index || !this.agrees || this.#isStopping) return undefined;
         return new ReadyServices({ ...parts, log, doubts: this.#doubts, suspect });
       },
       onReady: () => this.#becomeReady(index),
@@ -340,7 +317,7 @@ export class NodeLife implements ComparedNode {
   }
 
   #becomeReady({ state }: IndexStore): void {
-    const report = this.#report;
+    const report = this.report;
     report.finish();
     report.readyAfterMs ??= Math.round(performance.now() - this.#startedAt);
     const { restoredFrom, replayed, readyAfterMs: ms } = report;
@@ -353,7 +330,7 @@ export class NodeLife implements ComparedNode {
     const { kind } = reaction;
     const isFailed = kind === "halt" || kind === "await-change" || (kind === "retry" && reaction.failed);
     // The awaited change has occurred, but the problem is the same as before.
-    const isKnown = kind === "await-change" && error.message === this.#failure?.message;
+    const isKnown = kind === "await-change" && error.message === this.failure?.message;
     const level = isKnown ? "debug" : isFailed ? "error" : "warn";
     logFailure(this.#parts.logger, level, error, describeReaction(reaction, failures));
     this.observation.metrics.following.left(error.code);
@@ -361,23 +338,23 @@ export class NodeLife implements ComparedNode {
     // correct in the meantime.
     const following = this.#following;
     this.#following = undefined;
-    this.#failure = kind === "join" ? undefined : error;
+    this.failure = kind === "join" ? undefined : error;
     this.#isFailed = isFailed;
     this.#isHalted = kind === "halt";
-    if (isFailed) this.#report.finish();
-    else this.#report = new JoinReport();
+    if (isFailed) this.report.finish();
+    else this.report = new JoinReport();
     await following?.stopServices({ save: false });
     if (!isFailed) await this.#closeIndex();
   }
 
   #use(index: IndexStore | undefined): void {
-    this.#index = index;
+    this.index = index;
     this.position.set(index?.state.txId ?? 0);
   }
 
   async #closeIndex(): Promise<void> {
-    const index = this.#index;
-    this.#index = undefined;
+    const index = this.index;
+    this.index = undefined;
     await index?.close();
   }
 }

@@ -1,29 +1,125 @@
+import { systemClock, type CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
+import type { NodeStatus, Phase, QueueStatus } from "@cairn/client";
+import { isoTime } from "@cairn/text";
 import type { Logger } from "pino";
-import { eventLog } from "../observe/event-log.ts";
-import { LastResults } from "../observe/last-results.ts";
-import type { NodeEventListener } from "../observe/node-event.ts";
+import type { AppliedCounts } from "../index/index-store.ts";
 import { EventDispatcher } from "../observe/event-dispatcher.ts";
-import { RefusedSubmissions } from "../observe/refused-submissions.ts";
-import type { NodeMetrics } from "./node-metrics.ts";
+import { eventLog } from "../observe/event-log.ts";
+import type { NodeEvent, NodeEventListener } from "../observe/node-event.ts";
+import type { AnsweredRequest } from "../observe/resource-use.ts";
+import type { CutoffReason } from "../watch/watch-event.ts";
+
+/** What counts a node's work, and reports it together with the node's state. */
+export interface NodeMetrics {
+  readonly following: {
+    /** Called once per array of messages rather than once per transaction. */
+    applied(counts: AppliedCounts, seconds: number): void;
+    /** Counts each time that the node begins to read the log: at the start, and after each interruption. */
+    reading(): void;
+    /** Counts an error that interrupted joining or following. */
+    left(code: string): void;
+  };
+  readonly watches: { opened(): void; closed(): void; cutOff(reason: CutoffReason): void };
+  readonly onEvent: NodeEventListener;
+  readonly onRequest: (request: AnsweredRequest) => void;
+  readonly onBarrier: () => void;
+  /** Returns Prometheus text. Omits sources that fail or respond too late. */
+  text(sources: {
+    readonly phase: Phase;
+    status(): Promise<NodeStatus>;
+    queues(): Promise<readonly QueueStatus[]>;
+  }): Promise<string>;
+}
 
 /** Connects a node's events with the log, the metrics, the status and the embedding program. */
 export class NodeObservation {
   readonly events: EventDispatcher;
   readonly metrics: NodeMetrics;
   readonly lastResults = new LastResults();
-  readonly refusals: RefusedSubmissions;
+  readonly refusals = new RefusedSubmissions();
 
   constructor(metrics: NodeMetrics, logger: Logger, onEvent?: NodeEventListener) {
     this.events = new EventDispatcher((error) =>
       logger.warn({ err: error }, "a listener for the node's events failed; the node is not affected"),
     );
     this.metrics = metrics;
-    this.refusals = new RefusedSubmissions();
     this.events.listen(eventLog(logger));
     this.events.listen(this.metrics.onEvent);
     this.events.listen((event) => this.lastResults.note(event));
     // This listener is added last, so that the status and the metrics already reflect an event when the embedding
     // program receives it.
     if (onEvent !== undefined) this.events.listen(onEvent);
+  }
+}
+
+/** Unlike the checkpointer, this object is kept when the node joins again. */
+export class LastResults {
+  saved: NodeStatus["checkpoints"]["lastSaved"] = null;
+  /** The verification that this node itself performed last. */
+  verified: { readonly verifiedAt: string; readonly durationMs: number } | null = null;
+  scrub: NodeStatus["index"]["lastScrub"] = null;
+  drill: NodeStatus["checkpoints"]["lastDrill"] = null;
+
+  note(event: NodeEvent): void {
+    if (event.stage === "failed" && event.work === "verification") {
+      const { at, durationMs, error } = event;
+      const { code, message, hint = null } = error;
+      // `NOT_READY` means that the node stopped or joined again, which has nothing to do with the checkpoint.
+      if (code !== "NOT_READY")
+        this.drill = { at, durationMs, outcome: "failed", name: null, code, message, hint };
+    }
+    if (event.stage !== "ended") return;
+    const { at, bytes, durationMs } = event;
+    if (event.work === "scrub") this.scrub = { at, durationMs, bytes };
+    else if (event.work === "checkpoint" && event.outcome === "saved") {
+      const { name, txId } = event.checkpoint;
+      this.saved = { name, txId, bytes, at, durationMs };
+    } else if (event.work === "verification") {
+      const { name, verifiedAt } = event.verified;
+      this.verified = { verifiedAt, durationMs };
+      this.drill = { at, durationMs, outcome: "verified", name, code: null, message: null, hint: null };
+    }
+  }
+}
+
+const LOG_REFUSALS = new Set<ErrorCode>(["LOG_FULL", "DISK_FULL", "LOG_UNREACHABLE"]);
+
+/** Whether the log accepts transactions. A log that refuses them can still be read: nothing else alerts an operator. */
+export class RefusedSubmissions {
+  /** Called when the refusals begin, when their reason changes, and when they end. */
+  onChange: () => void = () => {};
+  #error: CairnError | undefined;
+  #since = 0;
+  #lastAt = 0;
+
+  /** Returns why the log refused the last transaction; null if it accepted it. */
+  get refused(): NodeStatus["log"]["refused"] {
+    if (this.#error === undefined) return null;
+    const { code, message, hint = null } = this.#error;
+    return { since: isoTime(this.#since), code, message, hint };
+  }
+
+  /** Returns the time since the last refusal (ms); undefined if the log accepted the last transaction. */
+  get quietMs(): number | undefined {
+    return this.#error === undefined ? undefined : systemClock.now() - this.#lastAt;
+  }
+
+  async observe<T>(submission: Promise<T>): Promise<T> {
+    try {
+      const stored = await submission;
+      this.#note(undefined);
+      return stored;
+    } catch (error) {
+      if (isCairnError(error) && LOG_REFUSALS.has(error.code)) this.#note(error);
+      throw error;
+    }
+  }
+
+  #note(error: CairnError | undefined): void {
+    const known = this.#error;
+    this.#error = error;
+    if (error !== undefined) this.#lastAt = systemClock.now();
+    if (known === undefined) this.#since = this.#lastAt;
+    if (known?.code !== error?.code) this.onChange();
   }
 }

@@ -18,14 +18,13 @@ import type { NodeEventListener } from "../observe/node-event.ts";
 import { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { CheckpointResult, NodeApi } from "../api/node-api.ts";
 import { logOverviews } from "../upkeep/log-overview.ts";
-import type { NodeMetrics } from "./node-metrics.ts";
 import { type AnsweredRequest, resourceUse } from "../observe/resource-use.ts";
 import { RecentActivity } from "../observe/recent-activity.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
-import { NodeLife } from "./node-life.ts";
+import { type NodeLife, nodeLife } from "./node-life.ts";
 import { NodeAppends } from "./node-appends.ts";
 import { queueAccess } from "./direct-queue.ts";
-import { NodeObservation } from "./node-observation.ts";
+import { type NodeMetrics, NodeObservation } from "./node-observation.ts";
 import { NodeReporting, type ReportingParts } from "./node-reporting.ts";
 import { NodeReads } from "./node-reads.ts";
 import { ReadyLag } from "./ready-lag.ts";
@@ -185,7 +184,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       logger.warn({ source, err: error }, "a source of metrics failed; /metrics is served without it"),
     );
     const observation = new NodeObservation(metrics, logger, onEvent);
-    this.#life = new NodeLife({
+    this.#life = nodeLife({
       system,
       directory,
       logger,

@@ -65,7 +65,7 @@ export class ReadyServices {
   constructor(parts: ServiceParts) {
     const { system, directory, log, index, logger, observation, suspect, doubts } = parts;
     const { events } = observation;
-    this.#purge = startEvictionUpkeep({ index, logger, suspect });
+    this.#purge = startEvictionUpkeep(index, logger, suspect);
     this.checkpointer = startCheckpointing(parts, () => this.#purge.beforeCapture());
     this.watches = new WatchFeed(indexChanges(index, suspect), {
       ...observation.metrics.watches,

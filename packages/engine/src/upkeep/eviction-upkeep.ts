@@ -1,15 +1,7 @@
-import { type Clock, systemClock, errorMessage, isCairnError, repeatWork } from "@cairn/kv";
+import { systemClock, errorMessage, isCairnError, repeatWork } from "@cairn/kv";
 import type { Logger } from "pino";
 import { errorFields } from "../observe/failures.ts";
 import type { IndexStore } from "../index/index-store.ts";
-
-export interface EvictionParts {
-  readonly index: Pick<IndexStore, "purgeEvictions">;
-  readonly logger: Logger;
-  /** Reports the error of a failed purge. */
-  readonly suspect: (error: unknown) => void;
-  readonly clock?: Clock;
-}
 
 const LOOK_EVERY_MS = 10_000;
 /** The maximum duration of a purge, and of a capture's wait for one. The next purge continues the work. */
@@ -19,8 +11,9 @@ const MAX_SHARE = 0.1;
 
 /**
  * Overwrites evicted content in the files of a ready node's index, soon after each eviction and before each capture.
+ * `suspect` receives the errors of failed purges.
  */
-export function startEvictionUpkeep({ index, logger, suspect, clock = systemClock }: EvictionParts) {
+export function startEvictionUpkeep(index: IndexStore, logger: Logger, suspect: (error: unknown) => void) {
   const stopped = new AbortController();
   let purgedUpTo = 0;
   const purge = async (signal: AbortSignal): Promise<void> => {
@@ -39,7 +32,7 @@ export function startEvictionUpkeep({ index, logger, suspect, clock = systemCloc
     await purge(signal);
     return Math.max(LOOK_EVERY_MS, (performance.now() - begunAt) * (1 / MAX_SHARE - 1));
   };
-  const repeated = repeatWork(clock, times, work, failed);
+  const repeated = repeatWork(systemClock, times, work, failed);
   return {
     /** Purges for a limited time. Throws if it finds damage; other failures do not prevent the checkpoint. */
     async beforeCapture(): Promise<void> {

@@ -1,6 +1,6 @@
 import { timeoutSignal } from "@cairn/client/protocol";
 import type { LogOverview, NodeStatus } from "@cairn/client";
-import { isCairnError, SharedResults } from "@cairn/kv";
+import { SharedResults, unlessFailed } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -24,27 +24,21 @@ export function logOverviews(
 
   async function plan(log: TxLog, firstTxId: number): Promise<LogOverview["trim"]> {
     const { trim, kvProvider } = system;
-    try {
-      const { first, upTo, because, checkpoint } = await planTrim({
-        log,
-        stores: restoreStores(system),
-        kvFormat: kvProvider.format,
-        keep: trim?.keep,
-        reads,
-        signal: timeoutSignal(READ_MS),
-      });
-      const last = upTo === first ? null : firstTxId + upTo - first - 1;
-      return {
-        automatic: trim !== undefined,
-        upTo: last,
-        because,
-        checkpoint: last === null ? null : (checkpoint?.name ?? null),
-      };
-    } catch (error) {
-      // The log was deleted in the meantime.
-      if (isCairnError(error, "NOT_FOUND")) return null;
-      throw error;
-    }
+    const planning = planTrim({
+      log,
+      stores: restoreStores(system),
+      kvFormat: kvProvider.format,
+      keep: trim?.keep,
+      reads,
+      signal: timeoutSignal(READ_MS),
+    });
+    // The log may have been deleted in the meantime.
+    const planned = await unlessFailed(planning, "NOT_FOUND", null);
+    if (planned === null) return null;
+    const { first, upTo, because, checkpoint } = planned;
+    const last = upTo === first ? null : firstTxId + upTo - first - 1;
+    const replacing = last === null ? null : (checkpoint?.name ?? null);
+    return { automatic: trim !== undefined, upTo: last, because, checkpoint: replacing };
   }
 
   return async (log, { name, id, location = null, firstTxId, lastTxId }) => {

@@ -1,6 +1,5 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import {
-  type Clock,
   systemClock,
   systemRandom,
   CairnError,
@@ -11,52 +10,40 @@ import {
   repeatWork,
 } from "@cairn/kv";
 import type { Logger } from "pino";
+import type { VerifiedSummary } from "@cairn/client";
 import type { SegmentReads } from "../backup/write/segment-reads.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import { errorFields } from "../observe/failures.ts";
-import type { EventDispatcher } from "../observe/event-dispatcher.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { trimLog } from "./plan-trim.ts";
-import { type LastVerified, startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
+import { startRestoreDrill, type VerifierParts, verifyForNode } from "./restore-drill.ts";
 
-export interface UpkeepParts {
+export interface UpkeepParts extends Pick<VerifierParts, "logId" | "stagingDir" | "events" | "onJudged"> {
   readonly system: System;
   readonly log: TxLog;
-  readonly logId: string;
-  /** The folder in which checkpoints are unpacked for verification. */
-  readonly stagingDir: string;
   readonly logger: Logger;
-  readonly events: EventDispatcher;
-  readonly onJudged?: VerifierParts["onJudged"];
   /** The segments of the log's backup that this node has read. */
   readonly reads: SegmentReads;
   /** Reads the segments of the log's backup that this node has not read yet; undefined if the node keeps no backup. */
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  readonly clock?: Clock;
-  /** The source of random numbers. Defaults to `systemRandom`. */
-  readonly random?: () => number;
 }
 
 /** Runs the restore drill of a ready node, requested verifications, and the trimming of the log. */
 export class NodeUpkeep {
   /** The newest verification of a checkpoint of this log, by any node, as of the last drill. */
-  lastVerified: LastVerified | null = null;
+  lastVerified: VerifiedSummary | null = null;
   readonly #parts: UpkeepParts;
-  readonly #clock: Clock;
-  readonly #random: () => number;
   readonly #works = new Set<RepeatedWork>();
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
-    this.#clock = parts.clock ?? systemClock;
-    this.#random = parts.random ?? systemRandom;
     this.#startDrill();
     this.#startTrimming();
   }
 
   /** Immediately verifies the named checkpoint or, without a name, the log's newest one. */
-  async verify(store: CheckpointStore, name: string | undefined): Promise<LastVerified> {
+  async verify(store: CheckpointStore, name: string | undefined): Promise<VerifiedSummary> {
     const stop = new AbortController();
     const verifying = verifyForNode(this.#verifier(store), name, stop.signal);
     const work: RepeatedWork = {
@@ -85,8 +72,8 @@ export class NodeUpkeep {
     const drill = startRestoreDrill({
       ...this.#verifier(checkpointer.store),
       every: checkpointer.verifyEvery,
-      clock: this.#clock,
-      random: this.#random,
+      clock: systemClock,
+      random: systemRandom,
       afterwards: this.#parts.readBackup,
       onVerified: (last) => {
         this.lastVerified = last;
@@ -107,25 +94,18 @@ export class NodeUpkeep {
     const { trim, kvProvider } = system;
     if (trim === undefined) return;
     const stores = restoreStores(system);
-    const pause = (): number => jittered(cleanupPause(trim.keep), this.#random);
+    const pause = (): number => jittered(cleanupPause(trim.keep), systemRandom);
     const work = async (signal: AbortSignal): Promise<number> => {
       await events.observe("trim", async (run) => {
-        const plan = await trimLog({
-          log,
-          stores,
-          kvFormat: kvProvider.format,
-          keep: trim.keep,
-          reads,
-          signal,
-        });
-        const { first, upTo, because } = plan;
+        const options = { log, stores, kvFormat: kvProvider.format, keep: trim.keep, reads, signal };
+        const { first, upTo, because } = await trimLog(options);
         run.ended({ outcome: upTo > first ? "trimmed" : "kept", first, upTo, because });
       });
       return pause();
     };
     const times = { firstDelay: pause(), retryDelay: pause };
     this.#works.add(
-      repeatWork(this.#clock, times, work, (error) => this.#logError("trimming the log failed", error)),
+      repeatWork(systemClock, times, work, (error) => this.#logError("trimming the log failed", error)),
     );
   }
 

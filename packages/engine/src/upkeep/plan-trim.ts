@@ -1,25 +1,22 @@
-import type { CheckpointStore } from "@cairn/checkpoint";
 import { systemClock, CairnError } from "@cairn/kv";
 import { Duration } from "luxon";
 import { SegmentReads } from "../backup/write/segment-reads.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
-import type { LogBounds, TxLog } from "../log/tx-log.ts";
-import { type BackupFloor, findBackupFloor } from "./backup-floor.ts";
-import { usableCheckpoint, sharedStores, type TrimFloor } from "./trim-floor.ts";
+import type { LogBounds } from "../log/tx-log.ts";
+import {
+  type BackupFloor,
+  findBackupFloor,
+  type FloorOptions,
+  sharedStores,
+  type TrimFloor,
+  usableCheckpoint,
+} from "./trim-floor.ts";
 
 /** The log to trim, and the rules for trimming it. */
-export interface TrimOptions {
-  readonly log: TxLog;
-  /** The stores in which joining nodes search for checkpoints. */
-  readonly stores: readonly CheckpointStore[];
-  /** The file format that the nodes can open. */
-  readonly kvFormat: string;
+export interface TrimOptions extends Omit<FloorOptions, "reads"> {
   /** The age (ms, relative to the newest message) below which messages are kept. If undefined, age does not count. */
   readonly keep?: number | undefined;
-  /** The segments of backups that have already been read and are not read again. Defaults to none. */
   readonly reads?: SegmentReads | undefined;
-  /** Aborts reading segments. */
-  readonly signal?: AbortSignal | undefined;
   /** Returns the time (ms since 1970). Defaults to this machine's clock. */
   readonly now?: () => number;
 }

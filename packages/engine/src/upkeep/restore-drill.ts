@@ -23,8 +23,6 @@ import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
-export type LastVerified = VerifiedSummary;
-
 /** The dependencies for verifying checkpoints of a node's log. */
 export interface VerifierParts {
   readonly store: CheckpointStore;
@@ -47,7 +45,7 @@ export interface DrillOptions extends VerifierParts {
   /** Called after this node has verified a checkpoint, to read the other files that a restore may need. */
   readonly afterwards?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** Called with the newest mark, whether a look found it or this node wrote it. */
-  readonly onVerified: (last: LastVerified, byThisNode: boolean) => void;
+  readonly onVerified: (last: VerifiedSummary, byThisNode: boolean) => void;
   readonly onError: (error: unknown) => void;
 }
 
@@ -74,9 +72,16 @@ export function startRestoreDrill(options: DrillOptions): RepeatedWork {
     },
   };
   const work = async (signal: AbortSignal): Promise<number> => {
-    const delay = await drill(options, signal);
+    const last = await drill(options, signal);
     failures = 0;
-    return delay;
+    // The first checkpoint of a log will be saved soon.
+    if (last === undefined) return every * NO_CHECKPOINT_PART;
+    return nextLookDelay({
+      approxFrequency: every,
+      newestTakenAt: Date.parse(last.verifiedAt),
+      storeNow: last.storeNow,
+      random: random(),
+    });
   };
   return repeatWork(clock, times, work, options.onError);
 }
@@ -86,10 +91,13 @@ export async function verifyForNode(
   parts: VerifierParts,
   name: string | undefined,
   signal: AbortSignal,
-): Promise<LastVerified> {
+): Promise<VerifiedSummary> {
   const { store, provider, stagingDir, node, events, log } = parts;
   // A mistyped name is the caller's mistake. If it were reported as a failed drill, it would raise an alert.
-  if (name !== undefined && !(await isListed(store, name))) throw checkpointNotFound(store, name);
+  if (name !== undefined) {
+    const { checkpoints, skipped } = await listCheckpoints(store);
+    if (![...checkpoints, ...skipped].some((one) => one.name === name)) throw checkpointNotFound(store, name);
+  }
   const chosen = name ?? (await look(parts)).newest;
   if (chosen === undefined) {
     throw new CairnError(
@@ -100,17 +108,12 @@ export async function verifyForNode(
   }
   return await events.observe("verification", async (run) => {
     const onProgress = ({ done }: { readonly done: number }): void => run.moved(done);
-    const which = { store, name: chosen, provider, stagingDir, node, log, signal };
+    const which = { store, name: chosen, provider, stagingDir, node, log, signal, onProgress };
     try {
-      const { manifest, digest, verification } = await verifyCheckpoint({ ...which, onProgress });
+      const { manifest, digest, verification } = await verifyCheckpoint(which);
       parts.onJudged?.(chosen, true);
-      const verified = {
-        name: chosen,
-        txId: manifest.txId,
-        verifiedAt: verification.verifiedAt,
-        node,
-        digest,
-      };
+      const { verifiedAt } = verification;
+      const verified = { name: chosen, txId: manifest.txId, verifiedAt, node, digest };
       run.ended({ outcome: "verified", verified });
       return verified;
     } catch (error) {
@@ -122,12 +125,11 @@ export async function verifyForNode(
   });
 }
 
-async function isListed(store: CheckpointStore, name: string): Promise<boolean> {
-  const { checkpoints, skipped } = await listCheckpoints(store);
-  return [...checkpoints, ...skipped].some((one) => one.name === name);
-}
-
-async function drill(options: DrillOptions, signal: AbortSignal): Promise<number> {
+/** Returns the newest mark, and the store's time; undefined if there is no checkpoint. */
+async function drill(
+  options: DrillOptions,
+  signal: AbortSignal,
+): Promise<{ readonly verifiedAt: string; readonly storeNow: number } | undefined> {
   const { store, every } = options;
   const { newest, last } = await look(options);
   const storeNow = await store.now();
@@ -135,25 +137,24 @@ async function drill(options: DrillOptions, signal: AbortSignal): Promise<number
   // A mark with a time in the future is ignored, because waiting for that time would suspend all drills.
   const isDue = age >= every * 0.9 || age < -CLOCK_TOLERANCE_MS;
   if (last !== undefined) options.onVerified(last, false);
-  // The first checkpoint of a log will be saved soon.
-  if (newest === undefined) return every * NO_CHECKPOINT_PART;
-  if (!isDue && last !== undefined) return nextDelay(options, last, storeNow);
+  if (newest === undefined) return undefined;
+  if (!isDue && last !== undefined) return { ...last, storeNow };
   const mine = await verifyForNode(options, newest, signal);
   options.onVerified(mine, true);
   await options.afterwards?.(signal);
-  return nextDelay(options, mine, Date.parse(mine.verifiedAt));
+  return { ...mine, storeNow: Date.parse(mine.verifiedAt) };
 }
 
 /** Returns the newest checkpoint of the log that this node can restore, and the newest mark of any checkpoint. */
 async function look({ store, logId, log: txLog, provider }: VerifierParts): Promise<{
   newest: string | undefined;
-  last: LastVerified | undefined;
+  last: VerifiedSummary | undefined;
 }> {
   const { checkpoints } = await listCheckpoints(store);
   const own = checkpoints.filter(
     ({ log, format }) => log.id === logId && format.index === INDEX_VERSION && format.kv === provider.format,
   );
-  let last: LastVerified | undefined;
+  let last: VerifiedSummary | undefined;
   for (const listing of own) {
     const { name, txId, verified } = listing;
     const mark = verified ? await readVerification(store, name, listing) : undefined;
@@ -163,17 +164,4 @@ async function look({ store, logId, log: txLog, provider }: VerifierParts): Prom
   for (const one of own)
     if (txLog === undefined || (await mayContain(txLog, one))) return { newest: one.name, last };
   return { newest: undefined, last };
-}
-
-function nextDelay(
-  { every, random }: DrillOptions,
-  last: LastVerified | undefined,
-  storeNow: number,
-): number {
-  return nextLookDelay({
-    approxFrequency: every,
-    newestTakenAt: last === undefined ? undefined : Date.parse(last.verifiedAt),
-    storeNow,
-    random: random(),
-  });
 }

@@ -7,9 +7,18 @@ import {
   parseCheckpointName,
   readVerification,
 } from "@cairn/checkpoint";
+import { BackupLog } from "../backup/backup-log.ts";
+import { logWithBackup } from "../backup/log-with-backup.ts";
+import {
+  coveredRanges,
+  listBackup,
+  type SegmentFile,
+  segmentsWith,
+} from "../backup/segments/segment-name.ts";
+import type { SegmentReads } from "../backup/write/segment-reads.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
-import { checkCheckpoint } from "../log/anchor.ts";
+import { anchorOf, checkCheckpoint } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
 /** The checkpoint that replaces trimmed messages, and the position of its last message. That message is kept. */
@@ -22,8 +31,15 @@ export interface TrimFloor {
 export interface FloorOptions {
   readonly log: TxLog;
   readonly stores: readonly CheckpointStore[];
+  /** The file format that the nodes can open. */
   readonly kvFormat: string;
+  /** The segments of backups that have already been read and are not read again. */
+  readonly reads: SegmentReads;
+  /** Aborts reading segments. */
+  readonly signal?: AbortSignal | undefined;
 }
+
+type SearchOptions = Pick<FloorOptions, "log" | "stores" | "kvFormat">;
 
 interface Listed {
   readonly store: CheckpointStore;
@@ -44,7 +60,7 @@ export function sharedStores(
  */
 export async function usableCheckpoint(
   which: "oldest" | "newest",
-  options: FloorOptions,
+  options: SearchOptions,
   identity: Pick<LogIdentity, "id" | "birth">,
 ): Promise<TrimFloor | { readonly refused: string }> {
   const listed: Listed[] = [];
@@ -65,7 +81,7 @@ export async function usableCheckpoint(
 }
 
 async function refusalReason(
-  { log, kvFormat }: FloorOptions,
+  { log, kvFormat }: SearchOptions,
   identity: Pick<LogIdentity, "id" | "birth">,
   one: Listed,
 ): Promise<string | undefined> {
@@ -108,4 +124,74 @@ function noneOf(refusals: ReadonlyMap<string, number>): string {
     ? "; cairn checkpoint verify, or verify-every, verifies them"
     : "";
   return `There is no checkpoint that every node could continue from: ${counts}${hint}.`;
+}
+
+/** The position up to which a backup replaces the log. The message at that position is in both. */
+export interface BackupFloor {
+  readonly position: number;
+  /** The location of the backup's store. */
+  readonly store: string;
+  /** The reason why the position is not higher although the backup holds more; undefined if it does not hold more. */
+  readonly stopped: string | undefined;
+}
+
+/**
+ * Returns the position, at most `most`, up to which a backup holds everything that a node may need. The backup must
+ * have no hole since the first transaction or since a verified checkpoint, and its segments must have been read back
+ * and agree with the log. Returns undefined if no backup holds the log's first message.
+ */
+export async function findBackupFloor(
+  options: FloorOptions,
+  identity: LogIdentity,
+  most: number,
+): Promise<BackupFloor | undefined> {
+  let furthest: BackupFloor | undefined;
+  for (const store of options.stores) {
+    const floor = await floorIn(store, options, identity, most);
+    if (floor !== undefined && floor.position > (furthest?.position ?? 0)) furthest = floor;
+  }
+  return furthest;
+}
+
+async function floorIn(
+  store: CheckpointStore,
+  options: FloorOptions,
+  identity: LogIdentity,
+  most: number,
+): Promise<BackupFloor | undefined> {
+  const { log, reads, signal } = options;
+  const { segments } = await listBackup(store, identity.id);
+  reads.listed(store, segments);
+  if (segments.length === 0) return undefined;
+  const offset = identity.birth?.offset ?? (await new BackupLog({ store, logId: identity.id }).offset());
+  if (offset === undefined) return undefined;
+  const first = identity.bounds.first + offset;
+  const range = coveredRanges(segments).find((one) => one.first <= first && first <= one.last);
+  if (range === undefined) return undefined;
+  const isWholeHistory = range.first === 1 && offset === 0;
+  if (!isWholeHistory) {
+    // Otherwise, a verified checkpoint must end within what the log and the backup hold.
+    const found = await usableCheckpoint(
+      "oldest",
+      { ...options, log: logWithBackup(log, [store]) },
+      identity,
+    );
+    if ("refused" in found) return undefined;
+  }
+  let position = identity.bounds.first;
+  const at = (stopped?: string): BackupFloor => ({ position, store: store.location, stopped });
+  let next = first;
+  while (position < most && next <= range.last) {
+    let segment: SegmentFile | undefined;
+    for (const one of segmentsWith(segments, next))
+      if (segment === undefined && (await reads.isWhole(store, one, signal))) segment = one;
+    if (segment === undefined) return at(`No intact segment holds transaction ${next}.`);
+    const { name, last, end } = segment;
+    const message = await log.fetch(last - offset);
+    if (message === undefined || !anchorOf(message).sha256.startsWith(end))
+      return at(`Transaction ${last} differs between the log and ${name}.`);
+    position = Math.min(last - offset, most);
+    next = last + 1;
+  }
+  return at();
 }

@@ -7,7 +7,8 @@ import { CairnError, levelProvider } from "@cairn/kv";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { EventDispatcher } from "../../src/observe/event-dispatcher.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
-import { type LastVerified, startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
+import type { VerifiedSummary } from "@cairn/client";
+import { startRestoreDrill } from "../../src/upkeep/restore-drill.ts";
 import { planTrim } from "../../src/upkeep/plan-trim.ts";
 import { verifyCheckpoint } from "../../src/checkpoints/verify-checkpoint.ts";
 import { saveAltered } from "@cairn/test-support/nodes/altered-index";
@@ -19,7 +20,7 @@ const EVERY = 10_000_000;
 /** Returns the drill of a node whose clock does not advance, and its events. */
 async function drill(scene: TrimScene, node: string, store = scene.store, log?: TxLog) {
   const clock = manualClock();
-  const verified: [LastVerified, boolean][] = [];
+  const verified: [VerifiedSummary, boolean][] = [];
   const errors: unknown[] = [];
   const work = startRestoreDrill({
     store,

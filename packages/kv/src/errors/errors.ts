@@ -110,16 +110,19 @@ export function systemErrorCode(error: unknown): string | undefined {
   return typeof error.code === "string" ? error.code : undefined;
 }
 
-/** Returns the result of `work`, or `instead` if it fails with one of these codes, of Cairn or of the system. */
+/** Returns the result of `work`, or `instead` if it fails with one of these codes, of Cairn (`any`: all) or the system. */
 export async function unlessFailed<T, U>(
   work: Promise<T>,
-  codes: FailureCode | readonly FailureCode[],
+  codes: FailureCode | readonly FailureCode[] | "any",
   instead: U,
 ): Promise<T | U> {
   try {
     return await work;
   } catch (error) {
-    if ([codes].flat().some((code) => code === systemErrorCode(error))) return instead;
+    if (
+      codes === "any" ? isCairnError(error) : [codes].flat().some((code) => code === systemErrorCode(error))
+    )
+      return instead;
     throw error;
   }
 }
