@@ -36,7 +36,7 @@ export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
 export { rowName } from "./index/rows/row-names.ts";
-export { contradictsPlan } from "./join/last-shared.ts";
+export { contradictsPlan } from "./join/common-history.ts";
 export { findLostLog, UNPLANNED } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
 export { findOrphans } from "./join/orphan-transactions.ts";

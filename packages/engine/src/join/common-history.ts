@@ -1,12 +1,20 @@
 import { isDeepStrictEqual } from "node:util";
-import type { KvReader } from "@cairn/kv";
+import { closing, type KvProvider, type KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
+import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
+import { compareChains } from "../index/chains/compare-chains.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { Outcome } from "../index/rows/row-values.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
+import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { CopiedIndex, PastPlan } from "../replay/past-plan.ts";
+import { continuesAt } from "../transactions/birth-record.ts";
+import { decodeMessage } from "../transactions/transaction-codec.ts";
 
 export interface FilledIndex {
   readonly kv: KvReader;
@@ -38,44 +46,28 @@ export function nothingCompared({ txId }: Pick<IndexState, "txId">): CommonHisto
   return { same: 0, differs: txId + 1 };
 }
 
-/** Returns what two comparisons of an index with the same history have shown together. */
-export function bothKnown(one: CommonHistory, other: CommonHistory): CommonHistory {
-  return { same: Math.max(one.same, other.same), differs: Math.min(one.differs, other.differs) };
-}
-
 /** Returns the transactions that count as common. */
 export async function sharedOf(
   { kv, state }: FilledIndex,
   { same, differs }: CommonHistory,
 ): Promise<SharedTransactions> {
   const txId = differs - 1;
-  return { txId, isProven: same >= txId || (await isWithoutEffect(kv, state, { after: same, upTo: txId })) };
+  if (same >= txId) return { txId, isProven: true };
+  if (firstKept(state) > same + 1) return { txId, isProven: false };
+  // Only committed transactions can be compared, and need to be.
+  for await (const outcomes of readOutcomes(kv, { after: same, upTo: txId, reverse: true }))
+    if (outcomes.some(({ outcome }) => outcome.kind === "committed")) return { txId, isProven: false };
+  return { txId, isProven: true };
 }
-
-/** Returns whether none of these transactions was committed. Such transactions cannot be compared, and need not be. */
-async function isWithoutEffect(
-  kv: KvReader,
-  state: IndexState,
-  { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
-): Promise<boolean> {
-  if (firstKept(state) > after + 1) return false;
-  for await (const outcomes of readOutcomes(kv, { after, upTo, reverse: true })) {
-    if (outcomes.some(({ outcome }) => outcome.kind === "committed")) return false;
-  }
-  return true;
-}
-
-/** Returns whether another history has the transaction with this outcome in an index; undefined if unknown. */
-export type HasSame = (txId: TxId, outcome: Outcome) => Promise<boolean | undefined>;
 
 /** Compares the newest comparable transaction after `after` and up to `upTo`; undefined if there is none. */
-export type CompareNewest = (
+type CompareNewest = (
   upTo: TxId,
   after: TxId,
 ) => Promise<{ readonly txId: TxId; readonly differs: boolean } | undefined>;
 
 /** Finds out up to where two histories are the same, if everything up to `low` is, or cannot be compared. */
-export async function searchCommon(
+async function searchCommon(
   { same, differs }: CommonHistory,
   low: TxId,
   newest: CompareNewest,
@@ -93,8 +85,14 @@ export async function searchCommon(
   return { same: known, differs: end };
 }
 
-/** Compares the newest comparable transaction in a range; aborted ones and duplicates do not identify their message. */
-export function newestOutcome(kv: KvReader, hasSame: HasSame): CompareNewest {
+/**
+ * Compares the newest comparable transaction in a range; aborted ones and duplicates do not identify their message.
+ * `hasSame` returns whether the other history has the transaction with this outcome; undefined if unknown.
+ */
+function newestOutcome(
+  kv: KvReader,
+  hasSame: (txId: TxId, outcome: Outcome) => Promise<boolean | undefined>,
+): CompareNewest {
   return async (upTo, after) => {
     for await (const outcomes of readOutcomes(kv, { after, upTo, reverse: true })) {
       for (const { txId, outcome } of outcomes) {
@@ -136,4 +134,77 @@ export async function commonWithIndex(index: FilledIndex, other: FilledIndex): P
   });
   // The other index may merely end earlier.
   return { same, differs: differs > end ? index.state.txId + 1 : differs };
+}
+
+/** Returns what the messages of the log, its backup and earlier logs show about what an index and the log share. */
+export async function commonWithLog(
+  kv: KvReader,
+  state: IndexState,
+  log: Pick<LogHistory, "fetch" | "earlier">,
+  identity: LogIdentity,
+): Promise<CommonHistory> {
+  const { id, birth, bounds } = identity;
+  const { txId, sha256 } = state;
+  const { id: logId, offset } = state.log;
+  if (logId === id) {
+    const differs = Math.min(txId, bounds.last + offset) + 1;
+    return await compared({ kv, state }, log, { first: bounds.first, differs });
+  }
+  if (continuesAt(birth, { logId, txId, sha256 })) return { same: txId, differs: txId + 1 };
+  // A log that continues no other one has nothing in common with it.
+  if (birth !== undefined && birth.continues === undefined) return { same: 0, differs: 1 };
+  const last = await lastOfEarlier(log, identity, logId);
+  if (last === undefined) return nothingCompared(state);
+  // An index that ends where the log was continued, but with another message, differs there at the latest.
+  const isOtherEnd = birth?.continues?.log === logId && txId === last;
+  const differs = isOtherEnd ? txId : Math.min(txId, last) + 1;
+  const earlier = await earlierLog(log, identity, logId);
+  if (earlier === undefined) return { same: 0, differs };
+  return await compared({ kv, state }, earlier.log, { first: earlier.first - offset, differs });
+}
+
+/**
+ * Returns whether an index that reaches further than a plan contains another history than the one that the plan leads
+ * to, as far as the log backup or the checkpoint of the plan shows it.
+ */
+export async function contradictsPlan(
+  { dir, state }: CopiedIndex,
+  { checkpoint, history, txId }: PastPlan,
+  provider: KvProvider,
+): Promise<boolean> {
+  const index = await openIndex(fileReader(provider), dir);
+  return await closing(index.kv, async (kv) => {
+    const identity = history && (await readLogIdentity(history));
+    if (history !== undefined && identity !== undefined)
+      return (await commonWithLog(kv, state, history, identity)).differs <= txId;
+    const window = await ChainWindow.load(kv, state);
+    const own = async (at: TxId) => await chainValueAt(kv, window, at);
+    return (await compareChains(own, checkpoint?.chains ?? [], false)) !== undefined;
+  });
+}
+
+/**
+ * Compares the transactions before `differs` with a log whose messages begin at `first`. Those with removed outcomes
+ * cannot be compared, nor can the first one after them, whose time depends on the one before.
+ */
+async function compared(
+  { kv, state }: FilledIndex,
+  log: Pick<TxLog, "fetch">,
+  { first, differs }: { readonly first: number; readonly differs: TxId },
+): Promise<CommonHistory> {
+  const { offset } = state.log;
+  const end = differs - 1;
+  const low = Math.min(end, Math.max(Math.max(1, first - 1) + offset, firstKept(state)));
+  // The birth record is common to both, because it contains the log's id.
+  const same = first <= 1 ? Math.min(end, offset + 1) : 0;
+  const newest = newestOutcome(kv, async (id, outcome) => {
+    const message = await log.fetch(id - offset);
+    if (message === undefined) return undefined;
+    const decoded = decodeMessage(message.payload);
+    if (decoded.kind !== "transaction" || Buffer.from(decoded.header).toString("utf8") !== outcome.text)
+      return false;
+    const before = await readOutcome(kv, id - 1);
+    return outcome.time === Math.max(message.time, before?.time ?? 0);
+  });
+  return await searchCommon({ same, differs }, low, newest);
 }

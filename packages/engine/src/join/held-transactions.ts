@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { isCairnError, type KvProvider, type KvReader } from "@cairn/kv";
+import { closing, isCairnError, type KvProvider, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { IndexDirectory, MovedContents } from "../db-dir/index-directory.ts";
@@ -7,19 +7,18 @@ import type { HeldTransactions } from "../db-dir/quarantine.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
-import { firstKept, type IndexState } from "../index/rows/index-state.ts";
+import { firstKept } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import {
-  bothKnown,
   commonWithIndex,
   type CommonHistory,
+  commonWithLog,
   type FilledIndex,
   nothingCompared,
   sharedOf,
   type SharedTransactions,
 } from "./common-history.ts";
-import { commonWithLog } from "./last-shared.ts";
 
 /**
  * Returns the transactions of an index that is in quarantine, or is about to be moved there. The index may be the only
@@ -36,22 +35,23 @@ export async function movedContents(
 ): Promise<MovedContents> {
   const { txId } = index.state;
   const comparedWith = identity.id;
-  const byIndex = newer && (await ifReadable(async () => await judgedBy(index, newer)));
+  const byIndex =
+    newer &&
+    (await ifReadable(async () =>
+      (await isContainedIn(index, newer)) ? "contained" : await commonWithIndex(index, newer),
+    ));
   if (byIndex === "contained")
     return { holdsLost: false, held: { txId, shared: txId, comparedWith, isProven: true } };
   const found = await ifReadable(async () => {
-    let common = byIndex ?? nothingCompared(index.state);
-    const known = await sharedOf(index, common);
+    const one = byIndex ?? nothingCompared(index.state);
+    const known = await sharedOf(index, one);
     if (known.isProven) return known;
-    common = bothKnown(common, await commonWithLog(index.kv, index.state, log, identity));
+    const other = await commonWithLog(index.kv, index.state, log, identity);
+    const common = { same: Math.max(one.same, other.same), differs: Math.min(one.differs, other.differs) };
     return await withRecorded(index, common, recorded, identity);
   });
   if (found === undefined) return { holdsLost: true };
   return { holdsLost: true, held: { txId, shared: found.txId, comparedWith, isProven: found.isProven } };
-}
-
-async function judgedBy(index: FilledIndex, newer: FilledIndex): Promise<CommonHistory | "contained"> {
-  return (await isContainedIn(index, newer)) ? "contained" : await commonWithIndex(index, newer);
 }
 
 /**
@@ -72,20 +72,17 @@ export async function reassessQuarantine(
     // log loses its end, the index that shows it is moved aside as well.
     if (held.txId === undefined) continue;
     if (!holdsLost && held.comparedWith === identity.id && held.isProven === true) continue;
-    try {
+    const reassess = async (): Promise<void> => {
       const { kv, state } = await openIndex(fileReader(provider), live);
-      try {
-        if (state === undefined) continue;
+      await closing(kv, async () => {
+        if (state === undefined) return;
         const contents = await movedContents({ kv, state }, log, identity, joined, held);
         if (contents.held !== undefined && !isDeepStrictEqual(contents, { holdsLost, held }))
           await directory.note(folder, contents);
-      } finally {
-        await kv.close();
-      }
-    } catch (error) {
-      // The index may be open elsewhere, and the log or a backup may be unreachable. Neither keeps the node from joining.
-      if (!isCairnError(error)) throw error;
-    }
+      });
+    };
+    // The index may be open elsewhere, and the log or a backup may be unreachable. Neither keeps the node from joining.
+    await unlessFailed(reassess(), "any", undefined);
   }
 }
 
@@ -132,33 +129,21 @@ export async function isContainedIn(index: FilledIndex, newer: FilledIndex): Pro
   const link = linkBefore(state.txId);
   const [atLink, newerAtLink] = await historiesAt(link);
   if (atLink !== newerAtLink) return false;
-  const first = firstOf(state, newer.state);
+  // The first one of a log is the same in all indexes of it.
+  const isSameLog = state.log.id === newer.state.log.id && state.log.offset === newer.state.log.offset;
+  const first = isSameLog ? state.log.offset : 0;
   // If there is no link yet, all outcomes are compared.
   if (atLink === undefined && link > first) return false;
-  const after = atLink === undefined ? first : link;
-  return await haveSameOutcomes(kv, newer.kv, { after, upTo: state.txId });
-}
-
-/** The first one of a log is the same in all indexes of it. */
-function firstOf({ log }: IndexState, { log: other }: IndexState): TxId {
-  return log.id === other.id && log.offset === other.offset ? log.offset : 0;
-}
-
-/** Returns whether both indexes have the outcomes of all these transactions, and the same ones. */
-async function haveSameOutcomes(
-  kv: KvReader,
-  other: KvReader,
-  { after, upTo }: { readonly after: TxId; readonly upTo: TxId },
-): Promise<boolean> {
-  let last = after;
-  for await (const outcomes of readOutcomes(kv, { after, upTo })) {
+  // Both must have the outcomes of all these transactions, and the same ones.
+  let last = atLink === undefined ? first : link;
+  for await (const outcomes of readOutcomes(kv, { after: last, upTo: state.txId })) {
     for (const { txId, outcome } of outcomes) {
       const isNext = txId === last + 1;
-      if (!isNext || !isDeepStrictEqual(outcome, await readOutcome(other, txId))) return false;
+      if (!isNext || !isDeepStrictEqual(outcome, await readOutcome(newer.kv, txId))) return false;
       last = txId;
     }
   }
-  return last === upTo;
+  return last === state.txId;
 }
 
 /** Returns the result of `reading`; undefined after an error that would recur, such as damage. Others are thrown. */

@@ -7,28 +7,6 @@ import type { LogIdentity } from "../log/log-identity.ts";
 
 type Join = NodeStatus["join"];
 
-/** A checkpoint of another log. The log's name is unknown if the checkpoint is encrypted and there is no key for it. */
-export interface OtherCheckpoint {
-  readonly name: string;
-  readonly log: { readonly id: string; readonly name: string | undefined };
-  readonly txId: TxId;
-}
-
-/** If the cluster's log is not configured, a node that was meant to join it silently begins a separate log. */
-export function maybeWrongLog(
-  { name }: LogIdentity,
-  { name: checkpoint, log, txId }: OtherCheckpoint,
-  dbDir: string,
-): CairnError {
-  const other = log.name === undefined ? `the log ${log.id}` : `"${log.name}" (${log.id})`;
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `This node started with its own log, "${name}", which was empty, but its checkpoint store contains only checkpoints of another log: ${checkpoint}, transaction ${txId} of ${other}.`,
-    `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${dbDir} away before it starts. ` +
-      "Those writes remain in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
-  );
-}
-
 /**
  * Returns the error for a local index that was built from another log and cannot be continued with this one. If this
  * log continues the other one, `last` is the last transaction of the other log that belongs to this log's history.

@@ -1,5 +1,6 @@
 import { backoffMs, systemClock, unlessAborted, isCairnError, LastKnown } from "@cairn/kv";
 import { CHECKPOINT_PREFIX, type CheckpointStore } from "@cairn/checkpoint";
+import { madeOnce } from "@cairn/text";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
@@ -51,14 +52,11 @@ export class JoinSources {
   }
 
   async #describe(stores: readonly CheckpointStore[]): Promise<string> {
-    const listings = stores.map(async (store) => await this.#storedIn(store).current());
+    const listings = stores.map(async (store) => {
+      const known = madeOnce(this.#stored, store, () => new LastKnown(() => listed(store), STORE_LIMIT_MS));
+      return await known.current();
+    });
     return (await Promise.all([this.#lookAtLog(), ...listings])).join("\n");
-  }
-
-  #storedIn(store: CheckpointStore): LastKnown<string> {
-    const known = this.#stored.get(store) ?? new LastKnown(() => listed(store), STORE_LIMIT_MS);
-    this.#stored.set(store, known);
-    return known;
   }
 
   async #lookAtLog(): Promise<string> {

@@ -5,7 +5,7 @@ import {
   type SkippedCheckpoint,
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { furthestBackup } from "../backup/furthest-backup.ts";
 import { listBackups } from "../backup/segments/segment-name.ts";
 import { type Candidates, listCandidates } from "../checkpoints/candidates.ts";
@@ -72,7 +72,12 @@ export async function findLostLog(
   for (const { log, txId } of candidates.usable) if (log.name === name) extend(log.id, txId);
   const obsolete = new Set<string>();
   for (const id of new Set((await Promise.all(stores.map(async (one) => await listBackups(one)))).flat())) {
-    const backup = await readBackup(stores, id);
+    // One that is damaged cannot be read.
+    const backup = await unlessFailed(
+      readBackup(stores, id),
+      ["SEGMENT_CORRUPT", "LOG_DIFFERENT"],
+      undefined,
+    );
     if (backup === undefined || (!reaches.has(id) && backup.name !== name)) continue;
     if (id !== exceptId) for (const older of backup.obsolete) obsolete.add(older);
     extend(id, backup.txId, backup);
@@ -80,22 +85,26 @@ export async function findLostLog(
   for (const one of candidates.skipped) {
     const { logId = "", logName, error } = one;
     if (logId === exceptId || obsolete.has(logId) || endOf(one) <= (reaches.get(logId)?.txId ?? -1)) continue;
-    if (isKeyMissing(one, undefined)) throw mayBeOf(name, error);
+    if (isKeyMissing(one, undefined)) {
+      throw new CairnError(
+        error.code,
+        `${error.message} It may be of a log "${name}" that existed.`,
+        `${error.hint ?? ""} If it is of another cluster, configure a separate checkpoint store for this one. If its keys are lost, move its files out of the store.`,
+      );
+    }
     if (logName === name) extend(logId, endOf(one));
   }
   let newest: [id: string, reach: Reach] | undefined;
   for (const one of reaches) {
     if (one[0] === exceptId || obsolete.has(one[0])) continue;
-    if (newest === undefined || isNewer(one[1], newest[1])) newest = one;
+    const [mine, best] = [one[1], newest?.[1]];
+    const [begun, bestBegun] = [mine.recoveredAt, best?.recoveredAt];
+    const isNewer =
+      begun !== undefined && bestBegun !== undefined ? begun > bestBegun : mine.txId > (best?.txId ?? -1);
+    if (isNewer) newest = one;
   }
   if (newest === undefined) return undefined;
   return { ...(await remainsOf(...newest, stores, candidates, options)), obsolete };
-}
-
-function isNewer(one: Reach, other: Reach): boolean {
-  return one.recoveredAt !== undefined && other.recoveredAt !== undefined
-    ? one.recoveredAt > other.recoveredAt
-    : one.txId > other.txId;
 }
 
 function endOf({ name }: SkippedCheckpoint): TxId {
@@ -153,7 +162,8 @@ export function holderOf({ plan, unusable }: LostLog): string {
 
 /** Returns a clause with the command that continues a lost log. */
 export function howToContinue({ plan, unusable, command }: LostLog): string {
-  const fault = unusable === undefined ? "" : faultOf(unusable);
+  const { code, message, hint } = unusable?.error ?? {};
+  const fault = `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;
   if (plan === undefined) return `make ${unusable?.name} usable (${fault}), and run ${command}`;
   const further =
     unusable === undefined
@@ -162,36 +172,15 @@ export function howToContinue({ plan, unusable, command }: LostLog): string {
   return `run ${command}, which begins one that continues after transaction ${plan.txId}; the nodes follow it (with an embedded log, stop the node first)${further}`;
 }
 
-function faultOf({ error: { code, message, hint } }: Unusable): string {
-  return `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;
-}
-
-/** Returns the error for a checkpoint that may be of a lost log with this name, which only its key shows. */
-function mayBeOf(name: string, { code, message, hint = "" }: CairnError): CairnError {
-  return new CairnError(
-    code,
-    `${message} It may be of a log "${name}" that existed.`,
-    `${hint} If it is of another cluster, configure a separate checkpoint store for this one. If its keys are lost, move its files out of the store.`,
-  );
-}
-
-interface ReadBackup extends Reach {
-  readonly name: string;
-  readonly obsolete: readonly string[];
-}
-
-/** Returns undefined for a backup that cannot be read because it is damaged. */
-async function readBackup(stores: readonly CheckpointStore[], id: string): Promise<ReadBackup | undefined> {
-  try {
-    const found = await furthestBackup(stores, id);
-    if (found === undefined) return undefined;
-    const { log, last, store } = found;
-    const birth = (await readLogIdentity(log))?.birth;
-    const recoveredAt = birth?.continues === undefined ? undefined : (await log.fetch(1))?.time;
-    const backupIn = store.location;
-    return { name: log.name, txId: last, obsolete: obsoleteLogs(birth), recoveredAt, backupIn };
-  } catch (error) {
-    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_DIFFERENT")) return undefined;
-    throw error;
-  }
+async function readBackup(
+  stores: readonly CheckpointStore[],
+  id: string,
+): Promise<(Reach & { readonly name: string; readonly obsolete: readonly string[] }) | undefined> {
+  const found = await furthestBackup(stores, id);
+  if (found === undefined) return undefined;
+  const { log, last, store } = found;
+  const birth = (await readLogIdentity(log))?.birth;
+  const recoveredAt = birth?.continues === undefined ? undefined : (await log.fetch(1))?.time;
+  const backupIn = store.location;
+  return { name: log.name, txId: last, obsolete: obsoleteLogs(birth), recoveredAt, backupIn };
 }

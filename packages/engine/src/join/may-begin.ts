@@ -2,7 +2,7 @@ import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { TxId } from "@cairn/client";
 import { shellWord } from "@cairn/text";
-import { CairnError, isCairnError, type KvProvider, namesIn } from "@cairn/kv";
+import { CairnError, isCairnError, type KvProvider, namesIn, unlessFailed } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import { readLineages, replacedLogs } from "../backup/backup-lineage.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -204,8 +204,9 @@ async function othersBeside(
   });
 }
 
+/** A node that runs has its folders open, and is not one that was renamed. */
 async function lastInLog(folder: string): Promise<number> {
-  const log = await unlessInUse(openEmbeddedTxLog({ path: folder }));
+  const log = await unlessFailed(openEmbeddedTxLog({ path: folder }), "INDEX_LOCKED", undefined);
   try {
     return (await log?.exists()) === true ? ((await log?.bounds())?.last ?? 0) : 0;
   } finally {
@@ -215,17 +216,9 @@ async function lastInLog(folder: string): Promise<number> {
 
 async function lastInIndex(live: string, logName: string, provider: KvProvider): Promise<TxId> {
   if (!(await namesIn(live)).includes("CURRENT")) return 0;
-  const index = await unlessInUse(openIndex(provider, live));
+  const index = await unlessFailed(openIndex(provider, live), "INDEX_LOCKED", undefined);
   await index?.kv.close();
   return index?.state?.log.name === logName ? index.state.txId : 0;
-}
-
-/** A node that runs has its folders open, and is not one that was renamed. */
-async function unlessInUse<T>(opening: Promise<T>): Promise<T | undefined> {
-  return await opening.catch((error: unknown) => {
-    if (isCairnError(error, "INDEX_LOCKED")) return undefined;
-    throw error;
-  });
 }
 
 /**
@@ -235,24 +228,23 @@ async function unlessInUse<T>(opening: Promise<T>): Promise<T | undefined> {
 export async function beginEmptyLog(log: TxLog, system: System, evenIfHeld: boolean): Promise<string | null> {
   const existing = await readLogIdentity(log);
   if (existing !== undefined) throw usedLog(log.name, existing.bounds.last);
-  if (!evenIfHeld) await requireNoHolder(log, system);
+  if (!evenIfHeld) {
+    const { holders, cure, override } = await lookBeforeBeginning(log, system).catch((error: unknown) => {
+      if (!isCairnError(error)) throw error;
+      const needed = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
+      throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
+        hint: `${needed}: only its checkpoints show whether there was a log of this name. ${TO_BEGIN_EMPTY}`,
+        cause: error,
+      });
+    });
+    if (holders.length > 0) {
+      const message = `There was a log "${log.name}": ${holders.join("; ")}. A new log would have none of them.`;
+      throw new CairnError("CONFLICT", message, `${cure} ${override}`);
+    }
+  }
   // Marked as deliberate, so that nodes that find checkpoints of another log do not suspect a wrong address.
   await log.create((id) => encodeBirthRecord({ log: id, offset: 0, deliberate: true }));
   return (await readLogIdentity(log))?.id ?? null;
-}
-
-async function requireNoHolder(log: TxLog, system: System): Promise<void> {
-  const { holders, cure, override } = await lookBeforeBeginning(log, system).catch((error: unknown) => {
-    if (!isCairnError(error)) throw error;
-    const needed = error.code === "KEY_MISSING" ? "Configure its keys" : "Make the store reachable";
-    throw new CairnError(error.code, `The log was not begun: ${error.message}`, {
-      hint: `${needed}: only its checkpoints show whether there was a log of this name. ${TO_BEGIN_EMPTY}`,
-      cause: error,
-    });
-  });
-  if (holders.length === 0) return;
-  const message = `There was a log "${log.name}": ${holders.join("; ")}. A new log would have none of them.`;
-  throw new CairnError("CONFLICT", message, `${cure} ${override}`);
 }
 
 /** Begins a log that continues another, in place of an unused one. Returns its id; throws `CONFLICT` for a used one. */
@@ -263,7 +255,9 @@ export async function continueLog(
   continues: ContinuedLog,
 ): Promise<string> {
   if (existing !== undefined && isUnused(existing)) await log.removeUnused?.(existing.id);
-  const replaces = await replacedBy(system, continues.log);
+  // If a store cannot be read, the times at which the logs were begun decide.
+  const lineages = await unlessFailed(readLineages(restoreStores(system)), "any", undefined);
+  const replaces = lineages === undefined ? [] : replacedLogs(lineages, continues.log);
   const offset = continues.anchor.txId;
   const birth = { offset, deliberate: true, continues, ...(replaces.length > 0 && { replaces }) };
   await log.create((id) => encodeBirthRecord({ log: id, ...birth }));
@@ -271,14 +265,4 @@ export async function continueLog(
   // Of several concurrent commands, one creates the log. The others succeed only if it continues from their point.
   if (begun !== undefined && isDeepStrictEqual(begun.birth?.continues, continues)) return begun.id;
   throw usedLog(log.name, begun?.bounds.last ?? 0);
-}
-
-/** If a store cannot be read, returns none, and the times at which the logs were begun decide. */
-async function replacedBy(system: System, continued: string): Promise<string[]> {
-  try {
-    return replacedLogs(await readLineages(restoreStores(system)), continued);
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    return [];
-  }
 }

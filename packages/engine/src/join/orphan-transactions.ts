@@ -18,9 +18,8 @@ import { checkedVersion, decodeVersion } from "../index/rows/version-values.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import { isQueueOperation } from "../transactions/queue-operation.ts";
 import { qualifiedKey } from "@cairn/text";
-import type { FilledIndex, SharedTransactions } from "./common-history.ts";
+import { commonWithLog, type FilledIndex, type SharedTransactions } from "./common-history.ts";
 import { withRecorded } from "./held-transactions.ts";
-import { commonWithLog } from "./last-shared.ts";
 
 /** What an index holds that a log lost. */
 export interface Orphans extends SharedTransactions {

@@ -1,4 +1,4 @@
-import { CairnError, isCairnError, systemClock } from "@cairn/kv";
+import { CairnError, isCairnError, systemClock, unlessFailed } from "@cairn/kv";
 import { isoTime } from "@cairn/text";
 import type { LogHistory } from "../backup/log-with-backup.ts";
 import { isUnused, type LogIdentity } from "../log/log-identity.ts";
@@ -35,23 +35,15 @@ export class StoreWait {
     if (!isCairnError(error) || !UNREADABLE.has(error.code)) throw error;
     this.#begun ??= { at: systemClock.now(), mark: performance.now() };
     const { at, mark } = this.#begun;
-    const isComplete = await holdsEverything(log, identity);
+    // An unused log may have been begun by a node with a wrong address: only the stores could show that.
+    const mayBeComplete = identity.bounds.first <= 1 && !isUnused(identity);
+    const isComplete =
+      mayBeComplete && (await unlessFailed(beginningOf(log, identity), "any", undefined)) !== undefined;
     if (isComplete && performance.now() - mark >= this.#limitMs) return;
     const what = isComplete
       ? `At ${isoTime(at + this.#limitMs)}, the node stops waiting, and builds its index from the log, which is complete (wait-for-store).`
       : "The node waits as long as necessary, because the log without the store is not complete.";
     const hint = `${error.hint ?? ""} The node has waited for a checkpoint in this store since ${isoTime(at)}. ${what}`;
     throw new CairnError(error.code, error.message, { hint: hint.trim(), cause: error.cause });
-  }
-}
-
-/** An unused log may have been begun by a node with a wrong address: only the stores could show that. */
-async function holdsEverything(log: LogHistory, identity: LogIdentity): Promise<boolean> {
-  if (identity.bounds.first > 1 || isUnused(identity)) return false;
-  try {
-    return (await beginningOf(log, identity)) !== undefined;
-  } catch (error) {
-    if (isCairnError(error)) return false;
-    throw error;
   }
 }

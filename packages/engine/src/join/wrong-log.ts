@@ -6,7 +6,6 @@ import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { isUnused, type LogIdentity } from "../log/log-identity.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { maybeWrongLog, type OtherCheckpoint } from "./join-errors.ts";
 import { type AskedLog, type Beginning, type LookOptions, lookBeforeBeginning } from "./may-begin.ts";
 import type { RestoreContext } from "./restore-index.ts";
 
@@ -15,18 +14,37 @@ type WrongLogContext = Pick<RestoreContext, "system" | "log" | "report" | "signa
   readonly logger: Logger;
 };
 
-/** If the log is new and was not created on purpose, the node may have been started with the wrong log. */
+/**
+ * If the log is new and was not created on purpose, the node may have been started with the wrong log: if the cluster's
+ * log is not configured, a node that was meant to join it silently begins a separate log.
+ */
 export async function warnOfWrongLog(context: WrongLogContext, identity: LogIdentity): Promise<void> {
   if (!mayBeMistaken(identity)) return;
+  const { system, report, signal, logger } = context;
+  const stores = restoreStores(system);
   try {
-    const other = await newestOfOtherLogs(context, identity.id);
-    if (other === undefined) return;
-    const warning = maybeWrongLog(identity, other, context.system.dbDir);
-    context.report.wrongLog = warning;
-    context.logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
+    const { usable, skipped } = await report.whileAsking(stores, () => listCandidates(stores, { signal }));
+    // Usable ones come first. Without the id of its log, a checkpoint may be of this log.
+    const found = [
+      ...usable.map(({ name, txId, log }) => ({ name, txId, logId: log.id, logName: log.name })),
+      ...skipped.map((one) => ({ ...one, txId: parseCheckpointName(one.name)?.txId })),
+    ].filter(({ logId, txId }) => logId !== undefined && txId !== undefined);
+    const [newest] = found;
+    if (newest === undefined || found.some(({ logId }) => logId === identity.id)) return;
+    // The log's name is unknown if the checkpoint is encrypted and there is no key for it.
+    const { name, txId, logId, logName } = newest;
+    const other = logName === undefined ? `the log ${logId}` : `"${logName}" (${logId})`;
+    const warning = new CairnError(
+      "LOG_DIFFERENT",
+      `This node started with its own log, "${identity.name}", which was empty, but its checkpoint store contains only checkpoints of another log: ${name}, transaction ${txId} of ${other}.`,
+      `If it was meant to join the nodes of that log, restart it with that log configured: a log on NATS with NATS_URL or cairn/tx-log. If anything has been written to its own log, move ${system.dbDir} away before it starts. ` +
+        "Those writes remain in its own log. If it was meant to have its own log, configure a separate checkpoint store for it.",
+    );
+    report.wrongLog = warning;
+    logger.warn({ code: warning.code, hint: warning.hint }, warning.message);
   } catch (error) {
     // An unreachable store is reported when a checkpoint is saved to it, and the caller detects an abort.
-    if (!isCairnError(error) && !context.signal.aborted) throw error;
+    if (!isCairnError(error) && !signal.aborted) throw error;
   }
 }
 
@@ -88,20 +106,4 @@ export function emptyLog(
     `${state}, but ${holders.join("; ")}.`,
     `${check}. ${cure}${isThere ? "" : ` ${override}`} Nothing was deleted.`,
   );
-}
-
-/** Returns the newest checkpoint in the stores, usable if possible, unless one of them is of the log `logId`. */
-async function newestOfOtherLogs(
-  { system, report, signal }: WrongLogContext,
-  logId: string,
-): Promise<OtherCheckpoint | undefined> {
-  const stores = restoreStores(system);
-  const { usable, skipped } = await report.whileAsking(stores, () => listCandidates(stores, { signal }));
-  const unusable = skipped.flatMap(({ name, logId: id, logName }): OtherCheckpoint[] => {
-    const txId = parseCheckpointName(name)?.txId;
-    // Without the id of its log, a checkpoint may be of this log.
-    return id === undefined || txId === undefined ? [] : [{ name, txId, log: { id, name: logName } }];
-  });
-  const found = [...usable, ...unusable];
-  return found.some(({ log }) => log.id === logId) ? undefined : found[0];
 }

@@ -8,7 +8,7 @@ import type { Transaction } from "@cairn/client";
 import { IndexStore } from "../../src/index/index-store.ts";
 import { type IndexState, readState, emptyState } from "../../src/index/rows/index-state.ts";
 import { sharedOf } from "../../src/join/common-history.ts";
-import { commonWithLog } from "../../src/join/last-shared.ts";
+import { commonWithLog } from "../../src/join/common-history.ts";
 import { type OrphanTransaction, orphanTransactions } from "../../src/join/orphan-transactions.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../src/log/tx-log.ts";

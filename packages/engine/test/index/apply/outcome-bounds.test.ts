@@ -9,7 +9,7 @@ import { emptyState, type IndexState } from "../../../src/index/rows/index-state
 import { ROW, rowsOfKind, rowTxId } from "../../../src/index/rows/row-keys.ts";
 import { policyProblems } from "../../../src/policies/policy-problems.ts";
 import { sharedOf } from "../../../src/join/common-history.ts";
-import { commonWithLog } from "../../../src/join/last-shared.ts";
+import { commonWithLog } from "../../../src/join/common-history.ts";
 import { orphanTransactions } from "../../../src/join/orphan-transactions.ts";
 import { encodeBirthRecord, encodeTransaction } from "../../../src/transactions/transaction-codec.ts";
 import type { LogMessage } from "../../../src/log/tx-log.ts";
