@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { CapturedState, Manifest } from "@cairn/checkpoint";
-import { CairnError, isCairnError, type KvProvider, closing } from "@cairn/kv";
+import { CairnError, closing, isCairnError, type KvProvider } from "@cairn/kv";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -10,14 +10,23 @@ import { capturedState } from "./index-source.ts";
 
 /** Returns true if this node can read the checkpoint and the log continues it. Otherwise, returns the reason. */
 export async function acceptManifest(
-  manifest: Manifest,
+  manifest: Omit<Manifest, "files">,
   kvFormat: string,
   log: LogHistory,
   identity: LogIdentity,
 ): Promise<true | CairnError> {
   const foreign = judgeFormat(manifest, kvFormat);
   if (foreign !== undefined) return foreign;
-  if (manifest.log.id !== identity.id) return await judgeOfEarlier(manifest, log, identity);
+  if (manifest.log.id !== identity.id) {
+    // The log must continue the checkpoint's log at its end or, with a backup, later. Of one that does not respond, only
+    // this checkpoint is rejected, because another one may not need a backup.
+    const end = { logId: manifest.log.id, ...manifest.anchor };
+    const way = await wayToLog(log, identity, end).catch((error: unknown) => {
+      if (isCairnError(error, "LOG_UNREACHABLE")) return error;
+      throw error;
+    });
+    return way instanceof CairnError ? way : way === undefined ? otherHistory(manifest) : true;
+  }
   if (manifest.log.offset !== (identity.birth?.offset ?? manifest.log.offset)) {
     return new CairnError(
       "CHECKPOINT_CORRUPT",
@@ -26,22 +35,6 @@ export async function acceptManifest(
     );
   }
   return (await checkCheckpoint(log, manifest)) ?? true;
-}
-
-/** Returns true if this log continues the checkpoint's log at its end or, with a backup, later; else the reason. */
-async function judgeOfEarlier(
-  manifest: Manifest,
-  log: LogHistory,
-  identity: LogIdentity,
-): Promise<true | CairnError> {
-  try {
-    const way = await wayToLog(log, identity, { logId: manifest.log.id, ...manifest.anchor });
-    return way === undefined ? otherHistory(manifest) : true;
-  } catch (error) {
-    // Only this checkpoint is rejected, because another one may not need a backup.
-    if (isCairnError(error, "LOG_UNREACHABLE")) return error;
-    throw error;
-  }
 }
 
 /** Returns the reason why this version of Cairn cannot read the index in a checkpoint; undefined if it can. */
@@ -54,7 +47,7 @@ export function judgeFormat({ format }: Pick<Manifest, "format">, kvFormat: stri
   );
 }
 
-function otherHistory({ log, txId }: Manifest): CairnError {
+function otherHistory({ log, txId }: Omit<Manifest, "files">): CairnError {
   return new CairnError(
     "LOG_DIFFERENT",
     `It ends at transaction ${txId} of the log ${log.name} (${log.id}), and this log does not continue it from there.`,

@@ -1,5 +1,14 @@
 import type { CheckpointSource, CapturedState } from "@cairn/checkpoint";
-import { CairnError, isCairnError, type KvProvider, type KvReader, liveTableNames, namesIn } from "@cairn/kv";
+import {
+  CairnError,
+  closing,
+  isCairnError,
+  type KvProvider,
+  type KvReader,
+  liveTableNames,
+  namesIn,
+  unlessFailed,
+} from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { chainsOf } from "../index/chains/chain-values.ts";
 import { purgedUpTo } from "../index/rows/purge-row.ts";
@@ -63,18 +72,16 @@ async function readCaptured(
   const captured = await namesIn(dir);
   try {
     const { kv, state } = await openIndex(fileReader(provider), dir);
-    try {
+    return await closing(kv, async () => {
       if (state !== undefined) return await capturedState(kv, state, provider.format, others);
-    } finally {
-      await kv.close();
-    }
+      // Only indexes with transactions are captured. If the copy has no state, it was opened as a new index because its
+      // files had been removed.
+      throw removed(dir);
+    });
   } catch (error) {
     if (isCairnError(error, "INDEX_CORRUPT") && (await lacksFiles(dir, captured))) throw removed(dir, error);
     throw error;
   }
-  // Only indexes with transactions are captured. If the copy has no state, it was opened as a new index because its
-  // files had been removed.
-  throw removed(dir);
 }
 
 /** Returns whether files of the copy were removed, apart from those that LevelDB itself replaces. */
@@ -133,27 +140,17 @@ export function replayTime(
   log: Pick<TxLog, "fetch" | "inspect">,
   rate: { timeFor(transactions: number): number },
 ): ReplayTime {
-  return async (manifest) =>
-    (await isReadable(log, manifest)) ? rate.timeFor(index.state.txId - manifest.txId) : undefined;
-}
-
-/**
- * Returns whether the log contains the checkpoint's last message (which joining nodes compare) and all later ones, and
- * has no defect that may keep a node from continuing, such as a hole or a setting with which it loses messages.
- */
-async function isReadable(
-  log: Pick<TxLog, "fetch" | "inspect">,
-  { anchor, log: { offset } }: Parameters<ReplayTime>[0],
-): Promise<boolean> {
-  const position = anchor.txId - offset;
-  try {
-    if ((await log.fetch(position)) === undefined || (await log.fetch(position + 1)) === undefined)
-      return false;
-    return ((await log.inspect?.()) ?? []).length === 0;
-  } catch (error) {
+  return async ({ anchor, log: { offset }, txId }) => {
+    const position = anchor.txId - offset;
+    // Joining nodes compare the checkpoint's last message. A defect of the log, such as a hole or a setting with which
+    // it loses messages, may keep a node from continuing.
+    const isReadable = async (): Promise<boolean> =>
+      (await log.fetch(position)) !== undefined &&
+      (await log.fetch(position + 1)) !== undefined &&
+      ((await log.inspect?.()) ?? []).length === 0;
     // If this node cannot read the log, other nodes may not be able to read it either. In that case, an additional
     // checkpoint does no harm.
-    if (isCairnError(error)) return false;
-    throw error;
-  }
+    if (!(await unlessFailed(isReadable(), "any", false))) return undefined;
+    return rate.timeFor(index.state.txId - txId);
+  };
 }

@@ -13,12 +13,12 @@ import {
 import {
   CairnError,
   checkLiveTables,
+  closing,
   diskError,
-  isCairnError,
   type KvProvider,
   LEVEL_FORMAT,
   removeFolder,
-  closing,
+  unlessFailed,
 } from "@cairn/kv";
 import { digestIndex } from "../index/read/digest.ts";
 import { isDamage } from "../observe/failures.ts";
@@ -119,12 +119,8 @@ export async function tryMarkDamaged(
   names: readonly string[],
   node: string,
 ): Promise<void> {
-  try {
-    if (names.length > 0) await markDamaged(store, names, node);
-  } catch (error) {
-    // The caller reports the damage. A store that rejects writes is reported elsewhere.
-    if (!isCairnError(error)) throw error;
-  }
+  // The caller reports the damage. A store that rejects writes is reported elsewhere.
+  if (names.length > 0) await unlessFailed(markDamaged(store, names, node), "any", undefined);
 }
 
 async function compareWithLog(
@@ -134,11 +130,8 @@ async function compareWithLog(
 ): Promise<"agrees" | "trimmed" | CairnError> {
   const identity = await readLogIdentity(log);
   if (identity === undefined) {
-    return new CairnError(
-      "LOG_DIFFERENT",
-      `There is no log "${log.name}" with which the checkpoint could be compared.`,
-      "Check the log's address and name.",
-    );
+    const message = `There is no log "${log.name}" with which the checkpoint could be compared.`;
+    return new CairnError("LOG_DIFFERENT", message, "Check the log's address and name.");
   }
   const verdict = await acceptManifest(manifest, kvFormat, log, identity);
   if (verdict === true) return "agrees";

@@ -1,8 +1,6 @@
-import type { CheckpointListing } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { isCairnError } from "@cairn/kv";
+import type { CandidateCheckpoint } from "../checkpoints/candidates.ts";
 import { compareChains } from "../index/chains/compare-chains.ts";
-import type { TxLog } from "../log/tx-log.ts";
 
 /*
  * If a log loses its end and continues, the stores may hold both histories. A transaction's time is the latest time of
@@ -24,43 +22,24 @@ export interface OtherHistory extends PastEnd {
   readonly isLater: boolean;
 }
 
-/** Orders ends of one log: the one that continued latest comes first. */
-function latestFirst(a: PastEnd, b: PastEnd): number {
-  return b.time - a.time || b.txId - a.txId;
-}
-
-/** Returns the time of a message at a log's end; undefined if it is in a damaged or contradictory part of a backup. */
-export async function timeAtEnd(log: TxLog, position: number): Promise<number | undefined> {
-  try {
-    return (await log.fetch(position))?.time;
-  } catch (error) {
-    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_REGRESSED")) return undefined;
-    throw error;
-  }
-}
-
-interface Stored extends CheckpointListing {
-  readonly store: string;
-}
-
 /** The end of a log or its backup. `isOther` returns whether it contradicts a checkpoint before the end. */
-interface ReadableEnd<C> {
+interface ReadableEnd {
   readonly txId: TxId;
   readonly time: number | undefined;
-  readonly isOther: (checkpoint: C) => Promise<boolean>;
+  readonly isOther: (checkpoint: CandidateCheckpoint) => Promise<boolean>;
 }
 
 /**
  * Returns the checkpoint that ends the history of a log that continued latest, or undefined if the log or its backup
  * does. Also returns checkpoints of other histories that reach further, or that seem to have continued later.
  */
-export async function separateHistories<C extends Stored>(
-  checkpoints: readonly C[],
-  readable: ReadableEnd<C> | undefined,
-): Promise<{ readonly latest: C | undefined; readonly others: readonly OtherHistory[] }> {
+export async function separateHistories(
+  checkpoints: readonly CandidateCheckpoint[],
+  readable: ReadableEnd | undefined,
+): Promise<{ readonly latest: CandidateCheckpoint | undefined; readonly others: readonly OtherHistory[] }> {
   const ends = checkpoints
     .map((one) => ({ one, txId: one.txId, time: Date.parse(one.txTime) }))
-    .toSorted(latestFirst);
+    .toSorted((a, b) => b.time - a.time || b.txId - a.txId);
   const { txId: last = 0, time: lastTime = -Infinity } = readable ?? {};
   const latest = ends.find(({ txId, time }) => txId > last && time >= lastTime);
   const end = latest ?? { txId: last, time: lastTime };
@@ -75,25 +54,22 @@ export async function separateHistories<C extends Stored>(
   return { latest: latest?.one, others };
 }
 
-async function seemsLater<C extends Stored>(
-  { one, time }: PastEnd & { readonly one: C },
-  latest: C | undefined,
-  readable: ReadableEnd<C> | undefined,
+interface CheckpointEnd extends PastEnd {
+  readonly one: CandidateCheckpoint;
+}
+
+async function seemsLater(
+  { one, time }: CheckpointEnd,
+  latest: CandidateCheckpoint | undefined,
+  readable: ReadableEnd | undefined,
 ): Promise<boolean> {
+  if (latest === undefined)
+    return readable?.time !== undefined && time > readable.time && (await readable.isOther(one));
   // If the clock of the log's server was set back, only the time of the save shows which history continued.
-  if (latest !== undefined)
-    return one.takenAt > latest.takenAt && (await areOfDifferentHistories(one, latest));
-  return readable?.time !== undefined && time > readable.time && (await readable.isOther(one));
+  const valueAt = (txId: TxId) => Promise.resolve(latest.chains.find((value) => value.txId === txId));
+  return one.takenAt > latest.takenAt && (await compareChains(valueAt, one.chains, false)) !== undefined;
 }
 
-async function areOfDifferentHistories(one: Stored, other: Stored): Promise<boolean> {
-  const valueAt = (txId: TxId) => Promise.resolve(other.chains.find((value) => value.txId === txId));
-  return (await compareChains(valueAt, one.chains, false)) !== undefined;
-}
-
-function otherHistory(
-  { one, txId, time }: PastEnd & { readonly one: Stored },
-  isLater: boolean,
-): OtherHistory {
+function otherHistory({ one, txId, time }: CheckpointEnd, isLater: boolean): OtherHistory {
   return { checkpoint: one.name, store: one.store, txId, time, isLater };
 }

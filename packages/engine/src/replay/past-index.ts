@@ -3,6 +3,7 @@ import path from "node:path";
 import type { TxId } from "@cairn/client";
 import {
   CairnError,
+  closing,
   type KvProvider,
   makeFolder,
   removeFolder,
@@ -53,13 +54,9 @@ async function buildPast({ plan, ...options }: PastBuild): Promise<PastIndex> {
 
 async function readPast(provider: KvProvider, live: string, name: string): Promise<PastIndex> {
   const { kv, state } = await openIndex(provider, live);
-  try {
-    const digest = await digestIndex(kv);
-    if (state === undefined || digest === undefined) throw gone(name);
-    return { live, ...digest, state };
-  } finally {
-    await kv.close();
-  }
+  const digest = await closing(kv, digestIndex);
+  if (state === undefined || digest === undefined) throw gone(name);
+  return { live, ...digest, state };
 }
 
 /**

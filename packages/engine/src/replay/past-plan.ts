@@ -1,6 +1,6 @@
 import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
 import { BackupLog } from "../backup/backup-log.ts";
 import { type FurthestBackup, furthestBackup } from "../backup/furthest-backup.ts";
 import { followHistory, type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
@@ -12,7 +12,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
 import { isoTime } from "@cairn/text";
 import { beginningOf } from "./fold-log.ts";
-import { type OtherHistory, separateHistories, timeAtEnd } from "./other-histories.ts";
+import { type OtherHistory, separateHistories } from "./other-histories.ts";
 
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
@@ -75,6 +75,9 @@ interface Readable {
   readonly backup: FurthestBackup | undefined;
   readonly covered: readonly TxRange[];
 }
+
+/** The errors of a damaged or contradictory part of a backup. */
+const CONTRADICTORY = ["SEGMENT_CORRUPT", "LOG_REGRESSED"] as const;
 
 const NONE = { count: 0, bytes: 0 };
 
@@ -140,19 +143,17 @@ async function historiesUpTo(
   checkpoints: readonly CandidateCheckpoint[],
   readable: Readable | undefined,
   { at, kvFormat }: PastOptions,
-): Promise<Awaited<ReturnType<typeof separateHistories<CandidateCheckpoint>>>> {
+): ReturnType<typeof separateHistories> {
   if (checkpoints.length === 0 || (at !== undefined && "txId" in at))
     return { latest: undefined, others: [] };
-  const found = await separateHistories(
-    checkpoints,
-    readable === undefined
-      ? undefined
-      : {
-          txId: readable.last,
-          time: await timeAtEnd(readable.history, readable.identity.bounds.last),
-          isOther: async (one) => await isContradicted(one, readable, kvFormat),
-        },
-  );
+  const reading = readable?.history.fetch(readable.identity.bounds.last);
+  const end = reading && (await unlessFailed(reading, CONTRADICTORY, undefined));
+  const readableEnd = readable && {
+    txId: readable.last,
+    time: end?.time,
+    isOther: async (one: CandidateCheckpoint) => await isContradicted(one, readable, kvFormat),
+  };
+  const found = await separateHistories(checkpoints, readableEnd);
   const others = found.others.filter(({ time }) => at === undefined || time <= at.time);
   return { latest: found.latest, others };
 }
@@ -181,11 +182,9 @@ async function findReadable(
   { stores, logId, log }: PastOptions,
   checkpoints: readonly CandidateCheckpoint[],
 ): Promise<Readable | undefined> {
-  const backup = await furthestBackup(stores, logId).catch((error: unknown) => {
-    // The log may hold everything that is needed.
-    if (log === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-    return undefined;
-  });
+  // The log may hold everything that is needed.
+  const ignored = log === undefined ? [] : "SEGMENT_CORRUPT";
+  const backup = await unlessFailed(furthestBackup(stores, logId), ignored, undefined);
   const ofLog = log === undefined ? undefined : await readLogIdentity(log);
   if (log !== undefined && ofLog?.id === logId) {
     const offset =
@@ -317,12 +316,8 @@ async function isAccepted(
   { history, identity }: Readable,
   kvFormat: string,
 ): Promise<boolean> {
-  try {
-    return (await acceptManifest({ ...one, files: [] }, kvFormat, history, identity)) === true;
-  } catch (error) {
-    if (isCairnError(error, "SEGMENT_CORRUPT")) return false;
-    throw error;
-  }
+  const judging = acceptManifest(one, kvFormat, history, identity);
+  return (await unlessFailed(judging, "SEGMENT_CORRUPT", false)) === true;
 }
 
 /** Returns whether a log or its backup holds a different message than a checkpoint at the checkpoint's end. */
@@ -331,13 +326,8 @@ async function isContradicted(
   { history, identity }: Readable,
   kvFormat: string,
 ): Promise<boolean> {
-  try {
-    const judged = await acceptManifest({ ...one, files: [] }, kvFormat, history, identity);
-    return judged !== true && judged.code === "LOG_REGRESSED";
-  } catch (error) {
-    if (isCairnError(error, "SEGMENT_CORRUPT") || isCairnError(error, "LOG_REGRESSED")) return false;
-    throw error;
-  }
+  const judging = acceptManifest(one, kvFormat, history, identity);
+  return isCairnError(await unlessFailed(judging, CONTRADICTORY, true), "LOG_REGRESSED");
 }
 
 function nothingLeadsTo(

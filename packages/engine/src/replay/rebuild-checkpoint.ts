@@ -9,7 +9,7 @@ import {
   type TakeOutcome,
 } from "@cairn/checkpoint";
 import type { CheckpointSummary, TxId } from "@cairn/client";
-import { CairnError, diskError, type KvProvider, removeFolder, systemClock } from "@cairn/kv";
+import { CairnError, closing, diskError, type KvProvider, removeFolder, systemClock } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { acceptManifest, judgeFormat } from "../checkpoints/accept-checkpoint.ts";
@@ -83,8 +83,7 @@ async function buildAndSave(
   const { log, system, node } = rebuild;
   // The index is built on disk even if the node keeps its own in memory, because it may be larger than the memory.
   const provider = fileReader(system.kvProvider);
-  const index = await openPartial(rebuild, provider, directory);
-  try {
+  return await closing(await openPartial(rebuild, provider, directory), async (index) => {
     const resumedAt = index.state.txId;
     await applyLog(rebuild, index);
     rebuild.onBuilt();
@@ -93,9 +92,7 @@ async function buildAndSave(
     if (saved.outcome === "skipped") return { skipped: "unchanged", because: saved.because };
     const { name, manifest } = saved.checkpoint;
     return { checkpoint: checkpointSummary({ ...manifest, name }), log: log.name, resumedAt };
-  } finally {
-    await index.close();
-  }
+  });
 }
 
 interface IndexSaving extends Pick<CheckpointRebuild, "signal" | "onWaiting"> {
@@ -133,7 +130,7 @@ async function findUpToDate({
   const last = bounds.last + (birth?.offset ?? 0);
   for (const one of (await listCheckpoints(system.checkpointer.store, signal)).checkpoints) {
     if (one.log.id !== identity.id || one.txId < last) continue;
-    const accepted = await acceptManifest({ ...one, files: [] }, system.kvProvider.format, log, identity);
+    const accepted = await acceptManifest(one, system.kvProvider.format, log, identity);
     if (accepted === true) return one.name;
   }
   return undefined;

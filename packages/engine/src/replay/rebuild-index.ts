@@ -5,7 +5,7 @@ import {
   type RestoreProgress,
   type RestoreResult,
 } from "@cairn/checkpoint";
-import { CairnError, removeFolder } from "@cairn/kv";
+import { CairnError, closing, removeFolder } from "@cairn/kv";
 import type { ChainValue, TxId } from "@cairn/client";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
 import { beginningOf, foldLog } from "./fold-log.ts";
@@ -70,8 +70,8 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
   const live = path.join(dir, "live");
   const empty = await beginningOf(log, identity);
   const basis = await prepareBasis(options, log, identity, live, empty !== undefined);
-  const { kv } = await openIndex(fileReader(system.kvProvider), live);
-  try {
+  const opened = await openIndex(fileReader(system.kvProvider), live);
+  return await closing(opened.kv, async (kv) => {
     const index = await IndexStore.open(kv, empty ?? emptyState(identity));
     const begin = index.state.txId;
     const last = identity.bounds.last + logOffset(identity, index.state);
@@ -83,9 +83,7 @@ export async function rebuildIndex(options: RebuildOptions): Promise<RebuiltInde
     if (digest?.txId !== txId) throw endsBefore(log.name, digest?.txId ?? 0, txId);
     const chains = await index.chainsAt(txId);
     return { live, txId, digest: digest.digest, chains, state: index.state, basis };
-  } finally {
-    await kv.close();
-  }
+  });
 }
 
 /** Restores the checkpoint with which the rebuild begins, if any. Returns a phrase that describes the beginning. */
@@ -96,26 +94,9 @@ async function prepareBasis(
   live: string,
   hasBeginning: boolean,
 ): Promise<string> {
-  if (!hasBeginning || options.preferCheckpoint === true) {
-    const basis = await restoreBasis(options, log, identity, live);
-    if (basis !== undefined) return basis;
-  }
-  if (hasBeginning) return "the log from its first message";
-  throw new CairnError(
-    "LOG_TRIMMED",
-    `The log "${log.name}" no longer has its beginning, and no checkpoint of another node at or before transaction ${options.txId} contains it.`,
-    "Save a checkpoint on a node that you trust, and compare again. It cannot be determined which index is right.",
-  );
-}
-
-async function restoreBasis(
-  options: RebuildOptions,
-  log: LogHistory,
-  identity: LogIdentity,
-  live: string,
-): Promise<string | undefined> {
-  const { txId, exceptNode, agreeAt = txId } = options;
-  const { format } = options.system.kvProvider;
+  const { txId, exceptNode, agreeAt = txId, preferCheckpoint = false } = options;
+  const fromLog = "the log from its first message";
+  if (hasBeginning && !preferCheckpoint) return fromLog;
   const last = Math.min(txId, agreeAt);
   const { restored } = await restoreInto(live, options, {
     accept: async (manifest) =>
@@ -123,10 +104,16 @@ async function restoreBasis(
         ? skipped("It was saved by the node that is being compared.")
         : manifest.txId > last
           ? skipped(`It ends after transaction ${last}.`)
-          : await acceptManifest(manifest, format, log, identity),
+          : await acceptManifest(manifest, options.system.kvProvider.format, log, identity),
   });
-  if (restored === undefined) return undefined;
-  return `${restored.name} in ${restored.store}, saved by ${restored.manifest.node}, and the log after it`;
+  if (restored !== undefined)
+    return `${restored.name} in ${restored.store}, saved by ${restored.manifest.node}, and the log after it`;
+  if (hasBeginning) return fromLog;
+  throw new CairnError(
+    "LOG_TRIMMED",
+    `The log "${log.name}" no longer has its beginning, and no checkpoint of another node at or before transaction ${txId} contains it.`,
+    "Save a checkpoint on a node that you trust, and compare again. It cannot be determined which index is right.",
+  );
 }
 
 /** Restores the best checkpoint that is accepted, or the named one, and compares it with its manifest. */

@@ -1,7 +1,6 @@
 import path from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import type { Manifest } from "@cairn/checkpoint";
-import { CairnError } from "@cairn/kv";
+import { CairnError, closing } from "@cairn/kv";
 import type { System } from "../api/system.ts";
 import type { CandidateCheckpoint } from "../checkpoints/candidates.ts";
 import { verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
@@ -41,22 +40,22 @@ export async function saveSeam(seam: Seam): Promise<Pick<CandidateCheckpoint, "n
   if (checkpoint?.txId === txId && checkpoint.store === store.location) return checkpoint;
   const provider = fileReader(kvProvider);
   const { kv } = await openIndex(provider, past.live);
-  const index = await IndexStore.open(kv, state);
-  let name: string | undefined;
-  try {
-    // Later checkpoints belong to what the new log leaves behind.
-    const agrees = ({ anchor }: Manifest): Promise<boolean> =>
-      Promise.resolve(anchor.txId < txId || isDeepStrictEqual(anchor, { txId, sha256: state.sha256 }));
+  const name = await closing(await IndexStore.open(kv, state), async (index) => {
     const saved = await saveIndex(index, {
-      source: { node, provider, log, agrees },
+      source: {
+        node,
+        provider,
+        log,
+        // Later checkpoints belong to what the new log leaves behind.
+        agrees: ({ anchor }) =>
+          Promise.resolve(anchor.txId < txId || isDeepStrictEqual(anchor, { txId, sha256: state.sha256 })),
+      },
       options: { ...checkpointer, checkpointDir: path.join(dir, "capture") },
       signal,
       onWaiting: seam.onWaiting,
     });
-    name = saved.outcome === "taken" ? saved.checkpoint.name : saved.newest?.name;
-  } finally {
-    await index.close();
-  }
+    return saved.outcome === "taken" ? saved.checkpoint.name : saved.newest?.name;
+  });
   if (name === undefined) throw new CairnError("INTERNAL", `No checkpoint was saved at transaction ${txId}.`);
   const staging = { stagingDir: path.join(dir, "read-back"), node, signal };
   const { digest } = await verifyCheckpoint({ store, name, provider, ...staging });
