@@ -1,6 +1,6 @@
 import { timeoutSignal } from "@cairn/client/protocol";
 import type { PeerStatus } from "@cairn/client";
-import { type CancelTimer, isCairnError, startTimer, withTimeout } from "@cairn/kv";
+import { type CancelTimer, startTimer, unlessFailed, withTimeout } from "@cairn/kv";
 import type { PeerChannel } from "../log/peer-channel.ts";
 import {
   type Answer,
@@ -140,26 +140,17 @@ const LEAVING_MS = 500;
 /** Announces within half a second that this node stops, so that it is not reported missing. The message may be lost. */
 export async function tellLeaving(channel: PeerChannel, instance: string): Promise<void> {
   const told = async (): Promise<void> => {
-    try {
-      const signal = timeoutSignal(LEAVING_MS);
-      // Messages from one publisher arrive in order, so a single response proves that the announcement was sent.
-      for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
-    } catch (error) {
-      if (!isCairnError(error)) throw error;
-    }
+    const signal = timeoutSignal(LEAVING_MS);
+    // Messages from one publisher arrive in order, so a single response proves that the announcement was sent.
+    for await (const _ of ask(channel, { cairn: 1, ask: "leaving", instance }, signal)) return;
   };
-  await withTimeout(told(), LEAVING_MS);
+  await withTimeout(unlessFailed(told(), "any", undefined), LEAVING_MS);
 }
 
 /** Announces chains to all other nodes. Yields the chains of differing nodes that arrive in time. */
 export async function* askCompare(
   channel: PeerChannel,
-  own: {
-    readonly log: string;
-    readonly node: string;
-    readonly instance: string;
-    readonly chains: PeerChains;
-  },
+  own: Pick<Extract<Question, { ask: "compare" }>, "log" | "node" | "instance" | "chains">,
   { timeoutMs, signal }: AskOptions,
 ): AsyncGenerator<Pick<Answer, "node" | "instance"> & { readonly chains: PeerChains }> {
   const deadline = timeoutSignal(timeoutMs);

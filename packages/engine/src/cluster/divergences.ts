@@ -6,8 +6,7 @@ import { compareChains, type Divergence } from "../index/chains/compare-chains.t
 import type { IndexStore } from "../index/index-store.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { isoTime } from "@cairn/text";
-import type { ComparedNode } from "./compared-node.ts";
-import type { SelfCheck } from "./self-check.ts";
+import type { ComparedNode, SelfCheck } from "./self-check.ts";
 
 /** The state of a node that is comparing its index with a rebuild or waiting for its turn to do so. */
 export interface Turn {
@@ -160,13 +159,17 @@ export class Divergences {
     error: CairnError,
     isStored: boolean,
   ): Promise<void> {
-    const { life, logger, clock } = this.#parts;
+    const { life, logger, clock, check } = this.#parts;
     const { signal } = this.#stop;
     try {
       if (!(await this.#waitForTurn(index, isStored))) return;
       const begun = clock.now();
       try {
-        await this.#checkIndex(index, divergence);
+        const { log, txId } = index.state;
+        const { agreeAt, differAt } = divergence;
+        const found = await check.check(log.id, txId, signal, () => {}, agreeAt);
+        // Differences after the compared transaction will be detected again.
+        if (found.agrees && differAt <= txId) this.#right = { index, txId };
         this.#deferRebuilds(begun);
         this.#open = undefined;
       } catch (thrown) {
@@ -211,13 +214,6 @@ export class Divergences {
     const now = this.#parts.clock.now();
     this.#noRebuildUntil = now + Math.max(MIN_REBUILD_GAP_MS, GAP_PER_REBUILD * (now - begun));
   }
-
-  async #checkIndex(index: IndexStore, { agreeAt, differAt }: Divergence): Promise<void> {
-    const { log, txId } = index.state;
-    const found = await this.#parts.check.check(log.id, txId, this.#stop.signal, () => {}, agreeAt);
-    // Differences after the compared transaction will be detected again.
-    if (found.agrees && differAt <= txId) this.#right = { index, txId };
-  }
 }
 
 const SETTLED_BY =
@@ -226,17 +222,11 @@ const SETTLED_BY =
 function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): CairnError {
   const where =
     agreeAt === 0 ? `up to transaction ${differAt}` : `between transactions ${agreeAt} and ${differAt}`;
-  return kind === "history"
-    ? new CairnError(
-        "LOG_DIFFERENT",
-        `This index and ${who} contain different transactions of one log, ${where}.`,
-        SETTLED_BY,
-      )
-    : new CairnError(
-        "INDEX_CORRUPT",
-        `This index and ${who} derived different results from the same transactions, ${where}.`,
-        SETTLED_BY,
-      );
+  const [code, what] =
+    kind === "history"
+      ? (["LOG_DIFFERENT", "contain different transactions of one log"] as const)
+      : (["INDEX_CORRUPT", "derived different results from the same transactions"] as const);
+  return new CairnError(code, `This index and ${who} ${what}, ${where}.`, SETTLED_BY);
 }
 
 /** Returns the error for a divergence that neither the log nor a checkpoint can settle. */

@@ -11,20 +11,16 @@ import { type PeerIdentity, passedOn } from "./peer-messages.ts";
 /** How long a status of the cluster is served again (ms), so that any number of pages cost one request to the nodes. */
 const KEEP_MS = 1_000;
 
-export interface ClusterLookParts {
-  readonly identity: PeerIdentity;
-  /** Returns the instances that are expected to respond. */
-  readonly expected: () => ReadonlySet<string>;
-  readonly status: () => Promise<NodeStatus>;
-  readonly log: () => TxLog | undefined;
-}
-
 /**
  * Returns a function that asks the nodes of this node's log, at most twice for `timeoutMs`, and only for a moment if all
- * known nodes respond. A node whose log connects no nodes sees only itself.
+ * known nodes (`expected`) respond. A node whose log connects no nodes sees only itself.
  */
-export function clusterLook(parts: ClusterLookParts): (timeoutMs: number) => Promise<ClusterStatus> {
-  const { identity, expected, status } = parts;
+export function clusterLook(
+  identity: PeerIdentity,
+  expected: () => ReadonlySet<string>,
+  status: () => Promise<NodeStatus>,
+  log: () => TxLog | undefined,
+): (timeoutMs: number) => Promise<ClusterStatus> {
   const shared = new SharedResults<ClusterStatus>(KEEP_MS);
   const self = async (): Promise<Peer> => ({ ...identity, status: passedOn(await status()) });
 
@@ -50,17 +46,17 @@ export function clusterLook(parts: ClusterLookParts): (timeoutMs: number) => Pro
   }
 
   async function ask(timeoutMs: number, wanted: ReadonlySet<string> | undefined): Promise<ClusterView> {
-    const channel = parts.log()?.peers;
+    const channel = log()?.peers;
     if (channel === undefined) return alone(await self());
     const responded = await askStatus(channel, { timeoutMs, expected: wanted });
     const found = responded.find(({ instance }) => instance === identity.instance);
     // The server may not permit this node to respond, not even to itself.
     const own = found ?? (await self());
     const peers = found === undefined ? [own, ...responded] : responded;
-    const { log } = alone(own);
-    const { id } = log;
-    if (id === null) return { log, peers, silent: [], past: undefined };
-    return await viewOf(channel, { ...log, id }, peers, { timeoutMs, signal: timeoutSignal(timeoutMs) });
+    const { log: known } = alone(own);
+    const { id } = known;
+    if (id === null) return { log: known, peers, silent: [], past: undefined };
+    return await viewOf(channel, { ...known, id }, peers, { timeoutMs, signal: timeoutSignal(timeoutMs) });
   }
 
   return async (timeoutMs) => await shared.get(String(timeoutMs), async () => await look(timeoutMs));

@@ -1,12 +1,12 @@
-import { type Clock, isCairnError, jittered, type RepeatedWork, repeatWork } from "@cairn/kv";
+import { type Clock, isCairnError, jittered, type RepeatedWork, repeatWork, unlessFailed } from "@cairn/kv";
 import type { Logger } from "pino";
 import type { NodeStatus } from "@cairn/client";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { errorFields } from "../observe/failures.ts";
 import { askCompare, askStatus } from "./ask-cluster.ts";
-import type { ComparedNode } from "./compared-node.ts";
 import { type DivergenceParts, Divergences, type Turn } from "./divergences.ts";
+import type { ComparedNode } from "./self-check.ts";
 import type { PeerChains } from "./peer-messages.ts";
 
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
@@ -77,12 +77,8 @@ export class OnePast {
     const { life } = this.#parts;
     const [newest] = chains.values;
     if (newest === undefined || life.index?.state.log.id !== log) return undefined;
-    try {
-      await life.position.reached(newest.txId, CATCH_UP_MS);
-    } catch (error) {
-      // The part of the history that this node has can still be compared.
-      if (!isCairnError(error, "TX_TIMEOUT")) throw error;
-    }
+    // Otherwise, the part of the history that this node has can still be compared.
+    await unlessFailed(life.position.reached(newest.txId, CATCH_UP_MS), "TX_TIMEOUT", undefined);
     const difference = await this.comparePast({ who: `node ${node}`, isStored: false, log, chains });
     return difference === undefined ? undefined : (await this.#own())?.chains;
   }

@@ -1,20 +1,31 @@
 import { isDeepStrictEqual } from "node:util";
 import { CairnError, Semaphore, unlessFailed } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { TxId } from "@cairn/client";
+import type { Phase, TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
-import type { ComparedNode } from "./compared-node.ts";
 import { notReady } from "../api/not-ready.ts";
 import type { System } from "../api/system.ts";
+import type { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
+import type { TxLog } from "../log/tx-log.ts";
 import type { CheckOutcome, OnWork } from "./peer-server.ts";
 import { rebuildIndex } from "../replay/rebuild-index.ts";
 
-interface CheckRequest {
-  readonly txId: TxId;
-  readonly signal: AbortSignal;
-  readonly onWork: OnWork;
-  readonly agreeAt: TxId | undefined;
+/** The view of this node that comparisons use: its current index and log, and its reactions to a wrong index. */
+export interface ComparedNode {
+  readonly phase: Phase;
+  readonly failure: CairnError | undefined;
+  readonly log: TxLog | undefined;
+  readonly index: IndexStore | undefined;
+  readonly position: Pick<IndexPosition, "reached">;
+  /** True if the index was found to agree with the log and has not been put in doubt since then. */
+  readonly agrees: boolean;
+  /** Reports an error that occurred while `index` was in use. */
+  suspect(index: IndexStore, error: unknown): void;
+  /** `live` is the replacement's folder, if any. Returns false if there is none, or if the index was left before. */
+  replace(index: IndexStore, error: CairnError, live: string | undefined): boolean;
+  /** Permanently stops serving an index, because it is impossible to decide whether the index is right. */
+  halt(index: IndexStore, error: CairnError): void;
 }
 
 /** Determines the digest and the chains of this node's index, and compares the index with a rebuild from the log. */
@@ -23,7 +34,6 @@ export class SelfCheck {
   readonly #life: ComparedNode;
   readonly #logger: Logger;
   readonly #directory: IndexDirectory;
-  readonly #dir: string;
   /** This semaphore is held during a rebuild, because rebuilds share a folder. */
   readonly #rebuilding = new Semaphore();
 
@@ -32,12 +42,13 @@ export class SelfCheck {
     this.#life = life;
     this.#logger = logger;
     this.#directory = directory;
-    this.#dir = directory.layout.rebuild;
   }
 
   /** Returns the digest at an indexed transaction. Meanwhile, the node continues to apply the log. */
   async digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }> {
-    const index = this.#indexOf(log);
+    const { index, agrees } = this.#life;
+    if (index === undefined || !agrees) throw notReady(this.#life);
+    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
     try {
       const digest = await index.digest(txId);
       if (digest === undefined) throw notReady(this.#life);
@@ -46,20 +57,6 @@ export class SelfCheck {
       this.#life.suspect(index, error);
       throw error;
     }
-  }
-
-  /** If the history no longer covers the transaction, returns `forgotten`, if given: only chains are compared then. */
-  async #digestAt(log: string, txId: TxId, forgotten: string | undefined): Promise<string> {
-    const computed = this.digestAt(log, txId).then(({ digest }) => digest);
-    return forgotten === undefined ? await computed : await unlessFailed(computed, "CONFLICT", forgotten);
-  }
-
-  /** Returns the index in use, which must belong to the log with this id. */
-  #indexOf(log: string): IndexStore {
-    const { index, agrees } = this.#life;
-    if (index === undefined || !agrees) throw notReady(this.#life);
-    if (index.state.log.id !== log) throw ofAnotherLog(index.state.log.id, log);
-    return index;
   }
 
   /**
@@ -73,13 +70,13 @@ export class SelfCheck {
     onWork: OnWork,
     agreeAt?: TxId,
   ): Promise<CheckOutcome> {
-    return await this.#rebuilding.run(async () => {
-      signal.throwIfAborted();
-      return await this.#check(log, { txId, signal, onWork, agreeAt });
-    });
+    return await this.#rebuilding.run(async () => await this.#check(log, txId, signal, onWork, agreeAt));
   }
 
-  async #check(log: string, { txId, signal, onWork, agreeAt }: CheckRequest): Promise<CheckOutcome> {
+  async #check(
+    ...[log, txId, signal, onWork, agreeAt]: Parameters<SelfCheck["check"]>
+  ): Promise<CheckOutcome> {
+    signal.throwIfAborted();
     const { index, log: txLog, agrees: isInUse } = this.#life;
     // While an index is being left, its replacement may be in the folder of rebuilds.
     if (index === undefined || txLog === undefined || !isInUse) throw notReady(this.#life);
@@ -91,7 +88,7 @@ export class SelfCheck {
       const rebuilt = await rebuildIndex({
         system: this.#system,
         log: txLog,
-        dir: this.#dir,
+        dir: this.#directory.layout.rebuild,
         txId,
         exceptNode: nodeId,
         ...(agreeAt === undefined ? {} : { agreeAt }),
@@ -99,7 +96,9 @@ export class SelfCheck {
         onProgress: onWork,
       });
       const isSamePast = own === undefined || isDeepStrictEqual(own, rebuilt.chains);
-      const digest = await this.#digestAt(log, txId, own === undefined ? undefined : rebuilt.digest);
+      // If the history no longer covers the transaction, only the chains are compared.
+      const forgotten = own === undefined ? [] : "CONFLICT";
+      const { digest } = await unlessFailed(this.digestAt(log, txId), forgotten, rebuilt);
       const agrees = digest === rebuilt.digest && isSamePast;
       const outcome = { txId, digest, rebuilt: rebuilt.digest, basis: rebuilt.basis, agrees };
       if (agrees) {

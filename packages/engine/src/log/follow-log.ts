@@ -5,6 +5,7 @@ import {
   CairnError,
   isCairnError,
   TIMED_OUT,
+  unlessFailed,
   withTimeout,
 } from "@cairn/kv";
 import {
@@ -92,7 +93,8 @@ export async function* followLog(
     } catch (error) {
       if (!isCairnError(error, "LOG_UNREACHABLE")) throw error;
       follower.report({ reachable: false, error });
-      missing = (await isMissing(log)) ? missing + 1 : 0;
+      // The log's server may respond that there is no such log.
+      missing = (await unlessFailed(log.exists(), "LOG_UNREACHABLE", true)) ? 0 : missing + 1;
       if (missing === MAX_MISSING_TRIES) throw vanished(log.name);
     }
     if (follower.lastPosition >= upTo) return;
@@ -284,14 +286,4 @@ async function isRestoredWithin(log: FollowedLog, ms: number, signal: AbortSigna
   await systemClock.wait(ms, AbortSignal.any([signal, restored.signal]));
   stopListening?.();
   return restored.signal.aborted;
-}
-
-/** Returns whether the log's server reports that there is no such log. */
-async function isMissing(log: FollowedLog): Promise<boolean> {
-  try {
-    return !(await log.exists());
-  } catch (error) {
-    if (isCairnError(error, "LOG_UNREACHABLE")) return false;
-    throw error;
-  }
 }

@@ -6,7 +6,7 @@ import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
-import type { ComparedNode } from "../cluster/compared-node.ts";
+import type { ComparedNode } from "../cluster/self-check.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";

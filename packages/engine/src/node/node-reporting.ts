@@ -85,12 +85,13 @@ export class NodeReporting {
       },
       logger,
     );
-    this.cluster = clusterLook({
-      identity: this.#peers.identity,
-      expected: () => this.#peers.expected,
+    const { identity } = this.#peers;
+    this.cluster = clusterLook(
+      identity,
+      () => this.#peers.expected,
       status,
-      log: () => life.log,
-    });
+      () => life.log,
+    );
     this.#past = new OnePast({
       life,
       check: this.#check,

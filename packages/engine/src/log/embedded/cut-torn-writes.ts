@@ -1,6 +1,6 @@
 import { type FileHandle, open, readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
+import { closing, findTornEdit, findTornTail, makeFolder, syncFolder, type TornTail } from "@cairn/kv";
 import { BATCH_ENDING } from "./embedded-rows.ts";
 
 /** The subfolder for bytes that were cut off. LevelDB ignores it, but a copy of the log's folder includes it. */
@@ -63,30 +63,26 @@ export async function isTorn(path: string): Promise<boolean> {
 }
 
 async function cut(path: string, tail: TornTail, keepsCopy: boolean): Promise<string | undefined> {
-  const file = await open(tail.path, "r+");
-  try {
+  return await closing(await open(tail.path, "r+"), async (file) => {
     const copy = keepsCopy ? await copyOf(path, tail, file) : undefined;
     await file.truncate(tail.start);
     await file.sync();
     return copy;
-  } finally {
-    await file.close();
-  }
+  });
 }
 
 async function copyOf(path: string, tail: TornTail, file: FileHandle): Promise<string> {
   const content = Buffer.alloc(tail.end - tail.start);
   await file.read(content, 0, content.length, tail.start);
   return await keepAside(path, `${basename(tail.path)}-from-${tail.start}`, async (copy) => {
-    const target = await open(copy, "wx");
-    try {
-      await target.writeFile(content);
-      await target.sync();
-    } catch (error) {
-      await rm(copy);
-      throw error;
-    } finally {
-      await target.close();
-    }
+    await closing(await open(copy, "wx"), async (target) => {
+      try {
+        await target.writeFile(content);
+        await target.sync();
+      } catch (error) {
+        await rm(copy);
+        throw error;
+      }
+    });
   });
 }

@@ -1,6 +1,6 @@
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
+import { closing, makeFolder, syncFile, syncFolder, systemErrorCode } from "@cairn/kv";
 import { keepAside } from "./cut-torn-writes.ts";
 
 /**
@@ -42,12 +42,7 @@ export async function beginCreation(path: string): Promise<string | undefined> {
       for (const name of left) await rename(join(path, name), join(folder, name));
     });
   }
-  const mark = await open(join(path, MARK), "w");
-  try {
-    await mark.sync();
-  } finally {
-    await mark.close();
-  }
+  await closing(await open(join(path, MARK), "w"), async (mark) => await mark.sync());
   await syncFolder(path);
   return aside;
 }

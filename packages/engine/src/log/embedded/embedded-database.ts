@@ -172,27 +172,6 @@ export function damagedFile(path: string, cause: unknown): CairnError {
   return damaged(`The log in ${path} is damaged: ${reason}`, cause);
 }
 
-/** Returns `LOG_UNREACHABLE`: what was written to the open files of the log in `path` may not be found by a restart. */
-export function filesReplaced(path: string): CairnError {
-  return new CairnError(
-    "LOG_UNREACHABLE",
-    `The folder of the log ${path}, or files in it, were moved, removed or replaced while the log was open, so it acknowledges no transactions.`,
-    "Find out who did this. If the folder was moved, move it back: the node then continues by itself. Otherwise stop the node, put the folder back as it was, and start the node again.",
-  );
-}
-
-/** Returns `INDEX_LOCKED`: another process has opened the log in `path` while it was open. */
-export function takenOver(path: string, cause: unknown): CairnError {
-  return new CairnError(
-    "INDEX_LOCKED",
-    `Another process has opened the log in ${path}, whose file LOCK was removed while this process had the log open.`,
-    {
-      hint: "Stop both nodes, find out what removed the file, and start one of them again. It has everything that either of them acknowledged.",
-      cause,
-    },
-  );
-}
-
 const DAMAGED_HINT =
   "Restore the folder from a copy and restart the node. Without a copy, stop the node, move the folder away (keep it), run cairn log recover, which continues from the node's index or from what else is further, and start the node.";
 

@@ -32,7 +32,6 @@ import {
   hasRoomToOpen,
   openDatabase,
   type OpeningOptions,
-  takenOver,
 } from "./embedded-database.ts";
 import { endCreation } from "./embedded-creation.ts";
 import { FolderNames } from "./folder-names.ts";
@@ -348,15 +347,18 @@ export class EmbeddedStorage {
     const { logId } = this;
     // The callers of writes that are cut off here have already received the failure, so no copy is kept.
     await this.open({}).catch((error: unknown) => {
-      if (isCairnError(error, "INDEX_LOCKED")) this.#damage = takenOver(this.path, error);
-      throw this.#damage ?? error;
+      if (!isCairnError(error, "INDEX_LOCKED")) throw this.#damage ?? error;
+      const message = `Another process has opened the log in ${this.path}, whose file LOCK was removed while this process had the log open.`;
+      const hint =
+        "Stop both nodes, find out what removed the file, and start one of them again. It has everything that either of them acknowledged.";
+      this.#damage = new CairnError("INDEX_LOCKED", message, { hint, cause: error });
+      throw this.#damage;
     });
     if (this.logId !== logId || this.#last < acknowledged) {
-      const what =
-        this.logId === logId
-          ? `lost its messages ${this.#last + 1} to ${acknowledged}`
-          : "is another one now";
-      this.#damage = damaged(`The log in ${this.path} ${what}.`);
+      const lost = `lost its messages ${this.#last + 1} to ${acknowledged}`;
+      this.#damage = damaged(
+        `The log in ${this.path} ${this.logId === logId ? lost : "is another one now"}.`,
+      );
       throw this.#damage;
     }
     this.#failure = undefined;

@@ -1,6 +1,5 @@
 import { statSync } from "node:fs";
-import { type ClaimedDirectory, lacksLiveFiles, syncFolder, systemClock } from "@cairn/kv";
-import { filesReplaced } from "./embedded-database.ts";
+import { CairnError, type ClaimedDirectory, lacksLiveFiles, syncFolder, systemClock } from "@cairn/kv";
 
 /** The time within which two changes may get the same timestamp from the file system (ms). */
 const TIMESTAMP_GRANULARITY_MS = 50;
@@ -28,7 +27,7 @@ export class FolderNames {
   async flush(): Promise<void> {
     // This is synchronous, because the folder is cached and the thread pool would take ten times as long.
     const { dev, ino, mtimeMs } = statSync(this.#path, { throwIfNoEntry: false }) ?? {};
-    if (mtimeMs === undefined) throw filesReplaced(this.#path);
+    if (mtimeMs === undefined) throw this.#replaced();
     const seen = `${dev}:${ino} ${mtimeMs}`;
     if (seen === this.#flushed) return;
     const isOld = Math.abs(systemClock.now() - mtimeMs) > TIMESTAMP_GRANULARITY_MS;
@@ -40,7 +39,15 @@ export class FolderNames {
 
   /** Throws `LOG_UNREACHABLE` unless the files are still those that were opened. `isNew`: also looks for missing ones. */
   async check({ isNew = true } = {}): Promise<void> {
-    if (!(await this.#isThere()) || (isNew && (await lacksLiveFiles(this.#path))))
-      throw filesReplaced(this.#path);
+    if (!(await this.#isThere()) || (isNew && (await lacksLiveFiles(this.#path)))) throw this.#replaced();
+  }
+
+  /** What was written to the open files may not be found by a restart. */
+  #replaced(): CairnError {
+    return new CairnError(
+      "LOG_UNREACHABLE",
+      `The folder of the log ${this.#path}, or files in it, were moved, removed or replaced while the log was open, so it acknowledges no transactions.`,
+      "Find out who did this. If the folder was moved, move it back: the node then continues by itself. Otherwise stop the node, put the folder back as it was, and start the node again.",
+    );
   }
 }
