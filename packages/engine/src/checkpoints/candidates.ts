@@ -8,7 +8,6 @@ import type { CairnError } from "@cairn/kv";
 import { judgeFormat } from "./accept-checkpoint.ts";
 
 export interface CandidateCheckpoint extends CheckpointListing {
-  /** The store's location. */
   readonly store: string;
 }
 
@@ -18,7 +17,6 @@ export interface Candidates {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
-/** Restricts {@link listCandidates}. */
 export interface CandidateOptions {
   /** The format of the indexes that can be used. Defaults to all. */
   readonly kvFormat?: string;

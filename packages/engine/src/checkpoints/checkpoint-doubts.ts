@@ -5,12 +5,9 @@
  */
 export class CheckpointDoubts {
   readonly distrusted: Set<string> = new Set();
-  /** The names of checkpoints whose index was damaged once. */
   readonly #doubtful = new Set<string>();
-  /** The names of damaged checkpoints in the node's own store. */
   readonly #unusable = new Set<string>();
 
-  /** `restored` is null if no checkpoint was restored. */
   damaged(restored: { readonly name: string } | null): void {
     if (restored === null) return;
     if (this.#doubtful.has(restored.name)) this.distrusted.add(restored.name);

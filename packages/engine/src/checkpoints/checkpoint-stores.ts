@@ -40,7 +40,6 @@ export function allStores(system: RestoringSystem): readonly CheckpointStore[] {
   ];
 }
 
-/** Closes every store of a system, whether the system writes to it or not. */
 export async function closeStores(system: RestoringSystem): Promise<void> {
   for (const store of allStores(system)) await store.close();
 }

@@ -2,7 +2,6 @@ import type { CheckpointListing, RetainedListing, TakeOutcome } from "@cairn/che
 import type { CheckpointSummary, ListedCheckpoint } from "@cairn/client";
 import type { CheckpointResult } from "../api/node-api.ts";
 
-/** Returns a checkpoint in the form that POST /api/v1/checkpoints returns. */
 export function checkpointSummary(
   listing: Omit<CheckpointListing, "fileCount" | "verified" | "damaged"> & { readonly damaged?: boolean },
 ): CheckpointSummary {
@@ -11,7 +10,6 @@ export function checkpointSummary(
   return damaged === true ? { ...summary, damaged: true } : summary;
 }
 
-/** Returns a checkpoint of a store as nodes and commands list it. */
 export function listedCheckpoint(listing: RetainedListing): ListedCheckpoint {
   const { durationMs, verification, kept = null } = listing;
   return {
@@ -23,7 +21,6 @@ export function listedCheckpoint(listing: RetainedListing): ListedCheckpoint {
   };
 }
 
-/** Returns the outcome of a requested round in the form of POST /api/v1/checkpoints. */
 export function checkpointResult(outcome: TakeOutcome): CheckpointResult {
   if (outcome.outcome === "skipped") {
     const { reason: skipped, because, lease = null } = outcome;

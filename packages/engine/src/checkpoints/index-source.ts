@@ -25,9 +25,7 @@ interface IndexSourceOptions {
   readonly provider: KvProvider;
   readonly index: IndexStore;
   readonly log: TxLog;
-  /** Awaited before each capture. */
   readonly purge: () => Promise<void>;
-  /** Called with the errors of captures. */
   readonly onError?: (error: unknown) => void;
 }
 

@@ -113,7 +113,6 @@ export async function verifyCheckpoint(options: VerifyOptions): Promise<Verified
   return { ...found, verification };
 }
 
-/** Marks checkpoints as damaged, if the store permits it. */
 export async function tryMarkDamaged(
   store: CheckpointStore,
   names: readonly string[],

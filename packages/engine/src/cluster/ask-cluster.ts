@@ -13,7 +13,6 @@ import {
   type SilentNode,
 } from "./peer-messages.ts";
 
-/** The identity and the status of a node that responded. */
 export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt"> {
   readonly status: PeerStatus;
 }
@@ -29,7 +28,6 @@ export interface AskOptions {
   /** The time to wait for responses. For long tasks, it is the maximum silence of a node. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** Reports the progress of nodes that are working on a response. */
   readonly onWork?: (instance: string, done: number, total: number) => void;
 }
 

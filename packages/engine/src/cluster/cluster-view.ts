@@ -59,7 +59,6 @@ export async function askCluster(
   return await viewOf(channel, known, peers, options);
 }
 
-/** Returns the ids that several running nodes share. */
 export function sameIds(
   peers: readonly Peer[],
 ): { readonly node: string; readonly peers: readonly Peer[] }[] {
@@ -68,7 +67,6 @@ export function sameIds(
   return [...byId].filter(([, same]) => same.length > 1).map(([node, same]) => ({ node, peers: same }));
 }
 
-/** A node's chains at the transaction, and the version of its index. */
 type Past = NonNullable<ClusterNode["past"]>;
 
 /** The histories of the nodes of one log at one transaction. */

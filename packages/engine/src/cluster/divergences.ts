@@ -42,7 +42,6 @@ const LOG_GAP_MS = 5_000;
 /** The time for which the status shows a claim that is not repeated. */
 const CLAIM_TTL_MS = 600_000;
 
-/** The maximum number of nodes and checkpoints that are counted. */
 const MAX_OTHERS = 1_000;
 
 interface Open {
@@ -62,7 +61,6 @@ export class Divergences {
   readonly #stop = new AbortController();
   /** The index, and the transaction up to which a rebuild has proved it right. */
   #right: { readonly index: IndexStore; readonly txId: TxId } | undefined;
-  /** The unsettled divergence, if any. */
   #open: Open | undefined;
   #state: "open" | "waiting" | "comparing" = "open";
   #settling: Promise<void> | undefined;
@@ -108,7 +106,6 @@ export class Divergences {
     return { error, settled };
   };
 
-  /** Returns the number of nodes and checkpoints that were recently found to differ. */
   get #from(): number {
     const forgotten = this.#parts.clock.now() - CLAIM_TTL_MS;
     return [...(this.#open?.who.values() ?? [])].filter((at) => at > forgotten).length;
@@ -229,7 +226,6 @@ function differenceFrom(who: string, { kind, agreeAt, differAt }: Divergence): C
   return new CairnError(code, `This index and ${who} ${what}, ${where}.`, SETTLED_BY);
 }
 
-/** Returns the error for a divergence that neither the log nor a checkpoint can settle. */
 function undecided(error: CairnError, { agreeAt }: Divergence, cause: CairnError): CairnError {
   const older = `, or a checkpoint at or before transaction ${agreeAt} and the log after it: name the store that has one in restore-from`;
   return new CairnError(

@@ -62,7 +62,6 @@ export function clusterLook(
   return async (timeoutMs) => await shared.get(String(timeoutMs), async () => await look(timeoutMs));
 }
 
-/** Returns the view of a node that knows of no other. */
 function alone(self: Peer): ClusterView {
   const { name, id, lastTxId } = self.status.log;
   return { log: { name, id, lastTxId }, peers: [self], silent: [], past: undefined };

@@ -25,7 +25,6 @@ const MAX_SILENT = 100;
 /** A node that another node has heard from, and how long the former has been silent (ms). */
 const SilentSchema = z.object({ instance: Text, node: Text, forMs: Count });
 
-/** A node that another node has heard from. */
 export type SilentNode = Readonly<z.infer<typeof SilentSchema>>;
 
 /** A later version that changes the meaning of requests uses another number for `cairn`, which is rejected here. */
@@ -86,22 +85,18 @@ export const IndexAnswerSchema = AnswerSchema.pick({
   error: true,
 });
 
-/** A node's response to a question about its index, or an error. */
 export type IndexAnswer = Readonly<z.infer<typeof IndexAnswerSchema>>;
 
-/** The identity of a node, which is part of each response. */
 export type PeerIdentity = Pick<Answer, "instance" | "node" | "host" | "pid" | "startedAt">;
 
 export function encodeMessage(message: Question | object): Uint8Array {
   return Buffer.from(JSON.stringify(message), "utf8");
 }
 
-/** Decodes a request. Returns undefined for anything else, including requests of later versions. */
 export function decodeQuestion(bytes: Uint8Array): Question | undefined {
   return parseWith(QuestionSchema, bytes);
 }
 
-/** Decodes a response. Returns undefined for anything else. */
 export function decodeAnswer(bytes: Uint8Array): Answer | undefined {
   return parseWith(AnswerSchema, bytes);
 }

@@ -16,10 +16,8 @@ import {
   type SilentNode,
 } from "./peer-messages.ts";
 
-/** The result of comparing a node's index with a rebuild from the log. */
 export type CheckOutcome = NonNullable<Answer["check"]>;
 
-/** Reports the progress of a long task, in transactions. */
 export type OnWork = (done: number, total: number) => void;
 
 export interface PeerActions {
@@ -34,7 +32,6 @@ export interface PeerActions {
   check(log: string, txId: TxId, signal: AbortSignal, onWork: OnWork): Promise<CheckOutcome>;
 }
 
-/** A request for which a whole index must be read or built. */
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
 /** The interval at which progress is reported to processes that are waiting for a response. */
@@ -53,13 +50,11 @@ export class PeerServer {
   readonly #logger: Logger;
   readonly #stop = new AbortController();
   #unsubscribe: () => void = () => {};
-  /** Held while an index is being read or rebuilt for a request. */
   readonly #working = new Semaphore();
   /** The last rebuild. `close` waits for it, because closing the index does not end it. */
   #checking: Promise<unknown> = Promise.resolve();
   readonly #heard = new HeardNodes();
   #comparing = 0;
-  /** The number of pending requests that need the index. */
   #waiting = 0;
 
   constructor(node: string, actions: PeerActions, logger: Logger) {
@@ -69,7 +64,6 @@ export class PeerServer {
     this.#logger = logger;
   }
 
-  /** Returns the random id that was generated when this node started. */
   get instance(): string {
     return this.identity.instance;
   }
@@ -79,7 +73,6 @@ export class PeerServer {
     return new Set([this.instance, ...this.#heard.recent(EXPECTED_MS)]);
   }
 
-  /** Begins to respond to requests, if the nodes of the log can communicate. */
   listen({ peers }: TxLog): void {
     if (peers === undefined || this.#stop.signal.aborted) return;
     this.#unsubscribe();
@@ -202,7 +195,6 @@ export class HeardNodes {
     this.#now = now;
   }
 
-  /** Records an announcement from a node that follows the log with this id. */
   heard({ instance, node, log }: Pick<Heard, "node" | "log"> & { readonly instance: string }): void {
     this.#heard.delete(instance);
     this.#heard.set(instance, { node, log, at: this.#now() });
@@ -210,7 +202,6 @@ export class HeardNodes {
     if (this.#heard.size > MAX_REMEMBERED && oldest !== undefined) this.#heard.delete(oldest);
   }
 
-  /** Returns the instances that have sent an announcement within the last `withinMs`. */
   recent(withinMs: number): string[] {
     const now = this.#now();
     return [...this.#heard].filter(([, { at }]) => now - at < withinMs).map(([instance]) => instance);
@@ -220,7 +211,6 @@ export class HeardNodes {
     this.#heard.delete(instance);
   }
 
-  /** Returns the nodes of a log that have sent an announcement within the last hour, except these instances. */
   others(log: string, instances: readonly string[]): SilentNode[] {
     const now = this.#now();
     const known = new Set(instances);

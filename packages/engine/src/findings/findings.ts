@@ -27,7 +27,6 @@ export const NODE_FINDINGS = {
   "different-log-accepted": "notice",
 } as const satisfies Readonly<Record<string, Severity>>;
 
-/** The findings that show only when the nodes of a log are asked. */
 export const CLUSTER_FINDINGS = {
   "node-silent": "failing",
   "nodes-not-asked": "failing",
@@ -63,7 +62,6 @@ const MEANWHILE: Readonly<Record<keyof typeof ALL, string>> = {
   "same-node-id": "the checkpoints, leases and metrics of these nodes are mistaken for each other's.",
 };
 
-/** The order of severities, from the worst. */
 const SEVERITIES: readonly Severity[] = ["failing", "attention", "notice"];
 
 /** What a finding says, in addition to its code and severity. What is omitted is null. */
@@ -98,7 +96,6 @@ export function verdictOf(
     : { state: "not-ready", message, hint: "Wait until a node is ready: cairn status --wait PT30S." };
 }
 
-/** Formats a finding as one line. */
 export function findingText({
   node = null,
   error,

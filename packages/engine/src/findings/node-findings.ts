@@ -5,7 +5,6 @@ import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 import { isoTime, formatBytes, formatDuration, formatNumberOf } from "@cairn/text";
 import { finding, verdictOf, worstFirst } from "./findings.ts";
 
-/** What a node knows about itself, from which its findings follow. */
 export type NodeFacts = Omit<NodeStatus, "findings" | "verdict">;
 
 /**
@@ -23,7 +22,6 @@ const BEHIND_PERIODS = 3;
 const LOW_DISK_BYTES = 256 * 1024 * 1024;
 /** A transaction time that is further in the future than this is reported. Synchronized clocks differ by less. */
 const FUTURE_MS = 60_000;
-/** How long an index that was moved aside at the start is reported (ms). */
 const MOVED_ASIDE_MS = 24 * 3_600_000;
 
 /** Completes a status with findings and verdict. `now` in ms; `different` is the reaction to another log. */
@@ -44,7 +42,6 @@ const ACCEPTED = {
   hint: "Remove it from cairn/tx-log once it has served its purpose, and restart the node.",
 };
 
-/** Returns what needs attention on a node, worst first. */
 function nodeFindings(facts: NodeFacts, now: number): Finding[] {
   return worstFirst([
     ...lifeFindings(facts),

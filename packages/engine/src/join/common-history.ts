@@ -41,12 +41,10 @@ export interface SharedTransactions {
   readonly isProven: boolean;
 }
 
-/** What is known before anything has been compared. */
 export function nothingCompared({ txId }: Pick<IndexState, "txId">): CommonHistory {
   return { same: 0, differs: txId + 1 };
 }
 
-/** Returns the transactions that count as common. */
 export async function sharedOf(
   { kv, state }: FilledIndex,
   { same, differs }: CommonHistory,

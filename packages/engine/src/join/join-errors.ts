@@ -35,7 +35,6 @@ export function foreignIndex(
   );
 }
 
-/** Returns the error for a log that continues another one, if no checkpoint leads to its beginning. */
 export function nothingToContinue(
   { name }: LogIdentity,
   { log, anchor }: NonNullable<BirthRecord["continues"]>,

@@ -76,7 +76,6 @@ async function withQuarantine(context: JoinContext, joined: JoinedIndex): Promis
   return joined;
 }
 
-/** Opens the local index, and moves it aside if it is unusable. */
 async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined> {
   const { system, directory, suspect, replacement } = context;
   if (!system.kvProvider.persistent || !(await directory.hasLive())) return undefined;

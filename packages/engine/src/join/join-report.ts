@@ -11,7 +11,6 @@ export class JoinReport {
   /** The restored checkpoint. Until the checkpointer has looked at the store, it is the newest known checkpoint. */
   restoredCheckpoint: CheckpointerStatus["last"] = null;
   skipped: Join["skipped"] = [];
-  /** The checkpoint stores whose responses the node is waiting for. */
   asking: readonly CheckpointStore[] = [];
   /** The names of skipped checkpoints that are damaged in the store to which this node saves. */
   damaged: readonly string[] = [];

@@ -18,7 +18,6 @@ export interface LostLog {
   readonly id: string;
   /** Where it would be continued; undefined if none of its remains can be used. */
   readonly plan: PastPlan | undefined;
-  /** The command that carries out the plan. */
   readonly command: string;
   /** The last transaction that its remains lead to; 0 if they lead nowhere. */
   readonly txId: TxId;
@@ -39,7 +38,6 @@ interface Unusable {
 export interface LostLogOptions {
   readonly name: string;
   readonly kvFormat: string;
-  /** The id of a log that exists. */
   readonly exceptId?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -20,7 +20,6 @@ import { findLostLog, holderOf, howToContinue } from "./lost-log.ts";
 /** How long other nodes may take to say what they hold (ms). */
 const ASK_MS = 1_000;
 
-/** The parts of a log that are needed to ask who else knows it. */
 export type AskedLog = Pick<TxLog, "name" | "location" | "hasOneWriter" | "peers">;
 
 /** What was found out about a log that does not exist, or that is empty. */
@@ -90,7 +89,6 @@ export async function lookBeforeBeginning(
   return { holders, cure: sentences.join(" "), override: TO_BEGIN_EMPTY, unknown };
 }
 
-/** How a person overrides the answer. */
 const TO_BEGIN_EMPTY =
   "To begin an empty log instead, run cairn log create --empty (with an embedded log, stop the node first).";
 
@@ -100,7 +98,6 @@ interface Held {
   readonly holder?: string | readonly string[];
   /** What to do if the log is lost, as a clause. */
   readonly cure?: string;
-  /** The last transaction that the cure leads to. */
   readonly txId?: TxId;
   /** Whether the cure requires something to be made usable first, which may be impossible. */
   readonly isDoubtful?: boolean;

@@ -49,7 +49,6 @@ export async function findOrphans(
   return { ...shared, after, isContinued: txId >= FIRST_TX_ID, kept: firstKept(state), transactions };
 }
 
-/** An orphan in the form that `cairn load` reads. */
 export interface OrphanTransaction {
   readonly txId: TxId;
   /** The transaction as one line of JSON; undefined if it no longer has any effect. */
@@ -101,7 +100,6 @@ interface Origin {
   readonly txId: TxId;
   readonly time: number;
   readonly shared: TxId;
-  /** The shards of the entries that the transaction enqueued. */
   readonly shards: readonly number[];
 }
 

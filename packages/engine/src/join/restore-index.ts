@@ -32,10 +32,8 @@ export interface RestoreContext {
   readonly distrusted: ReadonlySet<string>;
 }
 
-/** The maximum time that joining waits for damaged checkpoints to be marked. */
 const MARK_MS = 5_000;
 
-/** A local index that a restored index replaces. */
 export interface Replaced {
   /** Moves the local index aside; called with the index that replaces it, which is closed afterwards. */
   readonly leave: (newer: OpenedIndex) => Promise<void>;

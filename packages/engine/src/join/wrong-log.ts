@@ -9,7 +9,6 @@ import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
 import { type AskedLog, type Beginning, type LookOptions, lookBeforeBeginning } from "./may-begin.ts";
 import type { RestoreContext } from "./restore-index.ts";
 
-/** The parts that are needed to detect that a node was started with the wrong log. */
 type WrongLogContext = Pick<RestoreContext, "system" | "log" | "report" | "signal"> & {
   readonly logger: Logger;
 };

@@ -77,7 +77,6 @@ export async function checkAnchor(
   return judgeAnchor(log.name, anchor, bounds, isWithin ? await log.fetch(position) : undefined);
 }
 
-/** The end of a checkpoint, as its manifest records it. */
 type CheckpointEnd = Pick<Manifest, "anchor" | "log" | "txTime">;
 
 /** Returns the result of {@link checkAnchor} for the end of a checkpoint of this log. */
@@ -107,7 +106,6 @@ export function shortened(logName: string, last: number, position: number): Cair
   );
 }
 
-/** Returns `LOG_REGRESSED`: the anchor's position holds a different message. */
 export function otherMessage(logName: string, position: number): CairnError {
   return new CairnError(
     "LOG_REGRESSED",
@@ -125,7 +123,6 @@ export function vanished(logName: string): CairnError {
   );
 }
 
-/** Returns `LOG_TRIMMED`: messages were trimmed before they were read. */
 export function trimmed(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from}` : `messages ${from} to ${to}`;
   return new CairnError(
@@ -135,7 +132,6 @@ export function trimmed(logName: string, from: number, to: number): CairnError {
   );
 }
 
-/** Returns `CONFLICT`: trimming up to `upTo` would remove all messages. */
 export function trimmedTooFar(logName: string, upTo: number, last: number): CairnError {
   return new CairnError(
     "CONFLICT",
@@ -148,7 +144,6 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
 export const SAVE_BEYOND_GAP =
   "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create --url URL (the address of that node).";
 
-/** Returns `LOG_GAP`: messages within the log's bounds are missing. */
 export function gap(logName: string, from: number, to: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(

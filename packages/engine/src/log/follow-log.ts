@@ -112,7 +112,6 @@ class Follower {
   #anchor: Anchor | undefined;
   // The last yielded message. It is hashed only if it must be compared.
   #last: LogMessage | undefined;
-  /** The last reported state. */
   #state: LogState | undefined;
   // The position at which no message arrived, although the log's bounds include later ones.
   #silentAt: number | undefined;

@@ -34,7 +34,6 @@ export const MESSAGE_ID_WINDOW_MS = 120_000;
 
 /** The backup from which a log is read if the log itself is inaccessible. */
 export interface LogBackupSource {
-  /** The location of the backup's store. */
   readonly location: string;
   /** When the newest segment was written, by the store's clock (milliseconds since 1970); undefined while unknown. */
   readonly newestAt: number | undefined;

@@ -22,7 +22,6 @@ export interface FollowingParts extends JoinedIndex {
   readonly distrust: (error: unknown) => void;
   /** Called when the index contains everything up to `txId`. */
   readonly onApplied: (txId: number) => void;
-  /** Starts the services; undefined if none may start any more. */
   readonly startServices: () => ReadyServices | undefined;
   /** Called when the index has caught up, its fields are built, its tables checked, and the services started. */
   readonly onReady: () => void;

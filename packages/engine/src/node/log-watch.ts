@@ -28,7 +28,6 @@ export class LogWatch {
   #found: readonly CairnError[] = [];
   /** What the last comparison found; undefined if there is nothing to report. */
   #lost: CairnError | undefined;
-  /** The log that was compared, as a join found it. */
   #compared: LogIdentity | undefined;
   /** The last position at which the log may begin, given the checkpoint or backup that the last search found. */
   #covered: { readonly logId: string; readonly upTo: number; readonly at: number } | undefined;
@@ -49,7 +48,7 @@ export class LogWatch {
     }));
   }
 
-  /** Inspects the log. Returns undefined if it cannot be inspected; the earlier findings then remain valid. */
+  /** Returns undefined if the log cannot be inspected; the earlier findings then remain valid. */
   async #inspect(): Promise<readonly CairnError[] | undefined> {
     const { log, identity, agrees } = this.#life;
     if (log?.inspect === undefined) return [];

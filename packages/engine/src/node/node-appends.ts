@@ -37,7 +37,6 @@ interface Target {
   readonly of: { readonly id: string; readonly offset: number };
 }
 
-/** Appends to a node's log: transactions, and barriers for linearizable reads. */
 export class NodeAppends {
   readonly #life: NodeLife;
   readonly #maxBody: number;
@@ -228,7 +227,6 @@ function storedAfter(known: TxId, log: TxLog, position: number, offset: number):
   );
 }
 
-/** Returns whether a message is the same transaction of the same log, with the same id. */
 function isRepetition(stored: Uint8Array, payload: Uint8Array, logId: string, id: string): boolean {
   const decoded = decodeMessage(stored);
   const isOfId = decoded.kind === "transaction" && decoded.logTag === logTagOf(logId) && decoded.id === id;
@@ -253,7 +251,6 @@ async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T
   });
 }
 
-/** A node's current knowledge of its log. */
 interface KnownLog {
   readonly log: TxLog;
   readonly identity: LogIdentity;

@@ -125,7 +125,6 @@ async function savedCheckpoints(
 
 const UNREADABLE = ["STORE_UNREACHABLE", "STORE_DENIED"] as const;
 
-/** The segments of log backups that may hold evicted content. */
 interface BackedUp {
   readonly own: readonly SegmentFile[];
   /** The segments of earlier logs that the node's log may continue. */

@@ -29,7 +29,6 @@ function checkedLimit(limit: number = LIMITS.defaultPageItems): number {
   );
 }
 
-/** Throws `NOT_FOUND` unless the bucket is a queue. */
 function requireQueue({ state }: IndexStore, name: string): QueuePolicy {
   const { queues = {} } = state.policies?.value ?? {};
   const policy = ownMember(queues, name);

@@ -151,7 +151,6 @@ export class NodeReporting {
     return this.#watch.stalled;
   }
 
-  /** Begins to respond to processes that have the log open. */
   opened(log: TxLog): void {
     this.#peers.listen(log);
     void this.#look();
@@ -173,7 +172,6 @@ export class NodeReporting {
     if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
   }
 
-  /** Looks at the log, and logs what needs attention. */
   async #look(): Promise<void> {
     try {
       await this.#log.look();
@@ -235,7 +233,6 @@ export class NodeReporting {
   }
 }
 
-/** Formats the reason for a wait as a suffix to the name of the awaited resource. */
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
 }

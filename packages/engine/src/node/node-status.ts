@@ -10,7 +10,6 @@ import type { NodeLife } from "./node-life.ts";
 import type { NodeObservation } from "./node-observation.ts";
 import type { System } from "../api/system.ts";
 
-/** The parts of a node's life that /status reports. */
 export type StatusParts = Pick<
   NodeLife,
   | "phase"
@@ -103,7 +102,6 @@ export async function nodeStatus(
   return withFindings(facts, systemClock.now(), system.onLogMismatch.different);
 }
 
-/** Returns the `checkpoints` part of /status. */
 function statusOfCheckpoints(
   services: StatusParts["services"],
   { report, observation: { lastResults } }: Pick<StatusParts, "report" | "observation">,
@@ -179,7 +177,6 @@ export async function answerOf<T>(asked: Promise<T>): Promise<T | CairnError | u
 
 interface LogLook extends Pick<NodeStatus["log"], "reachable" | "exists"> {
   readonly bounds?: LogBounds;
-  /** The reason why the log does not respond. */
   readonly problem?: NodeStatus["log"]["warnings"][number];
 }
 
@@ -235,7 +232,6 @@ function reported({ code, message, hint = "" }: CairnError): NonNullable<LogLook
 /** The codes of errors which mean that a server responds but has no usable log. */
 const ANSWERING_CODES: ReadonlySet<string> = new Set(["CONFIG_INVALID", "LOG_DIFFERENT"]);
 
-/** Returns the size of the index, and a warning if some of its files are missing. */
 export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {

@@ -41,7 +41,6 @@ const HTTP_STOP_MS = 2_000;
 const INDEX_WAIT_AT_STOP_MS = 1_000;
 
 export interface RunOptions {
-  /** The logger. Defaults to a silent one. */
   readonly logger?: Logger;
   /** Called at the beginning and the end of each task, such as a checkpoint round or a trim. */
   readonly onEvent?: NodeEventListener;
@@ -51,7 +50,6 @@ export interface RunOptions {
   readonly stall?: ReportingParts["stall"];
 }
 
-/** A running node, as {@link runEngine} returns it. */
 export interface CairnNode extends NodeApi {
   /**
    * Starts a director of a queue, which hands its open entries to `handle` (docs/queues.md#directors). It ends when it or
@@ -64,7 +62,6 @@ export interface CairnNode extends NodeApi {
   readonly url: string | undefined;
 }
 
-/** An HTTP server that serves a node. */
 export interface NodeServer {
   readonly url: string;
   /** Makes every later response close its connection. Requests are still accepted. */
@@ -74,14 +71,12 @@ export interface NodeServer {
 
 export interface ServerContext {
   readonly logger: Logger;
-  /** The logger for failures of single requests. */
   readonly requestLogger: Logger;
   /** The time for which requests in progress may continue when the server closes (ms). */
   readonly closeTimeoutMs: number;
   readonly onAnswered: (request: AnsweredRequest) => void;
 }
 
-/** The parts of a node that the engine does not contain. */
 export interface NodeParts {
   /** Starts the HTTP server of a node whose system has one. */
   readonly serve: (api: NodeApi, options: HttpOptions, context: ServerContext) => Promise<NodeServer>;
@@ -128,7 +123,6 @@ function notStarted(error: unknown): never {
 
 /** A node without its reads and submissions, which `api` adds. */
 class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
-  /** The node as HTTP and embedding programs use it. */
   readonly api: CairnNode;
 
   readonly id: string;

@@ -6,7 +6,6 @@ import type { AsOf } from "../index/read/documents.ts";
 import { isoTime } from "@cairn/text";
 import type { NodeLife } from "./node-life.ts";
 
-/** Determines which transaction an index must contain for a read, and waits for it. */
 export class ReadPlace {
   readonly #life: NodeLife;
   readonly #barrier: (timeoutMs: number) => Promise<TxId>;
@@ -80,7 +79,6 @@ export class ReadPlace {
     return bounds.last + index.state.log.offset;
   }
 
-  /** Returns the last transaction that a linearizable read must include. */
   async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
     if (!stale) return await this.#barrier(timeoutMs);
     throw new CairnError(
@@ -90,7 +88,6 @@ export class ReadPlace {
     );
   }
 
-  /** Returns the log's last transaction; undefined if the log does not respond in time. */
   async #end(timeoutMs: number): Promise<TxId | undefined> {
     const { log, index } = this.#life;
     if (log === undefined || index === undefined) return undefined;

@@ -26,7 +26,6 @@ import { type FeedEnd, WatchFeed } from "../watch/watch-feed.ts";
 import { indexChanges } from "../watch/watch-source.ts";
 import type { NodeObservation } from "./node-observation.ts";
 
-/** What the services of a ready node need. */
 export interface ServiceParts extends JoinedIndex {
   readonly system: System;
   readonly directory: IndexDirectory;
@@ -53,7 +52,6 @@ const LEFT: FeedEnd = {
     "The node is closing its index. Reopen the watch after this transaction, at another node or when this one is ready.",
 };
 
-/** The services that a ready node runs until it leaves its index. */
 export class ReadyServices {
   readonly checkpointer: Checkpointer | undefined;
   readonly upkeep: NodeUpkeep;

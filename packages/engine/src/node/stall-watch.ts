@@ -19,7 +19,6 @@ export interface WaitingFor {
   readonly text: string;
 }
 
-/** The functions with which a {@link StallWatch} observes and reports. */
 export interface StallWatchOptions {
   /** Returns the current progress; undefined if no progress is expected. */
   readonly look: () => Movement | undefined;
@@ -35,7 +34,6 @@ export interface StallWatchOptions {
   readonly clock?: Clock;
 }
 
-/** The default of `afterMs`, which applies in every phase. */
 const STALLED_AFTER_MS = 30_000;
 const LOOKS_PER_LIMIT = 10;
 
@@ -60,21 +58,18 @@ export class StallWatch {
     this.#since = this.#clock.now();
   }
 
-  /** Begins the periodic checks. Must be called only once. */
   start(): void {
     this.#since = this.#clock.now();
     const every = this.#afterMs / LOOKS_PER_LIMIT;
     this.#looking = repeatEvery(this.#clock, every, () => this.#lookOnce(), this.#options.onError);
   }
 
-  /** Returns the current stall; null if the node makes progress. */
   get stalled(): Stall | null {
     // There may have been progress since the last check.
     if (this.#stall === undefined || this.#options.look()?.mark !== this.#mark) return null;
     return { ...this.#stall, forMs: Math.round(this.#clock.now() - this.#since) };
   }
 
-  /** Stops the checks, and waits for a check in progress. */
   async stop(): Promise<void> {
     await this.#looking?.stop();
   }

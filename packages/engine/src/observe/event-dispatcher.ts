@@ -25,7 +25,6 @@ export class EventDispatcher {
     this.#listeners.push(listener);
   }
 
-  /** Returns whether an error was already reported as the failure of a task. */
   hasReported(error: unknown): boolean {
     return typeof error === "object" && error !== null && this.#reported.has(error);
   }

@@ -65,7 +65,6 @@ interface WorkEvent<W extends Work> {
   readonly at: string;
 }
 
-/** The event of a task that begins. */
 export interface WorkBegun extends WorkEvent<Work> {
   readonly stage: "begun";
 }
@@ -82,12 +81,10 @@ export interface WorkFailed extends WorkEvent<Work>, WorkCost {
   readonly error: CairnError;
 }
 
-/** The event of each task that succeeded, with its results. */
 export type WorkEnds = {
   readonly [W in Work]: WorkEvent<W> & WorkCost & { readonly stage: "ended" } & WorkResults[W];
 };
 
-/** The event of any task that succeeded. */
 export type WorkEnded = WorkEnds[Work];
 
 /** An event of a node. Each `begun` is followed by exactly one `ended` or `failed` with the same `run`, even when the node stops. */

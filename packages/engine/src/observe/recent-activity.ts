@@ -37,7 +37,6 @@ export class RecentActivity {
     return tapped;
   }
 
-  /** Returns the last `limit` items, newest first. */
   newest(limit: number): Activity[] {
     return this.#items
       .slice(-limit)

@@ -17,7 +17,6 @@ export interface AnsweredRequest {
 /** How long to wait for a disk, which may be on a server that does not respond (ms). */
 const DISK_MS = 250;
 
-/** Measures what a node's process uses, and how many requests it serves. */
 export function resourceUse(dbDir: string) {
   const startedAt = performance.now();
   const rates = { read: new RequestRates(), write: new RequestRates() };
@@ -55,7 +54,6 @@ const CLASSES = 80;
 export class RequestRates {
   readonly #now: () => number;
   readonly #startedAt: number;
-  /** The number of requests, by slot and class. */
   readonly #counts = new Uint32Array(PERIOD_S * CLASSES);
   #second: number;
 
@@ -89,7 +87,6 @@ export class RequestRates {
     };
   }
 
-  /** Clears the slots of the seconds that have passed. */
   #advance(): void {
     const second = Math.floor(this.#now() / 1_000);
     for (let passed = Math.max(this.#second + 1, second - PERIOD_S + 1); passed <= second; passed += 1) {

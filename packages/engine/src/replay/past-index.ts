@@ -24,7 +24,6 @@ interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
 }
 
-/** An index as of a point in the past. `live` is its folder; the index is closed. */
 export interface PastIndex {
   readonly live: string;
   readonly txId: TxId;

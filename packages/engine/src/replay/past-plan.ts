@@ -119,7 +119,6 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
   throw nothingLeadsTo(options, candidates, readable?.last);
 }
 
-/** Returns the plan that consists of restoring a checkpoint. */
 export function checkpointAlone(
   checkpoint: Pick<CandidateCheckpoint, "name" | "store" | "txId" | "chains" | "log">,
 ): PastPlan {
@@ -127,7 +126,6 @@ export function checkpointAlone(
   return { ...nothingRead(log.id, txId), checkpoint };
 }
 
-/** Returns the plan that consists of using an index as it is. */
 export function indexAlone(index: CopiedIndex): PastPlan {
   const { txId, log } = index.state;
   return { ...nothingRead(log.id, txId), index };

@@ -25,12 +25,10 @@ import type { LogState } from "../log/follow-log.ts";
 import { lastKnown, type LogIdentity } from "../log/log-identity.ts";
 import { beginningOf, foldLog } from "./fold-log.ts";
 
-/** What is rebuilt from, and where it is saved. */
 interface CheckpointRebuild {
   readonly log: LogHistory;
   readonly identity: LogIdentity;
   readonly system: System & { readonly checkpointer: NonNullable<System["checkpointer"]> };
-  /** Who saves the checkpoint: the configured id of the node may be in use. */
   readonly node: string;
   readonly signal: AbortSignal;
   /** `total` is the last transaction that the log held when the rebuild began. */

@@ -18,7 +18,6 @@ import { acceptManifest, verifyRestored } from "../checkpoints/accept-checkpoint
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 
-/** What every index needs that is built from a store. */
 export interface Restoring {
   /** The stores contain the checkpoints, and the backups of the log and of the logs that it continues. */
   readonly system: Pick<System, "nodeId" | "kvProvider"> & RestoringSystem;
@@ -38,7 +37,6 @@ export interface RebuildOptions extends Restoring {
   readonly agreeAt?: TxId;
   /** If true, begins with a checkpoint even if the log has its beginning: less work, but the index depends on it. */
   readonly preferCheckpoint?: boolean;
-  /** Called with the number of transactions that have been applied, and with the total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 

@@ -7,7 +7,6 @@ const DEFAULT_PER_MS = 50;
 /** In a shorter replay, the log's first response takes most of the time. */
 const MIN_MEASURED_TRANSACTIONS = 10_000;
 
-/** The rate of the last replay, measured from where reading began (or continued after an interruption). */
 export class ReplayRate {
   #perMs = DEFAULT_PER_MS;
   #from: { readonly txId: TxId; readonly at: number } | undefined;
@@ -21,7 +20,6 @@ export class ReplayRate {
     this.#perMs = (txId - this.#from.txId) / Math.max(1, performance.now() - this.#from.at);
   }
 
-  /** Estimates the time to replay this number of transactions (ms). */
   timeFor(transactions: number): number {
     return transactions / this.#perMs;
   }

@@ -16,7 +16,6 @@ interface Seam {
   readonly plan: PastPlan;
   readonly past: PastIndex;
   readonly system: System;
-  /** Who saves the checkpoint. */
   readonly node: string;
   readonly log: TxLog;
   /** A folder for the copies, which are removed. */

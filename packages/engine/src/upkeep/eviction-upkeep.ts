@@ -45,7 +45,6 @@ export function startEvictionUpkeep(index: IndexStore, logger: Logger, suspect: 
         if (!signal.aborted) failed(error);
       }
     },
-    /** Aborts a purge in progress and waits for it to end. */
     async stop(): Promise<void> {
       stopped.abort();
       await repeated.stop();

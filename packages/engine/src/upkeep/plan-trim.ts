@@ -12,7 +12,6 @@ import {
   usableCheckpoint,
 } from "./trim-floor.ts";
 
-/** The log to trim, and the rules for trimming it. */
 export interface TrimOptions extends Omit<FloorOptions, "reads"> {
   /** The age (ms, relative to the newest message) below which messages are kept. If undefined, age does not count. */
   readonly keep?: number | undefined;
@@ -21,7 +20,6 @@ export interface TrimOptions extends Omit<FloorOptions, "reads"> {
   readonly now?: () => number;
 }
 
-/** The extent to which a log may be trimmed. */
 export interface TrimPlan {
   readonly log: string;
   /** The positions of the first and last message in the log. */

@@ -23,7 +23,6 @@ import { mayContain } from "../log/anchor.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { checkpointNotFound, verifyCheckpoint } from "../checkpoints/verify-checkpoint.ts";
 
-/** The dependencies for verifying checkpoints of a node's log. */
 export interface VerifierParts {
   readonly store: CheckpointStore;
   readonly logId: string;

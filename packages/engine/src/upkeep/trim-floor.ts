@@ -129,7 +129,6 @@ function noneOf(refusals: ReadonlyMap<string, number>): string {
 /** The position up to which a backup replaces the log. The message at that position is in both. */
 export interface BackupFloor {
   readonly position: number;
-  /** The location of the backup's store. */
   readonly store: string;
   /** The reason why the position is not higher although the backup holds more; undefined if it does not hold more. */
   readonly stopped: string | undefined;

@@ -5,7 +5,6 @@ import { BATCH_ENDING } from "./embedded-rows.ts";
 
 /** The subfolder for bytes that were cut off. LevelDB ignores it, but a copy of the log's folder includes it. */
 const ASIDE = "torn";
-/** The maximum number of entries in this subfolder. The oldest entries are removed. */
 const MAX_ASIDE_ENTRIES = 10;
 /** The size of the smallest stored message: type, key with its length, the value's length, and the time. */
 const MESSAGE_BYTES = 19;
@@ -57,7 +56,6 @@ export async function cutTorn(path: string, keepsCopies: boolean): Promise<strin
   return sentences;
 }
 
-/** Returns whether {@link cutTorn} has anything to cut off. */
 export async function isTorn(path: string): Promise<boolean> {
   return (await findTornEdit(path)) !== undefined || (await findTornTail(path, BATCH_ENDING)) !== undefined;
 }

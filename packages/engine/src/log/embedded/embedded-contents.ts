@@ -15,9 +15,7 @@ import { type LogMessage, MESSAGE_ID_WINDOW_MS } from "../tx-log.ts";
 /** The maximum number of keys that one batch removes. A batch of that size takes about 100 kB. */
 const KEYS_PER_BATCH = 10_000;
 
-/** The data that a log reads from its database when it is opened. */
 export interface LogContents {
-  /** The log id; undefined while the log has not begun. */
   readonly logId: string | undefined;
   /** The positions of the first and the last message; 1 and 0 if there are none. */
   readonly first: number;
@@ -104,7 +102,6 @@ export class MessageIdMemory {
   #old = new Map<string, number>();
   #since = Number.POSITIVE_INFINITY;
 
-  /** Returns the position of the message with this id; undefined if the id is not remembered. */
   get(id: string): number | undefined {
     return this.#young.get(id) ?? this.#old.get(id);
   }

@@ -129,7 +129,6 @@ async function checkTail(path: string, { onNotice }: OpeningOptions): Promise<nu
   }
 }
 
-/** Returns whether the disk has room for the tables that LevelDB writes from its write-ahead log when it is opened. */
 export async function hasRoomToOpen(path: string): Promise<boolean> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize > 4 * WRITE_BUFFER_BYTES;

@@ -13,10 +13,8 @@ import type { LogMessage } from "../tx-log.ts";
  */
 export const HEAD_KEY: Uint8Array = Uint8Array.of(0xff);
 
-/** A lower bound of the keys of all positions. */
 export const POSITIONS_BEGIN: Uint8Array = new Uint8Array(8);
 
-/** The first key after all positions. */
 export const POSITIONS_END: Uint8Array = Uint8Array.of(0x01);
 
 export const MESSAGE_IDS = { gte: Uint8Array.of(0x02), lt: Uint8Array.of(0x03) } as const;
@@ -41,7 +39,6 @@ export function positionOf(key: Uint8Array): number {
   return readUint64(key, key.length - 8);
 }
 
-/** Returns a row's value: a time, and the content stored at that time. */
 export function encodeRow(time: number, content: Uint8Array): Uint8Array {
   const row = Buffer.allocUnsafe(TIME_BYTES + content.length);
   row.writeBigUInt64BE(BigInt(time), 0);
@@ -109,12 +106,10 @@ export function endedBatch(changes: readonly KvOperation[], last: number): KvOpe
   return [...changes, { type: "put", key: BATCH_END_KEY, value }];
 }
 
-/** Returns the changes that remove the rows with these keys. */
 export function removalOf(keys: readonly Uint8Array[]): KvOperation[] {
   return keys.map((key) => ({ type: "del", key }));
 }
 
-/** Recognizes the end of an embedded log's batch in LevelDB's write-ahead log. */
 export const BATCH_ENDING: BatchEnding = {
   bytes: ROW_HEAD.length + VALUE_BYTES,
   batchBytes(ending) {

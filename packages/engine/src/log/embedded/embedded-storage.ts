@@ -56,7 +56,6 @@ interface OpenDatabase {
 interface StorageEvents extends Required<Pick<OpeningOptions, "onNotice">> {
   /** Called when messages were added, or the database was closed, reopened or found to be damaged. */
   readonly onChange: () => void;
-  /** Called when messages are being written. */
   readonly onStoring: (messages: readonly LogMessage[]) => void;
 }
 
@@ -74,7 +73,6 @@ export class EmbeddedStorage {
   /** The damage that was found, or why the log is no longer this one's. Then nothing more is read or written. */
   #damage: CairnError | undefined;
   #checking: Promise<void> | undefined;
-  /** The reopening in progress, which writers and readers share. */
   #recovering: Promise<void> | undefined;
   #stopChecking = new AbortController();
   /** Resolves when the last change in progress has ended. */
@@ -175,7 +173,6 @@ export class EmbeddedStorage {
     }
   }
 
-  /** Writes the log id and the birth record, unless the log holds a message. */
   async begin(birthRecord: (logId: string) => Uint8Array): Promise<void> {
     await this.#exclusively(async () => {
       if (this.#open === undefined) await this.open({ create: true, onNotice: this.#events.onNotice });
@@ -200,7 +197,6 @@ export class EmbeddedStorage {
     });
   }
 
-  /** Removes the database if it holds only the birth record of the log with this id. */
   async removeUnused(name: string, logId: string): Promise<void> {
     await this.#exclusively(async () => {
       if (this.#last !== 1 || this.first !== 1 || this.logId !== logId) throw usedLog(name, this.#last);

@@ -7,10 +7,8 @@ import { EmbeddedStorage, type PendingAppend } from "./embedded-storage.ts";
 import type { Appended, LogBounds, LogMessage, LogReadOptions, TxLog } from "../tx-log.ts";
 import { isDamagedMessage } from "../../transactions/message-frame.ts";
 
-/** Options for {@link openEmbeddedTxLog}. */
 interface EmbeddedTxLogOptions {
   readonly path: string;
-  /** The log's name. Defaults to the folder's name. */
   readonly name?: string;
   /** Called with a sentence about each interrupted write that was cut off, and about an interrupted creation. */
   readonly onNotice?: (sentence: string) => void;
@@ -39,7 +37,6 @@ class EmbeddedTxLog implements TxLog {
   readonly maxPayload = MAX_PAYLOAD_BYTES;
   readonly #storage: EmbeddedStorage;
   readonly #commit: GroupCommit;
-  /** Callbacks that wake the readers at the end of the log. */
   readonly #atTail = new Set<() => void>();
   readonly #storing = new Set<(messages: readonly LogMessage[]) => void>();
   #closed = false;
@@ -234,7 +231,6 @@ export class GroupCommit {
     });
   }
 
-  /** Resolves when no messages are waiting. */
   async idle(): Promise<void> {
     await this.#running;
   }
