@@ -1,4 +1,4 @@
-import { isCairnError, type KvProvider, closing } from "@cairn/kv";
+import { closing, type KvProvider, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { countOrphans, type QuarantinedIndex } from "../db-dir/quarantine.ts";
@@ -22,26 +22,22 @@ export function orphanCount(
     const { txId, shared = FIRST_TX_ID } = held;
     const after = loaded.get(folder) ?? shared;
     if (txId === undefined || after >= txId) return;
-    try {
-      const { kv, state } = await openIndex(fileReader(provider), live);
-      await closing(kv, async () => {
-        if (state === undefined) return;
-        for await (const orphan of orphanTransactions(kv, state, shared, after)) {
-          const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
-          if (id !== undefined && (await index.ownerOf(id)) === undefined) return;
-          loaded.set(folder, orphan.txId);
-        }
-        loaded.set(folder, txId);
-      });
-    } catch (error) {
-      // The index may be damaged, or open in a command that prints its transactions.
-      if (!isCairnError(error)) throw error;
-    }
+    const { kv, state } = await openIndex(fileReader(provider), live);
+    await closing(kv, async () => {
+      if (state === undefined) return;
+      for await (const orphan of orphanTransactions(kv, state, shared, after)) {
+        const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
+        if (id !== undefined && (await index.ownerOf(id)) === undefined) return;
+        loaded.set(folder, orphan.txId);
+      }
+      loaded.set(folder, txId);
+    });
   }
 
   return async (index) => {
     const indexes = await directory.readQuarantine();
-    for (const one of indexes) if (one.holdsLost) await advance(one, index);
+    // An index may be damaged, or open in a command that prints its transactions.
+    for (const one of indexes) if (one.holdsLost) await unlessFailed(advance(one, index), "any", undefined);
     const remaining = indexes.map(({ held, ...one }) => {
       const shared = Math.max(held.shared ?? FIRST_TX_ID, loaded.get(one.folder) ?? 0);
       return { ...one, held: { ...held, shared } };

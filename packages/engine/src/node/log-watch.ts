@@ -1,6 +1,6 @@
 import type { NodeStatus } from "@cairn/client";
 import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
-import { CairnError, isCairnError, coalesced } from "@cairn/kv";
+import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
@@ -41,11 +41,7 @@ export class LogWatch {
   get warnings(): NodeStatus["log"]["warnings"] {
     const { wrongLog } = this.#life.report;
     const lasting = [wrongLog, this.#lost].filter((one) => one !== undefined);
-    return [...lasting, ...this.#found].map(({ code, message, hint = "" }) => ({
-      code,
-      message,
-      hint,
-    }));
+    return [...lasting, ...this.#found].map(({ code, message, hint = "" }) => ({ code, message, hint }));
   }
 
   /** Returns undefined if the log cannot be inspected; the earlier findings then remain valid. */
@@ -72,7 +68,8 @@ export class LogWatch {
     if (index === undefined || !agrees) return [];
     const { id } = identity;
     const { first } = await log.bounds();
-    if (first <= 1 || this.#isCovered(id, first)) return [];
+    const { logId, upTo = 0, at = 0 } = this.#covered ?? {};
+    if (first <= 1 || (logId === id && first <= upTo && performance.now() - at < COVERED_MS)) return [];
     const { first: readable } = await history.bounds();
     const stores = restoreStores(this.#system);
     const end = readable <= 1 ? readable : await leadingCheckpoint({ id, first: readable }, stores);
@@ -88,23 +85,16 @@ export class LogWatch {
     return [];
   }
 
-  #isCovered(logId: string, first: number): boolean {
-    const known = this.#covered;
-    if (known === undefined || known.logId !== logId || first > known.upTo) return false;
-    return performance.now() - known.at < COVERED_MS;
-  }
-
   /** A node whose index has transactions that the log lost notices by itself, but that index may be gone as well. */
   async #compare(): Promise<void> {
     const { log, identity, agrees } = this.#life;
     if (log === undefined || identity === undefined || !agrees) return;
-    try {
-      this.#lost = await lostEnd(log, identity.id, restoreStores(this.#system));
-      this.#compared = identity;
-    } catch (error) {
-      // An unreachable log or store is reported by the code that needs it, and the next look compares.
-      if (!isCairnError(error)) throw error;
-    }
+    const comparing = lostEnd(log, identity.id, restoreStores(this.#system));
+    // An unreachable log or store is reported by the code that needs it, and the next look compares.
+    const lost = await unlessFailed(comparing, "any", null);
+    if (lost === null) return;
+    this.#lost = lost;
+    this.#compared = identity;
   }
 }
 

@@ -1,5 +1,13 @@
 import { setImmediate } from "node:timers/promises";
-import { CairnError, isCairnError, coalesced, Deadline, TIMED_OUT, withTimeout } from "@cairn/kv";
+import {
+  CairnError,
+  coalesced,
+  Deadline,
+  isCairnError,
+  TIMED_OUT,
+  unlessFailed,
+  withTimeout,
+} from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { LIMITS } from "@cairn/client/protocol";
 import type { NodeApi, SubmittedTransaction } from "../api/node-api.ts";
@@ -94,11 +102,8 @@ export class NodeAppends {
         return { txId, checksum: messageChecksum(first.payload) };
       // The log remembers ids for minutes, and any client can set them, so its message may be one to which the id does
       // not belong: the index decides, which also applies nothing twice.
-      const isIndexed = this.#life.position.reached(txId, timeoutMs / 2).then(
-        () => true,
-        () => false,
-      );
-      const owner = (await isIndexed) ? await index.ownerOf(id) : undefined;
+      const indexed = this.#life.position.reached(txId, timeoutMs / 2).then(() => true);
+      const owner = (await indexed.catch(() => false)) ? await index.ownerOf(id) : undefined;
       if (owner !== undefined && !contentHash(payload).equals(owner.contentHash)) {
         throw new CairnError(
           "CONFLICT",
@@ -119,10 +124,8 @@ export class NodeAppends {
   async #barrier({ log, index, of }: Target, timeoutMs: number): Promise<TxId> {
     const known = index.state.txId;
     const appended = log.append(encodeBarrier(of.id), { timeoutMs });
-    return await this.#guarded(
-      index,
-      appended.then(({ position }) => storedAfter(known, log, position, of.offset)),
-    );
+    const stored = appended.then(({ position }) => storedAfter(known, log, position, of.offset));
+    return await this.#guarded(index, stored);
   }
 
   /**
@@ -156,11 +159,8 @@ export class NodeAppends {
   async retryRefused(quietMs: number): Promise<void> {
     const { refusals } = this.#life.observation;
     if ((refusals.quietMs ?? 0) <= quietMs) return;
-    try {
-      await refusals.observe(this.#barrier(this.#target(), PROBE_MS));
-    } catch (error) {
-      if (!isCairnError(error)) throw error;
-    }
+    const probe = async (): Promise<TxId> => await this.#barrier(this.#target(), PROBE_MS);
+    await unlessFailed(refusals.observe(probe()), "any", undefined);
   }
 
   async #appendBarrier(): Promise<TxId> {
@@ -251,12 +251,6 @@ async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T
   });
 }
 
-interface KnownLog {
-  readonly log: TxLog;
-  readonly identity: LogIdentity;
-  readonly state: IndexState;
-}
-
 /**
  * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
  * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
@@ -264,7 +258,11 @@ interface KnownLog {
  * node's history. Otherwise the call throws `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has
  * read, because it may then be a different one. Concurrent calls share one request.
  */
-export function sameHistory(known: () => KnownLog | undefined): () => Promise<void> {
+export function sameHistory(
+  known: () =>
+    | { readonly log: TxLog; readonly identity: LogIdentity; readonly state: IndexState }
+    | undefined,
+): () => Promise<void> {
   return coalesced(async () => {
     const now = known();
     // Only one node can use a log over which nodes cannot communicate.

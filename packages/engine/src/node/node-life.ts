@@ -268,16 +268,13 @@ class Life implements ComparedNode {
     suspect: CairnError | undefined,
     last: CairnError | undefined,
   ): Promise<JoinedIndex> {
-    const { system, directory, logger, observation } = this.#parts;
     const replacement = this.#replacement;
     this.#replacement = undefined;
     const joined = await joinIndex({
-      system,
+      ...this.#parts,
       log,
-      directory,
-      logger,
       report: this.report,
-      events: observation.events,
+      events: this.observation.events,
       signal: this.#stop.signal,
       suspect,
       beforeGap: last?.code === "LOG_GAP" || last?.code === "SEGMENT_CORRUPT",

@@ -120,14 +120,13 @@ export class NodeReporting {
     this.#watch.start();
     this.#past.start();
     const every = this.#parts.stall?.afterMs ?? LOOK_MS;
-    const look = async (): Promise<void> => {
+    const retryMs = Math.min(every, RETRY_MS);
+    this.#repeat(every, async () => {
       const { life } = this.#parts;
       if (life.phase === "ready" && life.index !== undefined && life.report.orphans > 0)
         life.report.orphans = await this.#countOrphans(life.index);
-      await this.#look();
-    };
-    const retryMs = Math.min(every, RETRY_MS);
-    this.#repeat(every, look);
+      await this.look();
+    });
     this.#repeat(retryMs, async () => await this.#parts.retryRefused(retryMs));
   }
 
@@ -153,11 +152,7 @@ export class NodeReporting {
 
   opened(log: TxLog): void {
     this.#peers.listen(log);
-    void this.#look();
-  }
-
-  joined(): void {
-    void this.#look();
+    void this.look();
   }
 
   async close(): Promise<void> {
@@ -172,7 +167,7 @@ export class NodeReporting {
     if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
   }
 
-  async #look(): Promise<void> {
+  async look(): Promise<void> {
     try {
       await this.#log.look();
     } catch (error) {
@@ -188,12 +183,8 @@ export class NodeReporting {
     const { txId } = position;
     // A ready node has applied everything that it knows of, so the log must be queried for more.
     const isCaughtUp = phase === "ready";
-    return {
-      phase,
-      txId,
-      isCaughtUp,
-      mark: `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}`,
-    };
+    const mark = `${phase} ${txId} ${progress?.unit ?? ""} ${progress?.done ?? ""}`;
+    return { phase, txId, isCaughtUp, mark };
   }
 
   async #explain(phase: string, txId: number): Promise<WaitingFor | undefined> {
@@ -202,12 +193,10 @@ export class NodeReporting {
     const why = failure === undefined ? "" : inBrackets(failure);
     // Resources are checked in the order in which a node needs them, so that the first obstacle is reported.
     if (log === undefined) return { what: "log", text: `the log to be opened${why}` };
-    if (failure?.code.startsWith("STORE_") === true) {
+    if (failure?.code.startsWith("STORE_") === true)
       return { what: "store", text: `the checkpoint store${why}` };
-    }
-    if (phase === "restoring" && report.progress?.unit === "bytes") {
+    if (phase === "restoring" && report.progress?.unit === "bytes")
       return { what: "store", text: "the rest of a checkpoint from its store" };
-    }
     if (phase === "restoring" && report.asking.length > 0) {
       const places = report.asking.map((store) => store.identity ?? store.location);
       return { what: "store", text: `a response of the checkpoint store ${places.join(" or ")}${why}` };
@@ -221,9 +210,8 @@ export class NodeReporting {
       const refusal = bounds === undefined ? why : inBrackets(bounds);
       return { what: "log", text: `the log "${log.name}", which does not respond${refusal}` };
     }
-    if (phase === "restoring") {
+    if (phase === "restoring")
       return { what: "files", text: `the files of an index or of a checkpoint store to be read${why}` };
-    }
     const offset = identity === undefined || index === undefined ? 0 : logOffset(identity, index.state);
     const last = bounds.last + offset;
     if (last <= txId) return undefined;

@@ -1,5 +1,5 @@
 import { NOTHING_KNOWN } from "@cairn/checkpoint";
-import { systemClock, CairnError, isCairnError, withTimeout, unlessFailed } from "@cairn/kv";
+import { systemClock, CairnError, withTimeout, unlessFailed } from "@cairn/kv";
 import type { Chains, NodeResources, NodeStatus } from "@cairn/client";
 import { withFindings } from "../findings/node-findings.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
@@ -55,6 +55,7 @@ export async function nodeStatus(
   // A log that was emptied still knows its last message.
   const lastTxId = bounds === undefined || bounds.last === 0 ? null : bounds.last + offset;
   const state = index?.state;
+  const nextTryAt = recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt);
   const facts = {
     node,
     version: VERSION,
@@ -95,7 +96,7 @@ export async function nodeStatus(
             message: failure.message,
             hint: failure.hint ?? null,
             retries: recovery.retries,
-            nextTryAt: recovery.nextTryAt === undefined ? null : isoTime(recovery.nextTryAt),
+            nextTryAt,
           },
     resources,
   };
@@ -113,30 +114,25 @@ function statusOfCheckpoints(
   const last = status.last ?? report.restoredCheckpoint;
   const found = options?.store.describe?.();
   const verified = services?.upkeep.lastVerified ?? null;
+  const own = lastResults.verified;
   const storeNow = systemClock.now() + (storeAhead ?? 0);
   const ageMs = (iso: string): number => Math.max(0, Math.round(storeNow - Date.parse(iso)));
   return {
-    last: last === null ? null : { ...last, ageMs: ageMs(last.takenAt) },
+    last: last && { ...last, ageMs: ageMs(last.takenAt) },
     lastSaved: lastResults.saved,
-    lastVerified:
-      verified === null
-        ? null
-        : {
-            ...verified,
-            ageMs: ageMs(verified.verifiedAt),
-            // If another node verified the checkpoint, only the mark is known.
-            durationMs:
-              lastResults.verified?.verifiedAt === verified.verifiedAt
-                ? lastResults.verified.durationMs
-                : null,
-          },
+    // If another node verified the checkpoint, only the mark is known.
+    lastVerified: verified && {
+      ...verified,
+      ageMs: ageMs(verified.verifiedAt),
+      durationMs: verified.verifiedAt === own?.verifiedAt ? own.durationMs : null,
+    },
     lastDrill: lastResults.drill,
     lastCheckAt: lastCheckAt === null ? null : isoTime(lastCheckAt),
     nextCheckAt: nextCheckAt === null ? null : isoTime(nextCheckAt),
-    running: running === null ? null : { ...running, startedAt: isoTime(running.startedAt) },
-    skipped: skipped === null ? null : { ...skipped, at: isoTime(skipped.at) },
+    running: running && { ...running, startedAt: isoTime(running.startedAt) },
+    skipped: skipped && { ...skipped, at: isoTime(skipped.at) },
     warnings: warnings.map((warning) => ({ ...warning, at: isoTime(warning.at) })),
-    lastFailure: lastFailure === null ? null : { ...lastFailure, at: isoTime(lastFailure.at) },
+    lastFailure: lastFailure && { ...lastFailure, at: isoTime(lastFailure.at) },
     approxFrequencyMs: options?.approxFrequency ?? null,
     store:
       found === undefined || options === undefined ? null : { location: options.store.location, ...found },
@@ -151,11 +147,8 @@ function backupSource(log: TxLog | undefined): NodeStatus["log"]["backup"] {
   if (log?.backup === undefined) return null;
   const { location, newestAt } = log.backup;
   if (newestAt === undefined) return { location, newestSegmentAt: null, ageMs: null };
-  return {
-    location,
-    newestSegmentAt: isoTime(newestAt),
-    ageMs: Math.max(0, Math.round(systemClock.now() - newestAt)),
-  };
+  const ageMs = Math.max(0, Math.round(systemClock.now() - newestAt));
+  return { location, newestSegmentAt: isoTime(newestAt), ageMs };
 }
 
 /** Returns the current chains and the two newest links, so that nodes can be compared while they write. */
@@ -236,13 +229,10 @@ export async function indexFiles(
   index: IndexStore | undefined,
 ): Promise<Pick<NodeStatus["index"], "bytes" | "warning">> {
   if (index === undefined) return { bytes: null };
-  try {
-    const { bytes, missing } = await index.stats();
-    if (missing === undefined) return { bytes };
-    return { bytes, warning: reported(missing) };
-  } catch (error) {
-    // The index was closed in the meantime, because the node is rebuilding it or stopping.
-    if (isCairnError(error, "NOT_READY")) return { bytes: null };
-    throw error;
-  }
+  // The index may have been closed, because the node is rebuilding it or stopping.
+  const { bytes, missing } = await unlessFailed(index.stats(), "NOT_READY", {
+    bytes: null,
+    missing: undefined,
+  });
+  return missing === undefined ? { bytes } : { bytes, warning: reported(missing) };
 }

@@ -291,10 +291,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
 
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director {
     if (this.#closing !== undefined) throw notReady(this.#life);
-    const director = directQueue(queueAccess(this.api), queue, {
-      as: `${this.id}-${randomUUID()}`,
-      ...options,
-    });
+    const as = `${this.id}-${randomUUID()}`;
+    const director = directQueue(queueAccess(this.api), queue, { as, ...options });
     this.#directors.add(director);
     const forget = (): boolean => this.#directors.delete(director);
     director.done.then(forget, forget);
@@ -302,7 +300,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
   }
 
   #becomeReady(): void {
-    this.#reporting.joined();
+    void this.#reporting.look();
     this.#resolveReady();
     const { policies } = this.#system;
     const isReadOnly = this.#life.log?.backup !== undefined;
@@ -320,10 +318,8 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
     if (drainMs === 0 || this.#http === undefined || this.#life.phase !== "ready") return;
     this.#life.drain();
     this.#http.drain();
-    this.#logger.info(
-      { drainMs },
-      "the node is draining: it reports that it is not ready, but still responds to requests",
-    );
+    const draining = "the node is draining: it reports that it is not ready, but still responds to requests";
+    this.#logger.info({ drainMs }, draining);
     await wait(drainMs);
   }
 

@@ -105,14 +105,7 @@ function startCheckpointing(
 ): Checkpointer | undefined {
   const { checkpointer: options, nodeId, kvProvider } = system;
   if (options === undefined) return undefined;
-  const ofIndex = indexSource({
-    node: nodeId,
-    provider: kvProvider,
-    index,
-    log,
-    purge,
-    onError: suspect,
-  });
+  const ofIndex = indexSource({ node: nodeId, provider: kvProvider, index, log, purge, onError: suspect });
   const source = {
     ...ofIndex,
     agrees: hasSamePast(ofIndex.agrees, options.store, doubts, comparePast),
@@ -185,11 +178,8 @@ function startLogBackup(
     options,
     reads,
     verifiedUpTo: async () => {
-      const found = await usableCheckpoint(
-        "oldest",
-        { log: history, stores: [store], kvFormat: kvProvider.format },
-        identity,
-      );
+      const searched = { log: history, stores: [store], kvFormat: kvProvider.format };
+      const found = await usableCheckpoint("oldest", searched, identity);
       return "position" in found ? found.checkpoint.txId : undefined;
     },
     earlier: async () => (earlier ??= await new EarlierLogs([store]).ends(identity.birth)),
