@@ -19,11 +19,6 @@ export class CheckpointDoubts {
     else this.#unusable.add(name);
   }
 
-  /** Damaged checkpoints that were skipped during joining must not keep an intact one from being saved. */
-  passedOver(damaged: readonly string[]): void {
-    for (const name of damaged) this.judged(name, false);
-  }
-
   /** Returns whether this checkpoint is damaged, so that another one must be saved in its place. */
   isDamaged(name: string): boolean {
     return this.#unusable.has(name) || this.distrusted.has(name);

@@ -93,11 +93,8 @@ export function comparePasts(peers: readonly Peer[]): PastComparison | undefined
   return [...known]
     .filter(([, pasts]) => pasts.size > 1)
     .map(([txId, pasts]) => ({ txId, pasts, differ: differenceAmong([...pasts.values()]) }))
-    .toSorted((a, b) => rank(b) - rank(a) || b.pasts.size - a.pasts.size || b.txId - a.txId)[0];
-}
-
-function rank({ differ }: PastComparison): number {
-  return differ === undefined ? 0 : 1;
+    .toSorted((a, b) => b.pasts.size - a.pasts.size || b.txId - a.txId)
+    .toSorted((a, b) => Number(a.differ === undefined) - Number(b.differ === undefined))[0];
 }
 
 function differenceAmong(pasts: readonly Past[]): PastComparison["differ"] {

@@ -64,13 +64,9 @@ export class PeerServer {
     this.#logger = logger;
   }
 
-  get instance(): string {
-    return this.identity.instance;
-  }
-
   /** Returns the instances of this node and of those that it has heard from within the last few announcements. */
   get expected(): ReadonlySet<string> {
-    return new Set([this.instance, ...this.#heard.recent(EXPECTED_MS)]);
+    return new Set([this.identity.instance, ...this.#heard.recent(EXPECTED_MS)]);
   }
 
   listen({ peers }: TxLog): void {

@@ -31,7 +31,14 @@ export function withFindings(
   different: OnLogMismatch["different"] = "halt",
 ): NodeStatus {
   const { node, phase } = facts;
-  const findings = nodeFindings(facts, now);
+  const findings = worstFirst([
+    ...lifeFindings(facts),
+    ...logFindings(facts),
+    ...indexFindings(facts, now),
+    ...checkpointFindings(facts, now),
+    ...backupFindings(facts, now),
+    ...joinFindings(facts, now),
+  ]);
   if (different === "rebuild") findings.push(finding("different-log-accepted", ACCEPTED));
   return { ...facts, findings, verdict: verdictOf(findings, phase === "ready", `${node} is ${phase}.`) };
 }
@@ -41,17 +48,6 @@ const ACCEPTED = {
     '"on-log-mismatch": {"different": "rebuild"} is set: if the log is lost or replaced, this node moves its index aside.',
   hint: "Remove it from cairn/tx-log once it has served its purpose, and restart the node.",
 };
-
-function nodeFindings(facts: NodeFacts, now: number): Finding[] {
-  return worstFirst([
-    ...lifeFindings(facts),
-    ...logFindings(facts),
-    ...indexFindings(facts, now),
-    ...checkpointFindings(facts, now),
-    ...backupFindings(facts, now),
-    ...joinFindings(facts, now),
-  ]);
-}
 
 function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
   const findings: Finding[] = [];

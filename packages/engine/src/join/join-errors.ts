@@ -59,13 +59,18 @@ export function nothingToRestore(
   // stores are listed without a name.
   const newest = skipped.find((one) => one.name !== "" && one.code !== "LOG_DIFFERENT");
   const missing = `transactions before message ${bounds.first}`;
-  const retries = retriesOrBegins(name);
+  const other = movedAside.find(({ code }) => code === "INDEX_VERSION");
+  const kept =
+    other === undefined
+      ? ""
+      : `This node's index, which another version of Cairn built, is kept in ${other.path}. That version can use it. `;
+  const retries = ` Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`;
   const sentence = `The log "${name}" no longer holds the ${missing}, and no usable checkpoint does.`;
   if (newest === undefined) {
     return new CairnError(
       "LOG_TRIMMED",
       sentence,
-      `${otherVersion(movedAside)}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${retries}`,
+      `${kept}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${retries}`,
     );
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -76,14 +81,9 @@ export function nothingToRestore(
   return new CairnError(
     "LOG_TRIMMED",
     `${sentence} Those up to ${upTo} were last in ${newest.name} of ${newest.store} (${newest.code}: ${newest.message})`,
-    otherVersion(movedAside) +
-      `${cure}this log's checkpoints (restore-from). ` +
+    `${kept}${cure}this log's checkpoints (restore-from). ` +
       `cairn status lists all checkpoints that were found (in /status: join.skipped).${retries}`,
   );
-}
-
-function retriesOrBegins(name: string): string {
-  return ` Or save a checkpoint on a ready node of this log: cairn checkpoint create --url URL (the address of that node). This node keeps searching, and continues by itself. If nothing holds these transactions any more, accept their loss: stop all writers, remove the log (nats stream rm ${name}; embedded: stop the node and move the log's folder away), and continue with the newest checkpoint: cairn log recover.`;
 }
 
 /** An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name. */
@@ -91,11 +91,4 @@ function placesLookedAt(stores: readonly CheckpointStore[]): string {
   if (stores.length === 0) return "No checkpoint store is configured. ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
   return `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. `;
-}
-
-function otherVersion(movedAside: Join["movedAside"]): string {
-  const index = movedAside.find(({ code }) => code === "INDEX_VERSION");
-  return index === undefined
-    ? ""
-    : `This node's index, which another version of Cairn built, is kept in ${index.path}. That version can use it. `;
 }

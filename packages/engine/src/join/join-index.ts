@@ -145,11 +145,8 @@ async function keepLocal(
   if (state === undefined) {
     const empty = context.beforeGap ? undefined : await beginningOf(context.log, identity);
     if (empty !== undefined) return await IndexStore.open(local.kv, empty);
-    const reason = new CairnError(
-      "LOG_TRIMMED",
-      "The local index is empty and the log's beginning no longer exists.",
-    );
-    return await discard(context, local, reason);
+    const reason = "The local index is empty and the log's beginning no longer exists.";
+    return await discard(context, local, new CairnError("LOG_TRIMMED", reason));
   }
   const leave = async (reason: CairnError, newer?: OpenedIndex): Promise<void> => {
     const other = newer?.state === undefined ? undefined : { kv: newer.kv, state: newer.state };
@@ -211,8 +208,8 @@ async function leapGap(
   local: OpenedIndex,
   state: IndexState,
 ): Promise<IndexStore | undefined> {
-  const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
   const leave = async (): Promise<void> => {
+    const reason = new CairnError("LOG_GAP", "The log lacks the messages after the local index.");
     await closeLocal(context, local);
     // The index agrees with the log, and so do checkpoints beyond it.
     await moveAside(context, reason, { holdsLost: false }, identity.id);

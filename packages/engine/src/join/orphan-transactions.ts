@@ -96,17 +96,15 @@ export async function* orphanTransactions(
   }
 }
 
-interface Origin {
-  readonly txId: TxId;
-  readonly time: number;
-  readonly shared: TxId;
-  readonly shards: readonly number[];
-}
-
 async function reconstruct(
   kv: KvReader,
   header: LoggedHeader,
-  origin: Origin,
+  origin: {
+    readonly txId: TxId;
+    readonly time: number;
+    readonly shared: TxId;
+    readonly shards: readonly number[];
+  },
   contents: Contents,
 ): Promise<OrphanTransaction> {
   const { txId, shared, shards } = origin;
@@ -149,7 +147,9 @@ async function reconstruct(
   }
   const text = `[${ops.join(",")}]`;
   const isWhole = evicted.length === 0 && unmatched === 0;
-  const id = isWhole && header.id !== undefined ? header.id : contentId(origin, text);
+  // Derived from the content, all nodes and backups have the same id, even from a later, continuing log.
+  const hash = createHash("sha256").update(`${txId}\n${origin.time}\n${text}`).digest("hex");
+  const id = (isWhole ? header.id : undefined) ?? `orphan-${txId}-${hash.slice(0, 32)}`;
   const line = writes === 0 ? undefined : `{"ops":${text},"id":${JSON.stringify(id)}}`;
   return { txId, line, evicted, unmatched };
 }
@@ -194,12 +194,4 @@ async function documentOf(
     if (revision === txId) return json;
   }
   return undefined;
-}
-
-/**
- * Derives an id from the content, so that all nodes and backups derive the same one, even from a later, continuing log.
- */
-function contentId({ txId, time }: Origin, ops: string): string {
-  const hash = createHash("sha256").update(`${txId}\n${time}\n${ops}`).digest("hex");
-  return `orphan-${txId}-${hash.slice(0, 32)}`;
 }

@@ -212,26 +212,22 @@ class Follower {
 
   async #check(): Promise<void> {
     const anchor = this.#currentAnchor();
-    const error = anchor === undefined ? await this.#checkStart() : await checkAnchor(this.#log, anchor);
-    const shorter = error ?? (await this.#checkEnd());
-    if (shorter !== undefined) throw shorter;
-  }
-
-  async #checkStart(): Promise<CairnError | undefined> {
-    const bounds = await this.#log.bounds();
-    if (lacksNothing(this.lastPosition, bounds)) return undefined;
-    return trimmed(this.#log.name, this.lastPosition + 1, bounds.first - 1);
+    const { name } = this.#log;
+    if (anchor === undefined) {
+      const bounds = await this.#log.bounds();
+      if (!lacksNothing(this.lastPosition, bounds))
+        throw trimmed(name, this.lastPosition + 1, bounds.first - 1);
+    } else {
+      const error = await checkAnchor(this.#log, anchor);
+      if (error !== undefined) throw error;
+    }
+    const { upTo = 0 } = this.#options;
+    const last = upTo === 0 ? 0 : await this.#end();
+    if (last < upTo) throw shortened(name, last, upTo);
   }
 
   async #end(): Promise<number> {
     return (await this.#log.end?.()) ?? (await this.#log.bounds()).last;
-  }
-
-  async #checkEnd(): Promise<CairnError | undefined> {
-    const { upTo } = this.#options;
-    if (upTo === undefined) return undefined;
-    const last = await this.#end();
-    return last < upTo ? shortened(this.#log.name, last, upTo) : undefined;
   }
 
   /**

@@ -75,7 +75,7 @@ export class Following {
   }
 
   async #apply(signal: AbortSignal, onCaughtUp: () => void): Promise<void> {
-    const { index, identity, history, logger, figures, report, rate } = this.#parts;
+    const { index, identity, history, logger, figures, report, rate, onApplied } = this.#parts;
     const begin = index.state.txId;
     const goal = Math.max(identity.bounds.last + logOffset(identity, index.state), begin);
     if (begin >= goal) onCaughtUp();
@@ -108,7 +108,10 @@ export class Following {
         figures.applied(counts, (performance.now() - begunAt) / 1_000);
         noticeRefusals(counts);
         const { txId } = index.state;
-        this.#applied(txId, counts, txId - begin);
+        onApplied(txId);
+        this.services?.logBackup?.applied(counts);
+        this.services?.watches.advanced();
+        if (this.#isReplaying) report.replayed = txId - begin;
         if (before < goal) {
           report.advance("transactions", Math.min(txId, goal) - begin, goal - begin);
           if (txId >= goal) rate.ended(txId);
@@ -118,13 +121,6 @@ export class Following {
     } finally {
       stopPreparing?.();
     }
-  }
-
-  #applied(txId: number, counts: AppliedCounts, replayed: number): void {
-    this.#parts.onApplied(txId);
-    this.services?.logBackup?.applied(counts);
-    this.services?.watches.advanced();
-    if (this.#isReplaying) this.#parts.report.replayed = replayed;
   }
 
   async #buildFields(signal: AbortSignal, caughtUp: Promise<void>): Promise<void> {

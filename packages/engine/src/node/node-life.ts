@@ -213,9 +213,12 @@ class Life implements ComparedNode {
     while (!signal.aborted) {
       const before = this.position.txId;
       try {
-        const log = await this.#openLog();
-        this.history ??= logWithBackup(log, restoreStores(system));
-        await this.#follow(log, this.history, await this.#join(this.history, suspect, last));
+        if (this.log === undefined) {
+          this.log = await system.openTxLog({ signal });
+          this.#parts.onOpened(this.log);
+        }
+        this.history ??= logWithBackup(this.log, restoreStores(system));
+        await this.#follow(this.log, this.history, await this.#join(this.history, suspect, last));
         return;
       } catch (thrown) {
         if (signal.aborted) return;
@@ -254,14 +257,6 @@ class Life implements ComparedNode {
     return reactionTo(error, this.log === undefined ? "opening" : "joining");
   }
 
-  async #openLog(): Promise<TxLog> {
-    if (this.log === undefined) {
-      this.log = await this.#parts.system.openTxLog({ signal: this.#stop.signal });
-      this.#parts.onOpened(this.log);
-    }
-    return this.log;
-  }
-
   /** Finds an index that agrees with the log. `last` is the error that ended the previous attempt. */
   async #join(
     log: LogHistory,
@@ -286,7 +281,8 @@ class Life implements ComparedNode {
     this.#storeWait.end();
     this.#use(joined.index);
     this.identity = joined.identity;
-    this.#doubts.passedOver(this.report.damaged);
+    // They must not keep an intact one from being saved.
+    for (const name of this.report.damaged) this.#doubts.judged(name, false);
     return joined;
   }
 

@@ -107,9 +107,7 @@ export class NodeReads {
     return message === undefined ? undefined : messageChecksum(message.payload);
   }
 
-  readonly prepareRead: NodeApi["prepareRead"] = async (options) => {
-    await this.#place.reached(options);
-  };
+  readonly prepareRead: NodeApi["prepareRead"] = async (options) => await this.#place.reached(options);
 
   readonly outcome: NodeApi["outcome"] = async (txId) => {
     const index = await this.#agreeing();
@@ -192,13 +190,11 @@ export class NodeReads {
     return digest;
   };
 
-  readonly buckets: NodeApi["buckets"] = async (options = {}) => {
-    return await this.#read(options, (index) => index.ask(readBuckets));
-  };
+  readonly buckets: NodeApi["buckets"] = async (options = {}) =>
+    await this.#read(options, (index) => index.ask(readBuckets));
 
-  readonly queues: NodeApi["queues"] = async (options = {}) => {
-    return await this.#read(options, (index) => index.ask(readQueues));
-  };
+  readonly queues: NodeApi["queues"] = async (options = {}) =>
+    await this.#read(options, (index) => index.ask(readQueues));
 
   readonly queue: NodeApi["queue"] = async (name, options = {}) => {
     const { txId, queue } = await this.#read(options, (index) => index.ask(readQueue, name));

@@ -96,7 +96,7 @@ export class NodeReporting {
       life,
       check: this.#check,
       node: system.nodeId,
-      instance: this.#peers.instance,
+      instance: identity.instance,
       logger,
       clock: systemClock,
       random: systemRandom,
@@ -164,7 +164,7 @@ export class NodeReporting {
     ]);
     // This comes last, so that no announcement follows the message that this node is leaving.
     const { peers } = this.#parts.life.log ?? {};
-    if (peers !== undefined) await tellLeaving(peers, this.#peers.instance);
+    if (peers !== undefined) await tellLeaving(peers, this.#peers.identity.instance);
   }
 
   async look(): Promise<void> {

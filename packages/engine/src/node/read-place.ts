@@ -24,7 +24,14 @@ export class ReadPlace {
   async reached(options: ReadOptions & { asOf?: AsOf }): Promise<void> {
     const { minTx = 0, timeoutMs = LIMITS.waitMs, stale = false, linearizable = false, asOf } = options;
     const limit = new Deadline(timeoutMs);
-    const latest = linearizable ? await this.#latest(stale, timeoutMs) : undefined;
+    if (linearizable && stale) {
+      throw new CairnError(
+        "REQUEST_INVALID",
+        "A read cannot be both linearizable and stale.",
+        "Omit stale=true to read everything that was acknowledged before, or omit linearizable=true to read the node's current state.",
+      );
+    }
+    const latest = linearizable ? await this.#barrier(timeoutMs) : undefined;
     const asked = asOf === undefined ? 0 : await this.#lastBy(asOf, limit, { stale, latest, minTx });
     await this.#wait(Math.max(minTx, asked, latest ?? 0), limit);
   }
@@ -59,15 +66,28 @@ export class ReadPlace {
     if ("txId" in asOf) {
       // The node waits for `minTx` even if the log does not seem to contain it, because the responding server may lag
       // behind.
-      if (asOf.txId > Math.max(minTx, this.#life.position.txId))
-        refuseFuture(asOf.txId, latest ?? (await this.#end(limit.leftMs)));
-      return asOf.txId;
+      const { txId } = asOf;
+      if (txId <= Math.max(minTx, this.#life.position.txId)) return txId;
+      const end = latest ?? (await this.#end(limit.leftMs)) ?? txId;
+      if (txId <= end) return txId;
+      throw new CairnError(
+        "REQUEST_INVALID",
+        `Transaction ${txId} does not exist yet: the log ends at ${end}.`,
+        `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
+      );
     }
     if (stale) return 0;
     if (latest !== undefined) return latest;
     const { log, index } = this.#life;
     if (log === undefined || index === undefined || Date.parse(asOf.time) < index.state.time) return 0;
-    if (log.backup !== undefined) throw notKnownYet(asOf.time, index.state.time);
+    if (log.backup !== undefined) {
+      // The backup may not cover the time yet.
+      throw new CairnError(
+        "LOG_READ_ONLY",
+        `The state as of ${asOf.time} is not known yet: this node reads its log from a backup whose newest transaction is of ${isoTime(index.state.time)}.`,
+        "Use an earlier time or a transaction id, use a node that has access to the log itself, or read the node's current state with stale=true.",
+      );
+    }
     const bounds = await withTimeout(log.bounds(), limit.leftMs);
     if (bounds === TIMED_OUT) {
       throw new CairnError(
@@ -77,15 +97,6 @@ export class ReadPlace {
       );
     }
     return bounds.last + index.state.log.offset;
-  }
-
-  async #latest(stale: boolean, timeoutMs: number): Promise<TxId> {
-    if (!stale) return await this.#barrier(timeoutMs);
-    throw new CairnError(
-      "REQUEST_INVALID",
-      "A read cannot be both linearizable and stale.",
-      "Omit stale=true to read everything that was acknowledged before, or omit linearizable=true to read the node's current state.",
-    );
   }
 
   async #end(timeoutMs: number): Promise<TxId | undefined> {
@@ -102,22 +113,4 @@ function late(txId: TxId, ms: number, at: TxId, end: TxId | undefined, cause: Ca
   const ends = end === undefined ? "" : `, ${has} ${end}`;
   const message = `Transaction ${txId} was not indexed within ${ms} ms; this node has indexed up to ${at}${ends}.`;
   return new CairnError("TX_TIMEOUT", message, { hint: cause.hint, cause });
-}
-
-/** Returns the error for a read as of a time that the backup may not fully cover yet. */
-function notKnownYet(time: string, known: number): CairnError {
-  return new CairnError(
-    "LOG_READ_ONLY",
-    `The state as of ${time} is not known yet: this node reads its log from a backup whose newest transaction is of ${isoTime(known)}.`,
-    "Use an earlier time or a transaction id, use a node that has access to the log itself, or read the node's current state with stale=true.",
-  );
-}
-
-function refuseFuture(txId: TxId, end: TxId | undefined): void {
-  if (end === undefined || txId <= end) return;
-  throw new CairnError(
-    "REQUEST_INVALID",
-    `Transaction ${txId} does not exist yet: the log ends at ${end}.`,
-    `Use transaction ${end} or an earlier one. To wait up to 5 seconds for ${txId}, read over HTTP with min-tx=${txId} and timeout=PT5S.`,
-  );
 }

@@ -87,8 +87,12 @@ export class StallWatch {
       if (movement.isCaughtUp === true) this.#since = this.#clock.now();
       return;
     }
+    const { phase, txId } = movement;
+    const { what, text } = waitingFor;
     const known = this.#stall;
-    this.#stall = this.#describe(movement, waitingFor);
+    const since = new Date(systemClock.now() - Math.round(this.#clock.now() - this.#since)).toISOString();
+    const message = `The node is ${phase} at transaction ${txId} and is waiting for ${text}.`;
+    this.#stall = { phase, txId, since: known?.since ?? since, waitingFor: what, message };
     if (known === undefined) this.#options.onChange();
   }
 
@@ -99,11 +103,5 @@ export class StallWatch {
     this.#mark = mark;
     this.#since = this.#clock.now();
     if (wasStalled) this.#options.onChange();
-  }
-
-  #describe({ phase, txId }: Movement, { what, text }: WaitingFor): Omit<Stall, "forMs"> {
-    const since = new Date(systemClock.now() - Math.round(this.#clock.now() - this.#since)).toISOString();
-    const message = `The node is ${phase} at transaction ${txId} and is waiting for ${text}.`;
-    return { phase, txId, since: this.#stall?.since ?? since, waitingFor: what, message };
   }
 }

@@ -2,7 +2,6 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import {
   type CheckpointSource,
-  type CheckpointStore,
   listCheckpoints,
   takeCheckpoint,
   type TakeOptions,
@@ -50,8 +49,8 @@ const POLL_INTERVAL_MS = 1_000;
  * run. Throws `LOG_TRIMMED` if neither the log nor its backup has the beginning.
  */
 export async function rebuildCheckpoint(options: CheckpointRebuild): Promise<RebuiltCheckpoint> {
-  const { log, identity, system, signal } = options;
-  await requireBeginning(log, identity, allStores(system), system.kvProvider, signal);
+  const { system } = options;
+  await requireBeginning(options);
   const newest = await findUpToDate(options);
   if (newest !== undefined) {
     const because = `${newest} has the index format of this version and contains the whole log.`;
@@ -168,9 +167,8 @@ async function openPartial(
 }
 
 async function agrees(log: LogHistory, identity: LogIdentity, state: IndexState): Promise<boolean> {
-  const { txId, sha256 } = state;
-  if (state.log.id !== identity.id)
-    return (await wayToLog(log, identity, { logId: state.log.id, txId, sha256 })) !== undefined;
+  const end = { logId: state.log.id, txId: state.txId, sha256: state.sha256 };
+  if (end.logId !== identity.id) return (await wayToLog(log, identity, end)) !== undefined;
   const anchor = lastKnown(identity, state);
   return anchor !== undefined && (await checkAnchor(log, anchor)) === undefined;
 }
@@ -179,13 +177,8 @@ async function agrees(log: LogHistory, identity: LogIdentity, state: IndexState)
  * Throws `LOG_TRIMMED` if an index cannot be built from the log alone, because the log's beginning was trimmed or is in
  * a log that it continues. The error names the missing part and a checkpoint that contains it.
  */
-async function requireBeginning(
-  log: LogHistory,
-  identity: LogIdentity,
-  stores: readonly CheckpointStore[],
-  provider: KvProvider,
-  signal: AbortSignal,
-): Promise<void> {
+async function requireBeginning(options: CheckpointRebuild): Promise<void> {
+  const { log, identity } = options;
   if ((await beginningOf(log, identity)) !== undefined) return;
   const { id, name, birth, bounds } = identity;
   const missing =
@@ -196,22 +189,20 @@ async function requireBeginning(
   throw new CairnError(
     "LOG_TRIMMED",
     `The log "${name}" ${missing}, so no index can be built from it alone.`,
-    await missingPartHint([id, holder], stores, provider, signal),
+    await missingPartHint([id, holder], options),
   );
 }
 
 async function missingPartHint(
   logIds: readonly string[],
-  stores: readonly CheckpointStore[],
-  { format }: KvProvider,
-  signal: AbortSignal,
+  { system, signal }: CheckpointRebuild,
 ): Promise<string> {
   let other: string | undefined;
-  for (const store of stores) {
+  for (const store of allStores(system)) {
     for (const one of (await listCheckpoints(store, signal)).checkpoints) {
       if (!logIds.includes(one.log.id)) continue;
       const where = `${one.name} in ${store.location}`;
-      if (judgeFormat(one, format) === undefined) {
+      if (judgeFormat(one, system.kvProvider.format) === undefined) {
         return `Nodes of this version join from ${where}, which holds the missing transactions up to ${one.txId}: no rebuild is needed.`;
       }
       other ??=

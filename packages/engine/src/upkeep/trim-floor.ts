@@ -51,7 +51,12 @@ export function sharedStores(
   stores: readonly CheckpointStore[],
 ): readonly CheckpointStore[] | { readonly refused: string } {
   const shared = stores.filter((store) => store.shared === true);
-  return shared.length === 0 ? { refused: notShared(stores) } : shared;
+  if (shared.length > 0) return shared;
+  if (stores.length === 0)
+    return { refused: "No checkpointer is configured, so only the log contains its transactions." };
+  const where = stores.map(({ location }) => location).join(", ");
+  const refused = `The checkpoint store ${where} is not known to be shared by all nodes. If it is, set "shared-store": true on it.`;
+  return { refused };
 }
 
 /**
@@ -74,10 +79,19 @@ export async function usableCheckpoint(
   const sorted = listed.toSorted(oldestFirst);
   for (const one of which === "oldest" ? sorted : sorted.toReversed()) {
     const refusal = await refusalReason(options, identity, one);
-    if (refusal === undefined) return floorOf(one);
-    refuse(refusal);
+    if (refusal !== undefined) {
+      refuse(refusal);
+      continue;
+    }
+    const { name, txId, anchor, log } = one.listing;
+    return { position: anchor.txId - log.offset, checkpoint: { name, store: one.store.location, txId } };
   }
-  return { refused: noneOf(refusals) };
+  if (refusals.size === 0) return { refused: "There is no checkpoint of this log yet." };
+  const counts = [...refusals].map(([why, count]) => `${count} ${why}`).join(", ");
+  const hint = refusals.has("not verified")
+    ? "; cairn checkpoint verify, or verify-every, verifies them"
+    : "";
+  return { refused: `There is no checkpoint that every node could continue from: ${counts}${hint}.` };
 }
 
 async function refusalReason(
@@ -101,29 +115,9 @@ async function refusalReason(
     : "that the log does not agree with";
 }
 
-function floorOf({ store, listing }: Listed): TrimFloor {
-  const { name, txId, anchor, log } = listing;
-  return { position: anchor.txId - log.offset, checkpoint: { name, store: store.location, txId } };
-}
-
 function oldestFirst(a: Listed, b: Listed): number {
   const [left, right] = [parseCheckpointName(a.listing.name), parseCheckpointName(b.listing.name)];
   return left === undefined || right === undefined ? 0 : newestFirst(right, left);
-}
-
-function notShared(stores: readonly CheckpointStore[]): string {
-  if (stores.length === 0) return "No checkpointer is configured, so only the log contains its transactions.";
-  const where = stores.map(({ location }) => location).join(", ");
-  return `The checkpoint store ${where} is not known to be shared by all nodes. If it is, set "shared-store": true on it.`;
-}
-
-function noneOf(refusals: ReadonlyMap<string, number>): string {
-  if (refusals.size === 0) return "There is no checkpoint of this log yet.";
-  const counts = [...refusals].map(([why, count]) => `${count} ${why}`).join(", ");
-  const hint = refusals.has("not verified")
-    ? "; cairn checkpoint verify, or verify-every, verifies them"
-    : "";
-  return `There is no checkpoint that every node could continue from: ${counts}${hint}.`;
 }
 
 /** The position up to which a backup replaces the log. The message at that position is in both. */

@@ -186,7 +186,7 @@ export class SimulatedNode {
       life: this.#life,
       check: { check: async (_log, txId) => await this.#check(txId) },
       node: id,
-      instance: this.#server.instance,
+      instance: this.#server.identity.instance,
       logger,
       clock: watched(clock),
       random,
