@@ -49,6 +49,7 @@ export type { NodeMetrics } from "./node/node-observation.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {
+  beyondReach,
   checkpointAlone,
   type CopiedIndex,
   indexAlone,
@@ -56,10 +57,9 @@ export {
   type PastPoint,
   planPast,
 } from "./replay/past-plan.ts";
-export { beyondReach, lastBackedUp, lastStored } from "./replay/past-reach.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";
-export { latestOf, logsIn } from "./replay/logs-in-store.ts";
+export { lastBackedUp, lastStored, latestOf, logsIn } from "./replay/logs-in-store.ts";
 export { saveSeam } from "./replay/seam.ts";
 export { EVENT_FIELDS, eventProblem } from "./transactions/event-record.ts";
 export { decodeMessage } from "./transactions/transaction-codec.ts";

@@ -3,7 +3,6 @@ import type { CairnError } from "@cairn/kv";
 import type { Chains } from "@cairn/client";
 import type { CheckpointDoubts } from "./checkpoint-doubts.ts";
 
-/** The chains of another node, or of the index in a checkpoint. */
 export interface OtherPast {
   /** The name that is used in messages, such as `node b` or `the checkpoint …`. */
   readonly who: string;

@@ -6,7 +6,6 @@ import { type AskOptions, askSilent, askStatus, type Peer } from "./ask-cluster.
 import type { SilentNode } from "./peer-messages.ts";
 import { madeOnce } from "@cairn/text";
 
-/** What one question to all nodes of a log found. */
 export interface ClusterView {
   /** The log; `id` and `lastTxId` are null if it does not exist, and `name` is null until it is known. */
   readonly log: ClusterStatus["log"];
@@ -14,7 +13,6 @@ export interface ClusterView {
   readonly peers: readonly Peer[];
   /** The nodes of this log that did not respond although other nodes have heard from them within the last hour. */
   readonly silent: readonly SilentNode[];
-  /** The comparison of the nodes' pasts; undefined if there are fewer than two nodes to compare. */
   readonly past: PastComparison | undefined;
 }
 

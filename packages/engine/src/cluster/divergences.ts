@@ -10,7 +10,6 @@ import type { ComparedNode, SelfCheck } from "./self-check.ts";
 
 /** The state of a node that is comparing its index with a rebuild or waiting for its turn to do so. */
 export interface Turn {
-  /** The number of other nodes from which the node differs. */
   readonly from: number;
   readonly state: "waiting" | "comparing";
 }

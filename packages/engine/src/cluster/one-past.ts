@@ -12,7 +12,6 @@ import type { PeerChains } from "./peer-messages.ts";
 export interface OnePastParts extends Pick<DivergenceParts, "check"> {
   readonly life: DivergenceParts["life"] & Pick<ComparedNode, "phase" | "log" | "position">;
   readonly node: string;
-  /** The random id that was generated when this node started. */
   readonly instance: string;
   readonly logger: Logger;
   readonly clock: Clock;

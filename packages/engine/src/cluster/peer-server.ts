@@ -24,7 +24,6 @@ export interface PeerActions {
   status(): Promise<NodeStatus>;
   /** Waits until the index holds a transaction. Throws `TX_TIMEOUT`. */
   reached(txId: TxId, waitMs: number): Promise<void>;
-  /** Returns the digest at an indexed transaction of the log with the id `log`. */
   digestAt(log: string, txId: TxId): Promise<{ txId: TxId; digest: string }>;
   /** Compares the chains of another node with those of the index. Returns the index's chains if they differ. */
   compare(question: Extract<Question, { ask: "compare" }>): Promise<PeerChains | undefined>;
@@ -34,7 +33,6 @@ export interface PeerActions {
 
 type IndexQuestion = Extract<Question, { ask: "digest" | "check" }>;
 
-/** The interval at which progress is reported to processes that are waiting for a response. */
 const WORKING_EVERY_MS = 1_000;
 /** The maximum number of waiting requests. An index is read or rebuilt for one request at a time. */
 const MAX_WAITING = 8;

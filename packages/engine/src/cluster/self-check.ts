@@ -28,7 +28,6 @@ export interface ComparedNode {
   halt(index: IndexStore, error: CairnError): void;
 }
 
-/** Determines the digest and the chains of this node's index, and compares the index with a rebuild from the log. */
 export class SelfCheck {
   readonly #system: System;
   readonly #life: ComparedNode;

@@ -13,7 +13,6 @@ import { readLogIdentity } from "../log/log-identity.ts";
 import { checkpointAlone, type PastPlan, planPast } from "../replay/past-plan.ts";
 import { obsoleteLogs } from "../transactions/birth-record.ts";
 
-/** A log that no longer exists, and what remains of it in stores. */
 export interface LostLog {
   readonly id: string;
   /** Where it would be continued; undefined if none of its remains can be used. */
@@ -46,7 +45,6 @@ export interface LostLogOptions {
 interface Reach {
   readonly txId: TxId;
   readonly recoveredAt: number | undefined;
-  /** The location of its backup, if it has one. */
   readonly backupIn: string | undefined;
 }
 

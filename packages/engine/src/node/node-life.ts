@@ -42,9 +42,7 @@ export interface LifeParts {
   readonly directory: IndexDirectory;
   readonly logger: Logger;
   readonly observation: NodeObservation;
-  /** Compares the history of a checkpoint with that of the index. */
   readonly comparePast: ComparePast;
-  /** Called once, when the log is open. */
   readonly onOpened: (log: TxLog) => void;
   readonly onReady: () => void;
 }
@@ -152,7 +150,6 @@ class Life implements ComparedNode {
     this.#running = this.#run();
   }
 
-  /** Reports the node as stopping even though it still serves. */
   drain(): void {
     this.#isDraining = true;
   }
@@ -257,7 +254,6 @@ class Life implements ComparedNode {
     return reactionTo(error, this.log === undefined ? "opening" : "joining");
   }
 
-  /** Finds an index that agrees with the log. `last` is the error that ended the previous attempt. */
   async #join(
     log: LogHistory,
     suspect: CairnError | undefined,

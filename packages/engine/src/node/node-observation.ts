@@ -31,7 +31,6 @@ export interface NodeMetrics {
   }): Promise<string>;
 }
 
-/** Connects a node's events with the log, the metrics, the status and the embedding program. */
 export class NodeObservation {
   readonly events: EventDispatcher;
   readonly metrics: NodeMetrics;

@@ -27,7 +27,6 @@ import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import { orphanCount } from "./count-orphans.ts";
 
-/** The pause between looks at what needs attention (ms). */
 const LOOK_MS = 30_000;
 /** The pause between attempts to find out whether a log that has refused transactions accepts them again (ms). */
 const RETRY_MS = 5_000;

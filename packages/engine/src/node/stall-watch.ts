@@ -10,10 +10,8 @@ export interface Movement {
   readonly isCaughtUp?: boolean;
 }
 
-/** A node that has made no progress for too long, as shown in /status. */
 export type Stall = NonNullable<NodeStatus["stalled"]>;
 
-/** The resource for which a stalled node is waiting, as a word and as the end of a sentence. */
 export interface WaitingFor {
   readonly what: Stall["waitingFor"];
   readonly text: string;
@@ -26,7 +24,6 @@ export interface StallWatchOptions {
   readonly explain: (movement: Movement) => Promise<WaitingFor | undefined>;
   /** Called when a stall begins, and when the node makes progress again or has nothing to do. */
   readonly onChange: () => void;
-  /** Called when a check fails. Checks continue nevertheless. */
   readonly onError: (error: unknown) => void;
   /** The time without progress that counts as a stall (ms). Defaults to 30,000. */
   readonly afterMs?: number;

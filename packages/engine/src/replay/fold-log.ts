@@ -20,7 +20,6 @@ export async function beginningOf(log: LogHistory, identity: LogIdentity): Promi
 interface FoldOptions {
   readonly index: IndexStore;
   readonly log: LogHistory;
-  /** The identity of the log. The index agrees with this log. */
   readonly identity: LogIdentity;
   /** The last transaction to apply. The log, or a log that it continues, contains it. */
   readonly upTo: TxId;

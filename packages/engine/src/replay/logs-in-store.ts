@@ -1,7 +1,9 @@
-import { type CheckpointStore, listCheckpoints } from "@cairn/checkpoint";
+import { type CheckpointStore, listCheckpoints, parseCheckpointName } from "@cairn/checkpoint";
+import type { TxId } from "@cairn/client";
 import { unlessFailed } from "@cairn/kv";
 import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
-import { listBackups } from "../backup/segments/segment-name.ts";
+import { listBackup, listBackups } from "../backup/segments/segment-name.ts";
+import { listCandidates } from "../checkpoints/candidates.ts";
 
 /** Returns those of `logs` that no other log in the store has replaced, as far as their backups can be read. */
 export async function latestOf(
@@ -24,4 +26,26 @@ export async function logsIn(store: CheckpointStore, signal?: AbortSignal): Prom
   for (const id of await listBackups(store)) logs.set(id, "");
   for (const { log } of (await listCheckpoints(store, signal)).checkpoints) logs.set(log.id, log.name);
   return logs;
+}
+
+/** Returns the last transaction of a log that checkpoints and backups show, even if they cannot be used. */
+export async function lastStored(
+  stores: readonly CheckpointStore[],
+  logId: string,
+  signal?: AbortSignal,
+): Promise<TxId> {
+  const { usable, skipped } = await listCandidates(stores, { signal });
+  const ends = [
+    ...usable.filter(({ log }) => log.id === logId).map(({ txId }) => txId),
+    ...skipped.filter((one) => one.logId === logId).map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
+  ];
+  return ends.reduce((max, end) => Math.max(max, end), await lastBackedUp(stores, logId));
+}
+
+/** Returns the last transaction that a log's backup in one of the stores holds; 0 if there is none. */
+export async function lastBackedUp(stores: readonly CheckpointStore[], logId: string): Promise<TxId> {
+  let last = 0;
+  for (const store of stores)
+    for (const segment of (await listBackup(store, logId)).segments) last = Math.max(last, segment.last);
+  return last;
 }

@@ -19,7 +19,6 @@ export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 
 /** What a past can be built from, and the point at which it ends. */
 export interface PastOptions {
-  /** The stores of checkpoints and backups. */
   readonly stores: readonly CheckpointStore[];
   readonly kvFormat: string;
   readonly logId: string;
@@ -29,7 +28,6 @@ export interface PastOptions {
   readonly at?: PastPoint | undefined;
   /** Checkpoints that turned out to be unusable when an earlier plan was carried out, with the reasons. */
   readonly found?: ReadonlyMap<string, CairnError>;
-  /** The checkpoints in the stores, if they have been listed. */
   readonly candidates?: Candidates;
   readonly signal: AbortSignal;
 }
@@ -41,10 +39,8 @@ export interface CopiedIndex {
   readonly state: IndexState;
 }
 
-/** The plan for building an index as of a point in the past. */
 export interface PastPlan {
   readonly logId: string;
-  /** The last transaction of the index. */
   readonly txId: TxId;
   /** True if `txId` is the requested transaction. If not, neither a backup nor the log has those between the two. */
   readonly exact: boolean;
@@ -55,9 +51,7 @@ export interface PastPlan {
   /** The source of the transactions after the checkpoint; undefined if there are none, or if none can be read. */
   readonly history: LogHistory | undefined;
   readonly source: "log" | "backup" | undefined;
-  /** The location of the backup, if it is read. */
   readonly backupIn: string | undefined;
-  /** The number and the total size of the backup's segments that are read. */
   readonly segments: { readonly count: number; readonly bytes: number };
   /** The last known transaction, in the log, its backup or a checkpoint that is not of a lost history. */
   readonly known: TxId;
@@ -350,4 +344,29 @@ function nothingLeadsTo(
     `There is no usable checkpoint or log backup in ${where}${point}.`,
     hint,
   );
+}
+
+/**
+ * Returns `CHECKPOINT_NOT_FOUND` for a transaction beyond all that is known of its log: it may never have existed, so
+ * an earlier one is no substitute. `where` contains the searched locations, and `hint` the advice.
+ */
+export function beyondReach(
+  { known, covered, source, checkpoint, history }: PastPlan,
+  at: PastPoint | undefined,
+  where: string,
+  hint: string,
+): CairnError | undefined {
+  if (at === undefined || !("txId" in at) || at.txId <= known) return undefined;
+  const holder = source === "log" ? "the log holds" : "the log backup covers";
+  const runs = covered
+    .map(({ first, last }) => (first === last ? `transaction ${first}` : `transactions ${first} to ${last}`))
+    .join(", ");
+  const parts = [
+    ...(covered.length === 0 ? [] : [`${holder} ${runs}`]),
+    ...(history === undefined && checkpoint !== undefined
+      ? [`the newest checkpoint ends with transaction ${checkpoint.txId}`]
+      : []),
+  ];
+  const message = `Transaction ${at.txId} is beyond everything in ${where}: ${parts.join(", and ")}.`;
+  return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
 }

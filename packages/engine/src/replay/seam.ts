@@ -11,7 +11,6 @@ import type { PastIndex } from "./past-index.ts";
 import type { PastPlan } from "./past-plan.ts";
 import { saveIndex } from "./rebuild-checkpoint.ts";
 
-/** What a new log will continue: the index that was built as planned. */
 interface Seam {
   readonly plan: PastPlan;
   readonly past: PastIndex;

@@ -23,7 +23,6 @@ export interface UpkeepParts extends Pick<VerifierParts, "logId" | "stagingDir" 
   readonly system: System;
   readonly log: TxLog;
   readonly logger: Logger;
-  /** The segments of the log's backup that this node has read. */
   readonly reads: SegmentReads;
   /** Reads the segments of the log's backup that this node has not read yet; undefined if the node keeps no backup. */
   readonly readBackup?: ((signal: AbortSignal) => Promise<void>) | undefined;

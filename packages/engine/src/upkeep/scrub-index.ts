@@ -10,7 +10,6 @@ export interface ScrubParts {
   readonly every: number | undefined;
   readonly events: EventDispatcher;
   readonly logger: Logger;
-  /** Reports the error of a failed pass. */
   readonly suspect: (error: unknown) => void;
   readonly clock?: Clock;
 }

@@ -27,15 +27,12 @@ export interface TrimFloor {
   readonly checkpoint: { readonly name: string; readonly store: string; readonly txId: number };
 }
 
-/** The log, and the stores that are searched for a floor. */
 export interface FloorOptions {
   readonly log: TxLog;
   readonly stores: readonly CheckpointStore[];
-  /** The file format that the nodes can open. */
   readonly kvFormat: string;
   /** The segments of backups that have already been read and are not read again. */
   readonly reads: SegmentReads;
-  /** Aborts reading segments. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -58,7 +58,6 @@ interface OpenedDatabase {
   readonly unchecked: UncheckedTables | undefined;
 }
 
-/** Opens the database in `path`. Throws `LOG_GAP` if it is damaged. */
 export async function openDatabase(path: string, options: OpeningOptions): Promise<OpenedDatabase> {
   let claim: ClaimedDirectory | undefined;
   try {
@@ -165,7 +164,6 @@ export function damaged(sentence: string, cause?: unknown): CairnError {
   return new CairnError("LOG_GAP", sentence, { hint: DAMAGED_HINT, cause });
 }
 
-/** Returns `LOG_GAP`: a checksum showed that a database file in `path` is damaged, or a file is missing. */
 export function damagedFile(path: string, cause: unknown): CairnError {
   const reason = cause instanceof CairnError ? cause.message : `${errorMessage(cause)}.`;
   return damaged(`The log in ${path} is damaged: ${reason}`, cause);
