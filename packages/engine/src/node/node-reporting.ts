@@ -4,12 +4,15 @@ import {
   unlessAborted,
   systemRandom,
   CairnError,
+  closing,
   coalesced,
+  type KvProvider,
+  unlessFailed,
   type RepeatedWork,
   repeatEvery,
 } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { NodeStatus } from "@cairn/client";
+import type { NodeStatus, TxId } from "@cairn/client";
 import { tellLeaving } from "../cluster/ask-cluster.ts";
 import { clusterLook } from "../cluster/look-at-cluster.ts";
 import { PeerServer } from "../cluster/peer-server.ts";
@@ -17,7 +20,7 @@ import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { OnePast } from "../cluster/one-past.ts";
 import { SelfCheck } from "../cluster/self-check.ts";
 import { findingLog } from "../findings/finding-log.ts";
-import { logOffset } from "../index/rows/index-state.ts";
+import { FIRST_TX_ID, logOffset } from "../index/rows/index-state.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { LogWatch } from "./log-watch.ts";
 import type { NodeLife } from "./node-life.ts";
@@ -25,7 +28,10 @@ import { answerOf } from "./node-status.ts";
 import { type Movement, type Stall, StallWatch, type WaitingFor } from "./stall-watch.ts";
 import type { System } from "../api/system.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import { orphanCount } from "./count-orphans.ts";
+import { countOrphans, type QuarantinedIndex } from "../db-dir/quarantine.ts";
+import type { IndexStore } from "../index/index-store.ts";
+import { fileReader, openIndex } from "../index/local-index.ts";
+import { orphanTransactions } from "../join/orphan-transactions.ts";
 
 const LOOK_MS = 30_000;
 /** The pause between attempts to find out whether a log that has refused transactions accepts them again (ms). */
@@ -222,4 +228,43 @@ export class NodeReporting {
 
 function inBrackets({ code, message }: { readonly code: string; readonly message: string }): string {
   return ` (${code}: ${message.replace(/\.$/, "")})`;
+}
+
+/**
+ * Returns a function that counts the transactions that `index` lacks and indexes in quarantine contain. While a node runs, they may be loaded again (`cairn
+ * load`), or given up by removing their folder. What a comparison at a join has shown stays recorded with them.
+ */
+export function orphanCount(
+  directory: IndexDirectory,
+  provider: KvProvider,
+): (index: IndexStore) => Promise<number> {
+  /** The last transaction of each folder up to which all are in the log again. */
+  const loaded = new Map<string, TxId>();
+
+  async function advance({ folder, live, held }: QuarantinedIndex, index: IndexStore): Promise<void> {
+    const { txId, shared = FIRST_TX_ID } = held;
+    const after = loaded.get(folder) ?? shared;
+    if (txId === undefined || after >= txId) return;
+    const { kv, state } = await openIndex(fileReader(provider), live);
+    await closing(kv, async () => {
+      if (state === undefined) return;
+      for await (const orphan of orphanTransactions(kv, state, shared, after)) {
+        const { id } = JSON.parse(orphan.line ?? "{}") as { readonly id?: string };
+        if (id !== undefined && (await index.ownerOf(id)) === undefined) return;
+        loaded.set(folder, orphan.txId);
+      }
+      loaded.set(folder, txId);
+    });
+  }
+
+  return async (index) => {
+    const indexes = await directory.readQuarantine();
+    // An index may be damaged, or open in a command that prints its transactions.
+    for (const one of indexes) if (one.holdsLost) await unlessFailed(advance(one, index), "any", undefined);
+    const remaining = indexes.map(({ held, ...one }) => {
+      const shared = Math.max(held.shared ?? FIRST_TX_ID, loaded.get(one.folder) ?? 0);
+      return { ...one, held: { ...held, shared } };
+    });
+    return countOrphans(remaining, index.state.log.id);
+  };
 }
