@@ -17,7 +17,6 @@ export interface Peer extends Pick<Answer, "instance" | "node" | "host" | "pid" 
   readonly status: PeerStatus;
 }
 
-/** A question about the indexes of one log. */
 type AboutIndex = Question extends infer Q
   ? Q extends { readonly log: string }
     ? Omit<Q, "cairn">

@@ -25,7 +25,6 @@ export function isMember({ log }: Pick<ClusterView, "log">): (peer: Peer) => boo
     its.id === log.id || log.id === null || (phase !== "ready" && phase !== "replaying");
 }
 
-/** Compares these nodes of a log, and finds those that do not respond. */
 export async function viewOf(
   channel: PeerChannel,
   log: ClusterView["log"] & { readonly id: string },
@@ -67,7 +66,6 @@ export function sameIds(
 
 type Past = NonNullable<ClusterNode["past"]>;
 
-/** The histories of the nodes of one log at one transaction. */
 export interface PastComparison {
   readonly txId: TxId;
   /** The histories, by instance. Nodes without a value at the transaction are omitted. */

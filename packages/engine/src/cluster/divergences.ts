@@ -46,7 +46,6 @@ const MAX_OTHERS = 1_000;
 interface Open {
   error: CairnError;
   readonly since: number;
-  /** The time at which each differing node or checkpoint was last compared. */
   readonly who: Map<string, number>;
 }
 

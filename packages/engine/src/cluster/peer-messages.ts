@@ -8,7 +8,6 @@ const WaitMs = Count.max(3_600_000);
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 const MAX_CHAIN_VALUES = 100;
-/** The chains of an index of one version at some transactions. */
 const ChainsSchema = z.object({
   version: Count,
   values: z

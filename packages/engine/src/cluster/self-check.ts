@@ -20,7 +20,6 @@ export interface ComparedNode {
   readonly position: Pick<IndexPosition, "reached">;
   /** True if the index was found to agree with the log and has not been put in doubt since then. */
   readonly agrees: boolean;
-  /** Reports an error that occurred while `index` was in use. */
   suspect(index: IndexStore, error: unknown): void;
   /** `live` is the replacement's folder, if any. Returns false if there is none, or if the index was left before. */
   replace(index: IndexStore, error: CairnError, live: string | undefined): boolean;

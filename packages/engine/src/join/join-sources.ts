@@ -13,7 +13,6 @@ const STORE_LIMIT_MS = 5_000;
 /** A node that could not join waits for a change of its sources, because each attempt may spend hours on a restore. */
 export class JoinSources {
   readonly #log: TxLog;
-  /** The first position that can be read from the log or a backup. */
   readonly #first: LastKnown<number>;
   readonly #contents: LastKnown<string>;
   /** What a store last held stays valid while it is away: its absence is no change, and must not hide others. */

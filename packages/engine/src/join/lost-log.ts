@@ -156,7 +156,6 @@ export function holderOf({ plan, unusable }: LostLog): string {
   return `${holder} holds transactions up to ${txId}`;
 }
 
-/** Returns a clause with the command that continues a lost log. */
 export function howToContinue({ plan, unusable, command }: LostLog): string {
   const { code, message, hint } = unusable?.error ?? {};
   const fault = `${code}: ${message}${hint === undefined ? "" : ` ${hint}`}`;

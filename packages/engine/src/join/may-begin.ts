@@ -22,7 +22,6 @@ const ASK_MS = 1_000;
 
 export type AskedLog = Pick<TxLog, "name" | "location" | "hasOneWriter" | "peers">;
 
-/** What was found out about a log that does not exist, or that is empty. */
 export interface Beginning {
   /** The holders of its transactions, each as a clause. If there are any, no node may begin it. */
   readonly holders: readonly string[];

@@ -21,7 +21,6 @@ import { qualifiedKey } from "@cairn/text";
 import { commonWithLog, type FilledIndex, type SharedTransactions } from "./common-history.ts";
 import { withRecorded } from "./held-transactions.ts";
 
-/** What an index holds that a log lost. */
 export interface Orphans extends SharedTransactions {
   /** The transactions after this one are listed. It is `txId`, the last one that both share, or a later one. */
   readonly after: TxId;

@@ -27,7 +27,6 @@ export interface LogState {
   readonly error?: CairnError;
 }
 
-/** The part of a log that {@link followLog} needs. */
 export interface FollowedLog extends Pick<
   TxLog,
   "name" | "exists" | "bounds" | "fetch" | "read" | "onRestored"
@@ -133,7 +132,6 @@ class Follower {
     this.#options.onState?.(state);
   }
 
-  /** Performs one reading, from the anchor until it is interrupted. */
   async *readOnce(): AsyncGenerator<readonly LogMessage[], void, void> {
     const { signal, maxMessages, maxBytes, upTo = Infinity, idleCheckMs = 10_000 } = this.#options;
     await this.#check();

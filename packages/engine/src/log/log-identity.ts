@@ -62,7 +62,6 @@ export interface HeldPrefix {
   readonly time: number;
 }
 
-/** Returns the anchor of the last message in such a prefix. */
 export function anchorOfPrefix({ log, txId, sha256, time }: HeldPrefix): Anchor {
   return { position: txId - log.offset, sha256, time };
 }
@@ -76,7 +75,6 @@ export function lastKnown({ id }: Pick<LogIdentity, "id">, held: HeldPrefix): An
   return held.log.id !== id || anchor.position === 0 ? undefined : anchor;
 }
 
-/** Returns whether the log has never held anything but its birth record. */
 export function isUnused({ bounds, birth }: LogIdentity): boolean {
   return birth !== undefined && birth.continues === undefined && bounds.first === 1 && bounds.last === 1;
 }

@@ -50,7 +50,6 @@ export class Following {
     this.#parts = parts;
   }
 
-  /** Ends following with the error that put the index or the log in doubt. */
   doubt(error: unknown): void {
     this.#doubt.abort(error);
   }

@@ -80,7 +80,6 @@ class Life implements ComparedNode {
   identity: LogIdentity | undefined;
   index: IndexStore | undefined;
   report = new JoinReport();
-  /** The error that keeps the node from being ready. */
   failure: CairnError | undefined;
   isDoubted = false;
   readonly #parts: LifeParts;
@@ -93,7 +92,6 @@ class Life implements ComparedNode {
   #following: Following | undefined;
   #isFailed = false;
   #isHalted = false;
-  /** The time of the next attempt to join, in milliseconds since 1970. */
   #nextTryAt: number | undefined;
   #isDraining = false;
   #isStopping = false;
@@ -282,7 +280,6 @@ class Life implements ComparedNode {
     return joined;
   }
 
-  /** Follows the log. Returns only when the node stops. */
   async #follow(log: TxLog, history: LogHistory, joined: JoinedIndex): Promise<void> {
     const { index } = joined;
     this.failure = undefined;

@@ -16,7 +16,6 @@ export interface NodeMetrics {
     applied(counts: AppliedCounts, seconds: number): void;
     /** Counts each time that the node begins to read the log: at the start, and after each interruption. */
     reading(): void;
-    /** Counts an error that interrupted joining or following. */
     left(code: string): void;
   };
   readonly watches: { opened(): void; closed(): void; cutOff(reason: CutoffReason): void };
@@ -54,7 +53,6 @@ export class NodeObservation {
 /** Unlike the checkpointer, this object is kept when the node joins again. */
 export class LastResults {
   saved: NodeStatus["checkpoints"]["lastSaved"] = null;
-  /** The verification that this node itself performed last. */
   verified: { readonly verifiedAt: string; readonly durationMs: number } | null = null;
   scrub: NodeStatus["index"]["lastScrub"] = null;
   drill: NodeStatus["checkpoints"]["lastDrill"] = null;
@@ -91,7 +89,6 @@ export class RefusedSubmissions {
   #since = 0;
   #lastAt = 0;
 
-  /** Returns why the log refused the last transaction; null if it accepted it. */
   get refused(): NodeStatus["log"]["refused"] {
     if (this.#error === undefined) return null;
     const { code, message, hint = null } = this.#error;

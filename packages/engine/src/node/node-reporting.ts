@@ -238,7 +238,6 @@ export function orphanCount(
   directory: IndexDirectory,
   provider: KvProvider,
 ): (index: IndexStore) => Promise<number> {
-  /** The last transaction of each folder up to which all are in the log again. */
   const loaded = new Map<string, TxId>();
 
   async function advance({ folder, live, held }: QuarantinedIndex, index: IndexStore): Promise<void> {

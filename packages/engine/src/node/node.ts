@@ -58,7 +58,6 @@ export interface CairnNode extends NodeApi {
   direct<T extends Json = Json>(queue: string, options: DirectorOptions<T>): Director;
   /** Resolves when the node is ready for the first time. Rejects if it stops before that. */
   readonly ready: Promise<void>;
-  /** The address of the node's HTTP server; undefined if none is configured. */
   readonly url: string | undefined;
 }
 
@@ -78,7 +77,6 @@ export interface ServerContext {
 }
 
 export interface NodeParts {
-  /** Starts the HTTP server of a node whose system has one. */
   readonly serve: (api: NodeApi, options: HttpOptions, context: ServerContext) => Promise<NodeServer>;
   /** Returns the node's metrics. `onError` receives the error of a source that failed. */
   readonly measure: (system: System, onError: (source: string, error: unknown) => void) => NodeMetrics;

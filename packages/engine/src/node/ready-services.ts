@@ -37,7 +37,6 @@ export interface ServiceParts extends JoinedIndex {
   readonly rate: ReplayRate;
   readonly doubts: CheckpointDoubts;
   readonly comparePast: ComparePast;
-  /** Reports an error that occurred while the index was in use. */
   readonly suspect: (error: unknown) => void;
 }
 

@@ -1,10 +1,8 @@
 import type { CairnError } from "@cairn/kv";
 import type { CheckpointSummary, NodeStatus, TxId, VerifiedSummary } from "@cairn/client";
 
-/** The kinds of tasks whose beginning, end and failure a node reports. */
 export type Work = keyof WorkResults;
 
-/** The results of tasks that succeeded. `outcome` is one of a few fixed words. */
 export interface WorkResults {
   /** A checkpoint round saved a checkpoint, or found a reason not to save one. */
   readonly checkpoint:

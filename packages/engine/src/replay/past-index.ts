@@ -19,7 +19,6 @@ import { isDamage } from "../observe/failures.ts";
 import type { PastPlan } from "./past-plan.ts";
 import { rebuildIndex, type RebuildOptions, restoreInto, type Restoring } from "./rebuild-index.ts";
 
-/** What {@link rebuildIndex} needs to build what a plan says. */
 interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
   readonly plan: PastPlan;
 }

@@ -17,7 +17,6 @@ import { type OtherHistory, separateHistories } from "./other-histories.ts";
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
 
-/** What a past can be built from, and the point at which it ends. */
 export interface PastOptions {
   readonly stores: readonly CheckpointStore[];
   readonly kvFormat: string;

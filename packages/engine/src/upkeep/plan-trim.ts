@@ -22,7 +22,6 @@ export interface TrimOptions extends Omit<FloorOptions, "reads"> {
 
 export interface TrimPlan {
   readonly log: string;
-  /** The positions of the first and last message in the log. */
   readonly first: number;
   readonly last: number;
   /** The first message that is kept. It equals `first` if nothing may be trimmed. */

@@ -159,7 +159,6 @@ export function databaseError(path: string, error: unknown): CairnError {
   });
 }
 
-/** Returns `LOG_GAP`: the log in `path` is damaged, as `sentence` says. */
 export function damaged(sentence: string, cause?: unknown): CairnError {
   return new CairnError("LOG_GAP", sentence, { hint: DAMAGED_HINT, cause });
 }

@@ -314,7 +314,6 @@ export class EmbeddedStorage {
     await names.flush();
   }
 
-  /** Resolves when the changes that were begun have ended. */
   async idle(): Promise<void> {
     await this.#turn;
   }
