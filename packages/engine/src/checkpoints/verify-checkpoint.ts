@@ -101,13 +101,10 @@ export async function readBack(options: VerifyOptions): Promise<ReadCheckpoint> 
 /** Verifies a checkpoint as {@link readBack} does and marks it as verified or as damaged. */
 export async function verifyCheckpoint(options: VerifyOptions): Promise<VerifiedCheckpoint> {
   const { store, name, node, signal } = options;
-  let found: ReadCheckpoint;
-  try {
-    found = await readBack(options);
-  } catch (error) {
+  const found = await readBack(options).catch(async (error: unknown) => {
     if (signal?.aborted !== true && isDamage(error)) await tryMarkDamaged(store, [name], node);
     throw error;
-  }
+  });
   const { digest, manifest } = found;
   const verification = await markVerified(store, name, { node, digest, manifest });
   return { ...found, verification };

@@ -54,11 +54,7 @@ export class JoinReport {
   async whileAsking<T>(stores: readonly CheckpointStore[], work: () => Promise<T>): Promise<T> {
     const before = this.asking;
     this.asking = stores;
-    try {
-      return await work();
-    } finally {
-      this.asking = before;
-    }
+    return await work().finally(() => (this.asking = before));
   }
 
   finish(): void {

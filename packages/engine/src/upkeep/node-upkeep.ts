@@ -52,12 +52,8 @@ export class NodeUpkeep {
       },
     };
     this.#works.add(work);
-    try {
-      this.lastVerified = await verifying;
-      return this.lastVerified;
-    } finally {
-      this.#works.delete(work);
-    }
+    this.lastVerified = await verifying.finally(() => this.#works.delete(work));
+    return this.lastVerified;
   }
 
   /** Afterwards, no task reads the log or writes to the staging folder. */
