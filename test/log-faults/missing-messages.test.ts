@@ -1,7 +1,8 @@
 // @module-tag nats
 import { rm } from "node:fs/promises";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { CairnNode } from "@cairn/node";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   expectNoReads,
   waitForFailure,
@@ -73,27 +74,94 @@ describe("a node that was down while messages that it lacks were purged from the
   });
 });
 
-describe("a node with an index of a history that the log has lost", () => {
-  it("moves it aside if the log begins after it, and a checkpoint ends with another transaction in its place", async () => {
-    const a = await scene.ready("a");
+/**
+ * Both nodes, and a checkpoint in the folder "lost", end with 5 transactions that the log loses. Node a has 5 others in
+ * their place, saves a checkpoint after so many of them, and writes 2 more, with which the log begins.
+ */
+async function replaced(savedAfter?: number): Promise<CairnNode> {
+  const a = await scene.ready("a");
+  const b = await scene.ready("b", { checkpoints: "lost" });
+  await put(a, 0, 10, "early");
+  await scene.copyStore();
+  const last = await put(a, 10, 15, "lost");
+  await b.await(last);
+  await saveCheckpoint(b);
+  await a.close();
+  await b.close();
+  await scene.stopAndRestoreStore();
+  await scene.nats.start();
+  const again = await scene.ready("a");
+  let end = 0;
+  for (let n = 1; n <= 5; n += 1) {
+    end = await put(again, 9 + n, 10 + n, "new");
+    if (n === savedAfter) await saveCheckpoint(again);
+  }
+  expect(end).toBe(last);
+  await put(again, 20, 22, "tail");
+  await scene.operate(async (operator) => await operator.purgeBefore(last + 1));
+  return again;
+}
+const NEW = { k10: "new", k14: "new", k21: "tail" };
+
+/** Expects that it continues from the first checkpoint that leads to the log. */
+async function recovers(node: CairnNode, a: CairnNode): Promise<void> {
+  expect(await waitForFailure(node)).toMatchObject({ code: "LOG_TRIMMED" });
+  await saveCheckpoint(a);
+  await vi.waitFor(() => expect(node.phase).toBe("ready"), { timeout: 30_000 });
+  expect(await values(node)).toMatchObject(NEW);
+}
+
+describe("a node with an index or a checkpoint of a history that the log has lost, if the log begins after it", () => {
+  it("moves its index aside if a checkpoint ends with another transaction in its place, and restores that", async () => {
+    await (await replaced(5)).close();
     const b = await scene.ready("b");
-    await put(a, 0, 10, "early");
-    await scene.copyStore();
-    const last = await put(a, 10, 15, "lost");
-    await b.await(last);
+    expect((await b.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
+    expect(await values(b)).toMatchObject(NEW);
+  });
+
+  it("moves its index aside if an earlier checkpoint, stored later, shows it", async () => {
+    const a = await replaced(2);
     await a.close();
-    await b.close();
-    await scene.stopAndRestoreStore();
-    await scene.nats.start();
-    const again = await scene.ready("a");
-    expect(await put(again, 10, 15, "new")).toBe(last);
-    await saveCheckpoint(again);
-    await put(again, 20, 22, "tail");
-    await scene.operate(async (operator) => await operator.purgeBefore(last + 1));
-    await again.close();
-    const other = await scene.ready("b");
-    expect((await other.status()).join.movedAside).toMatchObject([{ code: "LOG_REGRESSED" }]);
-    expect(await values(other)).toMatchObject({ k10: "new", k14: "new", k21: "tail" });
+    const b = await scene.start("b");
+    await waitForFailure(b);
+    const [moved] = (await b.status()).join.movedAside;
+    expect(moved).toMatchObject({ code: "LOG_REGRESSED" });
+    expect(moved?.message).toContain("which was stored later");
+    await recovers(b, await scene.ready("a"));
+  });
+
+  it("moves its index aside if only a node that answers shows it", async () => {
+    const a = await replaced();
+    const b = await scene.start("b");
+    await waitForFailure(b);
+    const [moved] = (await b.status()).join.movedAside;
+    expect(moved).toMatchObject({ code: "LOG_REGRESSED" });
+    expect(moved?.message).toContain("node a contain different transactions");
+    await recovers(b, a);
+  });
+
+  it("halts instead, and serves nothing, if it is configured to", async () => {
+    await replaced();
+    const b = await scene.start("b", { onLogMismatch: { regressed: "halt" } });
+    expect(await waitForFailure(b)).toMatchObject({ code: "LOG_REGRESSED" });
+    await expectNoReads(b);
+  });
+
+  it("does not restore the checkpoint if a node that answers shows it", async () => {
+    await replaced();
+    const c = await scene.start("c", { checkpoints: "lost" });
+    expect(await waitForFailure(c)).toMatchObject({ code: "LOG_TRIMMED" });
+    expect((await c.status()).join.skipped).toMatchObject([{ code: "LOG_REGRESSED" }]);
+  });
+
+  it("keeps its index if only an earlier checkpoint of the lost history differs from it", async () => {
+    const a = await replaced();
+    const { index } = await a.status();
+    await a.close();
+    await scene.operate(async (operator) => await operator.purgeBefore((index.txId ?? 0) + 1));
+    const again = await scene.ready("a", { checkpoints: "lost" });
+    expect((await again.status()).join).toMatchObject({ movedAside: [], restoredFrom: null });
+    expect(await values(again)).toMatchObject(NEW);
   });
 });
 

@@ -1,6 +1,6 @@
 import { type Clock, isCairnError, jittered, type RepeatedWork, repeatWork, unlessFailed } from "@cairn/kv";
 import type { Logger } from "pino";
-import type { NodeStatus } from "@cairn/client";
+import type { Chains, NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { INDEX_VERSION } from "../index/rows/index-state.ts";
 import { errorFields } from "../observe/failures.ts";
@@ -79,7 +79,23 @@ export class OnePast {
     // Otherwise, the part of the history that this node has can still be compared.
     await unlessFailed(life.position.reached(newest.txId, CATCH_UP_MS), "TX_TIMEOUT", undefined);
     const difference = await this.comparePast({ who: `node ${node}`, isStored: false, log, chains });
-    return difference === undefined ? undefined : (await this.#own())?.chains;
+    return difference === undefined ? undefined : (await this.#own(newest.txId))?.chains;
+  }
+
+  /** Returns the nodes that answer within a second that their history of a log is not that of these chains. */
+  async differing(log: string, values: Chains): Promise<{ node: string; chains: PeerChains }[]> {
+    const { life, node, instance } = this.#parts;
+    const channel = life.log?.peers;
+    const found: { node: string; chains: PeerChains }[] = [];
+    if (channel === undefined || values.length === 0) return found;
+    const own = { log, node, instance, chains: { version: INDEX_VERSION, values } };
+    try {
+      for await (const other of askCompare(channel, own, { timeoutMs: STATUS_MS })) found.push(other);
+    } catch (error) {
+      // Nodes that cannot be asked show nothing.
+      if (!isCairnError(error)) throw error;
+    }
+    return found;
   }
 
   async close(): Promise<void> {
@@ -101,11 +117,11 @@ export class OnePast {
     return differing.size;
   }
 
-  /** Returns the id of the log and the node's chains; undefined while there is nothing to announce. */
-  async #own(): Promise<{ readonly log: string; readonly chains: PeerChains } | undefined> {
+  /** Returns the id of the log and the node's chains, also at `at`; undefined while there is nothing to announce. */
+  async #own(at?: TxId): Promise<{ readonly log: string; readonly chains: PeerChains } | undefined> {
     const { index, agrees, phase } = this.#parts.life;
     if (index === undefined || !agrees || phase !== "ready") return undefined;
-    const values = await index.chains();
+    const values = await index.chains(at === undefined ? [] : [at]);
     const { log } = index.state;
     return values.length === 0 ? undefined : { log: log.id, chains: { version: INDEX_VERSION, values } };
   }

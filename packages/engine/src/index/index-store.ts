@@ -320,9 +320,9 @@ export class IndexStore {
     return await chainValueAt(this.rows, this.#chains, txId);
   }
 
-  /** Returns the chains' values at the index's last transaction, and at links before it. */
-  async chains(): Promise<Chains> {
-    return await chainsOf(this.rows, this.#chains);
+  /** Returns the chains' values as {@link chainsOf} does. */
+  async chains(others: readonly TxId[] = []): Promise<Chains> {
+    return await chainsOf(this.rows, this.#chains, others);
   }
 
   /** Runs one of the reads that need the state of the index, on a snapshot. */

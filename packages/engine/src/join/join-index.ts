@@ -8,13 +8,15 @@ import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
 import { type OpenedIndex, tryOpenIndex } from "../index/local-index.ts";
 import { emptyState, type IndexState, statePosition } from "../index/rows/index-state.ts";
-import { checkAnchor, otherMessage, trimmed } from "../log/anchor.ts";
+import { checkAnchor, trimmed } from "../log/anchor.ts";
 import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
 import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
+import type { FilledIndex } from "./common-history.ts";
 import { movedContents, reassessQuarantine } from "./held-transactions.ts";
 import { type RestoreContext, restoreNewest } from "./restore-index.ts";
+import { historyOfIndex, shownLost } from "./shown-lost.ts";
 import type { StoreWait } from "./store-wait.ts";
 import { beginLog, emptyLog, requireNoLostLog, warnOfWrongLog } from "./wrong-log.ts";
 
@@ -154,7 +156,7 @@ async function keepLocal(
     await closeLocal(context, local);
     await moveAside(context, reason, contents, identity.id);
   };
-  const problem = await disagreement(context, identity, state);
+  const problem = await disagreement(context, identity, { kv: local.kv, state });
   if (problem === undefined) {
     const beyond = context.beforeGap
       ? await leapGap(context, identity, local, state)
@@ -174,10 +176,9 @@ async function keepLocal(
 }
 
 /**
- * The log begins directly after the local index, so nothing is missing, but nothing shows that the log's history is that
- * of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred. Wherever Cairn itself
- * trims the log, there is one. A checkpoint that ends with a later message in the place of the index's last one shows
- * that the index is of a lost history. Undefined if the log shows the history, or there is no such checkpoint.
+ * The log begins directly after the local index, so nothing is missing, but the log does not show that its history is
+ * that of the index. A newer checkpoint, of which the log holds the last message, is therefore preferred. Wherever Cairn
+ * itself trims the log, there is one. Undefined if the log shows the history, or there is no such checkpoint.
  */
 async function replaceUnproven(
   context: JoinContext,
@@ -189,16 +190,16 @@ async function replaceUnproven(
   const position = statePosition(state);
   if (state.log.id !== identity.id || position >= identity.bounds.last) return undefined;
   if ((await log.fetch(position)) !== undefined) return undefined;
-  const { regressed } = context.system.onLogMismatch;
-  return await restoreNewest(context, identity, {
-    leave: async (newer) => {
-      if (newer.state?.txId !== state.txId) return await leave(trimmed(log.name, position, position), newer);
-      const reason = otherMessage(log.name, position);
-      if (regressed === "halt") throw reason;
-      await leave(reason, newer);
-    },
+  const newer = await restoreNewest(context, identity, {
+    leave: async (other) => await leave(trimmed(log.name, position, position), other),
     beyond: state,
   });
+  if (newer === undefined)
+    context.logger.warn(
+      { log: log.name, message: position },
+      "The log no longer holds the last message of the index, so it cannot show that its history is that of the index; no checkpoint and no node that answered shows another one. `cairn status --cluster --digest` compares the nodes.",
+    );
+  return newer;
 }
 
 /** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */
@@ -220,7 +221,7 @@ async function leapGap(
 async function disagreement(
   context: JoinContext,
   identity: LogIdentity,
-  state: IndexState,
+  { kv, state }: FilledIndex,
 ): Promise<CairnError | undefined> {
   const { log, txId, sha256 } = state;
   if (log.id !== identity.id) {
@@ -228,7 +229,8 @@ async function disagreement(
     if (way !== undefined) return undefined;
     return foreignIndex(identity, state, await lastOfEarlier(context.log, identity, log.id));
   }
-  return await checkAnchor(context.log, anchorOfPrefix(state));
+  const problem = await checkAnchor(context.log, anchorOfPrefix(state));
+  return problem ?? (await shownLost(context, await historyOfIndex({ kv, state })));
 }
 
 /** Moves aside an index without transactions, without reporting it. */

@@ -12,22 +12,17 @@ import { tryMarkDamaged } from "../checkpoints/verify-checkpoint.ts";
 import { IndexStore } from "../index/index-store.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import type { EventDispatcher, WorkRun } from "../observe/event-dispatcher.ts";
-import type { System } from "../api/system.ts";
-import type { LogHistory } from "../backup/log-with-backup.ts";
 import type { JoinReport } from "./join-report.ts";
 import { isDamage } from "../observe/failures.ts";
 import { emptyState, type IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex, type OpenedIndex } from "../index/local-index.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
+import { historyOfManifest, shownLost, type Witnesses } from "./shown-lost.ts";
 
-export interface RestoreContext {
-  readonly system: System;
-  /** The log combined with its backups. */
-  readonly log: LogHistory;
+export interface RestoreContext extends Witnesses {
   readonly directory: IndexDirectory;
   readonly report: JoinReport;
   readonly events: EventDispatcher;
-  readonly signal: AbortSignal;
   /** The names of checkpoints that are skipped because indexes restored from them turned out to be damaged. */
   readonly distrusted: ReadonlySet<string>;
 }
@@ -37,11 +32,8 @@ const MARK_MS = 5_000;
 export interface Replaced {
   /** Moves the local index aside; called with the index that replaces it, which is closed afterwards. */
   readonly leave: (newer: OpenedIndex) => Promise<void>;
-  /**
-   * Only checkpoints after this transaction are restored, and one that ends with another transaction of this id, which
-   * was stored later: it took the place of a lost one.
-   */
-  readonly beyond?: Pick<IndexState, "txId" | "sha256" | "time">;
+  /** Only checkpoints after this transaction are restored. */
+  readonly beyond?: Pick<IndexState, "txId">;
 }
 
 /**
@@ -71,7 +63,7 @@ async function restoreFromStores(
   run: WorkRun<"restore">,
   local: Replaced | undefined,
 ): Promise<IndexStore | undefined> {
-  const { system, directory, report, log, signal } = context;
+  const { system, directory, report, signal } = context;
   const { checkpointer, kvProvider: provider } = system;
   const { live, staging } = directory.layout;
   // An index in memory is loaded from restored files, which are removed afterwards; it must not touch live/.
@@ -90,7 +82,7 @@ async function restoreFromStores(
     accept: async (manifest) =>
       distrust(manifest, context.distrusted) ??
       tooOld(manifest, local?.beyond) ??
-      (await report.whileAsking([], () => acceptManifest(manifest, provider.format, log, identity))),
+      (await report.whileAsking([], () => accepted(context, manifest, identity))),
     verify: (dir, manifest) => report.whileAsking([], () => verifyRestored(provider, dir, manifest)),
     onProgress: ({ done, total }) => {
       run.moved(done);
@@ -144,10 +136,19 @@ function distrust({ archive }: Manifest, names: ReadonlySet<string>): CairnError
   );
 }
 
-function tooOld({ txId, txTime, anchor }: Manifest, beyond: Replaced["beyond"]): CairnError | undefined {
+async function accepted(
+  context: RestoreContext,
+  manifest: Manifest,
+  identity: LogIdentity,
+): Promise<true | CairnError> {
+  const { system, log } = context;
+  const found = await acceptManifest(manifest, system.kvProvider.format, log, identity);
+  if (found !== true || manifest.log.id !== identity.id) return found;
+  return (await shownLost(context, historyOfManifest(manifest))) ?? true;
+}
+
+function tooOld({ txId }: Manifest, beyond: Replaced["beyond"]): CairnError | undefined {
   if (beyond === undefined || txId > beyond.txId) return undefined;
-  const isOther = txId === beyond.txId && anchor.sha256 !== beyond.sha256;
-  if (isOther && Date.parse(txTime) > beyond.time) return undefined;
   return new CairnError(
     "LOG_GAP",
     "It ends before the messages that the log lacks.",

@@ -6,6 +6,7 @@ import { CheckpointDoubts } from "../checkpoints/checkpoint-doubts.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { ComparePast } from "../checkpoints/compare-past.ts";
 import { type LogHistory, logWithBackup } from "../backup/log-with-backup.ts";
+import type { OnePast } from "../cluster/one-past.ts";
 import type { ComparedNode } from "../cluster/self-check.ts";
 import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
@@ -43,6 +44,7 @@ export interface LifeParts {
   readonly logger: Logger;
   readonly observation: NodeObservation;
   readonly comparePast: ComparePast;
+  readonly differing: OnePast["differing"];
   readonly onOpened: (log: TxLog) => void;
   readonly onReady: () => void;
 }
@@ -270,6 +272,7 @@ class Life implements ComparedNode {
       replacement,
       storeWait: this.#storeWait,
       distrusted: this.#doubts.distrusted,
+      differing: this.#parts.differing,
       onLocal: (index) => this.#use(index),
     });
     this.#storeWait.end();

@@ -56,6 +56,7 @@ export interface ReportingParts {
  */
 export class NodeReporting {
   readonly comparePast: ComparePast;
+  readonly differing: OnePast["differing"];
   readonly cluster: ReturnType<typeof clusterLook>;
   readonly #parts: ReportingParts;
   readonly #peers: PeerServer;
@@ -108,6 +109,7 @@ export class NodeReporting {
       everyMs: parts.compareEveryMs,
     });
     this.comparePast = this.#past.comparePast;
+    this.differing = async (...of) => await this.#past.differing(...of);
     this.#log = new LogWatch(system, life);
     this.#noteFindings = findingLog(logger);
     life.observation.refusals.onChange = () => void this.#note();

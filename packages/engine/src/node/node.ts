@@ -182,6 +182,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       logger,
       observation,
       comparePast: async (other) => await this.#reporting.comparePast(other),
+      differing: async (...of) => await this.#reporting.differing(...of),
       onOpened: (log) => this.#reporting.opened(log),
       onReady: () => this.#becomeReady(),
     });
