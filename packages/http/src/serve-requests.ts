@@ -22,6 +22,7 @@ export interface ServingParts {
   readonly guard: Guard;
   readonly connections: Connections;
   readonly failures: FailedRequests;
+  readonly completeHint: ((hint: string) => string) | undefined;
   readonly onAnswered: NodeMetrics["onRequest"] | undefined;
 }
 
@@ -121,7 +122,12 @@ function handle(call: Call, route: Route): HttpAnswer | Promise<HttpAnswer> {
 }
 
 function fail(call: Exchange, error: unknown, parts: ServingParts): void {
-  send(call, errorAnswer(error, call, call.place.methods, parts.failures), parts);
+  const { completeHint, failures } = parts;
+  const answer = errorAnswer(error, call, call.place.methods, failures, (hint) =>
+    // A completed command shows folders and settings of the node, as its status does.
+    call.permit.has("observe") ? (completeHint?.(hint) ?? hint) : hint,
+  );
+  send(call, answer, parts);
 }
 
 let waiting: (() => void)[] = [];

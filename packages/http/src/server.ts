@@ -34,6 +34,8 @@ export interface HttpServerContext {
   readonly logger: HttpLogger;
   /** The logger for failures of single requests. Defaults to `logger`. */
   readonly requestLogger?: HttpLogger;
+  /** Completes the commands in a hint for those who may read the node's status. By default, hints are left as they are. */
+  readonly completeHint?: (hint: string) => string;
   /** The time for which requests in progress may continue when the server closes (ms). Defaults to 5,000. */
   readonly closeTimeoutMs?: number;
   /** How long a request (default 300,000 ms; headers 15,000) or a part of a {@link PacedBody} may take to arrive. */
@@ -167,6 +169,7 @@ function createListener(
     guard: guard(options, tokens, tickets),
     connections,
     failures,
+    completeHint: context.completeHint,
     onAnswered,
   });
   server.on("request", onRequest);

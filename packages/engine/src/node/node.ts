@@ -1,4 +1,4 @@
-import { VERSION, withCommands } from "@cairn/text";
+import { completeCommands, namedCommand, VERSION, withCommands } from "@cairn/text";
 import { randomUUID } from "node:crypto";
 import { listRetained } from "@cairn/checkpoint";
 import { systemClock, CairnError, isCairnError, startTimer, wait } from "@cairn/kv";
@@ -71,6 +71,8 @@ export interface NodeServer {
 export interface ServerContext {
   readonly logger: Logger;
   readonly requestLogger: Logger;
+  /** Completes the commands in a hint for those who may read the node's status. */
+  readonly completeHint: (hint: string) => string;
   /** The time for which requests in progress may continue when the server closes (ms). */
   readonly closeTimeoutMs: number;
   readonly onAnswered: (request: AnsweredRequest) => void;
@@ -211,6 +213,11 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
       this.#http = await this.#serve(this.api, http, {
         logger: this.#logger,
         requestLogger: this.#requestLogger,
+        completeHint: (hint) =>
+          completeCommands(hint, (command) =>
+            // Only the client knows by which address it reaches the node.
+            namedCommand(command)?.asksNode === true ? `cairn ${command}` : this.#system.commandLine(command),
+          ),
         closeTimeoutMs: HTTP_STOP_MS,
         onAnswered: (request) => {
           this.#life.observation.metrics.onRequest(request);

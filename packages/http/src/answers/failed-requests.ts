@@ -78,12 +78,16 @@ export class FailedRequests {
   }
 }
 
-/** Returns the response for an error, and reports status 500 to `failures`. `methods` are those of the address. */
+/**
+ * Returns the response for an error, and reports status 500 to `failures`. `methods` are those of the address, and
+ * `completed` completes its hint.
+ */
 export function errorAnswer(
   error: unknown,
   call: LoggedRequest & { readonly request: IncomingMessage },
   methods: { has(method: string): boolean },
   failures: FailedRequests,
+  completed: (hint: string) => string,
 ): HttpAnswer {
   const { request, method } = call;
   const headers: Record<string, string> = {};
@@ -108,7 +112,8 @@ export function errorAnswer(
   // Where a body in an unknown coding ends is unknown as well.
   if (status === 501) headers["connection"] = "close";
   if (status === 503) headers["retry-after"] = "1";
-  const { code, message, hint = null } = known ?? INTERNAL;
+  const { code, message, hint: given } = known ?? INTERNAL;
+  const hint = given === undefined ? null : completed(given);
   const details = known instanceof RequestError ? known.details : {};
   return { status, headers, body: jsonText({ error: { code, message, hint }, ...details }) };
 }
