@@ -14,6 +14,8 @@ import {
   backoffMs,
   unlessAborted,
   unlessFailed,
+  TIMED_OUT,
+  withTimeout,
 } from "@cairn/kv";
 import { unpackArchive } from "../archive/unpack/unpack.ts";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
@@ -49,6 +51,28 @@ export interface FindOptions {
   readonly onUnreachable?: (store: CheckpointStore, error: CairnError) => void;
   /** Once this is aborted, its reason is thrown immediately, without waiting for a store. */
   readonly signal?: AbortSignal | undefined;
+  /** The time after which a store that does not answer counts as unreachable (ms). Defaults to no limit. */
+  readonly answerMs?: number | undefined;
+}
+
+/** Listings that a store has not answered. Each may hold a thread of this process for ever, so there is one a store. */
+const unanswered = new WeakMap<CheckpointStore, Promise<CheckpointFiles[]>>();
+
+async function answeredListing(
+  store: CheckpointStore,
+  { signal, answerMs }: Pick<FindOptions, "signal" | "answerMs">,
+): Promise<CheckpointFiles[]> {
+  if (answerMs === undefined) return await checkpointFiles(store, signal);
+  const listing =
+    unanswered.get(store) ?? checkpointFiles(store).finally(() => void unanswered.delete(store));
+  unanswered.set(store, listing);
+  const found = await unlessAborted(withTimeout(listing, answerMs), signal);
+  if (found !== TIMED_OUT) return found;
+  throw new CairnError(
+    "STORE_UNREACHABLE",
+    `The checkpoint store ${store.location} has not answered within ${answerMs / 1_000} s.`,
+    "Make sure that the service or the file system is running and can be reached. The node keeps trying.",
+  );
 }
 
 /**
@@ -65,7 +89,7 @@ export async function* findCandidates(
   const unreachable: [CheckpointStore, CairnError][] = [];
   for (const [rank, store] of stores.entries()) {
     try {
-      for (const files of await checkpointFiles(store, options.signal)) {
+      for (const files of await answeredListing(store, options)) {
         if (options.name === undefined || options.name === files.name) listed.push({ files, store, rank });
       }
     } catch (error) {
@@ -136,6 +160,7 @@ export interface RestoreOptions {
   readonly targetDir: string;
   /** This node's id, for the reservation. */
   readonly node: string;
+  readonly answerMs?: number;
   /** By default, a reservation may be written to every store. A restore writes nothing else to a store. */
   readonly reserveIn?: (store: CheckpointStore) => boolean;
   /** If it is given, only checkpoints of this log are restored. Defaults to all logs. */

@@ -27,6 +27,10 @@ export interface RestoreContext extends Witnesses {
   readonly distrusted: ReadonlySet<string>;
 }
 
+/** The time after which a store that does not answer at all counts as unreachable, so that the wait for it begins. */
+const ANSWER_MS = 60_000;
+
+/** The maximum time that joining waits for damaged checkpoints to be marked. */
 const MARK_MS = 5_000;
 
 export interface Replaced {
@@ -73,6 +77,7 @@ async function restoreFromStores(
   const damaged: string[] = [];
   const restoring: RestoreOptions = {
     stores,
+    answerMs: Math.min(ANSWER_MS, Math.max(1_000, system.waitForStoreMs ?? ANSWER_MS)),
     stagingDir: staging,
     targetDir,
     node: system.nodeId,
