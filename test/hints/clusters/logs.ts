@@ -31,6 +31,15 @@ async function deleteInside(scene: HintScene): Promise<void> {
   scene.start("b");
 }
 
+/** Nodes save a first checkpoint within half a minute after their start. */
+const STORE_FIRST = {
+  hint: /^This node has no checkpoint store in common with other nodes: configure one that all nodes of this log share \((CAIRN_CHECKPOINT_PATH)=FOLDER/m,
+  async follow(scene, [, variable = ""]) {
+    delete scene.shared["CAIRN_CHECKPOINT_PATH"];
+    for (const id of ["a", "b"]) await scene.restart(id, { env: { [variable]: scene.path("FOLDER") } });
+  },
+} satisfies Partial<BrokenCluster>;
+
 /** Clusters whose log is broken. */
 export const LOGS: readonly BrokenCluster[] = [
   {
@@ -102,6 +111,46 @@ export const LOGS: readonly BrokenCluster[] = [
     async follow(scene, [, command]) {
       if (command !== undefined) await scene.runStep(command, { on: "a" });
     },
+  },
+  {
+    name: "log-trimmed-without-store",
+    failure: "the log was trimmed beyond a node's index, and each node has its own checkpoint store",
+    codes: ["LOG_TRIMMED"],
+    async break(scene) {
+      scene.shared["CAIRN_CHECKPOINT_PATH"] = "";
+      await pair(scene);
+      await scene.stop("b");
+      await scene.fill("a", 6, 12);
+      await scene.operate(async (stream) => await stream.purgeBefore(10));
+      scene.start("b");
+      return { status: "b" };
+    },
+    ...STORE_FIRST,
+  },
+  {
+    name: "log-hole-without-store",
+    failure: "a message inside the log was deleted, and each node has its own checkpoint store",
+    codes: ["LOG_GAP"],
+    async break(scene) {
+      scene.shared["CAIRN_CHECKPOINT_PATH"] = "";
+      await deleteInside(scene);
+      return { status: "b" };
+    },
+    remains: "LOG_GAP",
+    ...STORE_FIRST,
+  },
+  {
+    name: "log-hole-warning-without-store",
+    failure:
+      "a message inside the log was deleted, and the node that has it warns, and has its own checkpoint store",
+    codes: ["LOG_GAP"],
+    async break(scene) {
+      scene.shared["CAIRN_CHECKPOINT_PATH"] = "";
+      await deleteInside(scene);
+      return { status: "a" };
+    },
+    remains: "LOG_GAP",
+    ...STORE_FIRST,
   },
   {
     name: "log-hole",

@@ -1,9 +1,14 @@
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
+import type { TxLog } from "../log/tx-log.ts";
+import type { System } from "../api/system.ts";
+import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 
 type Join = NodeStatus["join"];
 
@@ -70,7 +75,7 @@ export function nothingToRestore(
     return new CairnError(
       "LOG_TRIMMED",
       sentence,
-      `${kept}${placesLookedAt(stores)}Configure the checkpoint store that holds this log's checkpoints, or restore the log.${retries}`,
+      `${kept}${placesLookedAt(stores)}restore the log.${retries}`,
     );
   }
   const upTo = parseCheckpointName(newest.name)?.txId;
@@ -88,7 +93,20 @@ export function nothingToRestore(
 
 /** An unmounted folder cannot be distinguished from an empty one, except by an operator who knows the name. */
 function placesLookedAt(stores: readonly CheckpointStore[]): string {
-  if (stores.length === 0) return "No checkpoint store is configured. ";
+  if (stores.length === 0) return "Or ";
   const places = stores.map((store) => store.identity ?? store.location).join(" and in ");
-  return `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. `;
+  return `No checkpoint of this log was found in ${places}: check that the place is correct and mounted. Configure the checkpoint store that holds this log's checkpoints, or `;
+}
+
+/** Other nodes' checkpoints are the cure of these errors, so without a common store, the first step is to have one. */
+export function withStoreFirst(error: CairnError, system: System, log: TxLog | undefined): CairnError {
+  const { code, message, hint = "", cause } = error;
+  const own = pathToFileURL(`${system.dir}${path.sep}`).href;
+  const isAlone = restoreStores(system).every(({ location }) => location.startsWith(own));
+  // The only node of a log needs the log's files.
+  if (!isAlone || log === undefined || log.hasOneWriter === true) return error;
+  if (code !== "LOG_TRIMMED" && code !== "LOG_GAP") return error;
+  const first =
+    "This node has no checkpoint store in common with other nodes: configure one that all nodes of this log share (CAIRN_CHECKPOINT_PATH=FOLDER, or checkpointer of the kv-store in cairn/index-store), and restart the nodes.";
+  return new CairnError(code, message, { hint: `${first} ${hint}`, cause });
 }

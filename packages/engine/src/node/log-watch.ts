@@ -4,6 +4,7 @@ import { CairnError, coalesced, isCairnError, unlessFailed } from "@cairn/kv";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { System } from "../api/system.ts";
 import { checkCheckpoint, lacksNothing } from "../log/anchor.ts";
+import { withStoreFirst } from "../join/join-errors.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { NodeLife } from "./node-life.ts";
@@ -41,7 +42,9 @@ export class LogWatch {
   get warnings(): NodeStatus["log"]["warnings"] {
     const { wrongLog } = this.#life.report;
     const lasting = [wrongLog, this.#lost].filter((one) => one !== undefined);
-    return [...lasting, ...this.#found].map(({ code, message, hint = "" }) => ({ code, message, hint }));
+    return [...lasting, ...this.#found]
+      .map((error) => withStoreFirst(error, this.#system, this.#life.log))
+      .map(({ code, message, hint = "" }) => ({ code, message, hint }));
   }
 
   /** Returns undefined if the log cannot be inspected; the earlier findings then remain valid. */

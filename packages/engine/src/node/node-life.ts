@@ -12,6 +12,7 @@ import type { IndexDirectory } from "../db-dir/index-directory.ts";
 import { IndexPosition } from "../index/index-position.ts";
 import type { IndexStore } from "../index/index-store.ts";
 import { joinIndex, type JoinedIndex } from "../join/join-index.ts";
+import { withStoreFirst } from "../join/join-errors.ts";
 import { JoinReport } from "../join/join-report.ts";
 import { JoinSources } from "../join/join-sources.ts";
 import { StoreWait } from "../join/store-wait.ts";
@@ -219,7 +220,7 @@ class Life implements ComparedNode {
         return;
       } catch (thrown) {
         if (signal.aborted) return;
-        const error = asCairnError(thrown);
+        const error = withStoreFirst(asCairnError(thrown), system, this.log);
         const { restoredFrom } = this.report;
         const reaction = this.#reactionTo(error);
         failures = this.position.txId > before ? 1 : failures + 1;
