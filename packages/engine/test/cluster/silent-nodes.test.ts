@@ -69,7 +69,7 @@ it(
     expect(frozen.stdout).toMatch(/; 1 node responded, 1 did not$/m);
     expect(frozen.stdout).toMatch(/^frozen +unknown +unknown +no response( +unknown){4}$/m);
     expect(frozen.stdout).toMatch(
-      /^frozen: no response; last heard from \S+ \S+ ago\. Resume or restart a node/m,
+      /^Failing +frozen: no response; last heard from \S+ \S+ ago\..*\n +Meanwhile, .*\n +Resume or restart a node/m,
     );
     expect([frozen.code, frozen.stderr]).toEqual([
       3,
@@ -126,10 +126,12 @@ it("a failing store and removed files of an index are reported in the notes", as
   // The size of the files, with which their loss is noticed, is measured once a second.
   const stdout = await vi.waitFor(async () => {
     const shown = (await statusOf(scene, 1)).stdout;
-    expect(shown).toMatch(/^a: INDEX_CORRUPT: .* start it again/m);
+    expect(shown).toMatch(/^Attention +a: INDEX_CORRUPT: .*\n.*\n.* start it again/m);
     return shown;
   }, 10_000);
-  expect(stdout).toMatch(/^a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m);
+  expect(stdout).toMatch(
+    /^Attention +a: STORE_UNREACHABLE: No checkpoint was saved\. The store does not respond\. /m,
+  );
 });
 
 it("at most a thousand nodes are remembered, for an hour after they were last heard from", () => {
