@@ -135,7 +135,7 @@ export class UpgradeRound {
     }
   }
 
-  /** Upgrades every node as docs/operations.md describes. If a trimmed log keeps the new version from joining, the other version stays. */
+  /** Upgrades every node as docs/upgrading.md describes. If a trimmed log keeps the new version from joining, the other version stays. */
   async #finish(): Promise<void> {
     const [first] = this.#cluster.members;
     if (first === undefined) return;

@@ -176,7 +176,7 @@ export interface NodeStatus {
     readonly etaMs: number | null;
   } | null;
   /**
-   * Present if there has been no progress since `since`, although work remains. docs/operations.md explains each value
+   * Present if there has been no progress since `since`, although work remains. docs/monitoring.md explains each value
    * of `waitingFor`.
    */
   readonly stalled: {

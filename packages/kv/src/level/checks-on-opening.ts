@@ -22,7 +22,7 @@ import { closed, explainOperation } from "./level-errors.ts";
 import type { ClaimedDirectory } from "./directory-claim.ts";
 
 /**
- * The size up to which databases are checked before opening (docs/operations.md, "Damage on the disk"). For them,
+ * The size up to which databases are checked before opening (docs/failures.md, "Damage on the disk"). For them,
  * starting a thread would take longer than the check itself.
  */
 const MAX_BYTES_BEFORE_OPENING = MIN_BYTES_FOR_THREAD;

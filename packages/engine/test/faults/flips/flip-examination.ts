@@ -36,7 +36,7 @@ export interface Verdict {
 
 /**
  * Whether rows may be hidden: `never`, or `until-scrubbed` if a table was changed under the running node. Its scrub
- * must find such a change. Until then, LevelDB may miss a row, or return an older one instead (docs/operations.md).
+ * must find such a change. Until then, LevelDB may miss a row, or return an older one instead (docs/failures.md).
  */
 export type Tolerance = "never" | "until-scrubbed";
 

@@ -10,7 +10,7 @@ import { CAIRN, ROOT } from "@cairn/test-support/cairn-process";
 import { freePorts, movePorts } from "@cairn/test-support/moved-ports";
 import { fencedBlocks } from "@cairn/test-support/readme-blocks";
 
-describe("docs/disaster-recovery.md", () => {
+describe("docs/recovery.md", () => {
   let folder = "";
   let s3: TestS3;
   beforeEach(async () => {
@@ -23,7 +23,7 @@ describe("docs/disaster-recovery.md", () => {
   });
 
   it("recovers the log from its backup, and to a point before an eviction, command by command", async () => {
-    const blocks = await fencedBlocks(path.join(ROOT, "docs/disaster-recovery.md"));
+    const blocks = await fencedBlocks(path.join(ROOT, "docs/recovery.md"));
     const config = blocks.find(({ language }) => language === "json")?.text ?? "";
     await writeFile(path.join(folder, "cluster.json"), config.replace('"backups"', `"${s3.bucket}"`));
     const bin = path.join(folder, "bin");
