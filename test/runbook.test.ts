@@ -62,7 +62,9 @@ describe("docs/runbook.md and docs/production.md", () => {
 
   it("lead from each alert to a row with a command", async () => {
     const alerts = (await page("grafana/alerts.yml")).match(/(?<=- alert: )\w+/g) ?? [];
-    const named = rows.filter((row) => /\| `cairn /.test(row)).flatMap((row) => row.match(/\bCairn[A-Z]\w+/g) ?? []);
+    const named = rows
+      .filter((row) => /\| `cairn /.test(row))
+      .flatMap((row) => row.match(/\bCairn[A-Z]\w+/g) ?? []);
     expect(named.toSorted()).toEqual(alerts.toSorted());
   });
 });
