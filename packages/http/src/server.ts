@@ -45,6 +45,7 @@ export interface HttpServerContext {
   /** The maximum number of open connections. By default, it is derived from the system's limit on open files. */
   readonly maxConnections?: number;
   readonly onAnswered?: NodeMetrics["onRequest"];
+  readonly onCertificate?: NodeMetrics["onCertificate"];
 }
 
 /**
@@ -61,7 +62,7 @@ export async function startHttpServer(
   const tokens = await Tokens.open(options.tokens, logger);
   let tls: ReloadedTls | undefined;
   try {
-    if (options.tls !== undefined) tls = await ReloadedTls.open(options.tls, logger);
+    if (options.tls !== undefined) tls = await ReloadedTls.open(options.tls, logger, context.onCertificate);
   } catch (error) {
     await tokens.close();
     throw error;

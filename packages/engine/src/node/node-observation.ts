@@ -22,6 +22,8 @@ export interface NodeMetrics {
   readonly onEvent: NodeEventListener;
   readonly onRequest: (request: AnsweredRequest) => void;
   readonly onBarrier: () => void;
+  /** Called with the end of the HTTP server's certificate whenever it is read. */
+  readonly onCertificate: (validUntil: Date) => void;
   /** Returns Prometheus text. Omits sources that fail or respond too late. */
   text(sources: {
     readonly phase: Phase;

@@ -76,6 +76,7 @@ export interface ServerContext {
   /** The time for which requests in progress may continue when the server closes (ms). */
   readonly closeTimeoutMs: number;
   readonly onAnswered: (request: AnsweredRequest) => void;
+  readonly onCertificate: (validUntil: Date) => void;
 }
 
 export interface NodeParts {
@@ -219,6 +220,7 @@ class RunningNode implements Omit<CairnNode, keyof NodeReads | "submit"> {
             namedCommand(command)?.asksNode === true ? `cairn ${command}` : this.#system.commandLine(command),
           ),
         closeTimeoutMs: HTTP_STOP_MS,
+        onCertificate: (validUntil) => this.#life.observation.metrics.onCertificate(validUntil),
         onAnswered: (request) => {
           this.#life.observation.metrics.onRequest(request);
           if (request.kind !== undefined) this.#resources.note(request.kind, request);

@@ -31,6 +31,12 @@ export function registerMetrics(
     "cairn_read_barriers_total",
     "Messages that this node appended to the log for linearizable reads.",
   );
+  const certificate = make.gauge(
+    "cairn_tls_certificate_end_timestamp_seconds",
+    "When the certificate of the HTTP server ends; absent without TLS.",
+  );
+  // The gauge is created with 0, which would be a certificate that has ended.
+  certificate.remove();
   const scrapes = new SharedResults<string>();
 
   async function ask<T>(source: string, answer: Promise<T>): Promise<T | undefined> {
@@ -53,6 +59,7 @@ export function registerMetrics(
     onEvent: workMetrics(make),
     onRequest: httpMetrics(registry),
     onBarrier: () => barriers.inc(),
+    onCertificate: (validUntil) => certificate.set(validUntil.getTime() / 1_000),
     // Concurrent scrapes share the text.
     text: async (sources) =>
       await scrapes.get("", async () => {

@@ -90,7 +90,11 @@ export class ReloadedTls {
   readonly #reloading: RepeatedWork[] = [];
 
   /** Reads the files, and again whenever they change. Throws `CONFIG_INVALID`. */
-  static async open(files: ServerTlsFiles, logger: HttpLogger): Promise<ReloadedTls> {
+  static async open(
+    files: ServerTlsFiles,
+    logger: HttpLogger,
+    onCertificate?: (validUntil: Date) => void,
+  ): Promise<ReloadedTls> {
     const tls = new ReloadedTls();
     const { cert, key, clientCa } = files;
     const onRefused = refusalLogger(
@@ -103,6 +107,7 @@ export class ReloadedTls {
         read: async () => await readIdentity(files),
         apply: ({ context, validUntil }) => {
           tls.#use(context);
+          onCertificate?.(validUntil);
           if (validUntil.getTime() >= Date.now()) return;
           logger.warn(
             {

@@ -180,6 +180,21 @@ describe("docs/grafana/alerts.yml", () => {
       expect([expression, await problemsOf(expression)]).toEqual([expression, []]);
   });
 
+  it("says for each alert what it is, and which command to run first, which docs/metrics.md names as well", async () => {
+    const [, ...rules] = (await read("grafana/alerts.yml")).split("- alert: ");
+    const page = await read("metrics.md");
+    expect(rules.length).toBeGreaterThan(8);
+    for (const rule of rules) {
+      const name = /^\w+/.exec(rule)?.[0] ?? "";
+      expect(rule).toMatch(/^ {8}labels: \{ severity: (?:critical|warning|info) \}$/m);
+      expect(rule).toMatch(/^ {10}summary: ".+"$/m);
+      // The judge alerts runs each of these commands.
+      const command = /^ {10}description: ".+: (cairn [a-z -]+)"$/m.exec(rule)?.[1] ?? "no command";
+      const row = page.split("\n").find((line) => line.startsWith(`| \`${name}\` |`));
+      expect([name, row]).toEqual([name, expect.stringContaining(`\`${command}\``)]);
+    }
+  });
+
   it("has a rule for findings of every severity", async () => {
     const severities = (await read("grafana/alerts.yml")).matchAll(/cairn_finding\{severity="(\w+)"\} == 1/g);
     expect(Array.from(severities, ([, severity]) => severity).toSorted()).toEqual(

@@ -1,4 +1,5 @@
-import { rm } from "node:fs/promises";
+import { X509Certificate } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
 import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { CairnError, levelProvider } from "@cairn/kv";
@@ -288,3 +289,18 @@ function bound(log: TxLog): TxLog {
     close: () => log.close(),
   };
 }
+
+it("a scrape reports when the certificate of the HTTP server ends, and nothing about one without TLS", async () => {
+  const fixtures = path.join(import.meta.dirname, "../../../log-nats/test/fixtures");
+  const tls = { cert: path.join(fixtures, "server.pem"), key: path.join(fixtures, "server-key.pem") };
+  const { validTo } = new X509Certificate(await readFile(tls.cert));
+  const scene = await observedScene();
+  const ends = async (http: object): Promise<number | undefined> => {
+    const node = await scene.start("a", { http: { ...HTTP, ...http } });
+    const text = await node.metrics();
+    await node.close();
+    return valueOf(text, "cairn_tls_certificate_end_timestamp_seconds");
+  };
+  expect(await ends({})).toBeUndefined();
+  expect(await ends({ tls })).toBe(Date.parse(validTo) / 1_000);
+});
