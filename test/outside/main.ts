@@ -9,6 +9,7 @@ import { ROOT } from "@cairn/test-support/cairn-process";
  * machine lacks.
  */
 const JUDGES: Readonly<Record<string, string>> = {
+  alerts: "test/dist/outside/alerts/main.js",
   clients: "test/dist/outside/clients/main.js",
   deploy: "test/dist/outside/deploy/main.js",
   durations: "packages/config/dist/test/outside/durations/main.js",

@@ -191,7 +191,7 @@ export class NodeProcess {
     return await new Promise<string>((resolve, reject) => {
       createInterface({ input: stdout }).on("line", (line) => {
         this.lines.push(line);
-        const url = /"url":"(http:[^"]+)"/.exec(line)?.[1];
+        const url = /"url":"(https?:[^"]+)"/.exec(line)?.[1];
         if (url !== undefined) resolve(url);
       });
       this.#child.once("close", () => reject(new Error(`${this.id} ended:\n${this.output()}`)));
