@@ -5,7 +5,7 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { BackupLog } from "./backup-log.ts";
 import { EarlierLogs } from "./earlier-logs.ts";
-import { listBackup, type TxRange } from "./segments/segment-name.ts";
+import { listBackup, missingThere, type TxRange } from "./segments/segment-name.ts";
 import {
   type BackupProblem,
   type VerifiedSegments,
@@ -68,18 +68,32 @@ async function findBeginning(options: BeginningOptions): Promise<BackupBeginning
   const offset = (await backup.offset()) ?? 0;
   const begins = (await listBackup(store, logId)).begins;
   const last = covered.at(-1)?.last ?? first;
-  const problems = begins.filter(({ txId }) => txId > last + 1).map(({ name }) => misnamed(name, last));
+  const problems = begins
+    .filter(({ txId }) => txId > last + 1)
+    .map(({ name }) => {
+      const message = `According to ${name}, the log backup begins after its last transaction, ${last}.`;
+      const hint = "Remove the file, or restore its name if it was renamed.";
+      return new CairnError("SEGMENT_CORRUPT", message, hint);
+    });
   const isNoted = begins.length > problems.length;
   const birth = first === offset + 1 ? await backup.birth() : undefined;
   const earlier = new EarlierLogs([store]);
   const isWhole = (await earlier.all(birth)) !== undefined;
   const lacksEarlier = isWhole ? null : (birth?.continues?.log ?? null);
   const checkpoint = isWhole ? null : ((await leadingCheckpoint(options, first, birth, earlier)) ?? null);
-  if (!isWhole && checkpoint === null) problems.push(unusable(store, first));
+  if (!isWhole && checkpoint === null) {
+    const message = `The log backup in ${store.location} begins with transaction ${first}, and no checkpoint there leads into it, so nothing can be restored from it.`;
+    const hint =
+      "Save a checkpoint on a ready node: cairn checkpoint create --url URL (the address of that node).";
+    problems.push(new CairnError("LOG_GAP", message, hint));
+  }
   const because = first === offset + 1 ? "log" : isNoted ? "removed" : "unknown";
   const inLog = log === undefined ? first : (await log.bounds()).first + offset;
-  if (because === "unknown" && inLog < first)
-    problems.push(unnoted(store, { first: inLog, last: first - 1 }));
+  if (because === "unknown" && inLog < first) {
+    const place = `at the beginning of the log backup in ${store.location}, and no .begin file records that they were removed on purpose`;
+    const hint = `The log still holds them, so a node writes them again at its next look. If they were removed on purpose, then remove them again: cairn log backup prune --through ${first - 1}.`;
+    problems.push(missingThere({ first: inLog, last: first - 1 }, place, hint));
+  }
   return { first, because, lacksEarlier, checkpoint, problems };
 }
 
@@ -97,32 +111,4 @@ async function leadingCheckpoint(
     if ((await earlier.wayFrom({ logId: log.id, txId, sha256 }, birth)) !== undefined) return name;
   }
   return undefined;
-}
-
-/** Returns `SEGMENT_CORRUPT`: a file records a beginning that no removal could have recorded. */
-function misnamed(name: string, last: TxId): CairnError {
-  return new CairnError(
-    "SEGMENT_CORRUPT",
-    `According to ${name}, the log backup begins after its last transaction, ${last}.`,
-    "Remove the file, or restore its name if it was renamed.",
-  );
-}
-
-/** Returns `LOG_GAP`: no checkpoint leads into the backup. */
-function unusable({ location }: CheckpointStore, first: TxId): CairnError {
-  return new CairnError(
-    "LOG_GAP",
-    `The log backup in ${location} begins with transaction ${first}, and no checkpoint there leads into it, so nothing can be restored from it.`,
-    "Save a checkpoint on a ready node: cairn checkpoint create --url URL (the address of that node).",
-  );
-}
-
-/** Returns `LOG_GAP`: the backup lacks transactions at its beginning that the log still holds. */
-function unnoted({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
-  const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
-  return new CairnError(
-    "LOG_GAP",
-    `${what} missing at the beginning of the log backup in ${location}, and no .begin file records that they were removed on purpose.`,
-    `The log still holds them, so a node writes them again at its next look. If they were removed on purpose, then remove them again: cairn log backup prune --through ${last}.`,
-  );
 }

@@ -1,13 +1,17 @@
 import { CairnError, isCairnError } from "@cairn/kv";
 
+/** The codes of errors for which a backup is as good as none to those who can do without it. */
+export const UNREADABLE = ["LOG_UNREACHABLE", "SEGMENT_CORRUPT"] as const;
+
 /** To a log's readers, a failing store is an unreachable log. */
 export async function inLogTerms<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
     if (!isCairnError(error) || !error.code.startsWith("STORE_")) throw error;
-    throw new CairnError("LOG_UNREACHABLE", `The log backup cannot be read: ${error.message}`, {
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    const { message, hint } = error;
+    throw new CairnError("LOG_UNREACHABLE", `The log backup cannot be read: ${message}`, {
+      hint,
       cause: error,
     });
   }

@@ -5,8 +5,8 @@ import type { LogBounds, LogMessage, LogReadOptions, TxLog } from "../log/tx-log
 import type { BirthRecord } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 import {
-  contradictedBy,
   differentHistories,
+  holdsEnd,
   segmentPlace,
   requireContinuation,
   type SegmentPlace,
@@ -138,9 +138,8 @@ export class BackupLog implements TxLog {
     const segments = await this.#segments();
     if (segments.length === 0 || position < 1) return undefined;
     const txId = position + (await this.#identity(segments)).offset;
-    const fetched = this.#fetched;
-    const segment =
-      fetched !== undefined && holds(fetched, txId) ? fetched : await this.#load(txId, undefined);
+    const { first = Infinity, last = 0 } = this.#fetched?.header ?? {};
+    const segment = first <= txId && txId <= last ? this.#fetched : await this.#load(txId, undefined);
     if (segment === undefined) return undefined;
     this.#fetched = segment;
     // The message is copied, because a read in progress may release the segment.
@@ -164,8 +163,10 @@ export class BackupLog implements TxLog {
       return segment;
     };
     /** Loads the segment that follows the given one, if it exists. */
-    const following = async ({ header }: Segment): Promise<Segment | undefined> =>
-      (await this.#isKnown(header.last + 1)) ? await loading(header.last + 1) : undefined;
+    const following = async ({ header: { last } }: Segment): Promise<Segment | undefined> => {
+      const listed = this.#seen?.segments ?? (await this.#segments());
+      return segmentsWith(listed, last + 1).length > 0 ? await loading(last + 1) : undefined;
+    };
     while (!signal.aborted) {
       let segment: Segment | undefined;
       try {
@@ -177,10 +178,11 @@ export class BackupLog implements TxLog {
       ahead.delete(next);
       if (segment !== undefined && before !== undefined) requireContinuation(before, segment);
       if (segment === undefined) {
-        const beyond = (await this.#segments()).find(({ first }) => first > next);
+        const listed = await this.#segments();
+        const beyond = listed.find(({ first }) => first > next);
         // The caller compares positions and therefore detects the hole.
         if (beyond !== undefined) [next, before] = [beyond.first, undefined];
-        else if (!(await this.#endsBefore(next))) return;
+        else if (!listed.some(({ last }) => last === next - 1)) return;
         else await this.#waitForMore(next, signal);
         continue;
       }
@@ -189,9 +191,8 @@ export class BackupLog implements TxLog {
       const successor = await following(segment).catch((error: unknown) => {
         if (isCairnError(error, "LOG_REGRESSED")) throw error;
       });
-      if (successor !== undefined) {
-        requireContinuation(segmentPlace(segment), successor);
-      } else ahead.clear();
+      if (successor === undefined) ahead.clear();
+      else requireContinuation(segmentPlace(segment), successor);
       if (signal.aborted) return;
       this.#fetched = segment;
       yield* segment.messages.copies(next, options);
@@ -218,7 +219,12 @@ export class BackupLog implements TxLog {
   ): Promise<Segment | undefined> {
     const segment = await this.#loadUnchecked(txId, signal, buffers);
     if (segment === undefined) return undefined;
-    for (const file of contradictedBy(segment, await this.#segments())) {
+    const { first, last } = segment.header;
+    // Their names show another last message than this segment has at that position.
+    const contradicting = (await this.#segments()).filter(
+      (one) => first <= one.last && one.last <= last && !holdsEnd(segment, one),
+    );
+    for (const file of contradicting) {
       const other = await this.#readUsable(file, signal).catch((error: unknown) => {
         if (!isCairnError(error, "SEGMENT_CORRUPT")) throw error;
         this.#options.onDamage?.(error);
@@ -318,15 +324,6 @@ export class BackupLog implements TxLog {
     return segments;
   }
 
-  async #isKnown(txId: TxId): Promise<boolean> {
-    return segmentsWith(this.#seen?.segments ?? (await this.#segments()), txId).length > 0;
-  }
-
-  /** Returns whether a segment ends immediately before a transaction. */
-  async #endsBefore(txId: TxId): Promise<boolean> {
-    return (await this.#segments()).some(({ last }) => last === txId - 1);
-  }
-
   async #waitForMore(txId: TxId, signal: AbortSignal): Promise<void> {
     const { every = LISTING_MS } = this.#options;
     while (await systemClock.wait(every, signal)) {
@@ -342,8 +339,4 @@ export class BackupLog implements TxLog {
       'Make sure that a node with "log-backup" in its checkpointer is running. cairn log backup status shows the backup.',
     );
   }
-}
-
-function holds({ header }: Segment, txId: TxId): boolean {
-  return header.first <= txId && txId <= header.last;
 }

@@ -107,14 +107,19 @@ export class BackupReader implements TxLog {
       reading.return().catch(() => undefined);
       await searching;
     }
-    if (this.#next !== undefined && !options.signal.aborted) throw continued(log.name, this.#next);
+    if (this.#next === undefined || options.signal.aborted) return;
+    const message = `The log "${log.name}" was recovered: the log ${this.#next} replaces it.`;
+    throw new CairnError("LOG_DIFFERENT", message, "Do nothing: the node continues with that log.");
   }
 
   async inspect(): Promise<readonly CairnError[]> {
     const { store, logId } = this.#options;
     if (logId === undefined) return [];
     const next = await inLogTerms(this.#findNext(logId));
-    return next === undefined ? [] : [continuedElsewhere(logId, next, store.location)];
+    if (next === undefined) return [];
+    const message = `The log ${next} in ${store.location} replaces the log ${logId} that this node reads.`;
+    const hint = `Remove log-id from the configuration, or set it to ${next}, and restart the node.`;
+    return [new CairnError("LOG_DIFFERENT", message, hint)];
   }
 
   async close(): Promise<void> {
@@ -176,20 +181,4 @@ export class BackupReader implements TxLog {
       'Nodes with "log-backup" in their checkpointer write it. Check that such a node is running, and that it uses the same store as this node.',
     );
   }
-}
-
-function continued(name: string, next: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The log "${name}" was recovered: the log ${next} replaces it.`,
-    "Do nothing: the node continues with that log.",
-  );
-}
-
-function continuedElsewhere(logId: string, next: string, location: string): CairnError {
-  return new CairnError(
-    "LOG_DIFFERENT",
-    `The log ${next} in ${location} replaces the log ${logId} that this node reads.`,
-    `Remove log-id from the configuration, or set it to ${next}, and restart the node.`,
-  );
 }

@@ -1,5 +1,6 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { type CairnError, isCairnError, unlessFailed } from "@cairn/kv";
+import { madeOnce } from "@cairn/text";
 import type { TxId } from "@cairn/client";
 import { anchorOf, checkAnchor } from "../log/anchor.ts";
 import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
@@ -10,6 +11,7 @@ import {
   continuesAt,
   type HistoryEnd,
 } from "../transactions/birth-record.ts";
+import { UNREADABLE } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
 import type { EarlierEnd } from "./write/expire-segments.ts";
 
@@ -121,12 +123,8 @@ export class EarlierLogs {
   /** Returns a log's birth record, read from one of its backups; undefined if no readable backup holds it. */
   async #birthOf(logId: string): Promise<BirthRecord | undefined> {
     for (const backup of this.#backupsOf(logId)) {
-      try {
-        const birth = await backup.birth();
-        if (birth !== undefined) return birth;
-      } catch (error) {
-        if (!isCairnError(error, "LOG_UNREACHABLE") && !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-      }
+      const birth = await unlessFailed(backup.birth(), UNREADABLE, undefined);
+      if (birth !== undefined) return birth;
     }
     return undefined;
   }
@@ -151,11 +149,7 @@ export class EarlierLogs {
   }
 
   #backupsOf(logId: string): readonly BackupLog[] {
-    const known = this.#backups.get(logId);
-    if (known !== undefined) return known;
-    const backups = this.#stores.map((store) => new BackupLog({ store, logId }));
-    this.#backups.set(logId, backups);
-    return backups;
+    return madeOnce(this.#backups, logId, () => this.#stores.map((store) => new BackupLog({ store, logId })));
   }
 }
 
@@ -185,10 +179,6 @@ async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Prom
   // The index is empty.
   if (txId === offset) return beginsAtBirth(earlier);
   if (txId < first) return false;
-  try {
-    return (await checkAnchor(log, { position: txId - offset, sha256 })) === undefined;
-  } catch (error) {
-    if (isCairnError(error, "SEGMENT_CORRUPT")) return false;
-    throw error;
-  }
+  const checked = checkAnchor(log, { position: txId - offset, sha256 });
+  return (await unlessFailed(checked, "SEGMENT_CORRUPT", null)) === undefined;
 }

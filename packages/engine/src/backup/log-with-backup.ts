@@ -1,4 +1,4 @@
-import { CairnError, isCairnError, LastKnown } from "@cairn/kv";
+import { CairnError, LastKnown, unlessFailed } from "@cairn/kv";
 import { anchorOf, wasLast } from "../log/anchor.ts";
 import { followLog, type FollowLogOptions } from "../log/follow-log.ts";
 import { type HeldPrefix, lastKnown, type LogIdentity } from "../log/log-identity.ts";
@@ -6,6 +6,7 @@ import { type LogBounds, type LogMessage, type LogReadOptions, type TxLog, wrapL
 import type { TxId } from "@cairn/client";
 import type { CheckpointStore } from "@cairn/checkpoint";
 import { continuesAt, type HistoryEnd } from "../transactions/birth-record.ts";
+import { UNREADABLE } from "./backup-errors.ts";
 import { BackupLog } from "./backup-log.ts";
 import { type EarlierLog, EarlierLogs } from "./earlier-logs.ts";
 
@@ -73,13 +74,13 @@ export function logWithBackup(log: TxLog, stores: readonly CheckpointStore[]): L
   const search = async (backups: readonly BackupLog[], first: number): Promise<Beginning> => {
     const found: Required<Beginning>[] = [];
     for (const backup of backups) {
-      const begin = await unlessUnreadable(backup.beginningOf(first - 1));
+      const begin = await unlessFailed(backup.beginningOf(first - 1), UNREADABLE, undefined);
       if (begin !== undefined) found.push({ first: begin, backup });
     }
     for (const one of found.toSorted((a, b) => a.first - b.first)) {
       const { backup } = one;
       const isKnown = compared?.backup === backup && compared.first === first;
-      if (!isKnown && (await unlessUnreadable(isContinuedBy(log, backup, first))) !== true) continue;
+      if (!isKnown && !(await unlessFailed(isContinuedBy(log, backup, first), UNREADABLE, false))) continue;
       compared = { backup, first };
       return one;
     }
@@ -193,17 +194,9 @@ export async function earlierLog(
   { birth }: LogIdentity,
   logId: string,
 ): Promise<EarlierLog | undefined> {
-  return earlier === undefined ? undefined : await unlessUnreadable(earlier.find(logId, birth));
-}
-
-/** Undefined if the backup does not respond or is damaged. Only callers that need it report such an error. */
-async function unlessUnreadable<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (isCairnError(error, "LOG_UNREACHABLE") || isCairnError(error, "SEGMENT_CORRUPT")) return undefined;
-    throw error;
-  }
+  return earlier === undefined
+    ? undefined
+    : await unlessFailed(earlier.find(logId, birth), UNREADABLE, undefined);
 }
 
 /** Returns whether the log and the backup hold the same message where the log begins, or the log was emptied after it. */

@@ -2,7 +2,7 @@ import { CairnError } from "@cairn/kv";
 import { anchorOf } from "../../log/anchor.ts";
 import type { TxId } from "@cairn/client";
 import type { Segment } from "./segment.ts";
-import type { SegmentFile, TxRange } from "./segment-name.ts";
+import type { TxRange } from "./segment-name.ts";
 
 /**
  * Throws `LOG_REGRESSED` if `after` does not continue `before`, which ends directly before it, within it or at its end:
@@ -34,12 +34,6 @@ export function segmentPlace({ file, header: { first, last, end } }: Segment): S
 export function holdsEnd(segment: Segment, { last, end }: { last: number; end: string }): boolean {
   const message = segment.messages.get(last);
   return message !== undefined && anchorOf(message).sha256.startsWith(end);
-}
-
-/** Returns the listed segments whose names show another last message than the given segment has at that position. */
-export function contradictedBy(segment: Segment, listed: readonly SegmentFile[]): SegmentFile[] {
-  const { first, last } = segment.header;
-  return listed.filter((one) => first <= one.last && one.last <= last && !holdsEnd(segment, one));
 }
 
 /** Returns `LOG_REGRESSED`, because two segments hold different messages for the same transaction. */

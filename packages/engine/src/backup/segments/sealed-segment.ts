@@ -1,11 +1,11 @@
 import {
   openSealed,
   requireEncrypted,
-  type SealedHeader,
   SealedHeaderSchema,
   sealFile,
   type StoreEncryption,
 } from "@cairn/checkpoint";
+import { parsedJson } from "@cairn/text";
 import { corruptSegment } from "./segment.ts";
 
 /** How an encrypted segment's first line, its JSON header, begins; plain ones differ (docs/encryption.md). */
@@ -41,21 +41,10 @@ export async function openSegment(
   }
   const end = stored.subarray(0, MAX_HEADER_BYTES).indexOf(NEWLINE);
   if (end < 0) throw corruptSegment(file, "its first line is too long");
-  const header = parseHeader(file, stored.toString("utf8", 0, end));
-  return await openSealed(file, header, stored.subarray(end + 1), encryption, (why) =>
+  const header = SealedHeaderSchema.safeParse(parsedJson(stored.toString("utf8", 0, end)));
+  if (!header.success)
+    throw corruptSegment(file, "its first line is invalid or of an unknown version", header.error);
+  return await openSealed(file, header.data, stored.subarray(end + 1), encryption, (why) =>
     corruptSegment(file, why),
   );
-}
-
-function parseHeader(file: string, line: string): SealedHeader {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch (error) {
-    if (error instanceof SyntaxError) throw corruptSegment(file, "its first line is invalid", error);
-    throw error;
-  }
-  const parsed = SealedHeaderSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw corruptSegment(file, "its first line is invalid or of an unknown version", parsed.error);
 }

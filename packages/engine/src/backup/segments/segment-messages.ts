@@ -129,15 +129,12 @@ export async function parseMessages(
   return new SegmentMessages(plain, first, lines);
 }
 
-interface MessageLine {
-  readonly position: number;
-  readonly time: number;
-  readonly nanoseconds: number;
-  readonly length: number;
-}
-
 /** For speed, it works byte by byte: a replay parses millions of these lines. */
-function parseNumbers(plain: Buffer, from: number, to: number): MessageLine | undefined {
+function parseNumbers(
+  plain: Buffer,
+  from: number,
+  to: number,
+): (Required<Omit<LogMessage, "payload">> & { readonly length: number }) | undefined {
   const timeAt = plain.indexOf(SPACE, from) + 1;
   const lengthAt = plain.indexOf(SPACE, timeAt) + 1;
   if (timeAt === 0 || lengthAt === 0 || lengthAt > to) return undefined;

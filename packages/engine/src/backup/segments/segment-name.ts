@@ -1,5 +1,6 @@
 import { type CheckpointStore, idInName, type StoredFile } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
+import { CairnError } from "@cairn/kv";
 
 /** `log-<log id>/<first>-<last>-<8 hex>.segment`, with `-<bytes>` before the dot if its messages are compressed. */
 export interface SegmentName {
@@ -55,11 +56,6 @@ export function beginFile(logId: string, txId: TxId): string {
   return `${backupFolder(logId)}${idDigits(txId)}.begin`;
 }
 
-function parseBegin(file: string, logId: string): TxId | undefined {
-  const match = BEGIN.exec(file.slice(backupFolder(logId).length));
-  return match === null ? undefined : Number(match[1]);
-}
-
 function idDigits(txId: TxId): string {
   return String(txId).padStart(ID_DIGITS, "0");
 }
@@ -95,11 +91,11 @@ export async function listBackup(store: CheckpointStore, logId: string): Promise
   let lease: StoredFile | undefined;
   for (const file of await store.list(backupFolder(logId))) {
     const name = parseSegmentName(file.name);
-    const begin = parseBegin(file.name, logId);
+    const [, begin] = BEGIN.exec(file.name.slice(backupFolder(logId).length)) ?? [];
     if (name !== undefined) segments.push({ ...name, ...file, name: file.name });
     else if (file.name === backupLease(logId)) lease = file;
     else if (file.name === pointerFile(logId)) continue;
-    else if (begin !== undefined) begins.push({ name: file.name, txId: begin });
+    else if (begin !== undefined) begins.push({ name: file.name, txId: Number(begin) });
     else foreign.push(file.name);
   }
   segments.sort(inOrder);
@@ -180,4 +176,10 @@ export function missingIn(
 ): { readonly count: number; readonly first: TxId | undefined } {
   const gaps = gapsIn(covered, range);
   return { count: gaps.reduce((sum, { first, last }) => sum + last - first + 1, 0), first: gaps[0]?.first };
+}
+
+/** Returns `LOG_GAP` for transactions that are missing at a place of a backup. */
+export function missingThere({ first, last }: TxRange, place: string, hint: string): CairnError {
+  const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
+  return new CairnError("LOG_GAP", `${what} missing ${place}.`, hint);
 }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { promisify } from "node:util";
 import { gunzip, gzip } from "node:zlib";
 import { CairnError, errorMessage, TimeSlice } from "@cairn/kv";
+import { parsedJson } from "@cairn/text";
 import { z } from "zod";
 import { anchorOf } from "../../log/anchor.ts";
 import type { LogMessage } from "../../log/tx-log.ts";
@@ -149,12 +150,9 @@ export function corruptSegment(file: string, why: string, cause?: unknown): Cair
 function parseHeader(file: string, content: Buffer): SegmentHeader {
   const length = content.indexOf(NEWLINE);
   if (length > MAX_LINE_BYTES) throw corruptSegment(file, "its first line is too long");
-  try {
-    return HeaderSchema.parse(JSON.parse(content.toString("utf8", 0, Math.max(0, length))));
-  } catch (error) {
-    if (!(error instanceof SyntaxError) && !(error instanceof z.ZodError)) throw error;
-    throw corruptSegment(file, "its first line is invalid or of an unknown version", error);
-  }
+  const parsed = HeaderSchema.safeParse(parsedJson(content.toString("utf8", 0, Math.max(0, length))));
+  if (parsed.success) return parsed.data;
+  throw corruptSegment(file, "its first line is invalid or of an unknown version", parsed.error);
 }
 
 function misnamed(

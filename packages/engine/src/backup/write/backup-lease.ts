@@ -1,4 +1,4 @@
-import { isCairnError } from "@cairn/kv";
+import { ERROR_CODES, unlessFailed } from "@cairn/kv";
 import { type BackupListing, backupLease } from "../segments/segment-name.ts";
 import type { BackupTarget } from "./write-segments.ts";
 
@@ -22,26 +22,19 @@ export async function underLease<T>(
   const file = backupLease(of.id);
   // No lease is taken in a store that cannot remove files, because it would keep the first lease forever.
   if (store.describe?.()?.canDelete === false) return await work();
+  // A lease that remains is taken over once it has expired.
+  const remove = (): Promise<void> => unlessFailed(store.remove(file, NOT_DURABLE), ERROR_CODES, undefined);
   const now = storeNow();
   if (lease !== undefined) {
     const age = now - lease.modifiedAt;
     if (Math.abs(age) < Math.min(MAX_LEASE_MS, Math.max(MIN_LEASE_MS, every))) return undefined;
-    await tolerant(store.remove(file, NOT_DURABLE));
+    await remove();
   }
   const text = JSON.stringify({ node, since: new Date(now).toISOString() });
   if (!(await store.create(file, text, NOT_DURABLE))) return undefined;
   try {
     return await work();
   } finally {
-    await tolerant(store.remove(file, NOT_DURABLE));
-  }
-}
-
-/** Awaits work and ignores its failure: a remaining lease is taken over once it has expired. */
-async function tolerant(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
+    await remove();
   }
 }

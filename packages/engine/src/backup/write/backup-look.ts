@@ -2,7 +2,7 @@ import { type CheckpointStore, isTooSoon } from "@cairn/checkpoint";
 import { type Clock, type CairnError, ERROR_CODES, isCairnError, unlessFailed } from "@cairn/kv";
 import { vanished } from "../../log/anchor.ts";
 import { hasLogId } from "../../log/log-identity.ts";
-import type { LogMessage, TxLog } from "../../log/tx-log.ts";
+import type { LogMessage } from "../../log/tx-log.ts";
 import { underLease } from "./backup-lease.ts";
 import { type BackupMemory, forgetRemoved, isDamaged, LookResults, type OnWritten } from "./look-results.ts";
 import { isRemovalDue, type RemovalRules, removeOldLineage } from "./expire-segments.ts";
@@ -159,11 +159,14 @@ async function work(
 ): Promise<true> {
   const { store, log, of, memory, signal } = options;
   options.onBegun?.();
-  await requireSameLog(log, of.id);
+  if (!(await hasLogId(log, of.id))) throw vanished(log.name);
   let next = nextGap(done.segments, range);
   const newest = lastSegment(listing.segments);
   if (next !== undefined && memory.keyFits !== true) {
-    if (newest !== undefined) await requireSegmentKey(options, newest);
+    // Throws `KEY_MISSING` if no identity fits: the node would write plain segments next to encrypted ones. Neither
+    // damage nor a plain segment says anything about keys.
+    const reading = newest && readSegment(store, newest, signal);
+    if (reading) await unlessFailed(reading, ["SEGMENT_CORRUPT", "PLAIN_REFUSED"], undefined);
     memory.keyFits = true;
   }
   while (next !== undefined && !signal.aborted) {
@@ -194,21 +197,6 @@ function nextGap(segments: readonly SegmentFile[], range: TxRange): TxRange | un
 /** Asked each time: an S3 store knows only after it has created an object, such as the lease, whether it can delete. */
 function canRemove(store: CheckpointStore): boolean {
   return store.describe?.()?.canDelete !== false;
-}
-
-/** Throws `KEY_MISSING` for an encrypted segment that no identity fits: the node would write plain ones next to it. */
-async function requireSegmentKey({ store, signal }: BackupLookOptions, segment: SegmentFile): Promise<void> {
-  try {
-    await readSegment(store, segment, signal);
-  } catch (error) {
-    // Neither damage nor a plain segment says anything about keys.
-    if (!isCairnError(error, "SEGMENT_CORRUPT") && !isCairnError(error, "PLAIN_REFUSED")) throw error;
-  }
-}
-
-/** Throws `LOG_DIFFERENT` if the log is no longer the one to which this backup belongs. */
-async function requireSameLog(log: TxLog, id: string): Promise<void> {
-  if (!(await hasLogId(log, id))) throw vanished(log.name);
 }
 
 async function removeOld(options: BackupLookOptions, now: number, done: LookResults): Promise<void> {

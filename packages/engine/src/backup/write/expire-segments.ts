@@ -6,7 +6,7 @@ import {
 } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { cleanupPause } from "@cairn/kv";
-import { type BackupListing, beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
+import { beginFile, listBackup, type SegmentFile } from "../segments/segment-name.ts";
 import type { SegmentHeader } from "../segments/segment.ts";
 
 /** The rules for removing old segments from a backup. */
@@ -137,13 +137,9 @@ export async function removeFirst(
     removed.push(name);
   }
   const { begins } = await listBackup(store, of.id);
-  await removeOlder(store, begins);
-  return removed;
-}
-
-async function removeOlder(store: CheckpointStore, begins: BackupListing["begins"]): Promise<void> {
   const newest = Math.max(...begins.map(({ txId }) => txId));
   for (const { name, txId } of begins) if (txId < newest) await store.remove(name);
+  return removed;
 }
 
 /** Returns the first transaction after which a checkpoint or a reservation in the store still needs the backup. */

@@ -10,6 +10,7 @@ import {
   coveredRanges,
   gapsIn,
   listBackup,
+  missingThere,
   type SegmentFile,
   type TxRange,
 } from "../segments/segment-name.ts";
@@ -89,7 +90,11 @@ export async function verifySegments(
     if (furthest === undefined || segment.header.last > furthest.header.last) furthest = segment;
   }
   const covered = coveredRanges(whole);
-  for (const hole of holesOf(covered, begins)) await onProblem({ file: null, error: missing(store, hole) });
+  for (const hole of holesOf(covered, begins))
+    await onProblem({
+      file: null,
+      error: missingThere(hole, `in the log backup in ${store.location}`, WRITTEN_AGAIN),
+    });
   return { segments: segments.length, bytes, messages, covered, agreeing: [...new Set(agreeing)] };
 }
 
@@ -101,15 +106,8 @@ export function holesOf(covered: readonly TxRange[], begins: readonly { readonly
   return first === undefined ? [] : gapsIn(covered, { first, last });
 }
 
-/** Returns `LOG_GAP`: transactions that no intact segment holds, although later ones are in the backup. */
-function missing({ location }: CheckpointStore, { first, last }: TxRange): CairnError {
-  const what = first === last ? `Transaction ${first} is` : `Transactions ${first} to ${last} are`;
-  return new CairnError(
-    "LOG_GAP",
-    `${what} missing in the log backup in ${location}.`,
-    "Do nothing if the log still holds them: a node writes them again at its next look. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.",
-  );
-}
+const WRITTEN_AGAIN =
+  "Do nothing if the log still holds them: a node writes them again at its next look. Otherwise save a checkpoint beyond them (cairn checkpoint create): nodes restore it and continue from there.";
 
 /** The codes of errors that affect a single segment. */
 const PROBLEMS = new Set<string>(["SEGMENT_CORRUPT", "KEY_MISSING", "PLAIN_REFUSED"]);

@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import type { CheckpointStore } from "@cairn/checkpoint";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { anchorOf, vanished, wasLast } from "../../log/anchor.ts";
 import { followLog } from "../../log/follow-log.ts";
@@ -95,16 +95,13 @@ export async function writeSegment(
   if (name === undefined) throw new Error(`the segment ${file} has no valid name`);
   const stored = await sealSegment(file, of.id, content, store.encryption);
   const bytes = stored.length;
-  try {
-    const options = { signal, expectedBytes: bytes, isUsedAtOnce: true };
-    await store.upload(file, Readable.from([stored]), options);
-    return { ...name, name: file, bytes, modifiedAt: storeNow(), isNew: true };
-  } catch (error) {
-    if (!isCairnError(error, "CONFLICT")) throw error;
-  }
+  const options = { signal, expectedBytes: bytes, isUsedAtOnce: true };
+  const upload = store.upload(file, Readable.from([stored]), options);
+  const isNew = (await unlessFailed(upload, "CONFLICT", null)) !== null;
+  if (isNew) return { ...name, name: file, bytes, modifiedAt: storeNow(), isNew };
   // The stored segment names another node, so its size may differ. It is not listed if it has since been merged.
   const listed = (await store.list(file)).find((one) => one.name === file);
-  return { ...name, name: file, bytes, modifiedAt: storeNow(), ...listed, isNew: false };
+  return { ...name, name: file, bytes, modifiedAt: storeNow(), ...listed, isNew };
 }
 
 /**
