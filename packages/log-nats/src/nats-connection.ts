@@ -1,9 +1,8 @@
 import { CairnError, errorMessage, systemErrorCode, resolvable } from "@cairn/kv";
 import { connect, createInbox, DebugEvents, Events, type NatsConnection } from "nats";
 import { credentialOptions, credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
-import { answeringFirst, serverList, serversUnreachable } from "./nats-reachable.ts";
-import { logUnreachable } from "./log-unreachable.ts";
-import { type NatsServer, parseServer } from "@cairn/text";
+import { answeringFirst, logUnreachable, serverList, serversUnreachable } from "./nats-reachable.ts";
+import { type NatsServer, omitUndefined, parseServer } from "@cairn/text";
 import { type Attempt, REFUSED, refusal, saidBy } from "./nats-refusal.ts";
 
 /** Options for reaching the NATS servers. */
@@ -65,9 +64,8 @@ export class NatsLink {
     const servers = written.map(parseServer);
     const tlsFirst = typeof options.tls === "object" && options.tls.handshakeFirst === true;
     const credentials = await credentialOptions(options, servers);
-    const prefix = inboxPrefix === undefined ? {} : { inboxPrefix };
     const attempt: Attempt = {
-      options: { ...credentials, ...prefix },
+      options: { ...credentials, ...omitUndefined({ inboxPrefix }) },
       credentials: options,
       servers,
       timeoutMs: timeout,

@@ -9,8 +9,8 @@ import {
   nkeyAuthenticator,
   type TlsOptions,
 } from "nats";
-import { logUnreachable } from "./log-unreachable.ts";
-import type { NatsServer } from "@cairn/text";
+import { logUnreachable } from "./nats-reachable.ts";
+import { type NatsServer, omitUndefined } from "@cairn/text";
 import { configuredFile, readTlsFiles } from "./nats-tls-files.ts";
 
 /** Credentials for the NATS servers, and the settings that protect the connection. Secrets never appear in messages. */
@@ -30,17 +30,16 @@ export async function credentialOptions(
   servers: readonly NatsServer[],
 ): Promise<ConnectionOptions> {
   const inUrl = servers.find(({ user, token }) => user !== undefined || token !== undefined);
-  const user = credentials.user ?? inUrl?.user;
-  const password = credentials.password ?? inUrl?.password;
-  const token = credentials.token ?? inUrl?.token;
   const tls = credentials.tls === true || servers.some((server) => server.tls) ? {} : undefined;
   const authenticator = await fromFile(credentials);
   if (typeof credentials.tls === "object") await readTlsFiles(credentials.tls);
   return {
-    ...(authenticator === undefined ? {} : { authenticator }),
-    ...(user === undefined ? {} : { user }),
-    ...(password === undefined ? {} : { pass: password }),
-    ...(token === undefined ? {} : { token }),
+    ...omitUndefined({
+      authenticator,
+      user: credentials.user ?? inUrl?.user,
+      pass: credentials.password ?? inUrl?.password,
+      token: credentials.token ?? inUrl?.token,
+    }),
     ...withTls(typeof credentials.tls === "object" ? credentials.tls : tls, servers),
   };
 }
@@ -61,24 +60,30 @@ function withTls(tls: object | undefined, servers: readonly NatsServer[]): Pick<
   return { tls: { ...tls, checkServerIdentity: checkIdentity } as TlsOptions };
 }
 
+/** The file is read again at each connection attempt, because credentials expire and are renewed while a node runs. */
 async function fromFile(credentials: NatsCredentials): Promise<Authenticator | undefined> {
   const way = fileOf(credentials);
   if (way === undefined) return undefined;
-  const { parameter, path } = way;
-  const first = await configuredFile(parameter, path);
+  const { parameter, path, holds, cure: hint, authenticator } = way;
+  let last = authenticator(await configuredFile(parameter, path));
   try {
-    way.authenticator(first)("nonce");
-  } catch (error) {
-    throw new CairnError(
-      "CONFIG_INVALID",
-      `The ${parameter} of the NATS log, ${path}, does not contain ${way.holds}.`,
-      {
-        hint: way.cure,
-        cause: error,
-      },
-    );
+    last("nonce");
+  } catch (cause) {
+    const message = `The ${parameter} of the NATS log, ${path}, does not contain ${holds}.`;
+    throw new CairnError("CONFIG_INVALID", message, { hint, cause });
   }
-  return renewing(path, way.authenticator(first), way.authenticator);
+  return (nonce) => {
+    try {
+      // This must be synchronous, because the client calls it during its handshake.
+      const renewed = authenticator(readFileSync(path));
+      const answer = renewed(nonce);
+      last = renewed;
+      return answer;
+    } catch {
+      // The file may be in the middle of being replaced, and an error here would close the connection permanently.
+      return last(nonce);
+    }
+  };
 }
 
 /** A file with credentials. */
@@ -108,27 +113,6 @@ function fileOf({ credentialsFile, nkeySeedFile }: NatsCredentials): Credentials
       nkeyAuthenticator(Buffer.from(Buffer.from(bytes).toString("latin1").trim(), "latin1")),
     holds: "the seed of an nkey",
     cure: "Use a file that contains only the seed of a user, which begins with SU (nsc generate nkey --user).",
-  };
-}
-
-/** Reads the file again at each connection attempt, because credentials expire and are renewed while a node runs. */
-function renewing(
-  path: string,
-  first: Authenticator,
-  authenticator: (bytes: Uint8Array) => Authenticator,
-): Authenticator {
-  let last = first;
-  return (nonce) => {
-    try {
-      // This must be synchronous, because the client calls it during its handshake.
-      const renewed = authenticator(readFileSync(path));
-      const answer = renewed(nonce);
-      last = renewed;
-      return answer;
-    } catch {
-      // The file may be in the middle of being replaced, and an error here would close the connection permanently.
-      return last(nonce);
-    }
   };
 }
 

@@ -1,4 +1,4 @@
-import { logUnreachable } from "./log-unreachable.ts";
+import { logUnreachable } from "./nats-reachable.ts";
 import { CairnError } from "@cairn/kv";
 
 /** The stream that acknowledged a message: its name and the domain of its servers. */

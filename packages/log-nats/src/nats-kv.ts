@@ -9,7 +9,7 @@ import {
 } from "nats";
 import { credentialOptions } from "./nats-credentials.ts";
 import { serverList } from "./nats-reachable.ts";
-import { parseServer } from "@cairn/text";
+import { omitUndefined, parseServer } from "@cairn/text";
 
 interface NatsKvOptions {
   /** The addresses of the servers, separated by commas: `nats://user:password@127.0.0.1:4222`. */
@@ -47,12 +47,9 @@ const REMOVALS = ["KV-Operation", "Nats-Marker-Reason"];
 export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> {
   const servers = options.servers.split(",").map(parseServer);
   const place = `The key-value bucket ${options.kvBucket} on NATS at ${serverList(servers)}`;
-  const { credentialsFile } = options;
   const stream = `KV_${options.kvBucket}`;
-  const credentials = await credentialOptions(
-    credentialsFile === undefined ? {} : { credentialsFile },
-    servers,
-  );
+  const { credentialsFile } = options;
+  const credentials = await credentialOptions(omitUndefined({ credentialsFile }), servers);
   let connection: NatsConnection | undefined;
   let hint: string | undefined;
   try {
@@ -92,15 +89,9 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
   }
 }
 
-interface Keys {
-  readonly consumer: Consumer;
-  readonly pending: number;
-  /** The bucket that the subjects name, if it is known. */
-  readonly origin: string | undefined;
-}
-
+/** `origin` is the bucket that the subjects name, if it is known. */
 async function* readPairs(
-  keys: Keys,
+  keys: { readonly consumer: Consumer; readonly pending: number; readonly origin: string | undefined },
   { prefix, page: size, unreadable }: NatsKvOptions,
   place: string,
 ): AsyncGenerator<NatsKeyValue[]> {
@@ -125,20 +116,14 @@ async function* readPairs(
       .map(({ subject, data }) => {
         const [, bucket, key = subject] = /^\$KV\.([^.]+)\.(.+)$/.exec(subject) ?? [];
         origin ??= bucket;
-        return {
-          key,
-          value: bucket !== undefined && bucket === origin ? Buffer.from(data) : foreign(subject),
-        };
+        if (bucket !== undefined && bucket === origin) return { key, value: Buffer.from(data) };
+        const message = `The subject ${subject} is not that of a key of this bucket: import the bucket to which it belongs.`;
+        return { key, value: { code: "REQUEST_INVALID", message } };
       })
       .filter(({ key }) => key.startsWith(prefix))
       .map(({ key, value }) => ({ key: Buffer.from(key), value, expires: false as const }));
     if (pairs.length > 0) yield pairs;
   }
-}
-
-function foreign(subject: string): { code: string; message: string } {
-  const message = `The subject ${subject} is not that of a key of this bucket: import the bucket to which it belongs.`;
-  return { code: "REQUEST_INVALID", message };
 }
 
 async function fetchPage(

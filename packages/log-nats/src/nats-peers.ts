@@ -59,9 +59,12 @@ export class NatsPeers implements PeerChannel {
 
   async *ask(question: Uint8Array, signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
     // A missing stream is not an obstacle, because nodes that had it open can report that it is missing.
-    const config = (await this.#stream.find())?.config;
-    if (config?.subjects.some((pattern) => covers(pattern, this.address)) === true)
-      throw this.#captured(config.name);
+    const { name, subjects } = (await this.#stream.find())?.config ?? { name: "", subjects: [] };
+    if (subjects.some((pattern) => covers(pattern, this.address))) {
+      const message = `The stream "${name}" captures the subject ${this.address}, so a request would be stored in the log.`;
+      const hint = `Configure the stream to capture only the subject ${name}.tx.`;
+      throw new CairnError("CONFIG_INVALID", message, hint);
+    }
     if (signal.aborted) return;
     const inbox = this.#link.createInbox();
     const answers = this.#subscribe(inbox, {});
@@ -105,23 +108,11 @@ export class NatsPeers implements PeerChannel {
   }
 
   #denied(action: string, subject: string, cause?: unknown): CairnError {
+    const { place, inboxPrefix } = this.#link;
     const why = cause === undefined ? "" : `: ${errorMessage(cause)}`;
-    return new CairnError(
-      "UNAUTHORIZED",
-      `NATS at ${this.#link.place} does not permit this user to ${action} ${subject}${why}.`,
-      {
-        hint: `Permit nodes to subscribe to ${this.address} and ${this.#link.inboxPrefix}.>, and to publish to both (to the inboxes of all other nodes, or with allow_responses). They need this to compare themselves with one another, and for cairn status --cluster.`,
-        cause,
-      },
-    );
-  }
-
-  #captured(stream: string): CairnError {
-    return new CairnError(
-      "CONFIG_INVALID",
-      `The stream "${stream}" captures the subject ${this.address}, so a request would be stored in the log.`,
-      `Configure the stream to capture only the subject ${stream}.tx.`,
-    );
+    const message = `NATS at ${place} does not permit this user to ${action} ${subject}${why}.`;
+    const hint = `Permit nodes to subscribe to ${this.address} and ${inboxPrefix}.>, and to publish to both (to the inboxes of all other nodes, or with allow_responses). They need this to compare themselves with one another, and for cairn status --cluster.`;
+    return new CairnError("UNAUTHORIZED", message, { hint, cause });
   }
 }
 

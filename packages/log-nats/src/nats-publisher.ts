@@ -1,5 +1,5 @@
 import { systemClock, CairnError, isCairnError } from "@cairn/kv";
-import { logUnreachable } from "./log-unreachable.ts";
+import { logUnreachable } from "./nats-reachable.ts";
 import { createHash, randomUUID } from "node:crypto";
 import { headers, type Msg, type MsgHdrs, type Subscription } from "nats";
 import type { Appended } from "@cairn/engine";
@@ -107,7 +107,12 @@ export class NatsPublisher implements LinkListener {
     this.#resend = new NatsResend({
       isPossible: () => link.connected,
       look: async () => await this.#look(),
-      send: () => this.#sendAll(),
+      send: () => {
+        this.#paused = false;
+        this.#rejectOverdue();
+        for (const [number, flight] of this.#flights) this.#send(number, flight);
+        this.#pump();
+      },
     });
     this.#subscription = this.#subscribe();
     link.add(this);
@@ -274,23 +279,20 @@ export class NatsPublisher implements LinkListener {
     } catch (error) {
       if (isCairnError(error, "CONFIG_INVALID")) this.#rejectAll(notTaken(error));
     }
-    if (now !== undefined) this.#meetStream(now);
-    else if (hasLasted(this.#goneSince)) this.#rejectAll(missingStream(this.#options.stream, this.#link));
-    return now !== undefined || this.#flights.size + this.#waiting.length === 0;
-  }
-
-  #sendAll(): void {
-    this.#paused = false;
-    this.#rejectOverdue();
-    for (const [number, flight] of this.#flights) this.#send(number, flight);
-    this.#pump();
-  }
-
-  /** Switches to the stream's new subject, and rejects messages for a stream that no longer exists. */
-  #meetStream(now: StreamTarget): void {
-    this.#foreign.domain = now.domain;
-    this.#rejectWhere(({ target }) => (target.created === now.created ? undefined : this.#replaced()));
+    if (now === undefined) {
+      if (hasLasted(this.#goneSince)) this.#rejectAll(missingStream(this.#options.stream, this.#link));
+      return this.#flights.size + this.#waiting.length === 0;
+    }
+    const { domain, created } = now;
+    this.#foreign.domain = domain;
+    const replaced = logUnreachable(
+      `The stream "${this.#options.stream}" was deleted and created again before it acknowledged a message.`,
+      "Check the state of the node, which compares its log: cairn status. Nothing was written to the new stream, but the message may have been stored in the deleted one.",
+    );
+    this.#rejectWhere(({ target }) => (target.created === created ? undefined : replaced));
+    // The subject of the stream may have changed.
     for (const flight of [...this.#flights.values(), ...this.#waiting]) flight.target = now;
+    return true;
   }
 
   /** Rejects messages whose time has passed, on either clock. */
@@ -327,13 +329,6 @@ export class NatsPublisher implements LinkListener {
       clearInterval(this.#tick);
       this.#tick = undefined;
     }
-  }
-
-  #replaced(): CairnError {
-    return logUnreachable(
-      `The stream "${this.#options.stream}" was deleted and created again before it acknowledged a message.`,
-      "Check the state of the node, which compares its log: cairn status. Nothing was written to the new stream, but the message may have been stored in the deleted one.",
-    );
   }
 
   #overdue({ refusal }: Flight): CairnError {

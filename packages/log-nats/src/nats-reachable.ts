@@ -1,6 +1,5 @@
-import { systemRandom, type CairnError, errorMessage, startTimer } from "@cairn/kv";
+import { systemRandom, CairnError, errorMessage, startTimer } from "@cairn/kv";
 import { connect } from "node:net";
-import { logUnreachable } from "./log-unreachable.ts";
 import type { NatsServer } from "@cairn/text";
 
 interface ProbeOptions {
@@ -68,4 +67,9 @@ function probe(server: NatsServer, { timeout, silent, signal }: ProbeOptions): P
     // A NATS server sends the first message.
     socket.once(silent ? "connect" : "data", () => finish());
   });
+}
+
+/** Returns `LOG_UNREACHABLE`, after which a retry may succeed. */
+export function logUnreachable(message: string, hint: string, cause?: unknown): CairnError {
+  return new CairnError("LOG_UNREACHABLE", message, { hint, cause });
 }

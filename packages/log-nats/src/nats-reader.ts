@@ -272,14 +272,6 @@ export class NatsReader implements LinkListener {
   }
 }
 
-/** The body of a pull request (ADR-13), with durations in nanoseconds. */
-interface PullRequest {
-  readonly batch: number;
-  readonly max_bytes?: number;
-  readonly expires: number;
-  readonly idle_heartbeat: number;
-}
-
 /**
  * One open pull. Messages have the stream's subject, so only a slot's own subscription shows to which pull they belong.
  */
@@ -308,7 +300,8 @@ class PullSlot {
     this.#subscription = this.#connection.subscribe(`${this.#inbox}.*`, { callback });
   }
 
-  pull(subject: string, request: PullRequest): void {
+  /** `request` is a pull request as in ADR-13, with durations in nanoseconds. */
+  pull(subject: string, request: { readonly batch: number; readonly [field: string]: number }): void {
     this.#pulls += 1;
     this.#sentAt = performance.now();
     this.remaining = request.batch;
@@ -327,26 +320,17 @@ class PullSlot {
   }
 }
 
-/** The information in the reply subject of a message from a consumer. */
-interface AckInfo {
-  readonly position: number;
-  /** The number of this delivery by the consumer, starting with 1. */
-  readonly delivery: number;
-  /** The time at which the stream stored the message, in milliseconds. */
-  readonly time: number;
-  /** The part of `time` below a millisecond. */
-  readonly nanoseconds: number;
-}
-
 const PREFIX = "$JS.ACK.";
 
 /**
  * Parses the reply subject of a delivered message. Returns undefined for anything else, such as a status from the
  * server. The subject has the form `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer
  * seq>.<time>.<pending>` or, since 2.8.0, `$JS.ACK.<domain>.<account>.<stream>.…`, with or without a random token at
- * its end (ADR-15).
+ * its end (ADR-15). `delivery` counts the deliveries by the consumer from 1.
  */
-export function parseAckSubject(reply: string | undefined): AckInfo | undefined {
+export function parseAckSubject(
+  reply: string | undefined,
+): (Required<Omit<LogMessage, "payload">> & { readonly delivery: number }) | undefined {
   if (reply === undefined || !reply.startsWith(PREFIX)) return undefined;
   let end = reply.length;
   if (tokens(reply) > 11) end = reply.lastIndexOf(".", end - 1);

@@ -8,13 +8,10 @@ import {
 } from "node:tls";
 import { CairnError, errorMessage, startTimer, systemErrorCode } from "@cairn/kv";
 import { buildAuthenticator, type ConnectionOptions, type TlsOptions } from "nats";
-import { logUnreachable } from "./log-unreachable.ts";
+import { logUnreachable } from "./nats-reachable.ts";
 import type { NatsServer } from "@cairn/text";
 import { credentialsRefused, type NatsCredentials } from "./nats-credentials.ts";
 import { readTlsFiles } from "./nats-tls-files.ts";
-
-/** The client's TLS options for the log's connections. */
-type NatsTls = TlsOptions | undefined;
 
 /** How long to wait for the server's verdict (ms). */
 const VERDICT_MS = 1_000;
@@ -41,7 +38,8 @@ export async function refusal(attempt: Attempt): Promise<CairnError | undefined>
 }
 
 async function handshakeError(server: NatsServer, { options, timeoutMs }: Attempt): Promise<unknown> {
-  const { handshakeFirst, caFile, certFile, keyFile, ...rest } = (options.tls as NatsTls) ?? {};
+  const { handshakeFirst, caFile, certFile, keyFile, ...rest } =
+    (options.tls as TlsOptions | undefined) ?? {};
   const files = { caFile, certFile, keyFile } as Parameters<typeof readTlsFiles>[0];
   const place = { host: server.host, port: server.port };
   let socket: Socket | undefined;
@@ -206,7 +204,7 @@ const CERTIFICATE_FAULTS: readonly (readonly [codes: readonly string[], is: stri
 function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): CairnError | undefined {
   if (error === undefined || error instanceof CairnError) return error;
   if (error instanceof ServerError) return saidBy(address, error.message, attempt);
-  const tls = attempt.options.tls as NatsTls;
+  const tls = attempt.options.tls as TlsOptions | undefined;
   const code = systemErrorCode(error) ?? "";
   const because = (message: string, hint: string): CairnError => logUnreachable(message, hint, error);
   const fault = CERTIFICATE_FAULTS.find(([codes]) => codes.includes(code));
@@ -220,8 +218,10 @@ function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): Ca
       `Set "handshake-first?" of the log's tls to false, or handshake_first of the server's tls to true.`,
     );
   }
-  const alert = alertOf(error);
-  if (alert === undefined) return undefined;
+  const [, ended] = /_ALERT_(.+)$/.exec(code) ?? [];
+  if (ended === undefined) return undefined;
+  // In OpenSSL's wording, such as "unknown ca".
+  const alert = ended.toLowerCase().replaceAll("_", " ");
   return tls?.certFile === undefined
     ? because(
         `NATS at ${address} requires a certificate from this node (${alert}).`,
@@ -231,12 +231,4 @@ function reasonOf({ address }: NatsServer, attempt: Attempt, error: unknown): Ca
         `NATS at ${address} does not accept this node's certificate (${alert}).`,
         `Set "cert-file" and "key-file" of the log's tls to a client certificate that has not expired and is signed by an authority in the server's ca_file, and its key.`,
       );
-}
-
-/** Returns the TLS alert that ended a handshake, in OpenSSL's wording, such as "unknown ca". */
-function alertOf(error: unknown): string | undefined {
-  return /_ALERT_(.+)$/
-    .exec(systemErrorCode(error) ?? "")?.[1]
-    ?.toLowerCase()
-    .replaceAll("_", " ");
 }

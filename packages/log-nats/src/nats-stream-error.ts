@@ -1,4 +1,4 @@
-import { logUnreachable } from "./log-unreachable.ts";
+import { logUnreachable } from "./nats-reachable.ts";
 import { CairnError, errorMessage } from "@cairn/kv";
 import { NatsError } from "nats";
 import type { NatsLink } from "./nats-connection.ts";

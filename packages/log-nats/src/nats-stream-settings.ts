@@ -117,7 +117,10 @@ export const FLAWS: readonly Flaw[] = [
   {
     setting: "max_age",
     isSet: ({ max_age }) => max_age > 0,
-    does: ({ max_age }) => `removes messages that are older than ${formatAge(max_age)}`,
+    does: ({ max_age }) => {
+      const age = Duration.fromMillis(Math.round(max_age / 1e6)).rescale();
+      return `removes messages that are older than ${age.toISO()}`;
+    },
     cure: edit("--max-age=0s", ", and let nodes trim the log instead"),
   },
   {
@@ -181,13 +184,6 @@ export function unsafeSettings(config: StreamConfig): CairnError[] {
   return FLAWS.filter(({ isSet }) => isSet(config)).map(
     (flaw) => new CairnError("LOG_UNSAFE", `The stream "${name}" ${says(flaw)}.`, flaw.cure?.(name)),
   );
-}
-
-/** Formats a number of nanoseconds as a duration. */
-function formatAge(age: number): string {
-  return Duration.fromMillis(Math.round(age / 1e6))
-    .rescale()
-    .toISO();
 }
 
 /** Returns the maximum idle time of a consumer that the stream allows (ms); undefined for no limit. */

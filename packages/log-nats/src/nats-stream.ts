@@ -1,4 +1,4 @@
-import { logUnreachable } from "./log-unreachable.ts";
+import { logUnreachable } from "./nats-reachable.ts";
 import { randomUUID } from "node:crypto";
 import { backoffMs, CairnError, wait } from "@cairn/kv";
 import { headers, type JetStreamManager, NatsError, type StreamInfo } from "nats";
@@ -123,12 +123,6 @@ export class NatsStream {
     return lastTime > 0 ? { ...bounds, lastTime } : bounds;
   }
 
-  /** Returns the target of messages for the stream; undefined if there is none. */
-  async findTarget(): Promise<StreamTarget | undefined> {
-    const info = await this.find();
-    return info === undefined ? undefined : targetOf(info);
-  }
-
   /** Does not use "direct get": a lagging replica would report an existing message as absent. */
   async fetch(position: number): Promise<LogMessage | undefined> {
     if (position < 1) return undefined;
@@ -159,7 +153,14 @@ export class NatsStream {
     const info = await this.find();
     if (info === undefined) return [];
     const { config, state } = info;
-    const warnings = [...unsafeSettings(config), ...holes(this.name, state.num_deleted)];
+    const warnings = unsafeSettings(config);
+    const { num_deleted: deleted = 0 } = state;
+    if (deleted > 0) {
+      const missing = deleted === 1 ? "A message" : `${deleted} messages`;
+      const message = `${missing} inside the stream "${this.name}" ${deleted === 1 ? "was" : "were"} deleted.`;
+      const hint = `${SAVE_BEYOND_GAP} A node that reads the log from before the gap cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the gap.`;
+      warnings.push(new CairnError("LOG_GAP", message, hint));
+    }
     const described = describedLogId(config.description);
     if (logId === undefined || described === logId) return warnings;
     const { created: seen, id } = this.#described ?? {};
@@ -218,9 +219,7 @@ export class NatsStream {
     // share an id.
     const logId = (found === undefined ? described : undefined) ?? randomUUID();
     const won = await this.#publishBirth(birthRecord(logId));
-    if (won && described !== logId) {
-      await this.#describe(logId, config.description);
-    }
+    if (won && described !== logId) await this.#describe(logId, config.description);
   }
 
   async #add(): Promise<StreamInfo> {
@@ -269,7 +268,8 @@ export class NatsStream {
       const first = await this.fetch(1);
       if (first !== undefined) return Buffer.compare(first.payload, payload) === 0;
       if ((await this.info()).state.last_seq > 0) return false;
-      if (isFinal(this.name, failure)) finals += 1;
+      const refused = failure instanceof NatsError ? failure.api_error : undefined;
+      if (refused !== undefined && publishFailure(this.name, refused) !== "retry") finals += 1;
       if (performance.now() > deadline || finals > MAX_FINAL_REFUSALS)
         throw this.#error(failure ?? new Error("it did not store the birth record"));
       await wait(backoffMs(tries, CREATE_BACKOFF), signal);
@@ -310,29 +310,10 @@ export class NatsStream {
   }
 }
 
-/** Returns whether the server refused a message permanently. */
-function isFinal(stream: string, failure: unknown): boolean {
-  const refused = failure instanceof NatsError ? failure.api_error : undefined;
-  return refused !== undefined && publishFailure(stream, refused) !== "retry";
-}
-
 export function targetOf(info: StreamInfo): StreamTarget {
   // The client does not know this member. Servers without a domain omit it.
   const domain = "domain" in info && typeof info.domain === "string" ? info.domain : "";
   return { subject: subjectOf(info.config), created: info.created, domain };
-}
-
-/** Returns `LOG_GAP` if messages between the first and the last were deleted. */
-function holes(name: string, deleted = 0): CairnError[] {
-  if (deleted === 0) return [];
-  const missing = deleted === 1 ? "A message" : `${deleted} messages`;
-  return [
-    new CairnError(
-      "LOG_GAP",
-      `${missing} inside the stream "${name}" ${deleted === 1 ? "was" : "were"} deleted.`,
-      `${SAVE_BEYOND_GAP} A node that reads the log from before the gap cannot continue without one. Find out what is deleting messages. This warning remains as long as the log has the gap.`,
-    ),
-  ];
 }
 
 /** Returns the last six of up to nine decimals of the server's ISO 8601 time. A Date does not contain these digits. */

@@ -3,18 +3,17 @@ import { readFile } from "node:fs/promises";
 import { CairnError } from "@cairn/kv";
 import type { TlsOptions } from "nats";
 
-/** The files of the TLS options. */
-type TlsFiles = Pick<TlsOptions, "caFile" | "certFile" | "keyFile">;
-
-/** The contents of the files, as Node's TLS accepts them. */
-interface TlsContents {
-  readonly ca: Uint8Array | undefined;
-  readonly cert: Uint8Array | undefined;
-  readonly key: Uint8Array | undefined;
-}
-
-/** The client would report faults in the files as an unreachable server. `CONFIG_INVALID` names the parameter. */
-export async function readTlsFiles({ caFile, certFile, keyFile }: TlsFiles): Promise<TlsContents> {
+/**
+ * Returns the contents of the files, as Node's TLS accepts them. The client would report faults in them as an unreachable
+ * server. `CONFIG_INVALID` names the parameter.
+ */
+export async function readTlsFiles({
+  caFile,
+  certFile,
+  keyFile,
+}: Pick<TlsOptions, "caFile" | "certFile" | "keyFile">): Promise<
+  Record<"ca" | "cert" | "key", Uint8Array | undefined>
+> {
   const ca = caFile === undefined ? undefined : await configuredFile("ca-file", caFile);
   const cert = certFile === undefined ? undefined : await configuredFile("cert-file", certFile);
   const key = keyFile === undefined ? undefined : await configuredFile("key-file", keyFile);
@@ -62,12 +61,7 @@ function privateKeyIn(path: string | undefined, bytes: Uint8Array): KeyObject {
 }
 
 function unlike(parameter: string, path: string | undefined, what: string, cause?: unknown): CairnError {
-  return new CairnError(
-    "CONFIG_INVALID",
-    `The ${parameter} of the NATS log, ${path}, does not contain a ${what}.`,
-    {
-      hint: `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`,
-      cause,
-    },
-  );
+  const message = `The ${parameter} of the NATS log, ${path}, does not contain a ${what}.`;
+  const hint = `Use a file that contains an unencrypted ${what} in PEM format (-----BEGIN …).`;
+  return new CairnError("CONFIG_INVALID", message, { hint, cause });
 }

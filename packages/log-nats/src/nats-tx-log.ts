@@ -97,7 +97,13 @@ class NatsTxLog implements TxLog {
     this.peers = new NatsPeers(link, this.#stream);
     this.#publisher = new NatsPublisher(link, {
       stream,
-      find: async () => await this.#followTarget(),
+      find: async () => {
+        const info = await this.#stream.find();
+        const now = info && targetOf(info);
+        // The stream may have a new subject.
+        if (now !== undefined && now.created === this.#target?.created) this.#target = now;
+        return now;
+      },
       maxInflight: options.maxInflight ?? 2_000,
       deadlineMs: options.appendDeadlineMs ?? APPEND_DEADLINE_MS,
       ackTimeoutMs: ACK_TIMEOUT_MS,
@@ -209,13 +215,6 @@ class NatsTxLog implements TxLog {
     this.#publisher.close();
     for (const reader of this.#readers) reader.close();
     await this.#link.close();
-  }
-
-  /** Looks up the stream, and adopts a new subject of the current target. */
-  async #followTarget(): Promise<StreamTarget | undefined> {
-    const now = await this.#stream.findTarget();
-    if (now !== undefined && now.created === this.#target?.created) this.#target = now;
-    return now;
   }
 
   async #findTarget(): Promise<StreamTarget> {
