@@ -57,8 +57,10 @@ export class NodePool {
         const isElsewhere = error.code === "LOG_READ_ONLY";
         if (!isElsewhere && !isTransient(error)) throw error;
         this.leave(at);
-        const pauseMs = this.#pauseMs(failures);
-        const wereAllAsked = failures >= this.#options.urls.length;
+        const { length } = this.#options.urls;
+        // Every node is tried before there is a pause.
+        const pauseMs = failures % length > 0 ? 0 : retryPauseMs(failures / length);
+        const wereAllAsked = failures >= length;
         if (wereAllAsked && (isElsewhere || Date.now() + pauseMs >= deadline)) throw error;
         if (pauseMs > 0) await pause(pauseMs, request.signal);
         request.signal?.throwIfAborted();
@@ -76,12 +78,6 @@ export class NodePool {
     if (this.#current === at) this.#current = (at + 1) % this.#options.urls.length;
   }
 
-  /** Returns the pause before the next request: 0 until every node has been tried. */
-  #pauseMs(failures: number): number {
-    const { length } = this.#options.urls;
-    return failures % length > 0 ? 0 : retryPauseMs(failures / length);
-  }
-
   async #attempt<T>(at: number, request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
     const { urls, token, fetch, attemptMs } = this.#options;
     const url = urls[at] ?? "";
@@ -90,15 +86,9 @@ export class NodePool {
     const cancel = runAfter(attemptMs + waitMs, () => attempt.abort(new Error("no response in time")));
     const signals = signal === undefined ? [attempt.signal] : [attempt.signal, signal];
     try {
-      const response = await sendRequest(
-        { url, token, transport: fetch },
-        {
-          ...rest,
-          body: body === undefined ? undefined : JSON.stringify(body),
-          signal: AbortSignal.any(signals),
-        },
-      );
-      return await read(response);
+      const json = body === undefined ? undefined : JSON.stringify(body);
+      const sent = { ...rest, body: json, signal: AbortSignal.any(signals) };
+      return await read(await sendRequest({ url, token, transport: fetch }, sent));
     } catch (error) {
       throw error instanceof CairnClientError ? error : unreachable(url, attempt.signal.reason ?? error);
     } finally {

@@ -94,11 +94,7 @@ function answeredError(status: number, text: string): Error {
   }
   const { error: _, ...details } = body;
   const hint = typeof error["hint"] === "string" ? error["hint"] : undefined;
-  return new CairnClientError(error["code"], String(error["message"]), {
-    status,
-    hint,
-    details,
-  });
+  return new CairnClientError(error["code"], String(error["message"]), { status, hint, details });
 }
 
 function queryText(query: NonNullable<NodeRequest["query"]>): string {

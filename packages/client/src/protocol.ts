@@ -4,10 +4,11 @@ export { directQueue } from "./queues/director.ts";
 export { durationMs } from "./queues/entry-rules.ts";
 export { type OpenEntriesQuestion, type QueueAccess, reasonWords } from "./queues/queue-access.ts";
 export { CairnClientError } from "./types/client-error.ts";
-export { readEventStream, type SentEvent } from "./event-stream-reader.ts";
 export {
   type FollowedTransaction,
   followStream,
+  readEventStream,
+  type SentEvent,
   SILENCE_MS,
   WatchEndedError,
   type WatchPosition,

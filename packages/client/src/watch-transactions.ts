@@ -24,9 +24,13 @@ export async function* watchTransactions<T>(
       return text;
     },
     onEnd: async (reason: unknown, failures: number): Promise<void> => {
-      const error = reason instanceof WatchEndedError ? ended(reason) : reason;
+      const isEnded = reason instanceof WatchEndedError;
+      if (isEnded && reason.regressed)
+        throw new CairnClientError("WATCH_COMPACTED", reason.message, { hint: LIST_FIRST });
+      const error = isEnded ? new CairnClientError("NOT_READY", reason.message) : reason;
       // If no node has ever responded, the addresses are probably wrong.
-      if (!answered || !(error instanceof CairnClientError) || !mayContinue(error)) throw error;
+      if (!answered || !(error instanceof CairnClientError)) throw error;
+      if (!isTransient(error) && error.code !== "NOT_READY") throw error;
       onReconnect?.(error);
       if (at !== undefined) pool.leave(at);
       // There is no pause after the first failure, because another node has the next transaction.
@@ -74,14 +78,5 @@ async function* chunks(response: Response, ending: AbortController): AsyncGenera
   }
 }
 
-function ended({ message, regressed }: WatchEndedError): CairnClientError {
-  if (!regressed) return new CairnClientError("NOT_READY", message);
-  return new CairnClientError("WATCH_COMPACTED", message, { hint: LIST_FIRST });
-}
-
 /** The hint if no node can continue a watch. */
 export const LIST_FIRST = "List the documents, and then watch from the transaction that the list returns.";
-
-function mayContinue(error: CairnClientError): boolean {
-  return isTransient(error) || error.code === "NOT_READY";
-}

@@ -6,10 +6,18 @@ import type { Json } from "../types/transaction.ts";
 import { drainShard, shardToDrain } from "./drain-shard.ts";
 import { checkDirectorOptions, type DirectorOptions } from "./director-options.ts";
 import { CairnClientError } from "../types/client-error.ts";
-import { checkedPolicy, durationMs, failed, finished, isSuspect } from "./entry-rules.ts";
-import { asError, handleEntry } from "./handle-entry.ts";
+import {
+  asError,
+  checkedPolicy,
+  durationMs,
+  failed,
+  finished,
+  handleEntry,
+  isSuspect,
+} from "./entry-rules.ts";
 import { HAND_OUT_WITHIN, HeldShard, RENEW_AFTER } from "./held-shard.ts";
 import {
+  Bell,
   codeOf,
   type DirectedQueue,
   isHeld,
@@ -19,7 +27,6 @@ import {
   takeHold,
   updateHold,
 } from "./queue-access.ts";
-import { Bell } from "./bell.ts";
 
 /** A program's part in finishing the entries of a queue. */
 export interface Director {

@@ -74,7 +74,9 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
       if (entries.length === 0) break;
       const status = await access.queue(queue, signal);
       const { cap } = status.policy;
-      const target = roomiest(status.shards, cap);
+      const [target] = status.shards
+        .filter(({ state, entries: held }) => state === "active" && held < cap)
+        .toSorted((a, b) => a.entries - b.entries);
       if (target === undefined) {
         if (await activateSpare(access, drained, status)) continue;
         await release(access, drained, hold);
@@ -99,13 +101,6 @@ export async function drainShard(access: DrainAccess, drained: DrainedShard): Pr
     await release(access, drained, hold);
     return { retired: false, moved, because: "It was interrupted." };
   }
-}
-
-function roomiest(shards: readonly QueueShard[], cap: number): QueueShard | undefined {
-  const [first] = shards
-    .filter(({ state, entries }) => state === "active" && entries < cap)
-    .toSorted((a, b) => a.entries - b.entries);
-  return first;
 }
 
 /** Makes the lowest spare shard active, without a director. Returns false if there is none. */

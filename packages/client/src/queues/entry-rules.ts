@@ -1,6 +1,9 @@
 import { isoDuration } from "../types/iso-duration.ts";
+import { jsonProblem } from "../types/json-problem.ts";
 import type { FieldValues, PolicyDuration, QueuePolicy } from "../types/policies.ts";
+import type { QueueEntry } from "../types/queues.ts";
 import type { Json } from "../types/transaction.ts";
+import type { EntryHandler } from "./director-options.ts";
 
 /** Thrown by a handler that will never finish: the entry gets the `dead` fields of `retry` without further attempts. */
 export class GiveUp extends Error {
@@ -35,8 +38,9 @@ export function isFinished(document: Json, { terminal }: QueuePolicy): boolean {
   return Object.entries(terminal).every(([field, values]) => {
     let value: Json | undefined = document;
     for (const name of field.split(".")) value = fieldOf(value, name);
-    const text = comparable(value);
-    return text !== undefined && valuesOf(values).some((one) => String(one) === text);
+    // Nodes compare texts.
+    const isComparable = ["string", "boolean", "number"].includes(typeof value);
+    return isComparable && valuesOf(values).some((one) => String(one) === String(value));
   });
 }
 
@@ -172,8 +176,33 @@ function valuesOf(values: FieldValues): readonly (string | number | boolean)[] {
   return typeof values === "object" ? values : [values];
 }
 
-/** Returns a value in the form in which nodes compare it. */
-function comparable(value: Json | undefined): string | undefined {
-  if (typeof value === "string") return value;
-  return typeof value === "boolean" || typeof value === "number" ? String(value) : undefined;
+/**
+ * Has an entry handled. Returns its new document, undefined for none, or the reason why the attempt failed. Never rejects,
+ * whatever the handler returns or throws: an attempt fails, not a director.
+ */
+export async function handleEntry(
+  handle: EntryHandler,
+  entry: QueueEntry,
+  signal: AbortSignal,
+): Promise<{ readonly document: Json | undefined } | { readonly error: Error }> {
+  try {
+    const result: unknown = await handle(entry, signal);
+    if (result === undefined) return { document: undefined };
+    const problem = jsonProblem("what the handler returned", result);
+    if (problem !== undefined) return { error: new Error(`The document cannot be stored: ${problem}.`) };
+    // The handler may go on to change what it returned.
+    return { document: JSON.parse(JSON.stringify(result)) as Json };
+  } catch (thrown) {
+    return { error: asError(thrown) };
+  }
+}
+
+/** Returns what was thrown as an error with a message. Anything can be thrown, and not everything has a text. */
+export function asError(thrown: unknown): Error {
+  try {
+    if (thrown instanceof Error && typeof thrown.message === "string") return thrown;
+    return new Error(String(thrown));
+  } catch {
+    return new Error("A value without a text was thrown.");
+  }
 }

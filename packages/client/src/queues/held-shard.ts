@@ -4,6 +4,7 @@ import type { Json, TxId, TxOperation } from "../types/transaction.ts";
 import { CairnClientError } from "../types/client-error.ts";
 import {
   AGAIN_PAUSE_MS,
+  asError,
   begun,
   dueAgainAt,
   durationMs,
@@ -13,7 +14,6 @@ import {
   UNANSWERED,
   unsuspected,
 } from "./entry-rules.ts";
-import { asError } from "./handle-entry.ts";
 import { OpenEntries } from "./open-entries.ts";
 import {
   codeOf,
@@ -226,12 +226,8 @@ export class HeldShard {
 
   /** Takes back that attempts at the entries in hand have begun, because the shard is given back. */
   async takeBack(signal: AbortSignal): Promise<void> {
-    const noted = [...this.#noted.values()];
-    if (noted.length > 0)
-      await this.#submit(
-        noted.map((entry) => ({ entry, document: entry.document })),
-        signal,
-      );
+    const noted = Array.from(this.#noted.values(), (entry) => ({ entry, document: entry.document }));
+    if (noted.length > 0) await this.#submit(noted, signal);
   }
 
   /** Puts an entry back whose attempt has ended, but is not known to be written, and reports that. */

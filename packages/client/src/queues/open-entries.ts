@@ -74,7 +74,7 @@ export class OpenEntries {
 
   /** Takes the next entry in hand, which may be a suspect or not; undefined if none is ready. */
   take(suspects: boolean): { readonly entry: QueueEntry; readonly signal: AbortSignal } | undefined {
-    const entry = this.#next(suspects);
+    const entry = [...this.#ready.values()].find((one) => suspects || !isSuspect(one.document));
     if (this.#ready.size <= this.#queue.ahead / 2) void this.#read();
     if (entry === undefined) return undefined;
     const { name } = entry;
@@ -82,11 +82,6 @@ export class OpenEntries {
     const ending = new AbortController();
     this.inHand.set(name, ending);
     return { entry, signal: ending.signal };
-  }
-
-  #next(suspects: boolean): QueueEntry | undefined {
-    for (const entry of this.#ready.values()) if (suspects || !isSuspect(entry.document)) return entry;
-    return undefined;
   }
 
   /** Takes note that an entry is no longer in hand, and is due again at this time; Infinity if it is finished. */
@@ -177,8 +172,9 @@ export class OpenEntries {
         const page = await access.openEntries(query, this.#signal);
         const { count, first }: Pages = pages ?? { count: 0, first: page.txId, last: page.txId };
         pages = { count: count + 1, first, last: page.txId };
+        const known = [this.#ready, this.inHand, this.#waiting, reading.ended];
         for (const entry of page.entries)
-          if (!this.#isKnown(entry.name) && !reading.ended.has(entry.name)) this.#add(entry);
+          if (known.every((names) => !names.has(entry.name))) this.#add(entry);
         next = page.next;
         bell.ring();
       } while (next !== undefined && this.#ready.size < ahead && !this.#signal.aborted);
@@ -199,9 +195,5 @@ export class OpenEntries {
     if (at < Infinity && this.#waiting.size < MAX_WAITING) this.#waiting.set(name, at);
     this.dueAt = Math.min(this.dueAt, at);
     this.#queue.bell.ring();
-  }
-
-  #isKnown(name: string): boolean {
-    return [this.#ready, this.inHand, this.#waiting].some((names) => names.has(name));
   }
 }

@@ -3,7 +3,6 @@ import type { QueuePolicy } from "../types/policies.ts";
 import type { OpenEntriesPage, QueueEntry, QueueStatus } from "../types/queues.ts";
 import type { EntryOptions, Transaction, TxId, TxOperation, TxOutcome } from "../types/transaction.ts";
 import { pause, retryPauseMs } from "../types/timing.ts";
-import type { Bell } from "./bell.ts";
 
 /**
  * The nodes of a queue as a director uses them. A client provides it over HTTP, and a node in the same process. Reads
@@ -23,6 +22,21 @@ export interface OpenEntriesQuestion {
   readonly shard: number;
   readonly limit: number;
   readonly cursor: string | undefined;
+}
+
+/** Something that waiters await until it is notified. */
+export class Bell {
+  #ring = (): void => {};
+  next = this.#renewed();
+
+  ring(): void {
+    this.#ring();
+    this.next = this.#renewed();
+  }
+
+  #renewed(): Promise<void> {
+    return new Promise((resolve) => (this.#ring = resolve));
+  }
 }
 
 /** The queue of a director, as the shards that it holds use it. */
