@@ -7,7 +7,6 @@ import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { flag } from "../options/option-specs.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { writeJson, printable } from "../terminal/terminal.ts";
-import { hostname } from "node:os";
 import type { ConfigurationOptions } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import { openLog, requireIdentity } from "../places/configured-system.ts";
@@ -50,7 +49,7 @@ async function createdCheckpoint(node: NodeClient): Promise<CheckpointSummary | 
   const request = { method: "POST", path: "/api/v1/checkpoints", query: { await: "true" } } as const;
   for (;;) {
     try {
-      return (await node.json(request)) as CheckpointSummary | Skipped;
+      return await node.json<CheckpointSummary | Skipped>(request);
     } catch (error) {
       if (!isCairnError(error, "CHECKPOINT_RUNNING")) throw error;
     }
@@ -102,7 +101,7 @@ async function rebuildConfigured(
     log,
     identity,
     system: { ...system, checkpointer },
-    node: `cairn checkpoint create --rebuild on ${hostname()}`,
+    node: run.node,
     signal,
     onProgress: (done, total) => update(done, total, `transactions of ${log.name}`),
     onLogState: ({ reachable, error }) => {

@@ -4,9 +4,8 @@ import { type KvStore, levelProvider } from "@cairn/kv";
 import { diffIndexes, openIndex } from "@cairn/engine";
 import { formatCount } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
-import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { countValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { STORE_OPTIONS } from "../places/store-keys.ts";
 import { chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
 import { STAGING, stagingFolder } from "../places/staging-folder.ts";
@@ -19,8 +18,7 @@ interface Unpacked {
 }
 
 const DIFF = {
-  ...CONFIGURATION_OPTIONS,
-  ...KEY_OPTIONS,
+  ...STORE_OPTIONS,
   bucket: textValue("<bucket>", "compare only this bucket"),
   limit: countValue("<count>", "print at most this many differences", 0, 100),
   all: flag("print every difference"),
@@ -54,7 +52,6 @@ async function unpack(run: DiffRun, place: string, targetDir: string): Promise<U
     name,
     stagingDir: `${targetDir}-staging`,
     targetDir,
-    command: "cairn checkpoint diff",
     verb: "unpacking",
   });
   const { kv } = await openIndex(provider, targetDir);

@@ -28,9 +28,9 @@ export const addCheckpointList = command({
     let periodMs: number | undefined;
     if (folder === undefined && checkpointSource(folder, run.options).kind === "node") {
       const node = await openNode(run);
-      checkpoints = (await node.json({ path: "/api/v1/checkpoints" })) as ListedCheckpoint[];
+      checkpoints = await node.json<ListedCheckpoint[]>({ path: "/api/v1/checkpoints" });
       if (hasTimeline) {
-        const status = (await node.json({ path: "/status" })) as NodeStatus;
+        const status = await node.json<NodeStatus>({ path: "/status" });
         periodMs = status.checkpoints.approxFrequencyMs ?? undefined;
       }
     } else {

@@ -3,16 +3,15 @@ import { type CairnError, levelProvider } from "@cairn/kv";
 import { INDEX_VERSION, mayContain } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf, formatRelative, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
-import { CONFIGURATION_OPTIONS, isConfigured } from "../options/configuration.ts";
+import { isConfigured } from "../options/configuration.ts";
 import { countValue, durationValue, flag, type OptionValues, textValue } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { STORE_OPTIONS } from "../places/store-keys.ts";
 import { chooseLog, openStore } from "../places/checkpoint-place.ts";
 import { type ConfiguredLog, openLog, requireIdentity, savingStore } from "../places/configured-system.ts";
 import { UsageError } from "../terminal/report-error.ts";
 
 const PRUNE = {
-  ...CONFIGURATION_OPTIONS,
-  ...KEY_OPTIONS,
+  ...STORE_OPTIONS,
   dryRun: flag("only print what would be removed or kept, and why"),
   retainNewerThan: durationValue("keep checkpoints younger than this (default: the configured policy)", 0),
   retainAtLeast: countValue("<count>", "keep this many of the newest checkpoints", 1),

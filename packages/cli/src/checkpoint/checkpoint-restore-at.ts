@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { dirname } from "node:path";
 import {
   type System,
@@ -132,11 +131,10 @@ async function build(
 ): ReturnType<typeof buildPlanned> {
   const unpacking = showRestore(run, "restoring");
   const replaying = run.progress("replaying", txId, formatCount);
-  const nodeId = `cairn checkpoint restore on ${hostname()}`;
   const built = await buildPlanned(
     planning,
     {
-      system: { nodeId, kvProvider: levelProvider(), checkpointer: { store } },
+      system: { nodeId: run.node, kvProvider: levelProvider(), checkpointer: { store } },
       dir: workFolder(run, dirname(target), "restore"),
       signal: run.signal,
       onRestore: unpacking.onProgress,

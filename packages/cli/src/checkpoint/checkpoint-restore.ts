@@ -3,10 +3,9 @@ import type { SkippedCheckpoint } from "@cairn/checkpoint";
 import { diskError, systemErrorCode } from "@cairn/kv";
 import { formatBytes, formatCount, formatNumberOf, omitUndefined } from "@cairn/text";
 import { command, type CommandRun } from "../options/command.ts";
-import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, OUTPUT, textValue } from "../options/option-specs.ts";
 import { POINT_OPTIONS, pointOf } from "../places/past-point.ts";
-import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { STORE_OPTIONS } from "../places/store-keys.ts";
 import {
   CHECKPOINT_LOG,
   type CheckpointPlace,
@@ -28,8 +27,7 @@ import {
 } from "./restore-plan.ts";
 
 const RESTORE_OPTIONS = {
-  ...CONFIGURATION_OPTIONS,
-  ...KEY_OPTIONS,
+  ...STORE_OPTIONS,
   ...POINT_OPTIONS,
   name: {
     ...textValue("<name>", "restore this checkpoint instead of the newest one"),
@@ -68,7 +66,6 @@ export const addCheckpointRestore = command({
     const { store, name, logId } = selection;
     const skipped: SkippedCheckpoint[] = [];
     const { restored } = await restoreShown(run, {
-      command: "cairn checkpoint restore",
       verb: "restoring",
       stores: [store],
       stagingDir: workFolder(run, dirname(target), "restore"),

@@ -42,7 +42,12 @@ export const addCheckpointShow = command({
       const found = all.find(({ name, logId: of }) =>
         from.name === undefined ? logId === null || of === logId : name === from.name,
       );
-      if (found === undefined) throw notInNode(from.name);
+      if (found === undefined)
+        throw new CairnError(
+          "CHECKPOINT_NOT_FOUND",
+          `The node's store has no checkpoint${from.name === undefined ? "" : ` ${from.name}`}.`,
+          "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
+        );
       const archive = formatBytes(found.bytes);
       const fields = [...commonFields(found, archive, ""), ["Log", found.logId] as const];
       if (found.damaged === true) fields.push(DAMAGED);
@@ -88,13 +93,4 @@ function commonFields(
     ["Documents", formatCount(documents)],
     ["Archive", archive],
   ];
-}
-
-function notInNode(name: string | undefined): CairnError {
-  const which = name === undefined ? "" : ` ${name}`;
-  return new CairnError(
-    "CHECKPOINT_NOT_FOUND",
-    `The node's store has no checkpoint${which}.`,
-    "Choose a checkpoint that cairn checkpoint list prints. To name a file in this folder, write ./checkpoint-…",
-  );
 }

@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { levelProvider } from "@cairn/kv";
 import type { VerifiedSummary } from "@cairn/client";
 import { readBack, verifyCheckpoint } from "@cairn/engine";
@@ -75,8 +74,8 @@ async function verify(run: VerifyRun, place: string | undefined): Promise<Verifi
   const stagingDir = await stagingFolder(run, "cairn-verify-");
   const signal = run.interruptible("nothing was verified");
   const { onProgress } = showRestore(run, "verifying");
-  const node = `cairn checkpoint verify on ${hostname()}`;
-  const target = { store, name, provider, log: configured?.log, stagingDir, node, onProgress, signal };
+  const reading = { log: configured?.log, stagingDir, node: run.node, onProgress, signal };
+  const target = { store, name, provider, ...reading };
   const marked = options.mark ? await verifyCheckpoint(target) : undefined;
   const { manifest, digest, log } = marked ?? (await readBack(target));
   return { name, txId: manifest.txId, digest, verifiedAt: marked?.verification.verifiedAt ?? null, log };

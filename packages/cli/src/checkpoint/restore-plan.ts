@@ -138,10 +138,11 @@ export async function planRestore(
     } else planned.set(name, { ...entry, fate: "older", because: damaged ? MARKED : FALLBACK });
   }
   const freeBytes = await freeAt(target);
+  const lack = `The files need ${formatBytes(bytes)}, but only ${formatBytes(freeBytes)} are free in ${dirname(target)}.`;
   const refusal =
     (best === undefined ? noneOf(selection, skipped) : undefined) ??
     (await occupied(target)) ??
-    noRoom(target, bytes, freeBytes);
+    (bytes > freeBytes ? new CairnError("DISK_FULL", lack) : undefined);
   const exact = {
     ...notExact(run, best?.txId, at),
     ...(best === undefined || at !== undefined ? {} : await beyondCheckpoint(run, store, best)),
@@ -193,14 +194,6 @@ export async function occupied(target: string): Promise<CairnError | undefined> 
   return new CairnError(
     "CONFLICT",
     `${target} is not empty. A checkpoint can be restored only to a new or empty directory.`,
-  );
-}
-
-function noRoom(target: string, bytes: number, free: number): CairnError | undefined {
-  if (bytes <= free) return undefined;
-  return new CairnError(
-    "DISK_FULL",
-    `The files need ${formatBytes(bytes)}, but only ${formatBytes(free)} are free in ${dirname(target)}.`,
   );
 }
 

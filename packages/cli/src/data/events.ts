@@ -29,21 +29,14 @@ export const addEvents = command({
     await run.list(
       events,
       ["TIME", "REASON", "OBJECT", "MESSAGE"],
-      ({ time, reason, object: what, message = "" }) => [
-        timeText(time),
-        reason,
-        what,
-        shorten(message, WIDEST_MESSAGE),
-      ],
+      ({ time, reason, object: what, message = "" }) => {
+        const date = new Date(milliseconds(BigInt(time)));
+        const at = Number.isNaN(date.getTime()) ? time : date.toISOString();
+        return [at, reason, what, shorten(message, WIDEST_MESSAGE)];
+      },
     );
   },
 });
-
-/** Formats nanoseconds since 1970 as an ISO 8601 time with milliseconds. */
-function timeText(nanoseconds: string): string {
-  const date = new Date(milliseconds(BigInt(nanoseconds)));
-  return Number.isNaN(date.getTime()) ? nanoseconds : date.toISOString();
-}
 
 export const addEvictions = command({
   syntax: "evictions",

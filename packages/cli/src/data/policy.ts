@@ -39,7 +39,7 @@ const addApply = command({
     const body = await readJsonInput(file, run.terminal);
     checkPolicies(file === "-" ? "standard input" : file, body);
     const node = await openNode(run);
-    const current = (await node.json({ path: PATH })) as PolicyState;
+    const current = await node.json<PolicyState>({ path: PATH });
     const revision = run.options.ifRevision ?? current.revision;
     const areSame = isDeepStrictEqual(current.policies, JSON.parse(body));
     if (areSame && current.revision !== null && revision === current.revision) {
@@ -48,7 +48,7 @@ const addApply = command({
     }
     const headers: Record<string, string> =
       revision === null ? { "if-none-match": "*" } : { "if-match": `"${revision}"` };
-    const answer = (await node.json({ method: "PUT", path: PATH, body, headers })) as { txId: number };
+    const answer = await node.json<{ txId: number }>({ method: "PUT", path: PATH, body, headers });
     return await run.answer({ ...answer, unchanged: false }, `set by transaction ${answer.txId}`);
   },
 });

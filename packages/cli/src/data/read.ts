@@ -1,3 +1,4 @@
+import type { ClientDocument } from "@cairn/client";
 import { revisionOf, splitKey } from "@cairn/client/protocol";
 import { command } from "../options/command.ts";
 import { openNode, READ_OPTIONS, readQuery } from "../options/node-address.ts";
@@ -45,13 +46,6 @@ export const addHistory = command({
   },
 });
 
-interface ListedDocument {
-  readonly namespace: string;
-  readonly name: string;
-  readonly revision: number;
-  readonly document: unknown;
-}
-
 const WIDEST_DOCUMENT = 200;
 
 export const addList = command({
@@ -82,7 +76,11 @@ export const addList = command({
     const request = { path: pathOfBucket(bucket), query };
     let shown = 0;
     let hasMore = false;
-    for await (const { items, more } of pages<ListedDocument>(await openNode(run), request, wanted)) {
+    for await (const { items, more } of pages<ClientDocument<unknown>>(
+      await openNode(run),
+      request,
+      wanted,
+    )) {
       if (transactions) {
         // Each document is put by a separate transaction, because a log limits the size of transactions.
         const puts = items.map(({ namespace: space, name, document }) => ({

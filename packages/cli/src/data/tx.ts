@@ -94,23 +94,20 @@ const addShow = command({
   async act(run, given) {
     const txId = wholeNumber(given, "<tx>", 1);
     const outcome = await askNode<TxOutcome>(run, { path: `/api/v1/tx/${txId}`, query: { by: true } });
-    await run.answer(outcome, outcomeText(outcome));
+    const { txTime, committed, reason, duplicateOf, by } = outcome;
+    const result = committed ? "committed" : `aborted: ${reasonWords(reason)}`;
+    const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
+    const fields = formatFields([
+      ["Transaction", String(txId)],
+      ["Time", txTime],
+      ["Outcome", `${result}${first}`],
+      ["Token", by === undefined ? "no longer in the log" : (by ?? "none with a name")],
+    ]);
+    await run.answer(outcome, fields);
   },
 });
 
 export const addTx = commandGroup("tx", "Write documents", [addPut, addDelete, addEvict, addSubmit, addShow]);
-
-function outcomeText({ txId, txTime, committed, reason, duplicateOf, by }: TxOutcome): string {
-  const result = committed ? "committed" : `aborted: ${reasonWords(reason)}`;
-  const first = duplicateOf === undefined ? "" : `, as a duplicate of transaction ${duplicateOf}`;
-  const writer = by === undefined ? "no longer in the log" : by === null ? "none with a name" : by;
-  return formatFields([
-    ["Transaction", String(txId)],
-    ["Time", txTime],
-    ["Outcome", result + first],
-    ["Token", writer],
-  ]);
-}
 
 function aborted({ txId, reason }: TxOutcome): CairnError {
   return new CairnError(

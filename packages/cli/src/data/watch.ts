@@ -89,7 +89,10 @@ function followWatch(
     if (reason instanceof WatchEndedError && reason.regressed) {
       throw new CairnError("WATCH_COMPACTED", reason.message, LIST_FIRST);
     }
-    if (!mayContinue(reason)) throw reason;
+    const isPassing = isCairnError(reason, "NOT_READY") || isCairnError(reason, "INDEX_CORRUPT");
+    // No other node, nor the same node later, can continue.
+    if (!(reason instanceof WatchEndedError) && !(reason instanceof NoAnswerError) && !isPassing)
+      throw reason;
     answered ||= !(reason instanceof NoAnswerError);
     // If no node has ever responded, the addresses are probably wrong.
     if (!answered && failures >= nodes.length) throw reason;
@@ -99,14 +102,4 @@ function followWatch(
     if (failures >= nodes.length) await systemClock.wait(backoffMs(failures - nodes.length, PAUSES), signal);
   };
   return followStream({ open, onEnd }, options);
-}
-
-/** Returns whether another node, or the same node later, may be able to continue. */
-function mayContinue(reason: unknown): reason is Error {
-  return (
-    reason instanceof WatchEndedError ||
-    reason instanceof NoAnswerError ||
-    isCairnError(reason, "NOT_READY") ||
-    isCairnError(reason, "INDEX_CORRUPT")
-  );
 }

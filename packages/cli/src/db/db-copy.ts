@@ -12,21 +12,21 @@ import {
   liveTableNames,
   systemErrorCode,
 } from "@cairn/kv";
+import { requireConfig } from "@cairn/config";
 import { judgeFormat } from "@cairn/engine";
 import type { CommandRun } from "../options/command.ts";
-import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
+import { readConfiguration } from "../options/configuration.ts";
 import { negatedFlag, type OptionValues } from "../options/option-specs.ts";
-import { KEY_OPTIONS } from "../places/store-keys.ts";
+import { STORE_OPTIONS } from "../places/store-keys.ts";
 import { CHECKPOINT_LOG, chooseCheckpoint, openCheckpoints } from "../places/checkpoint-place.ts";
 import { restoreNamed } from "../places/restored-checkpoint.ts";
 import { removedAtEnd, STAGING, stagingFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { configuredIndex, type DbPlace, findDbPlace } from "./db-place.ts";
+import { type DbPlace, findDbPlace } from "./db-place.ts";
 
 /** The options of all `cairn db` commands. */
 export const DB_OPTIONS = {
-  ...CONFIGURATION_OPTIONS,
-  ...KEY_OPTIONS,
+  ...STORE_OPTIONS,
   staging: STAGING,
   log: CHECKPOINT_LOG,
   checksums: negatedFlag("do not compare the tables with their checksums first"),
@@ -53,7 +53,7 @@ export interface DbCopy {
  * LevelDB (with links if possible), or restores a checkpoint. The original is neither locked nor written to.
  */
 export async function copyDb(run: DbRun, asked: string | undefined): Promise<DbCopy> {
-  const place = asked ?? (await configuredIndex(run.options, run.terminal));
+  const place = asked ?? requireConfig(await readConfiguration(run.options, run.terminal)).dbDir;
   const found = await findDbPlace(place, run.terminal);
   const staging = await makeStaging(run, found);
   const dir = join(staging, "copy");
@@ -120,7 +120,6 @@ async function restore(
     name,
     stagingDir: join(staging, "unpacking"),
     targetDir: join(staging, "copy"),
-    command: "cairn db",
     verb: "restoring",
     // Inspection does not write to the store. If the checkpoint is pruned meanwhile, the command reports that.
     reserveIn: () => false,

@@ -2,11 +2,10 @@ import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError, systemErrorCode } from "@cairn/kv";
-import { requireConfig } from "@cairn/config";
 import { dbDirLayout } from "@cairn/engine";
 import { bucketProblem } from "@cairn/text";
 import { folderPath, nameInPath } from "../places/checkpoint-place.ts";
-import { type ConfigurationOptions, isConfigured, readConfiguration } from "../options/configuration.ts";
+import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
 
@@ -14,10 +13,6 @@ import type { Terminal } from "../terminal/terminal.ts";
 export type DbPlace =
   | { readonly kind: "db-dir" | "LevelDB"; readonly dir: string }
   | { readonly kind: "checkpoint" };
-
-export async function configuredIndex(options: ConfigurationOptions, terminal: Terminal): Promise<string> {
-  return requireConfig(await readConfiguration(options, terminal)).dbDir;
-}
 
 /**
  * Returns the database's path (undefined if the first argument is a bucket) and the arguments after it; throws for too

@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import path from "node:path";
 import { CairnError, isCairnError, type KvProvider, namesIn, wait } from "@cairn/kv";
 import {
@@ -116,7 +115,7 @@ async function printFromBackups(
   const signal = run.interruptible("not all transactions were printed");
   const dir = workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
-  const building = { system: { ...system, nodeId: `cairn log orphans on ${hostname()}` }, dir, signal };
+  const building = { system: { ...system, nodeId: run.node }, dir, signal };
   for (const { logId, store, shared, listed, last } of backups) {
     const plan = async (found: ReadonlyMap<string, CairnError>): ReturnType<typeof planPast> =>
       await planPast({ ...planning, logId, at: { txId: last }, found });

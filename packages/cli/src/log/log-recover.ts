@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import type { CairnError } from "@cairn/kv";
 import {
   buildPlanned,
@@ -83,7 +82,7 @@ export const addLogRecover = command({
       plan,
       past,
       system,
-      node: commandOn(),
+      node: run.node,
       log,
       dir: workFolder(run, system.dir, "recover"),
       signal,
@@ -93,10 +92,6 @@ export const addLogRecover = command({
   },
 });
 
-function commandOn(): string {
-  return `cairn log recover on ${hostname()}`;
-}
-
 /** Builds the index with which nodes will join, so that the new log continues only a readable state. */
 async function readPast(
   run: RecoverRun,
@@ -105,7 +100,7 @@ async function readPast(
   system: System,
 ): ReturnType<typeof buildPlanned> {
   const { dir, checkpointer } = system;
-  const nodeId = commandOn();
+  const nodeId = run.node;
   const reading = run.lateProgress("reading back", formatCount);
   const onProgress = (done: number, total: number): void => reading.update(done, total, "transactions");
   const isOwn = isOwnStore(system);

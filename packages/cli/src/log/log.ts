@@ -1,12 +1,11 @@
-import { restoreStores, trimLog } from "@cairn/engine";
+import { beginEmptyLog, restoreStores, trimLog } from "@cairn/engine";
 import { formatCount, formatTime } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { durationValue, flag } from "../options/option-specs.ts";
-import { openLog, requireIdentity } from "../places/configured-system.ts";
+import { openLog, requireIdentity, requireLogItself } from "../places/configured-system.ts";
 import { formatFields } from "../terminal/columns.ts";
 import { addLogBackup } from "./backup/log-backup.ts";
-import { addLogCreate } from "./log-create.ts";
 import { addLogOrphans } from "./log-orphans.ts";
 import { addLogRecover } from "./log-recover.ts";
 
@@ -35,6 +34,24 @@ const addStatus = command({
       ["Offset", offset === null ? "unknown: the birth record was trimmed" : formatCount(offset)],
     ]);
     await run.answer({ name, id, first, last, lastAt, offset }, fields);
+  },
+});
+
+const addCreate = command({
+  syntax: "create",
+  description: "Create a new log now, instead of when the first node starts",
+  examples: ["cairn log create -f cairn.edn", "cairn log create --empty -f cairn.edn"],
+  options: {
+    ...CONFIGURATION_OPTIONS,
+    empty: flag("create an empty log even if something holds transactions of a log of this name"),
+  },
+  async act(run) {
+    const { log, system } = await openLog(run);
+    requireLogItself(log);
+    const { name, location = null } = log;
+    const id = await beginEmptyLog(log, system, run.options.empty);
+    const at = location === null ? "" : ` at ${location}`;
+    await run.answer({ name, id, location }, `began the log ${name} (id ${id})${at}`);
   },
 });
 
@@ -75,7 +92,7 @@ const addTrim = command({
 
 export const addLog = commandGroup("log", "Show, trim, back up, recover or create the transaction log", [
   addStatus,
-  addLogCreate,
+  addCreate,
   addTrim,
   addLogRecover,
   addLogOrphans,

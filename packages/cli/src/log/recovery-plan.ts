@@ -82,21 +82,33 @@ export async function furthestPlan(
   const wanted = { ...request, stores, kvFormat };
   const usable = own?.state.log.name === log.name && at === undefined && own.state.txId > 1;
   const index = usable && lost?.obsolete.has(own.state.log.id) !== true ? own : undefined;
-  if (logId === undefined) return index === undefined ? nothingOf(log.name) : indexAlone(index);
-  if (index === undefined) return await storedPlan({ ...wanted, logId });
-  const { txId, log: of } = index.state;
+  if (logId === undefined) {
+    if (index !== undefined) return indexAlone(index);
+    throw new CairnError(
+      "CHECKPOINT_NOT_FOUND",
+      `The configured stores have neither a checkpoint nor a backup of a log "${log.name}", and this node has no index of it.`,
+      "Name a checkpoint or an index in another place with --from PATH, run the command on the machine of a node that has an index, or begin an empty log with cairn log create.",
+    );
+  }
+  const planning = storedPlan({ ...wanted, logId });
+  if (index === undefined) return await planning;
+  const { place, state } = index;
+  const { txId, log: of } = state;
   if (of.id !== logId) {
-    const plan = await storedPlan({ ...wanted, logId });
+    const plan = await planning;
+    if (isChosen) return plan;
     // Its log was begun where the other one ended, as far as the stores know that one.
-    if (isChosen || of.offset < plan.known) return isChosen ? plan : eitherOf(index, logId, plan.known);
-    return indexAlone(index);
+    if (of.offset >= plan.known) return indexAlone(index);
+    throw new CairnError(
+      "CONFLICT",
+      `The index in ${place} ends with transaction ${txId} of the log ${of.id}, and the stores lead to transaction ${plan.known} of the log ${logId}. It is unclear which of them was lost last.`,
+      `Choose one of them: --log ${of.id} (the index) or --log ${logId} (the stores).`,
+    );
   }
-  let plan: PastPlan | undefined;
-  try {
-    plan = await storedPlan({ ...wanted, logId });
-  } catch (error) {
+  const plan = await planning.catch((error: unknown) => {
     if (!isCairnError(error) || !UNPLANNED.has(error.code)) throw error;
-  }
+    return undefined;
+  });
   if (plan !== undefined && plan.txId >= txId) return plan;
   if (plan !== undefined && (await contradictsPlan(index, plan, system.kvProvider)))
     throw new CairnError(
@@ -106,22 +118,6 @@ export async function furthestPlan(
     );
   const known = Math.max(txId, plan?.known ?? (await lastStored(stores, logId, signal)));
   return { ...indexAlone(index), known };
-}
-
-function nothingOf(name: string): never {
-  throw new CairnError(
-    "CHECKPOINT_NOT_FOUND",
-    `The configured stores have neither a checkpoint nor a backup of a log "${name}", and this node has no index of it.`,
-    "Name a checkpoint or an index in another place with --from PATH, run the command on the machine of a node that has an index, or begin an empty log with cairn log create.",
-  );
-}
-
-function eitherOf({ place, state: { log, txId } }: CopiedIndex, logId: string, last: TxId): never {
-  throw new CairnError(
-    "CONFLICT",
-    `The index in ${place} ends with transaction ${txId} of the log ${log.id}, and the stores lead to transaction ${last} of the log ${logId}. It is unclear which of them was lost last.`,
-    `Choose one of them: --log ${log.id} (the index) or --log ${logId} (the stores).`,
-  );
 }
 
 /** Plans from stores alone. */

@@ -1,11 +1,10 @@
 import { timeoutSignal } from "@cairn/client/protocol";
 import { CairnError } from "@cairn/kv";
-import { addressUrl } from "@cairn/text";
+import { addressUrl, parsedJson } from "@cairn/text";
 import { UsageError } from "../terminal/report-error.ts";
 import type { KeyValue, KeyValueSource } from "./import-record.ts";
 import { PageSize } from "./page-size.ts";
 import { sourceUnreadable } from "./source-unreadable.ts";
-import { parsedJson } from "@cairn/text";
 
 /** A response of etcd's HTTP gateway. 64-bit numbers are strings, bytes are base64, and zero values are missing. */
 interface RangeAnswer {
@@ -149,15 +148,11 @@ class EtcdGateway {
         "Compact less often while the import runs (--auto-compaction-retention).",
       );
     }
-    const what =
-      status === 404 ? "it does not serve /v3 over HTTP (etcd 3.4 and later do)" : reasonIn(text, status);
-    return sourceUnreadable(this.#place, what);
+    if (status === 404)
+      return sourceUnreadable(this.#place, "it does not serve /v3 over HTTP (etcd 3.4 and later do)");
+    const { error, message } = (parsedJson(text) ?? {}) as { error?: string; message?: string };
+    return sourceUnreadable(this.#place, error ?? message ?? `status ${status}`);
   }
-}
-
-function reasonIn(text: string, status: number): string {
-  const { error, message } = (parsedJson(text) ?? {}) as { error?: string; message?: string };
-  return error ?? message ?? `status ${status}`;
 }
 
 /** Returns the body of a response; undefined if it is larger than `maxBytes`. */

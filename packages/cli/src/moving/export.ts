@@ -1,3 +1,4 @@
+import type { ClientDocument } from "@cairn/client";
 import type { BucketSummary } from "@cairn/engine";
 import { formatCount, formatNumberOf } from "@cairn/text";
 import { command } from "../options/command.ts";
@@ -8,12 +9,6 @@ import { ExportWriter } from "../requests/export-lines.ts";
 import type { NodeClient } from "../requests/node-client.ts";
 import { write } from "../terminal/terminal.ts";
 import { PageSize } from "./page-size.ts";
-
-interface ListedKey {
-  readonly namespace: string;
-  readonly name: string;
-  readonly document: unknown;
-}
 
 export const addExport = command({
   syntax: "export",
@@ -42,7 +37,12 @@ export const addExport = command({
     await print(writer.first({ format: 1, txId, bucket }));
     for (const { name } of buckets) {
       const request = { path: pathOfBucket(name), query: { "as-of": txId } };
-      for await (const { items } of pages<ListedKey>(node, request, Infinity, () => size.items)) {
+      for await (const { items } of pages<ClientDocument<unknown>>(
+        node,
+        request,
+        Infinity,
+        () => size.items,
+      )) {
         const lines = items
           .map(({ namespace, name: key, document }) => writer.line(name, `${namespace}/${key}`, document))
           .join("");
@@ -73,7 +73,7 @@ async function planExport(
     const any = bucket ?? buckets[0]?.name ?? "documents";
     const past = await node.send({ path: pathOfBucket(any), query: { limit: 1, "as-of": asOf } });
     txId = Number(past.headers.get("cairn-tx"));
-    buckets = (await node.json({ path, query: { "min-tx": txId } })) as BucketSummary[];
+    buckets = await node.json<BucketSummary[]>({ path, query: { "min-tx": txId } });
   }
   if (bucket === undefined) return { txId, buckets };
   pathOfBucket(bucket);

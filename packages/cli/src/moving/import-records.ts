@@ -39,7 +39,10 @@ export async function importRecords(
   source: AsyncIterable<readonly ImportRecord[]>,
   options: ImportRecordsOptions,
 ): Promise<ImportProgress> {
-  const filled = await filledBuckets(node);
+  const path = "/api/v1/buckets";
+  const buckets = await node.json<BucketSummary[]>({ path, query: { linearizable: true } });
+  // Their documents must be compared. They include everything that any earlier run has written.
+  const filled = new Set(buckets.filter(({ documents }) => documents > 0).map(({ name }) => name));
   const counts = { read: 0, unchanged: 0, expiring: 0 };
   const records = new Map<number, ImportRecord>();
   let aborted = 0;
@@ -85,13 +88,6 @@ export async function importRecords(
     },
   });
   return progress();
-}
-
-/** Returns the buckets whose documents must be compared. Includes everything that any earlier run has written. */
-async function filledBuckets(node: NodeClient): Promise<ReadonlySet<string>> {
-  const buckets = await node.json({ path: "/api/v1/buckets", query: { linearizable: true } });
-  const filled = (buckets as BucketSummary[]).filter(({ documents }) => documents > 0);
-  return new Set(filled.map(({ name }) => name));
 }
 
 async function isUnchanged(
@@ -158,7 +154,9 @@ async function* recordChunks(
         continue;
       }
       const number = firstLine + lines.length;
-      const line = transactionLine(result, `${run}-${number}`);
+      const key = JSON.stringify(`${result.namespace}/${result.name}`);
+      const put = `["put",${JSON.stringify(result.bucket)},${key},${result.json}]`;
+      const line = `{"ops":[${put}],"id":"${run}-${number}"}\n`;
       const lineBytes = Buffer.byteLength(line);
       const isFull = bytes + lineBytes > CHUNK_BYTES || lines.length === MAX_CHUNK_LINES;
       if (lines.length > 0 && isFull) yield take();
@@ -170,9 +168,4 @@ async function* recordChunks(
     onPage();
   }
   if (lines.length > 0) yield take();
-}
-
-function transactionLine({ bucket, namespace, name, json }: ImportedDocument, id: string): string {
-  const key = JSON.stringify(`${namespace}/${name}`);
-  return `{"ops":[["put",${JSON.stringify(bucket)},${key},${json}]],"id":"${id}"}\n`;
 }

@@ -18,7 +18,6 @@ import {
   type KeyValueSource,
   type OtherValues,
   parseKeyPattern,
-  type Placement,
   placeOfKey,
   stringOf,
 } from "./import-record.ts";
@@ -134,35 +133,19 @@ async function importPairs(
 ): Promise<void> {
   const { bucket = fallback, namespace, keyPattern: pattern, otherValues } = run.options;
   const placement = { bucket, namespace, pattern };
+  const recordOf = ({ key, value, expires }: KeyValue): ImportRecord => {
+    const place = placeOfKey(key, placement);
+    const document = Buffer.isBuffer(value) ? documentOf(value, otherValues) : value;
+    const result = isRefusal(place) ? place : isRefusal(document) ? document : { ...place, ...document };
+    return { sourceKey: stringOf(key), expires, result };
+  };
   await runImport(run, async () => {
     const { pairs, ...source } = await openPairs();
-    return { ...source, records: recordsOf(pairs, placement, otherValues) };
+    const records = async function* (): AsyncGenerator<ImportRecord[]> {
+      for await (const page of pairs) yield page.map(recordOf);
+    };
+    return { ...source, records: records() };
   });
-}
-
-async function* recordsOf(
-  pairs: KeyValueSource["pairs"],
-  placement: Placement,
-  others: OtherValues,
-): AsyncGenerator<ImportRecord[]> {
-  for await (const page of pairs) {
-    yield page.map((pair) => ({
-      sourceKey: stringOf(pair.key),
-      expires: pair.expires,
-      result: resultOf(pair, placement, others),
-    }));
-  }
-}
-
-function resultOf(
-  { key, value }: KeyValue,
-  placement: Placement,
-  others: OtherValues,
-): ImportRecord["result"] {
-  const place = placeOfKey(key, placement);
-  if (isRefusal(place)) return place;
-  const document = Buffer.isBuffer(value) ? documentOf(value, others) : value;
-  return isRefusal(document) ? document : { ...place, json: document.json };
 }
 
 const REPEAT = "Run the command again: documents that are equal are not written again.";

@@ -73,8 +73,16 @@ export async function compareNodes(
   const found = { txId, answers, verdict, compared, others, checks };
   const needed = verdict.kind === "differs" || (options.always && verdict.kind === "same");
   if (!needed) return { ...found, rebuilt: undefined };
-  if (first.version !== INDEX_VERSION) return { ...found, rebuilt: otherVersion(first.version) };
-  const rebuilt = await tryRebuild(options, txId);
+  if (first.version !== INDEX_VERSION) {
+    const message = `The nodes have indexes of version ${first.version}, but this command builds indexes of version ${INDEX_VERSION}.`;
+    const hint = "Run the command of the version of Cairn that the nodes run.";
+    return { ...found, rebuilt: new CairnError("INDEX_VERSION", message, hint) };
+  }
+  // The nodes' digests are useful even without a rebuild.
+  const rebuilt = await options.rebuild(txId).catch((error: unknown) => {
+    if (isCairnError(error)) return error;
+    throw error;
+  });
   if (isCairnError(rebuilt)) return { ...found, rebuilt };
   for (const peer of first.peers) {
     const digest = answers.get(peer.instance)?.digest?.digest;
@@ -95,25 +103,6 @@ function answersOf(
 ): Map<string, AnsweredIndex> {
   const instances = new Set(peers.map(({ instance }) => instance));
   return new Map([...answers].filter(([instance]) => instances.has(instance)));
-}
-
-/** Returns the error for indexes of another version, which this process cannot build. */
-function otherVersion(version: number): CairnError {
-  return new CairnError(
-    "INDEX_VERSION",
-    `The nodes have indexes of version ${version}, but this command builds indexes of version ${INDEX_VERSION}.`,
-    "Run the command of the version of Cairn that the nodes run.",
-  );
-}
-
-/** Errors are returned rather than thrown, because the nodes' digests are useful even without a rebuild. */
-async function tryRebuild({ rebuild }: CompareOptions, txId: TxId): Promise<Rebuilt | CairnError> {
-  try {
-    return await rebuild(txId);
-  } catch (error) {
-    if (isCairnError(error)) return error;
-    throw error;
-  }
 }
 
 function silenceOf({ timeoutMs }: CompareOptions): number {

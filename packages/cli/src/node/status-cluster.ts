@@ -124,7 +124,7 @@ export async function writeCluster(
   if (differ !== undefined) {
     const { message, hint } = differ;
     const code = view.past?.differ === "history" ? "LOG_DIFFERENT" : "INDEX_CORRUPT";
-    throw new CairnError(code, message, hint === null ? {} : { hint });
+    throw new CairnError(code, message, hint ?? {});
   }
   requireNodes(view.peers.filter(isMember(view)).length, expect);
   requireWorking(verdict);
@@ -132,7 +132,7 @@ export async function writeCluster(
 
 /** Throws `NOT_READY` if something does not work now. Joining and stopping are normal. */
 export function requireWorking({ state, message, hint }: StatusVerdict): void {
-  if (state === "failing") throw new CairnError("NOT_READY", message, hint === null ? {} : { hint });
+  if (state === "failing") throw new CairnError("NOT_READY", message, hint ?? {});
 }
 
 /** Throws `NOT_FOUND` if fewer nodes responded than were expected. */

@@ -123,12 +123,12 @@ async function watch(
   view: ((signal: AbortSignal) => Promise<ComparedView>) | undefined,
 ): Promise<void> {
   const { terminal } = run;
-  const node = view === undefined ? await openNode(run) : undefined;
+  const source = view ?? (await openNode(run));
   await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
     try {
-      return view === undefined
-        ? statusText((await node?.json({ path: "/status", signal })) as NodeStatus, terminal)
-        : formatCluster(await view(signal), Date.now(), terminal.stdout);
+      return typeof source === "function"
+        ? formatCluster(await source(signal), Date.now(), terminal.stdout)
+        : statusText(await source.json({ path: "/status", signal }), terminal);
     } catch (error) {
       if (!isCairnError(error) || (view === undefined && !(error instanceof NoAnswerError))) throw error;
       return printable(`${error.code}: ${error.message}`);
@@ -146,13 +146,13 @@ function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
  * may be a different one when it responds again; throws `NOT_READY` if that takes longer.
  */
 async function readStatus(node: NodeClient, waitMs: number | undefined): Promise<NodeStatus> {
-  if (waitMs === undefined) return (await node.json({ path: "/status" })) as NodeStatus;
+  if (waitMs === undefined) return await node.json<NodeStatus>({ path: "/status" });
   // The signal also ends a request: a node whose log is unreachable takes seconds to respond, and a frozen node never does.
   const signal = timeoutSignal(waitMs);
   let last: NodeStatus | undefined;
   for (;;) {
     try {
-      last = (await node.json({ path: "/status", signal })) as NodeStatus;
+      last = await node.json<NodeStatus>({ path: "/status", signal });
       if (last.phase === "ready" && last.log.reachable !== false) return last;
       const isOver = last.phase === "failed" && last.failure?.retries !== true;
       if (isOver || signal.aborted) throw notReady(last);

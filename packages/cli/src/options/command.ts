@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { resolve } from "node:path";
 import { completeCommands, namedCommand, shellWord } from "@cairn/text";
 import type { Command } from "commander";
@@ -59,7 +60,9 @@ export function command<const S extends string, O extends OptionSpecs>(spec: Com
     if (note !== undefined) made.addHelpText("after", `\n${note}`);
     addOptions(made, options).action(async (...given: unknown[]) => {
       // Commander leaves out flags that are not given.
-      const run = new CommandRun(terminal, { ...absent, ...made.opts<OptionValues<O>>() });
+      const words: string[] = [];
+      for (let at: Command | null = made; at !== null; at = at.parent) words.unshift(at.name());
+      const run = new CommandRun(terminal, { ...absent, ...made.opts<OptionValues<O>>() }, words.join(" "));
       try {
         // After the arguments, commander passes the options and the command.
         await spec.act(run, ...(given.slice(0, -2) as Arguments<S>));
@@ -87,6 +90,8 @@ export interface LateProgress extends Pick<ProgressDisplay, "stop"> {
 export class CommandRun<V = object> {
   readonly options: V & OutputOptions;
   readonly terminal: Terminal;
+  /** What stands for this command where a node names itself, such as in a store. */
+  readonly node: string;
   readonly #cleanups: (() => unknown)[] = [];
   #signal = new AbortController().signal;
   /** Returns the error to report for one that ends the command. */
@@ -94,9 +99,11 @@ export class CommandRun<V = object> {
   /** Returns the command line that runs a command from any folder, where this one works. */
   commandLine: (line: string) => string = (line) => this.#withOptions(line);
 
-  constructor(terminal: Terminal, options: V & OutputOptions) {
+  /** `words` are those of the command, such as `cairn db keys`. */
+  constructor(terminal: Terminal, options: V & OutputOptions, words: string) {
     this.terminal = terminal;
     this.options = options;
+    this.node = `${words} on ${hostname()}`;
   }
 
   get json(): boolean {

@@ -80,7 +80,7 @@ export async function openNodes(
 
 /** Returns the response of the node that the options name. */
 export async function askNode<T>(run: CommandRun<NodeOptions>, request: NodeRequest): Promise<T> {
-  return (await (await openNode(run)).json(request)) as T;
+  return await (await openNode(run)).json(request);
 }
 
 /** Like {@link askNode}, for reads, which include every acknowledged write if the options demand it. */

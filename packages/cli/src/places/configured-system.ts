@@ -44,13 +44,10 @@ export async function openLog(run: ConfiguredRun, opened?: System): Promise<Conf
   const system = opened ?? (await openSystem(run));
   const log = await system.openTxLog({ signal: new AbortController().signal });
   run.defer(() => log.close());
-  for (const { code, message, hint } of await inspected(log)) run.notice(`${code}: ${message} ${hint ?? ""}`);
+  // If the log does not respond, whatever comes next fails in the same way.
+  const problems = log.inspect === undefined ? [] : await unlessFailed(log.inspect(), ERROR_CODES, []);
+  for (const { code, message, hint } of problems) run.notice(`${code}: ${message} ${hint ?? ""}`);
   return { log, system };
-}
-
-/** Returns none if the log does not respond, because whatever comes next will then fail in the same way. */
-async function inspected(log: TxLog): Promise<readonly CairnError[]> {
-  return log.inspect === undefined ? [] : await unlessFailed(log.inspect(), ERROR_CODES, []);
 }
 
 /** Throws `NOT_FOUND` for a log that does not exist; the stores and other nodes show whether it once existed. */

@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { type Manifest, type RestoreOptions, type RestoreResult, restoreCheckpoint } from "@cairn/checkpoint";
 import type { KvProvider } from "@cairn/kv";
 import { judgeFormat, verifyRestored } from "@cairn/engine";
@@ -14,23 +13,16 @@ export function showRestore(
   return { onProgress: ({ done, total, name }) => update(done, total, name), stop };
 }
 
-/** What to restore, and where. `command` is the full name of the command, such as `cairn checkpoint diff`. */
-export type ShownRestore = Omit<RestoreOptions, "node" | "onProgress" | "signal"> & {
-  readonly command: string;
-  readonly verb: string;
-};
+/** What to restore, and where. */
+type ShownRestore = Omit<RestoreOptions, "node" | "onProgress" | "signal"> & { readonly verb: string };
 
 export async function restoreShown(
   run: CommandRun,
-  { command, verb, ...options }: ShownRestore,
+  { verb, ...options }: ShownRestore,
 ): Promise<RestoreResult> {
   const { onProgress, stop } = showRestore(run, verb);
-  const node = `${command} on ${hostname()}`;
-  try {
-    return await restoreCheckpoint({ node, signal: run.signal, ...options, onProgress });
-  } finally {
-    stop();
-  }
+  const { node, signal } = run;
+  return await restoreCheckpoint({ node, signal, ...options, onProgress }).finally(stop);
 }
 
 /** Compares the index with its manifest. Throws the reason why it cannot be used, or `CHECKPOINT_NOT_FOUND`. */

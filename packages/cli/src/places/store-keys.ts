@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { type CheckpointStore, encryptedStore, readEncryption } from "@cairn/checkpoint";
 import type { Terminal } from "../terminal/terminal.ts";
 import { UsageError } from "../terminal/report-error.ts";
+import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, textValue } from "../options/option-specs.ts";
 
 export const KEY_OPTIONS = {
@@ -11,6 +12,9 @@ export const KEY_OPTIONS = {
   ),
   acceptPlain: flag("with --key-file: also use files that are not encrypted"),
 };
+
+/** The options of commands that find a store by a path or in a configuration. */
+export const STORE_OPTIONS = { ...CONFIGURATION_OPTIONS, ...KEY_OPTIONS };
 
 export type StoreKeyOptions = Partial<OptionValues<typeof KEY_OPTIONS>>;
 

@@ -78,7 +78,11 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
       }
       if (state !== "export") continue;
       const feed = held.indexOf(LINE_FEED);
-      checkHeader(held.toString("utf8", 0, feed));
+      const first = parsedJson(held.toString("utf8", 0, feed)) as
+        | { "cairn-export"?: ExportHeader }
+        | undefined;
+      if (first?.["cairn-export"]?.format !== 1)
+        throw damaged("The first line of the export is damaged, or was written by a later version.");
       held = held.subarray(feed + 1);
       // A blank line in place of the first line keeps the numbers of the others.
       yield Buffer.from("\n");
@@ -106,34 +110,18 @@ function isFirstLine(beginning: Buffer): boolean {
   return beginning.toString("latin1", 0, FIRST.length) === FIRST;
 }
 
-function checkHeader(line: string): void {
-  const header = parseLine(line)?.["cairn-export"] as ExportHeader | undefined;
-  if (header?.format !== 1)
-    throw damaged("The first line of the export is damaged, or was written by a later version.");
-}
-
 function compareSummary(line: string, lines: number, hash: Hash): void {
-  const summary = parseSummary(line);
-  if (summary === undefined) {
+  const last = line.startsWith(LAST) ? parsedJson(line) : undefined;
+  const { documents, digest } =
+    (last as { "cairn-export-end"?: Partial<ExportSummary> } | undefined)?.["cairn-export-end"] ?? {};
+  if (typeof digest !== "string")
     throw damaged(`The export is truncated: its last line is missing after ${lines} documents.`);
-  }
-  const { documents, digest } = summary;
   if (lines !== documents) {
     throw damaged(`The export has ${lines} documents, but its last line counts ${documents}.`);
   }
   const actual = digestOf(hash);
   if (actual === digest) return;
   throw damaged(`The export was changed: its documents have the digest ${actual}, not ${digest}.`);
-}
-
-function parseSummary(line: string): ExportSummary | undefined {
-  if (!line.startsWith(LAST)) return undefined;
-  const summary = parseLine(line)?.["cairn-export-end"] as ExportSummary | undefined;
-  return typeof summary?.digest === "string" ? summary : undefined;
-}
-
-function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
-  return parsedJson(line) as Readonly<Record<string, unknown>> | undefined;
 }
 
 function damaged(message: string): CairnError {

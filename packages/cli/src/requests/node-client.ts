@@ -31,7 +31,7 @@ export class NodeError extends CairnError {
   readonly details: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, { status, message, hint, details }: CairnClientError) {
-    super(code, message, hint === undefined ? {} : { hint });
+    super(code, message, { hint });
     this.status = status;
     this.details = details;
   }
@@ -132,18 +132,13 @@ export class NodeClient {
     return await this.#answered(request, readJsonAnswer);
   }
 
-  async json(request: NodeRequest): Promise<unknown> {
-    return (await this.send(request)).body;
+  async json<T>(request: NodeRequest): Promise<T> {
+    return (await this.send(request)).body as T;
   }
 
   /** Submits a transaction in JSON, and waits for its outcome. */
   async transact(body: string): Promise<TxOutcome> {
-    return (await this.json({
-      method: "POST",
-      path: "/api/v1/tx",
-      query: { await: true },
-      body,
-    })) as TxOutcome;
+    return await this.json({ method: "POST", path: "/api/v1/tx", query: { await: true }, body });
   }
 
   /** Yields the text as it arrives. Throws {@link NoAnswerError} when the connection breaks or falls silent. */

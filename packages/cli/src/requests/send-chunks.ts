@@ -150,11 +150,18 @@ async function sendWithRetries(
   chunk: NdjsonChunk,
   { signal, onRetry, onAborted }: SendOptions,
 ): Promise<BatchAnswer> {
+  const awaited = onAborted === undefined ? {} : { await: true, timeout: "PT1H" };
   const deadline = Date.now() + RETRY_FOR_MS;
   let isRepeated = false;
   for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LONGEST_PAUSE_MS, pause * 2)) {
     try {
-      return await send(client, chunk, onAborted !== undefined);
+      return await client.json<BatchAnswer>({
+        method: "POST",
+        path: "/api/v1/tx/batch",
+        query: { "first-line": chunk.firstLine, ...awaited },
+        body: chunk.bytes,
+        headers: { "content-type": NDJSON },
+      });
     } catch (error) {
       const isInTime = Date.now() + pause < deadline && !signal.aborted;
       if (!isInTime || !mayRepeat(error, chunk)) throw error;
@@ -163,17 +170,6 @@ async function sendWithRetries(
       await wait(pause);
     }
   }
-}
-
-async function send(client: NodeClient, chunk: NdjsonChunk, awaits: boolean): Promise<BatchAnswer> {
-  const answer = await client.json({
-    method: "POST",
-    path: "/api/v1/tx/batch",
-    query: { "first-line": chunk.firstLine, ...(awaits ? { await: true, timeout: "PT1H" } : {}) },
-    body: chunk.bytes,
-    headers: { "content-type": NDJSON },
-  });
-  return answer as BatchAnswer;
 }
 
 /** True if nothing of the chunk was stored, or if every line has an id and is applied only once. */
@@ -186,15 +182,13 @@ function mayRepeat(error: unknown, chunk: NdjsonChunk): error is CairnError {
 }
 
 function everyLineHasId({ bytes }: NdjsonChunk): boolean {
-  return bytes
-    .toString("utf8")
-    .split("\n")
-    .every((line) => line.trim() === "" || hasId(line));
-}
-
-function hasId(line: string): boolean {
-  const transaction = parsedJson(line);
-  return transaction !== null && typeof transaction === "object" && "id" in transaction;
+  const lines = bytes.toString("utf8").split("\n");
+  return lines.every((line) => {
+    const transaction = parsedJson(line);
+    return (
+      line.trim() === "" || (transaction !== null && typeof transaction === "object" && "id" in transaction)
+    );
+  });
 }
 
 /** Formats how long the work took, and its rate. */

@@ -7,11 +7,12 @@ export function formatTable(
   heading: readonly string[],
   rows: readonly (readonly string[])[],
   right: readonly string[],
-  output: TableOutput,
+  { isTTY, columns = 0 }: TableOutput,
 ): string {
   // Names of nodes and logs, and keys, come from outside and can contain any character.
   const cells = [heading, ...rows.map((row) => row.map(printable))];
-  const widths = fittedWidths(cells, terminalWidth(output));
+  // A terminal that reports 0 columns does not know its width.
+  const widths = fittedWidths(cells, isTTY === true && columns > 0 ? columns : Infinity);
   const fitted = cells.map((row) => row.map((cell, column) => shorten(cell, widths[column] ?? 0)));
   return alignRows(fitted, new Set(right.map((name) => heading.indexOf(name))));
 }
@@ -61,11 +62,6 @@ function fittedWidths(rows: readonly (readonly string[])[], available: number): 
   const limited = (): number[] => widths.map((width) => Math.min(width, limit));
   while (limit > NARROWEST && limited().reduce((sum, width) => sum + width, 0) > space) limit -= 1;
   return limited();
-}
-
-/** Returns the width of a terminal. A terminal that reports 0 columns does not know its width. */
-function terminalWidth({ isTTY, columns = 0 }: TableOutput): number {
-  return isTTY === true && columns > 0 ? columns : Infinity;
 }
 
 /** Cuts a string to `width` characters. The last character of a cut string is `…`. */

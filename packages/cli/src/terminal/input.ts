@@ -7,14 +7,11 @@ import { systemErrorCode } from "@cairn/kv";
 import { UsageError } from "./report-error.ts";
 import type { Terminal } from "./terminal.ts";
 
-export interface Input {
-  readonly stream: Readable;
-  /** The size of the input; undefined if it is unknown, which it is for pipes. */
-  readonly bytes: number | undefined;
-}
-
-/** Opens the file at `path`; `-` is standard input. */
-export async function openInput(path: string, terminal: Terminal): Promise<Input> {
+/** Opens the file at `path`; `-` is standard input. `bytes` is its size; undefined for pipes. */
+export async function openInput(
+  path: string,
+  terminal: Terminal,
+): Promise<{ readonly stream: Readable; readonly bytes: number | undefined }> {
   if (path === "-") return { stream: terminal.stdin, bytes: undefined };
   const file = resolve(terminal.cwd, path);
   try {

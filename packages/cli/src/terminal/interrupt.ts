@@ -28,15 +28,15 @@ export class InterruptedError extends Error {
   }
 }
 
-export interface Interruptible {
-  /** Aborted with an {@link InterruptedError} by the first signal. */
-  readonly signal: AbortSignal;
-  /** Must be called when the work is done. From then on, a signal ends the process again. */
-  readonly forget: () => void;
-}
-
-/** Makes signals end the work cleanly from now on. */
-export function interruptible(terminal: Terminal, outcome: string, hint?: string): Interruptible {
+/**
+ * Makes signals end the work cleanly from now on: the first one aborts `signal` with an {@link InterruptedError}. `forget`
+ * must be called when the work is done. From then on, a signal ends the process again.
+ */
+export function interruptible(
+  terminal: Terminal,
+  outcome: string,
+  hint?: string,
+): { readonly signal: AbortSignal; readonly forget: () => void } {
   const stop = new AbortController();
   const forget = terminal.onSignal(ENDING_SIGNALS, (signal) =>
     stop.abort(new InterruptedError(signal, outcome, hint)),

@@ -64,25 +64,17 @@ function showLines(
       const at = now();
       if (at - last < LINE_EVERY_MS) return;
       last = at;
-      output.write(`${verb} ${progressLine(done, total, at - begun, format)}, ${note}\n`);
+      const rate = rateText(done, at - begun, format);
+      const isSized = total !== undefined && total > 0;
+      const left = isSized && done > 0 ? formatDuration(((at - begun) * (total - done)) / done) : undefined;
+      const of = isSized ? ` of ${format(total)} (${Math.floor((100 * done) / total)} %)` : "";
+      const end = left === undefined ? "" : `, about ${left} left`;
+      output.write(`${verb} ${format(done)}${of} at ${rate}${end}, ${note}\n`);
     },
     stop() {
       // There is no bar to remove, and the lines stay.
     },
   };
-}
-
-function progressLine(
-  done: number,
-  total: number | undefined,
-  elapsedMs: number,
-  format: FormatAmount,
-): string {
-  const rate = rateText(done, elapsedMs, format);
-  if (total === undefined || total === 0) return `${format(done)} at ${rate}`;
-  const left = done === 0 ? "" : `, about ${formatDuration((elapsedMs * (total - done)) / done)} left`;
-  const percent = Math.floor((100 * done) / total);
-  return `${format(done)} of ${format(total)} (${percent} %) at ${rate}${left}`;
 }
 
 function rateText(done: number, elapsedMs: number, format: FormatAmount): string {

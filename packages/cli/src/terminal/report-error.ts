@@ -96,7 +96,8 @@ export async function reportError(
     }
     if (hint !== undefined) await tell(terminal, printable(`  hint: ${hint}`));
   }
-  if (options.debug) await writeStacks(error, terminal);
+  for (let at: unknown = options.debug ? error : undefined; at instanceof Error; at = at.cause)
+    await tell(terminal, at.stack ?? at.message);
   return exitCode;
 }
 
@@ -166,10 +167,4 @@ const RUN_AGAIN =
 function sentence(text: string): string {
   const [first = "", ...rest] = text.split("\n");
   return [`${first.charAt(0).toUpperCase()}${first.slice(1).replace(/\.$/, "")}.`, ...rest].join(" ");
-}
-
-async function writeStacks(error: unknown, terminal: Terminal): Promise<void> {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    await tell(terminal, at.stack ?? at.message);
-  }
 }

@@ -70,7 +70,7 @@ it("a rebuild saves a checkpoint of this version, next to one of another version
   const { checkpoints } = await listCheckpoints(scene.store);
   expect(checkpoints.find(({ name }) => name !== theirs)).toMatchObject({
     format: { index: INDEX_VERSION },
-    node: `cairn checkpoint create --rebuild on ${hostname()}`,
+    node: `cairn checkpoint create on ${hostname()}`,
   });
   expect(await readdir(path.join(scene.folder, "operator"))).toEqual([]);
   // The node of the other version is upgraded: its own index is kept in quarantine, and it replays nothing.

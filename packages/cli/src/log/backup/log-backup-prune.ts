@@ -1,10 +1,8 @@
-import { hostname } from "node:os";
 import { pruneLogBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
 import { command } from "../../options/command.ts";
-import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
 import { countValue, flag } from "../../options/option-specs.ts";
-import { KEY_OPTIONS } from "../../places/store-keys.ts";
+import { STORE_OPTIONS } from "../../places/store-keys.ts";
 import { openBackup } from "../../places/backup-place.ts";
 import { UsageError } from "../../terminal/report-error.ts";
 
@@ -17,8 +15,7 @@ export const addLogBackupPrune = command({
     "cairn log backup prune --lost -f cairn.edn",
   ],
   options: {
-    ...CONFIGURATION_OPTIONS,
-    ...KEY_OPTIONS,
+    ...STORE_OPTIONS,
     through: countValue(
       "<transaction>",
       "remove the segments up to this transaction; a verified checkpoint must cover it",
@@ -52,7 +49,7 @@ export const addLogBackupPrune = command({
       dryRun,
       signal,
       kvFormat: system.kvProvider.format,
-      node: `cairn log backup prune on ${hostname()}`,
+      node: run.node,
     });
     const bytes = segments.reduce((sum, one) => sum + one.bytes, 0);
     const last = Math.max(0, ...segments.map((one) => one.last));

@@ -1,13 +1,11 @@
-import { hostname } from "node:os";
 import path from "node:path";
 import { type CheckpointListing, listCheckpoints } from "@cairn/checkpoint";
 import { CairnError, type ErrorCode, isCairnError, levelProvider } from "@cairn/kv";
 import { BackupLog, judgeFormat, readBack, rebuildIndex, verifyBackup } from "@cairn/engine";
 import { formatBytes, formatCount, formatNumberOf } from "@cairn/text";
 import { command, type CommandRun } from "../../options/command.ts";
-import { CONFIGURATION_OPTIONS } from "../../options/configuration.ts";
 import { flag, type OptionValues } from "../../options/option-specs.ts";
-import { KEY_OPTIONS } from "../../places/store-keys.ts";
+import { STORE_OPTIONS } from "../../places/store-keys.ts";
 import { BACKUP_LOG, type BackupPlace, openBackup } from "../../places/backup-place.ts";
 import { STAGING, stagingFolder } from "../../places/staging-folder.ts";
 import { rangeText } from "../../terminal/backup-text.ts";
@@ -29,8 +27,7 @@ type Verified = Awaited<ReturnType<typeof verifyBackup>> & {
 };
 
 const VERIFY = {
-  ...CONFIGURATION_OPTIONS,
-  ...KEY_OPTIONS,
+  ...STORE_OPTIONS,
   log: BACKUP_LOG,
   rebuild: flag(
     "also build an index from the backup and compare its digest with the digest of the newest checkpoint",
@@ -105,10 +102,9 @@ async function rebuild(
     );
   }
   const { name, txId } = checkpoint;
-  const { signal } = run;
+  const { signal, node } = run;
   const stagingDir = await stagingFolder(run, "cairn-verify-");
   const provider = levelProvider();
-  const node = `cairn log backup verify on ${hostname()}`;
   try {
     const saved = await readBack({ store, name, provider, stagingDir, node, signal });
     const log = new BackupLog({ store, logId });
@@ -116,22 +112,17 @@ async function rebuild(
     const dir = path.join(stagingDir, "rebuild");
     // An index must not be built from the checkpoint with which it is to be compared.
     const built = await rebuildIndex({ system, log, dir, txId, agreeAt: txId - 1, signal });
-    if (built.digest !== saved.digest)
-      await onProblem({ file: null, error: differs(name, built.digest, saved.digest) });
+    if (built.digest !== saved.digest) {
+      const message = `An index built from the log backup has the digest ${built.digest}, but ${name} has the digest ${saved.digest}.`;
+      const hint = "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log.";
+      await onProblem({ file: null, error: new CairnError("CHECKPOINT_CORRUPT", message, hint) });
+    }
     return { checkpoint: name, txId, digest: built.digest, basis: built.basis };
   } catch (error) {
     if (!isCairnError(error) || error.code.startsWith("STORE_")) throw error;
     await onProblem({ file: null, error });
     return null;
   }
-}
-
-function differs(name: string, built: string, saved: string): CairnError {
-  return new CairnError(
-    "CHECKPOINT_CORRUPT",
-    `An index built from the log backup has the digest ${built}, but ${name} has the digest ${saved}.`,
-    "Run cairn status --cluster --digest --rebuild to see which nodes agree with the log.",
-  );
 }
 
 function sound(verified: Verified): string {
