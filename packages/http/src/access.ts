@@ -30,16 +30,26 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
     allowPage: ({ headers: { origin } }, headers) =>
       corsOrigins !== undefined && allowPage(corsOrigins, origin, headers),
     permitOf(request, route, isAllowedPage) {
-      const refused = refusal(request, tokens, isOwnHost, isAllowedPage);
-      if (refused !== undefined) throw refused;
+      requireProper(request, tokens, isOwnHost, isAllowedPage);
       if (route?.right === "none") return NOTHING;
-      const given = tokenIn(request.headers);
+      const [, given] = /^bearer +(\S+)\s*$/i.exec(request.headers.authorization ?? "") ?? [];
       const ticket =
         route?.acceptsTicket === true && given === undefined
           ? /[?&]ticket=([^&]+)/.exec(request.url ?? "")?.[1]
           : undefined;
       const permit = ticket === undefined ? tokens.permitOf(given) : tickets.redeem(ticket);
-      if (permit === undefined) throw ticket === undefined ? noToken(given) : wrongTicket();
+      if (permit === undefined && ticket !== undefined)
+        throw new CairnError(
+          "UNAUTHORIZED",
+          "The ticket is not valid: it was used, it has expired, or another node issued it.",
+          "Request a new ticket from this node with POST /api/v1/watch/tickets, and use it within 60 s. A ticket can be used once.",
+        );
+      if (permit === undefined)
+        throw new CairnError(
+          "UNAUTHORIZED",
+          given === undefined ? "This node requires a token." : "The token is not valid for this node.",
+          "Pass one of the node's tokens to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
+        );
       if (route !== undefined && !permit.has(route.right))
         permit.require(route.right, `${request.method} ${route.label}`);
       return permit;
@@ -47,45 +57,25 @@ export function guard(options: AccessOptions, tokens: Tokens, tickets: Tickets):
   };
 }
 
-function tokenIn({ authorization }: IncomingHttpHeaders): string | undefined {
-  return authorization === undefined ? undefined : /^bearer +(\S+)\s*$/i.exec(authorization)?.[1];
-}
-
-function noToken(given: string | undefined): CairnError {
-  return new CairnError(
-    "UNAUTHORIZED",
-    given === undefined ? "This node requires a token." : "The token is not valid for this node.",
-    "Pass one of the node's tokens to commands with --token or CAIRN_AUTH_TOKEN, and in requests with the header Authorization: Bearer TOKEN.",
-  );
-}
-
-function wrongTicket(): CairnError {
-  return new CairnError(
-    "UNAUTHORIZED",
-    "The ticket is not valid: it was used, it has expired, or another node issued it.",
-    "Request a new ticket from this node with POST /api/v1/watch/tickets, and use it within 60 s. A ticket can be used once.",
-  );
-}
-
-function refusal(
+function requireProper(
   request: IncomingMessage,
   tokens: Tokens,
   isOwnHost: (host: string | undefined) => boolean,
   isAllowedPage: boolean,
-): CairnError | undefined {
+): void {
   const { headers } = request;
   if (headers.host === undefined && request.httpVersion === "1.1") {
-    return badRequest(
+    throw badRequest(
       "The request has no Host header.",
       "Send the header Host with the name and port of the node, as HTTP/1.1 requires.",
     );
   }
   const repeated = repeatedHeader(request.rawHeaders);
   if (repeated !== undefined) {
-    return badRequest(`The request has the header ${repeated} twice.`, "Send the header only once.");
+    throw badRequest(`The request has the header ${repeated} twice.`, "Send the header only once.");
   }
   if (headers.expect !== undefined && !/100-continue/i.test(headers.expect)) {
-    return new RequestError(
+    throw new RequestError(
       BAD_REQUEST,
       `The request has the unknown expectation ${JSON.stringify(headers.expect)}.`,
       { status: 417, hint: "Omit the header Expect, or send Expect: 100-continue." },
@@ -94,13 +84,13 @@ function refusal(
   const coding = headers["transfer-encoding"];
   if (coding !== undefined && !/^chunked$/i.test(coding.trim())) {
     // The encoded bytes must not be mistaken for the body itself (RFC 9112, 6.1).
-    return new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
+    throw new RequestError(BAD_REQUEST, `The transfer coding ${JSON.stringify(coding)} is not supported.`, {
       status: 501,
       hint: "Send the body without a transfer coding, or in chunks (Transfer-Encoding: chunked).",
     });
   }
   if (!isOwnHost(headers.host)) {
-    return new CairnError(
+    throw new CairnError(
       "FORBIDDEN",
       `${JSON.stringify(headers.host)} is not a name of this node.`,
       "Use http://127.0.0.1 or http://localhost, name the host in allowed-hosts of cairn/http-server, or set tokens.",
@@ -108,13 +98,12 @@ function refusal(
   }
   // Form bodies are parsed as JSON, and browsers send forms without a preflight request.
   if (!isSafeMethod(request.method) && !isAllowedPage && isOfAnotherSite(headers, tokens.areRequired)) {
-    return new CairnError(
+    throw new CairnError(
       "FORBIDDEN",
       "Pages of other sites are not allowed to write.",
       "Send the request from a program or a page of the same origin, or name the page's origin in cors-origins.",
     );
   }
-  return undefined;
 }
 
 /**
@@ -184,10 +173,6 @@ function allowPage(
   headers["access-control-allow-origin"] = any ? "*" : origin;
   headers["access-control-expose-headers"] = EXPOSED;
   return true;
-}
-
-export function isPreflight({ method, headers }: IncomingMessage): boolean {
-  return method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
 }
 
 /** Headers that must occur only once, because Node would keep the first occurrence and silently drop the others. */

@@ -272,14 +272,10 @@ export function openFilesLimit(): number | undefined {
     return soft === undefined ? undefined : Number(soft);
   } catch {
     // This file exists only on Linux.
-    return reportedLimit();
+    const report = process.report.getReport() as {
+      readonly userLimits?: { readonly open_files?: { readonly soft?: unknown } };
+    };
+    const soft = report.userLimits?.open_files?.soft;
+    return typeof soft === "number" ? soft : undefined;
   }
-}
-
-function reportedLimit(): number | undefined {
-  const report = process.report.getReport() as {
-    readonly userLimits?: { readonly open_files?: { readonly soft?: unknown } };
-  };
-  const soft = report.userLimits?.open_files?.soft;
-  return typeof soft === "number" ? soft : undefined;
 }

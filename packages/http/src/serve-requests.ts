@@ -2,10 +2,10 @@ import type { RequestListener, ServerResponse } from "node:http";
 import { pipeline, type Readable } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { NodeMetrics } from "@cairn/engine";
-import { type Guard, isPreflight, PREFLIGHT } from "./access.ts";
+import { type Guard, PREFLIGHT } from "./access.ts";
 import { type HttpAnswer, JSON_TYPE } from "./answers/answer.ts";
 import { errorAnswer, type FailedRequests } from "./answers/failed-requests.ts";
-import { methodNotAllowed } from "./answers/request-error.ts";
+import { RequestError } from "./answers/request-error.ts";
 import { disconnectWhenGone } from "./answers/unsent-responses.ts";
 import type { Connections } from "./connections.ts";
 import { JSON_BODY, PRECONDITIONS, type Route } from "./openapi/route.ts";
@@ -59,14 +59,14 @@ function beginRequest(
   const call = new Exchange(request, response, served);
   const isAllowedPage = guard.allowPage(request, call.headers);
   try {
-    if (isAllowedPage && isPreflight(request)) {
+    const isAsked = request.headers["access-control-request-method"] !== undefined;
+    if (isAllowedPage && isAsked && request.method === "OPTIONS")
       return send(call, { status: NO_CONTENT, headers: PREFLIGHT }, parts);
-    }
     call.place = findRoute(call.method, call.url);
     const { route, place } = call;
     call.params = place.params;
     call.permit = guard.permitOf(request, route, isAllowedPage);
-    if (route === undefined) throw unserved(call);
+    if (route === undefined) throw unserved(call.method, pathOf(call.url), [...place.methods.keys()]);
     const problem = preconditionProblem(request.headers, call.method, route.requestHeaders === PRECONDITIONS);
     if (problem !== undefined) throw problem;
     if (route.method !== "GET") {
@@ -78,13 +78,17 @@ function beginRequest(
   }
 }
 
-function unserved({ method, url, place: { methods } }: Exchange): CairnError {
-  if (methods.size > 0) return methodNotAllowed(method, pathOf(url), [...methods.keys()]);
-  return new CairnError(
-    "NOT_FOUND",
-    `Unknown address: ${method} ${pathOf(url)}.`,
-    "Use one of the addresses that GET /openapi.json lists.",
-  );
+function unserved(method: string, path: string, allowed: readonly string[]): CairnError {
+  if (allowed.length === 0)
+    return new CairnError(
+      "NOT_FOUND",
+      `Unknown address: ${method} ${path}.`,
+      "Use one of the addresses that GET /openapi.json lists.",
+    );
+  const allow = allowed.join(", ");
+  const message = `${method} is not allowed for ${path}; allowed methods: ${allow}.`;
+  const hint = "Use one of the allowed methods. GET /openapi.json lists all addresses with their methods.";
+  return new RequestError("METHOD_NOT_ALLOWED", message, { hint, headers: { allow } });
 }
 
 /** Most requests are reads that wait for nothing, so few promises are created. */
@@ -138,14 +142,13 @@ let waiting: (() => void)[] = [];
  * immediately, and 30 us with a `setImmediate` for each request.
  */
 export function atEndOfTurn(task: () => void): void {
-  if (waiting.length === 0) setImmediate(endTurn);
+  if (waiting.length === 0)
+    setImmediate(() => {
+      const tasks = waiting;
+      waiting = [];
+      for (const one of tasks) one();
+    });
   waiting.push(task);
-}
-
-function endTurn(): void {
-  const tasks = waiting;
-  waiting = [];
-  for (const task of tasks) task();
 }
 
 function send(call: Exchange, answer: HttpAnswer, parts: ServingParts): void {

@@ -67,10 +67,16 @@ export async function startHttpServer(
     await tokens.close();
     throw error;
   }
-  const listener = createListener(api, options, { ...context, tokens, tls });
-  const { server, connections } = listener;
+  const { server, connections, failures, unsent } = createListener(api, options, { ...context, tokens, tls });
   const close = async (): Promise<void> => {
-    await closeListener(listener, context.closeTimeoutMs ?? 5000);
+    const cancel = startTimer(context.closeTimeoutMs ?? 5000, () => server.closeAllConnections());
+    const closed = server.listening ? once(server, "close") : undefined;
+    connections.close();
+    server.close();
+    await closed;
+    cancel();
+    failures.close();
+    unsent.close();
     await tokens.close();
     await tls?.close();
   };
@@ -107,18 +113,11 @@ const SLOW_CLIENTS =
 /** The time for which a connection without requests stays open (ms). */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 
-interface Listener {
-  readonly server: Server;
-  readonly connections: Connections;
-  readonly failures: FailedRequests;
-  readonly unsent: UnsentResponses;
-}
-
 function createListener(
   api: NodeApi,
   options: HttpOptions,
   context: HttpServerContext & { readonly tokens: Tokens; readonly tls: ReloadedTls | undefined },
-): Listener {
+): { server: Server; connections: Connections; failures: FailedRequests; unsent: UnsentResponses } {
   const { logger, onAnswered, tokens, tls } = context;
   const { requestTimeoutMs = REQUEST_TIMEOUT_MS, goneAfterMs = GONE_AFTER_MS } = context;
   const settings = {
@@ -231,18 +230,4 @@ function bindError(error: unknown, { host, port }: HttpOptions): unknown {
     default:
       return error;
   }
-}
-
-async function closeListener(
-  { server, connections, failures, unsent }: Listener,
-  timeoutMs: number,
-): Promise<void> {
-  const cancel = startTimer(timeoutMs, () => server.closeAllConnections());
-  const closed = server.listening ? once(server, "close") : undefined;
-  connections.close();
-  server.close();
-  await closed;
-  cancel();
-  failures.close();
-  unsent.close();
 }

@@ -56,8 +56,7 @@ export class RequestError extends CairnError {
       headers?: Readonly<Record<string, string>>;
     } = {},
   ) {
-    const { hint, ...rest } = options;
-    super(code, message, { ...rest, ...(hint === undefined ? {} : { hint }) });
+    super(code, message, options);
     this.status = options.status ?? statusOf(code);
     this.details = options.details ?? {};
     this.headers = options.headers ?? {};
@@ -72,17 +71,6 @@ export function badRequest(message: string, hint = REQUESTS_DESCRIBED): RequestE
 /** A body that cannot be stored. */
 export function badBody(message: string, hint = REQUESTS_DESCRIBED): RequestError {
   return new RequestError("TX_INVALID", message, { hint });
-}
-
-export function methodNotAllowed(method: string, path: string, allowed: readonly string[]): RequestError {
-  return new RequestError(
-    "METHOD_NOT_ALLOWED",
-    `${method} is not allowed for ${path}; allowed methods: ${allowed.join(", ")}.`,
-    {
-      hint: "Use one of the allowed methods. GET /openapi.json lists all addresses with their methods.",
-      headers: { allow: allowed.join(", ") },
-    },
-  );
 }
 
 export function bodyTooLarge(what: string, limit: number): RequestError {

@@ -50,24 +50,22 @@ export function httpMetrics(registry: Registry): NodeMetrics["onRequest"] {
     // Clients can send any method, and each one would create a permanent series.
     const method = KNOWN_METHODS.has(given) ? given : "other";
     if (last?.route !== route || last.status !== status || last.method !== method) {
-      last = seriesOf(series, method, route, status);
+      last = madeOnce(series, `${method} ${status} ${route}`, () => {
+        return {
+          method,
+          route,
+          status,
+          count: 0,
+          seconds: new Float64Array(OBSERVED_AT_ONCE),
+          unobserved: 0,
+        };
+      });
     }
     last.count += 1;
     last.seconds[last.unobserved] = seconds;
     last.unobserved += 1;
     if (last.unobserved === OBSERVED_AT_ONCE) observe(durations, last);
   };
-}
-
-function seriesOf(
-  series: Map<string, Uncollected>,
-  method: string,
-  route: string,
-  status: number,
-): Uncollected {
-  return madeOnce(series, `${method} ${status} ${route}`, () => {
-    return { method, route, status, count: 0, seconds: new Float64Array(OBSERVED_AT_ONCE), unobserved: 0 };
-  });
 }
 
 function observe(durations: Histogram<"method" | "route">, uncollected: Uncollected): void {

@@ -92,7 +92,12 @@ export class Call<Q = object> {
   async outcome(txId: TxId, timeoutMs?: number): Promise<TxOutcome | undefined> {
     const { api } = this.served;
     const outcome = timeoutMs === undefined ? await api.outcome(txId) : await api.await(txId, { timeoutMs });
-    return outcome === undefined ? undefined : visible(this.permit, outcome);
+    const { permit } = this;
+    const { reason, ...others } = outcome ?? {};
+    if (reason === undefined || reason === TOO_LARGE || permit.buckets === undefined) return outcome;
+    // The reason of an abort names a key and its revision, and is omitted if they are in another bucket.
+    const [, bucket] = /^CONFLICT: (\S+) \S/.exec(reason) ?? [];
+    return bucket !== undefined && permit.mayUse(bucket) ? outcome : (others as TxOutcome);
   }
 }
 
@@ -114,12 +119,4 @@ function requireOperations(permit: Permit, { ops }: Transaction): void {
       else permit.requireBucket(bucket);
     } else permit.requireBucket(operation[1]);
   }
-}
-
-/** The reason of an abort names a key and its revision, and is omitted if they are in another bucket. */
-function visible(permit: Permit, outcome: TxOutcome): TxOutcome {
-  const { reason, ...others } = outcome;
-  if (reason === undefined || reason === TOO_LARGE || permit.buckets === undefined) return outcome;
-  const bucket = /^CONFLICT: (\S+) \S/.exec(reason)?.[1];
-  return bucket !== undefined && permit.mayUse(bucket) ? outcome : others;
 }

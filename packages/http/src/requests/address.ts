@@ -55,7 +55,14 @@ export function parseDocumentPath(url: string): DocumentPath {
     );
   }
   const bucket = decodePart(sent, "address");
-  if (RESERVED_BUCKETS.has(bucket)) throw reserved(bucket);
+  if (RESERVED_BUCKETS.has(bucket))
+    throw new CairnError(
+      "NOT_FOUND",
+      `There is nothing at ${API}${bucket} for this method.`,
+      bucket === "queues"
+        ? "GET /api/v1/queues/{queue} returns the shards of a queue, and …/shards/{shard}/open the open entries of one. GET /openapi.json lists all addresses with their methods."
+        : `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
+    );
   const problem = bucketProblem(bucket);
   if (problem !== undefined) throw badRequest(`Not a valid address: ${problem}.`);
   const rest = path.slice(API.length + sent.length + 1);
@@ -157,14 +164,4 @@ function decodePart(part: string, where: "address" | "query", escaped = part): s
       "Write a literal % as %25.",
     );
   }
-}
-
-function reserved(bucket: string): CairnError {
-  return new CairnError(
-    "NOT_FOUND",
-    `There is nothing at ${API}${bucket} for this method.`,
-    bucket === "queues"
-      ? "GET /api/v1/queues/{queue} returns the shards of a queue, and …/shards/{shard}/open the open entries of one. GET /openapi.json lists all addresses with their methods."
-      : `Use another bucket, because the name "${bucket}" is reserved. GET /openapi.json lists all addresses with their methods.`,
-  );
 }

@@ -76,10 +76,14 @@ export class BatchSubmission {
    * in reading the body, unless a line was rejected before.
    */
   async submitAll(body: AsyncIterable<Buffer>): Promise<void> {
+    const { maxLineBytes } = this.#options;
+    const tooLong = (line: number): Error => {
+      const error = bodyTooLarge("The transaction", maxLineBytes);
+      this.#fail(error, line, this.#submitted);
+      return error;
+    };
     try {
-      for await (const lines of ndjsonLines(body, this.#options.maxLineBytes, (line) =>
-        this.#tooLong(line),
-      )) {
+      for await (const lines of ndjsonLines(body, maxLineBytes, tooLong)) {
         for (let at = 0; at < lines.length && this.#failure === undefined; at += MAX_PIECE_LINES) {
           this.#submitLines(lines.slice(at, at + MAX_PIECE_LINES));
           await this.#turn();
@@ -152,22 +156,14 @@ export class BatchSubmission {
       this.#firstTxId = Math.min(this.#firstTxId ?? txId, txId);
       this.#lastTxId = Math.max(this.#lastTxId ?? txId, txId);
       const outcome = await this.#options.outcomeOf?.(submitted);
-      if (outcome?.committed === false) this.#noteAborted(line.number, outcome);
+      if (outcome?.committed !== false) return;
+      this.#aborted += 1;
+      if (this.#abortedLines.length >= MAX_ABORTED_LINES) return;
+      const number = line.number + this.#options.firstLine - 1;
+      this.#abortedLines.push({ line: number, txId: outcome.txId, reason: outcome.reason ?? "" });
     } catch (error) {
       this.#fail(error, line.number, before);
     }
-  }
-
-  #noteAborted(line: number, { txId, reason = "" }: TxOutcome): void {
-    this.#aborted += 1;
-    if (this.#abortedLines.length >= MAX_ABORTED_LINES) return;
-    this.#abortedLines.push({ line: line + this.#options.firstLine - 1, txId, reason });
-  }
-
-  #tooLong(line: number): Error {
-    const error = bodyTooLarge("The transaction", this.#options.maxLineBytes);
-    this.#fail(error, line, this.#submitted);
-    return error;
   }
 
   #fail(error: unknown, line: number, before: number): void {

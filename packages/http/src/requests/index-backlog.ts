@@ -35,7 +35,10 @@ export class IndexBacklog {
     for (let wanted = this.#wanted(); wanted !== undefined; wanted = this.#wanted()) {
       const before = this.#position;
       this.#position = await api.indexed(wanted, { timeoutMs: STALLED_MS });
-      this.#drop(this.#position > before ? this.#position : Infinity);
+      const upTo = this.#position > before ? this.#position : Infinity;
+      const left = this.#pieces.findIndex(({ txId }) => txId > upTo);
+      const dropped = this.#pieces.splice(0, left < 0 ? this.#pieces.length : left);
+      for (const { bytes } of dropped) this.#bytes -= bytes;
     }
   }
 
@@ -50,11 +53,5 @@ export class IndexBacklog {
       wanted = Math.max(wanted, piece.txId);
     }
     return wanted > this.#position ? wanted : undefined;
-  }
-
-  #drop(txId: TxId): void {
-    const left = this.#pieces.findIndex((piece) => piece.txId > txId);
-    const dropped = this.#pieces.splice(0, left < 0 ? this.#pieces.length : left);
-    for (const { bytes } of dropped) this.#bytes -= bytes;
   }
 }

@@ -1,5 +1,5 @@
 import { CairnError, isCairnError, unlessFailed } from "@cairn/kv";
-import type { DocumentKey, Json, TxId, TxOperation } from "@cairn/client";
+import type { DocumentKey, Json, TxOperation } from "@cairn/client";
 import { parseDocumentKey } from "@cairn/text";
 import { type HttpAnswer, jsonAnswer, jsonLine } from "../answers/answer.ts";
 import { documentsJson, page, versionsJson } from "../answers/document-page.ts";
@@ -15,7 +15,7 @@ import {
   SUBMIT_ERRORS,
   written,
 } from "../openapi/route.ts";
-import type { Call, RouteApi } from "../permits/call.ts";
+import type { Call } from "../permits/call.ts";
 import { type DocumentPath, documentUrl, parseDocumentPath, type Query } from "../requests/address.ts";
 import {
   DOCUMENT_PARAMETERS,
@@ -222,13 +222,23 @@ async function write(call: WriteCall, key: DocumentKey, operation: TxOperation):
         : [["match", key.bucket, `${key.namespace}/${key.name}`, expected], operation],
     lost: conflict,
   }).catch((error: unknown) => {
-    throw ofDocument(error);
+    if (!isCairnError(error, "TX_INVALID")) throw error;
+    // The client did not send a transaction.
+    const problem = error.message.replace(/^Not a valid transaction: ops\[\d+\]: /, "");
+    const hint = "Correct the document, and send it again. Nothing was stored.";
+    throw badBody(`The document cannot be stored: ${problem}`, hint);
   });
   if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
   const { outcome, replaced } = result;
   const { txId, committed, reason } = outcome;
   if (!committed) throw lostBecause(reason);
-  const existed = replaced === undefined ? await existedBefore(api, key, txId) : replaced > 0;
+  let existed = replaced === undefined ? null : replaced > 0;
+  if (existed === null) {
+    // A stale read suffices, because this node has already applied the write. A policy may have removed that version.
+    const reading = api.get(key, { asOf: { txId: txId - 1 }, stale: true });
+    const before = await unlessFailed(reading, "WATCH_COMPACTED", null);
+    existed = before === null ? null : before !== undefined;
+  }
   const isPut = operation[0] === "put";
   const isNew = isPut && existed === false;
   const headers = {
@@ -237,24 +247,6 @@ async function write(call: WriteCall, key: DocumentKey, operation: TxOperation):
     ...(isNew ? { location: documentUrl(key) } : {}),
   };
   return jsonAnswer({ txId, existed }, headers, isNew ? 201 : 200);
-}
-
-/** Returns an error about a transaction as one about the document, because the client did not send a transaction. */
-function ofDocument(error: unknown): unknown {
-  if (!isCairnError(error, "TX_INVALID")) return error;
-  const problem = error.message.replace(/^Not a valid transaction: ops\[\d+\]: /, "");
-  return badBody(
-    `The document cannot be stored: ${problem}`,
-    "Correct the document, and send it again. Nothing was stored.",
-  );
-}
-
-/** Returns whether a key had a document before an older transaction; null if a policy removed that version. */
-async function existedBefore(api: RouteApi, key: DocumentKey, txId: TxId): Promise<boolean | null> {
-  // A stale read suffices, because this node has already applied the write.
-  const before = api.get(key, { asOf: { txId: txId - 1 }, stale: true });
-  const document = await unlessFailed(before, "WATCH_COMPACTED", null);
-  return document === null ? null : document !== undefined;
 }
 
 function absent({ bucket, namespace, name }: DocumentKey): CairnError {

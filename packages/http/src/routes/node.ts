@@ -35,7 +35,13 @@ export const nodeRoutes: readonly Route[] = [
     errors: ["NOT_READY"],
     async handle({ api }) {
       const lag = api.phase === "ready" ? await api.lagBeyondLimit() : undefined;
-      if (lag !== undefined) throw lagging(lag);
+      if (lag !== undefined) {
+        const message = `The node serves, but lags: its index last contained everything in the log ${formatDuration(lag)} ago.`;
+        throw new RequestError("NOT_READY", message, {
+          hint: "Send requests to another node, if there is one. GET /status shows whether the log can be reached. The limit is ready-max-lag.",
+          details: { ready: false, phase: "ready", progress: null, failure: null },
+        });
+      }
       if (api.phase === "ready") return jsonAnswer({ ready: true, phase: api.phase });
       const status = await api.status();
       // The node may have become ready in the meantime.
@@ -111,18 +117,6 @@ export const nodeRoutes: readonly Route[] = [
     },
   }),
 ];
-
-function lagging(lagMs: number): RequestError {
-  const ago = formatDuration(lagMs);
-  return new RequestError(
-    "NOT_READY",
-    `The node serves, but lags: its index last contained everything in the log ${ago} ago.`,
-    {
-      hint: "Send requests to another node, if there is one. GET /status shows whether the log can be reached. The limit is ready-max-lag.",
-      details: { ready: false, phase: "ready", progress: null, failure: null },
-    },
-  );
-}
 
 function notReady(status: NodeStatus): RequestError {
   const { phase, progress, failure } = status;

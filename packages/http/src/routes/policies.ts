@@ -1,4 +1,4 @@
-import type { Policies, Revision } from "@cairn/client";
+import type { Policies } from "@cairn/client";
 import { formatPolicyProblem, policyProblems } from "@cairn/engine";
 import { repeatedKeys } from "@cairn/text";
 import { jsonAnswer } from "../answers/answer.ts";
@@ -53,7 +53,10 @@ export const policyRoutes: readonly Route[] = [
     query: WRITE_PARAMETERS,
     requestHeaders: PRECONDITIONS,
     body: jsonOf(ref("Policies")),
-    onBody: refuseRepeatedKeys,
+    onBody(json) {
+      const problems = repeatedKeys(json, "body");
+      if (problems.length > 0) throw invalidPolicies(problems);
+    },
     answers: written(ref("Submitted"), ["Cairn-Tx", "ETag"]),
     errors: [...SUBMIT_ERRORS, "CONFLICT", ["CONFLICT", 412]],
     async handle(call) {
@@ -66,7 +69,10 @@ export const policyRoutes: readonly Route[] = [
         operations: (expected) => [
           expected === undefined ? ["configure", policies] : ["configure", policies, expected],
         ],
-        lost: policiesChanged,
+        lost: (revision) => {
+          const state = revision === undefined ? "not set" : `at revision ${revision}`;
+          return lostBecause(`the policies are ${state}`, { lost: READ_AGAIN });
+        },
       });
       if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
       const { txId, committed, reason } = result.outcome;
@@ -75,11 +81,6 @@ export const policyRoutes: readonly Route[] = [
     },
   }),
 ];
-
-function refuseRepeatedKeys(json: string): void {
-  const problems = repeatedKeys(json, "body");
-  if (problems.length > 0) throw invalidPolicies(problems);
-}
 
 function invalidPolicies(problems: ReturnType<typeof policyProblems>): RequestError {
   return new RequestError(
@@ -97,9 +98,3 @@ const READ_AGAIN =
 
 const AFTER_THAT =
   "Do first what the reason says (cairn queue show prints the shards of a queue), and then set the policies again.";
-
-function policiesChanged(revision: Revision | undefined): RequestError {
-  return lostBecause(`the policies are ${revision === undefined ? "not set" : `at revision ${revision}`}`, {
-    lost: READ_AGAIN,
-  });
-}

@@ -101,7 +101,10 @@ export const queueRoutes: readonly Route[] = [
           `List the entries with cairn list ${queue} or GET /api/v1/${queue}. Entries of retired shards are removed.`,
         );
       }
-      return { headers: { "cairn-tx": txId }, body: jsonLine(foundJson(entry)) };
+      const { document, place } = entry;
+      const moved = JSON.stringify(place.moved ?? null);
+      const json = `${entryJson(document, place.txId)},"open":${place.isOpen},"moved":${moved}}`;
+      return { headers: { "cairn-tx": txId }, body: jsonLine(json) };
     },
   }),
   route({
@@ -143,16 +146,12 @@ function shardRoute(action: ShardOperation[0], summary: string, body: "ShardClai
       const operation = shardOperation(action, queueOf(call), shardOf(call), call.body);
       const { txId, outcome } = await submit(call, operation);
       if (outcome === undefined) return jsonAnswer({ txId }, {}, 202);
-      const epoch = epochOf(operation[3]) ?? txId;
+      const [, , , given] = operation;
+      // The epoch of a claim is its transaction.
+      const epoch = typeof given === "number" ? given : "epoch" in given ? given.epoch : txId;
       return jsonAnswer({ txId, txTime: outcome.txTime, epoch }, { "cairn-tx": txId });
     },
   });
-}
-
-/** Returns the epoch of an operation's last part; undefined for a claim, whose epoch is its transaction. */
-function epochOf(given: ShardOperation[3]): number | undefined {
-  if (typeof given === "number") return given;
-  return "epoch" in given ? given.epoch : undefined;
 }
 
 type ShardOperation = Extract<
@@ -268,11 +267,4 @@ function newEntry(body: unknown): { readonly name?: string; readonly document: J
 /** Returns the beginning of an entry as JSON, without the brace at its end. */
 function entryJson({ namespace, name, revision, json }: StoredDocument, createdTx: number): string {
   return `{"shard":${namespace},"name":${JSON.stringify(name)},"revision":${revision},"createdTx":${createdTx},"document":${json}`;
-}
-
-type FoundEntry = NonNullable<Awaited<ReturnType<RouteApi["entry"]>>["entry"]>;
-
-function foundJson({ document, place }: FoundEntry): string {
-  const moved = place.moved === undefined ? "null" : JSON.stringify(place.moved);
-  return `${entryJson(document, place.txId)},"open":${place.isOpen},"moved":${moved}}`;
 }

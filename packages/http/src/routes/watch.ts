@@ -7,7 +7,7 @@ import { RequestError } from "../answers/request-error.ts";
 import type { Query } from "../requests/address.ts";
 import { type Route, route } from "../openapi/route.ts";
 import { ref, TEXT } from "../requests/schema-parts.ts";
-import { parseTxId } from "@cairn/text";
+import { madeOnce, parseTxId } from "@cairn/text";
 import { WATCH_PARAMETERS } from "../requests/parameters.ts";
 import { disconnectWhenGone, GONE_AFTER_MS } from "../answers/unsent-responses.ts";
 
@@ -48,11 +48,14 @@ export const watchRoutes: readonly Route[] = [
       // An error in the first step is sent as the response. After that, the response is the stream.
       const watched = api.watch({ ...query, signal: closed.signal }).batches();
       const batches = watched[Symbol.asyncIterator]();
-      const first = await batches
-        .next()
-        .catch((error: unknown) =>
-          isCairnError(error, "NOT_READY") && isEventSource(request) ? error : throwWithFloor(error),
-        );
+      // An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error.
+      const isEventSource = request.headers.accept === "text/event-stream";
+      const first = await batches.next().catch((error: unknown) => {
+        if (isCairnError(error, "NOT_READY") && isEventSource) return error;
+        if (!(error instanceof WatchCompactedError)) throw error;
+        const { code, message, floor, reason, hint } = error;
+        throw new RequestError(code, message, { hint, cause: error, details: { floor, reason } });
+      });
       if (first instanceof CairnError)
         return { ...EVENT_STREAM, body: `retry: ${RETRY_MS}\n: ${first.message}\n\n` };
       if (request.method === "HEAD" || first.done === true || closed.signal.aborted) {
@@ -87,11 +90,6 @@ const EVENT_STREAM: HttpAnswer = {
   headers: { "cache-control": "no-store, no-transform", "x-accel-buffering": "no" },
 };
 
-/** An EventSource (WHATWG HTML, 9.2.3) accepts only event streams. It reconnects when one ends, but not on an error. */
-function isEventSource({ headers }: IncomingMessage): boolean {
-  return headers.accept === "text/event-stream";
-}
-
 async function* stream(
   first: readonly WatchEvent[],
   batches: AsyncIterator<readonly WatchEvent[]>,
@@ -119,49 +117,24 @@ function watchQuery(request: IncomingMessage, query: Query<typeof WATCH_PARAMETE
   return { ...others, from };
 }
 
-function throwWithFloor(error: unknown): never {
-  if (!(error instanceof WatchCompactedError)) throw error;
-  const { code, message, floor, reason, hint } = error;
-  throw new RequestError(code, message, {
-    hint,
-    cause: error,
-    details: { floor, reason },
-  });
-}
-
 /** All watchers of the same changes receive the same array, so its events are encoded only once. */
 const encoded = new WeakMap<readonly WatchEvent[], Buffer>();
 
 /** Returns events as the bytes of a stream of server-sent events. */
 export function eventStreamText(events: readonly WatchEvent[]): Buffer {
-  const known = encoded.get(events);
-  if (known !== undefined) return known;
-  let text = "";
-  for (const event of events) text += eventText(event);
-  const bytes = Buffer.from(text, "utf8");
-  encoded.set(events, bytes);
-  return bytes;
+  return madeOnce(encoded, events, () => Buffer.from(events.map(eventText).join(""), "utf8"));
 }
 
 /** A client resumes after the last id, so an event after which it must not resume has no id. */
 function eventText(event: WatchEvent): string {
-  switch (event.type) {
-    case "tx": {
-      const { txId, txTime, changes } = event;
-      const data = `{"txId":${txId},"txTime":"${txTime}","changes":[${changes.map(changeJson).join(",")}]}`;
-      return `id: ${txId}\nevent: tx\ndata: ${data}\n\n`;
-    }
-    case "heartbeat": {
-      const { type, ...data } = event;
-      const id = event.ahead === true ? "" : `id: ${event.txId}\n`;
-      return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
-    }
-    case "cutoff": {
-      const { type, ...data } = event;
-      const id = event.reason === "regressed" ? "" : `id: ${event.txId}\n`;
-      return `${id}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
-    }
+  if (event.type === "tx") {
+    const { txId, txTime, changes } = event;
+    const data = `{"txId":${txId},"txTime":"${txTime}","changes":[${changes.map(changeJson).join(",")}]}`;
+    return `id: ${txId}\nevent: tx\ndata: ${data}\n\n`;
   }
+  const { type, ...data } = event;
+  const mayResume = event.type === "cutoff" ? event.reason !== "regressed" : event.ahead !== true;
+  return `${mayResume ? `id: ${event.txId}\n` : ""}event: ${type}\ndata: ${JSON.stringify(data)}\n\n`;
 }
 
 /** Built from the stored JSON without parsing it. The result has no line breaks, as messages of the log have none. */
