@@ -26,7 +26,7 @@ export function mergeSources(sources: ConfigSources, input: ConfigInput, notices
     .map((tree) => renameTopLevel(tree, notices));
   const given = new Set(base.flatMap((tree) => tree.entries.map((entry) => entry.name)));
   // The default store is in the node's folder, so the folder must be determined before the defaults.
-  const dir = findNode(mergeTrees([...base, nodeFromEnvironment(input.env), ...over]), "cairn/node", "dir");
+  const dir = findNode(mergeTrees([...base, variableTree(input.env, OF_NODE), ...over]), "cairn/node", "dir");
   const written = dir?.type === "string" ? dir.text : "";
   const folder = absolutePath(written, input.cwd) ?? resolve(input.cwd, "cairn-data");
   const below = [defaultTree(given, folder, variable(input.env, "NATS_URL") !== undefined), ...base];
@@ -93,14 +93,6 @@ function text(value: string): ConfigNode {
   return { type: "string", text: value, origin: DEFAULT_ORIGIN };
 }
 
-/** Returns the variables that set parameters of the node itself, regardless of the other sources. */
-function nodeFromEnvironment(env: Environment): MapNode {
-  return variableTree(env, [
-    ["CAIRN_DIR", ["cairn/node", "dir"]],
-    ["CAIRN_NODE_ID", ["cairn/node", "id"]],
-  ]);
-}
-
 /**
  * Returns the environment as a tree to merge over `merged`, which determines the paths that the variables for the
  * index, the store and the log set. Adds a notice for each variable that has nothing to override.
@@ -140,8 +132,14 @@ function environmentTree(env: Environment, merged: MapNode, notices: Set<string>
   )
     notices.add(ONLY_FOR_COMMANDS);
   const set = places.flatMap(([hasEffect, , name, path]) => (hasEffect ? [[name, path] as const] : []));
-  return mergeTrees([nodeFromEnvironment(env), variableTree(env, set)]);
+  return variableTree(env, [...OF_NODE, ...set]);
 }
+
+/** The variables that set parameters of the node itself, regardless of the other sources. */
+const OF_NODE = [
+  ["CAIRN_DIR", ["cairn/node", "dir"]],
+  ["CAIRN_NODE_ID", ["cairn/node", "id"]],
+] as const;
 
 const NO_FOLDER = "there is no filesystem checkpoint store that it could apply to";
 
@@ -258,8 +256,11 @@ function mergeMaps(weak: MapNode, strong: MapNode): MapNode {
 function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
   if (strong.value.type !== "map") return { ...strong, replaced: weak.value };
   // A value of another type cannot be merged with the map, so the stronger source replaces it.
-  const below = asMap(weak.value);
-  if (below === undefined) return { ...strong, replaced: weak.value };
+  let below = weak.value;
+  // A module's short form (`"cairn.memory/->kv-store"`) is a map to which the stronger source may add parameters.
+  if (below.type === "symbol" || below.type === "string")
+    below = mapOfValues({ "cairn/module": below }, below.origin);
+  if (below.type !== "map") return { ...strong, replaced: weak.value };
   const value = mergeMaps(below, strong.value);
   return { ...(unwritten(below) ? strong : weak), value };
 }
@@ -267,12 +268,4 @@ function mergeEntries(weak: ConfigEntry, strong: ConfigEntry): ConfigEntry {
 /** Returns whether a map is empty or a default. The other map's origin then counts, where problems can be corrected. */
 function unwritten(tree: MapNode): boolean {
   return tree.entries.length === 0 || tree.origin.kind === "default";
-}
-
-/** Expands a module's short form (`"cairn.memory/->kv-store"`) to a map, to which a stronger source may add parameters. */
-function asMap(node: ConfigNode): MapNode | undefined {
-  if (node.type === "map") return node;
-  if (node.type !== "symbol" && node.type !== "string") return undefined;
-  const entry = { name: "cairn/module", nameOrigin: node.origin, value: node };
-  return { type: "map", entries: [entry], origin: node.origin };
 }

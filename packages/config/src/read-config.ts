@@ -53,7 +53,9 @@ export type ConfigResult =
 
 /** Nothing is started, created or deleted, but users' modules are imported to check that they exist. */
 export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
-  const input = { ...given, env: trimmedValues(given.env) };
+  // White space around a value means nothing: it is often the line break of the file with a secret.
+  const trimmed = Object.entries(given.env).map(([name, value]) => [name, value?.trim()] as const);
+  const input = { ...given, env: Object.fromEntries(trimmed) };
   const problems = new ProblemList();
   const notices = new Set<string>();
   checkVariables(input.env, problems, notices);
@@ -71,11 +73,6 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   const { expanded } = sources;
   const origin = { file: file && resolve(input.cwd, file), cwd: input.cwd, isInline, expanded };
   return { ok: true, config: { ...config, origin, settings: reading.settings, notices: [...notices] } };
-}
-
-/** White space around the value of a variable means nothing. It is often the line break of the file with a secret. */
-function trimmedValues(env: ConfigInput["env"]): ConfigInput["env"] {
-  return Object.fromEntries(Object.entries(env).map(([name, value]) => [name, value?.trim()]));
 }
 
 /** Returns the configuration of a result. Throws {@link ConfigError} with all problems if there are any. */

@@ -71,7 +71,8 @@ export async function planPrune(options: PruneOptions): Promise<PruneEntry[]> {
   }
   const now = await store.now();
   const own = await decideOwn(options, usable, now);
-  const enough = enoughToRestore(options, own);
+  const kept = [...own.values()].filter(({ keep, current }) => keep && current).length;
+  const enough = kept >= (options.policy?.retainAtLeast ?? 1);
   const found = new Map(usable.map((checkpoint) => [checkpoint.name, checkpoint]));
 
   const judge = (files: CheckpointFiles): PruneEntry => {
@@ -165,11 +166,6 @@ function newestByTime(judged: readonly RetainedCheckpoint[], policy: RetentionPo
     .toSorted((a, b) => b.takenAt - a.takenAt)
     .slice(0, policy?.retainAtLeast ?? 1)
     .map(({ name }) => name);
-}
-
-function enoughToRestore({ policy }: PruneOptions, own: ReadonlyMap<string, OwnDecision>): boolean {
-  const kept = [...own.values()].filter(({ keep, current }) => keep && current).length;
-  return kept >= (policy?.retainAtLeast ?? 1);
 }
 
 /** Checkpoints of other logs or a lost history are removed only on request, and only if enough others remain. */

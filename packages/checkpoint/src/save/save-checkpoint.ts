@@ -151,7 +151,9 @@ async function captureAndUpload(
     if (isCairnError(error, "INDEX_CORRUPT")) source.onDamage?.(error);
     if (name !== undefined) {
       await unpublish(store, name, error);
-      if (await isTidy(store, checkpointFile(name, "archive"))) lease.settle();
+      const unfinished = [checkpointFile(name, "archive")];
+      const tidied = store.tidy?.({ before: 0, isDead: () => false, unfinished });
+      if (tidied === undefined || (await unlessFailed(tidied, ERROR_CODES, false)) !== false) lease.settle();
     }
     throw error;
   } finally {
@@ -232,12 +234,6 @@ async function unpublish(store: CheckpointStore, name: string, reason: unknown):
   }
 }
 
-/** Whether a failed upload left nothing behind. If this cannot be determined now, the next sweep cleans up. */
-async function isTidy(store: CheckpointStore, archive: string): Promise<boolean> {
-  const tidied = store.tidy?.({ before: 0, isDead: () => false, unfinished: [archive] });
-  return tidied === undefined || (await unlessFailed(tidied, ERROR_CODES, false)) !== false;
-}
-
 /** A local copy of the index, to be uploaded to the store. */
 interface Capture {
   readonly dir: string;
@@ -278,7 +274,9 @@ function captureDirectory(path: string, owner: string): CaptureDirectory {
     async make() {
       try {
         if ((await makeFolder(path)) !== undefined) made = true;
-        if (!tidied) await removeCaptures(path, owner);
+        // Captures of other owners in the same directory may be in use.
+        const left = tidied ? [] : (await readdir(path)).filter((name) => name.startsWith(prefixOf(owner)));
+        for (const name of left) await removeFolder(join(path, name));
       } catch (error) {
         throw diskError(error, path);
       }
@@ -290,13 +288,6 @@ function captureDirectory(path: string, owner: string): CaptureDirectory {
       made = (await unlessFailed(rmdir(path), kept, true)) === true;
     },
   };
-}
-
-async function removeCaptures(path: string, owner: string): Promise<void> {
-  for (const name of await readdir(path)) {
-    // Captures of other owners in the same directory may be in use.
-    if (name.startsWith(prefixOf(owner))) await removeFolder(join(path, name));
-  }
 }
 
 /** The prefix has a hash of the owner, which may contain characters that are invalid in a folder's name. */

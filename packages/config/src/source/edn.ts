@@ -14,19 +14,14 @@ export function readEdn(source: SourceText, problems: ProblemList): ConfigNode |
     return new EdnReader(source).read();
   } catch (fault) {
     if (!(fault instanceof EdnFault)) throw fault;
-    problems.add(source.originAt(fault.offset), [], fault.message, {
-      code: "CONFIG_SYNTAX",
-      hint: isJson(source.text) ? JSON_HINT : fault.hint,
-    });
+    const isJson = /^\s*[{[]/.test(source.text) && parsedJson(source.text) !== undefined;
+    const hint = isJson ? JSON_HINT : fault.hint;
+    problems.add(source.originAt(fault.offset), [], fault.message, { code: "CONFIG_SYNTAX", hint });
     return undefined;
   }
 }
 
 const JSON_HINT = "Rename the file to .json, or pass its content with -j, because it is JSON.";
-
-function isJson(text: string): boolean {
-  return /^\s*[{[]/.test(text) && parsedJson(text) !== undefined;
-}
 
 /** Reading ends at the first fault, because the text after a wrong bracket has no meaning. */
 class EdnFault {

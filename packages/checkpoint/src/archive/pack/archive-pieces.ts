@@ -177,16 +177,10 @@ async function* encrypted(
 function gzipped(plain: Pieces): Pieces {
   // LevelDB has already compressed its tables, so the fastest compression level achieves nearly the same size as any
   // other. Errors from the source reach the reader through the destroyed stream, so the callback ignores them.
-  return pipeline(
-    Readable.from(copied(plain), { objectMode: false }),
-    createGzip({ level: 1 }),
-    () => undefined,
-  );
-}
-
-/** Copies each piece, because a stream reads ahead, and a piece is valid only until the next one. */
-async function* copied(pieces: Pieces): AsyncGenerator<Buffer, void, undefined> {
-  for await (const piece of pieces) yield Buffer.from(piece);
+  const copies = async function* (): AsyncGenerator<Buffer> {
+    for await (const piece of plain) yield Buffer.from(piece);
+  };
+  return pipeline(Readable.from(copies(), { objectMode: false }), createGzip({ level: 1 }), () => undefined);
 }
 
 function openPlain(path: string, name: string): number {

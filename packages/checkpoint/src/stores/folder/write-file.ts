@@ -102,14 +102,10 @@ async function nameFile(file: TemporaryFile, target: string): Promise<{ done: bo
       return { done: (await file.handle.stat()).nlink > 1, atomic: true };
     }
     if (!isLinkRefusal(error)) throw error;
-    return { done: await renameUnlessThere(file.path, target), atomic: false };
+    const done = (await statOf(target)) === undefined;
+    if (done) await rename(file.path, target);
+    return { done, atomic: false };
   }
-}
-
-async function renameUnlessThere(from: string, to: string): Promise<boolean> {
-  if ((await statOf(to)) !== undefined) return false;
-  await rename(from, to);
-  return true;
 }
 
 /** The age of a claim (ms) at which its process must have died. Claims are normally held for milliseconds. */

@@ -22,7 +22,7 @@ import { STATE_ROW_KEY, transactionRowKey } from "../rows/row-keys.ts";
 import { committedText, encodeOutcome, type OutcomeKind } from "../rows/row-values.ts";
 import { versionValueDocument, versionValueRevision } from "../rows/version-values.ts";
 import { REMEMBERED_TRANSACTIONS } from "@cairn/client/protocol";
-import { type Submission, Submissions } from "./submissions.ts";
+import { Submissions } from "./submissions.ts";
 
 /** Messages that are damaged, or that no node wrote for this log. They keep their ids but change nothing. */
 export interface RefusedMessages {
@@ -264,16 +264,12 @@ function applyOne(
   if (id === undefined) return applyOperations(decoded, context);
   const hash = contentHash(payload);
   const known = submissions.get(id, context.txId);
-  if (known !== undefined) return appliedBefore(known, hash);
+  if (known !== undefined)
+    return Buffer.compare(known.contentHash, hash) === 0
+      ? { kind: "duplicate", text: Buffer.from(String(known.txId)) }
+      : aborted(`CONFLICT: transaction ${known.txId} has the same id and another content`);
   submissions.add(id, { txId: context.txId, contentHash: hash });
   return applyOperations(decoded, context);
-}
-
-/** A repetition of an id refers to the first transaction, and different content with the same id is rejected. */
-function appliedBefore(first: Submission, hash: Uint8Array): Verdict {
-  return Buffer.compare(first.contentHash, hash) === 0
-    ? { kind: "duplicate", text: Buffer.from(String(first.txId)) }
-    : aborted(`CONFLICT: transaction ${first.txId} has the same id and another content`);
 }
 
 function refusedFor(reason: string): Verdict {

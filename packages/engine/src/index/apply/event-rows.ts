@@ -62,7 +62,9 @@ export class EventRows {
   record(txId: TxId, time: number, events: readonly Uint8Array[]): void {
     const keys: Uint8Array[] = [];
     for (const [place, json] of events.entries()) {
-      const key = eventRowKey(eventTime(json, time), txId, place);
+      const event = JSON.parse(Buffer.from(json).toString("utf8")) as EventRecord;
+      const at = event.time === undefined ? nanoseconds(time) : BigInt(event.time);
+      const key = eventRowKey(at, txId, place);
       this.#queue.add(key, sealed(key, json));
       keys.push(key);
     }
@@ -104,8 +106,3 @@ interface StoredEvents {
 
 const EVENTS_END = rowsOfKind(ROW.event).lt;
 const EMPTY = new Uint8Array(0);
-
-function eventTime(json: Uint8Array, time: number): bigint {
-  const event = JSON.parse(Buffer.from(json).toString("utf8")) as EventRecord;
-  return event.time === undefined ? nanoseconds(time) : BigInt(event.time);
-}

@@ -202,7 +202,7 @@ class Sweep {
       key.newer = undefined;
       if (jump !== undefined) return { next: jump, isJump: true };
       // The budget is exhausted. The oldest versions were removed first, so none is missing between two kept ones.
-      this.#stop(segment, successor(versionKey), key.stem, key.seen - 1);
+      this.#stop(segment, Buffer.concat([versionKey, Buffer.alloc(1)]), key.stem, key.seen - 1);
       return "stopped";
     }
     return { next, isJump: false };
@@ -335,10 +335,6 @@ function writtenBy(value: VersionValue): Written {
 /** Returns whether a version row belongs to the key with the given stem. */
 function isOfStem(versionKey: Uint8Array, stem: Uint8Array): boolean {
   return versionKey.length === 1 + stem.length + ID_BYTES && versionStem(versionKey).equals(stem);
-}
-
-function successor(key: Uint8Array): Buffer {
-  return Buffer.concat([key, Buffer.alloc(1)]);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -43,11 +43,15 @@ export async function* diffIndexes(
   await Promise.all([left.next(), right.next()]);
   let equal = 0;
   for (let compared = 1; left.row !== undefined || right.row !== undefined; compared++) {
-    const order = compare(left.row, right.row);
+    const order =
+      left.row === undefined ? 1 : right.row === undefined ? -1 : Buffer.compare(left.row[0], right.row[0]);
     if (order < 0 && left.row !== undefined) yield difference("removed", left.row, undefined);
     else if (order > 0 && right.row !== undefined) yield difference("added", undefined, right.row);
     else if (left.row !== undefined && right.row !== undefined) {
-      if (isSame(left.row[1], right.row[1], byContent)) equal += 1;
+      const [one, other] = [left.row[1], right.row[1]].map((value) =>
+        byContent ? versionValueDocument(value) : value,
+      );
+      if (one !== undefined && other !== undefined && Buffer.compare(one, other) === 0) equal += 1;
       else yield difference("changed", left.row, right.row);
     }
     if (order <= 0 && !left.advance()) await left.next();
@@ -69,19 +73,6 @@ function difference(
     before: before === undefined ? null : versionValueRevision(before[1]),
     after: after === undefined ? null : versionValueRevision(after[1]),
   };
-}
-
-/** Orders rows by key. An exhausted index comes last. */
-function compare(left: DocumentRow | undefined, right: DocumentRow | undefined): number {
-  if (left === undefined) return 1;
-  if (right === undefined) return -1;
-  return Buffer.compare(left[0], right[0]);
-}
-
-function isSame(left: VersionValue, right: VersionValue, byContent: boolean): boolean {
-  return byContent
-    ? Buffer.compare(versionValueDocument(left), versionValueDocument(right)) === 0
-    : Buffer.compare(left, right) === 0;
 }
 
 type DocumentRow = readonly [rowKey: Uint8Array, value: VersionValue];

@@ -69,7 +69,8 @@ export async function measureRows(reader: KvReader, isIndex: boolean): Promise<R
   for await (const page of reader.range({})) {
     for (const [key, value] of page) {
       const byte = isIndex ? (key[0] ?? -1) : -1;
-      const none = () => ({ kind: nameOf(byte, key), rows: 0, keyBytes: 0, valueBytes: 0 });
+      const kind = byte < 0 ? "row" : (kindName(byte) ?? `unknown ${bytesText(key.subarray(0, 1))}`);
+      const none = () => ({ kind, rows: 0, keyBytes: 0, valueBytes: 0 });
       const measure = madeOnce(measures, byte, none);
       measure.rows += 1;
       measure.keyBytes += key.length;
@@ -77,8 +78,4 @@ export async function measureRows(reader: KvReader, isIndex: boolean): Promise<R
     }
   }
   return [...measures.values()];
-}
-
-function nameOf(byte: number, key: Uint8Array): string {
-  return byte < 0 ? "row" : (kindName(byte) ?? `unknown ${bytesText(key.subarray(0, 1))}`);
 }

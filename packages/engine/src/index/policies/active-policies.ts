@@ -1,13 +1,4 @@
-import type {
-  BoundPolicy,
-  ExpirePolicy,
-  FieldValue,
-  FieldValues,
-  Json,
-  Policies,
-  QueuePolicy,
-  TxId,
-} from "@cairn/client";
+import type { BoundPolicy, FieldValues, Json, Policies, TxId } from "@cairn/client";
 import { nanoseconds, ownMember, madeOnce } from "@cairn/text";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import { policyMilliseconds } from "../../policies/policy-problems.ts";
@@ -79,12 +70,20 @@ function activate({ value, indexes }: StatePolicies): ActivePolicies {
   for (const index of indexes) {
     madeOnce(indexed, index.bucket, () => []).push({ ...index, path: fieldPath(index.field) });
   }
-  const expire = new Map(Object.entries(value.expire ?? {}).map(([bucket, rule]) => [bucket, ruleOf(rule)]));
+  const expire = new Map(
+    Object.entries(value.expire ?? {}).map(([bucket, { when = {}, after }]) => [
+      bucket,
+      { after: policyMilliseconds(after), conditions: conditionsOf(when) },
+    ]),
+  );
   const history = new Map(
     Object.entries(value.history ?? {}).map(([bucket, bound]) => [bucket, boundOf(bound, NO_BOUND)]),
   );
   const queues = new Map(
-    Object.entries(value.queues ?? {}).map(([bucket, queue]) => [bucket, queueOf(queue)]),
+    Object.entries(value.queues ?? {}).map(([bucket, { shards, cap, terminal, lease }]) => [
+      bucket,
+      { shards, cap, lease: policyMilliseconds(lease), conditions: conditionsOf(terminal) },
+    ]),
   );
   const events = boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND);
   const outcomes = value.outcomes === undefined ? undefined : boundOf(value.outcomes, NO_BOUND);
@@ -100,23 +99,11 @@ function boundOf({ keep, for: age }: BoundPolicy, otherwise: Bound): Bound {
   };
 }
 
-function ruleOf({ when = {}, after }: ExpirePolicy): ExpireRule {
-  return { after: policyMilliseconds(after), conditions: conditionsOf(when) };
-}
-
-function queueOf({ shards, cap, terminal, lease }: QueuePolicy): QueueRule {
-  return { shards, cap, lease: policyMilliseconds(lease), conditions: conditionsOf(terminal) };
-}
-
 function conditionsOf(fields: Readonly<Record<string, FieldValues>>): Conditions["conditions"] {
   return Object.entries(fields).map(([field, values]) => ({
     path: fieldPath(field),
-    values: new Set(listOf(values).flatMap((value) => comparableText(value) ?? [])),
+    values: new Set([values].flat().flatMap((value) => comparableText(value) ?? [])),
   }));
-}
-
-function listOf(values: FieldValues): readonly FieldValue[] {
-  return Array.isArray(values) ? (values as readonly FieldValue[]) : [values as FieldValue];
 }
 
 /** Returns whether a rule applies to a document: whether it expires, or is a finished entry of a queue. */

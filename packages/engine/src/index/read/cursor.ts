@@ -65,18 +65,14 @@ function cursorOf<Point, List>(point: z.ZodType<Point>, identify: (list: List) =
     encode: (list: List, at: Point): string =>
       Buffer.from(JSON.stringify([digest(identify(list)), at]), "utf8").toString("base64url"),
     decode(list: List, text: string): Point {
-      const [of, at] = partsOf(text);
+      const parts = parsedJson(Buffer.from(text, "base64url").toString("utf8"));
+      const [of, at] = (Array.isArray(parts) ? parts : []) as unknown[];
       if (of !== undefined && of !== digest(identify(list))) throw foreignCursor();
       const found = point.safeParse(at);
       if (of === undefined || !found.success) throw unknownCursor();
       return found.data;
     },
   };
-}
-
-function partsOf(text: string): unknown[] {
-  const parts = parsedJson(Buffer.from(text, "base64url").toString("utf8"));
-  return Array.isArray(parts) ? parts : [];
 }
 
 /** The outcome contains the time, which no transaction that is stored in its place later has. */

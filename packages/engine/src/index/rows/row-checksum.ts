@@ -30,7 +30,8 @@ const MAX_BYTES_PER_UNIT = 3;
 
 /** Returns the expected checksum of a version's value in a document, tombstone or version row with this key. */
 export function versionChecksum(rowKey: Uint8Array, value: Uint8Array): number {
-  const key = withoutRevision(rowKey);
+  // The key of a version ends with its revision.
+  const key = rowKey[0] === ROW.version ? rowKey.subarray(0, rowKey.length - ID_BYTES) : rowKey;
   const at = KEY_AT + key.length - VERSION_SUM_BYTES;
   if (at + value.length > SCRATCH_BYTES) return sumOfLarge(key, value);
   scratch.set(value, at);
@@ -61,10 +62,6 @@ function sumOf(views: Buffer[], begin: number, end: number): number {
 
 function sumOfLarge(key: Uint8Array, value: Uint8Array): number {
   return crc32cOf(value.subarray(VERSION_SUM_BYTES), crc32cOf(key.subarray(1)));
-}
-
-function withoutRevision(rowKey: Uint8Array): Uint8Array {
-  return rowKey[0] === ROW.version ? rowKey.subarray(0, rowKey.length - ID_BYTES) : rowKey;
 }
 
 /** Returns a row's value: a checksum over the whole key and `content`, then `content`. */
