@@ -78,20 +78,25 @@ export function encryptedSize(bytes: number, recipients: number): number {
 
 /** Decrypts a file. If it was changed, is truncated or has other recipients, the source throws {@link AgeError}. */
 export function decrypted(source: ByteSource, identities: readonly Uint8Array[]): ByteSource {
-  const chunks = openChunks(source, identities);
-  let held: Buffer = Buffer.alloc(0);
+  return chunkSource(openChunks(source, identities));
+}
+
+export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
+  const iterator = chunks[Symbol.asyncIterator]();
+  let held: Uint8Array = new Uint8Array(0);
   return {
     async fill(target) {
       let at = 0;
       while (at < target.length) {
         if (held.length === 0) {
-          const next = await chunks.next();
+          const next = await iterator.next();
           if (next.done === true) break;
           held = next.value;
         }
-        const taken = held.copy(target, at);
-        at += taken;
-        held = held.subarray(taken);
+        const taken = held.subarray(0, target.length - at);
+        target.set(taken, at);
+        at += taken.length;
+        held = held.subarray(taken.length);
       }
       return at;
     },

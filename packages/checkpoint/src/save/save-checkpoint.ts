@@ -17,7 +17,7 @@ import {
 import { packDirectory } from "../archive/pack/pack.ts";
 import { removeCheckpoint } from "../retain/sweep.ts";
 import {
-  archiveFormat,
+  ARCHIVE_FORMATS,
   checkpointFile,
   formatCheckpointName,
   type CapturedState,
@@ -167,9 +167,13 @@ function manifestOf(
   { takenAt, durationMs }: { readonly takenAt: number; readonly durationMs: number },
   { files, ...archive }: Manifest["archive"] & Pick<Manifest, "files">,
 ): Manifest {
-  const encrypted = options.store.encryption !== undefined;
+  const { compression, store } = options;
   return {
-    format: { ...state.format, archive: archiveFormat({ compression: options.compression, encrypted }) },
+    format: {
+      ...state.format,
+      archive:
+        ARCHIVE_FORMATS[store.encryption === undefined ? compression : (`encrypted-${compression}` as const)],
+    },
     log: state.log,
     txId: state.txId,
     txTime: state.txTime,

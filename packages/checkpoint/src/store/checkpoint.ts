@@ -132,17 +132,11 @@ export const ARCHIVE_FORMATS = {
   "encrypted-gzip": "tar+gzip+age/1",
 } as const;
 
-export interface ArchivePacking {
+/** An encrypted archive is compressed before. */
+export function archivePacking({ format: { archive } }: Pick<Manifest, "format">): {
   readonly compression: "none" | "gzip";
-  /** An encrypted archive is compressed before. */
   readonly encrypted: boolean;
-}
-
-export function archiveFormat({ compression, encrypted }: ArchivePacking): string {
-  return encrypted ? ARCHIVE_FORMATS[`encrypted-${compression}`] : ARCHIVE_FORMATS[compression];
-}
-
-export function archivePacking({ format: { archive } }: Pick<Manifest, "format">): ArchivePacking {
+} {
   return { compression: archive.includes("+gzip") ? "gzip" : "none", encrypted: archive.includes("+age") };
 }
 
@@ -155,13 +149,8 @@ export function invalidManifest(name: string, why: string, cause?: unknown): Cai
   return new CairnError("CHECKPOINT_CORRUPT", `The manifest of ${name} is invalid: ${why}.`, { hint, cause });
 }
 
-/** A manifest as JSON, and the checksum at its end. */
-export interface EncodedManifest {
-  readonly text: string;
-  readonly sha256: string;
-}
-
-export function encodeManifest(manifest: Manifest): EncodedManifest {
+/** Returns a manifest as JSON, and the checksum at its end. */
+export function encodeManifest(manifest: Manifest): { readonly text: string; readonly sha256: string } {
   const text = JSON.stringify(ManifestSchema.parse(manifest), null, 1);
   const checked = text.slice(0, -ENDING.length);
   const sha256 = checksumOf(checked);

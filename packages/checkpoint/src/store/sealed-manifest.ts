@@ -4,7 +4,6 @@ import {
   archivePacking,
   checkpointFile,
   decodeManifest,
-  type EncodedManifest,
   encodeManifest,
   invalidManifest,
   type Manifest,
@@ -18,7 +17,7 @@ export async function sealManifest(
   name: string,
   manifest: Manifest,
   encryption: StoreEncryption | undefined,
-): Promise<EncodedManifest> {
+): Promise<ReturnType<typeof encodeManifest>> {
   const place = { name: checkpointFile(name, "manifest"), logId: manifest.log.id };
   const { text, sha256 } = encodeManifest(manifest);
   return { text: await sealText(place, text, encryption), sha256 };

@@ -17,7 +17,7 @@ import { type CairnError, isCairnError, levelProvider, unlessFailed } from "@cai
 import { isoTime, formatCount } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
-import { describeSource } from "../places/past-source.ts";
+import { describeSource } from "../places/past-point.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";

@@ -14,10 +14,9 @@ import { isoTime, formatCount, formatNumberOf, omitUndefined } from "@cairn/text
 import { command, type CommandRun } from "../options/command.ts";
 import { CONFIGURATION_OPTIONS } from "../options/configuration.ts";
 import { flag, type OptionValues, textValue } from "../options/option-specs.ts";
-import { POINT_OPTIONS, pointOf } from "../places/past-point.ts";
+import { describeSource, POINT_OPTIONS, pointOf } from "../places/past-point.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { openLog, requireLogItself } from "../places/configured-system.ts";
-import { describeSource } from "../places/past-source.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import {
   type LeftBehind,

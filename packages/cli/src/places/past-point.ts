@@ -1,5 +1,5 @@
-import { parseTime } from "@cairn/text";
-import type { PastPoint } from "@cairn/engine";
+import { formatBytes, formatNumberOf, parseTime } from "@cairn/text";
+import type { PastPlan, PastPoint } from "@cairn/engine";
 import { countValue, type OptionValues, parsedValue } from "../options/option-specs.ts";
 
 export const POINT_OPTIONS = {
@@ -16,4 +16,17 @@ export const POINT_OPTIONS = {
 export function pointOf({ atTx, at }: Partial<OptionValues<typeof POINT_OPTIONS>>): PastPoint | undefined {
   if (atTx !== undefined) return { txId: atTx };
   return at === undefined ? undefined : { time: at };
+}
+
+/** Describes the sources from which an index as of a point in the past is built. */
+export function describeSource({ checkpoint, history, segments, source, txId, index }: PastPlan): string {
+  if (index !== undefined) return `from the index in ${index.place}`;
+  const basis = checkpoint === undefined ? "an empty index" : `${checkpoint.name} in ${checkpoint.store}`;
+  if (history === undefined || checkpoint?.txId === txId) return `from ${basis}`;
+  const after = formatNumberOf(txId - (checkpoint?.txId ?? 0), "transaction");
+  const from =
+    source === "log"
+      ? "the log"
+      : `${formatNumberOf(segments.count, "segment")} of its backup (${formatBytes(segments.bytes)})`;
+  return `from ${basis}, and ${after} from ${from}`;
 }

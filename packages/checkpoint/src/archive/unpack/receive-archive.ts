@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { createGunzip } from "node:zlib";
 import { CairnError, systemErrorCode } from "@cairn/kv/threads";
 import { AgeError } from "../../encryption/age-header.ts";
-import { type ByteSource, decrypted } from "../../encryption/age-payload.ts";
+import { type ByteSource, chunkSource, decrypted } from "../../encryption/age-payload.ts";
 import { archivePacking, type Manifest } from "../../store/checkpoint.ts";
 import { PIECE_BYTES, PieceMemory } from "../piece-memory.ts";
 import { BLOCK, END_OF_ARCHIVE, paddingOf, readHeader } from "../tar-format.ts";
@@ -54,28 +54,6 @@ export function fileSource(file: number): ByteSource {
         throw new ReadFailure("", { cause: error });
       }
       return Promise.resolve(at);
-    },
-  };
-}
-
-export function chunkSource(chunks: AsyncIterable<Uint8Array>): ByteSource {
-  const iterator = chunks[Symbol.asyncIterator]();
-  let held: Uint8Array = new Uint8Array(0);
-  return {
-    async fill(target) {
-      let at = 0;
-      while (at < target.length) {
-        if (held.length === 0) {
-          const next = await iterator.next();
-          if (next.done === true) break;
-          held = next.value;
-        }
-        const taken = held.subarray(0, target.length - at);
-        target.set(taken, at);
-        at += taken.length;
-        held = held.subarray(taken.length);
-      }
-      return at;
     },
   };
 }
@@ -129,32 +107,27 @@ function ofExpectedLength({ manifest, source, onProgress }: Receiving): ByteSour
 }
 
 function unsealed(source: ByteSource, { identities, manifest }: Receiving): ByteSource {
-  const content = decrypted(source, identities);
-  return {
-    async fill(target) {
-      try {
-        return await content.fill(target);
-      } catch (error) {
-        if (error instanceof AgeError) throw corrupt(manifest, error.message, error);
-        throw error;
-      }
-    },
-  };
+  return failingAs(decrypted(source, identities), (error) =>
+    error instanceof AgeError ? corrupt(manifest, error.message, error) : error,
+  );
 }
 
 function gunzipped(source: ByteSource, manifest: Manifest): ByteSource {
   const gunzip = createGunzip({ chunkSize: CHUNK_BYTES });
   const content = Readable.from(chunksOf(source), { objectMode: false });
-  const plain = chunkSource(pipeline(content, gunzip, () => undefined));
+  return failingAs(chunkSource(pipeline(content, gunzip, () => undefined)), (error) =>
+    systemErrorCode(error)?.startsWith("Z_") === true
+      ? corrupt(manifest, "the archive cannot be decompressed", error)
+      : error,
+  );
+}
+
+function failingAs(source: ByteSource, errorOf: (error: unknown) => unknown): ByteSource {
   return {
-    async fill(target) {
-      try {
-        return await plain.fill(target);
-      } catch (error) {
-        if (systemErrorCode(error)?.startsWith("Z_") !== true) throw error;
-        throw corrupt(manifest, "the archive cannot be decompressed", error);
-      }
-    },
+    fill: async (target) =>
+      await source.fill(target).catch((error: unknown) => {
+        throw errorOf(error);
+      }),
   };
 }
 

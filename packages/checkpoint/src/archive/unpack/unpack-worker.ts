@@ -8,9 +8,9 @@ import {
   lowerThreadPriority,
 } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
+import { chunkSource } from "../../encryption/age-payload.ts";
 import { PieceMemory } from "../piece-memory.ts";
 import {
-  chunkSource,
   type FilePiece,
   fileSource,
   type FileSink,

@@ -2,7 +2,8 @@ import { diskError, makeFolder, syncFolder, unlessAborted } from "@cairn/kv";
 import { Inbox, receiveError, startThreadPair, ThreadModule, MIN_BYTES_FOR_THREAD } from "@cairn/kv/threads";
 import type { Manifest } from "../../store/checkpoint.ts";
 import type { StoredContent } from "../../store/checkpoint-store.ts";
-import { chunkSource, fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
+import { chunkSource } from "../../encryption/age-payload.ts";
+import { fileWriter, receiveArchive, sinkHere } from "./receive-archive.ts";
 import type { UnpackMessage, UnpackOrder, UnpackRequest, WriteOrder } from "./unpack-worker.ts";
 
 export interface UnpackOptions {
