@@ -115,7 +115,7 @@ describe("cairn status --wait of a node whose log is behind its backup", () => {
       while (!shown.includes("The log is not backed up")) shown = (await status()).stdout;
       expect(shown).toMatch(/^Log backup +unknown until a look succeeds; exposed: unknown$/m);
       expect(shown).toMatch(
-        /^Attention +LOG_REGRESSED: The log is not backed up\. .* transaction 9, .*\n +.*orphans --from-backup/m,
+        /^Attention +LOG_REGRESSED: The log is not backed up\. .* transaction 9, .*\n +Meanwhile, .*\n +.*orphans --from-backup/m,
       );
     } finally {
       await scene.close();
