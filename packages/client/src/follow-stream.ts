@@ -72,9 +72,11 @@ export async function* followStream<T>(
         // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
         if (fields.ahead === true) continue;
         failures = 0;
+        const { txId: from, txTime } = fields;
+        // The caller may change the transaction, but not where the watch continues.
         if (event === "tx") yield { transaction: fields, json: data };
-        position = { from: fields.txId, fromTime: fields.txTime ?? undefined };
-        onPosition?.(fields.txId);
+        position = { from, fromTime: txTime ?? undefined };
+        onPosition?.(from);
       }
       throw new WatchEndedError();
     } catch (error) {

@@ -42,11 +42,14 @@ export class NodePool {
         hint: "Send plain objects, lists, strings, numbers, true, false and null, without undefined values.",
       });
     }
+    // Every attempt sends the same, because of their common id only one is applied. The caller may change it meanwhile.
+    const json = request.body === undefined ? undefined : JSON.stringify(request.body);
+    const sent = { ...request, body: json };
     const deadline = Date.now() + this.#options.retryForMs;
     for (let failures = 1; ; failures++) {
       const at = this.#current;
       try {
-        return await this.#attempt(at, request, read);
+        return await this.#attempt(at, sent, read);
       } catch (error) {
         request.signal?.throwIfAborted();
         if (!(error instanceof CairnClientError)) throw error;
@@ -78,16 +81,18 @@ export class NodePool {
     if (this.#current === at) this.#current = (at + 1) % this.#options.urls.length;
   }
 
-  async #attempt<T>(at: number, request: PoolRequest, read: (response: Response) => Promise<T>): Promise<T> {
+  async #attempt<T>(
+    at: number,
+    { signal, waitMs = 0, ...rest }: PoolRequest & Pick<NodeRequest, "body">,
+    read: (response: Response) => Promise<T>,
+  ): Promise<T> {
     const { urls, token, fetch, attemptMs } = this.#options;
     const url = urls[at] ?? "";
-    const { body, signal, waitMs = 0, ...rest } = request;
     const attempt = new AbortController();
     const cancel = runAfter(attemptMs + waitMs, () => attempt.abort(new Error("no response in time")));
     const signals = signal === undefined ? [attempt.signal] : [attempt.signal, signal];
     try {
-      const json = body === undefined ? undefined : JSON.stringify(body);
-      const sent = { ...rest, body: json, signal: AbortSignal.any(signals) };
+      const sent = { ...rest, signal: AbortSignal.any(signals) };
       return await read(await sendRequest({ url, token, transport: fetch }, sent));
     } catch (error) {
       throw error instanceof CairnClientError ? error : unreachable(url, attempt.signal.reason ?? error);

@@ -293,7 +293,12 @@ class QueueDirector implements Director {
       this.#inHand += 1;
       const { entry, signal } = taken;
       if (isSuspect(entry.document)) this.#suspect = entry;
-      void this.#handle(shard, entry, signal).finally(() => {
+      const fail = (error: unknown): void => {
+        shard.putBack(entry);
+        void this.#report(error, entry);
+      };
+      const handling = this.#handle(shard, entry, signal).catch(fail);
+      void handling.finally(() => {
         this.#inHand -= 1;
         if (this.#suspect === entry) this.#suspect = undefined;
         this.#queue.bell.ring();
@@ -308,7 +313,7 @@ class QueueDirector implements Director {
     if (entry === undefined) return;
     if (signal.aborted) return shard.putBack(entry);
     const begunAt = performance.now();
-    const handling = handleEntry(this.#options.handle, entry, signal);
+    const handling = handleEntry(this.#options.handle, structuredClone(entry), signal);
     this.#noteBusy(performance.now() - begunAt);
     const handled = await handling;
     const endedAt = performance.now();
@@ -321,8 +326,8 @@ class QueueDirector implements Director {
     }
     const { error } = handled;
     if (signal.aborted) return shard.putBack(entry);
-    void this.#report(error, entry);
     shard.end(entry, failed(entry.document, error, policy, Date.now()));
+    void this.#report(error, entry);
   }
 
   /** Has more entries in hand, up to `concurrency`, or fewer if the thread came to something this late. */
@@ -378,10 +383,13 @@ class QueueDirector implements Director {
     }
   }
 
-  /** Calls the caller's function, which may throw or reject without ending the director. */
+  /**
+   * Calls the caller's function, which may throw or reject without ending the director. As with handlers, it gets a copy:
+   * what is written next is computed from the entry as it was read.
+   */
   async #report(error: unknown, entry?: QueueEntry): Promise<void> {
     try {
-      await this.#options.onError?.(asError(error), entry);
+      await this.#options.onError?.(asError(error), structuredClone(entry));
     } catch {
       // No caller is left to tell.
     }

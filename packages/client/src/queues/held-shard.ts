@@ -307,8 +307,8 @@ export class HeldShard {
     // An attempt whose beginning cannot be stored is not counted if it ends with its process.
     if (onBegun !== undefined) return onBegun(entry);
     // The document cannot be stored, so the attempt has failed.
-    onError(outcome, entry);
     const document = failed(entry.document, outcome, policy, Date.now());
+    onError(outcome, entry);
     const stored = document && (await this.#submit([{ entry, document }], this.signal));
     if (typeof stored === "number") this.#written({ entry, document: document ?? null }, stored);
     else this.putBack(entry, UNWRITABLE_PAUSE_MS);

@@ -29,7 +29,11 @@ function thrower(value: unknown): () => never {
 }
 
 /** What programs without types return or throw. */
-const FAILING: Readonly<Record<string, () => unknown>> = {
+const FAILING: Readonly<Record<string, (entry: { document: Record<string, unknown> }) => unknown>> = {
+  "an error, after it has changed its entry": ({ document }) => {
+    Object.assign(document, { state: "done", retry: { attempts: -9, error: "" }, rows: 10n });
+    throw new Error("x");
+  },
   "a map that contains itself": circular,
   "a BigInt": () => ({ rows: 10n }),
   "a function": () => () => undefined,
@@ -54,11 +58,14 @@ describe.concurrent("an attempt fails, and the director goes on, when a handler 
     await scene.enqueue(["e1", "e2"]);
     const errors: string[] = [];
     const director = scene.node.direct(scene.name, {
-      handle: ({ name }) => (name === "e1" ? (FAILING[kind]?.() as Json) : undefined),
-      onError: (_error, entry) => errors.push(entry?.name ?? "none"),
+      handle: (entry) => (entry.name === "e1" ? (FAILING[kind]?.(entry as never) as Json) : undefined),
+      onError: (_error, entry) => {
+        errors.push(entry?.name ?? "none");
+        Object.assign((entry?.document as object | undefined) ?? {}, { state: "done", rows: 10n });
+      },
     });
     await allFinished(scene);
-    expect(await scene.document("e1")).toMatchObject({
+    expect(await scene.document("e1")).toEqual({
       state: "dead",
       retry: { attempts: 3, at: null, error: expect.stringMatching(/./) },
     });
@@ -66,6 +73,24 @@ describe.concurrent("an attempt fails, and the director goes on, when a handler 
     expect(errors).toEqual(["e1", "e1", "e1"]);
     await director.stop();
   });
+});
+
+it("a director goes on when a handler throws an error that cannot be read twice", async () => {
+  await using scene = await shared.scene();
+  await scene.enqueue(["e1", "e2"]);
+  let attempts = 0;
+  const director = scene.node.direct(scene.name, {
+    handle: ({ name }) => {
+      attempts += 1;
+      if (name === "e2" || attempts > 2) return;
+      let reads = 0;
+      throw Object.defineProperty(new Error("x"), "message", {
+        get: () => (reads++ > 0 ? thrower(1)() : "x"),
+      });
+    },
+  });
+  await allFinished(scene);
+  await director.stop();
 });
 
 it.concurrent.each([
