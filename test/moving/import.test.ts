@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { startNatsServer } from "@cairn/log-nats/testing";
 import { Cluster, Redis } from "ioredis";
-import { connect } from "nats";
+import { connect, headers } from "nats";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { CAIRN, NodeProcess, runCairn, runCairnOrThrow } from "@cairn/test-support/cairn-process";
 import { startEtcd, startRedis } from "@cairn/test-support/source-servers";
@@ -237,6 +237,12 @@ describe("a source that holds only a part", () => {
     const unnamed = await tryImport(url, "redis", server.url);
     expect([unnamed.code, unnamed.stderr]).toEqual([2, expect.stringContaining("(5 has 1)")]);
     expect(await tryImport(url, "redis", `${server.url}/0`)).toMatchObject({ code: 0, records: 0 });
+    await fifth.call("ACL", "SETUSER", "limited", "on", ">pw", "~*", "+@all", "-@dangerous");
+    const asLimited = `redis://limited:pw@${new URL(server.url).host}`;
+    const untold = await tryImport(url, "redis", asLimited);
+    expect([untold.code, untold.stderr]).toEqual([3, expect.stringContaining("+info")]);
+    await fifth.call("ACL", "SETUSER", "limited", "+info");
+    expect(await tryImport(url, "redis", `${asLimited}/5`)).toMatchObject({ code: 0, records: 1 });
   });
 
   it("is imported whole if it is a mirror of a bucket, and reported if keys belong to another one", async () => {
@@ -259,6 +265,29 @@ describe("a source that holds only a part", () => {
     const mixed = await tryImport(url, "nats-kv", server.url, "mixed");
     expect([mixed.code, mixed.records]).toEqual([1, 3]);
     expect(mixed.stderr).toMatch(/^.*IMPORT_INCOMPLETE/);
+    await streams.add({ name: "KV_lacking", subjects: ["$KV.lacking.>"], sources: [{ name: "KV_nowhere" }] });
+    const lacking = await tryImport(url, "nats-kv", server.url, "lacking");
+    expect([lacking.code, lacking.stderr]).toEqual([3, expect.stringContaining("KV_nowhere")]);
+  });
+
+  it("is read by what headers say: an unknown one is reported, and is no removal", async () => {
+    const url = await startNode();
+    const server = await startNatsServer();
+    const connection = await connect({ servers: server.url });
+    onTestFinished(async () => {
+      await connection.close();
+      await server.close();
+    });
+    await connection.jetstream().views.kv("marked");
+    const marks = { a: undefined, b: "PUT", c: "DEL", d: "PURGE", e: "WEIRD", f: "" };
+    for (const [key, mark] of Object.entries(marks)) {
+      const header = headers();
+      if (mark !== undefined) header.set("KV-Operation", mark);
+      await connection.jetstream().publish(`$KV.marked.${key}`, "1", { headers: header });
+    }
+    const { code, records, stderr } = await tryImport(url, "nats-kv", server.url, "marked");
+    expect([code, records, stderr]).toEqual([1, 4, expect.stringContaining("1 of 4 records")]);
+    expect([...(await contentOf(url, "marked")).keys()]).toEqual(["a", "b", "f"]);
   });
 });
 
@@ -277,7 +306,7 @@ describe("a database of Redis", () => {
       return [code ?? -1, stderr];
     };
     expect(await read("99")).toEqual([3, expect.stringMatching(/^SOURCE_UNREADABLE: .*out of range/m)]);
-    for (const wrong of ["-1", "abc"])
+    for (const wrong of ["-1", "abc", "0?db=5", "?keyPrefix=p", "0#5"])
       expect(await read(wrong)).toEqual([
         2,
         expect.stringContaining("is not the address of a Redis database"),

@@ -72,11 +72,10 @@ export async function* followStream<T>(
         // Until the node reaches the beginning of the watch, it sends its own position, which is behind this one.
         if (fields.ahead === true) continue;
         failures = 0;
-        const { txId: from, txTime } = fields;
-        // The caller may change the transaction, but not where the watch continues.
+        const { txId } = fields;
+        position = { from: txId, fromTime: fields.txTime ?? undefined };
         if (event === "tx") yield { transaction: fields, json: data };
-        position = { from, fromTime: txTime ?? undefined };
-        onPosition?.(from);
+        onPosition?.(txId);
       }
       throw new WatchEndedError();
     } catch (error) {

@@ -43,8 +43,7 @@ export class NodePool {
       });
     }
     // Every attempt sends the same, because of their common id only one is applied. The caller may change it meanwhile.
-    const json = request.body === undefined ? undefined : JSON.stringify(request.body);
-    const sent = { ...request, body: json };
+    const sent = { ...request, body: JSON.stringify(request.body) as string | undefined };
     const deadline = Date.now() + this.#options.retryForMs;
     for (let failures = 1; ; failures++) {
       const at = this.#current;

@@ -40,8 +40,10 @@ export interface NatsKvSource {
 
 const TIMEOUT_MS = 5_000;
 const INACTIVE_MS = 60_000;
-/** Headers of messages that record a removal. */
-const REMOVALS = ["KV-Operation", "Nats-Marker-Reason"];
+/** Headers that say what a message is, with their values for removals. */
+const REMOVALS = { "KV-Operation": ["DEL", "PURGE"], "Nats-Marker-Reason": ["MaxAge", "Purge", "Remove"] };
+/** What clients write for a value, apart from no header. */
+const VALUES = ["", "PUT"];
 
 /** Reads the newest value of every key. A key that is changed meanwhile is read with its newest value at the end. */
 export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> {
@@ -61,10 +63,13 @@ export async function openNatsKv(options: NatsKvOptions): Promise<NatsKvSource> 
       reconnect: false,
     });
     const manager = await connection.jetstreamManager();
-    const { mirror } = await manager.streams.info(stream);
-    if (mirror !== undefined && (mirror.lag > 0 || mirror.active < 0)) {
-      hint = "Wait until it has received them, or import the bucket that it mirrors.";
-      throw new Error(`it is a mirror that has not received ${mirror.lag || "all"} messages of its origin`);
+    const { mirror, sources = [] } = await manager.streams.info(stream);
+    const behind = [...(mirror === undefined ? [] : [mirror]), ...sources].find(
+      ({ lag, active }) => lag > 0 || active < 0,
+    );
+    if (behind !== undefined) {
+      hint = "Wait until it has received them, or import that bucket.";
+      throw new Error(`it has not received ${behind.lag || "all"} messages of its origin ${behind.name}`);
     }
     const { name } = await manager.consumers.add(stream, {
       deliver_policy: DeliverPolicy.LastPerSubject,
@@ -112,10 +117,13 @@ async function* readPairs(
       messages.reduce((sum, { data }) => sum + data.length, 0),
     );
     const pairs = messages
-      .filter(({ headers }) => !REMOVALS.some((name) => headers?.has(name) === true))
-      .map(({ subject, data }) => {
+      .map((message) => ({ marks: marksOf(message), subject: message.subject, data: message.data }))
+      .filter(({ marks }) => !marks.some(({ isRemoval }) => isRemoval))
+      .map(({ subject, data, marks: [mark] }) => {
         const [, bucket, key = subject] = /^\$KV\.([^.]+)\.(.+)$/.exec(subject) ?? [];
         origin ??= bucket;
+        if (mark !== undefined)
+          return { key, value: { code: "TX_INVALID", message: `Its header ${mark.header} is unknown.` } };
         if (bucket !== undefined && bucket === origin) return { key, value: Buffer.from(data) };
         const message = `The subject ${subject} is not that of a key of this bucket: import the bucket to which it belongs.`;
         return { key, value: { code: "REQUEST_INVALID", message } };
@@ -124,6 +132,15 @@ async function* readPairs(
       .map(({ key, value }) => ({ key: Buffer.from(key), value, expires: false as const }));
     if (pairs.length > 0) yield pairs;
   }
+}
+
+/** Returns the headers by which a message is no value: those of a removal, and unknown ones. */
+function marksOf({ headers }: JsMsg): { readonly header: string; readonly isRemoval: boolean }[] {
+  return Object.entries(REMOVALS).flatMap(([name, removals]) => {
+    const value = headers?.get(name) ?? "";
+    if (VALUES.includes(value)) return [];
+    return [{ header: `${name}: ${value}`, isRemoval: removals.includes(value) }];
+  });
 }
 
 async function fetchPage(

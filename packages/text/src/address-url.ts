@@ -1,9 +1,10 @@
 /**
- * Returns the URL of an address with one of these schemes. Undefined if it is none, and if an @ after the host shows
- * that a slash or # in a password, which is not percent-encoded, made a part of the password the host.
+ * Returns the URL of an address with one of these schemes. Undefined if it is none, if it has parameters or a fragment,
+ * which nothing reads, and if an @ after the host shows that a slash in a password, which is not percent-encoded, made a
+ * part of the password the host.
  */
 export function addressUrl(address: string, ...schemes: readonly string[]): URL | undefined {
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url === undefined || !schemes.includes(url.protocol.slice(0, -1))) return undefined;
-  return (url.pathname + url.search + url.hash).includes("@") ? undefined : url;
+  return url.pathname.includes("@") || url.search + url.hash !== "" ? undefined : url;
 }

@@ -17,7 +17,7 @@ export interface NatsServer {
 export function parseServer(server: string): NatsServer {
   const written = server.trim();
   const url = addressUrl(/^[a-z]+:\/\//i.test(written) ? written : `nats://${written}`, "nats", "tls");
-  if (url === undefined || url.hostname === "") throw badServer();
+  if (url === undefined || url.hostname === "" || !["", "/"].includes(url.pathname)) throw badServer();
   let user: string;
   let password: string;
   try {

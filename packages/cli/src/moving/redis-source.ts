@@ -45,7 +45,7 @@ export async function openRedis(url: string, prefix: string): Promise<KeyValueSo
     await asked(() => redis.connect());
     // The client does not report whether it could select the database. A user need not be allowed to select the first.
     if (Number(database) > 0) await asked(() => redis.select(Number(database)));
-    await refusePart(redis, place, database);
+    const role = await refusePart(redis, place, database);
     const slots = await asked(() => slotsOf(redis));
     let masters = [redis];
     if (slots !== undefined) {
@@ -66,6 +66,8 @@ export async function openRedis(url: string, prefix: string): Promise<KeyValueSo
       pairs: readAll(masters, prefix, asked, async () => {
         if ((await asked(() => slotsOf(redis))) !== slots)
           throw sourceUnreadable(place, "slots of the cluster were moved while it was read", STABLE);
+        if ((await refusePart(redis, place, "0")) !== role)
+          throw sourceUnreadable(place, "it became a master or a replica while it was read", "Wait for it.");
       }),
       total: prefix === "" ? sizes.reduce((sum, size) => sum + size, 0) : undefined,
       close,
@@ -80,10 +82,14 @@ type Asked = <T>(ask: () => Promise<T>) => Promise<T>;
 
 const EXAMPLE =
   'Write, for example, redis://127.0.0.1:6379/0, and special characters of a password percent-encoded ("/" is %2F).';
+const MAY_ASK =
+  "Allow the user INFO (ACL SETUSER user +info), which tells whether the server has all keys, or use another user.";
 const STABLE =
   "Wait until the cluster serves all its slots and none is being moved (redis-cli --cluster check).";
 const OPTIONS = {
   lazyConnect: true,
+  // It asks what a user may lack the right to, and says so on the terminal.
+  enableReadyCheck: false,
   connectTimeout: CONNECT_TIMEOUT_MS,
   commandTimeout: COMMAND_TIMEOUT_MS,
   maxRetriesPerRequest: 0,
@@ -95,35 +101,36 @@ const CLUSTER_SLOTS = 16_384;
 function parseAddress(url: string): { readonly host: string; readonly database: string } {
   const parsed = addressUrl(url, "redis", "rediss");
   if (parsed !== undefined) {
-    const { host, pathname, searchParams } = parsed;
-    const database = pathname.slice(1) || (searchParams.get("db") ?? "");
+    const { host, pathname } = parsed;
+    const database = pathname.slice(1);
     if (/^[0-9]{0,9}$/.test(database)) return { host, database };
   }
   throw new UsageError(`${withoutUser(url)} is not the address of a Redis database.`, EXAMPLE);
 }
 
-/** Refuses a replica that lacks its master's keys, and an address without a database if others have keys, too. */
-async function refusePart(redis: Redis, place: string, database: string): Promise<void> {
-  // A user who may not ask is not refused for it.
-  const [role, keyspace] = await Promise.all([
-    redis.role().catch(() => []),
-    redis.info("keyspace").catch(() => ""),
-  ]);
-  if (role[0] === "slave" && role[3] !== "connected")
+/**
+ * Refuses a replica that lacks its master's keys, and an address without a database if others have keys, too. Returns
+ * whose keys the server has, which changes when it becomes a replica of another.
+ */
+async function refusePart(redis: Redis, place: string, database: string): Promise<string> {
+  const { info, error } = await redis.info().then(
+    (text) => ({ info: text, error: undefined }),
+    (reason: unknown) => ({ info: "", error: reason }),
+  );
+  if (error !== undefined) throw sourceUnreadable(place, error, MAY_ASK);
+  if (/^role:slave/m.test(info) && !/^master_link_status:up/m.test(info))
     throw sourceUnreadable(
       place,
       "it is a replica that has not received all keys of its master",
       "Import from the master.",
     );
-  const others = Array.from(
-    keyspace.matchAll(/^db(\d+):keys=(\d+)/gm),
-    ([, db, keys]) => `${db} has ${keys}`,
-  );
+  const others = Array.from(info.matchAll(/^db(\d+):keys=(\d+)/gm), ([, db, keys]) => `${db} has ${keys}`);
   if (database === "" && others.some((other) => !other.startsWith("0 ")))
     throw new UsageError(
       `${place} has keys in several databases (${others.join(", ")}), and the address names none.`,
       "Write the number of the database at the end of the address (redis://127.0.0.1:6379/0), and import each that you need.",
     );
+  return String(info.match(/^(?:role|master_replid):\S*/gm));
 }
 
 /** Returns which servers of its cluster hold which slots, as text; undefined if the server belongs to no cluster. */
