@@ -58,6 +58,13 @@ describe("load", () => {
     expect(served.node.submitted.map(({ id }) => id)).toEqual(["id-1", "id-2"]);
   });
 
+  test("is refused if the input ends before --from-line", async () => {
+    await using served = await serve();
+    const { code, stderr } = await load(served, lines(3), "--from-line", "99");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("has fewer than 99 lines")]);
+    expect((await load(served, lines(3), "--from-line", "4")).code).toBe(0);
+  });
+
   test("of an empty input loads nothing", async () => {
     await using served = await serve();
     expect((await load(served, "")).stdout).toMatch(/^loaded 0 transactions in .* s \(0\/s\)\n$/);
@@ -206,6 +213,10 @@ describe("the chunks of a stream", () => {
         fc.integer({ min: 1, max: 8 }),
         async (texts, ended, cuts, size, fromLine) => {
           const all = texts.join("\n") + (ended && texts.length > 0 ? "\n" : "");
+          if (fromLine > all.split("\n").length + 1) {
+            await expect(collect(all, cuts, size, fromLine)).rejects.toThrow("has fewer than");
+            return;
+          }
           const chunks = await collect(all, cuts, size, fromLine);
           const expected = all
             .split("\n")

@@ -17,11 +17,14 @@ export interface ExportHeader {
 /** The last line of an export, which shows that the export is complete. */
 export interface ExportSummary {
   readonly documents: number;
-  /** The SHA-256 of the lines between the first and the last one, including their line feeds. */
+  /** The SHA-256 of the lines between the first and the last one, including their line feeds, but no carriage returns. */
   readonly digest: string;
 }
 
 const LINE_FEED = 10;
+const CARRIAGE_RETURN = 13;
+/** What some editors write before text in UTF-8. */
+const BYTE_ORDER_MARK = "\u00EF\u00BB\u00BF";
 const FIRST = '{"cairn-export":';
 const LAST = '{"cairn-export-end":';
 
@@ -78,7 +81,7 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
       }
       if (state !== "export") continue;
       const feed = held.indexOf(LINE_FEED);
-      const first = parsedJson(held.toString("utf8", 0, feed)) as
+      const first = parsedJson(held.toString("utf8", markBytes(held), feed)) as
         | { "cairn-export"?: ExportHeader }
         | undefined;
       if (first?.["cairn-export"]?.format !== 1)
@@ -91,7 +94,10 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
     if (start === 0) continue;
     const whole = held.subarray(0, start);
     held = held.subarray(start);
-    hash.update(whole);
+    const text = whole.includes(CARRIAGE_RETURN)
+      ? whole.toString("latin1").replaceAll("\r\n", "\n")
+      : undefined;
+    hash.update(text === undefined ? whole : Buffer.from(text, "latin1"));
     lines += countFeeds(whole);
     yield whole;
   }
@@ -103,11 +109,17 @@ export async function* checkedExport(source: AsyncIterable<Buffer>): AsyncGenera
 /** Returns whether the input is an export; unknown if its first line is not complete. */
 function kindOf(beginning: Buffer): "unknown" | "export" | "other" {
   if (isFirstLine(beginning)) return beginning.includes(LINE_FEED) ? "export" : "unknown";
-  return FIRST.startsWith(beginning.toString("latin1", 0, FIRST.length)) ? "unknown" : "other";
+  const text = beginning.toString("latin1", 0, BYTE_ORDER_MARK.length + FIRST.length);
+  return [FIRST, BYTE_ORDER_MARK + FIRST].some((first) => first.startsWith(text)) ? "unknown" : "other";
 }
 
 function isFirstLine(beginning: Buffer): boolean {
-  return beginning.toString("latin1", 0, FIRST.length) === FIRST;
+  return beginning.subarray(markBytes(beginning)).toString("latin1", 0, FIRST.length) === FIRST;
+}
+
+function markBytes(beginning: Buffer): number {
+  const { length } = BYTE_ORDER_MARK;
+  return beginning.toString("latin1", 0, length) === BYTE_ORDER_MARK ? length : 0;
 }
 
 function compareSummary(line: string, lines: number, hash: Hash): void {

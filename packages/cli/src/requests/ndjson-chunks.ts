@@ -60,6 +60,13 @@ export async function* ndjsonChunks(
     partsBytes = open;
     lines = 0;
   }
+  // The last line may have no line feed, and everything may have been loaded before.
+  if (line + 1 < fromLine)
+    throw new CairnError(
+      "REQUEST_INVALID",
+      `The input has fewer than ${fromLine} lines.`,
+      "Correct --from-line.",
+    );
   if (partsBytes > 0) yield take(Buffer.concat(parts), open > 0 ? lines + 1 : lines);
 }
 

@@ -42,6 +42,7 @@ function showBar(output: Output, verb: string, total: number, format: FormatAmou
   bar.start(total, 0, { note: "", rate: "" });
   return {
     update(done, note) {
+      if (done > total) bar.setTotal(done);
       bar.update(done, { note, rate: rateText(done, Date.now() - begun, format) });
     },
     stop() {
@@ -65,7 +66,8 @@ function showLines(
       if (at - last < LINE_EVERY_MS) return;
       last = at;
       const rate = rateText(done, at - begun, format);
-      const isSized = total !== undefined && total > 0;
+      // More than was expected may come while the work is done.
+      const isSized = total !== undefined && total > 0 && done <= total;
       const left = isSized && done > 0 ? formatDuration(((at - begun) * (total - done)) / done) : undefined;
       const of = isSized ? ` of ${format(total)} (${Math.floor((100 * done) / total)} %)` : "";
       const end = left === undefined ? "" : `, about ${left} left`;

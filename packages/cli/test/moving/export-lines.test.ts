@@ -36,6 +36,13 @@ test("the lines between the first and the last line of an export keep their numb
   );
 });
 
+test("an export is recognized behind a byte order mark and with other line ends", async () => {
+  const marked = Buffer.from(`\uFEFF${exportOf([{ a: "ü" }, 2]).replaceAll("\n", "\r\n")}`);
+  for (let cut = 0; cut < marked.length; cut += 1)
+    expect((await check(marked, [cut])).split("\r\n")).toHaveLength(3);
+  await expect(check(marked.subarray(0, -40), [])).rejects.toMatchObject({ code: "EXPORT_DAMAGED" });
+});
+
 test("an export that ends early is refused, wherever it ends", async () => {
   const bytes = Buffer.from(exportOf([{ a: "ü" }, [1, 2], "text"]));
   // Without its line feed, the last line is still complete. An end within the name of the first member says nothing yet.

@@ -328,6 +328,15 @@ describe("progress", () => {
     expect(output.text).toBe("loading 1 MiB at 205 KiB/s, 7 transactions\n");
   });
 
+  test("shows no more than there is if more comes than was expected", () => {
+    const output = new CapturedOutput(false);
+    let now = 0;
+    const display = showProgress(output, "importing", 1_048_575, () => now);
+    now = 5000;
+    display.update(1_048_576, "7 written");
+    expect(output.text).toBe("importing 1 MiB at 205 KiB/s, 7 written\n");
+  });
+
   test("is a bar on a terminal, which is removed at the end", () => {
     const output = new CapturedOutput(true);
     const display = showProgress(output, "loading", 100);
