@@ -67,7 +67,11 @@ export async function openRedis(url: string, prefix: string): Promise<KeyValueSo
         if ((await asked(() => slotsOf(redis))) !== slots)
           throw sourceUnreadable(place, "slots of the cluster were moved while it was read", STABLE);
         if ((await refusePart(redis, place, "0")) !== role)
-          throw sourceUnreadable(place, "it became a master or a replica while it was read", "Wait for it.");
+          throw sourceUnreadable(
+            place,
+            "it became a master or a replica while it was read",
+            "Import from the master.",
+          );
       }),
       total: prefix === "" ? sizes.reduce((sum, size) => sum + size, 0) : undefined,
       close,
