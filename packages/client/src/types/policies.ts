@@ -50,7 +50,7 @@ export interface Policies {
   /** For each bucket, the fields by which lists can be filtered. A nested field is written as `outer.inner`. */
   readonly indexes?: { readonly [bucket: string]: readonly string[] };
   readonly expire?: { readonly [bucket: string]: ExpirePolicy };
-  /** The bound on the history of each document, by bucket. */
+  /** The bound on the history of each document, by bucket. That of `*` applies to all buckets that are not named. */
   readonly history?: { readonly [bucket: string]: BoundPolicy };
   /** The bound on recorded events of all nodes and buckets together. Defaults to 100,000 events of any age. */
   readonly events?: BoundPolicy;

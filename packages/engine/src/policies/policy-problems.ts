@@ -20,6 +20,9 @@ const MAX_POLICIES_BYTES = 64 * 1024;
 const POLICY_NAMES = ["indexes", "expire", "history", "events", "outcomes", "queues"];
 const MAX_VALUES = 100;
 
+/** In the policy `history`, stands for all buckets that it does not name. It cannot be a bucket's name. */
+export const OTHER_BUCKETS = "*";
+
 /**
  * Returns the problems of a set of policies. Rules and wording are part of the index version: all nodes must read the
  * same policies from a message, and the index stores the first problem of a rejected one.
@@ -63,7 +66,7 @@ class PolicyCheck {
     if (map === undefined) return;
     this.#byBucket(map["indexes"], ["indexes"], (fields, path) => this.#fields(fields, path));
     this.#byBucket(map["expire"], ["expire"], (rule, path) => this.#expire(rule, path));
-    this.#byBucket(map["history"], ["history"], (bound, path) => this.#bound(bound, path, 0));
+    this.#byBucket(map["history"], ["history"], (bound, path) => this.#bound(bound, path, 0), OTHER_BUCKETS);
     if (map["events"] !== undefined) this.#bound(map["events"], ["events"], 1);
     if (map["outcomes"] !== undefined) this.#bound(map["outcomes"], ["outcomes"], LIMITS.leastOutcomes);
     this.#byBucket(map["queues"], ["queues"], (queue, path) => this.#queue(queue, path));
@@ -131,12 +134,12 @@ class PolicyCheck {
     this.add(path, `Expected a whole number from 1 to ${most}.`);
   }
 
-  #byBucket(value: unknown, path: Path, one: (value: unknown, path: Path) => void): void {
+  #byBucket(value: unknown, path: Path, one: (value: unknown, path: Path) => void, others?: string): void {
     if (value === undefined) return;
     const map = this.#map(value, path);
     if (map === undefined) return;
     for (const [bucket, inner] of Object.entries(map)) {
-      const problem = bucketProblem(bucket);
+      const problem = bucket === others ? undefined : bucketProblem(bucket);
       if (problem === undefined) one(inner, [...path, bucket]);
       else this.add([...path, bucket], sentence(problem));
     }

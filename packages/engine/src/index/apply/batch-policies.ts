@@ -9,7 +9,12 @@ import { untilSweep, type Swept, sweepHistory, type SweepingTransaction } from "
 import { type SweptOutcomes, sweepOutcomes } from "./outcome-sweep.ts";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
 import type { KeyState, KeyStates } from "./key-states.ts";
-import { type ActivePolicies, activePolicies, configured } from "../policies/active-policies.ts";
+import {
+  type ActivePolicies,
+  activePolicies,
+  boundsHistory,
+  configured,
+} from "../policies/active-policies.ts";
 import { Expiry, readScan, type Scanned } from "./expiry.ts";
 import { parseDocumentRowKey } from "../rows/row-keys.ts";
 import { documentTexts, fieldTexts } from "../fields/field-texts.ts";
@@ -187,16 +192,16 @@ export class BatchPolicies {
     } = this.#before;
     const swept = this.#swept;
     const isCleaned = swept !== undefined && swept.versions.length + swept.tombstones.length > 0;
-    const { history } = this.#active;
     return {
       policies: this.#stillScanned(this.#policies),
       events: this.#events?.count ?? events,
       eventsFrom: this.#events?.from ?? eventsFrom,
       dueFrom: this.#expiry?.from ?? dueFrom,
       superseded:
-        history.size === 0
+        this.#active.history.size === 0
           ? undefined
-          : (swept === undefined ? superseded : 0) + this.#keys.superseded((bucket) => history.has(bucket)),
+          : (swept === undefined ? superseded : 0) +
+            this.#keys.superseded((bucket) => boundsHistory(this.#active, bucket)),
       sweep: swept === undefined ? sweep : swept.cursor,
       cleaned: isCleaned ? txId + 1 : cleaned,
       pruned: Math.max(pruned, swept?.pruned ?? 0, this.#dropped) || undefined,

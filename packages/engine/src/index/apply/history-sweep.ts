@@ -1,7 +1,9 @@
 import type { KvReader, KvRow } from "@cairn/kv";
+import { madeOnce } from "@cairn/text";
 import type { TxId } from "@cairn/client";
 import type { ActivePolicies, Bound } from "../policies/active-policies.ts";
-import { firstRow } from "../rows/row-cursor.ts";
+import { OTHER_BUCKETS } from "../../policies/policy-problems.ts";
+import { allRows, firstRow } from "../rows/row-cursor.ts";
 import type { IndexState } from "../rows/index-state.ts";
 import {
   keysPerRead,
@@ -10,6 +12,7 @@ import {
   ID_BYTES,
   prefixEnd,
   ROW,
+  rowsOfKind,
   versionRevision,
   versionRowKey,
   versionStem,
@@ -77,13 +80,28 @@ export async function sweepHistory(
 ): Promise<Swept> {
   const { sweep: cursor } = before;
   const sweep = new Sweep(reader, now, before);
-  const segments = [...history].toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(segmentsOf);
+  const bounds = await boundsByBucket(reader, history);
+  const segments = bounds.toSorted(([a], [b]) => (a < b ? -1 : 1)).flatMap(segmentsOf);
   const from = segments.findIndex(({ name }) => name === cursor?.segment);
   for (const segment of segments.slice(Math.max(from, 0))) {
     await sweep.run(segment);
     if (sweep.budget <= 0) break;
   }
   return sweep.swept;
+}
+
+async function boundsByBucket(
+  reader: KvReader,
+  history: ActivePolicies["history"],
+): Promise<(readonly [string, Bound])[]> {
+  const others = history.get(OTHER_BUCKETS);
+  if (others === undefined) return [...history];
+  const bounds = new Map(history);
+  bounds.delete(OTHER_BUCKETS);
+  // A bucket has counters from its first document on.
+  for (const [key] of await allRows(reader, rowsOfKind(ROW.counter)))
+    madeOnce(bounds, Buffer.from(key.subarray(1)).toString("utf8"), () => others);
+  return [...bounds];
 }
 
 interface Segment {
@@ -93,7 +111,7 @@ interface Segment {
   readonly bound: Bound;
 }
 
-function segmentsOf([bucket, bound]: [string, Bound]): Segment[] {
+function segmentsOf([bucket, bound]: readonly [string, Bound]): Segment[] {
   const versions: Segment = { name: `h ${bucket}`, kind: ROW.version, bucket, bound };
   const tombstones: Segment = { name: `d ${bucket}`, kind: ROW.tombstone, bucket, bound };
   return bound.age === Infinity ? [versions] : [versions, tombstones];

@@ -1,7 +1,7 @@
 import type { BoundPolicy, FieldValues, Json, Policies, TxId } from "@cairn/client";
 import { nanoseconds, ownMember, madeOnce } from "@cairn/text";
 import type { IndexState, StatePolicies } from "../rows/index-state.ts";
-import { policyMilliseconds } from "../../policies/policy-problems.ts";
+import { OTHER_BUCKETS, policyMilliseconds } from "../../policies/policy-problems.ts";
 import { comparableText, fieldPath, fieldValue } from "../../policies/field-values.ts";
 
 /** An indexed field; `id` is its number in rows. */
@@ -40,6 +40,7 @@ export interface Bound {
 export interface ActivePolicies {
   readonly indexed: ReadonlyMap<string, readonly FieldIndex[]>;
   readonly expire: ReadonlyMap<string, ExpireRule>;
+  /** By bucket. That of {@link OTHER_BUCKETS}, if there is one, applies to all other buckets. */
   readonly history: ReadonlyMap<string, Bound>;
   readonly events: Bound;
   /** Undefined if outcomes are not bounded. */
@@ -88,6 +89,11 @@ function activate({ value, indexes }: StatePolicies): ActivePolicies {
   const events = boundOf(value.events ?? {}, DEFAULT_EVENT_BOUND);
   const outcomes = value.outcomes === undefined ? undefined : boundOf(value.outcomes, NO_BOUND);
   return { indexed, expire, history, events, outcomes, queues };
+}
+
+/** Returns whether a policy bounds the history of a bucket. */
+export function boundsHistory({ history }: ActivePolicies, bucket: string): boolean {
+  return history.has(bucket) || history.has(OTHER_BUCKETS);
 }
 
 const NO_BOUND: Bound = { keep: Infinity, age: Infinity };

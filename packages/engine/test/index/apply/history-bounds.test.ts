@@ -1,6 +1,6 @@
 import { type KvStore, memoryProvider } from "@cairn/kv";
 import { afterEach, describe, expect, it } from "vitest";
-import type { BoundPolicy, TxOperation } from "@cairn/client";
+import type { BoundPolicy, Policies, TxOperation } from "@cairn/client";
 import { RECENT_TRANSACTIONS } from "../../../src/index/apply/history-sweep.ts";
 import { IndexStore } from "../../../src/index/index-store.ts";
 import { emptyState } from "../../../src/index/rows/index-state.ts";
@@ -32,9 +32,13 @@ function operation(position: number): TxOperation {
 }
 
 function messages(bound: BoundPolicy | undefined, count = TRANSACTIONS): LogMessage[] {
+  return messagesUnder(bound && { history: { pods: bound } }, count);
+}
+
+function messagesUnder(policies: Policies | undefined, count = TRANSACTIONS): LogMessage[] {
   const found = [{ position: 1, time: 1_000, payload: encodeBirthRecord(birth) }];
   for (let position = 2; position <= count; position += 1) {
-    const configure: TxOperation[] = bound === undefined ? [] : [["configure", { history: { pods: bound } }]];
+    const configure: TxOperation[] = policies === undefined ? [] : [["configure", policies]];
     const ops: TxOperation[] = position === 2 ? [...configure, operation(2)] : [operation(position)];
     found.push({ position, time: position * 1_000, payload: encodeTransaction({ ops }, birth.log) });
   }
@@ -119,6 +123,22 @@ describe.each<[string, BoundPolicy]>([
     expect(await index.list({ bucket: "other", limit: 1_000, asOf: past })).toEqual(
       await whole.list({ bucket: "other", limit: 1_000, asOf: past }),
     );
+  });
+});
+
+describe("a bound on the history of all other buckets", () => {
+  it("applies to each bucket that has no bound of its own, as if the policy named it", async () => {
+    const own = { keep: 5 };
+    const all = { keep: 2, for: "PT30M" };
+    const log = messagesUnder({ history: { other: own, "*": all } });
+    const { kv } = await indexOf(log, 17);
+    const { kv: whole } = await indexOf(log, 10_000);
+    const { kv: named } = await indexOf(messagesUnder({ history: { other: own, pods: all } }), 10_000);
+    expect(await rowsOf(kv)).toEqual(await rowsOf(whole));
+    // The policies and the state, which name the bucket, and what is derived from them are not compared.
+    expect(await rowsOf(kv, "cdhn")).toEqual(await rowsOf(named, "cdhn"));
+    const { kv: unbounded } = await indexOf(messagesUnder({ history: { other: own } }), 10_000);
+    expect((await rowsOf(kv, "h")).length).toBeLessThan((await rowsOf(unbounded, "h")).length * 0.75);
   });
 });
 
