@@ -113,16 +113,22 @@ function tooLarge(origin: Pick<Origin, "kind" | "label">, problems: ProblemList)
   );
 }
 
-/** Ends a hint: suggests a file with a similar name in the folder of `path`, or says that there is no such folder. */
+/** Ends a hint: suggests a file with a similar name in the folder of `path`, or says what is wrong with the folder. */
 function similarFile(path: string): string {
   const folder = dirname(path);
   let names: string[];
   try {
-    names = readdirSync(folder).filter((name) => [".edn", ".json"].includes(extname(name)));
+    names = readdirSync(folder);
   } catch {
     return " Its folder does not exist or cannot be read.";
   }
-  const near = nearestName(basename(path), names);
+  // A volume under a mistyped path leaves the folder empty that the image and the unit have.
+  if (names.length === 0)
+    return ` ${folder} is empty: put the file there, or mount there what contains it. A file with {} gives the built-in default.`;
+  const near = nearestName(
+    basename(path),
+    names.filter((name) => [".edn", ".json"].includes(extname(name))),
+  );
   return near === undefined ? "" : ` ${didYouMean(near)}`;
 }
 

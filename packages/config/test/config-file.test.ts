@@ -36,6 +36,7 @@ test("cairn.edn in the working directory takes precedence over cairn.json", asyn
 });
 
 test("a named file that does not exist is an error, even if there is a default one", async () => {
+  await writeFile(join(cwd, "cairn.edn"), "{}");
   const [problem] = await problemsOf({ cwd, file: "nope.edn" });
   expect(problem).toMatchObject({
     code: "CONFIG_NOT_FOUND",

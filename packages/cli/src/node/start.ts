@@ -30,6 +30,11 @@ export const addStart = command({
     const logger = await nodeLog(terminal, json, options.logLevel, config.nodeId);
     const onNotice = (notice: string): void => logger.warn(notice);
     for (const notice of config.notices) onNotice(notice);
+    const { file, isInline, cwd } = config.origin;
+    if (file === undefined && !isInline)
+      logger.info(
+        `There is no cairn.edn or cairn.json in ${cwd}, so this node runs on the built-in default, with its data in ${config.dir}.`,
+      );
     void tellOlderData(config, onNotice);
     const tellService = (state: ServiceState): Promise<void> =>
       tellServiceManager(state, terminal.env, onNotice);

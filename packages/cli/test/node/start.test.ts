@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -93,6 +93,27 @@ describe("start", () => {
     expect(await readdir(dir)).toEqual([]);
   });
 
+  test("with the name of a file that is missing starts nothing, and says what to do about its folder", async () => {
+    const started = cairn(["start", "-f", join(dir, "cairn.edn")]);
+    expect(await started.ended).toBe(2);
+    expect(started.output()).toContain(`CONFIG_NOT_FOUND: The file does not exist.`);
+    expect(started.output()).toContain(
+      `${dir} is empty: put the file there, or mount there what contains it.`,
+    );
+    expect(await readdir(dir)).toEqual([]);
+
+    await writeFile(join(dir, "cairn.edn"), "{}");
+    await readyUrl(cairn(["start", "-f", join(dir, "cairn.edn")]));
+  });
+
+  test("without a configuration says so in one line, which a node with one does not log", async () => {
+    const configured = cairn(["start", "-j", "{}"], { CAIRN_DIR: "./other" });
+    const started = cairn(["start"]);
+    await Promise.all([readyUrl(started), readyUrl(configured)]);
+    expect(started.output()).toContain(`There is no cairn.edn or cairn.json in ${dir}, so this node runs on`);
+    expect(configured.output()).not.toContain("built-in default");
+  });
+
   test(
     "on a port or an index that is in use exits with 3 and names the port or the index",
     { tags: "rest/slow" },
@@ -108,6 +129,26 @@ describe("start", () => {
       expect((await fetch(`http://127.0.0.1:${port}/health/ready`)).status).toBe(200);
     },
   );
+});
+
+describe("config check beside the node of its configuration", () => {
+  test("tells the growth at the node's present rate, and nothing of it once its log has bounds", async () => {
+    const { origin, port } = new URL(await readyUrl(cairn(["start", "-j", "{}"])));
+    const check = async (id = "node-1"): Promise<string> => {
+      const checked = cairn(["config", "check", "-j", "{}"], { CAIRN_HTTP_PORT: port, CAIRN_NODE_ID: id });
+      expect(await checked.ended).toBe(0);
+      return checked.output();
+    };
+    const put = async (key: number): Promise<Response> =>
+      await fetch(`${origin}/api/v1/pods/default/${key}`, { method: "PUT", body: "1" });
+    await Promise.all(Array.from({ length: 500 }, (_, key) => put(key)));
+    expect(await check()).toMatch(/grow by about [\d.e-]+ GB a day at the present \d+ writes\/s/);
+    // Another node may listen on the port.
+    expect(await check("node-2")).toContain("GB a day for each 100 writes/s");
+    const policies = JSON.stringify({ history: { "*": { keep: 3 } }, outcomes: { for: "P1D" } });
+    expect((await fetch(`${origin}/api/v1/policies`, { method: "PUT", body: policies })).ok).toBe(true);
+    expect(await check()).not.toContain("Nothing bounds the history");
+  });
 });
 
 describe("the command in a pipe", () => {
