@@ -26,7 +26,6 @@ interface Variable {
 interface Resource {
   readonly kind: string;
   readonly metadata: { name: string };
-  readonly data?: Environment;
   readonly stringData?: Environment;
   readonly spec?: {
     readonly serviceName?: string;
@@ -44,6 +43,7 @@ interface Resource {
 let folder = "";
 let compose: Compose = { services: {} };
 let resources: readonly Resource[] = [];
+let generator: { readonly name: string; readonly files: readonly string[] } = { name: "", files: [] };
 
 const text = (name: string): Promise<string> => readFile(path.join(DEPLOY, name), "utf8");
 const one = (kind: string): Resource => {
@@ -55,7 +55,12 @@ const one = (kind: string): Resource => {
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "cairn-deploy-"));
   compose = parse(await text("compose.yaml"), { merge: true }) as Compose;
-  const { resources: files } = parse(await text("kubernetes/kustomization.yaml")) as { resources: string[] };
+  const kustomization = parse(await text("kubernetes/kustomization.yaml")) as {
+    readonly resources: readonly string[];
+    readonly configMapGenerator: readonly [typeof generator];
+  };
+  const { resources: files } = kustomization;
+  [generator] = kustomization.configMapGenerator;
   const pages = await Promise.all(
     [...files, "secret.example.yaml"].map((name) => text(`kubernetes/${name}`)),
   );
@@ -63,11 +68,11 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
-/** Returns the output of `cairn config check` of a file, in nothing but the given environment. */
-async function check(config: string, env: Environment): Promise<string> {
+/** Returns the output of a command with this configuration, in nothing but the given environment. */
+async function outputOf(command: string, config: string, env: Environment): Promise<string> {
   const file = path.join(folder, "cairn.edn");
   await writeFile(file, config);
-  const { stdout, stderr } = spawnSync(process.execPath, [CAIRN, "config", "check", "-f", file], {
+  const { stdout, stderr } = spawnSync(process.execPath, [CAIRN, ...command.split(" "), "-f", file], {
     cwd: folder,
     env: { PATH: process.env["PATH"], ...env },
     encoding: "utf8",
@@ -75,13 +80,20 @@ async function check(config: string, env: Environment): Promise<string> {
   return stdout + stderr;
 }
 
-/** Expects that the configuration is correct, and that it is rejected without any of these variables. */
-async function expectNeeded(config: string, env: Environment, names: readonly string[]): Promise<void> {
-  expect(await check(config, env)).toBe("ok\n");
-  for (const name of names) {
-    const { [name]: _, ...others } = env;
-    expect(await check(config, others)).toMatch(new RegExp(`CONFIG_INVALID: .*\\b${name}\\b`));
-  }
+/** Without these, the command refuses the configuration. A token is read only by the node. */
+const NEEDED = [
+  ["config check", ["S3_BUCKET", "NATS_URL"]],
+  ["start", ["CAIRN_OPS_TOKEN", "CAIRN_APP_TOKEN", "CAIRN_METRICS_TOKEN"]],
+] as const;
+
+/** Expects that the configuration is correct, lacks nothing for production, and is rejected without its variables. */
+async function expectNeeded(config: string, env: Environment): Promise<void> {
+  expect(await outputOf("config check", config, env)).toBe("ok\n");
+  for (const [command, names] of NEEDED)
+    for (const name of names) {
+      const { [name]: _, ...others } = env;
+      expect(await outputOf(command, config, others)).toMatch(new RegExp(`CONFIG_INVALID: .*\\b${name}\\b`));
+    }
 }
 
 describe("the configuration of the nodes", () => {
@@ -95,7 +107,7 @@ describe("the configuration of the nodes", () => {
         const env = Object.fromEntries(
           Object.entries(environment).map(([key, value]) => [
             key,
-            value.replace(/^\$\{\w+:\?.*\}$/, "secret"),
+            value.replace(/^\$\{(\w+):\?.*\}$/, "secret-of-$1"),
           ]),
         );
         expect(env["CAIRN_NODE_ID"]).toBe(name);
@@ -105,7 +117,7 @@ describe("the configuration of the nodes", () => {
       // They differ only in the name of the node.
       const [env = {}, ...others] = environments;
       for (const other of others) expect({ ...other, CAIRN_NODE_ID: "node-1" }).toEqual(env);
-      await expectNeeded(await text("cairn.edn"), env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
+      await expectNeeded(await text("cairn.edn"), env);
     },
   );
 
@@ -123,11 +135,25 @@ describe("the configuration of the nodes", () => {
         if (set === undefined) throw new Error(`${name} has no value.`);
         env[name] = set;
       }
-      const config = one("ConfigMap").data?.["cairn.edn"] ?? "";
+      expect(generator.files).toEqual(["cairn.edn"]);
+      const config = await text("kubernetes/cairn.edn");
       expect(config).toBe(await text("cairn.edn"));
-      await expectNeeded(config, env, ["S3_BUCKET", "CAIRN_AUTH_TOKEN", "NATS_URL"]);
+      await expectNeeded(config, env);
     },
   );
+
+  it("is correct in the environment of the systemd unit", { tags: "rest/slow" }, async () => {
+    const lines = (await text("systemd/cairn.env.example")).matchAll(/^(\w+)=(.*)$/gm);
+    await expectNeeded(
+      await text("cairn.edn"),
+      Object.fromEntries([...lines].map(([, name = "", value = ""]) => [name, value])),
+    );
+  });
+
+  it("is named by the unit and the image, so that no node starts without it", async () => {
+    expect(await text("systemd/cairn.service")).toMatch(/^ExecStart=\S+ start -f \/etc\/cairn\/cairn\.edn$/m);
+    expect(await text("Dockerfile")).toMatch(/^CMD \["start", "-f", "\/etc\/cairn\/cairn\.edn"\]$/m);
+  });
 });
 
 describe("the resources of Kubernetes", () => {
@@ -141,7 +167,7 @@ describe("the resources of Kubernetes", () => {
       expect(one(kind).spec?.selector?.matchLabels).toEqual(labels);
     expect(spec?.template?.spec.volumes).toContainEqual({
       name: "config",
-      configMap: { name: one("ConfigMap").metadata.name },
+      configMap: { name: generator.name },
     });
   });
 });

@@ -1,7 +1,7 @@
 // @module-tag rest/packaging
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, chown, copyFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { chmod, chown, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -25,6 +25,7 @@ function moved(text: string): string {
   return text
     .replaceAll("/opt/cairn", place("opt/cairn"))
     .replaceAll("/var/lib/cairn", place("var/lib/cairn"))
+    .replaceAll("/etc/cairn", place("etc/cairn"))
     .replaceAll("/build/install.sh", path.join(ROOT, "deploy/install.sh"))
     .replaceAll("$PACKAGES", place("tarballs/*.tgz"));
 }
@@ -101,11 +102,16 @@ describe("what the Dockerfile does, in an empty folder under a user without righ
     });
   });
 
-  it("starts a node that becomes ready, answers the health check, and ends with 0 after SIGTERM", async () => {
+  it("starts no node without its configuration, and then one that becomes ready, answers the health check, and ends with 0 after SIGTERM", async () => {
     const healthcheck = words(/^HEALTHCHECK .*CMD (\[.*\])$/m);
     const readiness = [...healthcheck.slice(0, -1), "ready"];
     const command = [...words(/^ENTRYPOINT (\[.*\])$/m), ...words(/^CMD (\[.*\])$/m)];
     expect((await outcome(healthcheck)).code).toBe(1);
+    const refused = await outcome(command);
+    expect(refused.code).toBe(2);
+    expect(refused.output).toContain(`${place("etc/cairn")} is empty: put the file there, or mount there`);
+    expect(await readdir(place("var/lib/cairn"))).toEqual([]);
+    await writeFile(place("etc/cairn/cairn.edn"), "{}");
     const url = `http://127.0.0.1:${env["CAIRN_HTTP_PORT"]}/api/v1/pods/default/web-0`;
 
     // The second start continues with what the first one left in the volume.

@@ -38,7 +38,9 @@ beforeAll(async () => {
   services.push(s3);
   env = {
     CAIRN_HTTP_HOST: "127.0.0.1",
-    CAIRN_AUTH_TOKEN: TOKEN,
+    CAIRN_OPS_TOKEN: TOKEN,
+    CAIRN_APP_TOKEN: "token-of-a-program",
+    CAIRN_METRICS_TOKEN: "token-of-prometheus",
     NATS_URL: nats.urls.join(","),
     S3_BUCKET: s3.bucket,
     AWS_ENDPOINT_URL_S3: s3.endpoint,

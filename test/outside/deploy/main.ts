@@ -58,7 +58,9 @@ async function kubernetes(): Promise<Finding> {
   const bin = await pythonEnvironment("kubernetes", [SCHEMAS]);
   const validate = (file: string): string | undefined =>
     complaint(join(bin, "kubernetes-validate"), ["--strict", "--quiet", file]);
-  const names = (await readdir(join(DEPLOY, "kubernetes"))).filter((name) => name !== "kustomization.yaml");
+  const names = (await readdir(join(DEPLOY, "kubernetes"))).filter(
+    (name) => name.endsWith(".yaml") && name !== "kustomization.yaml",
+  );
   const wrong = join(folder, "wrong.yaml");
   const statefulSet = await readFile(join(DEPLOY, "kubernetes/statefulset.yaml"), "utf8");
   await writeFile(wrong, statefulSet.replace("readinessProbe:", "readynessProbe:"));
