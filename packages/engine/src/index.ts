@@ -37,6 +37,7 @@ export { digestIndex } from "./index/read/digest.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
 export { rowName } from "./index/rows/row-names.ts";
 export { contradictsPlan } from "./join/common-history.ts";
+export { askHolders, type Holder } from "./join/log-holders.ts";
 export { findLostLog, UNPLANNED } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
 export { findOrphans } from "./join/orphan-transactions.ts";

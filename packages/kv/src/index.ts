@@ -35,6 +35,7 @@ export { checkBeforeOpening, checkUnchecked, type UncheckedTables } from "./leve
 /** For programs that read or repair the files of a LevelDB database. */
 export { captureLevelDb } from "./capture/live-capture.ts";
 export { crc32cOf } from "./files/crc32c.ts";
+export { holdsLevelDb } from "./files/level-files.ts";
 export { type BatchEnding, findTornEdit, findTornTail, type TornTail } from "./files/torn-tail.ts";
 export { checkWriteAheadLogs } from "./files/write-ahead-logs.ts";
 export {
@@ -43,6 +44,7 @@ export {
   liveTableBounds,
   liveTableNames,
 } from "./tables/check-named-tables.ts";
+export { lastValueIn, mayHoldRows } from "./tables/last-value.ts";
 export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { CairnError, isCairnError, type KvProvider, namesIn, wait } from "@cairn/kv";
+import { CairnError, isCairnError, type KvOpening, type KvProvider, namesIn, wait } from "@cairn/kv";
 import {
   backupsBeyond,
   buildPlanned,
@@ -95,7 +95,7 @@ async function printFromQuarantine(quarantine: string, printing: Printing): Prom
       const hint =
         error.code === "INDEX_LOCKED"
           ? "Run the command again later."
-          : "Inspect that index with cairn db check. The transactions of other indexes were printed completely.";
+          : "Keep that folder: nothing shows that the log holds all of its transactions. If the log was neither restored from an older copy nor begun anew, nothing is missing, and the folder can be removed. The transactions of other indexes were printed completely.";
       unreadable.push(new CairnError(error.code, message, { hint, cause: error }));
     }
   }
@@ -140,11 +140,15 @@ const IN_USE_MS = 5_000;
 const OPEN_AGAIN_MS = 50;
 
 /** A running node opens the index for a moment now and then, to see which of its transactions were loaded again. */
-async function openUnlocked(provider: KvProvider, live: string): ReturnType<typeof openIndex> {
+async function openUnlocked(
+  provider: KvProvider,
+  live: string,
+  opening?: KvOpening,
+): ReturnType<typeof openIndex> {
   const end = performance.now() + IN_USE_MS;
   for (;;) {
     try {
-      return await openIndex(provider, live);
+      return await openIndex(provider, live, opening);
     } catch (error) {
       if (!isCairnError(error, "INDEX_LOCKED") || performance.now() >= end) throw error;
       await wait(OPEN_AGAIN_MS);
@@ -159,8 +163,11 @@ async function printOrphans(
   listed = 0,
 ): Promise<void> {
   const { log, identity, provider, run } = printing;
-  const { kv, state } = await openUnlocked(provider, index.live);
+  const isUncompared = index.held.txId === undefined && index.held.shared === undefined;
+  // An index that a node could not compare may be damaged. LevelDB itself would print what is left as if it were all.
+  const { kv, state } = await openUnlocked(provider, index.live, { check: isUncompared });
   try {
+    await kv.checked?.();
     if (state === undefined) return;
     const found = await findOrphans({ kv, state }, index.held, log, identity, listed);
     const { txId: shared, isProven, after, kept } = found;

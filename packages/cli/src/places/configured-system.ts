@@ -70,16 +70,15 @@ export async function noLog(log: TxLog, system: System): Promise<CairnError> {
       `Solve this problem and run the command again, because only the log's checkpoints and its backup show whether there was one: ${error.code}: ${error.message}`,
     );
   }
-  const { holders, cure, override, unknown } = found;
+  const { holders, cure, override } = found;
   if (holders.length > 0) {
     const hint = `Check the log's address and name. ${cure} ${override}`;
     return new CairnError("NOT_FOUND", `${message}, but ${holders.join("; ")}.`, hint);
   }
-  const doubts = unknown.map((one) => ` It is unknown whether there was one: ${one.code}: ${one.message}`);
   return new CairnError(
     "NOT_FOUND",
     `${message} yet.`,
-    `Start a node: the first node that starts creates the log.${doubts.join("")}`,
+    "Start a node: the first node that starts creates the log.",
   );
 }
 

@@ -152,6 +152,7 @@ describe("the status screen", () => {
         skipped: [{ name: "checkpoint-2", store: "file:///c", code: "CHECKPOINT_CORRUPT", message: "Bad." }],
         movedAside: [{ path: "/q/1", code: "INDEX_CORRUPT", message: "Worse." }],
         orphans: 12,
+        uncompared: [],
         replayed: 200,
         readyAfterMs: 812,
       },

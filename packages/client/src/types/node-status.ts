@@ -166,6 +166,8 @@ export interface NodeStatus {
      * orphans` prints them.
      */
     readonly orphans: number;
+    /** Folders of indexes in `quarantine/` that may hold transactions that the log lost, which nothing has shown yet. */
+    readonly uncompared: readonly string[];
     readonly replayed: number;
     readonly readyAfterMs: number | null;
   };

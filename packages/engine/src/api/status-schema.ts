@@ -78,6 +78,7 @@ const Join = z.object({
   skipped: list(z.object({ name: Text, store: Text, code: Text, message: Text })),
   movedAside: list(z.object({ path: Text, code: Text, message: Text })),
   orphans: Count,
+  uncompared: list(Text),
   replayed: Count,
   readyAfterMs: Ms.nullable(),
 });

@@ -18,6 +18,7 @@ import {
   type QuarantinedIndex,
   readQuarantine,
   renewNote,
+  uncompared,
   writeNote,
 } from "./quarantine.ts";
 
@@ -62,7 +63,7 @@ const DISTRUSTED = "distrusted.json";
 
 /**
  * The transactions of an index that is moved aside. With `holdsLost`, it holds or may hold some that the log has lost,
- * and is never removed.
+ * and is never removed. Only something that was read and shows that it holds none makes this false.
  */
 export interface MovedContents {
   readonly holdsLost: boolean;
@@ -127,6 +128,11 @@ export class IndexDirectory {
   /** Returns the number of transactions that only indexes in quarantine still contain, see {@link countOrphans}. */
   async countOrphans(logId?: string): Promise<number> {
     return countOrphans(await this.readQuarantine(), logId);
+  }
+
+  /** Returns the folders of indexes in quarantine that could not be compared, see {@link uncompared}. */
+  async uncompared(): Promise<string[]> {
+    return uncompared(await this.readQuarantine());
   }
 
   /** Returns the indexes in quarantine, oldest first. */

@@ -22,7 +22,7 @@ export interface QuarantineNote extends Partial<HeldTransactions> {
   readonly code: string;
   readonly message: string;
   readonly at: string;
-  /** True if the index holds transactions that the log has lost. Such an index is never removed. */
+  /** False only if something that was read shows that the log lost none of its transactions. */
   readonly holdsLost: boolean;
 }
 
@@ -45,13 +45,16 @@ export async function writeNote(folder: string, note: QuarantineNote): Promise<v
   await rename(`${place}.new`, place);
 }
 
-/** Records in the note of an index what a later comparison has shown, and keeps the rest. */
+/**
+ * Records in the note of an index what a later comparison has shown, and keeps the rest. A note that cannot be read
+ * remains, and its index counts as one that may hold lost transactions.
+ */
 export async function renewNote(
   folder: string,
   renewed: Pick<QuarantineNote, keyof HeldTransactions | "holdsLost">,
 ): Promise<void> {
-  const note = JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) as QuarantineNote;
-  await writeNote(folder, { ...note, ...renewed });
+  const note = (await parseNote(folder)) as QuarantineNote | undefined;
+  if (note !== undefined) await writeNote(folder, { ...note, ...renewed });
 }
 
 /** Returns the indexes in quarantine, oldest first. */
@@ -79,6 +82,13 @@ export function countOrphans(indexes: readonly QuarantinedIndex[], logId?: strin
   return orphans;
 }
 
+/** Returns the folders of those that may hold lost transactions, although no comparison has shown that they do. */
+export function uncompared(indexes: readonly QuarantinedIndex[]): string[] {
+  return indexes
+    .filter(({ holdsLost, held }) => holdsLost && held.txId === undefined)
+    .map(({ folder }) => folder);
+}
+
 /** The note comes first. If the process ended then, or the move failed, the index is still elsewhere. */
 async function hasNoteAlone(folder: string): Promise<boolean> {
   try {
@@ -95,19 +105,21 @@ async function hasNoteAlone(folder: string): Promise<boolean> {
 const HELD = { txId: "number", shared: "number", comparedWith: "string", isProven: "boolean" } as const;
 
 async function readNote(folder: string): Promise<Pick<QuarantinedIndex, "holdsLost" | "held">> {
+  const note = (await parseNote(folder)) ?? {};
+  const held = Object.entries(HELD).filter(([name, type]) => typeof note[name] === type);
+  return {
+    holdsLost: note["holdsLost"] !== false,
+    held: Object.fromEntries(held.map(([name]) => [name, note[name]])),
+  };
+}
+
+/** Undefined if the note cannot be read. */
+async function parseNote(folder: string): Promise<Readonly<Record<string, unknown>> | undefined> {
   try {
-    const note = (JSON.parse(await readFile(path.join(folder, NOTE), "utf8")) ?? {}) as Record<
-      string,
-      unknown
-    >;
-    const held = Object.entries(HELD).filter(([name, type]) => typeof note[name] === type);
-    return {
-      holdsLost: note["holdsLost"] !== false,
-      held: Object.fromEntries(held.map(([name]) => [name, note[name]])),
-    };
+    const note: unknown = JSON.parse(await readFile(path.join(folder, NOTE), "utf8"));
+    return typeof note === "object" && note !== null ? (note as Record<string, unknown>) : undefined;
   } catch (error) {
-    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined)
-      return { holdsLost: true, held: {} };
+    if (error instanceof SyntaxError || systemErrorCode(error) !== undefined) return undefined;
     throw error;
   }
 }

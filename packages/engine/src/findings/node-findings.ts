@@ -60,7 +60,7 @@ function lifeFindings({ phase, failure, stalled }: NodeFacts): Finding[] {
   return findings;
 }
 
-function logFindings({ log, failure, join: { orphans } }: NodeFacts): Finding[] {
+function logFindings({ log, failure, join: { orphans, uncompared } }: NodeFacts): Finding[] {
   const findings = log.warnings
     .filter(({ message }) => message !== failure?.message)
     .map((one) => finding(one.code === "LOG_UNREACHABLE" ? "log-unreachable" : "log-at-risk", one));
@@ -73,6 +73,13 @@ function logFindings({ log, failure, join: { orphans } }: NodeFacts): Finding[] 
     const hint =
       "Print them on the node's machine: cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again). Review the file, and submit them again: cairn load FILE. They are counted until they are all in the log, or their folder is removed from quarantine/.";
     findings.push(finding("transactions-lost", { message, hint }));
+  }
+  if (uncompared.length > 0) {
+    const these = uncompared.length === 1 ? "this index" : "these indexes";
+    const message = `Nothing shows that the log holds all transactions of ${these} in quarantine, which cannot be read: ${uncompared.join(", ")}.`;
+    const hint =
+      "If the log was neither restored from an older copy nor begun anew, nothing is missing: remove the folder. Otherwise, print what can be read of it on the node's machine: cairn log orphans > FILE (if the log is embedded, stop the node for that, and start it again). The finding ends when the folder is removed.";
+    findings.push(finding("index-uncompared", { message, hint }));
   }
   return findings;
 }

@@ -3,11 +3,14 @@ import {
   isCairnError,
   type KvOpening,
   type KvProvider,
+  lastValueIn,
+  LEVEL_FORMAT,
   levelProvider,
   type KvStore,
 } from "@cairn/kv";
 import { ChainWindow } from "./chains/chain-window.ts";
-import { type IndexState, readState } from "./rows/index-state.ts";
+import { type IndexState, prefixInState, readState, type StatePrefix } from "./rows/index-state.ts";
+import { STATE_ROW_KEY } from "./rows/row-keys.ts";
 
 /** An open store and the state of its index, which is undefined if the store is empty. */
 export interface OpenedIndex {
@@ -52,4 +55,11 @@ export async function tryOpenIndex(
 export function fileReader(provider: KvProvider): KvProvider {
   const level = levelProvider();
   return !provider.persistent && provider.format === level.format ? level : provider;
+}
+
+/** Returns the prefix that a closed index holds, which may be damaged or of another version; undefined if unknown. */
+export async function readPrefix({ format }: KvProvider, dir: string): Promise<StatePrefix | undefined> {
+  if (format !== LEVEL_FORMAT) return undefined;
+  const value = await lastValueIn(dir, STATE_ROW_KEY);
+  return value && prefixInState(value);
 }

@@ -1,14 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
-import { closing, isCairnError, type KvProvider, unlessFailed } from "@cairn/kv";
+import { closing, isCairnError, type KvProvider, mayHoldRows, unlessFailed } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
-import type { LogHistory } from "../backup/log-with-backup.ts";
+import { type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import type { IndexDirectory, MovedContents } from "../db-dir/index-directory.ts";
-import type { HeldTransactions } from "../db-dir/quarantine.ts";
+import type { HeldTransactions, QuarantinedIndex } from "../db-dir/quarantine.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
-import { firstKept } from "../index/rows/index-state.ts";
+import { fileReader, openIndex, readPrefix } from "../index/local-index.ts";
+import { FIRST_TX_ID, firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
+import { anchorOf } from "../log/anchor.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import {
   commonWithIndex,
@@ -58,7 +59,8 @@ export async function movedContents(
  * Compares all indexes in quarantine with `joined`, the index with which a node continues, and records the result with
  * them. The log may have got back transactions that it lacked when they were moved aside: because it was continued from a
  * checkpoint that has them, or because its server's data was restored. It may also have lost other ones since then.
- * Indexes that cannot be read keep what was recorded.
+ * Indexes that cannot be read keep what was recorded: if nothing was, they may hold transactions that the log lost, until
+ * the log is seen to hold their last message.
  */
 export async function reassessQuarantine(
   directory: IndexDirectory,
@@ -67,12 +69,18 @@ export async function reassessQuarantine(
   log: LogHistory,
   identity: LogIdentity,
 ): Promise<void> {
-  for (const { folder, live, holdsLost, held } of await directory.readQuarantine()) {
-    // Damaged indexes are not evidence of anything, and an index that this log was seen to contain is not needed: if the
-    // log loses its end, the index that shows it is moved aside as well.
-    if (held.txId === undefined) continue;
-    if (!holdsLost && held.comparedWith === identity.id && held.isProven === true) continue;
+  for (const quarantined of await directory.readQuarantine()) {
+    const { folder, live, holdsLost, held } = quarantined;
+    // An index that this log was seen to contain is not needed: if the log loses its end, the index that shows it is
+    // moved aside as well.
+    const isProven = held.comparedWith === identity.id && held.isProven === true;
+    if (!holdsLost && (held.txId === undefined || isProven)) continue;
     const reassess = async (): Promise<void> => {
+      if (held.txId === undefined) {
+        const contained = await containedByMessage(quarantined, provider, joined.state, log, identity);
+        if (contained !== undefined) await directory.note(folder, contained);
+        return;
+      }
       const { kv, state } = await openIndex(fileReader(provider), live);
       await closing(kv, async () => {
         if (state === undefined) return;
@@ -84,6 +92,33 @@ export async function reassessQuarantine(
     // The index may be open elsewhere, and the log or a backup may be unreachable. Neither keeps the node from joining.
     await unlessFailed(reassess(), "any", undefined);
   }
+}
+
+/**
+ * Judges an index that cannot be opened by the prefix in its state. The node follows the log from an index that agrees
+ * with it, so if that index ends with the last message of the prefix, or the log holds this message, the log's history
+ * contains the whole prefix. Undefined if nothing shows it.
+ */
+async function containedByMessage(
+  { live }: QuarantinedIndex,
+  provider: KvProvider,
+  joined: IndexState,
+  log: LogHistory,
+  identity: LogIdentity,
+): Promise<MovedContents | undefined> {
+  const prefix = await readPrefix(provider, live);
+  // What the index has lost itself is not in quarantine.
+  if (prefix === undefined) return (await mayHoldRows(live)) ? undefined : { holdsLost: false };
+  const { txId, sha256 } = prefix;
+  const { id, offset } = prefix.log;
+  const isInLog = async (): Promise<boolean> => {
+    if (id !== identity.id) return (await wayToLog(log, identity, { logId: id, txId, sha256 })) !== undefined;
+    const message = await log.fetch(txId - offset);
+    return message !== undefined && anchorOf(message).sha256 === sha256;
+  };
+  const isEnd = joined.log.id === id && joined.txId === txId && joined.sha256 === sha256;
+  if (txId > FIRST_TX_ID && !isEnd && !(await isInLog())) return undefined;
+  return { holdsLost: false, held: { txId, shared: txId, comparedWith: identity.id, isProven: true } };
 }
 
 /**

@@ -74,6 +74,7 @@ async function withQuarantine(context: JoinContext, joined: JoinedIndex): Promis
   const filled = { kv: index.rows, state: index.state };
   await reassessQuarantine(directory, system.kvProvider, filled, log, identity);
   report.orphans = await directory.countOrphans(identity.id);
+  report.uncompared = await directory.uncompared();
   await warnOfWrongLog(context, identity);
   return joined;
 }
@@ -88,8 +89,10 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
       ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true })
       : { unusable };
   if ("unusable" in opened) {
-    const holdsLost = await mayAloneHold(context, opened.unusable);
-    await moveAside(context, opened.unusable, { holdsLost });
+    // There was a log while the node ran, and the index counts as evidence of it in quarantine, too.
+    if (suspect === undefined) await requireLog(context, opened.unusable);
+    // What the log holds of it is known once the node has joined.
+    await moveAside(context, opened.unusable, { holdsLost: true });
     if (suspect === undefined || replacement === undefined) return undefined;
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });
@@ -99,20 +102,13 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
 }
 
 /**
- * Returns whether an unusable index may be the only one that holds some transactions. An index of another version
- * cannot be read, so this is assumed if the log was trimmed. If there is no log, the index is evidence that one
- * existed. Unless the configuration allows a rebuild, this function then throws, so that the index stays in place until
- * an operator decides.
+ * If there is no log, an unusable index is evidence that one existed. Unless the configuration allows a rebuild, throws
+ * then, so that the index stays in place until an operator decides. An index of another version may belong to a log that
+ * only that version can read, for which this throws as well.
  */
-async function mayAloneHold({ log, system, signal }: JoinContext, unusable: CairnError): Promise<boolean> {
-  if (unusable.code !== "INDEX_VERSION") return false;
-  // If this version cannot read the log, this call throws before anything is moved. The version that can read the log
-  // can also use this index.
-  const identity = await readLogIdentity(log);
-  if (identity !== undefined) return identity.bounds.first > 1;
-  if (system.onLogMismatch.different === "rebuild") return true;
-  const own = { holder: "the local index, which another version of Cairn wrote, was built from one" };
-  throw emptyLog(log, await lookBeforeBeginning(log, system, { own, signal }));
+async function requireLog({ log, system, signal }: JoinContext, unusable: CairnError): Promise<void> {
+  if (system.onLogMismatch.different === "rebuild" || (await readLogIdentity(log)) !== undefined) return;
+  throw emptyLog(log, await lookBeforeBeginning(log, system, { own: { unusable }, signal }));
 }
 
 /** Creates the log if it does not exist and there is no evidence that it ever existed. */

@@ -18,6 +18,7 @@ export class JoinReport {
   /** The log is empty, while all checkpoints in the stores belong to another log, which may be the intended one. */
   wrongLog: CairnError | undefined;
   orphans = 0;
+  uncompared: readonly string[] = [];
   replayed = 0;
   readyAfterMs: number | null = null;
   /** The progress. The rate is measured from the time `since` (by `#now`), when `done` was `from`. */
@@ -29,12 +30,13 @@ export class JoinReport {
   }
 
   get join(): Join {
-    const { restoredFrom, skipped, movedAside, orphans, replayed, readyAfterMs } = this;
+    const { restoredFrom, skipped, movedAside, orphans, uncompared, replayed, readyAfterMs } = this;
     return {
       restoredFrom,
       skipped: [...skipped],
       movedAside: [...movedAside],
       orphans,
+      uncompared,
       replayed,
       readyAfterMs,
     };

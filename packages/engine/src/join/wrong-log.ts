@@ -6,7 +6,8 @@ import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { isUnused, type LogIdentity } from "../log/log-identity.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { type AskedLog, type Beginning, type LookOptions, lookBeforeBeginning } from "./may-begin.ts";
+import type { AskedLog, LookOptions } from "./log-holders.ts";
+import { type Beginning, lookBeforeBeginning } from "./may-begin.ts";
 import type { RestoreContext } from "./restore-index.ts";
 
 type WrongLogContext = Pick<RestoreContext, "system" | "log" | "report" | "signal"> & {
@@ -67,13 +68,10 @@ export async function requireNoLostLog(context: WrongLogContext, identity: LogId
 /** Creates the log unless something shows that it had transactions: a wrong address does not mean an empty cluster. */
 export async function beginLog(context: WrongLogContext, local: IndexState | undefined): Promise<void> {
   const { log, system, logger } = context;
-  const own = local && { holder: `the local index holds transactions up to ${local.txId}`, txId: local.txId };
-  const found = await lookFor(context, { own });
+  const found = await lookFor(context, { own: local });
   // Another node may have begun it in the meantime, and be one of the holders.
   if (await log.exists()) return;
   if (found.holders.length > 0 && system.onLogMismatch.different === "halt") throw emptyLog(log, found);
-  for (const { code, message, hint } of found.unknown)
-    logger.warn({ code, hint }, `It is unknown whether there was a log "${log.name}": ${message}`);
   if (found.holders.length === 0)
     logger.info(`no transactions of the log "${log.name}" were found, so it begins now`);
   else logger.warn(`the log "${log.name}" begins now as configured, although ${found.holders.join("; ")}`);

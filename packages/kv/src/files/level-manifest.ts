@@ -112,8 +112,8 @@ export function needsLog(manifest: LevelManifest, log: number): boolean {
   return log >= manifest.logNumber;
 }
 
-// A sequence number and a type follow each row's key.
-const KEY_SUFFIX_BYTES = 8;
+/** A sequence number and a type follow each row's key. */
+export const KEY_SUFFIX_BYTES = 8;
 
 /** Returns a copy of the row's key within one of LevelDB's internal keys. */
 export function rowKeyOf(key: Uint8Array): Uint8Array {

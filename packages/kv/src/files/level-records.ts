@@ -74,12 +74,16 @@ export class LevelRecordReader {
   }
 }
 
+/** Reads the records from the one that begins at `from`. The reader counts its offsets from there. */
 export function* recordsOf(
   bytes: Uint8Array,
   reader: LevelRecordReader,
+  from = 0,
 ): Generator<Uint8Array, void, undefined> {
-  for (let start = 0; start < bytes.length; start += BLOCK_BYTES) {
-    yield* reader.read(bytes.subarray(start, start + BLOCK_BYTES));
+  for (let start = from; start < bytes.length;) {
+    const end = start - (start % BLOCK_BYTES) + BLOCK_BYTES;
+    yield* reader.read(bytes.subarray(start, end));
+    start = end;
   }
 }
 

@@ -65,7 +65,7 @@ function tailOf(path: string, bytes: Buffer, ending: BatchEnding): TornTail | un
   const found = bytes.length < begin + HEADER_BYTES + ending.bytes ? undefined : endingOf(bytes, ending);
   const tail: TornTail = { path, start, end: bytes.length, ending: found?.bytes };
   if (bytes.subarray(start).every((byte) => byte === 0)) return tail;
-  if (!hasRecordBehind(bytes, begin)) {
+  if (recordBehind(bytes, begin) === undefined) {
     const isAlone = found === undefined || recordEnd(start, found.batchBytes) === bytes.length;
     // A batch that has both ends and no gap between them was written completely, and was changed later.
     const isCutOff = found === undefined && problem === undefined;
@@ -91,7 +91,7 @@ export async function findTornEdit(dir: string): Promise<TornTail | undefined> {
     // LevelDB also ignores a record cut off by the end of the file.
     if (hasTables(manifestIn(bytes), names)) return undefined;
     start = last;
-  } else if (hasRecordBehind(bytes, recordBegin(end)) || !lacksSectors(bytes, recordBegin(end)))
+  } else if (recordBehind(bytes, recordBegin(end)) !== undefined || !lacksSectors(bytes, recordBegin(end)))
     return undefined;
   const before = manifestIn(bytes.subarray(0, start));
   const isComplete = hasTables(before, names) && names.has(levelFileName(before?.logNumber ?? 0, "log"));
@@ -135,17 +135,20 @@ function wholeRecords(bytes: Buffer): WholeRecords {
   }
 }
 
-/** Every offset after `start` is tried, because an earlier header may be lost. First fragments count as records. */
-function hasRecordBehind(bytes: Buffer, start: number): boolean {
+/**
+ * Returns the offset of the next record after `start`. Every offset is tried, because an earlier header may be lost.
+ * First fragments count as records.
+ */
+export function recordBehind(bytes: Buffer, start: number): number | undefined {
   for (let at = start + 1; at + HEADER_BYTES <= bytes.length; at++) {
     const type = bytes[at + 6];
     if (type !== FULL && type !== FIRST) continue;
     const blockEnd = at - (at % BLOCK_BYTES) + BLOCK_BYTES;
     const end = at + HEADER_BYTES + bytes.readUInt16LE(at + 4);
     if (end > Math.min(blockEnd, bytes.length)) continue;
-    if (unmaskCrc(bytes.readUInt32LE(at)) === crc32c(bytes, at + 6, end)) return true;
+    if (unmaskCrc(bytes.readUInt32LE(at)) === crc32c(bytes, at + 6, end)) return at;
   }
-  return false;
+  return undefined;
 }
 
 function endingOf(

@@ -2,6 +2,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { crc32c, unmaskCrc } from "../files/crc32c.ts";
 import { type CairnError, indexCorrupt } from "../errors/errors.ts";
+import { KEY_SUFFIX_BYTES, rowKeyOf } from "../files/level-manifest.ts";
 import { unsnappy } from "../files/snappy.ts";
 import { VarintReader } from "../files/varint-reader.ts";
 import { closing } from "../concurrency/closing.ts";
@@ -145,18 +146,7 @@ function forEachBlock(
   found: (offset: number, size: number, upTo: Uint8Array | undefined) => void,
 ): void {
   const { path } = table;
-  const size = index.length - TRAILER_BYTES;
-  checkBlock(path, index, 0, size);
-  // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
-  const stored = Uint8Array.prototype.slice.call(index, 0, size);
-  const content = index[size] === COMPRESSED ? unsnappy(stored) : stored;
-  if (content === undefined || content.length < 4) throw damaged(path, UNREADABLE);
-  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
-  // A block ends with the offsets of its restart points and their number, each of 4 bytes. Only binary searches use
-  // them.
-  const restarts = view.getUint32(content.length - 4, true);
-  const end = content.length - 4 - 4 * restarts;
-  if (end < 0) throw damaged(path, UNREADABLE);
+  const { content, end } = contentOf(path, index);
   let unnamed = table.size;
   const reader = new VarintReader(content, () => damaged(path, UNREADABLE));
   let key: Uint8Array = new Uint8Array(0);
@@ -176,6 +166,51 @@ function forEachBlock(
     unnamed -= length + TRAILER_BYTES;
     if (unnamed < 0) throw damaged(path, UNREADABLE);
     found(offset, length, withKeys ? key : undefined);
+  }
+}
+
+/** Checks a block with its trailer, and returns its content and the end of its entries. */
+function contentOf(path: string, block: Buffer): { readonly content: Uint8Array; readonly end: number } {
+  const size = block.length - TRAILER_BYTES;
+  checkBlock(path, block, 0, size);
+  // The content is copied, because keys are parts of it, and the next read overwrites these bytes.
+  const stored = Uint8Array.prototype.slice.call(block, 0, size);
+  const content = block[size] === COMPRESSED ? unsnappy(stored) : stored;
+  if (content === undefined || content.length < 4) throw damaged(path, UNREADABLE);
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  // A block ends with the offsets of its restart points and their number, each of 4 bytes. Only binary searches use
+  // them.
+  const end = content.length - 4 - 4 * view.getUint32(content.length - 4, true);
+  if (end < 0) throw damaged(path, UNREADABLE);
+  return { content, end };
+}
+
+/** A row of a table. Without a value, it was removed. Of several with one key, the first is the newest. */
+export interface TableRow {
+  readonly key: Uint8Array;
+  readonly sequence: bigint;
+  readonly value: Uint8Array | undefined;
+}
+
+/** Yields the rows of a block that is given with its trailer. Throws `INDEX_CORRUPT` if it is damaged. */
+export function* rowsInBlock(path: string, block: Buffer): Generator<TableRow, void, undefined> {
+  const { content, end } = contentOf(path, block);
+  const reader = new VarintReader(content, () => damaged(path, UNREADABLE));
+  let key: Uint8Array = new Uint8Array(0);
+  while (reader.position < end) {
+    const shared = reader.number();
+    const restBytes = reader.number();
+    const valueBytes = reader.number();
+    key = Buffer.concat([key.subarray(0, shared), reader.bytes(restBytes)]);
+    const value = reader.bytes(valueBytes);
+    if (key.length < KEY_SUFFIX_BYTES) throw damaged(path, UNREADABLE);
+    // The sequence number and the type, in the low byte.
+    const suffix = Buffer.from(key).readBigUInt64LE(key.length - KEY_SUFFIX_BYTES);
+    yield {
+      key: rowKeyOf(key),
+      sequence: suffix >> 8n,
+      value: (suffix & 0xffn) === 0n ? undefined : value,
+    };
   }
 }
 

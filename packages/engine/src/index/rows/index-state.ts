@@ -123,9 +123,7 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
     throw unusableIndex("it has rows but no state row, so its transactions are unknown");
   }
   const bytes = asBuffer(value);
-  const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
-  if (!checksumMember(json).equals(bytes.subarray(json.length - 1)))
-    throw unusableIndex("its state row does not match its checksum");
+  if (!isIntact(bytes)) throw unusableIndex("its state row does not match its checksum");
   const text = bytes.toString("utf8");
   const { version } = parse(VersionSchema, text);
   if (version !== INDEX_VERSION) {
@@ -136,6 +134,28 @@ export async function readState(reader: KvReader): Promise<IndexState | undefine
     );
   }
   return parse(StateSchema, text);
+}
+
+function isIntact(bytes: Buffer): boolean {
+  const json = Buffer.concat([bytes.subarray(0, Math.max(0, bytes.length - CHECKSUM_BYTES)), CLOSING]);
+  return checksumMember(json).equals(bytes.subarray(json.length - 1));
+}
+
+const PrefixSchema = StateSchema.pick({ log: true, txId: true, time: true, sha256: true });
+
+/** The prefix of a log's history that an index holds, from its state. */
+export type StatePrefix = Readonly<z.infer<typeof PrefixSchema>>;
+
+/** Returns what the state row of any version shows of the prefix; undefined if it is damaged or unreadable. */
+export function prefixInState(value: Uint8Array): StatePrefix | undefined {
+  const bytes = asBuffer(value);
+  if (!isIntact(bytes)) return undefined;
+  try {
+    return PrefixSchema.safeParse(JSON.parse(bytes.toString("utf8"))).data;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 /** The part of the state that every version writes. */
