@@ -7,7 +7,7 @@ import { isUnused, type LogIdentity, readLogIdentity, usedLog } from "../log/log
 import type { TxLog } from "../log/tx-log.ts";
 import type { ContinuedLog } from "../transactions/birth-record.ts";
 import { encodeBirthRecord } from "../transactions/transaction-codec.ts";
-import { askHolders, type AskedLog, type LookOptions } from "./log-holders.ts";
+import { askHolders, type AskedLog, type Holder, type LookOptions } from "./log-holders.ts";
 
 export interface Beginning {
   /** The holders of its transactions, each as a clause. If there are any, no node may begin it. */
@@ -35,7 +35,7 @@ export async function lookBeforeBeginning(
   // The cures, beginning with the furthest, up to the first one that can be followed as things are.
   const curing = found
     .filter(({ cure }) => cure !== undefined)
-    .toSorted((a, b) => (b.txId ?? 0) - (a.txId ?? 0));
+    .toSorted((a, b) => (b.txId ?? 0) - (a.txId ?? 0) || rank(a) - rank(b));
   const sure = curing.findIndex(({ isDoubtful }) => isDoubtful !== true);
   const cures = curing.slice(0, sure < 0 ? curing.length : sure + 1).flatMap(({ cure = [] }) => cure);
   if (options.own !== undefined && cures.length === 0) cures.push(withoutRemains());
@@ -46,6 +46,11 @@ export async function lookBeforeBeginning(
     sentences.push(`If the log is permanently lost, ${chosen.join(". If that is impossible, ")}.`);
   if (store === undefined && unread.length > 0) sentences.push(LEAVE_UNREAD);
   return { holders: found.map(({ holder }) => holder), cure: sentences.join(" "), override: TO_BEGIN_EMPTY };
+}
+
+/** Between two that lead equally far, the stores come first, because every node can read them. */
+function rank({ kind }: Holder): number {
+  return kind === "stores" ? 0 : 1;
 }
 
 const TO_BEGIN_EMPTY =
