@@ -177,9 +177,9 @@ export async function chosenLog(
 }
 
 /**
- * Chooses the requested log, or the only one that no other log continues, as far as backups show it; undefined if there
- * is none. Throws an error if the requested log is missing, or if there are several and none is requested. `all` maps
- * ids to names.
+ * Chooses the requested log, or the only lineage, as far as backups show which log continues which: its newest log in the
+ * store; undefined if there is none. Throws an error if the store has nothing that leads to the requested log, or if there
+ * are several lineages and no log is requested. `all` maps ids to names.
  */
 export async function theLog(
   store: CheckpointStore,
@@ -187,12 +187,12 @@ export async function theLog(
   asked: string | undefined,
 ): Promise<string | undefined> {
   // The earlier logs that a recovered log continues are part of its history.
-  const logs = asked === undefined ? await latestOf(store, all) : all;
-  const known = [...logs]
+  const logs = await latestOf(store, all, asked);
+  const known = [...(asked === undefined ? logs : all)]
     .toSorted()
     .map(([id, name]) => (name === "" ? id : `${id} (${name})`))
     .join(", ");
-  if (asked !== undefined && !logs.has(asked)) {
+  if (asked !== undefined && logs.size === 0) {
     throw new CairnError(
       "CHECKPOINT_NOT_FOUND",
       `${store.location} has no checkpoint of the log ${asked}.`,
@@ -207,7 +207,7 @@ export async function theLog(
       "Choose one of them with --log ID.",
     );
   }
-  return asked ?? [...logs.keys()][0];
+  return [...logs.keys()][0];
 }
 
 /** Returns `CHECKPOINT_NOT_FOUND`, with a list of the checkpoints that cannot be used. */

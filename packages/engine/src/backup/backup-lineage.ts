@@ -48,12 +48,19 @@ export function replacedLogs(lineage: Lineage, continued: string): string[] {
   return [...lineage.keys()].filter((id) => !history.includes(id) && rootOf(lineage, id) === root);
 }
 
-/** Omits logs that another log continues, and those whose earlier log was later recovered again at another point. */
-export function newestLogs(lineage: Lineage): string[] {
-  const continued = new Set([...lineage.values()].flatMap((origin) => origin?.obsolete ?? []));
+/**
+ * Returns the newest log of each lineage among `ids`: omits those that another one of them continues, and those whose
+ * earlier log was later recovered again at another point.
+ */
+export function newestLogs(lineage: Lineage, ids: readonly string[] = [...lineage.keys()]): string[] {
+  const isReplacedBy = (id: string) => [
+    ...lineOf(lineage, id).slice(1),
+    ...(lineage.get(id)?.obsolete ?? []),
+  ];
+  const replaced = new Set(ids.flatMap(isReplacedBy));
   const newest = new Map<string, string>();
-  for (const id of lineage.keys()) {
-    if (continued.has(id)) continue;
+  for (const id of ids) {
+    if (replaced.has(id)) continue;
     const root = rootOf(lineage, id);
     const other = newest.get(root);
     if (other === undefined || begunAt(lineage, id) > begunAt(lineage, other)) newest.set(root, id);

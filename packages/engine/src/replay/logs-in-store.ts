@@ -1,23 +1,26 @@
 import { type CheckpointStore, listCheckpoints, parseCheckpointName } from "@cairn/checkpoint";
 import type { TxId } from "@cairn/client";
 import { unlessFailed } from "@cairn/kv";
-import { newestLogs, readLineage } from "../backup/backup-lineage.ts";
+import { lineOf, newestLogs, readLineage } from "../backup/backup-lineage.ts";
 import { listBackup, listBackups } from "../backup/segments/segment-name.ts";
 import { listCandidates } from "../checkpoints/candidates.ts";
 
-/** Returns those of `logs` that no other log in the store has replaced, as far as their backups can be read. */
+/**
+ * Returns the newest log of each lineage among `logs`, as far as backups in the store show which log continues which, or
+ * the newest one of the lineage that leads to `asked`. A lineage whose newest log is not among them counts as well.
+ */
 export async function latestOf(
   store: CheckpointStore,
   logs: ReadonlyMap<string, string>,
+  asked?: string,
 ): Promise<ReadonlyMap<string, string>> {
-  if (logs.size < 2) return logs;
+  if (asked === undefined ? logs.size < 2 : logs.has(asked))
+    return new Map([...logs].filter(([id]) => asked === undefined || id === asked));
   const lineage = await unlessFailed(readLineage(store), "SEGMENT_CORRUPT", undefined);
-  if (lineage === undefined) return logs;
-  const newest = new Set(newestLogs(lineage));
-  const continued = new Set([...lineage.values()].map((origin) => origin?.continues?.log));
-  // If a log has no backup, only the backups of other logs mention it.
-  const isLatest = (id: string): boolean => (lineage.has(id) ? newest.has(id) : !continued.has(id));
-  return new Map([...logs].filter(([id]) => isLatest(id)));
+  const known = lineage ?? new Map<string, undefined>();
+  const line = asked === undefined ? [...logs.keys()] : lineOf(known, asked).filter((id) => logs.has(id));
+  const newest = new Set(newestLogs(known, line));
+  return new Map([...logs].filter(([id]) => newest.has(id)));
 }
 
 /** Returns the ids of the logs in a store, with their names if checkpoints contain them. */

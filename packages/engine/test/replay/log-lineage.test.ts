@@ -11,6 +11,7 @@ import { findLostLog } from "../../src/join/lost-log.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
 import { openEmbeddedTxLog } from "../../src/log/embedded/embedded-tx-log.ts";
 import type { ContinuedLog } from "../../src/transactions/birth-record.ts";
+import { latestOf } from "../../src/replay/logs-in-store.ts";
 import { encodeBirthRecord } from "../../src/transactions/transaction-codec.ts";
 import { noMemory } from "@cairn/test-support/nodes/backup-scene";
 
@@ -89,5 +90,21 @@ describe("of two logs that continue the same one at different points, the one re
     expect(await reader.id()).toBe(current.id);
     await reader.close();
     expect((await findLostLog([store], { name: "cairn", kvFormat: LEVEL_FORMAT }))?.id).toBe(current.id);
+  });
+
+  async function chosen(ids: readonly string[], asked?: string): Promise<readonly string[]> {
+    return [...(await latestOf(store, new Map(ids.map((id) => [id, "cairn"])), asked)).keys()];
+  }
+
+  it("a store's choice is among lineages: one whose newest log has only a backup is not passed over", async () => {
+    const lost = await begin("lost", 0);
+    const unrelated = await begin("unrelated", 0);
+    const current = await begin("current", 0, lost.continuedAt(8));
+    expect(await chosen([lost.id, unrelated.id])).toEqual([lost.id, unrelated.id]);
+    expect(await chosen([lost.id, current.id, unrelated.id])).toEqual([current.id, unrelated.id]);
+    expect(await chosen([lost.id, current.id])).toEqual([current.id]);
+    // What leads to a log is chosen with it.
+    expect(await chosen([lost.id, unrelated.id], current.id)).toEqual([lost.id]);
+    expect(await chosen([unrelated.id], current.id)).toEqual([]);
   });
 });
