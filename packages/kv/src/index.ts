@@ -3,6 +3,7 @@ export {
   ERROR_CODES,
   type ErrorCode,
   errorMessage,
+  indexCorrupt,
   isCairnError,
   missingFile,
   systemErrorCode,

@@ -6,6 +6,7 @@ import type { Manifest } from "@cairn/checkpoint";
 import {
   CairnError,
   captureLevelDb,
+  indexCorrupt,
   isCairnError,
   LEVEL_FORMAT,
   levelProvider,
@@ -96,10 +97,7 @@ async function capture(source: string, dir: string): Promise<void> {
     await liveTableNames(source).catch((error: unknown) => {
       if (!isCairnError(error, "CHECKPOINT_INCOMPLETE")) throw error;
       const what = error.message.replace(/^.* lacks /, "");
-      throw new CairnError("INDEX_CORRUPT", `The database in ${source} lacks ${what}`, {
-        hint: "Restore the index from a checkpoint; the transaction log contains all of its data.",
-        cause,
-      });
+      throw indexCorrupt(`The database in ${source} lacks ${what}`, cause);
     });
     throw cause;
   }

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseCheckpointName } from "@cairn/checkpoint";
-import { CairnError, systemErrorCode } from "@cairn/kv";
+import { CairnError, indexCorrupt, systemErrorCode } from "@cairn/kv";
 import { dbDirLayout } from "@cairn/engine";
 import { bucketProblem } from "@cairn/text";
 import { folderPath, nameInPath } from "../places/checkpoint-place.ts";
@@ -57,11 +57,7 @@ export async function findDbPlace(place: string, terminal: Terminal): Promise<Db
     );
   }
   if (names.some((name) => /^MANIFEST-\d+$|\.ldb$/.test(name))) {
-    throw new CairnError(
-      "INDEX_CORRUPT",
-      `The database in ${path} lacks its file CURRENT.`,
-      "Restore the index from a checkpoint; the transaction log contains all of its data.",
-    );
+    throw indexCorrupt(`The database in ${path} lacks its file CURRENT.`);
   }
   throw new CairnError(
     "NOT_FOUND",

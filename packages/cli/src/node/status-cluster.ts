@@ -93,7 +93,7 @@ export async function writeCluster(
 ): Promise<void> {
   const now = Date.now();
   const status = clusterStatus(view, now);
-  await run.answer(clusterJson(view, status), formatCluster(view, now, run.terminal.stdout));
+  await run.report(clusterJson(view, status), formatCluster(view, now, run.terminal.stdout));
   const { comparison } = view;
   const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
   const names = wrong.map(({ node }) => node).join(", ");

@@ -59,7 +59,7 @@ export async function writeWithoutNodes(
     })),
     verdict: { state: "failing", message: `${code}: ${message}`, hint },
   };
-  await run.answer(answer, fields);
+  await run.report(answer, fields);
   throw error;
 }
 

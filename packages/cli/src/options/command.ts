@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { completeCommands, namedCommand, shellWord } from "@cairn/text";
+import { completeCommands, namedCommand, shellWord, withCommands } from "@cairn/text";
 import type { Command } from "commander";
 import { formatTable } from "../terminal/columns.ts";
 import { interruptible, InterruptedError } from "../terminal/interrupt.ts";
@@ -169,6 +169,11 @@ export class CommandRun<V = object> {
     await (this.json ? writeJson(this.terminal.stdout, value) : this.line(line));
   }
 
+  /** Like {@link answer}, for a result without documents: completes the commands in its hints, and in the text. */
+  async report(value: object, text: string): Promise<void> {
+    await this.answer(withCommands(value, this.commandLine), completeCommands(text, this.commandLine));
+  }
+
   /** Ends the work, and writes its results as lines of JSON or as a table. */
   async list<T>(
     items: readonly T[],
@@ -230,8 +235,8 @@ export class CommandRun<V = object> {
     return ["cairn", named.words, ...given.map(shellWord)].join(" ") + named.rest;
   }
 
-  /** Writes a line to standard error. */
+  /** Writes a line to standard error, with its commands completed. */
   async tell(line: string): Promise<void> {
-    await tell(this.terminal, line);
+    await tell(this.terminal, completeCommands(line, this.commandLine));
   }
 }

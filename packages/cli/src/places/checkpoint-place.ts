@@ -13,7 +13,7 @@ import {
 import { s3Store } from "@cairn/checkpoint-s3";
 import { CairnError, unlessFailed } from "@cairn/kv";
 import { latestOf, listCandidates, restoreStores, type System } from "@cairn/engine";
-import { fileUrlPath } from "@cairn/text";
+import { fileUrlPath, shellWord } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, isConfigured } from "../options/configuration.ts";
 import type { NodeOptions } from "../options/node-address.ts";
@@ -210,19 +210,27 @@ export async function theLog(
   return [...logs.keys()][0];
 }
 
-/** Returns `CHECKPOINT_NOT_FOUND`, with a list of the checkpoints that cannot be used. */
+/** Returns `CHECKPOINT_NOT_FOUND`, with a list of the checkpoints that cannot be used, and why the first one cannot. */
 export function noCheckpoint(
   stores: readonly CheckpointStore[],
   name: string | undefined,
   skipped: readonly SkippedCheckpoint[],
 ): CairnError {
+  const locations = stores.map(({ location }) => location);
   const unusable = skipped.map(({ name: one, error }) => `${one} (${error.code})`).join(", ");
+  const [first] = skipped;
+  const cause = first && `${first.error.message} ${first.error.hint ?? ""}`.trimEnd();
+  const [folder] = locations.filter((one) => one.startsWith("file:"));
+  const listed =
+    folder === undefined ? "is in the store" : `cairn checkpoint list ${shellWord(folder)} prints`;
+  const none =
+    name === undefined
+      ? "Save one on a ready node (cairn checkpoint create), or choose another store."
+      : `Choose one that ${listed}.`;
   return new CairnError(
     "CHECKPOINT_NOT_FOUND",
-    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${stores.map(({ location }) => location).join(" or ")}.`,
-    unusable === ""
-      ? "Choose a checkpoint that cairn checkpoint list PLACE prints for a folder or a bucket."
-      : `Choose another store, or find out with cairn checkpoint verify why these checkpoints cannot be used: ${unusable}.`,
+    `There is no ${name === undefined ? "usable checkpoint" : `checkpoint ${name}`} in ${locations.join(" or ")}.`,
+    cause === undefined ? none : `These checkpoints cannot be used: ${unusable}. ${cause}`,
   );
 }
 

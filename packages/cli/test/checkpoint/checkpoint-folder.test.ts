@@ -100,6 +100,24 @@ describe("checkpoints in a folder", () => {
     expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: There is no checkpoint checkpoint-7-/);
   });
 
+  test("that cannot be used are explained by the command that was to use them, whose hints run as they are printed", async () => {
+    const [name = ""] = await saveCheckpoints(5);
+    const wrong = await run("verify", join("store", name.replace(/.{8}$/, "00000000")));
+    const [, listing = ""] = /Choose one that cairn checkpoint (list \S+) prints/.exec(wrong.stderr) ?? [];
+    expect((await run(...listing.split(" "))).stdout).toContain(name);
+    await rm(join(dir, "store", `${name}.tar`));
+    const { code, stderr } = await run("verify", "store");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      new RegExp(`hint: These checkpoints cannot be used: ${name} \\(CHECKPOINT_INCOMPLETE\\)\\. .*${name}`),
+    );
+    expect(stderr).not.toContain("checkpoint verify");
+    await rm(join(dir, "store", `${name}.json`));
+    expect((await run("verify", "store")).stderr).toContain(
+      "Save one on a ready node (cairn checkpoint create)",
+    );
+  });
+
   test("result in an error, not an empty list, if the folder does not exist", async () => {
     for (const argv of [
       ["list", "nowhere"],

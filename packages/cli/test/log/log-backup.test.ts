@@ -60,7 +60,12 @@ describe("cairn log backup", () => {
     await withTarget((target) => writeRuns(target, 21, 37));
     await rollBack(scene);
     const { stdout } = await configured("status");
-    expect(stdout).toMatch(/Exposed +unknown\nFailure +LOG_REGRESSED: .* cairn log orphans --from-backup/);
+    const printed = / cairn log orphans -e '\{[^]*\}' --from-backup > FILE/;
+    expect(stdout).toMatch(/Exposed +unknown\nFailure +LOG_REGRESSED: /);
+    expect(stdout).toMatch(printed);
+    expect(JSON.parse((await configured("status", "--json")).stdout)).toMatchObject({
+      lastFailure: { hint: expect.stringMatching(printed) },
+    });
   });
 
   it("status and list show the backup of a log that cannot be read now", async () => {

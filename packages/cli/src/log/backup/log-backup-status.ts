@@ -38,7 +38,7 @@ export const addLogBackupStatus = command({
       checkpointSource(place, run.options).kind === "node"
         ? ofNode(await askNode<NodeStatus>(run, { path: "/status" }))
         : await ofStore(await openBackup(run, place, { withoutLog: true }));
-    await run.answer(report, formatReport(report, Date.now()));
+    await run.report(report, formatReport(report, Date.now()));
   },
 });
 
