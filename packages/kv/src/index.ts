@@ -45,7 +45,7 @@ export {
   liveTableBounds,
   liveTableNames,
 } from "./tables/check-named-tables.ts";
-export { lastValueIn, mayHoldRows } from "./tables/last-value.ts";
+export { lastValueIn, mayHaveHeldRows, mayHoldRows } from "./tables/last-value.ts";
 export { findTableDamage } from "./tables/table-damage.ts";
 
 /** Waits, clocks and limits of work. */

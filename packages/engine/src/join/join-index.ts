@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import path from "node:path";
-import { CairnError } from "@cairn/kv";
+import { CairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
 import type { Logger } from "pino";
 import { lastOfEarlier, wayToLog } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -90,9 +90,10 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
       : { unusable };
   if ("unusable" in opened) {
     // There was a log while the node ran, and the index counts as evidence of it in quarantine, too.
-    if (suspect === undefined) await requireLog(context, opened.unusable);
+    const { live } = directory.layout;
+    if (suspect === undefined && (await mayHaveHeldRows(live))) await requireLog(context, opened.unusable);
     // What the log holds of it is known once the node has joined.
-    await moveAside(context, opened.unusable, { holdsLost: true });
+    await moveAside(context, opened.unusable, { holdsLost: await mayHoldRows(live) });
     if (suspect === undefined || replacement === undefined) return undefined;
     await directory.place(replacement);
     return await openLocal({ ...context, suspect: undefined });

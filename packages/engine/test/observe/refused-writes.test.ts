@@ -55,7 +55,9 @@ it("a full log is reported by the status, the cluster, the metrics and the exit 
   });
   const { code, stdout, stderr } = await statusCommand();
   expect(code).toBe(3);
-  expect(stdout).toMatch(/^Failing +LOG_FULL: Transactions are refused: .*\n +Free some space /m);
+  expect(stdout).toMatch(
+    /^Failing +LOG_FULL: Transactions are refused: .*\n +Meanwhile, .*\n +Free some space /m,
+  );
   expect(stderr).toMatch(/^NOT_READY: a: LOG_FULL: Transactions are refused: /);
   expect(await gauge()).toBe("1");
 

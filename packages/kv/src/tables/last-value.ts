@@ -1,10 +1,10 @@
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { closing } from "../concurrency/closing.ts";
-import { isCairnError, systemErrorCode } from "../errors/errors.ts";
+import { isCairnError, systemErrorCode, unlessFailed } from "../errors/errors.ts";
 import { readCurrentManifest } from "../files/current-manifest.ts";
 import { levelFileName, levelFileNumbers } from "../files/level-files.ts";
-import { rowKeyOf } from "../files/level-manifest.ts";
+import { decodeManifestFile, rowKeyOf } from "../files/level-manifest.ts";
 import { LevelRecordReader, recordsOf } from "../files/level-records.ts";
 import { recordBehind } from "../files/torn-tail.ts";
 import { changesOf } from "../files/write-batch.ts";
@@ -34,6 +34,22 @@ export async function mayHoldRows(dir: string): Promise<boolean> {
   for (const name of await readdir(dir, { recursive: true })) {
     if (name.endsWith(".ldb")) return true;
     if (name.endsWith(".log") && (await stat(join(dir, name))).size > 0) return true;
+  }
+  return false;
+}
+
+/**
+ * Returns whether the closed LevelDB database in `dir` may have held rows: any file may hold some, or a manifest names
+ * tables or cannot be read. False if its creation was interrupted.
+ */
+export async function mayHaveHeldRows(dir: string): Promise<boolean> {
+  if (await mayHoldRows(dir)) return true;
+  for (const name of (await readdir(dir)).filter((one) => one.startsWith("MANIFEST-"))) {
+    const path = join(dir, name);
+    const manifest = (async () => decodeManifestFile(path, await readFile(path)))();
+    const tables = (await unlessFailed(manifest, "INDEX_CORRUPT", undefined))?.tables;
+    const isEmpty = (await stat(path)).size === 0;
+    if (!isEmpty && (tables === undefined || tables.size > 0)) return true;
   }
   return false;
 }
