@@ -167,7 +167,7 @@ describe("a log of two checkpoints, the newest of which is damaged, was lost", (
       const refused = await shell(command, path.join(folder, "work"));
       expect(refused.code).toBe(1);
       expect(refused.stderr).toMatch(
-        /^notice: checkpoint-7-\S+ cannot be used, and the next best checkpoint is tried: CHECKPOINT_CORRUPT: /,
+        /^notice: checkpoint-7-\S+ cannot be used, and is passed over: CHECKPOINT_CORRUPT: /,
       );
       expect(refused.stderr.replaceAll(/\s+/g, " ")).toMatch(
         /CONFLICT: .* would lack 3 transactions .*: the store holds transactions up to 7; the index of node a \(failed\) holds transactions up to 7\..*add --yes/,

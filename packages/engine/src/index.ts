@@ -36,9 +36,9 @@ export { fileReader, openIndex } from "./index/local-index.ts";
 export { digestIndex } from "./index/read/digest.ts";
 export { INDEX_VERSION } from "./index/rows/index-state.ts";
 export { rowName } from "./index/rows/row-names.ts";
-export { contradictsPlan } from "./join/common-history.ts";
 export { askHolders, type Holder } from "./join/log-holders.ts";
-export { findLostLog, UNPLANNED } from "./join/lost-log.ts";
+export { type AskedHolder, leftBehind, type LeftBehind } from "./join/left-behind.ts";
+export { findLostLog } from "./join/lost-log.ts";
 export { beginEmptyLog, continueLog, lookBeforeBeginning } from "./join/may-begin.ts";
 export { findOrphans } from "./join/orphan-transactions.ts";
 export { checkAnchor, mayContain, SAVE_BEYOND_GAP, trimmedTooFar } from "./log/anchor.ts";
@@ -56,6 +56,7 @@ export {
   indexAlone,
   type PastPlan,
   type PastPoint,
+  type Unusable,
   planPast,
 } from "./replay/past-plan.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";

@@ -61,8 +61,8 @@ export async function restoreAt(
       return true;
     }
     if (refusal !== undefined) throw refusal;
-    const planning = async (damaged: ReadonlyMap<string, CairnError>): Promise<PastPlan> =>
-      damaged.size === 0 ? plan : await planPast({ ...wanted, log, found: damaged });
+    const planning: Parameters<typeof buildPlanned>[0] = async (found) =>
+      found.checkpoints.size === 0 ? plan : await planPast({ ...wanted, log, found });
     const { plan: done, past } = await build(run, planning, plan, store, target);
     await noticeLostHistory(run, past.state, log, system);
     const { txId, digest, state } = past;
@@ -135,7 +135,7 @@ async function build(
     planning,
     {
       system: { nodeId: run.node, kvProvider: levelProvider(), checkpointer: { store } },
-      dir: workFolder(run, dirname(target), "restore"),
+      dir: await workFolder(run, dirname(target), "restore"),
       signal: run.signal,
       onRestore: unpacking.onProgress,
       onProgress: (done) => {

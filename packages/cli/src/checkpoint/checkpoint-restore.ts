@@ -68,7 +68,7 @@ export const addCheckpointRestore = command({
     const { restored } = await restoreShown(run, {
       verb: "restoring",
       stores: [store],
-      stagingDir: workFolder(run, dirname(target), "restore"),
+      stagingDir: await workFolder(run, dirname(target), "restore"),
       targetDir: target,
       ...omitUndefined({ name, logId }),
       accept: (manifest) => Promise.resolve(tooNew(manifest, at) ?? true),

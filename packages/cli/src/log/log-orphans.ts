@@ -113,11 +113,11 @@ async function printFromBackups(
   const { run, identity } = printing;
   if (backups.length === 0) return run.notice("no log backup holds transactions that the log does not hold.");
   const signal = run.interruptible("not all transactions were printed");
-  const dir = workFolder(run, system.dir, "orphans");
+  const dir = await workFolder(run, system.dir, "orphans");
   const planning = { stores: restoreStores(system), kvFormat: system.kvProvider.format, signal };
   const building = { system: { ...system, nodeId: run.node }, dir, signal };
   for (const { logId, store, shared, listed, last } of backups) {
-    const plan = async (found: ReadonlyMap<string, CairnError>): ReturnType<typeof planPast> =>
+    const plan: Parameters<typeof buildPlanned>[0] = async (found) =>
       await planPast({ ...planning, logId, at: { txId: last }, found });
     const { live } = (await buildPlanned(plan, building, () => undefined)).past;
     const folder = `the backup of the log ${logId} in ${store.location}`;

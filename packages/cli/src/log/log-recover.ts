@@ -1,8 +1,10 @@
-import type { CairnError } from "@cairn/kv";
+import { isDeepStrictEqual } from "node:util";
+import { type CairnError, isCairnError } from "@cairn/kv";
 import {
   buildPlanned,
   continueLog,
   isOwnStore,
+  type LeftBehind,
   type PastIndex,
   type PastPlan,
   readLogIdentity,
@@ -18,13 +20,7 @@ import { describeSource, POINT_OPTIONS, pointOf } from "../places/past-point.ts"
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { openLog, requireLogItself } from "../places/configured-system.ts";
 import { workFolder } from "../places/staging-folder.ts";
-import {
-  type LeftBehind,
-  leftBehind,
-  type RecoveryPlace,
-  whyNotReplaced,
-  wouldLeave,
-} from "./recovery-plan.ts";
+import { leavesBehind, type RecoveryPlace, whyNotReplaced, wouldLeave } from "./recovery-plan.ts";
 import { type RecoverySource, recoverySource } from "./recovery-source.ts";
 
 const RECOVER = {
@@ -38,12 +34,14 @@ const RECOVER = {
   ...KEY_OPTIONS,
   ...POINT_OPTIONS,
   log: textValue("<id>", "the id of the lost log, if the stores contain several of the same name"),
-  dryRun: flag("only print where the log would continue and which files would be read"),
+  dryRun: flag("only print where the log would continue, what would be read, and what it would lack"),
   yes: flag("begin the log even if it lacks later transactions that are known"),
 };
 
-/** The checkpoint with which nodes join. */
-type Saved = Pick<NonNullable<PastPlan["checkpoint"]>, "name" | "store">;
+/** The checkpoint is the one with which nodes join. */
+interface BegunPlan extends Pick<PastPlan, "others"> {
+  readonly checkpoint: Pick<NonNullable<PastPlan["checkpoint"]>, "name" | "store"> | undefined;
+}
 
 type RecoverRun = CommandRun<OptionValues<typeof RECOVER>>;
 
@@ -65,29 +63,38 @@ export const addLogRecover = command({
     const existing = await readLogIdentity(log);
     const place = { ...configured, existing };
     const isUsed = await whyNotReplaced(log, existing);
-    if (isUsed !== undefined && !dryRun) throw isUsed;
+    const isRecovered = existing?.birth?.continues !== undefined;
+    if (isUsed !== undefined && !isRecovered && !dryRun) throw isUsed;
     const signal = run.interruptible("no log was begun");
     const request = { ...omitUndefined({ at: pointOf(run.options), logId }), signal };
     const source = await recoverySource(run, place, from, request);
-    const planned = await source.plan(new Map());
-    const left = await leftBehind(place, source.own, planned);
-    const leaves = left.holders.length > 0 && !yes ? wouldLeave(left, planned) : undefined;
-    if (dryRun) return await writePlan(run, planned, log.name, left, isUsed ?? leaves);
+    const passed = new Set<string>();
+    const built = await readPast(run, source, system, passed).catch((error: unknown) => {
+      throw !dryRun && isUsed !== undefined && isCairnError(error) ? isUsed : error;
+    });
+    const { plan, past } = built;
+    const { txId, sha256, log: of } = past.state;
+    const continues = { log: of.id, anchor: { txId, sha256 } };
+    if (existing !== undefined && isDeepStrictEqual(existing.birth?.continues, continues))
+      return await writeBegun(run, place, existing.id, built);
+    const left = await leavesBehind(run, place, source, built);
+    for (const error of left.damaged) passOver(run, passed, "a part of a log backup", error);
+    const leaves = left.holders.length > 0 && !yes ? wouldLeave(left, plan) : undefined;
+    if (dryRun) return await writePlan(run, plan, log.name, left, isUsed ?? leaves);
+    if (isUsed !== undefined) throw isUsed;
     if (leaves !== undefined) throw leaves;
-    const { plan, past } = await readPast(run, source, planned, system);
-    const lost = plan.txId < planned.txId ? await leftBehind(place, source.own, plan) : left;
-    if (lost.holders.length > 0 && !yes) throw wouldLeave(lost, plan);
     const seam = await saveSeam({
       plan,
       past,
       system,
       node: run.node,
       log,
-      dir: workFolder(run, system.dir, "recover"),
+      dir: await workFolder(run, system.dir, "recover"),
       signal,
       onWaiting: (because) => run.notice(`${because} Waiting until it ends.`),
     });
-    await begin(run, place, { ...plan, checkpoint: seam ?? plan.checkpoint }, past, lost);
+    const id = await continueLog(log, system, existing, continues);
+    await writeBegun(run, place, id, { past, plan: { ...plan, checkpoint: seam ?? plan.checkpoint } }, left);
   },
 });
 
@@ -95,8 +102,8 @@ export const addLogRecover = command({
 async function readPast(
   run: RecoverRun,
   { plan, stores }: RecoverySource,
-  planned: PastPlan,
   system: System,
+  passed: Set<string>,
 ): ReturnType<typeof buildPlanned> {
   const { dir, checkpointer } = system;
   const nodeId = run.node;
@@ -107,43 +114,52 @@ async function readPast(
   const read = { ...system, nodeId, checkpointer: checkpointer && { ...checkpointer, restoreFrom: stores } };
   try {
     return await buildPlanned(
-      async (found) => (found.size === 0 ? planned : await plan(found)),
+      plan,
       {
         system: { ...read, restoreFrom: stores },
-        dir: workFolder(run, dir, "recover"),
+        dir: await workFolder(run, dir, "recover"),
         signal: run.signal,
         onProgress,
+        onSegment: (error) => passOver(run, passed, "a part of a log backup", error),
       },
-      ({ name, error: { code, message } }, store) => {
+      ({ name, error }, store) => {
         if (isOwn(store)) damaged.push(name);
-        run.notice(`${name} cannot be used, and the next best checkpoint is tried: ${code}: ${message}`);
+        passOver(run, passed, name, error);
       },
     );
   } finally {
     reading.stop();
-    if (checkpointer !== undefined) await tryMarkDamaged(checkpointer.store, damaged, nodeId);
+    if (checkpointer !== undefined && !run.options.dryRun)
+      await tryMarkDamaged(checkpointer.store, damaged, nodeId);
   }
 }
 
-/** Begins the log in place of an unused one. `left` is what the lost log had after that point. */
-async function begin(
+/** Says once that a source cannot be used. `passed` has the messages of those that were passed over before. */
+function passOver(run: RecoverRun, passed: Set<string>, what: string, { code, message }: CairnError): void {
+  if (!passed.has(message)) run.notice(`${what} cannot be used, and is passed over: ${code}: ${message}`);
+  passed.add(message);
+}
+
+/** Writes which log was begun. Without `left`, an earlier run of the command had begun it. */
+async function writeBegun(
   run: RecoverRun,
-  { log, system, existing }: RecoveryPlace,
-  { checkpoint, others }: Pick<PastPlan, "others"> & { readonly checkpoint: Saved | undefined },
-  { state }: PastIndex,
-  left: LeftBehind,
+  { log }: RecoveryPlace,
+  id: string,
+  { plan: { checkpoint, others }, past: { state } }: { readonly plan: BegunPlan; readonly past: PastIndex },
+  left?: LeftBehind,
 ): Promise<void> {
-  const { txId, sha256 } = state;
-  const continues = { log: state.log.id, anchor: { txId, sha256 } };
-  const { name, location = null } = log;
-  const id = await continueLog(log, system, existing, continues);
+  const { name, location = null, peers } = log;
+  const { txId } = state;
   const at = location === null ? "" : ` at ${location}`;
-  const after = `transaction ${formatCount(txId)} of ${continues.log}`;
+  const after = `transaction ${formatCount(txId)} of ${state.log.id}`;
   const next =
-    log.peers === undefined
+    peers === undefined
       ? "start the node to follow it"
       : "running nodes follow it within about 15 seconds; cairn status --wait PT1M waits for a node";
-  const result = `began the log ${name} (id ${id})${at}, which continues after ${after}; ${next}`;
+  const result =
+    left === undefined
+      ? `the log ${name} (id ${id})${at} already continues after ${after}; nothing was changed`
+      : `began the log ${name} (id ${id})${at}, which continues after ${after}; ${next}`;
   await run.answer(
     {
       name,
@@ -152,11 +168,11 @@ async function begin(
       offset: txId,
       checkpoint: checkpoint?.name ?? null,
       store: checkpoint?.store ?? null,
-      continues: { log: continues.log, txId },
-      beyond: left.count,
+      continues: { log: state.log.id, txId },
+      beyond: left?.count ?? 0,
       others: describeOthers(others),
     },
-    [result, ...leftOut(left, others)].join("\n"),
+    [result, ...(left === undefined ? [] : leftOut(left, others))].join("\n"),
   );
 }
 
@@ -178,10 +194,6 @@ async function writePlan(
   );
   if (refusal !== undefined)
     run.notice(`without --dry-run, this would be refused now: ${refusal.message} ${refusal.hint}`);
-  if (checkpoint !== undefined)
-    run.notice(
-      `${checkpoint.name} was not read back. If it turns out to be damaged, the command itself says so, and uses the next best checkpoint instead, which may end earlier.`,
-    );
 }
 
 function describeOthers(others: PastPlan["others"]): object[] {
@@ -194,9 +206,10 @@ function describeOthers(others: PastPlan["others"]): object[] {
 }
 
 /** Returns lines about what the new log does not contain: later transactions, and other histories of the lost log. */
-function leftOut({ count, holders }: LeftBehind, others: PastPlan["others"]): string[] {
+function leftOut({ count, isAtMost, holders }: LeftBehind, others: PastPlan["others"]): string[] {
+  const number = `${isAtMost ? "up to " : ""}${formatNumberOf(count, "transaction")}`;
   const known =
-    `${formatNumberOf(count, "transaction")} after it ${count === 1 ? "is" : "are"} known but not in the new log (${holders.join("; ")}); ` +
+    `${number} after it ${count === 1 ? "is" : "are"} known but not in the new log (${holders.join("; ")}); ` +
     "nodes move indexes beyond it aside, and cairn log orphans prints the transactions that only those indexes contain";
   const histories = others.map(({ checkpoint, store, txId, time, isLater }) => {
     const why = isLater ? "" : ", which ended earlier";

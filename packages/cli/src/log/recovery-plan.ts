@@ -1,27 +1,34 @@
 import type { CheckpointStore } from "@cairn/checkpoint";
 import {
+  askHolders,
+  type AskedHolder,
   askStatus,
   beyondReach,
-  contradictsPlan,
   type CopiedIndex,
+  dbDirLayout,
   EarlierLogs,
   findLostLog,
   indexAlone,
   isUnused,
   lastStored,
+  leftBehind,
+  type LeftBehind,
   type LogIdentity,
+  lookBeforeBeginning,
+  type PastIndex,
   type PastPlan,
   type PastPoint,
   planPast,
+  readQuarantine,
+  type System,
   type TxLog,
-  UNPLANNED,
   usedLog,
 } from "@cairn/engine";
-import { CairnError, isCairnError } from "@cairn/kv";
-import type { TxId } from "@cairn/client";
+import { CairnError, unlessFailed } from "@cairn/kv";
 import { formatNumberOf, isoTime } from "@cairn/text";
 import type { ConfiguredLog } from "../places/configured-system.ts";
-import type { OwnIndex } from "../places/own-index.ts";
+import type { CommandRun } from "../options/command.ts";
+import { copyFrom, type OwnIndex } from "../places/own-index.ts";
 
 /** Where the new log begins, and the log that exists there; it is replaced if it is unused. */
 export interface RecoveryPlace extends ConfiguredLog {
@@ -84,11 +91,7 @@ export async function furthestPlan(
   const index = usable && lost?.obsolete.has(own.state.log.id) !== true ? own : undefined;
   if (logId === undefined) {
     if (index !== undefined) return indexAlone(index);
-    throw new CairnError(
-      "CHECKPOINT_NOT_FOUND",
-      `The configured stores have neither a checkpoint nor a backup of a log "${log.name}", and this node has no index of it.`,
-      "Name a checkpoint or an index in another place with --from PATH, run the command on the machine of a node that has an index, or begin an empty log with cairn log create.",
-    );
+    throw await nothingHere(log, system);
   }
   const planning = storedPlan({ ...wanted, logId });
   if (index === undefined) return await planning;
@@ -105,19 +108,23 @@ export async function furthestPlan(
       `Choose one of them: --log ${of.id} (the index) or --log ${logId} (the stores).`,
     );
   }
-  const plan = await planning.catch((error: unknown) => {
-    if (!isCairnError(error) || !UNPLANNED.has(error.code)) throw error;
-    return undefined;
-  });
+  const plan = await unlessFailed(planning, ["CHECKPOINT_NOT_FOUND", "LOG_REGRESSED"], undefined);
   if (plan !== undefined && plan.txId >= txId) return plan;
-  if (plan !== undefined && (await contradictsPlan(index, plan, system.kvProvider)))
-    throw new CairnError(
-      "CONFLICT",
-      `The index in ${index.place} ends with transaction ${txId} of another history of the log ${logId} than the stores, which lead to transaction ${plan.txId}.`,
-      `Choose one of them: --at-tx ${plan.txId}, or --from ${index.place}. The new log has none of the transactions that only the other one contains.`,
-    );
   const known = Math.max(txId, plan?.known ?? (await lastStored(stores, logId, signal)));
   return { ...indexAlone(index), known };
+}
+
+/** Returns the error for a log of which nothing is left here, with what to do about it that works as things are. */
+async function nothingHere(log: TxLog, system: System): Promise<CairnError> {
+  const { holders, cure, override } = await lookBeforeBeginning(log, system);
+  const elsewhere =
+    "Name a checkpoint or an index in another place with --from PATH, run the command on the machine of a node that has an index, or begin an empty log with cairn log create.";
+  const held = holders.length === 0 ? "" : `, but ${holders.join("; ")}`;
+  return new CairnError(
+    "CHECKPOINT_NOT_FOUND",
+    `The configured stores have neither a checkpoint nor a backup of a log "${log.name}", and this node has no index of it${held}.`,
+    holders.length === 0 ? elsewhere : `${cure} ${override}`,
+  );
 }
 
 /** Plans from stores alone. */
@@ -161,50 +168,46 @@ async function logAt(
   stores: readonly CheckpointStore[],
   at: PastPoint | undefined,
 ): Promise<string> {
+  // The command may have begun this log itself, before it was ended.
+  if (at === undefined) return birth?.continues?.log ?? id;
   const ends = await new EarlierLogs(stores).ends(birth);
-  const earlier = ends.findLast(({ last }) => at !== undefined && "txId" in at && at.txId <= last);
+  const earlier = ends.findLast(({ last }) => "txId" in at && at.txId <= last);
   return earlier?.logId ?? id;
 }
 
-/** What is known to hold transactions after the point at which a new log begins. */
-export interface LeftBehind {
-  readonly count: number;
-  /** A clause for each holder, and why it is unknown whether there are others. */
-  readonly holders: readonly string[];
-}
-
-/** Finds out who holds transactions after a plan: the stores, the log itself, the node's own index and other nodes. */
-export async function leftBehind(
-  { log, existing }: RecoveryPlace,
-  own: OwnIndex,
-  { logId, txId, known }: PastPlan,
+/** Compares what the stores, the log itself, and everything that {@link askHolders} asks hold with the planned history. */
+export async function leavesBehind(
+  run: CommandRun,
+  { log, existing, system }: RecoveryPlace,
+  { own: { copy, unread }, known }: { readonly own: OwnIndex; readonly known: readonly CheckpointStore[] },
+  { plan, past }: { readonly plan: PastPlan; readonly past: PastIndex },
 ): Promise<LeftBehind> {
-  const ends: [holder: string, last: TxId][] = [["the store holds", known]];
-  if (existing?.id === logId)
-    ends.push(["the log itself holds", existing.bounds.last + (existing.birth?.offset ?? 0)]);
-  if (own.copy?.state.log.id === logId)
-    ends.push([`the index in ${own.copy.place} holds`, own.copy.state.txId]);
-  const unknown = own.unread === undefined ? [] : [own.unread];
-  try {
-    const peers = log.peers === undefined ? [] : await askStatus(log.peers, { timeoutMs: ASK_MS });
-    for (const { node, status } of peers)
-      if (status.log.id === logId || (status.log.name === log.name && status.log.id !== existing?.id))
-        ends.push([`the index of node ${node} (${status.phase}) holds`, status.index.txId ?? 0]);
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    unknown.push(`it is unknown what other nodes hold (${error.code}: ${error.message})`);
+  const holders: AskedHolder[] = [];
+  if (unread !== undefined) holders.push({ kind: "own", holder: unread });
+  if (copy !== undefined && copy.state.log.name === log.name && copy.dir !== past.live) {
+    const { txId } = copy.state;
+    const holder = `the index in ${copy.place} holds transactions up to ${txId}`;
+    holders.push({ kind: "own", holder, txId, copy });
   }
-  const later = ends.filter(([, last]) => last > txId).toSorted((a, b) => b[1] - a[1]);
-  const holders = later.map(([holder, last]) => `${holder} transactions up to ${last}`);
-  return { count: Math.max(0, (later[0]?.[1] ?? 0) - txId), holders: [...holders, ...unknown] };
+  // What a node found to be missing in the lost log was missing before.
+  const quarantined = await readQuarantine(dbDirLayout(system.dbDir).quarantine);
+  const reported = quarantined.filter(({ held }) => held.comparedWith === plan.logId);
+  for (const one of await askHolders(log, system, { signal: run.signal })) {
+    const { kind, folder, error, txId } = one;
+    if (kind === "own" || (kind === "stores" && error === undefined)) continue;
+    if (reported.some((index) => index.folder === folder)) continue;
+    const read = folder === undefined || txId === undefined ? {} : await copyFrom(run, system, folder);
+    holders.push(read.unread === undefined ? { ...one, ...read } : { kind, holder: read.unread });
+  }
+  return await leftBehind({ log, existing, system, stores: known, plan, past, signal: run.signal }, holders);
 }
 
 /** Returns the error that asks whether transactions are to be left behind. */
-export function wouldLeave({ count, holders }: LeftBehind, { txId }: PastPlan): CairnError {
-  const what = count === 0 ? "may lack transactions" : `would lack ${formatNumberOf(count, "transaction")}`;
+export function wouldLeave({ count, isAtMost, holders }: LeftBehind, { txId }: PastPlan): CairnError {
+  const lacks = `would lack ${isAtMost ? "up to " : ""}${formatNumberOf(count, "transaction")} that are known`;
   return new CairnError(
     "CONFLICT",
-    `A log that continues after transaction ${txId} ${what}${count === 0 ? "" : " that are known"}: ${holders.join("; ")}.`,
-    "Nothing was changed. To continue from the index of a node, run the command on its machine, with its configuration and environment. To leave these transactions behind, add --yes; the nodes then keep their indexes in quarantine.",
+    `A log that continues after transaction ${txId} ${count === 0 ? "may lack transactions" : lacks}: ${holders.join("; ")}.`,
+    "Nothing was changed. To continue from the index of a node, run the command on its machine, with its configuration and environment; a checkpoint, a folder or a store can be named with --from. To leave these transactions behind, add --yes; the nodes then keep their indexes in quarantine.",
   );
 }

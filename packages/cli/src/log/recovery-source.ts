@@ -13,6 +13,7 @@ import {
   type PastPlan,
   requireStore,
   restoreStores,
+  type Unusable,
 } from "@cairn/engine";
 import { CairnError } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
@@ -26,9 +27,11 @@ import { furthestPlan, type PlanRequest, type RecoveryPlace } from "./recovery-p
 /** What a log is continued from: the stores that are read, and the plan, again without what turned out to be damaged. */
 export interface RecoverySource {
   readonly stores: readonly CheckpointStore[];
+  /** These, and those of the configured node. */
+  readonly known: readonly CheckpointStore[];
   /** The index of the configured node, whether or not the log is continued from it. */
   readonly own: OwnIndex;
-  readonly plan: (found: ReadonlyMap<string, CairnError>) => Promise<PastPlan>;
+  readonly plan: (found: Unusable) => Promise<PastPlan>;
 }
 
 type Run = CommandRun<StoreKeyOptions>;
@@ -51,6 +54,7 @@ export async function recoverySource(
     const known = async (logId: string): Promise<TxId> => await lastStored(all, logId, request.signal);
     return {
       stores,
+      known: all,
       own,
       plan: async (found) => {
         const planned = await plan(found);
@@ -63,7 +67,7 @@ export async function recoverySource(
     if (configured.length === 0) requireStore(system);
     const plan: RecoverySource["plan"] = async (found) =>
       await furthestPlan(place, configured, own.copy, { ...request, found });
-    return { stores: configured, own, plan };
+    return { stores: configured, known: configured, own, plan };
   }
   if (parseCheckpointName(from) !== undefined) {
     if (configured.length === 0) throw noStore("Give the path of the checkpoint with --from.");
@@ -96,8 +100,8 @@ export async function recoverySource(
 
 /** Plans to continue from the checkpoint of this name in one of the stores. */
 function exactly(stores: readonly CheckpointStore[], name: string): RecoverySource["plan"] {
-  return async (found) => {
-    const error = found.get(name);
+  return async ({ checkpoints }) => {
+    const error = checkpoints.get(name);
     if (error !== undefined) throw error;
     const skipped: SkippedCheckpoint[] = [];
     for await (const { manifest, store } of findCandidates(stores, {

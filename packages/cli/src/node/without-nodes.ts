@@ -8,10 +8,11 @@ import {
   surveyBackup,
   type System,
 } from "@cairn/engine";
-import { CairnError, isCairnError, LEVEL_FORMAT, systemErrorCode, unlessFailed } from "@cairn/kv";
+import { CairnError, isCairnError, LEVEL_FORMAT, unlessFailed } from "@cairn/kv";
 import { formatCount, formatRelative, formatTime } from "@cairn/text";
 import { type ConfiguredRun, openLog, requireIdentity } from "../places/configured-system.ts";
 import { copyOwnIndex } from "../places/own-index.ts";
+import { isRunning } from "../places/staging-folder.ts";
 import { formatFields } from "../terminal/columns.ts";
 
 /** What one of the places that nodes need holds, or why that is unknown. */
@@ -105,13 +106,7 @@ async function readIndex(run: ConfiguredRun, system: System): Promise<string> {
 async function holderOf({ dbDir }: System): Promise<number | undefined> {
   const text = await unlessFailed(readFile(dbDirLayout(dbDir).holder, "utf8"), ["ENOENT", "EACCES"], "");
   const pid = Number(/"pid":(\d+)/.exec(text)?.[1] ?? 0);
-  if (pid === 0) return undefined;
-  try {
-    process.kill(pid, 0);
-    return pid;
-  } catch (error) {
-    return systemErrorCode(error) === "EPERM" ? pid : undefined;
-  }
+  return pid > 0 && isRunning(pid) ? pid : undefined;
 }
 
 /** Returns the error whose hint comes first: no node can run without its log. */

@@ -13,13 +13,19 @@ export interface OwnIndex {
 /** Copies the index of the configured node, if it has one. */
 export async function copyOwnIndex(run: CommandRun, system: System): Promise<OwnIndex> {
   const { dbDir, kvProvider } = system;
-  if (!kvProvider.persistent || kvProvider.format !== LEVEL_FORMAT) return {};
+  return kvProvider.persistent && kvProvider.format === LEVEL_FORMAT
+    ? await copyFrom(run, system, dbDir)
+    : {};
+}
+
+/** Copies the index in a folder or a `db-dir`, if there is one. */
+export async function copyFrom(run: CommandRun, system: System, place: string): Promise<OwnIndex> {
   try {
-    const folder = await indexFolder(dbDir);
+    const folder = await indexFolder(place);
     return folder === undefined ? {} : { copy: await copyIndex(run, system, folder) };
   } catch (error) {
     if (!isCairnError(error)) throw error;
-    return { unread: `it is unknown what the index in ${dbDir} holds (${error.code}: ${error.message})` };
+    return { unread: `it is unknown what the index in ${place} holds (${error.code}: ${error.message})` };
   }
 }
 
@@ -37,7 +43,7 @@ export async function copyIndex(
   folder: string,
 ): Promise<CopiedIndex | undefined> {
   // Next to the index, its tables are linked rather than copied.
-  const dir = path.join(workFolder(run, path.dirname(system.dbDir), "recover"), "index");
+  const dir = path.join(await workFolder(run, path.dirname(system.dbDir), "recover"), "index");
   try {
     await captureLevelDb(folder, dir);
     const { kv, state } = await openIndex(fileReader(system.kvProvider), dir);

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { makeTemporaryFolder, unlessFailed } from "@cairn/kv";
+import { makeTemporaryFolder, namesIn, systemErrorCode, unlessFailed } from "@cairn/kv";
 import type { CommandRun } from "../options/command.ts";
 import { textValue } from "../options/option-specs.ts";
 
@@ -20,13 +20,41 @@ export async function stagingFolder(
   return removedAtEnd(run, await makeTemporaryFolder(prefix, ...parent));
 }
 
-/** Returns a new folder name for the run, next to a target so that the last step of a restore can be a rename. */
-export function workFolder(run: CommandRun, parent: string, purpose: string): string {
-  return removedAtEnd(run, join(parent, `.cairn-${purpose}-${randomBytes(4).toString("hex")}`));
+/** The work folders of this process, which other runs in it must not remove. */
+const inUse = new Set<string>();
+
+/**
+ * Returns a new folder name for the run, next to a target so that the last step of a restore can be a rename. Removes the
+ * folders that processes left there when they were killed.
+ */
+export async function workFolder(run: CommandRun, parent: string, purpose: string): Promise<string> {
+  const prefix = `.cairn-${purpose}-`;
+  for (const name of await namesIn(parent)) {
+    const pid = Number(name.startsWith(prefix) && /^\d+(?=-)/.exec(name.slice(prefix.length))?.[0]);
+    const folder = join(parent, name);
+    if (pid > 0 && !inUse.has(folder) && (pid === process.pid || !isRunning(pid))) await removeFrom(folder);
+  }
+  const folder = join(parent, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}`);
+  inUse.add(folder);
+  run.defer(() => inUse.delete(folder));
+  return removedAtEnd(run, folder);
+}
+
+/** Whether this machine has such a process, even if it is of another user. */
+export function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return systemErrorCode(error) !== "ESRCH";
+  }
 }
 
 export function removedAtEnd(run: CommandRun, folder: string): string {
-  // If a parent is a file, nothing was created, and the error that reports this must not be replaced.
-  run.defer(() => unlessFailed(rm(folder, { recursive: true, force: true }), "ENOTDIR", undefined));
+  run.defer(() => removeFrom(folder));
   return folder;
+}
+
+/** If a parent is a file, nothing was created, and the error that reports this must not be replaced. */
+async function removeFrom(folder: string): Promise<void> {
+  await unlessFailed(rm(folder, { recursive: true, force: true }), ["ENOTDIR", "EACCES", "EPERM"], undefined);
 }

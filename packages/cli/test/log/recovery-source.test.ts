@@ -128,7 +128,7 @@ it("a damaged index is not continued from, and what it held is not left behind i
   expect(refused).toMatchObject({
     code: 1,
     stderr: expect.stringMatching(
-      /it is unknown what the index in \S+a-index holds \(INDEX_CORRUPT: .*--yes/s,
+      /it is unknown what the index in \S+a-index\S* holds \(INDEX_CORRUPT: .*--yes/s,
     ),
   });
   const done = await recover(scene, "a", ["--yes"]);

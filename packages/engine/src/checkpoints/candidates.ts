@@ -21,7 +21,7 @@ export interface CandidateOptions {
   /** The format of the indexes that can be used. Defaults to all. */
   readonly kvFormat?: string;
   /** Checkpoints that turned out to be unusable, with the reasons. */
-  readonly found?: ReadonlyMap<string, CairnError>;
+  readonly found?: ReadonlyMap<string, CairnError> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

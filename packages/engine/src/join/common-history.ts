@@ -1,18 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
-import { closing, type KvProvider, type KvReader } from "@cairn/kv";
+import type { KvReader } from "@cairn/kv";
 import type { TxId } from "@cairn/client";
 import { earlierLog, lastOfEarlier, type LogHistory } from "../backup/log-with-backup.ts";
 import { chainValueAt } from "../index/chains/chain-values.ts";
 import { ChainWindow, linkBefore } from "../index/chains/chain-window.ts";
-import { compareChains } from "../index/chains/compare-chains.ts";
-import { fileReader, openIndex } from "../index/local-index.ts";
 import { firstKept, type IndexState } from "../index/rows/index-state.ts";
 import { readOutcome, readOutcomes } from "../index/rows/outcome-rows.ts";
 import type { Outcome } from "../index/rows/row-values.ts";
 import { lastInCommon } from "../log/last-in-common.ts";
-import { type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
+import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
-import type { CopiedIndex, PastPlan } from "../replay/past-plan.ts";
 import { continuesAt } from "../transactions/birth-record.ts";
 import { decodeMessage } from "../transactions/transaction-codec.ts";
 
@@ -159,26 +156,6 @@ export async function commonWithLog(
   const earlier = await earlierLog(log, identity, logId);
   if (earlier === undefined) return { same: 0, differs };
   return await compared({ kv, state }, earlier.log, { first: earlier.first - offset, differs });
-}
-
-/**
- * Returns whether an index that reaches further than a plan contains another history than the one that the plan leads
- * to, as far as the log backup or the checkpoint of the plan shows it.
- */
-export async function contradictsPlan(
-  { dir, state }: CopiedIndex,
-  { checkpoint, history, txId }: PastPlan,
-  provider: KvProvider,
-): Promise<boolean> {
-  const index = await openIndex(fileReader(provider), dir);
-  return await closing(index.kv, async (kv) => {
-    const identity = history && (await readLogIdentity(history));
-    if (history !== undefined && identity !== undefined)
-      return (await commonWithLog(kv, state, history, identity)).differs <= txId;
-    const window = await ChainWindow.load(kv, state);
-    const own = async (at: TxId) => await chainValueAt(kv, window, at);
-    return (await compareChains(own, checkpoint?.chains ?? [], false)) !== undefined;
-  });
 }
 
 /**

@@ -139,11 +139,7 @@ async function remainsOf(
 }
 
 /** The errors of a plan that show that the stores lead nowhere, although something else may. */
-export const UNPLANNED: ReadonlySet<string> = new Set([
-  "CHECKPOINT_NOT_FOUND",
-  "SEGMENT_CORRUPT",
-  "LOG_REGRESSED",
-]);
+const UNPLANNED: ReadonlySet<string> = new Set(["CHECKPOINT_NOT_FOUND", "SEGMENT_CORRUPT", "LOG_REGRESSED"]);
 
 /** Returns a clause that says who holds which transactions of a lost log. */
 export function holderOf({ plan, unusable }: LostLog): string {

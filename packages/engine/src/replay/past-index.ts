@@ -4,6 +4,8 @@ import type { TxId } from "@cairn/client";
 import {
   CairnError,
   closing,
+  holdsLevelDb,
+  isCairnError,
   type KvProvider,
   makeFolder,
   removeFolder,
@@ -11,12 +13,13 @@ import {
   syncFolder,
   systemErrorCode,
 } from "@cairn/kv";
+import { omitUndefined } from "@cairn/text";
 import { judgeFormat } from "../checkpoints/accept-checkpoint.ts";
 import { digestIndex } from "../index/read/digest.ts";
 import type { IndexState } from "../index/rows/index-state.ts";
 import { fileReader, openIndex } from "../index/local-index.ts";
 import { isDamage } from "../observe/failures.ts";
-import type { PastPlan } from "./past-plan.ts";
+import type { PastPlan, Unusable } from "./past-plan.ts";
 import { rebuildIndex, type RebuildOptions, restoreInto, type Restoring } from "./rebuild-index.ts";
 
 interface PastBuild extends Restoring, Pick<RebuildOptions, "onProgress"> {
@@ -57,31 +60,55 @@ async function readPast(provider: KvProvider, live: string, name: string): Promi
   return { live, ...digest, state };
 }
 
+interface PlannedBuild extends Omit<PastBuild, "plan" | "onSkipped"> {
+  /** Called with the error of a damaged segment, after which the plan is made again without it. By default, it is thrown. */
+  readonly onSegment?: (error: CairnError) => void;
+}
+
 /**
- * Carries out the plan that `plan` returns. If it depends on a checkpoint that turns out to be damaged, plans again
- * without the damaged ones, which `onDamaged` receives. The plan that is returned names none of them.
+ * Carries out the plan that `plan` returns. If it depends on a checkpoint or, with `onSegment`, on a segment that turns
+ * out to be damaged, plans again without the damaged ones. `onDamaged` receives the checkpoints. The plan that is returned
+ * depends on none of them.
  */
 export async function buildPlanned(
-  plan: (found: ReadonlyMap<string, CairnError>) => Promise<PastPlan>,
-  options: Omit<PastBuild, "plan" | "onSkipped">,
+  plan: (found: Unusable) => Promise<PastPlan>,
+  { onSegment, ...options }: PlannedBuild,
   onDamaged: NonNullable<PastBuild["onSkipped"]>,
 ): Promise<{ readonly plan: PastPlan; readonly past: PastIndex }> {
-  const found = new Map<string, CairnError>();
+  const checkpoints = new Map<string, CairnError>();
+  let readableTo: TxId | undefined;
   const onSkipped: PastBuild["onSkipped"] = (skipped, store) => {
-    if (!isDamage(skipped.error) || found.has(skipped.name)) return;
-    found.set(skipped.name, skipped.error);
+    if (!isDamage(skipped.error) || checkpoints.has(skipped.name)) return;
+    checkpoints.set(skipped.name, skipped.error);
     onDamaged(skipped, store);
   };
+  const planned = async (): Promise<PastPlan> =>
+    await plan({ checkpoints, ...omitUndefined({ readableTo }) });
   for (;;) {
-    const planned = await plan(found);
+    let made: PastPlan | undefined;
     try {
-      const past = await buildPast({ ...options, plan: planned, onSkipped });
-      return { past, plan: found.has(planned.checkpoint?.name ?? "") ? await plan(found) : planned };
+      made = await planned();
+      const past = await buildPast({ ...options, plan: made, onSkipped });
+      return { past, plan: checkpoints.has(made.checkpoint?.name ?? "") ? await planned() : made };
     } catch (error) {
-      const { history, checkpoint } = planned;
-      if (history !== undefined || checkpoint === undefined || !found.has(checkpoint.name)) throw error;
+      const name = made?.history === undefined ? made?.checkpoint?.name : undefined;
+      if (name !== undefined && checkpoints.has(name)) continue;
+      if (onSegment === undefined || !isCairnError(error, "SEGMENT_CORRUPT") || readableTo === 0) throw error;
+      // What was built ends before the damaged segment. If it ends there again, nothing before it can be used either.
+      const reached = made === undefined ? 0 : await endOfIndex(options);
+      readableTo = reached === readableTo ? 0 : reached;
+      onSegment(error);
     }
   }
+}
+
+/** Returns the last transaction of the index that was being built; 0 if there is none. */
+async function endOfIndex({ system, dir }: Pick<PlannedBuild, "system" | "dir">): Promise<TxId> {
+  const live = path.join(dir, "live");
+  if (!(await holdsLevelDb(live))) return 0;
+  const { kv, state } = await openIndex(fileReader(system.kvProvider), live);
+  await kv.close();
+  return state?.txId ?? 0;
 }
 
 /** Moves a built index to `target`, a new or empty folder on the same file system, and flushes it. */

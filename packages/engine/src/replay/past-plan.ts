@@ -12,10 +12,19 @@ import type { TxLog } from "../log/tx-log.ts";
 import type { TxRange } from "../backup/segments/segment-name.ts";
 import { isoTime } from "@cairn/text";
 import { beginningOf } from "./fold-log.ts";
+import { lastBackedUp } from "./logs-in-store.ts";
 import { type OtherHistory, separateHistories } from "./other-histories.ts";
 
 /** A point in a log's history: a transaction, or the last transaction at or before a time (ms since 1970). */
 export type PastPoint = { readonly txId: TxId } | { readonly time: number };
+
+/** What turned out to be unusable. */
+export interface Unusable {
+  /** The reasons, by checkpoint. */
+  readonly checkpoints: ReadonlyMap<string, CairnError>;
+  /** The last transaction before a damaged segment of the backup. */
+  readonly readableTo?: TxId;
+}
 
 export interface PastOptions {
   readonly stores: readonly CheckpointStore[];
@@ -25,8 +34,8 @@ export interface PastOptions {
   readonly log?: TxLog | undefined;
   /** The point. Defaults to the last transaction that can be reached. */
   readonly at?: PastPoint | undefined;
-  /** Checkpoints that turned out to be unusable when an earlier plan was carried out, with the reasons. */
-  readonly found?: ReadonlyMap<string, CairnError>;
+  /** What turned out to be unusable when an earlier plan was carried out. */
+  readonly found?: Unusable;
   readonly candidates?: Candidates;
   readonly signal: AbortSignal;
 }
@@ -83,9 +92,11 @@ const NONE = { count: 0, bytes: 0 };
  */
 export async function planPast(options: PastOptions): Promise<PastPlan> {
   const { stores, logId, at } = options;
-  const candidates = options.candidates ?? (await listCandidates(stores, options));
+  const candidates =
+    options.candidates ?? (await listCandidates(stores, { ...options, found: options.found?.checkpoints }));
   const { usable } = candidates;
-  const readable = await findReadable(options, usable);
+  const isUnreadable = options.found?.readableTo === 0;
+  const readable = isUnreadable ? undefined : await findReadable(options, usable);
   const ofLog = usable.filter(({ log }) => log.id === logId);
   const { latest, others } = await historiesUpTo(ofLog, readable, options);
   const lost = new Set(others.filter(({ isLater }) => !isLater).map(({ checkpoint }) => checkpoint));
@@ -95,7 +106,8 @@ export async function planPast(options: PastOptions): Promise<PastPlan> {
     ...kept.map(({ txId }) => txId),
     ...skipped.map(({ name }) => parseCheckpointName(name)?.txId ?? 0),
   ];
-  const known = Math.max(readable?.last ?? 0, ...ends);
+  const listed = options.found?.readableTo === undefined ? 0 : await lastBackedUp(stores, logId);
+  const known = Math.max(listed, readable?.last ?? 0, ...ends);
   const alone = (one: CandidateCheckpoint, exact: boolean): PastPlan => {
     return { ...checkpointAlone(one), exact, known, others, covered: readable?.covered ?? [] };
   };
@@ -170,7 +182,7 @@ async function planReading(
 
 /** Returns the log or its backup, whichever reaches further; undefined if neither can be read. */
 async function findReadable(
-  { stores, logId, log }: PastOptions,
+  { stores, logId, log, found }: PastOptions,
   checkpoints: readonly CandidateCheckpoint[],
 ): Promise<Readable | undefined> {
   // The log may hold everything that is needed.
@@ -189,11 +201,16 @@ async function findReadable(
     }
   }
   if (backup === undefined) return undefined;
-  const history = logWithBackup(backup.log, stores);
+  const last = Math.min(backup.last, found?.readableTo ?? Infinity);
+  const covered = backup.covered
+    .filter(({ first }) => first <= last)
+    .map((run) => ({ first: run.first, last: Math.min(run.last, last) }));
+  if (covered.length === 0) return undefined;
+  const { store } = backup;
+  const whole = last < backup.last ? new BackupLog({ store, logId, endsWith: last }) : backup.log;
+  const history = logWithBackup(whole, stores);
   const identity = await readLogIdentity(history);
-  return identity === undefined
-    ? undefined
-    : { history, identity, last: backup.last, source: "backup", backup, covered: backup.covered };
+  return identity && { history, identity, last, source: "backup", backup, covered };
 }
 
 /** Counts the segments that are read, including those of the logs that this one continues. */

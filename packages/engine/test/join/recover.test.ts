@@ -286,7 +286,14 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
       expect(await again.get(key("kept"))).toMatchObject({ json: "1" });
       expect((await again.status()).join.orphans).toBe(0);
       await closeAll();
-      const written = await log("recover", "--from", name);
+      // The command recognizes what it began.
+      expect(await log("recover", "--from", name)).toMatchObject({
+        code: 0,
+        stdout: expect.stringMatching(
+          /^the log .* already continues after transaction .*; nothing was changed\n$/,
+        ),
+      });
+      const written = await log("recover", "--at-tx", "1", "--yes");
       expect(written).toMatchObject({
         code: 1,
         stderr: expect.stringMatching(/^CONFLICT: .* already exists/),
