@@ -98,9 +98,10 @@ it(
 
     const astray = await start("astray", "shared");
     const { stdout } = await runCairnOrThrow(["status", "--url", await astray.url()]);
-    const warned = /^Attention +LOG_DIFFERENT: (This node started with its own log, .*)\n +(.*)$/m.exec(
-      stdout,
-    );
+    const warned =
+      /^Attention +LOG_DIFFERENT: (This node started with its own log, .*)\n +Meanwhile, .*\n +(.*)$/m.exec(
+        stdout,
+      );
     const [, message = "", hint = ""] = warned ?? [];
     expect(message).toContain(`of "cairn" (${(await first.status()).log.id})`);
     expect((await astray.status()).log.warnings).toEqual([{ code: "LOG_DIFFERENT", message, hint }]);
