@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join, resolve } from "node:path";
-import { makeTemporaryFolder, namesIn, systemErrorCode, unlessFailed } from "@cairn/kv";
+import { makeTemporaryFolder, systemErrorCode, unlessFailed } from "@cairn/kv";
 import type { CommandRun } from "../options/command.ts";
 import { textValue } from "../options/option-specs.ts";
 
@@ -25,11 +26,13 @@ const inUse = new Set<string>();
 
 /**
  * Returns a new folder name for the run, next to a target so that the last step of a restore can be a rename. Removes the
- * folders that processes left there when they were killed.
+ * folders that processes of this machine left there when they were killed.
  */
 export async function workFolder(run: CommandRun, parent: string, purpose: string): Promise<string> {
-  const prefix = `.cairn-${purpose}-`;
-  for (const name of await namesIn(parent)) {
+  // Another machine, or a container, may use the folder as well, and its processes cannot be seen from here.
+  const prefix = `.cairn-${purpose}-${hostname()}-`;
+  // What uses the folder reports that it is a file, or may not be read.
+  for (const name of await unlessFailed(readdir(parent), ["ENOENT", "ENOTDIR", "EACCES"], [])) {
     const pid = Number(name.startsWith(prefix) && /^\d+(?=-)/.exec(name.slice(prefix.length))?.[0]);
     const folder = join(parent, name);
     if (pid > 0 && !inUse.has(folder) && (pid === process.pid || !isRunning(pid))) await removeFrom(folder);
