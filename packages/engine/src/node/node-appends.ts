@@ -66,7 +66,10 @@ export class NodeAppends {
     const valid = validTransaction(transaction);
     const target = this.#target();
     const submitted = this.#append(target, valid, timeoutMs, by).then(async (answer) => {
-      await this.#confirmHistory();
+      const confirmed = await this.#confirmHistory();
+      // Only one node can use a log over which nodes cannot communicate.
+      if (target.log.peers !== undefined && confirmed !== target.of.id)
+        throw unconfirmed(target.log, "this node has left the log in the meantime");
       return answer;
     });
     const answered = storedInTime(this.#guarded(target.index, submitted), timeoutMs);
@@ -255,35 +258,36 @@ async function storedInTime<T>(stored: Promise<T>, timeoutMs: number): Promise<T
  * Returns a function to be called after the log has stored a transaction. It verifies that the log is still the one
  * that the node knows. A shared log can be replaced or rolled back while a node runs, and the node would then add its
  * transactions to a different history. If a call returns, everything that the log stored before the call belongs to the
- * node's history. Otherwise the call throws `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has
+ * node's history, and it returns the log's id; undefined while the node knows no log. Otherwise the call throws
+ * `LOG_REGRESSED`, also if the log has been trimmed beyond what the node has
  * read, because it may then be a different one. Concurrent calls share one request.
  */
 export function sameHistory(
   known: () =>
     | { readonly log: TxLog; readonly identity: LogIdentity; readonly state: IndexState }
     | undefined,
-): () => Promise<void> {
+): () => Promise<string | undefined> {
   return coalesced(async () => {
     const now = known();
-    // Only one node can use a log over which nodes cannot communicate.
-    if (now === undefined || now.log.peers === undefined) return;
+    if (now === undefined || now.log.peers === undefined) return now?.identity.id;
     const { log, identity, state } = now;
     const anchor = lastKnown(identity, state);
     const problem = anchor === undefined ? undefined : await checkAnchor(log, anchor);
     const isSame =
       anchor === undefined ? (await readLogIdentity(log))?.id === identity.id : problem === undefined;
-    if (isSame) return;
+    if (isSame) return identity.id;
     const reason =
       problem?.code === "LOG_TRIMMED"
         ? "no longer holds the message by which this node would recognize it"
         : "it is no longer the log that this node was following";
-    throw new CairnError(
-      "LOG_REGRESSED",
-      `The log "${log.name}" stored the transaction, but ${reason}${problem === undefined ? "" : `: ${problem.message}`}`,
-      {
-        hint: "Wait until the node, which is comparing its log again, is ready. Then check whether the transaction exists before you send it again.",
-        cause: problem,
-      },
-    );
+    throw unconfirmed(log, reason, problem);
+  });
+}
+
+function unconfirmed({ name }: TxLog, reason: string, cause?: CairnError): CairnError {
+  const why = cause === undefined ? reason : `${reason}: ${cause.message}`;
+  return new CairnError("LOG_REGRESSED", `The log "${name}" stored the transaction, but ${why}`, {
+    hint: "Wait until the node, which is comparing its log again, is ready. Then check whether the transaction exists before you send it again.",
+    cause,
   });
 }

@@ -3,14 +3,15 @@ import { expect, it } from "vitest";
 import { emptyState, type IndexState } from "../../src/index/rows/index-state.ts";
 import { anchorOf } from "../../src/log/anchor.ts";
 import type { TxLog } from "../../src/log/tx-log.ts";
-import { sameHistory } from "../../src/node/node-appends.ts";
+import { NodeAppends, sameHistory } from "../../src/node/node-appends.ts";
+import type { NodeLife } from "../../src/node/node-life.ts";
 import { bytes } from "../../testing/log-messages.ts";
 import { NatsFixture } from "@cairn/test-support/nodes/nats-fixture";
 
 const fixture = new NatsFixture();
 
 /** Returns a log of five messages, and the check of a node that has read three of them. */
-async function behind(): Promise<{ log: TxLog; verify: () => Promise<void> }> {
+async function behind(): Promise<{ log: TxLog; verify: () => Promise<string | undefined> }> {
   const log = await fixture.open();
   for (const text of ["two", "three", "four", "five"]) await log.append(bytes(text));
   const message = await log.fetch(3);
@@ -47,5 +48,34 @@ it("refuses a log that was replaced by another one", async () => {
   await expect(verify()).rejects.toMatchObject({
     code: "LOG_REGRESSED",
     message: expect.stringContaining("no longer the log that this node was following: "),
+  });
+});
+
+it("acknowledges nothing if the node leaves the log while it appends", async () => {
+  const { log } = await behind();
+  const identity = { id: "log", name: log.name, bounds: await log.bounds(), birth: undefined };
+  const life = {
+    identity,
+    index: { state: emptyState(identity) } as NodeLife["index"],
+    phase: "ready",
+    isDoubted: false,
+    observation: { refusals: { observe: (answered: Promise<unknown>) => answered } },
+    suspect: () => undefined,
+    log: {
+      name: log.name,
+      maxPayload: log.maxPayload,
+      peers: log.peers,
+      append: async (...given: Parameters<TxLog["append"]>) => {
+        const appended = await log.append(...given);
+        // The reader has found another log in its place.
+        life.index = undefined;
+        return appended;
+      },
+    },
+  };
+  const { submit } = new NodeAppends(life as unknown as NodeLife, 1_000_000);
+  await expect(submit({ ops: [["put", "b", "default/k", 1]] })).rejects.toMatchObject({
+    code: "LOG_REGRESSED",
+    message: expect.stringContaining("this node has left the log in the meantime"),
   });
 });
