@@ -179,6 +179,7 @@ function manifestOf(
     txTime: state.txTime,
     anchor: state.anchor,
     chains: state.chains,
+    unshown: state.unshown,
     purged: state.purged,
     takenAt: new Date(takenAt).toISOString(),
     durationMs,

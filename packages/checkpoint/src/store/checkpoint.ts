@@ -89,6 +89,8 @@ export const ManifestSchema = z.object({
   txTime: z.iso.datetime(),
   anchor: z.object({ txId: Position, sha256: Sha256 }),
   chains: z.array(ChainValueSchema).max(MAX_CHAIN_VALUES),
+  /** The transaction up to which the log could not show the history when a node continued it. */
+  unshown: Position.optional(),
   /** The transaction up to which the files contain no evicted content. */
   purged: Position,
   takenAt: z.iso.datetime(),
@@ -112,7 +114,7 @@ export interface StoredManifest extends Manifest {
 /** What comes from the index itself. It is read from the captured copy, never from the live index. */
 export type CapturedState = Pick<
   Manifest,
-  "log" | "txId" | "txTime" | "anchor" | "chains" | "purged" | "documents"
+  "log" | "txId" | "txTime" | "anchor" | "chains" | "unshown" | "purged" | "documents"
 > & {
   readonly format: { readonly index: number; readonly kv: string };
 };

@@ -82,6 +82,7 @@ const CAPTURED = [
   "txTime",
   "anchor",
   "chains",
+  "unshown",
   "purged",
   "documents",
 ] as const satisfies readonly (keyof CapturedState)[];

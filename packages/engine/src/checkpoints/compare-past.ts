@@ -1,6 +1,6 @@
 import type { CheckpointSource, CheckpointStore } from "@cairn/checkpoint";
 import type { CairnError } from "@cairn/kv";
-import type { Chains } from "@cairn/client";
+import type { Chains, TxId } from "@cairn/client";
 import type { CheckpointDoubts } from "./checkpoint-doubts.ts";
 
 export interface OtherPast {
@@ -10,9 +10,14 @@ export interface OtherPast {
   readonly isStored: boolean;
   readonly log: string;
   readonly chains: { readonly version: number; readonly values: Chains };
+  /** The transaction up to which no log showed this history (`unshown` of a manifest). */
+  readonly unshown?: TxId | undefined;
 }
 
-/** `settled` means that this node's index has been proved right at the transaction where they differ. */
+/**
+ * `settled` means that this node's index is right at the transaction where they differ: a rebuild has proved it, or the
+ * log showed this history and not the other one.
+ */
 export interface PastDifference {
   readonly error: CairnError;
   readonly settled: boolean;
@@ -37,12 +42,13 @@ export function hasSamePast(
 ): Agrees {
   return async (manifest, name) => {
     if (!(await agreesWithLog(manifest, name))) return false;
-    const { node, log, format, chains } = manifest;
+    const { node, log, format, chains, unshown } = manifest;
     const difference = await comparePast({
       who: `the checkpoint ${name} of node ${node} in ${location}`,
       isStored: true,
       log: log.id,
       chains: { version: format.index, values: chains },
+      unshown,
     });
     if (difference === undefined) return true;
     if (!difference.settled) throw difference.error;

@@ -122,6 +122,7 @@ export async function capturedState(
     txTime: isoTime(state.time),
     anchor: { txId: state.txId, sha256: state.sha256 },
     chains: await chainsOf(reader, await ChainWindow.load(reader, state), others),
+    unshown: state.unshown,
     purged: await purgedUpTo(reader, state.txId),
     documents: state.documents,
   };

@@ -4,7 +4,7 @@ import type { NodeStatus, TxId } from "@cairn/client";
 import type { ComparePast, OtherPast } from "../checkpoints/compare-past.ts";
 import { compareChains, type Divergence } from "../index/chains/compare-chains.ts";
 import type { IndexStore } from "../index/index-store.ts";
-import { INDEX_VERSION } from "../index/rows/index-state.ts";
+import { INDEX_VERSION, type IndexState } from "../index/rows/index-state.ts";
 import { isoTime } from "@cairn/text";
 import type { ComparedNode, SelfCheck } from "./self-check.ts";
 
@@ -79,7 +79,7 @@ export class Divergences {
     return { since: isoTime(since), code, message, hint, from, state: this.#state };
   }
 
-  readonly comparePast: ComparePast = async ({ who, isStored, log, chains }) => {
+  readonly comparePast: ComparePast = async ({ who, isStored, log, chains, unshown }) => {
     const { life, clock } = this.#parts;
     const { index, agrees } = life;
     if (index === undefined || !agrees || index.state.log.id !== log) return undefined;
@@ -89,7 +89,8 @@ export class Divergences {
       this.#open?.who.delete(who);
       return undefined;
     }
-    const settled = this.#right?.index === index && divergence.differAt <= this.#right.txId;
+    const isProved = this.#right?.index === index && divergence.differAt <= this.#right.txId;
+    const settled = isProved || outweighs(index.state, divergence, unshown);
     const error = differenceFrom(who, divergence);
     this.#logOnce(error, `${who} ${divergence.kind} ${settled}`, { settled, isStored });
     if (settled) return { error, settled };
@@ -143,7 +144,7 @@ export class Divergences {
     this.#logged.add(what);
     this.#noLineUntil = clock.now() + LOG_GAP_MS;
     const next = settled
-      ? "This node's index was compared with a rebuild and is right."
+      ? "This node's index is right: it agrees with a rebuild, or the log showed its history, and not the other one."
       : "The node will compare its index with a rebuild from the log when its turn comes.";
     logger.error({ code, hint }, `${message} ${next}`);
   }
@@ -209,6 +210,15 @@ export class Divergences {
     const now = this.#parts.clock.now();
     this.#noRebuildUntil = now + Math.max(MIN_REBUILD_GAP_MS, GAP_PER_REBUILD * (now - begun));
   }
+}
+
+/** Returns whether the log showed the history of an index where it differs, and not that of the other one. */
+function outweighs(
+  { unshown: ours = 0 }: Pick<IndexState, "unshown">,
+  { kind, agreeAt }: Divergence,
+  theirs: TxId = 0,
+): boolean {
+  return kind === "history" && theirs > agreeAt && ours <= agreeAt;
 }
 
 const SETTLED_BY =

@@ -28,8 +28,8 @@ import { removeEvicted, withoutEvicted } from "./purge/evicted-versions.ts";
 import { EvictionPurge, type PurgeReport } from "./purge/eviction-purge.ts";
 import { FieldUpkeep } from "./fields/field-builds.ts";
 import { readTxOutcome } from "./read/outcome-reads.ts";
-import { type IndexState, readState } from "./rows/index-state.ts";
-import { submissionRowKey } from "./rows/row-keys.ts";
+import { encodeState, type IndexState, readState } from "./rows/index-state.ts";
+import { STATE_ROW_KEY, submissionRowKey } from "./rows/row-keys.ts";
 import { decodeSubmission } from "./rows/row-values.ts";
 
 /** The numbers of messages, committed transactions and operations applied, the messages' size, and the refused ones. */
@@ -313,6 +313,15 @@ export class IndexStore {
   /** Undefined for an empty index. With `at`, the digest as of then; throws `CONFLICT` if the history begins later. */
   async digest(at?: TxId): Promise<{ txId: TxId; digest: string } | undefined> {
     return await this.read(async (reader) => await digestIndex(reader, at));
+  }
+
+  /** Notes that the log cannot show the history up to the last transaction (`unshown` of the state). */
+  async noteUnshown(): Promise<void> {
+    await this.#turns.run(async () => {
+      const state = { ...this.#state, unshown: this.#state.txId };
+      await this.rows.batch([{ type: "put", key: STATE_ROW_KEY, value: encodeState(state) }]);
+      this.#state = state;
+    });
   }
 
   /** Undefined if the transaction has not been applied yet, or if it is old and not a link. */

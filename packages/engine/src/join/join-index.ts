@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import path from "node:path";
 import { CairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
 import type { Logger } from "pino";
-import { lastOfEarlier, wayToLog } from "../backup/log-with-backup.ts";
+import { lastOfEarlier, type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -75,6 +75,12 @@ async function withQuarantine(context: JoinContext, joined: JoinedIndex): Promis
   await reassessQuarantine(directory, system.kvProvider, filled, log, identity);
   report.orphans = await directory.countOrphans(identity.id);
   report.uncompared = await directory.uncompared();
+  if (!(await isShown(log, identity, index.state))) {
+    await index.noteUnshown();
+    const message =
+      "The log no longer holds the last message of the index, so it cannot show that its history is that of the index; no checkpoint and no node that answered shows another one. `cairn status --cluster --digest` compares the nodes.";
+    context.logger.warn({ log: log.name, txId: index.state.txId }, message);
+  }
   await warnOfWrongLog(context, identity);
   return joined;
 }
@@ -184,19 +190,19 @@ async function replaceUnproven(
   leave: (reason: CairnError, newer: OpenedIndex) => Promise<void>,
 ): Promise<IndexStore | undefined> {
   const { log } = context;
+  if (await isShown(log, identity, state)) return undefined;
   const position = statePosition(state);
-  if (state.log.id !== identity.id || position >= identity.bounds.last) return undefined;
-  if ((await log.fetch(position)) !== undefined) return undefined;
-  const newer = await restoreNewest(context, identity, {
+  return await restoreNewest(context, identity, {
     leave: async (other) => await leave(trimmed(log.name, position, position), other),
     beyond: state,
   });
-  if (newer === undefined)
-    context.logger.warn(
-      { log: log.name, message: position },
-      "The log no longer holds the last message of the index, so it cannot show that its history is that of the index; no checkpoint and no node that answered shows another one. `cairn status --cluster --digest` compares the nodes.",
-    );
-  return newer;
+}
+
+/** Returns whether a log shows that its history is that of an index: by the index's last message, or by its own end. */
+async function isShown(log: LogHistory, { id, bounds }: LogIdentity, state: IndexState): Promise<boolean> {
+  const position = statePosition(state);
+  if (position === 0 || position >= bounds.last || state.log.id !== id) return true;
+  return (await log.fetch(position)) !== undefined;
 }
 
 /** Restores a checkpoint beyond the messages that the log lacks after the local index; undefined if there is none. */

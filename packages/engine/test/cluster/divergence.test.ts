@@ -235,6 +235,49 @@ describe.concurrent("nodes that only share a checkpoint store", () => {
   );
 
   it(
+    "trust the history that the log showed, whatever a node saved that had continued another one",
+    { tags: "rest/slow" },
+    async ({ scene }) => {
+      const rebuild = {
+        ...alone(scene).parts,
+        onLogMismatch: { regressed: "rebuild", different: "halt" },
+      } as const;
+      const own = filesystemStore({ path: path.join(scene.folder, "own") });
+      const lost = await scene.ready("lost", alone(scene));
+      await put(lost, 0, 3, "common");
+      await scene.stop(lost);
+      await scene.copyLog();
+      const again = await scene.ready("lost", alone(scene));
+      const last = await put(again, 3, 5, "lost");
+      await scene.stop(again);
+      await scene.rollBackLog();
+      const right = await scene.ready("right", { store: own, parts: rebuild });
+      await put(right, 10, 14, "right");
+      await scene.stop(right);
+      await NatsOperator.at(scene.nats.url, async (nats) => await nats.purgeBefore(last + 1));
+      // Nothing shows this node, which is the first one to start, that the log has lost its transactions.
+      const wrong = await scene.ready("lost", alone(scene));
+      await put(wrong, 20, 22, "later");
+      await saveCheckpoint(wrong);
+      const judge = await scene.ready("right", alone(scene));
+      await vi.waitFor(async () => {
+        expect(await judge.checkpoint().done).toMatchObject({ checkpoint: { node: "right" } });
+      }, PATIENT);
+      expect(await judge.status()).toMatchObject({ phase: "ready", index: { divergence: null } });
+      // A restart proves nothing either, although the log holds the message with which the index ends now.
+      await scene.stop(wrong);
+      const restarted = await scene.ready("lost", alone(scene));
+      await expect(restarted.checkpoint().done).rejects.toMatchObject({ code: "LOG_DIFFERENT" });
+      await vi.waitFor(() => expect(restarted.phase).toBe("failed"), PATIENT);
+      await scene.stop(restarted);
+      // As the hint of the failed node says.
+      await rename(path.join(scene.dbDir("lost"), "live"), path.join(scene.folder, "away"));
+      const cured = await scene.ready("lost", alone(scene));
+      expect(await cured.digest()).toEqual(await judge.digest());
+    },
+  );
+
+  it(
     "continue from a store with an older checkpoint once it is configured",
     { tags: "rest/slow" },
     async ({ scene }) => {

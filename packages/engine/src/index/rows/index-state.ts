@@ -48,6 +48,7 @@ const StateSchema = z.object({
   cleaned: Id.optional(),
   pruned: Id.optional(),
   outcomesAfter: Id.optional(),
+  unshown: Id.optional(),
   retiring: z.array(z.object({ queue: z.string(), shard: Id })).optional(),
   evicting: z.literal(true).optional(),
 });
