@@ -5,6 +5,7 @@ import type { TxId } from "@cairn/client";
 import { FIRST_TX_ID } from "../index/rows/index-state.ts";
 
 const NOTE = "why.json";
+const NEW_NOTE = `${NOTE}.new`;
 
 /** All transactions up to `txId`. At the last comparison, the log's history had the same ones up to `shared`. */
 export interface HeldTransactions {
@@ -37,12 +38,12 @@ export interface QuarantinedIndex {
 
 /** Writes and flushes the note of an index. An earlier note remains until this one is complete. */
 export async function writeNote(folder: string, note: QuarantineNote): Promise<void> {
-  const place = path.join(folder, NOTE);
-  await closing(await open(`${place}.new`, "w"), async (file) => {
+  const written = path.join(folder, NEW_NOTE);
+  await closing(await open(written, "w"), async (file) => {
     await file.writeFile(`${JSON.stringify(note, null, 2)}\n`);
     await file.sync();
   });
-  await rename(`${place}.new`, place);
+  await rename(written, path.join(folder, NOTE));
 }
 
 /**
@@ -63,7 +64,7 @@ export async function readQuarantine(quarantine: string): Promise<QuarantinedInd
   // Names begin with the time, so sorting by name sorts by age.
   for (const name of (await namesIn(quarantine)).toSorted()) {
     const folder = path.join(quarantine, name);
-    if (await hasNoteAlone(folder)) continue;
+    if (await isWithoutIndex(folder)) continue;
     const note = await readNote(folder);
     found.push({ folder, live: path.join(folder, "live"), ...note });
   }
@@ -89,11 +90,11 @@ export function uncompared(indexes: readonly QuarantinedIndex[]): string[] {
     .map(({ folder }) => folder);
 }
 
-/** The note comes first. If the process ended then, or the move failed, the index is still elsewhere. */
-async function hasNoteAlone(folder: string): Promise<boolean> {
+/** The note comes first. If the process or the power ended before the move, the index is still elsewhere. */
+async function isWithoutIndex(folder: string): Promise<boolean> {
   try {
     const names = await readdir(folder);
-    return names.includes(NOTE) && !names.includes("live");
+    return !names.includes("live") && (names.includes(NOTE) || names.every((name) => name === NEW_NOTE));
   } catch (error) {
     // An unreadable folder may contain anything. The error is reported when its note is read.
     if (systemErrorCode(error) !== undefined) return false;

@@ -100,7 +100,7 @@ export async function reassessQuarantine(
  * contains the whole prefix. Undefined if nothing shows it.
  */
 async function containedByMessage(
-  { live }: QuarantinedIndex,
+  { folder, live }: QuarantinedIndex,
   provider: KvProvider,
   joined: IndexState,
   log: LogHistory,
@@ -108,7 +108,7 @@ async function containedByMessage(
 ): Promise<MovedContents | undefined> {
   const prefix = await readPrefix(provider, live);
   // What the index has lost itself is not in quarantine.
-  if (prefix === undefined) return (await mayHoldRows(live)) ? undefined : { holdsLost: false };
+  if (prefix === undefined) return (await mayHoldRows(folder)) ? undefined : { holdsLost: false };
   const { txId, sha256 } = prefix;
   const { id, offset } = prefix.log;
   const isInLog = async (): Promise<boolean> => {

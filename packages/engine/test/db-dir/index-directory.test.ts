@@ -150,6 +150,16 @@ describe("a db-dir", () => {
     expect(await readFile(path.join(old, "live", "CURRENT"), "utf8")).toBe("old");
   });
 
+  it.each([["nothing"], ["an incomplete note", "why.json.new"]])(
+    "counts no index for a folder in quarantine in which the power left %s",
+    async (_, ...files) => {
+      const begun = path.join(directory.layout.quarantine, "2020-01-01T00-00-00.000Z-index_corrupt");
+      await mkdir(begun, { recursive: true });
+      for (const file of files) await writeFile(path.join(begun, file), "");
+      await expect(directory.readQuarantine()).resolves.toEqual([]);
+    },
+  );
+
   it("removes an unfinished restore", async () => {
     await mkdir(path.join(directory.layout.staging, "restore-1"), { recursive: true });
     await directory.sweep("staging");
