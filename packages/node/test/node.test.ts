@@ -5,6 +5,7 @@ import path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type CairnNode, type System, openEmbeddedTxLog } from "@cairn/engine";
+import { levelProvider } from "@cairn/kv";
 import { runNode } from "../src/start-node.ts";
 import { quietSystem } from "@cairn/test-support/nodes/quiet-system";
 
@@ -179,6 +180,21 @@ describe("a node on the embedded log", () => {
     expect(node.phase).toBe("stopping");
     await expect(node.ready).rejects.toMatchObject({ code: "NOT_READY" });
     expect((await node.status()).checkpoints.nextCheckAt).toBeNull();
+  });
+
+  it("waits while a command reads its index", async () => {
+    const first = await start();
+    await first.ready;
+    await put(first, "a", 1);
+    await first.close();
+    const reader = await levelProvider().open(path.join(folder, "node-1-index", "live"));
+    const node = await start();
+    await vi.waitFor(async () =>
+      expect((await node.status()).failure).toMatchObject({ code: "SYSTEM_REFUSED", retries: true }),
+    );
+    await reader.close();
+    await vi.waitFor(() => expect(node.phase).toBe("ready"));
+    expect((await node.status()).join.movedAside).toEqual([]);
   });
 
   it("refuses a db-dir that a running node uses", async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import path from "node:path";
-import { CairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
+import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
 import type { Logger } from "pino";
 import { lastOfEarlier, type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
@@ -92,7 +92,7 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
   // A restore verifies digests while it unpacks, so only an index from an earlier start is checked here.
   const opened =
     unusable === undefined
-      ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true })
+      ? await tryOpenIndex(system.kvProvider, directory.layout.live, { check: true }).catch(explainUse)
       : { unusable };
   if ("unusable" in opened) {
     // There was a log while the node ran, and the index counts as evidence of it in quarantine, too.
@@ -106,6 +106,13 @@ async function openLocal(context: JoinContext): Promise<OpenedIndex | undefined>
   }
   if (opened.state !== undefined) context.onLocal(await IndexStore.open(opened.kv, opened.state));
   return opened;
+}
+
+/** The node holds its db-dir, so a program that has the index open only reads it, and closes it again. */
+function explainUse(error: unknown): never {
+  if (!isCairnError(error, "INDEX_LOCKED")) throw error;
+  const hint = "Wait: the node continues by itself once the command that reads the index has ended.";
+  throw new CairnError("SYSTEM_REFUSED", error.message, { hint, cause: error });
 }
 
 /**
