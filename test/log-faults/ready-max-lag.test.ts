@@ -1,5 +1,8 @@
 // @module-tag nats
 import { ClusterScene, put } from "@cairn/test-support/nodes/cluster-scene";
+import type { System } from "@cairn/engine";
+import { wrapLog } from "@cairn/engine/src/log/tx-log";
+import { openNatsTxLog } from "@cairn/log-nats/src/nats-tx-log";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 let scene: ClusterScene;
@@ -50,7 +53,19 @@ describe("a ready node that lags behind its log for longer than ready-max-lag", 
   });
 
   it("stays ready while others write all the time, however often it is asked", async () => {
-    const node = await scene.ready("a", { parts: { http: { ...http, readyMaxLagMs: 1_000 } } });
+    // Whenever it is asked, the log has one message more than the index, as if another node had just written it.
+    let ahead = 0;
+    const openTxLog: System["openTxLog"] = async ({ signal }) => {
+      const log = await openNatsTxLog({ servers: [scene.nats.url], signal });
+      return wrapLog(log, {
+        bounds: async () => {
+          const { last, ...bounds } = await log.bounds();
+          return { ...bounds, last: last + ahead };
+        },
+      });
+    };
+    const node = await scene.ready("a", { parts: { openTxLog, http: { ...http, readyMaxLagMs: 1_000 } } });
+    ahead = 1;
     const writer = await scene.ready("b");
     const end = performance.now() + 2_500;
     const writing = (async () => {
