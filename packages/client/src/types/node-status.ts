@@ -302,8 +302,9 @@ export interface LogBackupStatus {
   readonly bytes: number | null;
   /**
    * What would be lost with the log's servers now: the number of transactions in this node's index that were not in the
-   * backup at this node's last look, and the time since which there have been such transactions, by this node's clock.
-   * Null while this is unknown, that is, before the first look and after the log has lost its end.
+   * backup at this node's last look, and the time since which there have been such transactions: when the log stored the
+   * oldest one, or, if that is later, when this node last found that none was missing. Null while this is unknown, that
+   * is, before the first look and after the log has lost its end.
    */
   readonly exposed: { readonly transactions: number | null; readonly since: string | null };
   /** The time at which the last successful look ended. */

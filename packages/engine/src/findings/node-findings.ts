@@ -165,7 +165,7 @@ function overdueFindings({ phase, checkpoints, index, resources }: NodeFacts, no
   return [finding("checkpoint-overdue", { message, hint, since: isoTime(sinceMs + boundMs) })];
 }
 
-function backupFindings({ logBackup }: NodeFacts, now: number): Finding[] {
+function backupFindings({ logBackup, resources }: NodeFacts, now: number): Finding[] {
   if (logBackup === null) return [];
   const { everyMs, lastFailure, exposed, warnings } = logBackup;
   const findings = warnings.map((one) => finding("log-backup-damaged", one));
@@ -176,7 +176,7 @@ function backupFindings({ logBackup }: NodeFacts, now: number): Finding[] {
   } else if (
     (transactions ?? 0) > 0 &&
     since !== null &&
-    now - Date.parse(since) > BEHIND_PERIODS * everyMs
+    Math.min(now - Date.parse(since), resources.uptimeMs) > BEHIND_PERIODS * everyMs
   ) {
     const message = `${formatNumberOf(transactions ?? 0, "transaction")} should be in the log's backup, which is written about every ${formatDuration(everyMs)}.`;
     const hint =

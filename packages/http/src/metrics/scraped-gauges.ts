@@ -127,7 +127,7 @@ const OF_STATUS: Readonly<Record<string, readonly [help: string, read: (status: 
     ({ logBackup }) => logBackup?.exposed.transactions,
   ],
   cairn_log_backup_exposed_since_timestamp_seconds: [
-    "When the oldest transactions that the log's backup lacks were indexed; absent if it lacks none.",
+    "When the oldest transactions that the log's backup lacks were stored; absent if it lacks none.",
     ({ logBackup }) => seconds(logBackup?.exposed.since),
   ],
   cairn_log_backup_holes: [

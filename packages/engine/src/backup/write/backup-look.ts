@@ -12,6 +12,7 @@ import {
   beginOfBackup,
   coveredRanges,
   gapsIn,
+  missingIn,
   newestOf,
   type SegmentFile,
   type TxRange,
@@ -54,11 +55,10 @@ export interface BackupLook {
   readonly covered: readonly TxRange[];
   readonly segments: number;
   readonly bytes: number;
-  /**
-   * The first transaction that the log held when the look began and that the backup should hold; `logEnd` is the last.
-   */
+  /** The first transaction that the log held when the look began and that the backup should hold. */
   readonly logBegin: number;
-  readonly logEnd: number;
+  /** When the log stored the oldest transaction that it held then and that the backup lacks (ms), if there is one. */
+  readonly exposedSince: number | undefined;
   readonly written: readonly WrittenSegment[];
   readonly merged: readonly WrittenSegment[];
   readonly removed: readonly string[];
@@ -102,12 +102,14 @@ export async function lookAtBackup(options: BackupLookOptions): Promise<BackupLo
     next === "work" &&
     !(await underLease(target, every, listing.lease, () => work(options, target, state, done)));
   const { segments, written, merged, removed, failure } = done;
+  const covered = coveredRanges(segments.filter((segment) => !isDamaged(memory, segment)));
+  const missing = missingIn(covered, range).first;
   return {
-    covered: coveredRanges(segments.filter((segment) => !isDamaged(memory, segment))),
+    covered,
     segments: segments.length,
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
     logBegin: range.first,
-    logEnd: range.last,
+    exposedSince: missing && (await options.log.fetch(missing - of.offset))?.time,
     written,
     merged,
     removed,

@@ -227,16 +227,13 @@ export class LogBackup {
     }
     // The first successful look after failures is reported even without work: it shows that the failure is over.
     if (this.#state.failures > 0) run ??= events?.begin("backup");
-    const isWhole = missingIn(look.covered, { first: look.logBegin, last: look.logEnd }).count === 0;
-    const coveredUntil = isWhole ? begunAt : this.#state.coveredUntil;
-    this.#state = {
-      look,
-      lookedAt: begunAt,
-      nextLookAt: null,
-      coveredUntil,
-      error: look.failure,
-      failures: 0,
-    };
+    // If others write, each look of this node may find the backup behind, so the oldest missing message decides. The
+    // log's clock may be wrong.
+    const { exposedSince = Infinity, failure } = look;
+    const until = new Date(Math.min(exposedSince, Date.parse(begunAt))).toISOString();
+    const known = this.#state.coveredUntil ?? until;
+    const coveredUntil = known > until ? known : until;
+    this.#state = { look, lookedAt: begunAt, nextLookAt: null, coveredUntil, error: failure, failures: 0 };
     this.#report();
     onLook?.(look);
     report(run, look);

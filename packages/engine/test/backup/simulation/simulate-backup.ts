@@ -35,6 +35,8 @@ export interface BackupReport {
   readonly segments: number;
   /** The longest time until a message was in a segment, in periods. */
   readonly longest: number;
+  /** The longest time for which a node reported that messages were exposed, in periods. */
+  readonly longestReported: number;
 }
 
 /** The errors that faults explain. */
@@ -69,6 +71,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   let lostAt: number | undefined;
   let requests = 0;
   let looks = 0;
+  let longestReported = 0;
   const contents: StoreContents = {
     files: new Map(),
     now: () => Math.floor(time.now() + 3_000),
@@ -212,8 +215,12 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
   };
   const grow = (): void => {
     append();
-    for (const { life, backup } of lives.values())
-      if (!life.isFrozen()) backup.applied({ bytes: messageBytes, transactions: 1 });
+    for (const { life, backup } of lives.values()) {
+      if (life.isFrozen()) continue;
+      backup.applied({ bytes: messageBytes, transactions: 1 });
+      const { since } = backup.status(simulated.bounds().last).exposed;
+      if (since !== null) longestReported = Math.max(longestReported, life.clock.now() - Date.parse(since));
+    }
   };
 
   for (let node = 0; node < conditions.nodes; node += 1) {
@@ -251,6 +258,7 @@ export async function simulateBackup(conditions: Conditions): Promise<BackupRepo
     looks,
     segments: [...contents.files.keys()].filter((name) => name.endsWith(".segment")).length,
     longest: coverage.longest / every,
+    longestReported: longestReported / every,
   };
   const never = await stillMissing();
   if (never.length > 0)
