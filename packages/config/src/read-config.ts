@@ -9,7 +9,8 @@ import { logBackupTxLog, MODULES } from "./modules/modules.ts";
 import type { Expanded } from "./source/interpolate.ts";
 import { ConfigError, ProblemList, type ConfigProblem } from "./source/problems.ts";
 import { type Reading, type Setting, Value } from "./types/reading.ts";
-import { type HttpOptions, dbDirLayout } from "@cairn/engine";
+import { ownMember } from "@cairn/text";
+import { type HttpOptions, dbDirLayout, TOKEN_PATTERN } from "@cairn/engine";
 import { readPolicies } from "./policies-key.ts";
 import {
   checkTopLevelKeys,
@@ -105,6 +106,7 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
   checkLogBackup(txLog, kvStore, reading);
+  checkTokenVariables(reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
 }
 
@@ -149,6 +151,19 @@ function checkLogBackup(
     notices.add(
       "The log is not trimmed while replay-budget prevents checkpoints. Set refresh-after of the checkpointer, or back up the log with log-backup.",
     );
+  }
+}
+
+/** A client may use another token than that of a variable, so only the whole configuration requires it. */
+function checkTokenVariables({ settings, problems, env }: Reading): void {
+  for (const { path, value, origin } of settings) {
+    if (path[1] !== "tokens" || path[3] !== "env") continue;
+    const text = ownMember(env, String(value)) ?? "";
+    if (TOKEN_PATTERN.test(text)) continue;
+    const found = text === "" ? "is not set" : "contains no token";
+    problems.add(origin, path, `The environment variable ${String(value)} ${found}.`, {
+      hint: "Set it to a token: visible ASCII characters without blanks, such as the output of openssl rand -hex 32.",
+    });
   }
 }
 

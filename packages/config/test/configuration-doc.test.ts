@@ -15,7 +15,13 @@ const EXAMPLES = [...doc.matchAll(/^```(json|edn|clojure)\n([\s\S]*?)^```$/gm)].
 );
 const s3Doc = readFileSync(join(import.meta.dirname, "../../../docs/s3.md"), "utf8");
 const S3_EXAMPLES = [...s3Doc.matchAll(/^```(json|edn)\n([^`]*cairn\/index-store[^`]*)^```$/gm)];
-const env = { CAIRN_NODE_ID: "n1", HOME: "/home/me", CHECKPOINTS: "/mnt/checkpoints", TOKEN: "secret" };
+const env = {
+  CAIRN_NODE_ID: "n1",
+  HOME: "/home/me",
+  CHECKPOINTS: "/mnt/checkpoints",
+  TOKEN: "secret",
+  OPS_TOKEN: "operators",
+};
 
 test.each(EXAMPLES)(
   "example $number of docs/configuration.md ($language) is read",

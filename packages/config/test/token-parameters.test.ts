@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { printConfig } from "../src/print-config.ts";
+import { readHttpServer } from "../src/read-config.ts";
 import { formatProblems } from "../src/source/problems.ts";
 import { configOf, problemsOf } from "./support/read.ts";
 
@@ -49,9 +50,25 @@ describe("tokens", () => {
     expect(formatProblems(problems)).not.toContain(text === " " ? '" "' : text);
   });
 
-  it("have no text if their variable is not set, even if every object has a member of its name", async () => {
-    const { http } = await configOf(server({ tokens: { app: { env: "constructor", rights: ["read"] } } }));
-    expect(http?.tokens).toMatchObject([{ source: { env: "constructor", text: undefined } }]);
+  // Every object has a member of the second name.
+  it.each([
+    ["OPS_TOKEM", "is not set"],
+    ["constructor", "is not set"],
+    ["EMPTY", "is not set"],
+    ["BLANK", "contains no token"],
+  ])("in the variable %s, which %s, are refused by a node, and ignored by a client", async (env, found) => {
+    const given = {
+      json: JSON.stringify({ "cairn/http-server": { tokens: { app: { env, rights: ["read"] } } } }),
+      env: { ...ENV, EMPTY: "", BLANK: "a b" },
+    };
+    expect(await problemsOf(given)).toMatchObject([
+      {
+        path: ["cairn/http-server", "tokens", "app", "env"],
+        message: `The environment variable ${env} ${found}.`,
+        hint: expect.stringContaining("openssl rand -hex 32") as string,
+      },
+    ]);
+    expect(await readHttpServer({ ...given, cwd: "/srv" }, [])).toMatchObject({ tokens: [{ name: "app" }] });
   });
 
   it("are removed by a null", async () => {

@@ -99,17 +99,8 @@ const REFUSED =
   "A file with tokens has changed, but cannot be used. Those of its tokens that were valid before remain valid.";
 
 async function textsOf({ name, source }: TokenOptions): Promise<readonly string[]> {
-  if ("env" in source) {
-    const { env, text = "" } = source;
-    if (TOKEN_PATTERN.test(text.trim())) return [text.trim()];
-    throw new CairnError(
-      "CONFIG_INVALID",
-      `The environment variable ${env}, which should contain the token ${name}, ${text.trim() === "" ? "is not set" : "contains no token"}.`,
-      `Set ${env} to a token: visible ASCII characters without blanks, such as the output of ${GENERATE}.`,
-    );
-  }
   // The configuration has checked the value.
-  if ("text" in source) return [source.text];
+  if ("text" in source) return source.text === undefined ? [] : [source.text];
   const { file } = source;
   const content = await readSmallFile(`the token ${name}`, file);
   const lines = content
