@@ -13,7 +13,12 @@ type Environment = Record<string, string>;
 interface Compose {
   readonly services: Record<
     string,
-    { environment?: Environment; volumes: string[]; depends_on?: Record<string, { condition: string }> }
+    {
+      image?: string;
+      environment?: Environment;
+      volumes: string[];
+      depends_on?: Record<string, { condition: string }>;
+    }
   >;
 }
 
@@ -169,6 +174,12 @@ describe("the resources of Kubernetes", () => {
 });
 
 describe("the services of compose.yaml", () => {
+  it("include the S3 service in the version that was tested", async () => {
+    const [, tested] =
+      /^\| versitygw ([\d.]+) /m.exec(await readFile(path.join(ROOT, "docs/s3.md"), "utf8")) ?? [];
+    expect(compose.services["s3"]?.image).toBe(`ghcr.io/versity/versitygw:v${tested}`);
+  });
+
   it("depend only on services that report their health, or that end", () => {
     for (const { depends_on = {} } of Object.values(compose.services)) {
       for (const [name, { condition }] of Object.entries(depends_on)) {
