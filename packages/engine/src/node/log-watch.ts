@@ -40,8 +40,7 @@ export class LogWatch {
 
   /** The problems that the last inspection found, and the warning from joining that the log may be the wrong one. */
   get warnings(): NodeStatus["log"]["warnings"] {
-    const { wrongLog } = this.#life.report;
-    const lasting = [wrongLog, this.#lost].filter((one) => one !== undefined);
+    const lasting = [this.#life.report.wrongLog, this.#lost].filter((one) => one !== undefined);
     return [...lasting, ...this.#found]
       .map((error) => withStoreFirst(error, this.#system, this.#life.log))
       .map(({ code, message, hint = "" }) => ({ code, message, hint }));
@@ -69,22 +68,21 @@ export class LogWatch {
     // The node itself reports a disagreement with the log.
     if (log === undefined || history === undefined || identity === undefined) return [];
     if (index === undefined || !agrees) return [];
-    const { id } = identity;
     const { first } = await log.bounds();
     const { logId, upTo = 0, at = 0 } = this.#covered ?? {};
-    if (first <= 1 || (logId === id && first <= upTo && performance.now() - at < COVERED_MS)) return [];
+    if (first <= 1 || (logId === identity.id && first <= upTo && performance.now() - at < COVERED_MS))
+      return [];
     const { first: readable } = await history.bounds();
     const stores = restoreStores(this.#system);
-    const end = readable <= 1 ? readable : await leadingCheckpoint({ id, first: readable }, stores);
+    const end = readable <= 1 ? readable : await leadingCheckpoint({ ...identity, first: readable }, stores);
     if (end === undefined) {
-      // Cairn trims only messages that a checkpoint or a backup contains, so something else removed the messages, the
-      // checkpoint or the backup.
+      // Cairn trims only what a checkpoint or a backup contains, so something else removed one of the three.
       const message = `The log "${log.name}" begins at message ${readable}, and no checkpoint or log backup known to this node contains the earlier messages, so a node without an index cannot join.`;
       const hint =
         "Save a checkpoint on a ready node with cairn checkpoint create. Then find out what is purging the stream (its settings, other programs) and what removes checkpoints and segments, because Cairn itself trims only messages that a verified checkpoint or a log backup contains.";
       return [new CairnError("LOG_TRIMMED", message, hint)];
     }
-    this.#covered = { logId: id, upTo: Math.max(first, end), at: performance.now() };
+    this.#covered = { logId: identity.id, upTo: Math.max(first, end), at: performance.now() };
     return [];
   }
 
@@ -95,9 +93,7 @@ export class LogWatch {
     const comparing = lostEnd(log, identity.id, restoreStores(this.#system));
     // An unreachable log or store is reported by the code that needs it, and the next look compares.
     const lost = await unlessFailed(comparing, "any", null);
-    if (lost === null) return;
-    this.#lost = lost;
-    this.#compared = identity;
+    if (lost !== null) [this.#lost, this.#compared] = [lost, identity];
   }
 }
 

@@ -113,6 +113,10 @@ export class NodeReporting {
     this.#log = new LogWatch(system, life);
     this.#noteFindings = findingLog(logger);
     life.observation.refusals.onChange = () => void this.#note();
+    // A saved checkpoint or segment may end a warning.
+    life.observation.events.listen(({ stage }) => {
+      if (stage === "ended" && this.logWarnings.length > 0) void this.look();
+    });
     this.#countOrphans = orphanCount(directory, system.kvProvider);
     this.#watch = new StallWatch({
       look: () => this.#movement(),

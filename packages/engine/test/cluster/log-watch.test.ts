@@ -26,9 +26,13 @@ beforeEach(async () => {
 afterEach(() => scene.close());
 
 /** Starts a node that checks its log continuously, and waits until it is ready. */
-async function watching(parts: SceneOptions["parts"] = {}, store?: CheckpointStore): Promise<CairnNode> {
+async function watching(
+  parts: SceneOptions["parts"] = {},
+  store?: CheckpointStore,
+  afterMs = 50,
+): Promise<CairnNode> {
   const logger = pino({ base: null }, { write: note });
-  const options = { stall: { afterMs: 50 }, logger, parts };
+  const options = { stall: { afterMs }, logger, parts };
   return await scene.ready("a", store === undefined ? options : { ...options, store });
 }
 
@@ -75,6 +79,19 @@ describe("a change of the log by others while a node runs", () => {
     await saveCheckpoint(node);
     await vi.waitFor(async () => expect((await node.status()).log.warnings).toEqual([]));
     expect(told("LOG_TRIMMED")).toMatchObject([{ level: 40, hint: expect.any(String) }]);
+  });
+
+  it("is no longer reported once a checkpoint of the node contains the purged messages, before its next look", async () => {
+    const node = await watching();
+    const last = await put(node, 0, 5, "v");
+    await operator(async (nats) => await nats.purgeBefore(last));
+    await node.close();
+    const again = await watching({}, undefined, 3_600_000);
+    await vi.waitFor(async () =>
+      expect((await again.status()).log.warnings).toMatchObject([{ code: "LOG_TRIMMED" }]),
+    );
+    await saveCheckpoint(again);
+    await vi.waitFor(async () => expect((await again.status()).log.warnings).toEqual([]));
   });
 
   it("is not reported for removed messages that a checkpoint contains", async () => {
