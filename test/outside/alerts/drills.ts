@@ -1,198 +1,292 @@
-import { spawnSync } from "node:child_process";
-import { open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { NatsOperator } from "@cairn/log-nats/testing";
-import { createCheckpoint } from "@cairn/test-support/cairn-process";
-import { certify, type NightCluster, type NightNode } from "./night-cluster.ts";
-import type { FiringAlert } from "./prometheus.ts";
+import {
+  backupIn,
+  certify,
+  damage,
+  fillDisk,
+  holdLeases,
+  keepFile,
+  keepMessages,
+  oldestFirst,
+  otherHistory,
+  save,
+  setDisk,
+  slowCalls,
+} from "./faults.ts";
+import type { NightCluster, NodeName } from "./night-cluster.ts";
+import type { NightNode } from "./night-node.ts";
+
+/** An alert that a fault must raise. What is undefined may be anything. */
+export interface Expected {
+  readonly alert: string;
+  readonly code?: string;
+  readonly on?: NodeName;
+  /** How long the fault may take to be a finding, if that is unusually long (s). */
+  readonly noticedWithinS?: number;
+}
 
 /** A fault, the alerts that it must raise, and what withdraws them. */
 export interface Drill {
-  /** What is undefined may be anything. */
-  readonly alerts: readonly { alert: string; code?: string; instance?: string }[];
+  readonly alerts: readonly Expected[];
   readonly fault: string;
-  readonly begin: () => Promise<unknown>;
+  /** Returns what ends the fault. */
+  readonly begin: (night: NightCluster) => Promise<() => Promise<unknown> | void>;
   readonly cure: string;
-  readonly end: () => Promise<unknown>;
 }
 
-export function isRaised({ alert, code, instance }: Drill["alerts"][number], firing: FiringAlert): boolean {
-  return (
-    alert === firing.alert &&
-    (code === undefined || code === firing.code) &&
-    (instance === undefined || instance === firing.instance)
-  );
-}
+const attention = (code: string, on?: NodeName): Expected => ({
+  alert: "CairnAttention",
+  code,
+  ...(on && { on }),
+});
+const failing = (code: string, on: NodeName): Expected => ({ alert: "CairnFailing", code, on });
+const notice = (code: string, on: NodeName): Expected => ({ alert: "CairnNotice", code, on });
 
-function mount(...args: readonly string[]): void {
-  const { status, stderr } = spawnSync(args[0] ?? "", args.slice(1), { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${args.join(" ")}, which needs root: ${stderr}`);
-}
-
-/** Mounts the disk of the node with an embedded log, or changes its size. */
-export function setDisk(path: string, megabytes: number, isMounted: boolean): void {
-  mount("mount", "-t", "tmpfs", "-o", `${isMounted ? "remount," : ""}size=${megabytes}m`, "tmpfs", path);
-}
-
-/** Documents that are written all the time, so that there is something to save. */
-export class SteadyWriter {
-  readonly #cluster: NightCluster;
-  readonly #over = new AbortController();
-  readonly #done: Promise<void>;
-
-  constructor(cluster: NightCluster) {
-    this.#cluster = cluster;
-    this.#done = this.#write();
-  }
-
-  async stop(): Promise<void> {
-    this.#over.abort();
-    await this.#done;
-  }
-
-  async #write(): Promise<void> {
-    for (let n = 0; !this.#over.signal.aborted; n += 1) {
-      for (const node of this.#cluster.pair) {
-        // While a fault lasts, writes fail.
-        const sent = node.send("PUT", `/api/v1/things/k${n % 100}?timeout=PT1S`, `{"n": ${n}}`);
-        await sent.then((answer) => answer.text()).catch(() => {});
-      }
-      await delay(500);
-    }
-  }
-}
-
-async function archives(store: string): Promise<string[]> {
-  const names = (await readdir(store)).filter((name) => name.endsWith(".tar"));
-  const aged = await Promise.all(
-    names.map(async (name) => ({
-      path: join(store, name),
-      age: (await stat(join(store, name))).mtimeMs,
-    })),
-  );
-  return aged.toSorted((x, y) => x.age - y.age).map(({ path }) => path);
-}
-
-async function save(node: NightNode): Promise<void> {
-  await node.ask("PUT", "/api/v1/things/saved", "1");
-  await createCheckpoint(node.url);
-}
-
-/** Overwrites the middle third of a file. */
-async function damage(path: string): Promise<void> {
-  const file = await open(path, "r+");
-  const third = Math.floor((await file.stat()).size / 3);
-  await file.write(Buffer.alloc(third, 0xff), 0, third, third);
-  await file.close();
-}
+const indexOf = (node: NightNode): string => join(node.folder, `${node.id}-index`);
 
 /** Faults of two nodes that share a log and a store. They follow one another. */
-export function pairDrills({ pair: [a, b], nats, store }: NightCluster): Drill[] {
-  let held = "";
-  return [
-    {
-      alerts: [{ alert: "CairnNodeDown", instance: b.address }],
-      fault: "SIGKILL of a node",
-      begin: () => b.kill(),
-      cure: "it is started",
-      end: () => b.start(),
+const OF_THE_PAIR: readonly Drill[] = [
+  {
+    alerts: [{ alert: "CairnNodeDown", on: "b" }],
+    fault: "SIGKILL of a node",
+    begin: async ({ b }) => {
+      await b.kill();
+      return async () => await b.start();
     },
-    {
-      alerts: [
-        { alert: "CairnFailing", code: "log-unreachable", instance: a.address },
-        { alert: "CairnNodeNotReady", instance: b.address },
-      ],
-      fault: "SIGKILL of nats-server, and a node is restarted",
-      begin: async () => {
-        await nats.kill();
-        await b.kill();
-        await b.start();
-      },
-      cure: "nats-server is started",
-      end: () => nats.start(),
-    },
-    {
-      alerts: [
-        { alert: "CairnAttention", code: "checkpoint-failing" },
-        { alert: "CairnVerificationOld", instance: a.address },
-      ],
-      fault: "the store's folder is replaced by a file",
-      begin: async () => {
-        await rename(store, `${store}.away`);
-        await writeFile(store, "");
-      },
-      cure: "the folder is back",
-      end: async () => {
+    cure: "it is started",
+  },
+  {
+    alerts: [
+      attention("checkpoint-failing"),
+      attention("log-backup-failing"),
+      { alert: "CairnVerificationOld", on: "a" },
+    ],
+    fault: "the store's folder is replaced by a file",
+    begin: async ({ store }) => {
+      await rename(store, `${store}.away`);
+      await writeFile(store, "");
+      return async () => {
         await rm(store);
         await rename(`${store}.away`, store);
-      },
+      };
     },
-    {
-      alerts: [{ alert: "CairnSweepFailing" }],
-      fault: "a file of the oldest checkpoint cannot be removed",
-      begin: async () => {
-        [held = ""] = await archives(store);
-        mount("mount", "--bind", held, held);
-      },
-      cure: "it can be removed",
-      end: () => Promise.resolve(mount("umount", held)),
+    cure: "the folder is back",
+  },
+  {
+    alerts: [attention("log-backup-damaged", "a")],
+    fault: "the oldest segment is damaged, and a node is restarted",
+    begin: async ({ a, store }) => {
+      const [oldest = ""] = await oldestFirst((await backupIn(store)).folder, ".segment");
+      await damage(oldest);
+      await a.restart();
+      return async () => await rm(oldest);
     },
-  ];
-}
+    cure: "it is removed",
+  },
+  {
+    alerts: [
+      attention("log-backup-behind"),
+      // The finding begins after 2.2 periods and a minute, which is not divided.
+      { ...attention("checkpoint-overdue"), noticedWithinS: 100 },
+    ],
+    fault: "a node that hangs keeps the leases",
+    begin: async ({ store }) => {
+      const leases = await holdLeases(store);
+      return async () => {
+        await leases.stop();
+        await rm(join(store, `in-progress-${(await backupIn(store)).logId}.json`), { force: true });
+      };
+    },
+    cure: "it no longer does",
+  },
+  {
+    alerts: [{ alert: "CairnSweepFailing" }],
+    fault: "a file of the oldest checkpoint cannot be removed",
+    begin: async ({ store }) => keepFile((await oldestFirst(store, ".tar"))[0] ?? ""),
+    cure: "it can be removed",
+  },
+  {
+    alerts: [
+      failing("log-unreachable", "a"),
+      attention("node-interrupted", "b"),
+      { alert: "CairnNodeNotReady", on: "b" },
+    ],
+    fault: "SIGKILL of nats-server, and a node is restarted",
+    begin: async ({ b, nats }) => {
+      await nats.kill();
+      await b.restart();
+      return async () => await nats.start();
+    },
+    cure: "nats-server is started",
+  },
+];
 
-/** Faults of the other nodes, each of which has a log of its own. */
-export function otherDrills({ folder, full, smallNats, edge, still }: NightCluster): Drill[] {
-  const disk = join(folder, "small");
-  return [
-    {
-      alerts: [{ alert: "CairnFailing", code: "writes-refused", instance: full.address }],
-      fault: "max_file_store is reached",
-      begin: async () => {
-        const text = JSON.stringify({ text: "x".repeat(200_000) });
-        for (let status = 200; status !== 507;) {
-          const answer = await full.send("PUT", "/api/v1/things/large", text);
-          await answer.text();
-          ({ status } = answer);
-        }
-      },
-      cure: "old messages are removed",
-      end: () => NatsOperator.at(smallNats.url, async (operator) => await operator.purgeBefore(10)),
+/** Faults of a node whose log is too small. They follow one another, and the last ones leave it without its beginning. */
+const OF_A_LOG: readonly Drill[] = [
+  {
+    alerts: [attention("transactions-lost", "full"), notice("index-moved-aside", "full")],
+    fault: "nats-server continues with an older copy of its store",
+    begin: async ({ full, smallNats }) => {
+      const restore = await keepMessages(smallNats);
+      for (const key of ["x", "y", "z"]) await full.ask("PUT", `/api/v1/things/${key}?timeout=PT30S`, "1");
+      await restore();
+      return async () => {
+        await writeFile(join(full.folder, "lost"), await full.cairn("log", "orphans"));
+        await full.cairn("load", join(full.folder, "lost"));
+        await full.restart();
+      };
     },
-    {
-      alerts: [{ alert: "CairnAttention", code: "disk-nearly-full", instance: edge.address }],
-      fault: "the disk shrinks to 64 MB",
-      begin: () => Promise.resolve(setDisk(disk, 64, true)),
-      cure: "it has 1 GB again",
-      end: () => Promise.resolve(setDisk(disk, 1_024, true)),
+    cure: "the lost transactions are loaded, and the node is restarted",
+  },
+  {
+    alerts: [attention("log-at-risk", "full")],
+    fault: "the stream gets a max_age",
+    begin: async ({ smallNats }) => {
+      const edit = async (max_age: number): Promise<void> =>
+        await NatsOperator.at(smallNats.url, async (operator) => await operator.edit({ max_age }));
+      await edit(24 * 3_600 * 1e9);
+      return async () => await edit(0);
     },
-    {
-      alerts: [{ alert: "CairnCertificateEnds", instance: edge.address }],
-      fault: "the certificate ends in 2 days",
-      begin: () => Promise.resolve(certify(folder, 2)),
-      cure: "it is replaced",
-      end: () => Promise.resolve(certify(folder, 90)),
+    cure: "it has none",
+  },
+  {
+    alerts: [failing("writes-refused", "full")],
+    fault: "max_file_store is reached",
+    begin: async ({ full, smallNats }) => {
+      const text = JSON.stringify({ text: "x".repeat(200_000) });
+      for (let status = 200; status !== 507;) {
+        const answer = await full.send("PUT", "/api/v1/things/large", text);
+        await answer.text();
+        ({ status } = answer);
+      }
+      return async () =>
+        await NatsOperator.at(smallNats.url, async (operator) => await operator.purgeBefore(10));
     },
-    {
-      alerts: [
-        { alert: "CairnAttention", code: "checkpoint-unverified", instance: still.address },
-        { alert: "CairnNotice", code: "checkpoint-skipped", instance: still.address },
-      ],
-      fault: "the newest checkpoint is damaged, and the node loses its index",
-      begin: async () => {
-        await save(still);
-        await damage((await archives(join(still.folder, "store"))).at(-1) ?? "");
-        await still.kill();
-        await rm(join(still.folder, "still-index"), { recursive: true });
-        await still.start();
-        await still.ready();
+    cure: "old messages are removed",
+  },
+  {
+    alerts: [failing("histories-differ", "full")],
+    fault: "a node announces another history, and the log lacks its beginning",
+    begin: async ({ full, smallNats }) => await otherHistory(full, smallNats),
+    cure: "it announces the same",
+  },
+];
+
+/** Faults of the other nodes. They follow one another. */
+const OF_OTHERS: readonly Drill[] = [
+  {
+    // A node counts as stalled after 30 seconds, which are not divided.
+    alerts: [
+      { alert: "CairnLagGrowing", on: "lagging" },
+      { ...failing("node-stalled", "lagging"), noticedWithinS: 75 },
+    ],
+    fault: "writes to its index take 100 s (strace), and another node writes",
+    begin: async ({ a, lagging }) => {
+      const [log = ""] = await oldestFirst(join(indexOf(lagging), "live"), ".log");
+      const quicken = await slowCalls(lagging.pid, "write", log);
+      const write = async (n: number): Promise<void> => {
+        for (let at = 0; at < 100; at += 1) await a.ask("PUT", `/api/v1/things/lag${n * 100 + at}`, "1");
+      };
+      await Promise.all(Array.from({ length: 12 }, async (_, n) => await write(n)));
+      return quicken;
+    },
+    cure: "they do not",
+  },
+  {
+    alerts: [{ alert: "CairnScrapeIncomplete", on: "lagging" }],
+    fault: "listing the index's files takes 100 s (strace)",
+    begin: async ({ lagging }) => await slowCalls(lagging.pid, "openat", join(indexOf(lagging), "live")),
+    cure: "it does not",
+  },
+  {
+    alerts: [failing("node-failed", "lagging")],
+    fault: "the disk of the index is full",
+    begin: async ({ disks, lagging }) => {
+      const empty = await fillDisk(disks.lagging);
+      return async () => {
+        await empty();
+        await lagging.restart();
+      };
+    },
+    cure: "it has space, and the node is restarted",
+  },
+  {
+    alerts: [attention("disk-nearly-full", "edge")],
+    fault: "the disk shrinks to 64 MB",
+    begin: async ({ disks }) => {
+      setDisk(disks.edge, 64, true);
+      return () => setDisk(disks.edge, 400, true);
+    },
+    cure: "it has 400 MB again",
+  },
+  {
+    alerts: [attention("index-files-missing", "still")],
+    fault: "the index's folder is moved",
+    begin: async ({ still }) => {
+      const live = join(indexOf(still), "live");
+      await rename(live, `${live}.away`);
+      return async () => await rename(`${live}.away`, live);
+    },
+    cure: "it is back",
+  },
+  {
+    alerts: [attention("checkpoint-unverified", "still"), notice("checkpoint-skipped", "still")],
+    fault: "the newest checkpoint is damaged, and the node loses its index",
+    begin: async ({ still }) => {
+      // The one before is used, and is too recent for another one to be saved at once.
+      await save(still);
+      await save(still);
+      await damage((await oldestFirst(join(still.folder, "store"), ".tar")).at(-1) ?? "");
+      await still.kill();
+      await rm(indexOf(still), { recursive: true });
+      await still.start();
+      await still.ready();
+      const verify = async (): Promise<Response> =>
         await still.send("POST", "/api/v1/checkpoints/newest/verify");
-      },
-      cure: "another checkpoint is saved and verified",
-      end: async () => {
+      await verify();
+      return async () => {
         await save(still);
-        await still.ask("POST", "/api/v1/checkpoints/newest/verify");
-      },
+        await verify();
+      };
     },
-  ];
-}
+    cure: "another checkpoint is saved and verified",
+  },
+  {
+    alerts: [{ alert: "CairnCertificateEnds", on: "edge" }],
+    fault: "the certificate ends in 2 days",
+    begin: async ({ folder }) => {
+      certify(folder, 2);
+      return () => certify(folder, 90);
+    },
+    cure: "it is replaced",
+  },
+];
+
+/** All nodes are dead, which is not the same as no targets. */
+const OF_ALL: readonly Drill[] = [
+  {
+    alerts: [{ alert: "CairnAllDown" }],
+    fault: "SIGKILL of all nodes",
+    begin: async ({ nodes }) => {
+      await Promise.all(nodes.map(async (node) => await node.kill()));
+      return async () => await Promise.all(nodes.map(async (node) => await node.start()));
+    },
+    cure: "they are started",
+  },
+];
+
+/** The drills of a night: lists that run at the same time, and then the next ones. */
+export const DRILLS: readonly (readonly (readonly Drill[])[])[] = [
+  [OF_THE_PAIR, OF_A_LOG, OF_OTHERS],
+  [OF_ALL],
+];
+
+/** The findings that no drill raises here, and why. The ordinary tests raise and end each of them. */
+export const WITHOUT_DRILL: Readonly<Record<string, string>> = {
+  "index-uncompared": "It needs an index that is damaged after it was moved aside.",
+  "clock-ahead": "It needs a wrong clock on the log's machine.",
+  "checkpoint-warning": "It lasts until the node is restarted, as its hint says.",
+  "different-log-accepted": "It is a setting.",
+};

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort } from "@cairn/log-nats/testing";
 import type { DebianProgram } from "../debian-program.ts";
+import type { NightNode } from "./night-node.ts";
 
 /** Durations of rules are divided by this, so that a night takes minutes. */
 export const FACTOR = 60;
@@ -47,6 +48,7 @@ export class Prometheus {
     const job = {
       job_name: "cairn",
       tls_config: { insecure_skip_verify: true },
+      authorization: { credentials_file: join(folder, "credentials") },
       file_sd_configs: [{ files: [join(folder, "targets.json")], refresh_interval: "1s" }],
     };
     const config = {
@@ -57,6 +59,7 @@ export class Prometheus {
     await writeFile(join(folder, "alerts.yml"), shortened(rules));
     await writeFile(join(folder, "prometheus.json"), JSON.stringify(config));
     await writeFile(join(folder, "targets.json"), "[]");
+    await writeFile(join(folder, "credentials"), "first");
     const address = `127.0.0.1:${await freePort()}`;
     const args = ["--config.file", join(folder, "prometheus.json"), "--web.listen-address", address];
     const storage = ["--storage.tsdb.path", join(folder, "tsdb"), "--log.level", "error"];
@@ -69,11 +72,12 @@ export class Prometheus {
     return prometheus;
   }
 
-  /** Sets the targets, as `host:port`. */
-  async target(targets: readonly { readonly address: string; readonly scheme: string }[]): Promise<void> {
-    const groups = targets.map(({ address, scheme }) => ({
-      targets: [address],
-      labels: { __scheme__: scheme },
+  /** Sets the targets. A node whose scrapes become slow is scraped less often. */
+  async target(nodes: readonly NightNode[], slow: NightNode): Promise<void> {
+    const rare = { __scrape_interval__: "5s", __scrape_timeout__: "5s" };
+    const groups = nodes.map((node) => ({
+      targets: [node.address],
+      labels: { __scheme__: node.scheme, ...(node === slow && rare) },
     }));
     // Prometheus must not read half of the file.
     const file = join(this.#folder, "targets.json");
