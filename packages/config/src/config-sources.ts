@@ -20,6 +20,8 @@ export interface ConfigInput {
   readonly object?: unknown;
   readonly env: Environment;
   readonly cwd: string;
+  /** Whether a node is started with it, or could be: only a node needs the variables of its tokens. */
+  readonly isForNode?: boolean;
 }
 
 /** The trees of the sources, in which variables have been expanded. The tree of an absent source is undefined. */

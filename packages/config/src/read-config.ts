@@ -65,6 +65,7 @@ export async function readConfig(given: ConfigInput): Promise<ConfigResult> {
   const reading = newReading(mergeSources(sources, input, notices), input, problems, notices, MODULES);
   const node = readTopLevel("cairn/node", nodeParameters, reading);
   const config = readParts(node === undefined ? reading : { ...reading, node });
+  if (input.isForNode === true) checkTokenVariables(reading);
   // These checks come last, because a module runs when it is imported.
   for (const check of reading.checks) await check();
   if (config === undefined || problems.problems.length > 0)
@@ -106,7 +107,6 @@ function readParts(reading: Reading): Omit<ResolvedConfig, "origin" | "settings"
     reading.settings.push({ path: [...kvPath, "db-dir"], value: dbDir, origin: DEFAULT_ORIGIN });
   checkIndexFolders(dbDir, reading);
   checkLogBackup(txLog, kvStore, reading);
-  checkTokenVariables(reading);
   return { nodeId, dir, dbDir, txLog, kvStore, http: http === false ? undefined : http, policies };
 }
 
@@ -154,7 +154,6 @@ function checkLogBackup(
   }
 }
 
-/** A client may use another token than that of a variable, so only the whole configuration requires it. */
 function checkTokenVariables({ settings, problems, env }: Reading): void {
   for (const { path, value, origin } of settings) {
     if (path[1] !== "tokens" || path[3] !== "env") continue;

@@ -56,18 +56,19 @@ describe("tokens", () => {
     ["constructor", "is not set"],
     ["EMPTY", "is not set"],
     ["BLANK", "contains no token"],
-  ])("in the variable %s, which %s, are refused by a node, and ignored by a client", async (env, found) => {
+  ])("in the variable %s, which %s, are refused by a node, and ignored by a command", async (env, found) => {
     const given = {
       json: JSON.stringify({ "cairn/http-server": { tokens: { app: { env, rights: ["read"] } } } }),
       env: { ...ENV, EMPTY: "", BLANK: "a b" },
     };
-    expect(await problemsOf(given)).toMatchObject([
+    expect(await problemsOf({ ...given, isForNode: true })).toMatchObject([
       {
         path: ["cairn/http-server", "tokens", "app", "env"],
         message: `The environment variable ${env} ${found}.`,
         hint: expect.stringContaining("openssl rand -hex 32") as string,
       },
     ]);
+    expect(await problemsOf(given)).toEqual([]);
     expect(await readHttpServer({ ...given, cwd: "/srv" }, [])).toMatchObject({ tokens: [{ name: "app" }] });
   });
 

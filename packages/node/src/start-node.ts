@@ -37,7 +37,7 @@ export interface StartNodeOptions {
  */
 export async function startNode(config: object, options: StartNodeOptions = {}): Promise<CairnNode> {
   const { logger, onEvent, env = process.env, cwd = process.cwd() } = options;
-  const resolved = requireConfig(await readConfig({ object: config, env, cwd }));
+  const resolved = requireConfig(await readConfig({ object: config, env, cwd, isForNode: true }));
   const onNotice = (notice: string): void => logger?.warn(notice);
   for (const notice of resolved.notices) onNotice(notice);
   void tellOlderData(resolved, onNotice);

@@ -18,7 +18,7 @@ const addCheck = command({
   examples: ["cairn config check -f cairn.edn"],
   options: CONFIGURATION_OPTIONS,
   async act(run) {
-    const config = requireConfig(await readConfiguration(run.options, run.terminal));
+    const config = requireConfig(await readConfiguration(run.options, run.terminal, { isForNode: true }));
     const present = await presentLog(run, config.nodeId);
     const notices = [...config.notices, ...productionNotices(config, present)];
     const lines = [...notices.map((notice) => `notice: ${notice}`), "ok"];

@@ -26,7 +26,7 @@ export const addStart = command({
   examples: ["cairn start", `cairn start -f cairn.edn -e '{:cairn/http-server {:port 3001}}'`],
   options: { ...CONFIGURATION_OPTIONS, logLevel: LOG_LEVEL },
   async act({ terminal, options, json }) {
-    const config = requireConfig(await readConfiguration(options, terminal));
+    const config = requireConfig(await readConfiguration(options, terminal, { isForNode: true }));
     const logger = await nodeLog(terminal, json, options.logLevel, config.nodeId);
     const onNotice = (notice: string): void => logger.warn(notice);
     for (const notice of config.notices) onNotice(notice);

@@ -28,9 +28,10 @@ export function isConfigured({ file, edn, configJson }: ConfigurationOptions): b
 export async function readConfiguration(
   options: ConfigurationOptions,
   terminal: Terminal,
+  { isForNode = false }: Pick<ConfigInput, "isForNode"> = {},
 ): Promise<ConfigResult> {
   const { readConfig } = await import("@cairn/config");
-  return await readConfig(inputOf(options, terminal));
+  return await readConfig({ ...inputOf(options, terminal), isForNode });
 }
 
 /** Undefined if there is none. Throws for its problems, except those of tokens if `tokenKnown`. */
