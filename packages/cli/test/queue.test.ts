@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { QueueStatus, TxOperation } from "@cairn/client";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { type CairnNode, startNode } from "@cairn/node";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
 
@@ -42,15 +42,6 @@ async function done(...argv: string[]): Promise<string> {
 async function newQueue(name: string, policy: object): Promise<void> {
   const { policies } = JSON.parse(await done("policy", "show", "--json")) as { policies: { queues: object } };
   await apply({ ...policies.queues, [name]: { ...POLICY, ...policy } });
-}
-
-/** Returns lines that are the same in pairs. */
-function lines(count: number): string {
-  return Array.from({ length: count }, (_, n) => `{"state": "new", "n": ${n >> 1}}\n`).join("");
-}
-
-async function enqueue(queue: string, stdin: string, ...options: string[]): Promise<CommandResult> {
-  return await run(["queue", "enqueue", queue, "-", "--lines", ...options], stdin);
 }
 
 it("the hint for a bucket that is no queue makes it one", async () => {
@@ -201,17 +192,9 @@ it("a drain says that no node responds, and continues when one does", { tags: "r
   await away.close();
 });
 
+/** Drains a queue, and sends the command SIGINT when the node gets the first such operation. */
 async function drainInterruptedAt(operation: string, queue: string): Promise<CommandResult> {
   const terminal = new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, isTTY: true });
-  return await interruptedAt(operation, terminal, ["queue", "drain", queue, "0"]);
-}
-
-/** Runs a command, and sends it SIGINT when the node gets the first such operation. */
-async function interruptedAt(
-  operation: string,
-  terminal: CapturedTerminal,
-  argv: readonly string[],
-): Promise<CommandResult> {
   const live = node as CairnNode;
   const submit = live.submit.bind(live);
   const spy = vi.spyOn(live, "submit").mockImplementation((transaction, options) => {
@@ -219,76 +202,8 @@ async function interruptedAt(
     return submit(transaction, options);
   });
   try {
-    return await cairn(argv, terminal);
+    return await cairn(["queue", "drain", queue, "0"], terminal);
   } finally {
     spy.mockRestore();
   }
 }
-
-describe("enqueue --lines", () => {
-  it("enqueues each line once, in their order, however often the input is sent or continued", async () => {
-    await newQueue("lines", { cap: 1000 });
-    const { code, stdout, stderr } = await enqueue("lines", `\n${lines(600)}`);
-    expect([code, stderr]).toEqual([0, ""]);
-    expect(stdout).toMatch(/^enqueued 600 entries, last tx-id \d+\n$/);
-    expect((await enqueue("lines", lines(600))).stdout).toBe(
-      "enqueued 0 entries (600 of the input had been enqueued before)\n",
-    );
-    const more = await enqueue("lines", lines(699), "--json");
-    expect(JSON.parse(more.stdout)).toMatchObject({ enqueued: 99, present: 600 });
-    const page = await node?.openEntries({ queue: "lines", shard: 0, limit: 1000 });
-    const numbers = page?.entries.map(({ document }) => (JSON.parse(document.json) as { n: number }).n);
-    expect(numbers).toEqual(Array.from({ length: 699 }, (_, n) => n >> 1));
-    // Entries that are gone were enqueued all the same, as the ones after them show.
-    const gone = [0, 697].map((at) => page?.entries[at]?.document.name ?? "");
-    const ops = gone.map((name) => ["evict", "lines", `0/${name}`] as const);
-    await node?.await((await node.submit({ ops })).txId);
-    const last = await enqueue("lines", lines(800), "--json");
-    expect(JSON.parse(last.stdout)).toMatchObject({ enqueued: 101, present: 699 });
-  });
-
-  it("fills the room that there is, and enqueues the rest after what the hint says", async () => {
-    await newQueue("small", { cap: 300 });
-    const full = await enqueue("small", lines(310));
-    expect([full.code, full.stdout]).toEqual([1, ""]);
-    expect(full.stderr).toMatch(
-      /^CONFLICT: Line 301 was not enqueued: small has no active shard below its cap \(300\) and no spare one\.\n {2}hint: Look at the shards with cairn queue show small\. Directors make room as entries are finished; to make room at once, raise "shards" or "cap" of small in the policies \(cairn policy show prints them\), and set them with cairn policy apply\. Then run the command again with the same input: the 300 lines before this one are not enqueued twice\.\n$/,
-    );
-    expect(await done("queue", "show", "small")).toContain("300, 300 of them open");
-    await newQueue("small", { cap: 400 });
-    expect((await enqueue("small", lines(310))).stdout).toMatch(
-      /^enqueued 10 entries \(300 of the input had been enqueued before\), last tx-id \d+\n$/,
-    );
-  });
-
-  it("says which line is not a document, and continues after it was corrected", async () => {
-    await newQueue("wrong", { cap: 400 });
-    const wrong = await enqueue("wrong", `${lines(300)}{"state":\n${lines(1)}`);
-    expect([wrong.code, wrong.stdout]).toEqual([2, ""]);
-    expect(wrong.stderr).toMatch(
-      /^TX_INVALID: Line 301: The line is not valid JSON.*\n {2}hint: .*lines before the first changed one are not enqueued twice\.\n$/,
-    );
-    const right = await enqueue("wrong", `${lines(300)}{"state": "new"}\n${lines(1)}`, "--json");
-    expect(right.code).toBe(0);
-    expect(await done("queue", "show", "wrong")).toContain("302, 302 of them open");
-  });
-
-  it("can be interrupted and run again", async () => {
-    await newQueue("cut", { cap: 1000 });
-    const terminal = new CapturedTerminal({ env: { CAIRN_URL: node?.url ?? "" }, stdin: lines(600) });
-    const cut = await interruptedAt("enqueue", terminal, ["queue", "enqueue", "cut", "-", "--lines"]);
-    expect([cut.code, cut.stdout]).toEqual([130, ""]);
-    expect(cut.stderr).toMatch(
-      /^INTERRUPTED: Interrupted; 256 entries of this input were enqueued\.\n {2}hint: Run the command again with the same input\. These entries are not enqueued twice\.\n$/,
-    );
-    const again = await enqueue("cut", lines(600), "--json");
-    expect(JSON.parse(again.stdout)).toMatchObject({ enqueued: 344, present: 256 });
-  });
-
-  it("needs a queue, an input of lines, and no name", async () => {
-    expect((await enqueue("pods", lines(1))).stderr).toMatch(/^NOT_FOUND: "pods" is not a queue/);
-    expect((await enqueue("lines", lines(1), "--name", "a")).code).toBe(2);
-    const { code, stderr } = await run(["queue", "enqueue", "lines", "{}", "--lines"]);
-    expect([code, stderr]).toEqual([2, expect.stringContaining("@file.ndjson")]);
-  });
-});

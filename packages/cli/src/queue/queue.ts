@@ -2,10 +2,11 @@ import type { QueueShard, QueueStatus } from "@cairn/client";
 import { queuePath } from "@cairn/client/protocol";
 import { formatCount } from "@cairn/text";
 import { command, commandGroup } from "../options/command.ts";
-import { READ_OPTIONS, readNode } from "../options/node-address.ts";
+import { askNode, NODE_OPTIONS, READ_OPTIONS, readNode } from "../options/node-address.ts";
+import { textValue } from "../options/option-specs.ts";
 import { formatFields } from "../terminal/columns.ts";
+import { readJsonArgument } from "../terminal/input.ts";
 import { addQueueDrain } from "./queue-drain.ts";
-import { addQueueEnqueue } from "./enqueue-lines.ts";
 
 const addList = command({
   syntax: "list",
@@ -52,10 +53,32 @@ const addShow = command({
   },
 });
 
+const addEnqueue = command({
+  syntax: "enqueue <queue> <json>",
+  description: "Enqueue an entry (JSON, @file, or - for standard input)",
+  examples: [
+    `cairn queue enqueue deliveries '{"state": "new", "url": "http://example.org/hook"}'`,
+    `cairn queue enqueue deliveries @order-7.json --name order-7`,
+  ],
+  options: { ...NODE_OPTIONS, name: textValue("<name>", "the name of the entry; a random one by default") },
+  async act(run, queue, json) {
+    const { name } = run.options;
+    const document = await readJsonArgument(json, run.terminal);
+    const named = name === undefined ? "" : `"name":${JSON.stringify(name)},`;
+    const enqueued = await askNode<{ txId: number; name: string; shard: number }>(run, {
+      method: "POST",
+      path: `${queuePath(queue)}/entries`,
+      body: `{${named}"document":${document}}`,
+    });
+    const { txId, shard } = enqueued;
+    return await run.answer(enqueued, `enqueued ${enqueued.name} in shard ${shard} as transaction ${txId}`);
+  },
+});
+
 export const addQueue = commandGroup("queue", "Show queues, enqueue entries, or drain a shard", [
   addList,
   addShow,
-  addQueueEnqueue,
+  addEnqueue,
   addQueueDrain,
 ]);
 
