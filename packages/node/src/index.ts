@@ -3,8 +3,6 @@ export { CairnError, type ErrorCode, isCairnError } from "@cairn/kv";
 export * from "@cairn/engine/embedding";
 /** Starts the node that a system of `@cairn/config` describes, as the command `cairn start` does. */
 export { runNode, startNode, type StartNodeOptions } from "./start-node.ts";
-/** An index as of a point in the past, built from checkpoints and log backups. */
-export { restoreIndex, type RestoredIndex, type RestoreIndexOptions } from "./restore-index.ts";
 /** `ConfigError` of `startNode` has all problems; `formatProblems` is how the command line prints them. */
 export { ConfigError, type ConfigProblem, formatProblems } from "@cairn/config";
 /** The context passed to a module of your own. */
