@@ -50,14 +50,14 @@ export type { NodeMetrics } from "./node/node-observation.ts";
 export { formatPolicyProblem, policyProblems } from "./policies/policy-problems.ts";
 export { buildPlanned, type PastIndex, placePast, requireEmpty } from "./replay/past-index.ts";
 export {
-  beyondReach,
   checkpointAlone,
   type CopiedIndex,
   indexAlone,
   type PastPlan,
   type PastPoint,
-  type Unusable,
   planPast,
+  type Unusable,
+  notReached,
 } from "./replay/past-plan.ts";
 export { rebuildCheckpoint } from "./replay/rebuild-checkpoint.ts";
 export { rebuildIndex } from "./replay/rebuild-index.ts";

@@ -4,177 +4,152 @@ import {
   anchorOfPrefix,
   checkAnchor,
   readLogIdentity,
+  requireEmpty,
   type TxLog,
   buildPlanned,
+  type PastIndex,
   placePast,
   type PastPlan,
   type PastPoint,
   planPast,
-  beyondReach,
+  notReached,
   logsIn,
 } from "@cairn/engine";
-import { type CairnError, isCairnError, levelProvider, unlessFailed } from "@cairn/kv";
+import { type CairnError, isCairnError, levelProvider } from "@cairn/kv";
 import { isoTime, formatCount } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
-import { type CheckpointPlace, theLog } from "../places/checkpoint-place.ts";
+import { type CheckpointPlace, noCheckpoint, theLog } from "../places/checkpoint-place.ts";
 import { describeSource } from "../places/past-point.ts";
 import { showRestore } from "../places/restored-checkpoint.ts";
 import { workFolder } from "../places/staging-folder.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { occupied, refusalFields, throwRefusal } from "./restore-plan.ts";
 
-type RestoreRun = CommandRun<{ readonly log: string | undefined; readonly dryRun: boolean }>;
+type RestoreRun = CommandRun<{ readonly log: string | undefined }>;
 
 /**
  * Restores an index that ends exactly at a point, from a checkpoint and the transactions after it in a log backup or
- * the configured log. Returns false if neither reaches the point; the caller then restores a checkpoint alone.
+ * the configured log. Throws `CHECKPOINT_NOT_FOUND` if neither leads there.
  */
 export async function restoreAt(
   run: RestoreRun,
   { store, name, system }: CheckpointPlace,
   at: PastPoint,
   target: string,
-): Promise<boolean> {
+): Promise<void> {
   const { options, signal } = run;
   if (name !== undefined)
     throw new UsageError("--at-tx and --at choose a checkpoint, but one is already named.");
-  const logs = await logsIn(store, signal);
-  const logId = await theLog(store, logs, options.log);
-  if (logId === undefined) return false;
-  const wanted = { stores: [store], kvFormat: levelProvider().format, logId, at, signal };
-  // If the log exists only as a backup, no checkpoint can be restored instead.
-  return await withPlan(run, wanted, system, logs.get(logId) === "", async (plan, log) => {
-    const last = `--at-tx ${plan.txId} restores the last transaction that can be reached.`;
-    const beyond = beyondReach(plan, at, store.location, last);
-    if (beyond !== undefined) throw beyond;
-    if (plan.history === undefined) return false;
-    const refusal = await occupied(target);
-    if (options.dryRun) {
-      const { txId, exact, checkpoint, source, segments } = plan;
-      noticeUnsure(run, plan, at);
-      const from = { checkpoint: checkpoint?.name ?? null, source: source ?? null, segments };
-      await run.answer(
-        { dryRun: true, txId, exact, ...from, target, refusal: refusalFields(refusal) },
-        `would restore transaction ${formatCount(txId)} to ${target}, ${describeSource(plan)}`,
-      );
-      throwRefusal(refusal);
-      return true;
-    }
-    if (refusal !== undefined) throw refusal;
-    const planning: Parameters<typeof buildPlanned>[0] = async (found) =>
-      found.checkpoints.size === 0 ? plan : await planPast({ ...wanted, log, found });
-    const { plan: done, past } = await build(run, planning, plan, store, target);
-    await noticeLostHistory(run, past.state, log, system);
-    const { txId, digest, state } = past;
-    noticeUnsure(run, done, at);
-    const time = isoTime(state.time);
-    await run.answer(
-      { name: done.checkpoint?.name ?? null, txId, time, digest, exact: done.exact, directory: target },
-      `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(done)}; digest ${digest}`,
-    );
-    return true;
-  });
-}
-
-/** Runs `use` with a plan that leads to the point, if any. Opens the log only if its backup does not lead there. */
-async function withPlan(
-  run: RestoreRun,
-  wanted: Parameters<typeof planPast>[0],
-  system: System | undefined,
-  isBackupOnly: boolean,
-  use: (plan: PastPlan, log?: TxLog) => Promise<boolean>,
-): Promise<boolean> {
-  let damage: CairnError | undefined;
-  try {
-    const plan = await planned(wanted, isBackupOnly && system === undefined);
-    if (plan?.exact === true || system === undefined) return plan === undefined ? false : await use(plan);
-  } catch (error) {
-    if (system === undefined || !isCairnError(error, "SEGMENT_CORRUPT")) throw error;
-    damage = error;
-  }
-  let log: TxLog | undefined;
-  try {
-    log = await openLogOf(run, system);
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-    run.notice(`the log cannot be read, so only its backup is used: ${error.message}`);
-  }
-  const plan = await planned({ ...wanted, log }, isBackupOnly);
-  if (damage !== undefined) {
-    if (plan?.source !== "log") throw damage;
-    run.notice(`the log itself is read, because its backup is damaged: ${damage.message}`);
-  }
-  return plan === undefined ? false : await use(plan, log);
-}
-
-/** If no plan leads to the point, returns undefined or, if `isLast` is set, throws the reason. */
-async function planned(
-  wanted: Parameters<typeof planPast>[0],
-  isLast: boolean,
-): Promise<PastPlan | undefined> {
-  return await unlessFailed(planPast(wanted), isLast ? [] : "CHECKPOINT_NOT_FOUND", undefined);
-}
-
-async function openLogOf(run: RestoreRun, system: System): Promise<TxLog> {
-  const log = await system.openTxLog({ signal: run.signal });
-  run.defer(() => log.close());
-  return log;
-}
-
-/** Builds the index next to the target, and moves it there. Reports damaged checkpoints, which it does without. */
-async function build(
-  run: RestoreRun,
-  planning: Parameters<typeof buildPlanned>[0],
-  { txId, checkpoint }: PastPlan,
-  store: CheckpointPlace["store"],
-  target: string,
-): ReturnType<typeof buildPlanned> {
+  const logId = await theLog(store, await logsIn(store, signal), options.log);
+  if (logId === undefined) throw noCheckpoint([store], undefined, []);
+  await requireEmpty(target);
+  const provider = levelProvider();
+  const wanted = { stores: [store], kvFormat: provider.format, logId, at, signal };
+  const openLog = system && logOf(run, system);
+  const planner = exactPlanner(run, wanted, openLog);
   const unpacking = showRestore(run, "restoring");
-  const replaying = run.progress("replaying", txId, formatCount);
-  const built = await buildPlanned(
-    planning,
+  const replaying = run.lateProgress("replaying", formatCount);
+  const { plan, past } = await buildPlanned(
+    planner.plan,
     {
-      system: { nodeId: run.node, kvProvider: levelProvider(), checkpointer: { store } },
+      system: { nodeId: run.node, kvProvider: provider, checkpointer: { store } },
       dir: await workFolder(run, dirname(target), "restore"),
-      signal: run.signal,
+      signal,
       onRestore: unpacking.onProgress,
-      onProgress: (done) => {
+      onProgress: (done, total) => {
         unpacking.stop();
-        replaying.update((checkpoint?.txId ?? 0) + done, "transactions");
+        replaying.update(done, total, "transactions");
       },
+      onSegment: planner.withoutBackup,
     },
-    ({ name, error: { code, message } }) => run.notice(`skipped ${name}: ${code}: ${message}`),
+    (skipped) => run.notice(`skipped ${skipped.name}: ${skipped.error.code}: ${skipped.error.message}`),
   );
-  await placePast(built.past, target);
-  return built;
+  await placePast(past, target);
+  if (openLog !== undefined) await noticeLostHistory(run, past, openLog);
+  const { txId, digest, state } = past;
+  const time = isoTime(state.time);
+  await run.answer(
+    { name: plan.checkpoint?.name ?? null, txId, time, digest, directory: target },
+    `restored transaction ${formatCount(txId)} (${time}) to ${target}, ${describeSource(plan)}; digest ${digest}`,
+  );
 }
 
-/** Says so if a plan may not lead exactly to the requested point. */
-function noticeUnsure(run: RestoreRun, { exact, txId }: PastPlan, at: PastPoint): void {
-  if (exact) return;
-  run.notice(
-    "txId" in at
-      ? `this is transaction ${txId} instead of ${at.txId}, because nothing leads to a later one up to that point.`
-      : "the backup ends before that time. The log cannot be read and may hold later transactions.",
-  );
+interface ExactPlanner {
+  readonly plan: Parameters<typeof buildPlanned>[0];
+  /** Called with the error of a damaged segment, after which the log itself is read. */
+  readonly withoutBackup: (error: CairnError) => void;
+}
+
+/** Plans from the store and, if that does not lead exactly to the point, from the configured log. */
+function exactPlanner(
+  run: RestoreRun,
+  wanted: Parameters<typeof planPast>[0] & { readonly at: PastPoint },
+  openLog: OpenLog | undefined,
+): ExactPlanner {
+  const { at, stores } = wanted;
+  let damage: CairnError | undefined;
+  const exactly = (plan: Outcome<PastPlan>): PastPlan => {
+    if (isCairnError(plan)) throw plan;
+    if (plan.exact) return plan;
+    const where = stores.map(({ location }) => location).join(" or ");
+    const last = `--at-tx ${plan.txId} restores the last earlier transaction that can be reached.`;
+    throw notReached(plan, at, where, last);
+  };
+  return {
+    plan: async ({ checkpoints }) => {
+      const from = { ...wanted, found: { checkpoints } };
+      const stored = damage ?? (await outcomeOf(planPast(from)));
+      if (openLog === undefined || (!isCairnError(stored) && stored.exact)) return exactly(stored);
+      const log = await openLog();
+      if (isCairnError(log)) {
+        run.notice(`the log cannot be read, so only its backup is used: ${log.message}`);
+        return exactly(stored);
+      }
+      const plan = await outcomeOf(planPast({ ...from, log }));
+      if (isCairnError(stored, "SEGMENT_CORRUPT")) {
+        if (isCairnError(plan) || plan.source !== "log") throw stored;
+        run.notice(`the log itself is read, because its backup is damaged: ${stored.message}`);
+      }
+      return exactly(plan);
+    },
+    withoutBackup: (error) => {
+      if (openLog === undefined || damage !== undefined) throw damage ?? error;
+      damage = error;
+    },
+  };
+}
+
+type Outcome<T> = T | CairnError;
+type OpenLog = () => Promise<Outcome<TxLog>>;
+
+/** Returns a function that opens the configured log once. */
+function logOf(run: RestoreRun, system: System): OpenLog {
+  let opening: Promise<Outcome<TxLog>> | undefined;
+  const open = async (): Promise<TxLog> => {
+    const log = await system.openTxLog({ signal: run.signal });
+    run.defer(() => log.close());
+    return log;
+  };
+  return async () => await (opening ??= outcomeOf(open()));
+}
+
+async function outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
+  try {
+    return await work;
+  } catch (error) {
+    if (isCairnError(error)) return error;
+    throw error;
+  }
 }
 
 /** Does nothing if the configured log cannot be read or is a different log. */
-async function noticeLostHistory(
-  run: RestoreRun,
-  state: Awaited<ReturnType<typeof buildPlanned>>["past"]["state"],
-  opened: TxLog | undefined,
-  system: System | undefined,
-): Promise<void> {
-  try {
-    const log = opened ?? (system && (await openLogOf(run, system)));
-    if (log === undefined || (await readLogIdentity(log))?.id !== state.log.id) return;
-    const problem = await checkAnchor(log, anchorOfPrefix(state));
-    if (problem?.code === "LOG_REGRESSED")
-      run.notice(
-        `the log "${log.name}" no longer holds transaction ${state.txId} of its backup, so this index belongs to a history that the log has lost.`,
-      );
-  } catch (error) {
-    if (!isCairnError(error)) throw error;
-  }
+async function noticeLostHistory(run: RestoreRun, { state }: PastIndex, openLog: OpenLog): Promise<void> {
+  const log = await openLog();
+  if (isCairnError(log)) return;
+  const identity = await outcomeOf(readLogIdentity(log));
+  if (isCairnError(identity) || identity?.id !== state.log.id) return;
+  const problem = await outcomeOf(checkAnchor(log, anchorOfPrefix(state)));
+  if (isCairnError(problem, "LOG_REGRESSED"))
+    run.notice(
+      `the log "${log.name}" no longer holds transaction ${state.txId} of its backup, so this index belongs to a history that the log has lost.`,
+    );
 }

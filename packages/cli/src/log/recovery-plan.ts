@@ -3,7 +3,6 @@ import {
   askHolders,
   type AskedHolder,
   askStatus,
-  beyondReach,
   type CopiedIndex,
   dbDirLayout,
   EarlierLogs,
@@ -22,6 +21,7 @@ import {
   readQuarantine,
   type System,
   type TxLog,
+  notReached,
   usedLog,
 } from "@cairn/engine";
 import { CairnError, unlessFailed } from "@cairn/kv";
@@ -138,14 +138,7 @@ async function storedPlan(wanted: PlanOptions): Promise<PastPlan> {
   if (reaches) return plan;
   const where = stores.map(({ location }) => location).join(" or ");
   const hint = `Use --at-tx ${plan.txId} to continue after the last earlier transaction that can be read back.`;
-  const beyond = beyondReach(plan, at, where, hint);
-  if (beyond !== undefined) throw beyond;
-  const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
-  throw new CairnError(
-    "CHECKPOINT_NOT_FOUND",
-    `Neither a checkpoint nor a log backup leads exactly to ${point}.`,
-    hint,
-  );
+  throw notReached(plan, at, where, hint);
 }
 
 function contested(

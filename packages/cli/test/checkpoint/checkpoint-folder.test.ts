@@ -158,12 +158,9 @@ describe("checkpoint restore", () => {
     expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 5\n");
   });
 
-  test("passes over a checkpoint that is marked as damaged, as its dry run does, unless no other one can be restored", async () => {
+  test("passes over a checkpoint that is marked as damaged unless no other one can be restored", async () => {
     const [older = "", newer = ""] = await saveCheckpoints(5, 12);
     await markDamaged(filesystemStore({ path: join(dir, "store") }), [newer], "n");
-    const planned = await run("restore", "store", "-o", "out", "--dry-run");
-    expect(planned.stdout).toMatch(new RegExp(`would restore +${older} `));
-    expect(planned.stdout).toMatch(new RegExp(`older +${newer} .*It is marked as damaged`));
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect(code).toBe(0);
     expect(stderr).toContain(`skipped ${newer}: CHECKPOINT_CORRUPT: ${newer} is marked as damaged.`);
@@ -172,17 +169,6 @@ describe("checkpoint restore", () => {
       if (name.startsWith(older)) await rm(join(dir, "store", name));
     expect((await run("restore", "store", "-o", "last")).code).toBe(0);
     expect(await readFile(join(dir, "last", "STATE"), "utf8")).toBe("state 12\n");
-  });
-
-  test("names no checkpoint that is marked as damaged as the oldest one to choose", async () => {
-    const [older = "", newer = ""] = await saveCheckpoints(5, 12);
-    await markDamaged(filesystemStore({ path: join(dir, "store") }), [older], "n");
-    for (const dryRun of [[], ["--dry-run"]]) {
-      const { code, stderr } = await run("restore", "store", "--at-tx", "3", "-o", "out", ...dryRun);
-      expect([code, stderr]).toEqual([1, expect.stringContaining("ends at or before transaction 3.")]);
-      expect(stderr).not.toContain(`the oldest checkpoint is ${older}`);
-      if (dryRun.length === 0) expect(stderr).toContain(`the oldest checkpoint is ${newer}`);
-    }
   });
 
   test("of a damaged checkpoint requested by name restores nothing", async () => {
@@ -206,62 +192,6 @@ describe("checkpoint restore", () => {
     const { code, stderr } = await run("restore", "store", "-o", "out");
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: /)]);
     expect(await readdir(join(dir, "out"))).toEqual(["mine"]);
-  });
-
-  test("--at-tx uses the newest checkpoint at or before a transaction, and falls back to the next older one", async () => {
-    const [, second = ""] = await saveCheckpoints(5, 8, 12);
-    const { stderr: notice } = await run("restore", "store", "--at-tx", "11", "-o", "out");
-    expect(notice).toMatch(/^notice: .* before transaction 11: .*, and no log backup .*\n$/);
-    expect(await readFile(join(dir, "out", "STATE"), "utf8")).toBe("state 8\n");
-    await damage(second);
-    const { stderr } = await run("restore", "store", "--at-tx", "8", "-o", "older");
-    expect(stderr).toContain(`skipped ${second}: CHECKPOINT_CORRUPT`);
-    expect(await readFile(join(dir, "older", "STATE"), "utf8")).toBe("state 5\n");
-  });
-
-  test("--at-tx before the oldest checkpoint names the oldest", async () => {
-    const [oldest = ""] = await saveCheckpoints(5, 12);
-    const { code, stderr } = await run("restore", "store", "--at-tx", "4", "-o", "out");
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/^CHECKPOINT_NOT_FOUND: No usable checkpoint .* at or before transaction 4\.\n/);
-    expect(stderr).toContain(`hint: Choose a later point: the oldest checkpoint is ${oldest}.`);
-  });
-
-  test("--dry-run prints which checkpoint would be restored, why others are skipped, and the sizes, and writes nothing", async () => {
-    const [oldest = "", second = "", broken = "", newest = ""] = await saveCheckpoints(5, 8, 10, 12);
-    await rm(join(dir, "store", `${broken}.tar`));
-    const { code, stdout } = await run("restore", "store", "--at-tx", "11", "-o", "out", "--dry-run");
-    expect(code).toBe(0);
-    expect(stdout).toMatch(new RegExp(`skipped +${newest} .*It contains transactions after 11\\.\n`));
-    expect(stdout).toMatch(new RegExp(`skipped +${broken} .*CHECKPOINT_INCOMPLETE: `));
-    expect(stdout).toMatch(new RegExp(`would restore +${second} `));
-    expect(stdout).toMatch(new RegExp(`older +${oldest} `));
-    expect(stdout).toMatch(/would restore .* to .*out: [\d.]+ (B|KiB) of files, .* free\n$/);
-    expect((await readdir(dir)).toSorted()).toEqual(["store"]);
-    const json: unknown = JSON.parse(
-      (await run("restore", "store", "-o", "out", "--dry-run", "--json")).stdout,
-    );
-    expect(json).toMatchObject({
-      chosen: { name: newest, txId: 12 },
-      bytes: expect.any(Number),
-      refusal: null,
-    });
-  });
-
-  test("--dry-run is refused whenever the restore itself would be", async () => {
-    await saveCheckpoints(5);
-    await mkdir(join(dir, "out"));
-    await writeFile(join(dir, "out", "mine"), "precious");
-    const { code, stderr } = await run("restore", "store", "-o", "out", "--dry-run");
-    expect([code, stderr]).toEqual([1, expect.stringMatching(/^CONFLICT: .*not empty/)]);
-    const none = await run("restore", "store", "--at-tx", "4", "-o", "new", "--dry-run");
-    expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /)]);
-    await mkdir(join(dir, "empty"));
-    expect(await run("restore", "empty", "-o", "new", "--dry-run")).toMatchObject({
-      code: 1,
-      stdout: "",
-      stderr: expect.stringMatching(/^CHECKPOINT_NOT_FOUND: /) as string,
-    });
   });
 
   test("of a folder with checkpoints of several logs is refused until one is named", async () => {

@@ -55,7 +55,6 @@ describe("an encrypted folder", () => {
       expect(listed.stderr.match(/^hint: .*--key-file/gm)).toHaveLength(1);
       for (const command of [
         ["restore", "store", "-o", "restored"],
-        ["restore", "store", "-o", "restored", "--dry-run"],
         ["show", "store"],
         ["verify", "store"],
       ]) {

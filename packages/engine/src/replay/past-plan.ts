@@ -363,16 +363,20 @@ function nothingLeadsTo(
 }
 
 /**
- * Returns `CHECKPOINT_NOT_FOUND` for a transaction beyond all that is known of its log: it may never have existed, so
- * an earlier one is no substitute. `where` contains the searched locations, and `hint` the advice.
+ * Returns `CHECKPOINT_NOT_FOUND` for a point to which a plan does not lead exactly. A transaction beyond all that is known
+ * of its log may never have existed. `where` contains the searched locations, and `hint` the advice.
  */
-export function beyondReach(
+export function notReached(
   { known, covered, source, checkpoint, history }: PastPlan,
-  at: PastPoint | undefined,
+  at: PastPoint,
   where: string,
   hint: string,
-): CairnError | undefined {
-  if (at === undefined || !("txId" in at) || at.txId <= known) return undefined;
+): CairnError {
+  if (!("txId" in at) || at.txId <= known) {
+    const point = "txId" in at ? `transaction ${at.txId}` : isoTime(at.time);
+    const message = `Nothing in ${where} leads exactly to ${point}.`;
+    return new CairnError("CHECKPOINT_NOT_FOUND", message, hint);
+  }
   const holder = source === "log" ? "the log holds" : "the log backup covers";
   const runs = covered
     .map(({ first, last }) => (first === last ? `transaction ${first}` : `transactions ${first} to ${last}`))
