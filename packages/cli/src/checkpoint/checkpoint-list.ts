@@ -1,5 +1,5 @@
 import { listRetained } from "@cairn/checkpoint";
-import type { ListedCheckpoint, NodeStatus } from "@cairn/client";
+import type { ListedCheckpoint } from "@cairn/client";
 import { LEVEL_FORMAT } from "@cairn/kv";
 import { listedCheckpoint, INDEX_VERSION } from "@cairn/engine";
 import { formatBytes, formatCount, formatRelative } from "@cairn/text";
@@ -8,7 +8,6 @@ import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { KEY_OPTIONS } from "../places/store-keys.ts";
 import { type CheckpointPlace, checkpointSource, openCheckpoints } from "../places/checkpoint-place.ts";
 import { printable } from "../terminal/terminal.ts";
-import { formatTimeline, showsUnicode } from "./checkpoint-timeline.ts";
 
 export const addCheckpointList = command({
   syntax: "list [folder]",
@@ -21,29 +20,11 @@ export const addCheckpointList = command({
   ],
   options: { ...NODE_OPTIONS, ...KEY_OPTIONS },
   async act(run, folder) {
-    const { stdout, env } = run.terminal;
-    const hasTimeline = stdout.isTTY === true && !run.json;
-    let checkpoints: readonly ListedCheckpoint[];
-    /** The period at which their cluster saves them, if it is known. */
-    let periodMs: number | undefined;
-    if (folder === undefined && checkpointSource(folder, run.options).kind === "node") {
-      const node = await openNode(run);
-      checkpoints = await node.json<ListedCheckpoint[]>({ path: "/api/v1/checkpoints" });
-      if (hasTimeline) {
-        const status = await node.json<NodeStatus>({ path: "/status" });
-        periodMs = status.checkpoints.approxFrequencyMs ?? undefined;
-      }
-    } else {
-      const place = await openCheckpoints(run, folder);
-      if (place.name === undefined) periodMs = place.system?.checkpointer?.approxFrequency;
-      checkpoints = await listPlace(run, place);
-    }
+    const checkpoints =
+      folder === undefined && checkpointSource(folder, run.options).kind === "node"
+        ? await (await openNode(run)).json<ListedCheckpoint[]>({ path: "/api/v1/checkpoints" })
+        : await listPlace(run, await openCheckpoints(run, folder));
     const now = Date.now();
-    if (periodMs !== undefined && hasTimeline && checkpoints.length > 0) {
-      const ofOneLog = checkpoints.filter(({ logId }) => logId === checkpoints[0]?.logId);
-      const options = { periodMs, now, width: stdout.columns ?? 80, unicode: showsUnicode(env) };
-      await run.line(`${formatTimeline(ofOneLog, options)}\n`);
-    }
     const anyDamaged = checkpoints.some(({ damaged }) => damaged === true);
     const areOfSeveral = checkpoints.some(({ logId }) => logId !== checkpoints[0]?.logId);
     await run.list(
