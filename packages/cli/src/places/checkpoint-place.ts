@@ -21,7 +21,6 @@ import { textValue } from "../options/option-specs.ts";
 import { type StoreKeyOptions, withKeys } from "./store-keys.ts";
 import { UsageError } from "../terminal/report-error.ts";
 import type { Terminal } from "../terminal/terminal.ts";
-import { awaitedStore } from "./awaited-store.ts";
 import { noStore, openSystem } from "./configured-system.ts";
 
 export const CHECKPOINT_LOG = textValue(
@@ -44,7 +43,7 @@ export async function openPlace(run: CommandRun<StoreKeyOptions>, place: string)
     ? placeInBucket(place, terminal)
     : await placeInFolder(place, terminal);
   run.defer(() => store.close());
-  return { store: awaitedStore(await withKeys(store, options, terminal), terminal), name };
+  return { store: await withKeys(store, options, terminal), name };
 }
 
 /** Like {@link openPlace}, for commands that use a store as a whole. */

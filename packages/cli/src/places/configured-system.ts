@@ -13,7 +13,6 @@ import { INLINE, shellWord } from "@cairn/text";
 import type { CommandRun } from "../options/command.ts";
 import { type ConfigurationOptions, readConfiguration } from "../options/configuration.ts";
 import { UsageError } from "../terminal/report-error.ts";
-import { withAwaitedStores } from "./awaited-store.ts";
 
 export type ConfiguredRun = CommandRun<ConfigurationOptions>;
 
@@ -22,7 +21,7 @@ export async function openSystem(run: ConfiguredRun): Promise<System> {
   const config = requireConfig(await readConfiguration(run.options, run.terminal));
   const onNotice = (notice: string): void => run.notice(notice);
   for (const notice of config.notices) onNotice(notice);
-  const system = withAwaitedStores(await createSystem(config, { onNotice }), run.terminal);
+  const system = await createSystem(config, { onNotice });
   const { edn, configJson } = run.options;
   const inline = [
     edn === undefined ? [] : ["-e", edn],
