@@ -154,17 +154,17 @@ describe("compare-and-set", () => {
   test.each([
     ["PUT", { "if-match": '"2"' }, 200],
     ["PUT", { "if-match": 'W/"2"' }, 200],
-    ["PUT", { "if-match": '"1", "2"' }, 200],
-    ["PUT", { "if-match": "*" }, 200],
-    ["PUT", { "if-none-match": '"1"' }, 200],
     ["DELETE", { "if-match": '"2"' }, 200],
     ["PUT", { "if-match": '"3"' }, 412],
-    ["PUT", { "if-match": '"0"' }, 412],
-    ["PUT", { "if-match": '"other"' }, 412],
     ["PUT", { "if-none-match": "*" }, 412],
-    ["PUT", { "if-none-match": '"2"' }, 412],
     ["DELETE", { "if-match": '"1"' }, 412],
     ["DELETE", { "if-none-match": "*" }, 412],
+    ["PUT", { "if-match": '"1", "2"' }, 400],
+    ["PUT", { "if-match": "*" }, 400],
+    ["PUT", { "if-match": '"0"' }, 400],
+    ["PUT", { "if-match": '"other"' }, 400],
+    ["PUT", { "if-none-match": '"1"' }, 400],
+    ["DELETE", { "if-match": '"2"', "if-none-match": '"1"' }, 400],
   ])("%s of a document at revision 2 with %j returns %i", async (method, headers, status) => {
     await using served = await serve();
     await served.put(WEB, "old");
@@ -173,14 +173,14 @@ describe("compare-and-set", () => {
       ...(method === "PUT" ? { body: '"new"' } : {}),
     });
     expect(answer.status).toBe(status);
-    if (status !== 412) return;
-    expect(JSON.parse(answer.text)).toMatchObject({ error: { code: "CONFLICT" } });
+    if (status === 200) return;
+    const code = status === 412 ? "CONFLICT" : "REQUEST_INVALID";
+    expect(JSON.parse(answer.text)).toMatchObject({ error: { code } });
     expect(await (await served.fetch(WEB)).json()).toBe("old");
   });
 
   test.each([
     [{ "if-none-match": "*" }, 201],
-    [{ "if-match": "*" }, 412],
     [{ "if-match": '"2"' }, 412],
   ])("PUT of an absent document with %j returns %i", async (headers, status) => {
     await using served = await serve();
@@ -198,24 +198,6 @@ describe("compare-and-set", () => {
     expect(statuses.filter((status) => status === 200)).toHaveLength(1);
     expect(statuses.filter((status) => status === 412)).toHaveLength(19);
   });
-
-  test.each([
-    ["*", 200, 1],
-    ['"2", "1"', 412, "other"],
-  ])(
-    "is evaluated again if the document changes between the read and the write (%s)",
-    async (match, status, content) => {
-      await using served = await serve();
-      await served.put(WEB, 0);
-      served.node.beforeSubmit = async ({ ops }) => {
-        if (ops[0]?.[0] !== "match") return;
-        served.node.beforeSubmit = () => Promise.resolve();
-        await served.node.submit({ ops: [["put", "pods", "default/web-0", "other"]] });
-      };
-      expect((await served.put(WEB, 1, { "if-match": match })).status).toBe(status);
-      expect(await (await served.fetch(WEB)).json()).toBe(content);
-    },
-  );
 
   test("responds to reads with 304 for a revision that the client has, and with 412 for an unexpected one", async () => {
     await using served = await serve();

@@ -60,5 +60,4 @@ export { Semaphore } from "./concurrency/semaphore.ts";
 export { SharedResults } from "./concurrency/shared-results.ts";
 export { Deadline, TIMED_OUT, withTimeout } from "./concurrency/timer.ts";
 export { TimeSlice } from "./concurrency/time-slice.ts";
-export { Turns } from "./concurrency/semaphore.ts";
 export { unlessAborted } from "./concurrency/unless-aborted.ts";

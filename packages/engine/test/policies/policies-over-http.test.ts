@@ -65,20 +65,6 @@ describe("policies", () => {
     expect((await call(`${url}/api/v1/policies`)).json).toEqual({ revision: 2, policies, file: null });
   });
 
-  it("are set only if their revision is one of the given ones", async () => {
-    const { url } = await start();
-    const set = (match: string) => call(`${url}/api/v1/policies`, "PUT", {}, { "if-match": match });
-    expect((await set('"2", "3"')).json).toMatchObject({
-      error: { code: "CONFLICT", message: "The precondition does not hold: the policies are not set." },
-    });
-    await call(`${url}/api/v1/policies`, "PUT", { indexes: { pods: ["node"] } });
-    expect((await set('"3", "4"')).json).toMatchObject({
-      error: { message: "The precondition does not hold: the policies are at revision 2." },
-    });
-    expect(await set('"2", "3"')).toMatchObject({ status: 200, json: { txId: 3 } });
-    expect((await set("*")).status).toBe(200);
-  });
-
   it("with mistakes are refused with the path of each mistake, and change nothing", async () => {
     const { url } = await start();
     const wrong = {

@@ -105,7 +105,7 @@ export const HEADERS = {
   Location: [TEXT, "The address of the new document."],
   "If-Match": [
     { ...TEXT, pattern: TAGS_PATTERN, minLength: 1 },
-    'The request is carried out only if the resource is at one of these revisions (`"7"`) or, with `*`, only if it exists.',
+    'The request is carried out only if the resource is at this revision (`"7"`). A read may name several, or `*`.',
   ],
   "If-None-Match": [
     { ...TEXT, pattern: TAGS_PATTERN, minLength: 1 },

@@ -92,11 +92,20 @@ export function readDecision(
   return "send";
 }
 
-/** Returns the revision (null: no document) equivalent to the preconditions; undefined if several fulfil them. */
-export function comparedRevision({ match, noneMatch }: Preconditions): Revision | null | undefined {
-  if (noneMatch === "any" && match === undefined) return null;
-  const only = match !== "any" && match?.length === 1 && noneMatch === undefined ? match[0] : undefined;
-  return only !== undefined && only > 0 ? only : undefined;
+/**
+ * Returns the revision that a write requires (null: nothing may exist); undefined if it has no precondition. A transaction
+ * can require only one, so any other precondition is refused. Throws `REQUEST_INVALID`.
+ */
+export function requiredRevision(headers: IncomingHttpHeaders): Revision | null | undefined {
+  const { match, noneMatch } = parsePreconditions(headers) ?? {};
+  if (match === undefined && noneMatch === undefined) return undefined;
+  if (match === undefined && noneMatch === "any") return null;
+  const [revision = 0, ...others] = match === "any" ? [] : (match ?? []);
+  if (revision > 0 && others.length === 0 && noneMatch === undefined) return revision;
+  throw badRequest(
+    "A write can require one revision, or that nothing exists: no other precondition is supported.",
+    'Write If-Match with the revision that you read, such as "7", or If-None-Match: *.',
+  );
 }
 
 export function conflict(revision: Revision | undefined): RequestError {

@@ -213,15 +213,11 @@ async function readHistory(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promi
 
 async function write(call: WriteCall, key: DocumentKey, operation: TxOperation): Promise<HttpAnswer> {
   const { api } = call;
-  const { submitted, result } = await writeConditionally(call, {
-    subject: JSON.stringify(key),
-    current: async (options) => (await api.get(key, options))?.revision,
-    operations: (expected) =>
-      expected === undefined
-        ? [operation]
-        : [["match", key.bucket, `${key.namespace}/${key.name}`, expected], operation],
-    lost: conflict,
-  }).catch((error: unknown) => {
+  const { submitted, result } = await writeConditionally(call, (required) =>
+    required === undefined
+      ? [operation]
+      : [["match", key.bucket, `${key.namespace}/${key.name}`, required], operation],
+  ).catch((error: unknown) => {
     if (!isCairnError(error, "TX_INVALID")) throw error;
     // The client did not send a transaction.
     const problem = error.message.replace(/^Not a valid transaction: ops\[\d+\]: /, "");

@@ -63,17 +63,9 @@ export const policyRoutes: readonly Route[] = [
       const problems = policyProblems(call.body);
       if (problems.length > 0) throw invalidPolicies(problems);
       const policies = call.body as Policies;
-      const { submitted, result } = await writeConditionally(call, {
-        subject: "policies",
-        current: async (options) => (await call.api.policies(options)).revision ?? undefined,
-        operations: (expected) => [
-          expected === undefined ? ["configure", policies] : ["configure", policies, expected],
-        ],
-        lost: (revision) => {
-          const state = revision === undefined ? "not set" : `at revision ${revision}`;
-          return lostBecause(`the policies are ${state}`, { lost: READ_AGAIN });
-        },
-      });
+      const { submitted, result } = await writeConditionally(call, (required) => [
+        required === undefined ? ["configure", policies] : ["configure", policies, required],
+      ]);
       if (result === undefined) return jsonAnswer({ txId: submitted.txId }, {}, 202);
       const { txId, committed, reason } = result.outcome;
       if (!committed) throw lostBecause(reason, { lost: READ_AGAIN, refused: AFTER_THAT });

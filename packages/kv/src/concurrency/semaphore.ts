@@ -1,5 +1,3 @@
-import { type Deadline, TIMED_OUT, withTimeout } from "./timer.ts";
-
 /** A semaphore that admits `limit` holders at a time, in the order of their requests. The limit defaults to 1. */
 export class Semaphore {
   #free: number;
@@ -50,26 +48,4 @@ export function resolvable(): { readonly promise: Promise<void>; readonly resolv
     resolve = done;
   });
   return { promise, resolve: () => resolve?.() };
-}
-
-/** Runs work that concerns the same subject one after another, in the order of the requests. */
-export class Turns {
-  /** The end of the last turn of each subject. */
-  readonly #ends = new Map<string, Promise<void>>();
-
-  /** Returns the result of `work`, or {@link TIMED_OUT} without running it if its turn does not come in time. */
-  async take<T>(subject: string, limit: Deadline, work: () => Promise<T>): Promise<T | typeof TIMED_OUT> {
-    const previous = this.#ends.get(subject) ?? Promise.resolve();
-    const { promise: ended, resolve: end } = resolvable();
-    // A turn that was given up does not let later ones overtake earlier ones.
-    const both = previous.then(() => ended);
-    this.#ends.set(subject, both);
-    try {
-      if ((await withTimeout(previous, limit.leftMs)) === TIMED_OUT) return TIMED_OUT;
-      return await work();
-    } finally {
-      end();
-      void both.then(() => this.#ends.get(subject) === both && this.#ends.delete(subject));
-    }
-  }
 }
