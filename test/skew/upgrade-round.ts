@@ -112,22 +112,17 @@ export class UpgradeRound {
     return await followHint(this.#cluster, member, other, status.failure.hint ?? "");
   }
 
-  /**
-   * Compares all nodes with the command of each version while both versions run. A command's rebuild is compared with
-   * the nodes of its own version.
-   */
+  /** Compares all nodes with the command of each version while both versions run. */
   async #compareNodes(): Promise<void> {
     const [member] = this.#cluster.members;
     if (member === undefined) return;
     for (const build of [NEW, this.#other]) {
-      const rebuild = this.#isTrimmed ? [] : ["--rebuild"];
       const { code, stdout, stderr } = await this.#cluster.command(
         build,
         member,
         "status",
         "--cluster",
         "--digest",
-        ...rebuild,
       );
       this.#figures.count(`clusters compared by the ${build.name} version`);
       if (code !== 0)

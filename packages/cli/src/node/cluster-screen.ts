@@ -1,11 +1,10 @@
-import { isCairnError } from "@cairn/kv";
 import { clusterStatus, type ClusterView, isMember, type Peer } from "@cairn/engine";
 import { exposedText } from "../terminal/backup-text.ts";
 import { formatTable, type TableOutput } from "../terminal/columns.ts";
 import { formatCount, formatNumberOf, formatRelative } from "@cairn/text";
 import { printable } from "../terminal/terminal.ts";
 import { findingFields, formatShown } from "./status-screen.ts";
-import type { Comparison, AnsweredIndex, OtherVersion } from "./compare-nodes.ts";
+import type { Comparison, AnsweredIndex } from "./compare-nodes.ts";
 
 /** The state of a cluster, and the comparison of its nodes if it was requested. */
 export interface ComparedView extends ClusterView {
@@ -118,16 +117,13 @@ function phaseText({ status: { phase, progress, stalled } }: Peer): string {
 /** How many digits of a digest are shown, which is enough to distinguish a few digests. */
 const SHOWN_DIGITS = 12;
 
-function digestText({ answers, compared, rebuilt, checks }: Comparison, { instance, status }: Peer): string {
+function digestText({ answers, checks }: Comparison, { instance }: Peer): string {
   const { digest, error } = answers.get(instance) ?? {};
   if (digest === undefined) return error?.code ?? "none";
   const short = digest.digest.slice("sha256:".length).slice(0, SHOWN_DIGITS);
-  if (!compared.has(instance)) return `${short} of version ${status.index.version}`;
-  if (rebuilt === undefined || isCairnError(rebuilt)) return short;
-  if (digest.digest === rebuilt.digest) return `${short} matches the log`;
-  return checks.get(instance)?.check?.agrees === false
-    ? `${short} INDEX_CORRUPT`
-    : `${short} differs from the log`;
+  const check = checks.get(instance)?.check;
+  if (check === undefined) return short;
+  return `${short} ${check.agrees ? "matches the log" : "INDEX_CORRUPT"}`;
 }
 
 /** Returns a note on the comparison of the nodes' pasts; a difference is a finding. */
@@ -136,50 +132,29 @@ function pastNotes({ txId, pasts, differ }: NonNullable<ClusterView["past"]>): s
   return [`The same past at transaction ${formatCount(txId)} on ${formatNumberOf(pasts.size, "node")}.`];
 }
 
-function comparisonNotes(comparison: Comparison, peers: readonly Peer[]): string[] {
-  const { txId, answers, verdict, rebuilt, checks } = comparison;
-  const notes = peers.flatMap(({ node, instance }) => {
+function comparisonNotes({ txId, answers, versions, checks }: Comparison, peers: readonly Peer[]): string[] {
+  const failed = peers.flatMap(({ node, instance }) => {
     const error = answers.get(instance)?.error;
     return error === undefined ? [] : [`${node} returned no digest. ${error.code}: ${error.message}`];
   });
-  if (verdict.kind === "same") {
-    const nodes = formatNumberOf(verdict.nodes, "node");
-    notes.push(`The same digest at transaction ${formatCount(txId)} on ${nodes}: ${verdict.digest}`);
-  } else if (verdict.kind === "differs") {
-    notes.push(`The nodes differ at transaction ${formatCount(txId)}.`);
-  }
-  for (const other of comparison.others) notes.push(otherVersionNote(other, comparison, peers));
-  if (rebuilt === undefined) return notes;
-  if (isCairnError(rebuilt)) {
-    const hint = rebuilt.hint === undefined ? "" : ` ${rebuilt.hint}`;
-    return [...notes, `There is no rebuild to compare with. ${rebuilt.code}: ${rebuilt.message}${hint}`];
-  }
-  notes.push(`Rebuilt from ${rebuilt.basis}: ${rebuilt.digest}`);
-  for (const { node, instance } of peers) {
+  const at = `at transaction ${formatCount(txId)}`;
+  const compared = versions.map(({ version, peers: same, digests }) => {
+    const nodes = `${formatNumberOf(same.length, "node")}${versions.length > 1 ? ` of index version ${version}` : ""}`;
+    return digests.size === 1
+      ? `The same digest ${at} on ${nodes}: ${[...digests].join("")}`
+      : `Different digests ${at} on ${nodes}.`;
+  });
+  const checked = peers.flatMap(({ node, instance }) => {
     const check = checks.get(instance);
-    if (check !== undefined) notes.push(checkNote(node, check));
-  }
-  return notes;
-}
-
-/** Returns a note on nodes of another index version, whose digests cannot be compared. */
-function otherVersionNote(
-  { version, peers: same, verdict }: OtherVersion,
-  { compared }: Comparison,
-  peers: readonly Peer[],
-): string {
-  const names = same.map(({ node }) => node).join(", ");
-  const ownVersion = peers.find(({ instance }) => compared.has(instance))?.status.index.version ?? "unknown";
-  const among = { same: "They agree with one another.", differs: "They differ from one another.", none: "" };
-  const alone = same.length === 1 ? "" : ` ${among[verdict.kind]}`;
-  return `Index version ${version}, not compared with version ${ownVersion}: ${names}.${alone}`.trimEnd();
+    return check === undefined ? [] : [checkNote(node, check)];
+  });
+  return [...failed, ...compared, ...checked];
 }
 
 function checkNote(node: string, { check, error }: AnsweredIndex): string {
-  if (check === undefined) {
-    return `${node} differs from the rebuild and could not check itself. ${error?.code ?? ""}: ${error?.message ?? ""}`;
-  }
+  if (check === undefined)
+    return `${node} could not compare its index with the log. ${error?.code ?? ""}: ${error?.message ?? ""}`;
   return check.agrees
-    ? `${node} differs from the rebuild, but agrees with its own rebuild from ${check.basis}.`
+    ? `${node} agrees with its rebuild from ${check.basis}.`
     : `${node}: INDEX_CORRUPT: its index did not match the log; the node replaced it with a rebuilt one.`;
 }

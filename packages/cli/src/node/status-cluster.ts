@@ -1,5 +1,5 @@
 import type { StatusVerdict } from "@cairn/client";
-import { CairnError, isCairnError } from "@cairn/kv";
+import { CairnError } from "@cairn/kv";
 import {
   askCluster,
   clusterStatus,
@@ -7,25 +7,19 @@ import {
   type Peer,
   type PeerChannel,
   readLogIdentity,
-  rebuildIndex,
-  type System,
-  type TxLog,
 } from "@cairn/engine";
 import { type ComparedView, formatCluster } from "./cluster-screen.ts";
-import { compareNodes, type Comparison, type Rebuilt } from "./compare-nodes.ts";
+import { compareNodes } from "./compare-nodes.ts";
 import { formatCount, formatDuration, formatNumberOf } from "@cairn/text";
-import { stagingFolder } from "../places/staging-folder.ts";
 import { type ConfiguredLog, noLog } from "../places/configured-system.ts";
 import type { CommandRun } from "../options/command.ts";
-import { interruptible } from "../terminal/interrupt.ts";
 
 /** A log that connects the nodes that have it open. */
 export interface OpenedCluster extends ConfiguredLog {
   readonly peers: PeerChannel;
 }
 
-/** If `rebuild` is set, the nodes are compared with a rebuild even if they all agree. */
-type ClusterRun = CommandRun<{ readonly digest: boolean; readonly rebuild: boolean }>;
+type ClusterRun = CommandRun<{ readonly digest: boolean }>;
 
 /** Queries the nodes that have this log open. Throws `NOT_READY` if none responds. */
 export async function viewCluster(
@@ -48,37 +42,12 @@ export async function viewCluster(
   const { id } = view.log;
   const own = view.peers.filter(({ status }) => status.log.id === id);
   if (!run.options.digest || id === null || own.length === 0) return view;
-  const ended = new AbortController();
   const checking = run.lateProgress("comparing with the log", formatCount);
   const comparison = await compareNodes(channel, id, own, {
     timeoutMs,
-    always: run.options.rebuild,
-    rebuild: async (txId) => await rebuild(run, txId, log, system, ended),
     onCheck: ({ node }, done, total) => checking.update(done, total, `transactions, by ${node}`),
   });
-  // A failed rebuild is a result; an interrupted rebuild is not.
-  ended.signal.throwIfAborted();
   return { ...view, comparison };
-}
-
-async function rebuild(
-  run: CommandRun,
-  txId: number,
-  log: TxLog,
-  system: System,
-  ended: AbortController,
-): Promise<Rebuilt> {
-  const dir = await stagingFolder(run, "cairn-rebuild-");
-  const { update, stop } = run.lateProgress("rebuilding", formatCount);
-  const { signal, forget } = interruptible(run.terminal, "the nodes were not compared");
-  signal.addEventListener("abort", () => ended.abort(signal.reason));
-  const onProgress = (done: number, total: number): void => update(done, total, "transactions of the log");
-  try {
-    return await rebuildIndex({ system, log, dir, txId, signal, onProgress });
-  } finally {
-    stop();
-    forget();
-  }
 }
 
 /**
@@ -94,29 +63,19 @@ export async function writeCluster(
   const now = Date.now();
   const status = clusterStatus(view, now);
   await run.report(clusterJson(view, status), formatCluster(view, now, run.terminal.stdout));
-  const { comparison } = view;
-  const wrong = comparison === undefined ? [] : wrongPeers(comparison, view.peers);
-  const names = wrong.map(({ node }) => node).join(", ");
+  const wrong = wrongPeers(view);
   if (wrong.length > 0) {
     throw new CairnError(
       "INDEX_CORRUPT",
-      `The index does not match the log: ${names}.`,
+      `The index does not match the log: ${wrong.map(({ node }) => node).join(", ")}.`,
       "Wait a few minutes: a node that detects this replaces its index with a rebuilt one, and reports that in its log and status.",
     );
   }
-  if (comparison?.verdict.kind === "differs" && isCairnError(comparison.rebuilt)) {
+  if (view.comparison?.versions.some(({ digests }) => digests.size > 1) === true) {
     throw new CairnError(
       "INDEX_CORRUPT",
       "The nodes differ, and it is unknown which of them is wrong.",
-      `Remove the cause that prevents a rebuild for the comparison, and run the command again: ${comparison.rebuilt.message}`,
-    );
-  }
-  const apart = comparison?.others.find(({ verdict }) => verdict.kind === "differs");
-  if (apart !== undefined) {
-    throw new CairnError(
-      "INDEX_CORRUPT",
-      `The nodes with index version ${apart.version} differ, and it is unknown which of them is wrong.`,
-      "Run the command of the version of Cairn that these nodes run, because this one builds indexes of another version.",
+      "Remove what keeps these nodes from a rebuild, as shown above, and run the command again.",
     );
   }
   const { findings, verdict } = status;
@@ -145,32 +104,22 @@ export function requireNodes(answered: number, expected = 0): void {
   );
 }
 
-function wrongPeers({ answers, compared, rebuilt }: Comparison, peers: readonly Peer[]): Peer[] {
-  if (rebuilt === undefined || isCairnError(rebuilt)) return [];
-  return peers.filter(({ instance }) => {
-    if (!compared.has(instance)) return false;
-    const digest = answers.get(instance)?.digest?.digest;
-    return digest !== undefined && digest !== rebuilt.digest;
-  });
+/** Returns the nodes that found that their index did not match the log. */
+function wrongPeers({ comparison, peers }: ComparedView): Peer[] {
+  return peers.filter(({ instance }) => comparison?.checks.get(instance)?.check?.agrees === false);
 }
 
-function clusterJson({ comparison, ...view }: ComparedView, found: ReturnType<typeof clusterStatus>): object {
+function clusterJson(view: ComparedView, found: ReturnType<typeof clusterStatus>): object {
+  const { comparison } = view;
   const status = { ...found, askedBy: null };
   if (comparison === undefined) return { ...status, comparison: null };
-  const { txId, verdict, rebuilt, others, answers, checks } = comparison;
+  const { txId, versions, answers, checks } = comparison;
   const nodes = status.nodes.map((node) => ({
     ...node,
     ...answers.get(node.instance),
     ...checks.get(node.instance),
   }));
-  const built = isCairnError(rebuilt)
-    ? { error: { code: rebuilt.code, message: rebuilt.message, hint: rebuilt.hint ?? null } }
-    : (rebuilt ?? null);
-  const wrong = wrongPeers(comparison, view.peers).map(({ instance }) => instance);
-  const otherVersions = others.map(({ version, verdict: itsVerdict, peers: same }) => ({
-    version,
-    verdict: itsVerdict,
-    nodes: same.map(({ instance }) => instance),
-  }));
-  return { ...status, nodes, comparison: { txId, verdict, rebuilt: built, wrong, otherVersions } };
+  const wrong = wrongPeers(view).map(({ instance }) => instance);
+  const differ = versions.some(({ digests }) => digests.size > 1);
+  return { ...status, nodes, comparison: { txId, differ, wrong } };
 }

@@ -38,14 +38,10 @@ const STATUS_OPTIONS = {
     ...flag(
       "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
     ),
-    conflicts: ["json", "wait", "digest", "rebuild", "expect"],
+    conflicts: ["json", "wait", "digest", "expect"],
   },
   cluster: flag("query all nodes that have the configured log open; the options below imply it"),
   digest: { ...flag("compare their indexes at one transaction"), ...OF_CLUSTER },
-  rebuild: {
-    ...flag("like --digest, and compare the nodes with a rebuild from the log even if they all agree"),
-    implies: { cluster: true, digest: true } as const,
-  },
   expect: {
     ...countValue("<nodes>", "exit with 1 if fewer nodes of the log respond than this", 1),
     ...OF_CLUSTER,
