@@ -26,9 +26,8 @@ export async function viewCluster(
   run: ClusterRun,
   { log, system, peers: channel }: OpenedCluster,
   timeoutMs: number,
-  signal?: AbortSignal,
 ): Promise<ComparedView> {
-  const found = await askCluster(log, channel, { timeoutMs, signal });
+  const found = await askCluster(log, channel, { timeoutMs });
   if (found === undefined) {
     if ((await readLogIdentity(log)) === undefined) throw await noLog(log, system);
     const within = formatDuration(timeoutMs);

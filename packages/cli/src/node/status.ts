@@ -8,10 +8,8 @@ import { NODE_OPTIONS, openNode } from "../options/node-address.ts";
 import { readConfiguration } from "../options/configuration.ts";
 import { countValue, durationValue, flag, type OptionValues } from "../options/option-specs.ts";
 import { NoAnswerError, type NodeClient } from "../requests/node-client.ts";
-import { UsageError } from "../terminal/report-error.ts";
-import { type ComparedView, formatCluster } from "./cluster-screen.ts";
 import { formatStatus } from "./status-screen.ts";
-import { printable, type Terminal, write } from "../terminal/terminal.ts";
+import type { Terminal } from "../terminal/terminal.ts";
 import { openLog, openSystem } from "../places/configured-system.ts";
 import {
   type OpenedCluster,
@@ -21,25 +19,17 @@ import {
   writeCluster,
 } from "./status-cluster.ts";
 import { writeWithoutNodes } from "./without-nodes.ts";
-import { ENDING_SIGNALS } from "../terminal/interrupt.ts";
 
 const POLL_INTERVAL_MS = 100;
 /** The default timeout. It is longer than the two seconds for which a node waits for its log before it responds. */
 const DEFAULT_TIMEOUT_MS = 3_000;
 const EMBEDDED_LOG = "cairn.embedded/->tx-log";
 
-const WATCH_INTERVAL_MS = 2_000;
 const OF_CLUSTER = { implies: { cluster: true } } as const;
 
 const STATUS_OPTIONS = {
   ...NODE_OPTIONS,
   wait: durationValue("wait at most this long for the node to become ready and read its log", 1),
-  watch: {
-    ...flag(
-      "on a terminal: show the status of the node, or of the cluster, again every two seconds until Ctrl-C",
-    ),
-    conflicts: ["json", "wait", "digest", "expect"],
-  },
   cluster: flag("query all nodes that have the configured log open; the options below imply it"),
   digest: { ...flag("compare their indexes at one transaction"), ...OF_CLUSTER },
   expect: {
@@ -57,34 +47,22 @@ export const addStatus = command({
   examples: [
     "cairn status",
     "cairn status --wait PT1M && echo ready",
-    "cairn status --watch",
     "cairn status --json --url http://10.0.0.7:3000",
     "cairn status --cluster --digest -f cairn.edn",
   ],
   options: STATUS_OPTIONS,
   async act(run) {
-    const {
-      cluster: isCluster,
-      watch: isWatched,
-      expect,
-      timeout: timeoutMs = DEFAULT_TIMEOUT_MS,
-    } = run.options;
-    if (isWatched && run.terminal.stdout.isTTY !== true)
-      throw new UsageError(
-        "--watch requires a terminal.",
-        "In a pipe, run cairn status --json as often as you need the status.",
-      );
+    const { cluster: isCluster, expect, timeout: timeoutMs = DEFAULT_TIMEOUT_MS } = run.options;
     const system = isCluster ? await openSystem(run) : undefined;
     const silentOr = async <T>(asking: Promise<T>): Promise<T> =>
-      system === undefined || isWatched ? await asking : await unlessSilent(run, system, asking);
+      system === undefined ? await asking : await unlessSilent(run, system, asking);
     const cluster = system && (await silentOr(openCluster(run, system)));
-    const view = cluster && ((signal?: AbortSignal) => viewCluster(run, cluster, timeoutMs, signal));
-    if (view === undefined && isCluster)
+    if (cluster !== undefined)
+      return await writeCluster(run, await silentOr(viewCluster(run, cluster, timeoutMs)), expect);
+    if (isCluster)
       run.notice(
         "An embedded log has a single node and connects no others, so only the node at --url is shown.",
       );
-    if (isWatched) return await watch(run, view);
-    if (view !== undefined) return await writeCluster(run, await silentOr(view()), expect);
     const status = await silentOr(readStatus(await openNode(run), run.options.wait));
     await run.answer(status, statusText(status, run.terminal));
     requireWorking({ ...status.verdict, message: `${status.node}: ${status.verdict.message}` });
@@ -111,25 +89,6 @@ async function unlessSilent<T>(run: StatusRun, system: System, asking: Promise<T
     if (!isCairnError(error) || !SILENCE.some((code) => code === error.code)) throw error;
     return await writeWithoutNodes(run, system, error);
   }
-}
-
-/** What does not respond now may do so again. */
-async function watch(
-  run: StatusRun,
-  view: ((signal: AbortSignal) => Promise<ComparedView>) | undefined,
-): Promise<void> {
-  const { terminal } = run;
-  const source = view ?? (await openNode(run));
-  await redraw(terminal, WATCH_INTERVAL_MS, async (signal) => {
-    try {
-      return typeof source === "function"
-        ? formatCluster(await source(signal), Date.now(), terminal.stdout)
-        : statusText(await source.json({ path: "/status", signal }), terminal);
-    } catch (error) {
-      if (!isCairnError(error) || (view === undefined && !(error instanceof NoAnswerError))) throw error;
-      return printable(`${error.code}: ${error.message}`);
-    }
-  });
 }
 
 function statusText(status: NodeStatus, { stdout, env }: Terminal): string {
@@ -164,39 +123,4 @@ async function readStatus(node: NodeClient, waitMs: number | undefined): Promise
 function notReady({ node, verdict: { message, hint } }: NodeStatus): CairnError {
   const longer = "Wait longer: cairn status shows its progress.";
   return new CairnError("NOT_READY", `${node}: ${message}`, hint ?? longer);
-}
-
-const CLEAR = "\u001b[2J";
-const HOME = "\u001b[H";
-const END_OF_LINE = "\u001b[K";
-const END_OF_SCREEN = "\u001b[J";
-/** Lines that are too long are cut, because a wrapped line would move those below it. */
-const NO_WRAP = "\u001b[?7l";
-const WRAP = "\u001b[?7h";
-
-/** Draws the text that `next` returns onto the terminal, again after each interval, until a signal ends it. */
-async function redraw(
-  terminal: Pick<Terminal, "stdout" | "onSignal">,
-  intervalMs: number,
-  next: (signal: AbortSignal) => Promise<string>,
-): Promise<void> {
-  const { stdout } = terminal;
-  const stop = new AbortController();
-  const { signal } = stop;
-  const undo = terminal.onSignal(ENDING_SIGNALS, () => stop.abort());
-  try {
-    await write(stdout, CLEAR);
-    while (!signal.aborted) {
-      const lines = (await next(signal)).split("\n").slice(0, (stdout.rows ?? Infinity) - 1);
-      await write(
-        stdout,
-        `${NO_WRAP}${HOME}${lines.map((line) => `${line}${END_OF_LINE}\n`).join("")}${END_OF_SCREEN}${WRAP}`,
-      );
-      await wait(intervalMs, signal);
-    }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  } finally {
-    undo();
-  }
 }

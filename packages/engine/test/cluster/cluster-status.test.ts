@@ -1,5 +1,4 @@
 // @module-tag nats
-import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { s3Store } from "@cairn/checkpoint-s3";
 import type { PeerStatus } from "@cairn/client";
@@ -196,28 +195,6 @@ describe("cairn status --cluster", () => {
     expect(stderr).toContain("An embedded log has a single node");
     expect(stdout).toMatch(/^Phase +ready/m);
   });
-
-  it(
-    "draws the nodes again with --watch until Ctrl-C, while nodes come and go",
-    { tags: "rest/slow" },
-    async () => {
-      const a = await scene.ready("a");
-      const env = { NATS_URL: scene.nats.url, CAIRN_CHECKPOINT_PATH: path.join(scene.folder, "checkpoints") };
-      const terminal = new CapturedTerminal({ cwd: scene.folder, env, isTTY: true });
-      const ended = cairn(["status", "--cluster", "--watch", "--timeout", "PT0.5S"], terminal);
-      const shows = async (text: string): Promise<void> =>
-        await vi.waitFor(() => expect(terminal.stdout.text).toContain(text), { timeout: 20_000 });
-      await shows("; 1 node responded");
-      await scene.ready("b");
-      await shows("; 2 nodes responded");
-      await scene.stop(a);
-      terminal.stdout.text = "";
-      await shows("; 1 node responded");
-      terminal.signal("SIGINT");
-      const { code, stderr } = await ended;
-      expect([code, stderr]).toEqual([0, ""]);
-    },
-  );
 
   it("is implied by options that only a cluster has", async () => {
     for (const option of ["--digest", "--expect=2", "--timeout=PT1S"]) {
