@@ -5,7 +5,6 @@ import { openNode, READ_OPTIONS, readQuery } from "../options/node-address.ts";
 import { countValue, flag, repeatedValue, textValue } from "../options/option-specs.ts";
 import { documentRequest, pages, pathOfBucket } from "../requests/documents.ts";
 import { shorten } from "../terminal/columns.ts";
-import { writeJsonLines } from "../terminal/terminal.ts";
 import { type ParsedVersion, versionTable } from "../terminal/version-table.ts";
 
 export const addGet = command({
@@ -66,11 +65,10 @@ export const addList = command({
     ),
     limit: countValue("<count>", "print at most this many documents", 1, 100),
     all: flag("print all documents"),
-    transactions: flag("print transactions that put the documents, one per line, for cairn load"),
     asOf: textValue("<tx-or-time>", "list the documents as of a transaction or a time"),
   },
   async act(run, bucket) {
-    const { namespace, prefix, where, all, limit, transactions, asOf } = run.options;
+    const { namespace, prefix, where, all, limit, asOf } = run.options;
     const wanted = all ? Infinity : limit;
     const query = { ...readQuery(run.options), namespace, prefix, "as-of": asOf, where };
     const request = { path: pathOfBucket(bucket), query };
@@ -81,25 +79,17 @@ export const addList = command({
       request,
       wanted,
     )) {
-      if (transactions) {
-        // Each document is put by a separate transaction, because a log limits the size of transactions.
-        const puts = items.map(({ namespace: space, name, document }) => ({
-          ops: [["put", bucket, `${space}/${name}`, document]],
-        }));
-        await writeJsonLines(run.terminal.stdout, puts);
-      } else {
-        const rows = items.map(({ namespace: space, name, revision, document }) => [
-          `${space}/${name}`,
-          String(revision),
-          shorten(JSON.stringify(document), WIDEST_DOCUMENT),
-        ]);
-        const table = run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
-        await run.page(items, table, shown === 0);
-      }
+      const rows = items.map(({ namespace: space, name, revision, document }) => [
+        `${space}/${name}`,
+        String(revision),
+        shorten(JSON.stringify(document), WIDEST_DOCUMENT),
+      ]);
+      const table = run.table(["KEY", "REVISION", "DOCUMENT"], rows, ["REVISION"]);
+      await run.page(items, table, shown === 0);
       shown += items.length;
       hasMore = more;
     }
-    if (run.json || transactions) return;
+    if (run.json) return;
     if (shown === 0) await run.tell("None found.");
     if (hasMore)
       await run.tell(
