@@ -1,5 +1,5 @@
 import type { RequestListener, ServerResponse } from "node:http";
-import { pipeline, type Readable } from "node:stream";
+import { pipeline } from "node:stream";
 import { CairnError } from "@cairn/kv";
 import type { NodeMetrics } from "@cairn/engine";
 import { type Guard, PREFLIGHT } from "./access.ts";
@@ -14,8 +14,6 @@ import { parseQuery, pathOf, toOriginForm } from "./requests/address.ts";
 import { preconditionProblem } from "./requests/preconditions.ts";
 import { readJsonBody, requireBody, requireLines } from "./requests/request-body.ts";
 import { NOWHERE, type RoutePlace, routeTable } from "./routes/find-route.ts";
-import { promisify } from "node:util";
-import { createGzip, gzip } from "node:zlib";
 
 export interface ServingParts {
   readonly served: Served;
@@ -153,59 +151,27 @@ export function atEndOfTurn(task: () => void): void {
 
 function send(call: Exchange, answer: HttpAnswer, parts: ServingParts): void {
   const { connections } = parts;
-  const { request, response, method, headers } = call;
+  const { request, response, headers, method } = call;
   // The connection may have ended in the meantime, or with another response.
   if (request.socket.destroyed || connections.isRefused(request)) return;
   const { status = 200, type = JSON_TYPE, body, headers: own = {} } = answer;
   for (const name in own) headers[name] = own[name] ?? "";
   if (connections.endsAfter(request)) headers["connection"] = "close";
   if (headers["connection"] === "close" || !response.shouldKeepAlive) connections.endAfter(request);
-  if (status !== NOT_MODIFIED && (body !== undefined || answer.type !== undefined))
-    headers["content-type"] = type;
-  if (body === undefined || !isCompressible(body, type)) return sendBody(call, status, body, parts);
-  const { vary } = headers;
-  headers["vary"] = vary === undefined ? "accept-encoding" : `${vary}, accept-encoding`;
-  if (!acceptsGzip(request.headers["accept-encoding"])) return sendBody(call, status, body, parts);
-  // A strong tag would promise identical bytes (RFC 9110, 8.8.1).
-  if ("etag" in headers) headers["etag"] = `W/${headers["etag"]}`;
-  if (status === NOT_MODIFIED) return sendBody(call, status, undefined, parts);
-  // The length of the compressed body would be known only after compressing it.
-  const coded = method === "HEAD" ? "" : compressed(body);
-  if (coded !== undefined) headers["content-encoding"] = "gzip";
-  if (coded === "") sendBody(call, status, undefined, parts);
-  else if (!(coded instanceof Promise)) sendBody(call, status, coded ?? body, parts);
-  else {
-    coded.then(
-      (bytes) => sendBody(call, status, bytes, parts),
-      (error: unknown) => notSent(call, error, parts),
-    );
-  }
-}
-
-/** A response that cannot be written is not expected. */
-function notSent(call: Call, error: unknown, { failures }: ServingParts): void {
-  failures.failed(error, call);
-  call.request.socket.destroy();
-}
-
-function sendBody(
-  call: Exchange,
-  status: number,
-  body: string | Buffer | Readable | undefined,
-  parts: ServingParts,
-): void {
-  const { request, response, headers, method } = call;
+  if (body !== undefined || answer.type !== undefined) headers["content-type"] = type;
   const { unsent } = call.served;
-  const isStream = body !== undefined && typeof body !== "string" && !Buffer.isBuffer(body);
-  const hasBody = method !== "HEAD" && status !== NOT_MODIFIED;
-  if (status !== NOT_MODIFIED && !isStream) {
+  const isStream = body !== undefined && typeof body !== "string";
+  const hasBody = method !== "HEAD";
+  if (!isStream) {
     if (body !== undefined) headers["content-length"] = Buffer.byteLength(body);
-    else if (method !== "HEAD" && status !== NO_CONTENT) headers["content-length"] = 0;
+    else if (hasBody && status !== NO_CONTENT && status !== NOT_MODIFIED) headers["content-length"] = 0;
   }
   try {
     response.writeHead(status, headers);
   } catch (error) {
-    return notSent(call, error, parts);
+    // A response that cannot be written is not expected.
+    parts.failures.failed(error, call);
+    return void request.socket.destroy();
   }
   if (!isStream || !hasBody) {
     response.end(hasBody ? body : undefined);
@@ -231,36 +197,4 @@ function answered({ method, begin, response, route }: Exchange, status: number, 
     seconds: (performance.now() - begin) / 1_000,
     kind: route?.kind,
   });
-}
-
-const MIN_COMPRESSED_CHARACTERS = 4_096;
-/** Additional responses are sent uncompressed. Compression shares its threads with LevelDB's reads. */
-const MAX_CONCURRENT = 2;
-
-const wholeGzip = promisify<string, Buffer>(gzip);
-
-/** Matches gzip among the codings of an Accept-Encoding header (RFC 9110, 12.5.3), unless its weight is 0. */
-const ACCEPTS_GZIP = /(?:^|,)\s*(?:x-)?gzip\s*(?:;\s*q\s*=\s*(?:1|0?\.0{0,2}[1-9])[\d.]*\s*)?(?:,|$)/i;
-
-/** Returns whether a client that sends this Accept-Encoding header names gzip, the only coding of this server. */
-export function acceptsGzip(acceptEncoding = ""): boolean {
-  return ACCEPTS_GZIP.test(acceptEncoding);
-}
-
-/** Returns whether a body is compressed if its client wishes. Event streams are not: each event must be sent at once. */
-function isCompressible(body: string | Readable, type: string): boolean {
-  return (
-    (typeof body !== "string" || body.length >= MIN_COMPRESSED_CHARACTERS) &&
-    /^(?:application\/json|text\/(?:plain|html|css|javascript));/.test(type)
-  );
-}
-
-let underWay = 0;
-
-/** Compresses a body, as a whole or as it is sent. Returns undefined if too many others are being compressed. */
-function compressed(body: string | Readable): Promise<Buffer> | Readable | undefined {
-  if (underWay >= MAX_CONCURRENT) return undefined;
-  underWay += 1;
-  const ended = (): void => void (underWay -= 1);
-  return typeof body === "string" ? wholeGzip(body).finally(ended) : pipeline(body, createGzip(), ended);
 }

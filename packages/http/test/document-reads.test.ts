@@ -12,7 +12,6 @@ async function served(options: Parameters<typeof serve>[0]): Promise<ServedNode>
   const one = await serve(options);
   await one.node.submit({ ops: [["put", "pods", "default/web-0", { image: "nginx" }]] });
   await one.node.submit({ ops: [["put", "pods", "default/grüße", "·-·"]] });
-  // With its line break, the document is just large enough to be compressed on request.
   await one.node.submit({ ops: [["put", "pods", "default/large", "x".repeat(4_093)]] });
   return one;
 }

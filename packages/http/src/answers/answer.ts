@@ -5,7 +5,6 @@ export interface HttpAnswer {
   readonly headers?: Headers;
   /** The media type of the body. Defaults to JSON. */
   readonly type?: string;
-  /** For status 304, the body that a response with status 200 would have, because it determines some headers. */
   readonly body?: string | Readable;
 }
 

@@ -100,7 +100,7 @@ export type HeaderName = keyof typeof HEADERS;
 
 export const HEADERS = {
   "Cairn-Tx": [{ type: "integer", format: "int64" }, "The transaction as of which the response is valid."],
-  ETag: [TEXT, 'The revision in quotes, such as "7"; W/"7" if the response is compressed.'],
+  ETag: [TEXT, 'The revision in quotes, such as "7".'],
   Link: [TEXT, 'The address of the next page with rel="next", if there is one.'],
   Location: [TEXT, "The address of the new document."],
   "If-Match": [

@@ -191,11 +191,8 @@ function readDocument(call: Call<Query<typeof DOCUMENT_PARAMETERS>>): Promise<Ht
     const decision = preconditions === undefined ? "send" : readDecision(preconditions, document?.revision);
     if (decision === "conflict") throw conflict(document?.revision);
     if (document === undefined) throw absent(key);
-    return {
-      status: decision === "unchanged" ? 304 : 200,
-      headers: { etag: etag(document.revision) },
-      body: jsonLine(document.json),
-    };
+    const headers = { etag: etag(document.revision) };
+    return decision === "unchanged" ? { status: 304, headers } : { headers, body: jsonLine(document.json) };
   });
 }
 
