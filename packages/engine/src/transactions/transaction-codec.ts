@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { EntryOptions, Revision, Transaction } from "@cairn/client";
-import { qualifiedKey, isJsonText, parsedJson } from "@cairn/text";
+import { qualifiedKey, isJsonLine, parsedJson } from "@cairn/text";
 import { type BirthRecord, isBirthRecord } from "./birth-record.ts";
 import { type Frame, frameMessage, logTagOf, readFrame } from "./message-frame.ts";
 import { isQueueOperation, type QueueOperation, queueWrite } from "./queue-operation.ts";
@@ -144,7 +144,7 @@ function decodeBody({ bytes, bodyAt, logTag }: Frame): DecodedMessage {
     if (op === "put" || op === "enqueue" || isContent) {
       if (position > bytes.length) return unreadable("the message lacks a document");
       const documentEnd = lineEnd(bytes, position);
-      if (!isJsonText(bytes, position, documentEnd))
+      if (!isJsonLine(bytes.toString("utf8", position, documentEnd)))
         return unreadable("a document is not JSON, or is nested too deeply");
       document = bytes.subarray(position, documentEnd);
       position = documentEnd + 1;
