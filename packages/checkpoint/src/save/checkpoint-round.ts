@@ -1,4 +1,4 @@
-import { isCairnError, type Clock, systemClock } from "@cairn/kv";
+import { isCairnError, systemClock } from "@cairn/kv";
 import type { CheckpointStore } from "../store/checkpoint-store.ts";
 import { describeHolder, type HeldLease } from "../store/lease-record.ts";
 import {
@@ -67,7 +67,7 @@ export async function takeCheckpoint(take: TakeOptions): Promise<TakeOutcome> {
 }
 
 async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
-  const { source, options, clock = systemClock, memory, signal } = take;
+  const { source, options, clock = systemClock, signal } = take;
   signal?.throwIfAborted();
   let held: HeldLease | undefined;
   const lease = await acquireLease(options.store, {
@@ -88,7 +88,6 @@ async function takeDue(take: TakeOptions, before: Due): Promise<TakeOutcome> {
     if ("outcome" in now) return now;
     const stop = signal === undefined ? lease.lost : AbortSignal.any([signal, lease.lost]);
     const checkpoint = await saveCheckpoint(take, lease, stop);
-    memory?.saved(checkpoint);
     const takenAt = Date.parse(checkpoint.manifest.takenAt);
     return { ...now, newest: checkpoint, takenAt, outcome: "taken", checkpoint };
   } finally {
@@ -110,7 +109,7 @@ async function look(take: TakeOptions): Promise<Due | TakeOutcome> {
     newest === undefined
       ? undefined
       : (take.memory?.takenAt(newest, storeNow) ?? Date.parse(newest.manifest.takenAt));
-  await take.memory?.sawStore({ store, listed, newest, logId: position?.logId, storeNow });
+  await take.memory?.sawStore({ store, listed, newest, logId: position?.logId });
   const decision = decideRound({
     approxFrequency,
     refreshAfter,
@@ -147,7 +146,6 @@ interface SeenStore {
   /** The newest checkpoint of the log `logId`, which this node follows. */
   readonly newest: StoredCheckpoint | undefined;
   readonly logId: string | undefined;
-  readonly storeNow: number;
 }
 
 /** The maximum clock difference that is ignored (ms). Some stores report their time in whole seconds. */
@@ -159,24 +157,19 @@ const MAX_MANIFESTS_PER_LOOK = 4;
 export type LookMemory = ReturnType<typeof lookMemory>;
 
 /** What a node's checkpointer remembers between looks. Times are in ms since 1970, by the store's clock. */
-export function lookMemory(node: string, clock: Clock, onWarning: (warning: CheckpointerWarning) => void) {
-  const startedAt = clock.now();
-  /** The time at which this process started, by the store's clock; undefined before its first look. */
-  let start: number | undefined;
-  // The time of this process's last checkpoint. An earlier checkpoint with this node's id may also be its own.
-  let lastTakenAt = 0;
+export function lookMemory(node: string, onWarning: (warning: CheckpointerWarning) => void) {
+  let isFirstLook = true;
   // The newest checkpoint if its recorded time is in the future, and the store's time when it was first seen.
   let future: { readonly name: string; readonly seenAt: number } | undefined;
-  /** The names of this process's own checkpoints that are, or may be, in the store. */
-  let ownNames = new Set<string>();
+  /**
+   * The names in the store that are not news: seen at an earlier look, or saved by this process. Times do not show what
+   * another process has saved since this one started, because clocks are set.
+   */
+  let familiar = new Set<string>();
+  /** The name of this process's last checkpoint, which is, or may be, in the store although it is not listed yet. */
+  let lastOwn = "";
   let sameId = false;
-  /** Names of checkpoints taken since this process started whose log is known. */
-  let known = new Set<string>();
   const otherLogs = new Set<string>();
-
-  /** Returns the time after which an earlier process of the node cannot have done anything. */
-  const startAt = (storeNow: number): number =>
-    (start ??= storeNow - Math.max(0, clock.now() - startedAt) + CLOCK_TOLERANCE_MS);
 
   return {
     /**
@@ -185,9 +178,7 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
      */
     takenAt({ name, manifest }: StoredCheckpoint, storeNow: number): number {
       const takenAt = Date.parse(manifest.takenAt);
-      const after = Math.max(startAt(storeNow), lastTakenAt);
-      const isNamesakes = manifest.node === node && !ownNames.has(name);
-      if (!sameId && isNamesakes && takenAt > after && takenAt <= storeNow) {
+      if (!sameId && !isFirstLook && manifest.node === node && !familiar.has(name)) {
         sameId = true;
         onWarning({
           about: "same-node-id",
@@ -207,13 +198,15 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
       }
       return Math.min(future.seenAt, storeNow);
     },
-    /** Records a look. Reads the manifests of a few of the checkpoints that were taken since this process started. */
-    async sawStore({ store, listed, newest, logId, storeNow }: SeenStore): Promise<void> {
-      // Older checkpoints may belong to a log that this one continues.
-      const since = listed.filter(({ parsed }) => parsed.takenAt > startAt(storeNow));
-      const unknown = since.filter(
-        ({ name }) => !known.has(name) && name !== newest?.name && !ownNames.has(name),
-      );
+    /** Records a look. Reads the manifests of a few of the checkpoints that are new since the first look. */
+    async sawStore({ store, listed, newest, logId }: SeenStore): Promise<void> {
+      // Nothing is listed for an index that is not there yet.
+      if (logId === undefined) return;
+      // At the first look, there may be checkpoints of a log that this one continues.
+      const unknown = isFirstLook
+        ? []
+        : listed.filter(({ name }) => !familiar.has(name) && name !== newest?.name);
+      isFirstLook = false;
       const read = unknown
         .toSorted((a, b) => b.parsed.takenAt - a.parsed.takenAt)
         .slice(0, MAX_MANIFESTS_PER_LOOK);
@@ -225,16 +218,12 @@ export function lookMemory(node: string, clock: Clock, onWarning: (warning: Chec
         otherLogs.add(log.id);
         onWarning(ofOtherLog(found));
       }
-      known = new Set(since.map(({ name }) => name).filter((name) => !unread.has(name)));
-      ownNames = new Set(listed.map(({ name }) => name).filter((name) => ownNames.has(name)));
+      familiar = new Set([lastOwn, ...listed.map(({ name }) => name).filter((name) => !unread.has(name))]);
     },
     /** If the store's responses are lost, the checkpoint `name` may exist although it counts as failed. */
     saving(name: string): void {
-      ownNames.add(name);
-    },
-    /** Records the time of a checkpoint that this process saved. */
-    saved({ manifest }: StoredCheckpoint): void {
-      lastTakenAt = Date.parse(manifest.takenAt);
+      lastOwn = name;
+      familiar.add(name);
     },
   };
 }

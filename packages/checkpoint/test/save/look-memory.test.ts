@@ -82,6 +82,20 @@ test("neither earlier processes of the node nor its own checkpoints count as a s
   expect([...warnings(events), ...warnings(again)]).toEqual([]);
 });
 
+test("a checkpoint from before the start is not that of a second process, whatever the clock was then or is later", async () => {
+  const { clock, store, source, events, look } = await start();
+  const before = testSource(source.node);
+  before.logId = "continued";
+  await saveAhead(store, before, HOUR / 2);
+  await saveAhead(store, testSource(source.node), HOUR / 2);
+  await look();
+  clock.advance(HOUR);
+  await look();
+  source.txId = 2;
+  await look();
+  expect(warnings(events)).toEqual(["future-checkpoint"]);
+});
+
 test("a checkpoint of this process does not count as that of a second one if the store's responses to it were lost", async () => {
   let condition: "well" | "away" | "well again" = "well";
   const { clock, checkpointer, source, events, store } = await start(
