@@ -144,11 +144,11 @@ export function trimmedTooFar(logName: string, upTo: number, last: number): Cair
 export const SAVE_BEYOND_GAP =
   "Save a checkpoint beyond the gap on a ready node of this log: cairn checkpoint create --url URL (the address of that node).";
 
-export function gap(logName: string, from: number, to: number): CairnError {
+export function gap(logName: string, from: number, to: number, last: number): CairnError {
   const missing = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
   return new CairnError(
     "LOG_GAP",
-    `In the log "${logName}" ${missing} missing, although later messages exist.`,
+    `In the log "${logName}" ${missing} missing, although it ends at message ${last}.`,
     `${SAVE_BEYOND_GAP} This node keeps searching for one and continues by itself. If there is no ready node, restore the log. Find out whether messages were deleted or the log's files are damaged.`,
   );
 }

@@ -255,15 +255,15 @@ class Follower {
   }
 
   /**
-   * Throws the reason why messages did not arrive although later ones did. A server may leave out messages that it has
+   * Throws the reason why messages within the log's bounds did not arrive. A server may leave out messages that it has
    * (nats-server 2.9, if it fails to read one from its cache), and another reading then receives them.
    */
   async #throwMissing(from: number, to: number): Promise<never> {
     const { name } = this.#log;
-    const { first } = await this.#log.bounds();
+    const { first, last } = await this.#log.bounds();
     if (!lacksNothing(from - 1, { first })) throw trimmed(name, from, first - 1);
     throw (await this.#log.fetch(from)) === undefined
-      ? gap(name, from, Math.max(from, to))
+      ? gap(name, from, Math.max(from, to), last)
       : new CairnError(
           "LOG_UNREACHABLE",
           `The server of the log "${name}" left out message ${from}, although it has it.`,

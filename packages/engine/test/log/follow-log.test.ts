@@ -225,7 +225,7 @@ describe("a follower of a log", () => {
     log.faults.bounds = { first: 6, last: 9 };
     await expect(follow(9, { anchor })).rejects.toMatchObject({
       code: "LOG_TRIMMED",
-      message: /messages 3 to 5/,
+      message: /messages 4 to 5/,
     });
     await expect(follow(9)).rejects.toMatchObject({ code: "LOG_TRIMMED", message: /messages 1 to 5/ });
   });
@@ -242,7 +242,19 @@ describe("a follower of a log", () => {
     await append(2, 9);
     log.faults.replace = (message) =>
       message.position === 5 || message.position === 6 ? undefined : message;
-    await expect(follow(9)).rejects.toMatchObject({ code: "LOG_GAP", message: /messages 5 to 6/ });
+    await expect(follow(9)).rejects.toMatchObject({
+      code: "LOG_GAP",
+      message: /messages 5 to 6 are missing, although it ends at message 9\.$/,
+    });
+  });
+
+  it("names no later messages if the last ones are missing", async () => {
+    await append(2, 9);
+    log.faults.replace = (message) => (message.position > 6 ? undefined : message);
+    await expect(follow(9, { idleCheckMs: 50 })).rejects.toMatchObject({
+      code: "LOG_GAP",
+      message: /messages 7 to 9 are missing, although it ends at message 9\.$/,
+    });
   });
 
   it("reads again if messages that the log has were left out, and reports it until it has read them", async () => {
