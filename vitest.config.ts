@@ -26,7 +26,7 @@ export default defineConfig({
     testTimeout: 180_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 60_000 } },
-    setupFiles: ["./test/support/patient-waits.ts"],
+    setupFiles: ["./test/support/vitest-defaults.ts"],
     reporters: [new TierReporter(missing)],
     // The tags are described in docs/internals/testing.md: `pnpm test` runs what has no tag `rest/…`, and
     // `pnpm run test:rest` what has one.

@@ -1,4 +1,4 @@
-import { vi } from "vitest";
+import { expect, vi } from "vitest";
 
 /**
  * The default timeout (ms) of `vi.waitFor`, equal to that of `expect.poll` in vitest.config.ts. Vitest's default of one second is shorter
@@ -9,3 +9,9 @@ const WAIT_TIMEOUT_MS = 60_000;
 const waitFor = vi.waitFor;
 vi.waitFor = (condition, options) =>
   waitFor(condition, typeof options === "number" ? options : { timeout: WAIT_TIMEOUT_MS, ...options });
+
+// Without this, `toMatchObject` accepts anything in the place of a pattern.
+expect.addEqualityTesters([
+  (actual: unknown, expected: unknown) =>
+    expected instanceof RegExp && typeof actual === "string" ? expected.test(actual) : undefined,
+]);

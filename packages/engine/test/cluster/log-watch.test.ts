@@ -52,7 +52,7 @@ describe("a change of the log by others while a node runs", () => {
     await vi.waitFor(async () =>
       expect((await node.status()).log.warnings).toMatchObject([
         { code: "LOG_UNSAFE", message: /discards its oldest/, hint: /discard/ },
-        { code: "LOG_UNSAFE", message: /at most 1000 messages/, hint: /max_msgs/ },
+        { code: "LOG_UNSAFE", message: /at most 1000 messages/, hint: /--max-msgs=-1/ },
       ]),
     );
     const screen = formatStatus(await node.status(), { now: Date.now(), colors: false });
