@@ -127,7 +127,7 @@ async function requireLog({ log, system, signal }: JoinContext, unusable: CairnE
 
 /** Creates the log if it does not exist and there is no evidence that it ever existed. */
 async function identifyLog(context: JoinContext, local: IndexState | undefined): Promise<LogIdentity> {
-  const identity = await readLogIdentity(context.log);
+  const identity = await readLogIdentity(context.log, local?.log.id);
   if (identity !== undefined) return identity;
   await beginLog(context, local);
   return await reidentify(context);

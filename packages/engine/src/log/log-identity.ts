@@ -15,9 +15,10 @@ export interface LogIdentity {
 
 /**
  * Reads a log's identity from its first message or, if that was trimmed, from the stored id; undefined if the log does
- * not exist or never held a message. Throws `LOG_DIFFERENT` if it is not a Cairn log or its id is unknown.
+ * not exist or never held a message. Throws `LOG_DIFFERENT` if it is not a Cairn log or its id is unknown (the hint then
+ * names `expected`).
  */
-export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefined> {
+export async function readLogIdentity(log: TxLog, expected?: string): Promise<LogIdentity | undefined> {
   if (!(await log.exists())) return undefined;
   const bounds = await log.bounds();
   const first = await log.fetch(1);
@@ -40,7 +41,9 @@ export async function readLogIdentity(log: TxLog): Promise<LogIdentity | undefin
     throw new CairnError(
       "LOG_DIFFERENT",
       `The identity of the log "${log.name}" is unknown: its birth record was trimmed, and its description does not contain its id.`,
-      `Write the id into the stream's description: nats stream edit ${log.name} --description "cairn log id ID". The ID is in /status of each node that knows the log (log.id), and in the manifests of its checkpoints. A running node writes it by itself within a minute.`,
+      expected === undefined
+        ? `Start a node that has an index of this log: its failure contains the command that writes the id into the stream's description. If there is none, write the id that cairn checkpoint show prints there yourself (nats stream edit ${log.name} --description), after the words cairn log id.`
+        : `If the stream is still the log of this node's index, write the id of that log into the description: nats stream edit ${log.name} --description "cairn log id ${expected}". The node then continues by itself.`,
     );
   return { id, name: log.name, bounds, birth: undefined };
 }

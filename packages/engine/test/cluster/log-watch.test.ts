@@ -191,6 +191,7 @@ describe("a change of the log by others while a node runs", () => {
 
   it("is reported with its repair by a node that starts when the log's id is lost", async () => {
     const node = await watching();
+    const { id } = (await node.status()).log;
     const last = await put(node, 0, 5, "v");
     await saveCheckpoint(node);
     await scene.stop(node);
@@ -201,10 +202,11 @@ describe("a change of the log by others while a node runs", () => {
     const again = await scene.start("a");
     again.ready.catch(() => undefined);
     await vi.waitFor(() => expect(again.phase).toBe("failed"));
-    expect((await again.status()).failure).toMatchObject({
-      code: "LOG_DIFFERENT",
-      hint: expect.stringContaining('--description "cairn log id ID"'),
-    });
+    const { failure } = await again.status();
+    const command = `nats stream edit cairn --description "cairn log id ${id}"`;
+    expect(failure).toMatchObject({ code: "LOG_DIFFERENT", hint: expect.stringContaining(command) });
+    await operator(async (nats) => await nats.edit({ description: `cairn log id ${id}` }));
+    await again.ready;
   });
 
   it("leaves /status and health working when the stream can no longer be a log", async () => {
