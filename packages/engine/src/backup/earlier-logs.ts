@@ -53,7 +53,7 @@ export class EarlierLogs {
       const log = await earlier();
       if (log === undefined) return undefined;
       way.unshift(log);
-      if (isOfIndex) return (await isWithin(log, end)) ? way : undefined;
+      if (isOfIndex) return (await endsWithin(log, end)) ? way : undefined;
       if (!beginsAtBirth(log)) return undefined;
       if (continuesAt(log.identity.birth, end)) return way;
     }
@@ -174,7 +174,7 @@ function beginsAtBirth({ identity, first, offset }: EarlierLog): boolean {
 }
 
 /** If an index ends within a backup, the backup holds the transactions that follow the index. */
-async function isWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
+export async function endsWithin(earlier: EarlierLog, { txId, sha256 }: HistoryEnd): Promise<boolean> {
   const { log, first, offset } = earlier;
   // The index is empty.
   if (txId === offset) return beginsAtBirth(earlier);

@@ -4,7 +4,6 @@ import { type CheckpointStore, parseCheckpointName } from "@cairn/checkpoint";
 import { CairnError } from "@cairn/kv";
 import type { NodeStatus, TxId } from "@cairn/client";
 import type { IndexState } from "../index/rows/index-state.ts";
-import type { BirthRecord } from "../transactions/birth-record.ts";
 import type { LogIdentity } from "../log/log-identity.ts";
 import type { TxLog } from "../log/tx-log.ts";
 import type { System } from "../api/system.ts";
@@ -30,7 +29,7 @@ export function foreignIndex(
         "the index contains. Nothing was deleted.",
     );
   }
-  const where = txId === last ? "in a different history" : `at transaction ${txId}`;
+  const where = txId > last ? `at transaction ${txId}` : "in a different history";
   // For this index, a log that continues from an earlier transaction is the same as a log that has lost its end.
   return new CairnError(
     "LOG_REGRESSED",
@@ -40,14 +39,27 @@ export function foreignIndex(
   );
 }
 
-export function nothingToContinue(
-  { name }: LogIdentity,
-  { log, anchor }: NonNullable<BirthRecord["continues"]>,
-  skipped: number,
-): CairnError {
+/** Returns the reason why an index of the log that this one continues after `last` cannot be continued. */
+export function indexBehind({ name }: LogIdentity, { log, txId }: IndexState, last: TxId): CairnError {
   return new CairnError(
     "LOG_TRIMMED",
-    `The log "${name}" continues log ${log}, and no usable checkpoint or log backup leads to its transaction ${anchor.txId}.`,
+    `The log "${name}" continues log ${log.id} after transaction ${last}; the local index of that log ends at transaction ${txId}, and no log backup leads from there.`,
+  );
+}
+
+/** Returns the error if neither the log, a checkpoint nor a log backup has the beginning of an index. */
+export function noBeginning(
+  identity: LogIdentity,
+  join: Pick<Join, "skipped" | "movedAside">,
+  stores: readonly CheckpointStore[],
+): CairnError {
+  const continues = identity.birth?.continues;
+  if (continues === undefined) return nothingToRestore(identity, join, stores);
+  const { log, anchor } = continues;
+  const skipped = join.skipped.length;
+  return new CairnError(
+    "LOG_TRIMMED",
+    `The log "${identity.name}" continues log ${log}, and no usable checkpoint or log backup leads to its transaction ${anchor.txId}.`,
     skipped > 0
       ? `Run cairn status, which shows why the ${skipped} checkpoints that were found cannot be used (in /status: join.skipped).`
       : "Configure the checkpoint store (restore-from) that holds the checkpoint or the log backup from which `cairn log recover` began it.",
@@ -55,7 +67,7 @@ export function nothingToContinue(
 }
 
 /** The log's beginning was removed and is in no usable checkpoint. Names its newest unusable one, if any. */
-export function nothingToRestore(
+function nothingToRestore(
   { name, bounds }: LogIdentity,
   { skipped, movedAside }: Pick<Join, "skipped" | "movedAside">,
   stores: readonly CheckpointStore[],

@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import path from "node:path";
 import { CairnError, isCairnError, mayHaveHeldRows, mayHoldRows } from "@cairn/kv";
 import type { Logger } from "pino";
-import { lastOfEarlier, type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
+import { endsWithin } from "../backup/earlier-logs.ts";
+import { earlierLog, lastOfEarlier, type LogHistory, wayToLog } from "../backup/log-with-backup.ts";
 import { restoreStores } from "../checkpoints/checkpoint-stores.ts";
 import type { MovedContents } from "../db-dir/index-directory.ts";
 import { IndexStore } from "../index/index-store.ts";
@@ -11,7 +12,7 @@ import { emptyState, type IndexState, statePosition } from "../index/rows/index-
 import { checkAnchor, trimmed } from "../log/anchor.ts";
 import { anchorOfPrefix, type LogIdentity, readLogIdentity } from "../log/log-identity.ts";
 import { beginningOf } from "../replay/fold-log.ts";
-import { foreignIndex, nothingToContinue, nothingToRestore } from "./join-errors.ts";
+import { foreignIndex, indexBehind, noBeginning } from "./join-errors.ts";
 import { lookBeforeBeginning } from "./may-begin.ts";
 import type { FilledIndex } from "./common-history.ts";
 import { movedContents, reassessQuarantine } from "./held-transactions.ts";
@@ -181,7 +182,7 @@ async function keepLocal(
   if (problem.code !== "LOG_TRIMMED") return void (await leave(problem));
   // The index is outdated but not wrong, so it serves stale reads until a newer one is restored.
   const newer = await restoreNewest(context, identity, { leave: (other) => leave(problem, other) });
-  if (newer === undefined) throw nothingToRestore(identity, context.report, restoreStores(context.system));
+  if (newer === undefined) throw noBeginning(identity, context.report, restoreStores(context.system));
   return newer;
 }
 
@@ -235,9 +236,13 @@ async function disagreement(
 ): Promise<CairnError | undefined> {
   const { log, txId, sha256 } = state;
   if (log.id !== identity.id) {
-    const way = await wayToLog(context.log, identity, { logId: log.id, txId, sha256 });
-    if (way !== undefined) return undefined;
-    return foreignIndex(identity, state, await lastOfEarlier(context.log, identity, log.id));
+    const end = { logId: log.id, txId, sha256 };
+    if ((await wayToLog(context.log, identity, end)) !== undefined) return undefined;
+    const last = await lastOfEarlier(context.log, identity, log.id);
+    if (last === undefined || txId >= last) return foreignIndex(identity, state, last);
+    const earlier = await earlierLog(context.log, identity, log.id);
+    const isOther = earlier !== undefined && txId >= earlier.first && !(await endsWithin(earlier, end));
+    return isOther ? foreignIndex(identity, state, last) : indexBehind(identity, state, last);
   }
   const problem = await checkAnchor(context.log, anchorOfPrefix(state));
   return problem ?? (await shownLost(context, await historyOfIndex({ kv, state })));
@@ -282,11 +287,9 @@ async function joinWithoutLocal(context: JoinContext, identity: LogIdentity): Pr
   });
   if (restored !== undefined) return { index: restored, identity };
   const { birth } = identity;
-  if (birth === undefined) throw nothingToRestore(identity, context.report, restoreStores(system));
-  const empty = await beginningOf(log, identity);
-  if (birth.continues !== undefined && empty === undefined) {
-    throw nothingToContinue(identity, birth.continues, context.report.skipped.length);
-  }
+  const empty = birth && (await beginningOf(log, identity));
+  if (birth === undefined || (birth.continues !== undefined && empty === undefined))
+    throw noBeginning(identity, context.report, restoreStores(system));
   await requireNoLostLog(context, identity);
   const { live, staging } = directory.layout;
   const kv = await system.kvProvider.open(

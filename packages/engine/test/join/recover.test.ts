@@ -109,8 +109,8 @@ async function failureOf(node: CairnNode) {
 const key = (name: string) => ({ bucket: "things", namespace: "default", name });
 
 /**
- * Creates a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all of them, and the index
- * "seam" ends at 7. `kept` contains the messages up to 7.
+ * Creates a log of nine transactions, with checkpoints at 4, 7 and 10. The index "old" has all of them, and the indexes
+ * "early" and "seam" end at 4 and 7. `kept` contains the messages up to 7.
  */
 async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
   const names: string[] = [];
@@ -119,8 +119,8 @@ async function lostLog(): Promise<{ names: string[]; kept: LogMessage[] }> {
     for (let n = end === 4 ? 2 : end - 2; n <= end; n += 1) await put(old, `k${n % 4}`, n);
     names.push(await saveCheckpoint(old));
     await closeAll();
-    if (end !== 7) continue;
-    await cp(path.join(folder, "index-old"), path.join(folder, "index-seam"), { recursive: true });
+    const copy = path.join(folder, { 4: "index-early", 7: "index-seam" }[end] ?? "index-end");
+    await cp(path.join(folder, "index-old"), copy, { recursive: true });
   }
   const kept = (await messages()).slice(0, 7);
   await loseLog();
@@ -232,6 +232,32 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     expect(join).toMatchObject({ movedAside: [{ code: "LOG_REGRESSED" }], restoredFrom: { name: names[1] } });
     expect(join.orphans).toBe(3);
     expect((await rebuilt.digest()).txId).toBe(8);
+  });
+
+  it("makes a node replace an index that ends before the checkpoint, which has lost nothing", async () => {
+    const { names } = await lostLog();
+    expect((await log("recover", "--from", names[1] ?? "", "--yes")).code).toBe(0);
+    await cp(path.join(folder, "index-early"), path.join(folder, "index-kept"), { recursive: true });
+    const early = await start("early", "halt");
+    await early.ready;
+    const { join } = await early.status();
+    expect(join).toMatchObject({
+      movedAside: [
+        { code: "LOG_TRIMMED", message: /after transaction 7; .* ends at transaction 4, and no log backup/ },
+      ],
+      restoredFrom: { name: names[1] },
+      orphans: 0,
+    });
+    expect((await early.digest()).txId).toBe(8);
+    await closeAll();
+    // Without that checkpoint, it keeps its index.
+    await rm(path.join(folder, "index-early"), { recursive: true });
+    await cp(path.join(folder, "index-kept"), path.join(folder, "index-early"), { recursive: true });
+    await rm(path.join(folder, "checkpoints"), { recursive: true });
+    expect(await failureOf(await start("early", "halt"))).toMatchObject({
+      code: "LOG_TRIMMED",
+      message: /continues log \S+, and no usable checkpoint or log backup leads to its transaction 7/,
+    });
   });
 
   it(
