@@ -1,54 +1,13 @@
 #!/usr/bin/env node
-import { isatty } from "node:tty";
-import { endProcess, endProcessIfStuck } from "./terminal/end-process.ts";
-import { reportError } from "./terminal/report-error.ts";
-import { runCli } from "./run-cli.ts";
-import type { Terminal } from "./terminal/terminal.ts";
+import { RUN_AGAIN } from "./terminal/run-again.ts";
 
-const argv = process.argv.slice(2);
-
-/**
- * Whether the process belongs to a terminal. Without one, SIGHUP is ignored, because Node.js forgets at its start that
- * nohup ignores it.
- */
-const hasTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor));
-if (!hasTerminal) process.on("SIGHUP", () => undefined);
-
-function workingDirectory(): string {
-  try {
-    return process.cwd();
-  } catch {
-    process.stderr.write("USAGE: The working directory no longer exists.\n  hint: Change to another one.\n");
-    process.exit(2);
-  }
-}
-
-const terminal: Terminal = {
-  stdin: process.stdin,
-  stdout: process.stdout,
-  stderr: process.stderr,
-  env: process.env,
-  cwd: workingDirectory(),
-  onSignal: (signals, listener) => {
-    const heard = signals.filter((signal) => hasTerminal || signal !== "SIGHUP");
-    for (const signal of heard) process.on(signal, listener);
-    return () => {
-      for (const signal of heard) process.off(signal, listener);
-    };
-  },
-  forceExit: endProcess,
-};
-
-// The writing code gets the error and cleans up. A node runs on if its log output has no reader or the disk is full.
-for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
-
-async function endWith(error: Error): Promise<void> {
-  const options = { json: argv.includes("--json"), debug: argv.includes("--debug") };
-  endProcess(await reportError(error, terminal, options));
-}
-
-process.on("uncaughtException", (error) => void endWith(error));
-
-const code = await runCli(argv, terminal);
-process.exitCode = code;
-endProcessIfStuck(code);
+// A process that may open too few files cannot load its modules, not even the one that reports errors.
+const loaded = await import("./run-process.ts").catch((error: Error) => {
+  const code = "SYSTEM_REFUSED";
+  const message = `The program's files cannot be loaded: ${error.message}.`;
+  const json = JSON.stringify({ error: { code, message, hint: RUN_AGAIN } });
+  const text = `${code}: ${message}\n  hint: ${RUN_AGAIN}`;
+  process.stderr.write(`${process.argv.includes("--json") ? json : text}\n`);
+  process.exitCode = 3;
+});
+await loaded?.runProcess(process.argv.slice(2));

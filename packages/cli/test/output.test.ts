@@ -1,15 +1,17 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, open, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { levelProvider } from "@cairn/kv";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { write } from "../src/terminal/terminal.ts";
 import { CapturedTerminal, cairn } from "@cairn/test-support/nodes/captured-terminal";
 import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
 
+const exec = promisify(execFile);
 const MAIN = fileURLToPath(new URL("../dist/bundle/main.js", import.meta.url));
 
 let folder = "";
@@ -112,6 +114,21 @@ describe("a command whose output cannot be written", () => {
     };
     expect((await cairn(["db", "keys", "nowhere"], terminal)).code).toBe(1);
     expect((await cairn(["checkpoint", "list", "."], terminal)).code).toBe(0);
+  });
+});
+
+describe("a command that may open too few files to load its modules", () => {
+  it.each(["start", "db stats", "--help"])("says so, with a code and a hint: cairn %s", async (command) => {
+    for (const limit of [20, 22, 24, 28]) {
+      const limited = (...argv: string[]) =>
+        exec("sh", ["-c", `ulimit -n ${limit}; exec "$@"`, "sh", process.execPath, ...argv]).catch(
+          (error: unknown) => error,
+        );
+      // Node itself needs some.
+      if ((await limited("--eval", "0")) instanceof Error) continue;
+      const stderr = expect.stringMatching(/^SYSTEM_REFUSED: [^\n]*\n {2}hint: Raise the limit[^\n]*\n$/);
+      expect(await limited(MAIN, ...command.split(" "))).toMatchObject({ code: 3, stderr });
+    }
   });
 });
 

@@ -11,6 +11,7 @@ import { CommanderError } from "commander";
 import type { policyProblems } from "@cairn/engine";
 import type { ConfigError } from "@cairn/config";
 import { InterruptedError } from "./interrupt.ts";
+import { RUN_AGAIN } from "./run-again.ts";
 import { printable, type Terminal, tell } from "./terminal.ts";
 
 /** Exit codes other than 0. */
@@ -158,10 +159,6 @@ function describe(error: unknown): Described {
     exitCode: EXIT.unavailable,
   };
 }
-
-/** The hint for a lack of resources. Unlike a running node, a command does not recover by itself. */
-const RUN_AGAIN =
-  "Raise the limit on open files (ulimit -n, LimitNOFILE of systemd) or on memory, or install the program again if it is incomplete, and run the command again. Nothing was done.";
 
 /** Turns a message from Commander into one line of sentences. Commander writes its suggestion on a separate line. */
 function sentence(text: string): string {
