@@ -130,6 +130,9 @@ test("a store that was never on a volume may be emptied and used again", async (
   await takeAt(1, open(folder), source, dir);
   expect(await open(folder).list("checkpoint-")).toHaveLength(2);
   await rm(folder, { recursive: true });
+  const gone = { code: "STORE_UNREACHABLE", message: /no longer exists/, hint: /create the folder again/ };
+  await expect(takeAt(2, open(folder), source, dir)).rejects.toMatchObject(gone);
+  await mkdir(folder);
   await takeAt(2, open(folder), source, dir);
   expect(await namesIn(open(folder))).toHaveLength(2);
 });
@@ -142,6 +145,7 @@ test("a store on a mounted volume may be emptied and used again", async () => {
   await takeAt(1, open(folder), source, dir);
   expect(await open(folder).list("checkpoint-")).toHaveLength(2);
   await rm(folder, { recursive: true });
+  await mkdir(folder);
   await takeAt(2, open(folder), source, dir);
   expect(await namesIn(open(folder))).toHaveLength(2);
 });
@@ -156,6 +160,7 @@ test("a store that was moved from its volume to the disk, with its checkpoints, 
   await takeAt(1, filesystemStore({ path: mountPoint }), source, dir);
   expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
   await rm(mountPoint, { recursive: true });
+  await mkdir(mountPoint);
   expect(await open(mountPoint).list("checkpoint-")).toEqual([]);
 });
 
@@ -174,6 +179,22 @@ test("once the file that the hint names is removed, the store can be used withou
   await rm(join(dir, "index", "stores", memory));
   await takeAt(2, open(mountPoint), source, dir);
   expect(await namesIn(open(mountPoint))).toHaveLength(2);
+});
+
+test("a record that the disk cannot read is named instead of the store", async () => {
+  const { dir, mountPoint, mount, open } = await scene();
+  await mount();
+  await takeAt(1, open(mountPoint), testSource(), dir);
+  expect(await open(mountPoint).list("checkpoint-")).toHaveLength(2);
+  const [name = ""] = await readdir(join(dir, "index", "stores"));
+  const record = join(dir, "index", "stores", name);
+  await rm(record);
+  // Nothing is mapped at its beginning.
+  await symlink("/proc/self/mem", record);
+  await expect(open(mountPoint).list("checkpoint-")).rejects.toMatchObject({
+    code: "SYSTEM_REFUSED",
+    message: expect.stringContaining(`The file ${record} cannot be used`),
+  });
 });
 
 test("if the process has no folder, nothing is recorded, and nothing is created", async () => {

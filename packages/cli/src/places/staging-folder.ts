@@ -1,8 +1,15 @@
 import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
-import { hostname } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { makeTemporaryFolder, systemErrorCode, unlessFailed } from "@cairn/kv";
+import {
+  CairnError,
+  isCairnError,
+  makeTemporaryFolder,
+  systemErrorCode,
+  systemErrorOf,
+  unlessFailed,
+} from "@cairn/kv";
 import type { CommandRun } from "../options/command.ts";
 import { textValue } from "../options/option-specs.ts";
 
@@ -17,8 +24,18 @@ export async function stagingFolder(
   prefix: string,
 ): Promise<string> {
   const { staging } = run.options;
-  const parent = staging === undefined ? [] : [resolve(run.terminal.cwd, staging)];
-  return removedAtEnd(run, await makeTemporaryFolder(prefix, ...parent));
+  const parent = staging === undefined ? tmpdir() : resolve(run.terminal.cwd, staging);
+  const { explained } = run;
+  run.explained = (error) => aboutStaging(explained(error), parent);
+  return removedAtEnd(run, await makeTemporaryFolder(prefix, parent));
+}
+
+function aboutStaging(error: unknown, parent: string): unknown {
+  if (!isCairnError(error, "DISK_FULL") || !error.message.includes(parent)) return error;
+  // The limit of the process, not the disk.
+  if (systemErrorOf(error.cause)?.errno === "EFBIG") return error;
+  const hint = `Free some space in ${parent}, or choose a folder on another disk with --staging, and run the command again. Nothing was changed.`;
+  return new CairnError(error.code, error.message, { hint, cause: error.cause });
 }
 
 /** The work folders of this process, which other runs in it must not remove. */

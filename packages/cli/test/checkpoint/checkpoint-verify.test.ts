@@ -1,12 +1,15 @@
 // @module-tag nats
-import { cp, readdir } from "node:fs/promises";
+import { cp, readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
 import { INDEX_VERSION } from "@cairn/engine";
 import { transactionRowKey } from "@cairn/engine/src/index/rows/row-keys";
 import { saveAltered } from "@cairn/test-support/nodes/altered-index";
 import { type TrimScene, trimScene, twoCheckpoints } from "@cairn/test-support/nodes/trim-scene";
 import { cairn, CapturedTerminal, type CommandResult } from "@cairn/test-support/nodes/captured-terminal";
+import { runCairn } from "@cairn/test-support/cairn-process";
+import { mountSmallDisk } from "@cairn/test-support/small-disk";
+import { temporaryDirectory } from "@cairn/test-support/stores/places";
 import { saveTo } from "@cairn/test-support/stores/saved-checkpoints";
 
 /** Runs the command on the scene's NATS server and store; `-j {}` is an empty configuration. */
@@ -103,3 +106,26 @@ it("checkpoint verify uses no checkpoint of a folder with several logs until one
   expect([code, stderr]).toEqual([2, expect.stringContaining("log-1 (cairn)")]);
   expect((await verify(scene, "-j", "{}")).stdout).toContain(`${newer} is intact`);
 });
+
+it(
+  "checkpoint verify says where there is no space to unpack, and that another folder can be chosen",
+  { tags: "rest/root" },
+  async () => {
+    const folder = await temporaryDirectory();
+    await saveTo(path.join(folder, "checkpoints"), [1]);
+    const disk = await mountSmallDisk(path.join(folder, "small"), 1);
+    onTestFinished(disk.unmount);
+    await writeFile(path.join(disk.path, "ballast"), Buffer.alloc(1024 * 1024 - 8192));
+    const run = async (...argv: string[]) =>
+      await runCairn(["checkpoint", "verify", "checkpoints", ...argv], {
+        cwd: folder,
+        env: { TMPDIR: disk.path },
+      });
+    const { code, stderr } = await run();
+    expect([code, stderr]).toEqual([3, expect.stringMatching(/^DISK_FULL: /)]);
+    expect(stderr).toContain(
+      `hint: Free some space in ${disk.path}, or choose a folder on another disk with --staging`,
+    );
+    expect((await run("--staging", folder)).stderr).not.toMatch(/DISK_FULL/);
+  },
+);

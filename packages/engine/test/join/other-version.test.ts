@@ -1,5 +1,5 @@
 // @module-tag nats
-import { access, readdir, readFile, rm } from "node:fs/promises";
+import { access, mkdir, readFile, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { levelProvider } from "@cairn/kv";
 import { expect, it, vi } from "vitest";
@@ -104,6 +104,7 @@ it("a node leaves an index of another version in its place, and creates no log, 
   await saveAltered(scene, "first", LATER);
   await rm(path.join(scene.folder, "log"), { recursive: true });
   await rm(path.join(scene.folder, "checkpoints"), { recursive: true });
+  await mkdir(path.join(scene.folder, "checkpoints"));
   expect(await failureOf(await scene.start("first"))).toMatchObject({
     code: "LOG_DIFFERENT",
     message: expect.stringContaining("it is unknown what the local index holds (INDEX_VERSION: "),

@@ -1,5 +1,5 @@
 // @module-tag nats
-import { cp, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -254,6 +254,7 @@ describe.each(["embedded", "NATS"])("a log that was lost (%s), recovered from a 
     await rm(path.join(folder, "index-early"), { recursive: true });
     await cp(path.join(folder, "index-kept"), path.join(folder, "index-early"), { recursive: true });
     await rm(path.join(folder, "checkpoints"), { recursive: true });
+    await mkdir(path.join(folder, "checkpoints"));
     expect(await failureOf(await start("early", "halt"))).toMatchObject({
       code: "LOG_TRIMMED",
       message: /continues log \S+, and no usable checkpoint or log backup leads to its transaction 7/,

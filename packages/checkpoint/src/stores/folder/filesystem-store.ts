@@ -18,7 +18,7 @@ import {
 } from "../../store/stored-files.ts";
 import { folderError, inFolder } from "./folder-errors.ts";
 import { isLink, listFolder, readFileStream, removeFile, writeAll } from "./folder-files.ts";
-import { FolderMemory } from "./folder-memory.ts";
+import { FolderMemory, noFolder } from "./folder-memory.ts";
 import {
   createTemporary,
   makeShared,
@@ -82,9 +82,7 @@ export function filesystemStore(options: FilesystemStoreOptions): CheckpointStor
     } catch (error) {
       if (systemErrorCode(error) !== "ENOENT") throw error;
       if (seen === undefined) return false;
-      const message = `The folder of the checkpoint store ${location} no longer exists.`;
-      const hint = "Mount the volume again, or create the folder again if it was removed on purpose.";
-      throw new CairnError("STORE_UNREACHABLE", message, hint);
+      throw noFolder(location);
     }
   }
 

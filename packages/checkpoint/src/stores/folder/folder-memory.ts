@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CairnError, namesIn, systemErrorCode, systemErrorOf, unlessFailed } from "@cairn/kv";
+import { CairnError, namesIn, systemErrorCode, systemErrorOf, systemRefused, unlessFailed } from "@cairn/kv";
 import { z } from "zod";
 import { CHECKPOINT_PREFIX } from "../../store/checkpoint.ts";
 import { parseStoredRecord } from "../../store/stored-record.ts";
@@ -26,11 +26,17 @@ export class FolderMemory {
     this.#file = join(memoryDir, `${name}.json`);
   }
 
-  /** Throws `STORE_UNREACHABLE` if the folder has no checkpoints, and the volume that contained them is not mounted. */
+  /**
+   * Throws `STORE_UNREACHABLE` if the folder had checkpoints and does not exist any more, or has none and the volume that
+   * contained them is not mounted.
+   */
   async check(location: string): Promise<void> {
     const before = await this.#read();
-    if (before === undefined || before <= (await countFileSystems(this.#folder))) return;
-    if ((await namesIn(this.#folder)).some((name) => name.startsWith(CHECKPOINT_PREFIX))) return;
+    if (before === undefined) return;
+    const isGone = (await unlessFailed(stat(this.#folder), "ENOENT", undefined)) === undefined;
+    const isMounted = before <= (await countFileSystems(this.#folder));
+    if (isMounted && isGone) throw noFolder(location);
+    if (isMounted || (await namesIn(this.#folder)).some((name) => name.startsWith(CHECKPOINT_PREFIX))) return;
     throw new CairnError(
       "STORE_UNREACHABLE",
       `The checkpoint store ${location} is empty, and the volume on which it had checkpoints is not mounted there.`,
@@ -63,13 +69,24 @@ export class FolderMemory {
     try {
       this.#remembered = parseStoredRecord(MemorySchema, await readFile(this.#file, "utf8"))?.fileSystems;
     } catch (error) {
-      const meaning = systemErrorOf(error)?.meaning;
+      const system = systemErrorOf(error);
       // If this error were ignored, a store on an unmounted volume would count as empty.
-      if (meaning === "wait" || meaning === "failing" || systemErrorCode(error) === undefined) throw error;
+      if (system?.meaning === "wait" || system?.meaning === "failing")
+        throw systemRefused(`The file ${this.#file}`, system, error);
+      if (systemErrorCode(error) === undefined) throw error;
     }
     this.#wasRead = true;
     return this.#remembered;
   }
+}
+
+/** Returns the error for a folder that had files of a store. */
+export function noFolder(location: string): CairnError {
+  return new CairnError(
+    "STORE_UNREACHABLE",
+    `The folder of the checkpoint store ${location} no longer exists.`,
+    "Mount the volume again, or create the folder again if it was removed on purpose; a running node then continues by itself.",
+  );
 }
 
 /** Counts the file systems on the path to `folder`. Unlike device numbers, the count survives a reboot. */

@@ -1,5 +1,5 @@
 // @module-tag nats
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { filesystemStore } from "@cairn/checkpoint";
 import { NatsOperator } from "@cairn/log-nats/testing";
@@ -228,8 +228,10 @@ describe.each(Object.entries(CASES))(
       const history = (await change()) ?? digest;
       if (which === "checkpoint" || which === "neither")
         await rm(scene.dbDir("a"), { recursive: true, force: true });
-      if (which === "index" || which === "neither")
+      if (which === "index" || which === "neither") {
         await rm(path.join(scene.folder, "checkpoints"), { recursive: true, force: true });
+        await mkdir(path.join(scene.folder, "checkpoints"));
+      }
 
       const again = await scene.start("a");
       expect(await outcomeOf(again)).toBe(expected[which]);
